@@ -1,0 +1,6 @@
+//! What we say and how an answer is read.
+//!
+//! Sans-IO: bytes in, facts out. No socket, clock or random number in here; keys and times are
+//! arguments. Every parser takes hostile bytes and is total.
+
+pub mod observation;

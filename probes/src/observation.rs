@@ -1,0 +1,293 @@
+//! The observation record: the spine of the product.
+//!
+//! One record is one line of `observations.ndjson`. Whatever text came from the network stands in
+//! these records already cleaned of control characters and cut to a bounded length.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use mimawari_targets::Port;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The format version, the `v` of each line.
+pub const VERSION: u32 = 1;
+
+/// One line of `observations.ndjson`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Record {
+    /// Format version, [`VERSION`].
+    pub v: u32,
+    /// What was seen.
+    #[serde(flatten)]
+    pub observation: Observation,
+}
+
+impl From<Observation> for Record {
+    fn from(observation: Observation) -> Self {
+        Self { v: VERSION, observation }
+    }
+}
+
+/// What was seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Observation {
+    /// A TCP cell that is open or was refused by policy. Closed and silent cells stand in the
+    /// coverage alone. A later record of the same cell replaces an earlier one.
+    Tcp(TcpObservation),
+    /// The outcome of one content check on one path.
+    Http(HttpObservation),
+}
+
+/// State of a cell (address × protocol × port) at the end of a run.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum CellState {
+    /// Never sent, or the send failed, or not all attempts were made: nothing is known.
+    NotProbed = 0,
+    /// All attempts were sent, none was answered.
+    Silent = 1,
+    /// An ICMP error says that policy forbids it (RFC 792 code 13, RFC 4443 code 1, and alike).
+    Prohibited = 2,
+    /// Answered with RST.
+    Closed = 3,
+    /// Answered with SYN-ACK, or accepted a connection.
+    Open = 4,
+}
+
+impl CellState {
+    /// Whether the run may be believed about this cell: everything but [`Self::NotProbed`].
+    #[must_use]
+    pub const fn is_covered(self) -> bool {
+        !matches!(self, Self::NotProbed)
+    }
+
+    /// The state with this number, for compact storage.
+    #[must_use]
+    pub const fn from_u8(n: u8) -> Option<Self> {
+        Some(match n {
+            0 => Self::NotProbed,
+            1 => Self::Silent,
+            2 => Self::Prohibited,
+            3 => Self::Closed,
+            4 => Self::Open,
+            _ => return None,
+        })
+    }
+}
+
+/// A TCP cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TcpObservation {
+    /// Address.
+    pub ip: IpAddr,
+    /// Port.
+    #[schemars(with = "u16")]
+    pub port: Port,
+    /// `open` or `prohibited`.
+    pub state: CellState,
+    /// When the answer came.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// Which attempt was answered, counted from 1.
+    pub attempt: u8,
+    /// IP time-to-live or hop limit of the answer; absent with the connect method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u8>,
+    /// Whether a second, full connection was accepted in the same run.
+    pub confirmed: bool,
+    /// What speaks there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
+}
+
+/// What speaks on an open port. Evidence, never identity.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Service {
+    /// A short name such as `ssh`, `http`, `https`, `tls`, `redis`; `unknown` when nothing fits.
+    pub name: String,
+    /// The first line that the server sent on its own, printable and at most 256 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub banner: Option<String>,
+    /// TLS facts, if it speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsFacts>,
+    /// HTTP facts, if it speaks HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpFacts>,
+}
+
+/// Facts of a TLS handshake.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TlsFacts {
+    /// Such as `TLSv1.3`.
+    pub version: String,
+    /// SHA-256 of the leaf certificate, lower-case hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_sha256: Option<String>,
+}
+
+/// Facts of a first HTTP answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HttpFacts {
+    /// Status code.
+    pub status: u16,
+    /// `Server` header, printable and bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// Text of `<title>`, printable and bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+}
+
+/// URL scheme of a web endpoint.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port that a URL leaves out.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// How a content check on one path ended. Exactly one for each (target, path).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The bytes that make the check true are being served, repeatedly, and no canary matches.
+    Exposed,
+    /// Answered, and the check is not true of the answer.
+    Absent,
+    /// 401 or 403.
+    Protected,
+    /// The check is true of a path that cannot exist, too: the site says the same to everything.
+    CatchAll,
+    /// True once, not true again.
+    Unstable,
+    /// Not readable as HTTP.
+    Malformed,
+    /// No answer: connection lost, time out, TLS failure.
+    Error,
+    /// Never asked: stopped, over a ceiling.
+    Skipped,
+}
+
+impl Outcome {
+    /// Whether the run may be believed about this path.
+    #[must_use]
+    pub const fn is_covered(self) -> bool {
+        matches!(self, Self::Exposed | Self::Absent | Self::Protected | Self::CatchAll)
+    }
+}
+
+/// How bad a finding is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Inventory only.
+    Info,
+    /// Low.
+    Low,
+    /// Medium.
+    Medium,
+    /// High.
+    High,
+    /// Critical.
+    Critical,
+}
+
+impl Severity {
+    /// The lower-case word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// The outcome of one content check on one path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HttpObservation {
+    /// Address.
+    pub ip: IpAddr,
+    /// Port.
+    #[schemars(with = "u16")]
+    pub port: Port,
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// The virtual host asked for; absent when the address itself was the Host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Path and query, as sent.
+    pub path: String,
+    /// The check's id.
+    pub check: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The check's severity, as the evidence has it.
+    pub severity: Severity,
+    /// When it ended.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// What was seen, without the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+    /// Why it ended so, for `error`, `malformed`, `skipped`, `unstable`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Evidence of a hit. Never holds the secret itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Evidence {
+    /// HTTP status.
+    pub status: u16,
+    /// Line of the match in the body, counted from 1; absent for binary content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// Length of the body that was read, in bytes.
+    pub length: u64,
+    /// Keyed digest of the body that was read, hex.
+    pub digest: String,
+    /// At most four characters of the matched line, then `…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masked: Option<String>,
+    /// A label such as `template` that tempers the severity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}

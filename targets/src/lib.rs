@@ -1,0 +1,25 @@
+//! What may be scanned, and in which order.
+//!
+//! * [`Port`], [`PortSet`]: which ports.
+//! * [`AddrRange`], [`AddrSet`]: which addresses, as disjoint ranges with n-th element, subtraction
+//!   and length together.
+//! * [`Scope`]: the one place where an [`Endpoint`] can be made. An `Endpoint` in hand is proof that
+//!   its address is allowed.
+//! * [`Order`]: the keyed permutation of the cells (address × port).
+//! * [`Plan`], [`Shard`], [`Walk`]: the cells of a job, and one shard's walk over them.
+//!
+//! Nothing here sends a packet, reads a clock or draws a random number; the optional `dns` module
+//! is the one place that touches the network, through the resolver it is given.
+
+mod addr;
+pub mod diagnostic;
+mod order;
+mod plan;
+mod port;
+mod scope;
+
+pub use addr::{AddrError, AddrRange, AddrSet};
+pub use order::Order;
+pub use plan::{Plan, PlanError, Shard, ShardError, Walk};
+pub use port::{Port, PortError, PortSet, Protocol};
+pub use scope::{Endpoint, OutOfScope, Scope, ScopedSet};
