@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::shown;
+
 /// An inclusive range of addresses of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AddrRange {
@@ -26,6 +28,54 @@ pub enum AddrError {
         text: String,
         /// 32 or 128.
         max: u8,
+    },
+    /// A netmask behind the slash instead of a prefix length.
+    #[error("`{text}` has a dotted netmask")]
+    DottedMask {
+        /// As written.
+        text: String,
+        /// The block that was perhaps meant; `None` when the mask is not contiguous.
+        block: Option<String>,
+    },
+    /// Decimal numbers with leading zeros, which some programs read as octal.
+    #[error("`{text}` has a number with leading zeros")]
+    LeadingZeros {
+        /// As written.
+        text: String,
+        /// The same without them.
+        plain: String,
+    },
+    /// An IPv6 zone (RFC 4007, section 11).
+    #[error("`{text}` has an IPv6 zone")]
+    Zone {
+        /// As written.
+        text: String,
+    },
+    /// `*` for a part of an address.
+    #[error("`{text}` has a wildcard")]
+    Wildcard {
+        /// As written.
+        text: String,
+        /// The block that was perhaps meant.
+        block: Option<String>,
+    },
+    /// `a.b.c.d-e`: the end of the range is not a whole address.
+    #[error("range `{text}` does not end in a whole address")]
+    ShortRange {
+        /// As written.
+        text: String,
+        /// The range that was perhaps meant.
+        range: String,
+    },
+    /// An address with a port or in brackets.
+    #[error("`{text}` has {}", if *port { "a port" } else { "brackets" })]
+    Port {
+        /// As written.
+        text: String,
+        /// The address alone.
+        address: String,
+        /// Whether there was a port, not brackets alone.
+        port: bool,
     },
     /// Bits are set behind the prefix.
     #[error("`{text}` has host bits set")]
@@ -49,6 +99,8 @@ pub enum AddrError {
     Mapped {
         /// As written.
         text: String,
+        /// The IPv4 address in it.
+        v4: Ipv4Addr,
     },
     /// Two items of one list share addresses.
     #[error("`{second}` overlaps `{first}`")]
@@ -73,20 +125,41 @@ impl AddrError {
                 let head = text.split('/').next().unwrap_or_default();
                 format!("write a prefix length of at most {max}, such as `{head}/{max}`")
             }
+            Self::DottedMask { block, .. } => match block {
+                Some(block) => format!("write `{block}`"),
+                None => "write a prefix length, such as /24; this mask is not one block".to_owned(),
+            },
+            Self::LeadingZeros { plain, .. } => format!("write `{plain}`"),
+            Self::Zone { .. } => {
+                "leave the zone out; an address of one link only cannot be a target".to_owned()
+            }
+            Self::Wildcard { block, .. } => match block {
+                Some(block) => format!("write `{block}`"),
+                None => "write a CIDR block or a range".to_owned(),
+            },
+            Self::ShortRange { range, .. } => format!("write `{range}`"),
+            Self::Port {
+                address,
+                port: false,
+                ..
+            } => format!("write `{address}`"),
+            Self::Port { address, .. } => {
+                format!("write `{address}`; ports are chosen apart from addresses")
+            }
             Self::HostBits { text, network } => {
                 let head = text.split('/').next().unwrap_or_default();
                 format!("write `{network}` for the block, or `{head}` for the one address")
             }
             Self::Inverted { text } => {
                 let mut ends = text.splitn(2, '-').map(str::trim);
-                let (a, b) = (ends.next().unwrap_or_default(), ends.next().unwrap_or_default());
+                let (a, b) = (
+                    ends.next().unwrap_or_default(),
+                    ends.next().unwrap_or_default(),
+                );
                 format!("write `{b}-{a}`")
             }
             Self::MixedFamilies(_) => "write one range for each family".to_owned(),
-            Self::Mapped { text } => {
-                let v4 = text.rsplit(':').next().unwrap_or_default();
-                format!("write the IPv4 address itself, such as `{v4}`")
-            }
+            Self::Mapped { v4, .. } => format!("write the IPv4 address itself, `{v4}`"),
             Self::Overlap { .. } => "list each address once; remove one of the two".to_owned(),
         }
     }
@@ -120,7 +193,10 @@ impl AddrRange {
 
 impl From<IpAddr> for AddrRange {
     fn from(ip: IpAddr) -> Self {
-        Self { first: ip, last: ip }
+        Self {
+            first: ip,
+            last: ip,
+        }
     }
 }
 
@@ -131,13 +207,19 @@ impl fmt::Display for AddrRange {
             return write!(f, "{}", self.first);
         }
         let (bits, a, b) = match (self.first, self.last) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => (32, u128::from(a.to_bits()), u128::from(b.to_bits())),
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                (32, u128::from(a.to_bits()), u128::from(b.to_bits()))
+            }
             (IpAddr::V6(a), IpAddr::V6(b)) => (128, a.to_bits(), b.to_bits()),
             _ => return write!(f, "{}-{}", self.first, self.last),
         };
         let span = a ^ b;
         let host = 128 - span.leading_zeros();
-        let mask = if host == 128 { u128::MAX } else { (1u128 << host) - 1 };
+        let mask = if host == 128 {
+            u128::MAX
+        } else {
+            (1u128 << host) - 1
+        };
         if span == mask && a & mask == 0 {
             write!(f, "{}/{}", self.first, bits - host)
         } else {
@@ -149,62 +231,199 @@ impl fmt::Display for AddrRange {
 impl FromStr for AddrRange {
     type Err = AddrError;
 
+    /// An address, a CIDR block or `first-last`. Strict: whatever two programs could read in two
+    /// ways is refused with the form that was perhaps meant.
     fn from_str(s: &str) -> Result<Self, AddrError> {
         let s = s.trim();
         if let Some((net, len)) = s.split_once('/') {
             let ip = parse_ip(net, s)?;
             let max: u8 = if ip.is_ipv4() { 32 } else { 128 };
-            let prefix = len
-                .bytes()
-                .all(|b| b.is_ascii_digit())
-                .then(|| len.parse::<u8>().ok())
-                .flatten()
-                .filter(|p| *p <= max)
-                .ok_or_else(|| AddrError::PrefixLength { text: s.to_owned(), max })?;
-            let block = ipnetwork::IpNetwork::new(ip, prefix)
-                .map_err(|_| AddrError::PrefixLength { text: s.to_owned(), max })?;
+            let prefix = parse_prefix(ip, len, max, s)?;
+            let block =
+                ipnetwork::IpNetwork::new(ip, prefix).map_err(|_| AddrError::PrefixLength {
+                    text: shown(s),
+                    max,
+                })?;
             if block.network() != ip {
                 return Err(AddrError::HostBits {
-                    text: s.to_owned(),
+                    text: shown(s),
                     network: format!("{}/{prefix}", block.network()),
                 });
             }
             // `IpNetwork::broadcast` is the last address of the block in both families.
-            return Ok(Self { first: ip, last: block.broadcast() });
+            return Ok(Self {
+                first: ip,
+                last: block.broadcast(),
+            });
         }
         if let Some((a, b)) = s.split_once('-') {
             let (a, b) = (parse_ip(a.trim(), s)?, parse_ip(b.trim(), s)?);
             if a.is_ipv4() != b.is_ipv4() {
-                return Err(AddrError::MixedFamilies(s.to_owned()));
+                return Err(AddrError::MixedFamilies(shown(s)));
             }
-            return Self::new(a, b).ok_or_else(|| AddrError::Inverted { text: s.to_owned() });
+            return Self::new(a, b).ok_or_else(|| AddrError::Inverted { text: shown(s) });
         }
         parse_ip(s, s).map(Self::from)
     }
 }
 
+/// The longest text of an address; longer ones are not looked into.
+const LONGEST: usize = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255".len();
+
+/// One address, as a part of the item `whole`.
 fn parse_ip(s: &str, whole: &str) -> Result<IpAddr, AddrError> {
-    let ip: IpAddr = s.parse().map_err(|_| AddrError::Syntax(whole.to_owned()))?;
+    let ip: IpAddr = s.parse().map_err(|_| explain(s, whole))?;
     match ip {
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
-            Err(AddrError::Mapped { text: s.to_owned() })
-        }
-        _ => Ok(ip),
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => Err(AddrError::Mapped { text: shown(s), v4 }),
+            None => Ok(ip),
+        },
+        IpAddr::V4(_) => Ok(ip),
     }
 }
 
+/// The prefix length behind the slash of `whole`.
+fn parse_prefix(ip: IpAddr, len: &str, max: u8, whole: &str) -> Result<u8, AddrError> {
+    let wrong = || AddrError::PrefixLength {
+        text: shown(whole),
+        max,
+    };
+    if let (IpAddr::V4(_), Ok(mask)) = (ip, len.parse::<Ipv4Addr>()) {
+        // Access lists write the host part (0.0.0.255), everything else the network part.
+        let block = [mask.to_bits(), !mask.to_bits()]
+            .into_iter()
+            .find(|m| m.leading_ones() + m.trailing_zeros() == 32 && m.leading_ones() % 32 != 0)
+            .and_then(|m| {
+                let block = ipnetwork::IpNetwork::new(ip, u8::try_from(m.leading_ones()).ok()?);
+                block
+                    .ok()
+                    .map(|b| format!("{}/{}", b.network(), b.prefix()))
+            });
+        return Err(AddrError::DottedMask {
+            text: shown(whole),
+            block,
+        });
+    }
+    if len.is_empty() || !len.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let prefix = len
+        .parse::<u8>()
+        .ok()
+        .filter(|p| *p <= max)
+        .ok_or_else(wrong)?;
+    if len.len() > 1 && len.starts_with('0') {
+        let plain = format!("{ip}/{prefix}");
+        return Err(AddrError::LeadingZeros {
+            text: shown(whole),
+            plain,
+        });
+    }
+    Ok(prefix)
+}
+
+/// Why `part` of the item `whole` is no address.
+fn explain(part: &str, whole: &str) -> AddrError {
+    let text = shown(whole);
+    let syntax = AddrError::Syntax(text.clone());
+    if part.len() > 2 * LONGEST || !part.is_ascii() {
+        return syntax;
+    }
+    if part
+        .split('%')
+        .next()
+        .is_some_and(|p| p != part && p.parse::<Ipv6Addr>().is_ok())
+    {
+        return AddrError::Zone { text };
+    }
+    if part.contains('*') {
+        return AddrError::Wildcard {
+            text,
+            block: wildcard_block(part),
+        };
+    }
+    if let Some(plain) = without_leading_zeros(part) {
+        return AddrError::LeadingZeros {
+            text,
+            plain: shown(&whole.replacen(part, &plain, 1)),
+        };
+    }
+    if let Some((first, last)) = whole.split_once('-')
+        && let Ok(IpAddr::V4(a)) = first.trim().parse()
+        && let Ok(end) = last.trim().parse::<u8>()
+    {
+        let [x, y, z, _] = a.octets();
+        return AddrError::ShortRange {
+            text,
+            range: format!("{a}-{x}.{y}.{z}.{end}"),
+        };
+    }
+    if let Ok(socket) = part.parse::<std::net::SocketAddr>() {
+        return AddrError::Port {
+            text,
+            address: socket.ip().to_string(),
+            port: true,
+        };
+    }
+    if let Some(ip) = part.strip_prefix('[').and_then(|p| p.strip_suffix(']'))
+        && let Ok(ip) = ip.parse::<Ipv6Addr>()
+    {
+        return AddrError::Port {
+            text,
+            address: ip.to_string(),
+            port: false,
+        };
+    }
+    syntax
+}
+
+/// `198.51.100.*` as `198.51.100.0/24`, if the stars stand at the end.
+fn wildcard_block(s: &str) -> Option<String> {
+    let parts: Vec<&str> = s.split('.').collect();
+    let fixed = parts.iter().position(|p| *p == "*")?;
+    if parts.len() != 4 || fixed == 0 || parts[fixed..].iter().any(|p| *p != "*") {
+        return None;
+    }
+    let mut octets = [0u8; 4];
+    for (octet, part) in octets.iter_mut().zip(&parts[..fixed]) {
+        *octet = part.parse().ok()?;
+    }
+    Some(format!("{}/{}", Ipv4Addr::from(octets), fixed * 8))
+}
+
+/// `198.051.100.007` as `198.51.100.7`; `None` unless leading zeros are all that is wrong.
+fn without_leading_zeros(s: &str) -> Option<String> {
+    let plain: Vec<&str> = s
+        .split('.')
+        .map(|p| match p.trim_start_matches('0') {
+            "" => "0",
+            rest => rest,
+        })
+        .collect();
+    let plain = plain.join(".");
+    (plain != s && plain.parse::<Ipv4Addr>().is_ok()).then_some(plain)
+}
+
 /// A set of addresses of both families: sorted, disjoint, non-adjacent ranges, IPv4 first.
+///
+/// IPv4-mapped IPv6 addresses (`::ffff:0:0/96`, RFC 4291 section 2.5.5.2) are in no set, not even in
+/// `::/0`: the kernel sends IPv4 packets for them, past whatever was said about IPv4 addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AddrSet {
     v4: Ranges,
     v6: Ranges,
 }
 
+/// The bounds of `::ffff:0:0/96`.
+const MAPPED_FIRST: u128 = 0xffff_0000_0000;
+const MAPPED_LAST: u128 = 0xffff_ffff_ffff;
+
 /// Disjoint ranges over `u128` with the running count, for O(log n) look-up both ways.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Ranges {
     ranges: Vec<(u128, u128)>,
-    /// Number of addresses in the ranges before; saturating, so that `::/0` is representable.
+    /// Number of addresses in the ranges before. No set holds the mapped block, so the sum of all
+    /// ranges is below 2^128 and nothing wraps.
     before: Vec<u128>,
     len: u128,
 }
@@ -223,13 +442,20 @@ impl Ranges {
         let mut len = 0u128;
         for (a, b) in &out {
             before.push(len);
-            len = len.saturating_add((b - a).saturating_add(1));
+            len += b - a + 1;
         }
-        Self { ranges: out, before, len }
+        Self {
+            ranges: out,
+            before,
+            len,
+        }
     }
 
     fn index_of(&self, x: u128) -> Option<u128> {
-        let i = self.ranges.partition_point(|(a, _)| *a <= x).checked_sub(1)?;
+        let i = self
+            .ranges
+            .partition_point(|(a, _)| *a <= x)
+            .checked_sub(1)?;
         let (a, b) = self.ranges[i];
         (x <= b).then(|| self.before[i] + (x - a))
     }
@@ -242,22 +468,30 @@ impl Ranges {
         Some(self.ranges[i].0 + (n - self.before[i]))
     }
 
+    /// Linear: both lists are walked once, side by side.
     fn subtract(&self, other: &Self) -> Self {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(self.ranges.len());
+        let mut j = 0;
         for &(a, b) in &self.ranges {
+            // What ends before this range ends before all later ones too.
+            while other.ranges.get(j).is_some_and(|(_, y)| *y < a) {
+                j += 1;
+            }
             let mut start = Some(a);
-            for &(x, y) in &other.ranges {
-                let Some(s) = start else { break };
-                if y < s {
-                    continue;
-                }
+            while let (Some(s), Some(&(x, y))) = (start, other.ranges.get(j)) {
                 if x > b {
                     break;
                 }
                 if x > s {
                     out.push((s, x - 1));
                 }
-                start = if y < b { Some(y + 1) } else { None };
+                if y >= b {
+                    // It may reach into the next range as well: stay on it.
+                    start = None;
+                } else {
+                    start = Some(y + 1);
+                    j += 1;
+                }
             }
             if let Some(s) = start {
                 out.push((s, b));
@@ -281,7 +515,7 @@ impl Ranges {
 }
 
 impl AddrSet {
-    /// The union of the ranges.
+    /// The union of the ranges, less the IPv4-mapped addresses.
     #[must_use]
     pub fn from_ranges(ranges: impl IntoIterator<Item = AddrRange>) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
@@ -290,20 +524,33 @@ impl AddrSet {
                 (IpAddr::V4(a), IpAddr::V4(b)) => {
                     v4.push((u128::from(a.to_bits()), u128::from(b.to_bits())));
                 }
-                (IpAddr::V6(a), IpAddr::V6(b)) => v6.push((a.to_bits(), b.to_bits())),
+                (IpAddr::V6(a), IpAddr::V6(b)) => {
+                    // At most two pieces: below and above the mapped block.
+                    let (a, b) = (a.to_bits(), b.to_bits());
+                    if a < MAPPED_FIRST {
+                        v6.push((a, b.min(MAPPED_FIRST - 1)));
+                    }
+                    if b > MAPPED_LAST {
+                        v6.push((a.max(MAPPED_LAST + 1), b));
+                    }
+                }
                 _ => {}
             }
         }
-        Self { v4: Ranges::new(v4), v6: Ranges::new(v6) }
+        Self {
+            v4: Ranges::new(v4),
+            v6: Ranges::new(v6),
+        }
     }
 
-    /// How many addresses; saturates at `u128::MAX`.
+    /// How many addresses; saturates at `u128::MAX`, which only every address of both families
+    /// together exceeds.
     #[must_use]
     pub fn len(&self) -> u128 {
         self.v4.len.saturating_add(self.v6.len)
     }
 
-    /// How many IPv6 addresses; saturates at `u128::MAX`.
+    /// How many IPv6 addresses.
     #[must_use]
     pub fn len_v6(&self) -> u128 {
         self.v6.len
@@ -326,7 +573,10 @@ impl AddrSet {
     pub fn index_of(&self, ip: IpAddr) -> Option<u128> {
         match ip {
             IpAddr::V4(a) => self.v4.index_of(u128::from(a.to_bits())),
-            IpAddr::V6(a) => self.v6.index_of(a.to_bits()).map(|i| i.saturating_add(self.v4.len)),
+            IpAddr::V6(a) => self
+                .v6
+                .index_of(a.to_bits())
+                .map(|i| i.saturating_add(self.v4.len)),
         }
     }
 
@@ -337,19 +587,27 @@ impl AddrSet {
             let bits = u32::try_from(self.v4.nth(n)?).ok()?;
             return Some(IpAddr::V4(Ipv4Addr::from_bits(bits)));
         }
-        Some(IpAddr::V6(Ipv6Addr::from_bits(self.v6.nth(n - self.v4.len)?)))
+        Some(IpAddr::V6(Ipv6Addr::from_bits(
+            self.v6.nth(n - self.v4.len)?,
+        )))
     }
 
     /// The addresses of this set that are not in the other.
     #[must_use]
     pub fn subtract(&self, other: &Self) -> Self {
-        Self { v4: self.v4.subtract(&other.v4), v6: self.v6.subtract(&other.v6) }
+        Self {
+            v4: self.v4.subtract(&other.v4),
+            v6: self.v6.subtract(&other.v6),
+        }
     }
 
     /// The addresses that are in both.
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {
-        Self { v4: self.v4.intersect(&other.v4), v6: self.v6.intersect(&other.v6) }
+        Self {
+            v4: self.v4.intersect(&other.v4),
+            v6: self.v6.intersect(&other.v6),
+        }
     }
 
     /// The addresses that are in either.
@@ -391,7 +649,10 @@ impl<'de> Deserialize<'de> for AddrSet {
         let items = Vec::<String>::deserialize(d)?;
         let mut ranges = Vec::with_capacity(items.len());
         for item in items {
-            ranges.push(item.parse::<AddrRange>().map_err(serde::de::Error::custom)?);
+            ranges.push(
+                item.parse::<AddrRange>()
+                    .map_err(serde::de::Error::custom)?,
+            );
         }
         Ok(Self::from_ranges(ranges))
     }

@@ -6,6 +6,12 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+use crate::text::{clean, clean_in_place};
+
+/// How many bytes of a text are shown before and after the start of the place. Lines are shorter,
+/// unless somebody wants to fill a terminal or a log.
+const SHOWN: usize = 4096;
+
 /// A text and the name under which the user knows it (a path, `--targets`, `<stdin>`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
@@ -17,7 +23,39 @@ impl Source {
     /// A named text.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self {
+            name: name.into(),
+            text: text.into(),
+        }
+    }
+
+    /// A named text from raw bytes.
+    ///
+    /// # Errors
+    /// A message that shows the first line that is not UTF-8.
+    pub fn from_bytes(name: impl Into<Arc<str>>, bytes: Vec<u8>) -> Result<Self, Diagnostics> {
+        let name = name.into();
+        if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+            let source = Self::new(name, "");
+            return Err(Diagnostic::error("this text is UTF-16", &source, 0..0)
+                .help("save it as UTF-8")
+                .into());
+        }
+        String::from_utf8(bytes)
+            .map(|text| Self::new(Arc::clone(&name), text))
+            .map_err(|e| {
+                let at = e.utf8_error().valid_up_to();
+                // Up to the end of the bad line, so that the line number and the place are true.
+                let end = e.as_bytes()[at..]
+                    .iter()
+                    .position(|b| *b == b'\n')
+                    .map_or(SHOWN, |n| n);
+                let end = (at + end.min(SHOWN)).min(e.as_bytes().len());
+                let source = Self::new(name, String::from_utf8_lossy(&e.as_bytes()[..end]));
+                Diagnostic::error("this line is not UTF-8", &source, at..at + 1)
+                    .help("save the text as UTF-8")
+                    .into()
+            })
     }
 
     /// The name.
@@ -36,8 +74,37 @@ impl Source {
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
         let end = offset.min(self.text.len());
-        1 + self.text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count()
+        1 + self.text.as_bytes()[..end]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
     }
+
+    /// The lines of a span as a text of their own, the number of the first, and the span in it.
+    /// Bounded, whatever the length of the text or of its lines.
+    fn window(&self, span: &Range<usize>) -> (String, usize, Range<usize>) {
+        let text = &*self.text;
+        let end = floor(text, span.end);
+        let start = floor(text, span.start.min(end));
+        let from = text[..start].rfind('\n').map_or(0, |n| n + 1);
+        let from = floor(text, from.max(start.saturating_sub(SHOWN)));
+        let to = text[end..].find('\n').map_or(text.len(), |n| end + n);
+        let to = floor(text, to.min(start + SHOWN)).max(start);
+        (
+            clean_in_place(&text[from..to]),
+            self.line(from),
+            start - from..end.min(to) - from,
+        )
+    }
+}
+
+/// The last place at or before `at` where a character begins, or the end of the text.
+fn floor(text: &str, at: usize) -> usize {
+    let at = at.min(text.len());
+    (0..=at)
+        .rev()
+        .find(|i| text.is_char_boundary(*i))
+        .unwrap_or(0)
 }
 
 /// How bad a message is.
@@ -83,7 +150,10 @@ impl Diagnostic {
     /// A warning at `span` of `source`.
     #[must_use]
     pub fn warning(title: impl Into<String>, source: &Source, span: Range<usize>) -> Self {
-        Self { gravity: Gravity::Warning, ..Self::error(title, source, span) }
+        Self {
+            gravity: Gravity::Warning,
+            ..Self::error(title, source, span)
+        }
     }
 
     /// With a word under the place.
@@ -106,29 +176,39 @@ impl Diagnostic {
         self.source.line(self.span.start)
     }
 
-    /// The message with the line it is about, in colour or not.
+    /// The message with the line it is about, in colour or not. Control characters of the text, of
+    /// its name and of the message do not reach the screen, and a very long line is cut.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
-        let text = self.source.text();
-        let end = self.span.end.min(text.len());
-        let start = self.span.start.min(end);
-        let mut annotation = AnnotationKind::Primary.span(start..end);
+        let (text, line, span) = self.source.window(&self.span);
+        let (title, name) = (clean(&self.title, false), clean(self.source.name(), false));
+        let help = self.help.as_deref().map(|h| clean(h, true));
+        let mut annotation = AnnotationKind::Primary.span(span);
         if let Some(label) = &self.label {
-            annotation = annotation.label(label.as_str());
+            annotation = annotation.label(clean(label, true));
         }
         let level = match self.gravity {
             Gravity::Error => Level::ERROR,
             Gravity::Warning => Level::WARNING,
         };
         let mut report: Vec<Group<'_>> = vec![
-            level.primary_title(self.title.as_str()).element(
-                Snippet::source(text).path(self.source.name()).annotation(annotation),
+            level.primary_title(title.as_str()).element(
+                Snippet::source(text.as_str())
+                    .line_start(line)
+                    .path(name.as_str())
+                    .annotation(annotation),
             ),
         ];
-        if let Some(help) = &self.help {
-            report.push(Group::with_title(Level::HELP.secondary_title(help.as_str())));
+        if let Some(help) = &help {
+            report.push(Group::with_title(
+                Level::HELP.secondary_title(help.as_str()),
+            ));
         }
-        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
         renderer.render(&report).to_string()
     }
 }

@@ -6,6 +6,7 @@
 //! * [`Scope`]: the one place where an [`Endpoint`] can be made. An `Endpoint` in hand is proof that
 //!   its address is allowed.
 //! * [`Order`]: the keyed permutation of the cells (address × port).
+//! * [`list`]: target lists, as people write them, and host names.
 //! * [`Plan`], [`Shard`], [`Walk`]: the cells of a job, and one shard's walk over them.
 //!
 //! Nothing here sends a packet, reads a clock or draws a random number; the optional `dns` module
@@ -13,10 +14,14 @@
 
 mod addr;
 pub mod diagnostic;
+#[cfg(feature = "dns")]
+pub mod dns;
+pub mod list;
 mod order;
 mod plan;
 mod port;
 mod scope;
+mod text;
 
 pub use addr::{AddrError, AddrRange, AddrSet};
 pub use order::Order;

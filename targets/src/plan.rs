@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::shown;
 use crate::{Endpoint, Order, Port, PortSet, Scope, ScopedSet};
 
 /// The cells of a job (address × port) and the order in which they are probed.
@@ -56,8 +57,16 @@ impl Plan {
             .checked_mul(u128::from(ports.len()))
             .filter(|c| *c <= 1 << 48)
             .and_then(|c| u64::try_from(c).ok())
-            .ok_or(PlanError::TooLarge { addresses: addrs.addrs().len(), ports: ports.len() })?;
-        Ok(Self { addrs, ports, seed, order: Order::new(cells, seed) })
+            .ok_or(PlanError::TooLarge {
+                addresses: addrs.addrs().len(),
+                ports: ports.len(),
+            })?;
+        Ok(Self {
+            addrs,
+            ports,
+            seed,
+            order: Order::new(cells, seed),
+        })
     }
 
     /// Number of cells, 1 to 2^48.
@@ -102,7 +111,10 @@ impl Plan {
     pub fn position_of(&self, ip: IpAddr, port: Port) -> Option<u64> {
         let addr = u64::try_from(self.addrs.addrs().index_of(ip)?).ok()?;
         let port = self.ports.index_of(port)?;
-        Some(self.order.position_of(addr * u64::from(self.ports.len()) + u64::from(port)))
+        Some(
+            self.order
+                .position_of(addr * u64::from(self.ports.len()) + u64::from(port)),
+        )
     }
 
     /// One shard's walk: the positions `i-1, i-1+n, i-1+2n, …`.
@@ -132,7 +144,11 @@ impl Shard {
     /// The `index`-th of `count` shards; `None` unless 1 ≤ index ≤ count.
     #[must_use]
     pub const fn new(index: u32, count: u32) -> Option<Self> {
-        if index >= 1 && index <= count { Some(Self { index, count }) } else { None }
+        if index >= 1 && index <= count {
+            Some(Self { index, count })
+        } else {
+            None
+        }
     }
 
     /// 1 to `count`.
@@ -158,12 +174,14 @@ impl FromStr for Shard {
     type Err = ShardError;
 
     fn from_str(s: &str) -> Result<Self, ShardError> {
+        // No sign and no leading zero: one way to write each shard.
         let digits = |t: &str| {
-            t.bytes().all(|b| b.is_ascii_digit()).then(|| t.parse::<u32>().ok()).flatten()
+            let plain = t.bytes().all(|b| b.is_ascii_digit()) && !t.starts_with('0');
+            plain.then(|| t.parse::<u32>().ok()).flatten()
         };
         s.split_once('/')
             .and_then(|(i, n)| Self::new(digits(i)?, digits(n)?))
-            .ok_or_else(|| ShardError(s.to_owned()))
+            .ok_or_else(|| ShardError(shown(s)))
     }
 }
 
@@ -219,7 +237,10 @@ impl Walk {
     #[inline]
     pub fn endpoint(&self, step: u64) -> Option<Endpoint> {
         let n = u64::from(self.shard.count);
-        self.plan.endpoint(step.checked_mul(n)?.checked_add(u64::from(self.shard.index) - 1)?)
+        self.plan.endpoint(
+            step.checked_mul(n)?
+                .checked_add(u64::from(self.shard.index) - 1)?,
+        )
     }
 
     /// The step of (address, port), or `None` if it is not of this shard.

@@ -16,15 +16,26 @@ pub struct Scope {
 
 /// An address outside the scope was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} not in the scope: {}", if ranges.len() == 1 { "this target is" } else { "these targets are" }, list(ranges))]
+#[error("{}", describe(ranges))]
 pub struct OutOfScope {
-    /// What lies outside, as the shortest ranges.
+    /// What lies outside, as the shortest ranges. Empty when there was no target at all.
     pub ranges: Vec<AddrRange>,
 }
 
-fn list(ranges: &[AddrRange]) -> String {
+fn describe(ranges: &[AddrRange]) -> String {
     const SHOWN: usize = 8;
-    let mut s = ranges.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let head = match ranges.len() {
+        0 => return "there is no target".to_owned(),
+        1 => "this target is",
+        _ => "these targets are",
+    };
+    let mut s = format!("{head} not in the scope: ");
+    s += &ranges
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
     if ranges.len() > SHOWN {
         s.push_str(&format!(" and {} more", ranges.len() - SHOWN));
     }
@@ -121,7 +132,9 @@ impl Scope {
         if self.allows(ip) {
             Ok(Endpoint { ip, port })
         } else {
-            Err(OutOfScope { ranges: vec![AddrRange::from(ip)] })
+            Err(OutOfScope {
+                ranges: vec![AddrRange::from(ip)],
+            })
         }
     }
 
@@ -135,11 +148,15 @@ impl Scope {
     pub fn narrow(&self, targets: &AddrSet) -> Result<ScopedSet, OutOfScope> {
         let outside = targets.subtract(&self.allow);
         if !outside.is_empty() {
-            return Err(OutOfScope { ranges: outside.ranges().collect() });
+            return Err(OutOfScope {
+                ranges: outside.ranges().collect(),
+            });
         }
         let inside = targets.intersect(&self.permitted);
         if inside.is_empty() {
-            return Err(OutOfScope { ranges: targets.ranges().collect() });
+            return Err(OutOfScope {
+                ranges: targets.ranges().collect(),
+            });
         }
         Ok(ScopedSet { addrs: inside })
     }
@@ -147,7 +164,9 @@ impl Scope {
     /// The whole scope as targets.
     #[must_use]
     pub fn whole(&self) -> ScopedSet {
-        ScopedSet { addrs: self.permitted.clone() }
+        ScopedSet {
+            addrs: self.permitted.clone(),
+        }
     }
 }
 
