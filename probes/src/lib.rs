@@ -3,4 +3,7 @@
 //! Sans-IO: bytes in, facts out. No socket, clock or random number in here; keys and times are
 //! arguments. Every parser takes hostile bytes and is total.
 
+pub mod cookie;
+pub mod http;
 pub mod observation;
+pub mod wire;

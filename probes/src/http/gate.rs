@@ -1,0 +1,188 @@
+//! What is done to every answer before a matcher sees it.
+
+use std::borrow::Cow;
+
+/// How an answer's status is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    /// The content itself: 200, or 206 to our range.
+    Content,
+    /// 401, 403, 407.
+    Protected,
+    /// Anything else that answers the question.
+    Other,
+    /// The server could not or would not answer now.
+    Failed,
+}
+
+pub(super) const fn status(code: u16) -> Status {
+    match code {
+        200 | 206 => Status::Content,
+        401 | 403 | 407 => Status::Protected,
+        408 | 425 | 429 | 0..=199 | 500.. => Status::Failed,
+        _ => Status::Other,
+    }
+}
+
+/// An answer's body as matchers see it.
+#[derive(Debug)]
+pub(super) struct Content<'a> {
+    /// As read.
+    pub(super) bytes: &'a [u8],
+    /// Without byte order mark, as a superset of ASCII, and without the requested path.
+    pub(super) text: Cow<'a, [u8]>,
+    /// Whether there is more of it that was not read.
+    pub(super) truncated: bool,
+}
+
+impl<'a> Content<'a> {
+    pub(super) fn new(bytes: &'a [u8], path: &str, truncated: bool) -> Self {
+        let text = without_reflection(normalised(bytes), path);
+        Self { bytes, text, truncated }
+    }
+
+    /// The text, unless it begins as an HTML page does.
+    pub(super) fn plain(&self) -> Option<&[u8]> {
+        (!is_html(&self.text)).then_some(&*self.text)
+    }
+}
+
+/// Whether it begins like an HTML page. Shells of single-page applications need not begin with
+/// `<html`.
+pub(super) fn is_html(text: &[u8]) -> bool {
+    const STARTS: [&[u8]; 6] = [b"<!doctype", b"<html", b"<head", b"<body", b"<script", b"<!--"];
+    let text = text.trim_ascii_start();
+    STARTS.iter().any(|s| text.get(..s.len()).is_some_and(|t| t.eq_ignore_ascii_case(s)))
+}
+
+/// UTF-16 becomes UTF-8, and a byte order mark is taken off. Without a mark, bytes stay as they
+/// are: Shift_JIS and EUC-JP hold the ASCII that matchers look for as it is.
+fn normalised(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let unit: fn([u8; 2]) -> u16 = match bytes {
+        [0xef, 0xbb, 0xbf, rest @ ..] => return Cow::Borrowed(rest),
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return Cow::Borrowed(bytes),
+    };
+    let units = bytes[2..].chunks_exact(2).map(|p| unit([p[0], p[1]]));
+    let text: String =
+        char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    Cow::Owned(text.into_bytes())
+}
+
+/// Takes out the requested path, in the forms in which pages repeat it: what the question holds
+/// proves nothing about the answer.
+fn without_reflection<'a>(text: Cow<'a, [u8]>, path: &str) -> Cow<'a, [u8]> {
+    let decoded = percent_decoded(path.as_bytes());
+    let readable = String::from_utf8_lossy(&decoded).into_owned();
+    let mut forms = vec![
+        path.replace('/', "\\/"),
+        path.replace('/', "\\u002f"),
+        path.replace('/', "\\u002F"),
+        path.replace('/', "%2F"),
+        path.replace('/', "%2f"),
+        path.replace('/', "&#x2F;"),
+        path.replace('/', "&#47;"),
+        readable
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+            .replace('"', "&quot;")
+            .replace('\'', "&#39;"),
+        readable,
+        path.to_owned(),
+    ];
+    forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    forms.dedup();
+    // `/` alone stands everywhere and betrays nothing.
+    forms.retain(|f| f.len() > 2);
+    forms.iter().fold(text, |text, form| without(text, form.as_bytes()))
+}
+
+fn without<'a>(text: Cow<'a, [u8]>, part: &[u8]) -> Cow<'a, [u8]> {
+    let Some(mut at) = find(&text, part) else {
+        return text;
+    };
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = &text[..];
+    loop {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at + part.len()..];
+        match find(rest, part) {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    out.extend_from_slice(rest);
+    Cow::Owned(out)
+}
+
+fn percent_decoded(path: &[u8]) -> Vec<u8> {
+    let digit = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
+    let mut out = Vec::with_capacity(path.len());
+    let mut at = 0;
+    while let Some(&byte) = path.get(at) {
+        match (byte, digit(path.get(at + 1)), digit(path.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
+/// Where `part` begins in `text`. Parts are a few dozen bytes at most.
+pub(super) fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    let first = *part.first()?;
+    // Most windows are told apart by their first byte, which is cheaper than a comparison.
+    text.windows(part.len()).position(|w| w[0] == first && w == part)
+}
+
+/// As [`find`], ASCII letters of either case being the same.
+pub(super) fn find_ignoring_case(text: &[u8], part: &[u8]) -> Option<usize> {
+    let first = part.first()?.to_ascii_lowercase();
+    text.windows(part.len())
+        .position(|w| w[0].to_ascii_lowercase() == first && w.eq_ignore_ascii_case(part))
+}
+
+/// Whether a secret's value is obviously none: empty, or a word that asks to be replaced.
+pub(super) fn is_placeholder(value: &[u8]) -> bool {
+    let value = value.trim_ascii().to_ascii_lowercase();
+    let value = value
+        .strip_prefix(b"\"")
+        .and_then(|v| v.strip_suffix(b"\""))
+        .or_else(|| value.strip_prefix(b"'").and_then(|v| v.strip_suffix(b"'")))
+        .unwrap_or(&value)
+        .trim_ascii();
+    const WORDS: [&[u8]; 13] = [
+        b"",
+        b"changeme",
+        b"change_me",
+        b"change-me",
+        b"changethis",
+        b"changethissecret",
+        b"example",
+        b"password_here",
+        b"null",
+        b"nil",
+        b"none",
+        b"todo",
+        b"...",
+    ];
+    let between = |open: &[u8], close: &[u8]| value.starts_with(open) && value.ends_with(close);
+    WORDS.contains(&value)
+        || value.starts_with(b"your_")
+        || value.starts_with(b"your-")
+        || value.starts_with(b"example_")
+        || value.starts_with(b"example-")
+        || between(b"${", b"}")
+        || between(b"{{", b"}}")
+        || between(b"<", b">")
+        || (value.len() >= 3 && value.iter().all(|b| *b == b'x'))
+        || (value.len() >= 3 && value.iter().all(|b| *b == b'*'))
+}

@@ -1,0 +1,17 @@
+//! Content checks over HTTP, without a socket.
+//!
+//! A [`Catalogue`] names the paths; a [`PathCheck`] says what to ask for next, is told the answers
+//! and comes to an outcome. A hit is reported as exposed only after a second answer agreed and two
+//! paths that cannot exist gave something else: many sites say "200" and the same to everything.
+
+mod body;
+mod catalogue;
+mod check;
+mod gate;
+mod matcher;
+mod text;
+
+pub use body::{INFLATED_LIMIT, decode};
+pub use catalogue::{Catalogue, Check, PathPlan};
+pub use check::{Failure, Finished, PathCheck, Response};
+pub use text::printable;

@@ -1,0 +1,75 @@
+//! Whether a frame answers one of our probes.
+
+use std::net::IpAddr;
+
+use super::{Parsed, TcpFlags};
+use crate::cookie::Cookie;
+
+/// How a probe was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// SYN-ACK: open.
+    SynAck,
+    /// RST: closed.
+    Rst,
+    /// ICMP: forbidden by policy.
+    Prohibited,
+}
+
+/// An answer to one of our probes, its cookie verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Classified {
+    /// The probed address.
+    pub ip: IpAddr,
+    /// The probed port.
+    pub port: u16,
+    /// Which attempt, from 1.
+    pub attempt: u8,
+    /// How.
+    pub reply: Reply,
+    /// Time to live on arrival, if the host itself answered.
+    pub ttl: Option<u8>,
+}
+
+/// Classifies a frame. `first_port` is the source port of attempt 1, `ports` their number.
+///
+/// An answer is ours when it acknowledges exactly our sequence number plus one (RFC 9293, section
+/// 3.10.7: a closed port's RST does so too), or when an ICMP error quotes the very number. A bare RST
+/// without ACK acknowledges nothing and could have been made by anybody, so it is none. Neither is
+/// an ICMP error of another kind than "prohibited": it tells of the way, not of the port.
+#[must_use]
+pub fn classify(cookie: &Cookie, parsed: &Parsed, first_port: u16, ports: u8) -> Option<Classified> {
+    let attempt = |source_port: u16| {
+        let n = source_port.checked_sub(first_port)?;
+        (n < u16::from(ports)).then(|| u8::try_from(n + 1).ok()).flatten()
+    };
+    match parsed {
+        Parsed::Tcp(t) => {
+            let attempt = attempt(t.destination_port)?;
+            let sent = cookie.sequence(t.destination, t.destination_port, t.source, t.source_port);
+            if !t.flags.has(TcpFlags::ACK) || t.acknowledgement != sent.wrapping_add(1) {
+                return None;
+            }
+            let reply = if t.flags.has(TcpFlags::RST) {
+                Reply::Rst
+            } else if t.flags.has(TcpFlags::SYN) {
+                Reply::SynAck
+            } else {
+                return None;
+            };
+            Some(Classified { ip: t.source, port: t.source_port, attempt, reply, ttl: Some(t.ttl) })
+        }
+        Parsed::IcmpError(e) => {
+            let attempt = attempt(e.source_port)?;
+            let sent = cookie.sequence(e.source, e.source_port, e.destination, e.destination_port);
+            (e.prohibited && e.sequence == sent).then_some(Classified {
+                ip: e.destination,
+                port: e.destination_port,
+                attempt,
+                reply: Reply::Prohibited,
+                ttl: (e.from == e.destination).then_some(e.ttl),
+            })
+        }
+        Parsed::Arp(_) | Parsed::Neighbour(_) => None,
+    }
+}

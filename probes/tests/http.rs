@@ -1,0 +1,709 @@
+//! The content checks: what they find, what they must not find, and what they never tell.
+
+use std::io::Write as _;
+
+use mimawari_probes::http::{
+    Catalogue, Failure, Finished, INFLATED_LIMIT, PathCheck, PathPlan, Response, decode, printable,
+};
+use mimawari_probes::observation::{Outcome, Severity};
+use proptest::prelude::*;
+
+const KEY: [u8; 32] = [9; 32];
+const SECRET: &str = "Zq7vKp2xWm9tRb4n";
+
+/// One answer of a made-up site; nothing is a lost connection.
+type Reply = Option<(u16, Vec<u8>)>;
+
+fn ok(body: impl Into<Vec<u8>>) -> Reply {
+    Some((200, body.into()))
+}
+
+fn not_found() -> Reply {
+    Some((404, b"<html>not found</html>".to_vec()))
+}
+
+/// Runs a path to its end; with the paths that were asked for.
+fn run(plan: &PathPlan<'_>, mut site: impl FnMut(&str) -> Reply) -> (Finished, Vec<String>) {
+    let mut check = PathCheck::new(plan, 77, &KEY);
+    let mut asked = Vec::new();
+    while let Some(path) = check.next_request().map(str::to_owned) {
+        assert!(asked.len() < 5, "too many requests: {asked:?}");
+        match site(&path) {
+            Some((status, body)) => check.response(&Response {
+                status,
+                location: None,
+                headers: &[],
+                body: &body,
+                truncated: body.len() >= 64 << 10,
+            }),
+            None => check
+                .failure(Failure { outcome: Outcome::Error, reason: "connection lost".to_owned() }),
+        }
+        asked.push(path);
+    }
+    (check.finish().expect("a result"), asked)
+}
+
+/// One path served with this body, everything else not found.
+fn only(plan: &PathPlan<'_>, body: &[u8]) -> Finished {
+    let at = plan.path.clone();
+    run(plan, |p| if p == at { ok(body) } else { not_found() }).0
+}
+
+fn plan_of<'a>(catalogue: &'a Catalogue, id: &str) -> PathPlan<'a> {
+    let mut plans = catalogue.plan(3).into_iter();
+    let plan = plans.find(|p| p.checks.iter().any(|c| c.id == id));
+    plan.unwrap_or_else(|| panic!("no path for {id}"))
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gz.write_all(bytes).unwrap();
+    gz.finish().unwrap()
+}
+
+fn pem(kind: &str, inner: &str) -> String {
+    // In pieces, so that nobody's search for keys finds this file.
+    let dashes = "-".repeat(5);
+    format!(
+        "{dashes}BEGIN {kind}PRIVATE KEY{dashes}\n{inner}\n{dashes}END {kind}PRIVATE KEY{dashes}\n"
+    )
+}
+
+fn tar() -> Vec<u8> {
+    let mut tar = vec![0; 1024];
+    tar[..9].copy_from_slice(b"index.php");
+    tar[257..262].copy_from_slice(b"ustar");
+    tar
+}
+
+fn zip(name: &[u8]) -> Vec<u8> {
+    let mut zip = b"PK\x03\x04\x14\0\0\0\0\0".to_vec();
+    zip.extend([0; 16]);
+    zip.extend((name.len() as u16).to_le_bytes());
+    zip.extend([0, 0]);
+    zip.extend(name);
+    zip.extend(b"data");
+    zip
+}
+
+/// A body that each check is about, with the severity it must have.
+fn positives() -> Vec<(&'static str, Severity, Vec<u8>)> {
+    use Severity::{Critical, High, Low, Medium};
+    let s = SECRET;
+    let text = |id, severity, text: String| (id, severity, text.into_bytes());
+    let dump = format!("-- MySQL dump 10.13\nINSERT INTO `a` VALUES ('{s}');\n");
+    vec![
+        text("php-source", Critical, format!("<?php\n$user = 'x';\n$password = '{s}';\n")),
+        text("php-source", Critical, format!("\u{feff}<?PHP define('K', '{s}');")),
+        text("php-source", Critical, format!("#!/usr/bin/php\n\n<?=require '{s}'?>")),
+        text("php-backup", Critical, format!("<?php\ndefine('DB_PASSWORD', '{s}');\n")),
+        text("php-backup", High, "<?php\n$colour = 'blue';\n".to_owned()),
+        text("php-backup", Low, "<?php\ndefine('DB_PASSWORD', 'password_here');\n".to_owned()),
+        text("vim-swap", High, format!("b0VIM 8.2\0\0{s}")),
+        text("dotenv", Critical, format!("APP_NAME=x\r\nexport DB_PASSWORD={s}\r\n")),
+        text("dotenv", Critical, format!("APP_NAME=x\nDATABASE_URL=mysql://u:{s}@db/x\n")),
+        text("dotenv", Low, "APP_NAME=x\nDB_PASSWORD=changeme\nAPP_KEY=${KEY}\n".to_owned()),
+        text("git-config", High, "[core]\n\trepositoryformatversion = 0\n".to_owned()),
+        text(
+            "git-config",
+            Critical,
+            format!("[core]\n repositoryformatversion = 0\n[remote \"o\"]\n url = https://u:{s}@h/r\n"),
+        ),
+        text("git-head", High, "ref: refs/heads/main\n".to_owned()),
+        text("git-head", High, "0123456789abcdef0123456789abcdef01234567\n".to_owned()),
+        text("git-credentials", Critical, format!("https://u:{s}@code.example\n")),
+        text("sql-dump", Critical, dump.clone()),
+        text("sql-dump", Critical, format!("CREATE TABLE a (b int);\ninsert into a values ('{s}');\n")),
+        ("sql-gz", Critical, gzip(dump.as_bytes())),
+        ("sql-gz", High, gzip(b"PGDMP\x01")),
+        text("sql-gz", Critical, dump),
+        text("pem-key", Critical, pem("RSA ", "RkFLRS1ub3QtYS1rZXk=")),
+        text("pem-key", Medium, pem("ENCRYPTED ", "RkFLRS1ub3QtYS1rZXk=")),
+        text("ssh-key", Critical, pem("OPENSSH ", "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAA=")),
+        text("ssh-key", Medium, pem("OPENSSH ", "b3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ng==")),
+        text("htpasswd", High, "admin:$apr1$FAKEsalt$FAKEFAKEFAKEFAKEFAKE1.\n".to_owned()),
+        text("htpasswd", High, "# staff\na:{SHA}0DPiKuNIrrVmD8IUCuw1hQxNqZc=\nb:abJnggxhB/yWI\n".to_owned()),
+        text(
+            "phpinfo",
+            Medium,
+            format!("<!DOCTYPE html><title>PHP 8.3 - phpinfo()</title><h1>PHP Version 8</h1>{s}"),
+        ),
+        text(
+            "server-status",
+            Medium,
+            "<html><head>\n<title>Apache Status</title><dt>Server Version: Apache</dt>".to_owned(),
+        ),
+        text("server-status", Medium, "Total Accesses: 3\nScoreboard: _W\n".to_owned()),
+        ("ds-store", Medium, b"\0\0\0\x01Bud1\0\0\x10\0".to_vec()),
+        text(
+            "sftp-json",
+            Critical,
+            format!("{{ // mine\n \"host\": \"h\", /* x */ \"password\": \"{s}\",\n}}"),
+        ),
+        text("sftp-json", Low, "[{\"host\":\"h\",\"password\":\"your_password\"}]".to_owned()),
+        text(
+            "filezilla",
+            Critical,
+            format!("<?xml version=\"1.0\"?>\n<FileZilla3 v=\"1\"><Pass>{s}</Pass></FileZilla3>"),
+        ),
+        text("filezilla", High, "<FileZilla3><Host>h</Host></FileZilla3>".to_owned()),
+        text(
+            "aws-credentials",
+            Critical,
+            format!("[default]\naws_access_key_id = {}\naws_secret_access_key = {s}\n", "AKIA".to_owned() + "FAKEFAKEFAKEFAKE"),
+        ),
+        text(
+            "dir-listing",
+            Medium,
+            "<html>\n<head><title>Index of /backup/</title></head><h1>Index of /backup/</h1><a href=\"../\">../</a>".to_owned(),
+        ),
+        text(
+            "dir-listing",
+            Medium,
+            "<title>Index of /real</title><a href=\"?C=N;O=D\">Name</a><a href=\"/\">Parent Directory</a>".to_owned(),
+        ),
+        ("zip", High, zip(b"index.php")),
+        ("zip", High, zip(&[0x83, 0x65, 0x83, 0x58, b'/'])),
+        ("tar-gz", High, gzip(&tar())),
+        ("tar-gz", High, tar()),
+        ("svn-wcdb", High, b"SQLite format 3\0\x10\0".to_vec()),
+        text("svn-entries", High, "12\n".to_owned()),
+        text("svn-entries", High, "8\n\ndir\n42\nhttp://svn/x\n".to_owned()),
+    ]
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[test]
+fn each_check_finds_what_it_is_about() {
+    let catalogue = Catalogue::builtin();
+    for (id, severity, body) in positives() {
+        let shown = String::from_utf8_lossy(&body).into_owned();
+        let plan = plan_of(&catalogue, id);
+        let found = only(&plan, &body);
+        assert_eq!(found.outcome, Outcome::Exposed, "{id}: {shown}");
+        assert_eq!((found.check.as_str(), found.severity), (id, severity), "{shown}");
+        let evidence = found.evidence.expect("evidence");
+        assert_eq!((evidence.status, evidence.length), (200, body.len() as u64));
+        assert_eq!(evidence.digest.len(), 32);
+        let template = evidence.label.as_deref() == Some("template");
+        assert_eq!(template, severity == Severity::Low, "{shown}");
+    }
+    for check in catalogue.all() {
+        assert!(positives().iter().any(|p| p.0 == check.id), "{} has no fixture", check.id);
+    }
+}
+
+#[test]
+fn every_path_of_a_check_finds_it() {
+    let catalogue = Catalogue::builtin();
+    for plan in catalogue.plan(3) {
+        let (_, _, body) = positives().into_iter().find(|p| p.0 == plan.checks[0].id).unwrap();
+        let found = only(&plan, &body);
+        assert_eq!(found.outcome, Outcome::Exposed, "{}", plan.path);
+        // The line of the match, and the status of an answer to our range.
+        let at = plan.path.clone();
+        let found = run(&plan, |p| if p == at { Some((206, body.clone())) } else { not_found() });
+        assert_eq!(found.0.outcome, Outcome::Exposed, "{}", plan.path);
+        assert_eq!(found.1.len(), 4);
+    }
+}
+
+#[test]
+fn text_in_utf_16_is_read() {
+    let catalogue = Catalogue::builtin();
+    let plan = plan_of(&catalogue, "dotenv");
+    let text = "APP_NAME=x\nDB_PASSWORD=Zq7vKp2xWm9tRb4n\n";
+    let bytes = |mark: [u8; 2], unit: fn(u16) -> [u8; 2]| {
+        let units = text.encode_utf16().flat_map(unit);
+        mark.into_iter().chain(units).collect::<Vec<u8>>()
+    };
+    for body in [bytes([0xff, 0xfe], u16::to_le_bytes), bytes([0xfe, 0xff], u16::to_be_bytes)] {
+        let found = only(&plan, &body);
+        assert_eq!(found.outcome, Outcome::Exposed);
+        let evidence = found.evidence.unwrap();
+        assert_eq!((evidence.line, evidence.masked.as_deref()), (Some(2), Some("DB_P…")));
+    }
+}
+
+#[test]
+fn pages_about_a_file_are_not_the_file() {
+    let catalogue = Catalogue::builtin();
+    for (id, _, body) in positives() {
+        let quoted = String::from_utf8_lossy(&body).into_owned();
+        let mut misses = vec![
+            format!("<!doctype html><title>Blog</title><pre>\n{}\n</pre>", escaped(&quoted)),
+            format!("\n <script>var x = `\n{}\n`</script>", escaped(&quoted)),
+            serde_json::to_string(&serde_json::json!({ "results": [{ "text": quoted }] })).unwrap(),
+            format!("<html><head></head><body>{}</body></html>", escaped(&quoted).repeat(20)),
+            format!("<html>{}", escaped(&quoted.chars().take(12).collect::<String>()).repeat(6000)),
+            String::new(),
+            "\n".to_owned(),
+            "ok".to_owned(),
+        ];
+        // Rows that are about text refuse unescaped quotations in a page as well.
+        if !["phpinfo", "server-status", "dir-listing"].contains(&id) {
+            misses.push(format!("<!-- x -->\n<pre>\n{quoted}\n</pre>"));
+            misses.push(format!("<HTML><pre>\n{quoted}\n</pre>"));
+        }
+        for miss in misses {
+            // Paths that a page repeats are no help either.
+            let found = only(&plan_of(&catalogue, id), miss.as_bytes());
+            assert_eq!(found.outcome, Outcome::Absent, "{id}: {miss:.300}");
+            assert_eq!(found.evidence, None);
+        }
+    }
+}
+
+#[test]
+fn near_misses() {
+    let catalogue = Catalogue::builtin();
+    let dashes = "-".repeat(5);
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("php-source", b"<?php".to_vec()),
+        ("php-source", b"<?phpx $a = 1;".to_vec()),
+        ("php-source", b"<?xml version='1.0'?><a/>".to_vec()),
+        ("php-source", b"Write `<?php $a = 1;` at the top.".to_vec()),
+        ("php-source", b"```php\n<?php\n$a = 1;\n```".to_vec()),
+        ("php-source", [&[b' '; 600][..], b"<?php $a = 1;"].concat()),
+        ("php-source", b"<p>hello</p>\n<?php $a = 1;".to_vec()),
+        ("dotenv", b"DB_PASSWORD=only-one-line\n".to_vec()),
+        ("dotenv", b"A=1\nB=2\n".to_vec()),
+        ("dotenv", b"the key = x\nthe pass = y\n".to_vec()),
+        ("git-config", b"[core]\n".to_vec()),
+        ("git-config", b"; [core] repositoryformatversion = 0".to_vec()),
+        ("git-head", b"ref: heads/main".to_vec()),
+        ("git-head", b"ref: refs/heads/main\nand more".to_vec()),
+        ("git-head", b"0123456789abcdef".to_vec()),
+        ("git-credentials", b"https://code.example/\n".to_vec()),
+        ("git-credentials", b"see https://u:p@code.example\n".to_vec()),
+        ("sql-dump", b"CREATE TABLE a (b int);\n".to_vec()),
+        ("sql-dump", b"use CREATE TABLE a\nor INSERT INTO b\n".to_vec()),
+        ("sql-gz", gzip(b"<!doctype html><title>404</title>")),
+        ("sql-gz", b"\x1f\x8b\x08".to_vec()),
+        (
+            "pem-key",
+            format!("{dashes}BEGIN CERTIFICATE{dashes}\nRkFLRS1ub3QtYS1rZXk=\n").into_bytes(),
+        ),
+        ("pem-key", pem("RSA ", "...").into_bytes()),
+        (
+            "pem-key",
+            format!("{dashes}BEGIN PRIVATE KEY{dashes}\nRkFLRS1ub3QtYS1rZXk=\n").into_bytes(),
+        ),
+        ("htpasswd", b"name: value\n".to_vec()),
+        ("htpasswd", b"a:{SHA}0DPiKuNIrrVmD8IUCuw1hQxNqZc=\nand some words\n".to_vec()),
+        ("sftp-json", b"{\"host\":\"h\",\"password\":\"\"}".to_vec()),
+        ("sftp-json", b"{\"q\":\"\\\"host\\\" \\\"password\\\"\"}".to_vec()),
+        ("filezilla", b"<?xml version=\"1.0\"?><rss><FileZilla3/></rss>".to_vec()),
+        ("aws-credentials", b"[default]\naws_access_key_id = none\n".to_vec()),
+        ("dir-listing", b"<title>Index of words, explained</title><a href=\"../\">up</a>".to_vec()),
+        ("dir-listing", b"<title>Index of /backup/</title>".to_vec()),
+        ("zip", b"PK\x03\x04".to_vec()),
+        ("zip", zip(b"")),
+        ("zip", zip(b"a\x1b[2J")),
+        ("tar-gz", gzip(&[0; 1024])),
+        ("svn-entries", b"12".to_vec()),
+        ("svn-entries", b"12\nmore\n".to_vec()),
+    ];
+    for (id, body) in cases {
+        let found = only(&plan_of(&catalogue, id), &body);
+        assert_eq!(found.outcome, Outcome::Absent, "{id}: {:?}", String::from_utf8_lossy(&body));
+    }
+}
+
+#[test]
+fn a_key_whose_end_was_not_read_counts() {
+    let catalogue = Catalogue::builtin();
+    let line = format!("{}\n", "A".repeat(64));
+    let key = pem("", &line.repeat(1100));
+    let cut = &key.as_bytes()[..64 << 10];
+    assert_eq!(only(&plan_of(&catalogue, "pem-key"), cut).outcome, Outcome::Exposed);
+}
+
+/// A site's answer to every path, by path and number of the request.
+type Behaviour = Box<dyn Fn(&str, usize) -> Reply>;
+
+fn catch_alls() -> Vec<(String, Behaviour)> {
+    let mut all: Vec<(String, Behaviour)> = Vec::new();
+    let mut add = |name: &str, f: Behaviour| all.push((name.to_owned(), f));
+    let everything = |body: Vec<u8>| -> Behaviour { Box::new(move |_, _| ok(body.clone())) };
+    let ending = |p: &str| p.rsplit(['/', '.']).next().unwrap_or("").to_owned();
+    add("shell", everything(b"<!doctype html><div id=app></div>".to_vec()));
+    add("empty", everything(Vec::new()));
+    add("ok", everything(b"ok\n".to_vec()));
+    add("redirect", Box::new(|_, _| Some((302, Vec::new()))));
+    add("firewall", everything(b"<html>Request blocked. Incident 12345</html>".to_vec()));
+    add("parked", everything(b"<html><title>This domain is for sale</title></html>".to_vec()));
+    add("teapot with source", Box::new(|_, _| Some((418, b"<?php $a = 1;".to_vec()))));
+    add("forbidden with source", Box::new(|_, _| Some((403, b"<?php $a = 1;".to_vec()))));
+    add("server error with source", Box::new(|_, _| Some((500, b"<?php $a = 1;".to_vec()))));
+    add("too many requests", Box::new(|_, _| Some((429, b"<?php $a = 1;".to_vec()))));
+    add("nobody", Box::new(|_, _| None));
+    add("reflects in a page", Box::new(|p, _| ok(format!("<html><meta content='{p}'></html>"))));
+    add("reflects in text", Box::new(|p, _| ok(format!("no file {p} here\n"))));
+    add(
+        "reflects in JSON",
+        Box::new(|p, _| ok(format!("{{\"path\":\"{}\"}}", p.replace('/', "\\/")))),
+    );
+    add("other words of one length", Box::new(|p, n| ok(format!("{:08}", p.len() * 7919 + n))));
+    // Every fixture, to everything and in the ways in which servers choose an answer.
+    for (i, (id, _, body)) in positives().into_iter().enumerate() {
+        let named = |how: &str| format!("{id} {i} {how}");
+        let b = body.clone();
+        add(&named("to everything"), Box::new(move |_, _| ok(b.clone())));
+        let b = body.clone();
+        add(&named("with the path"), Box::new(move |p, _| ok([&b[..], p.as_bytes()].concat())));
+        let b = body.clone();
+        add(
+            &named("with a number"),
+            Box::new(move |_, n| ok([&b[..], n.to_string().as_bytes()].concat())),
+        );
+        let b = body.clone();
+        add(
+            &named("by ending"),
+            Box::new(move |p, _| if ending(p).len() > 1 { ok(b.clone()) } else { not_found() }),
+        );
+        let b = body.clone();
+        add(
+            &named("every second time"),
+            Box::new(move |_, n| if n % 2 == 0 { ok(b.clone()) } else { not_found() }),
+        );
+        let b = body.clone();
+        add(&named("once"), Box::new(move |_, n| if n == 0 { ok(b.clone()) } else { not_found() }));
+        let b = body.clone();
+        add(
+            &named("and then nothing"),
+            Box::new(move |_, n| if n < 2 { ok(b.clone()) } else { None }),
+        );
+        let b = body.clone();
+        add(
+            &named("and then overload"),
+            Box::new(move |_, n| if n < 3 { ok(b.clone()) } else { Some((503, Vec::new())) }),
+        );
+        let b = body;
+        add(
+            &named("and then nothing at the last canary"),
+            Box::new(move |_, n| match n {
+                0 | 1 => ok(b.clone()),
+                2 => not_found(),
+                _ => None,
+            }),
+        );
+    }
+    all
+}
+
+#[test]
+fn catch_all_sites_are_never_exposed() {
+    let catalogue = Catalogue::builtin();
+    let behaviours = catch_alls();
+    assert!(behaviours.len() >= 15);
+    for (name, site) in &behaviours {
+        for plan in catalogue.plan(3) {
+            let mut n = 0;
+            let (found, asked) = run(&plan, |p| {
+                n += 1;
+                site(p, n - 1)
+            });
+            assert_ne!(found.outcome, Outcome::Exposed, "{name} at {}", plan.path);
+            assert!(asked.len() <= 4);
+        }
+    }
+}
+
+#[test]
+fn rules_by_ending_and_by_name_are_told_from_files() {
+    let catalogue = Catalogue::builtin();
+    let body = |id: &str| positives().into_iter().find(|p| p.0 == id).unwrap().2;
+    for plan in catalogue.plan(3) {
+        let body = body(plan.checks[0].id);
+        let name = plan.path.trim_end_matches('/').rsplit('/').next().unwrap().to_owned();
+        let by_name = run(&plan, |p| match p.trim_end_matches('/').ends_with(&name) {
+            true => ok(body.clone()),
+            false => not_found(),
+        });
+        assert_eq!(by_name.0.outcome, Outcome::CatchAll, "{}", plan.path);
+        let folder = plan.path.trim_end_matches('/').rsplit_once('/').unwrap().0.to_owned();
+        let in_folder = run(&plan, |p| match p.rsplit_once('/').unwrap().0.starts_with(&folder) {
+            true => ok(body.clone()),
+            false => not_found(),
+        });
+        assert_eq!(in_folder.0.outcome, Outcome::CatchAll, "{}", plan.path);
+        assert!(in_folder.0.evidence.is_some() && in_folder.0.reason.is_some());
+    }
+}
+
+#[test]
+fn statuses_and_failures() {
+    let catalogue = Catalogue::builtin();
+    let plan = plan_of(&catalogue, "php-source");
+    for (status, outcome) in [
+        (200, Outcome::Absent),
+        (204, Outcome::Absent),
+        (301, Outcome::Absent),
+        (302, Outcome::Absent),
+        (401, Outcome::Protected),
+        (403, Outcome::Protected),
+        (404, Outcome::Absent),
+        (405, Outcome::Absent),
+        (410, Outcome::Absent),
+        (416, Outcome::Absent),
+        (429, Outcome::Error),
+        (500, Outcome::Error),
+        (503, Outcome::Error),
+    ] {
+        let (found, asked) = run(&plan, |_| Some((status, b"nothing".to_vec())));
+        assert_eq!((found.outcome, asked.len()), (outcome, 1), "{status}");
+        assert_eq!(found.reason.is_some(), outcome == Outcome::Error);
+        assert_eq!(found.check, "php-source");
+    }
+    let at = plan.path.clone();
+    let (found, _) = run(&plan, |p| if p == at { ok("<?php $a = 1;") } else { None });
+    assert_eq!(found.outcome, Outcome::Error);
+    assert_eq!(found.reason.as_deref(), Some("no canary answer: connection lost"));
+    for (given, outcome) in [
+        (Outcome::Malformed, Outcome::Malformed),
+        (Outcome::Skipped, Outcome::Skipped),
+        (Outcome::Exposed, Outcome::Error),
+    ] {
+        let mut check = PathCheck::new(&plan, 1, &KEY);
+        assert!(check.finish().is_none());
+        let reason = "\u{1b}[31mred\u{202e}".to_owned();
+        check.failure(Failure { outcome: given, reason });
+        let found = check.finish().unwrap();
+        assert_eq!((found.outcome, found.reason.as_deref()), (outcome, Some("[31mred")));
+        assert_eq!(check.next_request(), None);
+    }
+}
+
+#[test]
+fn canaries_differ_by_salt_and_are_no_planned_path() {
+    let catalogue = Catalogue::builtin();
+    let plans = catalogue.plan(3);
+    for plan in &plans {
+        let body = positives().into_iter().find(|p| p.0 == plan.checks[0].id).unwrap().2;
+        let (_, asked) = run(plan, |p| if p == plan.path { ok(body.clone()) } else { not_found() });
+        assert_eq!(asked[..2], [plan.path.clone(), plan.path.clone()]);
+        for canary in &asked[2..] {
+            assert!(canary.starts_with('/') && plans.iter().all(|p| p.path != *canary));
+            assert!(canary.bytes().all(|b| b.is_ascii_graphic()));
+        }
+        let mut other = PathCheck::new(plan, 78, &KEY);
+        for status in [200, 200] {
+            other.response(&Response {
+                status,
+                location: None,
+                headers: &[],
+                body: &body,
+                truncated: false,
+            });
+        }
+        assert_ne!(other.next_request(), Some(asked[2].as_str()));
+    }
+}
+
+#[test]
+fn nothing_secret_is_told() {
+    let catalogue = Catalogue::builtin();
+    for (id, _, body) in positives() {
+        let plan = plan_of(&catalogue, id);
+        for found in [only(&plan, &body), run(&plan, |_| ok(body.clone())).0] {
+            let told = format!("{found:?}\n{}", serde_json::to_string(&found).unwrap());
+            for piece in SECRET.as_bytes().windows(4) {
+                let piece = std::str::from_utf8(piece).unwrap();
+                assert!(!told.contains(piece), "{id}: {told}");
+            }
+            let masked = found.evidence.and_then(|e| e.masked).unwrap_or_default();
+            assert!(masked.chars().count() <= 5, "{masked}");
+        }
+    }
+}
+
+#[test]
+fn the_digest_is_keyed() {
+    let catalogue = Catalogue::builtin();
+    let plan = plan_of(&catalogue, "git-head");
+    let body = b"ref: refs/heads/main\n";
+    let digest = |key: [u8; 32]| {
+        let mut check = PathCheck::new(&plan, 1, &key);
+        for (status, body) in [(200, &body[..]), (200, body), (404, b""), (404, b"")] {
+            check.response(&Response {
+                status,
+                location: None,
+                headers: &[],
+                body,
+                truncated: false,
+            });
+        }
+        check.finish().unwrap().evidence.unwrap().digest
+    };
+    assert_eq!(digest([1; 32]), digest([1; 32]));
+    assert_ne!(digest([1; 32]), digest([2; 32]));
+}
+
+fn encoded(name: &str) -> Vec<(String, Vec<u8>)> {
+    vec![("Content-Encoding".to_owned(), name.as_bytes().to_vec())]
+}
+
+#[test]
+fn encodings_are_taken_off_within_bounds() {
+    let text = b"APP_NAME=x\nDB_PASSWORD=y\n";
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    zlib.write_all(text).unwrap();
+    let mut bare = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    bare.write_all(text).unwrap();
+    for (name, body) in [
+        ("gzip", gzip(text)),
+        ("X-GZip", gzip(text)),
+        ("deflate", zlib.finish().unwrap()),
+        ("deflate", bare.finish().unwrap()),
+        ("identity", text.to_vec()),
+        ("br", text.to_vec()),
+        ("gzip", text.to_vec()),
+    ] {
+        assert_eq!(&*decode(&encoded(name), &body), text, "{name}");
+    }
+    assert_eq!(&*decode(&[], &gzip(text)), &gzip(text)[..]);
+    let bomb = gzip(&vec![0; 64 << 20]);
+    assert_eq!(decode(&encoded("gzip"), &bomb).len(), INFLATED_LIMIT);
+    // Cut off in the middle: what can be had.
+    let part = decode(&encoded("gzip"), &bomb[..bomb.len() / 2]).len();
+    assert!((1..=INFLATED_LIMIT).contains(&part));
+    let catalogue = Catalogue::builtin();
+    for id in ["sql-gz", "tar-gz"] {
+        let found = only(&plan_of(&catalogue, id), &bomb);
+        assert_ne!(found.outcome, Outcome::Error);
+    }
+}
+
+#[test]
+fn text_for_screens_is_clean() {
+    assert_eq!(printable(b"a\x1b[31mb\x07\x9bc\r\nd", 99), "a[31mb\u{fffd}c  d");
+    assert_eq!(printable("見\u{202e}回\u{200b}り\u{feff}".as_bytes(), 99), "見回り");
+    assert_eq!(printable("見回り".as_bytes(), 2), "見回");
+    assert_eq!(printable(&[0xff; 9], 3).chars().count(), 3);
+    assert_eq!(printable(b"", 3), "");
+}
+
+#[test]
+fn the_catalogue() {
+    let catalogue = Catalogue::builtin();
+    let mut table = String::new();
+    for c in catalogue.all() {
+        let line = format!("{} {} {} {}", c.id, c.severity.as_str(), c.tier, c.paths.len());
+        table.push_str(&line);
+        table.push('\n');
+        assert_eq!(catalogue.get(c.id).map(|c| c.title), Some(c.title));
+        for text in [c.title, c.why, c.remedy] {
+            assert!(!text.is_empty() && !text.contains("  ") && !text.contains('\n'), "{text}");
+        }
+        assert!((1..=3).contains(&c.tier));
+    }
+    insta::assert_snapshot!(table, @"");
+    let mut before = 0;
+    for (tier, most) in [(1, 60), (2, 350), (3, 1000)] {
+        let plan = catalogue.plan(tier);
+        let mut paths: Vec<_> = plan.iter().map(|p| p.path.clone()).collect();
+        paths.sort();
+        paths.dedup();
+        assert_eq!(paths.len(), plan.len(), "each path once");
+        assert!((before..=most).contains(&plan.len()), "tier {tier}: {}", plan.len());
+        assert!(plan.iter().all(|p| p.path.starts_with('/') && !p.checks.is_empty()));
+        before = plan.len();
+    }
+    assert!(catalogue.plan(0).is_empty() && catalogue.get("none").is_none());
+}
+
+/// Bytes that are near to what the matchers look for.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let known: Vec<Vec<u8>> = positives().into_iter().map(|p| p.2).collect();
+    let piece = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..64),
+        (prop::sample::select(known), any::<prop::sample::Index>(), any::<prop::sample::Index>())
+            .prop_map(|(b, from, to)| {
+                let (from, to) = (from.index(b.len()), to.index(b.len()) + 1);
+                b[from.min(to)..to].to_vec()
+            }),
+        prop::sample::select(vec![
+            &b"\xff\xfe"[..],
+            b"\xfe\xff",
+            b"\xef\xbb\xbf",
+            b"<",
+            b"<?php",
+            b"$a",
+            b"{",
+            b"\"",
+            b"\\",
+            b"/*",
+            b"//",
+            b"=",
+            b":",
+            b"@",
+            b"://",
+            b"\n",
+            b"\0",
+            b"\x1b[2J",
+            b"<title>",
+            b"[",
+            b"%",
+        ])
+        .prop_map(<[u8]>::to_vec),
+    ];
+    prop::collection::vec(piece, 0..12).prop_map(|p| p.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn hostile_answers_end_in_a_result(
+        answers in prop::collection::vec((prop::sample::select(vec![200u16, 206, 200, 404, 503, 0, 65535]), hostile()), 1..6),
+        salt in any::<u64>(),
+        truncated in any::<bool>(),
+    ) {
+        let catalogue = Catalogue::builtin();
+        for plan in catalogue.plan(3) {
+            let mut check = PathCheck::new(&plan, salt, &KEY);
+            let mut asked = 0;
+            while check.next_request().is_some() {
+                let (status, body) = &answers[asked % answers.len()];
+                check.response(&Response { status: *status, location: None, headers: &[], body, truncated });
+                asked += 1;
+                prop_assert!(asked <= 5);
+            }
+            let found = check.finish().unwrap();
+            let told = serde_json::to_string(&found).unwrap();
+            prop_assert!(!told.contains("\\u00"), "{}", told);
+            prop_assert!(!told.contains(&SECRET[..5]), "{}", told);
+        }
+    }
+
+    #[test]
+    fn a_random_secret_is_never_told(secret in "[a-zA-Z0-9+/]{12,40}") {
+        let catalogue = Catalogue::builtin();
+        for (id, _, body) in positives() {
+            let text = String::from_utf8_lossy(&body).replace(SECRET, &secret);
+            if !text.contains(&secret) { continue; }
+            let found = only(&plan_of(&catalogue, id), text.as_bytes());
+            let told = format!("{found:?}{}", serde_json::to_string(&found).unwrap());
+            for piece in secret.as_bytes().windows(7) {
+                prop_assert!(!told.contains(std::str::from_utf8(piece).unwrap()), "{}", told);
+            }
+        }
+    }
+
+    #[test]
+    fn decoding_is_bounded(body in hostile(), name in prop::sample::select(vec!["gzip", "deflate", "x", ""])) {
+        prop_assert!(decode(&encoded(name), &body).len() <= INFLATED_LIMIT.max(body.len()));
+    }
+
+    #[test]
+    fn printable_text_is_printable(bytes in hostile(), max in 0usize..80) {
+        let text = printable(&bytes, max);
+        prop_assert!(text.chars().count() <= max);
+        prop_assert!(!text.chars().any(|c| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)));
+    }
+}

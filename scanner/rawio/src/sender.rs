@@ -1,0 +1,198 @@
+//! Sending batches.
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, RawFd};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::batch::{Batch, CAPACITY};
+use crate::device::{Device, LinkKind};
+use crate::socket::{link_address, set_option};
+
+const ETH_P_IP: u16 = 0x0800;
+const ETH_P_IPV6: u16 = 0x86dd;
+
+/// What became of a batch: the first `sent` frames left; if that is not all, `error` says why the
+/// one behind them did not.
+#[derive(Debug)]
+pub struct SendOutcome {
+    /// Frames that left.
+    pub sent: usize,
+    /// Why it stopped there.
+    pub error: Option<io::Error>,
+}
+
+/// Sends frames without waiting for room: a full queue is an error for the caller to pace by.
+#[derive(Debug)]
+pub struct Sender {
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Packet { socket: Socket, index: u32, kind: LinkKind },
+    RawIp { v4: Socket, v6: Option<Socket> },
+}
+
+impl Sender {
+    /// Sends whole frames on an interface, past its queueing discipline where the kernel allows it.
+    ///
+    /// # Errors
+    /// `PermissionDenied` without CAP_NET_RAW; any other error of the system.
+    pub fn packet(device: &Device) -> io::Result<Self> {
+        // Protocol 0: this socket receives nothing.
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+        // Without it frames go through the queueing discipline: slower, and no worse.
+        let _ = set_option(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, &1i32);
+        Ok(Self { way: Way::Packet { socket, index: device.index, kind: device.kind } })
+    }
+
+    /// Sends IP packets, header included, along the kernel's routes: the way onto `lo`.
+    ///
+    /// # Errors
+    /// As [`packet`](Self::packet). A machine without IPv6 gets a sender for IPv4 alone.
+    pub fn raw_ip() -> io::Result<Self> {
+        let raw = |domain| Socket::new(domain, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)));
+        let v4 = raw(Domain::IPV4)?;
+        set_option(&v4, libc::IPPROTO_IP, libc::IP_HDRINCL, &1i32)?;
+        let v6 = match raw(Domain::IPV6) {
+            Ok(v6) => {
+                set_option(&v6, libc::IPPROTO_IPV6, libc::IPV6_HDRINCL, &1i32)?;
+                Some(v6)
+            }
+            Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) => None,
+            Err(e) => return Err(e),
+        };
+        Ok(Self { way: Way::RawIp { v4, v6 } })
+    }
+
+    /// Sends a batch, in order, up to the first frame that the system refuses.
+    pub fn send(&mut self, batch: &Batch) -> SendOutcome {
+        let mut sent = 0;
+        while sent < batch.len() {
+            // Frames of one family go in one call; a change of family begins another.
+            let result = self
+                .run(batch, sent)
+                .and_then(|(fd, addresses, n)| send_run(fd, batch, sent, &addresses[..n]));
+            match result {
+                Ok(0) => return SendOutcome { sent, error: Some(io::ErrorKind::WriteZero.into()) },
+                // Stopped short of the run: the next call names the error, or goes on.
+                Ok(done) => sent += done,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return SendOutcome { sent, error: Some(e) },
+            }
+        }
+        SendOutcome { sent, error: None }
+    }
+
+    /// The frames from `first` on that go out by one socket, and their addresses.
+    fn run(&self, batch: &Batch, first: usize) -> io::Result<(RawFd, Box<[Address; CAPACITY]>, usize)> {
+        let mut addresses = Box::new([Address::None; CAPACITY]);
+        let mut fd = None;
+        let mut n = 0;
+        for frame in batch.iter().skip(first) {
+            let (to, address) = self.address(frame)?;
+            if *fd.get_or_insert(to) != to {
+                break;
+            }
+            addresses[n] = address;
+            n += 1;
+        }
+        fd.map(|fd| (fd, addresses, n)).ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    }
+
+    fn address(&self, frame: &[u8]) -> io::Result<(RawFd, Address)> {
+        let bad = || io::Error::new(io::ErrorKind::InvalidInput, "the frame is no IP packet");
+        match &self.way {
+            Way::Packet { socket, index, kind } => {
+                let protocol = match kind {
+                    LinkKind::Ethernet => frame.get(12..14).map(|b| u16::from_be_bytes([b[0], b[1]])),
+                    LinkKind::None => match frame.first().map(|b| b >> 4) {
+                        Some(4) => Some(ETH_P_IP),
+                        Some(6) => Some(ETH_P_IPV6),
+                        _ => None,
+                    },
+                };
+                let protocol = protocol.ok_or_else(bad)?;
+                Ok((socket.as_raw_fd(), Address::Link(link_address(*index, protocol))))
+            }
+            Way::RawIp { v4, v6 } => match (frame.first().map(|b| b >> 4), v6) {
+                (Some(4), _) => {
+                    let d: [u8; 4] =
+                        frame.get(16..20).and_then(|b| b.try_into().ok()).ok_or_else(bad)?;
+                    let sin = libc::sockaddr_in {
+                        sin_family: libc::AF_INET as u16,
+                        sin_port: 0,
+                        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(d) },
+                        sin_zero: [0; 8],
+                    };
+                    Ok((v4.as_raw_fd(), Address::V4(sin)))
+                }
+                (Some(6), Some(v6)) => {
+                    let d: [u8; 16] =
+                        frame.get(24..40).and_then(|b| b.try_into().ok()).ok_or_else(bad)?;
+                    let sin6 = libc::sockaddr_in6 {
+                        sin6_family: libc::AF_INET6 as u16,
+                        sin6_port: 0,
+                        sin6_flowinfo: 0,
+                        sin6_addr: libc::in6_addr { s6_addr: d },
+                        sin6_scope_id: 0,
+                    };
+                    Ok((v6.as_raw_fd(), Address::V6(sin6)))
+                }
+                (Some(6), None) => Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT)),
+                _ => Err(bad()),
+            },
+        }
+    }
+}
+
+/// Where a frame is sent, as the kernel wants it.
+#[derive(Clone, Copy)]
+enum Address {
+    None,
+    Link(libc::sockaddr_ll),
+    V4(libc::sockaddr_in),
+    V6(libc::sockaddr_in6),
+}
+
+impl Address {
+    fn raw(&self) -> (*const libc::c_void, usize) {
+        match self {
+            Self::None => (std::ptr::null(), 0),
+            Self::Link(a) => (std::ptr::from_ref(a).cast(), size_of::<libc::sockaddr_ll>()),
+            Self::V4(a) => (std::ptr::from_ref(a).cast(), size_of::<libc::sockaddr_in>()),
+            Self::V6(a) => (std::ptr::from_ref(a).cast(), size_of::<libc::sockaddr_in6>()),
+        }
+    }
+}
+
+/// Sends the frames from `first` on, one for each address; returns how many left.
+fn send_run(fd: RawFd, batch: &Batch, first: usize, addresses: &[Address]) -> io::Result<usize> {
+    // SAFETY: `iovec` and `mmsghdr` are C structs of integers and pointers, for which all zeros (null
+    // pointers, zero lengths) is valid.
+    let (mut vectors, mut messages): ([libc::iovec; CAPACITY], [libc::mmsghdr; CAPACITY]) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let mut n = 0;
+    for ((frame, address), (vector, message)) in batch
+        .iter()
+        .skip(first)
+        .zip(addresses)
+        .zip(vectors.iter_mut().zip(messages.iter_mut()))
+    {
+        let (name, length) = address.raw();
+        vector.iov_base = frame.as_ptr().cast_mut().cast();
+        vector.iov_len = frame.len();
+        message.msg_hdr.msg_name = name.cast_mut();
+        message.msg_hdr.msg_namelen = length as libc::socklen_t;
+        message.msg_hdr.msg_iov = vector;
+        message.msg_hdr.msg_iovlen = 1;
+        n += 1;
+    }
+    // SAFETY: the first `n` messages point to vectors, frames and addresses that live until the call
+    // returns; the kernel reads them, writes only `msg_len`, and keeps none. `n` is at most CAPACITY.
+    // There is no safe wrapper that takes an address for each message without allocating.
+    let r = unsafe { libc::sendmmsg(fd, messages.as_mut_ptr(), n, libc::MSG_DONTWAIT) };
+    usize::try_from(r).map_err(|_| io::Error::last_os_error())
+}
