@@ -1,5 +1,15 @@
 //! What was agreed, what was seen, and what differs.
 //!
 //! Pure: no file, socket, clock or random number. The same inputs give the same bytes.
+//!
+//! * [`baseline`]: the rules, read from reviewed text.
+//! * [`state`]: what earlier runs knew.
+//! * [`judge`]: the state machine of findings.
+//! * [`verdict`]: what comes out.
+//! * [`schema`]: JSON Schemas of the formats.
 
+pub mod baseline;
+pub mod judge;
+pub mod schema;
+pub mod state;
 pub mod verdict;

@@ -1,1 +1,38 @@
-//! scanner/engine
+//! The sweep, sans-IO: which cell is probed when, how often, and what is known at the end.
+//!
+//! A [`Sweep`] walks one [`Walk`](mimawari_targets::Walk). The caller (a *driver*) owns sockets,
+//! threads and the clock, and moves three kinds of things:
+//!
+//! ```text
+//!              poll_transmit(now) ──▶ Probe ──▶ the wire
+//!   driver     handle(now, Answer) ◀────────── the wire
+//!              poll_event()       ──▶ Event ──▶ observations, coverage
+//!              poll_timeout()     ──▶ when to call poll_transmit next
+//! ```
+//!
+//! `now` is the time since the sweep began, from a monotonic clock. Nothing here reads a clock,
+//! opens a socket, starts a thread or draws a random number, so a run can be replayed exactly.
+//!
+//! * [`Sweep`]: chunks of the walk, passes over the silent cells of a chunk, coverage.
+//! * [`Pacer`]: the ceiling of the sending rate.
+//! * [`estimate`]: how much was missed, measured from the answers themselves.
+//!
+//! A driver's loop:
+//!
+//! 1. Call [`Sweep::poll_transmit`] until it returns `None` or the batch is full; send; report
+//!    what could not be sent with [`Sweep::send_failed`].
+//! 2. Give every verified answer to [`Sweep::handle`].
+//! 3. Drain [`Sweep::poll_event`].
+//! 4. Stop when [`Sweep::is_done`]. Else wait for answers until [`Sweep::poll_timeout`].
+
+mod backoff;
+mod chunk;
+pub mod estimate;
+mod pacing;
+mod rate;
+mod sweep;
+mod types;
+
+pub use pacing::Pacer;
+pub use sweep::Sweep;
+pub use types::{Answer, Chunk, Event, Probe, Progress, Reply, Summary, SweepConfig};

@@ -1,1 +1,29 @@
-//! scanner/report
+//! Renderers of a verdict: terminal text, Markdown, HTML and JSON.
+//!
+//! A renderer decides nothing: it says what the verdict says. Each one is a pure function of the
+//! [`Verdict`](mimawari_drift::verdict::Verdict): no file, process, socket or clock, so the same
+//! verdict gives the same bytes.
+//!
+//! * [`text`] for a terminal: what to know in ten seconds.
+//! * [`markdown`] for a pull request or a ticket, bounded in length.
+//! * [`html`] for a browser: one file, no network, every finding.
+//! * [`json`] for programs: the verdict itself.
+//!
+//! Banners, titles and paths come from hosts that nobody vouches for. The records are cleaned where
+//! they are written; every renderer cleans them again for the medium it writes to, because a verdict
+//! may have been made elsewhere.
+
+mod clean;
+mod html;
+mod json;
+mod markdown;
+mod text;
+mod words;
+
+#[cfg(test)]
+mod samples;
+
+pub use html::html;
+pub use json::json;
+pub use markdown::{MAX_CHARS as MARKDOWN_MAX_CHARS, markdown};
+pub use text::text;

@@ -1,0 +1,110 @@
+//! The state between runs: what was already known.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use mimawari_targets::Port;
+use serde::{Deserialize, Serialize};
+
+use crate::verdict::Finding;
+
+/// Version of the state.
+pub const VERSION: u32 = 1;
+
+/// Everything that a later verdict needs of the earlier ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Format version, [`VERSION`].
+    pub version: u32,
+    /// When it was last changed.
+    pub updated_at: Option<Timestamp>,
+    /// The run that changed it.
+    pub last_run: Option<String>,
+    /// Every finding there ever was, by id; settled ones too, so that one that comes back is known.
+    pub findings: BTreeMap<String, Tracked>,
+    /// What was seen and is allowed, by the id that it would have as a finding.
+    pub allowed: BTreeMap<String, Allowed>,
+}
+
+/// A finding and what is counted for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tracked {
+    /// As last reported.
+    pub finding: Finding,
+    /// Covered runs in a row that found it silent.
+    pub silent_runs: u32,
+    /// Covered runs in a row that found a required cell not open.
+    pub missed_runs: u32,
+    /// Covered runs since it was first seen.
+    pub covered_runs: u64,
+    /// The covered runs, by that count, in which it changed between there and gone.
+    pub changes: Vec<u64>,
+}
+
+/// A cell or content that was there and allowed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allowed {
+    /// Address.
+    pub ip: IpAddr,
+    /// Port.
+    pub port: Port,
+    /// Virtual host, for content.
+    pub host: Option<String>,
+    /// Path, for content.
+    pub path: Option<String>,
+    /// Check, for content.
+    pub check: Option<String>,
+    /// Severity it would have as a finding, for content.
+    pub severity: Option<mimawari_probes::observation::Severity>,
+    /// The rule that allowed it last.
+    pub rule: String,
+    /// When first seen.
+    pub first_seen: Timestamp,
+    /// When last seen.
+    pub last_seen: Timestamp,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            updated_at: None,
+            last_run: None,
+            findings: BTreeMap::new(),
+            allowed: BTreeMap::new(),
+        }
+    }
+}
+
+/// Why a state was refused. It is never taken for empty.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Not the JSON of a state.
+    #[error("it is damaged")]
+    Damaged(#[from] serde_json::Error),
+    /// Of another version.
+    #[error("it is of version {0}, and this program knows version {VERSION}")]
+    Version(u64),
+}
+
+impl State {
+    /// Reads a state.
+    ///
+    /// # Errors
+    /// [`StateError`]; the version is looked at first, so that a newer state is not called damaged.
+    pub fn parse(text: &str) -> Result<Self, StateError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u64,
+        }
+        let Versioned { version } = serde_json::from_str(text)?;
+        if version != u64::from(VERSION) {
+            return Err(StateError::Version(version));
+        }
+        Ok(serde_json::from_str(text)?)
+    }
+}

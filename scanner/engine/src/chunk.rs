@@ -1,0 +1,475 @@
+//! The cells of one chunk while they are in work, and after.
+
+use std::time::Duration;
+
+use mimawari_probes::observation::CellState;
+
+use crate::estimate::{Pool, Tally};
+use crate::types::Reply;
+
+/// Sends of one cell that may fail before the cell is given up.
+pub(crate) const MAX_SEND_TRIES: u16 = 10;
+
+/// One cell in two bytes: bits 0–2 its state (0: unanswered), 3–6 attempts sent, 7–10 failed
+/// sends, 11 whether an attempt could not be made and the cell was given up.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cell(u16);
+
+impl Cell {
+    const GIVEN_UP: u16 = 1 << 11;
+
+    #[inline]
+    const fn state(self) -> u16 {
+        self.0 & 0b111
+    }
+
+    #[inline]
+    const fn attempts(self) -> u8 {
+        ((self.0 >> 3) & 0b1111) as u8
+    }
+
+    const fn tries(self) -> u16 {
+        (self.0 >> 7) & 0b1111
+    }
+
+    #[inline]
+    const fn is_given_up(self) -> bool {
+        self.0 & Self::GIVEN_UP != 0
+    }
+
+    const fn is_answered(self) -> bool {
+        self.state() != 0
+    }
+
+    /// Whether attempt number `pass` is still to be made.
+    #[inline]
+    const fn wants(self, pass: u8) -> bool {
+        self.0 & (Self::GIVEN_UP | 0b111) == 0 && self.attempts() < pass
+    }
+
+    fn set_state(&mut self, state: CellState) {
+        self.0 = self.0 & !0b111 | state as u16;
+    }
+
+    /// The state to be reported when `rounds` attempts make silence believable.
+    const fn verdict(self, rounds: u8) -> CellState {
+        match CellState::from_u8(self.state() as u8) {
+            Some(s) if self.is_answered() => s,
+            _ if !self.is_given_up() && rounds > 0 && self.attempts() >= rounds => {
+                CellState::Silent
+            }
+            _ => CellState::NotProbed,
+        }
+    }
+}
+
+/// A change that an answer made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub from: CellState,
+    pub to: CellState,
+}
+
+/// Counts an answer to a cell that had `before`; `None` when it says nothing new. States only
+/// rise: open > closed > prohibited > unanswered. A SYN-ACK after an RST still means that
+/// something accepts connections (a load balancer's other half), an RST after a SYN-ACK only
+/// that it closed again.
+fn count(tally: &mut Tally, before: CellState, attempt: u8, reply: Reply) -> Option<Change> {
+    let to = reply.state();
+    if to <= before {
+        return None;
+    }
+    let round = usize::from(attempt.saturating_sub(1));
+    let add = |catches: &mut [u64]| {
+        if let Some(n) = catches.get_mut(round) {
+            *n += 1;
+        }
+    };
+    if before < CellState::Prohibited {
+        add(&mut tally.any);
+    }
+    if to >= CellState::Closed && before < CellState::Closed {
+        add(&mut tally.tcp);
+    }
+    if to == CellState::Open {
+        add(&mut tally.open);
+    }
+    Some(Change { from: before, to })
+}
+
+/// What became of the report of a failed send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// No such probe is out.
+    Unknown,
+    /// Noted; the cell is tried again, or given up.
+    Noted,
+    /// Noted, and a claim of silence had to be taken back.
+    Retracted,
+}
+
+/// A chunk in work.
+#[derive(Debug)]
+pub(crate) struct Work {
+    first: u64,
+    cells: Vec<Cell>,
+    /// The attempt now being made, from 1.
+    pass: u8,
+    cursor: usize,
+    /// Whether sends of this pass failed behind the cursor.
+    deferred: bool,
+    /// All of the pass is sent; answers are waited for.
+    waiting: bool,
+    last_send: Duration,
+    tally: Tally,
+    /// Cells not answered and not given up.
+    remaining: u64,
+}
+
+/// The storage of a chunk, to be used again.
+#[derive(Debug, Default)]
+pub(crate) struct Storage(Vec<Cell>);
+
+impl Work {
+    pub(crate) fn new(first: u64, len: u32, storage: Storage, now: Duration) -> Self {
+        let mut cells = storage.0;
+        cells.clear();
+        cells.resize(len as usize, Cell::default());
+        Self {
+            first,
+            cells,
+            pass: 1,
+            cursor: 0,
+            deferred: false,
+            waiting: false,
+            last_send: now,
+            tally: Tally::default(),
+            remaining: u64::from(len),
+        }
+    }
+
+    #[inline]
+    fn index(&self, step: u64) -> Option<usize> {
+        let index = usize::try_from(step.checked_sub(self.first)?).ok()?;
+        (index < self.cells.len()).then_some(index)
+    }
+
+    #[inline]
+    pub(crate) fn holds(&self, step: u64) -> bool {
+        self.index(step).is_some()
+    }
+
+    pub(crate) const fn pass(&self) -> u8 {
+        self.pass
+    }
+
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
+    pub(crate) const fn last_send(&self) -> Duration {
+        self.last_send
+    }
+
+    /// Attempts that every remaining cell has had.
+    pub(crate) const fn complete_passes(&self) -> u8 {
+        if self.waiting { self.pass } else { self.pass - 1 }
+    }
+
+    pub(crate) const fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Cells not answered and not given up.
+    pub(crate) const fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    pub(crate) fn begin_next_pass(&mut self) {
+        self.pass += 1;
+        self.cursor = 0;
+        self.waiting = false;
+    }
+
+    /// The next step to be sent in this pass. At the end of the pass `None`, and waiting begins.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<u64> {
+        while !self.waiting {
+            let rest = self.cells.get(self.cursor..).unwrap_or_default();
+            if let Some(n) = rest.iter().position(|c| c.wants(self.pass)) {
+                self.cursor += n;
+                return Some(self.first + self.cursor as u64);
+            }
+            self.cursor = 0;
+            // Sends that failed are made up for within their pass, so that the distance between
+            // the attempts is kept by the passes alone.
+            self.waiting = !std::mem::take(&mut self.deferred);
+        }
+        None
+    }
+
+    /// Marks what [`Self::next`] returned as sent. Returns the attempt, and whether no send of the
+    /// cell has failed so far.
+    #[inline]
+    pub(crate) fn sent(&mut self, now: Duration) -> (u8, bool) {
+        let cell = &mut self.cells[self.cursor];
+        cell.0 += 1 << 3;
+        let fresh = cell.tries() == 0;
+        self.cursor += 1;
+        self.last_send = now;
+        (self.pass, fresh)
+    }
+
+    pub(crate) fn send_failed(&mut self, step: u64, attempt: u8) -> Failure {
+        let Some(index) = self.index(step) else {
+            return Failure::Unknown;
+        };
+        let cell = &mut self.cells[index];
+        if attempt == 0 || cell.attempts() < attempt {
+            return Failure::Unknown;
+        }
+        if cell.is_given_up() {
+            return Failure::Noted;
+        }
+        let mut give_up = true;
+        if attempt == self.pass {
+            cell.0 -= 1 << 3;
+            cell.0 += 1 << 7;
+            give_up = cell.tries() >= MAX_SEND_TRIES;
+        }
+        // A report about an attempt before the last comes too late to be made up for in time.
+        if cell.is_answered() {
+            return Failure::Noted;
+        }
+        if give_up {
+            cell.0 |= Cell::GIVEN_UP;
+            self.remaining -= 1;
+        } else {
+            self.deferred = true;
+            self.waiting = false;
+        }
+        Failure::Noted
+    }
+
+    #[inline]
+    pub(crate) fn answer(&mut self, step: u64, attempt: u8, reply: Reply) -> Option<Change> {
+        let index = self.index(step)?;
+        let cell = self.cells[index];
+        // An answer to what was never sent answers nothing.
+        if attempt == 0 || attempt > cell.attempts() {
+            return None;
+        }
+        let before = if cell.is_answered() { cell.verdict(0) } else { CellState::NotProbed };
+        let change = count(&mut self.tally, before, attempt, reply)?;
+        if !cell.is_answered() && !cell.is_given_up() {
+            self.remaining -= 1;
+        }
+        self.cells[index].set_state(change.to);
+        Some(change)
+    }
+
+    /// Ends the chunk. Cells with at least `rounds` attempts and no answer are silent, others
+    /// without an answer are not probed.
+    pub(crate) fn finish(self, rounds: u8, claimed: bool, pool: &Pool) -> (Reported, Storage) {
+        let tail = pool.tail(&self.tally, rounds, self.remaining);
+        let cells = self
+            .cells
+            .iter()
+            .map(|c| c.verdict(rounds) as u8 | c.attempts() << 3)
+            .collect::<Box<[u8]>>();
+        let silent = cells.iter().filter(|c| *c & 0b111 == CellState::Silent as u8).count() as u64;
+        let complete = if claimed { rounds } else { self.complete_passes() };
+        let reported = Reported {
+            first: self.first,
+            cells,
+            tally: self.tally,
+            rounds: complete,
+            claimed,
+            silent,
+            tail,
+        };
+        (reported, Storage(self.cells))
+    }
+}
+
+/// A chunk whose states have been reported, kept a while for late answers.
+#[derive(Debug)]
+pub(crate) struct Reported {
+    first: u64,
+    /// Bits 0–2 state, 3–6 attempts.
+    cells: Box<[u8]>,
+    tally: Tally,
+    rounds: u8,
+    /// Whether silence was claimed, so that the recall speaks of this chunk.
+    claimed: bool,
+    silent: u64,
+    tail: f64,
+}
+
+impl Reported {
+    pub(crate) const fn first(&self) -> u64 {
+        self.first
+    }
+
+    pub(crate) const fn len(&self) -> u64 {
+        self.cells.len() as u64
+    }
+
+    pub(crate) fn states(&self) -> impl Iterator<Item = CellState> + '_ {
+        self.cells.iter().map(|c| CellState::from_u8(c & 0b111).unwrap_or(CellState::NotProbed))
+    }
+
+    /// Adds what this chunk knows of the loss.
+    pub(crate) fn add_to(&self, pool: &mut Pool) {
+        if self.claimed {
+            pool.add_finished(&self.tally, self.rounds, self.silent, self.tail);
+        } else {
+            pool.add(&self.tally, self.rounds);
+        }
+    }
+
+    fn cell(&mut self, step: u64) -> Option<&mut u8> {
+        self.cells.get_mut(usize::try_from(step.checked_sub(self.first)?).ok()?)
+    }
+
+    pub(crate) fn holds(&self, step: u64) -> bool {
+        step.checked_sub(self.first).is_some_and(|i| i < self.len())
+    }
+
+    pub(crate) fn answer(&mut self, step: u64, attempt: u8, reply: Reply) -> Option<Change> {
+        let cell = *self.cell(step)?;
+        if attempt == 0 || attempt > cell >> 3 {
+            return None;
+        }
+        let before = CellState::from_u8(cell & 0b111)?;
+        let change = count(&mut self.tally, before, attempt, reply)?;
+        if before == CellState::Silent {
+            self.silent -= 1;
+        }
+        *self.cell(step)? = cell & !0b111 | change.to as u8;
+        Some(change)
+    }
+
+    pub(crate) fn send_failed(&mut self, step: u64, attempt: u8) -> Failure {
+        let Some(cell) = self.cell(step) else {
+            return Failure::Unknown;
+        };
+        if attempt == 0 || attempt > *cell >> 3 {
+            return Failure::Unknown;
+        }
+        if *cell & 0b111 != CellState::Silent as u8 {
+            return Failure::Noted;
+        }
+        *cell = *cell & !0b111 | CellState::NotProbed as u8;
+        self.silent -= 1;
+        Failure::Retracted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(len: u32) -> Work {
+        Work::new(100, len, Storage::default(), Duration::ZERO)
+    }
+
+    fn send_all(work: &mut Work) -> Vec<(u64, u8)> {
+        let mut sent = Vec::new();
+        while let Some(step) = work.next() {
+            sent.push((step, work.sent(Duration::ZERO).0));
+        }
+        sent
+    }
+
+    #[test]
+    fn a_pass_goes_to_unanswered_cells_only() {
+        let mut w = work(4);
+        assert_eq!(send_all(&mut w), [(100, 1), (101, 1), (102, 1), (103, 1)]);
+        w.answer(101, 1, Reply::Rst).unwrap();
+        w.answer(103, 1, Reply::Prohibited).unwrap();
+        w.begin_next_pass();
+        assert_eq!(send_all(&mut w), [(100, 2), (102, 2)]);
+        assert_eq!(w.remaining(), 2);
+    }
+
+    #[test]
+    fn states_only_rise_and_each_answer_counts_once() {
+        use CellState::{Closed, NotProbed, Open, Prohibited};
+        let mut w = work(1);
+        send_all(&mut w);
+        let mut got = Vec::new();
+        for reply in [
+            Reply::Prohibited,
+            Reply::Prohibited,
+            Reply::Rst,
+            Reply::Prohibited,
+            Reply::SynAck,
+            Reply::SynAck,
+            Reply::Rst,
+        ] {
+            got.extend(w.answer(100, 1, reply).map(|c| (c.from, c.to)));
+        }
+        assert_eq!(got, [(NotProbed, Prohibited), (Prohibited, Closed), (Closed, Open)]);
+        assert_eq!((w.tally.any[0], w.tally.tcp[0], w.tally.open[0]), (1, 1, 1));
+    }
+
+    #[test]
+    fn what_was_not_sent_cannot_be_answered() {
+        let mut w = work(2);
+        w.next();
+        w.sent(Duration::ZERO);
+        assert_eq!(w.answer(101, 1, Reply::SynAck), None, "not yet sent");
+        assert_eq!(w.answer(100, 0, Reply::SynAck), None);
+        assert_eq!(w.answer(100, 2, Reply::SynAck), None, "attempt 2 is yet to come");
+        assert_eq!(w.answer(99, 1, Reply::SynAck), None);
+        assert_eq!(w.answer(102, 1, Reply::SynAck), None);
+        assert_eq!(w.answer(u64::MAX, 255, Reply::SynAck), None);
+        assert!(w.answer(100, 1, Reply::SynAck).is_some());
+    }
+
+    #[test]
+    fn a_failed_send_is_made_up_for_within_its_pass() {
+        let mut w = work(3);
+        w.next();
+        w.sent(Duration::ZERO);
+        assert_eq!(w.send_failed(100, 1), Failure::Noted);
+        assert_eq!(w.send_failed(100, 1), Failure::Unknown, "reported twice");
+        assert_eq!(send_all(&mut w), [(101, 1), (102, 1), (100, 1)]);
+        // Even when the report comes after the end of the pass.
+        assert_eq!(w.send_failed(102, 1), Failure::Noted);
+        assert!(!w.is_waiting());
+        assert_eq!(send_all(&mut w), [(102, 1)]);
+    }
+
+    #[test]
+    fn a_cell_that_can_never_be_sent_ends_not_probed() {
+        let mut w = work(2);
+        let mut tries = 0;
+        while let Some(step) = w.next() {
+            w.sent(Duration::ZERO);
+            if step == 100 {
+                tries += 1;
+                w.send_failed(100, 1);
+            }
+        }
+        assert_eq!(tries, MAX_SEND_TRIES);
+        let (reported, _) = w.finish(1, true, &Pool::default());
+        let states: Vec<_> = reported.states().collect();
+        assert_eq!(states, [CellState::NotProbed, CellState::Silent]);
+    }
+
+    #[test]
+    fn a_report_about_an_earlier_attempt_gives_the_cell_up() {
+        let mut w = work(2);
+        send_all(&mut w);
+        w.begin_next_pass();
+        assert_eq!(w.send_failed(101, 1), Failure::Noted);
+        assert_eq!(send_all(&mut w), [(100, 2)]);
+        let (mut reported, _) = w.finish(2, true, &Pool::default());
+        assert_eq!(reported.states().last(), Some(CellState::NotProbed));
+        // And after the report the claim of silence is taken back.
+        assert_eq!(reported.send_failed(100, 2), Failure::Retracted);
+        assert_eq!(reported.states().next(), Some(CellState::NotProbed));
+    }
+}

@@ -1,0 +1,191 @@
+//! The ceiling of the sending rate.
+
+use std::time::Duration;
+
+/// Credit that one packet costs: nanoseconds × packets per second in one second.
+const PACKET: u64 = 1_000_000_000;
+
+/// A token bucket in exact arithmetic.
+///
+/// The credit grows by `rate` units a nanosecond and a packet costs 10⁹ units, so no rate from 1
+/// to 2³²−1 packets per second rounds. The bucket holds `burst` packets: whatever window of length
+/// T one looks at, at most `burst + rate × T` packets leave in it, and a caller that comes late by
+/// seconds finds `burst` packets waiting and not more.
+#[derive(Debug, Clone)]
+pub struct Pacer {
+    rate: u32,
+    burst: u32,
+    /// At most `burst × PACKET`.
+    credit: u64,
+    /// When `credit` was true.
+    at: Duration,
+}
+
+impl Pacer {
+    /// A pacer of `rate` packets per second with `burst` packets at once, both at least 1. It
+    /// begins with credit for one packet at time 0.
+    #[must_use]
+    pub fn new(rate: u32, burst: u32) -> Self {
+        Self { rate: rate.max(1), burst: burst.max(1), credit: PACKET, at: Duration::ZERO }
+    }
+
+    /// Packets per second.
+    #[must_use]
+    pub const fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// Changes the rate from `now` on.
+    pub fn set_rate(&mut self, now: Duration, rate: u32) {
+        self.refill(now);
+        self.rate = rate.max(1);
+    }
+
+    /// Whether a packet may leave at `now`.
+    #[inline]
+    pub fn ready(&mut self, now: Duration) -> bool {
+        self.refill(now);
+        self.credit >= PACKET
+    }
+
+    /// Pays for one packet at `now`; `false` when none may leave.
+    #[inline]
+    pub fn take(&mut self, now: Duration) -> bool {
+        let ready = self.ready(now);
+        if ready {
+            self.credit -= PACKET;
+        }
+        ready
+    }
+
+    /// When it is worth coming back: as soon as half a burst (at least one packet) may leave. A
+    /// caller that sleeps until then wakes a few hundred times a second whatever the rate, and has
+    /// the other half of the bucket for the lateness of its own waking.
+    #[must_use]
+    pub fn next(&self) -> Duration {
+        let wanted = u64::from((self.burst / 2).max(1)) * PACKET;
+        let missing = wanted.saturating_sub(self.credit);
+        // Rounded up: a nanosecond too early would find nothing and ask again.
+        self.at.saturating_add(Duration::from_nanos(missing.div_ceil(u64::from(self.rate))))
+    }
+
+    #[inline]
+    fn refill(&mut self, now: Duration) {
+        // A clock that stands or steps back gives nothing.
+        let Some(elapsed) = now.checked_sub(self.at).filter(|e| !e.is_zero()) else {
+            return;
+        };
+        let full = u64::from(self.burst) * PACKET;
+        let earned = elapsed.as_nanos().saturating_mul(u128::from(self.rate));
+        self.credit = u64::try_from(u128::from(self.credit).saturating_add(earned))
+            .unwrap_or(u64::MAX)
+            .min(full);
+        self.at = now;
+        debug_assert!(self.credit <= full);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Sends whenever the pacer lets it, woken at the given times; returns the times of sending.
+    fn run(pacer: &mut Pacer, wakes: impl IntoIterator<Item = Duration>) -> Vec<Duration> {
+        let mut sent = Vec::new();
+        for now in wakes {
+            while pacer.take(now) {
+                sent.push(now);
+            }
+        }
+        sent
+    }
+
+    /// Sleeps exactly until `next` up to `end`.
+    fn by_the_book(pacer: &mut Pacer, end: Duration) -> Vec<Duration> {
+        let mut sent = Vec::new();
+        let mut now = Duration::ZERO;
+        while now < end {
+            while pacer.take(now) {
+                sent.push(now);
+            }
+            let next = pacer.next();
+            assert!(next > now, "no progress at {now:?}");
+            now = next;
+        }
+        sent
+    }
+
+    #[test]
+    fn one_packet_a_second_is_exactly_that() {
+        let sent = by_the_book(&mut Pacer::new(1, 1), Duration::from_secs(100));
+        let expected: Vec<_> = (0..100).map(Duration::from_secs).collect();
+        assert_eq!(sent, expected);
+    }
+
+    #[test]
+    fn tens_of_millions_a_second_hold_within_a_percent() {
+        for rate in [3, 7, 999, 20_000, 1_000_003, 10_000_000, 40_000_000] {
+            let burst = crate::SweepConfig::burst_for(rate);
+            let seconds = if rate < 1000 { 300 } else { 1 };
+            let sent = by_the_book(&mut Pacer::new(rate, burst), Duration::from_secs(seconds));
+            let expected = f64::from(rate) * seconds as f64;
+            let error = (sent.len() as f64 - expected).abs() / expected;
+            assert!(error < 0.01, "{rate} pps: {} instead of {expected}", sent.len());
+        }
+    }
+
+    #[test]
+    fn a_starved_caller_gets_one_burst_and_no_more() {
+        let mut pacer = Pacer::new(20_000, 100);
+        run(&mut pacer, [Duration::from_secs(1)]);
+        let sent = run(&mut pacer, [Duration::from_secs(31)]);
+        assert_eq!(sent.len(), 100);
+    }
+
+    #[test]
+    fn a_lower_rate_counts_from_the_moment_it_is_set() {
+        let mut pacer = Pacer::new(1000, 10);
+        run(&mut pacer, [Duration::from_secs(1)]);
+        pacer.set_rate(Duration::from_secs(1), 1);
+        let sent = run(&mut pacer, (1000..11_000).map(Duration::from_millis));
+        assert_eq!(sent.len(), 9, "one a second from 2 s to 10 s");
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_holds_more_than_the_burst_and_the_rate_allow(
+            rate in prop_oneof![1u32..100, 100u32..1_000_000],
+            burst in 1u32..300,
+            steps in prop::collection::vec(
+                prop_oneof![4 => 0u64..2_000_000, 1 => 0u64..3_000_000_000], 1..60),
+        ) {
+            let wakes: Vec<_> = steps.iter().scan(0u64, |t, s| {
+                *t += s;
+                Some(Duration::from_nanos(*t))
+            }).collect();
+            let sent = run(&mut Pacer::new(rate, burst), wakes);
+            for (i, from) in sent.iter().enumerate() {
+                // The worst window for a given first packet ends at some later packet.
+                for (j, to) in sent.iter().enumerate().skip(i).step_by(7) {
+                    let allowed = u128::from(burst)
+                        + (*to - *from).as_nanos() * u128::from(rate) / 1_000_000_000;
+                    prop_assert!((j - i + 1) as u128 <= allowed);
+                }
+            }
+        }
+
+        #[test]
+        fn waking_at_next_always_finds_a_packet(
+            rate in 1u32..50_000_000, burst in 1u32..300, start in 0u64..10_000_000_000,
+        ) {
+            let mut pacer = Pacer::new(rate, burst);
+            let now = Duration::from_nanos(start);
+            while pacer.take(now) {}
+            let next = pacer.next();
+            prop_assert!(next > now);
+            prop_assert!(pacer.take(next));
+        }
+    }
+}

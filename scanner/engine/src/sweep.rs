@@ -1,0 +1,524 @@
+//! The sweep itself: chunks, passes, answers, and the books.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use mimawari_probes::observation::CellState;
+use mimawari_targets::{Endpoint, Walk};
+
+use crate::backoff::Backoff;
+use crate::chunk::{Change, Failure, Reported, Storage, Work};
+use crate::estimate::{ASSUMED_LOSS, Class, Pool};
+use crate::pacing::Pacer;
+use crate::rate::Rate;
+use crate::types::{Answer, Chunk, Event, Probe, Progress, Reply, Summary, SweepConfig};
+
+/// Chunks in work at once: while one waits for answers, the next ones are being sent.
+const IN_WORK: usize = 4;
+/// Reported chunks that late answers can still amend.
+const REMEMBERED: usize = 8;
+
+/// One walk being swept.
+///
+/// The walk is cut into chunks of consecutive steps. A chunk is sent in passes: the first to all
+/// of its cells, each further one to those still silent, at least `spacing` after the last send of
+/// the pass before. After the last pass answers are waited for one more `spacing`, then the
+/// chunk's states are reported. How many passes a chunk gets is decided from the loss that the
+/// answers show; see [`estimate`](crate::estimate). While a chunk waits, the next one is sent;
+/// retransmissions go before new cells.
+///
+/// Memory: 2 bytes a cell for up to 4 chunks in work, 1 byte for the 8 reported last. An answer
+/// that comes after that many further chunks have been reported is ignored.
+#[derive(Debug)]
+pub struct Sweep {
+    walk: Walk,
+    cells: u64,
+    config: SweepConfig,
+    pacer: Pacer,
+    rate: Rate,
+    backoff: Backoff,
+    clock: Duration,
+    work: VecDeque<Work>,
+    reported: VecDeque<Reported>,
+    spare: Vec<Storage>,
+    /// The first step that is in no chunk yet.
+    next_step: u64,
+    events: VecDeque<Event>,
+    /// The loss seen in chunks that are no longer remembered.
+    forgotten: Pool,
+    /// Cells by [`CellState`]. Answered cells count at once, silent ones when reported.
+    states: [u64; 5],
+    finished: u64,
+    sent: u64,
+    send_failures: u64,
+    receive_lost: u64,
+    attempts: u8,
+    /// Chunks that had the most attempts and still may miss too much.
+    broken: u64,
+    /// When a stopped sweep ends.
+    stop_at: Option<Duration>,
+    /// A stopped sweep has ended; what was never begun is reported as the events are read.
+    closed: bool,
+    gave_up: bool,
+}
+
+impl Sweep {
+    /// A sweep of `walk`. Values of `config` outside their range are moved to the nearest inside.
+    #[must_use]
+    pub fn new(walk: Walk, config: SweepConfig) -> Self {
+        let config = config.clamped();
+        Self {
+            cells: walk.len(),
+            walk,
+            pacer: Pacer::new(config.rate, config.burst),
+            rate: Rate::new(config.rate),
+            config,
+            backoff: Backoff::default(),
+            clock: Duration::ZERO,
+            work: VecDeque::new(),
+            reported: VecDeque::new(),
+            spare: Vec::new(),
+            next_step: 0,
+            events: VecDeque::new(),
+            forgotten: Pool::default(),
+            states: [0; 5],
+            finished: 0,
+            sent: 0,
+            send_failures: 0,
+            receive_lost: 0,
+            attempts: 0,
+            broken: 0,
+            stop_at: None,
+            closed: false,
+            gave_up: false,
+        }
+    }
+
+    /// The walk.
+    #[must_use]
+    pub const fn walk(&self) -> &Walk {
+        &self.walk
+    }
+
+    /// The next probe to send, or `None` when none may leave now. A returned probe counts as sent
+    /// at `now` unless [`Self::send_failed`] says otherwise.
+    ///
+    /// Also moves everything on that waits for time to pass, so it is to be called whenever
+    /// [`Self::poll_timeout`] is reached.
+    pub fn poll_transmit(&mut self, now: Duration) -> Option<Probe> {
+        let now = self.tick(now);
+        if self.closed {
+            return None;
+        }
+        if let Some(end) = self.stop_at {
+            if now >= end {
+                self.close();
+            }
+            return None;
+        }
+        loop {
+            self.settle(now);
+            if now < self.backoff.until() || !self.pacer.ready(now) {
+                return None;
+            }
+            if self.backoff.hopeless(now) {
+                self.gave_up = true;
+                self.stop(now);
+                return None;
+            }
+            let mut pass_ended = false;
+            for work in &mut self.work {
+                if work.is_waiting() {
+                    continue;
+                }
+                let Some(step) = work.next() else {
+                    pass_ended = true;
+                    continue;
+                };
+                // Every step of a chunk is of the walk; were it not, nothing may be sent for it.
+                let endpoint = self.walk.endpoint(step)?;
+                self.pacer.take(now);
+                let (attempt, fresh) = work.sent(now);
+                self.backoff.handed(fresh);
+                self.sent += 1;
+                self.attempts = self.attempts.max(attempt);
+                return Some(Probe { step, endpoint, attempt });
+            }
+            // A pass without a single send has nothing to wait for: settle again at once.
+            if !pass_ended && !self.open_chunk(now) {
+                return None;
+            }
+        }
+    }
+
+    /// The driver could not send this probe. It is tried again, after a pause that grows while
+    /// nothing gets through; a cell whose sends fail 10 times ends as not probed. When no send at
+    /// all succeeds for half a minute, the sweep stops by itself.
+    pub fn send_failed(&mut self, now: Duration, probe: Probe) {
+        let now = self.tick(now);
+        let failure = self.with_chunk(
+            probe.step,
+            |work| work.send_failed(probe.step, probe.attempt),
+            |reported| reported.send_failed(probe.step, probe.attempt),
+        );
+        match failure {
+            None | Some(Failure::Unknown) => return,
+            Some(Failure::Noted) => {}
+            Some(Failure::Retracted) => {
+                self.states[CellState::Silent as usize] -= 1;
+                let state = CellState::NotProbed;
+                self.events.push_back(Event::Amended { step: probe.step, state });
+            }
+        }
+        self.backoff.failed(now);
+        self.send_failures += 1;
+        self.sent = self.sent.saturating_sub(1);
+    }
+
+    /// The driver knows that nobody has this address on the link: the neighbour did not answer
+    /// ARP (RFC 826) or neighbour solicitations (RFC 4861). The probe counts as sent and
+    /// unanswered, which is what a router in the way would have made of it.
+    pub fn unreachable(&mut self, now: Duration, probe: Probe) {
+        // It counted as sent when it was handed out.
+        self.tick(now);
+        debug_assert!(probe.step < self.next_step);
+    }
+
+    /// An answer came. Answers to what was never sent, to cells outside the walk, and answers that
+    /// say nothing new are ignored.
+    pub fn handle(&mut self, now: Duration, answer: Answer) {
+        self.tick(now);
+        let Answer { ip, port, attempt, reply, ttl } = answer;
+        let Some(step) = self.walk.step_of(ip, port) else {
+            return;
+        };
+        let mut late = false;
+        let change = self.with_chunk(
+            step,
+            |work| work.answer(step, attempt, reply),
+            |reported| {
+                late = true;
+                reported.answer(step, attempt, reply)
+            },
+        );
+        let Some(Some(Change { from, to })) = change else {
+            return;
+        };
+        // Cells that are not yet answered count nowhere before their chunk is reported.
+        if from != CellState::NotProbed {
+            self.states[from as usize] -= 1;
+        }
+        self.states[to as usize] += 1;
+        if let Some(endpoint) = self.walk.endpoint(step) {
+            self.tell(endpoint, attempt, reply, ttl);
+        }
+        if late {
+            self.events.push_back(Event::Amended { step, state: to });
+        }
+    }
+
+    fn tell(&mut self, endpoint: Endpoint, attempt: u8, reply: Reply, ttl: Option<u8>) {
+        self.events.push_back(match reply {
+            Reply::SynAck => Event::Open { endpoint, attempt, ttl },
+            Reply::Prohibited => Event::Prohibited { endpoint, attempt, ttl },
+            Reply::Rst => return,
+        });
+    }
+
+    /// When [`Self::poll_transmit`] is to be called next: it may be past, which means now. `None`
+    /// when there is nothing to wait for; then only events remain to be read.
+    ///
+    /// After `poll_transmit` returned `None`, this is later than the `now` given to it, so a driver
+    /// that sleeps until then does not spin.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        if self.closed {
+            return None;
+        }
+        if self.stop_at.is_some() {
+            return self.stop_at;
+        }
+        let sending = self.can_open_chunk() || self.work.iter().any(|w| !w.is_waiting());
+        let send = sending.then(|| self.pacer.next().max(self.backoff.until()));
+        let settle = self.work.iter().filter(|w| w.is_waiting()).map(|w| self.settled_at(w)).min();
+        match (send, settle) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// What there is to tell, oldest first. To be drained after every other call.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        if !self.closed || self.next_step >= self.cells {
+            return None;
+        }
+        // A walk may have 2^48 cells: what was never begun is told chunk by chunk.
+        let len = self.next_len();
+        let first_step = self.next_step;
+        self.next_step += u64::from(len);
+        self.finished += u64::from(len);
+        let states = vec![CellState::NotProbed; len as usize];
+        Some(Event::Chunk(Chunk { first_step, states }))
+    }
+
+    /// Ends the sweep early: nothing more is sent, answers are taken for one more `spacing`. Cells
+    /// without an answer that did not get all their attempts end as not probed. Every step is
+    /// still reported. A second call changes nothing.
+    pub fn stop(&mut self, now: Duration) {
+        let now = self.tick(now);
+        if self.stop_at.is_none() && !self.is_finished() {
+            let wait = if self.work.is_empty() { Duration::ZERO } else { self.config.spacing };
+            self.stop_at = Some(now.saturating_add(wait));
+        }
+    }
+
+    /// The receiving side lost `n` frames (a full ring). The rate goes down for a while.
+    pub fn receive_lost(&mut self, now: Duration, n: u64) {
+        let now = self.tick(now);
+        if n > 0 {
+            self.receive_lost = self.receive_lost.saturating_add(n);
+            if let Some(rate) = self.rate.lost(now) {
+                self.pacer.set_rate(now, rate);
+            }
+        }
+    }
+
+    /// Whether every step has been reported and every event read.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.is_finished() && self.events.is_empty()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.work.is_empty() && self.next_step >= self.cells
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let in_work: u64 = self.work.iter().map(|w| w.tally().any.iter().sum::<u64>()).sum();
+        Progress {
+            cells: self.cells,
+            finished: self.finished + in_work,
+            sent: self.sent,
+            answered: self.answered(),
+            open: self.states[CellState::Open as usize],
+            attempt: self.work.front().map_or(0, Work::pass),
+            rate: self.rate.get(),
+        }
+    }
+
+    fn answered(&self) -> u64 {
+        [CellState::Open, CellState::Closed, CellState::Prohibited]
+            .iter()
+            .map(|s| self.states[*s as usize])
+            .sum()
+    }
+
+    /// Takes the time. A clock that steps back stands still.
+    fn tick(&mut self, now: Duration) -> Duration {
+        self.clock = self.clock.max(now);
+        if let Some(rate) = self.rate.tick(self.clock) {
+            self.pacer.set_rate(self.clock, rate);
+        }
+        self.clock
+    }
+
+    #[inline]
+    fn with_chunk<T>(
+        &mut self,
+        step: u64,
+        in_work: impl FnOnce(&mut Work) -> T,
+        reported: impl FnOnce(&mut Reported) -> T,
+    ) -> Option<T> {
+        if let Some(work) = self.work.iter_mut().find(|w| w.holds(step)) {
+            return Some(in_work(work));
+        }
+        self.reported.iter_mut().find(|r| r.holds(step)).map(reported)
+    }
+
+    fn settled_at(&self, work: &Work) -> Duration {
+        work.last_send().saturating_add(self.config.spacing)
+    }
+
+    /// Decides about chunks whose answers have had their time.
+    fn settle(&mut self, now: Duration) {
+        let mut i = 0;
+        while let Some(work) = self.work.get(i) {
+            if !work.is_waiting() || now < self.settled_at(work) {
+                i += 1;
+                continue;
+            }
+            let enough = self.enough(work);
+            let rounds = work.pass();
+            if enough || rounds >= self.config.max_attempts {
+                self.broken += u64::from(!enough);
+                self.report(i, rounds, true);
+            } else {
+                self.work[i].begin_next_pass();
+                i += 1;
+            }
+        }
+    }
+
+    fn enough(&self, work: &Work) -> bool {
+        let rounds = work.complete_passes();
+        work.remaining() == 0
+            || rounds >= self.config.min_attempts
+                && self.pool().enough(work.tally(), rounds, work.remaining(), self.config.recall)
+    }
+
+    /// All that is known of the loss: complete passes only, since the answers to a pass under way
+    /// are still to come.
+    fn pool(&self) -> Pool {
+        let mut pool = self.forgotten;
+        for reported in &self.reported {
+            reported.add_to(&mut pool);
+        }
+        for work in &self.work {
+            let settled = if work.is_waiting() && self.clock < self.settled_at(work) {
+                work.pass() - 1
+            } else {
+                work.complete_passes()
+            };
+            pool.add(work.tally(), settled);
+        }
+        pool
+    }
+
+    fn report(&mut self, i: usize, rounds: u8, claimed: bool) {
+        let pool = self.pool();
+        let Some(work) = self.work.remove(i) else {
+            return;
+        };
+        let (reported, storage) = work.finish(rounds, claimed, &pool);
+        self.spare.push(storage);
+        let states: Vec<_> = reported.states().collect();
+        let silent = states.iter().filter(|s| **s == CellState::Silent).count() as u64;
+        self.states[CellState::Silent as usize] += silent;
+        self.finished += reported.len();
+        self.events.push_back(Event::Chunk(Chunk { first_step: reported.first(), states }));
+        self.reported.push_back(reported);
+        if self.reported.len() > REMEMBERED
+            && let Some(oldest) = self.reported.pop_front()
+        {
+            oldest.add_to(&mut self.forgotten);
+        }
+    }
+
+    /// Ends a stopped sweep.
+    fn close(&mut self) {
+        while let Some(work) = self.work.front() {
+            let complete = work.complete_passes();
+            if complete > 0 && self.enough(work) {
+                self.report(0, complete, true);
+            } else {
+                // Whoever had the most attempts that there are is silent; nobody else is.
+                self.report(0, self.config.max_attempts, false);
+            }
+        }
+        self.closed = true;
+    }
+
+    fn next_len(&self) -> u32 {
+        u32::try_from(self.cells - self.next_step)
+            .map_or(self.config.chunk_cells, |n| n.min(self.config.chunk_cells))
+    }
+
+    fn can_open_chunk(&self) -> bool {
+        self.next_step < self.cells && self.work.len() < IN_WORK
+    }
+
+    fn open_chunk(&mut self, now: Duration) -> bool {
+        if !self.can_open_chunk() {
+            return false;
+        }
+        let len = self.next_len();
+        let storage = self.spare.pop().unwrap_or_default();
+        self.work.push_back(Work::new(self.next_step, len, storage, now));
+        self.next_step += u64::from(len);
+        true
+    }
+
+    /// What it amounted to so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let count = |s: CellState| self.states[s as usize];
+        let (open, closed) = (count(CellState::Open), count(CellState::Closed));
+        let (prohibited, silent) = (count(CellState::Prohibited), count(CellState::Silent));
+        let not_probed = self.cells - open - closed - prohibited - silent;
+        let answered = self.answered();
+        let pool = self.pool();
+        let (class, loss) = pool.loss();
+        let recall = pool.recall();
+        let attempts = if self.sent == 0 { 0 } else { self.attempts };
+
+        let mut notes = Vec::new();
+        if let Some(loss) = loss {
+            notes.push(format!(
+                "loss and recall are estimated by capture–recapture (removal method, Seber and \
+                 Le Cren 1967; intervals after Wilson 1927) from {}",
+                match class {
+                    Class::Tcp => "all TCP answers",
+                    Class::Open =>
+                        "the SYN-ACKs alone, because RSTs were lost at another rate (hosts may \
+                         limit them)",
+                }
+            ));
+            if !loss.seen && loss.bound > ASSUMED_LOSS {
+                notes.push(format!(
+                    "only {answered} cells answered and no answer was missed; a loss of at most \
+                     {} % was assumed",
+                    ASSUMED_LOSS * 100.0
+                ));
+            }
+        }
+        let mut promise_kept = true;
+        let mut broken = |note: String| {
+            promise_kept = false;
+            notes.push(note);
+        };
+        if answered == 0 && silent > 0 {
+            broken("nothing answered, so nothing can be said about loss and recall".to_owned());
+        }
+        if self.broken > 0 {
+            broken(format!(
+                "the promised recall of {} was not reached in {} chunk(s) with the maximum of {} \
+                 attempts",
+                self.config.recall, self.broken, self.config.max_attempts
+            ));
+        }
+        if self.gave_up {
+            broken("every send failed for 30 s: the sweep gave up".to_owned());
+        } else if self.stop_at.is_some() {
+            broken("the sweep was stopped before its end".to_owned());
+        }
+        if not_probed > 0 {
+            broken(format!("{not_probed} cells were not probed"));
+        }
+        if self.receive_lost > 0 {
+            notes.push(format!("{} frames were lost on receiving", self.receive_lost));
+        }
+        Summary {
+            cells: self.cells,
+            open,
+            closed,
+            prohibited,
+            silent,
+            not_probed,
+            sent: self.sent,
+            send_failures: self.send_failures,
+            receive_lost: self.receive_lost,
+            attempts,
+            answers_by_attempt: pool.any()[..usize::from(attempts)].to_vec(),
+            loss_estimate: loss.map(|l| l.estimate),
+            recall_estimate: recall.map(|r| r.0),
+            recall_interval: recall.map(|r| r.1),
+            promise_kept,
+            notes,
+        }
+    }
+}

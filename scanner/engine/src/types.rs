@@ -1,0 +1,228 @@
+//! What goes into a sweep and what comes out of it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mimawari_probes::observation::CellState;
+use mimawari_targets::{Endpoint, Port};
+use serde::{Deserialize, Serialize};
+
+/// How a sweep is to be made. [`Sweep::new`](crate::Sweep::new) moves values outside their range to
+/// the nearest one inside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweepConfig {
+    /// Ceiling of the sending rate in packets per second, at least 1.
+    pub rate: u32,
+    /// The promise: the share of the open cells that the sweep finds, 0 to below 1. The sweep
+    /// decides how many attempts that takes.
+    pub recall: f64,
+    /// Attempts that a silent cell gets at least, 1 to 15.
+    pub min_attempts: u8,
+    /// Attempts that a cell gets at most, `min_attempts` to 15.
+    pub max_attempts: u8,
+    /// Least time between two attempts to one cell, and how long answers to the last attempt are
+    /// waited for. At least one second.
+    pub spacing: Duration,
+    /// Cells in work at once, 1 to 2^22. Memory is bounded by a small multiple of it.
+    pub chunk_cells: u32,
+    /// Packets that may leave at once after a pause; 0 = chosen from `rate`
+    /// ([`SweepConfig::burst_for`]).
+    pub burst: u32,
+}
+
+impl SweepConfig {
+    /// The burst that suits a rate: 5 ms worth of packets, at least 1 and at most 256 (one batch).
+    #[must_use]
+    pub const fn burst_for(rate: u32) -> u32 {
+        match rate / 200 {
+            0 => 1,
+            n if n > 256 => 256,
+            n => n,
+        }
+    }
+
+    /// The configuration with every value inside its range.
+    #[must_use]
+    pub fn clamped(mut self) -> Self {
+        self.rate = self.rate.max(1);
+        self.recall = if self.recall.is_nan() { 0.0 } else { self.recall.clamp(0.0, MAX_RECALL) };
+        self.min_attempts = self.min_attempts.clamp(1, MAX_ATTEMPTS);
+        self.max_attempts = self.max_attempts.clamp(self.min_attempts, MAX_ATTEMPTS);
+        self.spacing = self.spacing.max(Duration::from_secs(1));
+        self.chunk_cells = self.chunk_cells.clamp(1, 1 << 22);
+        if self.burst == 0 {
+            self.burst = Self::burst_for(self.rate);
+        }
+        self
+    }
+}
+
+/// No number of lossy attempts makes certain.
+const MAX_RECALL: f64 = 1.0 - 1e-9;
+
+/// What four bits hold.
+pub(crate) const MAX_ATTEMPTS: u8 = 15;
+
+impl Default for SweepConfig {
+    fn default() -> Self {
+        Self {
+            rate: 20_000,
+            recall: 0.9999,
+            min_attempts: 2,
+            max_attempts: 8,
+            spacing: Duration::from_secs(1),
+            chunk_cells: 1 << 20,
+            burst: 0,
+        }
+    }
+}
+
+/// One attempt to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Probe {
+    /// Step of the walk.
+    pub step: u64,
+    /// Where to.
+    pub endpoint: Endpoint,
+    /// Counted from 1; goes into the source port.
+    pub attempt: u8,
+}
+
+/// What an answer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reply {
+    /// The port accepts connections.
+    SynAck,
+    /// Nobody listens.
+    Rst,
+    /// An ICMP error says that policy forbids it.
+    Prohibited,
+}
+
+impl Reply {
+    /// The state that a cell has after this reply alone.
+    #[must_use]
+    pub const fn state(self) -> CellState {
+        match self {
+            Self::SynAck => CellState::Open,
+            Self::Rst => CellState::Closed,
+            Self::Prohibited => CellState::Prohibited,
+        }
+    }
+}
+
+/// An answer whose cookie the driver has verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The probed address (for an ICMP error: the quoted destination, not the router).
+    pub ip: IpAddr,
+    /// The probed port.
+    pub port: Port,
+    /// Which attempt it answers, counted from 1.
+    pub attempt: u8,
+    /// What it says.
+    pub reply: Reply,
+    /// IP time-to-live or hop limit of the answer.
+    pub ttl: Option<u8>,
+}
+
+/// What a sweep has to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A cell is open. At most once a cell.
+    Open {
+        /// Which.
+        endpoint: Endpoint,
+        /// The attempt that was answered.
+        attempt: u8,
+        /// TTL of the answer.
+        ttl: Option<u8>,
+    },
+    /// Policy forbids a cell. At most once a cell; [`Event::Open`] may still follow.
+    Prohibited {
+        /// Which.
+        endpoint: Endpoint,
+        /// The attempt that was answered.
+        attempt: u8,
+        /// TTL of the answer.
+        ttl: Option<u8>,
+    },
+    /// A run of steps has its states. Every step of the walk is in exactly one chunk.
+    Chunk(Chunk),
+    /// The state of a step whose chunk had been reported has changed: a late answer raised it, or
+    /// a late report of a failed send took the claim of silence back.
+    Amended {
+        /// Step of the walk.
+        step: u64,
+        /// Its state from now on.
+        state: CellState,
+    },
+}
+
+/// The states of consecutive steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Step of the first state.
+    pub first_step: u64,
+    /// One state a step.
+    pub states: Vec<CellState>,
+}
+
+/// How far a sweep is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Cells of the walk.
+    pub cells: u64,
+    /// Cells that have their final state.
+    pub finished: u64,
+    /// Attempts sent.
+    pub sent: u64,
+    /// Cells that answered.
+    pub answered: u64,
+    /// Open cells.
+    pub open: u64,
+    /// The attempt now being made of the oldest chunk in work; 0 before the first.
+    pub attempt: u8,
+    /// Packets per second now allowed, at most the ceiling.
+    pub rate: u32,
+}
+
+/// What a sweep amounted to. `open + closed + prohibited + silent + not_probed == cells` once the
+/// sweep is done; before that, cells without a final state count as `not_probed`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Cells of the walk.
+    pub cells: u64,
+    /// Cells that answered SYN-ACK.
+    pub open: u64,
+    /// Cells that answered RST.
+    pub closed: u64,
+    /// Cells that policy forbids, by an ICMP error.
+    pub prohibited: u64,
+    /// Cells that got all attempts and answered none.
+    pub silent: u64,
+    /// Cells of which nothing is known.
+    pub not_probed: u64,
+    /// Attempts sent; failed sends are not in it.
+    pub sent: u64,
+    /// Sends that failed, each to be tried again.
+    pub send_failures: u64,
+    /// Frames that the receiving side lost, as the driver reported them.
+    pub receive_lost: u64,
+    /// The most attempts that any cell got.
+    pub attempts: u8,
+    /// How many cells gave their first answer to attempt 1, 2, …
+    pub answers_by_attempt: Vec<u64>,
+    /// Estimated share of attempts whose probe or answer is lost, 0 to 1; absent when too little
+    /// answered to tell.
+    pub loss_estimate: Option<f64>,
+    /// Estimated share of the open cells that were found, among the covered cells; absent when
+    /// nothing answered.
+    pub recall_estimate: Option<f64>,
+    /// 95 % confidence interval of the expected recall.
+    pub recall_interval: Option<(f64, f64)>,
+    /// Whether every cell was covered and the recall asked for was reached with confidence.
+    pub promise_kept: bool,
+    /// Plain sentences: the method of the estimate, and why a promise was not kept.
+    pub notes: Vec<String>,
+}

@@ -1,0 +1,411 @@
+//! The verdict for a pull request or a ticket.
+
+use std::fmt::Write as _;
+
+use mimawari_drift::verdict::{Finding, FindingState, Verdict};
+
+use crate::clean::clean;
+use crate::words::{self, NAME, SENTENCE};
+
+/// Longest text that [`markdown`] returns, in characters. Common hosts of pull requests take 65,536.
+pub const MAX_CHARS: usize = 60_000;
+
+/// What is kept free for the lines after the tables.
+const RESERVE: usize = 4_000;
+/// Rows of one table.
+const MAX_ROWS: usize = 200;
+/// Sentences of a list.
+const MAX_SENTENCES: usize = 20;
+/// Longest list of targets or ports, in characters.
+const MAX_LIST: usize = 1_000;
+
+/// The verdict as GitHub Flavored Markdown, at most [`MAX_CHARS`] characters.
+///
+/// Text from the network or from a configuration stands in code spans, or has its punctuation
+/// escaped: it can neither format, link, embed, mention a person nor refer to an issue. Outside code
+/// spans `@` and `#` are written in their full-width forms, because the hosts of pull requests look
+/// for mentions and references when the escapes are gone.
+#[must_use]
+pub fn markdown(verdict: &Verdict) -> String {
+    let v = verdict;
+    let mut page = Page {
+        out: String::new(),
+        chars: 0,
+    };
+    let h = words::headline(v);
+    page.add(&format!("## {}: {}\n\n", h.word, prose(&h.rest, SENTENCE)));
+    if let Some(s) = words::breakdown(v) {
+        page.add(&format!("{s}\n\n"));
+    }
+    if let Some(c) = h.caution {
+        page.add(&format!("**{c}**\n\n"));
+    }
+    page.how_sure(v);
+
+    let mut hidden = 0;
+    hidden += page.table("Open and not agreed", v, &[FindingState::Open]);
+    hidden += page.table(
+        "Required and not open",
+        v,
+        &[
+            FindingState::Missing,
+            FindingState::MissingUnverified,
+            FindingState::MissingPending,
+        ],
+    );
+    hidden += page.table(
+        "Not seen to be gone, still counted",
+        v,
+        &[FindingState::Unverified, FindingState::Resolving],
+    );
+    hidden += page.table("Resolved", v, &[FindingState::Resolved]);
+    hidden += page.table("Now allowed by the baseline", v, &[FindingState::Allowed]);
+    hidden += page.table(
+        "Left the scope, not resolved",
+        v,
+        &[FindingState::OutOfScope],
+    );
+    if hidden > 0 {
+        let of = words::plural(v.findings.len() as u64, "finding");
+        page.add(&format!(
+            "**{} more of {of} in `verdict.json`.**\n\n",
+            words::grouped(hidden)
+        ));
+    }
+    page.foot(v);
+    page.out
+}
+
+struct Page {
+    out: String,
+    /// Length of `out` in characters.
+    chars: usize,
+}
+
+impl Page {
+    fn add(&mut self, s: &str) {
+        self.out.push_str(s);
+        self.chars += s.chars().count();
+    }
+
+    fn how_sure(&mut self, v: &Verdict) {
+        let mut s = String::from("**How sure**\n\n");
+        let _ = writeln!(s, "- Coverage: {}", words::coverage(v));
+        if let Some(c) = words::content(&v.coverage) {
+            let _ = writeln!(s, "- Content: {c}");
+        }
+        let _ = writeln!(s, "- Recall: {}", words::recall(&v.coverage));
+        let _ = writeln!(s, "- Method: {}", prose(&words::method(v), SENTENCE));
+        s.push('\n');
+        self.add(&s);
+        self.sentences("Incomplete, because", &v.incomplete_because);
+        self.sentences("Not covered", &v.coverage.not_covered);
+    }
+
+    fn sentences(&mut self, title: &str, list: &[String]) {
+        if list.is_empty() {
+            return;
+        }
+        let mut s = format!("**{title}**\n\n");
+        let mut written = 0;
+        for l in list.iter().take(MAX_SENTENCES) {
+            let l = prose(l, SENTENCE);
+            // Reasons may take a third of the text and no more: the findings need the room.
+            if self.chars + s.len() + l.len() > MAX_CHARS / 3 {
+                break;
+            }
+            let _ = writeln!(s, "- {l}");
+            written += 1;
+        }
+        if list.len() > written {
+            let _ = writeln!(s, "- and {} more", list.len() - written);
+        }
+        s.push('\n');
+        self.add(&s);
+    }
+
+    /// A table of the findings in these states; returns how many found no room.
+    fn table(&mut self, title: &str, v: &Verdict, states: &[FindingState]) -> u64 {
+        let mut list: Vec<&Finding> = v
+            .findings
+            .iter()
+            .filter(|f| states.contains(&f.state))
+            .collect();
+        if list.is_empty() {
+            return 0;
+        }
+        list.sort_by_key(|f| (std::cmp::Reverse(f.severity), !f.new));
+        let head = format!(
+            "### {title}: {}\n\n| Severity | State | Where | What | Why | Service | Owner | First seen | Id |\n|---|---|---|---|---|---|---|---|---|\n",
+            words::grouped(list.len() as u64)
+        );
+        let budget = MAX_CHARS - RESERVE;
+        let mut rows = 0;
+        for f in list.iter().take(MAX_ROWS) {
+            let r = row(f);
+            let head = if rows == 0 { head.as_str() } else { "" };
+            if self.chars + head.chars().count() + r.chars().count() > budget {
+                break;
+            }
+            self.add(head);
+            self.add(&r);
+            rows += 1;
+        }
+        let hidden = (list.len() - rows) as u64;
+        if rows > 0 {
+            self.add("\n");
+            if hidden > 0 {
+                self.add(&format!(
+                    "{} more in `verdict.json`.\n\n",
+                    words::grouped(hidden)
+                ));
+            }
+        }
+        hidden
+    }
+
+    fn foot(&mut self, v: &Verdict) {
+        let mut s = format!(
+            "Run {}, judged {}",
+            code(&v.run_id, NAME),
+            words::minute(v.judged_at)
+        );
+        if !v.run.authorised_by.is_empty() {
+            let _ = write!(s, ", authorised by {}", code(&v.run.authorised_by, NAME));
+        }
+        s.push_str(". ");
+        if !v.run.targets.is_empty() {
+            let _ = write!(
+                s,
+                "Targets {}, ports {}. ",
+                code(&v.run.targets.join(" "), MAX_LIST),
+                code(&v.run.ports, MAX_LIST)
+            );
+        }
+        let _ = writeln!(
+            s,
+            "{} allowed by the baseline. Exit status {}: {}.",
+            words::grouped(v.counts.allowed),
+            v.exit,
+            words::exit_meaning(v.exit)
+        );
+        self.add(&s);
+    }
+}
+
+fn row(f: &Finding) -> String {
+    let mut state = vec![words::state(f.state).to_owned()];
+    state.extend(words::marks(f));
+    let what = match &f.check {
+        Some(check) => format!("{}: {}", words::kind(f.kind), code(check, NAME)),
+        None => words::kind(f.kind).to_owned(),
+    };
+    let mut why = prose(&f.why, SENTENCE);
+    if let Some(e) = &f.evidence {
+        let _ = write!(why, " ({})", prose(&words::evidence(e), SENTENCE));
+    }
+    format!(
+        "| {} | {} | {} | {what} | {why} | {} | {} | {} | {} |\n",
+        f.severity.as_str(),
+        state.join(", "),
+        code(&words::place(f), 2 * NAME + 64),
+        f.service
+            .as_deref()
+            .map_or_else(String::new, |s| code(s, NAME)),
+        f.owner
+            .as_deref()
+            .map_or_else(String::new, |s| code(s, NAME)),
+        words::day(f.first_seen),
+        code(&f.id, 64),
+    )
+}
+
+/// Foreign text as prose. What Markdown or HTML could read is escaped (CommonMark 0.31, section 2.4).
+fn prose(s: &str, max_chars: usize) -> String {
+    let s = clean(s, max_chars);
+    let mut out = String::with_capacity(s.len() + 16);
+    let digits = s.bytes().take_while(u8::is_ascii_digit).count();
+    for (at, c) in s.char_indices() {
+        let rest = &s[at + c.len_utf8()..];
+        match c {
+            '@' => out.push('＠'),
+            '#' => out.push('＃'),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            // `GH-1` refers to an issue like `#1` does; a hyphen that does not break is not read so.
+            '-' if ends_with(&out, "gh") && rest.starts_with(|c: char| c.is_ascii_digit()) => {
+                out.push('\u{2011}');
+            }
+            c if "\\`*_{}[]|~!$".contains(c)
+                // An address is linked without brackets, with its scheme or from `www.` on.
+                || (c == ':' && rest.starts_with('/'))
+                || (c == '.' && ends_with(&out, "www"))
+                // What would begin a list or underline a heading at the start of a line.
+                || (at == 0 && "-+=".contains(c))
+                || (at == digits && at > 0 && ".)".contains(c)) =>
+            {
+                out.push('\\');
+                out.push(c);
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn ends_with(s: &str, lower: &str) -> bool {
+    s.len()
+        .checked_sub(lower.len())
+        .and_then(|at| s.get(at..))
+        .is_some_and(|end| end.eq_ignore_ascii_case(lower))
+}
+
+/// Foreign text as a code span. Back-ticks become apostrophes and pipes broken bars, as neither can
+/// stand inside a span inside a table in a way that every reader of Markdown takes alike.
+fn code(s: &str, max_chars: usize) -> String {
+    let s = clean(s, max_chars).replace('`', "'").replace('|', "¦");
+    if s.is_empty() {
+        "–".to_owned()
+    } else {
+        format!("`{s}`")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clean::is_hostile;
+    use crate::samples;
+
+    #[test]
+    fn clean_run() {
+        insta::assert_snapshot!(markdown(&samples::clean()));
+    }
+
+    #[test]
+    fn drift() {
+        insta::assert_snapshot!(markdown(&samples::drift()));
+    }
+
+    #[test]
+    fn incomplete() {
+        insta::assert_snapshot!(markdown(&samples::incomplete()));
+    }
+
+    #[test]
+    fn a_long_list_is_bounded_and_counted() {
+        let v = samples::many(20_000);
+        let s = markdown(&v);
+        assert!(s.chars().count() <= MAX_CHARS);
+        // Each finding has a row or stands in the count of those that have none.
+        let rows = s
+            .lines()
+            .filter(|l| l.starts_with("| ") && !l.starts_with("| Severity"))
+            .count();
+        let more = format!(
+            "**{} more of 20,000 findings in",
+            words::grouped(20_000 - rows as u64)
+        );
+        assert!(s.contains(&more), "{rows} rows, no line {more}");
+        assert!(rows > 20);
+    }
+
+    /// Rows of the greatest length that the fields allow, and every list full of what escapes widely.
+    #[test]
+    fn the_bound_holds_for_the_longest_fields() {
+        let mut v = samples::many(2_000);
+        let long = "&".repeat(100_000);
+        v.incomplete_because = vec![long.clone(); 100];
+        v.coverage.not_covered = vec![long.clone(); 100];
+        v.run.targets = vec![long.clone(); 100];
+        v.run.ports = long.clone();
+        v.run_id = long.clone();
+        v.run.authorised_by = long.clone();
+        v.run.method = long.clone();
+        for f in &mut v.findings {
+            f.why = long.clone();
+            f.service = Some(long.clone());
+        }
+        let s = markdown(&v);
+        let n = s.chars().count();
+        assert!(n <= MAX_CHARS, "{n}");
+        assert!(s.contains("more of 2,000 findings in"));
+        assert!(s.ends_with("Exit status 1: drift.\n"));
+    }
+
+    #[test]
+    fn prose_is_escaped() {
+        for (from, to) in [
+            (
+                "<script>alert(1)</script>",
+                "&lt;script&gt;alert(1)&lt;/script&gt;",
+            ),
+            (
+                "@everyone fixes #1, GH-2",
+                "＠everyone fixes ＃1, GH\u{2011}2",
+            ),
+            ("[x](https://evil.example)", r"\[x\](https\://evil.example)"),
+            ("see Www.evil.example", r"see Www\.evil.example"),
+            (
+                "a|b `c` *d* _e_ ~f~ $g$",
+                r"a\|b \`c\` \*d\* \_e\_ \~f\~ \$g\$",
+            ),
+            (r"a\|b", r"a\\\|b"),
+            ("- item", r"\- item"),
+            ("12. item", r"12\. item"),
+            ("12 of 13. Then", "12 of 13. Then"),
+            ("===", r"\==="),
+            ("a\n# b", "a ＃ b"),
+        ] {
+            assert_eq!(prose(from, 99), to);
+        }
+    }
+
+    #[test]
+    fn code_cannot_be_left() {
+        assert_eq!(code("a`b|c\\|d\n``", 99), "`a'b¦c\\¦d ''`");
+        assert_eq!(code("", 99), "–");
+    }
+
+    /// Tables keep their nine cells, back-ticks come in pairs, and nothing stands outside of them
+    /// that could act.
+    #[test]
+    fn hostile_text_is_inert() {
+        let s = markdown(&samples::hostile());
+        assert!(!s.chars().any(|c| c != '\n' && is_hostile(c)));
+        let mut rows = 0;
+        for l in s.lines() {
+            let (outside, pipes) = outside_of_spans(l);
+            if l.starts_with("| ") {
+                rows += 1;
+                assert_eq!(pipes, 10, "{l}");
+            }
+            for bad in ["<", "@", "#1", "://"] {
+                assert!(!outside.contains(bad), "{bad}: {outside}");
+            }
+        }
+        assert_eq!(rows, 10);
+    }
+
+    /// What stands outside of the code spans of a line, without what is escaped, and how many
+    /// pipes are among it.
+    fn outside_of_spans(line: &str) -> (String, usize) {
+        let (mut out, mut pipes, mut in_span) = (String::new(), 0, false);
+        let mut chars = line.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '\\' if !in_span => drop(chars.next()),
+                '`' => in_span = !in_span,
+                '|' => {
+                    assert!(!in_span, "a pipe in a span: {line}");
+                    pipes += 1;
+                }
+                c if !in_span => out.push(c),
+                _ => {}
+            }
+        }
+        assert!(!in_span, "a span that does not end: {line}");
+        (out, pipes)
+    }
+}

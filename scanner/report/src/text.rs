@@ -1,0 +1,486 @@
+//! The summary for a terminal: what a person takes in within ten seconds.
+
+use std::fmt::Write as _;
+
+use mimawari_drift::verdict::{Finding, FindingState, Verdict};
+use mimawari_probes::observation::Severity;
+
+use crate::clean::{clean, fit, pad, width, wrap};
+use crate::words::{self, NAME, SENTENCE, Tone};
+
+/// Rows of findings over all sections.
+const MAX_ROWS: usize = 20;
+/// Rows that a list of what still counts keeps, however long the ones before it are.
+const KEPT_ROWS: usize = 3;
+/// Rows that a list of what is settled keeps.
+const KEPT_SETTLED: usize = 1;
+/// Least room for a reason beside its finding, in columns; with less it goes below.
+const MIN_WHY: usize = 30;
+/// Sentences of a list (reasons, what was not covered, notes).
+const MAX_SENTENCES: usize = 5;
+/// Lines of a sentence.
+const MAX_LINES: usize = 3;
+/// Width of the labels under "How sure".
+const LABEL: usize = 10;
+
+/// The verdict as text for a terminal of `columns` columns (40 to 160 are used; 0 means unknown, 80).
+///
+/// With `colour` false there is no escape sequence in it, whatever the verdict holds; with `colour`
+/// true the only ones are our own SGR sequences (ECMA-48, section 8.3.117).
+#[must_use]
+pub fn text(verdict: &Verdict, colour: bool, columns: usize) -> String {
+    let columns = if columns == 0 {
+        80
+    } else {
+        columns.clamp(40, 160)
+    };
+    let mut page = Page {
+        out: String::new(),
+        colour,
+        columns,
+    };
+    page.head(verdict);
+    page.how_sure(verdict);
+    page.findings(verdict);
+    page.foot(verdict);
+    page.out
+}
+
+/// How a piece of text is set.
+#[derive(Clone, Copy)]
+enum Ink {
+    Plain,
+    Bold,
+    Dim,
+    Green,
+    Yellow,
+    Red,
+    Magenta,
+}
+
+impl Ink {
+    /// Parameters of the SGR sequence.
+    const fn sgr(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Bold => "1",
+            Self::Dim => "2",
+            Self::Green => "1;32",
+            Self::Yellow => "1;33",
+            Self::Red => "1;31",
+            Self::Magenta => "1;35",
+        }
+    }
+
+    const fn of(severity: Severity) -> Self {
+        match severity {
+            Severity::Critical => Self::Magenta,
+            Severity::High => Self::Red,
+            Severity::Medium => Self::Yellow,
+            Severity::Low | Severity::Info => Self::Bold,
+        }
+    }
+}
+
+struct Page {
+    out: String,
+    colour: bool,
+    columns: usize,
+}
+
+/// A list below the table: title, and the states that belong to it.
+const LISTS: [(&str, &[FindingState]); 5] = [
+    (
+        "Required and not open",
+        &[
+            FindingState::Missing,
+            FindingState::MissingUnverified,
+            FindingState::MissingPending,
+        ],
+    ),
+    (
+        "Not seen to be gone, still counted",
+        &[FindingState::Unverified, FindingState::Resolving],
+    ),
+    ("Resolved", &[FindingState::Resolved]),
+    ("Now allowed by the baseline", &[FindingState::Allowed]),
+    ("Left the scope, not resolved", &[FindingState::OutOfScope]),
+];
+
+impl Page {
+    /// Adds text, coloured if colour is wanted.
+    fn ink(&mut self, ink: Ink, s: &str) {
+        if self.colour && !matches!(ink, Ink::Plain) && !s.is_empty() {
+            let _ = write!(self.out, "\x1b[{}m{s}\x1b[0m", ink.sgr());
+        } else {
+            self.out.push_str(s);
+        }
+    }
+
+    fn line(&mut self, ink: Ink, s: &str) {
+        self.ink(ink, s);
+        self.out.push('\n');
+    }
+
+    /// Adds a sentence, broken into lines, each after `indent` spaces; the first after `first`.
+    fn sentence(&mut self, ink: Ink, first: &str, indent: usize, s: &str) {
+        let room = self.columns.saturating_sub(indent);
+        for (i, l) in wrap(s, room, MAX_LINES).iter().enumerate() {
+            let lead = if i == 0 {
+                pad(first, indent)
+            } else {
+                " ".repeat(indent)
+            };
+            self.out.push_str(&lead);
+            self.line(ink, l);
+        }
+    }
+
+    /// Adds a bounded list of foreign sentences.
+    fn sentences(&mut self, lead: &str, list: &[String]) {
+        for s in list.iter().take(MAX_SENTENCES) {
+            self.sentence(Ink::Plain, lead, lead.len(), &clean(s, SENTENCE));
+        }
+        if list.len() > MAX_SENTENCES {
+            let more = format!(
+                "{:1$}and {2} more",
+                "",
+                lead.len(),
+                list.len() - MAX_SENTENCES
+            );
+            self.line(Ink::Dim, &more);
+        }
+    }
+
+    fn head(&mut self, v: &Verdict) {
+        let h = words::headline(v);
+        let ink = match h.tone {
+            Tone::Clean => Ink::Green,
+            Tone::Drift => Ink::Red,
+            Tone::Incomplete => Ink::Yellow,
+            Tone::Suspect => Ink::Magenta,
+        };
+        let title = format!("{}: {}", h.word, h.rest);
+        for l in wrap(&title, self.columns, MAX_LINES) {
+            self.line(ink, &l);
+        }
+        if let Some(s) = words::breakdown(v) {
+            self.sentence(Ink::Plain, "", 0, &s);
+        }
+        if let Some(c) = h.caution {
+            self.sentence(Ink::Bold, "", 0, c);
+        }
+        let mut run = format!(
+            "Run {}, judged {}",
+            or_dash(&v.run_id),
+            words::minute(v.judged_at)
+        );
+        if !v.run.authorised_by.is_empty() {
+            let _ = write!(run, ", authorised by {}", clean(&v.run.authorised_by, NAME));
+        }
+        self.sentence(Ink::Dim, "", 0, &run);
+        self.out.push('\n');
+    }
+
+    fn how_sure(&mut self, v: &Verdict) {
+        self.line(Ink::Bold, "How sure");
+        let mut fact = |label: &str, value: &str| {
+            self.sentence(Ink::Plain, &format!("  {label}"), 2 + LABEL, value);
+        };
+        fact("coverage", &words::coverage(v));
+        if let Some(c) = words::content(&v.coverage) {
+            fact("content", &c);
+        }
+        fact("recall", &words::recall(&v.coverage));
+        fact("method", &words::method(v));
+        // A single reason of an incomplete run is the headline already.
+        let in_headline = words::headline(v).tone == Tone::Incomplete;
+        if v.incomplete_because.len() > usize::from(in_headline) {
+            self.line(Ink::Plain, "  incomplete, because");
+            self.sentences("    - ", &v.incomplete_because);
+        }
+        if !v.coverage.not_covered.is_empty() {
+            self.line(Ink::Plain, "  not covered");
+            self.sentences("    - ", &v.coverage.not_covered);
+        }
+        if !v.run.notes.is_empty() {
+            self.line(Ink::Plain, "  notes");
+            self.sentences("    - ", &v.run.notes);
+        }
+        self.out.push('\n');
+    }
+
+    fn findings(&mut self, v: &Verdict) {
+        let open = select(v, &[FindingState::Open]);
+        let lists = LISTS.map(|(title, states)| (title, select(v, states)));
+        let keeps = |l: &[&Finding]| {
+            let counts = l.iter().any(|f| f.state.is_drift());
+            l.len().min(if counts { KEPT_ROWS } else { KEPT_SETTLED })
+        };
+        let kept: usize = lists.iter().map(|(_, l)| keeps(l)).sum();
+        let shown = open.len().min(MAX_ROWS.saturating_sub(kept));
+        self.table(&open, shown);
+        let mut spare = MAX_ROWS.saturating_sub(shown + kept);
+        for (title, list) in &lists {
+            if list.is_empty() {
+                continue;
+            }
+            let base = keeps(list);
+            let extra = (list.len() - base).min(spare);
+            spare -= extra;
+            self.list(title, list, base + extra);
+        }
+    }
+
+    /// The open findings, grouped by severity, two or three lines each.
+    fn table(&mut self, open: &[&Finding], shown: usize) {
+        if open.is_empty() {
+            return;
+        }
+        self.line(
+            Ink::Bold,
+            &format!("Open and not agreed: {}", words::grouped(open.len() as u64)),
+        );
+        let rows: Vec<(String, String, String)> = open[..shown]
+            .iter()
+            .map(|f| {
+                let mut state = vec![words::state(f.state).to_owned()];
+                state.extend(words::marks(f));
+                (state.join(", "), words::what(f), words::place(f))
+            })
+            .collect();
+        let state_width = rows.iter().map(|r| width(&r.0)).max().unwrap_or(0).min(24);
+        let what_width = rows.iter().map(|r| width(&r.1)).max().unwrap_or(0).min(36);
+        for severity in words::SEVERITIES {
+            let of_severity = open.iter().filter(|f| f.severity == severity).count();
+            if of_severity == 0 {
+                continue;
+            }
+            let label = severity.as_str().to_uppercase();
+            self.out.push_str("  ");
+            self.ink(Ink::of(severity), &label);
+            let _ = writeln!(self.out, " {}", words::grouped(of_severity as u64));
+            for (f, (state, what, place)) in open.iter().zip(&rows) {
+                if f.severity == severity {
+                    self.row(f, [state, what, place], state_width, what_width);
+                }
+            }
+        }
+        self.more(open.len() - shown);
+        self.out.push('\n');
+    }
+
+    fn row(&mut self, f: &Finding, cells: [&str; 3], state_width: usize, what_width: usize) {
+        let [state, what, place] = cells;
+        let lead = format!("  {}  {}", pad(state, state_width), pad(what, what_width));
+        let room = self.columns.saturating_sub(width(&lead) + 2);
+        if width(place) <= room {
+            self.out.push_str(&lead);
+            self.out.push_str("  ");
+            self.line(Ink::Bold, place);
+        } else {
+            // Where it is matters more than the columns: it gets a line, or as many as it takes.
+            let lead = format!("  {state}  {what}");
+            let lead = fit(&lead, self.columns).into_owned();
+            self.line(Ink::Plain, &lead);
+            self.sentence(Ink::Bold, "", 6, place);
+        }
+        let mut why = clean(&f.why, SENTENCE);
+        if !f.new {
+            let _ = write!(why, " Since {}.", words::day(f.first_seen));
+        }
+        if let Some(service) = &f.service {
+            let _ = write!(why, " [{}]", clean(service, NAME));
+        }
+        for l in wrap(&why, self.columns.saturating_sub(6), 2) {
+            self.out.push_str("      ");
+            self.line(Ink::Dim, &l);
+        }
+    }
+
+    /// Findings in other states, one line each where the terminal has room for it.
+    fn list(&mut self, title: &str, list: &[&Finding], shown: usize) {
+        self.line(
+            Ink::Bold,
+            &format!("{title}: {}", words::grouped(list.len() as u64)),
+        );
+        // Where the title stands for one state, the state needs no column.
+        let named = !list.iter().any(|f| f.state.is_drift());
+        let rows: Vec<(String, &str)> = list[..shown]
+            .iter()
+            .map(|f| {
+                (
+                    words::place(f),
+                    if named { "" } else { words::state(f.state) },
+                )
+            })
+            .collect();
+        let state_width = rows.iter().map(|r| r.1.len() + 2).max().unwrap_or(2);
+        let room = self.columns.saturating_sub(14 + state_width);
+        let place_width = rows
+            .iter()
+            .map(|r| width(&r.0))
+            .max()
+            .unwrap_or(0)
+            .min(room / 2);
+        for (f, (place, state)) in list.iter().zip(&rows) {
+            let why = clean(&f.why, SENTENCE);
+            self.out.push_str("  ");
+            self.ink(Ink::of(f.severity), &pad(f.severity.as_str(), 8));
+            if width(place) <= place_width && room - place_width >= MIN_WHY {
+                let state = if named {
+                    String::new()
+                } else {
+                    pad(state, state_width)
+                };
+                let _ = write!(self.out, "  {}  {state}", pad(place, place_width));
+                self.line(Ink::Dim, &fit(&why, room - place_width));
+            } else {
+                // Where it is, is never cut for the sake of a column.
+                for (i, l) in wrap(place, self.columns - 12, MAX_LINES).iter().enumerate() {
+                    self.out.push_str(&" ".repeat(if i == 0 { 2 } else { 12 }));
+                    self.line(Ink::Plain, l);
+                }
+                let why = if named {
+                    why
+                } else {
+                    format!("{state}: {why}")
+                };
+                self.sentence(Ink::Dim, "", 6, &why);
+            }
+        }
+        self.more(list.len() - shown);
+        self.out.push('\n');
+    }
+
+    fn more(&mut self, n: usize) {
+        if n > 0 {
+            let s = format!("  and {} more in verdict.json", words::grouped(n as u64));
+            self.line(Ink::Bold, &s);
+        }
+    }
+
+    fn foot(&mut self, v: &Verdict) {
+        let c = &v.counts;
+        let mut also = Vec::new();
+        if c.allowed > 0 {
+            also.push(format!(
+                "{} allowed by the baseline",
+                words::grouped(c.allowed)
+            ));
+        }
+        if c.unconfirmed > 0 {
+            also.push(format!(
+                "{} dropped, as a second look did not confirm them",
+                words::grouped(c.unconfirmed)
+            ));
+        }
+        if !also.is_empty() {
+            self.sentence(
+                Ink::Plain,
+                "",
+                0,
+                &format!("Also seen open: {}.", also.join("; ")),
+            );
+        }
+        let exit = format!("Exit status {}: {}.", v.exit, words::exit_meaning(v.exit));
+        self.sentence(Ink::Plain, "", 0, &exit);
+    }
+}
+
+/// The findings in these states, worst first, new ones before old ones.
+fn select<'a>(v: &'a Verdict, states: &[FindingState]) -> Vec<&'a Finding> {
+    let mut l: Vec<&Finding> = v
+        .findings
+        .iter()
+        .filter(|f| states.contains(&f.state))
+        .collect();
+    l.sort_by_key(|f| (std::cmp::Reverse(f.severity), !f.new));
+    l
+}
+
+fn or_dash(s: &str) -> String {
+    words::or_dash(&clean(s, NAME)).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clean::is_hostile;
+    use crate::samples;
+
+    #[test]
+    fn clean_run() {
+        insta::assert_snapshot!(text(&samples::clean(), false, 100));
+    }
+
+    #[test]
+    fn drift() {
+        insta::assert_snapshot!(text(&samples::drift(), false, 100));
+    }
+
+    #[test]
+    fn drift_on_a_narrow_terminal() {
+        insta::assert_snapshot!(text(&samples::drift(), false, 60));
+    }
+
+    #[test]
+    fn incomplete() {
+        insta::assert_snapshot!(text(&samples::incomplete(), false, 100));
+    }
+
+    #[test]
+    fn suspect() {
+        insta::assert_snapshot!(text(&samples::suspect(), false, 100));
+    }
+
+    #[test]
+    fn a_long_list_is_cut_and_counted() {
+        insta::assert_snapshot!(text(&samples::many(20_000), false, 100));
+    }
+
+    /// Every line fits, and nothing of it acts on the terminal.
+    #[test]
+    fn hostile_text_is_inert_at_every_width() {
+        for v in [samples::hostile(), samples::drift(), samples::many(100)] {
+            for columns in [0, 1, 40, 41, 79, 80, 120, 500] {
+                let s = text(&v, false, columns);
+                let most = if columns == 0 {
+                    80
+                } else {
+                    columns.clamp(40, 160)
+                };
+                assert!(!s.chars().any(|c| c != '\n' && is_hostile(c)), "{s}");
+                for l in s.lines() {
+                    assert!(width(l) <= most, "{} > {most}: {l}", width(l));
+                }
+            }
+        }
+    }
+
+    /// With colour, taking our own sequences out gives the text without colour.
+    #[test]
+    fn colour_adds_nothing_but_our_own_sequences() {
+        for v in samples::all() {
+            let plain = text(&v, false, 100);
+            let coloured = text(&v, true, 100);
+            let mut bare = coloured.replace("\x1b[0m", "");
+            for sgr in ["1", "2", "1;31", "1;32", "1;33", "1;35"] {
+                bare = bare.replace(&format!("\x1b[{sgr}m"), "");
+            }
+            assert_eq!(bare, plain);
+            assert_ne!(coloured, plain);
+        }
+    }
+
+    /// What a run did not cover is never called closed, fixed or resolved.
+    #[test]
+    fn what_was_not_covered_is_not_called_gone() {
+        for v in [samples::incomplete(), samples::suspect()] {
+            let s = text(&v, false, 100).to_lowercase();
+            for word in ["closed", "fixed", "clean:", "resolved:"] {
+                assert!(!s.contains(word), "{word}: {s}");
+            }
+        }
+    }
+}

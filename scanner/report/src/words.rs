@@ -1,0 +1,597 @@
+//! What a verdict says, in the words that all renderers share.
+
+use jiff::Timestamp;
+use mimawari_drift::verdict::{Cause, Coverage, Finding, FindingKind, FindingState, Verdict};
+use mimawari_probes::observation::{Evidence, Severity};
+use mimawari_targets::Protocol;
+
+use crate::clean::clean;
+
+/// Longest sentence that is taken over from a verdict, in characters.
+pub(crate) const SENTENCE: usize = 400;
+/// Longest name (host, path, banner, owner, id) that is taken over from a verdict, in characters.
+pub(crate) const NAME: usize = 256;
+
+/// The severities, worst first.
+pub(crate) const SEVERITIES: [Severity; 5] = [
+    Severity::Critical,
+    Severity::High,
+    Severity::Medium,
+    Severity::Low,
+    Severity::Info,
+];
+
+/// What kind of news a verdict is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Clean,
+    Drift,
+    Incomplete,
+    Suspect,
+}
+
+/// The verdict in one line.
+#[derive(Debug)]
+pub(crate) struct Headline {
+    pub(crate) tone: Tone,
+    /// The one word, in capitals.
+    pub(crate) word: &'static str,
+    /// What follows the colon.
+    pub(crate) rest: String,
+    /// A second sentence that keeps the first from being read as more than it says.
+    pub(crate) caution: Option<&'static str>,
+}
+
+/// The headline. "Clean" is said only where the verdict has no drift, no gap and no doubt.
+pub(crate) fn headline(v: &Verdict) -> Headline {
+    let drift = v.findings.iter().filter(|f| f.state.is_drift());
+    let (n, new) = drift.fold((0u64, 0u64), |(n, new), f| (n + 1, new + u64::from(f.new)));
+    if n > 0 || v.exit == 1 {
+        let mut rest = plural(n, "finding");
+        if new > 0 {
+            rest.push_str(&format!(", {} new", grouped(new)));
+        }
+        let caution = if v.suspect {
+            Some("The run is suspect: it is not to be believed, and nothing was resolved by it.")
+        } else if v.incomplete {
+            Some("The run is incomplete: nothing is known of what it did not cover.")
+        } else {
+            None
+        };
+        Headline {
+            tone: Tone::Drift,
+            word: "DRIFT",
+            rest,
+            caution,
+        }
+    } else if v.suspect {
+        Headline {
+            tone: Tone::Suspect,
+            word: "SUSPECT",
+            rest: "this run is not to be believed".to_owned(),
+            caution: Some("No drift was seen, but that proves nothing here; nothing was resolved."),
+        }
+    } else if v.incomplete || v.exit != 0 {
+        let mut rest = match v.incomplete_because.first() {
+            Some(first) => clean(first, SENTENCE).trim_end_matches('.').to_owned(),
+            None => "not everything planned was covered".to_owned(),
+        };
+        if v.incomplete_because.len() > 1 {
+            rest.push_str(&format!(
+                " (and {})",
+                plural(v.incomplete_because.len() as u64 - 1, "more reason")
+            ));
+        }
+        Headline {
+            tone: Tone::Incomplete,
+            word: "INCOMPLETE",
+            rest,
+            caution: Some("No drift in what was covered; nothing is known of the rest."),
+        }
+    } else {
+        Headline {
+            tone: Tone::Clean,
+            word: "CLEAN",
+            rest: "no drift, and everything planned was covered".to_owned(),
+            caution: None,
+        }
+    }
+}
+
+/// What the exit status means.
+pub(crate) const fn exit_meaning(exit: u8) -> &'static str {
+    match exit {
+        0 => "clean and covered",
+        1 => "drift",
+        2 => "usage, configuration, baseline or runtime error",
+        3 => "incomplete, and no drift in what was covered",
+        _ => "unknown",
+    }
+}
+
+/// The findings that count, by state: `4 open, 1 missing`; `None` when nothing counts.
+pub(crate) fn breakdown(v: &Verdict) -> Option<String> {
+    let parts: Vec<String> = STATES
+        .iter()
+        .filter(|s| s.is_drift())
+        .map(|s| {
+            (
+                v.findings.iter().filter(|f| f.state == *s).count() as u64,
+                state(*s),
+            )
+        })
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, s)| format!("{} {}", grouped(n), s.replace(", ", " and ")))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Cells covered of cells planned. A suspect run is not credited with them.
+pub(crate) fn coverage(v: &Verdict) -> String {
+    let c = &v.coverage;
+    if c.cells_planned == 0 {
+        return "no cell was planned".to_owned();
+    }
+    let mut s = format!(
+        "{} of {}",
+        percent(c.cells_covered, c.cells_planned),
+        plural(c.cells_planned, "cell")
+    );
+    let rest = c
+        .cells_planned
+        .saturating_sub(c.cells_covered)
+        .max(c.not_probed);
+    if rest > 0 {
+        s.push_str(&format!("; {} not probed", grouped(rest)));
+    }
+    if v.suspect {
+        s.push_str("; but the run is suspect");
+    }
+    s
+}
+
+/// Content checks that can be believed of those planned; `None` when none was planned.
+pub(crate) fn content(c: &Coverage) -> Option<String> {
+    (c.checks_planned > 0).then(|| {
+        let rest = c.checks_planned.saturating_sub(c.checks_covered);
+        let mut s = format!(
+            "{} of {}",
+            percent(c.checks_covered, c.checks_planned),
+            plural(c.checks_planned, "check")
+        );
+        if rest > 0 {
+            s.push_str(&format!(
+                "; {} without an answer that can be believed",
+                grouped(rest)
+            ));
+        }
+        s
+    })
+}
+
+/// Estimated recall with its interval, held against the promise.
+pub(crate) fn recall(c: &Coverage) -> String {
+    let digits = decimals(c.recall_promised);
+    let promised = c.recall_promised;
+    match c.recall_estimate.filter(|r| r.is_finite()) {
+        None => format!("no estimate, as too little answered; promised {promised}"),
+        Some(estimate) => {
+            let mut s = floor(estimate, digits);
+            if let Some((low, high)) = interval(c) {
+                s.push_str(&format!(
+                    " (95 % interval {} to {})",
+                    floor(low, digits),
+                    ceil(high, digits)
+                ));
+            }
+            s.push_str(if estimate >= promised {
+                "; promised "
+            } else {
+                "; UNDER the promise of "
+            });
+            s.push_str(&promised.to_string());
+            s
+        }
+    }
+}
+
+/// The interval of the recall estimate, where it is one.
+pub(crate) fn interval(c: &Coverage) -> Option<(f64, f64)> {
+    c.recall_interval
+        .filter(|(a, b)| a.is_finite() && b.is_finite() && a <= b)
+}
+
+/// Method, vantage, rates and losses of the run.
+pub(crate) fn method(v: &Verdict) -> String {
+    let r = &v.run;
+    let mut s = or_dash(&clean(&r.method, NAME)).to_owned();
+    if !r.vantage.is_empty() {
+        s.push_str(&format!(" from {}", clean(&r.vantage, NAME)));
+    }
+    s.push_str(&format!("; {}", rate(v)));
+    if r.canaries_total > 0 {
+        s.push_str(&format!("; {} answered", canaries(v)));
+    }
+    if r.send_failures > 0 {
+        s.push_str(&format!("; {}", plural(r.send_failures, "failed send")));
+    }
+    if r.receive_drops > 0 {
+        s.push_str(&format!(
+            "; {} lost on receipt",
+            plural(r.receive_drops, "answer")
+        ));
+    }
+    s
+}
+
+/// Rate reached and asked for.
+pub(crate) fn rate(v: &Verdict) -> String {
+    let r = &v.run;
+    let reached = if r.rate_reached.is_finite() {
+        grouped(r.rate_reached.max(0.0).round() as u64)
+    } else {
+        "?".into()
+    };
+    format!(
+        "{reached} of at most {} packets/s",
+        grouped(r.rate_asked.into())
+    )
+}
+
+/// Probes sent and refused.
+pub(crate) fn packets(v: &Verdict) -> String {
+    let r = &v.run;
+    format!(
+        "{} sent, {}",
+        grouped(r.packets_sent),
+        plural(r.send_failures, "failed send")
+    )
+}
+
+/// Open answers that were dropped.
+pub(crate) fn unconfirmed(v: &Verdict) -> String {
+    match v.counts.unconfirmed {
+        0 => "none".to_owned(),
+        n => format!("{}, dropped after a second look", plural(n, "open answer")),
+    }
+}
+
+/// Canaries that answered.
+pub(crate) fn canaries(v: &Verdict) -> String {
+    let total = v.run.canaries_total;
+    let noun = if total == 1 { "canary" } else { "canaries" };
+    format!("{} of {total} {noun}", v.run.canaries_answered)
+}
+
+/// The state as a person reads it.
+pub(crate) const fn state(s: FindingState) -> &'static str {
+    match s {
+        FindingState::Open => "open",
+        FindingState::Unverified => "unverified",
+        FindingState::Resolving => "resolving",
+        FindingState::Resolved => "resolved",
+        FindingState::Allowed => "allowed",
+        FindingState::OutOfScope => "out of scope",
+        FindingState::MissingPending => "missing once",
+        FindingState::Missing => "missing",
+        FindingState::MissingUnverified => "missing, unverified",
+    }
+}
+
+/// What a state means.
+pub(crate) const fn state_meaning(s: FindingState) -> &'static str {
+    match s {
+        FindingState::Open => "seen, confirmed, and not agreed",
+        FindingState::Unverified => "was open; this run did not cover it, so it still counts",
+        FindingState::Resolving => "was open; silent in one covered run, so it still counts",
+        FindingState::Resolved => "covered and no longer there, or silent in two covered runs",
+        FindingState::Allowed => "a live rule of the baseline allows it",
+        FindingState::OutOfScope => "its address left the scope; not resolved",
+        FindingState::MissingPending => {
+            "required, and not open in one covered run; does not count yet"
+        }
+        FindingState::Missing => "required, and not open in two covered runs",
+        FindingState::MissingUnverified => {
+            "was missing; this run did not cover it, so it still counts"
+        }
+    }
+}
+
+/// The states in the order of a reader's interest.
+pub(crate) const STATES: [FindingState; 9] = [
+    FindingState::Open,
+    FindingState::Missing,
+    FindingState::Unverified,
+    FindingState::Resolving,
+    FindingState::MissingUnverified,
+    FindingState::MissingPending,
+    FindingState::Resolved,
+    FindingState::Allowed,
+    FindingState::OutOfScope,
+];
+
+/// The kind as a person reads it.
+pub(crate) const fn kind(k: FindingKind) -> &'static str {
+    match k {
+        FindingKind::UnexpectedOpen => "unexpected open port",
+        FindingKind::MissingRequired => "required port not open",
+        FindingKind::ExposedContent => "exposed content",
+        FindingKind::ForbiddenOpen => "forbidden open port",
+        FindingKind::SuspectHost => "answers on everything",
+    }
+}
+
+/// The kinds in the order of the type.
+pub(crate) const KINDS: [FindingKind; 5] = [
+    FindingKind::UnexpectedOpen,
+    FindingKind::MissingRequired,
+    FindingKind::ExposedContent,
+    FindingKind::ForbiddenOpen,
+    FindingKind::SuspectHost,
+];
+
+/// What was found: the kind, and for content the check.
+pub(crate) fn what(f: &Finding) -> String {
+    match &f.check {
+        Some(check) => format!("{}: {}", kind(f.kind), clean(check, NAME)),
+        None => kind(f.kind).to_owned(),
+    }
+}
+
+/// Why it counts, in a word or two.
+pub(crate) const fn cause(c: Cause) -> &'static str {
+    match c {
+        Cause::Unmatched => "no rule has ever matched",
+        Cause::Expired => "the rule that allowed it has expired",
+        Cause::Removed => "the rule that allowed it was removed",
+        Cause::Forbidden => "a rule forbids it",
+        Cause::Required => "a rule requires it",
+    }
+}
+
+/// Address and port, as one would type them; `/udp` where it is not TCP.
+pub(crate) fn endpoint(f: &Finding) -> String {
+    let mut s = match (f.ip, f.port) {
+        (ip, None) => ip.to_string(),
+        (std::net::IpAddr::V4(ip), Some(port)) => format!("{ip}:{port}"),
+        (std::net::IpAddr::V6(ip), Some(port)) => format!("[{ip}]:{port}"),
+    };
+    if f.proto != Protocol::Tcp {
+        s.push_str(&format!("/{}", f.proto));
+    }
+    s
+}
+
+/// Virtual host and path of content; `None` for a port or a host.
+pub(crate) fn resource(f: &Finding) -> Option<String> {
+    if f.host.is_none() && f.path.is_none() {
+        return None;
+    }
+    let host = f.host.as_deref().unwrap_or_default();
+    let path = f.path.as_deref().unwrap_or_default();
+    Some(format!("{}{}", clean(host, NAME), clean(path, NAME)))
+}
+
+/// Address, port, virtual host and path on one line.
+pub(crate) fn place(f: &Finding) -> String {
+    match resource(f) {
+        Some(r) if r.starts_with('/') => format!("{}{r}", endpoint(f)),
+        Some(r) => format!("{} {r}", endpoint(f)),
+        None => endpoint(f),
+    }
+}
+
+/// What sets a finding apart from its fellows: new, back again, flapping.
+pub(crate) fn marks(f: &Finding) -> Vec<String> {
+    let mut m = Vec::new();
+    if f.new {
+        m.push("new".to_owned());
+    }
+    match f.reopened {
+        0 => {}
+        1 => m.push("back again".to_owned()),
+        n => m.push(format!("back {n} times")),
+    }
+    if f.flapping {
+        m.push("flapping".to_owned());
+    }
+    m
+}
+
+/// Evidence on one line. It holds no secret: a mask, a length and a keyed digest.
+pub(crate) fn evidence(e: &Evidence) -> String {
+    let mut s = format!("HTTP {}", e.status);
+    if let Some(line) = e.line {
+        s.push_str(&format!(", line {line}"));
+    }
+    s.push_str(&format!(", {}", plural(e.length, "byte")));
+    if let Some(m) = &e.masked {
+        // The record holds at most four characters and an ellipsis; hold it to that.
+        s.push_str(&format!(", begins “{}”", clean(m, 5)));
+    }
+    if let Some(l) = &e.label {
+        s.push_str(&format!(", {}", clean(l, 40)));
+    }
+    s
+}
+
+/// A day.
+pub(crate) fn day(t: Timestamp) -> String {
+    t.strftime("%Y-%m-%d").to_string()
+}
+
+/// A moment, to the minute.
+pub(crate) fn minute(t: Timestamp) -> String {
+    t.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// A moment, to the second.
+pub(crate) fn second(t: Timestamp) -> String {
+    t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// Start, end and length of the run, as far as they are known.
+pub(crate) fn when(v: &Verdict) -> String {
+    match (v.run.started_at, v.run.ended_at) {
+        (Some(a), Some(b)) => {
+            let s = b.as_second().saturating_sub(a.as_second()).max(0);
+            format!("{} to {} ({})", second(a), second(b), span(s))
+        }
+        (Some(a), None) => format!("{}, end not recorded", second(a)),
+        _ => "not recorded".to_owned(),
+    }
+}
+
+fn span(s: i64) -> String {
+    let (h, m, s) = (s / 3600, s / 60 % 60, s % 60);
+    match (h, m) {
+        (0, 0) => format!("{s} s"),
+        (0, _) => format!("{m} min {s} s"),
+        _ => format!("{h} h {m} min"),
+    }
+}
+
+/// A number with its noun, plural by `s`.
+pub(crate) fn plural(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(n), if n == 1 { "" } else { "s" })
+}
+
+/// A number with its digits in groups of three.
+pub(crate) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// A share with two decimals, rounded down: what is not whole never reads as 100 %.
+pub(crate) fn percent(part: u64, whole: impl Into<u128>) -> String {
+    let (part, whole) = (u128::from(part), whole.into());
+    if whole == 0 {
+        return "–".to_owned();
+    }
+    let hundredths = part.min(whole) * 10_000 / whole;
+    match hundredths {
+        10_000 => "100 %".to_owned(),
+        0 if part > 0 => "under 0.01 %".to_owned(),
+        h => format!("{}.{:02} %", h / 100, h % 100),
+    }
+}
+
+/// One digit more than the promise has, at least five.
+fn decimals(promised: f64) -> usize {
+    let s = promised.to_string();
+    s.split_once('.')
+        .map_or(0, |(_, d)| d.len() + 1)
+        .clamp(5, 12)
+}
+
+/// Rounded down, so that an estimate under a promise does not read as the promise.
+pub(crate) fn floor(x: f64, digits: usize) -> String {
+    let scale = 10f64.powi(i32::try_from(digits).unwrap_or(5));
+    // The addend is the error of the multiplication: 0.99995 must not become 0.99994.
+    format!(
+        "{:.*}",
+        digits,
+        ((x * scale + 1e-6).floor() / scale).clamp(0.0, 1.0)
+    )
+}
+
+fn ceil(x: f64, digits: usize) -> String {
+    let scale = 10f64.powi(i32::try_from(digits).unwrap_or(5));
+    format!(
+        "{:.*}",
+        digits,
+        ((x * scale - 1e-6).ceil() / scale).clamp(0.0, 1.0)
+    )
+}
+
+/// A dash for nothing.
+pub(crate) fn or_dash(s: &str) -> &str {
+    if s.is_empty() { "–" } else { s }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn shares_are_never_rounded_up() {
+        assert_eq!(percent(655_359, 655_360u64), "99.99 %");
+        assert_eq!(percent(655_360, 655_360u64), "100 %");
+        assert_eq!(percent(u64::MAX, 10u64), "100 %");
+        assert_eq!(percent(u64::MAX - 1, u64::MAX), "99.99 %");
+        assert_eq!(percent(1, 1_000_000u64), "under 0.01 %");
+        assert_eq!(percent(0, 10u64), "0.00 %");
+        assert_eq!(floor(0.999_899_9, 5), "0.99989");
+        assert_eq!(floor(0.99995, 5), "0.99995");
+        assert_eq!(floor(0.9999, 5), "0.99990");
+        assert_eq!(floor(1.0, 5), "1.00000");
+        assert_eq!(ceil(0.999_951, 5), "0.99996");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(grouped(123), "123");
+    }
+
+    #[test]
+    fn recall_is_held_against_the_promise() {
+        let mut c = Coverage {
+            recall_estimate: Some(0.99995),
+            recall_interval: Some((0.9999, 0.99999)),
+            recall_promised: 0.9999,
+            ..Coverage::default()
+        };
+        assert_eq!(
+            recall(&c),
+            "0.99995 (95 % interval 0.99990 to 0.99999); promised 0.9999"
+        );
+        c.recall_estimate = Some(0.99989);
+        c.recall_interval = None;
+        assert_eq!(recall(&c), "0.99989; UNDER the promise of 0.9999");
+        c.recall_estimate = Some(f64::NAN);
+        assert_eq!(
+            recall(&c),
+            "no estimate, as too little answered; promised 0.9999"
+        );
+    }
+
+    /// The word CLEAN needs exit 0, no gap, no doubt and no finding that counts.
+    #[test]
+    fn clean_is_said_only_of_a_clean_verdict() {
+        assert_eq!(headline(&samples::clean()).tone, Tone::Clean);
+        let spoil: [fn(&mut Verdict); 5] = [
+            |v| v.incomplete = true,
+            |v| v.suspect = true,
+            |v| v.exit = 3,
+            |v| v.exit = 2,
+            |v| v.findings = samples::drift().findings,
+        ];
+        for s in spoil {
+            let mut v = samples::clean();
+            s(&mut v);
+            assert_ne!(headline(&v).tone, Tone::Clean);
+        }
+    }
+
+    #[test]
+    fn places_are_written_as_one_types_them() {
+        let mut f = samples::port("198.51.100.7", 6379);
+        assert_eq!(place(&f), "198.51.100.7:6379");
+        f.ip = "2001:db8:10::7".parse().unwrap();
+        assert_eq!(place(&f), "[2001:db8:10::7]:6379");
+        f.proto = Protocol::Udp;
+        assert_eq!(place(&f), "[2001:db8:10::7]:6379/udp");
+        f.port = None;
+        f.proto = Protocol::Tcp;
+        assert_eq!(place(&f), "2001:db8:10::7");
+        let mut f = samples::content("198.51.100.7", 80, "shop.example.jp", "/password.php");
+        assert_eq!(place(&f), "198.51.100.7:80 shop.example.jp/password.php");
+        f.host = None;
+        assert_eq!(place(&f), "198.51.100.7:80/password.php");
+    }
+}
