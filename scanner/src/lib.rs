@@ -1,1 +1,77 @@
-//! mimawari
+//! mimawari (見回り, the watchman's round): network exposure monitoring.
+//!
+//! The library behind the `mimawari` program. [`scan`] observes and writes a run folder ([`run`]),
+//! [`judge`] holds it against the baseline and the state ([`store`]), the report crate renders the
+//! verdict. [`packet`] and [`connect`] drive the engine's sweep, [`service`] and [`http`] look at
+//! what is open. [`commands`] joins the parts, one function a command; [`demo`] shows them on
+//! loopback.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use jiff::Timestamp;
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod connect;
+pub mod demo;
+pub mod failure;
+pub mod http;
+pub mod judge;
+pub mod logging;
+pub mod packet;
+pub mod run;
+pub mod scan;
+pub mod service;
+pub mod signals;
+pub mod store;
+
+use cli::{BaselineCommand, Cli, Command};
+use failure::Status;
+use scan::Context;
+use signals::Stop;
+
+/// The program: reads the command line, carries the command out, tells the exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            // --help and --version are no errors; everything else is a wrong command line.
+            return if e.use_stderr() { Status::Error.into() } else { Status::Clean.into() };
+        }
+    };
+    logging::init(cli.common.log_format, cli.common.quiet);
+    let exit_zero = cli.common.exit_zero;
+    match run(&cli) {
+        Ok(Status::Drift | Status::Incomplete) if exit_zero => Status::Clean.into(),
+        Ok(status) => status.into(),
+        Err(e) => {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "{}", failure::render(&e));
+            Status::Error.into()
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<Status> {
+    let context = Context {
+        stop: Stop::new(),
+        now: Timestamp::now,
+        log_format: cli.common.log_format,
+        quiet: cli.common.quiet,
+    };
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match &cli.command {
+        Command::Patrol(args) => runtime()?.block_on(commands::patrol(args, &context)),
+        Command::Scan(args) => runtime()?.block_on(commands::scan(args, &context)),
+        Command::Judge(args) => commands::judge(args, &context),
+        Command::Report(args) => commands::report(args),
+        Command::Baseline(BaselineCommand::Check(args)) => commands::baseline_check(args),
+        Command::Checks(command) => commands::checks(command),
+        Command::Demo(args) => runtime()?.block_on(demo::run(args, &context)),
+        Command::Schema(args) => commands::schema(args),
+    }
+}

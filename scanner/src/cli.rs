@@ -1,0 +1,290 @@
+//! The command line: a contract that others script against.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The watchman's round over your own address ranges: sweep, look, compare, report.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mimawari",
+    bin_name = "mimawari",
+    version,
+    about,
+    disable_help_subcommand = true,
+    after_help = "\
+Exit status:
+  0  clean, and everything planned was covered
+  1  drift: something is open or readable that the baseline does not allow
+  2  usage, configuration, baseline or runtime error
+  3  incomplete: something planned was not covered; no drift in what was
+
+Examples:
+  mimawari demo                                 see it work, on loopback
+  mimawari scan -c patrol.toml --dry-run        what would be probed, in order; sends nothing
+  mimawari patrol -c patrol.toml                scan, judge and report
+  mimawari patrol -c patrol.toml --targets 198.51.100.64/26
+  mimawari judge -c patrol.toml --run runs/R    judge an old run again; sends nothing"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    /// What to do.
+    pub command: Command,
+    #[command(flatten)]
+    /// What every command takes.
+    pub common: Common,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// How log lines on stderr are written.
+    #[arg(long, global = true, value_enum, default_value = "text", env = "MIMAWARI_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    /// Exit 0 on drift and on incomplete runs; errors still exit 2.
+    #[arg(long, global = true, env = "MIMAWARI_EXIT_ZERO")]
+    pub exit_zero: bool,
+    /// No progress and no notes on stderr; errors and warnings only.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for log pipelines.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Scan, judge and report: what the scheduled task runs.
+    Patrol(PatrolArgs),
+    /// Observe: write a run folder. Judges nothing.
+    Scan(ScanArgs),
+    /// Hold runs against the baseline and the state. Sends no packet.
+    Judge(JudgeArgs),
+    /// Render a verdict.
+    Report(ReportArgs),
+    /// The baseline: what is agreed to be open.
+    #[command(subcommand)]
+    Baseline(BaselineCommand),
+    /// The content checks: what the path prober looks for.
+    #[command(subcommand)]
+    Checks(ChecksCommand),
+    /// See the whole round on a small data centre inside this process, on loopback addresses.
+    Demo(DemoArgs),
+    /// Print the JSON Schema of a file format.
+    #[command(hide = true)]
+    Schema(SchemaArgs),
+}
+
+/// Where the configuration is, and what narrows it.
+#[derive(Debug, Args)]
+pub struct Selection {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", default_value = "patrol.toml", env = "MIMAWARI_CONFIG")]
+    pub config: PathBuf,
+    /// Narrow the targets: CIDR, first-last, address, host name, @FILE or - for stdin. Repeatable.
+    #[arg(long, value_name = "T", value_delimiter = ',', env = "MIMAWARI_TARGETS")]
+    pub targets: Vec<String>,
+    /// Which part of the plan: i/n, counted from 1.
+    #[arg(long, value_name = "I/N", env = "MIMAWARI_SHARD")]
+    pub shard: Option<String>,
+    /// The run folder to write; it must not hold a run yet [default: runs/RUN_ID].
+    #[arg(long, value_name = "DIR", env = "MIMAWARI_OUT")]
+    pub out: Option<PathBuf>,
+}
+
+/// What changes the sweep.
+#[derive(Debug, Args)]
+pub struct Tuning {
+    /// Ports: 22,80,8000-8100, top100, top1000 or all.
+    #[arg(long, value_name = "P", env = "MIMAWARI_PORTS")]
+    pub ports: Option<String>,
+    /// Packets per second, a ceiling.
+    #[arg(long, value_name = "N", env = "MIMAWARI_RATE")]
+    pub rate: Option<u32>,
+    /// The promise: which share of the open ports is found. 0.9 to 0.999999.
+    #[arg(long, value_name = "R", env = "MIMAWARI_RECALL")]
+    pub recall: Option<f64>,
+    /// How to sweep.
+    #[arg(long, value_enum, env = "MIMAWARI_METHOD")]
+    pub method: Option<Method>,
+    /// The network interface to send from, or auto.
+    #[arg(long, value_name = "NAME", env = "MIMAWARI_INTERFACE")]
+    pub interface: Option<String>,
+}
+
+/// How to sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// SYN where CAP_NET_RAW allows it, else connect; it says which.
+    Auto,
+    /// Raw SYN packets; needs CAP_NET_RAW.
+    Syn,
+    /// Full connections; needs no privilege.
+    Connect,
+}
+
+/// Arguments of `patrol`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The run folder then holds run.json, observations.ndjson, coverage.bin, verdict.json, report.md and
+report.html; the summary goes to stdout.
+
+Examples:
+  mimawari patrol -c patrol.toml
+  mimawari patrol -c patrol.toml --targets 198.51.100.64/26 --out /tmp/subnet")]
+pub struct PatrolArgs {
+    #[command(flatten)]
+    /// Which part.
+    pub selection: Selection,
+    #[command(flatten)]
+    /// How.
+    pub tuning: Tuning,
+}
+
+/// Arguments of `scan`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mimawari scan -c patrol.toml --ports 1-1024 --rate 5000 --out run1
+  mimawari scan -c patrol.toml --dry-run | head
+  grep -v staging hosts.txt | mimawari scan -c patrol.toml --targets -")]
+pub struct ScanArgs {
+    #[command(flatten)]
+    /// Which part.
+    pub selection: Selection,
+    #[command(flatten)]
+    /// How.
+    pub tuning: Tuning,
+    /// Print `ip,port` lines in probing order and send nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Arguments of `judge`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The state is read and not written, so that a replay changes nothing; --save-state keeps what the
+judgement changed.
+
+Examples:
+  mimawari judge -c patrol.toml --run runs/20261123T060000Z-7f3a
+  mimawari judge -c patrol.toml --run R --baseline ../pull-request/baseline
+  mimawari judge -c patrol.toml --run R --now 2027-01-01T00:00:00Z")]
+pub struct JudgeArgs {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", default_value = "patrol.toml", env = "MIMAWARI_CONFIG")]
+    pub config: PathBuf,
+    /// A run folder. Repeatable: the shards of one plan, together.
+    #[arg(long, value_name = "DIR", required = true)]
+    pub run: Vec<PathBuf>,
+    /// The baseline folder, instead of the configured one.
+    #[arg(long, value_name = "DIR", env = "MIMAWARI_BASELINE")]
+    pub baseline: Option<PathBuf>,
+    /// Judge as if it were this instant (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub now: Option<String>,
+    /// Where the verdict goes; - is stdout.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub out: PathBuf,
+    /// Write the new state.
+    #[arg(long)]
+    pub save_state: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mimawari report --verdict runs/R/verdict.json
+  mimawari report --verdict runs/R/verdict.json --format html --out report.html")]
+pub struct ReportArgs {
+    /// The verdict; - is stdin.
+    #[arg(long, value_name = "FILE")]
+    pub verdict: PathBuf,
+    /// In which form.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: ReportFormat,
+    /// Where it goes; - is stdout.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub out: PathBuf,
+}
+
+/// The form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For the terminal.
+    Text,
+    /// The verdict itself.
+    Json,
+    /// For a ticket or a pull request.
+    Markdown,
+    /// One self-contained page.
+    Html,
+}
+
+/// What to do with the baseline.
+#[derive(Debug, Subcommand)]
+pub enum BaselineCommand {
+    /// Read the baseline and say what is wrong with it, with file, line and remedy.
+    Check(BaselineCheckArgs),
+}
+
+/// Arguments of `baseline check`.
+#[derive(Debug, Args)]
+pub struct BaselineCheckArgs {
+    /// The baseline folder.
+    #[arg(value_name = "DIR", default_value = "baseline", env = "MIMAWARI_BASELINE")]
+    pub dir: PathBuf,
+}
+
+/// What to show of the content checks.
+#[derive(Debug, Subcommand)]
+pub enum ChecksCommand {
+    /// One line a check.
+    List,
+    /// One check in full.
+    Show {
+        /// The check's id.
+        id: String,
+    },
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where the demonstration writes its files.
+    #[arg(long, value_name = "DIR", default_value = "mimawari-demo")]
+    pub out: PathBuf,
+    /// How to sweep.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub method: Method,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Which format.
+    #[arg(value_enum)]
+    pub format: SchemaFormat,
+}
+
+/// A file format with a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaFormat {
+    /// `verdict.json`
+    Verdict,
+    /// A line of `observations.ndjson`
+    Observation,
+    /// A baseline file
+    Baseline,
+    /// `run.json`
+    Run,
+}

@@ -1,0 +1,325 @@
+//! One function for each command: reads its arguments, calls the parts, writes the results.
+
+use std::io::{self, IsTerminal, Read as _, Write};
+use std::path::Path;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use mimawari_drift::verdict::Verdict;
+use mimawari_probes::http::Catalogue;
+
+use crate::cli::{
+    BaselineCheckArgs, ChecksCommand, JudgeArgs, PatrolArgs, ReportArgs, ReportFormat, ScanArgs,
+    SchemaArgs, SchemaFormat,
+};
+use crate::config::Config;
+use crate::failure::{Failure, Status};
+use crate::judge::{self, Runs};
+use crate::run::write_atomically;
+use crate::scan::{self, Context, Scanned, Seeds};
+use crate::store::{self, Store};
+
+/// `mimawari scan`
+///
+/// # Errors
+/// Whatever stops the scan; see [`scan::scan`].
+pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
+    let mut config = Config::read(&args.selection.config)?;
+    config.apply(&args.selection, Some(&args.tuning))?;
+    warn(&config);
+    let seeds = Seeds::draw()?;
+    if args.dry_run {
+        // The order of a dry run is the order of the seed 0, so that two dry runs can be compared.
+        let prepared = scan::prepare(&config, 0).await?;
+        for refused in &prepared.refused {
+            tracing::warn!("{refused}");
+        }
+        return match scan::dry_run(&prepared.walk, &mut io::stdout().lock()) {
+            Ok(()) => Ok(Status::Clean),
+            // `| head` closes the pipe; that is no error.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Status::Clean),
+            Err(e) => Err(Failure::new("cannot write to stdout").source(e).into()),
+        };
+    }
+    context.stop.on_signals()?;
+    let scanned = scan::scan(&config, context, seeds, args.selection.out.as_deref()).await?;
+    print(&scan_summary(&scanned))?;
+    Ok(if scanned.complete { Status::Clean } else { Status::Incomplete })
+}
+
+/// What a scan prints: the run folder, what is open, what was not covered.
+fn scan_summary(s: &Scanned) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::new();
+    let m = &s.meta;
+    if let Some(sweep) = &m.sweep {
+        let _ = writeln!(
+            out,
+            "{} cells: {} open, {} closed, {} prohibited, {} silent, {} not probed",
+            sweep.cells, sweep.open, sweep.closed, sweep.prohibited, sweep.silent, sweep.not_probed
+        );
+        let _ = match (sweep.recall_estimate, sweep.recall_interval) {
+            (Some(r), Some((lo, hi))) => {
+                writeln!(out, "recall {r:.5} (95 %: {lo:.5} to {hi:.5}), promised {}", m.recall_promised)
+            }
+            _ => writeln!(out, "recall unknown: nothing answered"),
+        };
+    }
+    if m.http.checks_planned > 0 {
+        let _ = writeln!(
+            out,
+            "{} of {} content checks on {} web endpoints",
+            m.http.checks_covered, m.http.checks_planned, m.http.targets
+        );
+    }
+    for n in &m.not_covered {
+        let _ = writeln!(out, "not covered: {n}");
+    }
+    let _ = writeln!(out, "{}", s.dir.display());
+    out
+}
+
+/// `mimawari patrol`
+///
+/// # Errors
+/// Whatever stops the scan or the judgement.
+pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<Status> {
+    let mut config = Config::read(&args.selection.config)?;
+    config.apply(&args.selection, Some(&args.tuning))?;
+    warn(&config);
+    context.stop.on_signals()?;
+    let (verdict, _) =
+        patrol_with(&config, context, args.selection.out.as_deref()).await?;
+    print(&summary(&verdict))?;
+    Ok(Status::from_verdict(verdict.exit))
+}
+
+/// The round itself: scan, judge, report into the run folder.
+///
+/// # Errors
+/// Whatever stops the scan or the judgement.
+pub async fn patrol_with(
+    config: &Config,
+    context: &Context,
+    out: Option<&Path>,
+) -> Result<(Verdict, std::path::PathBuf)> {
+    // What would stop the judgement is found before a packet is sent.
+    let baseline = judge::read_baseline(&config.baseline_dir)?;
+    let store = Store::open(&config.state_dir)?;
+    let previous = store.load()?;
+    let scanned = scan::scan(config, context, Seeds::draw()?, out).await?;
+    let runs = Runs::open(std::slice::from_ref(&scanned.dir), &config.scope)?;
+    let (verdict, state) = runs.judge(&baseline, &previous, (context.now)());
+    write_reports(&verdict, &scanned.dir)?;
+    // The state goes last: if a report could not be written, the next run finds everything new
+    // again, which is better than a finding that nobody was told of.
+    store.save(&state)?;
+    tracing::info!(run = verdict.run_id, folder = %scanned.dir.display(), "reports written");
+    Ok((verdict, scanned.dir))
+}
+
+/// Writes the verdict and its reports into a run folder.
+///
+/// # Errors
+/// A [`Failure`] naming the file.
+pub fn write_reports(verdict: &Verdict, dir: &Path) -> Result<()> {
+    let files = [
+        ("verdict.json", mimawari_report::json(verdict)),
+        ("report.md", mimawari_report::markdown(verdict)),
+        ("report.html", mimawari_report::html(verdict)),
+    ];
+    for (name, text) in files {
+        let path = dir.join(name);
+        write_atomically(&path, text.as_bytes()).map_err(|e| {
+            Failure::new(format!("cannot write {}", path.display()))
+                .help("the run is kept: judge it again with `mimawari judge --run` when there is room")
+                .source(e)
+        })?;
+    }
+    Ok(())
+}
+
+/// `mimawari judge`
+///
+/// # Errors
+/// Unreadable runs, baseline or state.
+pub fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
+    let config = Config::read(&args.config)?;
+    let now = match &args.now {
+        None => (context.now)(),
+        Some(text) => text.parse::<Timestamp>().map_err(|e| {
+            Failure::new(format!("--now: `{text}` is not an instant"))
+                .help("write RFC 3339, such as 2027-01-01T00:00:00Z")
+                .source(e)
+        })?,
+    };
+    let baseline =
+        judge::read_baseline(args.baseline.as_deref().unwrap_or(&config.baseline_dir))?;
+    let runs = Runs::open(&args.run, &config.scope)?;
+    let verdict = if args.save_state {
+        let store = Store::open(&config.state_dir)?;
+        let (verdict, state) = runs.judge(&baseline, &store.load()?, now);
+        write_out(&args.out, &mimawari_report::json(&verdict))?;
+        store.save(&state)?;
+        verdict
+    } else {
+        let previous = store::load_unlocked(&config.state_dir)?;
+        let (verdict, _) = runs.judge(&baseline, &previous, now);
+        write_out(&args.out, &mimawari_report::json(&verdict))?;
+        verdict
+    };
+    if args.out != Path::new("-") {
+        print(&summary(&verdict))?;
+    }
+    Ok(Status::from_verdict(verdict.exit))
+}
+
+/// `mimawari report`
+///
+/// # Errors
+/// An unreadable verdict or an unwritable output.
+pub fn report(args: &ReportArgs) -> Result<Status> {
+    let name = args.verdict.display();
+    let text = if args.verdict == Path::new("-") {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(&args.verdict)
+    }
+    .map_err(|e| {
+        Failure::new(format!("cannot read the verdict {name}"))
+            .help("name a verdict.json that `mimawari patrol` or `judge` wrote")
+            .source(e)
+    })?;
+    let verdict: Verdict = serde_json::from_str(&text).map_err(|e| {
+        Failure::new(format!("{name} is not a verdict"))
+            .help("name a verdict.json that `mimawari patrol` or `judge` wrote")
+            .source(e)
+    })?;
+    let to_terminal = args.out == Path::new("-") && io::stdout().is_terminal();
+    let text = match args.format {
+        ReportFormat::Text => mimawari_report::text(&verdict, to_terminal, width()),
+        ReportFormat::Json => mimawari_report::json(&verdict),
+        ReportFormat::Markdown => mimawari_report::markdown(&verdict),
+        ReportFormat::Html => mimawari_report::html(&verdict),
+    };
+    write_out(&args.out, &text)?;
+    Ok(Status::Clean)
+}
+
+/// `mimawari baseline check`
+///
+/// # Errors
+/// Diagnostics of every file.
+pub fn baseline_check(args: &BaselineCheckArgs) -> Result<Status> {
+    let baseline = judge::read_baseline(&args.dir)?;
+    print(&format!(
+        "{}: {} rules, digest {}\n",
+        args.dir.display(),
+        baseline.len(),
+        baseline.digest()
+    ))?;
+    Ok(Status::Clean)
+}
+
+/// `mimawari checks`
+///
+/// # Errors
+/// An unknown id.
+pub fn checks(command: &ChecksCommand) -> Result<Status> {
+    use std::fmt::Write as _;
+    let catalogue = Catalogue::builtin();
+    let mut out = String::new();
+    match command {
+        ChecksCommand::List => {
+            for c in catalogue.all() {
+                let _ = writeln!(out, "{:<16} {:<8} tier {}  {}", c.id, c.severity.as_str(), c.tier, c.title);
+            }
+        }
+        ChecksCommand::Show { id } => {
+            let Some(c) = catalogue.get(id) else {
+                return Err(Failure::new(format!("no check has the id `{id}`"))
+                    .help("`mimawari checks list` names them all")
+                    .into());
+            };
+            let _ = writeln!(out, "{} · {} · tier {}\n{}\n", c.id, c.severity.as_str(), c.tier, c.title);
+            let _ = writeln!(out, "Why:    {}\nRemedy: {}\n\nPaths:", c.why, c.remedy);
+            for p in &c.paths {
+                let _ = writeln!(out, "  {p}");
+            }
+        }
+    }
+    print(&out)?;
+    Ok(Status::Clean)
+}
+
+/// `mimawari schema`
+///
+/// # Errors
+/// An unwritable stdout.
+pub fn schema(args: &SchemaArgs) -> Result<Status> {
+    print(&schema_text(args.format)?)?;
+    Ok(Status::Clean)
+}
+
+/// The JSON Schema of a format, as it is committed under `deploy/schemas`.
+///
+/// # Errors
+/// Never in practice; serialising a schema cannot fail.
+pub fn schema_text(format: SchemaFormat) -> Result<String> {
+    use mimawari_drift::schema;
+    Ok(match format {
+        SchemaFormat::Verdict => schema::verdict(),
+        SchemaFormat::Observation => schema::observation(),
+        SchemaFormat::Baseline => schema::baseline(),
+        SchemaFormat::Run => {
+            let schema = schemars::schema_for!(crate::run::RunMeta);
+            let mut text = serde_json::to_string_pretty(&schema)?;
+            text.push('\n');
+            text
+        }
+    })
+}
+
+fn warn(config: &Config) {
+    for w in &config.warnings {
+        tracing::warn!("{w}");
+    }
+}
+
+fn width() -> usize {
+    std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).unwrap_or(100)
+}
+
+/// The summary for the terminal or the pipe behind stdout.
+#[must_use]
+pub fn summary(verdict: &Verdict) -> String {
+    let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    mimawari_report::text(verdict, colour, width())
+}
+
+/// Results to stdout; a reader that has gone away is no error.
+///
+/// # Errors
+/// When stdout cannot be written for another reason.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new("cannot write to stdout").source(e).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write_out(path: &Path, text: &str) -> Result<()> {
+    if path == Path::new("-") {
+        return print(text);
+    }
+    write_atomically(path, text.as_bytes()).map_err(|e| {
+        Failure::new(format!("cannot write {}", path.display()))
+            .help("choose another file with --out FILE")
+            .source(e)
+            .into()
+    })
+}

@@ -1,0 +1,87 @@
+//! `patrol.toml` as it is written.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::cli::Method;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub version: Spanned<u32>,
+    pub vantage: Option<String>,
+    pub scope: Scope,
+    #[serde(default)]
+    pub scan: Scan,
+    #[serde(default)]
+    pub http: Http,
+    #[serde(default)]
+    pub baseline: Baseline,
+    #[serde(default)]
+    pub state: State,
+    #[serde(default)]
+    pub output: Output,
+    #[serde(default)]
+    pub notify: Vec<Notify>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Scope {
+    pub allow: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub deny: Vec<Spanned<String>>,
+    pub authorised_by: Spanned<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Scan {
+    pub targets: Option<Vec<Spanned<String>>>,
+    pub ports: Option<Spanned<String>>,
+    pub rate: Option<Spanned<i64>>,
+    pub recall: Option<Spanned<f64>>,
+    pub method: Option<Method>,
+    pub interface: Option<String>,
+    pub source_port: Option<Spanned<u16>>,
+    #[serde(default)]
+    pub canaries: Vec<Spanned<String>>,
+    pub shard: Option<Spanned<String>>,
+    #[serde(default)]
+    pub nameservers: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Http {
+    pub enabled: Option<bool>,
+    pub ports: Option<Spanned<String>>,
+    pub tier: Option<Spanned<u8>>,
+    pub vhosts: Option<String>,
+    pub concurrency: Option<usize>,
+    pub user_agent: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Baseline {
+    pub dir: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct State {
+    pub url: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Output {
+    pub dir: Option<String>,
+}
+
+/// A notifier; its keys depend on its kind, and no kind is carried out yet.
+#[derive(Debug, Deserialize)]
+pub(super) struct Notify {
+    pub kind: String,
+}

@@ -1,0 +1,501 @@
+//! `patrol.toml`: read, checked, and turned into what the commands need.
+//!
+//! [`file`] is the text as it is written; this module is what it means. A mistake is reported with
+//! the line it stands on, and all mistakes of a file are reported at once.
+
+mod file;
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
+use mimawari_targets::list::{self, Targets};
+use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Scope, Shard};
+use toml::Spanned;
+
+use crate::cli::{Method, Selection, Tuning};
+use crate::failure::Failure;
+
+/// Packets per second, where the file says nothing. Moderate: a /24 with a hundred ports takes two
+/// seconds, and no target notices.
+pub const DEFAULT_RATE: u32 = 20_000;
+/// The promised recall, where the file says nothing.
+pub const DEFAULT_RECALL: f64 = 0.9999;
+
+/// The configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What may be scanned.
+    pub scope: Scope,
+    /// The sweep.
+    pub scan: Scan,
+    /// The content checks.
+    pub http: Http,
+    /// The folder of the baseline.
+    pub baseline_dir: PathBuf,
+    /// The folder of the state.
+    pub state_dir: PathBuf,
+    /// The folder under which run folders are made.
+    pub runs_dir: PathBuf,
+    /// From where this installation looks; part of every finding's identity.
+    pub vantage: String,
+    /// Things to know that do not stop the run.
+    pub warnings: Vec<String>,
+}
+
+/// How to sweep.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// What to scan; `None` is the whole scope.
+    pub targets: Option<Targets>,
+    /// Ports.
+    pub ports: PortSet,
+    /// Packets per second, a ceiling.
+    pub rate: u32,
+    /// The promise.
+    pub recall: f64,
+    /// SYN or connect.
+    pub method: Method,
+    /// Interface to send from; `None` lets the routes decide.
+    pub interface: Option<String>,
+    /// First of the source ports; `None` lets each run choose.
+    pub source_port: Option<u16>,
+    /// Known-open endpoints.
+    pub canaries: Vec<SocketAddr>,
+    /// Which part of the plan.
+    pub shard: Shard,
+    /// Name servers instead of the system's.
+    pub nameservers: Vec<SocketAddr>,
+}
+
+/// How to look for published files.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Whether to look at all.
+    pub enabled: bool,
+    /// The ports to look at; `None` is every open port that talks HTTP(S).
+    pub ports: Option<PortSet>,
+    /// Cost tier, 1 to 3.
+    pub tier: u8,
+    /// The list of virtual hosts.
+    pub vhosts: Option<PathBuf>,
+    /// How many web endpoints are looked at in parallel.
+    pub concurrency: usize,
+    /// User-Agent header.
+    pub user_agent: String,
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// A [`Failure`] when the file cannot be read, [`Diagnostics`] when it is wrong.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            Failure::new(format!("cannot read the configuration {}", path.display()))
+                .help("name the file with -c FILE; `mimawari demo` writes a working example")
+                .source(e)
+        })?;
+        let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::parse(&path.display().to_string(), &text, base)
+    }
+
+    /// Checks a configuration text; relative paths in it start at `base`.
+    ///
+    /// # Errors
+    /// [`Diagnostics`] with every mistake.
+    pub fn parse(name: &str, text: &str, base: &Path) -> Result<Self> {
+        let source = Source::new(name, text);
+        let file: file::File = toml::from_str(text).map_err(|e| syntax_error(&source, &e))?;
+        let mut check = Check { source: &source, errors: Vec::new() };
+        let config = check.config(file, base);
+        match config {
+            Some(config) if check.errors.is_empty() => Ok(config),
+            _ => Err(Diagnostics(check.errors).into()),
+        }
+    }
+
+    /// Lays flags (and environment variables, which clap hands over as flags) over the file.
+    ///
+    /// # Errors
+    /// A [`Failure`] naming the flag.
+    pub fn apply(&mut self, selection: &Selection, tuning: Option<&Tuning>) -> Result<()> {
+        if !selection.targets.is_empty() {
+            self.scan.targets = Some(read_targets(&selection.targets)?);
+        }
+        if let Some(shard) = &selection.shard {
+            self.scan.shard = shard
+                .parse()
+                .map_err(|e: mimawari_targets::ShardError| Failure::new(format!("--shard: {e}")))?;
+        }
+        let Some(t) = tuning else { return Ok(()) };
+        if let Some(ports) = &t.ports {
+            self.scan.ports = ports.parse().map_err(|e: mimawari_targets::PortError| {
+                Failure::new(format!("--ports: {e}"))
+            })?;
+        }
+        if let Some(rate) = t.rate {
+            self.scan.rate = check_rate(i64::from(rate))
+                .map_err(|e| Failure::new(format!("--rate: {e}")))?;
+        }
+        if let Some(recall) = t.recall {
+            self.scan.recall =
+                check_recall(recall).map_err(|e| Failure::new(format!("--recall: {e}")))?;
+        }
+        if let Some(method) = t.method {
+            self.scan.method = method;
+        }
+        if let Some(interface) = &t.interface {
+            self.scan.interface = (interface != "auto").then(|| interface.clone());
+        }
+        Ok(())
+    }
+}
+
+/// The targets named on the command line: ranges, names, `@FILE`, `-`.
+fn read_targets(items: &[String]) -> Result<Targets> {
+    let mut all: Option<Targets> = None;
+    let mut add = |t: Targets| match &mut all {
+        Some(a) => a.extend(t),
+        None => all = Some(t),
+    };
+    let mut plain = Vec::new();
+    for item in items {
+        if item == "-" {
+            let text = std::io::read_to_string(std::io::stdin())
+                .map_err(|e| Failure::new("cannot read targets from stdin").source(e))?;
+            add(list::parse_text("<stdin>", &text)?);
+        } else if let Some(path) = item.strip_prefix('@') {
+            add(read_target_file(Path::new(path))?);
+        } else if item.parse::<AddrRange>().is_err() && Path::new(item).is_file() {
+            add(read_target_file(Path::new(item))?);
+        } else {
+            plain.push(item.clone());
+        }
+    }
+    if !plain.is_empty() {
+        add(list::parse_items("--targets", &plain)?);
+    }
+    all.ok_or_else(|| Failure::new("--targets names nothing").into())
+}
+
+fn read_target_file(path: &Path) -> Result<Targets> {
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Failure::new(format!("cannot read the target list {}", path.display()))
+            .help("write one CIDR, range, address or host name on each line")
+            .source(e)
+    })?;
+    Ok(list::parse_text(&path.display().to_string(), &text)?)
+}
+
+fn check_rate(rate: i64) -> Result<u32, String> {
+    u32::try_from(rate)
+        .ok()
+        .filter(|r| (1..=20_000_000).contains(r))
+        .ok_or_else(|| format!("{rate} packets per second is out of range; use 1 to 20000000"))
+}
+
+fn check_recall(recall: f64) -> Result<f64, String> {
+    if (0.9..=0.999_999).contains(&recall) {
+        Ok(recall)
+    } else {
+        Err(format!("{recall} is out of range; promise 0.9 to 0.999999"))
+    }
+}
+
+/// A TOML error as a message with the line, and for an unknown key the one that was perhaps meant.
+fn syntax_error(source: &Source, e: &toml::de::Error) -> Diagnostics {
+    let message = e.message().trim().replace('\n', "; ");
+    let span = e.span().unwrap_or(0..0);
+    let mut d = Diagnostic::error(message.clone(), source, span);
+    if let Some(rest) = message.strip_prefix("unknown field `") {
+        let written = rest.split('`').next().unwrap_or_default();
+        let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
+        d.title = format!("unknown key `{written}`");
+        d = match nearest(written, &known) {
+            Some(k) => d.help(format!("did you mean `{k}`?")),
+            None => d.help(format!("known keys here: {}", known.join(", "))),
+        };
+    } else if let Some(rest) = message.strip_prefix("missing field `") {
+        let key = rest.split('`').next().unwrap_or_default();
+        d.title = format!("the key `{key}` is missing");
+        d = d.help(match key {
+            "scope" => "add a [scope] with `allow` and `authorised_by`: no packet leaves for an address outside it".to_owned(),
+            "authorised_by" => "name who authorised the scan, such as `authorised_by = \"SEC-1042\"`".to_owned(),
+            _ => format!("add `{key} = …`"),
+        });
+    }
+    d.into()
+}
+
+/// The known word within an edit distance of two, if any.
+fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
+    known.iter().map(|k| (distance(written, k), *k)).filter(|(d, _)| *d <= 2).min().map(|(_, k)| k)
+}
+
+/// Levenshtein's distance, for words as short as keys.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let next = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], next);
+        }
+    }
+    row[b.len()]
+}
+
+/// Collects the mistakes of one file.
+struct Check<'a> {
+    source: &'a Source,
+    errors: Vec<Diagnostic>,
+}
+
+impl Check<'_> {
+    fn error(&mut self, span: Range<usize>, title: impl Into<String>, help: impl Into<String>) {
+        self.errors.push(Diagnostic::error(title, self.source, span).help(help));
+    }
+
+    fn config(&mut self, file: file::File, base: &Path) -> Option<Config> {
+        if *file.version.get_ref() != 1 {
+            self.error(
+                file.version.span(),
+                format!("version {} is not known", file.version.get_ref()),
+                "write `version = 1`, or use a newer mimawari",
+            );
+        }
+        let scope = self.scope(&file.scope);
+        let scan = self.scan(file.scan, scope.as_ref());
+        let http = self.http(file.http, base);
+        let mut warnings = Vec::new();
+        for n in &file.notify {
+            warnings.push(format!(
+                "[[notify]] kind `{}` is configured, and this version sends no notifications; take \
+                 verdict.json or the exit status to your alerting",
+                n.kind
+            ));
+        }
+        let state = file.state.url.as_ref().map_or("state", |u| u.get_ref().as_str());
+        if state.contains("://") {
+            let span = file.state.url.as_ref().map_or(0..0, Spanned::span);
+            self.error(
+                span,
+                format!("`{state}`: only a folder can hold the state in this version"),
+                "write a path, such as `url = \"state\"`",
+            );
+        }
+        Some(Config {
+            scope: scope?,
+            scan: scan?,
+            http: http?,
+            baseline_dir: base.join(file.baseline.dir.as_deref().unwrap_or("baseline")),
+            state_dir: base.join(state),
+            runs_dir: base.join(file.output.dir.as_deref().unwrap_or("runs")),
+            vantage: file.vantage.unwrap_or_else(|| "default".to_owned()),
+            warnings,
+        })
+    }
+
+    fn ranges(&mut self, items: &[Spanned<String>]) -> Option<AddrSet> {
+        let items: Vec<_> = items.iter().map(|i| (i.span(), i.get_ref().clone())).collect();
+        match list::parse_spanned(self.source, &items) {
+            Ok(targets) if targets.names().is_empty() => Some(targets.addrs().clone()),
+            Ok(targets) => {
+                let name = targets.names()[0].to_string();
+                let span = items.iter().find(|(_, t)| *t == name).map_or(0..0, |(s, _)| s.clone());
+                self.error(
+                    span,
+                    format!("`{name}` is a name; a scope is made of addresses"),
+                    "write its address range: a name may point elsewhere tomorrow",
+                );
+                None
+            }
+            Err(Diagnostics(list)) => {
+                self.errors.extend(list);
+                None
+            }
+        }
+    }
+
+    fn scope(&mut self, s: &file::Scope) -> Option<Scope> {
+        if s.authorised_by.get_ref().trim().is_empty() {
+            self.error(
+                s.authorised_by.span(),
+                "`authorised_by` is empty",
+                "name who authorised the scan, such as `authorised_by = \"SEC-1042\"`",
+            );
+        }
+        let allow = self.ranges(s.allow.get_ref());
+        let deny = self.ranges(&s.deny);
+        let scope = Scope::new(allow?, deny?, s.authorised_by.get_ref().trim());
+        if scope.permitted().is_empty() {
+            self.error(
+                s.allow.span(),
+                "the scope is empty",
+                "allow at least one range that `deny` does not cover",
+            );
+            return None;
+        }
+        Some(scope)
+    }
+
+    fn scan(&mut self, s: file::Scan, scope: Option<&Scope>) -> Option<Scan> {
+        let ports = match &s.ports {
+            None => PortSet::from_ranges(
+                "top100".parse::<PortSet>().ok()?.ranges().iter().copied(),
+            ),
+            Some(p) => match p.get_ref().parse() {
+                Ok(set) => set,
+                Err(e) => {
+                    self.errors.push(Diagnostic::error(
+                        format!("{e}"),
+                        self.source,
+                        p.span(),
+                    ));
+                    PortSet::default()
+                }
+            },
+        };
+        let rate = match &s.rate {
+            None => DEFAULT_RATE,
+            Some(r) => check_rate(*r.get_ref()).unwrap_or_else(|e| {
+                self.error(r.span(), e, "write a number such as `rate = 20000`");
+                DEFAULT_RATE
+            }),
+        };
+        let recall = match &s.recall {
+            None => DEFAULT_RECALL,
+            Some(r) => check_recall(*r.get_ref()).unwrap_or_else(|e| {
+                self.error(r.span(), e, "write a share such as `recall = 0.9999`");
+                DEFAULT_RECALL
+            }),
+        };
+        let shard = match &s.shard {
+            None => Shard::WHOLE,
+            Some(t) => t.get_ref().parse().unwrap_or_else(|e: mimawari_targets::ShardError| {
+                self.error(t.span(), e.to_string(), "write `shard = \"1/1\"` or leave it out");
+                Shard::WHOLE
+            }),
+        };
+        let mut canaries = Vec::new();
+        for c in &s.canaries {
+            match c.get_ref().parse::<SocketAddr>() {
+                Ok(a) if Port::new(a.port()).is_none() => {
+                    self.error(c.span(), "a canary needs a port", "write `\"198.51.100.10:443\"`");
+                }
+                Ok(a) if scope.is_some_and(|s| !s.allows(a.ip())) => self.error(
+                    c.span(),
+                    format!("the canary {a} is not in the scope"),
+                    "choose a known-open port of your own, inside `allow` and outside `deny`",
+                ),
+                Ok(a) => canaries.push(a),
+                Err(_) => self.error(
+                    c.span(),
+                    format!("`{}` is not address:port", c.get_ref()),
+                    "write `\"198.51.100.10:443\"` or `\"[2001:db8::1]:443\"`",
+                ),
+            }
+        }
+        let mut nameservers = Vec::new();
+        for n in &s.nameservers {
+            let text = n.get_ref();
+            match text.parse::<SocketAddr>().or_else(|_| {
+                text.parse::<std::net::IpAddr>().map(|ip| SocketAddr::new(ip, 53))
+            }) {
+                Ok(a) => nameservers.push(a),
+                Err(_) => self.error(
+                    n.span(),
+                    format!("`{text}` is not a name server's address"),
+                    "write `\"192.0.2.53\"` or `\"192.0.2.53:53\"`",
+                ),
+            }
+        }
+        if let Some(p) = &s.source_port
+            && !(1024..=65_520).contains(p.get_ref())
+        {
+            self.error(
+                p.span(),
+                format!("source port {} is out of range", p.get_ref()),
+                "choose 1024 to 65520, outside the system's ephemeral range, or leave it out",
+            );
+        }
+        let targets = match &s.targets {
+            None => None,
+            Some(items) => {
+                let items: Vec<_> = items.iter().map(|i| (i.span(), i.get_ref().clone())).collect();
+                match list::parse_spanned(self.source, &items) {
+                    Ok(t) => {
+                        if let Some(scope) = scope {
+                            self.targets_in_scope(&items, scope);
+                        }
+                        Some(t)
+                    }
+                    Err(Diagnostics(list)) => {
+                        self.errors.extend(list);
+                        None
+                    }
+                }
+            }
+        };
+        Some(Scan {
+            targets,
+            ports,
+            rate,
+            recall,
+            method: s.method.unwrap_or(Method::Auto),
+            interface: s.interface.filter(|i| i != "auto"),
+            source_port: s.source_port.map(Spanned::into_inner),
+            canaries,
+            shard,
+            nameservers,
+        })
+    }
+
+    fn targets_in_scope(&mut self, items: &[(Range<usize>, String)], scope: &Scope) {
+        for (span, text) in items {
+            let Ok(range) = text.parse::<AddrRange>() else { continue };
+            let set = AddrSet::from_ranges([range]);
+            if let Err(e) = scope.narrow(&set) {
+                self.error(span.clone(), e.to_string(), "targets may only narrow the scope");
+            }
+        }
+    }
+
+    fn http(&mut self, h: file::Http, base: &Path) -> Option<Http> {
+        let tier = h.tier.as_ref().map_or(1, |t| *t.get_ref());
+        if let Some(t) = &h.tier
+            && !(1..=3).contains(t.get_ref())
+        {
+            self.error(t.span(), format!("tier {} is not known", t.get_ref()), "write 1, 2 or 3");
+        }
+        let ports = match &h.ports {
+            Some(p) if p.get_ref() != "open" => match p.get_ref().parse() {
+                Ok(set) => Some(set),
+                Err(e) => {
+                    self.error(p.span(), format!("{e}"), "or write `ports = \"open\"`");
+                    None
+                }
+            },
+            _ => None,
+        };
+        Some(Http {
+            enabled: h.enabled.unwrap_or(true),
+            ports,
+            tier,
+            vhosts: h.vhosts.map(|v| base.join(v)),
+            concurrency: h.concurrency.unwrap_or(64).clamp(1, 4096),
+            user_agent: h.user_agent.unwrap_or_else(|| {
+                concat!("mimawari/", env!("CARGO_PKG_VERSION"), " (authorised exposure check)")
+                    .to_owned()
+            }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

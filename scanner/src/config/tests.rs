@@ -1,0 +1,103 @@
+use super::*;
+
+const BASE: &str = r#"version = 1
+[scope]
+allow = ["198.51.100.0/24", "2001:db8:10::/120"]
+deny = ["198.51.100.1"]
+authorised_by = "SEC-1042"
+"#;
+
+fn errors(text: &str) -> String {
+    format!("{:#}", Config::parse("patrol.toml", text, Path::new(".")).unwrap_err())
+}
+
+#[test]
+fn the_example_of_the_contract_is_read() {
+    let text = r#"
+version = 1
+
+[scope]
+allow = ["198.51.100.0/24", "2001:db8:10::/120"]
+deny  = ["198.51.100.1"]
+authorised_by = "SEC-1042"
+
+[scan]
+targets   = ["198.51.100.0/24"]
+ports     = "22,80,443,8000-8100"
+rate      = 20000
+recall    = 0.9999
+method    = "auto"
+interface = "auto"
+canaries  = ["198.51.100.10:443"]
+
+[http]
+ports  = "open"
+tier   = 1
+vhosts = "vhosts.csv"
+
+[baseline]
+dir = "baseline"
+
+[state]
+url = "state"
+
+[[notify]]
+kind = "slack"
+webhook_env = "SLACK_WEBHOOK_URL"
+"#;
+    let c = Config::parse("patrol.toml", text, Path::new("/etc/mimawari")).unwrap();
+    assert_eq!(c.scan.ports.len(), 104);
+    assert_eq!(c.scope.permitted().len(), 255 + 256);
+    assert_eq!(c.scan.interface, None);
+    assert_eq!(c.baseline_dir, Path::new("/etc/mimawari/baseline"));
+    assert_eq!(c.http.vhosts.as_deref(), Some(Path::new("/etc/mimawari/vhosts.csv")));
+    // A notifier that nobody carries out must not go unnoticed.
+    assert_eq!(c.warnings.len(), 1);
+}
+
+#[test]
+fn an_unknown_key_points_at_its_line() {
+    insta::assert_snapshot!(errors(&format!("{BASE}[scan]\nrates = 5\n")));
+}
+
+#[test]
+fn a_missing_scope_is_refused() {
+    insta::assert_snapshot!(errors("version = 1\n"));
+}
+
+#[test]
+fn a_scope_without_a_word_is_refused() {
+    insta::assert_snapshot!(errors("version = 1\n[scope]\nallow = [\"198.51.100.0/24\"]\n"));
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    insta::assert_snapshot!(errors(
+        r#"version = 2
+[scope]
+allow = ["198.51.100.7/24", "192.0.2.9-192.0.2.1"]
+authorised_by = " "
+[scan]
+ports = "80,80-90"
+rate = 0
+recall = 1.5
+canaries = ["203.0.113.1"]
+[http]
+tier = 4
+"#
+    ));
+}
+
+#[test]
+fn targets_and_canaries_outside_the_scope_are_refused() {
+    insta::assert_snapshot!(errors(&format!(
+        "{BASE}[scan]\ntargets = [\"198.51.100.0/25\", \"203.0.113.0/24\"]\ncanaries = [\"198.51.100.1:443\"]\n"
+    )));
+}
+
+#[test]
+fn overlapping_ranges_are_refused() {
+    insta::assert_snapshot!(errors(
+        "version = 1\n[scope]\nallow = [\"198.51.100.0/24\", \"198.51.100.128/25\"]\nauthorised_by = \"x\"\n"
+    ));
+}

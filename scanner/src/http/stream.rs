@@ -1,0 +1,98 @@
+//! Sockets to endpoints: the one place of this module from which bytes leave.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use mimawari_targets::Endpoint;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::client::TlsStream;
+
+/// Receive buffer of each socket, bytes. Small on purpose: it bounds what the kernel takes from a
+/// server that sends without end, and what thousands of connections cost.
+const RECEIVE_BUFFER: u32 = 128 * 1024;
+
+/// A kernel connection to the endpoint. Taking an [`Endpoint`] is what keeps every dialled address
+/// inside the scope: only a scope makes one.
+///
+/// # Errors
+/// What `connect()` says, or [`io::ErrorKind::TimedOut`] after `timeout`.
+pub async fn dial(endpoint: Endpoint, timeout: Duration) -> io::Result<TcpStream> {
+    let address = endpoint.socket_addr();
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    let stream = tokio::time::timeout(timeout, socket.connect(address))
+        .await
+        .map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no connection within {timeout:?}"),
+            )
+        })??;
+    // Requests are single small writes that wait for an answer; Nagle only delays them.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Plain or TLS.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Plain(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Stream {
+    /// A TLS peer that closes without `close_notify` counts as an ordinary end: many old servers
+    /// do so after a body that only the close delimits. A body with a length or chunks is still
+    /// seen to be cut short by its own framing.
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Tls(s) => match Pin::new(s).poll_read(cx, buf) {
+                Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                    Poll::Ready(Ok(()))
+                }
+                other => other,
+            },
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_write(cx, bytes),
+            Self::Tls(s) => Pin::new(s).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_flush(cx),
+            Self::Tls(s) => Pin::new(s).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+}

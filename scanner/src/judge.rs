@@ -1,0 +1,238 @@
+//! Judging: run folders, baseline and state in, verdict out. Reads files; sends nothing.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use jiff::Timestamp;
+use mimawari_drift::baseline::Baseline;
+use mimawari_drift::judge::{CoverageView, RunInput, judge};
+use mimawari_drift::state::State;
+use mimawari_drift::verdict::{Coverage, RunFacts, Verdict};
+use mimawari_probes::observation::{CellState, Observation};
+use mimawari_targets::{Port, Scope};
+
+use crate::failure::Failure;
+use crate::run::{LoadedRun, RunStatus};
+
+/// The runs that are judged together: one, or the shards of one plan.
+#[derive(Debug)]
+pub struct Runs {
+    runs: Vec<LoadedRun>,
+    scope: Scope,
+}
+
+impl CoverageView for Runs {
+    fn cell(&self, ip: IpAddr, port: Port) -> CellState {
+        self.runs.iter().map(|r| r.cell(ip, port)).max().unwrap_or(CellState::NotProbed)
+    }
+
+    fn in_scope(&self, ip: IpAddr) -> bool {
+        self.scope.allows(ip)
+    }
+}
+
+impl Runs {
+    /// Reads the run folders.
+    ///
+    /// # Errors
+    /// A [`Failure`] naming the folder, or when the runs are not of one plan.
+    pub fn open(dirs: &[PathBuf], scope: &Scope) -> Result<Self> {
+        let runs = dirs.iter().map(|d| LoadedRun::open(d)).collect::<Result<Vec<_>>>()?;
+        let Some(first) = runs.first() else {
+            return Err(Failure::new("no run is named").help("name one with --run DIR").into());
+        };
+        let mut shards = BTreeSet::new();
+        for (run, dir) in runs.iter().zip(dirs) {
+            let same = run.meta.plan == first.meta.plan
+                && run.meta.shard.count() == first.meta.shard.count()
+                && run.meta.vantage == first.meta.vantage
+                && run.meta.scope.digest == first.meta.scope.digest;
+            if !same {
+                return Err(Failure::new(format!(
+                    "{} and {} are not shards of one plan",
+                    dirs[0].display(),
+                    dir.display()
+                ))
+                .help("judge each on its own")
+                .into());
+            }
+            if !shards.insert(run.meta.shard.index()) {
+                return Err(Failure::new(format!(
+                    "shard {} is named twice: {}",
+                    run.meta.shard,
+                    dir.display()
+                ))
+                .help("name each shard once")
+                .into());
+            }
+        }
+        Ok(Self { runs, scope: scope.clone() })
+    }
+
+    /// The judgement.
+    #[must_use]
+    pub fn judge(&self, baseline: &Baseline, previous: &State, now: Timestamp) -> (Verdict, State) {
+        let observations: Vec<Observation> =
+            self.runs.iter().flat_map(|r| r.observations.iter().cloned()).collect();
+        let (incomplete_because, not_covered) = self.incomplete();
+        let run_id =
+            self.runs.iter().map(|r| r.meta.run_id.as_str()).collect::<Vec<_>>().join("+");
+        let Some(first) = self.runs.first() else {
+            unreachable!("`open` refuses an empty list");
+        };
+        let input = RunInput {
+            run_id: &run_id,
+            vantage: &first.meta.vantage,
+            scope: &self.scope,
+            observations: &observations,
+            coverage: self,
+            totals: self.totals(not_covered),
+            facts: self.facts(),
+            suspect_because: Vec::new(),
+            incomplete_because,
+            ports: &first.meta.plan.ports,
+        };
+        judge(&input, baseline, previous, now)
+    }
+
+    /// Why the runs are not whole, and what of the plan they do not cover.
+    fn incomplete(&self) -> (Vec<String>, Vec<String>) {
+        let (mut why, mut not_covered) = (Vec::new(), Vec::new());
+        for run in &self.runs {
+            let of = if self.runs.len() > 1 {
+                format!("Shard {}: ", run.meta.shard)
+            } else {
+                String::new()
+            };
+            match run.meta.status {
+                RunStatus::Running => {
+                    why.push(format!("{of}The run has no end: it was killed, or is still going on."));
+                }
+                RunStatus::Failed => why.push(format!("{of}The run ended by an error.")),
+                RunStatus::Stopped | RunStatus::Complete => {}
+            }
+            why.extend(run.damage.iter().map(|d| format!("{of}{d}.")));
+            not_covered.extend(run.meta.not_covered.iter().map(|n| format!("{of}{n}")));
+            if run.meta.sweep.is_none() && run.counts[0] > 0 {
+                not_covered.push(format!(
+                    "{of}{} of {} cells were not probed to the end.",
+                    run.counts[0],
+                    run.walk().len()
+                ));
+            }
+        }
+        if let Some(first) = self.runs.first() {
+            let have: BTreeSet<u32> = self.runs.iter().map(|r| r.meta.shard.index()).collect();
+            let n = first.meta.shard.count();
+            let missing: Vec<String> =
+                (1..=n).filter(|i| !have.contains(i)).map(|i| format!("{i}/{n}")).collect();
+            if !missing.is_empty() {
+                not_covered.push(format!("Not judged here: shard {}.", missing.join(", ")));
+            }
+        }
+        why.extend(not_covered.iter().cloned());
+        (why, not_covered)
+    }
+
+    fn totals(&self, not_covered: Vec<String>) -> Coverage {
+        let mut c = Coverage { not_covered, ..Coverage::default() };
+        for run in &self.runs {
+            let [not_probed, silent, prohibited, closed, open] = run.counts;
+            c.not_probed += not_probed;
+            c.silent += silent;
+            c.prohibited += prohibited;
+            c.closed += closed;
+            c.open += open;
+            c.checks_planned += run.meta.http.checks_planned;
+            c.checks_covered += run.meta.http.checks_covered;
+        }
+        c.cells_covered = c.silent + c.prohibited + c.closed + c.open;
+        c.cells_planned = c.cells_covered + c.not_probed;
+        if let Some(first) = self.runs.first() {
+            // The plan is the whole plan, also when only some of its shards are here.
+            c.cells_planned = c.cells_planned.max(first.meta.plan.cells);
+            c.not_probed = c.cells_planned - c.cells_covered;
+            c.recall_promised = first.meta.recall_promised;
+        }
+        // Of several shards the least sure one speaks for all.
+        let worst = self
+            .runs
+            .iter()
+            .filter_map(|r| r.meta.sweep.as_ref())
+            .filter_map(|s| Some((s.recall_estimate?, s.recall_interval)))
+            .min_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((estimate, interval)) = worst {
+            c.recall_estimate = Some(estimate);
+            c.recall_interval = interval;
+        }
+        c
+    }
+
+    fn facts(&self) -> RunFacts {
+        let mut f = RunFacts::default();
+        for run in &self.runs {
+            let m = &run.meta;
+            f.started_at = Some(f.started_at.map_or(m.started_at, |t| t.min(m.started_at)));
+            f.ended_at = f.ended_at.max(m.ended_at);
+            f.method.clone_from(&m.method);
+            f.rate_asked = f.rate_asked.saturating_add(m.rate_asked);
+            f.rate_reached += m.rate_reached;
+            if let Some(s) = &m.sweep {
+                f.packets_sent += s.sent;
+                f.send_failures += s.send_failures;
+                f.receive_drops += s.receive_lost;
+            }
+            f.canaries_total += m.canaries.len() as u32;
+            f.canaries_answered += m.canaries.iter().filter(|c| c.answered).count() as u32;
+            f.notes.extend(m.notes.iter().cloned());
+        }
+        if let Some(first) = self.runs.first() {
+            let m = &first.meta;
+            f.targets = m.plan.addresses.ranges().map(|r| r.to_string()).collect();
+            f.ports = m.plan.ports.to_string();
+            f.addresses = u64::try_from(m.plan.addresses.len()).unwrap_or(u64::MAX);
+            f.authorised_by.clone_from(&m.scope.authorised_by);
+            f.scope_digest.clone_from(&m.scope.digest);
+            f.vantage.clone_from(&m.vantage);
+        }
+        f
+    }
+}
+
+/// Reads every `*.toml` of a baseline folder.
+///
+/// # Errors
+/// A [`Failure`] when the folder or a file cannot be read or holds no baseline: an unreadable
+/// baseline is never an empty one. Diagnostics when a file is wrong.
+pub fn read_baseline(dir: &Path) -> Result<Baseline> {
+    let failed = |path: &Path, e: std::io::Error| {
+        Failure::new(format!("cannot read the baseline {}", path.display()))
+            .help("name the folder as `dir` under [baseline]; an unreadable baseline is never taken for an empty one")
+            .source(e)
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|e| failed(dir, e))? {
+        let path = entry.map_err(|e| failed(dir, e))?.path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    if paths.is_empty() {
+        return Err(Failure::new(format!("the baseline {} holds no .toml file", dir.display()))
+            .help("write one with `version = 1` and `owner = \"…\"`; with no rule in it, everything open is drift")
+            .into());
+    }
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        let text = std::fs::read_to_string(&path).map_err(|e| failed(&path, e))?;
+        files.push((path.display().to_string(), text));
+    }
+    let (baseline, warnings) = Baseline::parse(&files)?;
+    for w in warnings {
+        tracing::warn!("{w}");
+    }
+    Ok(baseline)
+}

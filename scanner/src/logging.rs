@@ -1,0 +1,101 @@
+//! Log lines and progress, both on stderr.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mimawari_engine::Progress;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+
+use crate::cli::LogFormat;
+
+/// Sets the logging up; a second call changes nothing.
+pub fn init(format: LogFormat, quiet: bool) {
+    let level = if quiet { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_env("MIMAWARI_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},hickory_resolver=off,hickory_net=off")));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = match format {
+        LogFormat::Json => builder.json().with_target(false).with_timer(Utc).try_init(),
+        LogFormat::Text => builder
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_timer(Utc)
+            .compact()
+            .try_init(),
+    };
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+struct Utc;
+
+impl FormatTime for Utc {
+    fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
+        write!(w, "{:.3}", jiff::Timestamp::now())
+    }
+}
+
+/// How often a line is logged where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Shows how a sweep goes: a bar on a terminal, a log line per interval otherwise.
+#[derive(Debug)]
+pub struct ProgressView {
+    bar: Option<ProgressBar>,
+    last_line: Duration,
+}
+
+impl ProgressView {
+    /// A view of a sweep over `cells` cells.
+    #[must_use]
+    pub fn new(cells: u64, format: LogFormat, quiet: bool) -> Self {
+        let bar = (!quiet && format == LogFormat::Text && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(cells), ProgressDrawTarget::stderr());
+            if let Ok(style) =
+                ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}  ETA {eta}")
+            {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { bar, last_line: Duration::ZERO }
+    }
+
+    /// Shows the state at `now` since the start.
+    pub fn show(&mut self, now: Duration, p: &Progress, lost: u64) {
+        let secs = now.as_secs_f64().max(0.001);
+        if let Some(bar) = &self.bar {
+            bar.set_position(p.finished);
+            bar.set_message(format!(
+                "{:.0} pps, attempt {}, {} answers, {} open, {} lost",
+                p.sent as f64 / secs,
+                p.attempt,
+                p.answered,
+                p.open,
+                lost
+            ));
+        } else if now >= self.last_line + LINE_EVERY {
+            self.last_line = now;
+            tracing::info!(
+                cells = p.cells,
+                finished = p.finished,
+                sent = p.sent,
+                answers = p.answered,
+                open = p.open,
+                lost,
+                pps = (p.sent as f64 / secs).round(),
+                attempt = p.attempt,
+                "sweeping"
+            );
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

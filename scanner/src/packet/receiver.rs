@@ -1,0 +1,158 @@
+//! The receiving thread: ring, parser, cookie, channel.
+//!
+//! Everything here is hostile until its cookie has been verified. When the channel is full the thread
+//! waits: the ring then fills, and what it loses is counted by the kernel and told to the engine.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use mimawari_engine::{Answer, Reply};
+use mimawari_probes::cookie::Cookie;
+use mimawari_probes::wire::{self, Parsed};
+use mimawari_targets::Port;
+
+use super::link::Receiving;
+use super::privilege;
+
+/// What the thread has to tell.
+pub(super) enum Message {
+    /// Verified answers.
+    Answers(Vec<Answer>),
+    /// Somebody says what its Ethernet address is. Not verified: whoever did not ask, ignores it.
+    Neighbour { link: usize, ip: IpAddr, mac: [u8; 6] },
+    /// The ring lost frames.
+    Lost(u64),
+    /// Receiving on the link does not work; the thread goes on trying.
+    Trouble { link: usize, error: io::Error },
+}
+
+/// Answers handed over at once.
+const BATCH: usize = 512;
+/// How many messages the channel holds.
+pub(super) const CHANNEL: usize = 64;
+/// The longest wait for frames; how late the thread may notice the end.
+const WAIT: Duration = Duration::from_millis(100);
+/// How often the kernel's counters are read.
+const COUNT: Duration = Duration::from_millis(250);
+
+/// What the thread knows.
+pub(super) struct Receiver<'a> {
+    pub(super) link: usize,
+    pub(super) receiving: &'a mut Receiving,
+    pub(super) cookie: &'a Cookie,
+    pub(super) first_port: u16,
+    pub(super) ports: u8,
+    pub(super) out: SyncSender<Message>,
+    pub(super) done: &'a AtomicBool,
+}
+
+/// The other side has gone: nothing more is to be done.
+struct Gone;
+
+impl Receiver<'_> {
+    /// Receives until `done` or until nobody takes the answers.
+    pub(super) fn run(mut self) {
+        // This thread reads what strangers send, and its socket is open already.
+        if let Err(e) = privilege::drop_all() {
+            tracing::debug!(error = %e, "the receiving thread keeps its capabilities");
+        }
+        let mut counted = Instant::now();
+        let mut failing = false;
+        while !self.done.load(Ordering::Acquire) {
+            match self.receive() {
+                Ok(Ok(())) => failing = false,
+                Ok(Err(Gone)) => return,
+                Err(error) => {
+                    if !failing {
+                        failing = true;
+                        let message = Message::Trouble { link: self.link, error };
+                        if self.out.send(message).is_err() {
+                            return;
+                        }
+                    }
+                    // An interface that is down fails at once, again and again.
+                    std::thread::sleep(WAIT);
+                }
+            }
+            if counted.elapsed() >= COUNT {
+                counted = Instant::now();
+                if self.count().is_err() {
+                    return;
+                }
+            }
+        }
+        let _ = self.count();
+    }
+
+    fn receive(&mut self) -> io::Result<Result<(), Gone>> {
+        let mut answers = Vec::new();
+        let mut gone = false;
+        let (kind, cookie, out, link) = (self.receiving.kind, self.cookie, &self.out, self.link);
+        let (first_port, ports) = (self.first_port, self.ports);
+        let result = self.receiving.ring.receive(WAIT, &mut |frame| {
+            if gone {
+                return;
+            }
+            match read(kind, cookie, first_port, ports, frame) {
+                Some(Seen::Answer(answer)) => {
+                    answers.push(answer);
+                    if answers.len() >= BATCH {
+                        gone |= out.send(Message::Answers(std::mem::take(&mut answers))).is_err();
+                    }
+                }
+                Some(Seen::Neighbour(ip, mac)) => {
+                    gone |= out.send(Message::Neighbour { link, ip, mac }).is_err();
+                }
+                None => {}
+            }
+        });
+        if !gone && !answers.is_empty() {
+            gone = out.send(Message::Answers(answers)).is_err();
+        }
+        result.map(|_| if gone { Err(Gone) } else { Ok(()) })
+    }
+
+    fn count(&mut self) -> Result<(), Gone> {
+        match self.receiving.ring.statistics() {
+            Ok(s) if s.drops > 0 => self.out.send(Message::Lost(s.drops)).map_err(|_| Gone),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a frame turned out to be.
+pub(super) enum Seen {
+    Answer(Answer),
+    Neighbour(IpAddr, [u8; 6]),
+}
+
+/// Reads a frame; `None`: nothing of ours.
+pub(super) fn read(
+    kind: wire::Link,
+    cookie: &Cookie,
+    first_port: u16,
+    ports: u8,
+    frame: &[u8],
+) -> Option<Seen> {
+    let parsed = wire::parse(kind, frame)?;
+    match &parsed {
+        Parsed::Arp(reply) => return Some(Seen::Neighbour(reply.ip.into(), reply.mac)),
+        Parsed::Neighbour(n) => return Some(Seen::Neighbour(n.ip.into(), n.mac)),
+        Parsed::Tcp(_) | Parsed::IcmpError(_) => {}
+    }
+    let c = wire::classify(cookie, &parsed, first_port, ports)?;
+    Some(Seen::Answer(Answer {
+        ip: c.ip,
+        port: Port::new(c.port)?,
+        attempt: c.attempt,
+        reply: match c.reply {
+            wire::Reply::SynAck => Reply::SynAck,
+            wire::Reply::Rst => Reply::Rst,
+            wire::Reply::Prohibited => Reply::Prohibited,
+        },
+        ttl: c.ttl,
+    }))
+}

@@ -1,0 +1,17 @@
+//! The run folder: what one scan saw, and exactly what it did not see.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `run.json` | who, when, scope, plan, method, figures; written at the start and replaced at the end |
+//! | `observations.ndjson` | one record a line, written as it is seen |
+//! | `coverage.bin` | the final state of every cell, in frames; see [`coverage`] |
+//!
+//! All three can be read after SIGKILL: what was not written is simply not covered.
+
+pub mod coverage;
+mod folder;
+pub mod meta;
+mod observations;
+
+pub use folder::{LoadedRun, RunFolder, write_atomically};
+pub use meta::{RunMeta, RunStatus};

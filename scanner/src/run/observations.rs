@@ -1,0 +1,82 @@
+//! `observations.ndjson`: one record a line, whole lines only.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use mimawari_probes::observation::{Observation, Record, VERSION};
+
+/// Appends records.
+#[derive(Debug)]
+pub(super) struct Writer {
+    file: File,
+    /// Where the last whole line ends.
+    end: u64,
+}
+
+impl Writer {
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::create_new(path)?, end: 0 })
+    }
+
+    /// Writes the records as whole lines, in one call of the system: not buffered here, so that
+    /// SIGKILL loses none of them.
+    pub(super) fn write(&mut self, observations: &[Observation]) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for o in observations {
+            serde_json::to_writer(&mut lines, &Record::from(o.clone()))?;
+            lines.push(b'\n');
+        }
+        if let Err(e) = self.file.write_all(&lines) {
+            // A full disk leaves half a line behind; take it back.
+            let _ = self.file.set_len(self.end);
+            let _ = self.file.seek(SeekFrom::Start(self.end));
+            return Err(e);
+        }
+        self.end += lines.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+/// What a file of observations held.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub observations: Vec<Observation>,
+    /// Whether the last line was cut off.
+    pub cut_off: bool,
+}
+
+/// Reads a file; a last line without its end is left out and said.
+///
+/// # Errors
+/// An I/O error, or `InvalidData` naming the first line in the middle that is not a record.
+pub(super) fn read(path: &Path) -> io::Result<Read> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let mut out = Read::default();
+    let mut line = Vec::new();
+    for number in 1u64.. {
+        line.clear();
+        if reader.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        if line.last() != Some(&b'\n') {
+            out.cut_off = true;
+            break;
+        }
+        let record: Record = serde_json::from_slice(&line).map_err(|e| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("line {number}: {e}"))
+        })?;
+        if record.v != VERSION {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("line {number}: version {} is not known", record.v),
+            ));
+        }
+        out.observations.push(record.observation);
+    }
+    Ok(out)
+}

@@ -1,0 +1,738 @@
+//! The scan: sweep, confirm, look. It observes and never judges.
+//!
+//! ```text
+//! plan ─▶ sweep (its own thread) ─▶ open cells ─▶ confirm (tokio) ─▶ web endpoints ─▶ look (tokio)
+//!              └────────── run folder: every record is written when it is seen ──────────┘
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use mimawari_engine::{Event, Summary, Sweep, SweepConfig};
+use mimawari_probes::observation::{CellState, Observation, Scheme, TcpObservation};
+use mimawari_targets::{AddrSet, Endpoint, Plan, Port, Scope, Walk};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::cli::{LogFormat, Method};
+use crate::config::Config;
+use crate::connect;
+use crate::failure::Failure;
+use crate::http::{self, Vhost, WebTarget};
+use crate::logging::ProgressView;
+use crate::packet::{self, PacketConfig, PacketSweep};
+use crate::run::meta::{self, CanaryFacts, HttpFacts, PlanFacts, RunMeta, RunStatus, ScopeFacts};
+use crate::run::RunFolder;
+use crate::service::{self, ServiceConfig};
+use crate::signals::Stop;
+
+/// How many connections confirm open ports at once.
+const CONFIRM_AT_ONCE: usize = 256;
+/// No more than this many open ports of one host are confirmed one by one once most of its probed
+/// ports are open: such a host answers on everything, and more of the same proves nothing.
+const CONFIRM_PER_ODD_HOST: u32 = 64;
+/// A canary is asked this often before it counts as silent.
+const CANARY_TRIES: usize = 3;
+
+/// What the commands know besides the configuration.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Tells the run to end.
+    pub stop: Stop,
+    /// The clock.
+    pub now: fn() -> Timestamp,
+    /// How to log.
+    pub log_format: LogFormat,
+    /// Whether to keep quiet.
+    pub quiet: bool,
+}
+
+/// Random numbers of a run, drawn once from the system.
+#[derive(Debug, Clone, Copy)]
+pub struct Seeds {
+    /// Seed of the probing order.
+    pub order: u64,
+    /// Key of the cookie.
+    pub cookie: [u8; 16],
+    /// Key of the evidence digests.
+    pub evidence: [u8; 32],
+    /// Salt of canary names.
+    pub salt: u64,
+    /// Tail of the run id.
+    pub id: u16,
+}
+
+impl Seeds {
+    /// Draws from the system.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn draw() -> Result<Self> {
+        let mut b = [0u8; 66];
+        getrandom::fill(&mut b).map_err(|e| Failure::new(format!("no randomness: {e}")))?;
+        let mut at = 0;
+        let mut take = |n: usize| {
+            at += n;
+            &b[at - n..at]
+        };
+        let u64_of = |s: &[u8]| s.iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
+        let order = u64_of(take(8));
+        let salt = u64_of(take(8));
+        let id = u64_of(take(2)) as u16;
+        let mut cookie = [0; 16];
+        cookie.copy_from_slice(take(16));
+        let mut evidence = [0; 32];
+        evidence.copy_from_slice(take(32));
+        Ok(Self { order, cookie, evidence, salt, id })
+    }
+}
+
+/// What is to be scanned, settled before anything is sent.
+#[derive(Debug)]
+pub struct Prepared {
+    /// This shard's cells.
+    pub walk: Walk,
+    /// Things to know.
+    pub notes: Vec<String>,
+    /// Targets that will not be scanned, and why.
+    pub refused: Vec<String>,
+}
+
+/// Settles the plan: resolves names, narrows to the scope, numbers the cells.
+///
+/// # Errors
+/// When a target lies outside the scope, or nothing is left.
+pub async fn prepare(config: &Config, seed: u64) -> Result<Prepared> {
+    let (mut notes, mut refused) = (Vec::new(), Vec::new());
+    let addrs = match &config.scan.targets {
+        None => config.scope.whole(),
+        Some(targets) => {
+            let mut addrs = targets.addrs().clone();
+            if !targets.names().is_empty() {
+                let resolution = resolve(config, targets).await?;
+                let mut found = Vec::new();
+                for (name, ip) in &resolution.inside {
+                    found.push((*ip).into());
+                    notes.push(format!("{name} is {ip}"));
+                }
+                for (name, ip) in &resolution.outside {
+                    refused.push(format!(
+                        "{name} resolves to {ip}, which is not in the scope: not scanned"
+                    ));
+                }
+                for (name, why) in &resolution.failed {
+                    refused.push(format!("{name} could not be resolved ({why}): not scanned"));
+                }
+                addrs = addrs.union(&AddrSet::from_ranges(found));
+            }
+            if addrs.is_empty() {
+                return Err(Failure::new(format!("no target is left: {}", refused.join("; ")))
+                    .help("correct the names, or extend `allow` under [scope] if these addresses are yours")
+                    .into());
+            }
+            config.scope.narrow(&addrs).map_err(|e| {
+                Failure::new(e.to_string())
+                    .help("targets may only narrow the scope; extend `allow` under [scope] if these addresses are yours")
+            })?
+        }
+    };
+    let plan = Plan::new(addrs, config.scan.ports.clone(), seed).map_err(|e| Failure::new(e.to_string()))?;
+    Ok(Prepared { walk: plan.walk(config.scan.shard), notes, refused })
+}
+
+async fn resolve(
+    config: &Config,
+    targets: &mimawari_targets::list::Targets,
+) -> Result<mimawari_targets::dns::Resolution> {
+    use mimawari_targets::dns;
+    let resolver = if config.scan.nameservers.is_empty() {
+        dns::SystemResolver::from_system()
+    } else {
+        dns::SystemResolver::with_nameservers(&config.scan.nameservers)
+    }
+    .map_err(|e| {
+        Failure::new("cannot set up name resolution")
+            .help("name a server under [scan]: `nameservers = [\"192.0.2.53\"]`")
+            .source(e)
+    })?;
+    Ok(dns::resolve_names(targets.names(), &resolver, &config.scope).await)
+}
+
+/// Prints `ip,port` lines in probing order. Sends nothing.
+///
+/// # Errors
+/// When stdout cannot be written; a closed pipe is a quiet end.
+pub fn dry_run(walk: &Walk, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::with_capacity(1 << 16, out);
+    for endpoint in walk.iter() {
+        writeln!(out, "{},{}", endpoint.ip(), endpoint.port())?;
+    }
+    out.flush()
+}
+
+/// Which method a run uses, and why.
+fn choose_method(config: &Config) -> Result<(Method, Option<String>)> {
+    match config.scan.method {
+        Method::Connect => Ok((Method::Connect, None)),
+        Method::Syn => Ok((Method::Syn, None)),
+        Method::Auto if packet::have_net_raw() => Ok((Method::Syn, None)),
+        Method::Auto => Ok((
+            Method::Connect,
+            Some(
+                "no CAP_NET_RAW: full connections instead of SYN packets, slower and with the same \
+                 results"
+                    .to_owned(),
+            ),
+        )),
+    }
+}
+
+/// Everything the parts of a run share.
+struct Shared {
+    folder: Mutex<RunFolder>,
+    /// The first error in writing; the run then stops.
+    broken: Mutex<Option<anyhow::Error>>,
+    stop: Stop,
+}
+
+impl Shared {
+    /// Writes through the folder; on failure keeps the error and stops the run.
+    fn write(&self, f: impl FnOnce(&mut RunFolder) -> Result<()>) -> ControlFlow<()> {
+        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        if broken.is_some() {
+            return ControlFlow::Break(());
+        }
+        let mut folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        match f(&mut folder) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(e) => {
+                tracing::error!("{}", crate::failure::render(&e));
+                *broken = Some(e);
+                self.stop.stop();
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+/// What a scan left behind.
+#[derive(Debug)]
+pub struct Scanned {
+    /// The run folder.
+    pub dir: PathBuf,
+    /// `run.json`.
+    pub meta: RunMeta,
+    /// Whether everything planned was covered and the promise kept.
+    pub complete: bool,
+}
+
+/// Runs a scan into a run folder.
+///
+/// # Errors
+/// Configuration and system errors before the sweep; an error in writing after what was seen until
+/// then has been kept.
+pub async fn scan(
+    config: &Config,
+    context: &Context,
+    seeds: Seeds,
+    out: Option<&Path>,
+) -> Result<Scanned> {
+    let started_at = (context.now)();
+    let Prepared { walk, mut notes, refused } = prepare(config, seeds.order).await?;
+    let vhosts = read_vhosts(config)?;
+    let scope = Arc::new(config.scope.clone());
+    let (method, why) = choose_method(config)?;
+    if let Some(why) = why {
+        tracing::warn!("{why}");
+        notes.push(format!("Method connect: {why}."));
+    }
+    // Sockets first: nothing is left behind when they cannot be had.
+    let packets = match method {
+        Method::Syn => Some(open_packets(config, &walk, &scope, seeds)?),
+        _ => None,
+    };
+    let run_id = run_id(started_at, seeds.id);
+    let dir = out.map_or_else(|| config.runs_dir.join(&run_id), Path::to_owned);
+    let mut meta = RunMeta {
+        version: meta::VERSION,
+        run_id,
+        status: RunStatus::Running,
+        started_at,
+        ended_at: None,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        vantage: config.vantage.clone(),
+        scope: ScopeFacts::of(&config.scope),
+        plan: PlanFacts::of(walk.plan()),
+        shard: walk.shard(),
+        method: if packets.is_some() { "syn" } else { "connect" }.to_owned(),
+        rate_asked: config.scan.rate,
+        rate_reached: 0.0,
+        recall_promised: config.scan.recall,
+        frames_refused: 0,
+        sweep: None,
+        canaries: Vec::new(),
+        http: HttpFacts { tier: config.http.tier, ..HttpFacts::default() },
+        notes,
+        not_covered: refused,
+    };
+    let folder = RunFolder::create(&dir, &meta)?;
+    tracing::info!(
+        run = meta.run_id,
+        cells = walk.len(),
+        addresses = walk.plan().addrs().addrs().len() as u64,
+        ports = walk.plan().ports().len(),
+        method = meta.method,
+        rate = config.scan.rate,
+        "scan begins"
+    );
+    let shared = Arc::new(Shared {
+        folder: Mutex::new(folder),
+        broken: Mutex::new(None),
+        stop: context.stop.clone(),
+    });
+    let (open_tx, open_rx) = mpsc::unbounded_channel();
+    let confirming = tokio::spawn(confirm_all(
+        open_rx,
+        Arc::clone(&shared),
+        walk.plan().ports().len(),
+        context.now,
+    ));
+    let swept = sweep(config, context, walk, &scope, packets, &shared, open_tx).await;
+    let confirmed = confirming.await.context("the confirming task ended early")?;
+    let swept = match swept {
+        Ok(swept) => swept,
+        Err(e) => {
+            meta.status = RunStatus::Failed;
+            meta.ended_at = Some((context.now)());
+            meta.not_covered.push(format!("The sweep failed: {e}."));
+            let _ = shared.write(|f| f.finish(&meta));
+            return Err(e);
+        }
+    };
+    swept.describe(&mut meta);
+    if let Some(note) = confirmed.note {
+        meta.notes.push(note);
+    }
+    look(config, context, seeds, &vhosts, &confirmed.web, &shared, &mut meta).await?;
+    canaries(config, &mut meta, &swept.open, &confirmed.accepted, context).await;
+    meta.ended_at = Some((context.now)());
+    meta.status =
+        if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
+    if meta.status == RunStatus::Stopped {
+        meta.not_covered.insert(0, "The run was stopped before its end.".to_owned());
+    }
+    let broken = shared.broken.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(e) = broken {
+        meta.status = RunStatus::Failed;
+        meta.not_covered.insert(0, format!("Results could not be written: {e}."));
+        // The disk may have room for the smaller file, or for the end of this one.
+        let mut folder = shared.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = folder.finish(&meta);
+        return Err(e);
+    }
+    shared.folder.lock().unwrap_or_else(PoisonError::into_inner).finish(&meta)?;
+    let complete = meta.status == RunStatus::Complete
+        && meta.not_covered.is_empty()
+        && meta.canaries.iter().all(|c| c.answered);
+    Ok(Scanned { dir, meta, complete })
+}
+
+/// `20261123T060000Z-7f3a`
+fn run_id(at: Timestamp, tail: u16) -> String {
+    format!("{}-{tail:04x}", at.strftime("%Y%m%dT%H%M%SZ"))
+}
+
+fn read_vhosts(config: &Config) -> Result<Vec<Vhost>> {
+    let Some(path) = config.http.vhosts.as_ref().filter(|_| config.http.enabled) else {
+        return Ok(Vec::new());
+    };
+    let file = std::fs::File::open(path).map_err(|e| {
+        Failure::new(format!("cannot read the list of virtual hosts {}", path.display()))
+            .help("write lines of `ip,host[,port[,scheme]]`, or remove `vhosts` under [http]")
+            .source(e)
+    })?;
+    Ok(http::read_vhosts(&path.display().to_string(), file, &config.scope)?)
+}
+
+fn open_packets(
+    config: &Config,
+    walk: &Walk,
+    scope: &Arc<Scope>,
+    seeds: Seeds,
+) -> Result<PacketSweep> {
+    let packet_config = PacketConfig {
+        interface: config.scan.interface.clone(),
+        first_source_port: config.scan.source_port,
+        key: seeds.cookie,
+        seed: seeds.salt,
+        ..PacketConfig::default()
+    };
+    PacketSweep::open(walk, Arc::clone(scope), &packet_config)
+        .map_err(|e| Failure::new(e.to_string()).help(e.help()).into())
+}
+
+/// What the sweep came to.
+struct Swept {
+    summary: Summary,
+    rate_reached: f64,
+    frames_refused: u64,
+    open: BTreeSet<SocketAddr>,
+    /// States of cells that are not covered, by port, for a sentence.
+    walk_len: u64,
+    notes: Vec<String>,
+}
+
+impl Swept {
+    fn describe(&self, meta: &mut RunMeta) {
+        let s = &self.summary;
+        meta.rate_reached = (self.rate_reached * 10.0).round() / 10.0;
+        meta.frames_refused = self.frames_refused;
+        meta.notes.extend(s.notes.iter().cloned());
+        meta.notes.extend(self.notes.iter().cloned());
+        if s.not_probed > 0 {
+            meta.not_covered.push(format!(
+                "{} of {} cells were not probed to the end.",
+                s.not_probed, self.walk_len
+            ));
+        }
+        if !s.promise_kept {
+            meta.not_covered.push(format!(
+                "The promised recall of {} was not reached; the estimate is {}.",
+                meta.recall_promised,
+                s.recall_estimate.map_or_else(|| "unknown".to_owned(), |r| format!("{r:.5}")),
+            ));
+        }
+        meta.sweep = Some(s.clone());
+    }
+}
+
+/// Runs the sweep and writes what it finds. Packet loops have a thread of their own, so that the
+/// confirming connections are never late because of them.
+async fn sweep(
+    config: &Config,
+    context: &Context,
+    walk: Walk,
+    scope: &Arc<Scope>,
+    packets: Option<PacketSweep>,
+    shared: &Arc<Shared>,
+    opened: mpsc::UnboundedSender<Opened>,
+) -> Result<Swept> {
+    let walk_len = walk.len();
+    let mut view = ProgressView::new(walk_len, context.log_format, context.quiet);
+    let sweep_config = SweepConfig {
+        rate: config.scan.rate,
+        recall: config.scan.recall,
+        ..SweepConfig::default()
+    };
+    let spacing = sweep_config.spacing;
+    let mut engine = Sweep::new(walk, sweep_config);
+    let now = context.now;
+    let writing = Arc::clone(shared);
+    let mut open = BTreeSet::new();
+    let on_event = move |event: Event, open: &mut BTreeSet<SocketAddr>| {
+        record(event, &writing, &opened, now, open)
+    };
+    let (summary, seconds, refused, notes) = match packets {
+        Some(mut packets) => {
+            let stop = context.stop.clone();
+            let handle = std::thread::Builder::new()
+                .name("sweep".to_owned())
+                .spawn(move || {
+                    let begun = Instant::now();
+                    let result = packets.run(
+                        &mut engine,
+                        stop.flag(),
+                        &mut |event| on_event(event, &mut open),
+                        &mut |progress| view.show(begun.elapsed(), progress, 0),
+                    );
+                    view.finish();
+                    (result, engine.summary(), open)
+                })
+                .context("cannot start the sweep's thread")?;
+            let (result, summary, seen) =
+                tokio::task::spawn_blocking(move || handle.join())
+                    .await
+                    .context("waiting for the sweep")?
+                    .map_err(|_| Failure::new("the sweep ended by a defect of this program"))?;
+            open = seen;
+            let s = result.map_err(|e| Failure::new(e.to_string()).help(e.help()))?;
+            (summary, s.seconds, s.frames_refused_by_scope, s.notes)
+        }
+        None => {
+            let s = connect::run(
+                &mut engine,
+                scope,
+                connect::socket_budget(),
+                spacing,
+                &context.stop,
+                |event| on_event(event, &mut open),
+                |at, progress| view.show(at, progress, 0),
+            )
+            .await;
+            view.finish();
+            (engine.summary(), s.seconds, s.refused_by_scope, Vec::new())
+        }
+    };
+    let rate_reached = if seconds > 0.0 { summary.sent as f64 / seconds } else { 0.0 };
+    Ok(Swept { summary, rate_reached, frames_refused: refused, open, walk_len, notes })
+}
+
+/// A cell that was seen open.
+#[derive(Debug, Clone)]
+struct Opened {
+    endpoint: Endpoint,
+    attempt: u8,
+    ttl: Option<u8>,
+    at: Timestamp,
+}
+
+fn record(
+    event: Event,
+    shared: &Shared,
+    opened: &mpsc::UnboundedSender<Opened>,
+    now: fn() -> Timestamp,
+    open: &mut BTreeSet<SocketAddr>,
+) -> ControlFlow<()> {
+    let line = |endpoint: Endpoint, state, attempt, ttl, at| {
+        Observation::Tcp(TcpObservation {
+            ip: endpoint.ip(),
+            port: endpoint.port(),
+            state,
+            at,
+            attempt,
+            ttl,
+            confirmed: false,
+            service: None,
+        })
+    };
+    match event {
+        Event::Open { endpoint, attempt, ttl } => {
+            let at = now();
+            open.insert(endpoint.socket_addr());
+            // Written at once, unconfirmed: what was seen survives SIGKILL.
+            let flow = shared
+                .write(|f| f.observe(&[line(endpoint, CellState::Open, attempt, ttl, at)]));
+            let _ = opened.send(Opened { endpoint, attempt, ttl, at });
+            flow
+        }
+        Event::Prohibited { endpoint, attempt, ttl } => shared
+            .write(|f| f.observe(&[line(endpoint, CellState::Prohibited, attempt, ttl, now())])),
+        Event::Chunk(chunk) => shared.write(|f| f.cover(&chunk)),
+        Event::Amended { step, state } => shared.write(|f| f.amend(step, state)),
+    }
+}
+
+/// What the second look came to.
+#[derive(Default)]
+struct Confirmed {
+    accepted: BTreeSet<SocketAddr>,
+    web: Vec<(Endpoint, Scheme)>,
+    note: Option<String>,
+}
+
+/// Connects to each open cell and reads its service.
+async fn confirm_all(
+    mut opened: mpsc::UnboundedReceiver<Opened>,
+    shared: Arc<Shared>,
+    ports: u32,
+    now: fn() -> Timestamp,
+) -> Confirmed {
+    let result = Arc::new(Mutex::new(Confirmed::default()));
+    let gate = Arc::new(Semaphore::new(CONFIRM_AT_ONCE));
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut per_host: HashMap<IpAddr, u32> = HashMap::new();
+    let mut left_out: BTreeMap<IpAddr, u32> = BTreeMap::new();
+    while let Some(o) = opened.recv().await {
+        let seen = per_host.entry(o.endpoint.ip()).or_default();
+        *seen += 1;
+        if *seen > CONFIRM_PER_ODD_HOST && *seen > ports / 2 {
+            *left_out.entry(o.endpoint.ip()).or_default() += 1;
+            continue;
+        }
+        let Ok(permit) = Arc::clone(&gate).acquire_owned().await else { break };
+        while tasks.try_join_next().is_some() {}
+        let (shared, result) = (Arc::clone(&shared), Arc::clone(&result));
+        tasks.spawn(async move {
+            let confirmation = service::confirm(o.endpoint, &ServiceConfig::default()).await;
+            drop(permit);
+            let _ = shared.write(|f| {
+                f.observe(&[Observation::Tcp(TcpObservation {
+                    ip: o.endpoint.ip(),
+                    port: o.endpoint.port(),
+                    state: CellState::Open,
+                    at: o.at.max(now()),
+                    attempt: o.attempt,
+                    ttl: o.ttl,
+                    confirmed: confirmation.accepted,
+                    service: confirmation.service,
+                })])
+            });
+            let mut result = result.lock().unwrap_or_else(PoisonError::into_inner);
+            if confirmation.accepted {
+                result.accepted.insert(o.endpoint.socket_addr());
+            }
+            if let Some(scheme) = confirmation.web {
+                result.web.push((o.endpoint, scheme));
+            }
+        });
+    }
+    while tasks.join_next().await.is_some() {}
+    let mut result = std::mem::take(&mut *result.lock().unwrap_or_else(PoisonError::into_inner));
+    result.web.sort();
+    if !left_out.is_empty() {
+        let hosts: Vec<String> = left_out.keys().take(5).map(ToString::to_string).collect();
+        result.note = Some(format!(
+            "{} open ports of {} hosts that answer on most ports were not confirmed one by one: {}.",
+            left_out.values().map(|n| u64::from(*n)).sum::<u64>(),
+            left_out.len(),
+            hosts.join(", ")
+        ));
+    }
+    result
+}
+
+/// Looks for published files on every web endpoint.
+async fn look(
+    config: &Config,
+    context: &Context,
+    seeds: Seeds,
+    vhosts: &[Vhost],
+    web: &[(Endpoint, Scheme)],
+    shared: &Arc<Shared>,
+    meta: &mut RunMeta,
+) -> Result<()> {
+    if !config.http.enabled {
+        meta.notes.push("Content checks are switched off.".to_owned());
+        return Ok(());
+    }
+    let mut targets = Vec::new();
+    let mut used = BTreeSet::new();
+    for (endpoint, scheme) in web {
+        if config.http.ports.as_ref().is_some_and(|p| !p.contains(endpoint.port())) {
+            continue;
+        }
+        targets.push(WebTarget { endpoint: *endpoint, scheme: *scheme, host: None });
+        for (i, v) in vhosts.iter().enumerate() {
+            if v.ip == endpoint.ip()
+                && v.port.is_none_or(|p| p == endpoint.port())
+                && v.scheme.is_none_or(|s| s == *scheme)
+            {
+                used.insert(i);
+                targets.push(WebTarget {
+                    endpoint: *endpoint,
+                    scheme: *scheme,
+                    host: Some(v.host.clone()),
+                });
+            }
+        }
+    }
+    let idle: Vec<String> = vhosts
+        .iter()
+        .enumerate()
+        .filter(|(i, v)| !used.contains(i) && meta.plan.addresses.contains(v.ip))
+        .map(|(_, v)| v.host.clone())
+        .collect();
+    if !idle.is_empty() {
+        let shown: Vec<&str> = idle.iter().take(5).map(String::as_str).collect();
+        meta.notes.push(format!(
+            "{} virtual hosts had no open web port in this run and were not looked at: {}{}.",
+            idle.len(),
+            shown.join(", "),
+            if idle.len() > shown.len() { ", …" } else { "" }
+        ));
+    }
+    meta.http.targets = targets.len() as u64;
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let http_config = Arc::new(http::HttpConfig {
+        tier: config.http.tier,
+        targets_at_once: config.http.concurrency,
+        user_agent: config.http.user_agent.clone(),
+        evidence_key: seeds.evidence,
+        salt: seeds.salt,
+        ..http::HttpConfig::default()
+    });
+    tracing::info!(targets = targets.len(), "looking for published files");
+    let (tx, mut rx) = mpsc::channel(1024);
+    let looking = tokio::spawn(http::look(targets, http_config, context.stop.watch(), tx));
+    let mut batch = Vec::new();
+    let mut failed: BTreeMap<String, u64> = BTreeMap::new();
+    while rx.recv_many(&mut batch, 256).await > 0 {
+        for h in &batch {
+            meta.http.checks_planned += 1;
+            if h.outcome.is_covered() {
+                meta.http.checks_covered += 1;
+            } else {
+                let host = h.host.clone().unwrap_or_else(|| h.ip.to_string());
+                *failed.entry(format!("{}://{host}:{}", h.scheme.as_str(), h.port)).or_default() += 1;
+            }
+        }
+        let lines: Vec<Observation> = batch.drain(..).map(Observation::Http).collect();
+        let _ = shared.write(|f| f.observe(&lines));
+    }
+    looking.await.context("the path prober ended early")?;
+    let missing = meta.http.checks_planned - meta.http.checks_covered;
+    if missing > 0 {
+        let sites: Vec<String> =
+            failed.iter().take(5).map(|(site, n)| format!("{site} ({n})")).collect();
+        meta.not_covered.push(format!(
+            "{missing} of {} content checks got no usable answer: {}{}.",
+            meta.http.checks_planned,
+            sites.join(", "),
+            if failed.len() > sites.len() { ", …" } else { "" }
+        ));
+    }
+    Ok(())
+}
+
+/// Asks the canaries. One that the sweep should have seen must have been seen by the sweep: the
+/// canary tests the method, not the host.
+async fn canaries(
+    config: &Config,
+    meta: &mut RunMeta,
+    swept_open: &BTreeSet<SocketAddr>,
+    accepted: &BTreeSet<SocketAddr>,
+    context: &Context,
+) {
+    let walk = meta.plan.walk(meta.shard).ok();
+    for canary in &config.scan.canaries {
+        let Some(port) = Port::new(canary.port()) else { continue };
+        let swept = walk.as_ref().is_some_and(|w| w.step_of(canary.ip(), port).is_some());
+        let answered = if swept {
+            swept_open.contains(canary)
+        } else {
+            accepted.contains(canary) || ask_canary(config, *canary, context).await
+        };
+        if !answered {
+            meta.not_covered.push(format!(
+                "The canary {canary}, known to be open, did not answer: this run is not to be believed."
+            ));
+        }
+        meta.canaries.push(CanaryFacts { endpoint: canary.to_string(), answered });
+    }
+}
+
+async fn ask_canary(config: &Config, canary: SocketAddr, context: &Context) -> bool {
+    let Some(endpoint) =
+        Port::new(canary.port()).and_then(|p| config.scope.endpoint(canary.ip(), p).ok())
+    else {
+        return false;
+    };
+    for _ in 0..CANARY_TRIES {
+        if context.stop.is_stopped() {
+            return false;
+        }
+        let connecting = tokio::net::TcpStream::connect(endpoint.socket_addr());
+        if matches!(tokio::time::timeout(Duration::from_secs(3), connecting).await, Ok(Ok(_))) {
+            return true;
+        }
+    }
+    false
+}

@@ -1,0 +1,213 @@
+//! What happens between the scanner and the hosts.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mimawari_engine::{Answer, Probe, Reply};
+
+use super::{Rng, World};
+
+/// Bursty loss: the two-state chain of E. N. Gilbert ("Capacity of a burst-noise channel", 1960)
+/// and E. O. Elliott (1963), stepped once a packet.
+#[derive(Debug, Clone, Copy)]
+pub struct Bursts {
+    /// Probability of going from good to bad.
+    pub begin: f64,
+    /// Probability of going back.
+    pub end: f64,
+    /// Loss while bad; while good there is none.
+    pub loss: f64,
+}
+
+/// How one direction loses packets.
+#[derive(Debug, Clone, Copy)]
+pub enum Loss {
+    /// Each packet alike, with this probability.
+    Even(f64),
+    /// In bursts.
+    Bursts(Bursts),
+}
+
+/// Drops what exceeds a rate.
+#[derive(Debug, Clone, Copy)]
+pub struct Policer {
+    /// Packets per second.
+    pub rate: f64,
+    /// Packets at once.
+    pub burst: f64,
+}
+
+#[derive(Debug)]
+struct Direction {
+    loss: Loss,
+    bad: bool,
+    rng: Rng,
+}
+
+impl Direction {
+    fn loses(&mut self) -> bool {
+        match self.loss {
+            Loss::Even(p) => self.rng.chance(p),
+            Loss::Bursts(b) => {
+                let flip = if self.bad { b.end } else { b.begin };
+                self.bad ^= self.rng.chance(flip);
+                self.bad && self.rng.chance(b.loss)
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    tokens: f64,
+    at: Duration,
+}
+
+impl Bucket {
+    fn take(&mut self, now: Duration, limit: Policer) -> bool {
+        let earned = now.saturating_sub(self.at).as_secs_f64() * limit.rate;
+        self.tokens = (self.tokens + earned).min(limit.burst);
+        self.at = now;
+        let conforms = self.tokens >= 1.0;
+        if conforms {
+            self.tokens -= 1.0;
+        }
+        conforms
+    }
+}
+
+/// The network: takes probes, gives answers when their time has come.
+#[derive(Debug)]
+pub struct Network {
+    world: World,
+    there: Direction,
+    back: Direction,
+    delays: Rng,
+    policer: Option<(Policer, Bucket)>,
+    resets: Option<(Policer, HashMap<IpAddr, Bucket>)>,
+    on_the_way: BinaryHeap<Reverse<(Duration, u64, Parcel)>>,
+    numbered: u64,
+}
+
+/// An answer under way, comparable so that it can be queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Parcel {
+    ip: IpAddr,
+    port: mimawari_targets::Port,
+    attempt: u8,
+    reply: u8,
+}
+
+const REPLIES: [Reply; 3] = [Reply::SynAck, Reply::Rst, Reply::Prohibited];
+
+impl Network {
+    /// A network without loss; round trips take 5 to 45 ms, so that answers overtake each other.
+    #[must_use]
+    pub fn new(world: World, seed: u64) -> Self {
+        let rng = Rng::new(seed);
+        let direction =
+            |purpose| Direction { loss: Loss::Even(0.0), bad: false, rng: rng.fork(purpose) };
+        Self {
+            world,
+            there: direction(1),
+            back: direction(2),
+            delays: rng.fork(3),
+            policer: None,
+            resets: None,
+            on_the_way: BinaryHeap::new(),
+            numbered: 0,
+        }
+    }
+
+    /// Loss towards the hosts and back.
+    #[must_use]
+    pub fn losing(mut self, there: Loss, back: Loss) -> Self {
+        self.there.loss = there;
+        self.back.loss = back;
+        self
+    }
+
+    /// A policer on the way to the hosts.
+    #[must_use]
+    pub fn policed(mut self, policer: Policer) -> Self {
+        let bucket = Bucket { tokens: policer.burst, at: Duration::ZERO };
+        self.policer = Some((policer, bucket));
+        self
+    }
+
+    /// Hosts that limit how many RSTs they send.
+    #[must_use]
+    pub fn with_limited_resets(mut self, limit: Policer) -> Self {
+        self.resets = Some((limit, HashMap::new()));
+        self
+    }
+
+    /// The world behind it.
+    #[must_use]
+    pub const fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// A probe leaves.
+    pub fn send(&mut self, now: Duration, probe: Probe) {
+        if let Some((policer, bucket)) = &mut self.policer
+            && !bucket.take(now, *policer)
+        {
+            return;
+        }
+        if self.there.loses() {
+            return;
+        }
+        let (ip, port) = (probe.endpoint.ip(), probe.endpoint.port());
+        for (after, reply) in self.world.behaviour(ip, port).replies().into_iter().flatten() {
+            if reply == Reply::Rst
+                && let Some((limit, hosts)) = &mut self.resets
+            {
+                let full = Bucket { tokens: limit.burst, at: now };
+                if !hosts.entry(ip).or_insert(full).take(now, *limit) {
+                    continue;
+                }
+            }
+            if !self.back.loses() {
+                let trip = Duration::from_micros(5000 + self.delays.below(40_000));
+                self.post(now + after + trip, ip, port, probe.attempt, reply);
+            }
+        }
+    }
+
+    fn post(
+        &mut self,
+        at: Duration,
+        ip: IpAddr,
+        port: mimawari_targets::Port,
+        attempt: u8,
+        reply: Reply,
+    ) {
+        let reply = match reply {
+            Reply::SynAck => 0,
+            Reply::Rst => 1,
+            Reply::Prohibited => 2,
+        };
+        self.numbered += 1;
+        let parcel = Parcel { ip, port, attempt, reply };
+        self.on_the_way.push(Reverse((at, self.numbered, parcel)));
+    }
+
+    /// When the next answer arrives.
+    #[must_use]
+    pub fn next_arrival(&self) -> Option<Duration> {
+        self.on_the_way.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// The next answer that has arrived by `now`, and when.
+    pub fn arrive(&mut self, now: Duration) -> Option<(Duration, Answer)> {
+        if self.next_arrival()? > now {
+            return None;
+        }
+        let Reverse((at, _, Parcel { ip, port, attempt, reply })) = self.on_the_way.pop()?;
+        let reply = REPLIES[usize::from(reply)];
+        Some((at, Answer { ip, port, attempt, reply, ttl: Some(57) }))
+    }
+}

@@ -1,0 +1,177 @@
+//! What a user reads: help, errors and the results of commands that send nothing.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+struct Ran {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn mimawari(dir: &Path, args: &[&str], stdin: &str) -> Ran {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mimawari-under-test"))
+        .current_dir(dir)
+        .env_clear()
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starting the program");
+    {
+        use std::io::Write;
+        let mut pipe = child.stdin.take().expect("stdin");
+        // A program that refuses its arguments never reads.
+        let _ = pipe.write_all(stdin.as_bytes());
+    }
+    let out = child.wait_with_output().expect("its output");
+    Ran {
+        status: out.status.code(),
+        stdout: String::from_utf8(out.stdout).expect("UTF-8"),
+        stderr: String::from_utf8(out.stderr).expect("UTF-8"),
+    }
+}
+
+fn folder(config: &str) -> TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::write(dir.path().join("patrol.toml"), config).expect("configuration");
+    dir
+}
+
+const CONFIG: &str = r#"version = 1
+
+[scope]
+allow = ["198.51.100.0/28", "2001:db8:10::/126"]
+deny = ["198.51.100.1"]
+authorised_by = "SEC-1042"
+
+[scan]
+ports = "22,80,8000-8002"
+"#;
+
+#[test]
+fn help() {
+    let dir = folder("");
+    insta::assert_snapshot!("help", mimawari(dir.path(), &["--help"], "").stdout);
+    for command in ["patrol", "scan", "judge", "report", "demo"] {
+        insta::assert_snapshot!(format!("help_{command}"), mimawari(dir.path(), &[command, "--help"], "").stdout);
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_status_2() {
+    let dir = folder(CONFIG);
+    for args in [&["frobnicate"][..], &["scan", "--rate", "fast"], &["judge"], &[]] {
+        let ran = mimawari(dir.path(), args, "");
+        assert_eq!(ran.status, Some(2), "{args:?}\n{}", ran.stderr);
+        assert_eq!(ran.stdout, "", "{args:?}");
+    }
+    assert_eq!(mimawari(dir.path(), &["--version"], "").status, Some(0));
+}
+
+#[track_caller]
+fn refused(config: &str, args: &[&str], stdin: &str) -> String {
+    let dir = folder(config);
+    let ran = mimawari(dir.path(), args, stdin);
+    assert_eq!(ran.status, Some(2), "{}{}", ran.stdout, ran.stderr);
+    ran.stderr
+}
+
+#[test]
+fn errors_name_the_place_and_the_remedy() {
+    insta::assert_snapshot!("no_configuration", refused(CONFIG, &["scan", "-c", "absent.toml"], ""));
+    insta::assert_snapshot!("unknown_key", refused(&format!("{CONFIG}rat = 5\n"), &["scan"], ""));
+    insta::assert_snapshot!("host_bits", refused(&CONFIG.replace("100.0/28", "100.5/28"), &["scan"], ""));
+    insta::assert_snapshot!("outside", refused(CONFIG, &["scan", "--targets", "198.51.100.0/24"], ""));
+    insta::assert_snapshot!(
+        "bad_target_on_stdin",
+        refused(CONFIG, &["scan", "--targets", "-"], "198.51.100.2\n# a comment\n198.51.100.9-198.51.100.3\n")
+    );
+    insta::assert_snapshot!("bad_shard", refused(CONFIG, &["scan", "--shard", "0/3"], ""));
+    insta::assert_snapshot!("bad_ports", refused(CONFIG, &["scan", "--ports", "80,99999"], ""));
+    insta::assert_snapshot!("bad_rate", refused(CONFIG, &["scan", "--rate", "0"], ""));
+    insta::assert_snapshot!("bad_recall", refused(CONFIG, &["scan", "--recall", "1"], ""));
+    insta::assert_snapshot!("no_run", refused(CONFIG, &["judge", "--run", "nowhere", "--baseline", "."], ""));
+    insta::assert_snapshot!("no_verdict", refused(CONFIG, &["report", "--verdict", "-"], "{}"));
+    insta::assert_snapshot!("no_check", refused(CONFIG, &["checks", "show", "nonesuch"], ""));
+    insta::assert_snapshot!("no_baseline", refused(CONFIG, &["baseline", "check", "nowhere"], ""));
+}
+
+#[test]
+fn a_whole_64_is_refused_with_advice() {
+    insta::assert_snapshot!(
+        "a_64",
+        refused(&CONFIG.replace("10::/126", "10::/64"), &["scan", "--dry-run"], "")
+    );
+}
+
+#[test]
+fn a_dry_run_prints_each_cell_once_in_a_stable_order_and_needs_no_privilege() {
+    let dir = folder(CONFIG);
+    let run = |args: &[&str]| {
+        let ran = mimawari(dir.path(), &[&["scan", "--dry-run"], args].concat(), "");
+        assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+        ran.stdout
+    };
+    let whole = run(&[]);
+    let cells: HashSet<&str> = whole.lines().collect();
+    assert_eq!(whole.lines().count(), cells.len(), "a cell was doubled");
+    let mut expected = HashSet::new();
+    for port in [22, 80, 8000, 8001, 8002] {
+        for n in (0..16).filter(|n| *n != 1) {
+            expected.insert(format!("198.51.100.{n},{port}"));
+        }
+        for n in ["", "1", "2", "3"] {
+            expected.insert(format!("2001:db8:10::{n},{port}"));
+        }
+    }
+    assert_eq!(cells, expected.iter().map(String::as_str).collect());
+    assert_eq!(whole, run(&[]), "the order moved");
+    let mut sorted: Vec<&str> = whole.lines().collect();
+    sorted.sort_unstable();
+    assert_ne!(sorted, whole.lines().collect::<Vec<_>>(), "this is no permutation");
+    for n in [1, 2, 3, 7, 200] {
+        let mut union: Vec<String> = Vec::new();
+        for i in 1..=n {
+            union.extend(run(&["--shard", &format!("{i}/{n}")]).lines().map(str::to_owned));
+        }
+        union.sort_unstable();
+        assert_eq!(union, sorted, "{n} shards");
+    }
+    let narrowed = run(&["--targets", "198.51.100.0-198.51.100.3", "--ports", "443"]);
+    assert_eq!(narrowed.lines().collect::<HashSet<_>>().len(), 3, "the denied one stays out");
+}
+
+#[test]
+fn flag_over_environment_over_file() {
+    let dir = folder(CONFIG);
+    let count = |envs: &[(&str, &str)], args: &[&str]| {
+        let out = Command::new(env!("CARGO_BIN_EXE_mimawari-under-test"))
+            .current_dir(dir.path())
+            .env_clear()
+            .envs(envs.iter().copied())
+            .args(["scan", "--dry-run"])
+            .args(args)
+            .output()
+            .expect("running");
+        String::from_utf8_lossy(&out.stdout).lines().count()
+    };
+    assert_eq!(count(&[], &[]), 19 * 5);
+    assert_eq!(count(&[("MIMAWARI_PORTS", "1-2")], &[]), 19 * 2);
+    assert_eq!(count(&[("MIMAWARI_PORTS", "1-2")], &["--ports", "7"]), 19);
+    assert_eq!(count(&[("MIMAWARI_TARGETS", "198.51.100.2,198.51.100.3")], &[]), 2 * 5);
+}
+
+#[test]
+fn the_catalogue_is_listed_and_shown() {
+    let dir = folder("");
+    let list = mimawari(dir.path(), &["checks", "list"], "");
+    assert_eq!(list.status, Some(0));
+    assert!(list.stdout.lines().count() >= 13, "{}", list.stdout);
+    insta::assert_snapshot!("show_git_config", mimawari(dir.path(), &["checks", "show", "git-config"], "").stdout);
+}

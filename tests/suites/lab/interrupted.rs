@@ -1,0 +1,90 @@
+//! Signals in the middle of a sweep, and a disk that fills up.
+
+use super::*;
+
+pub const CASES: &[(&str, fn(&Case))] = &[
+    ("interrupted::sigterm_writes_everything_and_resolves_nothing", |c| stopped(c, Signal::SIGTERM)),
+    ("interrupted::sigint_writes_everything_and_resolves_nothing", |c| stopped(c, Signal::SIGINT)),
+    ("interrupted::sigkill_leaves_every_line_readable", killed),
+    ("interrupted::a_full_disk_keeps_what_was_written", full_disk),
+];
+
+/// A finding, then a longer sweep in whose middle a signal comes.
+fn stopped(c: &Case, signal: Signal) {
+    let redis = Server::banner(&c.lab, "198.19.3.11:6379", b"-DENIED\r\n");
+    c.config("targets = [\"198.19.0.0/22\"]\nports = \"22,6379\"", "");
+    c.baseline("");
+    c.patrol("r1", &["--targets", "198.19.3.8/29"]).expect(1);
+    drop(redis);
+    let _many = Server::banner(&c.lab, "0.0.0.0:22", b"SSH-2.0-OpenSSH_9.2\r\n");
+    let mut running = c.mimawari("patrol").args(["--out", "r2", "--rate", "200"]).start();
+    let seen = c.path("r2/observations.ndjson");
+    running.wait_until(&seen, |text| text.lines().count() > 20);
+    running.signal(signal);
+    let out = running.wait().expect(1);
+    let verdict = c.json("r2/verdict.json");
+    assert_eq!(verdict["incomplete"], true, "{}", out.stdout);
+    assert!(
+        findings(&verdict).contains(&"unexpected-open 198.19.3.11:6379 unverified".to_owned())
+            || findings(&verdict).contains(&"unexpected-open 198.19.3.11:6379 resolved".to_owned())
+                && !not_probed(c, "198.19.3.11", 6379),
+        "{:?}",
+        findings(&verdict)
+    );
+    let run = c.json("r2/run.json");
+    assert_eq!(run["status"], "stopped");
+    let sweep = &run["sweep"];
+    let count = |key: &str| sweep[key].as_u64().expect("a number");
+    assert!(count("not_probed") > 0 && count("open") > 0);
+    assert_eq!(
+        count("open") + count("closed") + count("silent") + count("prohibited") + count("not_probed"),
+        2048
+    );
+    c.observations("r2");
+    // A scan alone, with nothing to judge, says 3.
+    let mut running = c.mimawari("scan").args(["--out", "r3", "--rate", "200"]).start();
+    running.wait_until(&c.path("r3/observations.ndjson"), |text| text.lines().count() > 20);
+    running.signal(signal);
+    let _ = running.wait().expect(3);
+}
+
+/// Whether a run's coverage says that a cell was not probed.
+fn not_probed(c: &Case, ip: &str, port: u16) -> bool {
+    let run = mimawari::run::LoadedRun::open(&c.path("r2")).expect("the run");
+    run.cell(ip.parse().expect("ip"), mimawari_targets::Port::new(port).expect("port"))
+        == mimawari_probes::observation::CellState::NotProbed
+}
+
+fn killed(c: &Case) {
+    let _many = Server::banner(&c.lab, "0.0.0.0:22", b"SSH-2.0-OpenSSH_9.2\r\n");
+    c.config("targets = [\"198.19.0.0/22\"]\nports = \"22,6379\"", "");
+    c.baseline("");
+    let mut running = c.mimawari("scan").args(["--out", "r1", "--rate", "200"]).start();
+    running.wait_until(&c.path("r1/observations.ndjson"), |text| text.lines().count() > 20);
+    running.signal(Signal::SIGKILL);
+    let out = running.wait();
+    assert_eq!(out.status, None);
+    assert!(c.observations("r1").len() > 20);
+    // What is there can be judged; what is not there is named.
+    let out = c.mimawari("judge").args(["--run", "r1", "--out", "v.json"]).run().expect(1);
+    let verdict = c.json("v.json");
+    assert_eq!(verdict["incomplete"], true, "{}", out.stdout);
+    assert!(verdict["findings"].as_array().is_some_and(|f| f.len() > 5));
+}
+
+fn full_disk(c: &Case) {
+    use nix::mount::{MsFlags, mount, umount};
+    let disk = c.path("disk");
+    fs::create_dir(&disk).expect("a folder");
+    mount(Some("tmpfs"), &disk, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).expect("a small disk");
+    let _many = Server::banner(&c.lab, "0.0.0.0:22", b"SSH-2.0-OpenSSH_9.2\r\n");
+    c.config("targets = [\"198.19.0.0/22\"]\nports = \"22\"", "");
+    c.baseline("");
+    let out = c.mimawari("patrol").args(["--out", "disk/r1", "--rate", "2000"]).run();
+    let kept = c.observations("disk/r1").len();
+    umount(&disk).expect("umount");
+    let out = out.expect(2);
+    assert!(out.stderr.contains("No space left") && out.stderr.contains("help:"), "{}", out.stderr);
+    assert!(kept > 50, "{kept} lines kept");
+    assert!(!c.path("state/state.json").exists(), "a state was written of a run that was not kept");
+}
