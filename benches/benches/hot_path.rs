@@ -29,18 +29,10 @@ fn order(c: &mut Criterion) {
             from..from + CALLS
         };
         group.bench_function(BenchmarkId::new("at", name), |b| {
-            b.iter(|| {
-                next()
-                    .map(|p| order.at(black_box(p)))
-                    .fold(0, u64::wrapping_add)
-            });
+            b.iter(|| next().map(|p| order.at(black_box(p))).fold(0, u64::wrapping_add));
         });
         group.bench_function(BenchmarkId::new("position_of", name), |b| {
-            b.iter(|| {
-                next()
-                    .map(|e| order.position_of(black_box(e)))
-                    .fold(0, u64::wrapping_add)
-            });
+            b.iter(|| next().map(|e| order.position_of(black_box(e))).fold(0, u64::wrapping_add));
         });
     }
     group.finish();
@@ -61,23 +53,13 @@ fn addresses(c: &mut Criterion) {
         let set = blocks(count);
         let order = Order::new(u64::try_from(set.len()).unwrap(), 1);
         // In probing order: neighbours in time are not neighbours in memory.
-        let some: Vec<u128> = (0..CALLS)
-            .map(|p| u128::from(order.at(p % order.len())))
-            .collect();
+        let some: Vec<u128> = (0..CALLS).map(|p| u128::from(order.at(p % order.len()))).collect();
         let ips: Vec<IpAddr> = some.iter().map(|n| set.nth(*n).unwrap()).collect();
         group.bench_function(BenchmarkId::new("nth", count), |b| {
-            b.iter(|| {
-                some.iter()
-                    .filter(|n| black_box(set.nth(**n)).is_some())
-                    .count()
-            });
+            b.iter(|| some.iter().filter(|n| black_box(set.nth(**n)).is_some()).count());
         });
         group.bench_function(BenchmarkId::new("index_of", count), |b| {
-            b.iter(|| {
-                ips.iter()
-                    .filter(|ip| black_box(set.index_of(**ip)).is_some())
-                    .count()
-            });
+            b.iter(|| ips.iter().filter(|ip| black_box(set.index_of(**ip)).is_some()).count());
         });
     }
     group.finish();
@@ -86,9 +68,7 @@ fn addresses(c: &mut Criterion) {
 fn walk_of(ranges: u32) -> Walk {
     let scope = Scope::new(blocks(ranges), AddrSet::default(), "bench");
     let ports: PortSet = "top1000".parse().unwrap();
-    Plan::new(scope.whole(), ports, 7)
-        .unwrap()
-        .walk(Shard::WHOLE)
+    Plan::new(scope.whole(), ports, 7).unwrap().walk(Shard::WHOLE)
 }
 
 fn walk(c: &mut Criterion) {
@@ -100,9 +80,7 @@ fn walk(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("endpoint", ranges), |b| {
             b.iter(|| {
                 from = (from + CALLS) % (walk.len() - CALLS);
-                (from..from + CALLS)
-                    .filter(|s| black_box(walk.endpoint(*s)).is_some())
-                    .count()
+                (from..from + CALLS).filter(|s| black_box(walk.endpoint(*s)).is_some()).count()
             });
         });
         let answers: Vec<_> = walk.iter().take(usize::try_from(CALLS).unwrap()).collect();
@@ -120,9 +98,8 @@ fn walk(c: &mut Criterion) {
 
 fn lists(c: &mut Criterion) {
     const LINES: u32 = 100_000;
-    let text: String = (0..LINES)
-        .map(|i| format!("{}\n", Ipv4Addr::from_bits(0x0a00_0000 + 2 * i)))
-        .collect();
+    let text: String =
+        (0..LINES).map(|i| format!("{}\n", Ipv4Addr::from_bits(0x0a00_0000 + 2 * i))).collect();
     let mut group = c.benchmark_group("lists");
     group.throughput(Throughput::Elements(u64::from(LINES)));
     group.sample_size(20);

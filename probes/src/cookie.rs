@@ -32,7 +32,13 @@ impl Cookie {
     /// The sequence number of a SYN from `source` to `destination`, ports included.
     #[must_use]
     #[inline]
-    pub fn sequence(&self, source: IpAddr, source_port: u16, destination: IpAddr, destination_port: u16) -> u32 {
+    pub fn sequence(
+        &self,
+        source: IpAddr,
+        source_port: u16,
+        destination: IpAddr,
+        destination_port: u16,
+    ) -> u32 {
         let mut h = self.hasher;
         for ip in [source, destination] {
             match ip {

@@ -58,8 +58,8 @@ fn plan_of<'a>(catalogue: &'a Catalogue, id: &str) -> PathPlan<'a> {
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    gz.write_all(bytes).unwrap();
-    gz.finish().unwrap()
+    gz.write_all(bytes).expect("gzip");
+    gz.finish().expect("gzip")
 }
 
 fn pem(kind: &str, inner: &str) -> String {
@@ -593,7 +593,8 @@ fn the_catalogue() {
     let catalogue = Catalogue::builtin();
     let mut table = String::new();
     for c in catalogue.all() {
-        let line = format!("{} {} {} {}", c.id, c.severity.as_str(), c.tier, c.paths.len());
+        let (severity, paths) = (c.severity.as_str(), c.paths.join(" "));
+        let line = format!("{} {severity} {}: {paths}", c.id, c.tier);
         table.push_str(&line);
         table.push('\n');
         assert_eq!(catalogue.get(c.id).map(|c| c.title), Some(c.title));
@@ -602,7 +603,31 @@ fn the_catalogue() {
         }
         assert!((1..=3).contains(&c.tier));
     }
-    insta::assert_snapshot!(table, @"");
+    insta::assert_snapshot!(table, @r"
+    php-source critical 1: /password.php /passwd.php /pass.php /config.php /config.inc.php /db.php /dbconfig.php /conn.php /connect.php /settings.php /wp-config.php /configuration.php /index.php
+    php-backup high 1: /wp-config.php.bak /wp-config.php.old /wp-config.php.orig /wp-config.php.save /wp-config.php.txt /wp-config.php~ /config.php.bak /config.php.old /config.php~
+    vim-swap high 1: /.wp-config.php.swp /wp-config.php.swp
+    dotenv critical 1: /.env /.env.local /.env.production /.env.bak /.env.old
+    git-config high 1: /.git/config
+    git-head high 1: /.git/HEAD
+    git-credentials critical 2: /.git-credentials
+    sql-dump critical 1: /dump.sql /backup.sql /database.sql /db.sql /data.sql /mysql.sql
+    sql-gz critical 2: /dump.sql.gz /backup.sql.gz
+    pem-key critical 1: /server.key /privkey.pem /private.key /key.pem
+    ssh-key critical 1: /.ssh/id_rsa /id_rsa
+    htpasswd high 1: /.htpasswd /htpasswd
+    phpinfo medium 1: /phpinfo.php /info.php
+    server-status medium 1: /server-status /server-status?auto
+    ds-store medium 1: /.DS_Store
+    sftp-json critical 1: /.vscode/sftp.json /sftp-config.json /.ftpconfig /.remote-sync.json
+    filezilla critical 1: /filezilla.xml /sitemanager.xml /recentservers.xml
+    aws-credentials critical 2: /.aws/credentials /aws/credentials
+    dir-listing medium 2: /backup/ /backups/ /old/ /bak/ /sql/
+    zip high 2: /backup.zip /www.zip /site.zip /html.zip
+    tar-gz high 2: /backup.tar.gz /www.tar.gz /site.tar.gz
+    svn-wcdb high 2: /.svn/wc.db
+    svn-entries high 2: /.svn/entries
+    ");
     let mut before = 0;
     for (tier, most) in [(1, 60), (2, 350), (3, 1000)] {
         let plan = catalogue.plan(tier);
@@ -704,6 +729,7 @@ proptest! {
     fn printable_text_is_printable(bytes in hostile(), max in 0usize..80) {
         let text = printable(&bytes, max);
         prop_assert!(text.chars().count() <= max);
-        prop_assert!(!text.chars().any(|c| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)));
+        let unclean = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
+        prop_assert!(!text.chars().any(unclean), "{:?}", text);
     }
 }

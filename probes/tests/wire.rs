@@ -25,7 +25,8 @@ fn ethernet() -> LinkHeader {
 fn answer(frame: &[u8], ethernet: bool, flags: u8, ack: u32) -> Vec<u8> {
     let ip = if ethernet { 14 } else { 0 };
     let mut f = frame.to_vec();
-    let (addresses, length, tcp) = if f[ip] >> 4 == 4 { (ip + 12, 4, ip + 20) } else { (ip + 8, 16, ip + 40) };
+    let (addresses, length, tcp) =
+        if f[ip] >> 4 == 4 { (ip + 12, 4, ip + 20) } else { (ip + 8, 16, ip + 40) };
     for i in 0..length {
         f.swap(addresses + i, addresses + length + i);
     }
@@ -169,7 +170,8 @@ fn neighbours_are_asked_and_understood() {
     let Some(Parsed::Arp(r)) = parse(Link::Ethernet, &reply) else { panic!("no reply") };
     assert_eq!((r.ip, r.mac), (Ipv4Addr::new(198, 18, 0, 1), MAC));
 
-    let (own, wanted): (Ipv6Addr, Ipv6Addr) = ("fe80::1".parse().unwrap(), "2001:db8::12:3456".parse().unwrap());
+    let (own, wanted): (Ipv6Addr, Ipv6Addr) =
+        ("fe80::1".parse().unwrap(), "2001:db8::12:3456".parse().unwrap());
     let f = neighbour_solicitation(MAC, own, wanted);
     assert_eq!(f[..6], [0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
     let ip = Ipv6Packet::new(&f[14..]).unwrap();

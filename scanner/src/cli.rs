@@ -86,7 +86,13 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Selection {
     /// The configuration file.
-    #[arg(short, long, value_name = "FILE", default_value = "patrol.toml", env = "MIMAWARI_CONFIG")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "patrol.toml",
+        env = "MIMAWARI_CONFIG"
+    )]
     pub config: PathBuf,
     /// Narrow the targets: CIDR, first-last, address, host name, @FILE or - for stdin. Repeatable.
     #[arg(long, value_name = "T", value_delimiter = ',', env = "MIMAWARI_TARGETS")]
@@ -180,7 +186,13 @@ Examples:
   mimawari judge -c patrol.toml --run R --now 2027-01-01T00:00:00Z")]
 pub struct JudgeArgs {
     /// The configuration file.
-    #[arg(short, long, value_name = "FILE", default_value = "patrol.toml", env = "MIMAWARI_CONFIG")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "patrol.toml",
+        env = "MIMAWARI_CONFIG"
+    )]
     pub config: PathBuf,
     /// A run folder. Repeatable: the shards of one plan, together.
     #[arg(long, value_name = "DIR", required = true)]

@@ -27,10 +27,8 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     let mut config = Config::read(&args.selection.config)?;
     config.apply(&args.selection, Some(&args.tuning))?;
     warn(&config);
-    let seeds = Seeds::draw()?;
     if args.dry_run {
-        // The order of a dry run is the order of the seed 0, so that two dry runs can be compared.
-        let prepared = scan::prepare(&config, 0).await?;
+        let prepared = scan::prepare(&config).await?;
         for refused in &prepared.refused {
             tracing::warn!("{refused}");
         }
@@ -42,7 +40,8 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
         };
     }
     context.stop.on_signals()?;
-    let scanned = scan::scan(&config, context, seeds, args.selection.out.as_deref()).await?;
+    let scanned =
+        scan::scan(&config, context, Seeds::draw()?, args.selection.out.as_deref()).await?;
     print(&scan_summary(&scanned))?;
     Ok(if scanned.complete { Status::Clean } else { Status::Incomplete })
 }
@@ -60,7 +59,11 @@ fn scan_summary(s: &Scanned) -> String {
         );
         let _ = match (sweep.recall_estimate, sweep.recall_interval) {
             (Some(r), Some((lo, hi))) => {
-                writeln!(out, "recall {r:.5} (95 %: {lo:.5} to {hi:.5}), promised {}", m.recall_promised)
+                writeln!(
+                    out,
+                    "recall {r:.5} (95 %: {lo:.5} to {hi:.5}), promised {}",
+                    m.recall_promised
+                )
             }
             _ => writeln!(out, "recall unknown: nothing answered"),
         };
@@ -88,8 +91,7 @@ pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<Status> {
     config.apply(&args.selection, Some(&args.tuning))?;
     warn(&config);
     context.stop.on_signals()?;
-    let (verdict, _) =
-        patrol_with(&config, context, args.selection.out.as_deref()).await?;
+    let (verdict, _) = patrol_with(&config, context, args.selection.out.as_deref()).await?;
     print(&summary(&verdict))?;
     Ok(Status::from_verdict(verdict.exit))
 }
@@ -153,8 +155,7 @@ pub fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
                 .source(e)
         })?,
     };
-    let baseline =
-        judge::read_baseline(args.baseline.as_deref().unwrap_or(&config.baseline_dir))?;
+    let baseline = judge::read_baseline(args.baseline.as_deref().unwrap_or(&config.baseline_dir))?;
     let runs = Runs::open(&args.run, &config.scope)?;
     let verdict = if args.save_state {
         let store = Store::open(&config.state_dir)?;
@@ -233,7 +234,14 @@ pub fn checks(command: &ChecksCommand) -> Result<Status> {
     match command {
         ChecksCommand::List => {
             for c in catalogue.all() {
-                let _ = writeln!(out, "{:<16} {:<8} tier {}  {}", c.id, c.severity.as_str(), c.tier, c.title);
+                let _ = writeln!(
+                    out,
+                    "{:<16} {:<8} tier {}  {}",
+                    c.id,
+                    c.severity.as_str(),
+                    c.tier,
+                    c.title
+                );
             }
         }
         ChecksCommand::Show { id } => {
@@ -242,7 +250,14 @@ pub fn checks(command: &ChecksCommand) -> Result<Status> {
                     .help("`mimawari checks list` names them all")
                     .into());
             };
-            let _ = writeln!(out, "{} · {} · tier {}\n{}\n", c.id, c.severity.as_str(), c.tier, c.title);
+            let _ = writeln!(
+                out,
+                "{} · {} · tier {}\n{}\n",
+                c.id,
+                c.severity.as_str(),
+                c.tier,
+                c.title
+            );
             let _ = writeln!(out, "Why:    {}\nRemedy: {}\n\nPaths:", c.why, c.remedy);
             for p in &c.paths {
                 let _ = writeln!(out, "  {p}");

@@ -59,10 +59,7 @@ impl Failure {
 
     /// With the error behind it.
     #[must_use]
-    pub fn source(
-        mut self,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }

@@ -77,8 +77,7 @@ impl Runs {
         let observations: Vec<Observation> =
             self.runs.iter().flat_map(|r| r.observations.iter().cloned()).collect();
         let (incomplete_because, not_covered) = self.incomplete();
-        let run_id =
-            self.runs.iter().map(|r| r.meta.run_id.as_str()).collect::<Vec<_>>().join("+");
+        let run_id = self.runs.iter().map(|r| r.meta.run_id.as_str()).collect::<Vec<_>>().join("+");
         let Some(first) = self.runs.first() else {
             unreachable!("`open` refuses an empty list");
         };
@@ -108,7 +107,9 @@ impl Runs {
             };
             match run.meta.status {
                 RunStatus::Running => {
-                    why.push(format!("{of}The run has no end: it was killed, or is still going on."));
+                    why.push(format!(
+                        "{of}The run has no end: it was killed, or is still going on."
+                    ));
                 }
                 RunStatus::Failed => why.push(format!("{of}The run ended by an error.")),
                 RunStatus::Stopped | RunStatus::Complete => {}

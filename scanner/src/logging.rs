@@ -14,8 +14,9 @@ use crate::cli::LogFormat;
 /// Sets the logging up; a second call changes nothing.
 pub fn init(format: LogFormat, quiet: bool) {
     let level = if quiet { "warn" } else { "info" };
-    let filter = EnvFilter::try_from_env("MIMAWARI_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("{level},hickory_resolver=off,hickory_net=off")));
+    let filter = EnvFilter::try_from_env("MIMAWARI_LOG").unwrap_or_else(|_| {
+        EnvFilter::new(format!("{level},hickory_resolver=off,hickory_net=off"))
+    });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let _ = match format {
         LogFormat::Json => builder.json().with_target(false).with_timer(Utc).try_init(),
@@ -51,15 +52,16 @@ impl ProgressView {
     /// A view of a sweep over `cells` cells.
     #[must_use]
     pub fn new(cells: u64, format: LogFormat, quiet: bool) -> Self {
-        let bar = (!quiet && format == LogFormat::Text && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(cells), ProgressDrawTarget::stderr());
-            if let Ok(style) =
-                ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}  ETA {eta}")
-            {
-                bar.set_style(style);
-            }
-            bar
-        });
+        let bar =
+            (!quiet && format == LogFormat::Text && std::io::stderr().is_terminal()).then(|| {
+                let bar = ProgressBar::with_draw_target(Some(cells), ProgressDrawTarget::stderr());
+                if let Ok(style) =
+                    ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}  ETA {eta}")
+                {
+                    bar.set_style(style);
+                }
+                bar
+            });
         Self { bar, last_line: Duration::ZERO }
     }
 

@@ -17,7 +17,8 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use mimawari_engine::{Event, Summary, Sweep, SweepConfig};
 use mimawari_probes::observation::{CellState, Observation, Scheme, TcpObservation};
-use mimawari_targets::{AddrSet, Endpoint, Plan, Port, Scope, Walk};
+use mimawari_targets::{AddrSet, Endpoint, Plan, Port, PortSet, Scope, Walk};
+use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::cli::{LogFormat, Method};
@@ -27,8 +28,8 @@ use crate::failure::Failure;
 use crate::http::{self, Vhost, WebTarget};
 use crate::logging::ProgressView;
 use crate::packet::{self, PacketConfig, PacketSweep};
-use crate::run::meta::{self, CanaryFacts, HttpFacts, PlanFacts, RunMeta, RunStatus, ScopeFacts};
 use crate::run::RunFolder;
+use crate::run::meta::{self, CanaryFacts, HttpFacts, PlanFacts, RunMeta, RunStatus, ScopeFacts};
 use crate::service::{self, ServiceConfig};
 use crate::signals::Stop;
 
@@ -56,8 +57,6 @@ pub struct Context {
 /// Random numbers of a run, drawn once from the system.
 #[derive(Debug, Clone, Copy)]
 pub struct Seeds {
-    /// Seed of the probing order.
-    pub order: u64,
     /// Key of the cookie.
     pub cookie: [u8; 16],
     /// Key of the evidence digests.
@@ -74,7 +73,7 @@ impl Seeds {
     /// # Errors
     /// When the system has no randomness.
     pub fn draw() -> Result<Self> {
-        let mut b = [0u8; 66];
+        let mut b = [0u8; 58];
         getrandom::fill(&mut b).map_err(|e| Failure::new(format!("no randomness: {e}")))?;
         let mut at = 0;
         let mut take = |n: usize| {
@@ -82,14 +81,13 @@ impl Seeds {
             &b[at - n..at]
         };
         let u64_of = |s: &[u8]| s.iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
-        let order = u64_of(take(8));
         let salt = u64_of(take(8));
         let id = u64_of(take(2)) as u16;
         let mut cookie = [0; 16];
         cookie.copy_from_slice(take(16));
         let mut evidence = [0; 32];
         evidence.copy_from_slice(take(32));
-        Ok(Self { order, cookie, evidence, salt, id })
+        Ok(Self { cookie, evidence, salt, id })
     }
 }
 
@@ -108,7 +106,7 @@ pub struct Prepared {
 ///
 /// # Errors
 /// When a target lies outside the scope, or nothing is left.
-pub async fn prepare(config: &Config, seed: u64) -> Result<Prepared> {
+pub async fn prepare(config: &Config) -> Result<Prepared> {
     let (mut notes, mut refused) = (Vec::new(), Vec::new());
     let addrs = match &config.scan.targets {
         None => config.scope.whole(),
@@ -123,16 +121,21 @@ pub async fn prepare(config: &Config, seed: u64) -> Result<Prepared> {
                 }
                 for (name, ip) in &resolution.outside {
                     refused.push(format!(
-                        "{name} resolves to {ip}, which is not in the scope: not scanned"
+                        "{name} resolves to {ip}, which is not in the scope: not scanned."
                     ));
                 }
                 for (name, why) in &resolution.failed {
-                    refused.push(format!("{name} could not be resolved ({why}): not scanned"));
+                    let known = resolution.inside.iter().any(|(n, _)| n == name);
+                    refused.push(if known {
+                        format!("{name} could be resolved only in part ({why}).")
+                    } else {
+                        format!("{name} could not be resolved ({why}): not scanned.")
+                    });
                 }
                 addrs = addrs.union(&AddrSet::from_ranges(found));
             }
             if addrs.is_empty() {
-                return Err(Failure::new(format!("no target is left: {}", refused.join("; ")))
+                return Err(Failure::new(format!("no target is left: {}", refused.join(" ")))
                     .help("correct the names, or extend `allow` under [scope] if these addresses are yours")
                     .into());
             }
@@ -142,8 +145,22 @@ pub async fn prepare(config: &Config, seed: u64) -> Result<Prepared> {
             })?
         }
     };
-    let plan = Plan::new(addrs, config.scan.ports.clone(), seed).map_err(|e| Failure::new(e.to_string()))?;
+    let seed = order_seed(addrs.addrs(), &config.scan.ports);
+    let plan = Plan::new(addrs, config.scan.ports.clone(), seed)
+        .map_err(|e| Failure::new(e.to_string()))?;
     Ok(Prepared { walk: plan.walk(config.scan.shard), notes, refused })
+}
+
+/// The seed of the probing order, from the plan itself: the shards of one plan run on machines that
+/// know nothing of each other, and must agree on who probes what. What has to be new in every run
+/// (the cookie's key, the source ports) is drawn elsewhere.
+fn order_seed(addrs: &AddrSet, ports: &PortSet) -> u64 {
+    let mut hash = Sha256::new();
+    for range in addrs.ranges() {
+        hash.update(format!("{range}\n"));
+    }
+    hash.update(ports.to_string());
+    hash.finalize().iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b))
 }
 
 async fn resolve(
@@ -244,7 +261,7 @@ pub async fn scan(
     out: Option<&Path>,
 ) -> Result<Scanned> {
     let started_at = (context.now)();
-    let Prepared { walk, mut notes, refused } = prepare(config, seeds.order).await?;
+    let Prepared { walk, mut notes, refused } = prepare(config).await?;
     let vhosts = read_vhosts(config)?;
     let scope = Arc::new(config.scope.clone());
     let (method, why) = choose_method(config)?;
@@ -322,8 +339,7 @@ pub async fn scan(
     look(config, context, seeds, &vhosts, &confirmed.web, &shared, &mut meta).await?;
     canaries(config, &mut meta, &swept.open, &confirmed.accepted, context).await;
     meta.ended_at = Some((context.now)());
-    meta.status =
-        if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
+    meta.status = if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
     if meta.status == RunStatus::Stopped {
         meta.not_covered.insert(0, "The run was stopped before its end.".to_owned());
     }
@@ -455,11 +471,10 @@ async fn sweep(
                     (result, engine.summary(), open)
                 })
                 .context("cannot start the sweep's thread")?;
-            let (result, summary, seen) =
-                tokio::task::spawn_blocking(move || handle.join())
-                    .await
-                    .context("waiting for the sweep")?
-                    .map_err(|_| Failure::new("the sweep ended by a defect of this program"))?;
+            let (result, summary, seen) = tokio::task::spawn_blocking(move || handle.join())
+                .await
+                .context("waiting for the sweep")?
+                .map_err(|_| Failure::new("the sweep ended by a defect of this program"))?;
             open = seen;
             let s = result.map_err(|e| Failure::new(e.to_string()).help(e.help()))?;
             (summary, s.seconds, s.frames_refused_by_scope, s.notes)
@@ -516,8 +531,8 @@ fn record(
             let at = now();
             open.insert(endpoint.socket_addr());
             // Written at once, unconfirmed: what was seen survives SIGKILL.
-            let flow = shared
-                .write(|f| f.observe(&[line(endpoint, CellState::Open, attempt, ttl, at)]));
+            let flow =
+                shared.write(|f| f.observe(&[line(endpoint, CellState::Open, attempt, ttl, at)]));
             let _ = opened.send(Opened { endpoint, attempt, ttl, at });
             flow
         }
@@ -671,7 +686,8 @@ async fn look(
                 meta.http.checks_covered += 1;
             } else {
                 let host = h.host.clone().unwrap_or_else(|| h.ip.to_string());
-                *failed.entry(format!("{}://{host}:{}", h.scheme.as_str(), h.port)).or_default() += 1;
+                *failed.entry(format!("{}://{host}:{}", h.scheme.as_str(), h.port)).or_default() +=
+                    1;
             }
         }
         let lines: Vec<Observation> = batch.drain(..).map(Observation::Http).collect();

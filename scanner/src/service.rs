@@ -86,42 +86,24 @@ pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation
         Ok(stream) => Stream::Plain(stream),
         Err(error) => {
             let refused = error.kind() == io::ErrorKind::ConnectionRefused;
-            return Confirmation {
-                refused,
-                ..Confirmation::default()
-            };
+            return Confirmation { refused, ..Confirmation::default() };
         }
     };
     let (service, web) = identify(stream, endpoint, config).await;
-    Confirmation {
-        accepted: true,
-        refused: false,
-        service: Some(service),
-        web,
-    }
+    Confirmation { accepted: true, refused: false, service: Some(service), web }
 }
 
 type Identified = (Service, Option<Scheme>);
 
 fn unknown() -> Identified {
-    (
-        Service {
-            name: "unknown".to_owned(),
-            ..Service::default()
-        },
-        None,
-    )
+    (Service { name: "unknown".to_owned(), ..Service::default() }, None)
 }
 
 async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig) -> Identified {
     let port = endpoint.port().get();
     let plain_first = PLAIN_PORTS.contains(&port);
     if !TLS_PORTS.contains(&port) {
-        let wait = if plain_first {
-            config.banner_wait / 4
-        } else {
-            config.banner_wait
-        };
+        let wait = if plain_first { config.banner_wait / 4 } else { config.banner_wait };
         match first_word(&mut stream, wait).await {
             Word::Spoke(bytes) => return (spoke_first(&bytes), None),
             // Closed without a word, as a TCP wrapper does: a request would tell no more.
@@ -159,11 +141,7 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
         return unknown();
     };
     let mut fresh = Stream::Plain(fresh);
-    match ask_http(&mut fresh, endpoint, config)
-        .await
-        .as_deref()
-        .map(read_reply)
-    {
+    match ask_http(&mut fresh, endpoint, config).await.as_deref().map(read_reply) {
         Some(Reply::Http { facts, .. }) => http_service(facts),
         Some(Reply::Other(service)) => (service, None),
         _ => unknown(),
@@ -171,11 +149,7 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
 }
 
 fn http_service(facts: HttpFacts) -> Identified {
-    let service = Service {
-        name: "http".to_owned(),
-        http: Some(facts),
-        ..Service::default()
-    };
+    let service = Service { name: "http".to_owned(), http: Some(facts), ..Service::default() };
     (service, Some(Scheme::Http))
 }
 
@@ -224,10 +198,7 @@ async fn over_tls(
                 rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_) => web_port,
                 _ => return None,
             };
-            let service = Service {
-                name: "tls".to_owned(),
-                ..Service::default()
-            };
+            let service = Service { name: "tls".to_owned(), ..Service::default() };
             return Some((service, web.then_some(Scheme::Https)));
         }
     };
@@ -257,12 +228,8 @@ async fn over_tls(
     let tls = Some(facts);
     Some(match inner {
         Reply::Http { facts, .. } => {
-            let service = Service {
-                name: "https".to_owned(),
-                tls,
-                http: Some(facts),
-                ..Service::default()
-            };
+            let service =
+                Service { name: "https".to_owned(), tls, http: Some(facts), ..Service::default() };
             (service, Some(Scheme::Https))
         }
         Reply::Other(inner) => {
@@ -274,23 +241,9 @@ async fn over_tls(
                 "ftp" => "ftps",
                 _ => "tls",
             };
-            (
-                Service {
-                    name: name.to_owned(),
-                    tls,
-                    ..inner
-                },
-                None,
-            )
+            (Service { name: name.to_owned(), tls, ..inner }, None)
         }
-        Reply::Unclear => (
-            Service {
-                name: "tls".to_owned(),
-                tls,
-                ..Service::default()
-            },
-            None,
-        ),
+        Reply::Unclear => (Service { name: "tls".to_owned(), tls, ..Service::default() }, None),
     })
 }
 
@@ -301,11 +254,7 @@ async fn ask_http(
     endpoint: Endpoint,
     config: &ServiceConfig,
 ) -> Option<Vec<u8>> {
-    let agent: String = config
-        .user_agent
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect();
+    let agent: String = config.user_agent.chars().filter(|c| !c.is_control()).collect();
     let request = format!(
         "GET / HTTP/1.1\r\nHost: {}\r\nUser-Agent: {agent}\r\nAccept: */*\r\n\
          Accept-Encoding: identity\r\nConnection: close\r\n\r\n",
@@ -365,9 +314,7 @@ fn read_reply(bytes: &[u8]) -> Reply {
     }
     let clean = |b: &[u8]| Some(printable(b, TEXT_LIMIT)).filter(|s| !s.trim().is_empty());
     let to_https = (300..400).contains(&head.status)
-        && head
-            .field(b"location")
-            .is_some_and(|l| find_ignoring_case(l, b"https://") == Some(0));
+        && head.field(b"location").is_some_and(|l| find_ignoring_case(l, b"https://") == Some(0));
     let facts = HttpFacts {
         status: head.status,
         server: head.field(b"server").and_then(clean),
@@ -380,11 +327,8 @@ fn read_foreign_reply(bytes: &[u8]) -> Reply {
     let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     // The wording of Redis and its kin to a command line `GET / HTTP/1.1` (RESP errors).
-    let redis = [
-        &b"-ERR wrong number of arguments for 'get' command"[..],
-        b"-NOAUTH ",
-        b"-DENIED ",
-    ];
+    let redis =
+        [&b"-ERR wrong number of arguments for 'get' command"[..], b"-NOAUTH ", b"-DENIED "];
     if redis.iter().any(|r| line.starts_with(r)) {
         return Reply::Other(named("redis", Some(line)));
     }
@@ -406,41 +350,23 @@ struct Head<'a> {
 
 impl<'a> Head<'a> {
     fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let rest = bytes
-            .strip_prefix(b"HTTP/1.0 ")
-            .or(bytes.strip_prefix(b"HTTP/1.1 "))?;
+        let rest = bytes.strip_prefix(b"HTTP/1.0 ").or(bytes.strip_prefix(b"HTTP/1.1 "))?;
         let digits = rest.get(..3).filter(|d| d.iter().all(u8::is_ascii_digit))?;
         let status = std::str::from_utf8(digits).ok()?.parse().ok()?;
-        if rest
-            .get(3)
-            .is_some_and(|b| !matches!(b, b' ' | b'\r' | b'\n'))
-        {
+        if rest.get(3).is_some_and(|b| !matches!(b, b' ' | b'\r' | b'\n')) {
             return None;
         }
-        let end = rest
-            .windows(4)
-            .position(|w| w == b"\r\n\r\n")
-            .map(|p| (p, p + 4));
-        let end = end.or_else(|| {
-            rest.windows(2)
-                .position(|w| w == b"\n\n")
-                .map(|p| (p, p + 2))
-        });
+        let end = rest.windows(4).position(|w| w == b"\r\n\r\n").map(|p| (p, p + 4));
+        let end = end.or_else(|| rest.windows(2).position(|w| w == b"\n\n").map(|p| (p, p + 2)));
         let (head, body) = end.unwrap_or((rest.len(), rest.len()));
-        Some(Self {
-            status,
-            fields: &rest[..head],
-            body: &rest[body..],
-        })
+        Some(Self { status, fields: &rest[..head], body: &rest[body..] })
     }
 
     fn field(&self, name: &[u8]) -> Option<&'a [u8]> {
         self.fields.split(|b| *b == b'\n').skip(1).find_map(|line| {
             let colon = line.iter().position(|b| *b == b':')?;
             let (key, value) = (&line[..colon], &line[colon + 1..]);
-            key.trim_ascii()
-                .eq_ignore_ascii_case(name)
-                .then(|| value.trim_ascii())
+            key.trim_ascii().eq_ignore_ascii_case(name).then(|| value.trim_ascii())
         })
     }
 }
@@ -453,9 +379,7 @@ fn title(body: &[u8]) -> Option<&[u8]> {
 }
 
 fn find_ignoring_case(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|w| w.eq_ignore_ascii_case(needle))
+    haystack.windows(needle.len()).position(|w| w.eq_ignore_ascii_case(needle))
 }
 
 /// A service that spoke before it was asked.
@@ -464,14 +388,8 @@ fn spoke_first(bytes: &[u8]) -> Service {
 }
 
 fn named(name: &str, banner: Option<&[u8]>) -> Service {
-    let banner = banner
-        .map(|b| printable(b, TEXT_LIMIT))
-        .filter(|s| !s.trim().is_empty());
-    Service {
-        name: name.to_owned(),
-        banner,
-        ..Service::default()
-    }
+    let banner = banner.map(|b| printable(b, TEXT_LIMIT)).filter(|s| !s.trim().is_empty());
+    Service { name: name.to_owned(), banner, ..Service::default() }
 }
 
 /// The line that goes on record. A MySQL greeting is binary; its version text is what tells.
@@ -538,12 +456,10 @@ fn is_mysql_refusal(bytes: &[u8]) -> bool {
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut s, b| {
-            let _ = write!(s, "{b:02x}");
-            s
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut s, b| {
+        let _ = write!(s, "{b:02x}");
+        s
+    })
 }
 
 #[cfg(test)]
@@ -557,10 +473,7 @@ mod tests {
             (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "ssh"),
             (b"220 mail.example.jp ESMTP Postfix\r\n", "smtp"),
             (b"220 (vsFTPd 3.0.3)\r\n", "ftp"),
-            (
-                b"220---------- Welcome to Pure-FTPd [TLS] ----------\r\n",
-                "ftp",
-            ),
+            (b"220---------- Welcome to Pure-FTPd [TLS] ----------\r\n", "ftp"),
             (b"220 ready\r\n", "unknown"),
             (b"+OK Dovecot ready.\r\n", "pop3"),
             (b"* OK [CAPABILITY IMAP4rev1] ready\r\n", "imap"),
@@ -568,10 +481,7 @@ mod tests {
             (b"@RSYNCD: 31.0\n", "rsync"),
             (b"-DENIED Redis is running in protected mode\r\n", "redis"),
             (mysql, "mysql"),
-            (
-                b"\x45\x00\x00\x00\xff\x6a\x04Host '198.51.100.1' is not allowed",
-                "mysql",
-            ),
+            (b"\x45\x00\x00\x00\xff\x6a\x04Host '198.51.100.1' is not allowed", "mysql"),
             (b"\xff\xfd\x18\xff\xfd\x20", "telnet"),
             (b"\x4a\x00\x00\x00\x0a", "unknown"),
             (b"HELLO", "unknown"),
@@ -581,21 +491,14 @@ mod tests {
         for (bytes, name) in cases {
             assert_eq!(name_first_word(bytes), name, "{}", bytes.escape_ascii());
         }
-        assert_eq!(
-            spoke_first(mysql).banner.as_deref(),
-            Some("8.0.36-0ubuntu0")
-        );
+        assert_eq!(spoke_first(mysql).banner.as_deref(), Some("8.0.36-0ubuntu0"));
     }
 
     #[test]
     fn banners_are_clean_and_short() {
         let long = [b"SSH-2.0-\x1b[31mred\x07 ".as_slice(), &[b'x'; 2000]].concat();
         let banner = spoke_first(&long).banner.unwrap();
-        assert!(
-            banner.chars().count() <= TEXT_LIMIT,
-            "{}",
-            banner.chars().count()
-        );
+        assert!(banner.chars().count() <= TEXT_LIMIT, "{}", banner.chars().count());
         assert!(!banner.chars().any(char::is_control), "{banner:?}");
     }
 
@@ -615,20 +518,14 @@ mod tests {
         assert!(!http(b"HTTP/1.1 301 Moved\r\nLocation: /https://\r\n\r\n").1);
         // A head that was cut off, and one with bare line feeds.
         assert_eq!(http(b"HTTP/1.0 403 ").0.status, 403);
-        assert_eq!(
-            http(b"HTTP/1.0 204\nServer: x\n\n").0.server.as_deref(),
-            Some("x")
-        );
+        assert_eq!(http(b"HTTP/1.0 204\nServer: x\n\n").0.server.as_deref(), Some("x"));
 
         let other = |bytes: &[u8]| match read_reply(bytes) {
             Reply::Other(service) => service.name,
             Reply::Unclear => "unclear".to_owned(),
             Reply::Http { .. } => "http".to_owned(),
         };
-        assert_eq!(
-            other(b"-ERR wrong number of arguments for 'get' command\r\n"),
-            "redis"
-        );
+        assert_eq!(other(b"-ERR wrong number of arguments for 'get' command\r\n"), "redis");
         assert_eq!(other(b"-NOAUTH Authentication required.\r\n"), "redis");
         assert_eq!(other(b"-ERR unknown command\r\n"), "unclear");
         assert_eq!(other(b"ERROR\r\n"), "memcached");

@@ -70,7 +70,9 @@ impl Stop {
                     std::process::exit(3);
                 }
                 asked = true;
-                tracing::warn!("stopping: no more probes; waiting for late answers, then writing everything");
+                tracing::warn!(
+                    "stopping: no more probes; waiting for late answers, then writing everything"
+                );
                 stop.stop();
             }
         });

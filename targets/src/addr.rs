@@ -138,11 +138,7 @@ impl AddrError {
                 None => "write a CIDR block or a range".to_owned(),
             },
             Self::ShortRange { range, .. } => format!("write `{range}`"),
-            Self::Port {
-                address,
-                port: false,
-                ..
-            } => format!("write `{address}`"),
+            Self::Port { address, port: false, .. } => format!("write `{address}`"),
             Self::Port { address, .. } => {
                 format!("write `{address}`; ports are chosen apart from addresses")
             }
@@ -152,10 +148,7 @@ impl AddrError {
             }
             Self::Inverted { text } => {
                 let mut ends = text.splitn(2, '-').map(str::trim);
-                let (a, b) = (
-                    ends.next().unwrap_or_default(),
-                    ends.next().unwrap_or_default(),
-                );
+                let (a, b) = (ends.next().unwrap_or_default(), ends.next().unwrap_or_default());
                 format!("write `{b}-{a}`")
             }
             Self::MixedFamilies(_) => "write one range for each family".to_owned(),
@@ -193,10 +186,7 @@ impl AddrRange {
 
 impl From<IpAddr> for AddrRange {
     fn from(ip: IpAddr) -> Self {
-        Self {
-            first: ip,
-            last: ip,
-        }
+        Self { first: ip, last: ip }
     }
 }
 
@@ -215,11 +205,7 @@ impl fmt::Display for AddrRange {
         };
         let span = a ^ b;
         let host = 128 - span.leading_zeros();
-        let mask = if host == 128 {
-            u128::MAX
-        } else {
-            (1u128 << host) - 1
-        };
+        let mask = if host == 128 { u128::MAX } else { (1u128 << host) - 1 };
         if span == mask && a & mask == 0 {
             write!(f, "{}/{}", self.first, bits - host)
         } else {
@@ -239,11 +225,8 @@ impl FromStr for AddrRange {
             let ip = parse_ip(net, s)?;
             let max: u8 = if ip.is_ipv4() { 32 } else { 128 };
             let prefix = parse_prefix(ip, len, max, s)?;
-            let block =
-                ipnetwork::IpNetwork::new(ip, prefix).map_err(|_| AddrError::PrefixLength {
-                    text: shown(s),
-                    max,
-                })?;
+            let block = ipnetwork::IpNetwork::new(ip, prefix)
+                .map_err(|_| AddrError::PrefixLength { text: shown(s), max })?;
             if block.network() != ip {
                 return Err(AddrError::HostBits {
                     text: shown(s),
@@ -251,10 +234,7 @@ impl FromStr for AddrRange {
                 });
             }
             // `IpNetwork::broadcast` is the last address of the block in both families.
-            return Ok(Self {
-                first: ip,
-                last: block.broadcast(),
-            });
+            return Ok(Self { first: ip, last: block.broadcast() });
         }
         if let Some((a, b)) = s.split_once('-') {
             let (a, b) = (parse_ip(a.trim(), s)?, parse_ip(b.trim(), s)?);
@@ -284,10 +264,7 @@ fn parse_ip(s: &str, whole: &str) -> Result<IpAddr, AddrError> {
 
 /// The prefix length behind the slash of `whole`.
 fn parse_prefix(ip: IpAddr, len: &str, max: u8, whole: &str) -> Result<u8, AddrError> {
-    let wrong = || AddrError::PrefixLength {
-        text: shown(whole),
-        max,
-    };
+    let wrong = || AddrError::PrefixLength { text: shown(whole), max };
     if let (IpAddr::V4(_), Ok(mask)) = (ip, len.parse::<Ipv4Addr>()) {
         // Access lists write the host part (0.0.0.255), everything else the network part.
         let block = [mask.to_bits(), !mask.to_bits()]
@@ -295,29 +272,17 @@ fn parse_prefix(ip: IpAddr, len: &str, max: u8, whole: &str) -> Result<u8, AddrE
             .find(|m| m.leading_ones() + m.trailing_zeros() == 32 && m.leading_ones() % 32 != 0)
             .and_then(|m| {
                 let block = ipnetwork::IpNetwork::new(ip, u8::try_from(m.leading_ones()).ok()?);
-                block
-                    .ok()
-                    .map(|b| format!("{}/{}", b.network(), b.prefix()))
+                block.ok().map(|b| format!("{}/{}", b.network(), b.prefix()))
             });
-        return Err(AddrError::DottedMask {
-            text: shown(whole),
-            block,
-        });
+        return Err(AddrError::DottedMask { text: shown(whole), block });
     }
     if len.is_empty() || !len.bytes().all(|b| b.is_ascii_digit()) {
         return Err(wrong());
     }
-    let prefix = len
-        .parse::<u8>()
-        .ok()
-        .filter(|p| *p <= max)
-        .ok_or_else(wrong)?;
+    let prefix = len.parse::<u8>().ok().filter(|p| *p <= max).ok_or_else(wrong)?;
     if len.len() > 1 && len.starts_with('0') {
         let plain = format!("{ip}/{prefix}");
-        return Err(AddrError::LeadingZeros {
-            text: shown(whole),
-            plain,
-        });
+        return Err(AddrError::LeadingZeros { text: shown(whole), plain });
     }
     Ok(prefix)
 }
@@ -329,50 +294,29 @@ fn explain(part: &str, whole: &str) -> AddrError {
     if part.len() > 2 * LONGEST || !part.is_ascii() {
         return syntax;
     }
-    if part
-        .split('%')
-        .next()
-        .is_some_and(|p| p != part && p.parse::<Ipv6Addr>().is_ok())
-    {
+    if part.split('%').next().is_some_and(|p| p != part && p.parse::<Ipv6Addr>().is_ok()) {
         return AddrError::Zone { text };
     }
     if part.contains('*') {
-        return AddrError::Wildcard {
-            text,
-            block: wildcard_block(part),
-        };
+        return AddrError::Wildcard { text, block: wildcard_block(part) };
     }
     if let Some(plain) = without_leading_zeros(part) {
-        return AddrError::LeadingZeros {
-            text,
-            plain: shown(&whole.replacen(part, &plain, 1)),
-        };
+        return AddrError::LeadingZeros { text, plain: shown(&whole.replacen(part, &plain, 1)) };
     }
     if let Some((first, last)) = whole.split_once('-')
         && let Ok(IpAddr::V4(a)) = first.trim().parse()
         && let Ok(end) = last.trim().parse::<u8>()
     {
         let [x, y, z, _] = a.octets();
-        return AddrError::ShortRange {
-            text,
-            range: format!("{a}-{x}.{y}.{z}.{end}"),
-        };
+        return AddrError::ShortRange { text, range: format!("{a}-{x}.{y}.{z}.{end}") };
     }
     if let Ok(socket) = part.parse::<std::net::SocketAddr>() {
-        return AddrError::Port {
-            text,
-            address: socket.ip().to_string(),
-            port: true,
-        };
+        return AddrError::Port { text, address: socket.ip().to_string(), port: true };
     }
     if let Some(ip) = part.strip_prefix('[').and_then(|p| p.strip_suffix(']'))
         && let Ok(ip) = ip.parse::<Ipv6Addr>()
     {
-        return AddrError::Port {
-            text,
-            address: ip.to_string(),
-            port: false,
-        };
+        return AddrError::Port { text, address: ip.to_string(), port: false };
     }
     syntax
 }
@@ -444,18 +388,11 @@ impl Ranges {
             before.push(len);
             len += b - a + 1;
         }
-        Self {
-            ranges: out,
-            before,
-            len,
-        }
+        Self { ranges: out, before, len }
     }
 
     fn index_of(&self, x: u128) -> Option<u128> {
-        let i = self
-            .ranges
-            .partition_point(|(a, _)| *a <= x)
-            .checked_sub(1)?;
+        let i = self.ranges.partition_point(|(a, _)| *a <= x).checked_sub(1)?;
         let (a, b) = self.ranges[i];
         (x <= b).then(|| self.before[i] + (x - a))
     }
@@ -537,10 +474,7 @@ impl AddrSet {
                 _ => {}
             }
         }
-        Self {
-            v4: Ranges::new(v4),
-            v6: Ranges::new(v6),
-        }
+        Self { v4: Ranges::new(v4), v6: Ranges::new(v6) }
     }
 
     /// How many addresses; saturates at `u128::MAX`, which only every address of both families
@@ -573,10 +507,7 @@ impl AddrSet {
     pub fn index_of(&self, ip: IpAddr) -> Option<u128> {
         match ip {
             IpAddr::V4(a) => self.v4.index_of(u128::from(a.to_bits())),
-            IpAddr::V6(a) => self
-                .v6
-                .index_of(a.to_bits())
-                .map(|i| i.saturating_add(self.v4.len)),
+            IpAddr::V6(a) => self.v6.index_of(a.to_bits()).map(|i| i.saturating_add(self.v4.len)),
         }
     }
 
@@ -587,27 +518,19 @@ impl AddrSet {
             let bits = u32::try_from(self.v4.nth(n)?).ok()?;
             return Some(IpAddr::V4(Ipv4Addr::from_bits(bits)));
         }
-        Some(IpAddr::V6(Ipv6Addr::from_bits(
-            self.v6.nth(n - self.v4.len)?,
-        )))
+        Some(IpAddr::V6(Ipv6Addr::from_bits(self.v6.nth(n - self.v4.len)?)))
     }
 
     /// The addresses of this set that are not in the other.
     #[must_use]
     pub fn subtract(&self, other: &Self) -> Self {
-        Self {
-            v4: self.v4.subtract(&other.v4),
-            v6: self.v6.subtract(&other.v6),
-        }
+        Self { v4: self.v4.subtract(&other.v4), v6: self.v6.subtract(&other.v6) }
     }
 
     /// The addresses that are in both.
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {
-        Self {
-            v4: self.v4.intersect(&other.v4),
-            v6: self.v6.intersect(&other.v6),
-        }
+        Self { v4: self.v4.intersect(&other.v4), v6: self.v6.intersect(&other.v6) }
     }
 
     /// The addresses that are in either.
@@ -649,10 +572,7 @@ impl<'de> Deserialize<'de> for AddrSet {
         let items = Vec::<String>::deserialize(d)?;
         let mut ranges = Vec::with_capacity(items.len());
         for item in items {
-            ranges.push(
-                item.parse::<AddrRange>()
-                    .map_err(serde::de::Error::custom)?,
-            );
+            ranges.push(item.parse::<AddrRange>().map_err(serde::de::Error::custom)?);
         }
         Ok(Self::from_ranges(ranges))
     }

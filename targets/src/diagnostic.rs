@@ -23,10 +23,7 @@ impl Source {
     /// A named text.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
-        Self {
-            name: name.into(),
-            text: text.into(),
-        }
+        Self { name: name.into(), text: text.into() }
     }
 
     /// A named text from raw bytes.
@@ -41,21 +38,16 @@ impl Source {
                 .help("save it as UTF-8")
                 .into());
         }
-        String::from_utf8(bytes)
-            .map(|text| Self::new(Arc::clone(&name), text))
-            .map_err(|e| {
-                let at = e.utf8_error().valid_up_to();
-                // Up to the end of the bad line, so that the line number and the place are true.
-                let end = e.as_bytes()[at..]
-                    .iter()
-                    .position(|b| *b == b'\n')
-                    .map_or(SHOWN, |n| n);
-                let end = (at + end.min(SHOWN)).min(e.as_bytes().len());
-                let source = Self::new(name, String::from_utf8_lossy(&e.as_bytes()[..end]));
-                Diagnostic::error("this line is not UTF-8", &source, at..at + 1)
-                    .help("save the text as UTF-8")
-                    .into()
-            })
+        String::from_utf8(bytes).map(|text| Self::new(Arc::clone(&name), text)).map_err(|e| {
+            let at = e.utf8_error().valid_up_to();
+            // Up to the end of the bad line, so that the line number and the place are true.
+            let end = e.as_bytes()[at..].iter().position(|b| *b == b'\n').map_or(SHOWN, |n| n);
+            let end = (at + end.min(SHOWN)).min(e.as_bytes().len());
+            let source = Self::new(name, String::from_utf8_lossy(&e.as_bytes()[..end]));
+            Diagnostic::error("this line is not UTF-8", &source, at..at + 1)
+                .help("save the text as UTF-8")
+                .into()
+        })
     }
 
     /// The name.
@@ -74,10 +66,7 @@ impl Source {
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
         let end = offset.min(self.text.len());
-        1 + self.text.as_bytes()[..end]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count()
+        1 + self.text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count()
     }
 
     /// The lines of a span as a text of their own, the number of the first, and the span in it.
@@ -90,21 +79,14 @@ impl Source {
         let from = floor(text, from.max(start.saturating_sub(SHOWN)));
         let to = text[end..].find('\n').map_or(text.len(), |n| end + n);
         let to = floor(text, to.min(start + SHOWN)).max(start);
-        (
-            clean_in_place(&text[from..to]),
-            self.line(from),
-            start - from..end.min(to) - from,
-        )
+        (clean_in_place(&text[from..to]), self.line(from), start - from..end.min(to) - from)
     }
 }
 
 /// The last place at or before `at` where a character begins, or the end of the text.
 fn floor(text: &str, at: usize) -> usize {
     let at = at.min(text.len());
-    (0..=at)
-        .rev()
-        .find(|i| text.is_char_boundary(*i))
-        .unwrap_or(0)
+    (0..=at).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0)
 }
 
 /// How bad a message is.
@@ -150,10 +132,7 @@ impl Diagnostic {
     /// A warning at `span` of `source`.
     #[must_use]
     pub fn warning(title: impl Into<String>, source: &Source, span: Range<usize>) -> Self {
-        Self {
-            gravity: Gravity::Warning,
-            ..Self::error(title, source, span)
-        }
+        Self { gravity: Gravity::Warning, ..Self::error(title, source, span) }
     }
 
     /// With a word under the place.
@@ -200,15 +179,9 @@ impl Diagnostic {
             ),
         ];
         if let Some(help) = &help {
-            report.push(Group::with_title(
-                Level::HELP.secondary_title(help.as_str()),
-            ));
+            report.push(Group::with_title(Level::HELP.secondary_title(help.as_str())));
         }
-        let renderer = if colour {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         renderer.render(&report).to_string()
     }
 }

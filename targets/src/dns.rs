@@ -185,9 +185,9 @@ impl Resolve for SystemResolver {
                 Err(e) if e.is_nx_domain() => Err(ResolveError::NoSuchName),
                 Err(e) if e.is_no_records_found() => Ok(Vec::new()),
                 Err(NetError::Timeout) => Err(ResolveError::Timeout),
-                Err(NetError::Dns(DnsError::ResponseCode(code))) => Err(ResolveError::Server(
-                    format!("the name server says: {code}"),
-                )),
+                Err(NetError::Dns(DnsError::ResponseCode(code))) => {
+                    Err(ResolveError::Server(format!("the name server says: {code}")))
+                }
                 Err(e) => Err(ResolveError::Server(shown(&e.to_string()))),
             }
         })
@@ -249,11 +249,8 @@ pub async fn resolve_names<R: Resolve + ?Sized>(
             resolution.failed.push((name.clone(), why));
         }
         for ip in addrs {
-            let list = if scope.allows(ip) {
-                &mut resolution.inside
-            } else {
-                &mut resolution.outside
-            };
+            let list =
+                if scope.allows(ip) { &mut resolution.inside } else { &mut resolution.outside };
             list.push((name.clone(), ip));
         }
     }

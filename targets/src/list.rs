@@ -101,19 +101,15 @@ impl FromStr for HostName {
         if name.len() > 253 {
             return Err(NameError::TooLong(shown(s)));
         }
-        if let Some(character) = name
-            .chars()
-            .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.')))
+        if let Some(character) =
+            name.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.')))
         {
             let character = if crate::text::is_unsafe(character) {
                 char::REPLACEMENT_CHARACTER
             } else {
                 character
             };
-            return Err(NameError::Character {
-                name: shown(s),
-                character,
-            });
+            return Err(NameError::Character { name: shown(s), character });
         }
         let mut last = "";
         for label in name.split('.') {
@@ -169,8 +165,7 @@ impl Targets {
     pub fn extend(&mut self, other: Self) {
         self.addrs = self.addrs.union(&other.addrs);
         let known: HashSet<HostName> = self.names.iter().cloned().collect();
-        self.names
-            .extend(other.names.into_iter().filter(|n| !known.contains(n)));
+        self.names.extend(other.names.into_iter().filter(|n| !known.contains(n)));
     }
 }
 
@@ -236,10 +231,7 @@ fn parse_item(text: &str) -> Result<Item, TargetError> {
         Err(e) => e,
     };
     // Only plain bad syntax leaves open what was meant.
-    if !matches!(
-        error,
-        AddrError::Syntax(_) | AddrError::Wildcard { block: None, .. }
-    ) {
+    if !matches!(error, AddrError::Syntax(_) | AddrError::Wildcard { block: None, .. }) {
         return Err(error.into());
     }
     if text.contains("://") {
@@ -253,10 +245,7 @@ fn parse_item(text: &str) -> Result<Item, TargetError> {
         && port.bytes().all(|b| b.is_ascii_digit())
         && let Ok(name) = name.parse()
     {
-        return Err(TargetError::Port {
-            text: shown(text),
-            name,
-        });
+        return Err(TargetError::Port { text: shown(text), name });
     }
     if text.contains([':', '/', '%']) || !text.contains(char::is_alphabetic) {
         return Err(error.into());
@@ -273,11 +262,7 @@ pub fn parse_text(name: &str, text: &str) -> Result<Targets, Diagnostics> {
     let source = Source::new(name, text);
     check_length(&source)?;
     let text = source.text();
-    let mut at = if text.starts_with('\u{feff}') {
-        '\u{feff}'.len_utf8()
-    } else {
-        0
-    };
+    let mut at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let mut list = Collector::new(&source);
     for line in text[at..].split('\n') {
         let item = line.split('#').next().unwrap_or_default();
@@ -362,13 +347,7 @@ struct Clash {
 
 impl<'a> Collector<'a> {
     fn new(source: &'a Source) -> Self {
-        Self {
-            source,
-            ranges: Vec::new(),
-            names: Vec::new(),
-            errors: Vec::new(),
-            error_count: 0,
-        }
+        Self { source, ranges: Vec::new(), names: Vec::new(), errors: Vec::new(), error_count: 0 }
     }
 
     fn is_empty(&self) -> bool {
@@ -396,46 +375,28 @@ impl<'a> Collector<'a> {
         let total = self.error_count + overlaps.len() + twice.len();
         if total == 0 {
             let addrs = AddrSet::from_ranges(self.ranges.into_iter().map(|(r, _)| r));
-            return Ok(Targets {
-                addrs,
-                names: self.names.into_iter().map(|(n, _)| n).collect(),
-            });
+            return Ok(Targets { addrs, names: self.names.into_iter().map(|(n, _)| n).collect() });
         }
         for (later, earlier) in first_by(overlaps, |(l, _)| self.ranges[*l].1.start) {
             let ((a, earlier), (b, at)) = (&self.ranges[earlier], &self.ranges[later]);
             let title = if a == b {
                 format!("`{b}` is listed twice")
             } else {
-                AddrError::Overlap {
-                    first: a.to_string(),
-                    second: b.to_string(),
-                }
-                .to_string()
+                AddrError::Overlap { first: a.to_string(), second: b.to_string() }.to_string()
             };
-            clashes.push(Clash {
-                at: at.clone(),
-                earlier: earlier.clone(),
-                title,
-            });
+            clashes.push(Clash { at: at.clone(), earlier: earlier.clone(), title });
         }
         for (later, earlier) in first_by(twice, |(l, _)| self.names[*l].1.start) {
             let ((_, earlier), (name, at)) = (&self.names[earlier], &self.names[later]);
             let title = format!("`{name}` is listed twice");
-            clashes.push(Clash {
-                at: at.clone(),
-                earlier: earlier.clone(),
-                title,
-            });
+            clashes.push(Clash { at: at.clone(), earlier: earlier.clone(), title });
         }
         let source = self.source;
         let mut found: Vec<Diagnostic> = clashes
             .into_iter()
             .map(|c| {
                 Diagnostic::error(c.title, source, c.at)
-                    .label(format!(
-                        "the first is on line {}",
-                        source.line(c.earlier.start)
-                    ))
+                    .label(format!("the first is on line {}", source.line(c.earlier.start)))
                     .help("list each target once; remove one of the two")
             })
             .collect();
@@ -450,12 +411,8 @@ impl<'a> Collector<'a> {
             found.truncate(MAX_ERRORS);
             let more = total - MAX_ERRORS;
             found.push(
-                Diagnostic::error(
-                    format!("and {more} more mistakes in this list"),
-                    source,
-                    next,
-                )
-                .label("the next one"),
+                Diagnostic::error(format!("and {more} more mistakes in this list"), source, next)
+                    .label("the next one"),
             );
         }
         Err(Diagnostics(found))

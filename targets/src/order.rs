@@ -30,12 +30,7 @@ impl Order {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
             mix(state)
         });
-        Self {
-            len,
-            left,
-            right: bits - left,
-            keys,
-        }
+        Self { len, left, right: bits - left, keys }
     }
 
     /// How many elements.

@@ -57,16 +57,8 @@ impl Plan {
             .checked_mul(u128::from(ports.len()))
             .filter(|c| *c <= 1 << 48)
             .and_then(|c| u64::try_from(c).ok())
-            .ok_or(PlanError::TooLarge {
-                addresses: addrs.addrs().len(),
-                ports: ports.len(),
-            })?;
-        Ok(Self {
-            addrs,
-            ports,
-            seed,
-            order: Order::new(cells, seed),
-        })
+            .ok_or(PlanError::TooLarge { addresses: addrs.addrs().len(), ports: ports.len() })?;
+        Ok(Self { addrs, ports, seed, order: Order::new(cells, seed) })
     }
 
     /// Number of cells, 1 to 2^48.
@@ -111,10 +103,7 @@ impl Plan {
     pub fn position_of(&self, ip: IpAddr, port: Port) -> Option<u64> {
         let addr = u64::try_from(self.addrs.addrs().index_of(ip)?).ok()?;
         let port = self.ports.index_of(port)?;
-        Some(
-            self.order
-                .position_of(addr * u64::from(self.ports.len()) + u64::from(port)),
-        )
+        Some(self.order.position_of(addr * u64::from(self.ports.len()) + u64::from(port)))
     }
 
     /// One shard's walk: the positions `i-1, i-1+n, i-1+2n, …`.
@@ -144,11 +133,7 @@ impl Shard {
     /// The `index`-th of `count` shards; `None` unless 1 ≤ index ≤ count.
     #[must_use]
     pub const fn new(index: u32, count: u32) -> Option<Self> {
-        if index >= 1 && index <= count {
-            Some(Self { index, count })
-        } else {
-            None
-        }
+        if index >= 1 && index <= count { Some(Self { index, count }) } else { None }
     }
 
     /// 1 to `count`.
@@ -237,10 +222,7 @@ impl Walk {
     #[inline]
     pub fn endpoint(&self, step: u64) -> Option<Endpoint> {
         let n = u64::from(self.shard.count);
-        self.plan.endpoint(
-            step.checked_mul(n)?
-                .checked_add(u64::from(self.shard.index) - 1)?,
-        )
+        self.plan.endpoint(step.checked_mul(n)?.checked_add(u64::from(self.shard.index) - 1)?)
     }
 
     /// The step of (address, port), or `None` if it is not of this shard.

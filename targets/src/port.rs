@@ -69,10 +69,7 @@ impl FromStr for Port {
             .and_then(Self::new)
             .ok_or_else(|| PortError::OutOfRange(shown(s)))?;
         if s.starts_with('0') {
-            return Err(PortError::LeadingZeros {
-                text: shown(s),
-                port,
-            });
+            return Err(PortError::LeadingZeros { text: shown(s), port });
         }
         Ok(port)
     }
@@ -135,11 +132,8 @@ impl PortSet {
     /// Port 0 is left out.
     #[must_use]
     pub fn from_ranges(ranges: impl IntoIterator<Item = (u16, u16)>) -> Self {
-        let mut r: Vec<(u16, u16)> = ranges
-            .into_iter()
-            .map(|(a, b)| (a.max(1), b))
-            .filter(|(a, b)| a <= b)
-            .collect();
+        let mut r: Vec<(u16, u16)> =
+            ranges.into_iter().map(|(a, b)| (a.max(1), b)).filter(|(a, b)| a <= b).collect();
         r.sort_unstable();
         let mut out: Vec<(u16, u16)> = Vec::with_capacity(r.len());
         for (a, b) in r {
@@ -154,11 +148,7 @@ impl PortSet {
             before.push(len);
             len += u32::from(b - a) + 1;
         }
-        Self {
-            ranges: out,
-            before,
-            len,
-        }
+        Self { ranges: out, before, len }
     }
 
     /// Every port, 1–65535.
@@ -200,10 +190,7 @@ impl PortSet {
     #[must_use]
     pub fn index_of(&self, port: Port) -> Option<u32> {
         let p = port.get();
-        let i = self
-            .ranges
-            .partition_point(|(a, _)| *a <= p)
-            .checked_sub(1)?;
+        let i = self.ranges.partition_point(|(a, _)| *a <= p).checked_sub(1)?;
         let (a, b) = self.ranges[i];
         (p <= b).then(|| self.before[i] + u32::from(p - a))
     }
@@ -216,9 +203,7 @@ impl PortSet {
 
     /// The ports in numeric order.
     pub fn iter(&self) -> impl Iterator<Item = Port> + '_ {
-        self.ranges
-            .iter()
-            .flat_map(|(a, b)| (*a..=*b).filter_map(Port::new))
+        self.ranges.iter().flat_map(|(a, b)| (*a..=*b).filter_map(Port::new))
     }
 }
 
@@ -228,11 +213,7 @@ impl fmt::Display for PortSet {
             if i > 0 {
                 f.write_str(",")?;
             }
-            if a == b {
-                write!(f, "{a}")?
-            } else {
-                write!(f, "{a}-{b}")?
-            }
+            if a == b { write!(f, "{a}")? } else { write!(f, "{a}-{b}")? }
         }
         Ok(())
     }
@@ -266,10 +247,8 @@ impl FromStr for PortSet {
                             if a.trim().is_empty() || b.trim().is_empty() {
                                 return Err(PortError::NotAPort(shown(item)));
                             }
-                            let (a, b) = (
-                                Port::from_str(a.trim())?.get(),
-                                Port::from_str(b.trim())?.get(),
-                            );
+                            let (a, b) =
+                                (Port::from_str(a.trim())?.get(), Port::from_str(b.trim())?.get());
                             if a > b {
                                 return Err(PortError::Inverted { first: a, last: b });
                             }

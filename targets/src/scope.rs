@@ -30,12 +30,7 @@ fn describe(ranges: &[AddrRange]) -> String {
         _ => "these targets are",
     };
     let mut s = format!("{head} not in the scope: ");
-    s += &ranges
-        .iter()
-        .take(SHOWN)
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
+    s += &ranges.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if ranges.len() > SHOWN {
         s.push_str(&format!(" and {} more", ranges.len() - SHOWN));
     }
@@ -86,12 +81,7 @@ impl Scope {
     /// A scope of what `allow` holds less what `deny` holds.
     #[must_use]
     pub fn new(allow: AddrSet, deny: AddrSet, authorised_by: impl Into<String>) -> Self {
-        Self {
-            permitted: allow.subtract(&deny),
-            allow,
-            deny,
-            authorised_by: authorised_by.into(),
-        }
+        Self { permitted: allow.subtract(&deny), allow, deny, authorised_by: authorised_by.into() }
     }
 
     /// The allowed addresses less the denied ones.
@@ -132,9 +122,7 @@ impl Scope {
         if self.allows(ip) {
             Ok(Endpoint { ip, port })
         } else {
-            Err(OutOfScope {
-                ranges: vec![AddrRange::from(ip)],
-            })
+            Err(OutOfScope { ranges: vec![AddrRange::from(ip)] })
         }
     }
 
@@ -148,15 +136,11 @@ impl Scope {
     pub fn narrow(&self, targets: &AddrSet) -> Result<ScopedSet, OutOfScope> {
         let outside = targets.subtract(&self.allow);
         if !outside.is_empty() {
-            return Err(OutOfScope {
-                ranges: outside.ranges().collect(),
-            });
+            return Err(OutOfScope { ranges: outside.ranges().collect() });
         }
         let inside = targets.intersect(&self.permitted);
         if inside.is_empty() {
-            return Err(OutOfScope {
-                ranges: targets.ranges().collect(),
-            });
+            return Err(OutOfScope { ranges: targets.ranges().collect() });
         }
         Ok(ScopedSet { addrs: inside })
     }
@@ -164,9 +148,7 @@ impl Scope {
     /// The whole scope as targets.
     #[must_use]
     pub fn whole(&self) -> ScopedSet {
-        ScopedSet {
-            addrs: self.permitted.clone(),
-        }
+        ScopedSet { addrs: self.permitted.clone() }
     }
 }
 

@@ -23,9 +23,7 @@ pub(crate) fn shown(s: &str) -> String {
 
 /// The text without unsafe characters; line feeds stay if `lines`.
 pub(crate) fn clean(s: &str, lines: bool) -> String {
-    s.chars()
-        .map(|c| if lines && c == '\n' { c } else { replace(c) })
-        .collect()
+    s.chars().map(|c| if lines && c == '\n' { c } else { replace(c) }).collect()
 }
 
 /// The text without unsafe characters, every character at the byte where it was, so that spans
@@ -45,11 +43,7 @@ pub(crate) fn clean_in_place(s: &str) -> String {
 }
 
 fn replace(c: char) -> char {
-    if is_unsafe(c) {
-        char::REPLACEMENT_CHARACTER
-    } else {
-        c
-    }
+    if is_unsafe(c) { char::REPLACEMENT_CHARACTER } else { c }
 }
 
 #[cfg(test)]
@@ -58,10 +52,7 @@ mod tests {
 
     #[test]
     fn cuts_and_cleans() {
-        assert_eq!(
-            shown("a\u{1b}[31mb\u{202e}\u{9b}"),
-            "a\u{fffd}[31mb\u{fffd}\u{fffd}"
-        );
+        assert_eq!(shown("a\u{1b}[31mb\u{202e}\u{9b}"), "a\u{fffd}[31mb\u{fffd}\u{fffd}");
         let long = "é".repeat(SHOWN + 1);
         assert_eq!(shown(&long).chars().count(), SHOWN + 1);
         assert!(shown(&long).ends_with('…'));

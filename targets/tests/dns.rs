@@ -23,11 +23,7 @@ fn set(items: &[&str]) -> AddrSet {
 }
 
 fn scope() -> Scope {
-    Scope::new(
-        set(&["198.51.100.0/24", "2001:db8::/120"]),
-        set(&["198.51.100.66"]),
-        "test",
-    )
+    Scope::new(set(&["198.51.100.0/24", "2001:db8::/120"]), set(&["198.51.100.66"]), "test")
 }
 
 fn names(list: &[&str]) -> Vec<HostName> {
@@ -38,11 +34,7 @@ fn show(r: &Resolution) -> String {
     let mut lines = Vec::new();
     lines.extend(r.inside.iter().map(|(n, ip)| format!("inside  {n} {ip}")));
     lines.extend(r.outside.iter().map(|(n, ip)| format!("outside {n} {ip}")));
-    lines.extend(
-        r.failed
-            .iter()
-            .map(|(n, why)| format!("failed  {n}: {why}")),
-    );
+    lines.extend(r.failed.iter().map(|(n, why)| format!("failed  {n}: {why}")));
     lines.join("\n")
 }
 
@@ -115,10 +107,7 @@ fn answer(
     let question = query.get(12..at + 4)?;
     let name = labels.join(".");
     asked.lock().unwrap().push((name.clone(), kind));
-    let known = zone
-        .iter()
-        .find(|((n, k), _)| *n == name && *k == kind)
-        .map(|(_, r)| r.clone());
+    let known = zone.iter().find(|((n, k), _)| *n == name && *k == kind).map(|(_, r)| r.clone());
     let (code, truncated, records) = match known {
         Some(Reply::Records(r)) => (0, false, r),
         Some(Reply::Large(r)) if tcp => (0, false, r),
@@ -196,12 +185,7 @@ impl Server {
                 }
             });
         }
-        Self {
-            addr,
-            asked,
-            over_tcp,
-            _tasks: tasks,
-        }
+        Self { addr, asked, over_tcp, _tasks: tasks }
     }
 
     fn resolver(&self) -> SystemResolver {
@@ -217,36 +201,20 @@ fn zone(entries: Vec<(&'static str, u16, Reply)>) -> Zone {
 async fn names_are_sorted_into_inside_outside_and_failed() {
     let records = |r: Vec<(u16, Vec<u8>)>| Reply::Records(r);
     let server = Server::start(zone(vec![
-        (
-            "both.example",
-            A,
-            records(vec![a("198.51.100.7"), a("198.51.100.5")]),
-        ),
+        ("both.example", A, records(vec![a("198.51.100.7"), a("198.51.100.5")])),
         ("both.example", AAAA, records(vec![aaaa("2001:db8::7")])),
         ("only4.example", A, records(vec![a("198.51.100.8")])),
         ("only6.example", AAAA, records(vec![aaaa("2001:db8::9")])),
         ("elsewhere.example", A, records(vec![a("203.0.113.1")])),
-        (
-            "half.example",
-            A,
-            records(vec![a("198.51.100.10"), a("192.0.2.1")]),
-        ),
+        ("half.example", A, records(vec![a("198.51.100.10"), a("192.0.2.1")])),
         ("denied.example", A, records(vec![a("198.51.100.66")])),
-        (
-            "mapped.example",
-            AAAA,
-            records(vec![aaaa("::ffff:198.51.100.7")]),
-        ),
+        ("mapped.example", AAAA, records(vec![aaaa("::ffff:198.51.100.7")])),
         ("empty.example", A, records(vec![])),
         ("broken.example", A, Reply::Code(2)),
         ("broken.example", AAAA, Reply::Code(2)),
         ("lame.example", A, records(vec![a("198.51.100.11")])),
         ("lame.example", AAAA, Reply::Code(5)),
-        (
-            "alias.example",
-            A,
-            records(vec![(CNAME, wire_name("only4.example"))]),
-        ),
+        ("alias.example", A, records(vec![(CNAME, wire_name("only4.example"))])),
     ]))
     .await;
     let list = names(&[
@@ -289,11 +257,7 @@ async fn a_long_answer_is_fetched_over_tcp() {
     let many: Vec<(u16, Vec<u8>)> = (1..=60).map(|i| a(&format!("198.51.100.{i}"))).collect();
     let server = Server::start(zone(vec![("big.example", A, Reply::Large(many))])).await;
     let resolution = resolve_names(&names(&["big.example"]), &server.resolver(), &scope()).await;
-    assert_eq!(
-        (resolution.inside.len(), resolution.failed.len()),
-        (60, 0),
-        "{resolution:?}"
-    );
+    assert_eq!((resolution.inside.len(), resolution.failed.len()), (60, 0), "{resolution:?}");
     assert!(server.over_tcp.load(Ordering::SeqCst) >= 1);
 }
 
@@ -303,11 +267,7 @@ async fn a_thousand_names_are_resolved_and_none_is_busy() {
     let mut list = Vec::new();
     for i in 0..1000u32 {
         let name: &'static str = Box::leak(format!("h{i}.example").into_boxed_str());
-        entries.push((
-            name,
-            A,
-            Reply::Records(vec![a(&format!("198.51.100.{}", i % 60))]),
-        ));
+        entries.push((name, A, Reply::Records(vec![a(&format!("198.51.100.{}", i % 60))])));
         list.push(name.parse().unwrap());
     }
     let server = Server::start(zone(entries)).await;
@@ -335,12 +295,8 @@ async fn many_long_answers_are_fetched_over_tcp() {
 
 #[tokio::test]
 async fn names_are_absolute_and_both_families_are_asked_for() {
-    let server = Server::start(zone(vec![(
-        "db",
-        A,
-        Reply::Records(vec![a("198.51.100.1")]),
-    )]))
-    .await;
+    let server =
+        Server::start(zone(vec![("db", A, Reply::Records(vec![a("198.51.100.1")]))])).await;
     let resolution = resolve_names(&names(&["db", "Other."]), &server.resolver(), &scope()).await;
     assert_eq!(resolution.inside.len(), 1);
     let mut asked = server.asked.lock().unwrap().clone();
@@ -352,10 +308,7 @@ async fn names_are_absolute_and_both_families_are_asked_for() {
 
 #[tokio::test]
 async fn no_name_server_is_an_error_and_no_name_is_none() {
-    assert!(matches!(
-        SystemResolver::with_nameservers(&[]),
-        Err(ResolveError::Configuration(_))
-    ));
+    assert!(matches!(SystemResolver::with_nameservers(&[]), Err(ResolveError::Configuration(_))));
     let server = Server::start(Zone::new()).await;
     let nothing = resolve_names(&[], &server.resolver(), &scope()).await;
     assert_eq!(nothing, Resolution::default());
@@ -387,9 +340,9 @@ impl Resolve for Fake {
             let answer = match (name.as_str().split('.').next().unwrap(), family) {
                 ("hangs", _) => std::future::pending().await,
                 ("hangs6", Family::V6) => std::future::pending().await,
-                ("flood", Family::V4) => Ok((0..100_000u32)
-                    .map(|i| IpAddr::from(i.to_be_bytes()))
-                    .collect()),
+                ("flood", Family::V4) => {
+                    Ok((0..100_000u32).map(|i| IpAddr::from(i.to_be_bytes())).collect())
+                }
                 ("liar", Family::V4) => Ok(vec![v6]),
                 ("twice", Family::V4) => Ok(vec![v4, v4]),
                 (_, Family::V4) => Ok(vec![v4]),
@@ -418,9 +371,7 @@ failed  liar.x: it has no address
 
 #[tokio::test]
 async fn no_more_names_are_under_way_than_allowed() {
-    let list: Vec<HostName> = (0..1000)
-        .map(|i| format!("n{i}.x").parse().unwrap())
-        .collect();
+    let list: Vec<HostName> = (0..1000).map(|i| format!("n{i}.x").parse().unwrap()).collect();
     let fake = Fake::default();
     let resolution = resolve_names(&list, &fake, &scope()).await;
     assert_eq!(resolution.inside.len(), 1000);

@@ -30,10 +30,7 @@ fn refusals(items: &[&str]) -> String {
 
 fn summary(t: &Targets) -> String {
     let addrs = t.addrs().ranges().map(|r| r.to_string());
-    addrs
-        .chain(t.names().iter().map(ToString::to_string))
-        .collect::<Vec<_>>()
-        .join(" ")
+    addrs.chain(t.names().iter().map(ToString::to_string)).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -199,24 +196,15 @@ fn names_have_limits() {
     let label = "a".repeat(63);
     let name = |s: &str| s.parse::<HostName>();
     assert!(name(&label).is_ok());
-    assert!(matches!(
-        name(&format!("a{label}")),
-        Err(NameError::LabelTooLong(_))
-    ));
+    assert!(matches!(name(&format!("a{label}")), Err(NameError::LabelTooLong(_))));
     let longest = format!("{label}.{label}.{label}.{}", &label[..61]);
     assert_eq!(longest.len(), 253);
     assert_eq!(name(&longest).unwrap().as_str(), longest);
     assert_eq!(name(&format!("{longest}.")).unwrap().as_str(), longest);
-    assert!(matches!(
-        name(&format!("{longest}b")),
-        Err(NameError::TooLong(_))
-    ));
+    assert!(matches!(name(&format!("{longest}b")), Err(NameError::TooLong(_))));
     let flood = name(&"x".repeat(10 << 20)).unwrap_err();
     assert!(flood.to_string().len() < 200);
-    assert_eq!(
-        name("XN--Wgv71A119E.Example").unwrap().to_string(),
-        "xn--wgv71a119e.example"
-    );
+    assert_eq!(name("XN--Wgv71A119E.Example").unwrap().to_string(), "xn--wgv71a119e.example");
     assert!(name("1.2.3.4-web.example").is_ok());
     assert!(name("3com").is_ok());
 }
@@ -248,11 +236,7 @@ error: the list names no target
 help: write one CIDR block, range, address or host name on each line
 ");
     assert!(list::parse_items("--targets", &[]).unwrap().is_empty());
-    assert!(
-        list::parse_spanned(&Source::new("x", ""), &[])
-            .unwrap()
-            .is_empty()
-    );
+    assert!(list::parse_spanned(&Source::new("x", ""), &[]).unwrap().is_empty());
 }
 
 #[test]
@@ -264,11 +248,7 @@ fn mistakes_in_a_larger_file_point_into_it() {
         let at = text.find(s).unwrap();
         (at..at + s.len(), s.trim_matches('"').to_owned())
     };
-    let items = [
-        span("\"198.51.100.0/24\""),
-        span("\"198.51.100.9\""),
-        span("\"10.0.0.1/8\""),
-    ];
+    let items = [span("\"198.51.100.0/24\""), span("\"198.51.100.9\""), span("\"10.0.0.1/8\"")];
     assert_snapshot!(list::parse_spanned(&source, &items).unwrap_err(), @r#"
 error: `198.51.100.9` overlaps `198.51.100.0/24`
  --> patrol.toml:2:29
@@ -286,36 +266,24 @@ error: `10.0.0.1/8` has host bits set
   |
 help: write `10.0.0.0/8` for the block, or `10.0.0.1` for the one address
 "#);
-    assert_eq!(
-        summary(&list::parse_spanned(&source, &items[..1]).unwrap()),
-        "198.51.100.0/24"
-    );
+    assert_eq!(summary(&list::parse_spanned(&source, &items[..1]).unwrap()), "198.51.100.0/24");
 }
 
 #[test]
 fn many_mistakes_are_counted_and_the_first_are_shown() {
-    let text: String = (0..MAX_ERRORS + 7)
-        .map(|i| format!("10.0.{i}.1/24\n"))
-        .collect();
+    let text: String = (0..MAX_ERRORS + 7).map(|i| format!("10.0.{i}.1/24\n")).collect();
     let Diagnostics(d) = read(&text).unwrap_err();
     assert_eq!(d.len(), MAX_ERRORS + 1);
     assert!(d.iter().map(|d| d.line()).eq(1..=MAX_ERRORS + 1));
     assert_eq!(d[MAX_ERRORS].title, "and 7 more mistakes in this list");
     // Exactly the limit: all shown, none counted.
-    let text: String = (0..MAX_ERRORS)
-        .map(|i| format!("10.0.{i}.1/24\n"))
-        .collect();
+    let text: String = (0..MAX_ERRORS).map(|i| format!("10.0.{i}.1/24\n")).collect();
     assert_eq!(read(&text).unwrap_err().0.len(), MAX_ERRORS);
     // Mistakes of three kinds, shown in the order of the list.
-    let text: String = (0..100)
-        .map(|i| format!("10.0.0.0/8\nh.jp\n1.1.{i}.1/24\n"))
-        .collect();
+    let text: String = (0..100).map(|i| format!("10.0.0.0/8\nh.jp\n1.1.{i}.1/24\n")).collect();
     let Diagnostics(d) = read(&text).unwrap_err();
     assert!(d.windows(2).all(|w| w[0].span.start < w[1].span.start));
-    assert_eq!(
-        d[MAX_ERRORS].title,
-        format!("and {} more mistakes in this list", 298 - MAX_ERRORS)
-    );
+    assert_eq!(d[MAX_ERRORS].title, format!("and {} more mistakes in this list", 298 - MAX_ERRORS));
 }
 
 #[test]
@@ -323,10 +291,7 @@ fn a_million_lines_are_read_and_a_million_mistakes_too() {
     let ip = |i: u32| IpAddr::V4((0x0a00_0000 + 2 * i).into());
     let good: String = (0..1_000_000).map(|i| format!("{}\n", ip(i))).collect();
     assert_eq!(read(&good).unwrap().addrs().len(), 1_000_000);
-    let reversed: String = (0..1_000_000)
-        .rev()
-        .map(|i| format!("{}\n", ip(i)))
-        .collect();
+    let reversed: String = (0..1_000_000).rev().map(|i| format!("{}\n", ip(i))).collect();
     assert_eq!(read(&reversed).unwrap(), read(&good).unwrap());
     // Each overlaps the first.
     let nested = format!("10.0.0.0/8\n{good}");
@@ -334,9 +299,7 @@ fn a_million_lines_are_read_and_a_million_mistakes_too() {
     assert_eq!(d[MAX_ERRORS].title, "and 999950 more mistakes in this list");
     let bad = "198.51.100.1/24\n".repeat(1_000_000);
     assert_eq!(read(&bad).unwrap_err().0.len(), MAX_ERRORS + 1);
-    let names: String = (0..1_000_000)
-        .map(|i| format!("h{i}.example.jp\n"))
-        .collect();
+    let names: String = (0..1_000_000).map(|i| format!("h{i}.example.jp\n")).collect();
     assert_eq!(read(&names).unwrap().names().len(), 1_000_000);
 }
 
@@ -365,13 +328,8 @@ fn a_line_without_end_is_cut() {
 #[test]
 fn control_characters_do_not_reach_the_screen() {
     let text = "198.51.100.1\u{1b}[2J\u{9b}31m\u{202e}\u{7}\n";
-    let message = list::parse_text("evil\u{1b}]0;name", text)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        !message.contains(['\u{1b}', '\u{9b}', '\u{202e}', '\u{7}']),
-        "{message:?}"
-    );
+    let message = list::parse_text("evil\u{1b}]0;name", text).unwrap_err().to_string();
+    assert!(!message.contains(['\u{1b}', '\u{9b}', '\u{202e}', '\u{7}']), "{message:?}");
     assert!(message.contains("198.51.100.1"));
 }
 
@@ -397,10 +355,7 @@ error: this text is UTF-16
   |
 help: save it as UTF-8
 ");
-    assert_eq!(
-        Source::from_bytes("list", b"ok".to_vec()).unwrap().text(),
-        "ok"
-    );
+    assert_eq!(Source::from_bytes("list", b"ok".to_vec()).unwrap().text(), "ok");
 }
 
 #[test]
@@ -415,10 +370,7 @@ fn lists_are_joined() {
 fn the_named_port_lists() {
     let ports = |s: &str| s.parse::<PortSet>().unwrap();
     let (hundred, thousand) = (ports("top100"), ports("top1000"));
-    assert_eq!(
-        (hundred.len(), thousand.len(), ports("all").len()),
-        (100, 1000, 65_535)
-    );
+    assert_eq!((hundred.len(), thousand.len(), ports("all").len()), (100, 1000, 65_535));
     assert!(hundred.iter().all(|p| thousand.contains(p)));
     let mut sorted: Vec<Port> = thousand.iter().collect();
     sorted.sort_unstable();
@@ -483,15 +435,9 @@ port range `80-22` is inverted; write `22-80`
 ");
     assert!(refused(&"9".repeat(1 << 20)).len() < 400);
     // Many items, and the overlap at the very end.
-    let many = (1..=65_535)
-        .map(|p| p.to_string())
-        .collect::<Vec<_>>()
-        .join(",");
+    let many = (1..=65_535).map(|p| p.to_string()).collect::<Vec<_>>().join(",");
     assert_eq!(many.parse::<PortSet>().unwrap(), PortSet::all());
-    assert!(matches!(
-        format!("{many},7").parse::<PortSet>(),
-        Err(PortError::Overlap { .. })
-    ));
+    assert!(matches!(format!("{many},7").parse::<PortSet>(), Err(PortError::Overlap { .. })));
 }
 
 #[test]
@@ -499,15 +445,7 @@ fn a_set_is_read_from_json_with_the_same_rules() {
     let read = |s: &str| serde_json::from_str::<mimawari_targets::AddrSet>(s);
     assert_eq!(read(r#"["192.0.2.0/24"]"#).unwrap().len(), 256);
     let error = read(r#"["192.0.2.1/24"]"#).unwrap_err().to_string();
-    assert!(
-        error.starts_with("`192.0.2.1/24` has host bits set"),
-        "{error}"
-    );
+    assert!(error.starts_with("`192.0.2.1/24` has host bits set"), "{error}");
     assert!(serde_json::from_str::<PortSet>("\"0\"").is_err());
-    assert!(
-        "192.0.2.0/24"
-            .parse::<AddrRange>()
-            .unwrap()
-            .contains("192.0.2.255".parse().unwrap())
-    );
+    assert!("192.0.2.0/24".parse::<AddrRange>().unwrap().contains("192.0.2.255".parse().unwrap()));
 }

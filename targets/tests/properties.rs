@@ -11,11 +11,7 @@ use proptest::prelude::*;
 
 /// Failures print their smallest input; no file is written beside the sources.
 fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -51,19 +47,11 @@ fn ranges() -> impl Strategy<Value = Vec<(u8, u8)>> {
 }
 
 fn set(ranges: &[(u8, u8)]) -> AddrSet {
-    AddrSet::from_ranges(
-        ranges
-            .iter()
-            .map(|(a, b)| AddrRange::new(place(*a), place(*b)).unwrap()),
-    )
+    AddrSet::from_ranges(ranges.iter().map(|(a, b)| AddrRange::new(place(*a), place(*b)).unwrap()))
 }
 
 fn oracle(ranges: &[(u8, u8)]) -> BTreeSet<IpAddr> {
-    ranges
-        .iter()
-        .flat_map(|(a, b)| (*a..=*b).map(place))
-        .filter(|ip| !is_mapped(*ip))
-        .collect()
+    ranges.iter().flat_map(|(a, b)| (*a..=*b).map(place)).filter(|ip| !is_mapped(*ip)).collect()
 }
 
 fn same(set: &AddrSet, expected: &BTreeSet<IpAddr>) -> Result<(), TestCaseError> {
@@ -71,10 +59,7 @@ fn same(set: &AddrSet, expected: &BTreeSet<IpAddr>) -> Result<(), TestCaseError>
     prop_assert_eq!(&listed, &expected.iter().copied().collect::<Vec<_>>());
     prop_assert_eq!(set.len(), expected.len() as u128);
     prop_assert_eq!(set.is_empty(), expected.is_empty());
-    prop_assert_eq!(
-        set.len_v6(),
-        expected.iter().filter(|ip| ip.is_ipv6()).count() as u128
-    );
+    prop_assert_eq!(set.len_v6(), expected.iter().filter(|ip| ip.is_ipv6()).count() as u128);
     for ip in (0..PLACES).map(place) {
         prop_assert_eq!(set.contains(ip), expected.contains(&ip), "{}", ip);
         let index = listed.iter().position(|x| *x == ip).map(|i| i as u128);
@@ -89,14 +74,8 @@ fn same(set: &AddrSet, expected: &BTreeSet<IpAddr>) -> Result<(), TestCaseError>
     for pair in ranges.windows(2) {
         prop_assert!(pair[0].last() < pair[1].first());
         let next = match pair[0].last() {
-            IpAddr::V4(a) => a
-                .to_bits()
-                .checked_add(1)
-                .map(|b| IpAddr::V4(Ipv4Addr::from_bits(b))),
-            IpAddr::V6(a) => a
-                .to_bits()
-                .checked_add(1)
-                .map(|b| IpAddr::V6(Ipv6Addr::from_bits(b))),
+            IpAddr::V4(a) => a.to_bits().checked_add(1).map(|b| IpAddr::V4(Ipv4Addr::from_bits(b))),
+            IpAddr::V6(a) => a.to_bits().checked_add(1).map(|b| IpAddr::V6(Ipv6Addr::from_bits(b))),
         };
         prop_assert!(next != Some(pair[1].first()));
     }
@@ -275,9 +254,8 @@ fn consecutive_probes_do_not_hammer_one_host() {
     // 256 hosts × 100 ports. In a random order, the busiest host among 256 consecutive probes has a
     // Poisson count of mean 1: 14 or more has a chance of 1/(e·14!) = 4·10^-12, times at most 6.5
     // million (window, host) pairs = 3·10^-5 for each seed.
-    let most: Vec<usize> = (0..50)
-        .map(|seed| busiest(&Order::new(25_600, seed), 100, 256))
-        .collect();
+    let most: Vec<usize> =
+        (0..50).map(|seed| busiest(&Order::new(25_600, seed), 100, 256)).collect();
     assert!(most.iter().all(|m| *m <= 13), "{most:?}");
     let mean = most.iter().sum::<usize>() as f64 / most.len() as f64;
     assert!(mean < 9.0, "{mean}");
@@ -297,10 +275,7 @@ fn every_stretch_of_the_order_covers_the_hosts_evenly() {
             count[usize::try_from(order.at(p) / ports).unwrap()] += 1;
         }
         let mean = stretch as f64 / hosts as f64;
-        let chi: f64 = count
-            .iter()
-            .map(|c| (f64::from(*c) - mean).powi(2) / mean)
-            .sum();
+        let chi: f64 = count.iter().map(|c| (f64::from(*c) - mean).powi(2) / mean).sum();
         assert!(chi < 255.0 + 6.0 * 22.6, "seed {seed}: {chi}");
         total += chi;
     }
@@ -312,12 +287,7 @@ fn every_stretch_of_the_order_covers_the_hosts_evenly() {
 #[test]
 fn neighbours_in_the_order_are_not_neighbours_in_the_plan() {
     // The step between consecutive elements: a low entropy shows as a repeated difference.
-    for (len, seed) in [
-        (65_536u64 * 10, 1u64),
-        (1 << 20, 2),
-        ((1 << 20) + 1, 3),
-        (999_983, 4),
-    ] {
+    for (len, seed) in [(65_536u64 * 10, 1u64), (1 << 20, 2), ((1 << 20) + 1, 3), (999_983, 4)] {
         let order = Order::new(len, seed);
         let mut steps: HashMap<i64, u32> = HashMap::new();
         for p in 0..100_000u64 {
@@ -425,12 +395,7 @@ fn the_largest_plan_walks_at_both_ends() {
 
     let two = PortSet::from_ranges([(443, 444)]);
     let error = Plan::new(scope.whole(), two, 7).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("281474976710656 addresses × 2 ports"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("281474976710656 addresses × 2 ports"), "{error}");
     let everything: Vec<AddrRange> = ["0.0.0.0/0", "::/0"].map(|r| r.parse().unwrap()).into();
     let scope = Scope::new(AddrSet::from_ranges(everything), AddrSet::default(), "test");
     assert_eq!(scope.permitted().len(), u128::MAX);
@@ -468,19 +433,9 @@ fn shards_are_written_in_one_way() {
     for good in ["1/1", "7/7", "1/4294967295"] {
         assert_eq!(good.parse::<Shard>().unwrap().to_string(), good);
     }
-    for bad in [
-        "",
-        "/",
-        "0/1",
-        "2/1",
-        "1/0",
-        "01/7",
-        "+1/7",
-        "1/7 ",
-        "1/2/3",
-        "-1/2",
-        "1/4294967296",
-    ] {
+    for bad in
+        ["", "/", "0/1", "2/1", "1/0", "01/7", "+1/7", "1/7 ", "1/2/3", "-1/2", "1/4294967296"]
+    {
         assert!(bad.parse::<Shard>().is_err(), "{bad}");
     }
 }

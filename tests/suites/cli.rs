@@ -59,7 +59,10 @@ fn help() {
     let dir = folder("");
     insta::assert_snapshot!("help", mimawari(dir.path(), &["--help"], "").stdout);
     for command in ["patrol", "scan", "judge", "report", "demo"] {
-        insta::assert_snapshot!(format!("help_{command}"), mimawari(dir.path(), &[command, "--help"], "").stdout);
+        insta::assert_snapshot!(
+            format!("help_{command}"),
+            mimawari(dir.path(), &[command, "--help"], "").stdout
+        );
     }
 }
 
@@ -84,19 +87,35 @@ fn refused(config: &str, args: &[&str], stdin: &str) -> String {
 
 #[test]
 fn errors_name_the_place_and_the_remedy() {
-    insta::assert_snapshot!("no_configuration", refused(CONFIG, &["scan", "-c", "absent.toml"], ""));
+    insta::assert_snapshot!(
+        "no_configuration",
+        refused(CONFIG, &["scan", "-c", "absent.toml"], "")
+    );
     insta::assert_snapshot!("unknown_key", refused(&format!("{CONFIG}rat = 5\n"), &["scan"], ""));
-    insta::assert_snapshot!("host_bits", refused(&CONFIG.replace("100.0/28", "100.5/28"), &["scan"], ""));
-    insta::assert_snapshot!("outside", refused(CONFIG, &["scan", "--targets", "198.51.100.0/24"], ""));
+    insta::assert_snapshot!(
+        "host_bits",
+        refused(&CONFIG.replace("100.0/28", "100.5/28"), &["scan"], "")
+    );
+    insta::assert_snapshot!(
+        "outside",
+        refused(CONFIG, &["scan", "--targets", "198.51.100.0/24"], "")
+    );
     insta::assert_snapshot!(
         "bad_target_on_stdin",
-        refused(CONFIG, &["scan", "--targets", "-"], "198.51.100.2\n# a comment\n198.51.100.9-198.51.100.3\n")
+        refused(
+            CONFIG,
+            &["scan", "--targets", "-"],
+            "198.51.100.2\n# a comment\n198.51.100.9-198.51.100.3\n"
+        )
     );
     insta::assert_snapshot!("bad_shard", refused(CONFIG, &["scan", "--shard", "0/3"], ""));
     insta::assert_snapshot!("bad_ports", refused(CONFIG, &["scan", "--ports", "80,99999"], ""));
     insta::assert_snapshot!("bad_rate", refused(CONFIG, &["scan", "--rate", "0"], ""));
     insta::assert_snapshot!("bad_recall", refused(CONFIG, &["scan", "--recall", "1"], ""));
-    insta::assert_snapshot!("no_run", refused(CONFIG, &["judge", "--run", "nowhere", "--baseline", "."], ""));
+    insta::assert_snapshot!(
+        "no_run",
+        refused(CONFIG, &["judge", "--run", "nowhere", "--baseline", "."], "")
+    );
     insta::assert_snapshot!("no_verdict", refused(CONFIG, &["report", "--verdict", "-"], "{}"));
     insta::assert_snapshot!("no_check", refused(CONFIG, &["checks", "show", "nonesuch"], ""));
     insta::assert_snapshot!("no_baseline", refused(CONFIG, &["baseline", "check", "nowhere"], ""));
@@ -173,5 +192,8 @@ fn the_catalogue_is_listed_and_shown() {
     let list = mimawari(dir.path(), &["checks", "list"], "");
     assert_eq!(list.status, Some(0));
     assert!(list.stdout.lines().count() >= 13, "{}", list.stdout);
-    insta::assert_snapshot!("show_git_config", mimawari(dir.path(), &["checks", "show", "git-config"], "").stdout);
+    insta::assert_snapshot!(
+        "show_git_config",
+        mimawari(dir.path(), &["checks", "show", "git-config"], "").stdout
+    );
 }

@@ -24,25 +24,15 @@ const LONG: Duration = Duration::from_secs(60);
 
 fn scope() -> Scope {
     let loopback = "127.0.0.0/8".parse::<AddrRange>().unwrap();
-    Scope::new(
-        AddrSet::from_ranges([loopback]),
-        AddrSet::default(),
-        "the test suite",
-    )
+    Scope::new(AddrSet::from_ranges([loopback]), AddrSet::default(), "the test suite")
 }
 
 fn endpoint(address: SocketAddr) -> Endpoint {
-    scope()
-        .endpoint(address.ip(), Port::new(address.port()).unwrap())
-        .unwrap()
+    scope().endpoint(address.ip(), Port::new(address.port()).unwrap()).unwrap()
 }
 
 fn target(server: &FakeServer, scheme: Scheme, host: Option<&str>) -> WebTarget {
-    WebTarget {
-        endpoint: endpoint(server.address()),
-        scheme,
-        host: host.map(str::to_owned),
-    }
+    WebTarget { endpoint: endpoint(server.address()), scheme, host: host.map(str::to_owned) }
 }
 
 fn config() -> HttpConfig {
@@ -68,11 +58,8 @@ fn look_until(
     config: HttpConfig,
     stop: watch::Receiver<bool>,
 ) -> Vec<HttpObservation> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let (tx, mut rx) = mpsc::channel(4);
         let looking = tokio::spawn(look(targets, Arc::new(config), stop, tx));
@@ -87,20 +74,14 @@ fn look_until(
 
 /// The paths of the plan, each once.
 fn planned(tier: u8) -> BTreeSet<String> {
-    Catalogue::builtin()
-        .plan(tier)
-        .iter()
-        .map(|p| p.path.clone())
-        .collect()
+    Catalogue::builtin().plan(tier).iter().map(|p| p.path.clone()).collect()
 }
 
 /// Every planned path has one observation for this target, no more, no less.
 fn assert_complete(observations: &[HttpObservation], targets: usize) {
     let mut seen: BTreeMap<(IpAddr, Port, Scheme, Option<String>), Vec<String>> = BTreeMap::new();
     for o in observations {
-        seen.entry((o.ip, o.port, o.scheme, o.host.clone()))
-            .or_default()
-            .push(o.path.clone());
+        seen.entry((o.ip, o.port, o.scheme, o.host.clone())).or_default().push(o.path.clone());
     }
     assert_eq!(seen.len(), targets);
     let plan: Vec<String> = planned(1).into_iter().collect();
@@ -111,11 +92,7 @@ fn assert_complete(observations: &[HttpObservation], targets: usize) {
 }
 
 fn exposed(observations: &[HttpObservation]) -> BTreeSet<&str> {
-    observations
-        .iter()
-        .filter(|o| o.outcome == Outcome::Exposed)
-        .map(|o| o.path.as_str())
-        .collect()
+    observations.iter().filter(|o| o.outcome == Outcome::Exposed).map(|o| o.path.as_str()).collect()
 }
 
 fn by_path(observations: &[HttpObservation]) -> HashMap<&str, &HttpObservation> {
@@ -167,20 +144,12 @@ fn planted_files_are_found_in_every_form() {
     for form in Form::ALL {
         for tls in [false, true] {
             let site = planted(form);
-            let site = if tls {
-                site.tls(&[]).without_close_notify()
-            } else {
-                site
-            };
+            let site = if tls { site.tls(&[]).without_close_notify() } else { site };
             let server = site.start().unwrap();
             let scheme = if tls { Scheme::Https } else { Scheme::Http };
             let seen = look_at(vec![target(&server, scheme, None)], config());
             assert_complete(&seen, 1);
-            assert_eq!(
-                exposed(&seen),
-                BTreeSet::from(PLANTED),
-                "{form:?} tls {tls}"
-            );
+            assert_eq!(exposed(&seen), BTreeSet::from(PLANTED), "{form:?} tls {tls}");
             let others = seen.iter().filter(|o| !PLANTED.contains(&o.path.as_str()));
             for o in others {
                 assert_eq!(o.outcome, Outcome::Absent, "{form:?} tls {tls}: {o:?}");
@@ -200,15 +169,8 @@ fn one_connection_is_kept_for_all_paths() {
         assert_eq!(request.method, "GET");
         assert_eq!(request.header("range"), Some("bytes=0-65535"));
         assert_eq!(request.header("accept-encoding"), Some("identity"));
-        assert!(
-            request
-                .header("user-agent")
-                .is_some_and(|a| a.starts_with("mimawari/"))
-        );
-        assert_eq!(
-            request.host.as_deref(),
-            Some(server.address().to_string().as_str())
-        );
+        assert!(request.header("user-agent").is_some_and(|a| a.starts_with("mimawari/")));
+        assert_eq!(request.host.as_deref(), Some(server.address().to_string().as_str()));
     }
 }
 
@@ -225,28 +187,16 @@ fn catch_all_sites_give_no_finding() {
         (".env".to_owned(), Answer::ok(dotenv())),
     ];
     let sites = [
-        (
-            "spa",
-            Fallback::Always(html("<!doctype html><div id=app></div>")),
-        ),
+        ("spa", Fallback::Always(html("<!doctype html><div id=app></div>"))),
         ("source to everything", Fallback::Always(Answer::ok(php()))),
-        (
-            "environment to everything",
-            Fallback::Always(Answer::ok(dotenv())),
-        ),
-        (
-            "git to everything",
-            Fallback::Always(Answer::ok(git_config())),
-        ),
+        ("environment to everything", Fallback::Always(Answer::ok(dotenv()))),
+        ("git to everything", Fallback::Always(Answer::ok(git_config()))),
         ("reflected", Fallback::Reflect),
         ("varying", Fallback::Varying),
         ("redirect loop", Fallback::RedirectLoop),
         ("redirect home", Fallback::Always(Answer::redirect("/"))),
         ("by extension", Fallback::ByExtension(kinds)),
-        (
-            "blocked as 200",
-            Fallback::Always(html("<html><h1>Access denied</h1></html>")),
-        ),
+        ("blocked as 200", Fallback::Always(html("<html><h1>Access denied</h1></html>"))),
         ("forbidden", Fallback::Always(Answer::status(403))),
         (
             "server error with source",
@@ -257,12 +207,7 @@ fn catch_all_sites_give_no_finding() {
         let server = FakeSite::new().fallback(fallback).start().unwrap();
         let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
         assert_complete(&seen, 1);
-        assert_eq!(
-            exposed(&seen),
-            BTreeSet::new(),
-            "{name}: {:?}",
-            outcomes(&seen)
-        );
+        assert_eq!(exposed(&seen), BTreeSet::new(), "{name}: {:?}", outcomes(&seen));
         assert_no_secret(&seen);
         match name {
             "source to everything" => {
@@ -276,23 +221,12 @@ fn catch_all_sites_give_no_finding() {
 
 #[test]
 fn redirects_are_recorded_and_never_followed() {
-    let server = FakeSite::new()
-        .fallback(Fallback::RedirectLoop)
-        .start()
-        .unwrap();
+    let server = FakeSite::new().fallback(Fallback::RedirectLoop).start().unwrap();
     let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
     assert_complete(&seen, 1);
-    assert!(
-        seen.iter().all(|o| o.outcome == Outcome::Absent),
-        "{:?}",
-        outcomes(&seen)
-    );
+    assert!(seen.iter().all(|o| o.outcome == Outcome::Absent), "{:?}", outcomes(&seen));
     let asked: BTreeSet<String> = server.requests().into_iter().map(|r| r.path).collect();
-    assert_eq!(
-        asked,
-        planned(1),
-        "each path once, and none of the places redirected to"
-    );
+    assert_eq!(asked, planned(1), "each path once, and none of the places redirected to");
     assert_eq!(server.requests().len(), planned(1).len());
 }
 
@@ -300,27 +234,20 @@ fn redirects_are_recorded_and_never_followed() {
 fn virtual_hosts_are_asked_by_their_names() {
     for tls in [false, true] {
         let (a, b) = ("shop.example.test", "blog.example.test");
-        let site = FakeSite::new()
-            .vhost(a, "/password.php", Answer::ok(php()))
-            .vhost(b, "/.git/config", Answer::ok(git_config()));
+        let site = FakeSite::new().vhost(a, "/password.php", Answer::ok(php())).vhost(
+            b,
+            "/.git/config",
+            Answer::ok(git_config()),
+        );
         let site = if tls { site.tls(&[a, b]) } else { site };
         let server = site.start().unwrap();
         let scheme = if tls { Scheme::Https } else { Scheme::Http };
-        let targets = [None, Some(a), Some(b)]
-            .map(|h| target(&server, scheme, h))
-            .to_vec();
+        let targets = [None, Some(a), Some(b)].map(|h| target(&server, scheme, h)).to_vec();
         let seen = look_at(targets, config());
         assert_complete(&seen, 3);
         let of = |host: Option<&str>| {
-            let of: Vec<_> = seen
-                .iter()
-                .filter(|o| o.host.as_deref() == host)
-                .cloned()
-                .collect();
-            exposed(&of)
-                .into_iter()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
+            let of: Vec<_> = seen.iter().filter(|o| o.host.as_deref() == host).cloned().collect();
+            exposed(&of).into_iter().map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(of(Some(a)), ["/password.php"]);
         assert_eq!(of(Some(b)), ["/.git/config"]);
@@ -342,40 +269,18 @@ fn virtual_hosts_are_asked_by_their_names() {
 #[test]
 fn connections_that_end_early_are_replaced() {
     let sites = [
-        (
-            "closes after 3",
-            planted(Form::Typed).requests_per_connection(3),
-        ),
-        (
-            "closes after 1",
-            planted(Form::Typed).requests_per_connection(1),
-        ),
+        ("closes after 3", planted(Form::Typed).requests_per_connection(3)),
+        ("closes after 1", planted(Form::Typed).requests_per_connection(1)),
         ("resets after 4", planted(Form::Typed).reset_after(4)),
-        (
-            "resets after 2 over TLS",
-            planted(Form::Typed).reset_after(2).tls(&[]),
-        ),
+        ("resets after 2 over TLS", planted(Form::Typed).reset_after(2).tls(&[])),
     ];
     for (name, site) in sites {
         let server = site.start().unwrap();
-        let scheme = if name.ends_with("TLS") {
-            Scheme::Https
-        } else {
-            Scheme::Http
-        };
+        let scheme = if name.ends_with("TLS") { Scheme::Https } else { Scheme::Http };
         let seen = look_at(vec![target(&server, scheme, None)], config());
         assert_complete(&seen, 1);
-        assert_eq!(
-            exposed(&seen),
-            BTreeSet::from(PLANTED),
-            "{name}: {:?}",
-            outcomes(&seen)
-        );
-        assert!(
-            seen.iter().all(|o| o.outcome.is_covered()),
-            "{name}: {:?}",
-            outcomes(&seen)
-        );
+        assert_eq!(exposed(&seen), BTreeSet::from(PLANTED), "{name}: {:?}", outcomes(&seen));
+        assert!(seen.iter().all(|o| o.outcome.is_covered()), "{name}: {:?}", outcomes(&seen));
         assert!(server.connections() > 1, "{name}");
     }
 }
@@ -389,16 +294,9 @@ fn a_filter_that_cuts_one_path_costs_that_path_alone() {
     assert_eq!(env.outcome, Outcome::Error);
     assert!(env.reason.is_some());
     assert_eq!(outcomes(&seen)["Error"], 1);
-    let tries = server
-        .requests()
-        .iter()
-        .filter(|r| r.path == "/.env")
-        .count();
+    let tries = server.requests().iter().filter(|r| r.path == "/.env").count();
     assert_eq!(tries, 3, "bounded");
-    assert_eq!(
-        exposed(&seen),
-        BTreeSet::from(["/.git/config", "/password.php"])
-    );
+    assert_eq!(exposed(&seen), BTreeSet::from(["/.git/config", "/password.php"]));
 }
 
 #[test]
@@ -420,31 +318,18 @@ fn nobody_there_is_error_and_never_absent() {
     assert_complete(&seen, 1);
     for o in &seen {
         assert_eq!(o.outcome, Outcome::Error, "{o:?}");
-        assert!(
-            o.reason.as_deref().is_some_and(|r| r.contains("refused")),
-            "{o:?}"
-        );
+        assert!(o.reason.as_deref().is_some_and(|r| r.contains("refused")), "{o:?}");
     }
 }
 
 #[test]
 fn half_open_servers_end_by_the_head_timeout() {
     let server = FakeSite::speaking(Protocol::HalfOpen).start().unwrap();
-    let quick = HttpConfig {
-        head_timeout: Duration::from_millis(100),
-        ..config()
-    };
+    let quick = HttpConfig { head_timeout: Duration::from_millis(100), ..config() };
     let hosts = [None, Some("a.example.test"), Some("b.example.test")];
-    let seen = look_at(
-        hosts.map(|h| target(&server, Scheme::Http, h)).to_vec(),
-        quick,
-    );
+    let seen = look_at(hosts.map(|h| target(&server, Scheme::Http, h)).to_vec(), quick);
     assert_complete(&seen, 3);
-    assert!(
-        seen.iter().all(|o| o.outcome == Outcome::Error),
-        "{:?}",
-        outcomes(&seen)
-    );
+    assert!(seen.iter().all(|o| o.outcome == Outcome::Error), "{:?}", outcomes(&seen));
     // Given up after three paths, for all names of the port.
     assert_eq!(server.connections(), 3);
 }
@@ -457,11 +342,7 @@ fn endless_bodies_are_cut_off() {
         let server = site.route("/.git/config", endless).start().unwrap();
         let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
         assert_complete(&seen, 1);
-        assert!(
-            seen.iter().all(|o| o.outcome.is_covered()),
-            "{:?}",
-            outcomes(&seen)
-        );
+        assert!(seen.iter().all(|o| o.outcome.is_covered()), "{:?}", outcomes(&seen));
         // 64 KiB read, and what two kernel buffers hold, for each of at most three requests.
         let sent = server.bytes_sent();
         assert!(sent < 4 << 20, "{sent} bytes");
@@ -471,50 +352,28 @@ fn endless_bodies_are_cut_off() {
 
 #[test]
 fn a_body_byte_by_byte_ends_by_the_body_timeout() {
-    let drip = Body::Drip {
-        bytes: vec![b'a'; 100_000],
-        pause: Duration::from_millis(50),
-    };
-    let server = FakeSite::new()
-        .route("/.env", Answer::status(200).body(drip))
-        .start()
-        .unwrap();
-    let quick = HttpConfig {
-        body_timeout: Duration::from_millis(300),
-        ..config()
-    };
+    let drip = Body::Drip { bytes: vec![b'a'; 100_000], pause: Duration::from_millis(50) };
+    let server = FakeSite::new().route("/.env", Answer::status(200).body(drip)).start().unwrap();
+    let quick = HttpConfig { body_timeout: Duration::from_millis(300), ..config() };
     let seen = look_at(vec![target(&server, Scheme::Http, None)], quick);
     assert_complete(&seen, 1);
     let slow = by_path(&seen)["/.env"];
     assert_eq!(slow.outcome, Outcome::Error);
-    assert!(
-        slow.reason.as_deref().is_some_and(|r| r.contains("body")),
-        "{slow:?}"
-    );
+    assert!(slow.reason.as_deref().is_some_and(|r| r.contains("body")), "{slow:?}");
     assert_eq!(outcomes(&seen)["Error"], 1, "the others are not held up");
     assert!(server.bytes_sent() < 100_000);
 }
 
 #[test]
 fn the_time_of_a_target_is_bounded() {
-    let drip = Body::Drip {
-        bytes: vec![b'a'; 100_000],
-        pause: Duration::from_millis(50),
-    };
+    let drip = Body::Drip { bytes: vec![b'a'; 100_000], pause: Duration::from_millis(50) };
     let slow = Fallback::Always(Answer::status(200).body(drip));
     let server = FakeSite::new().fallback(slow).start().unwrap();
-    let quick = HttpConfig {
-        per_target_time: Duration::from_millis(300),
-        ..config()
-    };
+    let quick = HttpConfig { per_target_time: Duration::from_millis(300), ..config() };
     let seen = look_at(vec![target(&server, Scheme::Http, None)], quick);
     assert_complete(&seen, 1);
     assert_eq!(seen[0].outcome, Outcome::Error);
-    assert!(
-        seen[1..].iter().all(|o| o.outcome == Outcome::Skipped),
-        "{:?}",
-        outcomes(&seen)
-    );
+    assert!(seen[1..].iter().all(|o| o.outcome == Outcome::Skipped), "{:?}", outcomes(&seen));
     assert!(seen.iter().all(|o| o.reason.is_some()));
     assert_eq!(server.requests().len(), 1);
 }
@@ -525,10 +384,7 @@ fn ten_thousand_header_fields_are_malformed() {
     for i in 0..10_000 {
         many = many.header(&format!("X-{i}"), "y");
     }
-    let server = FakeSite::new()
-        .route("/password.php", many)
-        .start()
-        .unwrap();
+    let server = FakeSite::new().route("/password.php", many).start().unwrap();
     let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
     assert_complete(&seen, 1);
     assert_eq!(by_path(&seen)["/password.php"].outcome, Outcome::Malformed);
@@ -543,20 +399,13 @@ fn a_gzip_bomb_is_inflated_no_further_than_the_cap() {
     let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
     assert_complete(&seen, 1);
     assert_eq!(exposed(&seen), BTreeSet::new());
-    assert!(
-        server.bytes_sent() < 4 << 20,
-        "{} bytes",
-        server.bytes_sent()
-    );
+    assert!(server.bytes_sent() < 4 << 20, "{} bytes", server.bytes_sent());
 }
 
 #[test]
 fn what_is_not_http_is_malformed() {
     let ports = [
-        (
-            "banner",
-            Protocol::Banner(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n".to_vec()),
-        ),
+        ("banner", Protocol::Banner(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n".to_vec())),
         ("garbage", Protocol::Garbage(vec![0x15, 3, 1, 0, 2, 2, 70])),
         ("http/0.9", Protocol::Http09(php())),
         ("git over nothing", Protocol::Http09(git_config())),
@@ -580,33 +429,21 @@ fn tls_that_fails_is_error() {
     let server = FakeSite::new().start().unwrap();
     let seen = look_at(vec![target(&server, Scheme::Https, None)], config());
     assert_complete(&seen, 1);
-    assert!(
-        seen.iter().all(|o| o.outcome == Outcome::Error),
-        "{:?}",
-        outcomes(&seen)
-    );
+    assert!(seen.iter().all(|o| o.outcome == Outcome::Error), "{:?}", outcomes(&seen));
     assert_eq!(server.connections(), 3);
 }
 
 #[test]
 fn a_server_that_wants_a_name_is_looked_at_by_name() {
     let name = "shop.example.test";
-    let server = planted(Form::Typed)
-        .tls(&[name])
-        .strict_names()
-        .start()
-        .unwrap();
+    let server = planted(Form::Typed).tls(&[name]).strict_names().start().unwrap();
     let found = confirm_with(&server, &service_config());
     assert_eq!(found.web, Some(Scheme::Https), "{found:?}");
     let hosts = [None, Some("other.example.test"), Some(name)];
-    let seen = look_at(
-        hosts.map(|h| target(&server, Scheme::Https, h)).to_vec(),
-        config(),
-    );
+    let seen = look_at(hosts.map(|h| target(&server, Scheme::Https, h)).to_vec(), config());
     assert_complete(&seen, 3);
-    let (named, others): (Vec<_>, Vec<_>) = seen
-        .into_iter()
-        .partition(|o| o.host.as_deref() == Some(name));
+    let (named, others): (Vec<_>, Vec<_>) =
+        seen.into_iter().partition(|o| o.host.as_deref() == Some(name));
     assert_eq!(exposed(&named), BTreeSet::from(PLANTED));
     for o in others {
         assert_eq!(o.outcome, Outcome::Absent);
@@ -619,24 +456,11 @@ fn a_server_that_wants_a_name_is_looked_at_by_name() {
 #[test]
 fn a_handshake_that_hangs_is_error() {
     let server = FakeSite::speaking(Protocol::HalfOpen).start().unwrap();
-    let quick = HttpConfig {
-        connect_timeout: Duration::from_millis(150),
-        ..config()
-    };
+    let quick = HttpConfig { connect_timeout: Duration::from_millis(150), ..config() };
     let seen = look_at(vec![target(&server, Scheme::Https, None)], quick);
     assert_complete(&seen, 1);
-    assert!(
-        seen.iter().all(|o| o.outcome == Outcome::Error),
-        "{:?}",
-        outcomes(&seen)
-    );
-    assert!(
-        seen[0]
-            .reason
-            .as_deref()
-            .is_some_and(|r| r.contains("TLS handshake")),
-        "{seen:?}"
-    );
+    assert!(seen.iter().all(|o| o.outcome == Outcome::Error), "{:?}", outcomes(&seen));
+    assert!(seen[0].reason.as_deref().is_some_and(|r| r.contains("TLS handshake")), "{seen:?}");
     assert_eq!(server.connections(), 3);
 }
 
@@ -653,11 +477,7 @@ fn a_stop_skips_the_rest() {
     stop.send(true).unwrap();
     let seen = looking.join().unwrap();
     assert_complete(&seen, 1);
-    assert!(
-        seen.iter().all(|o| o.outcome == Outcome::Skipped),
-        "{:?}",
-        outcomes(&seen)
-    );
+    assert!(seen.iter().all(|o| o.outcome == Outcome::Skipped), "{:?}", outcomes(&seen));
 }
 
 #[test]
@@ -672,9 +492,7 @@ fn stopped_before_it_began() {
 
 #[test]
 fn many_targets_are_all_looked_at() {
-    let servers: Vec<FakeServer> = (0..12)
-        .map(|_| planted(Form::Typed).start().unwrap())
-        .collect();
+    let servers: Vec<FakeServer> = (0..12).map(|_| planted(Form::Typed).start().unwrap()).collect();
     let mut targets = Vec::new();
     for server in &servers {
         targets.push(target(server, Scheme::Http, None));
@@ -682,20 +500,9 @@ fn many_targets_are_all_looked_at() {
         // Twice the same is once.
         targets.push(target(server, Scheme::Http, None));
     }
-    let seen = look_at(
-        targets,
-        HttpConfig {
-            targets_at_once: 5,
-            ..config()
-        },
-    );
+    let seen = look_at(targets, HttpConfig { targets_at_once: 5, ..config() });
     assert_complete(&seen, 24);
-    assert_eq!(
-        seen.iter()
-            .filter(|o| o.outcome == Outcome::Exposed)
-            .count(),
-        24 * 3
-    );
+    assert_eq!(seen.iter().filter(|o| o.outcome == Outcome::Exposed).count(), 24 * 3);
 }
 
 #[test]
@@ -708,11 +515,7 @@ fn nothing_outside_the_scope_can_be_named() {
     let refused = read_vhosts("vhosts.csv", list.as_bytes(), &scope()).unwrap_err();
     assert_eq!(refused.0.len(), 1);
     assert_eq!(refused.0[0].line(), 2);
-    assert!(
-        refused.0[0]
-            .title
-            .contains("203.0.113.9 is not in the scope")
-    );
+    assert!(refused.0[0].title.contains("203.0.113.9 is not in the scope"));
     assert!(refused.0[0].help.is_some());
 }
 
@@ -760,10 +563,7 @@ proptest! {
 }
 
 fn confirm_with(server: &FakeServer, config: &ServiceConfig) -> Confirmation {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(confirm(endpoint(server.address()), config))
 }
 
@@ -784,16 +584,8 @@ fn services_are_named_by_their_bytes() {
     let web = || FakeSite::new().fallback(Fallback::Always(page.clone()));
     let bad = Answer::status(400).header("Server", "nginx");
     let cases = [
-        (
-            "ssh",
-            FakeSite::speaking(Protocol::Banner(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec())),
-            None,
-        ),
-        (
-            "smtp",
-            FakeSite::speaking(Protocol::Banner(b"220 mx ESMTP\r\n".to_vec())),
-            None,
-        ),
+        ("ssh", FakeSite::speaking(Protocol::Banner(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec())), None),
+        ("smtp", FakeSite::speaking(Protocol::Banner(b"220 mx ESMTP\r\n".to_vec())), None),
         (
             "smtps",
             FakeSite::speaking(Protocol::Banner(b"220 mx ESMTP\r\n".to_vec())).tls(&[]),
@@ -801,11 +593,7 @@ fn services_are_named_by_their_bytes() {
         ),
         ("http", web(), Some(Scheme::Http)),
         ("https", web().tls(&[]), Some(Scheme::Https)),
-        (
-            "https",
-            web().tls(&[]).plain_on_tls(bad),
-            Some(Scheme::Https),
-        ),
+        ("https", web().tls(&[]).plain_on_tls(bad), Some(Scheme::Https)),
         ("tls", FakeSite::speaking(Protocol::Closing).tls(&[]), None),
         ("unknown", FakeSite::speaking(Protocol::Closing), None),
         (
@@ -815,11 +603,7 @@ fn services_are_named_by_their_bytes() {
             )),
             None,
         ),
-        (
-            "unknown",
-            FakeSite::speaking(Protocol::Garbage(b"?\n".to_vec())),
-            None,
-        ),
+        ("unknown", FakeSite::speaking(Protocol::Garbage(b"?\n".to_vec())), None),
         ("unknown", FakeSite::speaking(Protocol::Http09(php())), None),
     ];
     for (name, site, web) in cases {
@@ -829,10 +613,7 @@ fn services_are_named_by_their_bytes() {
         assert_eq!(found.web, web, "{name}: {found:?}");
         let service = found.service.unwrap();
         assert_eq!(service.name, name, "{service:?}");
-        assert_eq!(
-            service.tls.is_some(),
-            name.ends_with('s') && name != "redis" || name == "tls"
-        );
+        assert_eq!(service.tls.is_some(), name.ends_with('s') && name != "redis" || name == "tls");
         if let Some(tls) = &service.tls {
             assert_eq!(tls.version, "TLSv1.3");
             assert_eq!(tls.certificate_sha256.as_ref().map(String::len), Some(64));
@@ -842,16 +623,10 @@ fn services_are_named_by_their_bytes() {
             let (title, server) = (http.title.as_deref(), http.server.as_deref());
             assert!(title.is_some_and(|t| t.starts_with("Shop")), "{title:?}");
             let clean = |s: &str| !s.chars().any(char::is_control);
-            assert!(
-                title.is_some_and(clean) && server.is_some_and(clean),
-                "{http:?}"
-            );
+            assert!(title.is_some_and(clean) && server.is_some_and(clean), "{http:?}");
         }
         for request in server.requests() {
-            assert_eq!(
-                (request.method.as_str(), request.path.as_str()),
-                ("GET", "/")
-            );
+            assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/"));
         }
         assert!(server.connections() <= 3, "{name}");
     }
@@ -874,17 +649,8 @@ fn a_silent_server_ends_by_its_timeouts() {
 #[test]
 fn endless_pages_do_not_hold_the_service_reader() {
     let endless = Answer::status(200).body(Body::Endless(vec![b'x'; 4096]));
-    let server = FakeSite::new()
-        .fallback(Fallback::Always(endless))
-        .start()
-        .unwrap();
-    let found = confirm_with(
-        &server,
-        &ServiceConfig {
-            answer_timeout: LONG,
-            ..service_config()
-        },
-    );
+    let server = FakeSite::new().fallback(Fallback::Always(endless)).start().unwrap();
+    let found = confirm_with(&server, &ServiceConfig { answer_timeout: LONG, ..service_config() });
     assert_eq!(found.web, Some(Scheme::Http));
     assert!(server.bytes_sent() < 4 << 20);
 }
@@ -894,16 +660,7 @@ fn a_closed_port_is_refused() {
     let server = FakeSite::new().start().unwrap();
     let address = server.address();
     drop(server);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let found = runtime.block_on(confirm(endpoint(address), &service_config()));
-    assert_eq!(
-        found,
-        Confirmation {
-            refused: true,
-            ..Confirmation::default()
-        }
-    );
+    assert_eq!(found, Confirmation { refused: true, ..Confirmation::default() });
 }

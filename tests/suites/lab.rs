@@ -37,7 +37,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let profile = std::env::var("MIMAWARI_LAB").unwrap_or_default();
     let skip = profile == "skip";
-    if !skip && !arguments.list
+    if !skip
+        && !arguments.list
         && let Err(e) = enter()
     {
         eprintln!("the lab cannot be built: {e}");
@@ -117,7 +118,8 @@ impl Case {
 
     /// Writes a configuration with the lab's scope and these tables' lines.
     fn config(&self, scan: &str, rest: &str) {
-        let list = |items: &[&str]| items.iter().map(|i| format!("{i:?}")).collect::<Vec<_>>().join(", ");
+        let list =
+            |items: &[&str]| items.iter().map(|i| format!("{i:?}")).collect::<Vec<_>>().join(", ");
         let text = format!(
             "version = 1\n[scope]\nallow = [{}]\ndeny = [{}]\nauthorised_by = \"TEST-1\"\n[scan]\n{scan}\n{rest}\n",
             list(&ALLOW),

@@ -49,7 +49,8 @@ fn crates_use_only_what_the_design_allows() {
 
 #[test]
 fn the_pure_crates_use_nothing_that_does_io() {
-    let io = ["tokio", "socket2", "libc", "nix", "hyper", "getrandom", "rtnetlink", "caps", "tempfile"];
+    let io =
+        ["tokio", "socket2", "libc", "nix", "hyper", "getrandom", "rtnetlink", "caps", "tempfile"];
     for dir in ["probes", "scanner/engine", "scanner/drift", "scanner/report"] {
         let m = manifest(dir);
         let used = m["dependencies"].as_table().expect("dependencies");
@@ -63,7 +64,15 @@ fn the_pure_crates_use_nothing_that_does_io() {
 fn only_rawio_may_hold_unsafe_code() {
     let workspace = manifest("");
     assert_eq!(workspace["workspace"]["lints"]["rust"]["unsafe_code"].as_str(), Some("forbid"));
-    for dir in ["targets", "probes", "scanner", "scanner/engine", "scanner/drift", "scanner/report", "benches"] {
+    for dir in [
+        "targets",
+        "probes",
+        "scanner",
+        "scanner/engine",
+        "scanner/drift",
+        "scanner/report",
+        "benches",
+    ] {
         assert_eq!(manifest(dir)["lints"]["workspace"].as_bool(), Some(true), "{dir}");
     }
     assert_eq!(manifest("tests")["lints"]["rust"]["unsafe_code"].as_str(), Some("forbid"));
@@ -71,7 +80,13 @@ fn only_rawio_may_hold_unsafe_code() {
 
 #[test]
 fn the_engine_and_the_judge_know_no_clock() {
-    for dir in ["scanner/engine/src", "scanner/drift/src", "scanner/report/src", "probes/src", "targets/src"] {
+    for dir in [
+        "scanner/engine/src",
+        "scanner/drift/src",
+        "scanner/report/src",
+        "probes/src",
+        "targets/src",
+    ] {
         for file in rust_files(&root().join(dir)) {
             let text = fs::read_to_string(&file).expect("a source file");
             for word in ["Instant::now", "SystemTime::now", "Timestamp::now", "thread::sleep"] {
@@ -131,6 +146,9 @@ fn committed_schemas_are_the_generated_ones() {
             fs::write(&path, &generated).expect("writing the schema");
         }
         let committed = fs::read_to_string(&path).unwrap_or_default();
-        assert!(committed == generated, "{name} is stale: MIMAWARI_BLESS=1 cargo test -p mimawari-tests --test laws");
+        assert!(
+            committed == generated,
+            "{name} is stale: MIMAWARI_BLESS=1 cargo test -p mimawari-tests --test laws"
+        );
     }
 }

@@ -19,7 +19,8 @@ const BINARY: &str = env!("CARGO_BIN_EXE_mimawari-under-test");
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let full = std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full");
-    if full && !arguments.list
+    if full
+        && !arguments.list
         && let Err(e) = enter()
     {
         eprintln!("the lab cannot be built: {e}");
@@ -68,7 +69,9 @@ fn start(lab: &Lab, command: &mut Command, ready: &[&str]) -> Daemon {
     });
     // What it prints must be read, or it may block.
     if let Some(out) = child.stdout.take() {
-        std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).for_each(drop));
+        std::thread::spawn(move || {
+            BufReader::new(out).lines().map_while(Result::ok).for_each(drop)
+        });
     }
     Daemon(child)
 }
@@ -92,7 +95,12 @@ fn document_root(root: &Path) {
     put(".htpasswd", b"admin:$apr1$FAKEsalt$FAKEFAKEFAKEFAKEFAKE1.\n");
     put(".DS_Store", b"\x00\x00\x00\x01Bud1\x00\x00\x10\x00");
     put("backup/a.txt", b"x\n");
-    let key = ["-----BEGIN RSA PRIVATE ", "KEY-----\nRkFLRS1ub3QtYS1rZXk=\n-----END RSA PRIVATE ", "KEY-----\n"].concat();
+    let key = [
+        "-----BEGIN RSA PRIVATE ",
+        "KEY-----\nRkFLRS1ub3QtYS1rZXk=\n-----END RSA PRIVATE ",
+        "KEY-----\n",
+    ]
+    .concat();
     put("server.key", key.as_bytes());
     let mut zip = b"PK\x03\x04\x14\x00\x00\x00\x00\x00".to_vec();
     zip.extend([0; 16]);
@@ -116,9 +124,11 @@ fn same_as_nmap() {
     open_to_all(d);
     document_root(&d.join("www"));
     fs::create_dir_all(d.join("spa")).expect("a folder");
-    fs::write(d.join("spa/index.html"), "<!doctype html><title>App</title><div id=app></div>\n").expect("spa");
+    fs::write(d.join("spa/index.html"), "<!doctype html><title>App</title><div id=app></div>\n")
+        .expect("spa");
     let shown = d.display().to_string();
-    let cert = rcgen::generate_simple_self_signed(vec!["shop.example.jp".to_owned()]).expect("a certificate");
+    let cert = rcgen::generate_simple_self_signed(vec!["shop.example.jp".to_owned()])
+        .expect("a certificate");
     fs::write(d.join("tls.crt"), cert.cert.pem()).expect("certificate");
     fs::write(d.join("tls.key"), cert.signing_key.serialize_pem()).expect("key");
     let conf = format!(
@@ -135,20 +145,41 @@ fn same_as_nmap() {
         Command::new("nginx").args(["-c", &format!("{shown}/nginx.conf"), "-e", "stderr"]),
         &["198.19.0.10:80", "198.19.0.10:443", "198.19.0.11:80"],
     );
-    let keygen = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &format!("{shown}/hostkey")]).status();
+    let keygen = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f", &format!("{shown}/hostkey")])
+        .status();
     assert!(keygen.expect("ssh-keygen").success());
     let _ = fs::create_dir_all("/run/sshd");
     let _sshd = start(
         &lab,
         Command::new("/usr/sbin/sshd").args([
-            "-D", "-e", "-f", "/dev/null", "-h", &format!("{shown}/hostkey"),
-            "-o", "ListenAddress=198.19.0.12:22", "-o", &format!("PidFile={shown}/sshd.pid"),
+            "-D",
+            "-e",
+            "-f",
+            "/dev/null",
+            "-h",
+            &format!("{shown}/hostkey"),
+            "-o",
+            "ListenAddress=198.19.0.12:22",
+            "-o",
+            &format!("PidFile={shown}/sshd.pid"),
         ]),
         &["198.19.0.12:22"],
     );
     let _redis = start(
         &lab,
-        Command::new("redis-server").args(["--bind", "198.19.0.13", "--port", "6379", "--save", "", "--protected-mode", "no", "--dir", &shown]),
+        Command::new("redis-server").args([
+            "--bind",
+            "198.19.0.13",
+            "--port",
+            "6379",
+            "--save",
+            "",
+            "--protected-mode",
+            "no",
+            "--dir",
+            &shown,
+        ]),
         &["198.19.0.13:6379"],
     );
 
@@ -159,7 +190,8 @@ fn same_as_nmap() {
     )
     .expect("configuration");
     fs::create_dir_all(d.join("baseline")).expect("a folder");
-    fs::write(d.join("baseline/b.toml"), "version = 1\nowner = \"@test/team\"\n").expect("baseline");
+    fs::write(d.join("baseline/b.toml"), "version = 1\nowner = \"@test/team\"\n")
+        .expect("baseline");
     let out = lab.program(BINARY).dir(d).args(["patrol", "--out", "run"]).run();
     let printed = format!("{}{}", out.stdout, out.stderr);
     out.expect(1);
@@ -183,10 +215,15 @@ fn same_as_nmap() {
     assert_eq!(ours, theirs, "ours and nmap's");
     assert_eq!(ours.len(), 5);
     let service = |port: u64| {
-        let o = records.iter().rfind(|o| o["kind"] == "tcp" && o["port"] == port && o["confirmed"] == true);
+        let o = records
+            .iter()
+            .rfind(|o| o["kind"] == "tcp" && o["port"] == port && o["confirmed"] == true);
         o.map(|o| o["service"]["name"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
     };
-    assert_eq!((service(22), service(443), service(80)), ("ssh".into(), "https".into(), "http".into()));
+    assert_eq!(
+        (service(22), service(443), service(80)),
+        ("ssh".into(), "https".into(), "http".into())
+    );
 
     let exposed: BTreeSet<(String, u64, String)> = records
         .iter()
@@ -197,8 +234,18 @@ fn same_as_nmap() {
         })
         .collect();
     let planted = [
-        "/password.php", "/.env", "/.git/config", "/.git/HEAD", "/wp-config.php.bak", "/dump.sql",
-        "/.htpasswd", "/.DS_Store", "/backup/", "/server.key", "/backup.zip", "/backup.tar.gz",
+        "/password.php",
+        "/.env",
+        "/.git/config",
+        "/.git/HEAD",
+        "/wp-config.php.bak",
+        "/dump.sql",
+        "/.htpasswd",
+        "/.DS_Store",
+        "/backup/",
+        "/server.key",
+        "/backup.zip",
+        "/backup.tar.gz",
     ];
     let mut expected = BTreeSet::new();
     for path in planted {
@@ -210,7 +257,9 @@ fn same_as_nmap() {
 
     let mut all = printed;
     for entry in fs::read_dir(d.join("run")).expect("the run folder") {
-        all.push_str(&String::from_utf8_lossy(&fs::read(entry.expect("an entry").path()).expect("a file")));
+        all.push_str(&String::from_utf8_lossy(
+            &fs::read(entry.expect("an entry").path()).expect("a file"),
+        ));
     }
     for secret in SECRETS {
         assert!(!all.contains(secret), "{secret} stands in an output");
@@ -229,7 +278,10 @@ fn parse_nmap(text: &str) -> BTreeSet<(String, u64)> {
         let host = line.split_whitespace().nth(1).expect("a host").to_owned();
         let ports = line.split("Ports: ").nth(1).expect("ports");
         for p in ports.split(',').map(str::trim).filter(|p| p.contains("/open/")) {
-            open.insert((host.clone(), p.split('/').next().expect("a number").parse().expect("a port")));
+            open.insert((
+                host.clone(),
+                p.split('/').next().expect("a number").parse().expect("a port"),
+            ));
         }
     }
     open

@@ -191,6 +191,17 @@ fn an_empty_range_is_not_asked_to_the_maximum() {
 }
 
 #[test]
+fn where_everything_answers_one_attempt_is_enough() {
+    let mix = Mix { open: 100, closed: 900, prohibited: 0, odd: 0, latest: Duration::ZERO };
+    let network = Network::new(World::new(5, 100, 100, mix), 5);
+    let report = Driver::default().run(quick(), network);
+    let summary = report.summary;
+    assert_eq!((summary.sent, summary.attempts), (summary.cells, 1));
+    assert_eq!((summary.recall_estimate, summary.promise_kept), (Some(1.0), true));
+    assert!(report.time < Duration::from_secs(2), "{:?}", report.time);
+}
+
+#[test]
 fn silence_by_policy_does_not_look_like_loss() {
     // 2 % answer, 98 % are dropped by a filter, nothing is lost.
     let mix = Mix { open: 20, closed: 0, prohibited: 0, odd: 0, latest: Duration::ZERO };

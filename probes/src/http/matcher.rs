@@ -94,6 +94,16 @@ fn userinfo(url: &[u8]) -> Option<(&[u8], &[u8])> {
     (!secret.is_empty() && at + 1 < authority.len()).then_some((user, secret))
 }
 
+/// Whether it begins as JSON does: an answer of an interface, which may quote anything.
+fn is_json(text: &[u8]) -> bool {
+    matches!(text.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'))
+}
+
+/// The text, for checks that look for a page.
+fn page<'a>(content: &'a Content<'_>) -> Option<&'a [u8]> {
+    (!is_json(&content.text)).then_some(&*content.text)
+}
+
 // PHP
 
 pub(super) fn php_source(content: &Content<'_>) -> Option<Hit> {
@@ -134,7 +144,7 @@ fn quoted_value(rest: &[u8]) -> Option<&[u8]> {
 /// An opening tag at the beginning of one of the first lines, with nothing but text before it,
 /// and a statement behind it. Within JSON, HTML or a quotation it is a page about PHP.
 fn php(text: &[u8], within: usize) -> Option<Hit> {
-    if matches!(text.trim_ascii_start().first(), Some(b'{' | b'[' | b'"')) {
+    if is_json(text) {
         return None;
     }
     let window = &text[..text.len().min(within + 5)];
@@ -202,7 +212,7 @@ pub(super) fn vim_swap(content: &Content<'_>) -> Option<Hit> {
 }
 
 pub(super) fn phpinfo(content: &Content<'_>) -> Option<Hit> {
-    let text = &content.text;
+    let text = page(content)?;
     let at = find(text, b"phpinfo()</title>")?;
     find(text, b"PHP Version")?;
     Some(Hit::at(line_of(text, at), b"phpinfo"))
@@ -620,7 +630,7 @@ pub(super) fn ds_store(content: &Content<'_>) -> Option<Hit> {
 // Pages of the server
 
 pub(super) fn server_status(content: &Content<'_>) -> Option<Hit> {
-    let text = &content.text[..];
+    let text = page(content)?;
     if let Some(at) = find(text, b"<title>Apache Status</title>") {
         find(text, b"Server Version")?;
         return Some(Hit::at(line_of(text, at), b"<title>"));
@@ -633,7 +643,7 @@ pub(super) fn server_status(content: &Content<'_>) -> Option<Hit> {
 }
 
 pub(super) fn dir_listing(content: &Content<'_>) -> Option<Hit> {
-    let text = &content.text[..];
+    let text = page(content)?;
     let at = find_ignoring_case(text, b"<title>")?;
     let title = &text[at + 7..];
     let title = &title[..find(title, b"<")?];

@@ -38,7 +38,12 @@ pub struct Classified {
 /// without ACK acknowledges nothing and could have been made by anybody, so it is none. Neither is
 /// an ICMP error of another kind than "prohibited": it tells of the way, not of the port.
 #[must_use]
-pub fn classify(cookie: &Cookie, parsed: &Parsed, first_port: u16, ports: u8) -> Option<Classified> {
+pub fn classify(
+    cookie: &Cookie,
+    parsed: &Parsed,
+    first_port: u16,
+    ports: u8,
+) -> Option<Classified> {
     let attempt = |source_port: u16| {
         let n = source_port.checked_sub(first_port)?;
         (n < u16::from(ports)).then(|| u8::try_from(n + 1).ok()).flatten()

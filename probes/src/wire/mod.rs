@@ -15,7 +15,9 @@ mod syn;
 
 pub use classify::{Classified, Reply, classify};
 pub use neighbour::{arp_request, neighbour_solicitation};
-pub use parse::{ArpReply, IcmpError, Link, NeighbourAdvertisement, Parsed, TcpFlags, TcpReply, parse};
+pub use parse::{
+    ArpReply, IcmpError, Link, NeighbourAdvertisement, Parsed, TcpFlags, TcpReply, parse,
+};
 pub use syn::{LinkHeader, SynTemplate};
 
 /// EtherType of IPv4 (RFC 894).

@@ -259,7 +259,10 @@ fn icmpv6(from: Ipv6Addr, ttl: u8, b: &[u8]) -> Option<Parsed> {
         // A hop limit of 255 proves that no router passed it on (RFC 4861, section 7.1.2).
         136 if ttl == 255 && code == 0 => {
             let ip = v6_at(b, 8)?;
-            Some(Parsed::Neighbour(NeighbourAdvertisement { ip, mac: target_link_layer(b.get(24..)?)? }))
+            Some(Parsed::Neighbour(NeighbourAdvertisement {
+                ip,
+                mac: target_link_layer(b.get(24..)?)?,
+            }))
         }
         _ => None,
     }

@@ -406,7 +406,13 @@ struct Reader {
 }
 
 impl Reader {
-    fn error(&mut self, source: &Source, span: Range<usize>, title: impl Into<String>, help: impl Into<String>) {
+    fn error(
+        &mut self,
+        source: &Source,
+        span: Range<usize>,
+        title: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.messages.push(Diagnostic::error(title, source, span).help(help));
     }
 
@@ -418,11 +424,21 @@ impl Reader {
         };
         if *file.version.get_ref() != VERSION {
             let title = format!("version {} is not known", file.version.get_ref());
-            self.error(&source, file.version.span(), title, "write `version = 1`, or use a newer mimawari");
+            self.error(
+                &source,
+                file.version.span(),
+                title,
+                "write `version = 1`, or use a newer mimawari",
+            );
         }
         let owner = file.owner.get_ref().trim().to_owned();
         if owner.is_empty() {
-            self.error(&source, file.owner.span(), "`owner` is empty", "name who answers for these rules, such as `owner = \"@corp/hosting\"`");
+            self.error(
+                &source,
+                file.owner.span(),
+                "`owner` is empty",
+                "name who answers for these rules, such as `owner = \"@corp/hosting\"`",
+            );
         }
         let mut groups = HashMap::new();
         for (group, items) in &file.groups {
@@ -433,7 +449,12 @@ impl Reader {
             let (span, e) = (entry.span(), entry.get_ref());
             let mut ports = [Vec::new(), Vec::new()];
             if e.ports.is_empty() {
-                self.error(&source, span.clone(), "the rule names no port", "add `ports = [\"tcp/443\"]`");
+                self.error(
+                    &source,
+                    span.clone(),
+                    "the rule names no port",
+                    "add `ports = [\"tcp/443\"]`",
+                );
             }
             for p in &e.ports {
                 match parse_port(p.get_ref()) {
@@ -447,7 +468,15 @@ impl Reader {
                     ),
                 }
             }
-            let head = self.head(&source, &span, &e.id, &owner, (&e.group, &e.hosts, &groups), &e.reason, e.expires.as_ref());
+            let head = self.head(
+                &source,
+                &span,
+                &e.id,
+                &owner,
+                (&e.group, &e.hosts, &groups),
+                &e.reason,
+                e.expires.as_ref(),
+            );
             let Some(head) = head else { continue };
             let [tcp, udp] = ports.map(PortSet::from_ranges);
             let cells = head.addrs.len().saturating_mul(u128::from(tcp.len() + udp.len()));
@@ -471,7 +500,15 @@ impl Reader {
                     "add `checks = [\"server-status\"]` or `paths = [\"/healthz\"]`",
                 );
             }
-            let head = self.head(&source, &span, &e.id, &owner, (&e.group, &e.hosts, &groups), &e.reason, e.expires.as_ref());
+            let head = self.head(
+                &source,
+                &span,
+                &e.id,
+                &owner,
+                (&e.group, &e.hosts, &groups),
+                &e.reason,
+                e.expires.as_ref(),
+            );
             let Some(head) = head else { continue };
             self.http.push(HttpRule { head, checks: e.checks.clone(), paths: e.paths.clone() });
         }
@@ -484,7 +521,11 @@ impl Reader {
         span: &Range<usize>,
         id: &Spanned<String>,
         owner: &str,
-        (group, hosts, groups): (&Option<Spanned<String>>, &[Spanned<String>], &HashMap<&str, Option<AddrSet>>),
+        (group, hosts, groups): (
+            &Option<Spanned<String>>,
+            &[Spanned<String>],
+            &HashMap<&str, Option<AddrSet>>,
+        ),
         reason: &Spanned<String>,
         expires: Option<&Spanned<toml::value::Datetime>>,
     ) -> Option<Head> {
@@ -496,7 +537,12 @@ impl Reader {
             self.error(source, id.span(), title, "give each rule an id of its own");
         }
         if reason.get_ref().trim().is_empty() {
-            self.error(source, reason.span(), "`reason` is empty", "say why this may be open, for the person who reviews it");
+            self.error(
+                source,
+                reason.span(),
+                "`reason` is empty",
+                "say why this may be open, for the person who reviews it",
+            );
         }
         let mut addrs = self.addrs(source, hosts);
         match group {
@@ -512,12 +558,22 @@ impl Reader {
                     } else {
                         format!("groups of this file: {}", known.join(", "))
                     };
-                    self.error(source, g.span(), format!("the group `{}` is not defined", g.get_ref()), help);
+                    self.error(
+                        source,
+                        g.span(),
+                        format!("the group `{}` is not defined", g.get_ref()),
+                        help,
+                    );
                     addrs = None;
                 }
             },
             None if hosts.is_empty() => {
-                self.error(source, span.clone(), "the rule names neither `group` nor `hosts`", "add `hosts = [\"192.0.2.70\"]`, or a group of this file");
+                self.error(
+                    source,
+                    span.clone(),
+                    "the rule names neither `group` nor `hosts`",
+                    "add `hosts = [\"192.0.2.70\"]`, or a group of this file",
+                );
                 addrs = None;
             }
             None => {}
@@ -590,11 +646,17 @@ impl Reader {
         if let Some(rest) = message.strip_prefix("unknown field `") {
             let written = rest.split('`').next().unwrap_or_default();
             let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
-            self.error(source, span, format!("unknown key `{written}`"), format!("known keys here: {}", known.join(", ")));
+            self.error(
+                source,
+                span,
+                format!("unknown key `{written}`"),
+                format!("known keys here: {}", known.join(", ")),
+            );
         } else if let Some(rest) = message.strip_prefix("missing field `") {
             let k = rest.split('`').next().unwrap_or_default();
             let help = match k {
-                "owner" => "name who answers for these rules, such as `owner = \"@corp/hosting\"`".to_owned(),
+                "owner" => "name who answers for these rules, such as `owner = \"@corp/hosting\"`"
+                    .to_owned(),
                 "reason" => "say why this may be open, for the person who reviews it".to_owned(),
                 _ => format!("add `{k} = …`"),
             };

@@ -139,7 +139,12 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn new(run: &'a RunInput<'a>, baseline: &'a Baseline, previous: &'a State, now: Timestamp) -> Self {
+    fn new(
+        run: &'a RunInput<'a>,
+        baseline: &'a Baseline,
+        previous: &'a State,
+        now: Timestamp,
+    ) -> Self {
         let (mut open, mut http) = (BTreeMap::new(), BTreeMap::new());
         for o in run.observations {
             match o {
@@ -211,8 +216,10 @@ impl<'a> Judge<'a> {
             .map(|a| (a.ip, a.port))
             .chain(self.previous.findings.values().filter_map(|t| {
                 let open = matches!(t.finding.state, FindingState::Open | FindingState::Unverified);
-                let port_kind =
-                    matches!(t.finding.kind, FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen);
+                let port_kind = matches!(
+                    t.finding.kind,
+                    FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen
+                );
                 (open && port_kind).then_some((t.finding.ip, t.finding.port?))
             }))
             .collect();
@@ -271,7 +278,8 @@ impl<'a> Judge<'a> {
 
     fn open_cell(&mut self, ip: IpAddr, port: Port, o: &TcpObservation) {
         let vantage = self.run.vantage;
-        let identity = |kind| Identity { kind, vantage, ip, port: Some(port), host: None, path: None };
+        let identity =
+            |kind| Identity { kind, vantage, ip, port: Some(port), host: None, path: None };
         let plain = identity(FindingKind::UnexpectedOpen);
         let id = plain.id();
         let forbidden = identity(FindingKind::ForbiddenOpen);
@@ -308,18 +316,23 @@ impl<'a> Judge<'a> {
             Match::Forbidden(head) => (
                 Cause::Forbidden,
                 Severity::High,
-                format!("tcp/{port} on {ip} is open, and the rule `{}` at {} forbids it", head.id, head.place),
+                format!(
+                    "tcp/{port} on {ip} is open, and the rule `{}` at {} forbids it",
+                    head.id, head.place
+                ),
             ),
             _ => {
-                let (cause, why) = self.unmatched(&id, &format!("tcp/{port} on {ip} is open"), ip, verdict);
+                let (cause, why) =
+                    self.unmatched(&id, &format!("tcp/{port} on {ip} is open"), ip, verdict);
                 (cause, port_severity(port), why)
             }
         };
-        let which = if active(self, &id) || (cause != Cause::Forbidden && !active(self, &forbidden_id)) {
-            plain
-        } else {
-            forbidden
-        };
+        let which =
+            if active(self, &id) || (cause != Cause::Forbidden && !active(self, &forbidden_id)) {
+                plain
+            } else {
+                forbidden
+            };
         self.seen(&which, cause, severity, o.at, why, service_of(o));
     }
 
@@ -328,7 +341,10 @@ impl<'a> Judge<'a> {
         if let Match::Expired(head) = found {
             return (
                 Cause::Expired,
-                format!("{what}, and the rule `{}` at {} that allowed it has expired", head.id, head.place),
+                format!(
+                    "{what}, and the rule `{}` at {} that allowed it has expired",
+                    head.id, head.place
+                ),
             );
         }
         if let Some(before) = self.previous.allowed.get(id) {
@@ -380,7 +396,11 @@ impl<'a> Judge<'a> {
             let what = format!(
                 "{}://{host}{}{} is readable by everyone ({})",
                 h.scheme.as_str(),
-                if h.port.get() == h.scheme.default_port() { String::new() } else { format!(":{}", h.port) },
+                if h.port.get() == h.scheme.default_port() {
+                    String::new()
+                } else {
+                    format!(":{}", h.port)
+                },
                 h.path,
                 h.check
             );
@@ -508,10 +528,7 @@ impl<'a> Judge<'a> {
             f.allowed_by = Some(head.id.clone());
             f.owner = Some(head.owner.clone());
             f.new = false;
-            f.why = format!(
-                "the rule `{}` at {} allows it: {}",
-                head.id, head.place, head.reason
-            );
+            f.why = format!("the rule `{}` at {} allows it: {}", head.id, head.place, head.reason);
             let _ = now;
             self.settled.insert(id.to_owned());
             self.done.insert(id.to_owned());
@@ -545,9 +562,12 @@ impl<'a> Judge<'a> {
             }
             let found = match &a.path {
                 None => self.baseline.port(a.ip, Protocol::Tcp, a.port, self.now),
-                Some(path) => {
-                    self.baseline.content(a.ip, a.check.as_deref().unwrap_or_default(), path, self.now)
-                }
+                Some(path) => self.baseline.content(
+                    a.ip,
+                    a.check.as_deref().unwrap_or_default(),
+                    path,
+                    self.now,
+                ),
             };
             if let Match::Allowed(head) = found {
                 if let Some(entry) = self.next.allowed.get_mut(&id) {
@@ -556,7 +576,11 @@ impl<'a> Judge<'a> {
                 continue;
             }
             let identity = Identity {
-                kind: if a.path.is_some() { FindingKind::ExposedContent } else { FindingKind::UnexpectedOpen },
+                kind: if a.path.is_some() {
+                    FindingKind::ExposedContent
+                } else {
+                    FindingKind::UnexpectedOpen
+                },
                 vantage: self.run.vantage,
                 ip: a.ip,
                 port: Some(a.port),
@@ -664,7 +688,8 @@ impl<'a> Judge<'a> {
 
     fn required_is_gone(&mut self, identity: &Identity<'_>, id: &str, head: &Head) {
         let port = identity.port;
-        let fresh = self.next.findings.get(id).is_none_or(|t| t.finding.state == FindingState::Resolved);
+        let fresh =
+            self.next.findings.get(id).is_none_or(|t| t.finding.state == FindingState::Resolved);
         let at = self.run.facts.ended_at.or(self.run.facts.started_at).unwrap_or(self.now);
         let shown = port.map_or_else(String::new, |p| format!("tcp/{p}"));
         let ip = identity.ip;
@@ -709,7 +734,8 @@ impl<'a> Judge<'a> {
         f.last_seen = f.last_seen.max(at);
         f.owner = Some(head.owner.clone());
         f.cause = Cause::Required;
-        let was_missing = matches!(f.state, FindingState::Missing | FindingState::MissingUnverified);
+        let was_missing =
+            matches!(f.state, FindingState::Missing | FindingState::MissingUnverified);
         if t.missed_runs >= RUNS_TO_SETTLE {
             f.new = !was_missing;
             f.state = FindingState::Missing;
@@ -740,7 +766,9 @@ impl<'a> Judge<'a> {
             match f.state {
                 FindingState::Resolved => {}
                 FindingState::Allowed => self.was_allowed(&id, &f),
-                FindingState::MissingPending | FindingState::Missing | FindingState::MissingUnverified => {
+                FindingState::MissingPending
+                | FindingState::Missing
+                | FindingState::MissingUnverified => {
                     self.no_longer_required(&id, &f);
                 }
                 _ if !self.run.coverage.in_scope(f.ip) => {
@@ -825,8 +853,7 @@ impl<'a> Judge<'a> {
         let Some(port) = f.port else {
             // A host that no longer answers on everything: settled when most of it was looked at.
             let ports = self.run.ports;
-            let covered =
-                ports.iter().filter(|p| self.cell(f.ip, *p).is_covered()).count() as u64;
+            let covered = ports.iter().filter(|p| self.cell(f.ip, *p).is_covered()).count() as u64;
             return if ports.len() >= MIN_PORTS_FOR_SUSPECT && covered * 2 > u64::from(ports.len()) {
                 Evidence::Gone("it no longer answers on most of its ports")
             } else {
@@ -835,10 +862,8 @@ impl<'a> Judge<'a> {
         };
         let cell = self.cell(f.ip, port);
         if let Some(path) = &f.path {
-            let outcome = self
-                .http
-                .get(&(f.ip, port, f.host.as_deref(), path.as_str()))
-                .map(|h| h.outcome);
+            let outcome =
+                self.http.get(&(f.ip, port, f.host.as_deref(), path.as_str())).map(|h| h.outcome);
             match outcome {
                 Some(Outcome::Absent) => return Evidence::Gone("the path no longer shows it"),
                 Some(Outcome::Protected) => return Evidence::Gone("the path is protected now"),
@@ -979,9 +1004,9 @@ enum Evidence {
 /// How bad an unexpected open port is: data and administration ports first.
 fn port_severity(port: Port) -> Severity {
     const HIGH: &[u16] = &[
-        22, 23, 111, 135, 139, 389, 445, 512, 513, 514, 623, 873, 1433, 1521, 2049, 2375, 2376, 2379,
-        2380, 3306, 3389, 5432, 5601, 5672, 5900, 5984, 5985, 5986, 6379, 6443, 8006, 8086, 9042,
-        9092, 9200, 9300, 10000, 10250, 11211, 15672, 27017, 50000,
+        22, 23, 111, 135, 139, 389, 445, 512, 513, 514, 623, 873, 1433, 1521, 2049, 2375, 2376,
+        2379, 2380, 3306, 3389, 5432, 5601, 5672, 5900, 5984, 5985, 5986, 6379, 6443, 8006, 8086,
+        9042, 9092, 9200, 9300, 10000, 10250, 11211, 15672, 27017, 50000,
     ];
     if HIGH.contains(&port.get()) { Severity::High } else { Severity::Medium }
 }

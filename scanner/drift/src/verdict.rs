@@ -220,7 +220,11 @@ impl FindingState {
     pub const fn is_drift(self) -> bool {
         matches!(
             self,
-            Self::Open | Self::Unverified | Self::Resolving | Self::Missing | Self::MissingUnverified
+            Self::Open
+                | Self::Unverified
+                | Self::Resolving
+                | Self::Missing
+                | Self::MissingUnverified
         )
     }
 }

@@ -61,8 +61,13 @@ impl Device {
         let (kind, has_mac) = match family {
             libc::ARPHRD_ETHER => (LinkKind::Ethernet, true),
             libc::ARPHRD_LOOPBACK => (LinkKind::Ethernet, false),
-            libc::ARPHRD_NONE | libc::ARPHRD_TUNNEL | libc::ARPHRD_TUNNEL6 | libc::ARPHRD_SIT
-            | libc::ARPHRD_PPP | libc::ARPHRD_RAWHDLC | ARPHRD_RAWIP => (LinkKind::None, false),
+            libc::ARPHRD_NONE
+            | libc::ARPHRD_TUNNEL
+            | libc::ARPHRD_TUNNEL6
+            | libc::ARPHRD_SIT
+            | libc::ARPHRD_PPP
+            | libc::ARPHRD_RAWHDLC
+            | ARPHRD_RAWIP => (LinkKind::None, false),
             _ => {
                 return Err(io::Error::new(
                     io::ErrorKind::Unsupported,
@@ -94,7 +99,10 @@ impl Device {
         if r.is_null() {
             let e = io::Error::last_os_error();
             return Err(if e.raw_os_error() == Some(libc::ENXIO) {
-                io::Error::new(io::ErrorKind::NotFound, format!("no interface has the index {index}"))
+                io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("no interface has the index {index}"),
+                )
             } else {
                 e
             });
@@ -161,7 +169,11 @@ mod tests {
     #[test]
     fn what_is_not_there_is_not_found() {
         for name in ["", "nonesuch0", "a-name-that-is-far-too-long", "a\0b"] {
-            assert_eq!(Device::by_name(name).unwrap_err().kind(), io::ErrorKind::NotFound, "{name:?}");
+            assert_eq!(
+                Device::by_name(name).unwrap_err().kind(),
+                io::ErrorKind::NotFound,
+                "{name:?}"
+            );
         }
         assert_eq!(Device::by_index(u32::MAX >> 1).unwrap_err().kind(), io::ErrorKind::NotFound);
     }

@@ -33,14 +33,26 @@ impl Mapping {
         Self::map(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, block_size, blocks)
     }
 
-    fn map(flags: libc::c_int, fd: libc::c_int, block_size: usize, blocks: usize) -> io::Result<Self> {
+    fn map(
+        flags: libc::c_int,
+        fd: libc::c_int,
+        block_size: usize,
+        blocks: usize,
+    ) -> io::Result<Self> {
         // The status is read as an aligned 32-bit integer.
         assert!(block_size >= 64 && block_size.is_multiple_of(8) && blocks > 0);
         let length = block_size.checked_mul(blocks).ok_or(io::ErrorKind::InvalidInput)?;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours. The
         // ring can only be read by mapping it, and the standard library has no `mmap`.
         let p = unsafe {
-            libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, fd, 0)
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                flags,
+                fd,
+                0,
+            )
         };
         if p == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
@@ -75,7 +87,10 @@ impl Mapping {
         // alone, and it is cleared only by `release`, which takes `self` mutably and so ends this
         // borrow. The head's status word may be read as plain bytes for the same reason.
         Some(unsafe {
-            std::slice::from_raw_parts(self.start.as_ptr().add(block * self.block_size), self.block_size)
+            std::slice::from_raw_parts(
+                self.start.as_ptr().add(block * self.block_size),
+                self.block_size,
+            )
         })
     }
 

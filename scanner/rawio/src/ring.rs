@@ -133,8 +133,7 @@ impl Ring {
     /// Any error of the system.
     pub fn statistics(&mut self) -> io::Result<RingStatistics> {
         // A ring of version 3 writes a third counter behind the two.
-        let s: [u32; 3] =
-            get_option(&self.socket, libc::SOL_PACKET, libc::PACKET_STATISTICS)?;
+        let s: [u32; 3] = get_option(&self.socket, libc::SOL_PACKET, libc::PACKET_STATISTICS)?;
         Ok(RingStatistics { packets: u64::from(s[0]), drops: u64::from(s[1]) })
     }
 }
@@ -181,8 +180,7 @@ fn attach(socket: &Socket, filter: &[Instruction]) -> io::Result<()> {
         .map(|i| libc::sock_filter { code: i.code, jt: i.jt, jf: i.jf, k: i.k })
         .collect();
     let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let program =
-        libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     // The kernel copies and checks the program within the call; `program`'s vector lives that long.
     set_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
 }

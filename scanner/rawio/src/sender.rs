@@ -87,7 +87,11 @@ impl Sender {
     }
 
     /// The frames from `first` on that go out by one socket, and their addresses.
-    fn run(&self, batch: &Batch, first: usize) -> io::Result<(RawFd, Box<[Address; CAPACITY]>, usize)> {
+    fn run(
+        &self,
+        batch: &Batch,
+        first: usize,
+    ) -> io::Result<(RawFd, Box<[Address; CAPACITY]>, usize)> {
         let mut addresses = Box::new([Address::None; CAPACITY]);
         let mut fd = None;
         let mut n = 0;
@@ -107,7 +111,9 @@ impl Sender {
         match &self.way {
             Way::Packet { socket, index, kind } => {
                 let protocol = match kind {
-                    LinkKind::Ethernet => frame.get(12..14).map(|b| u16::from_be_bytes([b[0], b[1]])),
+                    LinkKind::Ethernet => {
+                        frame.get(12..14).map(|b| u16::from_be_bytes([b[0], b[1]]))
+                    }
                     LinkKind::None => match frame.first().map(|b| b >> 4) {
                         Some(4) => Some(ETH_P_IP),
                         Some(6) => Some(ETH_P_IPV6),
@@ -175,11 +181,8 @@ fn send_run(fd: RawFd, batch: &Batch, first: usize, addresses: &[Address]) -> io
     let (mut vectors, mut messages): ([libc::iovec; CAPACITY], [libc::mmsghdr; CAPACITY]) =
         unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
     let mut n = 0;
-    for ((frame, address), (vector, message)) in batch
-        .iter()
-        .skip(first)
-        .zip(addresses)
-        .zip(vectors.iter_mut().zip(messages.iter_mut()))
+    for ((frame, address), (vector, message)) in
+        batch.iter().skip(first).zip(addresses).zip(vectors.iter_mut().zip(messages.iter_mut()))
     {
         let (name, length) = address.raw();
         vector.iov_base = frame.as_ptr().cast_mut().cast();

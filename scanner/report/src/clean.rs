@@ -95,11 +95,7 @@ pub(crate) fn fit(s: &str, columns: usize) -> Cow<'_, str> {
         used += w;
         end = at + c.len_utf8();
     }
-    if columns == 0 {
-        Cow::Borrowed("")
-    } else {
-        Cow::Owned(format!("{}…", &s[..end]))
-    }
+    if columns == 0 { Cow::Borrowed("") } else { Cow::Owned(format!("{}…", &s[..end])) }
 }
 
 /// Clean text cut or filled with spaces to exactly `columns`.
@@ -156,10 +152,7 @@ mod tests {
         assert_eq!(clean("a\u{200B}\u{200D}\u{2066}b", 99), "a�b");
         assert_eq!(clean("\u{9b}31m\u{7f}", 99), "�31m�");
         assert_eq!(clean("  two\r\n\tlines  ", 99), "two lines");
-        assert_eq!(
-            clean("管理画面 · Gestión é e\u{301}", 99),
-            "管理画面 · Gestión é e\u{301}"
-        );
+        assert_eq!(clean("管理画面 · Gestión é e\u{301}", 99), "管理画面 · Gestión é e\u{301}");
     }
 
     #[test]

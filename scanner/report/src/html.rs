@@ -33,9 +33,7 @@ const MIN_SEGMENT: u64 = 6;
 /// Never: writing into a string does not fail.
 #[must_use]
 pub fn html(verdict: &Verdict) -> String {
-    Page::new(verdict)
-        .render()
-        .expect("a string takes all that is written to it")
+    Page::new(verdict).render().expect("a string takes all that is written to it")
 }
 
 #[derive(Template)]
@@ -130,11 +128,7 @@ impl<'a> Page<'a> {
         let total = v.findings.len();
         let number = |n: usize| words::grouped(n as u64);
         let choices = |value: &'static str, label: &'static str, n: usize| {
-            (n > 0).then(|| Choice {
-                value,
-                label,
-                number: number(n),
-            })
+            (n > 0).then(|| Choice { value, label, number: number(n) })
         };
         Self {
             verdict: v,
@@ -243,10 +237,7 @@ impl Row {
             resource: words::resource(f),
             what: words::what(f),
             why: quoted(&clean(&f.why, SENTENCE)),
-            service: f
-                .service
-                .as_deref()
-                .map_or_else(String::new, |s| clean(s, NAME)),
+            service: f.service.as_deref().map_or_else(String::new, |s| clean(s, NAME)),
             last_seen: f.last_seen.strftime("%Y-%m-%d %H:%M").to_string(),
             details,
         }
@@ -267,10 +258,7 @@ fn quoted(s: &str) -> Vec<(bool, String)> {
     if !s.matches('`').count().is_multiple_of(2) {
         return vec![(false, s.to_owned())];
     }
-    s.split('`')
-        .enumerate()
-        .map(|(i, piece)| (i % 2 == 1, piece.to_owned()))
-        .collect()
+    s.split('`').enumerate().map(|(i, piece)| (i % 2 == 1, piece.to_owned())).collect()
 }
 
 /// The id of a finding as an element's id. An id is hex; whatever is not falls back to the row's
@@ -288,11 +276,8 @@ fn hash(content: &str) -> String {
 }
 
 fn sentences(list: &[String]) -> Vec<String> {
-    let mut out: Vec<String> = list
-        .iter()
-        .take(MAX_SENTENCES)
-        .map(|s| clean(s, SENTENCE))
-        .collect();
+    let mut out: Vec<String> =
+        list.iter().take(MAX_SENTENCES).map(|s| clean(s, SENTENCE)).collect();
     if list.len() > MAX_SENTENCES {
         out.push(format!(
             "and {} more, in verdict.json",
@@ -314,11 +299,7 @@ fn tiles(v: &Verdict) -> Vec<Tile> {
         ("Allowed", c.allowed),
     ]
     .into_iter()
-    .map(|(label, n)| Tile {
-        label,
-        number: words::grouped(n),
-        zero: n == 0,
-    })
+    .map(|(label, n)| Tile { label, number: words::grouped(n), zero: n == 0 })
     .collect()
 }
 
@@ -340,20 +321,12 @@ fn segments(v: &Verdict) -> Vec<Segment> {
         .into_iter()
         .map(|(class, label, n)| {
             let share = u128::from(n) * u128::from(room) / sum.max(1);
-            let width = if n > 0 {
-                MIN_SEGMENT + u64::try_from(share).unwrap_or(0)
-            } else {
-                0
-            };
+            let width = if n > 0 { MIN_SEGMENT + u64::try_from(share).unwrap_or(0) } else { 0 };
             let segment = Segment {
                 class,
                 label,
                 number: words::grouped(n),
-                share: if n > 0 {
-                    words::percent(n, sum)
-                } else {
-                    String::new()
-                },
+                share: if n > 0 { words::percent(n, sum) } else { String::new() },
                 x,
                 width,
             };
@@ -401,21 +374,13 @@ fn facts(v: &Verdict) -> Vec<(&'static str, String, bool)> {
         ("Answers lost", words::grouped(r.receive_drops), false),
     ];
     if r.canaries_total > 0 {
-        f.push((
-            "Canaries",
-            format!("{} answered", words::canaries(v)),
-            false,
-        ));
+        f.push(("Canaries", format!("{} answered", words::canaries(v)), false));
     } else {
         f.push(("Canaries", "none configured".to_owned(), false));
     }
     f.push(("Not confirmed", words::unconfirmed(v), false));
     if v.counts.out_of_scope > 0 {
-        f.push((
-            "Left the scope",
-            words::plural(v.counts.out_of_scope, "finding"),
-            false,
-        ));
+        f.push(("Left the scope", words::plural(v.counts.out_of_scope, "finding"), false));
     }
     f.push(("Scope SHA-256", text(&r.scope_digest, NAME), true));
     f.push(("Baseline SHA-256", text(&v.baseline_digest, NAME), true));
@@ -469,12 +434,7 @@ mod tests {
                     list = &v[end + 1..];
                 }
                 list = list.trim_start();
-                assert!(
-                    attributes
-                        .insert(key.to_owned(), value.to_owned())
-                        .is_none(),
-                    "{tag}"
-                );
+                assert!(attributes.insert(key.to_owned(), value.to_owned()).is_none(), "{tag}");
             }
             let name = name.to_owned();
             if name == "script" || name == "style" {
@@ -494,11 +454,7 @@ mod tests {
     fn the_policy_allows_what_is_in_the_page_and_nothing_else() {
         for v in samples::all() {
             let page = html(&v);
-            let policy = between(
-                &page,
-                "http-equiv=\"Content-Security-Policy\" content=\"",
-                "\"",
-            );
+            let policy = between(&page, "http-equiv=\"Content-Security-Policy\" content=\"", "\"");
             let style = hash(between(&page, "<style>", "</style>"));
             let script = hash(between(&page, "<script>", "</script>"));
             assert_eq!(
@@ -518,17 +474,8 @@ mod tests {
     #[test]
     fn style_and_script_stand_alone() {
         for s in [CSS, JS] {
-            for bad in [
-                "</",
-                "<!--",
-                "://",
-                "url(",
-                "@import",
-                "fetch",
-                "innerHTML",
-                "eval",
-                "\r",
-            ] {
+            for bad in ["</", "<!--", "://", "url(", "@import", "fetch", "innerHTML", "eval", "\r"]
+            {
                 assert!(!s.contains(bad), "{bad}");
             }
         }
@@ -538,19 +485,14 @@ mod tests {
     fn hostile_text_is_inert() {
         let page = html(&samples::hostile());
         assert!(!page.chars().any(|c| c != '\n' && is_hostile(c)));
-        let known: BTreeSet<String> = tags(&html(&samples::drift()))
-            .into_iter()
-            .map(|t| t.name)
-            .collect();
+        let known: BTreeSet<String> =
+            tags(&html(&samples::drift())).into_iter().map(|t| t.name).collect();
         let list = tags(&page);
         assert!(list.len() > 200);
         for t in &list {
             assert!(known.contains(&t.name), "{}", t.name);
             for (key, value) in &t.attributes {
-                assert!(
-                    !key.starts_with("on") && key != "src" && key != "style",
-                    "{key}={value}"
-                );
+                assert!(!key.starts_with("on") && key != "src" && key != "style", "{key}={value}");
                 assert!(key != "href" || value.starts_with('#'), "{key}={value}");
             }
         }
@@ -567,15 +509,7 @@ mod tests {
             .flat_map(|v| tags(&html(v)))
             .flat_map(|t| t.attributes.into_keys())
             .collect();
-        for bad in [
-            "src",
-            "srcset",
-            "style",
-            "action",
-            "formaction",
-            "ping",
-            "xlink:href",
-        ] {
+        for bad in ["src", "srcset", "style", "action", "formaction", "ping", "xlink:href"] {
             assert!(!keys.contains(bad), "{bad}");
         }
         assert!(!keys.iter().any(|k| k.starts_with("on")));
@@ -613,16 +547,11 @@ mod tests {
     fn every_finding_has_a_row_that_is_shown() {
         let v = samples::drift();
         let list = tags(&html(&v));
-        let rows: Vec<&Tag> = list
-            .iter()
-            .filter(|t| t.name == "tr" && t.attributes.contains_key("id"))
-            .collect();
+        let rows: Vec<&Tag> =
+            list.iter().filter(|t| t.name == "tr" && t.attributes.contains_key("id")).collect();
         assert_eq!(rows.len(), v.findings.len());
         for f in &v.findings {
-            let row = rows
-                .iter()
-                .find(|r| r.attributes["id"] == f.id)
-                .expect("its row");
+            let row = rows.iter().find(|r| r.attributes["id"] == f.id).expect("its row");
             assert_eq!(row.attributes["data-v"], f.severity.as_str());
             assert_eq!(row.attributes["data-s"], f.state.as_str());
             assert_eq!(row.attributes["data-k"], f.kind.as_str());
@@ -672,27 +601,18 @@ mod tests {
     fn a_reader_who_does_not_see_the_page_can_use_it() {
         let list = tags(&html(&samples::drift()));
         let has = |name: &str, key: &str, value: &str| {
-            list.iter()
-                .any(|t| t.name == name && t.attributes.get(key).is_some_and(|v| v == value))
+            list.iter().any(|t| t.name == name && t.attributes.get(key).is_some_and(|v| v == value))
         };
         assert!(has("html", "lang", "en"));
         assert!(has("p", "aria-live", "polite"));
         assert!(has("a", "class", "skip"));
         assert!(list.iter().any(|t| t.name == "caption"));
         let scoped = |s: &str| {
-            list.iter()
-                .filter(|t| t.attributes.get("scope").is_some_and(|v| v == s))
-                .count()
+            list.iter().filter(|t| t.attributes.get("scope").is_some_and(|v| v == s)).count()
         };
-        assert_eq!(
-            (scoped("col"), scoped("row")),
-            (6, samples::drift().findings.len())
-        );
+        assert_eq!((scoped("col"), scoped("row")), (6, samples::drift().findings.len()));
         // Each field of the filter stands inside of its label.
-        let fields = list
-            .iter()
-            .filter(|t| t.name == "input" || t.name == "select")
-            .count();
+        let fields = list.iter().filter(|t| t.name == "input" || t.name == "select").count();
         assert_eq!(list.iter().filter(|t| t.name == "label").count(), fields);
     }
 
@@ -779,19 +699,12 @@ mod tests {
     /// Text against its ground, WCAG 2.2 criterion 1.4.3: 4.5 to 1, in light and in dark.
     #[test]
     fn colours_have_contrast() {
-        let (light, dark) = CSS
-            .split_once("@media (prefers-color-scheme: dark)")
-            .expect("both");
+        let (light, dark) = CSS.split_once("@media (prefers-color-scheme: dark)").expect("both");
         let dark = dark.split_once("\n}\n").expect("its end").0;
         for theme in [light, dark] {
             let colours: BTreeMap<&str, f64> = theme
                 .lines()
-                .filter_map(|l| {
-                    l.trim()
-                        .strip_prefix("--")?
-                        .strip_suffix(';')?
-                        .split_once(": ")
-                })
+                .filter_map(|l| l.trim().strip_prefix("--")?.strip_suffix(';')?.split_once(": "))
                 .map(|(name, value)| (name, luminance(value)))
                 .collect();
             let mut pairs: Vec<(String, String)> = Vec::new();
@@ -816,11 +729,7 @@ mod tests {
     fn luminance(colour: &str) -> f64 {
         let channel = |i: usize| {
             let c = f64::from(u8::from_str_radix(&colour[i..i + 2], 16).unwrap()) / 255.0;
-            if c <= 0.04045 {
-                c / 12.92
-            } else {
-                ((c + 0.055) / 1.055).powf(2.4)
-            }
+            if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
         };
         0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
     }

@@ -28,10 +28,7 @@ const MAX_LIST: usize = 1_000;
 #[must_use]
 pub fn markdown(verdict: &Verdict) -> String {
     let v = verdict;
-    let mut page = Page {
-        out: String::new(),
-        chars: 0,
-    };
+    let mut page = Page { out: String::new(), chars: 0 };
     let h = words::headline(v);
     page.add(&format!("## {}: {}\n\n", h.word, prose(&h.rest, SENTENCE)));
     if let Some(s) = words::breakdown(v) {
@@ -47,11 +44,7 @@ pub fn markdown(verdict: &Verdict) -> String {
     hidden += page.table(
         "Required and not open",
         v,
-        &[
-            FindingState::Missing,
-            FindingState::MissingUnverified,
-            FindingState::MissingPending,
-        ],
+        &[FindingState::Missing, FindingState::MissingUnverified, FindingState::MissingPending],
     );
     hidden += page.table(
         "Not seen to be gone, still counted",
@@ -60,17 +53,10 @@ pub fn markdown(verdict: &Verdict) -> String {
     );
     hidden += page.table("Resolved", v, &[FindingState::Resolved]);
     hidden += page.table("Now allowed by the baseline", v, &[FindingState::Allowed]);
-    hidden += page.table(
-        "Left the scope, not resolved",
-        v,
-        &[FindingState::OutOfScope],
-    );
+    hidden += page.table("Left the scope, not resolved", v, &[FindingState::OutOfScope]);
     if hidden > 0 {
         let of = words::plural(v.findings.len() as u64, "finding");
-        page.add(&format!(
-            "**{} more of {of} in `verdict.json`.**\n\n",
-            words::grouped(hidden)
-        ));
+        page.add(&format!("**{} more of {of} in `verdict.json`.**\n\n", words::grouped(hidden)));
     }
     page.foot(v);
     page.out
@@ -126,11 +112,8 @@ impl Page {
 
     /// A table of the findings in these states; returns how many found no room.
     fn table(&mut self, title: &str, v: &Verdict, states: &[FindingState]) -> u64 {
-        let mut list: Vec<&Finding> = v
-            .findings
-            .iter()
-            .filter(|f| states.contains(&f.state))
-            .collect();
+        let mut list: Vec<&Finding> =
+            v.findings.iter().filter(|f| states.contains(&f.state)).collect();
         if list.is_empty() {
             return 0;
         }
@@ -155,21 +138,14 @@ impl Page {
         if rows > 0 {
             self.add("\n");
             if hidden > 0 {
-                self.add(&format!(
-                    "{} more in `verdict.json`.\n\n",
-                    words::grouped(hidden)
-                ));
+                self.add(&format!("{} more in `verdict.json`.\n\n", words::grouped(hidden)));
             }
         }
         hidden
     }
 
     fn foot(&mut self, v: &Verdict) {
-        let mut s = format!(
-            "Run {}, judged {}",
-            code(&v.run_id, NAME),
-            words::minute(v.judged_at)
-        );
+        let mut s = format!("Run {}, judged {}", code(&v.run_id, NAME), words::minute(v.judged_at));
         if !v.run.authorised_by.is_empty() {
             let _ = write!(s, ", authorised by {}", code(&v.run.authorised_by, NAME));
         }
@@ -209,12 +185,8 @@ fn row(f: &Finding) -> String {
         f.severity.as_str(),
         state.join(", "),
         code(&words::place(f), 2 * NAME + 64),
-        f.service
-            .as_deref()
-            .map_or_else(String::new, |s| code(s, NAME)),
-        f.owner
-            .as_deref()
-            .map_or_else(String::new, |s| code(s, NAME)),
+        f.service.as_deref().map_or_else(String::new, |s| code(s, NAME)),
+        f.owner.as_deref().map_or_else(String::new, |s| code(s, NAME)),
         words::day(f.first_seen),
         code(&f.id, 64),
     )
@@ -265,11 +237,7 @@ fn ends_with(s: &str, lower: &str) -> bool {
 /// stand inside a span inside a table in a way that every reader of Markdown takes alike.
 fn code(s: &str, max_chars: usize) -> String {
     let s = clean(s, max_chars).replace('`', "'").replace('|', "¦");
-    if s.is_empty() {
-        "–".to_owned()
-    } else {
-        format!("`{s}`")
-    }
+    if s.is_empty() { "–".to_owned() } else { format!("`{s}`") }
 }
 
 #[cfg(test)]
@@ -299,14 +267,9 @@ mod tests {
         let s = markdown(&v);
         assert!(s.chars().count() <= MAX_CHARS);
         // Each finding has a row or stands in the count of those that have none.
-        let rows = s
-            .lines()
-            .filter(|l| l.starts_with("| ") && !l.starts_with("| Severity"))
-            .count();
-        let more = format!(
-            "**{} more of 20,000 findings in",
-            words::grouped(20_000 - rows as u64)
-        );
+        let rows =
+            s.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| Severity")).count();
+        let more = format!("**{} more of 20,000 findings in", words::grouped(20_000 - rows as u64));
         assert!(s.contains(&more), "{rows} rows, no line {more}");
         assert!(rows > 20);
     }
@@ -337,20 +300,11 @@ mod tests {
     #[test]
     fn prose_is_escaped() {
         for (from, to) in [
-            (
-                "<script>alert(1)</script>",
-                "&lt;script&gt;alert(1)&lt;/script&gt;",
-            ),
-            (
-                "@everyone fixes #1, GH-2",
-                "＠everyone fixes ＃1, GH\u{2011}2",
-            ),
+            ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+            ("@everyone fixes #1, GH-2", "＠everyone fixes ＃1, GH\u{2011}2"),
             ("[x](https://evil.example)", r"\[x\](https\://evil.example)"),
             ("see Www.evil.example", r"see Www\.evil.example"),
-            (
-                "a|b `c` *d* _e_ ~f~ $g$",
-                r"a\|b \`c\` \*d\* \_e\_ \~f\~ \$g\$",
-            ),
+            ("a|b `c` *d* _e_ ~f~ $g$", r"a\|b \`c\` \*d\* \_e\_ \~f\~ \$g\$"),
             (r"a\|b", r"a\\\|b"),
             ("- item", r"\- item"),
             ("12. item", r"12\. item"),

@@ -14,9 +14,8 @@ fn at(s: &str) -> Timestamp {
 /// An open port that no rule allows.
 pub(crate) fn port(ip: &str, port: u16) -> Finding {
     // Any stable function of the place does for an id.
-    let id = ip.bytes().fold(u64::from(port), |h, b| {
-        h.wrapping_mul(0x100_0000_01b3) ^ u64::from(b)
-    });
+    let id =
+        ip.bytes().fold(u64::from(port), |h, b| h.wrapping_mul(0x100_0000_01b3) ^ u64::from(b));
     Finding {
         id: format!("{id:016x}"),
         kind: FindingKind::UnexpectedOpen,
@@ -89,10 +88,7 @@ fn base() -> Verdict {
             checks_covered: 4_120,
             not_covered: vec![],
         },
-        counts: Counts {
-            allowed: 409,
-            ..Counts::default()
-        },
+        counts: Counts { allowed: 409, ..Counts::default() },
         run: RunFacts {
             started_at: Some(at("2026-08-01T01:00:00Z")),
             ended_at: Some(at("2026-08-01T01:01:11Z")),
@@ -151,11 +147,8 @@ pub(crate) fn drift() -> Verdict {
         service: Some("telnet BusyBox login:".to_owned()),
         ..port("198.51.100.23", 23)
     };
-    let redis = Finding {
-        new: true,
-        service: Some("redis".to_owned()),
-        ..port("2001:db8:10::7", 6379)
-    };
+    let redis =
+        Finding { new: true, service: Some("redis".to_owned()), ..port("2001:db8:10::7", 6379) };
     let expired = Finding {
         cause: Cause::Expired,
         severity: Severity::Medium,
@@ -335,8 +328,7 @@ pub(crate) fn many(n: u32) -> Verdict {
             f
         })
         .collect();
-    v.findings
-        .sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
+    v.findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
     v
 }
 

@@ -29,16 +29,8 @@ const LABEL: usize = 10;
 /// true the only ones are our own SGR sequences (ECMA-48, section 8.3.117).
 #[must_use]
 pub fn text(verdict: &Verdict, colour: bool, columns: usize) -> String {
-    let columns = if columns == 0 {
-        80
-    } else {
-        columns.clamp(40, 160)
-    };
-    let mut page = Page {
-        out: String::new(),
-        colour,
-        columns,
-    };
+    let columns = if columns == 0 { 80 } else { columns.clamp(40, 160) };
+    let mut page = Page { out: String::new(), colour, columns };
     page.head(verdict);
     page.how_sure(verdict);
     page.findings(verdict);
@@ -92,16 +84,9 @@ struct Page {
 const LISTS: [(&str, &[FindingState]); 5] = [
     (
         "Required and not open",
-        &[
-            FindingState::Missing,
-            FindingState::MissingUnverified,
-            FindingState::MissingPending,
-        ],
+        &[FindingState::Missing, FindingState::MissingUnverified, FindingState::MissingPending],
     ),
-    (
-        "Not seen to be gone, still counted",
-        &[FindingState::Unverified, FindingState::Resolving],
-    ),
+    ("Not seen to be gone, still counted", &[FindingState::Unverified, FindingState::Resolving]),
     ("Resolved", &[FindingState::Resolved]),
     ("Now allowed by the baseline", &[FindingState::Allowed]),
     ("Left the scope, not resolved", &[FindingState::OutOfScope]),
@@ -126,11 +111,7 @@ impl Page {
     fn sentence(&mut self, ink: Ink, first: &str, indent: usize, s: &str) {
         let room = self.columns.saturating_sub(indent);
         for (i, l) in wrap(s, room, MAX_LINES).iter().enumerate() {
-            let lead = if i == 0 {
-                pad(first, indent)
-            } else {
-                " ".repeat(indent)
-            };
+            let lead = if i == 0 { pad(first, indent) } else { " ".repeat(indent) };
             self.out.push_str(&lead);
             self.line(ink, l);
         }
@@ -142,12 +123,7 @@ impl Page {
             self.sentence(Ink::Plain, lead, lead.len(), &clean(s, SENTENCE));
         }
         if list.len() > MAX_SENTENCES {
-            let more = format!(
-                "{:1$}and {2} more",
-                "",
-                lead.len(),
-                list.len() - MAX_SENTENCES
-            );
+            let more = format!("{:1$}and {2} more", "", lead.len(), list.len() - MAX_SENTENCES);
             self.line(Ink::Dim, &more);
         }
     }
@@ -170,11 +146,7 @@ impl Page {
         if let Some(c) = h.caution {
             self.sentence(Ink::Bold, "", 0, c);
         }
-        let mut run = format!(
-            "Run {}, judged {}",
-            or_dash(&v.run_id),
-            words::minute(v.judged_at)
-        );
+        let mut run = format!("Run {}, judged {}", or_dash(&v.run_id), words::minute(v.judged_at));
         if !v.run.authorised_by.is_empty() {
             let _ = write!(run, ", authorised by {}", clean(&v.run.authorised_by, NAME));
         }
@@ -300,39 +272,22 @@ impl Page {
 
     /// Findings in other states, one line each where the terminal has room for it.
     fn list(&mut self, title: &str, list: &[&Finding], shown: usize) {
-        self.line(
-            Ink::Bold,
-            &format!("{title}: {}", words::grouped(list.len() as u64)),
-        );
+        self.line(Ink::Bold, &format!("{title}: {}", words::grouped(list.len() as u64)));
         // Where the title stands for one state, the state needs no column.
         let named = !list.iter().any(|f| f.state.is_drift());
         let rows: Vec<(String, &str)> = list[..shown]
             .iter()
-            .map(|f| {
-                (
-                    words::place(f),
-                    if named { "" } else { words::state(f.state) },
-                )
-            })
+            .map(|f| (words::place(f), if named { "" } else { words::state(f.state) }))
             .collect();
         let state_width = rows.iter().map(|r| r.1.len() + 2).max().unwrap_or(2);
         let room = self.columns.saturating_sub(14 + state_width);
-        let place_width = rows
-            .iter()
-            .map(|r| width(&r.0))
-            .max()
-            .unwrap_or(0)
-            .min(room / 2);
+        let place_width = rows.iter().map(|r| width(&r.0)).max().unwrap_or(0).min(room / 2);
         for (f, (place, state)) in list.iter().zip(&rows) {
             let why = clean(&f.why, SENTENCE);
             self.out.push_str("  ");
             self.ink(Ink::of(f.severity), &pad(f.severity.as_str(), 8));
             if width(place) <= place_width && room - place_width >= MIN_WHY {
-                let state = if named {
-                    String::new()
-                } else {
-                    pad(state, state_width)
-                };
+                let state = if named { String::new() } else { pad(state, state_width) };
                 let _ = write!(self.out, "  {}  {state}", pad(place, place_width));
                 self.line(Ink::Dim, &fit(&why, room - place_width));
             } else {
@@ -341,11 +296,7 @@ impl Page {
                     self.out.push_str(&" ".repeat(if i == 0 { 2 } else { 12 }));
                     self.line(Ink::Plain, l);
                 }
-                let why = if named {
-                    why
-                } else {
-                    format!("{state}: {why}")
-                };
+                let why = if named { why } else { format!("{state}: {why}") };
                 self.sentence(Ink::Dim, "", 6, &why);
             }
         }
@@ -364,10 +315,7 @@ impl Page {
         let c = &v.counts;
         let mut also = Vec::new();
         if c.allowed > 0 {
-            also.push(format!(
-                "{} allowed by the baseline",
-                words::grouped(c.allowed)
-            ));
+            also.push(format!("{} allowed by the baseline", words::grouped(c.allowed)));
         }
         if c.unconfirmed > 0 {
             also.push(format!(
@@ -376,12 +324,7 @@ impl Page {
             ));
         }
         if !also.is_empty() {
-            self.sentence(
-                Ink::Plain,
-                "",
-                0,
-                &format!("Also seen open: {}.", also.join("; ")),
-            );
+            self.sentence(Ink::Plain, "", 0, &format!("Also seen open: {}.", also.join("; ")));
         }
         let exit = format!("Exit status {}: {}.", v.exit, words::exit_meaning(v.exit));
         self.sentence(Ink::Plain, "", 0, &exit);
@@ -390,11 +333,7 @@ impl Page {
 
 /// The findings in these states, worst first, new ones before old ones.
 fn select<'a>(v: &'a Verdict, states: &[FindingState]) -> Vec<&'a Finding> {
-    let mut l: Vec<&Finding> = v
-        .findings
-        .iter()
-        .filter(|f| states.contains(&f.state))
-        .collect();
+    let mut l: Vec<&Finding> = v.findings.iter().filter(|f| states.contains(&f.state)).collect();
     l.sort_by_key(|f| (std::cmp::Reverse(f.severity), !f.new));
     l
 }
@@ -445,11 +384,7 @@ mod tests {
         for v in [samples::hostile(), samples::drift(), samples::many(100)] {
             for columns in [0, 1, 40, 41, 79, 80, 120, 500] {
                 let s = text(&v, false, columns);
-                let most = if columns == 0 {
-                    80
-                } else {
-                    columns.clamp(40, 160)
-                };
+                let most = if columns == 0 { 80 } else { columns.clamp(40, 160) };
                 assert!(!s.chars().any(|c| c != '\n' && is_hostile(c)), "{s}");
                 for l in s.lines() {
                     assert!(width(l) <= most, "{} > {most}: {l}", width(l));

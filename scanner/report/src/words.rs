@@ -13,13 +13,8 @@ pub(crate) const SENTENCE: usize = 400;
 pub(crate) const NAME: usize = 256;
 
 /// The severities, worst first.
-pub(crate) const SEVERITIES: [Severity; 5] = [
-    Severity::Critical,
-    Severity::High,
-    Severity::Medium,
-    Severity::Low,
-    Severity::Info,
-];
+pub(crate) const SEVERITIES: [Severity; 5] =
+    [Severity::Critical, Severity::High, Severity::Medium, Severity::Low, Severity::Info];
 
 /// What kind of news a verdict is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,12 +53,7 @@ pub(crate) fn headline(v: &Verdict) -> Headline {
         } else {
             None
         };
-        Headline {
-            tone: Tone::Drift,
-            word: "DRIFT",
-            rest,
-            caution,
-        }
+        Headline { tone: Tone::Drift, word: "DRIFT", rest, caution }
     } else if v.suspect {
         Headline {
             tone: Tone::Suspect,
@@ -114,12 +104,7 @@ pub(crate) fn breakdown(v: &Verdict) -> Option<String> {
     let parts: Vec<String> = STATES
         .iter()
         .filter(|s| s.is_drift())
-        .map(|s| {
-            (
-                v.findings.iter().filter(|f| f.state == *s).count() as u64,
-                state(*s),
-            )
-        })
+        .map(|s| (v.findings.iter().filter(|f| f.state == *s).count() as u64, state(*s)))
         .filter(|(n, _)| *n > 0)
         .map(|(n, s)| format!("{} {}", grouped(n), s.replace(", ", " and ")))
         .collect();
@@ -137,10 +122,7 @@ pub(crate) fn coverage(v: &Verdict) -> String {
         percent(c.cells_covered, c.cells_planned),
         plural(c.cells_planned, "cell")
     );
-    let rest = c
-        .cells_planned
-        .saturating_sub(c.cells_covered)
-        .max(c.not_probed);
+    let rest = c.cells_planned.saturating_sub(c.cells_covered).max(c.not_probed);
     if rest > 0 {
         s.push_str(&format!("; {} not probed", grouped(rest)));
     }
@@ -160,10 +142,7 @@ pub(crate) fn content(c: &Coverage) -> Option<String> {
             plural(c.checks_planned, "check")
         );
         if rest > 0 {
-            s.push_str(&format!(
-                "; {} without an answer that can be believed",
-                grouped(rest)
-            ));
+            s.push_str(&format!("; {} without an answer that can be believed", grouped(rest)));
         }
         s
     })
@@ -197,8 +176,7 @@ pub(crate) fn recall(c: &Coverage) -> String {
 
 /// The interval of the recall estimate, where it is one.
 pub(crate) fn interval(c: &Coverage) -> Option<(f64, f64)> {
-    c.recall_interval
-        .filter(|(a, b)| a.is_finite() && b.is_finite() && a <= b)
+    c.recall_interval.filter(|(a, b)| a.is_finite() && b.is_finite() && a <= b)
 }
 
 /// Method, vantage, rates and losses of the run.
@@ -216,10 +194,7 @@ pub(crate) fn method(v: &Verdict) -> String {
         s.push_str(&format!("; {}", plural(r.send_failures, "failed send")));
     }
     if r.receive_drops > 0 {
-        s.push_str(&format!(
-            "; {} lost on receipt",
-            plural(r.receive_drops, "answer")
-        ));
+        s.push_str(&format!("; {} lost on receipt", plural(r.receive_drops, "answer")));
     }
     s
 }
@@ -232,20 +207,13 @@ pub(crate) fn rate(v: &Verdict) -> String {
     } else {
         "?".into()
     };
-    format!(
-        "{reached} of at most {} packets/s",
-        grouped(r.rate_asked.into())
-    )
+    format!("{reached} of at most {} packets/s", grouped(r.rate_asked.into()))
 }
 
 /// Probes sent and refused.
 pub(crate) fn packets(v: &Verdict) -> String {
     let r = &v.run;
-    format!(
-        "{} sent, {}",
-        grouped(r.packets_sent),
-        plural(r.send_failures, "failed send")
-    )
+    format!("{} sent, {}", grouped(r.packets_sent), plural(r.send_failures, "failed send"))
 }
 
 /// Open answers that were dropped.
@@ -486,29 +454,19 @@ pub(crate) fn percent(part: u64, whole: impl Into<u128>) -> String {
 /// One digit more than the promise has, at least five.
 fn decimals(promised: f64) -> usize {
     let s = promised.to_string();
-    s.split_once('.')
-        .map_or(0, |(_, d)| d.len() + 1)
-        .clamp(5, 12)
+    s.split_once('.').map_or(0, |(_, d)| d.len() + 1).clamp(5, 12)
 }
 
 /// Rounded down, so that an estimate under a promise does not read as the promise.
 pub(crate) fn floor(x: f64, digits: usize) -> String {
     let scale = 10f64.powi(i32::try_from(digits).unwrap_or(5));
     // The addend is the error of the multiplication: 0.99995 must not become 0.99994.
-    format!(
-        "{:.*}",
-        digits,
-        ((x * scale + 1e-6).floor() / scale).clamp(0.0, 1.0)
-    )
+    format!("{:.*}", digits, ((x * scale + 1e-6).floor() / scale).clamp(0.0, 1.0))
 }
 
 fn ceil(x: f64, digits: usize) -> String {
     let scale = 10f64.powi(i32::try_from(digits).unwrap_or(5));
-    format!(
-        "{:.*}",
-        digits,
-        ((x * scale - 1e-6).ceil() / scale).clamp(0.0, 1.0)
-    )
+    format!("{:.*}", digits, ((x * scale - 1e-6).ceil() / scale).clamp(0.0, 1.0))
 }
 
 /// A dash for nothing.
@@ -546,18 +504,12 @@ mod tests {
             recall_promised: 0.9999,
             ..Coverage::default()
         };
-        assert_eq!(
-            recall(&c),
-            "0.99995 (95 % interval 0.99990 to 0.99999); promised 0.9999"
-        );
+        assert_eq!(recall(&c), "0.99995 (95 % interval 0.99990 to 0.99999); promised 0.9999");
         c.recall_estimate = Some(0.99989);
         c.recall_interval = None;
         assert_eq!(recall(&c), "0.99989; UNDER the promise of 0.9999");
         c.recall_estimate = Some(f64::NAN);
-        assert_eq!(
-            recall(&c),
-            "no estimate, as too little answered; promised 0.9999"
-        );
+        assert_eq!(recall(&c), "no estimate, as too little answered; promised 0.9999");
     }
 
     /// The word CLEAN needs exit 0, no gap, no doubt and no finding that counts.

@@ -132,13 +132,13 @@ impl Config {
         }
         let Some(t) = tuning else { return Ok(()) };
         if let Some(ports) = &t.ports {
-            self.scan.ports = ports.parse().map_err(|e: mimawari_targets::PortError| {
-                Failure::new(format!("--ports: {e}"))
-            })?;
+            self.scan.ports = ports
+                .parse()
+                .map_err(|e: mimawari_targets::PortError| Failure::new(format!("--ports: {e}")))?;
         }
         if let Some(rate) = t.rate {
-            self.scan.rate = check_rate(i64::from(rate))
-                .map_err(|e| Failure::new(format!("--rate: {e}")))?;
+            self.scan.rate =
+                check_rate(i64::from(rate)).map_err(|e| Failure::new(format!("--rate: {e}")))?;
         }
         if let Some(recall) = t.recall {
             self.scan.recall =
@@ -346,17 +346,13 @@ impl Check<'_> {
 
     fn scan(&mut self, s: file::Scan, scope: Option<&Scope>) -> Option<Scan> {
         let ports = match &s.ports {
-            None => PortSet::from_ranges(
-                "top100".parse::<PortSet>().ok()?.ranges().iter().copied(),
-            ),
+            None => {
+                PortSet::from_ranges("top100".parse::<PortSet>().ok()?.ranges().iter().copied())
+            }
             Some(p) => match p.get_ref().parse() {
                 Ok(set) => set,
                 Err(e) => {
-                    self.errors.push(Diagnostic::error(
-                        format!("{e}"),
-                        self.source,
-                        p.span(),
-                    ));
+                    self.errors.push(Diagnostic::error(format!("{e}"), self.source, p.span()));
                     PortSet::default()
                 }
             },
@@ -404,9 +400,10 @@ impl Check<'_> {
         let mut nameservers = Vec::new();
         for n in &s.nameservers {
             let text = n.get_ref();
-            match text.parse::<SocketAddr>().or_else(|_| {
-                text.parse::<std::net::IpAddr>().map(|ip| SocketAddr::new(ip, 53))
-            }) {
+            match text
+                .parse::<SocketAddr>()
+                .or_else(|_| text.parse::<std::net::IpAddr>().map(|ip| SocketAddr::new(ip, 53)))
+            {
                 Ok(a) => nameservers.push(a),
                 Err(_) => self.error(
                     n.span(),

@@ -168,7 +168,8 @@ async fn accept(listener: TcpListener, service: Service, tls: TlsAcceptor) {
     while let Ok((stream, _)) = listener.accept().await {
         let tls = tls.clone();
         connections.spawn(async move {
-            let _ = tokio::time::timeout(Duration::from_secs(30), serve(stream, service, tls)).await;
+            let _ =
+                tokio::time::timeout(Duration::from_secs(30), serve(stream, service, tls)).await;
         });
         while connections.try_join_next().is_some() {}
     }
@@ -231,7 +232,9 @@ async fn web<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
 
 fn answer(service: Service, path: &str) -> (&'static str, &'static str, String) {
     let page = |title: &str, text: &str| {
-        format!("<!doctype html>\n<html lang=\"en\"><head><title>{title}</title></head><body><p>{text}</p></body></html>\n")
+        format!(
+            "<!doctype html>\n<html lang=\"en\"><head><title>{title}</title></head><body><p>{text}</p></body></html>\n"
+        )
     };
     match (service, path) {
         (Service::Shop, "/") => ("200 OK", "text/html", page("Demo shop", "Nothing is sold here.")),

@@ -30,7 +30,7 @@ const MARKER: &str = ".mimawari-demo";
 pub async fn run(args: &DemoArgs, context: &Context) -> Result<Status> {
     context.stop.on_signals()?;
     let out = claim(&args.out)?;
-    let mut centre = Centre::open(Seeds::draw()?.order).await?;
+    let mut centre = Centre::open(Seeds::draw()?.salt).await?;
     let today = (context.now)();
     let yesterday = today
         .checked_sub(24.hours())
@@ -66,9 +66,15 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<Status> {
         )?;
         Ok(Status::Clean)
     } else {
-        Err(Failure::new(format!("the demonstration saw something else than was staged: {}", wrong.join("; ")))
-            .help(format!("look at {}; another program on these loopback addresses could be the reason", report.display()))
-            .into())
+        Err(Failure::new(format!(
+            "the demonstration saw something else than was staged: {}",
+            wrong.join("; ")
+        ))
+        .help(format!(
+            "look at {}; another program on these loopback addresses could be the reason",
+            report.display()
+        ))
+        .into())
     }
 }
 
@@ -110,6 +116,9 @@ fn claim(dir: &Path) -> Result<PathBuf> {
 }
 
 /// Findings of a kind that are drift.
-fn drift(verdict: &Verdict, kind: FindingKind) -> impl Iterator<Item = &mimawari_drift::verdict::Finding> {
+fn drift(
+    verdict: &Verdict,
+    kind: FindingKind,
+) -> impl Iterator<Item = &mimawari_drift::verdict::Finding> {
     verdict.findings.iter().filter(move |f| f.kind == kind && f.state != FindingState::Allowed)
 }

@@ -93,15 +93,13 @@ pub(super) fn compare(v: &Verdict, centre: &Centre) -> Vec<String> {
         .map(|f| (f.ip, f.port.map(mimawari_targets::Port::get)))
         .collect();
     expect("the old server was taken down", resolved == [at("old", 8080)]);
-    let content: Vec<_> = drift(v, FindingKind::ExposedContent)
-        .map(|f| (f.ip, f.path.as_deref(), f.state))
-        .collect();
+    let content: Vec<_> =
+        drift(v, FindingKind::ExposedContent).map(|f| (f.ip, f.path.as_deref(), f.state)).collect();
     expect(
         "password.php is served as source, and nothing else",
         content == [(centre.host("shop"), Some("/password.php"), FindingState::Open)],
     );
-    let missing: Vec<_> =
-        drift(v, FindingKind::MissingRequired).map(|f| (f.ip, f.state)).collect();
+    let missing: Vec<_> = drift(v, FindingKind::MissingRequired).map(|f| (f.ip, f.state)).collect();
     expect(
         "the mail server is missing",
         missing == [(centre.ip(MAIL_OCTET), FindingState::Missing)],

@@ -110,10 +110,7 @@ pub enum FaultKind {
 
 impl Fault {
     pub(super) fn new(kind: FaultKind, reason: impl Into<String>) -> Self {
-        Self {
-            kind,
-            reason: reason.into(),
-        }
+        Self { kind, reason: reason.into() }
     }
 }
 
@@ -167,12 +164,7 @@ impl Connection {
             .map_err(|e| Fault::new(FaultKind::Lost, e.to_string()))?;
         let mut driver = JoinSet::new();
         driver.spawn(connection);
-        Ok(Self {
-            sender,
-            driver,
-            responses: 0,
-            spent: false,
-        })
+        Ok(Self { sender, driver, responses: 0, spent: false })
     }
 
     /// Whether another request may be tried on it. A server that has closed in the meantime is
@@ -217,9 +209,7 @@ impl Connection {
             Fault::new(FaultKind::Timeout, reason)
         };
         let deadline = Instant::now() + timeouts.head;
-        let ready = timeout_at(deadline, self.sender.ready())
-            .await
-            .map_err(|_| late())?;
+        let ready = timeout_at(deadline, self.sender.ready()).await.map_err(|_| late())?;
         if let Err(error) = ready {
             return Err(self.explain(&error).await);
         }
@@ -318,27 +308,20 @@ fn resource_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 fn text(value: Option<&HeaderValue>) -> Option<String> {
-    value
-        .and_then(|v| std::str::from_utf8(v.as_bytes()).ok())
-        .map(str::to_owned)
+    value.and_then(|v| std::str::from_utf8(v.as_bytes()).ok()).map(str::to_owned)
 }
 
 fn fault(error: &hyper::Error, responses: u32) -> Fault {
     if error.is_parse_too_large() {
-        let reason = format!(
-            "the response head is over {} KiB or {HEADER_LIMIT} fields",
-            HEAD_LIMIT / 1024
-        );
+        let reason =
+            format!("the response head is over {} KiB or {HEADER_LIMIT} fields", HEAD_LIMIT / 1024);
         return Fault::new(FaultKind::Malformed, reason);
     }
     if error.is_parse() {
         return Fault::new(FaultKind::Malformed, "the answer is not HTTP/1");
     }
     if error.is_incomplete_message() {
-        return Fault::new(
-            FaultKind::Lost,
-            "the connection was closed before the answer ended",
-        );
+        return Fault::new(FaultKind::Lost, "the connection was closed before the answer ended");
     }
     if let Some(io) = error.source().and_then(|e| e.downcast_ref::<io::Error>()) {
         let is_tls = tls_error(io).is_some();
@@ -365,33 +348,21 @@ fn refused_handshake(error: &io::Error, named: bool) -> Fault {
             FaultKind::NoSite
         }
         _ => {
-            return Fault::new(
-                FaultKind::Tls,
-                format!("TLS handshake failed: {}", words(error)),
-            );
+            return Fault::new(FaultKind::Tls, format!("TLS handshake failed: {}", words(error)));
         }
     };
-    let what = if named {
-        "under this name"
-    } else {
-        "without a name"
-    };
+    let what = if named { "under this name" } else { "without a name" };
     Fault::new(kind, format!("no site {what}: TLS {}", words(error)))
 }
 
 /// The TLS error inside.
 pub(crate) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
-    error
-        .get_ref()
-        .and_then(|e| e.downcast_ref::<rustls::Error>())
+    error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>())
 }
 
 /// An error in words of our own choice: what a server chose (a certificate's name, say) stays out.
 fn words(error: &io::Error) -> String {
-    if let Some(tls) = error
-        .get_ref()
-        .and_then(|e| e.downcast_ref::<rustls::Error>())
-    {
+    if let Some(tls) = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
         return match tls {
             rustls::Error::AlertReceived(alert) => format!("alert {alert:?}"),
             rustls::Error::PeerIncompatible(_) => {
@@ -428,16 +399,8 @@ mod tests {
             assert_eq!(r.headers()["accept-encoding"], "identity");
             assert_eq!(r.headers()["host"], "shop.example.jp");
         }
-        for path in [
-            "http://192.0.2.1/",
-            "192.0.2.1:80",
-            "*",
-            "",
-            "/a b",
-            "/a\r\nX: y",
-            "//[",
-            "",
-        ] {
+        for path in ["http://192.0.2.1/", "192.0.2.1:80", "*", "", "/a b", "/a\r\nX: y", "//[", ""]
+        {
             match request(path, "h", "a") {
                 Err(f) => assert_eq!(f.kind, FaultKind::Request, "{path:?}"),
                 Ok(r) => assert!(r.uri().authority().is_none(), "{path:?}"),

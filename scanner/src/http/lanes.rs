@@ -42,20 +42,10 @@ impl Lanes {
             if !seen.insert(target.clone()) {
                 continue;
             }
-            let sni = target
-                .host
-                .clone()
-                .filter(|_| target.scheme == Scheme::Https);
-            let route = Route {
-                endpoint: target.endpoint,
-                scheme: target.scheme,
-                sni,
-            };
+            let sni = target.host.clone().filter(|_| target.scheme == Scheme::Https);
+            let route = Route { endpoint: target.endpoint, scheme: target.scheme, sni };
             let index = *place.entry(route.clone()).or_insert_with(|| {
-                lanes.push(Lane {
-                    route,
-                    hosts: Vec::new(),
-                });
+                lanes.push(Lane { route, hosts: Vec::new() });
                 lanes.len() - 1
             });
             lanes[index].hosts.push(target.host);
@@ -65,10 +55,7 @@ impl Lanes {
             let queue = all.waiting.entry(lane.route.endpoint.ip()).or_default();
             if lane.hosts.len() > SPLIT {
                 let hosts = lane.hosts.split_off(lane.hosts.len() / 2);
-                queue.push_back(Lane {
-                    route: lane.route.clone(),
-                    hosts,
-                });
+                queue.push_back(Lane { route: lane.route.clone(), hosts });
             }
             queue.push_back(lane);
         }
@@ -117,14 +104,8 @@ mod tests {
     fn target(ip: &str, port: u16, scheme: Scheme, host: Option<&str>) -> WebTarget {
         let allow = AddrSet::from_ranges(["198.51.100.0/24".parse::<AddrRange>().unwrap()]);
         let scope = Scope::new(allow, AddrSet::default(), "test");
-        let endpoint = scope
-            .endpoint(ip.parse().unwrap(), Port::new(port).unwrap())
-            .unwrap();
-        WebTarget {
-            endpoint,
-            scheme,
-            host: host.map(str::to_owned),
-        }
+        let endpoint = scope.endpoint(ip.parse().unwrap(), Port::new(port).unwrap()).unwrap();
+        WebTarget { endpoint, scheme, host: host.map(str::to_owned) }
     }
 
     #[test]
@@ -152,9 +133,7 @@ mod tests {
     #[test]
     fn a_crowded_port_gets_two_lanes() {
         let hosts: Vec<String> = (0..40).map(|i| format!("h{i}.example")).collect();
-        let targets = hosts
-            .iter()
-            .map(|h| target("198.51.100.7", 80, Scheme::Http, Some(h)));
+        let targets = hosts.iter().map(|h| target("198.51.100.7", 80, Scheme::Http, Some(h)));
         let mut lanes = Lanes::new(targets.collect());
         let (a, b) = (lanes.take().unwrap(), lanes.take().unwrap());
         assert_eq!(lanes.take(), None);
@@ -187,10 +166,6 @@ mod tests {
         }
         assert_eq!(order.len(), 50);
         let first: HashSet<_> = order[..5].iter().collect();
-        assert_eq!(
-            first.len(),
-            5,
-            "each address once before any twice: {order:?}"
-        );
+        assert_eq!(first.len(), 5, "each address once before any twice: {order:?}");
     }
 }

@@ -86,11 +86,7 @@ impl Default for HttpConfig {
 
 impl HttpConfig {
     const fn timeouts(&self) -> Timeouts {
-        Timeouts {
-            connect: self.connect_timeout,
-            head: self.head_timeout,
-            body: self.body_timeout,
-        }
+        Timeouts { connect: self.connect_timeout, head: self.head_timeout, body: self.body_timeout }
     }
 }
 

@@ -21,20 +21,11 @@ const RECEIVE_BUFFER: u32 = 128 * 1024;
 /// What `connect()` says, or [`io::ErrorKind::TimedOut`] after `timeout`.
 pub async fn dial(endpoint: Endpoint, timeout: Duration) -> io::Result<TcpStream> {
     let address = endpoint.socket_addr();
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    let stream = tokio::time::timeout(timeout, socket.connect(address))
-        .await
-        .map_err(|_| {
-            io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("no connection within {timeout:?}"),
-            )
-        })??;
+    let stream = tokio::time::timeout(timeout, socket.connect(address)).await.map_err(|_| {
+        io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {timeout:?}"))
+    })??;
     // Requests are single small writes that wait for an answer; Nagle only delays them.
     stream.set_nodelay(true)?;
     Ok(stream)

@@ -29,9 +29,7 @@ pub fn connector() -> TlsConnector {
 
 fn config() -> ClientConfig {
     let provider = Arc::new(ring::default_provider());
-    let schemes = provider
-        .signature_verification_algorithms
-        .supported_schemes();
+    let schemes = provider.signature_verification_algorithms.supported_schemes();
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .expect("the ring provider speaks TLS 1.2 and 1.3")
@@ -99,19 +97,10 @@ mod tests {
     #[test]
     fn sni_is_sent_for_names_alone() {
         let ip: IpAddr = "198.51.100.7".parse().unwrap();
-        assert!(matches!(
-            server_name(Some("shop.example.jp"), ip),
-            ServerName::DnsName(_)
-        ));
+        assert!(matches!(server_name(Some("shop.example.jp"), ip), ServerName::DnsName(_)));
         assert!(matches!(server_name(None, ip), ServerName::IpAddress(_)));
         // A literal address is no host name (RFC 6066, section 3), nor is nonsense.
-        assert!(matches!(
-            server_name(Some("198.51.100.9"), ip),
-            ServerName::IpAddress(_)
-        ));
-        assert!(matches!(
-            server_name(Some("a b"), ip),
-            ServerName::IpAddress(_)
-        ));
+        assert!(matches!(server_name(Some("198.51.100.9"), ip), ServerName::IpAddress(_)));
+        assert!(matches!(server_name(Some("a b"), ip), ServerName::IpAddress(_)));
     }
 }

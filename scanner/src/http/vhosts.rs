@@ -50,10 +50,7 @@ pub fn read_vhosts(
 ) -> Result<Vec<Vhost>, Diagnostics> {
     let text = read_text(name, reader)?;
     // Spreadsheets write a byte order mark and line ends of their own; messages show neither.
-    let text = text
-        .strip_prefix('\u{feff}')
-        .unwrap_or(&text)
-        .replace("\r\n", "\n");
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).replace("\r\n", "\n");
     let source = Source::new(name, text.replace('\r', "\n"));
     let text = source.text();
 
@@ -81,11 +78,7 @@ pub fn read_vhosts(
                 break;
             }
         }
-        let line = Line {
-            source: &source,
-            span: line_at(text, from),
-            row: &row,
-        };
+        let line = Line { source: &source, span: line_at(text, from), row: &row };
         let header = std::mem::take(&mut first) && line.is_header();
         if header || line.is_blank() {
             continue;
@@ -119,15 +112,9 @@ fn read_text(name: &str, reader: impl Read) -> Result<String, Diagnostics> {
         Diagnostics::from(Diagnostic::error(title, &Source::new(name, ""), 0..0).help(help))
     };
     let mut bytes = Vec::new();
-    reader
-        .take(FILE_LIMIT + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| {
-            refuse(
-                format!("cannot read the list of virtual hosts: {e}"),
-                "check the path and its mode",
-            )
-        })?;
+    reader.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(|e| {
+        refuse(format!("cannot read the list of virtual hosts: {e}"), "check the path and its mode")
+    })?;
     if bytes.len() as u64 > FILE_LIMIT {
         return Err(refuse(
             format!("the list of virtual hosts is over {} MiB", FILE_LIMIT >> 20),
@@ -168,10 +155,7 @@ struct Line<'a> {
 
 impl Line<'_> {
     fn field(&self, i: usize) -> &str {
-        self.row
-            .get(i)
-            .and_then(|f| std::str::from_utf8(f).ok())
-            .unwrap_or_default()
+        self.row.get(i).and_then(|f| std::str::from_utf8(f).ok()).unwrap_or_default()
     }
 
     fn is_header(&self) -> bool {
@@ -194,17 +178,14 @@ impl Line<'_> {
         }
         let span = span
             .filter(|s| !s.is_empty())
-            .map_or(self.span.clone(), |s| {
-                self.span.start + s.start..self.span.start + s.end
-            });
+            .map_or(self.span.clone(), |s| self.span.start + s.start..self.span.start + s.end);
         Diagnostic::error(title, self.source, span)
     }
 
     fn vhost(&self, scope: &Scope) -> Result<Vhost, Box<Diagnostic>> {
         if self.row.len() < 2 {
             return Err(Box::new(
-                self.error(0, "this line has no host")
-                    .help("write ip,host or ip,host,port,scheme"),
+                self.error(0, "this line has no host").help("write ip,host or ip,host,port,scheme"),
             ));
         }
         if self.row.len() > 4 {
@@ -243,12 +224,7 @@ impl Line<'_> {
                 ));
             }
         };
-        Ok(Vhost {
-            ip,
-            host,
-            port,
-            scheme,
-        })
+        Ok(Vhost { ip, host, port, scheme })
     }
 
     fn host(&self) -> Result<String, Box<Diagnostic>> {
@@ -304,8 +280,7 @@ fn is_host_name(host: &str) -> bool {
         (1..=63).contains(&l.len())
             && !l.starts_with('-')
             && !l.ends_with('-')
-            && l.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     host.len() <= 253
         && host.split('.').all(label)
@@ -356,18 +331,8 @@ mod tests {
             read(text).unwrap(),
             [
                 v("198.51.100.7", "shop.example.jp", 0, None),
-                v(
-                    "198.51.100.7",
-                    "admin.example.jp",
-                    8443,
-                    Some(Scheme::Https)
-                ),
-                v(
-                    "2001:db8::7",
-                    "xn--eckwd4c7c.example.jp",
-                    0,
-                    Some(Scheme::Http)
-                ),
+                v("198.51.100.7", "admin.example.jp", 8443, Some(Scheme::Https)),
+                v("2001:db8::7", "xn--eckwd4c7c.example.jp", 0, Some(Scheme::Http)),
                 v("198.51.100.8", "a_b.example.jp", 8080, None),
             ]
         );
@@ -392,10 +357,7 @@ mod tests {
         help: remove the line, or add the address to [scope] allow
         ");
         // Denied inside the allowed block.
-        assert_eq!(
-            refusal("198.51.100.1,a.example").title,
-            "198.51.100.1 is not in the scope"
-        );
+        assert_eq!(refusal("198.51.100.1,a.example").title, "198.51.100.1 is not in the scope");
         insta::assert_snapshot!(refusal("# x\n198.51.100.7,ショップ.example.jp,80"), @r"
         error: host `ショップ.example.jp` is not in ASCII
          --> vhosts.csv:2:14
@@ -412,46 +374,22 @@ mod tests {
         let cases = [
             ("198.51.100.7", "this line has no host"),
             ("198.51.100.7,", "`` is not a host name"),
-            (
-                "198.51.100.7,a.example,80,http,x",
-                "this line has more than four fields",
-            ),
+            ("198.51.100.7,a.example,80,http,x", "this line has more than four fields"),
             ("shop,a.example", "`shop` is not an address"),
-            (
-                "198.51.100.0/24,a.example",
-                "`198.51.100.0/24` is not an address",
-            ),
+            ("198.51.100.0/24,a.example", "`198.51.100.0/24` is not an address"),
             ("198.51.100.7,a.example,0", "`0` is not a port"),
             ("198.51.100.7,a.example,http", "`http` is not a port"),
             ("198.51.100.7,a.example,,ftp", "`ftp` is not a scheme"),
             ("198.51.100.7,*.example", "`*.example` is a wildcard"),
-            (
-                "198.51.100.7,http://a.example/",
-                "`http://a.example/` is a URL",
-            ),
-            (
-                "198.51.100.7,a.example:8080",
-                "host `a.example:8080` holds a port",
-            ),
-            (
-                "198.51.100.7,198.51.100.7",
-                "host `198.51.100.7` is an address",
-            ),
-            (
-                "198.51.100.7,[2001:db8::1]",
-                "host `[2001:db8::1]` is an address",
-            ),
+            ("198.51.100.7,http://a.example/", "`http://a.example/` is a URL"),
+            ("198.51.100.7,a.example:8080", "host `a.example:8080` holds a port"),
+            ("198.51.100.7,198.51.100.7", "host `198.51.100.7` is an address"),
+            ("198.51.100.7,[2001:db8::1]", "host `[2001:db8::1]` is an address"),
             ("198.51.100.7,-a.example", "`-a.example` is not a host name"),
             ("198.51.100.7,a..example", "`a..example` is not a host name"),
-            (
-                "198.51.100.7,a b.example",
-                "`a b.example` is not a host name",
-            ),
+            ("198.51.100.7,a b.example", "`a b.example` is not a host name"),
             ("198.51.100.7,1.2.3", "`1.2.3` is not a host name"),
-            (
-                "198.51.100.7,\"a\r\nX: y\"",
-                "`a\\nX: y` is not a host name",
-            ),
+            ("198.51.100.7,\"a\r\nX: y\"", "`a\\nX: y` is not a host name"),
         ];
         for (text, title) in cases {
             assert_eq!(refusal(text).title, title, "{text}");
@@ -464,24 +402,14 @@ mod tests {
         let many = "203.0.113.9,a.example\n".repeat(50);
         let all = read(&many).unwrap_err().0;
         assert_eq!(all.len(), SHOWN);
-        assert!(
-            all.last()
-                .unwrap()
-                .help
-                .as_ref()
-                .unwrap()
-                .contains("30 more lines")
-        );
+        assert!(all.last().unwrap().help.as_ref().unwrap().contains("30 more lines"));
     }
 
     #[test]
     fn not_utf8() {
-        let all = read_vhosts(
-            "v.csv",
-            &b"198.51.100.7,a.example\n198.51.100.7,\x83\x56\n"[..],
-            &scope(),
-        )
-        .unwrap_err();
+        let all =
+            read_vhosts("v.csv", &b"198.51.100.7,a.example\n198.51.100.7,\x83\x56\n"[..], &scope())
+                .unwrap_err();
         assert_eq!(all.0[0].title, "line 2 is not UTF-8");
     }
 }

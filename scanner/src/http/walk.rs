@@ -89,9 +89,7 @@ pub(super) async fn walk(
                     }
                 }
             }
-            let no_site = ending
-                .as_ref()
-                .is_some_and(|e: &Ending| e.outcome == Outcome::Absent);
+            let no_site = ending.as_ref().is_some_and(|e: &Ending| e.outcome == Outcome::Absent);
             if let Some(Ending { outcome, reason }) = ending {
                 let outcome = if no_site { Outcome::Error } else { outcome };
                 check.failure(Failure { outcome, reason });
@@ -100,10 +98,7 @@ pub(super) async fn walk(
             // better than a path without an observation.
             let Some(mut finished) = check.finish().or_else(|| {
                 let reason = "the check came to no end".to_owned();
-                check.failure(Failure {
-                    outcome: Outcome::Error,
-                    reason,
-                });
+                check.failure(Failure { outcome: Outcome::Error, reason });
                 check.finish()
             }) else {
                 tracing::error!(path = path.path, "a check ended without a result");
@@ -183,10 +178,7 @@ impl Walker<'_> {
         let time = self.config.per_target_time;
         if Instant::now() >= target.deadline {
             let reason = format!("the time for one target, {time:?}, was used up before");
-            return Err(Ending {
-                outcome: Outcome::Skipped,
-                reason,
-            });
+            return Err(Ending { outcome: Outcome::Skipped, reason });
         }
         let mut stop = self.stop.clone();
         let asked = async {
@@ -203,10 +195,7 @@ impl Walker<'_> {
         };
         let Ok(tried) = tried else {
             let reason = format!("the time for one target, {time:?}, ended during the request");
-            return Err(Ending {
-                outcome: Outcome::Error,
-                reason,
-            });
+            return Err(Ending { outcome: Outcome::Error, reason });
         };
         match tried {
             Ok(answer) => {
@@ -246,10 +235,7 @@ impl Walker<'_> {
                 },
             };
             let used = connection.responses() > 0;
-            let fault = match connection
-                .get(path, host, &self.config.user_agent, &timeouts)
-                .await
-            {
+            let fault = match connection.get(path, host, &self.config.user_agent, &timeouts).await {
                 Ok(answer) => {
                     self.connection = Some(connection);
                     return Ok(answer);
@@ -276,22 +262,13 @@ impl Walker<'_> {
         };
         // Only as the first and last word: from a site that has answered before, it is a fault.
         if fault.kind == FaultKind::NoSite && !self.answered {
-            let end = Ending {
-                outcome: Outcome::Absent,
-                reason: fault.reason,
-            };
+            let end = Ending { outcome: Outcome::Absent, reason: fault.reason };
             self.gone = Some(end.clone());
             return end;
         }
-        let end = Ending {
-            outcome,
-            reason: fault.reason,
-        };
+        let end = Ending { outcome, reason: fault.reason };
         if self.refused >= CONNECT_STRIKES {
-            let reason = format!(
-                "{CONNECT_STRIKES} connections in a row failed: {}",
-                end.reason
-            );
+            let reason = format!("{CONNECT_STRIKES} connections in a row failed: {}", end.reason);
             let end = Ending { outcome, reason };
             self.gone = Some(end.clone());
             return end;
@@ -318,10 +295,7 @@ impl Walker<'_> {
 }
 
 fn stopped() -> Ending {
-    Ending {
-        outcome: Outcome::Skipped,
-        reason: "the run was stopped".to_owned(),
-    }
+    Ending { outcome: Outcome::Skipped, reason: "the run was stopped".to_owned() }
 }
 
 #[cfg(test)]
@@ -335,9 +309,7 @@ mod tests {
         let ranges = ["198.51.100.0/24", "2001:db8::/64"].map(|r| r.parse::<AddrRange>().unwrap());
         let scope = Scope::new(AddrSet::from_ranges(ranges), AddrSet::default(), "test");
         let field = |host: Option<&str>, ip: &str, port: u16, scheme| {
-            let at = scope
-                .endpoint(ip.parse().unwrap(), Port::new(port).unwrap())
-                .unwrap();
+            let at = scope.endpoint(ip.parse().unwrap(), Port::new(port).unwrap()).unwrap();
             host_field(host, at, scheme)
         };
         let (v4, v6, name) = ("198.51.100.7", "2001:db8::7", Some("shop.example.jp"));

@@ -317,9 +317,7 @@ mod tests {
         use CellState::{Closed, NotProbed, Open};
         assert_eq!(
             states,
-            [
-                Closed, Open, Open, NotProbed, NotProbed, NotProbed, NotProbed, NotProbed, NotProbed
-            ]
+            [Closed, Open, Open, NotProbed, NotProbed, NotProbed, NotProbed, NotProbed, NotProbed]
         );
         assert_eq!(r.count(10), [7, 0, 0, 1, 2]);
         assert!(!r.is_cut_off());

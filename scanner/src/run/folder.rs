@@ -36,8 +36,12 @@ impl RunFolder {
     pub fn create(dir: &Path, meta: &RunMeta) -> Result<Self> {
         let failed = |what: &str, e: io::Error| {
             let help = match e.kind() {
-                io::ErrorKind::StorageFull => "free some space, or choose another disk with --out DIR",
-                io::ErrorKind::PermissionDenied => "choose a folder you may write to with --out DIR",
+                io::ErrorKind::StorageFull => {
+                    "free some space, or choose another disk with --out DIR"
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "choose a folder you may write to with --out DIR"
+                }
                 _ => "choose another folder with --out DIR",
             };
             Failure::new(format!("cannot {what} the run folder {}", dir.display()))
@@ -190,7 +194,8 @@ impl LoadedRun {
         let path = dir.join(COVERAGE);
         let coverage = coverage::Reader::open(&path).map_err(|e| damaged(&path, &e))?;
         if coverage.is_cut_off() {
-            damage.push("coverage.bin ends in half a frame, whose cells are not covered".to_owned());
+            damage
+                .push("coverage.bin ends in half a frame, whose cells are not covered".to_owned());
         }
         let counts = coverage.count(walk.len());
         let observations = latest(read.observations);
@@ -219,11 +224,9 @@ fn latest(observations: Vec<Observation>) -> Vec<Observation> {
     for o in observations {
         let key = match &o {
             Observation::Tcp(t) => (t.ip, t.port, None),
-            Observation::Http(h) => (
-                h.ip,
-                h.port,
-                Some((h.scheme, h.host.clone(), h.path.clone())),
-            ),
+            Observation::Http(h) => {
+                (h.ip, h.port, Some((h.scheme, h.host.clone(), h.path.clone())))
+            }
         };
         map.insert(key, o);
     }

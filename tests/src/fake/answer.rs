@@ -54,14 +54,8 @@ pub enum Form {
 
 impl Form {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Typed,
-        Self::Untyped,
-        Self::Html,
-        Self::Gzip,
-        Self::Chunked,
-        Self::Http10Close,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Typed, Self::Untyped, Self::Html, Self::Gzip, Self::Chunked, Self::Http10Close];
 }
 
 impl Answer {
@@ -74,12 +68,7 @@ impl Answer {
     /// This status with an empty body.
     #[must_use]
     pub fn status(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Body::Bytes(Vec::new()),
-            form: Form::Typed,
-        }
+        Self { status, headers: Vec::new(), body: Body::Bytes(Vec::new()), form: Form::Typed }
     }
 
     /// 302 to this place.
@@ -131,9 +120,8 @@ pub fn gzip_bomb(mebibytes: usize) -> Vec<u8> {
     let zeros = vec![0u8; 1 << 20];
     let mut block = Vec::with_capacity(64 * 1024);
     let mut deflate = Compress::new(Compression::best(), false);
-    let status = deflate
-        .compress_vec(&zeros, &mut block, FlushCompress::Full)
-        .expect("zeros compress");
+    let status =
+        deflate.compress_vec(&zeros, &mut block, FlushCompress::Full).expect("zeros compress");
     assert_eq!(status, Status::Ok);
     assert_eq!(deflate.total_in(), zeros.len() as u64);
     let mut bomb = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -157,9 +145,7 @@ mod tests {
     fn the_bomb_inflates() {
         let bomb = gzip_bomb(3);
         let mut out = Vec::new();
-        DeflateDecoder::new(&bomb[10..bomb.len() - 8])
-            .read_to_end(&mut out)
-            .unwrap();
+        DeflateDecoder::new(&bomb[10..bomb.len() - 8]).read_to_end(&mut out).unwrap();
         assert_eq!(out.len(), 3 << 20);
         assert!(out.iter().all(|b| *b == 0));
         assert!(bomb.len() < 16 * 1024, "{}", bomb.len());

@@ -95,10 +95,7 @@ impl Seen {
     /// The first field of this lower-case name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| v.as_str())
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 }
 
@@ -106,19 +103,13 @@ impl FakeSite {
     /// A plain HTTP site without a page.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            close_notify: true,
-            ..Self::default()
-        }
+        Self { close_notify: true, ..Self::default() }
     }
 
     /// A port that speaks something else.
     #[must_use]
     pub fn speaking(protocol: Protocol) -> Self {
-        Self {
-            protocol,
-            ..Self::new()
-        }
+        Self { protocol, ..Self::new() }
     }
 
     /// Serves an answer at a path, under any Host.
@@ -131,8 +122,7 @@ impl FakeSite {
     /// Serves an answer at a path of one virtual host; it wins over [`Self::route`].
     #[must_use]
     pub fn vhost(mut self, host: &str, path: &str, answer: Answer) -> Self {
-        self.routes
-            .insert((Some(host.to_owned()), path.to_owned()), answer);
+        self.routes.insert((Some(host.to_owned()), path.to_owned()), answer);
         self
     }
 
@@ -213,9 +203,7 @@ impl FakeSite {
     /// When it is no loopback address, cannot be bound, or a certificate cannot be made.
     pub fn start_on(self, address: SocketAddr) -> io::Result<FakeServer> {
         if !address.ip().is_loopback() {
-            return Err(io::Error::other(format!(
-                "{address} is no loopback address"
-            )));
+            return Err(io::Error::other(format!("{address} is no loopback address")));
         }
         self.serve(TcpListener::bind(address)?)
     }
@@ -241,11 +229,7 @@ impl FakeSite {
         let thread = std::thread::Builder::new()
             .name("fake-accept".to_owned())
             .spawn(move || accept(&accepting, &listener))?;
-        Ok(FakeServer {
-            address,
-            shared,
-            thread: Some(thread),
-        })
+        Ok(FakeServer { address, shared, thread: Some(thread) })
     }
 }
 
@@ -286,10 +270,7 @@ impl FakeServer {
     #[must_use]
     pub fn wait_for_requests(&self, n: usize, limit: Duration) -> bool {
         let log = lock(&self.shared.log);
-        let waited = self
-            .shared
-            .changed
-            .wait_timeout_while(log, limit, |log| log.len() < n);
+        let waited = self.shared.changed.wait_timeout_while(log, limit, |log| log.len() < n);
         waited.is_ok_and(|(log, _)| log.len() >= n)
     }
 }
@@ -348,9 +329,8 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
             let _ = stream.shutdown(Shutdown::Both);
         }
         let mine = Arc::clone(shared);
-        let spawned = std::thread::Builder::new()
-            .name("fake-connection".to_owned())
-            .spawn(move || {
+        let spawned =
+            std::thread::Builder::new().name("fake-connection".to_owned()).spawn(move || {
                 // An error is the client going away, which is its good right.
                 let _ = converse(&mine, stream, number);
                 lock(&mine.sockets).remove(&number);
@@ -372,11 +352,7 @@ fn converse(shared: &Shared, stream: TcpStream, number: usize) -> io::Result<()>
         // 22: a TLS record with a handshake in it (RFC 8446, section 5.1).
         let mut first = [0];
         if stream.peek(&mut first)? == 1 && first != [22] {
-            let mut wire = Wire {
-                io: Io::Plain(stream),
-                shared,
-                control,
-            };
+            let mut wire = Wire { io: Io::Plain(stream), shared, control };
             shared.note(read_request(&mut wire, number, None)?);
             wire.send(answer)?;
             wire.close();
@@ -384,14 +360,7 @@ fn converse(shared: &Shared, stream: TcpStream, number: usize) -> io::Result<()>
         }
     }
     let (mut wire, sni) = match &shared.tls {
-        None => (
-            Wire {
-                io: Io::Plain(stream),
-                shared,
-                control,
-            },
-            None,
-        ),
+        None => (Wire { io: Io::Plain(stream), shared, control }, None),
         Some(config) => {
             let mut stream = stream;
             let Some(mut session) = shared.hello(config, &mut stream)? else {
@@ -402,14 +371,7 @@ fn converse(shared: &Shared, stream: TcpStream, number: usize) -> io::Result<()>
             }
             let sni = session.server_name().map(ToString::to_string);
             let tls = Box::new(StreamOwned::new(session, stream));
-            (
-                Wire {
-                    io: Io::Tls(tls),
-                    shared,
-                    control,
-                },
-                sni,
-            )
+            (Wire { io: Io::Tls(tls), shared, control }, sni)
         }
     };
     let done = match &shared.site.protocol {
@@ -451,11 +413,7 @@ fn serve_http(
         }
         let answer = site.answer(host.as_deref(), &path, served);
         let keep = wire.send(&answer)?;
-        if !keep
-            || site
-                .requests_per_connection
-                .is_some_and(|n| served + 1 >= n)
-        {
+        if !keep || site.requests_per_connection.is_some_and(|n| served + 1 >= n) {
             break;
         }
     }
@@ -474,16 +432,10 @@ impl FakeSite {
             return answer.clone();
         }
         let html = |page: String| Answer::ok(page).header("Content-Type", "text/html");
-        match name
-            .and_then(|n| self.fallbacks.get(&n))
-            .unwrap_or(&self.fallback)
-        {
+        match name.and_then(|n| self.fallbacks.get(&n)).unwrap_or(&self.fallback) {
             Fallback::NotFound => {
                 let page = "<html><title>404 Not Found</title><h1>Not Found</h1></html>";
-                Answer {
-                    status: 404,
-                    ..html(page.to_owned())
-                }
+                Answer { status: 404, ..html(page.to_owned()) }
             }
             Fallback::Always(answer) => answer.clone(),
             Fallback::Reflect => html(format!(
@@ -498,10 +450,7 @@ impl FakeSite {
             Fallback::ByExtension(kinds) => kinds
                 .iter()
                 .find(|(extension, _)| path.ends_with(extension.as_str()))
-                .map_or_else(
-                    || html("<!doctype html><p>home</p>".to_owned()),
-                    |(_, a)| a.clone(),
-                ),
+                .map_or_else(|| html("<!doctype html><p>home</p>".to_owned()), |(_, a)| a.clone()),
         }
     }
 }
@@ -549,9 +498,7 @@ impl Shared {
     /// Waits, and is woken when the server stops; false then.
     fn pause(&self, time: Duration) -> bool {
         let stopping = |_: &mut Vec<Seen>| !self.stopping.load(Ordering::SeqCst);
-        let _ = self
-            .changed
-            .wait_timeout_while(lock(&self.log), time, stopping);
+        let _ = self.changed.wait_timeout_while(lock(&self.log), time, stopping);
         !self.stopping.load(Ordering::SeqCst)
     }
 }
@@ -588,18 +535,8 @@ fn read_request(
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let host = headers
-        .iter()
-        .find(|(n, _)| n == "host")
-        .map(|(_, v)| v.clone());
-    Ok(Some(Seen {
-        connection,
-        sni: sni.map(str::to_owned),
-        method,
-        path,
-        host,
-        headers,
-    }))
+    let host = headers.iter().find(|(n, _)| n == "host").map(|(_, v)| v.clone());
+    Ok(Some(Seen { connection, sni: sni.map(str::to_owned), method, path, host, headers }))
 }
 
 enum Io {
@@ -628,9 +565,7 @@ impl Wire<'_> {
                 Io::Plain(s) => s.write_all(piece)?,
                 Io::Tls(s) => s.write_all(piece).and_then(|()| s.flush())?,
             }
-            self.shared
-                .sent
-                .fetch_add(piece.len() as u64, Ordering::SeqCst);
+            self.shared.sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
         }
         Ok(())
     }
@@ -662,21 +597,12 @@ impl Wire<'_> {
 
     /// Sends an answer; false when the connection must not be used again.
     fn send(&mut self, answer: &Answer) -> io::Result<bool> {
-        let version = if answer.form == Form::Http10Close {
-            "HTTP/1.0"
-        } else {
-            "HTTP/1.1"
-        };
+        let version = if answer.form == Form::Http10Close { "HTTP/1.0" } else { "HTTP/1.1" };
         let mut head = format!("{version} {} Fake\r\n", answer.status);
         for (name, value) in &answer.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        let named = |n: &str| {
-            answer
-                .headers
-                .iter()
-                .any(|(name, _)| name.eq_ignore_ascii_case(n))
-        };
+        let named = |n: &str| answer.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(n));
         if !named("content-type") {
             match answer.form {
                 Form::Untyped => {}

@@ -17,10 +17,7 @@ pub(super) fn server_config(names: &[String]) -> io::Result<Arc<ServerConfig>> {
     for name in names {
         by_name.insert(name.clone(), certify(name)?);
     }
-    let resolver = BySni {
-        by_name,
-        other: certify("localhost")?,
-    };
+    let resolver = BySni { by_name, other: certify("localhost")? };
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(io::Error::other)?

@@ -86,7 +86,9 @@ pub(super) fn join(scanner: &Namespace, centre: &Namespace) {
 
 /// No duplicate address detection and no router solicitation: addresses are usable at once.
 fn quiet(name: &str) {
-    for (setting, value) in [("accept_dad", "0"), ("dad_transmits", "0"), ("router_solicitations", "0")] {
+    for (setting, value) in
+        [("accept_dad", "0"), ("dad_transmits", "0"), ("router_solicitations", "0")]
+    {
         std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/{setting}"), value)
             .unwrap_or_else(|e| panic!("{setting} of {name}: {e}"));
     }

@@ -34,13 +34,7 @@ impl Output {
     /// If the status is another one.
     #[track_caller]
     pub fn expect(self, status: i32) -> Self {
-        assert_eq!(
-            self.status,
-            Some(status),
-            "stdout:\n{}\nstderr:\n{}",
-            self.stdout,
-            self.stderr
-        );
+        assert_eq!(self.status, Some(status), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 }

@@ -54,9 +54,12 @@ impl Server {
         let at: SocketAddr = at.parse().expect("address:port");
         let listener = lab.centre.run(|| {
             use socket2::{Domain, Socket, Type};
-            let socket = Socket::new(Domain::for_address(at), Type::STREAM, None).expect("a socket");
+            let socket =
+                Socket::new(Domain::for_address(at), Type::STREAM, None).expect("a socket");
             if at.is_ipv6() {
                 socket.set_only_v6(true).expect("IPV6_V6ONLY");
+                // A local route makes a prefix answer; IPv6 binds only to what an interface holds.
+                socket.set_freebind_v6(true).expect("IPV6_FREEBIND");
             }
             socket.set_reuse_address(true).expect("SO_REUSEADDR");
             socket.bind(&at.into()).unwrap_or_else(|e| panic!("bind {at}: {e}"));

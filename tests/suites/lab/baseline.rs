@@ -12,8 +12,7 @@ pub const CASES: &[(&str, fn(&Case))] = &[
     ("patrol::a_silent_canary_makes_the_run_incomplete", canary),
 ];
 
-const RULE: &str =
-    "[[allow]]\nid = \"ssh\"\nhosts = [\"198.19.0.10\"]\nports = [\"tcp/22\"]\nreason = \"Bastion\"\n";
+const RULE: &str = "[[allow]]\nid = \"ssh\"\nhosts = [\"198.19.0.10\"]\nports = [\"tcp/22\"]\nreason = \"Bastion\"\n";
 const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.2\r\n";
 
 fn life(c: &Case) {
@@ -92,7 +91,11 @@ fn unplugged(c: &Case) {
 fn published(c: &Case) {
     let secret = "FAKE-lab-not-a-secret";
     let source = format!("<?php\n$user = 'x';\n$password = '{secret}';\n");
-    let _shop = Server::web(&c.lab, "198.19.0.12:80", &[("/", b"hello"), ("/password.php", source.as_bytes())]);
+    let _shop = Server::web(
+        &c.lab,
+        "198.19.0.12:80",
+        &[("/", b"hello"), ("/password.php", source.as_bytes())],
+    );
     c.config("targets = [\"198.19.0.8/29\"]\nports = \"80,81\"", "");
     c.baseline(
         "[[allow]]\nid = \"web\"\nhosts = [\"198.19.0.12\"]\nports = [\"tcp/80\"]\nreason = \"Web\"\n",
@@ -125,23 +128,27 @@ fn virtual_hosts(c: &Case) {
     c.baseline(
         "[[allow]]\nid = \"web\"\nhosts = [\"198.19.0.12\"]\nports = [\"tcp/80\"]\nreason = \"Web\"\n",
     );
-    fs::write(c.path("vhosts.csv"), "ip,host\n198.19.0.12,shop.example.jp\n198.19.0.12,blog.example.jp\n")
-        .expect("vhosts");
+    fs::write(
+        c.path("vhosts.csv"),
+        "ip,host\n198.19.0.12,shop.example.jp\n198.19.0.12,blog.example.jp\n",
+    )
+    .expect("vhosts");
     c.patrol("r1", &[]).expect(0);
     assert_eq!(c.json("r1/run.json")["http"]["targets"], 3);
     // A row outside the scope stops the run before anything is sent.
     fs::write(c.path("vhosts.csv"), "198.19.0.12,shop.example.jp\n203.0.113.9,elsewhere.example\n")
         .expect("vhosts");
     let out = c.patrol("r2", &[]).expect(2);
-    assert!(out.stderr.contains("203.0.113.9") && out.stderr.contains("vhosts.csv"), "{}", out.stderr);
+    assert!(
+        out.stderr.contains("203.0.113.9") && out.stderr.contains("vhosts.csv"),
+        "{}",
+        out.stderr
+    );
 }
 
 fn canary(c: &Case) {
     let ssh = Server::banner(&c.lab, "198.19.0.10:22", SSH);
-    c.config(
-        "targets = [\"198.19.0.0/27\"]\nports = \"22\"\ncanaries = [\"198.19.0.10:22\"]",
-        "",
-    );
+    c.config("targets = [\"198.19.0.0/27\"]\nports = \"22\"\ncanaries = [\"198.19.0.10:22\"]", "");
     c.baseline(RULE);
     c.patrol("r1", &[]).expect(0);
     drop(ssh);

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use super::*;
 
-pub const CASES: &[(&str, fn(&Case))] = &[("full::recall_of_65536_hosts_with_one_percent_loss", recall)];
+pub const CASES: &[(&str, fn(&Case))] =
+    &[("full::recall_of_65536_hosts_with_one_percent_loss", recall)];
 
 const PORTS: [u16; 10] = [22, 25, 80, 443, 3306, 3389, 5432, 6379, 8080, 9200];
 const RUNS: usize = 5;
@@ -62,12 +63,17 @@ fn nft(c: &Case, open: &BTreeSet<(u32, u16)>) {
 
 fn recall(c: &Case) {
     let truth = truth();
-    let _servers: Vec<Server> =
-        PORTS.iter().map(|p| Server::banner(&c.lab, &format!("0.0.0.0:{p}"), b"220 ready\r\n")).collect();
+    let _servers: Vec<Server> = PORTS
+        .iter()
+        .map(|p| Server::banner(&c.lab, &format!("0.0.0.0:{p}"), b"220 ready\r\n"))
+        .collect();
     nft(c, &truth);
     // Default settings but for the targets and ports.
     let ports = PORTS.map(|p| p.to_string()).join(",");
-    c.config(&format!("targets = [\"198.19.0.0/16\"]\nports = \"{ports}\"\nmethod = \"syn\""), "[http]\nenabled = false");
+    c.config(
+        &format!("targets = [\"198.19.0.0/16\"]\nports = \"{ports}\"\nmethod = \"syn\""),
+        "[http]\nenabled = false",
+    );
     let expected: BTreeSet<String> =
         truth.iter().map(|(h, p)| format!("{} {p}", address(*h))).collect();
     let mut recalls = Vec::new();
@@ -76,7 +82,9 @@ fn recall(c: &Case) {
         let begun = std::time::Instant::now();
         let mut running = c.mimawari("scan").args(["--out", &out]).start();
         // The peak is read while the process lives: when the last file is there, it is final.
-        running.wait_until(&c.path(&out).join("run.json"), |t| t.contains("\"status\": \"complete\"") || t.contains("\"status\": \"failed\""));
+        running.wait_until(&c.path(&out).join("run.json"), |t| {
+            t.contains("\"status\": \"complete\"") || t.contains("\"status\": \"failed\"")
+        });
         let peak = running.peak_memory_kib();
         let output = running.wait();
         let seen: BTreeSet<String> = c
@@ -91,8 +99,12 @@ fn recall(c: &Case) {
         let run = c.json(&format!("{out}/run.json"));
         println!(
             "run {i}: recall {found:.5}, estimate {}, attempts {}, sent {}, lost {}, {:.1} s, peak {peak:?} KiB, exit {:?}",
-            run["sweep"]["recall_estimate"], run["sweep"]["attempts"], run["sweep"]["sent"],
-            run["sweep"]["receive_lost"], begun.elapsed().as_secs_f64(), output.status
+            run["sweep"]["recall_estimate"],
+            run["sweep"]["attempts"],
+            run["sweep"]["sent"],
+            run["sweep"]["receive_lost"],
+            begun.elapsed().as_secs_f64(),
+            output.status
         );
         assert!(found >= 0.999, "recall {found}\n{}", output.stderr);
         if let Some(kib) = peak {

@@ -31,8 +31,12 @@ fn unprivileged_auto(c: &Case) {
 
 fn unprivileged_syn(c: &Case) {
     c.config("targets = [\"198.19.0.0/28\"]\nports = \"22\"", "");
-    let out =
-        c.mimawari("scan").args(["--out", "r", "--method", "syn"]).without_net_raw().run().expect(2);
+    let out = c
+        .mimawari("scan")
+        .args(["--out", "r", "--method", "syn"])
+        .without_net_raw()
+        .run()
+        .expect(2);
     says(&out, &["CAP_NET_RAW", "help:", "setcap", "connect"]);
     assert!(!c.path("r").exists());
 }
@@ -55,8 +59,12 @@ fn route(c: &Case) {
 }
 
 fn source_port(c: &Case) {
-    let taken = c.lab.scanner.run(|| std::net::TcpListener::bind("198.18.0.1:61000").expect("bind"));
-    c.config("targets = [\"198.19.0.0/28\"]\nports = \"22\"\nmethod = \"syn\"\nsource_port = 61000", "");
+    let taken =
+        c.lab.scanner.run(|| std::net::TcpListener::bind("198.18.0.1:61000").expect("bind"));
+    c.config(
+        "targets = [\"198.19.0.0/28\"]\nports = \"22\"\nmethod = \"syn\"\nsource_port = 61000",
+        "",
+    );
     let out = c.mimawari("scan").args(["--out", "r"]).run().expect(2);
     says(&out, &["61000", "in use", "help:"]);
     drop(taken);

@@ -52,7 +52,13 @@ fn states(c: &Case) {
     c.mimawari("scan").args(["--out", "r", "--method", "syn"]).run().expect(0);
     let sweep = &c.json("r/run.json")["sweep"];
     assert_eq!(
-        (&sweep["open"], &sweep["silent"], &sweep["prohibited"], &sweep["closed"], &sweep["not_probed"]),
+        (
+            &sweep["open"],
+            &sweep["silent"],
+            &sweep["prohibited"],
+            &sweep["closed"],
+            &sweep["not_probed"]
+        ),
         (&1.into(), &8.into(), &2.into(), &(64 - 11).into(), &0.into())
     );
 }
@@ -60,7 +66,8 @@ fn states(c: &Case) {
 fn loopback(c: &Case) {
     // The program and the listener share a namespace here: what `lo` needs is another way out than
     // what a link needs.
-    let listener = c.lab.scanner.run(|| std::net::TcpListener::bind("127.0.0.5:4022").expect("bind"));
+    let listener =
+        c.lab.scanner.run(|| std::net::TcpListener::bind("127.0.0.5:4022").expect("bind"));
     let text = "version = 1\n[scope]\nallow = [\"127.0.0.0/28\", \"::1\"]\nauthorised_by = \"TEST-1\"\n[scan]\nports = \"4020-4025\"\n";
     fs::write(c.path("patrol.toml"), text).expect("configuration");
     c.mimawari("scan").args(["--out", "r", "--method", "syn"]).run().expect(0);
