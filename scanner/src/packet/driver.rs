@@ -312,30 +312,35 @@ impl Run<'_> {
         }
     }
 
-    fn flush(&mut self, link: usize) {
-        let link = &mut self.parts.links[link];
+    fn flush(&mut self, index: usize) {
+        let link = &mut self.parts.links[index];
         if link.is_empty() {
             return;
         }
         let flushed = link.flush();
         self.statistics.packets_sent += flushed.sent;
         self.statistics.send_failures += flushed.failed.len() as u64;
-        let real = self.begun.elapsed();
         if flushed.sent > 0 {
             self.failing_since = None;
         }
-        if flushed.failed.is_empty() {
-            return;
+        if !flushed.failed.is_empty() {
+            let why =
+                flushed.error.map_or_else(|| "nothing was sent".to_owned(), |e| e.to_string());
+            self.failed(index, &why, flushed.failed.into_iter());
         }
-        let since = *self.failing_since.get_or_insert(real);
+    }
+
+    /// Hands back what could not be sent, and ends a sweep that can send nothing any more.
+    fn failed(&mut self, link: usize, why: &str, probes: impl Iterator<Item = Probe>) {
+        let real = self.begun.elapsed();
         let now = self.clock.now(real);
-        let why = flushed.error.map_or_else(|| "nothing was sent".to_owned(), |e| e.to_string());
-        let name = link.device.name.clone();
-        for probe in &flushed.failed {
-            self.sweep.send_failed(now, *probe);
+        let mut n = 0;
+        for probe in probes {
+            n += 1;
+            self.sweep.send_failed(now, probe);
         }
-        *self.failures.entry((name.clone(), why.clone())).or_default() +=
-            flushed.failed.len() as u64;
+        let name = self.parts.links[link].device.name.clone();
+        let since = *self.failing_since.get_or_insert(real);
         if real.saturating_sub(since) >= HOPELESS && !self.stopped {
             self.note(&format!(
                 "Nothing could be sent for {} seconds (interface {name}: {why}); the sweep was \
@@ -344,6 +349,7 @@ impl Run<'_> {
             ));
             self.stop();
         }
+        *self.failures.entry((name, why.to_owned())).or_default() += n;
     }
 
     /// Solicits neighbours and gives up those that do not answer.
@@ -367,19 +373,28 @@ impl Run<'_> {
         }
     }
 
+    /// Sends a solicitation. A neighbour that could not be asked is not taken for absent: what waits
+    /// for it has failed.
     fn solicit(&mut self, link: usize, ip: IpAddr) {
         let parts = &mut *self.parts;
         let walk = self.sweep.walk();
-        match parts.links[link].solicit(ip, |asked| asked == ip && walk.allows(&parts.scope, asked))
-        {
-            Ok(Solicited::Sent) => self.statistics.solicitations += 1,
-            Ok(Solicited::Refused) => self.statistics.frames_refused_by_scope += 1,
-            Ok(Solicited::NoAddress) => {}
-            Err(e) => {
-                let key = (parts.links[link].device.name.clone(), e.to_string());
-                *self.failures.entry(key).or_default() += 1;
+        let permitted = |asked| asked == ip && walk.allows(&parts.scope, asked);
+        let why = match parts.links[link].solicit(ip, permitted) {
+            Ok(Solicited::Sent) => {
+                self.statistics.solicitations += 1;
+                self.failing_since = None;
+                return;
             }
-        }
+            Ok(Solicited::Refused) => {
+                self.statistics.frames_refused_by_scope += 1;
+                "not in the scope".to_owned()
+            }
+            Ok(Solicited::NoAddress) => "no address to ask for neighbours from".to_owned(),
+            Err(e) => e.to_string(),
+        };
+        let waiting = self.parts.neighbours.withdraw((link, ip));
+        self.statistics.send_failures += waiting.len() as u64;
+        self.failed(link, &why, waiting.into_iter().map(|(probe, _)| probe));
     }
 
     fn stop(&mut self) {

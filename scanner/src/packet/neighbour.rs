@@ -231,6 +231,25 @@ impl<T> Neighbours<T> {
         self.waiting
     }
 
+    /// Takes back the solicitation that [`poll`](Self::poll) has just told to send, because it could
+    /// not be sent. Gives back what waited; the neighbour is asked anew when it is next needed.
+    pub fn withdraw(&mut self, key: Key) -> Vec<T> {
+        if self.due.back().is_some_and(|(_, k)| *k == key) {
+            self.due.pop_back();
+        }
+        match self.entries.remove(&key) {
+            Some(Entry::Asked { waiting, .. }) => {
+                self.waiting -= waiting.len();
+                waiting
+            }
+            Some(other) => {
+                self.entries.insert(key, other);
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
     /// Gives back all that waits, and forgets who was being asked.
     pub fn give_up(&mut self) -> Vec<T> {
         let mut out = Vec::new();
@@ -360,6 +379,24 @@ mod tests {
             .sum();
         assert_eq!(lost, 200);
         assert_eq!(t.waiting(), 0);
+    }
+
+    #[test]
+    fn a_solicitation_that_was_not_sent_proves_nothing() {
+        let mut t = Neighbours::new(1000);
+        t.find(ms(0), key(1), 10);
+        assert_eq!(t.poll(ms(0)), Some(Step::Solicit(key(1))));
+        assert_eq!(t.withdraw(key(1)), [10]);
+        assert_eq!(t.waiting(), 0);
+        assert!(!t.is_asking());
+        assert_eq!(t.poll_timeout(), None);
+        // Later it is asked from the beginning.
+        assert_eq!(t.find(ms(500), key(1), 11), Found::Waits);
+        let steps = run(&mut t, ms(60_000));
+        assert_eq!(steps.len(), 4);
+        t.insert(key(2), MAC);
+        assert!(t.withdraw(key(2)).is_empty());
+        assert_eq!(t.known(key(2)), Some(MAC));
     }
 
     #[test]
