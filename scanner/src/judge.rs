@@ -202,6 +202,15 @@ impl Runs {
     }
 }
 
+/// A baseline file as the people who edit it call it: `baseline/hosting.toml`, wherever the run is.
+fn shown(dir: &Path, path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match dir.file_name() {
+        Some(folder) => format!("{}/{name}", folder.to_string_lossy()),
+        None => name.into_owned(),
+    }
+}
+
 /// Reads every `*.toml` of a baseline folder.
 ///
 /// # Errors
@@ -229,7 +238,7 @@ pub fn read_baseline(dir: &Path) -> Result<Baseline> {
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
         let text = std::fs::read_to_string(&path).map_err(|e| failed(&path, e))?;
-        files.push((path.display().to_string(), text));
+        files.push((shown(dir, &path), text));
     }
     let (baseline, warnings) = Baseline::parse(&files)?;
     for w in warnings {

@@ -147,7 +147,7 @@ pub async fn prepare(config: &Config) -> Result<Prepared> {
     };
     let seed = order_seed(addrs.addrs(), &config.scan.ports);
     let plan = Plan::new(addrs, config.scan.ports.clone(), seed)
-        .map_err(|e| Failure::new(e.to_string()))?;
+        .map_err(|e| Failure::new(e.to_string()).help(e.help()))?;
     Ok(Prepared { walk: plan.walk(config.scan.shard), notes, refused })
 }
 

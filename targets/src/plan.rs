@@ -27,16 +27,27 @@ pub enum PlanError {
     #[error("the plan is empty: {0}")]
     Empty(&'static str),
     /// More cells than a job may have.
-    #[error(
-        "the plan has {addresses} addresses × {ports} ports, more than 2^48 cells; an IPv6 prefix this \
-         large cannot be swept: list the addresses in use, or prefixes of /112 and longer"
-    )]
+    #[error("the plan has {addresses} addresses × {ports} ports, more than 2^48 cells")]
     TooLarge {
         /// Number of addresses.
         addresses: u128,
         /// Number of ports.
         ports: u32,
     },
+}
+
+impl PlanError {
+    /// What the user can do about it, as an imperative sentence without a full stop.
+    #[must_use]
+    pub const fn help(&self) -> &'static str {
+        match self {
+            Self::Empty(_) => "name at least one address and one port",
+            Self::TooLarge { .. } => {
+                "an IPv6 prefix this large cannot be swept: list the addresses in use, or prefixes of \
+                 /112 and longer"
+            }
+        }
+    }
 }
 
 impl Plan {

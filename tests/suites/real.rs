@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use libtest_mimic::{Arguments, Trial};
-use mimawari_tests::lab::{Lab, enter};
+use mimawari_tests::lab::{Capture, Lab, enter};
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mimawari-under-test");
@@ -192,7 +192,15 @@ fn same_as_nmap() {
     fs::create_dir_all(d.join("baseline")).expect("a folder");
     fs::write(d.join("baseline/b.toml"), "version = 1\nowner = \"@test/team\"\n")
         .expect("baseline");
+    let capture = Capture::start(&lab);
     let out = lab.program(BINARY).dir(d).args(["patrol", "--out", "run"]).run();
+    let seen = capture.stop();
+    assert_eq!(seen.lost, 0, "the capture lost frames, so it proves nothing");
+    for ip in seen.destinations.keys().filter(|ip| ip.is_ipv4() && !ip.is_multicast()) {
+        let n = ip.to_string();
+        let last: u8 = n.rsplit('.').next().and_then(|o| o.parse().ok()).expect("an octet");
+        assert!(n.starts_with("198.19.0.") && (8..16).contains(&last), "a frame left for {n}");
+    }
     let printed = format!("{}{}", out.stdout, out.stderr);
     out.expect(1);
     let nmap = lab.scanner.run(|| {

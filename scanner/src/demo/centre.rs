@@ -190,7 +190,7 @@ async fn serve(mut stream: TcpStream, service: Service, tls: TlsAcceptor) -> io:
         Service::Cache => {
             let mut buffer = [0; 1024];
             while stream.read(&mut buffer).await? > 0 {
-                stream.write_all(b"-ERR unknown command\r\n").await?;
+                stream.write_all(b"-ERR wrong number of arguments for 'get' command\r\n").await?;
             }
         }
         Service::Status => web(tls.accept(stream).await?, service).await?,

@@ -15,7 +15,7 @@ use super::neighbour::{Key, Neighbours, Step};
 use super::netlink::{self, Kernel};
 use super::route::{self, NextHop, Segment};
 use super::source::{SourcePorts, address_for};
-use super::{PacketConfig, PacketError, PacketSweep};
+use super::{PacketConfig, PacketError, PacketSweep, privilege};
 
 /// With more pieces than this the kernel is not asked about each.
 const LOOK_UPS: usize = 4096;
@@ -60,6 +60,8 @@ impl PacketSweep {
         if !unrouted.is_empty() {
             notes.push(format!("No route to {}: not probed.", list(unrouted)));
         }
+        // Without it the first socket says so.
+        privilege::raise_net_raw();
         let ports = SourcePorts::reserve(config.first_source_port, config.attempts, config.seed)?;
         let mut builder = Builder {
             kernel: &kernel,

@@ -3,20 +3,21 @@
 use caps::{CapSet, Capability};
 use socket2::{Domain, Socket, Type};
 
-/// Whether this thread may open packet sockets here. A capability that is permitted and not yet
-/// effective is made effective. The proof is a socket: in a container the capability may belong to
-/// another user namespace than the network does.
+/// Whether this thread may open packet sockets here. The proof is a socket: in a container the
+/// capability may belong to another user namespace than the network does.
 #[must_use]
 pub fn have_net_raw() -> bool {
+    // Protocol 0: such a socket receives nothing.
+    raise_net_raw() && Socket::new(Domain::PACKET, Type::RAW, None).is_ok()
+}
+
+/// Makes the capability effective for the calling thread, if it is permitted and not yet effective
+/// (`setcap cap_net_raw=p`). Returns whether it is effective.
+pub(super) fn raise_net_raw() -> bool {
     let capability = Capability::CAP_NET_RAW;
     let has = |set| caps::has_cap(None, set, capability).unwrap_or(false);
-    let effective = has(CapSet::Effective)
-        || (has(CapSet::Permitted) && caps::raise(None, CapSet::Effective, capability).is_ok());
-    if !effective {
-        return false;
-    }
-    // Protocol 0: such a socket receives nothing.
-    Socket::new(Domain::PACKET, Type::RAW, None).is_ok()
+    has(CapSet::Effective)
+        || (has(CapSet::Permitted) && caps::raise(None, CapSet::Effective, capability).is_ok())
 }
 
 /// Gives up all capabilities of the calling thread and of what it starts from now on. Sockets that
