@@ -33,6 +33,11 @@ const BINARY: &str = env!("CARGO_BIN_EXE_mimawari-under-test");
 const ALLOW: [&str; 2] = ["198.19.0.0/16", "2001:db8:19::/112"];
 const DENY: [&str; 1] = ["198.19.0.200/29"];
 
+/// A case and its name.
+type Named = (&'static str, fn(&Case));
+/// The cases of one file.
+type Cases = &'static [Named];
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let profile = std::env::var("MIMAWARI_LAB").unwrap_or_default();
@@ -44,7 +49,7 @@ fn main() -> ExitCode {
         eprintln!("the lab cannot be built: {e}");
         return ExitCode::FAILURE;
     }
-    let mut cases: Vec<(&'static str, fn(&Case))> = Vec::new();
+    let mut cases: Vec<Named> = Vec::new();
     cases.extend(sweep::CASES);
     cases.extend(baseline::CASES);
     cases.extend(interrupted::CASES);

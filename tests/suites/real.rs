@@ -279,7 +279,7 @@ fn open_to_all(dir: &Path) {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("permissions");
 }
 
-/// `Host: 198.19.0.10 ()	Ports: 80/open/tcp//http///, …`
+/// `Host: 198.19.0.10 () Ports: 80/open/tcp//http///, …`
 fn parse_nmap(text: &str) -> BTreeSet<(String, u64)> {
     let mut open = BTreeSet::new();
     for line in text.lines().filter(|l| l.contains("Ports: ")) {

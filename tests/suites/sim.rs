@@ -395,7 +395,8 @@ fn table_of_networks() {
         let b = Bursts { begin: 0.001, end: 0.05, loss: 0.8 };
         n.losing(Loss::Bursts(b), Loss::Bursts(b))
     };
-    let rows: [(&str, Mix, Box<dyn Fn(Network) -> Network>); 12] = [
+    type Change = Box<dyn Fn(Network) -> Network>;
+    let rows: [(&str, Mix, Change); 12] = [
         ("no loss", Mix::HOSTING, Box::new(even(0.0))),
         ("0.5 % each way", Mix::HOSTING, Box::new(even(0.005))),
         ("2 % each way", Mix::HOSTING, Box::new(even(0.02))),

@@ -53,12 +53,6 @@ struct Assembler {
     places: Vec<(To, usize)>,
 }
 
-impl Default for To {
-    fn default() -> Self {
-        Self::Next
-    }
-}
-
 impl Assembler {
     fn at(&mut self, place: To) {
         self.places.push((place, self.code.len()));

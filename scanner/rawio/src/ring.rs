@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockFilter, Socket, Type};
 
 use crate::block;
 use crate::device::Device;
@@ -47,7 +47,8 @@ pub struct RingStatistics {
 #[derive(Debug)]
 pub struct Ring {
     socket: Socket,
-    mapping: Option<Mapping>,
+    /// The ring, or why the kernel refused it.
+    mapping: Result<Mapping, io::Error>,
     next: usize,
     /// For `recv`.
     buffer: Vec<u8>,
@@ -57,8 +58,10 @@ impl Ring {
     /// Opens a ring on an interface. An empty filter passes everything.
     ///
     /// # Errors
+    /// `InvalidInput` for sizes that no ring can have or a program that the kernel does not take;
     /// `PermissionDenied` without CAP_NET_RAW; any other error of the system.
     pub fn open(device: &Device, filter: &[Instruction], config: RingConfig) -> io::Result<Self> {
+        let request = request(config)?;
         // Protocol 0: nothing is received until everything is set up, so nothing foreign is queued.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         socket.set_nonblocking(true)?;
@@ -67,8 +70,8 @@ impl Ring {
         }
         // On `lo` every packet would be seen twice. An older kernel does not know it; then it is.
         let _ = set_option(&socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1i32);
-        let mapping = map(&socket, config).ok();
-        if mapping.is_none() {
+        let mapping = map(&socket, &request);
+        if mapping.is_err() {
             // As much room as may be had without further privilege.
             let _ = socket.set_recv_buffer_size(8 << 20);
         }
@@ -79,7 +82,16 @@ impl Ring {
     /// Whether there is a ring; if not, frames are copied one by one.
     #[must_use]
     pub const fn is_mapped(&self) -> bool {
-        self.mapping.is_some()
+        self.mapping.is_ok()
+    }
+
+    /// Why there is no ring, if there is none.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<&io::Error> {
+        match &self.mapping {
+            Ok(_) => None,
+            Err(e) => Some(e),
+        }
     }
 
     /// Waits at most `timeout` for frames, hands all that are there to `f`, from the link header on,
@@ -102,27 +114,21 @@ impl Ring {
     }
 
     fn drain(&mut self, f: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
+        if let Ok(mapping) = &mut self.mapping {
+            return Ok(drain_blocks(mapping, &mut self.next, f));
+        }
         let mut n = 0;
-        let Some(mapping) = &mut self.mapping else {
-            // Bounded, so that a flood cannot keep the caller from its other work.
-            while n < 4096 {
-                match (&self.socket).read(&mut self.buffer) {
-                    Ok(length) => {
-                        f(&self.buffer[..length]);
-                        n += 1;
-                    }
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                    Err(e) => return Err(e),
+        // Bounded, so that a flood cannot keep the caller from its other work.
+        while n < 4096 {
+            match (&self.socket).read(&mut self.buffer) {
+                Ok(length) => {
+                    f(&self.buffer[..length]);
+                    n += 1;
                 }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
             }
-            return Ok(n);
-        };
-        for _ in 0..mapping.blocks() {
-            let Some(bytes) = mapping.filled(self.next) else { break };
-            n += block::walk(bytes, f);
-            mapping.release(self.next);
-            self.next = (self.next + 1) % mapping.blocks();
         }
         Ok(n)
     }
@@ -133,33 +139,55 @@ impl Ring {
     /// Any error of the system.
     pub fn statistics(&mut self) -> io::Result<RingStatistics> {
         // A ring of version 3 writes a third counter behind the two.
-        let s: [u32; 3] = get_option(&self.socket, libc::SOL_PACKET, libc::PACKET_STATISTICS)?;
+        let s = get_option(&self.socket, libc::SOL_PACKET, libc::PACKET_STATISTICS, [0u32; 3])?;
         Ok(RingStatistics { packets: u64::from(s[0]), drops: u64::from(s[1]) })
     }
 }
 
-fn map(socket: &Socket, config: RingConfig) -> io::Result<Mapping> {
-    const FRAME: u32 = 2048;
-    if !config.block_size.is_power_of_two() || config.block_size < 4096 || config.blocks == 0 {
-        return Err(io::ErrorKind::InvalidInput.into());
+/// Hands over the frames of all blocks that are ours, in order, at most once around the ring so that
+/// a flood cannot keep the caller from its other work. `next` is the block that is filled next.
+fn drain_blocks(mapping: &mut Mapping, next: &mut usize, f: &mut dyn FnMut(&[u8])) -> usize {
+    let mut n = 0;
+    for _ in 0..mapping.blocks() {
+        let Some(bytes) = mapping.filled(*next) else { break };
+        n += block::walk(bytes, f);
+        mapping.release(*next);
+        *next = (*next + 1) % mapping.blocks();
     }
+    n
+}
+
+/// The kernel's request for a ring, or `InvalidInput` for one that cannot be.
+fn request(config: RingConfig) -> io::Result<libc::tpacket_req3> {
+    /// The kernel checks that frames fill the blocks; TPACKET_V3 then packs them as they come.
+    const FRAME: u32 = 2048;
+    let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+    if !config.block_size.is_power_of_two() || config.block_size < 4096 {
+        return Err(invalid("a ring's block size must be a power of two and at least 4096"));
+    }
+    let frames = (config.block_size / FRAME).checked_mul(config.blocks).filter(|n| *n > 0);
+    let frames = frames.ok_or_else(|| invalid("a ring cannot have that many blocks"))?;
+    Ok(libc::tpacket_req3 {
+        tp_block_size: config.block_size,
+        tp_block_nr: config.blocks,
+        tp_frame_size: FRAME,
+        tp_frame_nr: frames,
+        tp_retire_blk_tov: u32::try_from(config.retire.as_millis()).unwrap_or(u32::MAX).max(1),
+        tp_sizeof_priv: 0,
+        tp_feature_req_word: 0,
+    })
+}
+
+fn map(socket: &Socket, request: &libc::tpacket_req3) -> io::Result<Mapping> {
     set_option(
         socket,
         libc::SOL_PACKET,
         libc::PACKET_VERSION,
         &(libc::tpacket_versions::TPACKET_V3 as libc::c_int),
     )?;
-    let request = libc::tpacket_req3 {
-        tp_block_size: config.block_size,
-        tp_block_nr: config.blocks,
-        tp_frame_size: FRAME,
-        tp_frame_nr: config.block_size / FRAME * config.blocks,
-        tp_retire_blk_tov: u32::try_from(config.retire.as_millis()).unwrap_or(u32::MAX).max(1),
-        tp_sizeof_priv: 0,
-        tp_feature_req_word: 0,
-    };
-    set_option(socket, libc::SOL_PACKET, libc::PACKET_RX_RING, &request)?;
-    let mapped = Mapping::of_ring(socket, config.block_size as usize, config.blocks as usize);
+    set_option(socket, libc::SOL_PACKET, libc::PACKET_RX_RING, request)?;
+    let mapped =
+        Mapping::of_ring(socket, request.tp_block_size as usize, request.tp_block_nr as usize);
     if mapped.is_err() {
         // Without the ring the socket must queue again.
         let none = libc::tpacket_req3 {
@@ -167,7 +195,7 @@ fn map(socket: &Socket, config: RingConfig) -> io::Result<Mapping> {
             tp_block_nr: 0,
             tp_frame_size: 0,
             tp_frame_nr: 0,
-            ..request
+            ..*request
         };
         let _ = set_option(socket, libc::SOL_PACKET, libc::PACKET_RX_RING, &none);
     }
@@ -175,14 +203,11 @@ fn map(socket: &Socket, config: RingConfig) -> io::Result<Mapping> {
 }
 
 fn attach(socket: &Socket, filter: &[Instruction]) -> io::Result<()> {
-    let program: Vec<libc::sock_filter> = filter
-        .iter()
-        .map(|i| libc::sock_filter { code: i.code, jt: i.jt, jf: i.jf, k: i.k })
-        .collect();
-    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
-    // The kernel copies and checks the program within the call; `program`'s vector lives that long.
-    set_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+    // The kernel counts instructions in 16 bits; more would be cut without a word.
+    u16::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program: Vec<SockFilter> =
+        filter.iter().map(|i| SockFilter::new(i.code, i.jt, i.jf, i.k)).collect();
+    socket.attach_filter(&program)
 }
 
 /// Waits until the socket is readable or has an error; `false` when the time is over.
@@ -201,5 +226,99 @@ fn wait(socket: &Socket, timeout: Duration) -> io::Result<bool> {
             e if e.kind() == io::ErrorKind::Interrupted => Ok(false),
             e => Err(e),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BLOCK: usize = 4096;
+
+    /// What the kernel would do: fills the blocks in turn, and loses what finds the next one taken.
+    fn fill(mapping: &mut Mapping, at: &mut usize, frames: &[Vec<u8>]) -> bool {
+        if mapping.filled(*at).is_some() {
+            return false;
+        }
+        let mut bytes = block::build(frames);
+        bytes[8..12].copy_from_slice(&libc::TP_STATUS_USER.to_ne_bytes());
+        mapping.fill(*at, &bytes);
+        *at = (*at + 1) % mapping.blocks();
+        true
+    }
+
+    proptest! {
+        #[test]
+        fn every_frame_comes_once_and_in_order(
+            blocks in 1usize..6,
+            // Blocks that are filled between two looks.
+            turns in proptest::collection::vec(proptest::collection::vec(1usize..20, 0..8), 1..12),
+        ) {
+            let mut mapping = Mapping::anonymous(BLOCK, blocks).unwrap();
+            let (mut kernel, mut next, mut number) = (0, 0, 0u32);
+            let (mut sent, mut seen) = (Vec::new(), Vec::new());
+            for turn in turns {
+                for frames in turn {
+                    let frames: Vec<Vec<u8>> = (0..frames)
+                        .map(|_| {
+                            number += 1;
+                            number.to_be_bytes().repeat(1 + number as usize % 20)
+                        })
+                        .collect();
+                    if fill(&mut mapping, &mut kernel, &frames) {
+                        sent.extend(frames);
+                    }
+                }
+                let before = seen.len();
+                let n = drain_blocks(&mut mapping, &mut next, &mut |f| seen.push(f.to_vec()));
+                prop_assert_eq!(n, seen.len() - before);
+                prop_assert_eq!(&seen, &sent);
+                // All were handed back: there is nothing more, and room for a whole round.
+                prop_assert_eq!(drain_blocks(&mut mapping, &mut next, &mut |_| ()), 0);
+            }
+        }
+
+        #[test]
+        fn a_hostile_block_does_not_stop_the_ring(
+            junk in proptest::collection::vec(any::<u8>(), BLOCK),
+            head in proptest::collection::vec(0u32..5000, 3),
+        ) {
+            let mut mapping = Mapping::anonymous(BLOCK, 2).unwrap();
+            let mut junk = junk;
+            for (at, x) in [12, 16, 4].into_iter().zip(head) {
+                junk[at..at + 4].copy_from_slice(&x.to_ne_bytes());
+            }
+            junk[8..12].copy_from_slice(&libc::TP_STATUS_USER.to_ne_bytes());
+            mapping.fill(0, &junk);
+            let (mut kernel, mut next) = (1, 0);
+            prop_assert!(fill(&mut mapping, &mut kernel, &[vec![9; 60]]));
+            let mut last = Vec::new();
+            drain_blocks(&mut mapping, &mut next, &mut |f| last = f.to_vec());
+            prop_assert_eq!(last, vec![9; 60]);
+            prop_assert!(mapping.filled(0).is_none() && mapping.filled(1).is_none());
+        }
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused_before_anything_is_opened() {
+        let lo = Device::by_name("lo").unwrap();
+        for (block_size, blocks) in
+            [(0, 1), (2048, 1), (4097, 1), (1 << 18, 0), (1 << 31, 1 << 12), (1 << 18, u32::MAX)]
+        {
+            let config = RingConfig { block_size, blocks, ..RingConfig::default() };
+            let e = Ring::open(&lo, &[], config).unwrap_err();
+            assert_eq!(e.kind(), io::ErrorKind::InvalidInput, "{config:?}");
+        }
+    }
+
+    #[test]
+    fn the_default_ring_is_of_the_size_that_it_says() {
+        let r = request(RingConfig::default()).unwrap();
+        assert_eq!(r.tp_block_size * r.tp_block_nr, 8 << 20);
+        assert_eq!(r.tp_frame_nr * r.tp_frame_size, r.tp_block_size * r.tp_block_nr);
+        let long = RingConfig { retire: Duration::MAX, ..RingConfig::default() };
+        assert_eq!(request(long).unwrap().tp_retire_blk_tov, u32::MAX);
     }
 }

@@ -96,12 +96,16 @@ impl Sender {
         let mut fd = None;
         let mut n = 0;
         for frame in batch.iter().skip(first) {
-            let (to, address) = self.address(frame)?;
-            if *fd.get_or_insert(to) != to {
-                break;
+            match self.address(frame) {
+                Ok((to, address)) if *fd.get_or_insert(to) == to => {
+                    addresses[n] = address;
+                    n += 1;
+                }
+                Err(e) if n == 0 => return Err(e),
+                // Another socket's frame, or one that cannot go at all: those before it go first, so
+                // that an error is told of the frame that it is about.
+                Ok(_) | Err(_) => break,
             }
-            addresses[n] = address;
-            n += 1;
         }
         fd.map(|fd| (fd, addresses, n)).ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }

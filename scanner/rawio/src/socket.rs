@@ -6,16 +6,30 @@ use std::os::fd::AsRawFd;
 
 use socket2::Socket;
 
-/// Sets a socket option whose value is a plain C struct or integer.
-pub(crate) fn set_option<T: Copy>(
+/// Values of socket options that the kernel may read and write byte by byte.
+///
+/// # Safety
+/// The type holds integers only: no padding, no pointer, and every bit pattern is a value.
+pub(crate) unsafe trait Plain: Copy {}
+
+// SAFETY: an integer.
+unsafe impl Plain for libc::c_int {}
+// SAFETY: seven `unsigned int` in a row (`linux/if_packet.h`).
+unsafe impl Plain for libc::tpacket_req3 {}
+// SAFETY: integers in a row.
+unsafe impl Plain for [u32; 3] {}
+
+/// Sets a socket option.
+pub(crate) fn set_option<T: Plain>(
     socket: &Socket,
     level: libc::c_int,
     name: libc::c_int,
     value: &T,
 ) -> io::Result<()> {
     // SAFETY: `setsockopt` reads `size_of::<T>()` bytes from the pointer, which is a live reference
-    // to exactly that many; it keeps none of it. The descriptor is open as long as `socket` lives.
-    // No safe wrapper knows the options of AF_PACKET.
+    // to exactly that many, all initialised and none a pointer, since `T` is `Plain`; it keeps none
+    // of it. The descriptor is open as long as `socket` lives. No safe wrapper knows the options of
+    // AF_PACKET.
     let r = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -28,16 +42,16 @@ pub(crate) fn set_option<T: Copy>(
     if r == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Reads a socket option into a value of the same size as the kernel's.
-pub(crate) fn get_option<T: Copy + Default>(
+/// Reads a socket option over `value`; what the kernel has no bytes for stays as it was.
+pub(crate) fn get_option<T: Plain>(
     socket: &Socket,
     level: libc::c_int,
     name: libc::c_int,
+    mut value: T,
 ) -> io::Result<T> {
-    let mut value = T::default();
     let mut length = size_of::<T>() as libc::socklen_t;
-    // SAFETY: `getsockopt` writes at most `length` bytes, the size of `value`, which is an integer or
-    // a C struct of integers, so any bytes are a valid value of it.
+    // SAFETY: `getsockopt` writes at most `length` bytes, the size of `value`; whatever it writes is
+    // a value, since `T` is `Plain`. No safe wrapper knows the options of AF_PACKET.
     let r = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -58,6 +72,7 @@ pub(crate) const fn link_address(index: u32, protocol: u16) -> libc::sockaddr_ll
         sll_ifindex: index as libc::c_int,
         sll_hatype: 0,
         sll_pkttype: 0,
+        // Whole frames carry their own addresses; the kernel looks at the length alone.
         sll_halen: 6,
         sll_addr: [0; 8],
     }

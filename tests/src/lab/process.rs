@@ -161,14 +161,6 @@ impl Running {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
-
-    /// Peak resident memory so far, in KiB.
-    #[must_use]
-    pub fn peak_memory_kib(&self) -> Option<u64> {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = text.lines().find(|l| l.starts_with("VmHWM:"))?;
-        line.split_whitespace().nth(1)?.parse().ok()
-    }
 }
 
 impl Drop for Running {

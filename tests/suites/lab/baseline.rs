@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub const CASES: &[(&str, fn(&Case))] = &[
+pub const CASES: Cases = &[
     ("patrol::clean_then_drift_then_resolved", life),
     ("patrol::a_narrower_run_resolves_nothing", narrower),
     ("patrol::fewer_ports_resolve_nothing", fewer_ports),

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub const CASES: &[(&str, fn(&Case))] = &[
+pub const CASES: Cases = &[
     ("interrupted::sigterm_writes_everything_and_resolves_nothing", |c| {
         stopped(c, Signal::SIGTERM)
     }),

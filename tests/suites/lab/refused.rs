@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub const CASES: &[(&str, fn(&Case))] = &[
+pub const CASES: Cases = &[
     ("refused::without_the_capability_auto_connects_and_says_so", unprivileged_auto),
     ("refused::without_the_capability_syn_is_an_error", unprivileged_syn),
     ("refused::a_missing_interface", interface),

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub const CASES: &[(&str, fn(&Case))] = &[
+pub const CASES: Cases = &[
     ("sweep::syn_finds_exactly_what_is_open_v4", |c| open_v4(c, "syn")),
     ("sweep::connect_finds_exactly_what_is_open_v4", |c| open_v4(c, "connect")),
     ("sweep::syn_finds_exactly_what_is_open_v6", |c| open_v6(c, "syn")),
