@@ -29,6 +29,15 @@ const JGE: u16 = 0x35;
 const JSET: u16 = 0x45;
 const RET: u16 = 0x06;
 
+/// Where the kernel keeps what is not in the frame (`SKF_AD_OFF` and what is added to it, from
+/// `linux/filter.h`): whether a VLAN tag was taken off, and the tag.
+const VLAN_PRESENT: u32 = (-0x1000i32 + 48) as u32;
+const VLAN_TAG: u32 = (-0x1000i32 + 44) as u32;
+/// The tag's VLAN; the rest is priority (IEEE 802.1Q).
+const VLAN_ID: u32 = 0x0fff;
+/// "More fragments" and the fragment's offset (RFC 791, section 3.1).
+const FRAGMENT: u32 = 0x3fff;
+
 /// Bytes of a frame that are handed over: more than any head we read.
 const SNAPLEN: u32 = 512;
 
@@ -36,6 +45,7 @@ const SNAPLEN: u32 = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum To {
     Next,
+    Untagged,
     V4,
     V4Tcp,
     V4Icmp,
@@ -89,13 +99,23 @@ impl Assembler {
 }
 
 /// Passes TCP whose destination port is one of ours, ICMP errors (type 3 of IPv4, type 1 of IPv6),
-/// ARP replies and neighbour advertisements. Later fragments and IPv6 extension headers are dropped:
-/// no answer to a SYN needs them.
+/// ARP replies and neighbour advertisements.
+///
+/// Fragments and IPv6 extension headers are dropped: no answer to a SYN needs them. So are frames of
+/// a VLAN: the kernel takes their tag off before a packet socket sees them, and on the interface
+/// below they would pass for its own; the VLAN's own interface shows them without a tag. A range whose
+/// first port is above its last holds no port.
 #[must_use]
 pub fn replies(link: LinkKind, first_port: u16, last_port: u16) -> Vec<Instruction> {
     let mut a = Assembler::default();
     let l = match link {
         LinkKind::Ethernet => {
+            // Asked first whether there is a tag: some kernels leave an old one where there is none.
+            a.op(LD_B_ABS, VLAN_PRESENT);
+            a.jump(JEQ, 0, To::Untagged, To::Next);
+            a.op(LD_H_ABS, VLAN_TAG);
+            a.jump(JSET, VLAN_ID, To::Drop, To::Next);
+            a.at(To::Untagged);
             a.op(LD_H_ABS, 12);
             a.jump(JEQ, 0x0800, To::V4, To::Next);
             a.jump(JEQ, 0x86dd, To::V6, To::Next);
@@ -113,7 +133,7 @@ pub fn replies(link: LinkKind, first_port: u16, last_port: u16) -> Vec<Instructi
     let (first, last) = (u32::from(first_port), u32::from(last_port));
     a.at(To::V4);
     a.op(LD_H_ABS, l + 6);
-    a.jump(JSET, 0x1fff, To::Drop, To::Next);
+    a.jump(JSET, FRAGMENT, To::Drop, To::Next);
     a.op(LDX_MSH, l);
     a.op(LD_B_ABS, l + 9);
     a.jump(JEQ, 6, To::V4Tcp, To::Next);
@@ -149,34 +169,161 @@ pub fn replies(link: LinkKind, first_port: u16, last_port: u16) -> Vec<Instructi
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+    use std::os::unix::net::UnixDatagram;
+
     use proptest::prelude::*;
+    use socket2::{SockFilter, Socket};
 
     use super::*;
 
-    /// An interpreter of what the program uses; `None`: read outside the frame, which drops it.
-    fn run(program: &[Instruction], f: &[u8]) -> Option<bool> {
-        let (mut a, mut x, mut pc) = (0u32, 0u32, 0usize);
-        let byte = |i: u32| f.get(i as usize).map(|b| u32::from(*b));
-        let half = |i: u32| Some(byte(i)? << 8 | byte(i + 1)?);
-        loop {
-            let i = program[pc];
-            pc += 1;
-            let jump = |c: bool| usize::from(if c { i.jt } else { i.jf });
-            match i.code {
-                LD_B_ABS => a = byte(i.k)?,
-                LD_H_ABS => a = half(i.k)?,
-                LD_B_IND => a = byte(x + i.k)?,
-                LD_H_IND => a = half(x + i.k)?,
-                LDX_MSH => x = 4 * (byte(i.k)? & 0xf),
-                AND => a &= i.k,
-                JEQ => pc += jump(a == i.k),
-                JGT => pc += jump(a > i.k),
-                JGE => pc += jump(a >= i.k),
-                JSET => pc += jump(a & i.k != 0),
-                RET => return Some(i.k > 0),
-                code => panic!("{code:#x}"),
+    const FIRST: u16 = 61_000;
+    const LAST: u16 = 61_007;
+    const KINDS: [LinkKind; 2] = [LinkKind::Ethernet, LinkKind::None];
+
+    /// An interpreter of what the program uses. Reading outside the frame drops it.
+    fn run(program: &[Instruction], f: &[u8], tag: Option<u16>) -> bool {
+        fn steps(program: &[Instruction], f: &[u8], tag: Option<u16>) -> Option<bool> {
+            let (mut a, mut x, mut pc) = (0u32, 0u32, 0usize);
+            let byte = |i: u32| f.get(i as usize).map(|b| u32::from(*b));
+            let half = |i: u32| Some(byte(i)? << 8 | byte(i + 1)?);
+            loop {
+                let i = program[pc];
+                pc += 1;
+                let jump = |c: bool| usize::from(if c { i.jt } else { i.jf });
+                match i.code {
+                    LD_B_ABS if i.k == VLAN_PRESENT => a = u32::from(tag.is_some()),
+                    LD_H_ABS if i.k == VLAN_TAG => a = u32::from(tag.unwrap_or(0)),
+                    LD_B_ABS => a = byte(i.k)?,
+                    LD_H_ABS => a = half(i.k)?,
+                    LD_B_IND => a = byte(x + i.k)?,
+                    LD_H_IND => a = half(x + i.k)?,
+                    LDX_MSH => x = 4 * (byte(i.k)? & 0xf),
+                    AND => a &= i.k,
+                    JEQ => pc += jump(a == i.k),
+                    JGT => pc += jump(a > i.k),
+                    JGE => pc += jump(a >= i.k),
+                    JSET => pc += jump(a & i.k != 0),
+                    RET => return Some(i.k > 0),
+                    code => panic!("{code:#x}"),
+                }
             }
         }
+        steps(program, f, tag).unwrap_or(false)
+    }
+
+    /// What the program is to do, written as a reader of formats instead of a machine.
+    fn oracle(kind: LinkKind, frame: &[u8]) -> bool {
+        let number = |b: &[u8]| b.iter().fold(0usize, |n, b| n << 8 | usize::from(*b));
+        let ours = |port: Option<&[u8]>| {
+            port.is_some_and(|p| (usize::from(FIRST)..=usize::from(LAST)).contains(&number(p)))
+        };
+        let (v4, v6, packet) = match kind {
+            LinkKind::Ethernet => {
+                let Some((header, packet)) = frame.split_at_checked(14) else { return false };
+                match header[12..] {
+                    [0x08, 0x06] => return packet.get(6..8) == Some(&[0, 2]),
+                    [0x08, 0x00] => (true, false, packet),
+                    [0x86, 0xdd] => (false, true, packet),
+                    _ => return false,
+                }
+            }
+            LinkKind::None => {
+                let version = frame.first().map(|b| b >> 4);
+                (version == Some(4), version == Some(6), frame)
+            }
+        };
+        if v4 {
+            let Some(header) = packet.get(..10) else { return false };
+            let whole = header[6] & 0b0011_1111 == 0 && header[7] == 0;
+            let body = packet.get(usize::from(header[0] % 16) * 4..).unwrap_or_default();
+            return whole
+                && match header[9] {
+                    6 => ours(body.get(2..4)),
+                    1 => body.first() == Some(&3),
+                    _ => false,
+                };
+        }
+        if v6 {
+            let body = packet.get(40..).unwrap_or_default();
+            return match packet.get(6) {
+                Some(6) => ours(body.get(2..4)),
+                Some(58) => matches!(body.first(), Some(1 | 136)),
+                _ => false,
+            };
+        }
+        false
+    }
+
+    /// The kernel itself, without privilege: datagrams of a Unix socket go through its filter whole.
+    struct Kernel {
+        to: UnixDatagram,
+        from: UnixDatagram,
+    }
+
+    impl Kernel {
+        fn new(program: &[Instruction]) -> Self {
+            let (to, from) = UnixDatagram::pair().unwrap();
+            let program: Vec<SockFilter> =
+                program.iter().map(|i| SockFilter::new(i.code, i.jt, i.jf, i.k)).collect();
+            let from = Socket::from(std::os::fd::OwnedFd::from(from));
+            from.attach_filter(&program).expect("the kernel takes the program");
+            from.set_nonblocking(true).unwrap();
+            Self { to, from: std::os::fd::OwnedFd::from(from).into() }
+        }
+
+        fn passes(&self, frame: &[u8]) -> bool {
+            self.to.send(frame).unwrap();
+            match self.from.recv(&mut [0; 2048]) {
+                Ok(n) => {
+                    assert_eq!(n, frame.len().min(SNAPLEN as usize));
+                    true
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => false,
+                Err(e) => panic!("{e}"),
+            }
+        }
+    }
+
+    /// Frames that come far into the program: right in most places, anything in the rest.
+    fn frames() -> impl Strategy<Value = Vec<u8>> {
+        let mostly = |right: &'static [u8]| prop_oneof![6 => proptest::sample::select(right), 1 => any::<u8>()];
+        let port = prop_oneof![4 => FIRST - 2..=LAST + 2, 1 => any::<u16>()];
+        let ethertype = prop_oneof![
+            8 => proptest::sample::select(&[0x0800u16, 0x86dd, 0x0806, 0x8100, 0x88a8][..]),
+            1 => any::<u16>()
+        ];
+        let fragment =
+            prop_oneof![4 => Just(0x4000u16), 1 => Just(0), 1 => Just(0x2000), 1 => any::<u16>()];
+        (
+            (any::<bool>(), ethertype, mostly(&[0x45, 0x46, 0x4f, 0x40, 0x60, 0x65]), fragment),
+            (mostly(&[6, 1, 58, 44, 17]), port, mostly(&[1, 3, 2, 136, 135]), any::<bool>()),
+            (proptest::collection::vec(any::<u8>(), 100), 0usize..=140),
+        )
+            .prop_map(|((ethernet, ethertype, version, fragment), rest, (noise, cut))| {
+                let (protocol, port, kind, is_icmp) = rest;
+                let mut f = Vec::new();
+                if ethernet {
+                    f.extend(&noise[..12]);
+                    f.extend(ethertype.to_be_bytes());
+                }
+                let ip = f.len();
+                f.extend(&noise);
+                f[ip] = version;
+                f[ip + 6..ip + 8].copy_from_slice(&fragment.to_be_bytes());
+                f[ip + 9] = protocol;
+                let mut body = usize::from(version & 0xf) * 4;
+                if ethertype == 0x0806 && ethernet {
+                    f[ip..ip + 8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, kind]);
+                } else if (ethernet && ethertype == 0x86dd) || (!ethernet && version >> 4 == 6) {
+                    f[ip + 6] = protocol;
+                    body = 40;
+                }
+                f[ip + body] = if is_icmp { kind } else { noise[7] };
+                f[ip + body + 2..ip + body + 4].copy_from_slice(&port.to_be_bytes());
+                f.truncate(cut.max(1));
+                f
+            })
     }
 
     fn tcp_v4(options: usize, dport: u16, fragment: u16, ethernet: bool) -> Vec<u8> {
@@ -195,51 +342,93 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
         #[test]
-        fn tcp_passes_by_its_destination_port(options in 0usize..=10, dport: u16, fragment: u16, ethernet: bool) {
-            let kind = if ethernet { LinkKind::Ethernet } else { LinkKind::None };
-            let program = replies(kind, 61_000, 61_007);
-            let f = tcp_v4(options, dport, fragment, ethernet);
-            let ours = (61_000..=61_007).contains(&dport) && fragment & 0x1fff == 0;
-            prop_assert_eq!(run(&program, &f), Some(ours));
-            let whole = tcp_v4(options, 61_000 + dport % 8, 0x4000, ethernet);
-            prop_assert_eq!(run(&program, &whole), Some(true));
+        fn frames_are_decided_as_the_oracle_and_the_kernel_decide(f in frames(), kind in proptest::sample::select(&KINDS[..])) {
+            let program = replies(kind, FIRST, LAST);
+            let passes = run(&program, &f, None);
+            prop_assert_eq!(passes, oracle(kind, &f));
+            prop_assert_eq!(passes, Kernel::new(&program).passes(&f));
         }
 
         #[test]
-        fn any_bytes_are_decided(f in proptest::collection::vec(any::<u8>(), 0..120)) {
-            for kind in [LinkKind::Ethernet, LinkKind::None] {
-                let _ = run(&replies(kind, 1, u16::MAX), &f);
+        fn any_bytes_are_decided_as_the_oracle_decides(f in proptest::collection::vec(any::<u8>(), 1..120)) {
+            for kind in KINDS {
+                prop_assert_eq!(run(&replies(kind, FIRST, LAST), &f, None), oracle(kind, &f));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn tcp_passes_by_its_destination_port(options in 0usize..=10, dport: u16, fragment: u16, ethernet: bool) {
+            let kind = if ethernet { LinkKind::Ethernet } else { LinkKind::None };
+            let program = replies(kind, FIRST, LAST);
+            let f = tcp_v4(options, dport, fragment, ethernet);
+            let ours = (FIRST..=LAST).contains(&dport) && fragment & 0x3fff == 0;
+            prop_assert_eq!(run(&program, &f, None), ours);
+            let whole = tcp_v4(options, FIRST + dport % 8, 0x4000, ethernet);
+            prop_assert!(run(&program, &whole, None));
+        }
+
+        #[test]
+        fn any_range_of_ports_is_kept_to(first: u16, last: u16, dport: u16) {
+            for kind in KINDS {
+                let program = replies(kind, first, last);
+                for dport in [dport, first, last, first.wrapping_sub(1), last.wrapping_add(1)] {
+                    let f = tcp_v4(0, dport, 0, kind == LinkKind::Ethernet);
+                    prop_assert_eq!(run(&program, &f, None), (first..=last).contains(&dport));
+                }
             }
         }
     }
 
     #[test]
+    fn another_vlan_is_another_network() {
+        let program = replies(LinkKind::Ethernet, FIRST, LAST);
+        let f = tcp_v4(0, FIRST, 0, true);
+        for (tag, passes) in
+            [(None, true), (Some(10), false), (Some(0xe000), true), (Some(0xefff), false)]
+        {
+            assert_eq!(run(&program, &f, tag), passes, "{tag:?}");
+        }
+        // A tag that is still in the frame is the inner one of two.
+        let mut inner = f;
+        inner.splice(12..12, [0x81, 0, 0, 10]);
+        assert!(!run(&program, &inner, None));
+    }
+
+    #[test]
     fn the_rest_passes_by_its_type() {
-        let program = replies(LinkKind::Ethernet, 61_000, 61_007);
+        let program = replies(LinkKind::Ethernet, FIRST, LAST);
+        let passes = |f: &[u8]| run(&program, f, None);
         let mut icmp = tcp_v4(0, 0, 0, true);
         icmp[23] = 1;
         for kind in 0..=255 {
             icmp[34] = kind;
-            assert_eq!(run(&program, &icmp), Some(kind == 3), "ICMP {kind}");
+            assert_eq!(passes(&icmp), kind == 3, "ICMP {kind}");
         }
         let mut v6 = vec![0u8; 74];
         v6[12..15].copy_from_slice(&[0x86, 0xdd, 0x60]);
         v6[20] = 58;
         for kind in 0..=255 {
             v6[54] = kind;
-            assert_eq!(run(&program, &v6), Some(kind == 1 || kind == 136), "ICMPv6 {kind}");
+            assert_eq!(passes(&v6), kind == 1 || kind == 136, "ICMPv6 {kind}");
         }
-        v6[20] = 6;
         v6[56..58].copy_from_slice(&61_003u16.to_be_bytes());
-        assert_eq!(run(&program, &v6), Some(true));
-        v6[20] = 44;
-        assert_eq!(run(&program, &v6), Some(false), "a fragment header");
+        // Hop-by-hop, routing, fragment, authentication, destination options (RFC 8200).
+        for (next, pass) in
+            [(6, true), (0, false), (43, false), (44, false), (51, false), (60, false)]
+        {
+            v6[20] = next;
+            assert_eq!(passes(&v6), pass, "next header {next}");
+        }
         let mut arp = vec![0u8; 42];
         arp[12..14].copy_from_slice(&[8, 6]);
         for operation in 0..4 {
             arp[21] = operation;
-            assert_eq!(run(&program, &arp), Some(operation == 2));
+            assert_eq!(passes(&arp), operation == 2);
         }
     }
 }

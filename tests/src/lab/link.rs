@@ -94,9 +94,19 @@ fn quiet(name: &str) {
     }
 }
 
-fn address(name: &str, ip: IpAddr, len: u8) {
+pub(super) fn address(name: &str, ip: IpAddr, len: u8) {
     let i = index(name);
     netlink(|h| async move { h.address().add(i, ip, len).execute().await }).expect("an address");
+}
+
+/// Routes a prefix into a device without a gateway, in the calling thread's namespace.
+pub(super) fn route_into(name: &str, ip: IpAddr, len: u8) {
+    let message = RouteMessageBuilder::<IpAddr>::new()
+        .destination_prefix(ip, len)
+        .expect("a prefix")
+        .output_interface(index(name))
+        .build();
+    netlink(|h| async move { h.route().add(message).execute().await }).expect("a route");
 }
 
 /// Gives a prefix a behaviour in the calling thread's namespace.

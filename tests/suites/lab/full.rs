@@ -8,7 +8,11 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use super::*;
 
-pub const CASES: Cases = &[("full::recall_of_65536_hosts_with_one_percent_loss", recall)];
+pub const CASES: Cases = &[
+    ("full::recall_of_65536_hosts_with_one_percent_loss", recall),
+    ("full::a_device_without_a_link_header_v4", |c| point_to_point(c, "198.19.64.0/28")),
+    ("full::a_device_without_a_link_header_v6", |c| point_to_point(c, "2001:db8:19::4000/124")),
+];
 
 const PORTS: [u16; 10] = [22, 25, 80, 443, 3306, 3389, 5432, 6379, 8080, 9200];
 const RUNS: usize = 5;
@@ -111,4 +115,27 @@ fn recall(c: &Case) {
     }
     recalls.sort_by(f64::total_cmp);
     assert!(recalls[RUNS / 2] >= 0.9999, "median recall {recalls:?}");
+}
+
+/// Through tun: frames begin with the IP header, and the checksum must be right, since a packet with
+/// a wrong one is not answered.
+fn point_to_point(c: &Case, targets: &str) {
+    let tun = mimawari_tests::lab::Tun::open(&c.lab, 2121);
+    // The lab's scope ends before these IPv6 addresses.
+    let text = "version = 1\n[scope]\nallow = [\"198.19.64.0/24\", \"2001:db8:19::4000/120\"]\nauthorised_by = \"TEST-1\"\n[http]\nenabled = false\n";
+    fs::write(c.path("patrol.toml"), text).expect("configuration");
+    c.mimawari("scan")
+        .args(["--out", "r", "--method", "syn", "--targets", targets, "--ports", "2120-2122"])
+        .run()
+        .expect(0);
+    assert_eq!(c.confirmed("r").len(), 16);
+    let sweep = &c.json("r/run.json")["sweep"];
+    assert_eq!((&sweep["open"], &sweep["closed"]), (&16.into(), &32.into()));
+    let range: AddrRange = targets.parse().expect("a range");
+    let outside: Vec<IpAddr> = tun
+        .destinations()
+        .into_iter()
+        .filter(|ip| !range.contains(*ip) && !is_link_upkeep(*ip))
+        .collect();
+    assert!(outside.is_empty(), "{outside:?}");
 }
