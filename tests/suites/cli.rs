@@ -197,3 +197,57 @@ fn the_catalogue_is_listed_and_shown() {
         mimawari(dir.path(), &["checks", "show", "git-config"], "").stdout
     );
 }
+
+/// A name server on loopback: `inside.example` and `outside.example` have an IPv4 address, nothing
+/// else exists.
+fn name_server() -> std::net::SocketAddr {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let at = socket.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        let mut q = [0u8; 512];
+        while let Ok((n, from)) = socket.recv_from(&mut q) {
+            // The question: labels, then type and class (RFC 1035, section 4.1.2).
+            let Some(end) = q[12..n].iter().position(|b| *b == 0).map(|i| 12 + i) else { continue };
+            let question = &q[12..end + 5];
+            let name = q[13..end].to_ascii_lowercase();
+            let ip: Option<[u8; 4]> = match () {
+                () if name.starts_with(b"inside") => Some([198, 51, 100, 5]),
+                () if name.starts_with(b"outside") => Some([203, 0, 113, 9]),
+                () => None,
+            };
+            let wants_a = q[end + 2] == 1;
+            let code = if ip.is_some() { 0 } else { 3 };
+            let answers = u8::from(ip.is_some() && wants_a);
+            let mut a = vec![q[0], q[1], 0x81, 0x80 | code, 0, 1, 0, answers, 0, 0, 0, 0];
+            a.extend(question);
+            if let (Some(ip), true) = (ip, wants_a) {
+                a.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+                a.extend(ip);
+            }
+            let _ = socket.send_to(&a, from);
+        }
+    });
+    at
+}
+
+#[test]
+fn names_are_resolved_and_what_lies_outside_the_scope_is_refused_and_named() {
+    let dir = folder(&format!("{CONFIG}nameservers = [\"{}\"]\n", name_server()));
+    let run = |targets: &str| {
+        mimawari(dir.path(), &["scan", "--dry-run", "--ports", "80", "--targets", targets], "")
+    };
+    let ran = run("inside.example,outside.example,nowhere.example,198.51.100.7");
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    let mut cells: Vec<&str> = ran.stdout.lines().collect();
+    cells.sort_unstable();
+    assert_eq!(cells, ["198.51.100.5,80", "198.51.100.7,80"]);
+    for words in [
+        "outside.example resolves to 203.0.113.9, which is not in the scope",
+        "nowhere.example could not be resolved",
+    ] {
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+    let ran = run("outside.example");
+    assert_eq!(ran.status, Some(2), "{}", ran.stdout);
+    assert!(ran.stderr.contains("203.0.113.9") && ran.stderr.contains("help:"), "{}", ran.stderr);
+}
