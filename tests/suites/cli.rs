@@ -251,3 +251,77 @@ fn names_are_resolved_and_what_lies_outside_the_scope_is_refused_and_named() {
     assert_eq!(ran.status, Some(2), "{}", ran.stdout);
     assert!(ran.stderr.contains("203.0.113.9") && ran.stderr.contains("help:"), "{}", ran.stderr);
 }
+
+#[test]
+fn every_mistake_of_a_baseline_is_told_with_its_line_and_remedy() {
+    let dir = folder(CONFIG);
+    fs::create_dir(dir.path().join("baseline")).expect("a folder");
+    let write = |name: &str, text: &str| {
+        fs::write(dir.path().join("baseline").join(name), text).expect("a baseline file");
+    };
+    write(
+        "a.toml",
+        r#"version = 2
+owner = " "
+
+[groups]
+edge = ["192.0.2.5/26"]
+
+[[allow]]
+id = "one"
+hosts = ["192.0.2.70", "::ffff:192.0.2.1"]
+ports = ["tcp/0", "80", "sctp/80", "tcp/90-80"]
+reason = ""
+expires = 2026-12-31T00:00:00Z
+
+[[allow]]
+id = "two"
+group = "egde"
+ports = []
+reason = "x"
+
+[[allow]]
+id = "two"
+ports = ["tcp/1"]
+reason = "x"
+
+[[allow_http]]
+id = "three"
+hosts = ["192.0.2.9-192.0.2.1"]
+reason = "x"
+"#,
+    );
+    write(
+        "b.toml",
+        r#"version = 1
+owner = "@t/t"
+
+[[allow]]
+id = "never"
+hosts = ["192.0.2.0/24"]
+ports = ["tcp/23"]
+expect = "never"
+reason = "x"
+
+[[allow]]
+id = "may"
+hosts = ["192.0.2.1"]
+ports = ["tcp/20-30"]
+reason = "x"
+
+[[allow]]
+id = "must"
+hosts = ["198.51.0.0/16"]
+ports = ["tcp/1-2"]
+expect = "must"
+reason = "x"
+"#,
+    );
+    write(
+        "c.toml",
+        "version = 1\nowner = \"@t/t\"\n[[allow]]\nid = \"x\"\nhost = [\"192.0.2.1\"]\n",
+    );
+    let ran = mimawari(dir.path(), &["baseline", "check"], "");
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
+    insta::assert_snapshot!("baseline_mistakes", ran.stderr);
+}

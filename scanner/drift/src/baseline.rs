@@ -619,7 +619,13 @@ impl Reader {
         let mut found = Vec::new();
         for (never, source, span) in self.rules.iter().filter(|(r, ..)| r.expect == Expect::Never) {
             for (other, ..) in self.rules.iter().filter(|(r, ..)| r.expect != Expect::Never) {
-                let shared = |a: &PortSet, b: &PortSet| a.iter().any(|p| b.contains(p));
+                let shared = |a: &PortSet, b: &PortSet| {
+                    let b = b.ranges();
+                    a.ranges().iter().any(|(x, y)| {
+                        let next = b.partition_point(|(_, end)| end < x);
+                        b.get(next).is_some_and(|(start, _)| start <= y)
+                    })
+                };
                 if (shared(&never.tcp, &other.tcp) || shared(&never.udp, &other.udp))
                     && !never.head.addrs.intersect(&other.head.addrs).is_empty()
                 {

@@ -637,6 +637,8 @@ impl<'a> Judge<'a> {
             let state = self.cell(ip, port);
             let was = self.next.findings.get(&id).map(|t| t.finding.state);
             match state {
+                // A run that is not to be believed settles nothing, not even for the better.
+                CellState::Open if self.suspect() => {}
                 CellState::Open => self.required_is_there(&id, was),
                 CellState::NotProbed => {
                     unplanned += 1;

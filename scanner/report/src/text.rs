@@ -258,6 +258,9 @@ impl Page {
             self.sentence(Ink::Bold, "", 6, place);
         }
         let mut why = clean(&f.why, SENTENCE);
+        if !why.is_empty() && !why.ends_with(['.', '…']) {
+            why.push('.');
+        }
         if !f.new {
             let _ = write!(why, " Since {}.", words::day(f.first_seen));
         }

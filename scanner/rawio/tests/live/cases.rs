@@ -346,7 +346,7 @@ fn losses_of_the_ring_are_counted() {
     // What was emptied takes frames again.
     let last = v4(61_001, 0).frame();
     tap.write(&last);
-    assert_eq!(until(&mut ring, |f| f == last), [last.clone()]);
+    assert_eq!(until(&mut ring, |f| f == last), std::slice::from_ref(&last));
     assert_eq!(ring.statistics().unwrap().drops, 0);
 }
 
@@ -368,7 +368,7 @@ fn a_dead_interface_is_told_and_may_come_back() {
         set_up(&name, true);
         let frame = v4(61_000, 1).frame();
         tap.write(&frame);
-        assert_eq!(until(&mut ring, |f| f == frame), [frame.clone()]);
+        assert_eq!(until(&mut ring, |f| f == frame), std::slice::from_ref(&frame));
         send(&mut sender, std::slice::from_ref(&frame));
         assert_eq!(tap.read(), [frame]);
     }

@@ -1,0 +1,653 @@
+//! The life of a finding: each row of the table of states, the guards of a run, and thousands of
+//! random histories.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use jiff::{Timestamp, ToSpan};
+use mimawari_drift::baseline::Baseline;
+use mimawari_drift::judge::{CoverageView, RunInput, judge};
+use mimawari_drift::state::State;
+use mimawari_drift::verdict::{
+    Cause, Coverage, Finding, FindingKind, FindingState, RunFacts, Verdict,
+};
+use mimawari_probes::observation::{
+    CellState, HttpObservation, Observation, Outcome, Scheme, Severity, TcpObservation,
+};
+use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Scope};
+
+const HOST: &str = "192.0.2.70";
+const RULE: &str =
+    "[[allow]]\nid = \"r\"\nhosts = [\"192.0.2.70\"]\nports = [\"tcp/6379\"]\nreason = \"x\"\n";
+const MUST: &str = "[[allow]]\nid = \"m\"\nhosts = [\"192.0.2.70\"]\nports = [\"tcp/22\"]\nexpect = \"must\"\nreason = \"x\"\n";
+const NEVER: &str = "[[allow]]\nid = \"n\"\nhosts = [\"192.0.2.70\"]\nports = [\"tcp/6379\"]\nexpect = \"never\"\nreason = \"x\"\n";
+
+fn ip(s: &str) -> IpAddr {
+    s.parse().expect("an address")
+}
+
+fn port(n: u16) -> Port {
+    Port::new(n).expect("a port")
+}
+
+fn baseline(rules: &str) -> Baseline {
+    let text = format!("version = 1\nowner = \"@t/t\"\n{rules}");
+    Baseline::parse(&[("b.toml".to_owned(), text)]).unwrap_or_else(|e| panic!("{e}")).0
+}
+
+/// One run: what it covered and saw.
+#[derive(Clone)]
+struct Run {
+    cells: BTreeMap<(IpAddr, Port), CellState>,
+    unconfirmed: BTreeSet<(IpAddr, Port)>,
+    http: Vec<HttpObservation>,
+    scope: Scope,
+    canaries: (u32, u32),
+    incomplete: Vec<String>,
+    ports: PortSet,
+}
+
+impl CoverageView for Run {
+    fn cell(&self, ip: IpAddr, port: Port) -> CellState {
+        self.cells.get(&(ip, port)).copied().unwrap_or(CellState::NotProbed)
+    }
+
+    fn in_scope(&self, ip: IpAddr) -> bool {
+        self.scope.allows(ip)
+    }
+}
+
+fn scope(range: &str) -> Scope {
+    let set = AddrSet::from_ranges([range.parse::<AddrRange>().expect("a range")]);
+    Scope::new(set, AddrSet::default(), "TEST-1")
+}
+
+impl Run {
+    /// A run in which something far away answered, so that it is believed.
+    fn new() -> Self {
+        Self {
+            cells: BTreeMap::from([((ip("192.0.2.200"), port(1)), CellState::Closed)]),
+            unconfirmed: BTreeSet::new(),
+            http: Vec::new(),
+            scope: scope("192.0.2.0/24"),
+            canaries: (0, 0),
+            incomplete: Vec::new(),
+            ports: "22,6379".parse().expect("ports"),
+        }
+    }
+
+    fn cell(mut self, host: &str, p: u16, state: CellState) -> Self {
+        self.cells.insert((ip(host), port(p)), state);
+        self
+    }
+
+    fn redis(self, state: CellState) -> Self {
+        self.cell(HOST, 6379, state)
+    }
+
+    fn ssh(self, state: CellState) -> Self {
+        self.cell(HOST, 22, state)
+    }
+
+    fn unconfirmed(mut self) -> Self {
+        self.unconfirmed.insert((ip(HOST), port(6379)));
+        self
+    }
+
+    fn content(mut self, outcome: Outcome) -> Self {
+        self = self.cell(HOST, 80, CellState::Open);
+        self.http.push(HttpObservation {
+            ip: ip(HOST),
+            port: port(80),
+            scheme: Scheme::Http,
+            host: Some("shop.example.jp".to_owned()),
+            path: "/password.php".to_owned(),
+            check: "php-source".to_owned(),
+            outcome,
+            severity: Severity::Critical,
+            at: Timestamp::UNIX_EPOCH,
+            evidence: None,
+            reason: None,
+        });
+        self
+    }
+}
+
+/// A team's months: runs one after the other over one state.
+struct Story {
+    state: State,
+    rules: String,
+    now: Timestamp,
+}
+
+impl Story {
+    fn new(rules: &str) -> Self {
+        Self {
+            state: State::default(),
+            rules: rules.to_owned(),
+            now: "2026-11-01T00:00:00Z".parse().expect("an instant"),
+        }
+    }
+
+    /// One hour later.
+    fn run(&mut self, run: Run) -> Verdict {
+        self.now = self.now.checked_add(1.hour()).expect("time goes on");
+        let (verdict, state) = judged(&run, &baseline(&self.rules), &self.state, self.now);
+        self.state = state;
+        verdict
+    }
+
+    fn rules(&mut self, rules: &str) {
+        rules.clone_into(&mut self.rules);
+    }
+}
+
+fn judged(run: &Run, baseline: &Baseline, previous: &State, now: Timestamp) -> (Verdict, State) {
+    let mut observations: Vec<Observation> = run
+        .cells
+        .iter()
+        .filter(|(_, s)| **s == CellState::Open)
+        .map(|((ip, port), _)| {
+            Observation::Tcp(TcpObservation {
+                ip: *ip,
+                port: *port,
+                state: CellState::Open,
+                at: now,
+                attempt: 1,
+                ttl: None,
+                confirmed: !run.unconfirmed.contains(&(*ip, *port)),
+                service: None,
+            })
+        })
+        .collect();
+    observations.extend(
+        run.http.iter().map(|h| Observation::Http(HttpObservation { at: now, ..h.clone() })),
+    );
+    let count = |s: CellState| run.cells.values().filter(|c| **c == s).count() as u64;
+    let covered = run.cells.values().filter(|c| c.is_covered()).count() as u64;
+    let input = RunInput {
+        run_id: "r",
+        vantage: "default",
+        scope: &run.scope,
+        observations: &observations,
+        coverage: run,
+        totals: Coverage {
+            cells_planned: run.cells.len() as u64,
+            cells_covered: covered,
+            open: count(CellState::Open),
+            closed: count(CellState::Closed),
+            prohibited: count(CellState::Prohibited),
+            silent: count(CellState::Silent),
+            ..Coverage::default()
+        },
+        facts: RunFacts {
+            canaries_answered: run.canaries.0,
+            canaries_total: run.canaries.1,
+            ended_at: Some(now),
+            ..RunFacts::default()
+        },
+        suspect_because: Vec::new(),
+        incomplete_because: run.incomplete.clone(),
+        ports: &run.ports,
+    };
+    judge(&input, baseline, previous, now)
+}
+
+/// The only finding of a kind.
+#[track_caller]
+fn one(v: &Verdict, kind: FindingKind) -> &Finding {
+    let all: Vec<_> = v.findings.iter().filter(|f| f.kind == kind).collect();
+    assert_eq!(all.len(), 1, "{:#?}", v.findings);
+    all[0]
+}
+
+#[track_caller]
+fn state(v: &Verdict) -> FindingState {
+    one(v, FindingKind::UnexpectedOpen).state
+}
+
+use CellState::{Closed, NotProbed, Open, Prohibited, Silent};
+use FindingKind::{ExposedContent, ForbiddenOpen, MissingRequired, SuspectHost, UnexpectedOpen};
+
+// Each row of the table.
+
+#[test]
+fn open_and_unmatched_and_confirmed_is_open() {
+    let v = Story::new("").run(Run::new().redis(Open));
+    let f = one(&v, UnexpectedOpen);
+    assert_eq!((f.state, f.cause, f.new, v.exit), (FindingState::Open, Cause::Unmatched, true, 1));
+}
+
+#[test]
+fn open_and_unconfirmed_is_dropped_and_counted() {
+    let v = Story::new("").run(Run::new().redis(Open).unconfirmed());
+    assert!(v.findings.is_empty());
+    assert_eq!((v.counts.unconfirmed, v.exit), (1, 0));
+}
+
+#[test]
+fn open_and_matched_is_allowed() {
+    let v = Story::new(RULE).run(Run::new().redis(Open));
+    assert!(v.findings.is_empty());
+    assert_eq!((v.counts.allowed, v.exit), (1, 0));
+}
+
+#[test]
+fn allowed_whose_rule_expired_is_open_with_the_cause() {
+    let mut s = Story::new(&format!("{RULE}expires = 2026-11-01\n"));
+    assert_eq!(s.run(Run::new().redis(Open)).exit, 0);
+    let first = s.now;
+    // Through 23:59:59 UTC of its last day.
+    s.now = "2026-11-01T22:59:59Z".parse().expect("an instant");
+    assert_eq!(s.run(Run::new().redis(Open)).exit, 0, "one second before midnight");
+    s.now = "2026-11-01T23:00:00Z".parse().expect("an instant");
+    let v = s.run(Run::new().redis(Open));
+    let f = one(&v, UnexpectedOpen);
+    assert_eq!((f.state, f.cause, f.first_seen), (FindingState::Open, Cause::Expired, first));
+}
+
+#[test]
+fn allowed_whose_rule_was_removed_is_open_with_the_same_id() {
+    let mut s = Story::new("");
+    let id = one(&s.run(Run::new().redis(Open)), UnexpectedOpen).id.clone();
+    s.rules(RULE);
+    assert_eq!(state(&s.run(Run::new().redis(Open))), FindingState::Allowed);
+    assert_eq!(s.run(Run::new().redis(Open)).exit, 0);
+    s.rules("");
+    let v = s.run(Run::new().redis(Open));
+    let f = one(&v, UnexpectedOpen);
+    assert_eq!((f.state, f.cause, &f.id), (FindingState::Open, Cause::Removed, &id));
+}
+
+#[test]
+fn allowed_whose_rule_was_removed_is_not_forgotten_because_nobody_looked() {
+    let mut s = Story::new(RULE);
+    s.run(Run::new().redis(Open));
+    s.rules("");
+    let v = s.run(Run::new());
+    assert_eq!(
+        (state(&v), one(&v, UnexpectedOpen).cause, v.exit),
+        (FindingState::Unverified, Cause::Removed, 1)
+    );
+}
+
+#[test]
+fn open_and_not_covered_is_unverified_and_still_counts() {
+    let mut s = Story::new("");
+    s.run(Run::new().redis(Open));
+    for run in [Run::new(), Run::new().redis(NotProbed)] {
+        let v = s.run(run);
+        assert_eq!((state(&v), v.exit), (FindingState::Unverified, 1));
+    }
+}
+
+#[test]
+fn covered_and_closed_is_resolved() {
+    for uncovered_between in [false, true] {
+        let mut s = Story::new("");
+        s.run(Run::new().redis(Open));
+        if uncovered_between {
+            s.run(Run::new());
+        }
+        let v = s.run(Run::new().redis(Closed));
+        assert_eq!((state(&v), v.exit), (FindingState::Resolved, 0));
+        assert!(s.run(Run::new().redis(Closed)).findings.is_empty(), "told once");
+    }
+}
+
+#[test]
+fn covered_and_silent_is_resolving_and_then_resolved() {
+    for quiet in [Silent, Prohibited] {
+        let mut s = Story::new("");
+        s.run(Run::new().redis(Open));
+        let v = s.run(Run::new().redis(quiet));
+        assert_eq!((state(&v), v.exit), (FindingState::Resolving, 1));
+        let v = s.run(Run::new());
+        assert_eq!(state(&v), FindingState::Unverified, "an uncovered run decides nothing");
+        let v = s.run(Run::new().redis(quiet));
+        assert_eq!((state(&v), v.exit), (FindingState::Resolved, 0));
+    }
+}
+
+#[test]
+fn a_silent_run_between_open_ones_counts_for_nothing() {
+    let mut s = Story::new("");
+    for _ in 0..3 {
+        s.run(Run::new().redis(Open));
+        assert_eq!(state(&s.run(Run::new().redis(Silent))), FindingState::Resolving);
+    }
+}
+
+#[test]
+fn a_merged_rule_allows_and_does_not_resolve() {
+    for look in [Run::new().redis(Open), Run::new()] {
+        let mut s = Story::new("");
+        s.run(Run::new().redis(Open));
+        s.rules(RULE);
+        let v = s.run(look);
+        let f = one(&v, UnexpectedOpen);
+        assert_eq!(
+            (f.state, f.allowed_by.as_deref(), v.exit),
+            (FindingState::Allowed, Some("r"), 0)
+        );
+    }
+}
+
+#[test]
+fn what_left_the_scope_is_reported_and_not_resolved() {
+    let mut s = Story::new("");
+    s.run(Run::new().redis(Open));
+    let mut narrowed = Run::new();
+    narrowed.scope = scope("192.0.2.128/25");
+    let v = s.run(narrowed);
+    assert_eq!(
+        (state(&v), v.counts.out_of_scope, v.counts.resolved),
+        (FindingState::OutOfScope, 1, 0)
+    );
+    // Back in the scope it is looked at again.
+    assert_eq!(state(&s.run(Run::new().redis(Open))), FindingState::Open);
+}
+
+#[test]
+fn resolved_and_open_again_is_the_same_finding() {
+    let mut s = Story::new("");
+    let v = s.run(Run::new().redis(Open));
+    let first = one(&v, UnexpectedOpen).clone();
+    s.run(Run::new().redis(Closed));
+    let v = s.run(Run::new().redis(Open));
+    let f = one(&v, UnexpectedOpen);
+    assert_eq!(
+        (&f.id, f.first_seen, f.reopened, f.state),
+        (&first.id, first.first_seen, 1, FindingState::Open)
+    );
+}
+
+#[test]
+fn three_changes_in_ten_covered_runs_are_flapping_until_five_stable_ones() {
+    let mut s = Story::new("");
+    s.run(Run::new().redis(Open));
+    s.run(Run::new().redis(Closed));
+    let v = s.run(Run::new().redis(Open));
+    assert!(!one(&v, UnexpectedOpen).flapping);
+    let v = s.run(Run::new().redis(Closed));
+    assert!(one(&v, UnexpectedOpen).flapping);
+    let v = s.run(Run::new().redis(Open));
+    assert!(one(&v, UnexpectedOpen).flapping);
+    let mut stable = 0;
+    while one(&s.run(Run::new().redis(Open)), UnexpectedOpen).flapping {
+        stable += 1;
+        assert!(stable < 20, "never quiet again");
+    }
+    assert!(stable >= 4, "quiet after {stable} stable runs");
+}
+
+#[test]
+fn a_required_cell_is_missing_after_two_covered_runs() {
+    let mut s = Story::new(MUST);
+    assert_eq!(s.run(Run::new().ssh(Open)).exit, 0);
+    let v = s.run(Run::new().ssh(Closed));
+    assert_eq!((one(&v, MissingRequired).state, v.exit), (FindingState::MissingPending, 0));
+    let v = s.run(Run::new().ssh(Silent));
+    assert_eq!(
+        (one(&v, MissingRequired).state, v.exit, v.counts.missing),
+        (FindingState::Missing, 1, 1)
+    );
+    let v = s.run(Run::new());
+    assert_eq!((one(&v, MissingRequired).state, v.exit), (FindingState::MissingUnverified, 1));
+    let v = s.run(Run::new().ssh(Open));
+    assert_eq!((one(&v, MissingRequired).state, v.exit), (FindingState::Resolved, 0));
+}
+
+#[test]
+fn a_required_cell_that_nobody_looked_at_is_not_missing() {
+    let mut s = Story::new(MUST);
+    for _ in 0..3 {
+        let v = s.run(Run::new());
+        assert!(v.findings.is_empty() && v.exit == 0);
+    }
+}
+
+#[test]
+fn a_never_rule_forbids() {
+    let v = Story::new(NEVER).run(Run::new().redis(Open));
+    assert_eq!((one(&v, ForbiddenOpen).cause, v.exit), (Cause::Forbidden, 1));
+}
+
+// Contents.
+
+#[test]
+fn contents_are_resolved_only_by_an_answer_that_says_so() {
+    use Outcome::{Absent, CatchAll, Error, Exposed, Malformed, Protected, Skipped, Unstable};
+    for (outcome, expected) in [
+        (Absent, FindingState::Resolved),
+        (Protected, FindingState::Resolved),
+        (CatchAll, FindingState::Unverified),
+        (Error, FindingState::Unverified),
+        (Malformed, FindingState::Unverified),
+        (Skipped, FindingState::Unverified),
+        (Unstable, FindingState::Unverified),
+    ] {
+        let allow = "[[allow]]\nid = \"web\"\nhosts = [\"192.0.2.70\"]\nports = [\"tcp/80\"]\nreason = \"x\"\n";
+        let mut s = Story::new(allow);
+        let v = s.run(Run::new().content(Exposed));
+        assert_eq!((one(&v, ExposedContent).state, v.exit), (FindingState::Open, 1));
+        let v = s.run(Run::new().cell(HOST, 80, Open));
+        assert_eq!(one(&v, ExposedContent).state, FindingState::Unverified, "not looked at");
+        let v = s.run(Run::new().content(outcome));
+        assert_eq!(one(&v, ExposedContent).state, expected, "{outcome:?}");
+    }
+}
+
+#[test]
+fn an_allowed_content_is_no_finding() {
+    let rules = "[[allow]]\nid = \"web\"\nhosts = [\"192.0.2.70\"]\nports = [\"tcp/80\"]\nreason = \"x\"\n[[allow_http]]\nid = \"h\"\nhosts = [\"192.0.2.70\"]\nchecks = [\"php-source\"]\nreason = \"x\"\n";
+    let v = Story::new(rules).run(Run::new().content(Outcome::Exposed));
+    assert!(v.findings.is_empty() && v.exit == 0);
+}
+
+// Guards of a run.
+
+#[test]
+fn a_run_in_which_nothing_answered_resolves_nothing() {
+    let mut s = Story::new(MUST);
+    s.run(Run::new().redis(Open).ssh(Open));
+    let mut dark = Run::new().redis(Silent).ssh(Silent);
+    dark.cells.retain(|_, s| *s == Silent);
+    for _ in 0..3 {
+        let v = s.run(dark.clone());
+        assert!(v.suspect && v.incomplete);
+        assert_eq!((state(&v), v.counts.missing), (FindingState::Unverified, 0));
+    }
+}
+
+#[test]
+fn a_run_whose_canaries_are_silent_resolves_nothing() {
+    let mut s = Story::new("");
+    s.run(Run::new().redis(Open));
+    let mut run = Run::new().redis(Closed);
+    run.canaries = (1, 2);
+    let v = s.run(run);
+    assert_eq!((state(&v), v.suspect), (FindingState::Unverified, true));
+    let mut clean = Run::new();
+    clean.canaries = (0, 1);
+    assert_eq!(Story::new("").run(clean).exit, 3);
+}
+
+#[test]
+fn a_fifth_of_what_was_open_gone_at_once_is_not_believed() {
+    let many = |gone: u8| {
+        (1..=10).fold(Run::new(), |r, n| {
+            r.cell(&format!("192.0.2.{n}"), 6379, if n <= gone { Closed } else { Open })
+        })
+    };
+    for (gone, suspect) in [(2, false), (3, true)] {
+        let mut s = Story::new("");
+        s.run(many(0));
+        let v = s.run(many(gone));
+        assert_eq!(v.suspect, suspect, "{gone} of 10");
+        assert_eq!(v.counts.resolved, if suspect { 0 } else { u64::from(gone) });
+    }
+}
+
+#[test]
+fn a_host_that_answers_on_everything_is_one_finding() {
+    let run = |state| {
+        let mut r = (100..120).fold(Run::new(), |r, p| r.cell(HOST, p, state));
+        r.ports = "100-119".parse().expect("ports");
+        r
+    };
+    let mut s = Story::new("");
+    let v = s.run(run(Open));
+    assert_eq!((one(&v, SuspectHost).state, v.findings.len(), v.exit), (FindingState::Open, 1, 1));
+    assert_eq!(one(&s.run(run(Closed)), SuspectHost).state, FindingState::Resolved);
+}
+
+#[test]
+fn drift_comes_before_incomplete_and_incomplete_before_clean() {
+    let mut run = Run::new();
+    run.incomplete = vec!["Something was not covered.".to_owned()];
+    assert_eq!(Story::new("").run(run.clone()).exit, 3);
+    assert_eq!(Story::new("").run(run.redis(Open)).exit, 1);
+    assert_eq!(Story::new("").run(Run::new()).exit, 0);
+}
+
+#[test]
+fn a_clock_that_goes_back_makes_nothing_seen_less_lately() {
+    let mut s = Story::new("");
+    let v = s.run(Run::new().redis(Open));
+    let seen = one(&v, UnexpectedOpen).last_seen;
+    s.now = "2020-01-01T00:00:00Z".parse().expect("an instant");
+    let v = s.run(Run::new().redis(Open));
+    assert_eq!(one(&v, UnexpectedOpen).last_seen, seen);
+}
+
+// Histories.
+
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+}
+
+/// A run over a few hosts and ports in which anything may be open, closed, silent or not covered.
+fn random_run(r: &mut Rng, truth: &mut BTreeMap<(IpAddr, Port), bool>) -> Run {
+    let mut run = Run::new();
+    for (cell, open) in truth.iter_mut() {
+        if r.next(6) == 0 {
+            *open = !*open;
+        }
+        let state = match (r.next(10), *open) {
+            (0, _) => NotProbed,
+            (1, _) => Silent,
+            (_, true) => Open,
+            (2, false) => Prohibited,
+            (_, false) => Closed,
+        };
+        if r.next(8) == 0 {
+            continue;
+        }
+        run.cells.insert(*cell, state);
+        if r.next(12) == 0 {
+            run.unconfirmed.insert(*cell);
+        }
+    }
+    match r.next(12) {
+        0 => run.canaries = (0, 1),
+        1 => run.scope = scope("192.0.2.0/31"),
+        2 => run.incomplete = vec!["Stopped.".to_owned()],
+        _ => {}
+    }
+    run
+}
+
+const RULES: &[&str] = &[
+    "",
+    RULE,
+    MUST,
+    NEVER,
+    "[[allow]]\nid = \"w\"\nhosts = [\"192.0.2.0/24\"]\nports = [\"tcp/22\"]\nreason = \"x\"\nexpires = 2026-11-01\n",
+];
+const HISTORIES: u64 = 20_000;
+
+#[test]
+fn no_history_loses_an_alarm_or_resolves_what_it_did_not_see() {
+    let baselines: Vec<Baseline> = RULES.iter().map(|r| baseline(r)).collect();
+    let mut resolved = 0u64;
+    for seed in 0..HISTORIES {
+        let mut r = Rng(seed);
+        let mut truth = BTreeMap::new();
+        for host in ["192.0.2.0", "192.0.2.1", HOST] {
+            for p in [22, 6379] {
+                truth.insert((ip(host), port(p)), r.next(2) == 0);
+            }
+        }
+        let mut state = State::default();
+        let mut now: Timestamp = "2026-11-01T20:00:00Z".parse().expect("an instant");
+        let mut ids: BTreeMap<(FindingKind, IpAddr, Option<Port>), String> = BTreeMap::new();
+        for _ in 0..8 {
+            now = match r.next(10) {
+                0 => now.checked_sub(3.hours()),
+                _ => now.checked_add(1.hour()),
+            }
+            .expect("a time");
+            let run = random_run(&mut r, &mut truth);
+            let rules = &baselines[r.next(RULES.len() as u64) as usize];
+            let (v, next) = judged(&run, rules, &state, now);
+            let again = judged(&run, rules, &state, now);
+            assert_eq!(
+                serde_json::to_string(&v).ok(),
+                serde_json::to_string(&again.0).ok(),
+                "seed {seed}"
+            );
+            for f in &v.findings {
+                let id = ids.entry((f.kind, f.ip, f.port)).or_insert_with(|| f.id.clone());
+                assert_eq!(*id, f.id, "seed {seed}: an identity changed");
+                if f.state == FindingState::Resolved {
+                    resolved += 1;
+                    let cell = CoverageView::cell(&run, f.ip, f.port.expect("a port"));
+                    assert!(
+                        cell.is_covered(),
+                        "seed {seed}: resolved without being covered: {f:?}"
+                    );
+                    assert!(!v.suspect, "seed {seed}: resolved by a run that is not believed");
+                    if f.kind != MissingRequired {
+                        assert_ne!(cell, Open, "seed {seed}: resolved though open");
+                    }
+                }
+            }
+            // An alarm: seen open, confirmed, in the scope, and no live rule allows it.
+            let mut alarm = false;
+            for ((ip, port), s) in &run.cells {
+                let confirmed = !run.unconfirmed.contains(&(*ip, *port));
+                if *s == Open && confirmed && run.scope.allows(*ip) {
+                    use mimawari_drift::baseline::Match;
+                    let found = rules.port(*ip, mimawari_targets::Protocol::Tcp, *port, now);
+                    alarm |= !matches!(found, Match::Allowed(_));
+                }
+            }
+            assert!(!alarm || v.exit == 1, "seed {seed}: an alarm was lost");
+            for (id, t) in &state.findings {
+                let Some(later) = next.findings.get(id) else {
+                    assert_eq!(
+                        t.finding.state,
+                        FindingState::MissingPending,
+                        "seed {seed}: {id} is gone"
+                    );
+                    continue;
+                };
+                assert_eq!(later.finding.first_seen, t.finding.first_seen, "seed {seed}");
+                assert!(later.finding.last_seen >= t.finding.last_seen, "seed {seed}");
+            }
+            let text = serde_json::to_string(&next).expect("JSON");
+            assert_eq!(State::parse(&text).expect("its own text"), next, "seed {seed}");
+            state = next;
+        }
+    }
+    assert!(resolved > HISTORIES / 10, "only {resolved} were resolved: the histories show nothing");
+}
