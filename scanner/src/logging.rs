@@ -66,7 +66,7 @@ impl ProgressView {
     }
 
     /// Shows the state at `now` since the start.
-    pub fn show(&mut self, now: Duration, p: &Progress, lost: u64) {
+    pub fn show(&mut self, now: Duration, p: &Progress) {
         let secs = now.as_secs_f64().max(0.001);
         if let Some(bar) = &self.bar {
             bar.set_position(p.finished);
@@ -76,7 +76,7 @@ impl ProgressView {
                 p.attempt,
                 p.answered,
                 p.open,
-                lost
+                p.lost
             ));
         } else if now >= self.last_line + LINE_EVERY {
             self.last_line = now;
@@ -86,7 +86,7 @@ impl ProgressView {
                 sent = p.sent,
                 answers = p.answered,
                 open = p.open,
-                lost,
+                lost = p.lost,
                 pps = (p.sent as f64 / secs).round(),
                 attempt = p.attempt,
                 "sweeping"

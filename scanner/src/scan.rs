@@ -333,9 +333,7 @@ pub async fn scan(
         }
     };
     swept.describe(&mut meta);
-    if let Some(note) = confirmed.note {
-        meta.notes.push(note);
-    }
+    meta.notes.extend(confirmed.notes.iter().cloned());
     look(config, context, seeds, &vhosts, &confirmed.web, &shared, &mut meta).await?;
     canaries(config, &mut meta, &swept.open, &confirmed.accepted, context).await;
     meta.ended_at = Some((context.now)());
@@ -465,7 +463,7 @@ async fn sweep(
                         &mut engine,
                         stop.flag(),
                         &mut |event| on_event(event, &mut open),
-                        &mut |progress| view.show(begun.elapsed(), progress, 0),
+                        &mut |progress| view.show(begun.elapsed(), progress),
                     );
                     view.finish();
                     (result, engine.summary(), open)
@@ -487,7 +485,7 @@ async fn sweep(
                 spacing,
                 &context.stop,
                 |event| on_event(event, &mut open),
-                |at, progress| view.show(at, progress, 0),
+                |at, progress| view.show(at, progress),
             )
             .await;
             view.finish();
@@ -548,7 +546,7 @@ fn record(
 struct Confirmed {
     accepted: BTreeSet<SocketAddr>,
     web: Vec<(Endpoint, Scheme)>,
-    note: Option<String>,
+    notes: Vec<String>,
 }
 
 /// Connects to each open cell and reads its service.
@@ -563,11 +561,17 @@ async fn confirm_all(
     let mut tasks = tokio::task::JoinSet::new();
     let mut per_host: HashMap<IpAddr, u32> = HashMap::new();
     let mut left_out: BTreeMap<IpAddr, u32> = BTreeMap::new();
+    let mut stopped = 0u64;
     while let Some(o) = opened.recv().await {
         let seen = per_host.entry(o.endpoint.ip()).or_default();
         *seen += 1;
         if *seen > CONFIRM_PER_ODD_HOST && *seen > ports / 2 {
             *left_out.entry(o.endpoint.ip()).or_default() += 1;
+            continue;
+        }
+        if shared.stop.is_stopped() {
+            // The end is near, and a second look is the next run's business.
+            stopped += 1;
             continue;
         }
         let Ok(permit) = Arc::clone(&gate).acquire_owned().await else { break };
@@ -600,9 +604,14 @@ async fn confirm_all(
     while tasks.join_next().await.is_some() {}
     let mut result = std::mem::take(&mut *result.lock().unwrap_or_else(PoisonError::into_inner));
     result.web.sort();
+    if stopped > 0 {
+        result
+            .notes
+            .push(format!("{stopped} open ports were not confirmed, since the run was stopped."));
+    }
     if !left_out.is_empty() {
         let hosts: Vec<String> = left_out.keys().take(5).map(ToString::to_string).collect();
-        result.note = Some(format!(
+        result.notes.push(format!(
             "{} open ports of {} hosts that answer on most ports were not confirmed one by one: {}.",
             left_out.values().map(|n| u64::from(*n)).sum::<u64>(),
             left_out.len(),

@@ -308,6 +308,7 @@ impl Sweep {
             open: self.states[CellState::Open as usize],
             attempt: self.work.front().map_or(0, Work::pass),
             rate: self.rate.get(),
+            lost: self.receive_lost,
         }
     }
 

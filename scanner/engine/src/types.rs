@@ -185,6 +185,8 @@ pub struct Progress {
     pub attempt: u8,
     /// Packets per second now allowed, at most the ceiling.
     pub rate: u32,
+    /// Frames that were lost on receiving.
+    pub lost: u64,
 }
 
 /// What a sweep amounted to. `open + closed + prohibited + silent + not_probed == cells` once the
