@@ -8,8 +8,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::batch::{Batch, CAPACITY};
 use crate::device::{Device, LinkKind};
-use crate::socket::{link_address, set_option};
+use crate::socket::{bind_link, link_address, set_option};
 
+/// An Ethernet header.
+const ETHERNET: usize = 14;
 const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
 
@@ -27,6 +29,7 @@ pub struct SendOutcome {
 #[derive(Debug)]
 pub struct Sender {
     way: Way,
+    calls: Calls,
 }
 
 #[derive(Debug)]
@@ -45,7 +48,13 @@ impl Sender {
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         // Without it frames go through the queueing discipline: slower, and no worse.
         let _ = set_option(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, &1i32);
-        Ok(Self { way: Way::Packet { socket, index: device.index, kind: device.kind } })
+        // Bound, no frame needs an address. Protocol 0 again, so that the kernel goes on receiving
+        // nothing and reads each frame's protocol from its Ethernet header.
+        bind_link(&socket, device.index, 0)?;
+        Ok(Self {
+            way: Way::Packet { socket, index: device.index, kind: device.kind },
+            calls: Calls::new(),
+        })
     }
 
     /// Sends IP packets, header included, along the kernel's routes: the way onto `lo`.
@@ -64,41 +73,53 @@ impl Sender {
             Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) => None,
             Err(e) => return Err(e),
         };
-        Ok(Self { way: Way::RawIp { v4, v6 } })
+        Ok(Self { way: Way::RawIp { v4, v6 }, calls: Calls::new() })
     }
 
     /// Sends a batch, in order, up to the first frame that the system refuses.
     pub fn send(&mut self, batch: &Batch) -> SendOutcome {
-        let mut sent = 0;
-        while sent < batch.len() {
-            // Frames of one family go in one call; a change of family begins another.
-            let result = self
-                .run(batch, sent)
-                .and_then(|(fd, addresses, n)| send_run(fd, batch, sent, &addresses[..n]));
-            match result {
-                Ok(0) => return SendOutcome { sent, error: Some(io::ErrorKind::WriteZero.into()) },
-                // Stopped short of the run: the next call names the error, or goes on.
-                Ok(done) => sent += done,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return SendOutcome { sent, error: Some(e) },
-            }
-        }
-        SendOutcome { sent, error: None }
+        self.send_from(batch, 0)
     }
 
-    /// The frames from `first` on that go out by one socket, and their addresses.
+    /// Sends the frames of a batch from `first` on, in order, up to the first that the system refuses.
+    /// `sent` counts from `first`: to go on later, add it; to leave the refused frame out, add one more.
+    pub fn send_from(&mut self, batch: &Batch, first: usize) -> SendOutcome {
+        let mut next = first;
+        let error = loop {
+            if next >= batch.len() {
+                break None;
+            }
+            // Frames of one socket go in one call; a change of socket begins another.
+            let result = self
+                .way
+                .run(batch, next, &mut self.calls.addresses)
+                .and_then(|(fd, n)| self.calls.send(fd, batch, next, n));
+            match result {
+                Ok(0) => break Some(io::ErrorKind::WriteZero.into()),
+                // Stopped short of the run: the next call names the error, or goes on.
+                Ok(done) => next += done,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => break Some(e),
+            }
+        };
+        SendOutcome { sent: next.saturating_sub(first), error }
+    }
+}
+
+impl Way {
+    /// How many frames from `first` on go out by one socket, and which; fills in their addresses.
     fn run(
         &self,
         batch: &Batch,
         first: usize,
-    ) -> io::Result<(RawFd, Box<[Address; CAPACITY]>, usize)> {
-        let mut addresses = Box::new([Address::None; CAPACITY]);
+        addresses: &mut [Address],
+    ) -> io::Result<(RawFd, usize)> {
         let mut fd = None;
         let mut n = 0;
-        for frame in batch.iter().skip(first) {
+        for (frame, slot) in batch.from(first).zip(addresses) {
             match self.address(frame) {
                 Ok((to, address)) if *fd.get_or_insert(to) == to => {
-                    addresses[n] = address;
+                    *slot = address;
                     n += 1;
                 }
                 Err(e) if n == 0 => return Err(e),
@@ -107,27 +128,28 @@ impl Sender {
                 Ok(_) | Err(_) => break,
             }
         }
-        fd.map(|fd| (fd, addresses, n)).ok_or_else(|| io::ErrorKind::InvalidInput.into())
+        fd.map(|fd| (fd, n)).ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 
     fn address(&self, frame: &[u8]) -> io::Result<(RawFd, Address)> {
         let bad = || io::Error::new(io::ErrorKind::InvalidInput, "the frame is no IP packet");
-        match &self.way {
-            Way::Packet { socket, index, kind } => {
-                let protocol = match kind {
-                    LinkKind::Ethernet => {
-                        frame.get(12..14).map(|b| u16::from_be_bytes([b[0], b[1]]))
-                    }
-                    LinkKind::None => match frame.first().map(|b| b >> 4) {
-                        Some(4) => Some(ETH_P_IP),
-                        Some(6) => Some(ETH_P_IPV6),
-                        _ => None,
-                    },
+        match self {
+            Self::Packet { socket, kind: LinkKind::Ethernet, .. } => {
+                if frame.len() < ETHERNET {
+                    return Err(bad());
+                }
+                Ok((socket.as_raw_fd(), Address::None))
+            }
+            // No header to read the protocol from.
+            Self::Packet { socket, index, kind: LinkKind::None } => {
+                let protocol = match frame.first().map(|b| b >> 4) {
+                    Some(4) => ETH_P_IP,
+                    Some(6) => ETH_P_IPV6,
+                    _ => return Err(bad()),
                 };
-                let protocol = protocol.ok_or_else(bad)?;
                 Ok((socket.as_raw_fd(), Address::Link(link_address(*index, protocol))))
             }
-            Way::RawIp { v4, v6 } => match (frame.first().map(|b| b >> 4), v6) {
+            Self::RawIp { v4, v6 } => match (frame.first().map(|b| b >> 4), v6) {
                 (Some(4), _) => {
                     let d: [u8; 4] =
                         frame.get(16..20).and_then(|b| b.try_into().ok()).ok_or_else(bad)?;
@@ -178,28 +200,74 @@ impl Address {
     }
 }
 
-/// Sends the frames from `first` on, one for each address; returns how many left.
-fn send_run(fd: RawFd, batch: &Batch, first: usize, addresses: &[Address]) -> io::Result<usize> {
-    // SAFETY: `iovec` and `mmsghdr` are C structs of integers and pointers, for which all zeros (null
-    // pointers, zero lengths) is valid.
-    let (mut vectors, mut messages): ([libc::iovec; CAPACITY], [libc::mmsghdr; CAPACITY]) =
-        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-    let mut n = 0;
-    for ((frame, address), (vector, message)) in
-        batch.iter().skip(first).zip(addresses).zip(vectors.iter_mut().zip(messages.iter_mut()))
-    {
-        let (name, length) = address.raw();
-        vector.iov_base = frame.as_ptr().cast_mut().cast();
-        vector.iov_len = frame.len();
-        message.msg_hdr.msg_name = name.cast_mut();
-        message.msg_hdr.msg_namelen = length as libc::socklen_t;
-        message.msg_hdr.msg_iov = vector;
-        message.msg_hdr.msg_iovlen = 1;
-        n += 1;
+/// What `sendmmsg` is given, allocated once.
+struct Calls {
+    vectors: Vec<libc::iovec>,
+    messages: Vec<libc::mmsghdr>,
+    addresses: Vec<Address>,
+}
+
+// SAFETY: the pointers in the vectors and messages are written anew before each use and read only by
+// the kernel during that call; between calls nobody follows them, so no thread depends on them.
+unsafe impl Send for Calls {}
+
+impl std::fmt::Debug for Calls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Calls").finish_non_exhaustive()
     }
-    // SAFETY: the first `n` messages point to vectors, frames and addresses that live until the call
-    // returns; the kernel reads them, writes only `msg_len`, and keeps none. `n` is at most CAPACITY.
-    // There is no safe wrapper that takes an address for each message without allocating.
-    let r = unsafe { libc::sendmmsg(fd, messages.as_mut_ptr(), n, libc::MSG_DONTWAIT) };
-    usize::try_from(r).map_err(|_| io::Error::last_os_error())
+}
+
+impl Calls {
+    fn new() -> Self {
+        // SAFETY: `iovec` and `mmsghdr` are C structs of integers and pointers, for which all zeros
+        // (null pointers, zero lengths) is valid.
+        let (vector, message): (libc::iovec, libc::mmsghdr) =
+            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        Self {
+            vectors: vec![vector; CAPACITY],
+            messages: vec![message; CAPACITY],
+            addresses: vec![Address::None; CAPACITY],
+        }
+    }
+
+    /// Sends `n` frames from `first` on, each to its address; returns how many left.
+    fn send(&mut self, fd: RawFd, batch: &Batch, first: usize, n: usize) -> io::Result<usize> {
+        let mut filled = 0;
+        for (((frame, address), vector), message) in batch
+            .from(first)
+            .take(n)
+            .zip(&self.addresses)
+            .zip(&mut self.vectors)
+            .zip(&mut self.messages)
+        {
+            let (name, length) = address.raw();
+            vector.iov_base = frame.as_ptr().cast_mut().cast();
+            vector.iov_len = frame.len();
+            message.msg_hdr.msg_name = name.cast_mut();
+            message.msg_hdr.msg_namelen = length as libc::socklen_t;
+            message.msg_hdr.msg_iov = vector;
+            message.msg_hdr.msg_iovlen = 1;
+            filled += 1;
+        }
+        // SAFETY: the first `filled` messages, counted while they were written, point to vectors,
+        // frames and addresses that live until the call returns; the kernel reads them, writes only
+        // `msg_len`, and keeps none. There is no safe wrapper that takes an address for each message
+        // without allocating. The flags are `c_int` with glibc and `c_uint` with musl, hence `as _`.
+        let r = unsafe {
+            libc::sendmmsg(fd, self.messages.as_mut_ptr(), filled, libc::MSG_DONTWAIT as _)
+        };
+        usize::try_from(r).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_and_batches_move_to_other_threads() {
+        fn movable<T: Send>() {}
+        movable::<Sender>();
+        movable::<Batch>();
+    }
 }

@@ -177,7 +177,13 @@ fn a_bad_frame_is_the_one_that_is_blamed() {
         let SendOutcome { sent, error } = sender.send(&batch(&frames));
         assert_eq!((sent, error.unwrap().kind()), (at, ErrorKind::InvalidInput));
         assert_eq!(tap.read(), frames[..at]);
+        // The rest goes without it, and without being copied.
+        let SendOutcome { sent, error } = sender.send_from(&batch(&frames), at + 1);
+        assert!(error.is_none() && sent == 7 - at);
+        assert_eq!(tap.read(), frames[at + 1..]);
     }
+    let SendOutcome { sent, error } = sender.send_from(&batch(&[good(0)]), 2);
+    assert!(sent == 0 && error.is_none());
     let ip: IpAddr = Ipv4Addr::LOCALHOST.into();
     let syn = Tcp { source: ip, destination: ip, source_port: 9, destination_port: 9, sequence: 9 };
     let mut frames = vec![syn.packet(); 4];
