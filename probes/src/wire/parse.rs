@@ -160,8 +160,9 @@ fn ipv4(p: &[u8]) -> Option<Parsed> {
     }
     let header = usize::from(p[0] & 0xf) * 4;
     let total = usize::from(u16_at(p, 2)?);
-    // Later fragments have no TCP header where one is looked for.
-    if header < IPV4 || total < header || u16_at(p, 6)? & 0x1fff != 0 {
+    // Later fragments have no TCP header where one is looked for, and no answer to a SYN or quoted SYN
+    // is so long that it comes in parts: the first ones ("more fragments") are not taken either.
+    if header < IPV4 || total < header || u16_at(p, 6)? & 0x3fff != 0 {
         return None;
     }
     // Short frames are padded to the Ethernet minimum; what is behind the packet is not its own.
@@ -192,7 +193,8 @@ fn ipv6(p: &[u8]) -> Option<Parsed> {
 
 fn tcp(source: IpAddr, destination: IpAddr, ttl: u8, t: &[u8]) -> Option<Parsed> {
     let offset = *t.get(12)? >> 4;
-    if offset < 5 {
+    // A header that is shorter than the least or longer than the segment is none.
+    if offset < 5 || t.len() < usize::from(offset) * 4 {
         return None;
     }
     Some(Parsed::Tcp(TcpReply {

@@ -98,8 +98,8 @@ impl SynTemplate {
         self.source
     }
 
-    /// The frame of one probe. `destination` must be of the source's family; of another one, the
-    /// frame's destination stays what it was, and no address of the other family can be reached.
+    /// The frame of one probe; empty when `destination` is not of the source's family, so that no
+    /// stale frame can be sent in its place.
     #[must_use]
     #[inline]
     pub fn frame(
@@ -130,7 +130,7 @@ impl SynTemplate {
                 self.frame[self.ip + 24..self.ip + IPV6].copy_from_slice(&d);
                 (IPV6, sum(&d))
             }
-            _ => return &self.frame,
+            _ => return &[],
         };
         let t = &mut self.frame[self.ip + header..];
         t[0..2].copy_from_slice(&source_port.to_be_bytes());
