@@ -385,6 +385,7 @@ fn open_packets(
         first_source_port: config.scan.source_port,
         key: seeds.cookie,
         seed: seeds.salt,
+        senders: packet::senders_for(config.scan.rate),
         ..PacketConfig::default()
     };
     PacketSweep::open(walk, Arc::clone(scope), &packet_config)

@@ -15,6 +15,8 @@ use crate::types::{Answer, Chunk, Event, Probe, Progress, Reply, Summary, SweepC
 
 /// Chunks in work at once: while one waits for answers, the next ones are being sent.
 const IN_WORK: usize = 4;
+/// How often a chunk is looked at whose answers may not have been told yet.
+const UNHEARD: Duration = Duration::from_millis(10);
 /// Reported chunks that late answers can still amend.
 const REMEMBERED: usize = 8;
 
@@ -55,6 +57,8 @@ pub struct Sweep {
     attempts: u8,
     /// Chunks that had the most attempts and still may miss too much.
     broken: u64,
+    /// Everything that arrived before this time has been told; `None`: the driver does not say.
+    heard: Option<Duration>,
     /// When a stopped sweep ends.
     stop_at: Option<Duration>,
     /// A stopped sweep has ended; what was never begun is reported as the events are read.
@@ -88,6 +92,7 @@ impl Sweep {
             receive_lost: 0,
             attempts: 0,
             broken: 0,
+            heard: None,
             stop_at: None,
             closed: false,
             gave_up: false,
@@ -240,7 +245,12 @@ impl Sweep {
         }
         let sending = self.can_open_chunk() || self.work.iter().any(|w| !w.is_waiting());
         let send = sending.then(|| self.pacer.next().max(self.backoff.until()));
-        let settle = self.work.iter().filter(|w| w.is_waiting()).map(|w| self.settled_at(w)).min();
+        // A chunk that waits to be heard is looked at again when it is, or a little later.
+        let settle = self.work.iter().filter(|w| w.is_waiting()).map(|w| {
+            let at = self.settled_at(w);
+            if at > self.clock { at } else { self.clock.saturating_add(UNHEARD) }
+        });
+        let settle = settle.min();
         match (send, settle) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -284,6 +294,13 @@ impl Sweep {
                 self.pacer.set_rate(now, rate);
             }
         }
+    }
+
+    /// The driver has told everything that arrived before `at`. A driver that reads answers in a
+    /// thread of its own must say so from time to time: when that thread gets no processor, the
+    /// answers are there and have not been told, and no cell may be called silent meanwhile.
+    pub fn heard(&mut self, at: Duration) {
+        self.heard = self.heard.max(Some(at));
     }
 
     /// Whether every step has been reported and every event read.
@@ -345,11 +362,17 @@ impl Sweep {
         work.last_send().saturating_add(self.config.spacing)
     }
 
+    /// Whether the answers to everything sent of a waiting chunk have had their time.
+    fn is_settled(&self, work: &Work, now: Duration) -> bool {
+        let at = self.settled_at(work);
+        now >= at && self.heard.is_none_or(|heard| heard >= at)
+    }
+
     /// Decides about chunks whose answers have had their time.
     fn settle(&mut self, now: Duration) {
         let mut i = 0;
         while let Some(work) = self.work.get(i) {
-            if !work.is_waiting() || now < self.settled_at(work) {
+            if !work.is_waiting() || !self.is_settled(work, now) {
                 i += 1;
                 continue;
             }
@@ -380,7 +403,7 @@ impl Sweep {
             reported.add_to(&mut pool);
         }
         for work in &self.work {
-            let settled = if work.is_waiting() && self.clock < self.settled_at(work) {
+            let settled = if work.is_waiting() && !self.is_settled(work, self.clock) {
                 work.pass() - 1
             } else {
                 work.complete_passes()

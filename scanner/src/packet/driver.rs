@@ -1,21 +1,23 @@
 //! The loop: what the engine wants sent goes out, what comes back goes to the engine.
 //!
-//! One thread sends and drives the engine (the caller's), one thread a link receives. The sending
-//! thread sleeps on the channel of answers until the next deadline; it never spins.
+//! The caller's thread drives the engine and builds frames; threads of their own send and receive.
+//! The driving thread sleeps on the one channel by which they all report until the next deadline; it
+//! never spins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use mimawari_engine::{Event, Probe, Progress, Sweep};
 
 use super::clock::EngineClock;
-use super::link::{Next, Solicited};
+use super::link::{Link, Next, NoRoom, Solicited};
 use super::neighbour::{Found, Step};
 use super::receiver::{self, Message, Receiver};
+use super::sending::{self, Parcel, Sent};
 use super::{PacketError, PacketStatistics, PacketSweep, frame, route};
 
 /// Time between two ticks.
@@ -48,13 +50,17 @@ impl PacketSweep {
     ) -> Result<PacketStatistics, PacketError> {
         let (out, messages) = mpsc::sync_channel(receiver::CHANNEL);
         let done = AtomicBool::new(false);
-        // The rings go to their threads for as long as the run takes.
+        let begun = Instant::now();
+        // Rings and sockets go to their threads for as long as the run takes.
         let mut receiving = std::mem::take(&mut self.receiving);
+        let mut lanes: Vec<_> =
+            self.links.iter_mut().map(|link| std::mem::take(&mut link.lanes)).collect();
         let cookie = self.cookie.clone();
         let (first_port, ports) = (self.ports.first(), self.ports.width());
         let result = std::thread::scope(|scope| {
             // Also when a callback panics: the scope waits for its threads.
             let _end = SetOnDrop(&done);
+            let failed = |e| PacketError::io("starting a thread of the sweep", e);
             for (link, receiving) in receiving.iter_mut().enumerate() {
                 let receiver = Receiver {
                     link,
@@ -64,36 +70,59 @@ impl PacketSweep {
                     ports,
                     out: out.clone(),
                     done: &done,
+                    begun,
                 };
-                let started = std::thread::Builder::new()
+                std::thread::Builder::new()
                     .name(format!("receive-{link}"))
-                    .spawn_scoped(scope, move || receiver.run());
-                if let Err(e) = started {
-                    return Err(PacketError::io("starting a receiving thread", e));
+                    .spawn_scoped(scope, move || receiver.run())
+                    .map_err(failed)?;
+            }
+            let mut to_send = Vec::new();
+            for (link, lanes) in lanes.iter_mut().enumerate() {
+                let mut queues = Vec::new();
+                for (lane, sender) in lanes.iter_mut().enumerate() {
+                    let (queue, parcels) = mpsc::sync_channel(sending::PARCELS);
+                    let out = out.clone();
+                    std::thread::Builder::new()
+                        .name(format!("send-{link}-{lane}"))
+                        .spawn_scoped(scope, move || sending::run(link, sender, &parcels, &out))
+                        .map_err(failed)?;
+                    queues.push(queue);
                 }
+                to_send.push(queues);
             }
             drop(out);
             let mut run = Run {
-                begun: Instant::now(),
+                begun,
                 clock: EngineClock::default(),
                 statistics: PacketStatistics::default(),
                 failures: BTreeMap::new(),
                 failing_since: None,
                 stopped: false,
+                to_send,
+                late: VecDeque::new(),
+                heard: vec![Duration::ZERO; self.links.len()],
                 parts: self,
                 sweep,
             };
             run.go(stop, &messages, on_event, on_tick);
             done.store(true, Ordering::Release);
-            // The threads' last counts; then they have all hung up.
+            // The sending threads end with their queues.
+            run.to_send.clear();
+            // The threads' last words; then they have all hung up.
             while let Ok(message) = messages.recv() {
-                if let Message::Lost(n) = message {
-                    run.lost(n);
+                match message {
+                    Message::Lost(n) => run.lost(n),
+                    Message::Sent(sent) => run.sent(sent),
+                    _ => {}
                 }
             }
             Ok(run.finish())
         });
         self.receiving = receiving;
+        for (link, lanes) in self.links.iter_mut().zip(lanes) {
+            link.lanes = lanes;
+        }
         result
     }
 }
@@ -116,6 +145,12 @@ struct Run<'a> {
     failures: BTreeMap<(String, String), u64>,
     failing_since: Option<Duration>,
     stopped: bool,
+    /// The queues of the sending threads, by link and lane.
+    to_send: Vec<Vec<SyncSender<Parcel>>>,
+    /// Probes whose neighbour has answered, and for which no parcel was free.
+    late: VecDeque<(Probe, usize, [u8; 6])>,
+    /// Up to when each link has been heard.
+    heard: Vec<Duration>,
     parts: &'a mut PacketSweep,
     sweep: &'a mut Sweep,
 }
@@ -154,10 +189,15 @@ impl Run<'_> {
                 next_tick = real + TICK;
                 on_tick(&self.sweep.progress());
             }
-            if more {
+            if more || !self.late.is_empty() && self.has_room() {
                 continue;
             }
-            let wake = self.deadline(real).min(next_tick).min(real + LONGEST_SLEEP);
+            let mut wake = next_tick.min(real + LONGEST_SLEEP);
+            let deadline = self.deadline(real);
+            // Without a free parcel nothing can be sent before one comes back, which is a message.
+            if self.has_room() {
+                wake = wake.min(deadline);
+            }
             match messages.recv_timeout(wake.saturating_sub(self.begun.elapsed())) {
                 Ok(message) => self.take(message),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -186,7 +226,10 @@ impl Run<'_> {
         // Nothing to send for a while, and some of what was handed out has not left: the engine must
         // not take its silence for an answer.
         let idle = engine.is_none_or(|at| at.saturating_sub(now) > IDLE);
-        let still = self.parts.neighbours.waiting() > 0 && (full || idle);
+        let outstanding = self.parts.neighbours.waiting() > 0
+            || !self.late.is_empty()
+            || self.parts.links.iter().any(Link::is_sending);
+        let still = outstanding && (full || idle);
         self.clock.stand(real, still);
         let engine = engine.and_then(|at| self.clock.real(at));
         let neighbours = self.parts.neighbours.poll_timeout();
@@ -206,9 +249,16 @@ impl Run<'_> {
             }
             Message::Neighbour { link, ip, mac } => {
                 for (probe, path) in self.parts.neighbours.learn((link, ip), mac) {
-                    self.frame(probe, path, Some(mac));
+                    self.late.push_back((probe, path, mac));
                 }
             }
+            Message::Heard { link, until } => {
+                self.heard[link] = until;
+                if let Some(until) = self.heard.iter().min() {
+                    self.sweep.heard(self.clock.now(*until));
+                }
+            }
+            Message::Sent(sent) => self.sent(sent),
             Message::Lost(n) => self.lost(n),
             Message::Trouble { link, error } => {
                 let name = &self.parts.links[link].device.name;
@@ -227,8 +277,14 @@ impl Run<'_> {
         let now = self.now();
         let mut more = true;
         let mut unrouted = Vec::new();
+        while self.has_room()
+            && let Some((probe, path, mac)) = self.late.pop_front()
+        {
+            self.frame(probe, path, Some(mac));
+        }
         for _ in 0..PROBES_A_TURN {
-            if self.parts.neighbours.is_full() {
+            // Without a free parcel there is nothing to do before a sending thread reports.
+            if self.parts.neighbours.is_full() || !self.has_room() {
                 more = false;
                 break;
             }
@@ -246,9 +302,16 @@ impl Run<'_> {
             self.sweep.send_failed(now, probe);
         }
         for link in 0..self.parts.links.len() {
-            self.flush(link);
+            if let Some(parcel) = self.parts.links[link].take() {
+                self.hand_over(link, parcel);
+            }
         }
         more
+    }
+
+    /// Whether a frame finds room whatever its link.
+    fn has_room(&self) -> bool {
+        self.parts.links.iter().all(Link::has_room)
     }
 
     /// Finds a probe's way; gives it back if it has none.
@@ -277,7 +340,7 @@ impl Run<'_> {
         None
     }
 
-    /// Builds a probe's frame, looks once more where it goes, and puts it into the batch.
+    /// Builds a probe's frame, looks once more where it goes, and puts it into a parcel.
     fn frame(&mut self, probe: Probe, path: usize, mac: Option<[u8; 6]>) {
         let parts = &mut *self.parts;
         let path = &mut parts.paths[path];
@@ -290,7 +353,8 @@ impl Run<'_> {
         };
         let sequence = parts.cookie.sequence(path.source, source_port, ip, port);
         let frame = path.template.frame(ip, mac, source_port, port, sequence);
-        let link = &mut parts.links[path.link];
+        let index = path.link;
+        let link = &mut parts.links[index];
         let permitted = frame::destination(frame, link.is_ethernet())
             .is_some_and(|to| to == ip && self.sweep.walk().allows(&parts.scope, to));
         if !permitted {
@@ -298,36 +362,44 @@ impl Run<'_> {
             self.sweep.send_failed(self.clock.now(self.begun.elapsed()), probe);
             return;
         }
-        if link.push(frame, probe) {
-            return;
-        }
-        // Full: send what there is, and then this.
-        let again = frame.to_vec();
-        let index = path.link;
-        self.flush(index);
-        if !self.parts.links[index].push(&again, probe) {
-            // Longer than a batch takes, which no SYN is.
-            self.statistics.send_failures += 1;
-            self.sweep.send_failed(self.now(), probe);
+        match link.push(frame, probe) {
+            Ok(None) => {}
+            Ok(Some(full)) => self.hand_over(index, full),
+            // Whoever calls has looked for room; a probe without it is not lost, only late.
+            Err(NoRoom) => {
+                self.statistics.send_failures += 1;
+                self.sweep.send_failed(self.now(), probe);
+            }
         }
     }
 
-    fn flush(&mut self, index: usize) {
-        let link = &mut self.parts.links[index];
-        if link.is_empty() {
-            return;
+    /// Gives a parcel to its sending thread. Never waits: a queue holds all parcels of its lane.
+    fn hand_over(&mut self, link: usize, parcel: Parcel) {
+        let queue = self.to_send.get(link).and_then(|lanes| lanes.get(parcel.lane));
+        let refused = match queue {
+            Some(queue) => queue.send(parcel).err().map(|e| e.0),
+            None => Some(parcel),
+        };
+        if let Some(parcel) = refused {
+            let error = Some(std::io::Error::other("the sending thread has ended"));
+            self.sent(Sent { link, parcel, sent: 0, error });
         }
-        let flushed = link.flush();
-        self.statistics.packets_sent += flushed.sent;
-        self.statistics.send_failures += flushed.failed.len() as u64;
-        if flushed.sent > 0 {
+    }
+
+    /// A parcel is back.
+    fn sent(&mut self, sent: Sent) {
+        let Sent { link, mut parcel, sent, error } = sent;
+        self.statistics.packets_sent += sent;
+        self.statistics.send_failures += parcel.probes.len() as u64;
+        if sent > 0 {
             self.failing_since = None;
         }
-        if !flushed.failed.is_empty() {
-            let why =
-                flushed.error.map_or_else(|| "nothing was sent".to_owned(), |e| e.to_string());
-            self.failed(index, &why, flushed.failed.into_iter());
+        if !parcel.probes.is_empty() {
+            let why = error.map_or_else(|| "nothing was sent".to_owned(), |e| e.to_string());
+            self.failed(link, &why, parcel.probes.drain(..));
         }
+        parcel.batch.clear();
+        self.parts.links[link].back(parcel);
     }
 
     /// Hands back what could not be sent, and ends a sweep that can send nothing any more.
@@ -365,9 +437,7 @@ impl Run<'_> {
                     }
                 }
                 Step::Fallback(_, mac, waiting) => {
-                    for (probe, path) in waiting {
-                        self.frame(probe, path, Some(mac));
-                    }
+                    self.late.extend(waiting.into_iter().map(|(probe, path)| (probe, path, mac)));
                 }
             }
         }
@@ -404,6 +474,9 @@ impl Run<'_> {
         self.stopped = true;
         let now = self.now();
         for (probe, _) in self.parts.neighbours.give_up() {
+            self.sweep.send_failed(now, probe);
+        }
+        for (probe, ..) in self.late.drain(..) {
             self.sweep.send_failed(now, probe);
         }
         self.sweep.stop(now);

@@ -10,18 +10,25 @@ use mimawari_rawio::{Batch, Device, LinkKind, Ring, RingConfig, Sender};
 
 use super::error::PacketError;
 use super::frame;
+use super::sending::{PARCELS, Parcel};
 use super::source::{OwnAddress, SourcePorts, address_on};
 
 /// The sending half.
 pub(super) struct Link {
     pub(super) device: Device,
+    /// For questions to neighbours.
     sender: Sender,
+    /// One a sending thread; they go to their threads for as long as the run takes.
+    pub(super) lanes: Vec<Sender>,
     /// Our Ethernet address; `None`: frames begin with the IP header.
     mac: Option<[u8; 6]>,
-    batch: Batch,
-    spare: Batch,
-    /// What is in the batch, in its order.
-    probes: Vec<Probe>,
+    /// Being filled.
+    filling: Option<Parcel>,
+    /// Ready to be filled.
+    free: Vec<Parcel>,
+    /// With the sending threads.
+    out: usize,
+    question: Batch,
     v4: Option<Ipv4Addr>,
     v6: Option<Ipv6Addr>,
 }
@@ -53,16 +60,6 @@ pub(super) enum Next {
     OnLink,
 }
 
-/// What became of a batch.
-#[derive(Debug, Default)]
-pub(super) struct Flushed {
-    pub(super) sent: u64,
-    /// What did not leave.
-    pub(super) failed: Vec<Probe>,
-    /// Why; the last one.
-    pub(super) error: Option<io::Error>,
-}
-
 impl Link {
     /// Opens both halves. `own`: the addresses of this machine.
     pub(super) fn open(
@@ -70,17 +67,21 @@ impl Link {
         own: &[OwnAddress],
         ports: &SourcePorts,
         ring: RingConfig,
+        lanes: usize,
     ) -> Result<(Self, Receiving), PacketError> {
         let name = device.name.clone();
-        let sender = if device.loopback {
-            // From a packet socket the kernel takes 127.0.0.0/8 for martians; a raw IP socket is
-            // routed as everything else.
-            Sender::raw_ip()
-        } else {
-            Sender::packet(&device)
+        let sender = || {
+            if device.loopback {
+                // From a packet socket the kernel takes 127.0.0.0/8 for martians; a raw IP socket
+                // is routed as everything else.
+                Sender::raw_ip()
+            } else {
+                Sender::packet(&device)
+            }
+            .map_err(|e| PacketError::io(format!("opening a socket to send on {name}"), e))
         };
-        let sender = sender
-            .map_err(|e| PacketError::io(format!("opening a socket to send on {name}"), e))?;
+        let question = sender()?;
+        let lanes = (0..lanes.max(1)).map(|_| sender()).collect::<Result<Vec<_>, _>>()?;
         let mac = match (device.loopback, device.kind) {
             (false, LinkKind::Ethernet) => Some(device.mac.unwrap_or_default()),
             _ => None,
@@ -98,11 +99,14 @@ impl Link {
             v4: v4.and_then(|a| if let IpAddr::V4(a) = a { Some(a) } else { None }),
             v6: v6.and_then(|a| if let IpAddr::V6(a) = a { Some(a) } else { None }),
             device,
-            sender,
+            sender: question,
             mac,
-            batch: Batch::new(),
-            spare: Batch::new(),
-            probes: Vec::new(),
+            filling: None,
+            // The lanes take turns.
+            free: (0..PARCELS).flat_map(|_| (0..lanes.len()).map(Parcel::new)).collect(),
+            out: 0,
+            lanes,
+            question: Batch::new(),
         };
         Ok((link, Receiving { name, kind, ring }))
     }
@@ -120,53 +124,48 @@ impl Link {
         }
     }
 
-    /// Adds a frame to the batch; `false`: it is full and must be flushed first.
-    pub(super) fn push(&mut self, frame: &[u8], probe: Probe) -> bool {
-        let pushed = self.batch.push(frame);
-        if pushed {
-            self.probes.push(probe);
-        }
-        pushed
+    /// Whether a frame finds room.
+    pub(super) fn has_room(&self) -> bool {
+        self.filling.is_some() || !self.free.is_empty()
     }
 
-    /// Whether nothing waits to be flushed.
-    pub(super) fn is_empty(&self) -> bool {
-        self.probes.is_empty()
+    /// Adds a frame to the parcel being filled. Returns a parcel that is full and to be sent first;
+    /// the frame is then in the next one. `Err`: no parcel is free.
+    pub(super) fn push(&mut self, frame: &[u8], probe: Probe) -> Result<Option<Parcel>, NoRoom> {
+        let mut full = None;
+        if let Some(parcel) = &mut self.filling {
+            if parcel.push(frame, probe) {
+                return Ok(None);
+            }
+            if self.free.is_empty() {
+                return Err(NoRoom);
+            }
+            full = self.take();
+        }
+        let mut next = if self.free.is_empty() { return Err(NoRoom) } else { self.free.remove(0) };
+        // An empty parcel takes any SYN.
+        let pushed = next.push(frame, probe);
+        debug_assert!(pushed);
+        self.filling = Some(next);
+        Ok(full)
     }
 
-    /// Sends the batch. A frame that the system refuses for its own sake does not keep back those
-    /// behind it; a full queue or a dead interface does.
-    pub(super) fn flush(&mut self) -> Flushed {
-        let mut flushed = Flushed::default();
-        while !self.probes.is_empty() {
-            let outcome = self.sender.send(&self.batch);
-            let sent = outcome.sent.min(self.probes.len());
-            flushed.sent += sent as u64;
-            self.probes.drain(..sent);
-            let refused = outcome.error.is_some();
-            let rest_too = match &outcome.error {
-                Some(e) => concerns_all(e),
-                // Nothing went out and nothing is said to be wrong: do not try for ever.
-                None => sent == 0,
-            };
-            flushed.error = outcome.error.or(flushed.error);
-            if self.probes.is_empty() || rest_too {
-                break;
-            }
-            let mut skip = sent;
-            if refused {
-                flushed.failed.push(self.probes.remove(0));
-                skip += 1;
-            }
-            self.spare.clear();
-            for frame in self.batch.iter().skip(skip) {
-                self.spare.push(frame);
-            }
-            std::mem::swap(&mut self.batch, &mut self.spare);
-        }
-        flushed.failed.append(&mut self.probes);
-        self.batch.clear();
-        flushed
+    /// The parcel being filled, to be sent.
+    pub(super) fn take(&mut self) -> Option<Parcel> {
+        let parcel = self.filling.take()?;
+        self.out += 1;
+        Some(parcel)
+    }
+
+    /// A parcel has come back from its thread.
+    pub(super) fn back(&mut self, parcel: Parcel) {
+        self.out -= 1;
+        self.free.push(parcel);
+    }
+
+    /// Whether a parcel is with a sending thread.
+    pub(super) const fn is_sending(&self) -> bool {
+        self.out > 0
     }
 
     /// Asks who has an address (ARP request, neighbour solicitation), if `permitted` says that the
@@ -189,15 +188,19 @@ impl Link {
         if !asked.is_some_and(permitted) {
             return Ok(Solicited::Refused);
         }
-        self.spare.clear();
-        self.spare.push(&frame);
-        let outcome = self.sender.send(&self.spare);
+        self.question.clear();
+        self.question.push(&frame);
+        let outcome = self.sender.send(&self.question);
         match outcome.error {
             Some(e) if outcome.sent == 0 => Err(e),
             _ => Ok(Solicited::Sent),
         }
     }
 }
+
+/// Every parcel is full or being sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoRoom;
 
 /// What became of a solicitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,40 +211,4 @@ pub(super) enum Solicited {
     Refused,
     /// The interface has no address to ask from.
     NoAddress,
-}
-
-/// Whether an error of a send says something of the interface, not of the one frame.
-fn concerns_all(e: &io::Error) -> bool {
-    use nix::errno::Errno;
-    let full = matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
-    full || e.raw_os_error().map(Errno::from_raw).is_some_and(|errno| {
-        matches!(
-            errno,
-            Errno::ENOBUFS
-                | Errno::ENOMEM
-                | Errno::ENETDOWN
-                | Errno::ENXIO
-                | Errno::ENODEV
-                | Errno::EBADF
-        )
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use nix::errno::Errno;
-
-    use super::*;
-
-    #[test]
-    fn a_refused_frame_does_not_hold_up_the_others() {
-        let concerns = |e: Errno| concerns_all(&io::Error::from_raw_os_error(e as i32));
-        assert!(concerns(Errno::ENOBUFS));
-        assert!(concerns(Errno::EAGAIN));
-        assert!(concerns(Errno::ENETDOWN));
-        assert!(concerns(Errno::ENXIO));
-        assert!(!concerns(Errno::EPERM));
-        assert!(!concerns(Errno::EMSGSIZE));
-        assert!(!concerns(Errno::EACCES));
-    }
 }

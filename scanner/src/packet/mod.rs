@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  open: routes ─▶ segments ─▶ links (sender + ring) ─▶ gateways' Ethernet addresses ─▶ source ports
-//!  run:  engine ─▶ frames ─▶ scope ─▶ batches ─▶ wire           (the caller's thread)
-//!        engine ◀─ answers ◀─ channel ◀─ cookie ◀─ rings ◀─ wire (one thread a link)
+//!  run:  engine ─▶ frames ─▶ scope ─▶ parcels (the caller's thread) ─▶ wire (sending threads)
+//!        engine ◀─ channel ◀─ answers ◀─ cookie ◀─ rings ◀─ wire (one thread a link)
 //! ```
 //!
 //! * CAP_NET_RAW is needed by [`PacketSweep::open`] alone. Nothing of the system's configuration is
@@ -28,6 +28,7 @@ mod prepare;
 pub mod privilege;
 mod receiver;
 pub mod route;
+mod sending;
 pub mod source;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use mimawari_targets::Scope;
 
 pub use error::PacketError;
 pub use privilege::{drop_all, have_net_raw};
+pub use sending::senders_for;
 
 use link::{Link, Receiving};
 use neighbour::Neighbours;
@@ -63,6 +65,8 @@ pub struct PacketConfig {
     pub ring: RingConfig,
     /// ARP requests and neighbour solicitations a second, at most.
     pub solicitations: u32,
+    /// Sending threads of each link; see [`senders_for`].
+    pub senders: usize,
 }
 
 impl Default for PacketConfig {
@@ -75,6 +79,7 @@ impl Default for PacketConfig {
             seed: 0,
             ring: RingConfig::default(),
             solicitations: neighbour::RATE,
+            senders: 1,
         }
     }
 }

@@ -256,8 +256,13 @@ impl Builder<'_> {
         if !device.up {
             return Err(PacketError::InterfaceDown { name: device.name });
         }
-        let (link, receiving) =
-            Link::open(device, &self.kernel.addresses, self.ports, self.config.ring)?;
+        let (link, receiving) = Link::open(
+            device,
+            &self.kernel.addresses,
+            self.ports,
+            self.config.ring,
+            self.config.senders,
+        )?;
         self.links.push(link);
         self.receiving.push(receiving);
         self.link_of.insert(index, self.links.len() - 1);

@@ -16,6 +16,7 @@ use mimawari_targets::Port;
 
 use super::link::Receiving;
 use super::privilege;
+use super::sending::Sent;
 
 /// What the thread has to tell.
 pub(super) enum Message {
@@ -25,6 +26,10 @@ pub(super) enum Message {
     Neighbour { link: usize, ip: IpAddr, mac: [u8; 6] },
     /// The ring lost frames.
     Lost(u64),
+    /// Everything that arrived on the link before this time has been told.
+    Heard { link: usize, until: Duration },
+    /// A parcel is back from its sending thread.
+    Sent(Sent),
     /// Receiving on the link does not work; the thread goes on trying.
     Trouble { link: usize, error: io::Error },
 }
@@ -37,6 +42,10 @@ pub(super) const CHANNEL: usize = 64;
 const WAIT: Duration = Duration::from_millis(100);
 /// How often the kernel's counters are read.
 const COUNT: Duration = Duration::from_millis(250);
+/// How often the driver is told up to when everything has been heard.
+const HEARD: Duration = Duration::from_millis(50);
+/// A frame may lie this long in a block that the kernel has not handed over yet.
+const UNSEEN: Duration = Duration::from_millis(25);
 
 /// What the thread knows.
 pub(super) struct Receiver<'a> {
@@ -47,6 +56,8 @@ pub(super) struct Receiver<'a> {
     pub(super) ports: u8,
     pub(super) out: SyncSender<Message>,
     pub(super) done: &'a AtomicBool,
+    /// When the run began.
+    pub(super) begun: Instant,
 }
 
 /// The other side has gone: nothing more is to be done.
@@ -60,10 +71,20 @@ impl Receiver<'_> {
             tracing::debug!(error = %e, "the receiving thread keeps its capabilities");
         }
         let mut counted = Instant::now();
+        let mut told = Instant::now();
         let mut failing = false;
+        let mut wait = Duration::ZERO;
         while !self.done.load(Ordering::Acquire) {
-            match self.receive() {
-                Ok(Ok(())) => failing = false,
+            let before = Instant::now();
+            match self.receive(wait) {
+                Ok(Ok(frames)) => {
+                    failing = false;
+                    // Nothing was there: the ring is empty, and the next look may take its time.
+                    wait = if frames == 0 { WAIT } else { Duration::ZERO };
+                    if frames > 0 {
+                        continue;
+                    }
+                }
                 Ok(Err(Gone)) => return,
                 Err(error) => {
                     if !failing {
@@ -73,8 +94,16 @@ impl Receiver<'_> {
                             return;
                         }
                     }
-                    // An interface that is down fails at once, again and again.
+                    // An interface that is down fails at once, again and again. It has nothing to
+                    // tell either, so what was heard is all there is to hear.
                     std::thread::sleep(WAIT);
+                }
+            }
+            if told.elapsed() >= HEARD {
+                told = Instant::now();
+                let until = before.saturating_duration_since(self.begun).saturating_sub(UNSEEN);
+                if self.out.send(Message::Heard { link: self.link, until }).is_err() {
+                    return;
                 }
             }
             if counted.elapsed() >= COUNT {
@@ -87,12 +116,12 @@ impl Receiver<'_> {
         let _ = self.count();
     }
 
-    fn receive(&mut self) -> io::Result<Result<(), Gone>> {
+    fn receive(&mut self, wait: Duration) -> io::Result<Result<usize, Gone>> {
         let mut answers = Vec::new();
         let mut gone = false;
         let (kind, cookie, out, link) = (self.receiving.kind, self.cookie, &self.out, self.link);
         let (first_port, ports) = (self.first_port, self.ports);
-        let result = self.receiving.ring.receive(WAIT, &mut |frame| {
+        let result = self.receiving.ring.receive(wait, &mut |frame| {
             if gone {
                 return;
             }
@@ -112,7 +141,7 @@ impl Receiver<'_> {
         if !gone && !answers.is_empty() {
             gone = out.send(Message::Answers(answers)).is_err();
         }
-        result.map(|_| if gone { Err(Gone) } else { Ok(()) })
+        result.map(|frames| if gone { Err(Gone) } else { Ok(frames) })
     }
 
     fn count(&mut self) -> Result<(), Gone> {

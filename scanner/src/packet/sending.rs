@@ -1,0 +1,157 @@
+//! The sending threads: parcels of finished frames in, what became of them out.
+//!
+//! Nearly all the time of a probe is spent in the kernel, so frames are built by the thread that
+//! drives the engine and sent by as many threads as it takes. Each thread owns a socket and two
+//! parcels, one being filled while the other is sent; parcels go round and are never allocated
+//! again. Whoever has no parcel left waits: that is all the back-pressure there is.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use mimawari_engine::Probe;
+use mimawari_rawio::{Batch, Sender};
+
+use super::privilege;
+use super::receiver::Message;
+
+/// Parcels of one thread.
+pub(super) const PARCELS: usize = 2;
+/// Sending threads of one link, at most: a veth or virtio queue has no use for more.
+const MOST: usize = 8;
+/// Packets a second that one thread is good for.
+const A_THREAD: u32 = 150_000;
+
+/// How many sending threads suit a rate on this machine. Quotas of a container count, since
+/// threads beyond them would only take time from each other.
+#[must_use]
+pub fn senders_for(rate: u32) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let wanted = usize::try_from(rate.div_ceil(A_THREAD)).unwrap_or(MOST);
+    wanted.clamp(1, cores.min(MOST))
+}
+
+/// Finished frames and the probes they are for, in the same order.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) lane: usize,
+    pub(super) batch: Batch,
+    pub(super) probes: Vec<Probe>,
+}
+
+impl Parcel {
+    pub(super) fn new(lane: usize) -> Self {
+        Self { lane, batch: Batch::new(), probes: Vec::new() }
+    }
+
+    /// Adds a frame; `false`: it is full.
+    pub(super) fn push(&mut self, frame: &[u8], probe: Probe) -> bool {
+        let pushed = self.batch.push(frame);
+        if pushed {
+            self.probes.push(probe);
+        }
+        pushed
+    }
+}
+
+/// What became of a parcel. Its probes are those that did not leave.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) link: usize,
+    pub(super) parcel: Parcel,
+    pub(super) sent: u64,
+    /// Why the others did not leave; the last reason.
+    pub(super) error: Option<io::Error>,
+}
+
+/// Sends parcels until there are no more to come.
+pub(super) fn run(
+    link: usize,
+    sender: &mut Sender,
+    parcels: &Receiver<Parcel>,
+    out: &SyncSender<Message>,
+) {
+    // The socket is open already.
+    if let Err(e) = privilege::drop_all() {
+        tracing::debug!(error = %e, "the sending thread keeps its capabilities");
+    }
+    while let Ok(parcel) = parcels.recv() {
+        if out.send(Message::Sent(send(link, sender, parcel))).is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends one parcel. A frame that the system refuses for its own sake does not keep back those
+/// behind it; a full queue or a dead interface does.
+fn send(link: usize, sender: &mut Sender, mut parcel: Parcel) -> Sent {
+    let (mut total, mut error) = (0, None);
+    let mut failed = Vec::new();
+    let mut next = 0;
+    while next < parcel.probes.len() {
+        let outcome = sender.send_from(&parcel.batch, next);
+        next = (next + outcome.sent).min(parcel.probes.len());
+        total += outcome.sent as u64;
+        let rest_too = match &outcome.error {
+            Some(e) => concerns_all(e),
+            // Nothing went out and nothing is said to be wrong: do not try for ever.
+            None => outcome.sent == 0,
+        };
+        let refused = outcome.error.is_some();
+        error = outcome.error.or(error);
+        if rest_too {
+            break;
+        }
+        if refused && let Some(probe) = parcel.probes.get(next) {
+            failed.push(*probe);
+            next += 1;
+        }
+    }
+    parcel.probes.drain(..next);
+    parcel.probes.append(&mut failed);
+    parcel.batch.clear();
+    Sent { link, parcel, sent: total, error }
+}
+
+/// Whether an error of a send says something of the interface, not of the one frame.
+fn concerns_all(e: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let full = matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+    full || e.raw_os_error().map(Errno::from_raw).is_some_and(|errno| {
+        matches!(
+            errno,
+            Errno::ENOBUFS
+                | Errno::ENOMEM
+                | Errno::ENETDOWN
+                | Errno::ENXIO
+                | Errno::ENODEV
+                | Errno::EBADF
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_frame_does_not_hold_up_the_others() {
+        let concerns = |e: Errno| concerns_all(&io::Error::from_raw_os_error(e as i32));
+        assert!(concerns(Errno::ENOBUFS));
+        assert!(concerns(Errno::EAGAIN));
+        assert!(concerns(Errno::ENETDOWN));
+        assert!(concerns(Errno::ENXIO));
+        assert!(!concerns(Errno::EPERM));
+        assert!(!concerns(Errno::EMSGSIZE));
+        assert!(!concerns(Errno::EACCES));
+    }
+
+    #[test]
+    fn slow_sweeps_have_one_thread_and_fast_ones_no_more_than_cores() {
+        assert_eq!(senders_for(1), 1);
+        assert_eq!(senders_for(20_000), 1);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        assert_eq!(senders_for(u32::MAX), cores.min(MOST));
+    }
+}
