@@ -44,6 +44,7 @@ fn anything(seed: u64) -> (SweepConfig, Network, Driver) {
         // Down to a few cells, but not to so many chunks that late answers outlive them all.
         chunk_cells: 1 + (cells / (1 + rng.below(12))) as u32,
         burst: pick(&mut rng, &[0, 0, 1, 5, 300]) as u32,
+        ..SweepConfig::default()
     };
     let even = |rng: &mut Rng| Loss::Even(rng.below(30) as f64 / 100.0);
     let mut network = Network::new(world, rng.bits()).losing(even(&mut rng), even(&mut rng));

@@ -1,9 +1,11 @@
 //! The cells of one chunk while they are in work, and after.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use mimawari_probes::observation::CellState;
 
+use crate::checkpoint::{ChunkPoint, IN_FLIGHT};
 use crate::estimate::{Pool, Tally};
 use crate::types::Reply;
 
@@ -11,12 +13,14 @@ use crate::types::Reply;
 pub(crate) const MAX_SEND_TRIES: u16 = 10;
 
 /// One cell in two bytes: bits 0–2 its state (0: unanswered), 3–6 attempts sent, 7–10 failed
-/// sends, 11 whether an attempt could not be made and the cell was given up.
+/// sends, 11 whether an attempt could not be made and the cell was given up, 12 whether its next
+/// attempt waits for its host's ceiling.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell(u16);
 
 impl Cell {
     const GIVEN_UP: u16 = 1 << 11;
+    const PARKED: u16 = 1 << 12;
 
     #[inline]
     const fn state(self) -> u16 {
@@ -44,7 +48,7 @@ impl Cell {
     /// Whether attempt number `pass` is still to be made.
     #[inline]
     const fn wants(self, pass: u8) -> bool {
-        self.0 & (Self::GIVEN_UP | 0b111) == 0 && self.attempts() < pass
+        self.0 & (Self::GIVEN_UP | Self::PARKED | 0b111) == 0 && self.attempts() < pass
     }
 
     fn set_state(&mut self, state: CellState) {
@@ -118,12 +122,54 @@ pub(crate) struct Work {
     cursor: usize,
     /// Whether sends of this pass failed behind the cursor.
     deferred: bool,
-    /// All of the pass is sent; answers are waited for.
-    waiting: bool,
+    /// The cursor has come to the end of the pass.
+    exhausted: bool,
+    /// Cells whose attempt of this pass waits for their host's ceiling.
+    parked: u32,
     last_send: Duration,
+    marks: Marks,
     tally: Tally,
     /// Cells not answered and not given up.
     remaining: u64,
+}
+
+/// Where the cursor stood when, for the last moments: what was sent then may still be answered.
+#[derive(Debug, Clone, Default)]
+struct Marks {
+    marks: VecDeque<(Duration, usize)>,
+    /// Attempts were made out of turn: nothing is known of when.
+    unknown: bool,
+}
+
+impl Marks {
+    const EVERY: Duration = Duration::from_millis(50);
+    /// More than [`IN_FLIGHT`] needs.
+    const MOST: usize = 16;
+
+    #[inline]
+    fn note(&mut self, now: Duration, cursor: usize) {
+        let due = self.marks.back().is_none_or(|(at, _)| now >= at.saturating_add(Self::EVERY));
+        if due {
+            if self.marks.len() >= Self::MOST {
+                self.marks.pop_front();
+            }
+            self.marks.push_back((now, cursor));
+        }
+    }
+
+    fn forget(&mut self) {
+        self.marks.clear();
+        self.unknown = true;
+    }
+
+    /// The cell from which on attempts were made after `then`.
+    fn at(&self, then: Duration) -> usize {
+        if self.unknown {
+            return 0;
+        }
+        // The mark was set at the first send behind it, so all before it are older.
+        self.marks.iter().rev().find(|(at, _)| *at <= then).map_or(0, |(_, cursor)| *cursor)
+    }
 }
 
 /// The storage of a chunk, to be used again.
@@ -141,8 +187,10 @@ impl Work {
             pass: 1,
             cursor: 0,
             deferred: false,
-            waiting: false,
+            exhausted: false,
+            parked: 0,
             last_send: now,
+            marks: Marks::default(),
             tally: Tally::default(),
             remaining: u64::from(len),
         }
@@ -163,8 +211,14 @@ impl Work {
         self.pass
     }
 
+    /// All of the pass is sent; answers are waited for.
     pub(crate) const fn is_waiting(&self) -> bool {
-        self.waiting
+        self.exhausted && self.parked == 0
+    }
+
+    /// Whether the pass has cells that were neither sent nor parked.
+    pub(crate) const fn has_next(&self) -> bool {
+        !self.exhausted
     }
 
     pub(crate) const fn last_send(&self) -> Duration {
@@ -173,7 +227,7 @@ impl Work {
 
     /// Attempts that every remaining cell has had.
     pub(crate) const fn complete_passes(&self) -> u8 {
-        if self.waiting { self.pass } else { self.pass - 1 }
+        if self.is_waiting() { self.pass } else { self.pass - 1 }
     }
 
     pub(crate) const fn tally(&self) -> &Tally {
@@ -188,13 +242,14 @@ impl Work {
     pub(crate) fn begin_next_pass(&mut self) {
         self.pass += 1;
         self.cursor = 0;
-        self.waiting = false;
+        self.exhausted = false;
+        self.marks = Marks::default();
     }
 
-    /// The next step to be sent in this pass. At the end of the pass `None`, and waiting begins.
+    /// The next step to be sent in this pass; `None` at the end of the pass.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<u64> {
-        while !self.waiting {
+        while !self.exhausted {
             let rest = self.cells.get(self.cursor..).unwrap_or_default();
             if let Some(n) = rest.iter().position(|c| c.wants(self.pass)) {
                 self.cursor += n;
@@ -203,7 +258,10 @@ impl Work {
             self.cursor = 0;
             // Sends that failed are made up for within their pass, so that the distance between
             // the attempts is kept by the passes alone.
-            self.waiting = !std::mem::take(&mut self.deferred);
+            self.exhausted = !std::mem::take(&mut self.deferred);
+            if !self.exhausted {
+                self.marks.forget();
+            }
         }
         None
     }
@@ -212,12 +270,44 @@ impl Work {
     /// cell has failed so far.
     #[inline]
     pub(crate) fn sent(&mut self, now: Duration) -> (u8, bool) {
-        let cell = &mut self.cells[self.cursor];
-        cell.0 += 1 << 3;
-        let fresh = cell.tries() == 0;
+        let fresh = self.count_attempt(self.cursor, now);
+        self.marks.note(now, self.cursor);
         self.cursor += 1;
-        self.last_send = now;
         (self.pass, fresh)
+    }
+
+    #[inline]
+    fn count_attempt(&mut self, index: usize, now: Duration) -> bool {
+        let cell = &mut self.cells[index];
+        cell.0 += 1 << 3;
+        self.last_send = now;
+        cell.tries() == 0
+    }
+
+    /// Puts what [`Self::next`] returned aside until its host's ceiling lets it pass. Returns the
+    /// attempt.
+    pub(crate) fn park(&mut self) -> u8 {
+        self.cells[self.cursor].0 |= Cell::PARKED;
+        self.parked += 1;
+        self.cursor += 1;
+        self.pass
+    }
+
+    /// The time of a parked attempt has come: marks it as sent, if it is still to be made. Returns
+    /// whether no send of the cell has failed so far.
+    pub(crate) fn unpark(&mut self, step: u64, attempt: u8, now: Duration) -> Option<bool> {
+        let index = self.index(step)?;
+        let cell = &mut self.cells[index];
+        if cell.0 & Cell::PARKED == 0 || attempt != self.pass {
+            return None;
+        }
+        cell.0 &= !Cell::PARKED;
+        self.parked -= 1;
+        cell.wants(attempt).then(|| {
+            // It was sent out of turn, so the cursor does not tell when.
+            self.marks.forget();
+            self.count_attempt(index, now)
+        })
     }
 
     pub(crate) fn send_failed(&mut self, step: u64, attempt: u8) -> Failure {
@@ -246,7 +336,7 @@ impl Work {
             self.remaining -= 1;
         } else {
             self.deferred = true;
-            self.waiting = false;
+            self.exhausted = false;
         }
         Failure::Noted
     }
@@ -266,6 +356,62 @@ impl Work {
         }
         self.cells[index].set_state(change.to);
         Some(change)
+    }
+
+    /// What is needed to go on with this chunk later. Attempts of the last moments whose answers may
+    /// be under way count as not made.
+    pub(crate) fn checkpoint(&self, now: Duration) -> ChunkPoint {
+        // What was sent long ago has had its answers.
+        let from = match now.checked_sub(IN_FLIGHT) {
+            Some(then) if self.last_send <= then => self.cells.len(),
+            Some(then) => self.marks.at(then),
+            None => 0,
+        };
+        let cells = self.cells.iter().enumerate().map(|(index, cell)| {
+            let mut cell = *cell;
+            if index >= from && !cell.is_answered() && cell.attempts() == self.pass {
+                cell.0 -= 1 << 3;
+            }
+            cell.state() as u8 | cell.attempts() << 3 | u8::from(cell.is_given_up()) << 7
+        });
+        ChunkPoint {
+            first: self.first,
+            pass: self.pass,
+            tally: self.tally,
+            length: self.cells.len() as u32,
+            cells: cells.collect(),
+        }
+    }
+
+    /// The chunk of a checkpoint; `None` for one that cannot be.
+    pub(crate) fn resume(point: &ChunkPoint) -> Option<Self> {
+        let mut cells = Vec::with_capacity(point.cells.len());
+        for byte in &point.cells {
+            let (state, attempts) = (byte & 0b111, byte >> 3 & 0b1111);
+            CellState::from_u8(state)?;
+            // Nothing is answered before it was asked, and nothing asked before its pass.
+            if attempts > point.pass || state != 0 && attempts == 0 {
+                return None;
+            }
+            let given_up = if byte >> 7 == 1 { Cell::GIVEN_UP } else { 0 };
+            cells.push(Cell(u16::from(state) | u16::from(attempts) << 3 | given_up));
+        }
+        let open = cells.iter().filter(|c| !c.is_answered() && !c.is_given_up()).count();
+        (cells.len() == point.length as usize && point.pass > 0).then(|| {
+            Self {
+                first: point.first,
+                pass: point.pass,
+                tally: point.tally,
+                remaining: open as u64,
+                ..Self::new(point.first, 0, Storage(Vec::new()), Duration::ZERO)
+            }
+            .with(cells)
+        })
+    }
+
+    fn with(mut self, cells: Vec<Cell>) -> Self {
+        self.cells = cells;
+        self
     }
 
     /// Ends the chunk. Cells with at least `rounds` attempts and no answer are silent, others

@@ -56,6 +56,8 @@
 //! q is an average. Loss that strikes the same cell at every attempt (a path that is down, a host
 //! that bans the scanner) looks like silence to every estimator of this kind.
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::MAX_ATTEMPTS;
 
 /// The loss that is assumed while no answer has been missed and too few came to bound it lower.
@@ -135,7 +137,7 @@ impl Loss {
 pub(crate) type Catches = [u64; ROUNDS];
 
 /// The catches of one chunk.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Tally {
     /// First answers of any kind.
     pub any: Catches,
@@ -164,7 +166,7 @@ pub(crate) enum Class {
 }
 
 /// Catches of one class, pooled over chunks.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct ClassPool {
     before: u64,
     after: u64,
@@ -199,7 +201,7 @@ impl ClassPool {
 }
 
 /// What is known of the loss, pooled over chunks.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Pool {
     tcp: ClassPool,
     open: ClassPool,

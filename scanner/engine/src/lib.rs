@@ -14,7 +14,9 @@
 //! opens a socket, starts a thread or draws a random number, so a run can be replayed exactly.
 //!
 //! * [`Sweep`]: chunks of the walk, passes over the silent cells of a chunk, coverage.
-//! * [`Pacer`]: the ceiling of the sending rate.
+//! * [`Pacer`]: the ceiling of the sending rate; below it, the rate that the path carries, and
+//!   ceilings for single hosts and networks.
+//! * [`Checkpoint`]: a sweep set down, to be taken up by another process.
 //! * [`estimate`]: how much was missed, measured from the answers themselves.
 //!
 //! A driver's loop:
@@ -26,6 +28,8 @@
 //! 4. Stop when [`Sweep::is_done`]. Else wait for answers until [`Sweep::poll_timeout`].
 
 mod backoff;
+mod ceiling;
+mod checkpoint;
 mod chunk;
 pub mod estimate;
 mod pacing;
@@ -33,6 +37,7 @@ mod rate;
 mod sweep;
 mod types;
 
+pub use checkpoint::{Checkpoint, CheckpointError, ChunkPoint};
 pub use pacing::Pacer;
 pub use sweep::Sweep;
 pub use types::{Answer, Chunk, Event, Probe, Progress, Reply, Summary, SweepConfig};

@@ -1,12 +1,15 @@
 //! The sweep itself: chunks, passes, answers, and the books.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use mimawari_probes::observation::CellState;
 use mimawari_targets::{Endpoint, Walk};
 
 use crate::backoff::Backoff;
+use crate::ceiling::Ceilings;
+use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::chunk::{Change, Failure, Reported, Storage, Work};
 use crate::estimate::{ASSUMED_LOSS, Class, Pool};
 use crate::pacing::Pacer;
@@ -15,10 +18,23 @@ use crate::types::{Answer, Chunk, Event, Probe, Progress, Reply, Summary, SweepC
 
 /// Chunks in work at once: while one waits for answers, the next ones are being sent.
 const IN_WORK: usize = 4;
+/// Attempts that wait for the ceilings of their hosts, at most.
+const PARKED: usize = 4096;
+/// Variation of the answers, in units of chance, from which on losses are said to come in bursts.
+const BURSTY: f64 = 3.0;
 /// How often a chunk is looked at whose answers may not have been told yet.
 const UNHEARD: Duration = Duration::from_millis(10);
 /// Reported chunks that late answers can still amend.
 const REMEMBERED: usize = 8;
+
+/// What a look for the next cell came to.
+enum Turn {
+    Probe(Probe),
+    /// Something changed: look again.
+    Again,
+    /// No chunk in work has a cell to send.
+    Exhausted,
+}
 
 /// One walk being swept.
 ///
@@ -38,6 +54,9 @@ pub struct Sweep {
     config: SweepConfig,
     pacer: Pacer,
     rate: Rate,
+    ceilings: Ceilings,
+    /// Attempts that wait for the ceilings of their hosts: when, step, attempt.
+    parked: BinaryHeap<Reverse<(Duration, u64, u8)>>,
     backoff: Backoff,
     clock: Duration,
     work: VecDeque<Work>,
@@ -71,11 +90,14 @@ impl Sweep {
     #[must_use]
     pub fn new(walk: Walk, config: SweepConfig) -> Self {
         let config = config.clamped();
+        let rate = Rate::new(config.rate, config.auto);
         Self {
             cells: walk.len(),
             walk,
-            pacer: Pacer::new(config.rate, config.burst),
-            rate: Rate::new(config.rate),
+            pacer: Pacer::new(rate.get(), config.burst),
+            rate,
+            ceilings: Ceilings::new(config.per_host, config.per_network),
+            parked: BinaryHeap::new(),
             config,
             backoff: Backoff::default(),
             clock: Duration::ZERO,
@@ -97,6 +119,58 @@ impl Sweep {
             closed: false,
             gave_up: false,
         }
+    }
+
+    /// A sweep that goes on where another one was when it made its [`checkpoint`](Self::checkpoint).
+    ///
+    /// # Errors
+    /// [`CheckpointError`] when the checkpoint is not of this walk, or contradicts itself.
+    pub fn resume(
+        walk: Walk,
+        config: SweepConfig,
+        point: &Checkpoint,
+    ) -> Result<Self, CheckpointError> {
+        point.check(&walk)?;
+        let mut sweep = Self::new(walk, config);
+        for chunk in &point.chunks {
+            sweep.work.push_back(Work::resume(chunk).ok_or(CheckpointError::Damaged)?);
+        }
+        sweep.next_step = point.next_step;
+        sweep.finished = point.finished;
+        sweep.states = point.states;
+        sweep.sent = point.sent;
+        sweep.send_failures = point.send_failures;
+        sweep.receive_lost = point.receive_lost;
+        sweep.attempts = point.attempts;
+        sweep.broken = point.broken;
+        sweep.forgotten = point.pool;
+        Ok(sweep)
+    }
+
+    /// What another process needs to go on from here; `None` once the sweep has ended. Events must
+    /// have been read before: what they told is not in it.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        if self.closed || self.is_finished() || !self.events.is_empty() {
+            return None;
+        }
+        let mut pool = self.forgotten;
+        for reported in &self.reported {
+            reported.add_to(&mut pool);
+        }
+        Some(Checkpoint {
+            cells: self.cells,
+            next_step: self.next_step,
+            finished: self.finished,
+            states: self.states,
+            sent: self.sent,
+            send_failures: self.send_failures,
+            receive_lost: self.receive_lost,
+            attempts: self.attempts,
+            broken: self.broken,
+            pool,
+            chunks: self.work.iter().map(|w| w.checkpoint(self.clock)).collect(),
+        })
     }
 
     /// The walk.
@@ -131,29 +205,73 @@ impl Sweep {
                 self.stop(now);
                 return None;
             }
-            let mut pass_ended = false;
-            for work in &mut self.work {
-                if work.is_waiting() {
-                    continue;
+            if let Some(Reverse((at, step, attempt))) = self.parked.peek().copied()
+                && at <= now
+            {
+                self.parked.pop();
+                if let Some(probe) = self.unpark(now, step, attempt) {
+                    return Some(probe);
                 }
-                let Some(step) = work.next() else {
-                    pass_ended = true;
-                    continue;
-                };
-                // Every step of a chunk is of the walk; were it not, nothing may be sent for it.
-                let endpoint = self.walk.endpoint(step)?;
-                self.pacer.take(now);
-                let (attempt, fresh) = work.sent(now);
-                self.backoff.handed(fresh);
-                self.sent += 1;
-                self.attempts = self.attempts.max(attempt);
-                return Some(Probe { step, endpoint, attempt });
+                continue;
             }
-            // A pass without a single send has nothing to wait for: settle again at once.
-            if !pass_ended && !self.open_chunk(now) {
+            if self.parked.len() >= PARKED {
                 return None;
             }
+            match self.take_next(now)? {
+                Turn::Probe(probe) => return Some(probe),
+                Turn::Again => {}
+                Turn::Exhausted => {
+                    if !self.open_chunk(now) {
+                        return None;
+                    }
+                }
+            }
         }
+    }
+
+    /// Looks for the next cell of the chunks in work. `None`: a step is not of the walk, which
+    /// cannot be, and nothing may be sent for it.
+    fn take_next(&mut self, now: Duration) -> Option<Turn> {
+        let mut pass_ended = false;
+        for work in &mut self.work {
+            if !work.has_next() {
+                continue;
+            }
+            let Some(step) = work.next() else {
+                pass_ended |= work.is_waiting();
+                continue;
+            };
+            let endpoint = self.walk.endpoint(step)?;
+            let at = self.ceilings.reserve(now, endpoint.ip());
+            if at > now {
+                self.parked.push(Reverse((at, step, work.park())));
+                return Some(Turn::Again);
+            }
+            let (attempt, fresh) = work.sent(now);
+            self.count_sent(now, step, attempt, fresh);
+            return Some(Turn::Probe(Probe { step, endpoint, attempt }));
+        }
+        // A pass without a single send has nothing to wait for: settle again at once.
+        Some(if pass_ended { Turn::Again } else { Turn::Exhausted })
+    }
+
+    fn unpark(&mut self, now: Duration, step: u64, attempt: u8) -> Option<Probe> {
+        let work = self.work.iter_mut().find(|w| w.holds(step))?;
+        let fresh = work.unpark(step, attempt, now)?;
+        let endpoint = self.walk.endpoint(step)?;
+        self.count_sent(now, step, attempt, fresh);
+        Some(Probe { step, endpoint, attempt })
+    }
+
+    #[inline]
+    fn count_sent(&mut self, now: Duration, step: u64, attempt: u8, fresh: bool) {
+        self.pacer.take(now);
+        self.backoff.handed(fresh);
+        if attempt == 1 {
+            self.rate.sent_first(now, step, self.sent);
+        }
+        self.sent += 1;
+        self.attempts = self.attempts.max(attempt);
     }
 
     /// The driver could not send this probe. It is tried again, after a pause that grows while
@@ -214,6 +332,9 @@ impl Sweep {
             self.states[from as usize] -= 1;
         }
         self.states[to as usize] += 1;
+        if attempt == 1 && from < CellState::Prohibited {
+            self.rate.answered_first(step);
+        }
         if let Some(endpoint) = self.walk.endpoint(step) {
             self.tell(endpoint, attempt, reply, ttl);
         }
@@ -243,8 +364,11 @@ impl Sweep {
         if self.stop_at.is_some() {
             return self.stop_at;
         }
-        let sending = self.can_open_chunk() || self.work.iter().any(|w| !w.is_waiting());
-        let send = sending.then(|| self.pacer.next().max(self.backoff.until()));
+        let parked = self.parked.peek().map(|Reverse((at, ..))| *at);
+        let sending = self.parked.len() < PARKED
+            && (self.can_open_chunk() || self.work.iter().any(Work::has_next));
+        let due = if sending { Some(Duration::ZERO) } else { parked };
+        let send = due.map(|at| at.max(self.pacer.next()).max(self.backoff.until()));
         // A chunk that waits to be heard is looked at again when it is, or a little later.
         let settle = self.work.iter().filter(|w| w.is_waiting()).map(|w| {
             let at = self.settled_at(w);
@@ -339,7 +463,7 @@ impl Sweep {
     /// Takes the time. A clock that steps back stands still.
     fn tick(&mut self, now: Duration) -> Duration {
         self.clock = self.clock.max(now);
-        if let Some(rate) = self.rate.tick(self.clock) {
+        if let Some(rate) = self.rate.tick(self.clock, self.sent) {
             self.pacer.set_rate(self.clock, rate);
         }
         self.clock
@@ -526,6 +650,29 @@ impl Sweep {
         if self.receive_lost > 0 {
             notes.push(format!("{} frames were lost on receiving", self.receive_lost));
         }
+        let facts = self.rate.facts;
+        if let Some(capacity) = facts.capacity {
+            notes.push(format!(
+                "the path carried {capacity} packets per second at its worst: the rate was lowered {} \
+                 time(s), and what was lost was sent again",
+                facts.congested
+            ));
+        }
+        if let Some(left) = facts.worst_shift {
+            notes.push(format!(
+                "answers became fewer during the sweep, down to {:.0} % of what came before, and \
+                 sending more slowly did not help: hosts went away, or something shuts the scanner \
+                 out",
+                left * 100.0
+            ));
+        }
+        let dispersion = facts.dispersion();
+        if let Some(d) = dispersion.filter(|d| *d > BURSTY) {
+            notes.push(format!(
+                "losses came in bursts (answers varied {d:.1} times as much as by chance): the \
+                 estimate assumes single losses and may be too good"
+            ));
+        }
         Summary {
             cells: self.cells,
             open,
@@ -536,6 +683,9 @@ impl Sweep {
             sent: self.sent,
             send_failures: self.send_failures,
             receive_lost: self.receive_lost,
+            rate: self.rate.get(),
+            path_capacity: facts.capacity,
+            dispersion,
             attempts,
             answers_by_attempt: pool.any()[..usize::from(attempts)].to_vec(),
             loss_estimate: loss.map(|l| l.estimate),

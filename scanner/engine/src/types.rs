@@ -13,6 +13,13 @@ use serde::{Deserialize, Serialize};
 pub struct SweepConfig {
     /// Ceiling of the sending rate in packets per second, at least 1.
     pub rate: u32,
+    /// Whether the ceiling is a bound only: the sweep then begins slowly and raises its rate as long
+    /// as the path carries it.
+    pub auto: bool,
+    /// Ceiling for a single address, packets per second; 0: none.
+    pub per_host: u32,
+    /// Ceiling for a /24 (IPv4) or a /64 (IPv6), packets per second; 0: none.
+    pub per_network: u32,
     /// The promise: the share of the open cells that the sweep finds, 0 to below 1. The sweep
     /// decides how many attempts that takes.
     pub recall: f64,
@@ -67,6 +74,9 @@ impl Default for SweepConfig {
     fn default() -> Self {
         Self {
             rate: 20_000,
+            auto: false,
+            per_host: 0,
+            per_network: 0,
             recall: 0.9999,
             min_attempts: 2,
             max_attempts: 8,
@@ -211,6 +221,17 @@ pub struct Summary {
     pub send_failures: u64,
     /// Frames that the receiving side lost, as the driver reported them.
     pub receive_lost: u64,
+    /// Packets per second at the end of the sweep: what the path was found to carry, or the ceiling.
+    #[serde(default)]
+    pub rate: u32,
+    /// The lowest capacity of the path that the answers showed, packets per second; absent when the
+    /// rate was never too high for it.
+    #[serde(default)]
+    pub path_capacity: Option<u32>,
+    /// How much the share of answers varied from moment to moment, in units of what chance alone
+    /// makes (about 1); absent for short sweeps. Well above 1, losses come in bursts.
+    #[serde(default)]
+    pub dispersion: Option<f64>,
     /// The most attempts that any cell got.
     pub attempts: u8,
     /// How many cells gave their first answer to attempt 1, 2, …

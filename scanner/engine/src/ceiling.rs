@@ -1,0 +1,140 @@
+//! Ceilings for single hosts and small networks, so that no target is hammered.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Slots of a table. Addresses that share a slot share its ceiling, which makes them slower and
+/// never faster; with this many slots that is felt only at rates no host would be asked at.
+const SLOTS: usize = 1 << 16;
+/// How much of a ceiling may come at once: 50 ms worth, and one packet at least.
+const BURST_NS: u64 = 50_000_000;
+
+/// When a probe may leave for the sake of its host and of its network.
+///
+/// The generic cell rate algorithm (ITU-T Recommendation I.371, annex A): each slot keeps the time
+/// at which its next packet would be due if all came evenly.
+#[derive(Debug, Clone)]
+pub(crate) struct Ceilings {
+    host: Option<Table>,
+    network: Option<Table>,
+}
+
+#[derive(Debug, Clone)]
+struct Table {
+    interval: u64,
+    tolerance: u64,
+    due: Box<[u64]>,
+}
+
+impl Ceilings {
+    /// Packets a second for one address, and for a /24 (IPv4) or a /64 (IPv6); 0: no ceiling.
+    pub(crate) fn new(host: u32, network: u32) -> Self {
+        Self { host: Table::new(host), network: Table::new(network) }
+    }
+
+    /// Takes the next place for a probe to `ip` and returns its time, `now` or later.
+    #[inline]
+    pub(crate) fn reserve(&mut self, now: Duration, ip: IpAddr) -> Duration {
+        if self.host.is_none() && self.network.is_none() {
+            return now;
+        }
+        let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let (host, network) = match ip {
+            IpAddr::V4(ip) => (u64::from(ip.to_bits()), u64::from(ip.to_bits() >> 8) | 1 << 63),
+            IpAddr::V6(ip) => {
+                let high = (ip.to_bits() >> 64) as u64;
+                (high.rotate_left(23) ^ ip.to_bits() as u64, high)
+            }
+        };
+        let host = self.host.as_mut().map(|t| t.slot(host));
+        let network = self.network.as_mut().map(|t| t.slot(network));
+        let at = [&host, &network].into_iter().flatten().map(|s| s.earliest(now_ns)).max();
+        let at = at.unwrap_or(now_ns).max(now_ns);
+        for slot in [host, network].into_iter().flatten() {
+            slot.take(at);
+        }
+        if at == now_ns { now } else { Duration::from_nanos(at) }
+    }
+}
+
+impl Table {
+    fn new(rate: u32) -> Option<Self> {
+        let interval = 1_000_000_000u64.checked_div(u64::from(rate))?;
+        let tolerance = BURST_NS.saturating_sub(interval);
+        Some(Self { interval, tolerance, due: vec![0; SLOTS].into_boxed_slice() })
+    }
+
+    #[inline]
+    fn slot(&mut self, key: u64) -> Slot<'_> {
+        // The top bits of a multiplication spread neighbouring addresses evenly (Knuth, The Art of
+        // Computer Programming, volume 3, section 6.4).
+        let index = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize % SLOTS;
+        Slot { due: &mut self.due[index], interval: self.interval, tolerance: self.tolerance }
+    }
+}
+
+struct Slot<'a> {
+    due: &'a mut u64,
+    interval: u64,
+    tolerance: u64,
+}
+
+impl Slot<'_> {
+    fn earliest(&self, now: u64) -> u64 {
+        now.max(self.due.saturating_sub(self.tolerance))
+    }
+
+    fn take(self, at: u64) {
+        *self.due = (*self.due).max(at).saturating_add(self.interval);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn without_ceilings_every_time_is_now() {
+        let mut c = Ceilings::new(0, 0);
+        for _ in 0..10_000 {
+            assert_eq!(c.reserve(Duration::from_secs(3), [192, 0, 2, 1].into()).as_secs(), 3);
+        }
+    }
+
+    #[test]
+    fn a_network_binds_its_hosts_together() {
+        let mut c = Ceilings::new(1000, 100);
+        let mut last = Duration::ZERO;
+        for i in 0..1000u32 {
+            let ip = IpAddr::from([192, 0, 2, (i % 256) as u8]);
+            last = last.max(c.reserve(Duration::ZERO, ip));
+        }
+        assert!((9.8..10.1).contains(&last.as_secs_f64()), "{last:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_holds_more_than_the_ceiling_and_its_burst(
+            rate in 1u32..5000,
+            steps in prop::collection::vec(0u64..20_000_000, 1..300),
+        ) {
+            let mut c = Ceilings::new(rate, 0);
+            let mut now = 0;
+            let mut at: Vec<u64> = steps.iter().map(|s| {
+                now += s;
+                let t = c.reserve(Duration::from_nanos(now), "2001:db8::1".parse().unwrap());
+                assert!(t >= Duration::from_nanos(now));
+                t.as_nanos() as u64
+            }).collect();
+            at.sort_unstable();
+            for (i, from) in at.iter().enumerate() {
+                for (j, to) in at.iter().enumerate().skip(i) {
+                    let most = u128::from(to - from + BURST_NS) * u128::from(rate) / 1_000_000_000 + 2;
+                    prop_assert!((j - i + 1) as u128 <= most);
+                }
+            }
+        }
+    }
+}
