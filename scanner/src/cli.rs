@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::scan::Folder;
+
 /// The watchman's round over your own address ranges: sweep, look, compare, report.
 #[derive(Debug, Parser)]
 #[command(
@@ -103,6 +105,20 @@ pub struct Selection {
     /// The run folder to write; it must not hold a run yet [default: runs/RUN_ID].
     #[arg(long, value_name = "DIR", env = "MIMAWARI_OUT")]
     pub out: Option<PathBuf>,
+    /// Go on with a run that was stopped or killed, where it was; same scope, targets and ports.
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    pub resume: Option<PathBuf>,
+}
+
+impl Selection {
+    /// Where the run is written.
+    #[must_use]
+    pub fn folder(&self) -> Folder<'_> {
+        match &self.resume {
+            Some(dir) => Folder::Resume(dir),
+            None => Folder::New(self.out.as_deref()),
+        }
+    }
 }
 
 /// What changes the sweep.
@@ -111,9 +127,9 @@ pub struct Tuning {
     /// Ports: 22,80,8000-8100, top100, top1000 or all.
     #[arg(long, value_name = "P", env = "MIMAWARI_PORTS")]
     pub ports: Option<String>,
-    /// Packets per second, a ceiling.
+    /// Packets per second, a ceiling; or auto: as fast as the path carries without loss.
     #[arg(long, value_name = "N", env = "MIMAWARI_RATE")]
-    pub rate: Option<u32>,
+    pub rate: Option<String>,
     /// The promise: which share of the open ports is found. 0.9 to 0.999999.
     #[arg(long, value_name = "R", env = "MIMAWARI_RECALL")]
     pub recall: Option<f64>,
@@ -161,7 +177,8 @@ pub struct PatrolArgs {
 Examples:
   mimawari scan -c patrol.toml --ports 1-1024 --rate 5000 --out run1
   mimawari scan -c patrol.toml --dry-run | head
-  grep -v staging hosts.txt | mimawari scan -c patrol.toml --targets -")]
+  grep -v staging hosts.txt | mimawari scan -c patrol.toml --targets -
+  mimawari scan -c patrol.toml --resume run1    after SIGTERM, SIGKILL or power loss")]
 pub struct ScanArgs {
     #[command(flatten)]
     /// Which part.

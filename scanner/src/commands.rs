@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::failure::{Failure, Status};
 use crate::judge::{self, Runs};
 use crate::run::write_atomically;
-use crate::scan::{self, Context, Scanned, Seeds};
+use crate::scan::{self, Context, Folder, Scanned, Seeds};
 use crate::store::{self, Store};
 
 /// `mimawari scan`
@@ -40,8 +40,7 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
         };
     }
     context.stop.on_signals()?;
-    let scanned =
-        scan::scan(&config, context, Seeds::draw()?, args.selection.out.as_deref()).await?;
+    let scanned = scan::scan(&config, context, Seeds::draw()?, args.selection.folder()).await?;
     print(&scan_summary(&scanned))?;
     Ok(if scanned.complete { Status::Clean } else { Status::Incomplete })
 }
@@ -91,7 +90,7 @@ pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<Status> {
     config.apply(&args.selection, Some(&args.tuning))?;
     warn(&config);
     context.stop.on_signals()?;
-    let (verdict, _) = patrol_with(&config, context, args.selection.out.as_deref()).await?;
+    let (verdict, _) = patrol_with(&config, context, args.selection.folder()).await?;
     print(&summary(&verdict))?;
     Ok(Status::from_verdict(verdict.exit))
 }
@@ -103,13 +102,13 @@ pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<Status> {
 pub async fn patrol_with(
     config: &Config,
     context: &Context,
-    out: Option<&Path>,
+    folder: Folder<'_>,
 ) -> Result<(Verdict, std::path::PathBuf)> {
     // What would stop the judgement is found before a packet is sent.
     let baseline = judge::read_baseline(&config.baseline_dir)?;
     let store = Store::open(&config.state_dir)?;
     let previous = store.load()?;
-    let scanned = scan::scan(config, context, Seeds::draw()?, out).await?;
+    let scanned = scan::scan(config, context, Seeds::draw()?, folder).await?;
     let runs = Runs::open(std::slice::from_ref(&scanned.dir), &config.scope)?;
     let (verdict, state) = runs.judge(&baseline, &previous, (context.now)());
     write_reports(&verdict, &scanned.dir)?;

@@ -8,7 +8,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use mimawari_engine::{Answer, Event, Probe, Progress, Reply, Sweep};
+use mimawari_engine::{Answer, Event, Probe, Reply, Sweep};
 use mimawari_targets::Scope;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -49,7 +49,7 @@ pub async fn run(
     patience: Duration,
     stop: &Stop,
     mut on_event: impl FnMut(Event) -> ControlFlow<()>,
-    mut on_tick: impl FnMut(Duration, &Progress),
+    mut on_tick: impl FnMut(Duration, &Sweep),
 ) -> ConnectStatistics {
     let begun = Instant::now();
     let mut statistics = ConnectStatistics::default();
@@ -121,7 +121,7 @@ pub async fn run(
             }
             () = sleep => {}
             _ = stop_watch.changed(), if !stopped => {}
-            _ = ticks.tick() => on_tick(begun.elapsed(), &sweep.progress()),
+            _ = ticks.tick() => on_tick(begun.elapsed(), sweep),
         }
     }
     statistics.seconds = begun.elapsed().as_secs_f64();

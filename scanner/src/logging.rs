@@ -93,9 +93,11 @@ impl ProgressView {
             );
         }
     }
+}
 
-    /// Takes the bar away.
-    pub fn finish(&self) {
+impl Drop for ProgressView {
+    /// Takes the bar off the screen.
+    fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -5,6 +5,8 @@
 //!              └────────── run folder: every record is written when it is seen ──────────┘
 //! ```
 
+mod resume;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use mimawari_engine::{Event, Summary, Sweep, SweepConfig};
+use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
 use mimawari_probes::observation::{CellState, Observation, Scheme, TcpObservation};
 use mimawari_targets::{AddrSet, Endpoint, Plan, Port, PortSet, Scope, Walk};
 use sha2::{Digest, Sha256};
@@ -29,6 +31,7 @@ use crate::http::{self, Vhost, WebTarget};
 use crate::logging::ProgressView;
 use crate::packet::{self, PacketConfig, PacketSweep};
 use crate::run::RunFolder;
+use crate::run::checkpoint::Checkpointer;
 use crate::run::meta::{self, CanaryFacts, HttpFacts, PlanFacts, RunMeta, RunStatus, ScopeFacts};
 use crate::service::{self, ServiceConfig};
 use crate::signals::Stop;
@@ -238,6 +241,15 @@ impl Shared {
     }
 }
 
+/// Where a scan writes.
+#[derive(Debug, Clone, Copy)]
+pub enum Folder<'a> {
+    /// A new run; `None`: a folder of its own among the runs.
+    New(Option<&'a Path>),
+    /// The folder of a run that did not come to its end.
+    Resume(&'a Path),
+}
+
 /// What a scan left behind.
 #[derive(Debug)]
 pub struct Scanned {
@@ -258,10 +270,14 @@ pub async fn scan(
     config: &Config,
     context: &Context,
     seeds: Seeds,
-    out: Option<&Path>,
+    folder: Folder<'_>,
 ) -> Result<Scanned> {
     let started_at = (context.now)();
     let Prepared { walk, mut notes, refused } = prepare(config).await?;
+    let before = match folder {
+        Folder::New(_) => None,
+        Folder::Resume(dir) => Some(resume::read(dir, config, &walk)?),
+    };
     let vhosts = read_vhosts(config)?;
     let scope = Arc::new(config.scope.clone());
     let (method, why) = choose_method(config)?;
@@ -274,14 +290,20 @@ pub async fn scan(
         Method::Syn => Some(open_packets(config, &walk, &scope, seeds)?),
         _ => None,
     };
-    let run_id = run_id(started_at, seeds.id);
-    let dir = out.map_or_else(|| config.runs_dir.join(&run_id), Path::to_owned);
+    let run_id = before.as_ref().map_or_else(|| run_id(started_at, seeds.id), |b| b.run_id.clone());
+    let dir = match folder {
+        Folder::New(None) => config.runs_dir.join(&run_id),
+        Folder::New(Some(dir)) | Folder::Resume(dir) => dir.to_owned(),
+    };
+    let mut resumed_at = before.as_ref().map_or_else(Vec::new, |b| b.resumed_at.clone());
+    resumed_at.extend(before.is_some().then_some(started_at));
     let mut meta = RunMeta {
         version: meta::VERSION,
         run_id,
         status: RunStatus::Running,
-        started_at,
+        started_at: before.as_ref().map_or(started_at, |b| b.started_at),
         ended_at: None,
+        resumed_at,
         program: env!("CARGO_PKG_VERSION").to_owned(),
         vantage: config.vantage.clone(),
         scope: ScopeFacts::of(&config.scope),
@@ -298,7 +320,17 @@ pub async fn scan(
         notes,
         not_covered: refused,
     };
-    let folder = RunFolder::create(&dir, &meta)?;
+    let (folder, point, seen) = match folder {
+        Folder::New(_) => (RunFolder::create(&dir, &meta)?, None, Vec::new()),
+        Folder::Resume(_) => {
+            let (folder, saved, seen) = RunFolder::resume(&dir)?;
+            let point = saved.map(|s| s.sweep);
+            meta.notes.push(resume::note(point.as_ref(), walk.len(), started_at));
+            folder.describe(&meta)?;
+            (folder, point, seen)
+        }
+    };
+    let checkpoints = folder.checkpointer()?;
     tracing::info!(
         run = meta.run_id,
         cells = walk.len(),
@@ -320,7 +352,17 @@ pub async fn scan(
         walk.plan().ports().len(),
         context.now,
     ));
-    let swept = sweep(config, context, walk, &scope, packets, &shared, open_tx).await;
+    // What was seen before the end of the former process is confirmed again: its sites are looked
+    // at in this one.
+    let seen: Vec<Opened> = seen.into_iter().filter_map(|t| resume::opened(config, &t)).collect();
+    for opened in &seen {
+        let _ = open_tx.send(opened.clone());
+    }
+    let job = Job { walk, point, packets, checkpoints };
+    let mut swept = sweep(config, context, job, &scope, &shared, open_tx).await;
+    if let Ok(swept) = &mut swept {
+        swept.open.extend(seen.iter().map(|o| o.endpoint.socket_addr()));
+    }
     let confirmed = confirming.await.context("the confirming task ended early")?;
     let swept = match swept {
         Ok(swept) => swept,
@@ -427,29 +469,65 @@ impl Swept {
     }
 }
 
+/// What is to be swept, and from where on.
+struct Job {
+    walk: Walk,
+    /// Where another process was.
+    point: Option<Checkpoint>,
+    /// SYN packets; `None`: full connections.
+    packets: Option<PacketSweep>,
+    checkpoints: Checkpointer,
+}
+
+/// How often a checkpoint is made. With what is repeated for the sake of answers under way, no more
+/// than a second of probes is doubled by a resumption.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(450);
+
 /// Runs the sweep and writes what it finds. Packet loops have a thread of their own, so that the
 /// confirming connections are never late because of them.
 async fn sweep(
     config: &Config,
     context: &Context,
-    walk: Walk,
+    job: Job,
     scope: &Arc<Scope>,
-    packets: Option<PacketSweep>,
     shared: &Arc<Shared>,
     opened: mpsc::UnboundedSender<Opened>,
 ) -> Result<Swept> {
+    let Job { walk, point, packets, checkpoints } = job;
     let walk_len = walk.len();
     let mut view = ProgressView::new(walk_len, context.log_format, context.quiet);
     let sweep_config = SweepConfig {
         rate: config.scan.rate,
+        auto: config.scan.rate_auto,
+        per_host: config.scan.rate_per_host,
+        per_network: config.scan.rate_per_network,
         recall: config.scan.recall,
         ..SweepConfig::default()
     };
     let spacing = sweep_config.spacing;
-    let mut engine = Sweep::new(walk, sweep_config);
+    let mut engine = match &point {
+        None => Sweep::new(walk, sweep_config),
+        Some(point) => Sweep::resume(walk, sweep_config, point).map_err(|e| {
+            Failure::new(format!("cannot go on with the run: {e}"))
+                .help("run the scan again into another folder")
+        })?,
+    };
+    let sent_before = engine.progress().sent;
     let now = context.now;
     let writing = Arc::clone(shared);
     let mut open = BTreeSet::new();
+    let saving = Arc::clone(shared);
+    let mut saved_at = Duration::ZERO;
+    let mut on_tick = move |at: Duration, sweep: &Sweep| {
+        view.show(at, &sweep.progress());
+        if at >= saved_at + CHECKPOINT_EVERY
+            && let Some(point) = sweep.checkpoint()
+        {
+            saved_at = at;
+            let folder = saving.folder.lock().unwrap_or_else(PoisonError::into_inner);
+            checkpoints.offer(folder.save(point));
+        }
+    };
     let on_event = move |event: Event, open: &mut BTreeSet<SocketAddr>| {
         record(event, &writing, &opened, now, open)
     };
@@ -464,9 +542,8 @@ async fn sweep(
                         &mut engine,
                         stop.flag(),
                         &mut |event| on_event(event, &mut open),
-                        &mut |progress| view.show(begun.elapsed(), progress),
+                        &mut |sweep| on_tick(begun.elapsed(), sweep),
                     );
-                    view.finish();
                     (result, engine.summary(), open)
                 })
                 .context("cannot start the sweep's thread")?;
@@ -486,14 +563,14 @@ async fn sweep(
                 spacing,
                 &context.stop,
                 |event| on_event(event, &mut open),
-                |at, progress| view.show(at, progress),
+                on_tick,
             )
             .await;
-            view.finish();
             (engine.summary(), s.seconds, s.refused_by_scope, Vec::new())
         }
     };
-    let rate_reached = if seconds > 0.0 { summary.sent as f64 / seconds } else { 0.0 };
+    let sent = summary.sent.saturating_sub(sent_before);
+    let rate_reached = if seconds > 0.0 { sent as f64 / seconds } else { 0.0 };
     Ok(Swept { summary, rate_reached, frames_refused: refused, open, walk_len, notes })
 }
 

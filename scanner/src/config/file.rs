@@ -39,7 +39,9 @@ pub(super) struct Scope {
 pub(super) struct Scan {
     pub targets: Option<Vec<Spanned<String>>>,
     pub ports: Option<Spanned<String>>,
-    pub rate: Option<Spanned<i64>>,
+    pub rate: Option<Spanned<Rate>>,
+    pub rate_per_host: Option<Spanned<i64>>,
+    pub rate_per_network: Option<Spanned<i64>>,
     pub recall: Option<Spanned<f64>>,
     pub method: Option<Method>,
     pub interface: Option<String>,
@@ -49,6 +51,14 @@ pub(super) struct Scan {
     pub shard: Option<Spanned<String>>,
     #[serde(default)]
     pub nameservers: Vec<Spanned<String>>,
+}
+
+/// A number, or `auto`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Rate {
+    Number(i64),
+    Word(String),
 }
 
 #[derive(Debug, Default, Deserialize)]

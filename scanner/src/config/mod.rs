@@ -21,6 +21,13 @@ use crate::failure::Failure;
 /// Packets per second, where the file says nothing. Moderate: a /24 with a hundred ports takes two
 /// seconds, and no target notices.
 pub const DEFAULT_RATE: u32 = 20_000;
+/// The bound of a rate that is found by itself.
+pub const AUTO_RATE: u32 = 10_000_000;
+/// Packets per second to one address, where the file says nothing: what a busy web server gets in
+/// new connections without noticing.
+pub const DEFAULT_RATE_PER_HOST: u32 = 1_000;
+/// Packets per second to a /24 or /64, where the file says nothing.
+pub const DEFAULT_RATE_PER_NETWORK: u32 = 10_000;
 /// The promised recall, where the file says nothing.
 pub const DEFAULT_RECALL: f64 = 0.9999;
 
@@ -54,6 +61,12 @@ pub struct Scan {
     pub ports: PortSet,
     /// Packets per second, a ceiling.
     pub rate: u32,
+    /// Whether the rate is to be found by itself, below `rate`.
+    pub rate_auto: bool,
+    /// Packets per second to one address; 0: no ceiling.
+    pub rate_per_host: u32,
+    /// Packets per second to a /24 or /64; 0: no ceiling.
+    pub rate_per_network: u32,
     /// The promise.
     pub recall: f64,
     /// SYN or connect.
@@ -136,9 +149,9 @@ impl Config {
                 .parse()
                 .map_err(|e: mimawari_targets::PortError| Failure::new(format!("--ports: {e}")))?;
         }
-        if let Some(rate) = t.rate {
-            self.scan.rate =
-                check_rate(i64::from(rate)).map_err(|e| Failure::new(format!("--rate: {e}")))?;
+        if let Some(rate) = &t.rate {
+            (self.scan.rate, self.scan.rate_auto) =
+                parse_rate(rate).map_err(|e| Failure::new(format!("--rate: {e}")))?;
         }
         if let Some(recall) = t.recall {
             self.scan.recall =
@@ -188,6 +201,18 @@ fn read_target_file(path: &Path) -> Result<Targets> {
             .source(e)
     })?;
     Ok(list::parse_text(&path.display().to_string(), &text)?)
+}
+
+/// A number of packets per second, or `auto`.
+fn parse_rate(text: &str) -> Result<(u32, bool), String> {
+    if text == "auto" {
+        return Ok((AUTO_RATE, true));
+    }
+    let rate = text.parse().map_err(|_| {
+        let shown: String = text.chars().take(20).collect();
+        format!("`{}` is no rate; write packets per second, or `auto`", shown.escape_default())
+    })?;
+    Ok((check_rate(rate)?, false))
 }
 
 fn check_rate(rate: i64) -> Result<u32, String> {
@@ -357,13 +382,30 @@ impl Check<'_> {
                 }
             },
         };
-        let rate = match &s.rate {
-            None => DEFAULT_RATE,
-            Some(r) => check_rate(*r.get_ref()).unwrap_or_else(|e| {
-                self.error(r.span(), e, "write a number such as `rate = 20000`");
-                DEFAULT_RATE
+        let (rate, rate_auto) = match &s.rate {
+            None => (DEFAULT_RATE, false),
+            Some(r) => {
+                let checked = match r.get_ref() {
+                    file::Rate::Number(n) => check_rate(*n).map(|n| (n, false)),
+                    file::Rate::Word(word) => parse_rate(word),
+                };
+                checked.unwrap_or_else(|e| {
+                    let help = "write a number such as `rate = 20000`, or `rate = \"auto\"`";
+                    self.error(r.span(), e, help);
+                    (DEFAULT_RATE, false)
+                })
+            }
+        };
+        let mut ceiling = |given: &Option<Spanned<i64>>, usual: u32| match given {
+            None => usual,
+            Some(n) if *n.get_ref() == 0 => 0,
+            Some(n) => check_rate(*n.get_ref()).unwrap_or_else(|e| {
+                self.error(n.span(), e, "write packets per second, or 0 for no ceiling");
+                usual
             }),
         };
+        let rate_per_host = ceiling(&s.rate_per_host, DEFAULT_RATE_PER_HOST);
+        let rate_per_network = ceiling(&s.rate_per_network, DEFAULT_RATE_PER_NETWORK);
         let recall = match &s.recall {
             None => DEFAULT_RECALL,
             Some(r) => check_recall(*r.get_ref()).unwrap_or_else(|e| {
@@ -443,6 +485,9 @@ impl Check<'_> {
             targets,
             ports,
             rate,
+            rate_auto,
+            rate_per_host,
+            rate_per_network,
             recall,
             method: s.method.unwrap_or(Method::Auto),
             interface: s.interface.filter(|i| i != "auto"),

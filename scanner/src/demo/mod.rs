@@ -17,7 +17,7 @@ use crate::cli::DemoArgs;
 use crate::commands;
 use crate::config::Config;
 use crate::failure::{Failure, Status};
-use crate::scan::{Context, Seeds};
+use crate::scan::{Context, Folder, Seeds};
 use centre::Centre;
 
 /// A file that marks a folder as this command's own, which it may replace.
@@ -83,7 +83,8 @@ async fn round(config: &Config, context: &Context, now: Timestamp, out: &Path) -
     let baseline = crate::judge::read_baseline(&config.baseline_dir)?;
     let store = crate::store::Store::open(&config.state_dir)?;
     let previous = store.load()?;
-    let scanned = crate::scan::scan(config, context, Seeds::draw()?, Some(out)).await?;
+    let scanned =
+        crate::scan::scan(config, context, Seeds::draw()?, Folder::New(Some(out))).await?;
     let runs = crate::judge::Runs::open(std::slice::from_ref(&scanned.dir), &config.scope)?;
     let (verdict, state) = runs.judge(&baseline, &previous, now);
     commands::write_reports(&verdict, out)?;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
-use mimawari_engine::{Event, Probe, Progress, Sweep};
+use mimawari_engine::{Event, Probe, Sweep};
 
 use super::clock::EngineClock;
 use super::link::{Link, Next, NoRoom, Solicited};
@@ -36,7 +36,7 @@ const IDLE: Duration = Duration::from_millis(100);
 impl PacketSweep {
     /// Runs the sweep to its end. `stop`, or a `Break` from `on_event`, ends it early: nothing more is
     /// sent, late answers are waited for, every cell is still reported. `on_tick` is called about four
-    /// times a second.
+    /// times a second, when all events have been read.
     ///
     /// # Errors
     /// When a receiving thread cannot be started. What goes wrong on the way does not end the run: it
@@ -46,7 +46,7 @@ impl PacketSweep {
         sweep: &mut Sweep,
         stop: &AtomicBool,
         on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
-        on_tick: &mut dyn FnMut(&Progress),
+        on_tick: &mut dyn FnMut(&Sweep),
     ) -> Result<PacketStatistics, PacketError> {
         let (out, messages) = mpsc::sync_channel(receiver::CHANNEL);
         let done = AtomicBool::new(false);
@@ -161,7 +161,7 @@ impl Run<'_> {
         stop: &AtomicBool,
         messages: &mpsc::Receiver<Message>,
         on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
-        on_tick: &mut dyn FnMut(&Progress),
+        on_tick: &mut dyn FnMut(&Sweep),
     ) {
         let mut next_tick = TICK;
         loop {
@@ -187,7 +187,7 @@ impl Run<'_> {
             let real = self.begun.elapsed();
             if real >= next_tick {
                 next_tick = real + TICK;
-                on_tick(&self.sweep.progress());
+                on_tick(self.sweep);
             }
             if more || !self.late.is_empty() && self.has_room() {
                 continue;
@@ -210,7 +210,7 @@ impl Run<'_> {
                 }
             }
         }
-        on_tick(&self.sweep.progress());
+        on_tick(self.sweep);
     }
 
     /// The engine's time.

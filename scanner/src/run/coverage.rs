@@ -53,6 +53,47 @@ impl Writer {
         Ok(Self { file, path: path.to_owned(), end: MAGIC.len() as u64 })
     }
 
+    /// Goes on in a file at `end`, a length that it had once ([`end`](Self::end)); what stands behind
+    /// is taken off. `None`: from the beginning.
+    ///
+    /// # Errors
+    /// Any I/O error; `InvalidData` if the file is none of coverage or shorter than that.
+    pub fn append(path: &Path, end: Option<u64>) -> io::Result<Self> {
+        let bad = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+        let mut file = File::options().read(true).write(true).open(path)?;
+        let end = match end {
+            None => {
+                file.set_len(0)?;
+                file.write_all(MAGIC)?;
+                MAGIC.len() as u64
+            }
+            Some(end) => {
+                let mut magic = [0; 8];
+                file.read_exact(&mut magic)?;
+                if &magic != MAGIC {
+                    return Err(bad("not a coverage file"));
+                }
+                if end < magic.len() as u64 || file.metadata()?.len() < end {
+                    return Err(bad("shorter than its checkpoint says"));
+                }
+                file.set_len(end)?;
+                file.seek(SeekFrom::Start(end))?;
+                end
+            }
+        };
+        Ok(Self { file, path: path.to_owned(), end })
+    }
+
+    /// Length of the file up to its last whole frame.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub(super) const fn file(&self) -> &File {
+        &self.file
+    }
+
     /// The states of the steps from `first` on. After an error the file is as it was before.
     ///
     /// # Errors

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use mimawari_engine::Chunk;
-use mimawari_probes::observation::{CellState, Observation};
+use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_targets::{Port, Walk};
 
+use super::checkpoint::{CHECKPOINT, Checkpointer, Saved};
 use super::coverage;
-use super::meta::{ORDER, RunMeta, VERSION};
+use super::meta::{ORDER, RunMeta, RunStatus, VERSION};
 use super::observations;
 use crate::failure::Failure;
 
@@ -59,7 +60,72 @@ impl RunFolder {
             .map_err(|e| failed("write", e))?;
         let coverage =
             coverage::Writer::create(&dir.join(COVERAGE)).map_err(|e| failed("write", e))?;
+        lock(dir, observations.file())?;
         Ok(Self { dir: dir.to_owned(), observations, coverage })
+    }
+
+    /// Takes up a folder whose run did not come to its end. Returns it with the checkpoint to go on
+    /// from, `None` when the run was killed before its first one, and with the open cells that were
+    /// seen so far.
+    ///
+    /// # Errors
+    /// A [`Failure`] when another process is writing it, or it is damaged.
+    pub fn resume(dir: &Path) -> Result<(Self, Option<Saved>, Vec<TcpObservation>)> {
+        let damaged = |name: &str, e: io::Error| {
+            Failure::new(format!("{} cannot be gone on with", dir.join(name).display()))
+                .help("run the scan again into another folder; this one can still be judged")
+                .source(e)
+        };
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(dir.join(OBSERVATIONS))
+            .map_err(|e| damaged(OBSERVATIONS, e))?;
+        lock(dir, &file)?;
+        let observations =
+            observations::Writer::append(file).map_err(|e| damaged(OBSERVATIONS, e))?;
+        let saved = Saved::read(dir).map_err(|e| damaged(CHECKPOINT, e))?;
+        let read =
+            observations::read(&dir.join(OBSERVATIONS)).map_err(|e| damaged(OBSERVATIONS, e))?;
+        let open = latest(read.observations)
+            .into_iter()
+            .filter_map(|o| match o {
+                Observation::Tcp(t) if t.state == CellState::Open => Some(t),
+                _ => None,
+            })
+            .collect();
+        let coverage =
+            coverage::Writer::append(&dir.join(COVERAGE), saved.as_ref().map(|s| s.coverage))
+                .map_err(|e| damaged(COVERAGE, e))?;
+        Ok((Self { dir: dir.to_owned(), observations, coverage }, saved, open))
+    }
+
+    /// Replaces `run.json`.
+    ///
+    /// # Errors
+    /// A [`Failure`].
+    pub fn describe(&self, meta: &RunMeta) -> Result<()> {
+        let path = self.dir.join(META);
+        write_atomically(&path, &to_json(meta)?).map_err(|e| lost(&path, e))
+    }
+
+    /// A writer of checkpoints for this folder.
+    ///
+    /// # Errors
+    /// A [`Failure`].
+    pub fn checkpointer(&self) -> Result<Checkpointer> {
+        let start = || {
+            let files =
+                vec![self.observations.file().try_clone()?, self.coverage.file().try_clone()?];
+            Checkpointer::start(&self.dir, files)
+        };
+        start().map_err(|e| lost(&self.dir.join(CHECKPOINT), e))
+    }
+
+    /// A checkpoint of the sweep, with what belongs to it in this folder.
+    #[must_use]
+    pub fn save(&self, sweep: mimawari_engine::Checkpoint) -> Saved {
+        Saved { coverage: self.coverage.end(), sweep }
     }
 
     /// The folder.
@@ -99,12 +165,58 @@ impl RunFolder {
     /// # Errors
     /// A [`Failure`].
     pub fn finish(&mut self, meta: &RunMeta) -> Result<()> {
-        let path = self.dir.join(META);
         self.observations.sync().map_err(|e| lost(&self.dir.join(OBSERVATIONS), e))?;
         self.coverage.sync().map_err(|e| lost(self.coverage.path(), e))?;
-        write_atomically(&path, &to_json(meta)?).map_err(|e| lost(&path, e))?;
+        self.describe(meta)?;
+        if meta.status == RunStatus::Complete {
+            // Nothing is left to go on with. It may be that there never was one.
+            let _ = fs::remove_file(self.dir.join(CHECKPOINT));
+        }
         Ok(())
     }
+}
+
+/// Keeps two processes from writing one run. The lock ends with the process, whatever ends it.
+fn lock(dir: &Path, file: &File) -> Result<()> {
+    match file.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(Failure::new(format!("another process is writing the run {}", dir.display()))
+                .help("wait for it to end, or stop it")
+                .into())
+        }
+        // A file system without locks is no reason not to scan.
+        Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(()),
+    }
+}
+
+/// The `run.json` of a folder.
+///
+/// # Errors
+/// A [`Failure`] naming the file.
+pub fn read_meta(dir: &Path) -> Result<RunMeta> {
+    let path = dir.join(META);
+    let text = fs::read_to_string(&path).map_err(|e| {
+        Failure::new(format!("{} is not a run folder: cannot read run.json", dir.display()))
+            .help("name a folder that `mimawari scan` or `patrol` wrote")
+            .source(e)
+    })?;
+    let meta: RunMeta = serde_json::from_str(&text).map_err(|e| damaged(&path, &e))?;
+    if meta.version != VERSION || meta.plan.order != ORDER {
+        return Err(Failure::new(format!(
+            "{} is of version {} ({}), which this program does not know",
+            path.display(),
+            meta.version,
+            meta.plan.order
+        ))
+        .help("judge it with the version that wrote it")
+        .into());
+    }
+    Ok(meta)
+}
+
+fn damaged(path: &Path, e: &dyn std::fmt::Display) -> Failure {
+    Failure::new(format!("{} is damaged: {e}", path.display()))
+        .help("the run cannot be judged; run the scan again")
 }
 
 fn lost(path: &Path, e: io::Error) -> anyhow::Error {
@@ -163,27 +275,8 @@ impl LoadedRun {
     /// # Errors
     /// A [`Failure`] naming the file.
     pub fn open(dir: &Path) -> Result<Self> {
+        let meta = read_meta(dir)?;
         let path = dir.join(META);
-        let text = fs::read_to_string(&path).map_err(|e| {
-            Failure::new(format!("{} is not a run folder: cannot read run.json", dir.display()))
-                .help("name a folder that `mimawari scan` or `patrol` wrote")
-                .source(e)
-        })?;
-        let damaged = |path: &Path, e: &dyn std::fmt::Display| {
-            Failure::new(format!("{} is damaged: {e}", path.display()))
-                .help("the run cannot be judged; run the scan again")
-        };
-        let meta: RunMeta = serde_json::from_str(&text).map_err(|e| damaged(&path, &e))?;
-        if meta.version != VERSION || meta.plan.order != ORDER {
-            return Err(Failure::new(format!(
-                "{} is of version {} ({}), which this program does not know",
-                path.display(),
-                meta.version,
-                meta.plan.order
-            ))
-            .help("judge it with the version that wrote it")
-            .into());
-        }
         let walk = meta.plan.walk(meta.shard).map_err(|e| damaged(&path, &e))?;
         let mut damage = Vec::new();
         let path = dir.join(OBSERVATIONS);

@@ -42,6 +42,10 @@ pub struct RunMeta {
     /// When it ended.
     #[schemars(with = "Option<String>")]
     pub ended_at: Option<Timestamp>,
+    /// When it was gone on with, after having been stopped or killed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub resumed_at: Vec<Timestamp>,
     /// Version of the program.
     pub program: String,
     /// From where it was seen.

@@ -5,13 +5,15 @@
 //! | `run.json` | who, when, scope, plan, method, figures; written at the start and replaced at the end |
 //! | `observations.ndjson` | one record a line, written as it is seen |
 //! | `coverage.bin` | the final state of every cell, in frames; see [`coverage`] |
+//! | `checkpoint.bin` | where the sweep was, until it is complete; see [`checkpoint`] |
 //!
-//! All three can be read after SIGKILL: what was not written is simply not covered.
+//! All of them can be read after SIGKILL: what was not written is simply not covered.
 
+pub mod checkpoint;
 pub mod coverage;
 mod folder;
 pub mod meta;
 mod observations;
 
-pub use folder::{LoadedRun, RunFolder, write_atomically};
+pub use folder::{LoadedRun, RunFolder, read_meta, write_atomically};
 pub use meta::{RunMeta, RunStatus};

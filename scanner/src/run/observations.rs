@@ -1,7 +1,7 @@
 //! `observations.ndjson`: one record a line, whole lines only.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read as _, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use mimawari_probes::observation::{Observation, Record, VERSION};
@@ -17,6 +17,33 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         Ok(Self { file: File::create_new(path)?, end: 0 })
+    }
+
+    /// Goes on behind the last whole line of a file.
+    pub(super) fn append(mut file: File) -> io::Result<Self> {
+        let mut end = file.metadata()?.len();
+        let mut block = vec![0; 1 << 16];
+        // From the end back to the last line end.
+        while end > 0 {
+            let from = end.saturating_sub(block.len() as u64);
+            let part = &mut block[..usize::try_from(end - from).unwrap_or(0)];
+            file.seek(SeekFrom::Start(from))?;
+            file.read_exact(part)?;
+            match part.iter().rposition(|b| *b == b'\n') {
+                Some(n) => {
+                    end = from + n as u64 + 1;
+                    break;
+                }
+                None => end = from,
+            }
+        }
+        file.set_len(end)?;
+        file.seek(SeekFrom::Start(end))?;
+        Ok(Self { file, end })
+    }
+
+    pub(super) const fn file(&self) -> &File {
+        &self.file
     }
 
     /// Writes the records as whole lines, in one call of the system: not buffered here, so that

@@ -1,7 +1,7 @@
 //! Running the program in the lab.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -143,14 +143,25 @@ impl Running {
         Output { status: status.code(), stdout, stderr }
     }
 
-    /// Waits until the file holds something that `f` finds true; wakes on the file's changes.
+    /// Waits until the file holds something that `f` finds true.
     ///
     /// # Panics
     /// When the program ends before that.
     pub fn wait_until(&mut self, path: &Path, f: impl Fn(&str) -> bool) {
-        let path: PathBuf = path.to_owned();
+        self.wait_for(path, |path| std::fs::read_to_string(path).is_ok_and(|text| f(&text)));
+    }
+
+    /// Waits until the file is there.
+    ///
+    /// # Panics
+    /// When the program ends before that.
+    pub fn wait_until_exists(&mut self, path: &Path) {
+        self.wait_for(path, Path::exists);
+    }
+
+    fn wait_for(&mut self, path: &Path, f: impl Fn(&Path) -> bool) {
         loop {
-            if std::fs::read_to_string(&path).is_ok_and(|text| f(&text)) {
+            if f(path) {
                 return;
             }
             assert!(

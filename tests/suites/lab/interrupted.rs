@@ -8,6 +8,13 @@ pub const CASES: Cases = &[
     }),
     ("interrupted::sigint_writes_everything_and_resolves_nothing", |c| stopped(c, Signal::SIGINT)),
     ("interrupted::sigkill_leaves_every_line_readable", killed),
+    ("interrupted::a_killed_scan_is_gone_on_with_and_misses_nothing", |c| {
+        resumed(c, Signal::SIGKILL)
+    }),
+    ("interrupted::a_stopped_scan_is_gone_on_with_and_misses_nothing", |c| {
+        resumed(c, Signal::SIGTERM)
+    }),
+    ("interrupted::only_the_same_job_is_gone_on_with", other_job),
     ("interrupted::a_full_disk_keeps_what_was_written", full_disk),
 ];
 
@@ -77,6 +84,65 @@ fn killed(c: &Case) {
     let verdict = c.json("v.json");
     assert_eq!(verdict["incomplete"], true, "{}", out.stdout);
     assert!(verdict["findings"].as_array().is_some_and(|f| f.len() > 5));
+}
+
+/// Interrupted again and again; in the end it is the run that it would have been.
+fn resumed(c: &Case, signal: Signal) {
+    let _many = Server::banner(&c.lab, "0.0.0.0:22", b"SSH-2.0-OpenSSH_9.2\r\n");
+    c.config("targets = [\"198.19.0.0/22\"]\nports = \"22,6379\"\nmethod = \"syn\"", "");
+    let seen = c.path("r1/observations.ndjson");
+    let mut lines = 0;
+    for round in 0..4 {
+        let folder = if round == 0 { ["--out", "r1"] } else { ["--resume", "r1"] };
+        let mut running = c.mimawari("scan").args(folder).args(["--rate", "400"]).start();
+        // New lines, and a checkpoint that has seen some of them.
+        running.wait_until(&seen, |text| text.lines().count() > lines + 150);
+        running.wait_until_exists(&c.path("r1/checkpoint.bin"));
+        running.signal(signal);
+        let _ = running.wait();
+        lines = c.observations("r1").len();
+    }
+    let before = fs::read_to_string(&seen).expect("observations");
+    c.mimawari("scan").args(["--resume", "r1", "--rate", "2000"]).run().expect(0);
+    let run = c.json("r1/run.json");
+    assert_eq!(run["status"], "complete");
+    assert_eq!(run["resumed_at"].as_array().map(Vec::len), Some(4));
+    let sweep = &run["sweep"];
+    assert_eq!(
+        (&sweep["open"], &sweep["closed"], &sweep["not_probed"]),
+        (&1016.into(), &1016.into(), &0.into())
+    );
+    assert_eq!(c.confirmed("r1").len(), 1016);
+    let after = fs::read_to_string(&seen).expect("observations");
+    assert!(after.starts_with(&before), "what was written is never taken back");
+    assert!(!c.path("r1/checkpoint.bin").exists());
+    let loaded = mimawari::run::LoadedRun::open(&c.path("r1")).expect("the run");
+    assert_eq!(loaded.counts, [0, 0, 0, 1016, 1016]);
+    let out = c.mimawari("scan").args(["--resume", "r1"]).run().expect(2);
+    assert!(out.stderr.contains("is complete"), "{}", out.stderr);
+}
+
+fn other_job(c: &Case) {
+    let _many = Server::banner(&c.lab, "0.0.0.0:22", b"SSH-2.0-OpenSSH_9.2\r\n");
+    c.config("targets = [\"198.19.0.0/24\"]\nports = \"22\"\nmethod = \"syn\"", "");
+    let mut running = c.mimawari("scan").args(["--out", "r1", "--rate", "20"]).start();
+    running.wait_until(&c.path("r1/observations.ndjson"), |text| text.lines().count() > 5);
+    let busy = c.mimawari("scan").args(["--resume", "r1"]).run().expect(2);
+    assert!(busy.stderr.contains("another process is writing"), "{}", busy.stderr);
+    running.signal(Signal::SIGKILL);
+    let _ = running.wait();
+    for (args, what) in [
+        (["--ports", "22-23"], "ports were 22, now 22-23"),
+        (["--targets", "198.19.0.0/25"], "addresses were"),
+        (["--shard", "1/2"], "shard was 1/1, now 1/2"),
+    ] {
+        let out = c.mimawari("scan").args(["--resume", "r1"]).args(args).run().expect(2);
+        assert!(out.stderr.contains(what) && out.stderr.contains("help:"), "{}", out.stderr);
+    }
+    // A checkpoint that was damaged is said to be, and not believed.
+    fs::write(c.path("r1/checkpoint.bin"), b"MMWCKP1\nrubbish").expect("damage");
+    let out = c.mimawari("scan").args(["--resume", "r1"]).run().expect(2);
+    assert!(out.stderr.contains("cannot be gone on with"), "{}", out.stderr);
 }
 
 fn full_disk(c: &Case) {

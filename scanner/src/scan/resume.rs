@@ -1,0 +1,87 @@
+//! Going on with a run that did not come to its end.
+
+use std::path::Path;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use mimawari_engine::Checkpoint;
+use mimawari_probes::observation::TcpObservation;
+use mimawari_targets::{AddrSet, Walk};
+
+use super::Opened;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::run::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts};
+use crate::run::read_meta;
+
+/// The run that is to be gone on with.
+///
+/// # Errors
+/// A [`Failure`] when there is none, when it is complete, or when it was another job: what was seen
+/// of one plan says nothing of another.
+pub(super) fn read(dir: &Path, config: &Config, walk: &Walk) -> Result<RunMeta> {
+    let before = read_meta(dir)?;
+    if before.status == RunStatus::Complete {
+        return Err(Failure::new(format!("the run {} is complete", dir.display()))
+            .help("judge it, or begin a new run without --resume")
+            .into());
+    }
+    let differences = differences(&before, config, walk);
+    if differences.is_empty() {
+        return Ok(before);
+    }
+    Err(Failure::new(format!(
+        "the run {} was another job: {}",
+        dir.display(),
+        differences.join("; ")
+    ))
+    .help("use the configuration and the flags that the run was begun with, or begin a new run")
+    .into())
+}
+
+fn differences(before: &RunMeta, config: &Config, walk: &Walk) -> Vec<String> {
+    let now = PlanFacts::of(walk.plan());
+    let mut all = Vec::new();
+    let mut compare = |what: &str, before: String, now: String| {
+        if before != now {
+            all.push(format!("its {what} {before}, now {now}"));
+        }
+    };
+    let listed = |set: &AddrSet| set.ranges().map(|r| r.to_string()).collect::<Vec<_>>().join(", ");
+    let (old_scope, scope) = (&before.scope, ScopeFacts::of(&config.scope));
+    compare("addresses were", listed(&before.plan.addresses), listed(&now.addresses));
+    compare("ports were", before.plan.ports.to_string(), now.ports.to_string());
+    compare("shard was", before.shard.to_string(), walk.shard().to_string());
+    compare("vantage was", before.vantage.clone(), config.vantage.clone());
+    compare("order was", before.plan.seed.to_string(), now.seed.to_string());
+    compare("scope allowed", listed(&old_scope.allow), listed(&scope.allow));
+    compare("scope denied", listed(&old_scope.deny), listed(&scope.deny));
+    compare("authorisation was", old_scope.authorised_by.clone(), scope.authorised_by);
+    all.into_iter().map(brief).collect()
+}
+
+/// A list of a thousand ranges helps nobody.
+fn brief(text: String) -> String {
+    match text.char_indices().nth(200) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+/// A sentence for `run.json`.
+pub(super) fn note(point: Option<&Checkpoint>, cells: u64, at: Timestamp) -> String {
+    match point {
+        Some(point) => format!(
+            "Resumed at {at:.0}: {} of {cells} cells were finished, {} more in work.",
+            point.finished(),
+            point.chunks.iter().map(|c| u64::from(c.length)).sum::<u64>()
+        ),
+        None => format!("Resumed at {at:.0}, from the beginning: there was no checkpoint yet."),
+    }
+}
+
+/// An open cell that was seen before; `None` if it is not in the scope.
+pub(super) fn opened(config: &Config, t: &TcpObservation) -> Option<Opened> {
+    let endpoint = config.scope.endpoint(t.ip, t.port).ok()?;
+    Some(Opened { endpoint, attempt: t.attempt, ttl: t.ttl, at: t.at })
+}
