@@ -67,6 +67,8 @@ pub enum Command {
     Patrol(PatrolArgs),
     /// Observe: write a run folder. Judges nothing.
     Scan(ScanArgs),
+    /// Merge the runs of a plan's shards into one run folder. Sends no packet.
+    Merge(MergeArgs),
     /// Hold runs against the baseline and the state. Sends no packet.
     Judge(JudgeArgs),
     /// Render a verdict.
@@ -99,7 +101,8 @@ pub struct Selection {
     /// Narrow the targets: CIDR, first-last, address, host name, @FILE or - for stdin. Repeatable.
     #[arg(long, value_name = "T", value_delimiter = ',', env = "MIMAWARI_TARGETS")]
     pub targets: Vec<String>,
-    /// Which part of the plan: i/n, counted from 1.
+    /// Which part of the plan: i/n, counted from 1 [default: what MIMAWARI_SHARDS and
+    /// `AWS_BATCH_JOB_ARRAY_INDEX`, `AWS_BATCH_JOB_ID` or `JOB_COMPLETION_INDEX` tell].
     #[arg(long, value_name = "I/N", env = "MIMAWARI_SHARD")]
     pub shard: Option<String>,
     /// The run folder to write; it must not hold a run yet [default: runs/RUN_ID].
@@ -189,6 +192,24 @@ pub struct ScanArgs {
     /// Print `ip,port` lines in probing order and send nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Arguments of `merge`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The runs must be shards of one plan under one scope. A shard that is missing is named, its cells
+are not covered, and the exit status is 3.
+
+Examples:
+  mimawari merge shard-1 shard-2 shard-3 --out whole
+  mimawari judge -c patrol.toml --run whole")]
+pub struct MergeArgs {
+    /// The shards' run folders.
+    #[arg(value_name = "RUN_DIR", required = true)]
+    pub runs: Vec<PathBuf>,
+    /// The run folder to write; it must not hold a run yet.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 /// Arguments of `judge`.

@@ -9,13 +9,13 @@ use mimawari_drift::verdict::Verdict;
 use mimawari_probes::http::Catalogue;
 
 use crate::cli::{
-    BaselineCheckArgs, ChecksCommand, JudgeArgs, PatrolArgs, ReportArgs, ReportFormat, ScanArgs,
-    SchemaArgs, SchemaFormat,
+    BaselineCheckArgs, ChecksCommand, JudgeArgs, MergeArgs, PatrolArgs, ReportArgs, ReportFormat,
+    ScanArgs, SchemaArgs, SchemaFormat,
 };
 use crate::config::Config;
 use crate::failure::{Failure, Status};
 use crate::judge::{self, Runs};
-use crate::run::write_atomically;
+use crate::run::{RunStatus, write_atomically};
 use crate::scan::{self, Context, Folder, Scanned, Seeds};
 use crate::store::{self, Store};
 
@@ -79,6 +79,20 @@ fn scan_summary(s: &Scanned) -> String {
     }
     let _ = writeln!(out, "{}", s.dir.display());
     out
+}
+
+/// `mimawari merge`
+///
+/// # Errors
+/// A [`Failure`] when the runs do not belong together; see [`crate::merge::merge`].
+pub fn merge(args: &MergeArgs) -> Result<Status> {
+    let meta = crate::merge::merge(&args.runs, &args.out)?;
+    let complete = meta.status == RunStatus::Complete
+        && meta.not_covered.is_empty()
+        && meta.canaries.iter().all(|c| c.answered);
+    let merged = Scanned { dir: args.out.clone(), meta, complete };
+    print(&scan_summary(&merged))?;
+    Ok(if complete { Status::Clean } else { Status::Incomplete })
 }
 
 /// `mimawari patrol`

@@ -20,6 +20,7 @@ pub mod failure;
 pub mod http;
 pub mod judge;
 pub mod logging;
+pub mod merge;
 pub mod packet;
 pub mod run;
 pub mod scan;
@@ -67,6 +68,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
     match &cli.command {
         Command::Patrol(args) => runtime()?.block_on(commands::patrol(args, &context)),
         Command::Scan(args) => runtime()?.block_on(commands::scan(args, &context)),
+        Command::Merge(args) => commands::merge(args),
         Command::Judge(args) => commands::judge(args, &context),
         Command::Report(args) => commands::report(args),
         Command::Baseline(BaselineCommand::Check(args)) => commands::baseline_check(args),

@@ -317,6 +317,7 @@ pub async fn scan(
         sweep: None,
         canaries: Vec::new(),
         http: HttpFacts { tier: config.http.tier, ..HttpFacts::default() },
+        merged: Vec::new(),
         notes,
         not_covered: refused,
     };

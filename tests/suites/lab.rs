@@ -26,6 +26,8 @@ mod full;
 mod interrupted;
 #[path = "lab/refused.rs"]
 mod refused;
+#[path = "lab/sharded.rs"]
+mod sharded;
 #[path = "lab/sweep.rs"]
 mod sweep;
 
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
     cases.extend(baseline::CASES);
     cases.extend(interrupted::CASES);
     cases.extend(refused::CASES);
+    cases.extend(sharded::CASES);
     let mut trials: Vec<Trial> = cases
         .into_iter()
         .map(|(name, f)| {

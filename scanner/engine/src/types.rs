@@ -201,7 +201,7 @@ pub struct Progress {
 
 /// What a sweep amounted to. `open + closed + prohibited + silent + not_probed == cells` once the
 /// sweep is done; before that, cells without a final state count as `not_probed`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Cells of the walk.
     pub cells: u64,

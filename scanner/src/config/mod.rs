@@ -4,6 +4,7 @@
 //! the line it stands on, and all mistakes of a file are reported at once.
 
 mod file;
+pub mod shard;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -142,6 +143,10 @@ impl Config {
             self.scan.shard = shard
                 .parse()
                 .map_err(|e: mimawari_targets::ShardError| Failure::new(format!("--shard: {e}")))?;
+        } else if self.scan.shard == Shard::WHOLE
+            && let Some(shard) = shard::from_environment(|name| std::env::var(name).ok())?
+        {
+            self.scan.shard = shard;
         }
         let Some(t) = tuning else { return Ok(()) };
         if let Some(ports) = &t.ports {

@@ -254,6 +254,36 @@ impl Reader {
             .unwrap_or(CellState::NotProbed)
     }
 
+    /// The states of the steps from `first` on, in one go. Steps that no frame holds are left as
+    /// they are.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn states(&self, first: u64, out: &mut [CellState]) -> io::Result<()> {
+        let end = first + out.len() as u64;
+        let from = self.frames.partition_point(|f| f.first <= first).saturating_sub(1);
+        let overlapping = self.frames.iter().enumerate().skip(from);
+        for (i, frame) in overlapping.take_while(|(_, f)| f.first < end) {
+            let mut unpacked = self.unpacked.borrow_mut();
+            if unpacked.as_ref().is_none_or(|(n, _)| *n != i) {
+                *unpacked = Some((i, self.unpack(*frame)?));
+            }
+            let Some((_, states)) = unpacked.as_ref() else { continue };
+            let skip = usize::try_from(first.saturating_sub(frame.first)).unwrap_or(usize::MAX);
+            let at = usize::try_from(frame.first.saturating_sub(first)).unwrap_or(usize::MAX);
+            for (to, from) in out.iter_mut().skip(at).zip(states.iter().skip(skip)) {
+                *to = CellState::from_u8(*from).unwrap_or(CellState::NotProbed);
+            }
+        }
+        for (step, state) in &self.amended {
+            let place = step.checked_sub(first).and_then(|i| usize::try_from(i).ok());
+            if let Some(place) = place.and_then(|i| out.get_mut(i)) {
+                *place = *state;
+            }
+        }
+        Ok(())
+    }
+
     /// Number of cells by state: not probed, silent, prohibited, closed, open. Of `len` steps.
     #[must_use]
     pub fn count(&self, len: u64) -> [u64; 5] {

@@ -304,6 +304,14 @@ impl LoadedRun {
         self.walk.step_of(ip, port).map_or(CellState::NotProbed, |step| self.coverage.state(step))
     }
 
+    /// The final states of the steps from `first` on.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn states(&self, first: u64, out: &mut [CellState]) -> io::Result<()> {
+        self.coverage.states(first, out)
+    }
+
     /// The shard's walk.
     #[must_use]
     pub const fn walk(&self) -> &Walk {

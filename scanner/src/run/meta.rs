@@ -74,10 +74,54 @@ pub struct RunMeta {
     pub canaries: Vec<CanaryFacts>,
     /// The content checks.
     pub http: HttpFacts,
+    /// The shards that were merged into this run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<MergedRun>,
     /// Notes worth a reader's time, one sentence each.
     pub notes: Vec<String>,
     /// What was planned and not covered, one sentence each.
     pub not_covered: Vec<String>,
+}
+
+/// A run that is part of another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MergedRun {
+    /// Its id.
+    pub run_id: String,
+    /// Its shard, `i/n`.
+    #[schemars(with = "String")]
+    pub shard: Shard,
+}
+
+#[cfg(test)]
+impl RunMeta {
+    /// A complete run without anything else to tell.
+    pub(crate) fn for_test(scope: &Scope, plan: &Plan, shard: Shard) -> Self {
+        Self {
+            version: VERSION,
+            run_id: format!("run-{}", shard.index()),
+            status: RunStatus::Complete,
+            started_at: Timestamp::UNIX_EPOCH,
+            ended_at: None,
+            resumed_at: Vec::new(),
+            program: String::new(),
+            vantage: "default".to_owned(),
+            scope: ScopeFacts::of(scope),
+            plan: PlanFacts::of(plan),
+            shard,
+            method: "syn".to_owned(),
+            rate_asked: 1,
+            rate_reached: 0.0,
+            recall_promised: 0.9999,
+            frames_refused: 0,
+            sweep: None,
+            canaries: Vec::new(),
+            http: HttpFacts::default(),
+            merged: Vec::new(),
+            notes: Vec::new(),
+            not_covered: Vec::new(),
+        }
+    }
 }
 
 /// The scope as the run had it.
