@@ -124,6 +124,10 @@ pub(crate) struct Work {
     deferred: bool,
     /// The cursor has come to the end of the pass.
     exhausted: bool,
+    /// Only every so-manieth cell is asked in this pass, to see whether the others need be; 0: all
+    /// are. Spread over all of the time in which the chunk was sent, so that an outage in any part
+    /// of it shows.
+    sampling: usize,
     /// Cells whose attempt of this pass waits for their host's ceiling.
     parked: u32,
     last_send: Duration,
@@ -188,6 +192,7 @@ impl Work {
             cursor: 0,
             deferred: false,
             exhausted: false,
+            sampling: 0,
             parked: 0,
             last_send: now,
             marks: Marks::default(),
@@ -227,7 +232,7 @@ impl Work {
 
     /// Attempts that every remaining cell has had.
     pub(crate) const fn complete_passes(&self) -> u8 {
-        if self.is_waiting() { self.pass } else { self.pass - 1 }
+        if self.is_waiting() && self.sampling == 0 { self.pass } else { self.pass - 1 }
     }
 
     pub(crate) const fn tally(&self) -> &Tally {
@@ -239,21 +244,45 @@ impl Work {
         self.remaining
     }
 
-    pub(crate) fn begin_next_pass(&mut self) {
+    /// Begins the next pass. `sample`: with every so-manieth of the silent cells; 0: with all.
+    pub(crate) fn begin_next_pass(&mut self, sample: usize) {
         self.pass += 1;
         self.cursor = 0;
         self.exhausted = false;
+        self.sampling = sample;
         self.marks = Marks::default();
+    }
+
+    /// Of how many silent cells this pass has asked one; 0: it asks all.
+    pub(crate) const fn sampling(&self) -> usize {
+        self.sampling
+    }
+
+    /// Goes on with the cells that are not of the sample.
+    pub(crate) fn ask_the_others(&mut self) {
+        self.sampling = 0;
+        self.cursor = 0;
+        self.exhausted = false;
+        self.marks.forget();
     }
 
     /// The next step to be sent in this pass; `None` at the end of the pass.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<u64> {
         while !self.exhausted {
-            let rest = self.cells.get(self.cursor..).unwrap_or_default();
-            if let Some(n) = rest.iter().position(|c| c.wants(self.pass)) {
-                self.cursor += n;
-                return Some(self.first + self.cursor as u64);
+            let stride = self.sampling;
+            let found = if stride > 0 {
+                let from = self.cursor.next_multiple_of(stride);
+                let rest = self.cells.get(from..).unwrap_or_default();
+                let n = rest.iter().step_by(stride).position(|c| c.wants(self.pass));
+                n.map(|n| from + n * stride)
+            } else {
+                let rest = self.cells.get(self.cursor..).unwrap_or_default();
+                rest.iter().position(|c| c.wants(self.pass)).map(|n| self.cursor + n)
+            };
+            if let Some(index) = found {
+                self.cursor = index;
+                return Some(self.first + index as u64);
             }
             self.cursor = 0;
             // Sends that failed are made up for within their pass, so that the distance between
@@ -425,7 +454,9 @@ impl Work {
             .collect::<Box<[u8]>>();
         let silent = cells.iter().filter(|c| *c & 0b111 == CellState::Silent as u8).count() as u64;
         let complete = if claimed { rounds } else { self.complete_passes() };
+        let sampled = if claimed { self.sampling } else { 0 };
         let reported = Reported {
+            sampled,
             first: self.first,
             cells,
             tally: self.tally,
@@ -448,6 +479,8 @@ pub(crate) struct Reported {
     rounds: u8,
     /// Whether silence was claimed, so that the recall speaks of this chunk.
     claimed: bool,
+    /// One in so many silent cells was asked once more after the last round; 0: none was.
+    sampled: usize,
     silent: u64,
     tail: f64,
 }
@@ -467,6 +500,9 @@ impl Reported {
 
     /// Adds what this chunk knows of the loss.
     pub(crate) fn add_to(&self, pool: &mut Pool) {
+        if self.sampled > 0 {
+            pool.add_sample(&self.tally, self.rounds, self.sampled);
+        }
         if self.claimed {
             pool.add_finished(&self.tally, self.rounds, self.silent, self.tail);
         } else {
@@ -534,7 +570,7 @@ mod tests {
         assert_eq!(send_all(&mut w), [(100, 1), (101, 1), (102, 1), (103, 1)]);
         w.answer(101, 1, Reply::Rst).unwrap();
         w.answer(103, 1, Reply::Prohibited).unwrap();
-        w.begin_next_pass();
+        w.begin_next_pass(0);
         assert_eq!(send_all(&mut w), [(100, 2), (102, 2)]);
         assert_eq!(w.remaining(), 2);
     }
@@ -609,7 +645,7 @@ mod tests {
     fn a_report_about_an_earlier_attempt_gives_the_cell_up() {
         let mut w = work(2);
         send_all(&mut w);
-        w.begin_next_pass();
+        w.begin_next_pass(0);
         assert_eq!(w.send_failed(101, 1), Failure::Noted);
         assert_eq!(send_all(&mut w), [(100, 2)]);
         let (mut reported, _) = w.finish(2, true, &Pool::default());

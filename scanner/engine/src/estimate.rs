@@ -38,7 +38,7 @@
 //! # When a chunk has had enough attempts
 //!
 //! After attempt k, once the answers have had their time, a chunk is done when it has no silent
-//! cell left, or when k is at least the configured minimum and both of these hold:
+//! cell left, or when k is at least two and the configured minimum, and both of these hold:
 //!
 //! 1. qᵏ ≤ 1 − promise, with q at its one-sided 95 % upper bound. As long as *no* answer was
 //!    missed, q is never taken to be more than [`ASSUMED_LOSS`], however few the answers are: with
@@ -48,6 +48,15 @@
 //!    then catches shrink more slowly than q says. With r the greater of q and the lower 95 %
 //!    bound of nₖ/nₖ₋₁, about nₖ·r/(1−r) cells are still to come, and their share must be at most
 //!    1 − promise, too.
+//!
+//! An attempt begins with a sample, one in 2 to 16 of the silent cells spread evenly over the chunk,
+//! unless the loss is known to be too high for that or too few cells answered. Then:
+//!
+//! 3. With c cells of the sample caught and the rate of catching at its one-sided 95 % upper bound
+//!    (Wilson), that many of all silent cells would have answered. If their share is at most
+//!    1 − promise, the chunk ends with the attempts before. This rests on nothing but the sample, so it
+//!    also holds when cells differ in their loss, and an outage shows in whichever part of the
+//!    chunk it fell.
 //!
 //! At the maximum of attempts the chunk ends anyway and the promise counts as broken.
 //!
@@ -218,6 +227,23 @@ impl Pool {
         self.add_catches(tally, rounds, false);
     }
 
+    /// Adds what a sample of a chunk's silent cells showed after `rounds` attempts: of the cells that
+    /// answered before, the sample's share is compared with what it caught.
+    pub(crate) fn add_sample(&mut self, tally: &Tally, rounds: u8, stride: usize) {
+        let last = usize::from(rounds);
+        for (pool, catches) in [(&mut self.tcp, &tally.tcp), (&mut self.open, &tally.open)] {
+            if let (Some(before), Some(after)) =
+                (catches.get(last.wrapping_sub(1)), catches.get(last))
+            {
+                let before = before / stride as u64;
+                pool.before += before;
+                pool.after += after;
+                pool.ratio[last - 1].0 += before;
+                pool.ratio[last - 1].1 += after;
+            }
+        }
+    }
+
     /// Adds a chunk whose silent cells are claimed to be silent, after `rounds` attempts.
     pub(crate) fn add_finished(&mut self, tally: &Tally, rounds: u8, silent: u64, tail: f64) {
         self.add_catches(tally, rounds, true);
@@ -281,6 +307,44 @@ impl Pool {
         let missed = self.tail(tally, rounds, silent);
         let found: u64 = tally.of(class).iter().sum();
         missed <= (1.0 - promise) * (found as f64 + missed)
+    }
+
+    /// Whether a chunk may end because a sample of its silent cells caught so little in attempt
+    /// `rounds` + 1; rule 3 above.
+    pub(crate) fn sample_suffices(
+        &self,
+        tally: &Tally,
+        rounds: u8,
+        silent: u64,
+        stride: usize,
+        promise: f64,
+    ) -> bool {
+        let (class, loss) = self.loss();
+        let catches = tally.of(class);
+        let caught = catches.get(usize::from(rounds)).copied().unwrap_or(u64::MAX);
+        let asked = (silent + caught) / (stride as u64).max(1);
+        let missing = wilson(caught, asked.max(caught), Z_ONE_SIDED).1 * (silent + caught) as f64;
+        // The attempt that would find them loses some as well.
+        let missed = missing / (1.0 - loss.map_or(ASSUMED_LOSS, Loss::prudent));
+        let found: u64 = catches.iter().sum();
+        missed <= (1.0 - promise) * (found as f64 + missed)
+    }
+
+    /// With which sample the next attempt should begin: one in this many silent cells, so that
+    /// catching none of them would be enough. 0: with all, because the loss is known to be too high
+    /// for that after `rounds`, or too little answered.
+    pub(crate) fn sample(&self, tally: &Tally, rounds: u8, promise: f64) -> usize {
+        /// Three is the upper bound of a rate of which nothing was seen; a little more for the loss.
+        const UNSEEN: f64 = 4.0;
+        const WIDEST: f64 = 16.0;
+        let (class, loss) = self.loss();
+        let q = loss.map_or(0.0, |l| l.estimate);
+        if q.powi(i32::from(rounds)) > 1.0 - promise {
+            return 0;
+        }
+        let found: u64 = tally.of(class).iter().sum();
+        let stride = (found as f64 * (1.0 - promise) / UNSEEN).min(WIDEST) as usize;
+        if stride < 2 { 0 } else { stride }
     }
 
     /// The recall among the cells of finished chunks: estimate and 95 % interval.

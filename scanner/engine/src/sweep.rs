@@ -500,13 +500,30 @@ impl Sweep {
                 i += 1;
                 continue;
             }
+            if work.sampling() > 0 {
+                let rounds = work.pass() - 1;
+                let (tally, silent, stride) = (work.tally(), work.remaining(), work.sampling());
+                let promise = self.config.recall;
+                if self.pool().sample_suffices(tally, rounds, silent, stride, promise) {
+                    self.report(i, rounds, true);
+                } else {
+                    self.work[i].ask_the_others();
+                    i += 1;
+                }
+                continue;
+            }
             let enough = self.enough(work);
             let rounds = work.pass();
             if enough || rounds >= self.config.max_attempts {
                 self.broken += u64::from(!enough);
                 self.report(i, rounds, true);
             } else {
-                self.work[i].begin_next_pass();
+                let sample = if rounds >= self.config.min_attempts {
+                    self.pool().sample(work.tally(), rounds, self.config.recall)
+                } else {
+                    0
+                };
+                self.work[i].begin_next_pass(sample);
                 i += 1;
             }
         }
@@ -515,7 +532,7 @@ impl Sweep {
     fn enough(&self, work: &Work) -> bool {
         let rounds = work.complete_passes();
         work.remaining() == 0
-            || rounds >= self.config.min_attempts
+            || rounds >= self.config.min_attempts.max(2)
                 && self.pool().enough(work.tally(), rounds, work.remaining(), self.config.recall)
     }
 

@@ -23,7 +23,8 @@ pub struct SweepConfig {
     /// The promise: the share of the open cells that the sweep finds, 0 to below 1. The sweep
     /// decides how many attempts that takes.
     pub recall: f64,
-    /// Attempts that a silent cell gets at least, 1 to 15.
+    /// Attempts that a silent cell gets at least, 1 to 15. A single one is enough only where a sample
+    /// of the silent cells, asked once more, shows that it keeps the promise.
     pub min_attempts: u8,
     /// Attempts that a cell gets at most, `min_attempts` to 15.
     pub max_attempts: u8,
@@ -78,7 +79,7 @@ impl Default for SweepConfig {
             per_host: 0,
             per_network: 0,
             recall: 0.9999,
-            min_attempts: 2,
+            min_attempts: 1,
             max_attempts: 8,
             spacing: Duration::from_secs(1),
             chunk_cells: 1 << 20,
