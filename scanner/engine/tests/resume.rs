@@ -26,20 +26,22 @@ fn reply(step: u64) -> Option<Reply> {
     }
 }
 
+/// States that were reported, by step, and how often.
+type Reported = BTreeMap<u64, (CellState, u32)>;
+
 /// One process: sweeps until it is done or until `end`, and returns when it was. Answers take
 /// `delay`; those under way at the end are lost.
 struct Process<'a> {
     sweep: Sweep,
     delay: Duration,
     sent: &'a mut Vec<(Duration, Probe)>,
-    /// States that were reported, by step, and how often.
-    reported: &'a mut BTreeMap<u64, (CellState, u32)>,
+    reported: &'a mut Reported,
     open: &'a mut BTreeMap<u64, u32>,
 }
 
 impl Process<'_> {
     /// The last checkpoint that was made, with the states that were reported before it.
-    fn run(&mut self, end: Duration) -> Option<(Checkpoint, BTreeMap<u64, (CellState, u32)>)> {
+    fn run(&mut self, end: Duration) -> Option<(Checkpoint, Reported)> {
         let mut now = Duration::ZERO;
         let mut under_way: VecDeque<(Duration, Answer)> = VecDeque::new();
         let mut saved = None;
@@ -108,7 +110,7 @@ proptest! {
         let config = SweepConfig { chunk_cells, rate, per_host, ..SweepConfig::default() };
         let walk = walk("1-20");
         let (mut sent, mut open) = (Vec::new(), BTreeMap::new());
-        let mut reported: BTreeMap<u64, (CellState, u32)> = BTreeMap::new();
+        let mut reported: Reported = BTreeMap::new();
         let mut point: Option<Checkpoint> = None;
         let mut ends: Vec<Duration> = kills.iter().map(|ms| Duration::from_millis(*ms)).collect();
         ends.push(Duration::MAX);
