@@ -180,6 +180,7 @@ pub struct PatrolArgs {
 Examples:
   mimawari scan -c patrol.toml --ports 1-1024 --rate 5000 --out run1
   mimawari scan -c patrol.toml --dry-run | head
+  mimawari scan -c patrol.toml --ports all --plan --window 2h
   grep -v staging hosts.txt | mimawari scan -c patrol.toml --targets -
   mimawari scan -c patrol.toml --resume run1    after SIGTERM, SIGKILL or power loss")]
 pub struct ScanArgs {
@@ -190,8 +191,51 @@ pub struct ScanArgs {
     /// How.
     pub tuning: Tuning,
     /// Print `ip,port` lines in probing order and send nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "plan")]
     pub dry_run: bool,
+    #[command(flatten)]
+    /// What it would take.
+    pub plan: PlanArgs,
+}
+
+/// What `scan --plan` is to assume.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Plan")]
+pub struct PlanArgs {
+    /// Print what the scan would take (packets, time, memory, price by number of shards) and send
+    /// nothing.
+    #[arg(long)]
+    pub plan: bool,
+    /// Print the plan as JSON.
+    #[arg(long, requires = "plan")]
+    pub json: bool,
+    /// Time that a run may take; shards are added until it fits.
+    #[arg(long, value_name = "TIME", default_value = "1h", requires = "plan")]
+    pub window: String,
+    /// Share of cells that never answer, 0 to 1 [default: 0.8].
+    #[arg(long, value_name = "SHARE", requires = "plan")]
+    pub assume_silent: Option<f64>,
+    /// Share of attempts whose probe or answer is lost, 0 to 0.99 [default: 0.02].
+    #[arg(long, value_name = "SHARE", requires = "plan")]
+    pub assume_loss: Option<f64>,
+    /// Whose list price.
+    #[arg(long, value_enum, default_value = "x86", requires = "plan")]
+    pub architecture: Architecture,
+    /// Your price of a vCPU-hour in US dollars, instead of the list price.
+    #[arg(long, value_name = "USD", requires = "plan")]
+    pub vcpu_hour: Option<f64>,
+    /// Your price of a GB-hour in US dollars, instead of the list price.
+    #[arg(long, value_name = "USD", requires = "plan")]
+    pub gb_hour: Option<f64>,
+}
+
+/// A processor architecture of Fargate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Architecture {
+    /// Linux on x86-64.
+    X86,
+    /// Linux on ARM64.
+    Arm,
 }
 
 /// Arguments of `merge`.

@@ -15,6 +15,7 @@ use crate::cli::{
 use crate::config::Config;
 use crate::failure::{Failure, Status};
 use crate::judge::{self, Runs};
+use crate::plan;
 use crate::run::{RunStatus, write_atomically};
 use crate::scan::{self, Context, Folder, Scanned, Seeds};
 use crate::store::{self, Store};
@@ -27,6 +28,20 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     let mut config = Config::read(&args.selection.config)?;
     config.apply(&args.selection, Some(&args.tuning))?;
     warn(&config);
+    if args.plan.plan {
+        let prepared = scan::prepare(&config).await?;
+        for refused in &prepared.refused {
+            tracing::warn!("{refused}");
+        }
+        let ask = plan::ask(&args.plan, &config, prepared.walk.plan())?;
+        let estimate = plan::estimate::estimate(&ask);
+        print(&if args.plan.json {
+            plan::render::json(&estimate)?
+        } else {
+            plan::render::text(&estimate)
+        })?;
+        return Ok(Status::Clean);
+    }
     if args.dry_run {
         let prepared = scan::prepare(&config).await?;
         for refused in &prepared.refused {

@@ -149,9 +149,22 @@ pub async fn prepare(config: &Config) -> Result<Prepared> {
         }
     };
     let seed = order_seed(addrs.addrs(), &config.scan.ports);
-    let plan = Plan::new(addrs, config.scan.ports.clone(), seed)
-        .map_err(|e| Failure::new(e.to_string()).help(e.help()))?;
+    let plan =
+        Plan::new(addrs, config.scan.ports.clone(), seed).map_err(|e| refused_plan(&e, config))?;
     Ok(Prepared { walk: plan.walk(config.scan.shard), notes, refused })
+}
+
+/// A plan that cannot be made, with how long it would have taken.
+fn refused_plan(e: &mimawari_targets::PlanError, config: &Config) -> Failure {
+    let time = e.seconds_at(config.scan.rate).map_or_else(String::new, |seconds| {
+        format!(
+            ": one packet to each of {} ports would take {} at {} packets per second",
+            config.scan.ports.len(),
+            crate::duration::shown(seconds),
+            config.scan.rate
+        )
+    });
+    Failure::new(format!("{e}{time}")).help(e.help())
 }
 
 /// The seed of the probing order, from the plan itself: the shards of one plan run on machines that

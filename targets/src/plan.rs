@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::text::shown;
-use crate::{Endpoint, Order, Port, PortSet, Scope, ScopedSet};
+use crate::{AddrRange, AddrSet, Endpoint, Order, Port, PortSet, Scope, ScopedSet};
 
 /// The cells of a job (address × port) and the order in which they are probed.
 ///
@@ -34,17 +34,43 @@ pub enum PlanError {
         /// Number of ports.
         ports: u32,
     },
+    /// An IPv6 range too large to be swept, however few ports.
+    #[error("{range} holds {addresses} IPv6 addresses, too many to be swept in full")]
+    TooSparse {
+        /// The range, as it is left after the deny list.
+        range: AddrRange,
+        /// Its addresses.
+        addresses: u128,
+        /// Number of ports.
+        ports: u32,
+    },
 }
 
+/// Addresses of the largest IPv6 range that is swept in full: a /96, which is all of IPv4 again. What
+/// is longer holds so few hosts for its addresses that a sweep is hopeless (RFC 7707, section 1).
+const MAX_V6_RANGE: u128 = 1 << 32;
+
 impl PlanError {
+    /// Seconds that one attempt to every cell takes at `rate` packets per second, for a plan that is
+    /// too large.
+    #[must_use]
+    pub fn seconds_at(&self, rate: u32) -> Option<f64> {
+        match self {
+            Self::Empty(_) => None,
+            Self::TooLarge { addresses, ports } | Self::TooSparse { addresses, ports, .. } => {
+                Some(*addresses as f64 * f64::from(*ports) / f64::from(rate.max(1)))
+            }
+        }
+    }
+
     /// What the user can do about it, as an imperative sentence without a full stop.
     #[must_use]
     pub const fn help(&self) -> &'static str {
         match self {
             Self::Empty(_) => "name at least one address and one port",
-            Self::TooLarge { .. } => {
-                "an IPv6 prefix this large cannot be swept: list the addresses in use, or prefixes of \
-                 /112 and longer"
+            Self::TooLarge { .. } | Self::TooSparse { .. } => {
+                "name as targets the IPv6 addresses in use (from your inventory or DNS), or prefixes \
+                 of /112 and longer; the scope may stay as wide as it is"
             }
         }
     }
@@ -54,13 +80,20 @@ impl Plan {
     /// The plan over `addrs` × `ports` in the order that belongs to `seed`.
     ///
     /// # Errors
-    /// [`PlanError`] when there is nothing to do, or more than 2^48 cells.
+    /// [`PlanError`] when there is nothing to do, more than 2^48 cells, or an IPv6 range larger than
+    /// a /96.
     pub fn new(addrs: ScopedSet, ports: PortSet, seed: u64) -> Result<Self, PlanError> {
         if addrs.addrs().is_empty() {
             return Err(PlanError::Empty("no address"));
         }
         if ports.is_empty() {
             return Err(PlanError::Empty("no port"));
+        }
+        for range in addrs.addrs().ranges().filter(|r| r.first().is_ipv6()) {
+            let addresses = AddrSet::from_ranges([range]).len();
+            if addresses > MAX_V6_RANGE {
+                return Err(PlanError::TooSparse { range, addresses, ports: ports.len() });
+            }
         }
         let cells = addrs
             .addrs()
@@ -120,7 +153,26 @@ impl Plan {
     /// One shard's walk: the positions `i-1, i-1+n, i-1+2n, …`.
     #[must_use]
     pub fn walk(self, shard: Shard) -> Walk {
-        Walk { plan: self, shard }
+        self.walk_part(Shard::WHOLE, shard)
+    }
+
+    /// One shard's walk over one part of the plan.
+    ///
+    /// A part is to the plan what a shard is to a part: the positions `k-1, k-1+n, …`, of which the
+    /// shard takes every m-th. Parts are walked one after the other, in runs; the shards of a part at
+    /// the same time, on several machines.
+    #[must_use]
+    pub fn walk_part(self, part: Shard, shard: Shard) -> Walk {
+        let stride = u64::from(part.count) * u64::from(shard.count);
+        let offset = u64::from(part.index - 1) + u64::from(part.count) * u64::from(shard.index - 1);
+        Walk { plan: self, part, shard, offset, stride }
+    }
+
+    /// The part of `parts`, counted from 1, that a cell is in; `None` if the plan does not hold it.
+    #[must_use]
+    pub fn part_of(&self, ip: IpAddr, port: Port, parts: u32) -> Option<u32> {
+        let part = self.position_of(ip, port)?.checked_rem(u64::from(parts))?;
+        u32::try_from(part + 1).ok()
     }
 }
 
@@ -199,7 +251,12 @@ impl From<Shard> for String {
 #[derive(Debug, Clone)]
 pub struct Walk {
     plan: Plan,
+    part: Shard,
     shard: Shard,
+    /// Position of step 0.
+    offset: u64,
+    /// Positions from one step to the next, at least 1.
+    stride: u64,
 }
 
 impl Walk {
@@ -215,11 +272,19 @@ impl Walk {
         self.shard
     }
 
+    /// Which part of the plan; [`Shard::WHOLE`] unless the plan is walked in several runs.
+    #[must_use]
+    pub const fn part(&self) -> Shard {
+        self.part
+    }
+
     /// Number of cells of this shard; 0 when there are more shards than cells.
     #[must_use]
     pub fn len(&self) -> u64 {
-        let (i, n) = (u64::from(self.shard.index), u64::from(self.shard.count));
-        (self.plan.cells() + n - i) / n
+        match self.plan.cells().checked_sub(self.offset) {
+            Some(left @ 1..) => (left - 1) / self.stride + 1,
+            _ => 0,
+        }
     }
 
     /// Whether this shard has nothing to do.
@@ -232,8 +297,7 @@ impl Walk {
     #[must_use]
     #[inline]
     pub fn endpoint(&self, step: u64) -> Option<Endpoint> {
-        let n = u64::from(self.shard.count);
-        self.plan.endpoint(step.checked_mul(n)?.checked_add(u64::from(self.shard.index) - 1)?)
+        self.plan.endpoint(step.checked_mul(self.stride)?.checked_add(self.offset)?)
     }
 
     /// The step of (address, port), or `None` if it is not of this shard.
@@ -241,8 +305,7 @@ impl Walk {
     #[inline]
     pub fn step_of(&self, ip: IpAddr, port: Port) -> Option<u64> {
         let position = self.plan.position_of(ip, port)?;
-        let n = u64::from(self.shard.count);
-        (position % n == u64::from(self.shard.index) - 1).then_some(position / n)
+        (position % self.stride == self.offset).then_some(position / self.stride)
     }
 
     /// The endpoints in probing order.

@@ -379,27 +379,85 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(config(256))]
+
+    #[test]
+    fn every_cell_exactly_once_over_parts_and_their_shards(
+        hosts in 1..40u32, ports in 1..9u16, parts in 1..30u32, shards in 1..9u32, seed in any::<u64>(),
+    ) {
+        let first = Ipv4Addr::from_bits(0xc000_0200);
+        let last = Ipv4Addr::from_bits(0xc000_0200 + hosts - 1);
+        let range: AddrRange = format!("{first}-{last}").parse().unwrap();
+        let scope = Scope::new(AddrSet::from_ranges([range]), AddrSet::default(), "test");
+        let plan = Plan::new(scope.whole(), PortSet::from_ranges([(1, ports)]), seed).unwrap();
+        let mut seen = BTreeSet::new();
+        for k in 1..=parts {
+            let part = Shard::new(k, parts).unwrap();
+            let whole = plan.clone().walk_part(part, Shard::WHOLE);
+            prop_assert_eq!(whole.iter().count() as u64, whole.len());
+            let mut of_part = BTreeSet::new();
+            for i in 1..=shards {
+                let walk = plan.clone().walk_part(part, Shard::new(i, shards).unwrap());
+                prop_assert_eq!(walk.iter().count() as u64, walk.len());
+                for (step, e) in walk.iter().enumerate() {
+                    prop_assert!(seen.insert((e.ip(), e.port())), "{} twice", e);
+                    of_part.insert((e.ip(), e.port()));
+                    prop_assert_eq!(walk.step_of(e.ip(), e.port()), Some(step as u64));
+                    prop_assert_eq!(plan.part_of(e.ip(), e.port(), parts), Some(k));
+                }
+            }
+            let expected: BTreeSet<_> = whole.iter().map(|e| (e.ip(), e.port())).collect();
+            prop_assert_eq!(of_part, expected, "the shards of a part are the part");
+        }
+        prop_assert_eq!(seen.len() as u64, plan.cells());
+    }
+}
+
 #[test]
 fn the_largest_plan_walks_at_both_ends() {
-    let range: AddrRange = "2001:db8::/80".parse().unwrap();
+    let range: AddrRange = "2001:db8::/96".parse().unwrap();
     let scope = Scope::new(AddrSet::from_ranges([range]), AddrSet::default(), "test");
-    let one_port = PortSet::from_ranges([(443, 443)]);
-    let plan = Plan::new(scope.whole(), one_port, 7).unwrap();
-    assert_eq!(plan.cells(), 1 << 48);
+    let plan = Plan::new(scope.whole(), PortSet::all(), 7).unwrap();
+    assert_eq!(plan.cells(), 65_535 << 32);
     let walk = plan.walk(Shard::new(u32::MAX, u32::MAX).unwrap());
     for step in [0, 1, walk.len() - 1] {
         let e = walk.endpoint(step).unwrap();
         assert_eq!(walk.step_of(e.ip(), e.port()), Some(step));
     }
     assert_eq!(walk.endpoint(walk.len()), None);
+    let last = Shard::new(u32::MAX, u32::MAX).unwrap();
+    assert!(walk.plan().clone().walk_part(last, last).is_empty(), "more parts of parts than cells");
 
-    let two = PortSet::from_ranges([(443, 444)]);
-    let error = Plan::new(scope.whole(), two, 7).unwrap_err();
-    assert!(error.to_string().contains("281474976710656 addresses × 2 ports"), "{error}");
+    let both: Vec<AddrRange> = ["0.0.0.0/0", "2001:db8::/96"].map(|r| r.parse().unwrap()).into();
+    let scope = Scope::new(AddrSet::from_ranges(both), AddrSet::default(), "test");
+    let error = Plan::new(scope.whole(), PortSet::all(), 7).unwrap_err();
+    assert!(error.to_string().contains("8589934592 addresses × 65535 ports"), "{error}");
     let everything: Vec<AddrRange> = ["0.0.0.0/0", "::/0"].map(|r| r.parse().unwrap()).into();
     let scope = Scope::new(AddrSet::from_ranges(everything), AddrSet::default(), "test");
     assert_eq!(scope.permitted().len(), u128::MAX);
     assert!(Plan::new(scope.whole(), PortSet::all(), 7).is_err());
+}
+
+#[test]
+fn an_ipv6_range_shorter_than_96_is_refused_and_addresses_out_of_it_are_not() {
+    let wide: AddrRange = "2001:db8:10::/64".parse().unwrap();
+    let scope = Scope::new(AddrSet::from_ranges([wide]), AddrSet::default(), "test");
+    let port = PortSet::from_ranges([(443, 443)]);
+    let error = Plan::new(scope.whole(), port.clone(), 7).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "2001:db8:10::/64 holds 18446744073709551616 IPv6 addresses, too many to be swept in full"
+    );
+    assert_eq!(error.seconds_at(1 << 20), Some((1u64 << 44) as f64));
+    let plan = |targets: &[&str]| {
+        let targets: Vec<AddrRange> = targets.iter().map(|t| t.parse().unwrap()).collect();
+        let inside = scope.narrow(&AddrSet::from_ranges(targets)).unwrap();
+        Plan::new(inside, port.clone(), 7).map(|p| p.cells())
+    };
+    assert_eq!(plan(&["2001:db8:10::1", "2001:db8:10::8000:0/112"]), Ok(65_537));
+    assert_eq!(plan(&["2001:db8:10::/96"]), Ok(1 << 32));
+    assert!(plan(&["2001:db8:10::/95"]).is_err());
 }
 
 #[test]

@@ -130,6 +130,36 @@ fn a_whole_64_is_refused_with_advice() {
 }
 
 #[test]
+fn a_scope_may_hold_a_64_when_the_targets_are_single_addresses() {
+    let dir = folder(&CONFIG.replace("10::/126", "10::/64"));
+    let targets = "2001:db8:10::1,2001:db8:10:0:8000::/112";
+    let ran = mimawari(dir.path(), &["scan", "--plan", "--json", "--targets", targets], "");
+    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+    let plan: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!(plan["addresses_v6"], 65_537);
+    assert_eq!(plan["cells"], 65_537 * 5);
+}
+
+#[test]
+fn a_plan_sends_nothing_and_writes_nothing() {
+    let dir = folder(CONFIG);
+    let ran = mimawari(dir.path(), &["scan", "--plan"], "");
+    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+    insta::assert_snapshot!("plan", ran.stdout);
+    assert_eq!(fs::read_dir(dir.path()).expect("the folder").count(), 1, "only patrol.toml");
+    for args in [
+        &["scan", "--plan", "--dry-run"][..],
+        &["scan", "--json"],
+        &["scan", "--plan", "--window", "1 hour"],
+        &["scan", "--plan", "--assume-loss", "1.5"],
+        &["scan", "--plan", "--vcpu-hour", "NaN"],
+    ] {
+        let ran = mimawari(dir.path(), args, "");
+        assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""), "{args:?}");
+    }
+}
+
+#[test]
 fn a_dry_run_prints_each_cell_once_in_a_stable_order_and_needs_no_privilege() {
     let dir = folder(CONFIG);
     let run = |args: &[&str]| {

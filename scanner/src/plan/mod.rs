@@ -1,0 +1,71 @@
+//! `scan --plan`: what a scan will take, before a packet is sent.
+//!
+//! [`estimate`] is the arithmetic, [`price`] the price list, [`render`] the text.
+
+pub mod estimate;
+pub mod price;
+pub mod render;
+
+use anyhow::Result;
+use mimawari_targets::Plan;
+
+use crate::cli::{Architecture, PlanArgs};
+use crate::config::Config;
+use crate::duration;
+use crate::failure::Failure;
+use estimate::{Ask, Assumed};
+use price::Price;
+
+/// The question that the command line asks about a plan.
+///
+/// # Errors
+/// A [`Failure`] naming the flag.
+pub fn ask(args: &PlanArgs, config: &Config, plan: &Plan) -> Result<Ask> {
+    let wrong =
+        |flag: &str, why: String, help: &str| Failure::new(format!("{flag}: {why}")).help(help);
+    let share = |flag: &str, value: Option<f64>, default: f64, top: f64| match value {
+        None => Ok(default),
+        Some(v) if (0.0..=top).contains(&v) => Ok(v),
+        Some(v) => Err(wrong(
+            flag,
+            format!("{v} is out of range"),
+            &format!("write a share from 0 to {top}"),
+        )),
+    };
+    let money = |flag: &str, value: Option<f64>, default: f64| match value {
+        None => Ok(default),
+        Some(v) if (0.0..=1000.0).contains(&v) => Ok(v),
+        Some(v) => Err(wrong(
+            flag,
+            format!("{v} is out of range"),
+            "write US dollars for an hour, such as 0.05",
+        )),
+    };
+    let default = Assumed::default();
+    let list = match args.architecture {
+        Architecture::X86 => price::X86,
+        Architecture::Arm => price::ARM,
+    };
+    let addrs = plan.addrs().addrs();
+    let v6 = addrs.len_v6();
+    let count = |n: u128| u64::try_from(n).unwrap_or(u64::MAX);
+    Ok(Ask {
+        v4: count(addrs.len() - v6),
+        v6: count(v6),
+        ports: plan.ports().len(),
+        rate: config.scan.rate,
+        recall: config.scan.recall,
+        parts: 1,
+        assumed: Assumed {
+            loss: share("--assume-loss", args.assume_loss, default.loss, 0.99)?,
+            silent: share("--assume-silent", args.assume_silent, default.silent, 1.0)?,
+        },
+        window: duration::parse(&args.window)
+            .map_err(|e| wrong("--window", e, duration::HELP))?
+            .as_secs_f64(),
+        price: Price {
+            vcpu_hour: money("--vcpu-hour", args.vcpu_hour, list.vcpu_hour)?,
+            gb_hour: money("--gb-hour", args.gb_hour, list.gb_hour)?,
+        },
+    })
+}
