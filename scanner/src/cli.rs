@@ -105,6 +105,10 @@ pub struct Selection {
     /// `AWS_BATCH_JOB_ARRAY_INDEX`, `AWS_BATCH_JOB_ID` or `JOB_COMPLETION_INDEX` tell].
     #[arg(long, value_name = "I/N", env = "MIMAWARI_SHARD")]
     pub shard: Option<String>,
+    /// Which part of a plan that is walked over n runs: k/n [default: by `rotate`, the part covered
+    /// longest ago]. Name it when the part is divided into shards: all must walk the same.
+    #[arg(long, value_name = "K/N", env = "MIMAWARI_PART")]
+    pub part: Option<String>,
     /// The run folder to write; it must not hold a run yet [default: runs/RUN_ID].
     #[arg(long, value_name = "DIR", env = "MIMAWARI_OUT")]
     pub out: Option<PathBuf>,
@@ -203,7 +207,7 @@ pub struct ScanArgs {
 #[command(next_help_heading = "Plan")]
 pub struct PlanArgs {
     /// Print what the scan would take (packets, time, memory, price by number of shards) and send
-    /// nothing.
+    /// nothing. The rate `auto` is taken for 20,000 packets per second.
     #[arg(long)]
     pub plan: bool,
     /// Print the plan as JSON.

@@ -138,7 +138,8 @@ pub async fn patrol_with(
     let store = Store::open(&config.state_dir)?;
     let previous = store.load()?;
     let scanned = scan::scan(config, context, Seeds::draw()?, folder).await?;
-    let runs = Runs::open(std::slice::from_ref(&scanned.dir), &config.scope)?;
+    let runs = Runs::open(std::slice::from_ref(&scanned.dir), &config.scope)?
+        .with_max_age(config.scan.max_age);
     let (verdict, state) = runs.judge(&baseline, &previous, (context.now)());
     write_reports(&verdict, &scanned.dir)?;
     // The state goes last: if a report could not be written, the next run finds everything new
@@ -184,7 +185,7 @@ pub fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
         })?,
     };
     let baseline = judge::read_baseline(args.baseline.as_deref().unwrap_or(&config.baseline_dir))?;
-    let runs = Runs::open(&args.run, &config.scope)?;
+    let runs = Runs::open(&args.run, &config.scope)?.with_max_age(config.scan.max_age);
     let verdict = if args.save_state {
         let store = Store::open(&config.state_dir)?;
         let (verdict, state) = runs.judge(&baseline, &store.load()?, now);

@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mimawari_drift::baseline::Baseline;
+use mimawari_drift::freshness::Turn;
 use mimawari_drift::judge::{CoverageView, RunInput, judge};
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::{Coverage, RunFacts, Verdict};
 use mimawari_probes::observation::{CellState, Observation};
-use mimawari_targets::{Port, Scope};
+use mimawari_targets::{Plan, Port, Scope, Shard};
 
 use crate::failure::Failure;
 use crate::run::{LoadedRun, RunStatus};
@@ -21,6 +23,9 @@ use crate::run::{LoadedRun, RunStatus};
 pub struct Runs {
     runs: Vec<LoadedRun>,
     scope: Scope,
+    /// The plan that the runs are of, to tell which part a cell is in.
+    plan: Plan,
+    max_age: Option<SignedDuration>,
 }
 
 impl CoverageView for Runs {
@@ -30,6 +35,10 @@ impl CoverageView for Runs {
 
     fn in_scope(&self, ip: IpAddr) -> bool {
         self.scope.allows(ip)
+    }
+
+    fn part_of(&self, ip: IpAddr, port: Port) -> Option<u32> {
+        self.plan.part_of(ip, port, self.part().count())
     }
 }
 
@@ -46,6 +55,7 @@ impl Runs {
         let mut shards = BTreeSet::new();
         for (run, dir) in runs.iter().zip(dirs) {
             let same = run.meta.plan == first.meta.plan
+                && run.meta.part == first.meta.part
                 && run.meta.shard.count() == first.meta.shard.count()
                 && run.meta.vantage == first.meta.vantage
                 && run.meta.scope.digest == first.meta.scope.digest;
@@ -68,7 +78,32 @@ impl Runs {
                 .into());
             }
         }
-        Ok(Self { runs, scope: scope.clone() })
+        let plan = first.walk().plan().clone();
+        Ok(Self { runs, scope: scope.clone(), plan, max_age: None })
+    }
+
+    /// Coverage older than this makes the verdict incomplete.
+    #[must_use]
+    pub fn with_max_age(mut self, max_age: Option<Duration>) -> Self {
+        self.max_age = max_age.map(|d| SignedDuration::try_from(d).unwrap_or(SignedDuration::MAX));
+        self
+    }
+
+    /// The part of the plan that the runs walked.
+    fn part(&self) -> Shard {
+        self.runs.first().and_then(|r| r.meta.part).unwrap_or(Shard::WHOLE)
+    }
+
+    /// Whether every cell of the part was covered, and the recall kept.
+    fn is_covered(&self) -> bool {
+        let shards = self.runs.first().map_or(0, |r| r.meta.shard.count());
+        u32::try_from(self.runs.len()) == Ok(shards)
+            && self.runs.iter().all(|r| {
+                r.meta.status == RunStatus::Complete
+                    && r.damage.is_empty()
+                    && r.counts[0] == 0
+                    && r.meta.sweep.as_ref().is_some_and(|s| s.promise_kept)
+            })
     }
 
     /// The judgement.
@@ -81,6 +116,16 @@ impl Runs {
         let Some(first) = self.runs.first() else {
             unreachable!("`open` refuses an empty list");
         };
+        let digest = first.meta.plan.digest(self.part().count(), &first.meta.vantage);
+        let turn = Turn {
+            plan: &digest,
+            part: self.part().index(),
+            parts: self.part().count(),
+            // A cell is as old as the first packet of its run, to be on the safe side.
+            began: self.runs.iter().map(|r| r.meta.started_at).min().unwrap_or(now),
+            complete: self.is_covered(),
+            max_age: self.max_age,
+        };
         let input = RunInput {
             run_id: &run_id,
             vantage: &first.meta.vantage,
@@ -92,6 +137,7 @@ impl Runs {
             suspect_because: Vec::new(),
             incomplete_because,
             ports: &first.meta.plan.ports,
+            turn: Some(turn),
         };
         judge(&input, baseline, previous, now)
     }
@@ -152,8 +198,9 @@ impl Runs {
         c.cells_covered = c.silent + c.prohibited + c.closed + c.open;
         c.cells_planned = c.cells_covered + c.not_probed;
         if let Some(first) = self.runs.first() {
-            // The plan is the whole plan, also when only some of its shards are here.
-            c.cells_planned = c.cells_planned.max(first.meta.plan.cells);
+            // What was planned is the whole part, also when only some of its shards are here.
+            let part = self.plan.clone().walk_part(self.part(), Shard::WHOLE).len();
+            c.cells_planned = c.cells_planned.max(part);
             c.not_probed = c.cells_planned - c.cells_covered;
             c.recall_promised = first.meta.recall_promised;
         }

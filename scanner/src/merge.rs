@@ -38,7 +38,8 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<RunMeta> {
     let mut meta = describe(first, &runs, &missing);
     let end = std::mem::replace(&mut meta.status, RunStatus::Running);
     let mut folder = RunFolder::create(out, &meta)?;
-    let cells = first.meta.plan.cells;
+    // Positions are those of the part that the runs walked.
+    let cells = whole(&first.meta);
     for begin in (0..cells).step_by(BLOCK as usize) {
         let states = interleave(&shards, count, begin, BLOCK.min(cells - begin))?;
         folder.cover(&Chunk { first_step: begin, states })?;
@@ -102,10 +103,20 @@ fn difference(a: &RunMeta, b: &RunMeta) -> Option<String> {
             a.plan.ports, b.plan.ports, a.plan.seed, b.plan.seed
         ));
     }
+    if a.part != b.part {
+        let shown = |part: Option<Shard>| part.unwrap_or(Shard::WHOLE);
+        return Some(format!("parts {} and {}", shown(a.part), shown(b.part)));
+    }
     if a.shard.count() != b.shard.count() {
         return Some(format!("shards {} and {}", a.shard, b.shard));
     }
     (a.vantage != b.vantage).then(|| format!("vantages {} and {}", a.vantage, b.vantage))
+}
+
+/// Cells of all shards of a run's part of the plan.
+fn whole(meta: &RunMeta) -> u64 {
+    let all = RunMeta { shard: Shard::WHOLE, ..meta.clone() };
+    all.walk().map_or(0, |walk| walk.len())
 }
 
 /// The states of `length` positions of the plan from `begin` on.
@@ -144,7 +155,7 @@ fn describe(first: &LoadedRun, runs: &[&LoadedRun], missing: &[u32]) -> RunMeta 
     let mut not_covered = Vec::new();
     for i in missing {
         let shard = Shard::new(*i, m.shard.count()).unwrap_or(Shard::WHOLE);
-        let cells = m.plan.walk(shard).map_or(0, |w| w.len());
+        let cells = RunMeta { shard, ..m.clone() }.walk().map_or(0, |w| w.len());
         not_covered.push(format!("Shard {shard} is missing: its {cells} cells were not probed."));
     }
     for run in runs {
@@ -177,7 +188,7 @@ fn describe(first: &LoadedRun, runs: &[&LoadedRun], missing: &[u32]) -> RunMeta 
         rate_asked: all().fold(0, |n, m| n.saturating_add(m.rate_asked)),
         rate_reached: all().map(|m| m.rate_reached).sum(),
         frames_refused: all().map(|m| m.frames_refused).sum(),
-        sweep: Some(combine(runs, m.plan.cells, missing.is_empty())),
+        sweep: Some(combine(runs, whole(m), missing.is_empty())),
         canaries: canaries(runs),
         http,
         merged: all().map(|m| MergedRun { run_id: m.run_id.clone(), shard: m.shard }).collect(),

@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
 use mimawari_probes::observation::{CellState, Observation, Scheme, TcpObservation};
-use mimawari_targets::{AddrSet, Endpoint, Plan, Port, PortSet, Scope, Walk};
+use mimawari_targets::{AddrSet, Endpoint, Plan, Port, PortSet, Scope, Shard, Walk};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -151,7 +151,19 @@ pub async fn prepare(config: &Config) -> Result<Prepared> {
     let seed = order_seed(addrs.addrs(), &config.scan.ports);
     let plan =
         Plan::new(addrs, config.scan.ports.clone(), seed).map_err(|e| refused_plan(&e, config))?;
-    Ok(Prepared { walk: plan.walk(config.scan.shard), notes, refused })
+    let part = part_of_this_run(config, &plan)?;
+    Ok(Prepared { walk: plan.walk_part(part, config.scan.shard), notes, refused })
+}
+
+/// The part of the plan whose turn it is: the one that was asked for, else by the state.
+fn part_of_this_run(config: &Config, plan: &Plan) -> Result<Shard> {
+    let (Some(parts), None) = (config.scan.rotate, config.scan.part) else {
+        return Ok(config.scan.part.unwrap_or(Shard::WHOLE));
+    };
+    let state = crate::store::load_unlocked(&config.state_dir)?;
+    let digest = PlanFacts::of(plan).digest(parts, &config.vantage);
+    let next = mimawari_drift::freshness::next_part(state.plans.get(&digest), parts);
+    Ok(Shard::new(next, parts).unwrap_or(Shard::WHOLE))
 }
 
 /// A plan that cannot be made, with how long it would have taken.
@@ -286,6 +298,13 @@ pub async fn scan(
     folder: Folder<'_>,
 ) -> Result<Scanned> {
     let started_at = (context.now)();
+    let mut config = config.clone();
+    if let Folder::Resume(dir) = folder
+        && config.scan.part.is_none()
+    {
+        config.scan.part = resume::part(dir)?;
+    }
+    let config = &config;
     let Prepared { walk, mut notes, refused } = prepare(config).await?;
     let before = match folder {
         Folder::New(_) => None,
@@ -322,6 +341,7 @@ pub async fn scan(
         scope: ScopeFacts::of(&config.scope),
         plan: PlanFacts::of(walk.plan()),
         shard: walk.shard(),
+        part: Some(walk.part()).filter(|p| *p != Shard::WHOLE),
         method: if packets.is_some() { "syn" } else { "connect" }.to_owned(),
         rate_asked: config.scan.rate,
         rate_reached: 0.0,
@@ -818,7 +838,7 @@ async fn canaries(
     accepted: &BTreeSet<SocketAddr>,
     context: &Context,
 ) {
-    let walk = meta.plan.walk(meta.shard).ok();
+    let walk = meta.walk().ok();
     for canary in &config.scan.canaries {
         let Some(port) = Port::new(canary.port()) else { continue };
         let swept = walk.as_ref().is_some_and(|w| w.step_of(canary.ip(), port).is_some());

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use mimawari_drift::baseline::Baseline;
+use mimawari_drift::freshness::Turn;
 use mimawari_drift::judge::{CoverageView, RunInput, judge};
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::{
@@ -45,6 +46,8 @@ struct Run {
     canaries: (u32, u32),
     incomplete: Vec<String>,
     ports: PortSet,
+    /// Part of a plan of two, whether it was covered, the age allowed.
+    turn: Option<(u32, bool, Option<SignedDuration>)>,
 }
 
 impl CoverageView for Run {
@@ -54,6 +57,11 @@ impl CoverageView for Run {
 
     fn in_scope(&self, ip: IpAddr) -> bool {
         self.scope.allows(ip)
+    }
+
+    /// Redis is in part 1, everything else in part 2.
+    fn part_of(&self, _ip: IpAddr, port: Port) -> Option<u32> {
+        Some(if port.get() == 6379 { 1 } else { 2 })
     }
 }
 
@@ -73,11 +81,17 @@ impl Run {
             canaries: (0, 0),
             incomplete: Vec::new(),
             ports: "22,6379".parse().expect("ports"),
+            turn: None,
         }
     }
 
     fn cell(mut self, host: &str, p: u16, state: CellState) -> Self {
         self.cells.insert((ip(host), port(p)), state);
+        self
+    }
+
+    fn part(mut self, part: u32, complete: bool, max_age: Option<SignedDuration>) -> Self {
+        self.turn = Some((part, complete, max_age));
         self
     }
 
@@ -189,6 +203,14 @@ fn judged(run: &Run, baseline: &Baseline, previous: &State, now: Timestamp) -> (
         suspect_because: Vec::new(),
         incomplete_because: run.incomplete.clone(),
         ports: &run.ports,
+        turn: run.turn.map(|(part, complete, max_age)| Turn {
+            plan: "plan",
+            part,
+            parts: 2,
+            began: now,
+            complete,
+            max_age,
+        }),
     };
     judge(&input, baseline, previous, now)
 }
@@ -650,4 +672,66 @@ fn no_history_loses_an_alarm_or_resolves_what_it_did_not_see() {
         }
     }
     assert!(resolved > HISTORIES / 10, "only {resolved} were resolved: the histories show nothing");
+}
+
+#[test]
+fn in_a_rotation_a_finding_stays_open_while_its_part_is_fresh() {
+    let mut story = Story::new("");
+    let v = story.run(Run::new().part(1, true, None).redis(CellState::Open));
+    assert_eq!(state(&v), FindingState::Open);
+    assert!(v.run.notes.iter().any(|n| n.contains("start anew")), "{:?}", v.run.notes);
+    // The other part's turn, and once again, because it failed: no part is overdue yet.
+    for complete in [false, true] {
+        let v = story.run(Run::new().part(2, complete, None).ssh(CellState::Closed));
+        assert_eq!(state(&v), FindingState::Open);
+        assert_eq!((v.exit, v.findings[0].new), (1, false));
+        assert!(!v.run.notes.iter().any(|n| n.contains("start anew")));
+    }
+    // Its own turn has been left out: more than one rotation.
+    let v = story.run(Run::new().part(2, true, None).ssh(CellState::Closed));
+    assert_eq!(state(&v), FindingState::Unverified);
+    // Its own part, and not covered: unverified at once, as without a rotation.
+    let v = story.run(Run::new().part(1, true, None).redis(CellState::Open));
+    assert_eq!(state(&v), FindingState::Open);
+    let v = story.run(Run::new().part(1, false, None));
+    assert_eq!(state(&v), FindingState::Unverified);
+    let v = story.run(Run::new().part(1, true, None).redis(CellState::Closed));
+    assert_eq!(state(&v), FindingState::Resolved);
+}
+
+#[test]
+fn an_age_makes_findings_unverified_and_the_run_incomplete() {
+    let age = Some(SignedDuration::from_mins(90));
+    let mut story = Story::new("");
+    let v = story.run(Run::new().part(1, true, age).ssh(CellState::Closed));
+    assert_eq!(v.exit, 3, "part 2 was never covered");
+    assert!(v.incomplete_because[0].contains("1 never"), "{:?}", v.incomplete_because);
+    let v = story.run(Run::new().part(2, true, age).ssh(CellState::Closed));
+    assert_eq!((v.exit, v.coverage.freshness.map(|f| f.stale)), (0, Some(0)));
+    let v = story.run(Run::new().part(2, true, age).ssh(CellState::Closed));
+    assert_eq!(v.exit, 3);
+    assert_eq!(
+        v.incomplete_because,
+        [
+            "1 of 2 parts of the plan were not covered within the last 1 h 30 min; the oldest coverage is 2 h old."
+        ]
+    );
+    // An open one in the stale part.
+    let v = story.run(Run::new().part(1, true, age).redis(CellState::Open));
+    assert_eq!((v.exit, state(&v)), (1, FindingState::Open));
+    let v = story.run(Run::new().part(2, true, age).ssh(CellState::Closed));
+    assert_eq!(state(&v), FindingState::Open);
+    let v = story.run(Run::new().part(2, true, age).ssh(CellState::Closed));
+    assert_eq!((v.exit, state(&v)), (1, FindingState::Unverified));
+    assert!(v.incomplete);
+}
+
+#[test]
+fn a_state_from_before_rotations_is_read() {
+    let text = r#"{"version":1,"updated_at":null,"last_run":null,"findings":{},"allowed":{}}"#;
+    assert_eq!(State::parse(text).expect("an old state"), State::default());
+    let mut story = Story::new("");
+    story.run(Run::new().part(1, true, None));
+    let text = serde_json::to_string(&story.state).expect("JSON");
+    assert_eq!(State::parse(&text).expect("a new state"), story.state);
 }

@@ -15,6 +15,7 @@ use mimawari_targets::{Port, PortSet, Protocol, Scope};
 use sha2::{Digest, Sha256};
 
 use crate::baseline::{Baseline, Head, Match};
+use crate::freshness::{self, Freshness, Turn};
 use crate::state::{Allowed, State, Tracked};
 use crate::verdict::{
     Cause, Counts, Coverage, Finding, FindingKind, FindingState, RunFacts, VERSION, Verdict,
@@ -40,6 +41,10 @@ pub trait CoverageView {
     fn cell(&self, ip: IpAddr, port: Port) -> CellState;
     /// Whether the address is in the scope as it is now.
     fn in_scope(&self, ip: IpAddr) -> bool;
+    /// The part of the plan that a cell is in, counted from 1; `None` if it is not of the plan.
+    fn part_of(&self, _ip: IpAddr, _port: Port) -> Option<u32> {
+        None
+    }
 }
 
 /// One run, or the shards of one plan, to be judged.
@@ -64,6 +69,8 @@ pub struct RunInput<'a> {
     pub incomplete_because: Vec<String>,
     /// The ports of the plan.
     pub ports: &'a PortSet,
+    /// What the run was of its plan; `None` keeps no account of ages.
+    pub turn: Option<Turn<'a>>,
 }
 
 /// Judges a run.
@@ -76,6 +83,7 @@ pub fn judge(
 ) -> (Verdict, State) {
     let mut j = Judge::new(run, baseline, previous, now);
     j.guards();
+    j.ages();
     j.suspect_hosts();
     j.open_cells();
     j.contents();
@@ -136,6 +144,7 @@ struct Judge<'a> {
     unconfirmed: u64,
     allowed_count: u64,
     notes: Vec<String>,
+    freshness: Option<Freshness>,
 }
 
 impl<'a> Judge<'a> {
@@ -174,6 +183,7 @@ impl<'a> Judge<'a> {
             unconfirmed: 0,
             allowed_count: 0,
             notes: Vec::new(),
+            freshness: None,
         }
     }
 
@@ -234,9 +244,46 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Writes down what the run covered of its plan, and how old the rest is.
+    fn ages(&mut self) {
+        let Some(turn) = &self.run.turn else { return };
+        let rotates = turn.parts > 1;
+        if rotates && !self.previous.plans.contains_key(turn.plan) {
+            self.notes.push(
+                "This plan has not been run before: the ages of its parts start anew.".to_owned(),
+            );
+        }
+        let believed = !self.suspect();
+        freshness::record(&mut self.next.plans, turn, believed);
+        if rotates || turn.max_age.is_some() {
+            self.freshness =
+                Some(freshness::summary(self.next.plans.get(turn.plan), turn, self.now));
+        }
+    }
+
+    /// Whether a cell belongs to another part of the plan than the one that this run walked, and was
+    /// covered lately enough to stay as it is.
+    fn fresh_elsewhere(&self, ip: IpAddr, port: Port, seen: Timestamp) -> bool {
+        let Some(turn) = self.run.turn.as_ref().filter(|t| t.parts > 1) else { return false };
+        let Some(part) = self.run.coverage.part_of(ip, port) else { return false };
+        let ages = self.next.plans.get(turn.plan);
+        part != turn.part && freshness::is_fresh(ages, part, seen, turn, self.now)
+    }
+
+    /// How many parts the plan is walked in.
+    fn parts(&self) -> u32 {
+        self.run.turn.as_ref().map_or(1, |t| t.parts.max(1))
+    }
+
+    /// Ports of a host that this run covered.
+    fn covered_ports(&self, ip: IpAddr) -> u32 {
+        self.run.ports.iter().filter(|p| self.cell(ip, *p).is_covered()).count() as u32
+    }
+
     /// Hosts that answer on everything.
     fn suspect_hosts(&mut self) {
-        let planned = self.run.ports.len();
+        // A part of the plan holds about its share of each host's ports.
+        let planned = self.run.ports.len().div_ceil(self.parts());
         if planned < MIN_PORTS_FOR_SUSPECT {
             return;
         }
@@ -247,6 +294,10 @@ impl<'a> Judge<'a> {
         }
         for (ip, (n, at)) in per_host {
             if n <= planned / 2 {
+                continue;
+            }
+            let planned = if self.parts() > 1 { self.covered_ports(ip) } else { planned };
+            if planned < MIN_PORTS_FOR_SUSPECT || n <= planned / 2 {
                 continue;
             }
             self.suspect_hosts.insert(ip);
@@ -641,7 +692,10 @@ impl<'a> Judge<'a> {
                 CellState::Open if self.suspect() => {}
                 CellState::Open => self.required_is_there(&id, was),
                 CellState::NotProbed => {
-                    unplanned += 1;
+                    let seen = self.next.findings.get(&id).map(|t| t.finding.last_seen);
+                    if !self.fresh_elsewhere(ip, port, seen.unwrap_or(Timestamp::MIN)) {
+                        unplanned += 1;
+                    }
                     self.required_not_covered(&id, was, head);
                 }
                 _ if self.suspect() => self.required_not_covered(&id, was, head),
@@ -676,11 +730,18 @@ impl<'a> Judge<'a> {
     }
 
     fn required_not_covered(&mut self, id: &str, was: Option<FindingState>, head: &Head) {
+        let elsewhere =
+            self.next.findings.get(id).map(|t| &t.finding).is_some_and(|f| {
+                f.port.is_some_and(|p| self.fresh_elsewhere(f.ip, p, f.last_seen))
+            });
         if let (Some(t), Some(FindingState::Missing | FindingState::MissingUnverified)) =
             (self.next.findings.get_mut(id), was)
         {
-            t.finding.state = FindingState::MissingUnverified;
             t.finding.new = false;
+            if elsewhere {
+                return;
+            }
+            t.finding.state = FindingState::MissingUnverified;
             t.finding.why = format!(
                 "required by `{}` at {}; missing when last looked at, and this run could not tell",
                 head.id, head.place
@@ -848,16 +909,25 @@ impl<'a> Judge<'a> {
                 self.set(id, FindingState::Unverified, why.to_owned());
             }
             Evidence::Unknown(why) => self.set(id, FindingState::Unverified, why.to_owned()),
+            // As it stands: another run's part, covered lately enough.
+            Evidence::Elsewhere => {
+                if let Some(t) = self.next.findings.get_mut(id) {
+                    t.finding.new = false;
+                }
+            }
         }
     }
 
     fn what_is_known(&self, f: &Finding) -> Evidence {
         let Some(port) = f.port else {
             // A host that no longer answers on everything: settled when most of it was looked at.
-            let ports = self.run.ports;
-            let covered = ports.iter().filter(|p| self.cell(f.ip, *p).is_covered()).count() as u64;
-            return if ports.len() >= MIN_PORTS_FOR_SUSPECT && covered * 2 > u64::from(ports.len()) {
+            let ports = self.run.ports.len().div_ceil(self.parts());
+            let covered = self.covered_ports(f.ip);
+            return if covered >= MIN_PORTS_FOR_SUSPECT && u64::from(covered) * 2 > u64::from(ports)
+            {
                 Evidence::Gone("it no longer answers on most of its ports")
+            } else if self.parts() > 1 && self.freshness.as_ref().is_some_and(|f| f.stale == 0) {
+                Evidence::Elsewhere
             } else {
                 Evidence::Unknown("this run did not cover enough of the host")
             };
@@ -884,6 +954,9 @@ impl<'a> Judge<'a> {
             CellState::Closed => Evidence::Gone("the port was seen closed"),
             CellState::Silent | CellState::Prohibited => Evidence::Silent,
             CellState::Open => Evidence::Unknown("the port was open, and not confirmed"),
+            CellState::NotProbed if self.fresh_elsewhere(f.ip, port, f.last_seen) => {
+                Evidence::Elsewhere
+            }
             CellState::NotProbed => Evidence::Unknown("this run did not cover it"),
         }
     }
@@ -964,6 +1037,7 @@ impl<'a> Judge<'a> {
         let suspect = self.suspect();
         let mut incomplete_because = self.suspect_because.clone();
         incomplete_because.extend(self.run.incomplete_because.iter().cloned());
+        incomplete_because.extend(self.freshness.as_ref().and_then(Freshness::complaint));
         let incomplete = !incomplete_because.is_empty();
         let drift = findings.iter().any(|f| f.state.is_drift());
         let exit = match (drift, incomplete) {
@@ -981,7 +1055,7 @@ impl<'a> Judge<'a> {
             incomplete,
             incomplete_because,
             suspect,
-            coverage: self.run.totals.clone(),
+            coverage: Coverage { freshness: self.freshness.take(), ..self.run.totals.clone() },
             counts,
             run: facts,
             baseline_digest: self.baseline.digest().to_owned(),
@@ -1001,6 +1075,8 @@ enum Evidence {
     Silent,
     /// Not covered.
     Unknown(&'static str),
+    /// In another part of the plan, and fresh.
+    Elsewhere,
 }
 
 /// How bad an unexpected open port is: data and administration ports first.

@@ -9,6 +9,7 @@
 //! * [`schema`]: JSON Schemas of the formats.
 
 pub mod baseline;
+pub mod freshness;
 pub mod judge;
 pub mod schema;
 pub mod state;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use mimawari_targets::Port;
 use serde::{Deserialize, Serialize};
 
+use crate::freshness::Plans;
 use crate::verdict::Finding;
 
 /// Version of the state.
@@ -26,6 +27,9 @@ pub struct State {
     pub findings: BTreeMap<String, Tracked>,
     /// What was seen and is allowed, by the id that it would have as a finding.
     pub allowed: BTreeMap<String, Allowed>,
+    /// When the parts of each plan were last covered; a state from before there were any has none.
+    #[serde(default, skip_serializing_if = "Plans::is_empty")]
+    pub plans: Plans,
 }
 
 /// A finding and what is counted for it.
@@ -76,6 +80,7 @@ impl Default for State {
             last_run: None,
             findings: BTreeMap::new(),
             allowed: BTreeMap::new(),
+            plans: Plans::new(),
         }
     }
 }

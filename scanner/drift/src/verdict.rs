@@ -8,6 +8,8 @@ use mimawari_targets::{Port, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::freshness::Freshness;
+
 /// Version of `verdict.json`.
 pub const VERSION: u32 = 1;
 
@@ -72,6 +74,9 @@ pub struct Coverage {
     pub checks_covered: u64,
     /// What was not covered, by reason; each a sentence a person can act on.
     pub not_covered: Vec<String>,
+    /// How old the coverage is; absent unless the plan is walked in parts or an age is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
 }
 
 /// Findings by state.

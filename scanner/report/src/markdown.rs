@@ -81,6 +81,9 @@ impl Page {
             let _ = writeln!(s, "- Content: {c}");
         }
         let _ = writeln!(s, "- Recall: {}", words::recall(&v.coverage));
+        if let Some(f) = &v.coverage.freshness {
+            let _ = writeln!(s, "- Freshness: {}", f.sentence());
+        }
         let _ = writeln!(s, "- Method: {}", prose(&words::method(v), SENTENCE));
         s.push('\n');
         self.add(&s);

@@ -87,6 +87,7 @@ fn base() -> Verdict {
             checks_planned: 4_120,
             checks_covered: 4_120,
             not_covered: vec![],
+            freshness: None,
         },
         counts: Counts { allowed: 409, ..Counts::default() },
         run: RunFacts {

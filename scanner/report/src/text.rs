@@ -164,6 +164,9 @@ impl Page {
             fact("content", &c);
         }
         fact("recall", &words::recall(&v.coverage));
+        if let Some(f) = &v.coverage.freshness {
+            fact("freshness", &f.sentence());
+        }
         fact("method", &words::method(v));
         // A single reason of an incomplete run is the headline already.
         let in_headline = words::headline(v).tone == Tone::Incomplete;

@@ -49,6 +49,9 @@ pub(super) struct Scan {
     #[serde(default)]
     pub canaries: Vec<Spanned<String>>,
     pub shard: Option<Spanned<String>>,
+    pub rotate: Option<Spanned<String>>,
+    pub part: Option<Spanned<String>>,
+    pub max_age: Option<Spanned<String>>,
     #[serde(default)]
     pub nameservers: Vec<Spanned<String>>,
 }

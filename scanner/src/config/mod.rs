@@ -9,6 +9,7 @@ pub mod shard;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
@@ -17,6 +18,7 @@ use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Scope, Shard};
 use toml::Spanned;
 
 use crate::cli::{Method, Selection, Tuning};
+use crate::duration;
 use crate::failure::Failure;
 
 /// Packets per second, where the file says nothing. Moderate: a /24 with a hundred ports takes two
@@ -80,6 +82,12 @@ pub struct Scan {
     pub canaries: Vec<SocketAddr>,
     /// Which part of the plan.
     pub shard: Shard,
+    /// Over how many runs the plan is walked, one part each; `None` walks it whole.
+    pub rotate: Option<u32>,
+    /// Which part, where it is not left to the state.
+    pub part: Option<Shard>,
+    /// Coverage older than this is stale, and the verdict then incomplete.
+    pub max_age: Option<Duration>,
     /// Name servers instead of the system's.
     pub nameservers: Vec<SocketAddr>,
 }
@@ -147,6 +155,20 @@ impl Config {
             && let Some(shard) = shard::from_environment(|name| std::env::var(name).ok())?
         {
             self.scan.shard = shard;
+        }
+        if let Some(part) = &selection.part {
+            let part = parse_part(part, self.scan.rotate)
+                .map_err(|e| Failure::new(format!("--part: {e}")).help(PART_HELP))?;
+            self.scan.part = Some(part);
+        }
+        let shards = self.scan.shard.count();
+        if shards > 1 && self.scan.rotate.is_some() && self.scan.part.is_none() {
+            return Err(Failure::new(format!(
+                "shard {} of a rotation without a part: each shard would choose by its own state",
+                self.scan.shard
+            ))
+            .help("name the part of this round for all shards with --part K/N or MIMAWARI_PART")
+            .into());
         }
         let Some(t) = tuning else { return Ok(()) };
         if let Some(ports) = &t.ports {
@@ -218,6 +240,28 @@ fn parse_rate(text: &str) -> Result<(u32, bool), String> {
         format!("`{}` is no rate; write packets per second, or `auto`", shown.escape_default())
     })?;
     Ok((check_rate(rate)?, false))
+}
+
+const PART_HELP: &str = "write k/n with k from 1 to n, such as 3/24";
+
+/// The number of parts of `1/24`.
+fn parse_rotate(text: &str) -> Option<u32> {
+    let part: Shard = text.parse().ok()?;
+    (part.index() == 1 && part.count() <= MAX_PARTS).then_some(part.count())
+}
+
+/// Parts whose ages the state keeps; a run every hour walks so many in a year and more.
+const MAX_PARTS: u32 = 10_000;
+
+fn parse_part(text: &str, rotate: Option<u32>) -> Result<Shard, String> {
+    let part = text.parse::<Shard>().ok().filter(|p| p.count() <= MAX_PARTS);
+    let part = part.ok_or_else(|| format!("`{}` is no part of a plan", text.escape_debug()))?;
+    match rotate {
+        Some(n) if n != part.count() => {
+            Err(format!("part {part}, and the configuration rotates over {n} parts"))
+        }
+        _ => Ok(part),
+    }
 }
 
 fn check_rate(rate: i64) -> Result<u32, String> {
@@ -425,6 +469,22 @@ impl Check<'_> {
                 Shard::WHOLE
             }),
         };
+        let rotate = s.rotate.as_ref().and_then(|t| {
+            let parts = parse_rotate(t.get_ref());
+            if parts.is_none() {
+                let title = format!("`{}` is no rotation", t.get_ref().escape_debug());
+                let help =
+                    "write `rotate = \"1/24\"`: each run walks one of 24 parts, 10000 at most";
+                self.error(t.span(), title, help);
+            }
+            parts
+        });
+        let part = s.part.as_ref().and_then(|t| {
+            parse_part(t.get_ref(), rotate).map_err(|e| self.error(t.span(), e, PART_HELP)).ok()
+        });
+        let max_age = s.max_age.as_ref().and_then(|t| {
+            duration::parse(t.get_ref()).map_err(|e| self.error(t.span(), e, duration::HELP)).ok()
+        });
         let mut canaries = Vec::new();
         for c in &s.canaries {
             match c.get_ref().parse::<SocketAddr>() {
@@ -499,6 +559,9 @@ impl Check<'_> {
             source_port: s.source_port.map(Spanned::into_inner),
             canaries,
             shard,
+            rotate,
+            part,
+            max_age,
             nameservers,
         })
     }

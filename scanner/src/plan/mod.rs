@@ -10,7 +10,7 @@ use anyhow::Result;
 use mimawari_targets::Plan;
 
 use crate::cli::{Architecture, PlanArgs};
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_RATE};
 use crate::duration;
 use crate::failure::Failure;
 use estimate::{Ask, Assumed};
@@ -53,9 +53,9 @@ pub fn ask(args: &PlanArgs, config: &Config, plan: &Plan) -> Result<Ask> {
         v4: count(addrs.len() - v6),
         v6: count(v6),
         ports: plan.ports().len(),
-        rate: config.scan.rate,
+        rate: rate(config, count(addrs.len())),
         recall: config.scan.recall,
-        parts: 1,
+        parts: config.scan.part.map_or(config.scan.rotate.unwrap_or(1), |p| p.count()),
         assumed: Assumed {
             loss: share("--assume-loss", args.assume_loss, default.loss, 0.99)?,
             silent: share("--assume-silent", args.assume_silent, default.silent, 1.0)?,
@@ -68,4 +68,18 @@ pub fn ask(args: &PlanArgs, config: &Config, plan: &Plan) -> Result<Ask> {
             gb_hour: money("--gb-hour", args.gb_hour, list.gb_hour)?,
         },
     })
+}
+
+/// Packets per second that the sweep can come to: the ceilings of hosts and networks bind small jobs.
+/// A rate that is found by itself is not known before, so the default is assumed for it.
+fn rate(config: &Config, addresses: u64) -> u32 {
+    let scan = &config.scan;
+    let asked = if scan.rate_auto { DEFAULT_RATE } else { scan.rate };
+    let ceiling = |each: u32, of: u64| match each {
+        0 => u32::MAX,
+        each => u32::try_from(u64::from(each).saturating_mul(of)).unwrap_or(u32::MAX),
+    };
+    // As few networks as the addresses can lie in.
+    let networks = addresses.div_ceil(256);
+    asked.min(ceiling(scan.rate_per_host, addresses)).min(ceiling(scan.rate_per_network, networks))
 }

@@ -277,7 +277,7 @@ impl LoadedRun {
     pub fn open(dir: &Path) -> Result<Self> {
         let meta = read_meta(dir)?;
         let path = dir.join(META);
-        let walk = meta.plan.walk(meta.shard).map_err(|e| damaged(&path, &e))?;
+        let walk = meta.walk().map_err(|e| damaged(&path, &e))?;
         let mut damage = Vec::new();
         let path = dir.join(OBSERVATIONS);
         let read = observations::read(&path).map_err(|e| damaged(&path, &e))?;

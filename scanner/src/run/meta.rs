@@ -57,6 +57,11 @@ pub struct RunMeta {
     /// Which part of the plan, `i/n`.
     #[schemars(with = "String")]
     pub shard: Shard,
+    /// Which part of a plan that is walked over several runs, `k/n`; the shard divides it. Absent
+    /// when the run walks the whole plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub part: Option<Shard>,
     /// `syn` or `connect`.
     pub method: String,
     /// Packets per second, the ceiling.
@@ -109,6 +114,7 @@ impl RunMeta {
             scope: ScopeFacts::of(scope),
             plan: PlanFacts::of(plan),
             shard,
+            part: None,
             method: "syn".to_owned(),
             rate_asked: 1,
             rate_reached: 0.0,
@@ -121,6 +127,17 @@ impl RunMeta {
             notes: Vec::new(),
             not_covered: Vec::new(),
         }
+    }
+}
+
+impl RunMeta {
+    /// The run's walk again, to look cells up in the coverage.
+    ///
+    /// # Errors
+    /// [`PlanError`] when the facts do not make a plan.
+    pub fn walk(&self) -> Result<Walk, PlanError> {
+        let part = self.part.unwrap_or(Shard::WHOLE);
+        Ok(self.plan.to_plan()?.walk_part(part, self.shard))
     }
 }
 
@@ -205,14 +222,34 @@ impl PlanFacts {
         }
     }
 
-    /// The walk of one shard again, to look cells up in the coverage.
+    /// What tells this plan, walked in `parts` runs from `vantage`, from every other.
+    #[must_use]
+    pub fn digest(&self, parts: u32, vantage: &str) -> String {
+        let mut hash = Sha256::new();
+        for range in self.addresses.ranges() {
+            hash.update(format!("{range}\n"));
+        }
+        let Self { ports, seed, order, .. } = self;
+        hash.update(format!("{ports}\n{seed}\n{order}\n{parts}\n{vantage}"));
+        hex(&hash.finalize()[..16])
+    }
+
+    /// The walk of one shard of the whole plan again.
     ///
     /// # Errors
     /// [`PlanError`] when the facts do not make a plan.
     pub fn walk(&self, shard: Shard) -> Result<Walk, PlanError> {
+        Ok(self.to_plan()?.walk(shard))
+    }
+
+    /// The plan again.
+    ///
+    /// # Errors
+    /// [`PlanError`] when the facts do not make a plan.
+    pub fn to_plan(&self) -> Result<Plan, PlanError> {
         // The plan was proven against the scope when it was made; here it only numbers cells.
         let scope = Scope::new(self.addresses.clone(), AddrSet::default(), "");
-        Ok(Plan::new(scope.whole(), self.ports.clone(), self.seed)?.walk(shard))
+        Plan::new(scope.whole(), self.ports.clone(), self.seed)
     }
 }
 

@@ -6,13 +6,21 @@ use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_engine::Checkpoint;
 use mimawari_probes::observation::TcpObservation;
-use mimawari_targets::{AddrSet, Walk};
+use mimawari_targets::{AddrSet, Shard, Walk};
 
 use super::Opened;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::run::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts};
 use crate::run::read_meta;
+
+/// The part of the plan that a run walked: it is gone on with whosever turn it would be now.
+///
+/// # Errors
+/// A [`Failure`] when there is no run.
+pub(super) fn part(dir: &Path) -> Result<Option<Shard>> {
+    Ok(read_meta(dir)?.part)
+}
 
 /// The run that is to be gone on with.
 ///
@@ -52,6 +60,8 @@ fn differences(before: &RunMeta, config: &Config, walk: &Walk) -> Vec<String> {
     compare("addresses were", listed(&before.plan.addresses), listed(&now.addresses));
     compare("ports were", before.plan.ports.to_string(), now.ports.to_string());
     compare("shard was", before.shard.to_string(), walk.shard().to_string());
+    let part = |part: Option<Shard>| part.unwrap_or(Shard::WHOLE).to_string();
+    compare("part was", part(before.part), walk.part().to_string());
     compare("vantage was", before.vantage.clone(), config.vantage.clone());
     compare("order was", before.plan.seed.to_string(), now.seed.to_string());
     compare("scope allowed", listed(&old_scope.allow), listed(&scope.allow));
