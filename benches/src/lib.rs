@@ -1,4 +1,17 @@
-//! Nothing but a place for the benchmarks of `benches/`: the work that is done for each packet.
+//! What the benchmarks of whole runs share; the hot path's own are in `benches/`.
 //!
-//! `cargo bench -p mimawari-benches` measures, `cargo test -p mimawari-benches --benches` runs each
-//! once.
+//! Every program here builds its own lab in network namespaces that have no way out.
+//!
+//! | file | what |
+//! |---|---|
+//! | `measured.rs` | a child process with its own account of CPU time and memory |
+//! | `stage.rs` | the lab, its ground truth, listeners, busy neighbours |
+//! | `tools.rs` | the scanners: command lines, versions, and what they found |
+//! | `floor.rs` | two bare senders and a ring: what the kernel allows |
+//! | `table.rs` | Markdown |
+
+pub mod floor;
+pub mod measured;
+pub mod stage;
+pub mod table;
+pub mod tools;

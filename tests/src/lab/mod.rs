@@ -16,12 +16,14 @@ mod link;
 mod namespace;
 mod process;
 mod server;
+mod truth;
 mod tun;
 
 pub use capture::Capture;
 pub use namespace::{Namespace, enter};
 pub use process::{Output, Program, Running};
 pub use server::Server;
+pub use truth::{Policer, Truth, host};
 pub use tun::Tun;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
