@@ -2,6 +2,9 @@
 //!
 //! Nothing leaves the machine: the lab is made of network namespaces without a way out.
 
+// What these programs are for is to print.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
