@@ -60,6 +60,11 @@
 //!
 //! At the maximum of attempts the chunk ends anyway and the promise counts as broken.
 //!
+//! # When the rate was too high
+//!
+//! The rate is lowered while first attempts are being sent (see `rate.rs`), so these lost more than the
+//! later ones. Their catch is then left out of q, and k counts the attempts after the first.
+//!
 //! # Limits
 //!
 //! q is an average. Loss that strikes the same cell at every attempt (a path that is down, a host
@@ -198,11 +203,30 @@ impl ClassPool {
         }
     }
 
-    /// (found, expected to be missed) over the finished chunks, if the loss is `q`.
-    fn missed(&self, q: f64) -> (f64, f64) {
+    /// Whether the first attempts of this class were spoiled, if any were: less than one in fifty
+    /// lost is no sign of it (hosts that limit their RSTs answer SYNs as ever).
+    fn is_spoiled(&self, any: bool) -> bool {
+        let (first, second) = self.ratio[0];
+        any && second.saturating_mul(50) > first
+    }
+
+    /// Catches of all rounds but the last and of all but the first; without the first, if that was
+    /// spoiled.
+    fn catches(&self, spoiled: bool) -> (u64, u64) {
+        if !self.is_spoiled(spoiled) {
+            return (self.before, self.after);
+        }
+        let later = self.ratio.iter().skip(1);
+        later.fold((0, 0), |(before, after), (b, a)| (before + b, after + a))
+    }
+
+    /// (found, expected to be missed) over the finished chunks, if the loss is `q`. `spoiled`: of a
+    /// cell's attempts the first counts for nothing.
+    fn missed(&self, q: f64, spoiled: bool) -> (f64, f64) {
+        let spoiled = self.is_spoiled(spoiled);
         // No attempt, nothing asked, nothing missed.
         self.found.iter().zip(0i32..).skip(1).fold((0.0, 0.0), |(found, missed), (n, k)| {
-            let lost = q.powi(k);
+            let lost = q.powi((k - i32::from(spoiled)).max(1));
             let n = *n as f64;
             (found + n, missed + n * lost / (1.0 - lost))
         })
@@ -219,6 +243,9 @@ pub(crate) struct Pool {
     silent: u64,
     /// Cells that finished chunks are expected to have missed, from their last catches.
     tail: f64,
+    /// First attempts were lost to a rate that has been lowered since: they say nothing of the loss
+    /// of the others, and are not relied on.
+    spoiled: bool,
 }
 
 impl Pool {
@@ -259,6 +286,11 @@ impl Pool {
         }
     }
 
+    /// The rate of the first attempts was too high for the path, and has been lowered.
+    pub(crate) const fn spoil(&mut self) {
+        self.spoiled = true;
+    }
+
     /// First answers by attempt.
     pub(crate) const fn any(&self) -> &Catches {
         &self.any
@@ -266,8 +298,11 @@ impl Pool {
 
     /// Which answers to believe, and the loss they show.
     pub(crate) fn loss(&self) -> (Class, Option<Loss>) {
-        let all = Loss::from_catches(self.tcp.before, self.tcp.after);
-        let open = Loss::from_catches(self.open.before, self.open.after);
+        let of = |class: &ClassPool| {
+            let (before, after) = class.catches(self.spoiled);
+            Loss::from_catches(before, after)
+        };
+        let (all, open) = (of(&self.tcp), of(&self.open));
         match (all, open) {
             (Some(all), Some(open)) if !all.meets(open) => (Class::Open, Some(open)),
             _ => (Class::Tcp, all),
@@ -301,7 +336,8 @@ impl Pool {
     pub(crate) fn enough(&self, tally: &Tally, rounds: u8, silent: u64, promise: f64) -> bool {
         let (class, loss) = self.loss();
         let q = loss.map_or(ASSUMED_LOSS, Loss::prudent);
-        if q.powi(i32::from(rounds)) > 1.0 - promise {
+        let spoiled = self.class(class).is_spoiled(self.spoiled);
+        if q.powi(i32::from(rounds) - i32::from(spoiled)) > 1.0 - promise {
             return false;
         }
         let missed = self.tail(tally, rounds, silent);
@@ -351,8 +387,8 @@ impl Pool {
     pub(crate) fn recall(&self) -> Option<(f64, (f64, f64))> {
         let (_, loss) = self.loss();
         // The share is that of the open cells where there are any, else of what answered.
-        let pool = if self.open.missed(0.0).0 > 0.0 { &self.open } else { &self.tcp };
-        let (found, _) = pool.missed(0.0);
+        let pool = if self.open.missed(0.0, false).0 > 0.0 { &self.open } else { &self.tcp };
+        let (found, _) = pool.missed(0.0, false);
         if found == 0.0 {
             return None;
         }
@@ -360,9 +396,9 @@ impl Pool {
             return Some((1.0, (1.0, 1.0)));
         }
         let loss = loss?;
-        let all = self.tcp.missed(0.0).0.max(found);
+        let all = self.tcp.missed(0.0, false).0.max(found);
         let recall = |q: f64, tail: f64| {
-            let (found, missed) = pool.missed(q);
+            let (found, missed) = pool.missed(q, self.spoiled);
             let missed = missed.max(tail).min(self.silent as f64);
             found / (found + missed)
         };

@@ -41,6 +41,13 @@ impl Pacer {
         self.rate = rate.max(1);
     }
 
+    /// Changes how many packets may leave at once from `now` on.
+    pub fn set_burst(&mut self, now: Duration, burst: u32) {
+        self.refill(now);
+        self.burst = burst.max(1);
+        self.credit = self.credit.min(u64::from(self.burst) * PACKET);
+    }
+
     /// Whether a packet may leave at `now`.
     #[inline]
     pub fn ready(&mut self, now: Duration) -> bool {

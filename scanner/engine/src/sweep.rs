@@ -53,6 +53,8 @@ pub struct Sweep {
     cells: u64,
     config: SweepConfig,
     pacer: Pacer,
+    /// The burst is chosen from the rate, and follows it.
+    own_burst: bool,
     rate: Rate,
     ceilings: Ceilings,
     /// Attempts that wait for the ceilings of their hosts: when, step, attempt.
@@ -89,12 +91,17 @@ impl Sweep {
     /// A sweep of `walk`. Values of `config` outside their range are moved to the nearest inside.
     #[must_use]
     pub fn new(walk: Walk, config: SweepConfig) -> Self {
+        let own_burst = config.burst == 0;
         let config = config.clamped();
         let rate = Rate::new(config.rate, config.auto);
         Self {
             cells: walk.len(),
             walk,
-            pacer: Pacer::new(rate.get(), config.burst),
+            pacer: Pacer::new(
+                rate.get(),
+                if own_burst { SweepConfig::burst_for(rate.get()) } else { config.burst },
+            ),
+            own_burst,
             rate,
             ceilings: Ceilings::new(config.per_host, config.per_network),
             parked: BinaryHeap::new(),
@@ -415,8 +422,17 @@ impl Sweep {
         if n > 0 {
             self.receive_lost = self.receive_lost.saturating_add(n);
             if let Some(rate) = self.rate.lost(now) {
-                self.pacer.set_rate(now, rate);
+                self.set_rate(now, rate);
             }
+        }
+    }
+
+    /// The way out lost packets, as counters of the interface or the network say. The rate goes down
+    /// for a while.
+    pub fn path_lost(&mut self, now: Duration) {
+        let now = self.tick(now);
+        if let Some(rate) = self.rate.lost(now) {
+            self.set_rate(now, rate);
         }
     }
 
@@ -460,11 +476,20 @@ impl Sweep {
             .sum()
     }
 
+    fn set_rate(&mut self, now: Duration, rate: u32) {
+        self.pacer.set_rate(now, rate);
+        if self.own_burst {
+            // A burst that suited the ceiling would overrun a slower path's queue at every pass in
+            // the same place.
+            self.pacer.set_burst(now, SweepConfig::burst_for(rate));
+        }
+    }
+
     /// Takes the time. A clock that steps back stands still.
     fn tick(&mut self, now: Duration) -> Duration {
         self.clock = self.clock.max(now);
         if let Some(rate) = self.rate.tick(self.clock, self.sent) {
-            self.pacer.set_rate(self.clock, rate);
+            self.set_rate(self.clock, rate);
         }
         self.clock
     }
@@ -540,6 +565,9 @@ impl Sweep {
     /// are still to come.
     fn pool(&self) -> Pool {
         let mut pool = self.forgotten;
+        if self.rate.facts.congested > 0 {
+            pool.spoil();
+        }
         for reported in &self.reported {
             reported.add_to(&mut pool);
         }

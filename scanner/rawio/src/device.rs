@@ -116,13 +116,13 @@ impl Device {
 const ARPHRD_RAWIP: u16 = 519;
 
 /// Questions about one interface.
-struct Query {
-    socket: Socket,
-    request: libc::ifreq,
+pub(crate) struct Query {
+    pub(crate) socket: Socket,
+    pub(crate) request: libc::ifreq,
 }
 
 impl Query {
-    fn new(name: &str) -> io::Result<Self> {
+    pub(crate) fn new(name: &str) -> io::Result<Self> {
         if name.is_empty() || name.len() >= libc::IF_NAMESIZE || name.bytes().any(|b| b == 0) {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,

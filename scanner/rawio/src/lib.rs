@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `device.rs` | what an interface is: index, link header, addresses, state (ioctl) |
+//! | `counters.rs` | what the driver counts (ethtool) |
 //! | `batch.rs` | frames waiting to be sent; safe |
 //! | `sender.rs` | `sendmmsg` on a packet socket or on raw IP sockets |
 //! | `ring.rs` | the receive ring: set-up, waiting, blocks handed back |
@@ -15,6 +16,7 @@
 
 mod batch;
 mod block;
+mod counters;
 mod device;
 pub mod filter;
 mod mapping;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use mimawari_engine::{Event, Probe, Sweep};
 
+use super::allowance::Watch;
 use super::clock::EngineClock;
 use super::link::{Link, Next, NoRoom, Solicited};
 use super::neighbour::{Found, Step};
@@ -102,6 +103,11 @@ impl PacketSweep {
                 to_send,
                 late: VecDeque::new(),
                 heard: vec![Duration::ZERO; self.links.len()],
+                allowances: self
+                    .links
+                    .iter()
+                    .filter_map(|link| Watch::new(&link.device, begun))
+                    .collect(),
                 parts: self,
                 sweep,
             };
@@ -151,6 +157,8 @@ struct Run<'a> {
     late: VecDeque<(Probe, usize, [u8; 6])>,
     /// Up to when each link has been heard.
     heard: Vec<Duration>,
+    /// Allowances of the interfaces that have any.
+    allowances: Vec<Watch>,
     parts: &'a mut PacketSweep,
     sweep: &'a mut Sweep,
 }
@@ -187,6 +195,7 @@ impl Run<'_> {
             let real = self.begun.elapsed();
             if real >= next_tick {
                 next_tick = real + TICK;
+                self.look_at_allowances();
                 on_tick(self.sweep);
             }
             if more || !self.late.is_empty() && self.has_room() {
@@ -264,6 +273,15 @@ impl Run<'_> {
                 let name = &self.parts.links[link].device.name;
                 self.note(&format!("Receiving on {name} failed for a time: {error}."));
             }
+        }
+    }
+
+    /// What the cloud held back is lost on the way out or in.
+    fn look_at_allowances(&mut self) {
+        let now = Instant::now();
+        let held: u64 = self.allowances.iter_mut().map(|w| w.look(now).unwrap_or(0)).sum();
+        if held > 0 {
+            self.sweep.path_lost(self.now());
         }
     }
 
@@ -500,6 +518,9 @@ impl Run<'_> {
                  report it.",
                 self.statistics.frames_refused_by_scope
             ));
+        }
+        for watch in &self.allowances {
+            self.statistics.notes.extend(watch.notes());
         }
         let mut notes = self.parts.notes.clone();
         notes.append(&mut self.statistics.notes);

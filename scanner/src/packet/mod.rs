@@ -17,6 +17,7 @@
 //! * A failed send is handed back to the engine, which slows down and asks for it again; it is never
 //!   counted as sent.
 
+mod allowance;
 pub mod clock;
 mod driver;
 pub mod error;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -10,6 +11,7 @@ use super::*;
 
 pub const CASES: Cases = &[
     ("full::recall_of_65536_hosts_with_one_percent_loss", recall),
+    ("full::a_policed_path_is_found_and_nothing_is_missed", policed),
     ("full::a_device_without_a_link_header_v4", |c| point_to_point(c, "198.19.64.0/28")),
     ("full::a_device_without_a_link_header_v6", |c| point_to_point(c, "2001:db8:19::4000/124")),
 ];
@@ -115,6 +117,39 @@ fn recall(c: &Case) {
     }
     recalls.sort_by(f64::total_cmp);
     assert!(recalls[RUNS / 2] >= 0.9999, "median recall {recalls:?}");
+}
+
+/// The way to the hosts carries a tenth of what is asked for. Nothing is tuned, and the run says so.
+fn policed(c: &Case) {
+    use mimawari_tests::lab::{Policer, Truth};
+    const OPEN: usize = 200;
+    let ports = [22, 80, 443, 3306, 8080];
+    let scope = scope();
+    let mut truth = Truth::spread(4096, &ports, OPEN, |ip| scope.allows(ip.into()));
+    truth.policer = Some(Policer { rate: 5_000, burst: 100 });
+    truth.install(&c.lab);
+    let _servers: Vec<Server> = ports
+        .iter()
+        .map(|p| Server::banner(&c.lab, &format!("0.0.0.0:{p}"), b"220 ready\r\n"))
+        .collect();
+    c.config(
+        "targets = [\"198.19.0.0/20\"]\nports = \"22,80,443,3306,8080\"\nmethod = \"syn\"\nrate = 50000\nrate_per_network = 0",
+        "[http]\nenabled = false",
+    );
+    c.mimawari("scan").args(["--out", "r"]).run().expect(0);
+    let run = c.json("r/run.json");
+    let sweep = &run["sweep"];
+    let count = |key: &str| sweep[key].as_u64().expect("a number");
+    assert!(count("open") <= OPEN as u64, "{sweep}");
+    // 51 of 256 hosts are silent but for their open ports; all other cells answer.
+    let silent = |ip: &Ipv4Addr| ip.octets()[3] < 51;
+    let open_on_silent = truth.open.iter().filter(|(ip, _)| silent(ip)).count() as u64;
+    let answering = (4096 - 8 - 16 * 51) * 5 + open_on_silent;
+    let answered = count("open") + count("closed");
+    assert!(answered <= answering && answered >= answering * 999 / 1000, "{answering}: {sweep}");
+    let capacity = sweep["path_capacity"].as_u64().expect("what the path carries");
+    assert!((2_000..8_000).contains(&capacity), "{capacity}");
+    assert!(run["notes"].to_string().contains("the path carried"), "{}", run["notes"]);
 }
 
 /// Through tun: frames begin with the IP header, and the checksum must be right, since a packet with

@@ -11,6 +11,7 @@ pub const CASES: Cases = &[
     ("sweep::own_loopback_addresses_work", loopback),
     ("sweep::shards_together_are_the_whole", shards),
     ("sweep::services_are_read", services),
+    ("sweep::a_driver_s_counters_are_read_without_a_capability", counters),
 ];
 
 fn open_v4(c: &Case, method: &str) {
@@ -106,4 +107,15 @@ fn services(c: &Case) {
     assert!(banner.starts_with("SSH-2.0-OpenSSH_9.2") && !banner.contains('\x1b'), "{banner:?}");
     assert_eq!(service(80)["name"], "http");
     assert_eq!(service(80)["http"]["title"], "Shop");
+}
+
+/// veth keeps the index of its peer among its counters.
+fn counters(c: &Case) {
+    let counters = c.lab.scanner.run(|| {
+        mimawari_rawio::Device::by_name("v0").expect("the link").counters().expect("its counters")
+    });
+    let of = |name: &str| counters.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
+    let peer = c.lab.centre.run(|| mimawari_rawio::Device::by_name("v1").expect("its peer").index);
+    assert_eq!(of("peer_ifindex"), Some(u64::from(peer)), "{counters:?}");
+    assert!(counters.iter().all(|(name, _)| !name.is_empty() && name.is_ascii()), "{counters:?}");
 }
