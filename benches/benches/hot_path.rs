@@ -4,9 +4,13 @@
 #![allow(missing_docs, clippy::unwrap_used)] // what the macros make, and the set-up
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use mimawari_engine::{Answer, Reply, Sweep, SweepConfig};
+use mimawari_probes::cookie::Cookie;
+use mimawari_probes::wire::{self, LinkHeader, SynTemplate};
 use mimawari_targets::{AddrRange, AddrSet, Order, Plan, PortSet, Scope, Shard, Walk, list};
 
 /// Calls in one iteration, so that the loop of the harness does not count.
@@ -109,5 +113,100 @@ fn lists(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, order, addresses, walk, lists);
+/// A SYN frame for one probe, cookie apart, and the cookie.
+fn probes(c: &mut Criterion) {
+    let mut group = c.benchmark_group("probe");
+    group.throughput(Throughput::Elements(CALLS));
+    let header = LinkHeader::Ethernet { source: [2; 6], destination: [4; 6] };
+    let cookie = Cookie::new([7; 16]);
+    for (name, source, first) in [
+        ("v4", IpAddr::from([198, 18, 0, 1]), IpAddr::from([198, 19, 0, 0])),
+        ("v6", "2001:db8::1".parse().unwrap(), "2001:db8:19::".parse().unwrap()),
+    ] {
+        let to: Vec<IpAddr> = (0..CALLS)
+            .map(|i| match first {
+                IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() + i as u32).into(),
+                IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() + u128::from(i)).into(),
+            })
+            .collect();
+        let mut template = SynTemplate::new(header, source);
+        group.bench_function(BenchmarkId::new("template", name), |b| {
+            b.iter(|| {
+                to.iter()
+                    .map(|ip| black_box(template.frame(*ip, None, 1024, 443, 0x5eed)).len())
+                    .sum::<usize>()
+            });
+        });
+        group.bench_function(BenchmarkId::new("cookie", name), |b| {
+            b.iter(|| {
+                to.iter().fold(0, |n, ip| n ^ cookie.sequence(source, 1024, black_box(*ip), 443))
+            });
+        });
+    }
+    group.finish();
+}
+
+/// An answer from the wire: parsed, and its cookie verified.
+fn answers(c: &mut Criterion) {
+    const PORT: u16 = 40_000;
+    let mut group = c.benchmark_group("answer");
+    group.throughput(Throughput::Elements(CALLS));
+    let cookie = Cookie::new([7; 16]);
+    let own = IpAddr::from([198, 18, 0, 1]);
+    let frames: Vec<Vec<u8>> = (0..CALLS as u32)
+        .map(|i| {
+            let host = Ipv4Addr::from_bits(0xc613_0000 + i);
+            let sequence = cookie.sequence(own, PORT, host.into(), 443).wrapping_add(1);
+            // A SYN the other way, made into its SYN-ACK.
+            let header = LinkHeader::Ethernet { source: [4; 6], destination: [2; 6] };
+            let mut template = SynTemplate::new(header, host.into());
+            let mut frame = template.frame(own, None, 443, PORT, 1).to_vec();
+            frame[14 + 20 + 8..14 + 20 + 12].copy_from_slice(&sequence.to_be_bytes());
+            frame[14 + 20 + 13] = 0x12;
+            frame
+        })
+        .collect();
+    let read =
+        |frame: &[u8]| wire::classify(&cookie, &wire::parse(wire::Link::Ethernet, frame)?, PORT, 8);
+    assert!(frames.iter().all(|f| read(f).is_some()), "the frames are no answers");
+    group.bench_function("parse and classify", |b| {
+        b.iter(|| frames.iter().filter(|f| read(black_box(f)).is_some()).count());
+    });
+    group.finish();
+}
+
+/// A probe handed out and its answer taken in: order, books, rate and all.
+fn sweep(c: &mut Criterion) {
+    let mut group = c.benchmark_group("sweep");
+    group.throughput(Throughput::Elements(CALLS));
+    group.bench_function("transmit and handle", |b| {
+        let new = || {
+            let config = SweepConfig { rate: u32::MAX, burst: u32::MAX, ..SweepConfig::default() };
+            Sweep::new(walk_of(4096), config)
+        };
+        let (mut sweep, mut now) = (new(), Duration::ZERO);
+        b.iter(|| {
+            now += Duration::from_millis(1);
+            let mut n = 0;
+            while n < CALLS {
+                let Some(probe) = sweep.poll_transmit(now) else {
+                    // The pacer or the end of a chunk; a new sweep goes on at once.
+                    while sweep.poll_event().is_some() {}
+                    now += Duration::from_secs(2);
+                    if sweep.is_done() {
+                        (sweep, now) = (new(), Duration::from_secs(1));
+                    }
+                    continue;
+                };
+                n += 1;
+                let (ip, port) = (probe.endpoint.ip(), probe.endpoint.port());
+                let attempt = probe.attempt;
+                sweep.handle(now, Answer { ip, port, attempt, reply: Reply::Rst, ttl: None });
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, order, addresses, walk, lists, probes, answers, sweep);
 criterion_main!(benches);
