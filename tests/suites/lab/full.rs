@@ -1,10 +1,9 @@
 //! The whole lab: 65,536 addresses × 10 ports, known truth, 1 % loss. Needs nftables.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::net::Ipv4Addr;
-use std::process::{Command, Stdio};
 
+use mimawari_tests::lab::{Policer, Truth};
 use nix::sys::resource::{UsageWho, getrusage};
 
 use super::*;
@@ -18,71 +17,25 @@ pub const CASES: Cases = &[
 
 const PORTS: [u16; 10] = [22, 25, 80, 443, 3306, 3389, 5432, 6379, 8080, 9200];
 const RUNS: usize = 5;
-const OPEN: u32 = 4000;
-
-/// The truth: which (host, port) is open, spread by a multiplicative hash; hosts 0–13106 (20 %) are
-/// silent but for their open ports.
-fn truth() -> BTreeSet<(u32, u16)> {
-    let mut open = BTreeSet::new();
-    let mut n = 0u64;
-    while open.len() < OPEN as usize {
-        n += 1;
-        let h = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-        let host = (h % 65_536) as u32;
-        // The denied block is never open, so that it cannot count as missed.
-        if (200..208).contains(&host) {
-            continue;
-        }
-        open.insert((host, PORTS[(h >> 24) as usize % PORTS.len()]));
-    }
-    open
-}
-
-fn address(host: u32) -> String {
-    format!("198.19.{}.{}", host >> 8, host & 255)
-}
-
-fn nft(c: &Case, open: &BTreeSet<(u32, u16)>) {
-    let elements: Vec<String> =
-        open.iter().map(|(h, p)| format!("{} . {p}", address(*h))).collect();
-    let rules = format!(
-        "table ip lab {{\n\
-           set open {{ type ipv4_addr . inet_service; elements = {{ {} }} }}\n\
-           chain pre {{ type filter hook prerouting priority -300; policy accept;\n\
-             iifname \"v1\" numgen random mod 1000 < 10 drop\n\
-             iifname \"v1\" ip daddr . tcp dport @open accept\n\
-             iifname \"v1\" ip daddr 198.19.0.0-198.19.51.50 tcp dport != 1 drop\n\
-             iifname \"v1\" ip daddr 198.19.0.0/16 tcp flags & (syn|ack) == syn reject with tcp reset\n\
-           }}\n\
-         }}\n",
-        elements.join(", ")
-    );
-    c.lab.centre.run(|| {
-        let mut child = Command::new("nft")
-            .args(["-f", "-"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("nft: install nftables for the full lab");
-        child.stdin.take().expect("stdin").write_all(rules.as_bytes()).expect("rules");
-        assert!(child.wait().expect("nft").success(), "nft refused the rules");
-    });
-}
+const OPEN: usize = 4000;
 
 fn recall(c: &Case) {
-    let truth = truth();
+    // The denied block is never open, so that it cannot count as missed.
+    let scope = scope();
+    let mut truth = Truth::spread(65_536, &PORTS, OPEN, |ip| scope.allows(ip.into()));
+    truth.loss_permille = 10;
+    truth.install(&c.lab);
     let _servers: Vec<Server> = PORTS
         .iter()
         .map(|p| Server::banner(&c.lab, &format!("0.0.0.0:{p}"), b"220 ready\r\n"))
         .collect();
-    nft(c, &truth);
     // Default settings but for the targets and ports.
     let ports = PORTS.map(|p| p.to_string()).join(",");
     c.config(
         &format!("targets = [\"198.19.0.0/16\"]\nports = \"{ports}\"\nmethod = \"syn\""),
         "[http]\nenabled = false",
     );
-    let expected: BTreeSet<String> =
-        truth.iter().map(|(h, p)| format!("{} {p}", address(*h))).collect();
+    let expected: BTreeSet<String> = truth.open.iter().map(|(ip, p)| format!("{ip} {p}")).collect();
     let mut recalls = Vec::new();
     for i in 0..RUNS {
         let out = format!("r{i}");
@@ -121,7 +74,6 @@ fn recall(c: &Case) {
 
 /// The way to the hosts carries a tenth of what is asked for. Nothing is tuned, and the run says so.
 fn policed(c: &Case) {
-    use mimawari_tests::lab::{Policer, Truth};
     const OPEN: usize = 200;
     let ports = [22, 80, 443, 3306, 8080];
     let scope = scope();
