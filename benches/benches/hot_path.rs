@@ -10,6 +10,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mimawari_engine::{Answer, Reply, Sweep, SweepConfig};
 use mimawari_probes::cookie::Cookie;
+use mimawari_probes::wire::SynAckSigns;
 use mimawari_probes::wire::{self, LinkHeader, SynTemplate};
 use mimawari_targets::{AddrRange, AddrSet, Order, Plan, PortSet, Scope, Shard, Walk, list};
 
@@ -201,7 +202,17 @@ fn sweep(c: &mut Criterion) {
                 n += 1;
                 let (ip, port) = (probe.endpoint.ip(), probe.endpoint.port());
                 let attempt = probe.attempt;
-                sweep.handle(now, Answer { ip, port, attempt, reply: Reply::Rst, ttl: None });
+                sweep.handle(
+                    now,
+                    Answer {
+                        ip,
+                        port,
+                        attempt,
+                        reply: Reply::Rst,
+                        ttl: None,
+                        signs: SynAckSigns::default(),
+                    },
+                );
             }
         });
     });

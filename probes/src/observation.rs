@@ -38,6 +38,8 @@ pub enum Observation {
     Tcp(TcpObservation),
     /// The outcome of one content check on one path.
     Http(HttpObservation),
+    /// What a host that looked odd does on ports that nobody planned.
+    Host(HostObservation),
 }
 
 /// State of a cell (address × protocol × port) at the end of a run.
@@ -103,6 +105,56 @@ pub struct TcpObservation {
     /// What speaks there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
+}
+
+/// What a host that looked odd does on random high ports outside the plan. Where those accept
+/// connections, open ports say nothing: something answers for the host on all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HostObservation {
+    /// Address.
+    pub ip: IpAddr,
+    /// When it was asked.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// How many random ports were asked for a full connection.
+    pub asked: u32,
+    /// How many of them accepted it.
+    pub accepted: u32,
+    /// What had looked odd, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signs: Vec<HostSign>,
+}
+
+/// What looks odd about a host.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum HostSign {
+    /// Open on more than half of its planned ports.
+    MostPortsOpen,
+    /// SYN-ACKs with window 0.
+    ZeroWindow,
+    /// SYN-ACKs without any option.
+    NoOptions,
+    /// Answered a SYN with SYN-ACK, and refused the connection after that.
+    RefusedAfterSynAck,
+    /// Accepted connections on several ports and never sent a byte.
+    Mute,
+}
+
+impl HostSign {
+    /// A few words for a sentence.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::MostPortsOpen => "most planned ports open",
+            Self::ZeroWindow => "SYN-ACKs with window 0",
+            Self::NoOptions => "SYN-ACKs without options",
+            Self::RefusedAfterSynAck => "connections refused after SYN-ACK",
+            Self::Mute => "connections accepted and nothing said",
+        }
+    }
 }
 
 /// What speaks on an open port. Evidence, never identity.

@@ -93,6 +93,11 @@ proptest! {
             prop_assert!(classify(&cookie, &a, FIRST, attempt - 1).is_none());
             prop_assert!(classify(&Cookie::new(key.map(|b| !b)), &a, FIRST, 8).is_none());
         }
+        // A challenge ACK (RFC 5961, section 4.2) tells of another connection, even with the right number.
+        for ack in [seq, seq.wrapping_add(1)] {
+            let challenge = parse(Link::Ethernet, &answer(&f, true, TcpFlags::ACK, ack)).unwrap();
+            prop_assert!(classify(&cookie, &challenge, FIRST, 8).is_none());
+        }
         // A RST that acknowledges nothing could be anybody's.
         let bare = parse(Link::Ethernet, &answer(&f, true, TcpFlags::RST, 0)).unwrap();
         prop_assert!(classify(&cookie, &bare, FIRST, 8).is_none());
@@ -193,4 +198,30 @@ fn neighbours_are_asked_and_understood() {
     na[21] = 255;
     na[79] = 0;
     assert_eq!(parse(Link::Ethernet, &na), None);
+}
+
+#[test]
+fn odd_syn_acks_are_noticed() {
+    let (s, d) = (Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 19, 3, 4));
+    let cookie = Cookie::new([7; 16]);
+    let seq = cookie.sequence(s.into(), FIRST, d.into(), 80);
+    let mut t = SynTemplate::new(LinkHeader::None, s.into());
+    let f = t.frame(d.into(), None, FIRST, 80, seq).to_vec();
+    let syn_ack = answer(&f, false, TcpFlags::SYN | TcpFlags::ACK, seq.wrapping_add(1));
+    let signs = |f: &[u8]| {
+        let parsed = parse(Link::None, f).unwrap();
+        classify(&cookie, &parsed, FIRST, 8).unwrap().signs
+    };
+    assert!(!signs(&syn_ack).any(), "{:?}", signs(&syn_ack));
+    let mut odd = syn_ack.clone();
+    odd[34..36].copy_from_slice(&[0, 0]);
+    assert!(signs(&odd).zero_window && !signs(&odd).no_options);
+    // Without its four bytes of options.
+    odd.truncate(40);
+    odd[3] = 40;
+    odd[32] = 5 << 4;
+    assert!(signs(&odd).zero_window && signs(&odd).no_options);
+    // A RST has neither window nor options, and there is nothing odd about that.
+    odd[33] = TcpFlags::RST | TcpFlags::ACK;
+    assert!(!signs(&odd).any());
 }

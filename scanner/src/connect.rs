@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use mimawari_engine::{Answer, Event, Probe, Reply, Sweep};
+use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::Scope;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -109,6 +110,7 @@ pub async fn run(
                         attempt: probe.attempt,
                         reply,
                         ttl: None,
+                        signs: SynAckSigns::default(),
                     }),
                     Outcome::Silent => {}
                     Outcome::Failed(e) => {

@@ -5,11 +5,13 @@
 //!              └────────── run folder: every record is written when it is seen ──────────┘
 //! ```
 
+mod confirm;
+mod odd;
 mod resume;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +23,7 @@ use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
 use mimawari_probes::observation::{CellState, Observation, Scheme, TcpObservation};
 use mimawari_targets::{AddrSet, Endpoint, Plan, Port, PortSet, Scope, Shard, Walk};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::cli::{LogFormat, Method};
 use crate::config::Config;
@@ -33,14 +35,10 @@ use crate::packet::{self, PacketConfig, PacketSweep};
 use crate::run::RunFolder;
 use crate::run::checkpoint::Checkpointer;
 use crate::run::meta::{self, CanaryFacts, HttpFacts, PlanFacts, RunMeta, RunStatus, ScopeFacts};
-use crate::service::{self, ServiceConfig};
 use crate::signals::Stop;
 
-/// How many connections confirm open ports at once.
-const CONFIRM_AT_ONCE: usize = 256;
-/// No more than this many open ports of one host are confirmed one by one once most of its probed
-/// ports are open: such a host answers on everything, and more of the same proves nothing.
-const CONFIRM_PER_ODD_HOST: u32 = 64;
+use confirm::{Look, Opened};
+
 /// A canary is asked this often before it counts as silent.
 const CANARY_TRIES: usize = 3;
 
@@ -380,12 +378,16 @@ pub async fn scan(
         stop: context.stop.clone(),
     });
     let (open_tx, open_rx) = mpsc::unbounded_channel();
-    let confirming = tokio::spawn(confirm_all(
-        open_rx,
-        Arc::clone(&shared),
-        walk.plan().ports().len(),
-        context.now,
-    ));
+    let look_again = Look {
+        shared: Arc::clone(&shared),
+        scope: Arc::clone(&scope),
+        ports: walk.plan().ports().clone(),
+        // Parts and shards hold about their share of each host's ports.
+        share: walk.plan().ports().len().div_ceil(walk.part().count() * walk.shard().count()),
+        salt: seeds.salt,
+        now: context.now,
+    };
+    let confirming = tokio::spawn(look_again.confirm_all(open_rx));
     // What was seen before the end of the former process is confirmed again: its sites are looked
     // at in this one.
     let seen: Vec<Opened> = seen.into_iter().filter_map(|t| resume::opened(config, &t)).collect();
@@ -608,15 +610,6 @@ async fn sweep(
     Ok(Swept { summary, rate_reached, frames_refused: refused, open, walk_len, notes })
 }
 
-/// A cell that was seen open.
-#[derive(Debug, Clone)]
-struct Opened {
-    endpoint: Endpoint,
-    attempt: u8,
-    ttl: Option<u8>,
-    at: Timestamp,
-}
-
 fn record(
     event: Event,
     shared: &Shared,
@@ -637,13 +630,13 @@ fn record(
         })
     };
     match event {
-        Event::Open { endpoint, attempt, ttl } => {
+        Event::Open { endpoint, attempt, ttl, signs } => {
             let at = now();
             open.insert(endpoint.socket_addr());
             // Written at once, unconfirmed: what was seen survives SIGKILL.
             let flow =
                 shared.write(|f| f.observe(&[line(endpoint, CellState::Open, attempt, ttl, at)]));
-            let _ = opened.send(Opened { endpoint, attempt, ttl, at });
+            let _ = opened.send(Opened { endpoint, attempt, ttl, signs, at });
             flow
         }
         Event::Prohibited { endpoint, attempt, ttl } => shared
@@ -651,86 +644,6 @@ fn record(
         Event::Chunk(chunk) => shared.write(|f| f.cover(&chunk)),
         Event::Amended { step, state } => shared.write(|f| f.amend(step, state)),
     }
-}
-
-/// What the second look came to.
-#[derive(Default)]
-struct Confirmed {
-    accepted: BTreeSet<SocketAddr>,
-    web: Vec<(Endpoint, Scheme)>,
-    notes: Vec<String>,
-}
-
-/// Connects to each open cell and reads its service.
-async fn confirm_all(
-    mut opened: mpsc::UnboundedReceiver<Opened>,
-    shared: Arc<Shared>,
-    ports: u32,
-    now: fn() -> Timestamp,
-) -> Confirmed {
-    let result = Arc::new(Mutex::new(Confirmed::default()));
-    let gate = Arc::new(Semaphore::new(CONFIRM_AT_ONCE));
-    let mut tasks = tokio::task::JoinSet::new();
-    let mut per_host: HashMap<IpAddr, u32> = HashMap::new();
-    let mut left_out: BTreeMap<IpAddr, u32> = BTreeMap::new();
-    let mut stopped = 0u64;
-    while let Some(o) = opened.recv().await {
-        let seen = per_host.entry(o.endpoint.ip()).or_default();
-        *seen += 1;
-        if *seen > CONFIRM_PER_ODD_HOST && *seen > ports / 2 {
-            *left_out.entry(o.endpoint.ip()).or_default() += 1;
-            continue;
-        }
-        if shared.stop.is_stopped() {
-            // The end is near, and a second look is the next run's business.
-            stopped += 1;
-            continue;
-        }
-        let Ok(permit) = Arc::clone(&gate).acquire_owned().await else { break };
-        while tasks.try_join_next().is_some() {}
-        let (shared, result) = (Arc::clone(&shared), Arc::clone(&result));
-        tasks.spawn(async move {
-            let confirmation = service::confirm(o.endpoint, &ServiceConfig::default()).await;
-            drop(permit);
-            let _ = shared.write(|f| {
-                f.observe(&[Observation::Tcp(TcpObservation {
-                    ip: o.endpoint.ip(),
-                    port: o.endpoint.port(),
-                    state: CellState::Open,
-                    at: o.at.max(now()),
-                    attempt: o.attempt,
-                    ttl: o.ttl,
-                    confirmed: confirmation.accepted,
-                    service: confirmation.service,
-                })])
-            });
-            let mut result = result.lock().unwrap_or_else(PoisonError::into_inner);
-            if confirmation.accepted {
-                result.accepted.insert(o.endpoint.socket_addr());
-            }
-            if let Some(scheme) = confirmation.web {
-                result.web.push((o.endpoint, scheme));
-            }
-        });
-    }
-    while tasks.join_next().await.is_some() {}
-    let mut result = std::mem::take(&mut *result.lock().unwrap_or_else(PoisonError::into_inner));
-    result.web.sort();
-    if stopped > 0 {
-        result
-            .notes
-            .push(format!("{stopped} open ports were not confirmed, since the run was stopped."));
-    }
-    if !left_out.is_empty() {
-        let hosts: Vec<String> = left_out.keys().take(5).map(ToString::to_string).collect();
-        result.notes.push(format!(
-            "{} open ports of {} hosts that answer on most ports were not confirmed one by one: {}.",
-            left_out.values().map(|n| u64::from(*n)).sum::<u64>(),
-            left_out.len(),
-            hosts.join(", ")
-        ));
-    }
-    result
 }
 
 /// Looks for published files on every web endpoint.

@@ -77,6 +77,9 @@ pub struct Confirmation {
     pub service: Option<Service>,
     /// Set where it speaks HTTP or HTTPS, or speaks TLS and wants to know a site's name first.
     pub web: Option<Scheme>,
+    /// The connection was accepted and not one byte came back, asked or not: an idle service, a
+    /// tarpit, or a way that carries no full-sized packets (RFC 2923, section 2.1).
+    pub mute: bool,
 }
 
 /// Connects to the endpoint and names what answers. At most three connections, each with a bound on
@@ -89,14 +92,30 @@ pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation
             return Confirmation { refused, ..Confirmation::default() };
         }
     };
-    let (service, web) = identify(stream, endpoint, config).await;
-    Confirmation { accepted: true, refused: false, service: Some(service), web }
+    let Identified { service, web, mute } = identify(stream, endpoint, config).await;
+    Confirmation { accepted: true, refused: false, service: Some(service), web, mute }
 }
 
-type Identified = (Service, Option<Scheme>);
+struct Identified {
+    service: Service,
+    web: Option<Scheme>,
+    mute: bool,
+}
 
-fn unknown() -> Identified {
-    (Service { name: "unknown".to_owned(), ..Service::default() }, None)
+impl Identified {
+    const fn new(service: Service, web: Option<Scheme>) -> Self {
+        Self { service, web, mute: false }
+    }
+
+    /// Something was said that names nothing.
+    fn unknown() -> Self {
+        Self::new(Service { name: "unknown".to_owned(), ..Service::default() }, None)
+    }
+
+    /// Nothing was said.
+    fn mute() -> Self {
+        Self { mute: true, ..Self::unknown() }
+    }
 }
 
 async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig) -> Identified {
@@ -105,14 +124,14 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
     if !TLS_PORTS.contains(&port) {
         let wait = if plain_first { config.banner_wait / 4 } else { config.banner_wait };
         match first_word(&mut stream, wait).await {
-            Word::Spoke(bytes) => return (spoke_first(&bytes), None),
+            Word::Spoke(bytes) => return Identified::new(spoke_first(&bytes), None),
             // Closed without a word, as a TCP wrapper does: a request would tell no more.
-            Word::Closed => return unknown(),
+            Word::Closed => return Identified::mute(),
             Word::Quiet => {}
         }
     }
     if PRINTER_PORTS.contains(&port) {
-        return unknown();
+        return Identified::unknown();
     }
     if plain_first {
         let plain = ask_http(&mut stream, endpoint, config).await;
@@ -122,7 +141,7 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
             Some(Reply::Http { facts, to_https }) if facts.status != 400 && !to_https => {
                 return http_service(facts.clone());
             }
-            Some(Reply::Other(service)) => return (service.clone(), None),
+            Some(Reply::Other(service)) => return Identified::new(service.clone(), None),
             _ => {}
         }
         drop(stream);
@@ -131,26 +150,28 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
         }
         return match reply {
             Some(Reply::Http { facts, .. }) => http_service(facts),
-            _ => unknown(),
+            Some(_) => Identified::unknown(),
+            None => Identified::mute(),
         };
     }
     if let Some(found) = over_tls(Some(stream), endpoint, config).await {
         return found;
     }
     let Ok(fresh) = dial(endpoint, config.connect_timeout).await else {
-        return unknown();
+        return Identified::unknown();
     };
     let mut fresh = Stream::Plain(fresh);
     match ask_http(&mut fresh, endpoint, config).await.as_deref().map(read_reply) {
         Some(Reply::Http { facts, .. }) => http_service(facts),
-        Some(Reply::Other(service)) => (service, None),
-        _ => unknown(),
+        Some(Reply::Other(service)) => Identified::new(service, None),
+        Some(_) => Identified::unknown(),
+        None => Identified::mute(),
     }
 }
 
 fn http_service(facts: HttpFacts) -> Identified {
     let service = Service { name: "http".to_owned(), http: Some(facts), ..Service::default() };
-    (service, Some(Scheme::Http))
+    Identified::new(service, Some(Scheme::Http))
 }
 
 /// What a server says without being asked.
@@ -199,7 +220,7 @@ async fn over_tls(
                 _ => return None,
             };
             let service = Service { name: "tls".to_owned(), ..Service::default() };
-            return Some((service, web.then_some(Scheme::Https)));
+            return Some(Identified::new(service, web.then_some(Scheme::Https)));
         }
     };
     let (_, session) = stream.get_ref();
@@ -230,7 +251,7 @@ async fn over_tls(
         Reply::Http { facts, .. } => {
             let service =
                 Service { name: "https".to_owned(), tls, http: Some(facts), ..Service::default() };
-            (service, Some(Scheme::Https))
+            Identified::new(service, Some(Scheme::Https))
         }
         Reply::Other(inner) => {
             // These have names of their own inside TLS; the others are `tls` with a banner.
@@ -241,9 +262,11 @@ async fn over_tls(
                 "ftp" => "ftps",
                 _ => "tls",
             };
-            (Service { name: name.to_owned(), tls, ..inner }, None)
+            Identified::new(Service { name: name.to_owned(), tls, ..inner }, None)
         }
-        Reply::Unclear => (Service { name: "tls".to_owned(), tls, ..Service::default() }, None),
+        Reply::Unclear => {
+            Identified::new(Service { name: "tls".to_owned(), tls, ..Service::default() }, None)
+        }
     })
 }
 

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 use mimawari_targets::{AddrRange, AddrSet, Scope};
-use mimawari_tests::lab::{Behaviour, Capture, Lab, Output, Program, Server, enter};
+use mimawari_tests::lab::{Behaviour, Capture, Lab, Output, Program, Server, enter, nft};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,6 +24,8 @@ mod baseline;
 mod full;
 #[path = "lab/interrupted.rs"]
 mod interrupted;
+#[path = "lab/odd.rs"]
+mod odd;
 #[path = "lab/refused.rs"]
 mod refused;
 #[path = "lab/sharded.rs"]
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
     cases.extend(sweep::CASES);
     cases.extend(baseline::CASES);
     cases.extend(interrupted::CASES);
+    cases.extend(odd::CASES);
     cases.extend(refused::CASES);
     cases.extend(sharded::CASES);
     let mut trials: Vec<Trial> = cases

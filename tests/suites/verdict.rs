@@ -13,7 +13,8 @@ use mimawari_drift::verdict::{
     Cause, Coverage, Finding, FindingKind, FindingState, RunFacts, Verdict,
 };
 use mimawari_probes::observation::{
-    CellState, HttpObservation, Observation, Outcome, Scheme, Severity, TcpObservation,
+    CellState, HostObservation, HttpObservation, Observation, Outcome, Scheme, Severity,
+    TcpObservation,
 };
 use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Scope};
 
@@ -42,6 +43,8 @@ struct Run {
     cells: BTreeMap<(IpAddr, Port), CellState>,
     unconfirmed: BTreeSet<(IpAddr, Port)>,
     http: Vec<HttpObservation>,
+    /// Hosts asked on four random ports, and how many accepted.
+    random: BTreeMap<IpAddr, u32>,
     scope: Scope,
     canaries: (u32, u32),
     incomplete: Vec<String>,
@@ -77,6 +80,7 @@ impl Run {
             cells: BTreeMap::from([((ip("192.0.2.200"), port(1)), CellState::Closed)]),
             unconfirmed: BTreeSet::new(),
             http: Vec::new(),
+            random: BTreeMap::new(),
             scope: scope("192.0.2.0/24"),
             canaries: (0, 0),
             incomplete: Vec::new(),
@@ -97,6 +101,12 @@ impl Run {
 
     fn redis(self, state: CellState) -> Self {
         self.cell(HOST, 6379, state)
+    }
+
+    /// Asked on four random ports, of which so many accept.
+    fn random(mut self, accepted: u32) -> Self {
+        self.random.insert(ip(HOST), accepted);
+        self
     }
 
     fn ssh(self, state: CellState) -> Self {
@@ -177,6 +187,10 @@ fn judged(run: &Run, baseline: &Baseline, previous: &State, now: Timestamp) -> (
     observations.extend(
         run.http.iter().map(|h| Observation::Http(HttpObservation { at: now, ..h.clone() })),
     );
+    observations.extend(run.random.iter().map(|(ip, accepted)| {
+        let (ip, accepted) = (*ip, *accepted);
+        Observation::Host(HostObservation { ip, at: now, asked: 4, accepted, signs: Vec::new() })
+    }));
     let count = |s: CellState| run.cells.values().filter(|c| **c == s).count() as u64;
     let covered = run.cells.values().filter(|c| c.is_covered()).count() as u64;
     let input = RunInput {
@@ -511,17 +525,78 @@ fn a_fifth_of_what_was_open_gone_at_once_is_not_believed() {
     }
 }
 
+/// A run in which all of twenty ports of a host are so.
+fn twenty(state: CellState) -> Run {
+    let mut r = (100..120).fold(Run::new(), |r, p| r.cell(HOST, p, state));
+    r.ports = "100-119".parse().expect("ports");
+    r
+}
+
 #[test]
 fn a_host_that_answers_on_everything_is_one_finding() {
-    let run = |state| {
-        let mut r = (100..120).fold(Run::new(), |r, p| r.cell(HOST, p, state));
-        r.ports = "100-119".parse().expect("ports");
-        r
-    };
     let mut s = Story::new("");
-    let v = s.run(run(Open));
+    let v = s.run(twenty(Open));
     assert_eq!((one(&v, SuspectHost).state, v.findings.len(), v.exit), (FindingState::Open, 1, 1));
-    assert_eq!(one(&s.run(run(Closed)), SuspectHost).state, FindingState::Resolved);
+    assert_eq!(one(&s.run(twenty(Closed)), SuspectHost).state, FindingState::Resolved);
+}
+
+#[test]
+fn a_suspect_host_that_went_silent_is_not_resolved_at_once() {
+    for quiet in [Silent, Prohibited] {
+        let mut s = Story::new("");
+        s.run(twenty(Open));
+        let v = s.run(twenty(quiet));
+        assert_eq!((one(&v, SuspectHost).state, v.exit), (FindingState::Resolving, 1));
+        assert_eq!(one(&s.run(twenty(quiet)), SuspectHost).state, FindingState::Resolved);
+    }
+    let mut s = Story::new("");
+    s.run(twenty(Open));
+    assert_eq!(one(&s.run(Run::new()), SuspectHost).state, FindingState::Unverified);
+}
+
+#[test]
+fn random_ports_that_accept_prove_a_suspect_host_with_few_planned_ports() {
+    let both = || Run::new().redis(Open).ssh(Open);
+    for (accepted, hosts, ports) in [(0, 0, 2), (1, 0, 2), (2, 1, 0), (4, 1, 0)] {
+        let v = Story::new("").run(both().random(accepted));
+        let of = |kind| v.findings.iter().filter(|f| f.kind == kind).count();
+        assert_eq!((of(SuspectHost), of(UnexpectedOpen)), (hosts, ports), "{accepted} of 4");
+    }
+    // Its end is proven in the same way: one that still accepts, or nobody asked, proves nothing.
+    let mut s = Story::new("");
+    let v = s.run(both().random(4));
+    assert!(one(&v, SuspectHost).why.contains("of 4 random ports outside the plan 4 accepted"));
+    assert_eq!(one(&s.run(both().random(1)), SuspectHost).state, FindingState::Unverified);
+    assert_eq!(one(&s.run(both()), SuspectHost).state, FindingState::Unverified);
+    let v = s.run(both().random(0));
+    assert_eq!(one(&v, SuspectHost).state, FindingState::Resolved);
+    assert_eq!(v.counts.open, 2, "its single ports speak again");
+}
+
+#[test]
+fn ports_that_are_meant_to_be_open_make_no_host_suspect() {
+    let rule = |ports: &str| {
+        format!(
+            "[[allow]]\nid = \"r\"\nhosts = [\"{HOST}\"]\nports = [\"tcp/{ports}\"]\nreason = \"x\"\n"
+        )
+    };
+    let v = Story::new(&rule("100-119")).run(twenty(Open));
+    assert_eq!((v.findings.len(), v.counts.allowed, v.exit), (0, 20, 0));
+    // Beside them, the others count on their own.
+    let v = Story::new(&rule("100-104")).run(twenty(Open));
+    assert_eq!((one(&v, SuspectHost).state, v.counts.allowed), (FindingState::Open, 5));
+    // And what accepts random ports is suspect, whatever is allowed.
+    let v = Story::new(&rule("100-119")).run(twenty(Open).random(4));
+    assert_eq!((one(&v, SuspectHost).state, v.findings.len()), (FindingState::Open, 1));
+}
+
+#[test]
+fn a_port_on_a_host_that_answers_on_everything_is_unverified() {
+    let mut s = Story::new("");
+    s.run(twenty(Closed).cell(HOST, 105, Open));
+    let v = s.run(twenty(Open));
+    assert_eq!(state(&v), FindingState::Unverified);
+    assert!(one(&v, UnexpectedOpen).why.contains("answers on everything"));
 }
 
 #[test]

@@ -16,6 +16,24 @@ pub enum Reply {
     Prohibited,
 }
 
+/// What is odd about a SYN-ACK. Every stack that can carry data announces its segment size and some
+/// window (RFC 9293, sections 3.7.1 and 3.8.6); what answers for others often does neither.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct SynAckSigns {
+    /// The window is 0: nothing may be sent.
+    pub zero_window: bool,
+    /// There are no options at all, although ours were there to be answered.
+    pub no_options: bool,
+}
+
+impl SynAckSigns {
+    /// Whether anything is odd.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.zero_window || self.no_options
+    }
+}
+
 /// An answer to one of our probes, its cookie verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Classified {
@@ -29,6 +47,8 @@ pub struct Classified {
     pub reply: Reply,
     /// Time to live on arrival, if the host itself answered.
     pub ttl: Option<u8>,
+    /// What is odd about a SYN-ACK; nothing for other replies.
+    pub signs: SynAckSigns,
 }
 
 /// Classifies a frame. `first_port` is the source port of attempt 1, `ports` their number.
@@ -62,7 +82,14 @@ pub fn classify(
             } else {
                 return None;
             };
-            Some(Classified { ip: t.source, port: t.source_port, attempt, reply, ttl: Some(t.ttl) })
+            let signs = match reply {
+                Reply::SynAck => {
+                    SynAckSigns { zero_window: t.window == 0, no_options: t.options_len == 0 }
+                }
+                _ => SynAckSigns::default(),
+            };
+            let (ip, port, ttl) = (t.source, t.source_port, Some(t.ttl));
+            Some(Classified { ip, port, attempt, reply, ttl, signs })
         }
         Parsed::IcmpError(e) => {
             let attempt = attempt(e.source_port)?;
@@ -73,6 +100,7 @@ pub fn classify(
                 attempt,
                 reply: Reply::Prohibited,
                 ttl: (e.from == e.destination).then_some(e.ttl),
+                signs: SynAckSigns::default(),
             })
         }
         Parsed::Arp(_) | Parsed::Neighbour(_) => None,

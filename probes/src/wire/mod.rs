@@ -13,7 +13,7 @@ mod neighbour;
 mod parse;
 mod syn;
 
-pub use classify::{Classified, Reply, classify};
+pub use classify::{Classified, Reply, SynAckSigns, classify};
 pub use neighbour::{arp_request, neighbour_solicitation};
 pub use parse::{
     ArpReply, IcmpError, Link, NeighbourAdvertisement, Parsed, TcpFlags, TcpReply, parse,

@@ -318,7 +318,7 @@ impl Sweep {
     /// say nothing new are ignored.
     pub fn handle(&mut self, now: Duration, answer: Answer) {
         self.tick(now);
-        let Answer { ip, port, attempt, reply, ttl } = answer;
+        let Answer { ip, port, attempt, reply, .. } = answer;
         let Some(step) = self.walk.step_of(ip, port) else {
             return;
         };
@@ -343,16 +343,17 @@ impl Sweep {
             self.rate.answered_first(step);
         }
         if let Some(endpoint) = self.walk.endpoint(step) {
-            self.tell(endpoint, attempt, reply, ttl);
+            self.tell(endpoint, answer);
         }
         if late {
             self.events.push_back(Event::Amended { step, state: to });
         }
     }
 
-    fn tell(&mut self, endpoint: Endpoint, attempt: u8, reply: Reply, ttl: Option<u8>) {
+    fn tell(&mut self, endpoint: Endpoint, answer: Answer) {
+        let Answer { attempt, reply, ttl, signs, .. } = answer;
         self.events.push_back(match reply {
-            Reply::SynAck => Event::Open { endpoint, attempt, ttl },
+            Reply::SynAck => Event::Open { endpoint, attempt, ttl, signs },
             Reply::Prohibited => Event::Prohibited { endpoint, attempt, ttl },
             Reply::Rst => return,
         });

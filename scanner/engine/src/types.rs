@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mimawari_probes::observation::CellState;
+use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::{Endpoint, Port};
 use serde::{Deserialize, Serialize};
 
@@ -39,10 +40,10 @@ pub struct SweepConfig {
 }
 
 impl SweepConfig {
-    /// The burst that suits a rate: 5 ms worth of packets, at least 1 and at most 256 (one batch).
+    /// The burst that suits a rate: 1 ms worth of packets, at least 1 and at most 256 (one batch).
     #[must_use]
     pub const fn burst_for(rate: u32) -> u32 {
-        match rate / 200 {
+        match rate / 1000 {
             0 => 1,
             n if n > 256 => 256,
             n => n,
@@ -135,6 +136,8 @@ pub struct Answer {
     pub reply: Reply,
     /// IP time-to-live or hop limit of the answer.
     pub ttl: Option<u8>,
+    /// What is odd about a SYN-ACK.
+    pub signs: SynAckSigns,
 }
 
 /// What a sweep has to tell.
@@ -148,6 +151,8 @@ pub enum Event {
         attempt: u8,
         /// TTL of the answer.
         ttl: Option<u8>,
+        /// What is odd about it.
+        signs: SynAckSigns,
     },
     /// Policy forbids a cell. At most once a cell; [`Event::Open`] may still follow.
     Prohibited {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mimawari_engine::{Answer, Checkpoint, Event, Probe, Reply, Sweep, SweepConfig};
 use mimawari_probes::observation::CellState;
+use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::{AddrRange, AddrSet, Plan, Scope, Shard, Walk};
 use proptest::prelude::*;
 
@@ -60,6 +61,7 @@ impl Process<'_> {
                         attempt: probe.attempt,
                         reply,
                         ttl: None,
+                        signs: SynAckSigns::default(),
                     };
                     under_way.push_back((now + self.delay, answer));
                 }

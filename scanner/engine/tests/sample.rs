@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use mimawari_engine::{Answer, Event, Reply, Summary, Sweep, SweepConfig};
+use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::{AddrRange, AddrSet, Plan, Scope, Shard};
 
 /// Sweeps 204,800 cells of which 60 % are silent; `lost` decides which (step, attempt) get through to
@@ -27,7 +28,17 @@ fn sweep(lost: impl Fn(u64, u8) -> bool) -> (Summary, u64) {
             if answers(probe.step) && !lost(probe.step, probe.attempt) {
                 let (ip, port) = (probe.endpoint.ip(), probe.endpoint.port());
                 let attempt = probe.attempt;
-                sweep.handle(now, Answer { ip, port, attempt, reply: Reply::Rst, ttl: None });
+                sweep.handle(
+                    now,
+                    Answer {
+                        ip,
+                        port,
+                        attempt,
+                        reply: Reply::Rst,
+                        ttl: None,
+                        signs: SynAckSigns::default(),
+                    },
+                );
             }
         }
         while let Some(event) = sweep.poll_event() {

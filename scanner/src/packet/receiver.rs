@@ -183,5 +183,6 @@ pub(super) fn read(
             wire::Reply::Prohibited => Reply::Prohibited,
         },
         ttl: c.ttl,
+        signs: c.signs,
     }))
 }

@@ -259,7 +259,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub struct LoadedRun {
     /// `run.json`.
     pub meta: RunMeta,
-    /// The latest record of each cell and of each (target, path).
+    /// The latest record of each host, of each cell and of each (target, path).
     pub observations: Vec<Observation>,
     /// Cells by state: not probed, silent, prohibited, closed, open.
     pub counts: [u64; 5],
@@ -319,14 +319,15 @@ impl LoadedRun {
     }
 }
 
-/// The latest record of each cell and of each (target, path), in the order of their keys.
+/// The latest record of each host, of each cell and of each (target, path), in the order of their keys.
 fn latest(observations: Vec<Observation>) -> Vec<Observation> {
     let mut map = BTreeMap::new();
     for o in observations {
         let key = match &o {
-            Observation::Tcp(t) => (t.ip, t.port, None),
+            Observation::Host(h) => (h.ip, None, None),
+            Observation::Tcp(t) => (t.ip, Some(t.port), None),
             Observation::Http(h) => {
-                (h.ip, h.port, Some((h.scheme, h.host.clone(), h.path.clone())))
+                (h.ip, Some(h.port), Some((h.scheme, h.host.clone(), h.path.clone())))
             }
         };
         map.insert(key, o);

@@ -6,9 +6,10 @@ use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_engine::Checkpoint;
 use mimawari_probes::observation::TcpObservation;
+use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::{AddrSet, Shard, Walk};
 
-use super::Opened;
+use super::confirm::Opened;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::run::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts};
@@ -93,5 +94,11 @@ pub(super) fn note(point: Option<&Checkpoint>, cells: u64, at: Timestamp) -> Str
 /// An open cell that was seen before; `None` if it is not in the scope.
 pub(super) fn opened(config: &Config, t: &TcpObservation) -> Option<Opened> {
     let endpoint = config.scope.endpoint(t.ip, t.port).ok()?;
-    Some(Opened { endpoint, attempt: t.attempt, ttl: t.ttl, at: t.at })
+    Some(Opened {
+        endpoint,
+        attempt: t.attempt,
+        ttl: t.ttl,
+        signs: SynAckSigns::default(),
+        at: t.at,
+    })
 }

@@ -23,7 +23,7 @@ pub use capture::Capture;
 pub use namespace::{Namespace, enter};
 pub use process::{Output, Program, Running};
 pub use server::Server;
-pub use truth::{Policer, Truth, host};
+pub use truth::{Policer, Truth, host, nft};
 pub use tun::Tun;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

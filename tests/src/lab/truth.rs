@@ -72,16 +72,7 @@ impl Truth {
     /// # Panics
     /// When `nft` is not installed or refuses the rules.
     pub fn install(&self, lab: &Lab) {
-        let rules = self.rules();
-        lab.centre.run(|| {
-            let mut child = Command::new("nft")
-                .args(["-f", "-"])
-                .stdin(Stdio::piped())
-                .spawn()
-                .expect("nft: install nftables, and have /usr/sbin on the PATH");
-            child.stdin.take().expect("stdin").write_all(rules.as_bytes()).expect("rules");
-            assert!(child.wait().expect("nft").success(), "nft refused the rules");
-        });
+        nft(lab, &self.rules());
     }
 
     fn rules(&self) -> String {
@@ -118,4 +109,20 @@ impl Truth {
         );
         rules
     }
+}
+
+/// Runs an nftables script in the data centre.
+///
+/// # Panics
+/// When `nft` is not installed or refuses the rules.
+pub fn nft(lab: &Lab, rules: &str) {
+    lab.centre.run(|| {
+        let mut child = Command::new("nft")
+            .args(["-f", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("nft: install nftables, and have /usr/sbin on the PATH");
+        child.stdin.take().expect("stdin").write_all(rules.as_bytes()).expect("rules");
+        assert!(child.wait().expect("nft").success(), "nft refused the rules");
+    });
 }

@@ -96,10 +96,11 @@ impl Books {
         cell.before = cell.last;
         cell.last = now;
         self.sent += 1;
-        // The ceiling: a virtual-scheduling check (ITU-T I.371, GCRA) with the burst as tolerance.
+        // The ceiling: a virtual-scheduling check (ITU-T I.371, GCRA) with the burst and a half packet
+        // as tolerance.
         let cost = 1_000_000_000u128;
         let at = now.as_nanos() * u128::from(self.config.rate);
-        let tolerance = cost * u128::from(self.config.burst.saturating_sub(1));
+        let tolerance = cost * u128::from(self.config.burst.saturating_sub(1)) + cost / 2;
         assert!(at + tolerance >= self.due, "above the ceiling at {now:?}");
         self.due = self.due.max(at) + cost;
     }

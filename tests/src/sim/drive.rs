@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use mimawari_engine::{Answer, Probe, Reply, Sweep, SweepConfig};
+use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::{Shard, Walk};
 
 use super::check::Books;
@@ -167,6 +168,7 @@ impl Driver {
                 attempt: if rng.chance(0.5) { 0 } else { 200 },
                 reply: Reply::SynAck,
                 ttl: None,
+                signs: SynAckSigns::default(),
             };
             match rng.below(3) {
                 // Never sent so far, whatever attempt it names.

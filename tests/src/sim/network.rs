@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mimawari_engine::{Answer, Probe, Reply};
+use mimawari_probes::wire::SynAckSigns;
 
 use super::{Rng, World};
 
@@ -208,6 +209,9 @@ impl Network {
         }
         let Reverse((at, _, Parcel { ip, port, attempt, reply })) = self.on_the_way.pop()?;
         let reply = REPLIES[usize::from(reply)];
-        Some((at, Answer { ip, port, attempt, reply, ttl: Some(57) }))
+        Some((
+            at,
+            Answer { ip, port, attempt, reply, ttl: Some(57), signs: SynAckSigns::default() },
+        ))
     }
 }

@@ -1,0 +1,529 @@
+//! The judge: observations, coverage, baseline, previous state and the clock in; verdict and new
+//! state out.
+//!
+//! What is not covered is never resolved. A run that is not to be believed (nothing answered, the
+//! canaries are silent, too much is gone at once) resolves nothing at all.
+
+mod absent;
+mod content;
+mod host;
+mod port;
+mod required;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use mimawari_probes::observation::{
+    CellState, HttpObservation, Observation, Severity, TcpObservation,
+};
+use mimawari_targets::{Port, PortSet, Protocol, Scope};
+use sha2::{Digest, Sha256};
+
+use self::host::RandomPorts;
+use crate::baseline::{Baseline, Head, Match};
+use crate::freshness::{self, Freshness, Turn};
+use crate::state::{Allowed, State, Tracked};
+use crate::verdict::{
+    Cause, Counts, Coverage, Finding, FindingKind, FindingState, RunFacts, VERSION, Verdict,
+};
+
+/// Covered runs in which a silent cell must be silent before its finding is resolved, and a required
+/// cell not open before it is missing.
+const RUNS_TO_SETTLE: u32 = 2;
+/// Known-open cells below which their being gone together proves nothing.
+const MIN_KNOWN_FOR_GUARD: usize = 5;
+/// This many changes within [`FLAP_WINDOW`] covered runs are flapping.
+const FLAP_CHANGES: usize = 3;
+const FLAP_WINDOW: u64 = 10;
+/// Covered runs without a change after which flapping has ended.
+const FLAP_QUIET: u64 = 5;
+
+/// What a run knows of a cell that it did not observe open.
+pub trait CoverageView {
+    /// The final state; [`CellState::NotProbed`] for whatever is not of the plan.
+    fn cell(&self, ip: IpAddr, port: Port) -> CellState;
+    /// Whether the address is in the scope as it is now.
+    fn in_scope(&self, ip: IpAddr) -> bool;
+    /// The part of the plan that a cell is in, counted from 1; `None` if it is not of the plan.
+    fn part_of(&self, _ip: IpAddr, _port: Port) -> Option<u32> {
+        None
+    }
+}
+
+/// One run, or the shards of one plan, to be judged.
+pub struct RunInput<'a> {
+    /// Id of the run.
+    pub run_id: &'a str,
+    /// From where it was seen.
+    pub vantage: &'a str,
+    /// The scope as it is now.
+    pub scope: &'a Scope,
+    /// The latest record of each cell and content.
+    pub observations: &'a [Observation],
+    /// Everything that is not an observation.
+    pub coverage: &'a dyn CoverageView,
+    /// Totals, passed through.
+    pub totals: Coverage,
+    /// Facts, passed through.
+    pub facts: RunFacts,
+    /// Reasons from outside not to believe the run.
+    pub suspect_because: Vec<String>,
+    /// Why the run is not whole.
+    pub incomplete_because: Vec<String>,
+    /// The ports of the plan.
+    pub ports: &'a PortSet,
+    /// What the run was of its plan; `None` keeps no account of ages.
+    pub turn: Option<Turn<'a>>,
+}
+
+/// Judges a run.
+#[must_use]
+pub fn judge(
+    run: &RunInput<'_>,
+    baseline: &Baseline,
+    previous: &State,
+    now: Timestamp,
+) -> (Verdict, State) {
+    let mut j = Judge::new(run, baseline, previous, now);
+    j.guards();
+    j.ages();
+    j.suspect_hosts();
+    j.open_cells();
+    j.contents();
+    j.allowed_before();
+    j.required();
+    j.the_rest();
+    j.finish()
+}
+
+/// What identifies a finding.
+struct Identity<'a> {
+    kind: FindingKind,
+    vantage: &'a str,
+    ip: IpAddr,
+    port: Option<Port>,
+    host: Option<&'a str>,
+    path: Option<&'a str>,
+}
+
+impl Identity<'_> {
+    /// First 16 hex digits of the SHA-256 of `kind|vantage|ip|proto|port[|host|path]`, each part
+    /// preceded by its length, so that no two identities share a text.
+    fn id(&self) -> String {
+        let port = self.port.map_or_else(|| "*".to_owned(), |p| p.to_string());
+        let ip = self.ip.to_string();
+        let mut parts = vec![self.kind.as_str(), self.vantage, &ip, "tcp", &port];
+        if let Some(path) = self.path {
+            parts.push(self.host.unwrap_or("-"));
+            parts.push(path);
+        }
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+struct Judge<'a> {
+    run: &'a RunInput<'a>,
+    baseline: &'a Baseline,
+    previous: &'a State,
+    now: Timestamp,
+    next: State,
+    /// Open cells that this run saw.
+    open: BTreeMap<(IpAddr, Port), &'a TcpObservation>,
+    /// Outcomes of content checks; one for each target and path.
+    http: BTreeMap<(IpAddr, Port, Option<&'a str>, &'a str), &'a HttpObservation>,
+    /// What hosts do on random ports.
+    hosts: BTreeMap<IpAddr, RandomPorts>,
+    suspect_because: Vec<String>,
+    suspect_hosts: BTreeSet<IpAddr>,
+    /// Findings that this run has already dealt with.
+    done: BTreeSet<String>,
+    /// Findings whose state this run changed to one that is settled; they are reported this once.
+    settled: BTreeSet<String>,
+    fresh: BTreeSet<String>,
+    allowed_seen: BTreeSet<String>,
+    unconfirmed: u64,
+    allowed_count: u64,
+    notes: Vec<String>,
+    freshness: Option<Freshness>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(
+        run: &'a RunInput<'a>,
+        baseline: &'a Baseline,
+        previous: &'a State,
+        now: Timestamp,
+    ) -> Self {
+        let (mut open, mut http) = (BTreeMap::new(), BTreeMap::new());
+        let mut hosts: BTreeMap<IpAddr, RandomPorts> = BTreeMap::new();
+        for o in run.observations {
+            match o {
+                Observation::Tcp(t) if t.state == CellState::Open => {
+                    open.insert((t.ip, t.port), t);
+                }
+                Observation::Tcp(_) => {}
+                Observation::Http(h) => {
+                    http.insert((h.ip, h.port, h.host.as_deref(), h.path.as_str()), h);
+                }
+                Observation::Host(h) => hosts.entry(h.ip).or_default().add(h),
+            }
+        }
+        Self {
+            run,
+            baseline,
+            previous,
+            now,
+            next: previous.clone(),
+            open,
+            http,
+            hosts,
+            suspect_because: run.suspect_because.clone(),
+            suspect_hosts: BTreeSet::new(),
+            done: BTreeSet::new(),
+            settled: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            allowed_seen: BTreeSet::new(),
+            unconfirmed: 0,
+            allowed_count: 0,
+            notes: Vec::new(),
+            freshness: None,
+        }
+    }
+
+    fn suspect(&self) -> bool {
+        !self.suspect_because.is_empty()
+    }
+
+    /// The state of a cell; one that was observed open is open, whatever the coverage could still
+    /// write down.
+    fn cell(&self, ip: IpAddr, port: Port) -> CellState {
+        if self.open.contains_key(&(ip, port)) {
+            CellState::Open
+        } else {
+            match self.run.coverage.cell(ip, port) {
+                // Open without a record: the record was lost, so nothing is known.
+                CellState::Open => CellState::NotProbed,
+                state => state,
+            }
+        }
+    }
+
+    fn guards(&mut self) {
+        let t = &self.run.totals;
+        if t.cells_covered > 0 && self.open.is_empty() && t.open + t.closed + t.prohibited == 0 {
+            self.suspect_because.push("Nothing answered at all.".to_owned());
+        }
+        let f = &self.run.facts;
+        if f.canaries_answered < f.canaries_total {
+            self.suspect_because.push(format!(
+                "{} of {} canaries, known to be open, did not answer.",
+                f.canaries_total - f.canaries_answered,
+                f.canaries_total
+            ));
+        }
+        let known: BTreeSet<(IpAddr, Port)> = self
+            .previous
+            .allowed
+            .values()
+            .filter(|a| a.path.is_none())
+            .map(|a| (a.ip, a.port))
+            .chain(self.previous.findings.values().filter_map(|t| {
+                let open = matches!(t.finding.state, FindingState::Open | FindingState::Unverified);
+                let port_kind = matches!(
+                    t.finding.kind,
+                    FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen
+                );
+                (open && port_kind).then_some((t.finding.ip, t.finding.port?))
+            }))
+            .collect();
+        let covered: Vec<CellState> =
+            known.iter().map(|(ip, p)| self.cell(*ip, *p)).filter(|s| s.is_covered()).collect();
+        let gone = covered.iter().filter(|s| **s != CellState::Open).count();
+        if covered.len() >= MIN_KNOWN_FOR_GUARD && gone * 5 > covered.len() {
+            self.suspect_because.push(format!(
+                "{gone} of {} cells that were open before are gone at once.",
+                covered.len()
+            ));
+        }
+    }
+
+    /// Writes down what the run covered of its plan, and how old the rest is.
+    fn ages(&mut self) {
+        let Some(turn) = &self.run.turn else { return };
+        let rotates = turn.parts > 1;
+        if rotates && !self.previous.plans.contains_key(turn.plan) {
+            self.notes.push(
+                "This plan has not been run before: the ages of its parts start anew.".to_owned(),
+            );
+        }
+        let believed = !self.suspect();
+        freshness::record(&mut self.next.plans, turn, believed);
+        if rotates || turn.max_age.is_some() {
+            self.freshness =
+                Some(freshness::summary(self.next.plans.get(turn.plan), turn, self.now));
+        }
+    }
+
+    /// Whether a cell belongs to another part of the plan than the one that this run walked, and was
+    /// covered lately enough to stay as it is.
+    fn fresh_elsewhere(&self, ip: IpAddr, port: Port, seen: Timestamp) -> bool {
+        let Some(turn) = self.run.turn.as_ref().filter(|t| t.parts > 1) else { return false };
+        let Some(part) = self.run.coverage.part_of(ip, port) else { return false };
+        let ages = self.next.plans.get(turn.plan);
+        part != turn.part && freshness::is_fresh(ages, part, seen, turn, self.now)
+    }
+
+    /// How many parts the plan is walked in.
+    fn parts(&self) -> u32 {
+        self.run.turn.as_ref().map_or(1, |t| t.parts.max(1))
+    }
+
+    /// Cause and sentence for something that no live rule allows.
+    fn unmatched(&self, id: &str, what: &str, ip: IpAddr, found: Match<'_>) -> (Cause, String) {
+        if let Match::Expired(head) = found {
+            return (
+                Cause::Expired,
+                format!(
+                    "{what}, and the rule `{}` at {} that allowed it has expired",
+                    head.id, head.place
+                ),
+            );
+        }
+        if let Some(before) = self.previous.allowed.get(id) {
+            return (
+                Cause::Removed,
+                format!("{what}, and the rule `{}` that allowed it no longer does", before.rule),
+            );
+        }
+        // A finding that is open keeps the cause it was opened with.
+        let cause = self
+            .previous
+            .findings
+            .get(id)
+            .filter(|t| t.finding.state.is_drift())
+            .map_or(Cause::Unmatched, |t| t.finding.cause);
+        let cause = if cause == Cause::Forbidden { Cause::Unmatched } else { cause };
+        let near = self.baseline.nearest(ip).map_or_else(String::new, |r| {
+            format!("; the nearest rule is `{}` at {}", r.head.id, r.head.place)
+        });
+        (cause, format!("{what}, and no rule of the baseline allows it{near}"))
+    }
+
+    /// Something that must not be there was seen.
+    fn seen(
+        &mut self,
+        identity: &Identity<'_>,
+        cause: Cause,
+        severity: Severity,
+        at: Timestamp,
+        why: String,
+        service: Option<String>,
+    ) {
+        let id = identity.id();
+        let first = self.previous.allowed.get(&id).map_or(at, |a| a.first_seen.min(at));
+        let owner = self.baseline.nearest(identity.ip).map(|r| r.head.owner.clone());
+        let fresh = !self.next.findings.contains_key(&id);
+        let t = self.next.findings.entry(id.clone()).or_insert_with(|| Tracked {
+            finding: Finding {
+                id: id.clone(),
+                kind: identity.kind,
+                vantage: identity.vantage.to_owned(),
+                proto: Protocol::Tcp,
+                ip: identity.ip,
+                port: identity.port,
+                host: identity.host.map(str::to_owned),
+                path: identity.path.map(str::to_owned),
+                check: None,
+                state: FindingState::Open,
+                cause,
+                severity,
+                first_seen: first,
+                last_seen: at,
+                new: true,
+                reopened: 0,
+                flapping: false,
+                owner: None,
+                allowed_by: None,
+                why: String::new(),
+                service: None,
+                evidence: None,
+            },
+            silent_runs: 0,
+            missed_runs: 0,
+            covered_runs: 0,
+            changes: Vec::new(),
+        });
+        t.covered_runs += 1;
+        t.silent_runs = 0;
+        let f = &mut t.finding;
+        if f.state == FindingState::Resolved {
+            f.reopened += 1;
+            t.changes.push(t.covered_runs);
+        }
+        f.state = FindingState::Open;
+        f.cause = cause;
+        f.severity = severity;
+        f.new = fresh;
+        // A clock that went back does not make it seen less lately.
+        f.last_seen = f.last_seen.max(at);
+        f.owner = owner;
+        f.allowed_by = None;
+        f.why = why;
+        if service.is_some() {
+            f.service = service;
+        }
+        if fresh {
+            self.fresh.insert(id.clone());
+        }
+        self.next.allowed.remove(&id);
+        self.done.insert(id);
+    }
+
+    /// Remembers what is there and allowed.
+    fn allow(
+        &mut self,
+        id: &str,
+        head: &Head,
+        ip: IpAddr,
+        port: Port,
+        content: Option<&HttpObservation>,
+        at: Timestamp,
+    ) {
+        self.allowed_seen.insert(id.to_owned());
+        let known = self
+            .previous
+            .findings
+            .get(id)
+            .map(|t| t.finding.first_seen)
+            .into_iter()
+            .chain([at])
+            .min()
+            .unwrap_or(at);
+        let a = self.next.allowed.entry(id.to_owned()).or_insert_with(|| Allowed {
+            ip,
+            port,
+            host: content.and_then(|h| h.host.clone()),
+            path: content.map(|h| h.path.clone()),
+            check: content.map(|h| h.check.clone()),
+            severity: content.map(|h| h.severity),
+            rule: String::new(),
+            first_seen: known,
+            last_seen: at,
+        });
+        a.rule.clone_from(&head.id);
+        a.last_seen = a.last_seen.max(at);
+    }
+
+    /// A finding that a live rule allows now.
+    fn now_allowed(&mut self, id: &str, head: &Head) {
+        let now = self.now;
+        if let Some(t) = self.next.findings.get_mut(id) {
+            t.silent_runs = 0;
+            let f = &mut t.finding;
+            f.state = FindingState::Allowed;
+            f.allowed_by = Some(head.id.clone());
+            f.owner = Some(head.owner.clone());
+            f.new = false;
+            f.why = format!("the rule `{}` at {} allows it: {}", head.id, head.place, head.reason);
+            let _ = now;
+            self.settled.insert(id.to_owned());
+            self.done.insert(id.to_owned());
+        }
+    }
+
+    fn set(&mut self, id: &str, state: FindingState, why: String) {
+        if let Some(t) = self.next.findings.get_mut(id) {
+            t.finding.state = state;
+            t.finding.new = false;
+            t.finding.why = why;
+        }
+    }
+
+    fn finish(mut self) -> (Verdict, State) {
+        for t in self.next.findings.values_mut() {
+            let n = t.covered_runs;
+            t.changes.retain(|c| c + FLAP_WINDOW > n);
+            let last = t.changes.last().copied().unwrap_or(0);
+            if t.changes.len() >= FLAP_CHANGES {
+                t.finding.flapping = true;
+            } else if last + FLAP_QUIET <= n {
+                t.finding.flapping = false;
+            }
+        }
+        let mut counts = Counts {
+            allowed: self.allowed_count,
+            unconfirmed: self.unconfirmed,
+            new: self.fresh.len() as u64,
+            ..Counts::default()
+        };
+        let mut findings = Vec::new();
+        for (id, t) in &self.next.findings {
+            let f = &t.finding;
+            let settled = self.settled.contains(id);
+            match f.state {
+                FindingState::Open => counts.open += 1,
+                FindingState::Unverified => counts.unverified += 1,
+                FindingState::Resolving => counts.resolving += 1,
+                FindingState::Missing | FindingState::MissingUnverified => counts.missing += 1,
+                FindingState::OutOfScope => counts.out_of_scope += 1,
+                FindingState::Resolved if settled => counts.resolved += 1,
+                _ => {}
+            }
+            let listed = f.state.is_drift()
+                || settled
+                || matches!(f.state, FindingState::MissingPending | FindingState::OutOfScope);
+            if listed {
+                findings.push(f.clone());
+            }
+        }
+        findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
+        let suspect = self.suspect();
+        let mut incomplete_because = self.suspect_because.clone();
+        incomplete_because.extend(self.run.incomplete_because.iter().cloned());
+        incomplete_because.extend(self.freshness.as_ref().and_then(Freshness::complaint));
+        let incomplete = !incomplete_because.is_empty();
+        let drift = findings.iter().any(|f| f.state.is_drift());
+        let exit = match (drift, incomplete) {
+            (true, _) => 1,
+            (false, true) => 3,
+            (false, false) => 0,
+        };
+        let mut facts = self.run.facts.clone();
+        facts.notes.append(&mut self.notes);
+        let verdict = Verdict {
+            version: VERSION,
+            run_id: self.run.run_id.to_owned(),
+            judged_at: self.now,
+            exit,
+            incomplete,
+            incomplete_because,
+            suspect,
+            coverage: Coverage { freshness: self.freshness.take(), ..self.run.totals.clone() },
+            counts,
+            run: facts,
+            baseline_digest: self.baseline.digest().to_owned(),
+            findings,
+        };
+        self.next.updated_at = Some(self.next.updated_at.map_or(self.now, |t| t.max(self.now)));
+        self.next.last_run = Some(self.run.run_id.to_owned());
+        (verdict, self.next)
+    }
+}
+
+/// What a run knows of something that it did not see.
+enum Evidence {
+    /// Covered, and not there.
+    Gone(&'static str),
+    /// Covered, and no answer.
+    Silent,
+    /// Not covered.
+    Unknown(&'static str),
+    /// In another part of the plan, and fresh.
+    Elsewhere,
+}

@@ -1,0 +1,190 @@
+//! Ports that must be open.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use mimawari_probes::observation::{CellState, Severity};
+use mimawari_targets::{Port, Protocol};
+
+use super::{Identity, Judge, RUNS_TO_SETTLE};
+use crate::baseline::Head;
+use crate::state::Tracked;
+use crate::verdict::{Cause, Finding, FindingKind, FindingState};
+
+impl Judge<'_> {
+    /// Cells of `must` rules.
+    pub(super) fn required(&mut self) {
+        let mut unplanned = 0u64;
+        let mut cells: BTreeMap<(IpAddr, Port), &Head> = BTreeMap::new();
+        for rule in self.baseline.required(self.now) {
+            for ip in rule.head.addrs.iter() {
+                for port in rule.tcp.iter() {
+                    cells.entry((ip, port)).or_insert(&rule.head);
+                }
+            }
+        }
+        for ((ip, port), head) in cells {
+            let identity = Identity {
+                kind: FindingKind::MissingRequired,
+                vantage: self.run.vantage,
+                ip,
+                port: Some(port),
+                host: None,
+                path: None,
+            };
+            let id = identity.id();
+            if !self.run.coverage.in_scope(ip) {
+                continue;
+            }
+            let state = self.cell(ip, port);
+            let was = self.next.findings.get(&id).map(|t| t.finding.state);
+            match state {
+                // A run that is not to be believed settles nothing, not even for the better.
+                CellState::Open if self.suspect() => {}
+                CellState::Open => self.required_is_there(&id, was),
+                CellState::NotProbed => {
+                    let seen = self.next.findings.get(&id).map(|t| t.finding.last_seen);
+                    if !self.fresh_elsewhere(ip, port, seen.unwrap_or(Timestamp::MIN)) {
+                        unplanned += 1;
+                    }
+                    self.required_not_covered(&id, was, head);
+                }
+                _ if self.suspect() => self.required_not_covered(&id, was, head),
+                _ => self.required_is_gone(&identity, &id, head),
+            }
+            self.done.insert(id);
+        }
+        if unplanned > 0 {
+            self.notes.push(format!(
+                "{unplanned} cells that must be open were not covered by this run, and nothing is said of them."
+            ));
+        }
+    }
+
+    pub(super) fn required_is_there(&mut self, id: &str, was: Option<FindingState>) {
+        let Some(t) = self.next.findings.get_mut(id) else { return };
+        t.missed_runs = 0;
+        t.covered_runs += 1;
+        match was {
+            Some(FindingState::MissingPending) => {
+                self.next.findings.remove(id);
+            }
+            Some(FindingState::Missing | FindingState::MissingUnverified) => {
+                t.changes.push(t.covered_runs);
+                t.finding.state = FindingState::Resolved;
+                t.finding.new = false;
+                t.finding.why = "it was seen open again".to_owned();
+                self.settled.insert(id.to_owned());
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn required_not_covered(
+        &mut self,
+        id: &str,
+        was: Option<FindingState>,
+        head: &Head,
+    ) {
+        let elsewhere =
+            self.next.findings.get(id).map(|t| &t.finding).is_some_and(|f| {
+                f.port.is_some_and(|p| self.fresh_elsewhere(f.ip, p, f.last_seen))
+            });
+        if let (Some(t), Some(FindingState::Missing | FindingState::MissingUnverified)) =
+            (self.next.findings.get_mut(id), was)
+        {
+            t.finding.new = false;
+            if elsewhere {
+                return;
+            }
+            t.finding.state = FindingState::MissingUnverified;
+            t.finding.why = format!(
+                "required by `{}` at {}; missing when last looked at, and this run could not tell",
+                head.id, head.place
+            );
+        }
+    }
+
+    pub(super) fn required_is_gone(&mut self, identity: &Identity<'_>, id: &str, head: &Head) {
+        let port = identity.port;
+        let fresh =
+            self.next.findings.get(id).is_none_or(|t| t.finding.state == FindingState::Resolved);
+        let at = self.run.facts.ended_at.or(self.run.facts.started_at).unwrap_or(self.now);
+        let shown = port.map_or_else(String::new, |p| format!("tcp/{p}"));
+        let ip = identity.ip;
+        let t = self.next.findings.entry(id.to_owned()).or_insert_with(|| Tracked {
+            finding: Finding {
+                id: id.to_owned(),
+                kind: FindingKind::MissingRequired,
+                vantage: identity.vantage.to_owned(),
+                proto: Protocol::Tcp,
+                ip,
+                port,
+                host: None,
+                path: None,
+                check: None,
+                state: FindingState::MissingPending,
+                cause: Cause::Required,
+                severity: Severity::High,
+                first_seen: at,
+                last_seen: at,
+                new: true,
+                reopened: 0,
+                flapping: false,
+                owner: None,
+                allowed_by: None,
+                why: String::new(),
+                service: None,
+                evidence: None,
+            },
+            silent_runs: 0,
+            missed_runs: 0,
+            covered_runs: 0,
+            changes: Vec::new(),
+        });
+        t.covered_runs += 1;
+        t.missed_runs += 1;
+        let f = &mut t.finding;
+        if f.state == FindingState::Resolved {
+            f.reopened += 1;
+            t.changes.push(t.covered_runs);
+            t.missed_runs = 1;
+        }
+        f.last_seen = f.last_seen.max(at);
+        f.owner = Some(head.owner.clone());
+        f.cause = Cause::Required;
+        let was_missing =
+            matches!(f.state, FindingState::Missing | FindingState::MissingUnverified);
+        if t.missed_runs >= RUNS_TO_SETTLE {
+            f.new = !was_missing;
+            f.state = FindingState::Missing;
+            f.why = format!(
+                "{shown} on {ip} must be open by the rule `{}` at {}, and was not in {} covered runs",
+                head.id, head.place, t.missed_runs
+            );
+            if f.new {
+                self.fresh.insert(id.to_owned());
+            }
+        } else {
+            f.new = fresh;
+            f.state = FindingState::MissingPending;
+            f.why = format!(
+                "{shown} on {ip} must be open by the rule `{}` at {}, and was not in this run; one more \
+                 covered run decides",
+                head.id, head.place
+            );
+        }
+    }
+
+    pub(super) fn no_longer_required(&mut self, id: &str, f: &Finding) {
+        if !self.run.coverage.in_scope(f.ip) {
+            self.set(id, FindingState::OutOfScope, "its address left the scope".to_owned());
+        } else if f.state == FindingState::MissingPending {
+            self.next.findings.remove(id);
+        } else {
+            self.set(id, FindingState::Allowed, "no live rule requires it any more".to_owned());
+            self.settled.insert(id.to_owned());
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Hosts that answer on everything.
+//!
+//! SYN proxies, tarpits and load balancers in front of nothing answer for ports on which nobody
+//! listens. Many open ports alone do not prove one: a container host may have as many. So a host that
+//! looks odd is asked for full connections on a few random high ports that nobody planned. What
+//! accepts those accepts anything.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mimawari_probes::observation::{HostObservation, HostSign};
+use mimawari_probes::wire::SynAckSigns;
+use mimawari_targets::{Endpoint, Port, PortSet};
+use sha2::{Digest, Sha256};
+
+use crate::http::stream::dial;
+
+/// How many random ports are asked.
+const ASKED: usize = 4;
+/// Where they are drawn from: dynamic ports that no service is assigned to (RFC 6335, section 6), and
+/// above what Linux gives to its own outgoing connections first.
+const FIRST: u16 = 49152;
+/// So many ports must look odd in the same way before it counts as the host's way.
+const ENOUGH: u32 = 3;
+/// For each connection.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What a run has seen of a host's open ports.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Facts {
+    pub open: u32,
+    pub zero_window: bool,
+    pub no_options: bool,
+    pub refused: u32,
+    pub mute: u32,
+}
+
+impl Facts {
+    pub(super) const fn open(&mut self, signs: SynAckSigns) {
+        self.open += 1;
+        self.zero_window |= signs.zero_window;
+        self.no_options |= signs.no_options;
+    }
+
+    /// What is odd about it. `share`: how many of a host's ports this run was to probe.
+    pub(super) fn signs(&self, share: u32) -> Vec<HostSign> {
+        let mut signs = Vec::new();
+        let mut add = |sign, is: bool| {
+            if is {
+                signs.push(sign);
+            }
+        };
+        add(HostSign::MostPortsOpen, self.open >= ENOUGH && self.open > share / 2);
+        add(HostSign::ZeroWindow, self.zero_window);
+        add(HostSign::NoOptions, self.no_options);
+        add(HostSign::RefusedAfterSynAck, self.refused >= ENOUGH && self.refused > self.open / 2);
+        add(HostSign::Mute, self.mute >= ENOUGH && self.mute > self.open / 2);
+        signs
+    }
+}
+
+/// Random ports that are not of the plan, fewer than [`ASKED`] when the plan leaves no more. New in
+/// every run, so that nobody can listen on them in advance.
+pub(super) fn random_ports(salt: u64, ip: IpAddr, planned: &PortSet) -> Vec<Port> {
+    let mut ports = Vec::with_capacity(ASKED);
+    for draw in 0..64u32 {
+        let mut hash = Sha256::new();
+        hash.update(salt.to_le_bytes());
+        hash.update(ip.to_string());
+        hash.update(draw.to_le_bytes());
+        let bytes: [u8; 32] = hash.finalize().into();
+        let n = FIRST + u16::from_le_bytes([bytes[0], bytes[1]]) % (u16::MAX - FIRST);
+        if let Some(port) = Port::new(n)
+            && !planned.contains(port)
+            && !ports.contains(&port)
+        {
+            ports.push(port);
+        }
+        if ports.len() == ASKED {
+            break;
+        }
+    }
+    ports
+}
+
+/// Asks a host for connections on these endpoints, all at once. Sends no data.
+pub(super) async fn ask(
+    endpoints: Vec<Endpoint>,
+    ip: IpAddr,
+    signs: Vec<HostSign>,
+    now: fn() -> Timestamp,
+) -> HostObservation {
+    let asked = endpoints.len() as u32;
+    let mut tasks = tokio::task::JoinSet::new();
+    for endpoint in endpoints {
+        tasks.spawn(async move { dial(endpoint, TIMEOUT).await.is_ok() });
+    }
+    let accepted = tasks.join_all().await.into_iter().filter(|ok| *ok).count() as u32;
+    HostObservation { ip, at: now(), asked, accepted, signs }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_ports_are_outside_the_plan_and_new_in_every_run() {
+        let ip = "198.51.100.7".parse().unwrap();
+        let planned: PortSet = "1-1024,50000-65000".parse().unwrap();
+        let a = random_ports(1, ip, &planned);
+        assert_eq!(a.len(), ASKED);
+        assert!(a.iter().all(|p| !planned.contains(*p) && p.get() >= FIRST), "{a:?}");
+        assert_ne!(a, random_ports(2, ip, &planned));
+        assert_eq!(a, random_ports(1, ip, &planned));
+        assert!(random_ports(1, ip, &"all".parse().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn an_ordinary_web_server_is_not_odd() {
+        let mut f = Facts::default();
+        f.open(SynAckSigns::default());
+        f.open(SynAckSigns::default());
+        assert_eq!(f.signs(2), []);
+        f.mute = 2;
+        assert_eq!(f.signs(2), []);
+    }
+
+    #[test]
+    fn each_sign_has_its_threshold() {
+        let mut f = Facts::default();
+        for _ in 0..3 {
+            f.open(SynAckSigns { zero_window: true, no_options: true });
+        }
+        (f.refused, f.mute) = (3, 2);
+        let all = [
+            HostSign::MostPortsOpen,
+            HostSign::ZeroWindow,
+            HostSign::NoOptions,
+            HostSign::RefusedAfterSynAck,
+        ];
+        assert_eq!(f.signs(5), all);
+        f.mute = 3;
+        assert_eq!(f.signs(6).last(), Some(&HostSign::Mute));
+        assert_eq!(f.signs(6).first(), Some(&HostSign::ZeroWindow), "3 of 6 are not most");
+    }
+}
