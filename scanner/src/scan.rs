@@ -463,6 +463,7 @@ fn open_packets(
         first_source_port: config.scan.source_port,
         key: seeds.cookie,
         seed: seeds.salt,
+        receivers: packet::receivers_for(config.scan.rate),
         senders: packet::senders_for(config.scan.rate),
         ..PacketConfig::default()
     };

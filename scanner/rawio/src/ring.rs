@@ -16,6 +16,12 @@ const ETH_P_ALL: u16 = 3;
 /// `PACKET_IGNORE_OUTGOING` (Linux 4.20); newer than some versions of libc.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 
+/// Frames go to the ring of a group by the hash of their addresses and ports; to another one when that
+/// one is full. The kernel finds a number for the group that nobody uses (packet(7)).
+const FANOUT: u32 = libc::PACKET_FANOUT_HASH
+    | libc::PACKET_FANOUT_FLAG_ROLLOVER
+    | libc::PACKET_FANOUT_FLAG_UNIQUEID;
+
 /// The size of a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingConfig {
@@ -77,6 +83,34 @@ impl Ring {
         }
         bind_link(&socket, device.index, ETH_P_ALL)?;
         Ok(Self { socket, mapping, next: 0, buffer: vec![0; 1 << 16] })
+    }
+
+    /// Opens rings on one interface that share its frames: each frame comes in exactly one of them, once
+    /// all are open. Fewer than `n` where the kernel does not share, at least one.
+    ///
+    /// # Errors
+    /// As [`Ring::open`].
+    pub fn open_group(
+        device: &Device,
+        filter: &[Instruction],
+        config: RingConfig,
+        n: usize,
+    ) -> io::Result<Vec<Self>> {
+        let first = Self::open(device, filter, config)?;
+        let mut rings = vec![first];
+        let shared = n > 1 && join(&rings[0].socket, (FANOUT << 16).cast_signed()).is_ok();
+        if shared {
+            // Number, type and flags of the group, for the others to join it.
+            let group = get_option(&rings[0].socket, libc::SOL_PACKET, libc::PACKET_FANOUT, 0i32)?;
+            while rings.len() < n {
+                let ring = Self::open(device, filter, config)?;
+                if join(&ring.socket, group).is_err() {
+                    break;
+                }
+                rings.push(ring);
+            }
+        }
+        Ok(rings)
     }
 
     /// Whether there is a ring; if not, frames are copied one by one.
@@ -200,6 +234,10 @@ fn map(socket: &Socket, request: &libc::tpacket_req3) -> io::Result<Mapping> {
         let _ = set_option(socket, libc::SOL_PACKET, libc::PACKET_RX_RING, &none);
     }
     mapped
+}
+
+fn join(socket: &Socket, group: libc::c_int) -> io::Result<()> {
+    set_option(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &group)
 }
 
 fn attach(socket: &Socket, filter: &[Instruction]) -> io::Result<()> {

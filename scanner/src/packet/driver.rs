@@ -62,9 +62,11 @@ impl PacketSweep {
             // Also when a callback panics: the scope waits for its threads.
             let _end = SetOnDrop(&done);
             let failed = |e| PacketError::io("starting a thread of the sweep", e);
-            for (link, receiving) in receiving.iter_mut().enumerate() {
+            let receivers = receiving.len();
+            for (number, receiving) in receiving.iter_mut().enumerate() {
                 let receiver = Receiver {
-                    link,
+                    number,
+                    link: receiving.link,
                     receiving,
                     cookie: &cookie,
                     first_port,
@@ -74,7 +76,7 @@ impl PacketSweep {
                     begun,
                 };
                 std::thread::Builder::new()
-                    .name(format!("receive-{link}"))
+                    .name(format!("receive-{number}"))
                     .spawn_scoped(scope, move || receiver.run())
                     .map_err(failed)?;
             }
@@ -102,7 +104,7 @@ impl PacketSweep {
                 stopped: false,
                 to_send,
                 late: VecDeque::new(),
-                heard: vec![Duration::ZERO; self.links.len()],
+                heard: vec![Duration::ZERO; receivers],
                 allowances: self
                     .links
                     .iter()
@@ -155,7 +157,7 @@ struct Run<'a> {
     to_send: Vec<Vec<SyncSender<Parcel>>>,
     /// Probes whose neighbour has answered, and for which no parcel was free.
     late: VecDeque<(Probe, usize, [u8; 6])>,
-    /// Up to when each link has been heard.
+    /// Up to when each receiving thread has told everything.
     heard: Vec<Duration>,
     /// Allowances of the interfaces that have any.
     allowances: Vec<Watch>,
@@ -261,8 +263,8 @@ impl Run<'_> {
                     self.late.push_back((probe, path, mac));
                 }
             }
-            Message::Heard { link, until } => {
-                self.heard[link] = until;
+            Message::Heard { number, until } => {
+                self.heard[number] = until;
                 if let Some(until) = self.heard.iter().min() {
                     self.sweep.heard(self.clock.now(*until));
                 }

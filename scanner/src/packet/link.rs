@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use mimawari_engine::Probe;
 use mimawari_probes::wire::{self, LinkHeader, SynTemplate};
 use mimawari_rawio::filter;
-use mimawari_rawio::{Batch, Device, LinkKind, Ring, RingConfig, Sender};
+use mimawari_rawio::{Batch, Device, LinkKind, Ring, Sender};
 
+use super::PacketConfig;
 use super::error::PacketError;
 use super::frame;
 use super::sending::{PARCELS, Parcel};
@@ -35,6 +36,8 @@ pub(super) struct Link {
 
 /// The receiving half; goes to a thread of its own while the sweep runs.
 pub(super) struct Receiving {
+    /// Index of the link.
+    pub(super) link: usize,
     pub(super) name: String,
     pub(super) kind: wire::Link,
     pub(super) ring: Ring,
@@ -61,14 +64,15 @@ pub(super) enum Next {
 }
 
 impl Link {
-    /// Opens both halves. `own`: the addresses of this machine.
+    /// Opens both halves of link number `index`, with so many receivers and lanes. `own`: the addresses
+    /// of this machine.
     pub(super) fn open(
+        index: usize,
         device: Device,
         own: &[OwnAddress],
         ports: &SourcePorts,
-        ring: RingConfig,
-        lanes: usize,
-    ) -> Result<(Self, Receiving), PacketError> {
+        config: &PacketConfig,
+    ) -> Result<(Self, Vec<Receiving>), PacketError> {
         let name = device.name.clone();
         let sender = || {
             if device.loopback {
@@ -81,7 +85,7 @@ impl Link {
             .map_err(|e| PacketError::io(format!("opening a socket to send on {name}"), e))
         };
         let question = sender()?;
-        let lanes = (0..lanes.max(1)).map(|_| sender()).collect::<Result<Vec<_>, _>>()?;
+        let lanes = (0..config.senders.max(1)).map(|_| sender()).collect::<Result<Vec<_>, _>>()?;
         let mac = match (device.loopback, device.kind) {
             (false, LinkKind::Ethernet) => Some(device.mac.unwrap_or_default()),
             _ => None,
@@ -91,7 +95,7 @@ impl Link {
             LinkKind::None => wire::Link::None,
         };
         let program = filter::replies(device.kind, ports.first(), ports.last());
-        let ring = Ring::open(&device, &program, ring)
+        let rings = Ring::open_group(&device, &program, config.ring, config.receivers)
             .map_err(|e| PacketError::io(format!("opening a receive ring on {name}"), e))?;
         let address = |v4| address_on(device.index, v4, own);
         let (v4, v6) = (address(true), address(false));
@@ -108,7 +112,11 @@ impl Link {
             lanes,
             question: Batch::new(),
         };
-        Ok((link, Receiving { name, kind, ring }))
+        let receiving = rings
+            .into_iter()
+            .map(|ring| Receiving { link: index, name: name.clone(), kind, ring })
+            .collect();
+        Ok((link, receiving))
     }
 
     /// Whether frames have an Ethernet header.

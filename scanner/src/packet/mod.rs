@@ -41,6 +41,7 @@ use mimawari_targets::Scope;
 
 pub use error::PacketError;
 pub use privilege::{drop_all, have_net_raw};
+pub use receiver::receivers_for;
 pub use sending::senders_for;
 
 use link::{Link, Receiving};
@@ -66,6 +67,8 @@ pub struct PacketConfig {
     pub ring: RingConfig,
     /// ARP requests and neighbour solicitations a second, at most.
     pub solicitations: u32,
+    /// Receiving threads of each link; see [`receivers_for`].
+    pub receivers: usize,
     /// Sending threads of each link; see [`senders_for`].
     pub senders: usize,
 }
@@ -80,6 +83,7 @@ impl Default for PacketConfig {
             seed: 0,
             ring: RingConfig::default(),
             solicitations: neighbour::RATE,
+            receivers: 1,
             senders: 1,
         }
     }

@@ -256,15 +256,10 @@ impl Builder<'_> {
         if !device.up {
             return Err(PacketError::InterfaceDown { name: device.name });
         }
-        let (link, receiving) = Link::open(
-            device,
-            &self.kernel.addresses,
-            self.ports,
-            self.config.ring,
-            self.config.senders,
-        )?;
+        let (link, receiving) =
+            Link::open(self.links.len(), device, &self.kernel.addresses, self.ports, self.config)?;
         self.links.push(link);
-        self.receiving.push(receiving);
+        self.receiving.extend(receiving);
         self.link_of.insert(index, self.links.len() - 1);
         Ok(self.links.len() - 1)
     }
@@ -325,8 +320,8 @@ fn resolve_gateways(
             left = left.min(Duration::from_millis(5));
         }
         let mut heard = Vec::new();
-        for (link, r) in receiving.iter_mut().enumerate() {
-            let kind = r.kind;
+        for r in receiving.iter_mut() {
+            let (kind, link) = (r.kind, r.link);
             r.ring.receive(left, &mut |frame| match wire::parse(kind, frame) {
                 Some(Parsed::Arp(a)) => heard.push(((link, IpAddr::V4(a.ip)), a.mac)),
                 Some(Parsed::Neighbour(n)) => heard.push(((link, IpAddr::V6(n.ip)), n.mac)),

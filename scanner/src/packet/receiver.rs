@@ -26,8 +26,8 @@ pub(super) enum Message {
     Neighbour { link: usize, ip: IpAddr, mac: [u8; 6] },
     /// The ring lost frames.
     Lost(u64),
-    /// Everything that arrived on the link before this time has been told.
-    Heard { link: usize, until: Duration },
+    /// Everything that arrived in this thread's ring before this time has been told.
+    Heard { number: usize, until: Duration },
     /// A parcel is back from its sending thread.
     Sent(Sent),
     /// Receiving on the link does not work; the thread goes on trying.
@@ -47,8 +47,26 @@ const HEARD: Duration = Duration::from_millis(50);
 /// A frame may lie this long in a block that the kernel has not handed over yet.
 const UNSEEN: Duration = Duration::from_millis(25);
 
+/// Answers a second that one receiving thread is good for, with room.
+const A_THREAD: u32 = 300_000;
+
+/// How many receiving threads of a link suit a rate on this machine. Parsing costs a small part of what
+/// sending does, so a second one is worth it only where senders do not need its core.
+#[must_use]
+pub fn receivers_for(rate: u32) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    receivers(rate, cores)
+}
+
+fn receivers(rate: u32, cores: usize) -> usize {
+    let wanted = usize::try_from(rate.div_ceil(A_THREAD)).unwrap_or(usize::MAX);
+    wanted.clamp(1, (cores / 4).max(1))
+}
+
 /// What the thread knows.
 pub(super) struct Receiver<'a> {
+    /// Which of the receiving threads it is.
+    pub(super) number: usize,
     pub(super) link: usize,
     pub(super) receiving: &'a mut Receiving,
     pub(super) cookie: &'a Cookie,
@@ -102,7 +120,7 @@ impl Receiver<'_> {
             if told.elapsed() >= HEARD {
                 told = Instant::now();
                 let until = before.saturating_duration_since(self.begun).saturating_sub(UNSEEN);
-                if self.out.send(Message::Heard { link: self.link, until }).is_err() {
+                if self.out.send(Message::Heard { number: self.number, until }).is_err() {
                     return;
                 }
             }
@@ -185,4 +203,18 @@ pub(super) fn read(
         ttl: c.ttl,
         signs: c.signs,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_receiver_will_do_but_for_fast_sweeps_on_large_machines() {
+        assert_eq!(receivers(u32::MAX, 1), 1);
+        assert_eq!(receivers(u32::MAX, 7), 1);
+        assert_eq!(receivers(300_000, 64), 1);
+        assert_eq!(receivers(300_001, 64), 2);
+        assert_eq!(receivers(u32::MAX, 16), 4);
+    }
 }

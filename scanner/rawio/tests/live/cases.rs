@@ -15,6 +15,7 @@ use crate::tap::{Tap, set_up};
 pub const CASES: &[(&str, fn())] = &[
     ("lo_answers_are_seen_once_in_the_ring", lo_in_the_ring),
     ("lo_answers_are_seen_once_without_a_ring", lo_without_a_ring),
+    ("a_group_of_rings_shares_the_frames", a_group_of_rings_shares_the_frames),
     ("raw_ip_sends_both_families_in_order", raw_ip_sends_both_families_in_order),
     ("a_bad_frame_is_the_one_that_is_blamed", a_bad_frame_is_the_one_that_is_blamed),
     ("ethernet_frames_leave_byte_by_byte", ethernet_frames_leave_byte_by_byte),
@@ -137,6 +138,45 @@ fn lo(config: RingConfig, first: u16, mapped: bool) {
         }
     }
     assert_eq!(ring.statistics().unwrap().drops, 0);
+}
+
+fn a_group_of_rings_shares_the_frames() {
+    const FRAMES: u16 = 300;
+    let device = Device::by_name("lo").unwrap();
+    let to = 61_150;
+    let program = filter::replies(device.kind, to, to);
+    for config in both() {
+        let mut rings = Ring::open_group(&device, &program, config, 3).unwrap();
+        assert_eq!(rings.len(), 3);
+        let mut sender = Sender::raw_ip().unwrap();
+        let ip = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let from = |source_port| Tcp {
+            source: ip,
+            destination: ip,
+            source_port,
+            destination_port: to,
+            sequence: 1,
+        };
+        let frames: Vec<Vec<u8>> = (0..FRAMES).map(|n| from(10_000 + n).packet()).collect();
+        for some in frames.chunks(100) {
+            send(&mut sender, some);
+        }
+        let begun = Instant::now();
+        let mut seen = vec![Vec::new(); 3];
+        while seen.iter().map(Vec::len).sum::<usize>() < FRAMES.into() {
+            assert!(begun.elapsed() < PATIENCE, "{:?}", seen.iter().map(Vec::len));
+            for (ring, seen) in rings.iter_mut().zip(&mut seen) {
+                ring.receive(Duration::from_millis(1), &mut |f| {
+                    // Not the RSTs to them, which pass the filter of nobody.
+                    seen.push(u16::from_be_bytes([f[34], f[35]]));
+                })
+                .unwrap();
+            }
+        }
+        assert!(seen.iter().all(|s| s.len() > 30), "one ring has nearly all");
+        let all: HashSet<u16> = seen.iter().flatten().copied().collect();
+        assert_eq!(all.len(), usize::from(FRAMES), "some came twice");
+    }
 }
 
 fn raw_ip_sends_both_families_in_order() {
