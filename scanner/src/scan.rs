@@ -14,6 +14,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -394,6 +395,7 @@ pub async fn scan(
     for opened in &seen {
         let _ = open_tx.send(opened.clone());
     }
+    let deadline = Deadline::start(config.scan.deadline, &context.stop);
     let job = Job { walk, point, packets, checkpoints };
     let mut swept = sweep(config, context, job, &scope, &shared, open_tx).await;
     if let Ok(swept) = &mut swept {
@@ -417,7 +419,9 @@ pub async fn scan(
     meta.ended_at = Some((context.now)());
     meta.status = if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
     if meta.status == RunStatus::Stopped {
-        meta.not_covered.insert(0, "The run was stopped before its end.".to_owned());
+        let why = deadline.passed();
+        let why = why.unwrap_or_else(|| "The run was stopped before its end.".to_owned());
+        meta.not_covered.insert(0, why);
     }
     let broken = shared.broken.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(e) = broken {
@@ -433,6 +437,50 @@ pub async fn scan(
         && meta.not_covered.is_empty()
         && meta.canaries.iter().all(|c| c.answered);
     Ok(Scanned { dir, meta, complete })
+}
+
+/// Stops a run that takes too long, as SIGTERM would.
+struct Deadline {
+    after: Duration,
+    passed: Arc<AtomicBool>,
+    timer: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Deadline {
+    fn start(after: Option<Duration>, stop: &Stop) -> Self {
+        let passed = Arc::new(AtomicBool::new(false));
+        let timer = after.map(|after| {
+            let (passed, stop) = (Arc::clone(&passed), stop.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                // Whoever was stopped before was not stopped by this.
+                if !stop.is_stopped() {
+                    tracing::warn!("the deadline is reached: stopping, and writing everything");
+                    passed.store(true, Ordering::Relaxed);
+                    stop.stop();
+                }
+            })
+        });
+        Self { after: after.unwrap_or_default(), passed, timer }
+    }
+
+    /// A sentence, if it was this that stopped the run.
+    fn passed(&self) -> Option<String> {
+        self.passed.load(Ordering::Relaxed).then(|| {
+            format!(
+                "The deadline of {} was reached before the end of the run.",
+                crate::duration::shown(self.after.as_secs_f64())
+            )
+        })
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        if let Some(timer) = &self.timer {
+            timer.abort();
+        }
+    }
 }
 
 /// `20261123T060000Z-7f3a`

@@ -52,6 +52,7 @@ pub(super) struct Scan {
     pub rotate: Option<Spanned<String>>,
     pub part: Option<Spanned<String>>,
     pub max_age: Option<Spanned<String>>,
+    pub deadline: Option<Spanned<String>>,
     #[serde(default)]
     pub nameservers: Vec<Spanned<String>>,
 }

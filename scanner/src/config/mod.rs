@@ -88,6 +88,8 @@ pub struct Scan {
     pub part: Option<Shard>,
     /// Coverage older than this is stale, and the verdict then incomplete.
     pub max_age: Option<Duration>,
+    /// A run that is not done after this time is stopped, and incomplete.
+    pub deadline: Option<Duration>,
     /// Name servers instead of the system's.
     pub nameservers: Vec<SocketAddr>,
 }
@@ -482,9 +484,11 @@ impl Check<'_> {
         let part = s.part.as_ref().and_then(|t| {
             parse_part(t.get_ref(), rotate).map_err(|e| self.error(t.span(), e, PART_HELP)).ok()
         });
-        let max_age = s.max_age.as_ref().and_then(|t| {
+        let mut time = |t: &Option<Spanned<String>>| {
+            let t = t.as_ref()?;
             duration::parse(t.get_ref()).map_err(|e| self.error(t.span(), e, duration::HELP)).ok()
-        });
+        };
+        let (max_age, deadline) = (time(&s.max_age), time(&s.deadline));
         let mut canaries = Vec::new();
         for c in &s.canaries {
             match c.get_ref().parse::<SocketAddr>() {
@@ -562,6 +566,7 @@ impl Check<'_> {
             rotate,
             part,
             max_age,
+            deadline,
             nameservers,
         })
     }

@@ -3,6 +3,7 @@
 use super::*;
 
 pub const CASES: Cases = &[
+    ("interrupted::a_deadline_ends_a_run_and_is_said", deadline),
     ("interrupted::sigterm_writes_everything_and_resolves_nothing", |c| {
         stopped(c, Signal::SIGTERM)
     }),
@@ -161,4 +162,21 @@ fn full_disk(c: &Case) {
     assert!(out.stderr.contains("No space left") && out.stderr.contains("help:"), "{}", out.stderr);
     assert!(kept > 50, "{kept} lines kept");
     assert!(!c.path("state/state.json").exists(), "a state was written of a run that was not kept");
+}
+
+fn deadline(c: &Case) {
+    let _ssh = Server::banner(&c.lab, "198.19.0.10:22", b"SSH-2.0-OpenSSH_9.2\r\n");
+    // Three minutes' work in two seconds.
+    c.config("targets = [\"198.19.0.0/26\"]\nports = \"1-300\"\nrate = 100\ndeadline = \"2s\"", "");
+    let out = c.mimawari("scan").args(["--out", "r"]).run().expect(3);
+    assert!(out.stderr.contains("the deadline is reached"), "{}", out.stderr);
+    let run = c.json("r/run.json");
+    assert_eq!(run["status"], "stopped");
+    assert_eq!(run["not_covered"][0], "The deadline of 2 s was reached before the end of the run.");
+    assert!(run["sweep"]["not_probed"].as_u64() > Some(18_000), "{run}");
+    // With more time it is gone on with.
+    c.config("targets = [\"198.19.0.0/26\"]\nports = \"1-300\"\nrate = 20000\nrate_per_host = 0\nrate_per_network = 0\ndeadline = \"10m\"", "");
+    c.mimawari("scan").args(["--resume", "r"]).run().expect(0);
+    assert_eq!(c.json("r/run.json")["sweep"]["not_probed"], 0);
+    assert_eq!(c.confirmed("r"), ["198.19.0.10 22"]);
 }
