@@ -72,12 +72,20 @@ impl Stage {
     /// # Errors
     /// When the kernel does not tell.
     pub fn received(&self) -> Result<u64> {
-        // /proc/net is the process's own; the thread has entered another namespace.
-        let text = self.lab.centre.run(|| std::fs::read_to_string("/proc/thread-self/net/dev"))?;
-        text.lines()
-            .find_map(|l| l.trim().strip_prefix("v1:")?.split_whitespace().nth(1)?.parse().ok())
-            .context("no counter of v1")
+        received(&self.lab)
     }
+}
+
+/// Packets that have reached the data centre of a lab.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn received(lab: &Lab) -> Result<u64> {
+    // /proc/net is the process's own; the thread has entered another namespace.
+    let text = lab.centre.run(|| std::fs::read_to_string("/proc/thread-self/net/dev"))?;
+    text.lines()
+        .find_map(|l| l.trim().strip_prefix("v1:")?.split_whitespace().nth(1)?.parse().ok())
+        .context("no counter of v1")
 }
 
 /// Sends a datagram to the scanner's end ten times a second. masscan 1.3.2 waits for packets without a

@@ -160,17 +160,25 @@ impl Running {
     }
 
     fn wait_for(&mut self, path: &Path, f: impl Fn(&Path) -> bool) {
-        loop {
-            if f(path) {
-                return;
+        assert!(
+            self.reaches(|| f(path)),
+            "the program ended before {} was as expected",
+            path.display()
+        );
+    }
+
+    /// Waits until something is true; `false` when the program ends before that.
+    ///
+    /// # Panics
+    /// When its status cannot be read.
+    pub fn reaches(&mut self, f: impl Fn() -> bool) -> bool {
+        while !f() {
+            if self.child.try_wait().expect("its status").is_some() {
+                return false;
             }
-            assert!(
-                self.child.try_wait().expect("its status").is_none(),
-                "the program ended before {} was as expected",
-                path.display()
-            );
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
+        true
     }
 }
 

@@ -11,6 +11,7 @@ use super::*;
 pub const CASES: Cases = &[
     ("full::recall_of_65536_hosts_with_one_percent_loss", recall),
     ("full::a_policed_path_is_found_and_nothing_is_missed", policed),
+    ("full::a_hundred_kills_lose_nothing", kills),
     ("full::a_device_without_a_link_header_v4", |c| point_to_point(c, "198.19.64.0/28")),
     ("full::a_device_without_a_link_header_v6", |c| point_to_point(c, "2001:db8:19::4000/124")),
 ];
@@ -70,6 +71,84 @@ fn recall(c: &Case) {
     }
     recalls.sort_by(f64::total_cmp);
     assert!(recalls[RUNS / 2] >= 0.9999, "median recall {recalls:?}");
+}
+
+/// Killed and gone on with at a hundred random points; each run ends with what an undisturbed one has.
+fn kills(c: &Case) {
+    const KILLS: u64 = 100;
+    let scope = scope();
+    let truth = Truth::spread(4096, &PORTS, 300, |ip| scope.allows(ip.into()));
+    truth.install(&c.lab);
+    let _servers: Vec<Server> = PORTS
+        .iter()
+        .map(|p| Server::banner(&c.lab, &format!("0.0.0.0:{p}"), b"220 ready\r\n"))
+        .collect();
+    let ports = PORTS.map(|p| p.to_string()).join(",");
+    c.config(
+        &format!(
+            "targets = [\"198.19.0.0/20\"]\nports = \"{ports}\"\nmethod = \"syn\"\nrate = 8000\nrate_per_network = 0"
+        ),
+        "[http]\nenabled = false",
+    );
+    let open: BTreeSet<String> = truth.open.iter().map(|(ip, p)| format!("{ip} {p}")).collect();
+    let result = |out: &str| {
+        let sweep = c.json(&format!("{out}/run.json"))["sweep"].clone();
+        let seen: BTreeSet<String> = c
+            .observations(out)
+            .iter()
+            .filter(|o| o["state"] == "open")
+            .map(|o| format!("{} {}", o["ip"].as_str().expect("ip"), o["port"]))
+            .collect();
+        let counts = ["open", "closed", "silent", "prohibited", "not_probed"]
+            .map(|key| sweep[key].as_u64().expect("a count"));
+        (seen, counts, sweep["sent"].as_u64().expect("a count"))
+    };
+    c.mimawari("scan").args(["--out", "whole"]).run().expect(0);
+    let whole = result("whole");
+    assert_eq!((&whole.0, whole.1[4]), (&open, 0));
+    // A multiplicative generator (Lehmer) is random enough for this, and the same each time.
+    let mut state = 48_271u64;
+    let mut random = |below: u64| {
+        state = state * 48_271 % 2_147_483_647;
+        state % below
+    };
+    let (mut kills, mut runs, mut doubled) = (0, 0, 0);
+    while kills < KILLS {
+        runs += 1;
+        let out = format!("k{runs}");
+        let (run, saved) = (c.path(&out).join("run.json"), c.path(&out).join("checkpoint.bin"));
+        let changed = || fs::metadata(&saved).and_then(|m| m.modified()).ok();
+        let mut running = c.mimawari("scan").args(["--out", &out]).start();
+        let before = kills;
+        loop {
+            // Between the first file and the fifth checkpoint from here on.
+            let mut alive = running.reaches(|| run.exists());
+            for _ in 0..random(5) {
+                let last = changed();
+                alive = alive && running.reaches(|| changed() != last);
+            }
+            if !alive || kills == KILLS {
+                break;
+            }
+            running.signal(if random(4) == 0 { Signal::SIGTERM } else { Signal::SIGKILL });
+            let ended = running.wait();
+            if ended.status == Some(0) {
+                // It was faster than the signal.
+                running = c.mimawari("report").start();
+                break;
+            }
+            kills += 1;
+            running = c.mimawari("scan").args(["--resume", &out]).start();
+        }
+        let _ = running.wait();
+        let (seen, counts, sent) = result(&out);
+        assert_eq!((&seen, counts), (&whole.0, whole.1), "run {runs}");
+        doubled += sent.saturating_sub(whole.2);
+        println!("run {runs}: {} kills, {sent} probes instead of {}", kills - before, whole.2);
+    }
+    let each = doubled as f64 / KILLS as f64;
+    println!("{KILLS} kills in {runs} runs; by their own count {each:.0} probes more for each");
+    assert!(each < 8000.0, "more than a second of probes doubled by each");
 }
 
 /// The way to the hosts carries a tenth of what is asked for. Nothing is tuned, and the run says so.
