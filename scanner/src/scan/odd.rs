@@ -23,8 +23,11 @@ const ASKED: usize = 4;
 const FIRST: u16 = 49152;
 /// So many ports must look odd in the same way before it counts as the host's way.
 const ENOUGH: u32 = 3;
-/// For each connection.
-const TIMEOUT: Duration = Duration::from_secs(3);
+/// So many open ports must be most of the planned ones: with fewer, every web server with SSH would be
+/// asked.
+const MANY: u32 = 5;
+/// For each connection: one repeated SYN of the kernel's, and time for its answer.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a run has seen of a host's open ports.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,7 +54,7 @@ impl Facts {
                 signs.push(sign);
             }
         };
-        add(HostSign::MostPortsOpen, self.open >= ENOUGH && self.open > share / 2);
+        add(HostSign::MostPortsOpen, self.open >= MANY && self.open > share / 2);
         add(HostSign::ZeroWindow, self.zero_window);
         add(HostSign::NoOptions, self.no_options);
         add(HostSign::RefusedAfterSynAck, self.refused >= ENOUGH && self.refused > self.open / 2);
@@ -119,17 +122,18 @@ mod tests {
     #[test]
     fn an_ordinary_web_server_is_not_odd() {
         let mut f = Facts::default();
-        f.open(SynAckSigns::default());
-        f.open(SynAckSigns::default());
-        assert_eq!(f.signs(2), []);
+        for _ in 0..4 {
+            f.open(SynAckSigns::default());
+        }
+        assert_eq!(f.signs(4), []);
         f.mute = 2;
-        assert_eq!(f.signs(2), []);
+        assert_eq!(f.signs(4), []);
     }
 
     #[test]
     fn each_sign_has_its_threshold() {
         let mut f = Facts::default();
-        for _ in 0..3 {
+        for _ in 0..5 {
             f.open(SynAckSigns { zero_window: true, no_options: true });
         }
         (f.refused, f.mute) = (3, 2);
@@ -139,9 +143,9 @@ mod tests {
             HostSign::NoOptions,
             HostSign::RefusedAfterSynAck,
         ];
-        assert_eq!(f.signs(5), all);
+        assert_eq!(f.signs(9), all);
         f.mute = 3;
-        assert_eq!(f.signs(6).last(), Some(&HostSign::Mute));
-        assert_eq!(f.signs(6).first(), Some(&HostSign::ZeroWindow), "3 of 6 are not most");
+        assert_eq!(f.signs(10).last(), Some(&HostSign::Mute));
+        assert_eq!(f.signs(10).first(), Some(&HostSign::ZeroWindow), "5 of 10 are not most");
     }
 }
