@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mimawari_rawio::Device;
-use mimawari_tests::lab::{CENTRE_V4, Lab, SCANNER_V4, Truth, host};
+use mimawari_tests::lab::{CENTRE_V4, Lab, SCANNER_V4, Truth, enter, host};
 use socket2::{Domain, Socket, Type};
 
 /// First of the ports that are scanned.
@@ -73,6 +73,22 @@ impl Stage {
     /// When the kernel does not tell.
     pub fn received(&self) -> Result<u64> {
         received(&self.lab)
+    }
+}
+
+/// Enters namespaces of its own, runs a program there and tells its error.
+#[must_use]
+pub fn in_namespaces(run: impl FnOnce() -> Result<()>) -> ExitCode {
+    if let Err(e) = enter() {
+        eprintln!("the lab cannot be built: {e}");
+        return ExitCode::FAILURE;
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{e:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

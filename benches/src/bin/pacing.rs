@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use mimawari_benches::{measured, table};
-use mimawari_tests::lab::{Lab, Truth, enter};
+use mimawari_benches::{measured, stage, table};
+use mimawari_tests::lab::{Lab, Truth};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -40,17 +40,7 @@ fn main() -> ExitCode {
     if let Some(code) = measured::main_if_asked() {
         return code;
     }
-    if let Err(e) = enter() {
-        eprintln!("the lab cannot be built: {e}");
-        return ExitCode::FAILURE;
-    }
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{e:#}");
-            ExitCode::FAILURE
-        }
-    }
+    stage::in_namespaces(|| run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<()> {

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use mimawari_benches::stage::received;
+use mimawari_benches::stage::{self, received};
 use mimawari_benches::table;
 use mimawari_probes::wire::{LinkHeader, SynTemplate};
 use mimawari_rawio::{Batch, Device, Sender};
-use mimawari_tests::lab::{Lab, SCANNER_V4, enter, host, nft};
+use mimawari_tests::lab::{Lab, SCANNER_V4, host, nft};
 use nix::sys::signal::Signal;
 
 /// Sends into a sink by turns and prints packets per second and their ratio.
@@ -37,17 +37,7 @@ const START: Duration = Duration::from_secs(3);
 const COUNTED: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    if let Err(e) = enter() {
-        eprintln!("the lab cannot be built: {e}");
-        return ExitCode::FAILURE;
-    }
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{e:#}");
-            ExitCode::FAILURE
-        }
-    }
+    stage::in_namespaces(|| run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<()> {

@@ -125,6 +125,42 @@ impl Identity<'_> {
         }
         hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
     }
+
+    /// A finding of this identity with nothing known of its history.
+    fn begun(
+        &self,
+        state: FindingState,
+        cause: Cause,
+        severity: Severity,
+        first_seen: Timestamp,
+        last_seen: Timestamp,
+    ) -> Tracked {
+        let finding = Finding {
+            id: self.id(),
+            kind: self.kind,
+            vantage: self.vantage.to_owned(),
+            proto: Protocol::Tcp,
+            ip: self.ip,
+            port: self.port,
+            host: self.host.map(str::to_owned),
+            path: self.path.map(str::to_owned),
+            check: None,
+            state,
+            cause,
+            severity,
+            first_seen,
+            last_seen,
+            new: true,
+            reopened: 0,
+            flapping: false,
+            owner: None,
+            allowed_by: None,
+            why: String::new(),
+            service: None,
+            evidence: None,
+        };
+        Tracked { finding, silent_runs: 0, missed_runs: 0, covered_runs: 0, changes: Vec::new() }
+    }
 }
 
 struct Judge<'a> {
@@ -329,36 +365,8 @@ impl<'a> Judge<'a> {
         let first = self.previous.allowed.get(&id).map_or(at, |a| a.first_seen.min(at));
         let owner = self.baseline.nearest(identity.ip).map(|r| r.head.owner.clone());
         let fresh = !self.next.findings.contains_key(&id);
-        let t = self.next.findings.entry(id.clone()).or_insert_with(|| Tracked {
-            finding: Finding {
-                id: id.clone(),
-                kind: identity.kind,
-                vantage: identity.vantage.to_owned(),
-                proto: Protocol::Tcp,
-                ip: identity.ip,
-                port: identity.port,
-                host: identity.host.map(str::to_owned),
-                path: identity.path.map(str::to_owned),
-                check: None,
-                state: FindingState::Open,
-                cause,
-                severity,
-                first_seen: first,
-                last_seen: at,
-                new: true,
-                reopened: 0,
-                flapping: false,
-                owner: None,
-                allowed_by: None,
-                why: String::new(),
-                service: None,
-                evidence: None,
-            },
-            silent_runs: 0,
-            missed_runs: 0,
-            covered_runs: 0,
-            changes: Vec::new(),
-        });
+        let begun = || identity.begun(FindingState::Open, cause, severity, first, at);
+        let t = self.next.findings.entry(id.clone()).or_insert_with(begun);
         t.covered_runs += 1;
         t.silent_runs = 0;
         let f = &mut t.finding;

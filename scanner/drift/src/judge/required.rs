@@ -5,11 +5,10 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use mimawari_probes::observation::{CellState, Severity};
-use mimawari_targets::{Port, Protocol};
+use mimawari_targets::Port;
 
 use super::{Identity, Judge, RUNS_TO_SETTLE};
 use crate::baseline::Head;
-use crate::state::Tracked;
 use crate::verdict::{Cause, Finding, FindingKind, FindingState};
 
 impl Judge<'_> {
@@ -113,36 +112,9 @@ impl Judge<'_> {
         let at = self.run.facts.ended_at.or(self.run.facts.started_at).unwrap_or(self.now);
         let shown = port.map_or_else(String::new, |p| format!("tcp/{p}"));
         let ip = identity.ip;
-        let t = self.next.findings.entry(id.to_owned()).or_insert_with(|| Tracked {
-            finding: Finding {
-                id: id.to_owned(),
-                kind: FindingKind::MissingRequired,
-                vantage: identity.vantage.to_owned(),
-                proto: Protocol::Tcp,
-                ip,
-                port,
-                host: None,
-                path: None,
-                check: None,
-                state: FindingState::MissingPending,
-                cause: Cause::Required,
-                severity: Severity::High,
-                first_seen: at,
-                last_seen: at,
-                new: true,
-                reopened: 0,
-                flapping: false,
-                owner: None,
-                allowed_by: None,
-                why: String::new(),
-                service: None,
-                evidence: None,
-            },
-            silent_runs: 0,
-            missed_runs: 0,
-            covered_runs: 0,
-            changes: Vec::new(),
-        });
+        let (pending, cause) = (FindingState::MissingPending, Cause::Required);
+        let begun = || identity.begun(pending, cause, Severity::High, at, at);
+        let t = self.next.findings.entry(id.to_owned()).or_insert_with(begun);
         t.covered_runs += 1;
         t.missed_runs += 1;
         let f = &mut t.finding;
