@@ -40,6 +40,8 @@ pub enum Observation {
     Http(HttpObservation),
     /// What a host that looked odd does on ports that nobody planned.
     Host(HostObservation),
+    /// What a web endpoint or virtual host shows of itself: inventory.
+    Web(WebObservation),
 }
 
 /// State of a cell (address × protocol × port) at the end of a run.
@@ -178,9 +180,49 @@ pub struct Service {
 pub struct TlsFacts {
     /// Such as `TLSv1.3`.
     pub version: String,
+    /// The cipher suite, by its registered name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cipher: Option<String>,
+    /// The server agrees to nothing that a current client offers: TLS 1.1 and older, or only CBC
+    /// with static RSA, DHE and alike.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub legacy: bool,
     /// SHA-256 of the leaf certificate, lower-case hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_sha256: Option<String>,
+    /// What the leaf certificate says; absent when it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateFacts>,
+}
+
+/// What a certificate says. Nothing of it is verified; all text is printable and bounded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CertificateFacts {
+    /// DNS names and addresses of the subject alternative name, or the common name without one;
+    /// sorted, at most 32.
+    pub names: Vec<String>,
+    /// How many names there are in all.
+    pub names_total: u32,
+    /// Common name or organisation of the issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// Begin of its validity.
+    #[schemars(with = "Option<String>")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// End of its validity.
+    #[schemars(with = "Option<String>")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
+    /// Issuer and subject are the same.
+    pub self_signed: bool,
+    /// It is not for the name, or without one the address, that was asked for (RFC 9525).
+    pub mismatch: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+const fn is_false(b: &bool) -> bool {
+    !*b
 }
 
 /// Facts of a first HTTP answer.
@@ -322,6 +364,70 @@ pub struct HttpObservation {
     /// Why it ended so, for `error`, `malformed`, `skipped`, `unstable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What is exposed, in a line; for `exposed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What to do about it; for `exposed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// What a web endpoint or virtual host shows of itself. Inventory: a change of it is told as a
+/// change of the site, and none of it is ever part of an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WebObservation {
+    /// Address.
+    pub ip: IpAddr,
+    /// Port.
+    #[schemars(with = "u16")]
+    pub port: Port,
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// The virtual host asked for; absent when the address itself was the Host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// When it was seen.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// Status of `/`; absent without an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// `Server` header, printable and bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// Text of `<title>`, printable and bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Where `/` redirects to, printable and bounded. Never followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// SHA-256 of the first 64 KiB of `/favicon.ico`, lower-case hex; absent when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub favicon_sha256: Option<String>,
+    /// Facts of the handshake, for `https`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsFacts>,
+    /// Whether the name still points at this address; absent when nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Pointing>,
+}
+
+/// Where a virtual host's name points, by DNS.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Pointing {
+    /// At this address, perhaps among others.
+    Here,
+    /// At other addresses, all in the scope.
+    Ours,
+    /// At addresses outside the scope alone: the name no longer points at us.
+    Elsewhere,
+    /// The name does not exist, or has no address.
+    Nowhere,
+    /// The question had no answer.
+    Unknown,
 }
 
 /// Evidence of a hit. Never holds the secret itself.
@@ -342,4 +448,23 @@ pub struct Evidence {
     /// A label such as `template` that tempers the severity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// The fact about the bytes that makes it certain, in words of the check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// Whether a second answer had the same.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub repeated: bool,
+    /// Paths that cannot exist, which were asked for and did not have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub canaries: Vec<Canary>,
+}
+
+/// A path that cannot exist, asked for to tell a finding from a site that says the same to
+/// everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Canary {
+    /// Path and query, as sent.
+    pub path: String,
+    /// HTTP status of the answer.
+    pub status: u16,
 }

@@ -233,6 +233,7 @@ async fn over_tls(
             .peer_certificates()
             .and_then(|chain| chain.first())
             .map(|leaf| hex(&Sha256::digest(leaf))),
+        ..TlsFacts::default()
     };
     let mut stream = Stream::Tls(Box::new(stream));
     let mut word = Word::Quiet;

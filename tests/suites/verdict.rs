@@ -121,6 +121,8 @@ impl Run {
     fn content(mut self, outcome: Outcome) -> Self {
         self = self.cell(HOST, 80, CellState::Open);
         self.http.push(HttpObservation {
+            title: None,
+            remedy: None,
             ip: ip(HOST),
             port: port(80),
             scheme: Scheme::Http,

@@ -240,6 +240,7 @@ fn evidence(hit: &Hit, response: &Response<'_>, key: &[u8; 32]) -> Evidence {
             masked
         }),
         label: hit.label.map(str::to_owned),
+        ..Evidence::default()
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) fn content(ip: &str, at_port: u16, host: &str, path: &str) -> Finding
             digest: "9f86d081884c7d659a2feaa0c55ad015".to_owned(),
             masked: Some("hu…".to_owned()),
             label: None,
+            ..Evidence::default()
         }),
         ..port(ip, at_port)
     }
@@ -310,6 +311,7 @@ pub(crate) fn hostile() -> Verdict {
                 digest: (*e).to_owned(),
                 masked: Some((*e).to_owned()),
                 label: Some((*e).to_owned()),
+                ..Evidence::default()
             }),
             ..content("198.51.100.7", n, e, e)
         })

@@ -121,6 +121,8 @@ pub(super) async fn walk(
                 at: Timestamp::now(),
                 evidence: finished.evidence,
                 reason: finished.reason,
+                title: None,
+                remedy: None,
             };
             out.send(observation).await.map_err(|_| Unheard)?;
         }

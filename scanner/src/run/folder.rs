@@ -325,6 +325,10 @@ fn latest(observations: Vec<Observation>) -> Vec<Observation> {
     for o in observations {
         let key = match &o {
             Observation::Host(h) => (h.ip, None, None),
+            // No path is empty.
+            Observation::Web(w) => {
+                (w.ip, Some(w.port), Some((w.scheme, w.host.clone(), String::new())))
+            }
             Observation::Tcp(t) => (t.ip, Some(t.port), None),
             Observation::Http(h) => {
                 (h.ip, Some(h.port), Some((h.scheme, h.host.clone(), h.path.clone())))

@@ -208,6 +208,7 @@ impl<'a> Judge<'a> {
                     http.insert((h.ip, h.port, h.host.as_deref(), h.path.as_str()), h);
                 }
                 Observation::Host(h) => hosts.entry(h.ip).or_default().add(h),
+                Observation::Web(_) => {}
             }
         }
         Self {
