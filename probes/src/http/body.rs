@@ -8,17 +8,14 @@ use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
 /// Most bytes that come out of an encoded body.
 pub const INFLATED_LIMIT: usize = 256 << 10;
 
-/// The body without its `Content-Encoding` (RFC 9110, section 8.4).
+/// The body without its encoding, the value of `Content-Encoding` (RFC 9110, section 8.4).
 ///
 /// We ask for none, yet some servers encode all the same. At most [`INFLATED_LIMIT`] bytes come
 /// out. A body that was cut off gives what can be had of it; one that is not encoded as its header
 /// says, or encoded in a way that is not known here, is returned as it is.
 #[must_use]
-pub fn decode<'a>(headers: &[(String, Vec<u8>)], body: &'a [u8]) -> Cow<'a, [u8]> {
-    let encoding = headers
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-encoding"))
-        .map_or(&b""[..], |(_, value)| value.trim_ascii());
+pub fn decode<'a>(encoding: Option<&[u8]>, body: &'a [u8]) -> Cow<'a, [u8]> {
+    let encoding = encoding.unwrap_or_default().trim_ascii();
     let is = |name: &str| encoding.eq_ignore_ascii_case(name.as_bytes());
     let inflated = if is("gzip") || is("x-gzip") {
         gunzip(body, INFLATED_LIMIT)
@@ -42,7 +39,7 @@ pub(super) fn gunzip(body: &[u8], limit: usize) -> Option<Vec<u8>> {
     body.starts_with(&[0x1f, 0x8b, 8]).then(|| read(GzDecoder::new(body), limit))
 }
 
-fn read(mut from: impl Read, limit: usize) -> Vec<u8> {
+pub(super) fn read(mut from: impl Read, limit: usize) -> Vec<u8> {
     let mut out = Vec::new();
     let mut buffer = [0; 8 << 10];
     while out.len() < limit {

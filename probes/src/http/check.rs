@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::catalogue::{Check, PathPlan};
+use super::catalogue::format::Answered;
+use super::catalogue::{PathPlan, Probe};
 use super::gate::{self, Content, Status};
-use super::matcher::Hit;
+use super::rule::{self, Hit};
 use super::text::printable;
-use crate::observation::{Evidence, Outcome, Severity};
+use crate::observation::{Canary, Evidence, Outcome, Severity};
 
 /// Most characters of a reason.
 const REASON_LIMIT: usize = 256;
@@ -21,12 +22,12 @@ pub struct Response<'a> {
     pub status: u16,
     /// Where a redirect leads. Redirects are never followed.
     pub location: Option<&'a str>,
-    /// Header fields. No check depends on one.
-    pub headers: &'a [(String, Vec<u8>)],
     /// What was read of the body, after [`decode`](super::decode).
     pub body: &'a [u8],
     /// Whether there is more of the body that was not read.
     pub truncated: bool,
+    /// Length of the whole resource, bytes, where the server told it.
+    pub total: Option<u64>,
 }
 
 /// There was no answer.
@@ -51,6 +52,10 @@ pub struct Finished {
     pub evidence: Option<Evidence>,
     /// For `Error`, `Malformed`, `Skipped`, `Unstable` and `CatchAll`.
     pub reason: Option<String>,
+    /// What is exposed, in a line; for `Exposed`.
+    pub title: Option<String>,
+    /// What to do about it; for `Exposed`.
+    pub remedy: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,16 +68,18 @@ enum Stage {
 
 /// The course of one path on one target. At most four requests.
 pub struct PathCheck<'a> {
-    plan: &'a PathPlan<'a>,
-    key: [u8; 32],
-    canaries: [String; 2],
+    plan: &'a PathPlan,
+    salt: u64,
+    key: &'a [u8; 32],
+    /// The path of the canary in work.
+    canary: String,
     stage: Stage,
-    hit: Option<Found<'a>>,
+    found: Option<Found<'a>>,
     end: Option<(Outcome, Option<String>)>,
 }
 
 struct Found<'a> {
-    check: &'a Check,
+    probe: &'a Probe,
     severity: Severity,
     evidence: Evidence,
 }
@@ -82,13 +89,14 @@ impl<'a> PathCheck<'a> {
     /// nobody can prepare for them. The digests in the evidence are keyed so that they tell
     /// nothing to those without the key.
     #[must_use]
-    pub fn new(plan: &'a PathPlan<'a>, salt: u64, evidence_key: &[u8; 32]) -> Self {
+    pub const fn new(plan: &'a PathPlan, salt: u64, evidence_key: &'a [u8; 32]) -> Self {
         Self {
             plan,
-            key: *evidence_key,
-            canaries: canaries(&plan.path, salt),
+            salt,
+            key: evidence_key,
+            canary: String::new(),
             stage: Stage::First,
-            hit: None,
+            found: None,
             end: None,
         }
     }
@@ -98,51 +106,18 @@ impl<'a> PathCheck<'a> {
     pub fn next_request(&self) -> Option<&str> {
         match self.stage {
             Stage::First | Stage::Repeat => Some(&self.plan.path),
-            Stage::Canary(n) => self.canaries.get(n).map(String::as_str),
+            Stage::Canary(_) => Some(&self.canary),
             Stage::Done => None,
         }
     }
 
     /// Takes the answer to [`next_request`](Self::next_request).
     pub fn response(&mut self, response: &Response<'_>) {
-        let Some(path) = self.next_request() else {
-            return;
-        };
-        let status = gate::status(response.status);
-        let content = (status == Status::Content)
-            .then(|| Content::new(response.body, path, response.truncated));
-        match (self.stage, status) {
-            (Stage::First, Status::Content) => self.first(response, content.as_ref()),
-            (Stage::First, Status::Protected) => self.finish_as(Outcome::Protected, None),
-            (Stage::First, Status::Other) => self.finish_as(Outcome::Absent, None),
-            (Stage::First, Status::Failed) => {
-                self.finish_as(Outcome::Error, Some(status_reason(response.status)));
-            }
-            (Stage::Repeat | Stage::Canary(_), Status::Failed) => {
-                self.lost(Outcome::Error, &status_reason(response.status));
-            }
-            (Stage::Repeat, _) => {
-                if self.matches_again(content.as_ref()) {
-                    self.stage = Stage::Canary(0);
-                } else {
-                    let reason = format!(
-                        "true of the first answer, not of the second (status {})",
-                        response.status
-                    );
-                    self.finish_as(Outcome::Unstable, Some(reason));
-                }
-            }
-            (Stage::Canary(n), _) => {
-                if self.matches_again(content.as_ref()) {
-                    let reason = "a path that cannot exist has the same content".to_owned();
-                    self.finish_as(Outcome::CatchAll, Some(reason));
-                } else if n + 1 < self.canaries.len() {
-                    self.stage = Stage::Canary(n + 1);
-                } else {
-                    self.finish_as(Outcome::Exposed, None);
-                }
-            }
-            (Stage::Done, _) => {}
+        match self.stage {
+            Stage::First => self.first(response),
+            Stage::Repeat => self.again(response),
+            Stage::Canary(n) => self.canary(n, response),
+            Stage::Done => {}
         }
     }
 
@@ -164,38 +139,84 @@ impl<'a> PathCheck<'a> {
     #[must_use]
     pub fn finish(&self) -> Option<Finished> {
         let (outcome, reason) = self.end.clone()?;
-        let (check, severity, evidence) = match &self.hit {
-            Some(hit) => (hit.check.id, hit.severity, Some(hit.evidence.clone())),
-            None => {
-                let first = self.plan.checks.first();
-                let severity = first.map_or(Severity::Info, |c| c.severity);
-                (first.map_or("", |c| c.id), severity, None)
+        let probe = self.found.as_ref().map(|f| f.probe).or_else(|| self.plan.probes.first())?;
+        let exposed = outcome == Outcome::Exposed;
+        Some(Finished {
+            check: probe.id().to_owned(),
+            outcome,
+            severity: self.found.as_ref().map_or_else(|| probe.severity(), |f| f.severity),
+            evidence: self.found.as_ref().map(|f| f.evidence.clone()),
+            reason,
+            title: exposed.then(|| probe.title().to_owned()),
+            remedy: exposed.then(|| probe.remedy().to_owned()),
+        })
+    }
+
+    fn first(&mut self, response: &Response<'_>) {
+        let status = gate::status(response.status);
+        let probes = &self.plan.probes;
+        // Nearly all answers are "not found": nothing is made for them.
+        if status == Status::Content || probes.iter().any(Probe::looks_at_any_status) {
+            let content = Content::new(response, &self.plan.path);
+            let hit = probes.iter().find_map(|probe| Some((probe, probe.is_true(&content)?)));
+            if let Some((probe, hit)) = hit {
+                self.found = Some(Found {
+                    probe,
+                    severity: hit.severity.unwrap_or_else(|| probe.severity()),
+                    evidence: evidence(hit, probe, response, self.key),
+                });
+                self.stage = Stage::Repeat;
+                return;
             }
-        };
-        Some(Finished { check: check.to_owned(), outcome, severity, evidence, reason })
+        }
+        match status {
+            Status::Content | Status::Redirect | Status::Other => self.finish_as(Outcome::Absent, None),
+            Status::Protected => self.finish_as(Outcome::Protected, None),
+            Status::Failed => self.finish_as(Outcome::Error, Some(status_reason(response.status))),
+        }
     }
 
-    fn first(&mut self, response: &Response<'_>, content: Option<&Content<'_>>) {
-        let found = content.and_then(|content| {
-            let mut checks = self.plan.checks.iter();
-            checks.find_map(|check| Some((*check, (check.matcher)(content)?)))
-        });
-        let Some((check, hit)) = found else {
-            return self.finish_as(Outcome::Absent, None);
-        };
-        self.hit = Some(Found {
-            check,
-            severity: hit.severity.unwrap_or(check.severity),
-            evidence: evidence(&hit, response, &self.key),
-        });
-        self.stage = Stage::Repeat;
+    fn again(&mut self, response: &Response<'_>) {
+        if self.is_true_again(response, &self.plan.path) {
+            let Some(found) = &mut self.found else { return };
+            found.evidence.repeated = true;
+            if found.probe.wants_canaries() {
+                self.next_canary(0);
+            } else {
+                self.finish_as(Outcome::Exposed, None);
+            }
+        } else if gate::status(response.status) == Status::Failed {
+            self.lost(Outcome::Error, &status_reason(response.status));
+        } else {
+            let reason =
+                format!("true of the first answer, not of the second (status {})", response.status);
+            self.finish_as(Outcome::Unstable, Some(reason));
+        }
     }
 
-    fn matches_again(&self, content: Option<&Content<'_>>) -> bool {
-        let (Some(hit), Some(content)) = (&self.hit, content) else {
-            return false;
-        };
-        (hit.check.matcher)(content).is_some()
+    fn canary(&mut self, n: usize, response: &Response<'_>) {
+        if self.is_true_again(response, &self.canary) {
+            let reason = "a path that cannot exist has the same content".to_owned();
+            return self.finish_as(Outcome::CatchAll, Some(reason));
+        }
+        // "Later" is no answer. "Internal error" is one: some sites say so to every unknown path.
+        if gate::is_postponed(response.status) {
+            return self.lost(Outcome::Error, &status_reason(response.status));
+        }
+        let path = std::mem::take(&mut self.canary);
+        if let Some(found) = &mut self.found {
+            found.evidence.canaries.push(Canary { path, status: response.status });
+        }
+        if n == 0 { self.next_canary(1) } else { self.finish_as(Outcome::Exposed, None) }
+    }
+
+    fn next_canary(&mut self, n: usize) {
+        self.canary = canary(&self.plan.path, self.salt, n);
+        self.stage = Stage::Canary(n);
+    }
+
+    fn is_true_again(&self, response: &Response<'_>, path: &str) -> bool {
+        self.found.as_ref().is_some_and(|f| f.probe.is_true(&Content::new(response, path)).is_some())
     }
 
     /// A hit whose proof could not be brought to its end is none.
@@ -218,11 +239,74 @@ impl<'a> PathCheck<'a> {
     }
 }
 
+impl Probe {
+    /// The check's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Check(check) => &check.id,
+            Self::File(_) => "manifest",
+        }
+    }
+
+    /// How bad a hit is, unless the content says otherwise.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Check(check) => check.severity,
+            Self::File(file) => file.severity,
+        }
+    }
+
+    fn title(&self) -> &str {
+        match self {
+            Self::Check(check) => &check.title,
+            Self::File(file) => file.title(),
+        }
+    }
+
+    fn remedy(&self) -> &str {
+        match self {
+            Self::Check(check) => &check.remedy,
+            Self::File(file) => file.remedy(),
+        }
+    }
+
+    fn looks_at_any_status(&self) -> bool {
+        matches!(self, Self::Check(check) if check.status != Answered::Content)
+    }
+
+    fn wants_canaries(&self) -> bool {
+        match self {
+            Self::Check(check) => check.canary,
+            Self::File(_) => true,
+        }
+    }
+
+    fn is_true(&self, content: &Content<'_>) -> Option<Hit> {
+        match self {
+            Self::Check(check) => rule::evaluate(check, content),
+            Self::File(file) => {
+                let proof = (content.status == Status::Content)
+                    .then(|| file.proven(content.bytes, content.truncated))??;
+                Some(Hit { label: Some(proof.words()), ..Hit::default() })
+            }
+        }
+    }
+
+    fn signature(&self) -> &str {
+        match self {
+            Self::Check(check) => &check.signature,
+            Self::File(_) => "the bytes of the file in the document root",
+        }
+    }
+}
+
 fn status_reason(status: u16) -> String {
     format!("the server answered with status {status}")
 }
 
-fn evidence(hit: &Hit, response: &Response<'_>, key: &[u8; 32]) -> Evidence {
+fn evidence(hit: Hit, probe: &Probe, response: &Response<'_>, key: &[u8; 32]) -> Evidence {
     let digest = Sha256::new().chain_update(key).chain_update(response.body).finalize();
     let mut hex = String::with_capacity(32);
     for byte in &digest[..16] {
@@ -239,37 +323,41 @@ fn evidence(hit: &Hit, response: &Response<'_>, key: &[u8; 32]) -> Evidence {
             masked.push('…');
             masked
         }),
-        label: hit.label.map(str::to_owned),
-        ..Evidence::default()
+        label: hit.label,
+        signature: Some(probe.signature().to_owned()),
+        repeated: false,
+        canaries: Vec::new(),
     }
 }
 
-/// Two paths that cannot exist: one with another stem in the same folder, which meets rules by
-/// ending, and one with the same name in another folder, which meets rules by name.
-fn canaries(path: &str, salt: u64) -> [String; 2] {
-    let word = |n: u8| -> String {
-        let digest = Sha256::new()
-            .chain_update(salt.to_be_bytes())
-            .chain_update([n])
-            .chain_update(path)
-            .finalize();
-        digest[..12].iter().map(|b| char::from(b'a' + b % 26)).collect()
-    };
+/// A path that cannot exist: the first has another stem in the same folder, which meets rules by
+/// ending, the second the same name in another folder, which meets rules by name.
+fn canary(path: &str, salt: u64, n: usize) -> String {
+    let digest = Sha256::new()
+        .chain_update(salt.to_be_bytes())
+        .chain_update([u8::from(n > 0)])
+        .chain_update(path)
+        .finalize();
+    let word: String = digest[..12].iter().map(|b| char::from(b'a' + b % 26)).collect();
     let (path, query) = match path.find('?') {
         Some(at) => path.split_at(at),
         None => (path, ""),
     };
     if let Some(folder) = path.strip_suffix('/') {
         let (parent, name) = folder.rsplit_once('/').unwrap_or(("", folder));
-        return [format!("{parent}/{}/{query}", word(0)), format!("/{}/{name}/{query}", word(1))];
+        return match n {
+            0 => format!("{parent}/{word}/{query}"),
+            _ => format!("/{word}/{name}/{query}"),
+        };
     }
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    if n > 0 {
+        return format!("/{word}/{name}{query}");
+    }
     // A name that begins with a dot keeps it: some rules are about just that.
-    let stem = if name.starts_with('.') {
-        format!(".{}{name}", word(0))
-    } else {
-        let ending = name.find('.').map_or("", |dot| &name[dot..]);
-        format!("{}{ending}", word(0))
-    };
-    [format!("{folder}/{stem}{query}"), format!("/{}/{name}{query}", word(1))]
+    if name.starts_with('.') {
+        return format!("{folder}/.{word}{name}{query}");
+    }
+    let ending = name.find('.').map_or("", |dot| &name[dot..]);
+    format!("{folder}/{word}{ending}{query}")
 }

@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
+
+use super::check::Response;
+
 /// How an answer's status is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
@@ -9,6 +13,8 @@ pub(super) enum Status {
     Content,
     /// 401, 403, 407.
     Protected,
+    /// 3xx.
+    Redirect,
     /// Anything else that answers the question.
     Other,
     /// The server could not or would not answer now.
@@ -18,10 +24,16 @@ pub(super) enum Status {
 pub(super) const fn status(code: u16) -> Status {
     match code {
         200 | 206 => Status::Content,
+        300..=399 => Status::Redirect,
         401 | 403 | 407 => Status::Protected,
         408 | 425 | 429 | 0..=199 | 500.. => Status::Failed,
         _ => Status::Other,
     }
+}
+
+/// Whether the server puts the answer off: no word about the resource.
+pub(super) const fn is_postponed(code: u16) -> bool {
+    matches!(code, 0..=199 | 408 | 425 | 429 | 503)
 }
 
 /// An answer's body as matchers see it.
@@ -33,12 +45,25 @@ pub(super) struct Content<'a> {
     pub(super) text: Cow<'a, [u8]>,
     /// Whether there is more of it that was not read.
     pub(super) truncated: bool,
+    /// Length of the whole resource, where the server told it.
+    pub(super) total: Option<u64>,
+    /// How its status is read.
+    pub(super) status: Status,
+    /// `Location`.
+    pub(super) location: Option<&'a str>,
 }
 
 impl<'a> Content<'a> {
-    pub(super) fn new(bytes: &'a [u8], path: &str, truncated: bool) -> Self {
-        let text = without_reflection(normalised(bytes), path);
-        Self { bytes, text, truncated }
+    pub(super) fn new(response: &Response<'a>, path: &str) -> Self {
+        let text = without_reflection(normalised(response.body), path);
+        Self {
+            bytes: response.body,
+            text,
+            truncated: response.truncated,
+            total: response.total,
+            status: status(response.status),
+            location: response.location,
+        }
     }
 
     /// The text, unless it begins as an HTML page does.
@@ -74,6 +99,14 @@ fn normalised(bytes: &[u8]) -> Cow<'_, [u8]> {
 /// proves nothing about the answer.
 fn without_reflection<'a>(text: Cow<'a, [u8]>, path: &str) -> Cow<'a, [u8]> {
     let decoded = percent_decoded(path.as_bytes());
+    // Every form holds the last segment's longest run of letters and digits as it is, so that
+    // nearly all answers are done with one search.
+    let name = path.rsplit('/').find(|s| !s.is_empty()).unwrap_or_default();
+    let run = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    let run = name.split(run).max_by_key(|r| r.len()).unwrap_or_default();
+    if !name.contains('%') && !run.is_empty() && memmem::find(&text, run.as_bytes()).is_none() {
+        return text;
+    }
     let readable = String::from_utf8_lossy(&decoded).into_owned();
     let mut forms = vec![
         path.replace('/', "\\/"),
@@ -138,16 +171,18 @@ fn percent_decoded(path: &[u8]) -> Vec<u8> {
 
 /// Where `part` begins in `text`. Parts are a few dozen bytes at most.
 pub(super) fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    let first = *part.first()?;
-    // Most windows are told apart by their first byte, which is cheaper than a comparison.
-    text.windows(part.len()).position(|w| w[0] == first && w == part)
+    if part.is_empty() {
+        return None;
+    }
+    memmem::find(text, part)
 }
 
 /// As [`find`], ASCII letters of either case being the same.
 pub(super) fn find_ignoring_case(text: &[u8], part: &[u8]) -> Option<usize> {
-    let first = part.first()?.to_ascii_lowercase();
-    text.windows(part.len())
-        .position(|w| w[0].to_ascii_lowercase() == first && w.eq_ignore_ascii_case(part))
+    let first = part.first()?;
+    let (lower, upper) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
+    memchr::memchr2_iter(lower, upper, text)
+        .find(|at| text.get(*at..at + part.len()).is_some_and(|t| t.eq_ignore_ascii_case(part)))
 }
 
 /// Whether a secret's value is obviously none: empty, or a word that asks to be replaced.
@@ -180,6 +215,7 @@ pub(super) fn is_placeholder(value: &[u8]) -> bool {
         || value.starts_with(b"your-")
         || value.starts_with(b"example_")
         || value.starts_with(b"example-")
+        || value.ends_with(b"example")
         || between(b"${", b"}")
         || between(b"{{", b"}}")
         || between(b"<", b">")

@@ -7,11 +7,13 @@
 mod body;
 mod catalogue;
 mod check;
+mod fixtures;
 mod gate;
-mod matcher;
+pub mod manifest;
+mod rule;
 mod text;
 
 pub use body::{INFLATED_LIMIT, decode};
-pub use catalogue::{Catalogue, Check, PathPlan};
+pub use catalogue::{Catalogue, Check, Fixture, Names, PathPlan, Plan, Probe};
 pub use check::{Failure, Finished, PathCheck, Response};
 pub use text::printable;

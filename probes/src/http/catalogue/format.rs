@@ -1,0 +1,677 @@
+//! The catalogue's files: reading, and everything that can be wrong with them.
+//!
+//! The build script reads this file, too, so that a mistake in a file that comes with the product
+//! stops the build. It knows no answer and no target.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
+use regex::bytes::{Regex, RegexBuilder};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::Severity;
+use super::paths::Template;
+
+/// Most memory of one compiled expression, bytes.
+const REGEX_LIMIT: usize = 1 << 20;
+
+/// Most bytes that an expression looks at as a whole.
+pub const WHOLE_LIMIT: usize = 4096;
+
+/// A file of checks.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: Spanned<u32>,
+    #[serde(default)]
+    check: Vec<RawCheck>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCheck {
+    id: Spanned<String>,
+    title: Spanned<String>,
+    severity: Severity,
+    why: Spanned<String>,
+    remedy: Spanned<String>,
+    signature: Spanned<String>,
+    paths: Spanned<BTreeMap<String, Vec<Spanned<String>>>>,
+    #[serde(default)]
+    status: Answered,
+    #[serde(default = "yes")]
+    canary: bool,
+    rule: Spanned<Vec<RawRule>>,
+    #[serde(default)]
+    hit: Vec<Spanned<RawFixture>>,
+    #[serde(default)]
+    miss: Vec<Spanned<RawFixture>>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRule {
+    severity: Option<Severity>,
+    label: Option<String>,
+    #[serde(default)]
+    real: bool,
+    #[serde(rename = "as")]
+    reading: Reading,
+    #[serde(rename = "where")]
+    conditions: Spanned<Vec<Spanned<RawCondition>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCondition {
+    starts: Option<String>,
+    has: Option<String>,
+    hex: Option<String>,
+    at: Option<usize>,
+    line: Option<String>,
+    lines: Option<String>,
+    whole: Option<String>,
+    find: Option<String>,
+    min: Option<usize>,
+    within: Option<usize>,
+    nocase: Option<bool>,
+    key: Option<String>,
+    value: Option<String>,
+    base64: Option<bool>,
+    root: Option<String>,
+    title: Option<String>,
+    entry: Option<String>,
+    location: Option<String>,
+    shape: Option<String>,
+    over: Option<u64>,
+    unpacked: Option<Vec<Spanned<RawCondition>>>,
+    any: Option<Vec<Spanned<RawCondition>>>,
+    all: Option<Vec<Spanned<RawCondition>>>,
+    not: Option<Box<Spanned<RawCondition>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum RawFixture {
+    Text(String),
+    Made(Made),
+}
+
+/// A fixture that is not plain text, or of which more is known.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Made {
+    text: Option<String>,
+    hex: Option<String>,
+    at: Option<usize>,
+    gzip: Option<bool>,
+    zip: Option<String>,
+    utf16: Option<bool>,
+    repeat: Option<usize>,
+    severity: Option<Severity>,
+    label: Option<String>,
+    status: Option<u16>,
+    location: Option<String>,
+    total: Option<u64>,
+    path: Option<String>,
+}
+
+/// Which answers a check looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answered {
+    /// 200, or 206 to our range.
+    #[default]
+    Content,
+    /// 3xx. Never followed.
+    Redirect,
+    /// Whatever the status: pages of debuggers come with 404 and 500.
+    Any,
+}
+
+/// How a body is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reading {
+    /// Text that begins neither as HTML nor as JSON does.
+    Text,
+    /// A page: anything but JSON.
+    Page,
+    /// As it is.
+    Bytes,
+    /// JSON, with comments and trailing commas; a cut one as far as it goes.
+    Json,
+    /// XML.
+    Xml,
+}
+
+/// One check, as it was written.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// A stable, lower-case name.
+    pub id: String,
+    /// What is exposed, in a line.
+    pub title: String,
+    /// How bad a hit is, unless the rule says otherwise.
+    pub severity: Severity,
+    /// What it means for the customer.
+    pub why: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// The fact about the bytes, in words.
+    pub signature: String,
+    /// Paths by tier: 1 hourly, 2 daily, 3 weekly.
+    pub paths: Vec<(u8, Template)>,
+    /// The patterns as they were written, by tier.
+    pub patterns: Vec<(u8, String)>,
+    /// Which answers it looks at.
+    pub status: Answered,
+    /// Whether two paths that cannot exist must differ.
+    pub canary: bool,
+    /// The first one that is true decides.
+    pub rules: Vec<Rule>,
+    /// Bodies of which it is true.
+    pub hits: Vec<Fixture>,
+    /// Bodies that come near.
+    pub misses: Vec<Fixture>,
+}
+
+/// What makes a check true.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Instead of the check's.
+    pub severity: Option<Severity>,
+    /// For the evidence.
+    pub label: Option<String>,
+    /// Not true where every secret asks to be replaced; otherwise that is a template.
+    pub real: bool,
+    /// How the body is read.
+    pub reading: Reading,
+    /// All must hold.
+    pub tests: Vec<Test>,
+}
+
+/// One condition.
+#[derive(Debug, Clone)]
+pub enum Test {
+    /// These bytes at this offset; for text, behind white space at its beginning.
+    At {
+        /// Offset, bytes.
+        at: usize,
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// Whether they may be shown.
+        shown: bool,
+    },
+    /// These bytes somewhere.
+    Has {
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// ASCII letters of either case are the same.
+        nocase: bool,
+        /// Among the first so many bytes.
+        within: usize,
+    },
+    /// At least `min` whole lines match, white space around them aside.
+    Line {
+        /// For a whole line.
+        regex: Regex,
+        /// How many lines.
+        min: usize,
+        /// Among the first so many bytes.
+        within: usize,
+    },
+    /// Every line that is neither blank nor a `#` comment matches; at least `min` of them.
+    Lines {
+        /// For a whole line.
+        regex: Regex,
+        /// How many lines.
+        min: usize,
+    },
+    /// The whole of it, white space around it aside, at most [`WHOLE_LIMIT`] bytes.
+    Whole(Regex),
+    /// Somewhere.
+    Find {
+        /// For any part.
+        regex: Regex,
+        /// Among the first so many bytes.
+        within: usize,
+    },
+    /// A JSON value at a pointer; `*` is any one step, `**` any number of them.
+    Key {
+        /// Steps of the pointer (RFC 6901), unescaped.
+        steps: Vec<String>,
+        /// For the value as text; without one, any.
+        value: Option<Regex>,
+        /// The text is base64, and what it stands for is meant.
+        base64: bool,
+    },
+    /// The name of the XML root element.
+    Root(String),
+    /// Text of `<title>`.
+    Title(Regex),
+    /// The name of the first entry of a ZIP archive.
+    Entry(Regex),
+    /// `Location`.
+    Location(Regex),
+    /// One of the facts that want a program of their own.
+    Shape(Shape),
+    /// The whole resource is longer than so many bytes.
+    Over(u64),
+    /// What a gzip file or the first entry of a ZIP archive holds.
+    Unpacked(Vec<Test>),
+    /// One of them.
+    Any(Vec<Test>),
+    /// All of them.
+    All(Vec<Test>),
+    /// Not this one.
+    Not(Box<Test>),
+}
+
+/// Facts that want a program of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `NAME=value` lines, one of them a secret.
+    Dotenv,
+    /// A PHP tag and a statement within the first 512 bytes, nothing but text before it.
+    PhpSource,
+    /// The same within the first 1,024 bytes.
+    PhpCopy,
+    /// A PHP line that names a password and gives a value.
+    PhpPassword,
+    /// A private key in PEM (RFC 7468), PKCS#8, RSA, EC or DSA.
+    PrivateKey,
+    /// The same, or an OpenSSH key.
+    SshKey,
+    /// One of the two, under a passphrase.
+    EncryptedKey,
+    /// A JSON object with a host and a way in.
+    TransferAccount,
+    /// At least three lines with the same number of the same delimiter.
+    Table,
+    /// Not one byte.
+    Empty,
+}
+
+impl Shape {
+    /// All, with their names.
+    pub const ALL: [(&'static str, Self); 10] = [
+        ("dotenv", Self::Dotenv),
+        ("php-source", Self::PhpSource),
+        ("php-copy", Self::PhpCopy),
+        ("php-password", Self::PhpPassword),
+        ("private-key", Self::PrivateKey),
+        ("ssh-key", Self::SshKey),
+        ("encrypted-key", Self::EncryptedKey),
+        ("transfer-account", Self::TransferAccount),
+        ("table", Self::Table),
+        ("empty", Self::Empty),
+    ];
+}
+
+/// A body with what is known of it.
+#[derive(Debug, Clone)]
+pub struct Fixture {
+    /// The body as served.
+    pub text: Vec<u8>,
+    /// Compressed as a gzip file.
+    pub gzip: bool,
+    /// In a ZIP archive, under this name.
+    pub zip: Option<String>,
+    /// As UTF-16 with a byte order mark.
+    pub utf16: bool,
+    /// The severity that a hit must have; otherwise the check's.
+    pub severity: Option<Severity>,
+    /// The label that a hit must have.
+    pub label: Option<String>,
+    /// Status; otherwise 200, or 302 for a check of redirects.
+    pub status: Option<u16>,
+    /// `Location`.
+    pub location: Option<String>,
+    /// Length of the whole resource.
+    pub total: Option<u64>,
+    /// The path that it is served at; otherwise the check's first.
+    pub path: Option<String>,
+}
+
+/// Reads a file. `strict` demands fixtures.
+///
+/// # Errors
+/// Every mistake, with its line and a remedy.
+pub fn read(source: &Source, strict: bool) -> Result<Vec<Spec>, Diagnostics> {
+    let file: File = toml::from_str(source.text()).map_err(|e| {
+        let span = e.span().unwrap_or(0..0);
+        Diagnostic::error(e.message().to_owned(), source, span)
+            .help("`mimawari checks --help` shows the form of a check")
+    })?;
+    let mut reader = Reader { source, errors: Vec::new() };
+    if *file.version.get_ref() != 1 {
+        reader.error(file.version.span(), "this version of the form is not known", "write `version = 1`");
+    }
+    let mut ids = BTreeSet::new();
+    let mut specs = Vec::new();
+    for raw in file.check {
+        let at = raw.id.span();
+        if !ids.insert(raw.id.get_ref().clone()) {
+            let title = format!("the id `{}` is taken", raw.id.get_ref());
+            reader.error(at, title, "give every check an id of its own");
+        }
+        specs.push(reader.check(raw, strict));
+    }
+    if reader.errors.is_empty() { Ok(specs) } else { Err(Diagnostics(reader.errors)) }
+}
+
+struct Reader<'a> {
+    source: &'a Source,
+    errors: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn error(&mut self, span: std::ops::Range<usize>, title: impl Into<String>, help: &str) {
+        self.errors.push(Diagnostic::error(title, self.source, span).help(help));
+    }
+
+    fn check(&mut self, raw: RawCheck, strict: bool) -> Spec {
+        let id = raw.id.get_ref().clone();
+        let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if !(1..=40).contains(&id.len()) || !id.bytes().all(word) {
+            let help = "write lower-case letters, digits and hyphens, such as git-config";
+            self.error(raw.id.span(), format!("`{}` is not an id", id.escape_default()), help);
+        }
+        for (what, text) in [
+            ("title", &raw.title),
+            ("why", &raw.why),
+            ("remedy", &raw.remedy),
+            ("signature", &raw.signature),
+        ] {
+            let t = text.get_ref();
+            if t.trim().is_empty() || t.len() > 1000 || t.chars().any(char::is_control) {
+                let title = format!("`{what}` must be one line of text");
+                self.error(text.span(), title, "write a sentence for the person who mends it");
+            }
+        }
+        let (mut paths, mut patterns) = (Vec::new(), Vec::new());
+        let span = raw.paths.span();
+        for (tier, list) in raw.paths.into_inner() {
+            let Some(tier) = tier.parse::<u8>().ok().filter(|t| (1..=3).contains(t)) else {
+                let help = "write 1 (hourly), 2 (daily) or 3 (weekly)";
+                self.error(span.clone(), format!("`{tier}` is not a tier"), help);
+                continue;
+            };
+            for pattern in list {
+                match Template::expand(pattern.get_ref()) {
+                    Ok(all) => paths.extend(all.into_iter().map(|t| (tier, t))),
+                    Err((title, help)) => self.error(pattern.span(), title, help),
+                }
+                patterns.push((tier, pattern.into_inner()));
+            }
+        }
+        if patterns.is_empty() {
+            self.error(span, "this check has no path", "write paths by tier, such as 1 = [\"/.env\"]");
+        }
+        if raw.rule.get_ref().is_empty() {
+            self.error(raw.rule.span(), "this check has no rule", "write one [[check.rule]] at least");
+        }
+        let rules = raw.rule.into_inner().into_iter().map(|r| self.rule(r, raw.status)).collect();
+        if strict && (raw.hit.is_empty() || raw.miss.is_empty()) {
+            let help = "write `hit` and `miss`: bodies of which it is true, and bodies that come near";
+            self.error(raw.id.span(), format!("the check `{id}` has no fixtures"), help);
+        }
+        Spec {
+            id,
+            title: raw.title.into_inner(),
+            severity: raw.severity,
+            why: raw.why.into_inner(),
+            remedy: raw.remedy.into_inner(),
+            signature: raw.signature.into_inner(),
+            paths,
+            patterns,
+            status: raw.status,
+            canary: raw.canary,
+            rules,
+            hits: raw.hit.into_iter().filter_map(|f| self.fixture(f)).collect(),
+            misses: raw.miss.into_iter().filter_map(|f| self.fixture(f)).collect(),
+        }
+    }
+
+    fn rule(&mut self, raw: RawRule, status: Answered) -> Rule {
+        if raw.conditions.get_ref().is_empty() {
+            let help = "write one condition at least, such as { line = '\\[core\\]' }";
+            self.error(raw.conditions.span(), "this rule has no condition", help);
+        }
+        let at = raw.conditions.span();
+        let tests = self.tests(raw.conditions.into_inner(), raw.reading);
+        let about_redirects = tests.iter().any(|t| matches!(t, Test::Location(_)));
+        if about_redirects != (status == Answered::Redirect) && !tests.is_empty() {
+            let help = "`location` and `status = \"redirect\"` go together";
+            self.error(at, "a check of redirects looks at `location`, and no other does", help);
+        }
+        Rule { severity: raw.severity, label: raw.label, real: raw.real, reading: raw.reading, tests }
+    }
+
+    fn tests(&mut self, raw: Vec<Spanned<RawCondition>>, reading: Reading) -> Vec<Test> {
+        raw.into_iter().filter_map(|c| self.test(c, reading)).collect()
+    }
+
+    fn test(&mut self, raw: Spanned<RawCondition>, reading: Reading) -> Option<Test> {
+        let span = raw.span();
+        let c = raw.into_inner();
+        let named = [
+            ("starts", c.starts.is_some()),
+            ("has", c.has.is_some()),
+            ("hex", c.hex.is_some()),
+            ("line", c.line.is_some()),
+            ("lines", c.lines.is_some()),
+            ("whole", c.whole.is_some()),
+            ("find", c.find.is_some()),
+            ("key", c.key.is_some()),
+            ("root", c.root.is_some()),
+            ("title", c.title.is_some()),
+            ("entry", c.entry.is_some()),
+            ("location", c.location.is_some()),
+            ("shape", c.shape.is_some()),
+            ("over", c.over.is_some()),
+            ("unpacked", c.unpacked.is_some()),
+            ("any", c.any.is_some()),
+            ("all", c.all.is_some()),
+            ("not", c.not.is_some()),
+        ];
+        let names: Vec<&str> = named.iter().filter(|(_, there)| *there).map(|(n, _)| *n).collect();
+        let [kind] = names[..] else {
+            let all: Vec<&str> = named.iter().map(|(n, _)| *n).collect();
+            let help = format!("write exactly one of {}", all.join(", "));
+            let title = match names.len() {
+                0 => "this condition asks for nothing".to_owned(),
+                _ => format!("this condition asks for {} at once", names.join(" and ")),
+            };
+            self.error(span, title, &help);
+            return None;
+        };
+        let takes = |option: &str| match option {
+            "at" => kind == "hex" || kind == "starts",
+            "min" => matches!(kind, "line" | "lines"),
+            "within" => matches!(kind, "line" | "find" | "has"),
+            "nocase" => matches!(kind, "has" | "line" | "lines" | "whole" | "find" | "title" | "key" | "entry"),
+            "value" | "base64" => kind == "key",
+            _ => true,
+        };
+        for (option, there) in [
+            ("at", c.at.is_some()),
+            ("min", c.min.is_some()),
+            ("within", c.within.is_some()),
+            ("nocase", c.nocase.is_some()),
+            ("value", c.value.is_some()),
+            ("base64", c.base64.is_some()),
+        ] {
+            if there && !takes(option) {
+                self.error(span.clone(), format!("`{kind}` takes no `{option}`"), "take it away");
+                return None;
+            }
+        }
+        let suits = match kind {
+            "key" => reading == Reading::Json,
+            "root" => reading == Reading::Xml,
+            "title" => matches!(reading, Reading::Page | Reading::Xml),
+            "entry" | "unpacked" => reading == Reading::Bytes,
+            "line" | "lines" | "whole" => reading != Reading::Json,
+            _ => true,
+        };
+        if !suits {
+            let help = "key wants as = \"json\", root \"xml\", title \"page\", entry and unpacked \"bytes\"";
+            self.error(span, format!("`{kind}` does not fit the way in which the body is read"), help);
+            return None;
+        }
+        let nocase = c.nocase.unwrap_or(false);
+        let within = c.within.unwrap_or(usize::MAX);
+        let min = c.min.unwrap_or(1).max(1);
+        let literal = |text: String| text.into_bytes();
+        Some(match kind {
+            "starts" => {
+                Test::At { at: c.at.unwrap_or(0), bytes: self.filled(&span, literal(c.starts?))?, shown: true }
+            }
+            "hex" => {
+                let Some(bytes) = unhex(&c.hex?).filter(|b| !b.is_empty()) else {
+                    self.error(span, "this is not hexadecimal", "write pairs of digits, such as 1f 8b");
+                    return None;
+                };
+                Test::At { at: c.at.unwrap_or(0), bytes, shown: false }
+            }
+            "has" => Test::Has { bytes: self.filled(&span, literal(c.has?))?, nocase, within },
+            "line" => Test::Line { regex: self.regex(&span, &c.line?, nocase, true)?, min, within },
+            "lines" => Test::Lines { regex: self.regex(&span, &c.lines?, nocase, true)?, min },
+            "whole" => Test::Whole(self.regex(&span, &c.whole?, nocase, true)?),
+            "find" => Test::Find { regex: self.regex(&span, &c.find?, nocase, false)?, within },
+            "title" => Test::Title(self.regex(&span, &c.title?, nocase, true)?),
+            "entry" => Test::Entry(self.regex(&span, &c.entry?, nocase, true)?),
+            "location" => Test::Location(self.regex(&span, &c.location?, false, true)?),
+            "key" => {
+                let pointer = c.key?;
+                let Some(steps) = pointer.strip_prefix('/') else {
+                    let help = "write a JSON pointer, such as /type, /*/auth or /**/password";
+                    self.error(span, format!("`{pointer}` is not a pointer"), help);
+                    return None;
+                };
+                let steps = steps.split('/').map(|s| s.replace("~1", "/").replace("~0", "~")).collect();
+                let value = match c.value {
+                    Some(value) => Some(self.regex(&span, &value, nocase, true)?),
+                    None => None,
+                };
+                Test::Key { steps, value, base64: c.base64.unwrap_or(false) }
+            }
+            "root" => Test::Root(c.root?),
+            "shape" => {
+                let name = c.shape?;
+                let Some((_, shape)) = Shape::ALL.iter().find(|(n, _)| *n == name) else {
+                    let all: Vec<&str> = Shape::ALL.iter().map(|(n, _)| *n).collect();
+                    let help = format!("write one of {}", all.join(", "));
+                    self.error(span, format!("no shape has the name `{name}`"), &help);
+                    return None;
+                };
+                Test::Shape(*shape)
+            }
+            "over" => Test::Over(c.over?),
+            "unpacked" => Test::Unpacked(self.tests(c.unpacked?, Reading::Bytes)),
+            "any" => Test::Any(self.some(&span, c.any?, reading)?),
+            "all" => Test::All(self.some(&span, c.all?, reading)?),
+            _ => Test::Not(Box::new(self.test(*c.not?, reading)?)),
+        })
+    }
+
+    fn some(
+        &mut self,
+        span: &std::ops::Range<usize>,
+        raw: Vec<Spanned<RawCondition>>,
+        reading: Reading,
+    ) -> Option<Vec<Test>> {
+        if raw.is_empty() {
+            self.error(span.clone(), "this list of conditions is empty", "write one at least");
+            return None;
+        }
+        Some(self.tests(raw, reading))
+    }
+
+    fn filled(&mut self, span: &std::ops::Range<usize>, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        if bytes.is_empty() {
+            self.error(span.clone(), "an empty text is everywhere", "write what must be there");
+            return None;
+        }
+        Some(bytes)
+    }
+
+    fn regex(
+        &mut self,
+        span: &std::ops::Range<usize>,
+        text: &str,
+        nocase: bool,
+        whole: bool,
+    ) -> Option<Regex> {
+        let pattern = if whole { format!("^(?:{text})$") } else { text.to_owned() };
+        let built = RegexBuilder::new(&pattern)
+            .unicode(false)
+            .case_insensitive(nocase)
+            .size_limit(REGEX_LIMIT)
+            .dfa_size_limit(REGEX_LIMIT)
+            .build();
+        match built {
+            Ok(regex) if !whole && regex.is_match(b"") => {
+                let help = "write an expression that needs at least one byte";
+                self.error(span.clone(), "this expression is true of an empty answer", help);
+                None
+            }
+            Ok(regex) => Some(regex),
+            Err(error) => {
+                let text = error.to_string();
+                let last = text.lines().last().unwrap_or_default().trim();
+                let last = last.strip_prefix("error: ").unwrap_or(last);
+                let title = format!("this expression is not understood: {last}");
+                self.error(span.clone(), title, "write it in the syntax of the Rust crate regex, for bytes");
+                None
+            }
+        }
+    }
+
+    fn fixture(&mut self, raw: Spanned<RawFixture>) -> Option<Fixture> {
+        let span = raw.span();
+        let made = match raw.into_inner() {
+            RawFixture::Text(text) => Made { text: Some(text), ..Made::default() },
+            RawFixture::Made(made) => made,
+        };
+        let mut body = vec![0; made.at.unwrap_or(0).min(1 << 20)];
+        if let Some(hex) = &made.hex {
+            let Some(bytes) = unhex(hex) else {
+                self.error(span, "this is not hexadecimal", "write pairs of digits, such as 1f 8b");
+                return None;
+            };
+            body.extend(bytes);
+        }
+        body.extend(made.text.unwrap_or_default().into_bytes());
+        let body = body.repeat(made.repeat.unwrap_or(1).min(1 << 16));
+        Some(Fixture {
+            text: body,
+            gzip: made.gzip.unwrap_or(false),
+            zip: made.zip,
+            utf16: made.utf16.unwrap_or(false),
+            severity: made.severity,
+            label: made.label,
+            status: made.status,
+            location: made.location,
+            total: made.total,
+            path: made.path,
+        })
+    }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter(|b| !b.is_ascii_whitespace())
+        .map(|b| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok()))
+        .collect::<Option<_>>()?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}

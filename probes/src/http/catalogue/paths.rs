@@ -1,0 +1,203 @@
+//! Paths as the catalogue writes them: alternatives, and names taken from the target.
+//!
+//! ```text
+//! /{backup,www}{.zip,.tar.gz}     each of the four paths
+//! /{host}.key                     the virtual host asked for
+//! /{label}.sql                    its first label that is not `www`
+//! /backup-{yyyy}.zip              this year, and the one before
+//! ```
+
+/// Most paths that one pattern may stand for.
+const EXPANSION_LIMIT: usize = 50_000;
+
+/// Longest path, bytes.
+const LENGTH_LIMIT: usize = 2048;
+
+/// What a path may take from its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// The virtual host.
+    Host,
+    /// The first label of the virtual host that is not `www`.
+    Label,
+    /// The year of the run, and the year before.
+    Year,
+}
+
+/// A piece of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// As it stands.
+    Text(String),
+    /// Taken from the target.
+    Name(Name),
+}
+
+/// A path that may depend on the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(Vec<Piece>);
+
+/// What is known of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Names<'a> {
+    /// The virtual host, in A-labels; absent for an address.
+    pub host: Option<&'a str>,
+    /// The year of the run.
+    pub year: i16,
+}
+
+impl Template {
+    /// Reads a pattern into the paths that it stands for.
+    ///
+    /// # Errors
+    /// A title and a remedy.
+    pub fn expand(pattern: &str) -> Result<Vec<Self>, (String, &'static str)> {
+        if !pattern.starts_with('/') {
+            return Err((format!("the path `{pattern}` does not begin with `/`"), "begin it with `/`"));
+        }
+        if let Some(c) = pattern.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '#' | '"' | '<' | '>' | '\\' | '^' | '`' | '|')) {
+            return Err((
+                format!("`{}` may not stand in a path", c.escape_default()),
+                "percent-encode it (RFC 3986, section 2.1), such as %20 or %23",
+            ));
+        }
+        let mut all: Vec<Vec<Piece>> = vec![Vec::new()];
+        let mut rest = pattern;
+        while let Some(open) = rest.find(['{', '}']) {
+            let Some(inside) = rest[open..].strip_prefix('{') else {
+                return Err(("a `}` has no `{`".to_owned(), "percent-encode a brace as %7B or %7D"));
+            };
+            let Some(close) = inside.find(['{', '}']).filter(|c| inside[*c..].starts_with('}')) else {
+                return Err((
+                    "a `{` is not closed".to_owned(),
+                    "close it before the next; alternatives cannot be nested",
+                ));
+            };
+            push(&mut all, &[Piece::Text(rest[..open].to_owned())])?;
+            let inner = &inside[..close];
+            if inner.contains(',') {
+                let alternatives: Vec<Piece> =
+                    inner.split(',').map(|a| Piece::Text(a.to_owned())).collect();
+                push(&mut all, &alternatives)?;
+            } else {
+                let name = match inner {
+                    "host" => Name::Host,
+                    "label" => Name::Label,
+                    "yyyy" => Name::Year,
+                    _ => {
+                        return Err((
+                            format!("`{{{inner}}}` is not a name"),
+                            "write {host}, {label} or {yyyy}, or alternatives with commas",
+                        ));
+                    }
+                };
+                push(&mut all, &[Piece::Name(name)])?;
+            }
+            rest = &inside[close + 1..];
+        }
+        push(&mut all, &[Piece::Text(rest.to_owned())])?;
+        Ok(all.into_iter().map(|pieces| Self(joined(pieces))).collect())
+    }
+
+    /// The path, if it does not depend on the target.
+    #[must_use]
+    pub fn fixed(&self) -> Option<&str> {
+        match &self.0[..] {
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The paths on a target; none where it has no such name.
+    #[must_use]
+    pub fn on(&self, names: Names<'_>) -> Vec<String> {
+        let years: &[i16] = if self.0.contains(&Piece::Name(Name::Year)) {
+            &[names.year, names.year - 1]
+        } else {
+            &[names.year]
+        };
+        let on = |year: &i16| {
+            let mut path = String::new();
+            for piece in &self.0 {
+                match piece {
+                    Piece::Text(text) => path.push_str(text),
+                    Piece::Name(Name::Host) => path.push_str(names.host?),
+                    Piece::Name(Name::Label) => path.push_str(label(names.host?)),
+                    Piece::Name(Name::Year) => path.push_str(&year.to_string()),
+                }
+            }
+            (path.len() <= LENGTH_LIMIT).then_some(path)
+        };
+        years.iter().filter_map(on).collect()
+    }
+}
+
+/// `shop` of `www.shop.example.jp`.
+fn label(host: &str) -> &str {
+    let host = host.strip_prefix("www.").unwrap_or(host);
+    host.split('.').next().unwrap_or(host)
+}
+
+/// Every path so far, with every alternative behind it.
+fn push(all: &mut Vec<Vec<Piece>>, alternatives: &[Piece]) -> Result<(), (String, &'static str)> {
+    if all.len().saturating_mul(alternatives.len()) > EXPANSION_LIMIT {
+        return Err((
+            format!("the pattern stands for more than {EXPANSION_LIMIT} paths"),
+            "divide it, or take alternatives away",
+        ));
+    }
+    *all = all
+        .iter()
+        .flat_map(|path| {
+            alternatives.iter().map(move |a| {
+                let mut path = path.clone();
+                path.push(a.clone());
+                path
+            })
+        })
+        .collect();
+    Ok(())
+}
+
+/// Neighbouring texts as one.
+fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut out: Vec<Piece> = Vec::new();
+    for piece in pieces {
+        match (out.last_mut(), piece) {
+            (Some(Piece::Text(before)), Piece::Text(text)) => before.push_str(&text),
+            (_, piece) => out.push(piece),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on(pattern: &str, host: Option<&str>) -> Vec<String> {
+        let names = Names { host, year: 2026 };
+        Template::expand(pattern).unwrap().iter().flat_map(|t| t.on(names)).collect()
+    }
+
+    #[test]
+    fn patterns() {
+        assert_eq!(on("/.git/config", None), ["/.git/config"]);
+        assert_eq!(on("/{a,b}{.x,}", None), ["/a.x", "/a", "/b.x", "/b"]);
+        assert_eq!(on("/{host}.key", Some("www.shop.example.jp")), ["/www.shop.example.jp.key"]);
+        assert_eq!(on("/{label}.sql", Some("www.shop.example.jp")), ["/shop.sql"]);
+        assert_eq!(on("/{label}.sql", None), [""; 0]);
+        assert_eq!(on("/{yyyy}.zip", None), ["/2026.zip", "/2025.zip"]);
+        assert!(Template::expand("/a{b,c}").unwrap().iter().all(|t| t.fixed().is_some()));
+        assert!(Template::expand("/{host}").unwrap()[0].fixed().is_none());
+    }
+
+    #[test]
+    fn mistakes() {
+        for pattern in ["a", "", "/a b", "/ö", "/a#b", "/{", "/}", "/{a", "/{a,{b,c}}", "/{x}", "/{}"] {
+            assert!(Template::expand(pattern).is_err(), "{pattern}");
+        }
+        let many = format!("/{}", "{a,b,c,d,e,f,g,h,i,j}".repeat(6));
+        assert!(Template::expand(&many).is_err());
+    }
+}

@@ -1,0 +1,114 @@
+//! Fixtures: whether a check is true of what it is about, and not of what comes near.
+
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder};
+
+use super::catalogue::format::Answered;
+use super::catalogue::{Check, Fixture};
+use super::check::Response;
+use super::gate::Content;
+use super::rule;
+use crate::observation::Severity;
+
+impl Fixture {
+    /// The body as it would be served.
+    ///
+    /// # Panics
+    /// Never: writing to memory does not fail.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        let mut body = self.text.clone();
+        if self.utf16 {
+            let units = String::from_utf8_lossy(&body).into_owned();
+            body = std::iter::once(0xfeff).chain(units.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+        }
+        if let Some(name) = &self.zip {
+            body = zip(name, &body);
+        }
+        if self.gzip {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+            gzip.write_all(&body).expect("memory takes everything");
+            body = gzip.finish().expect("memory takes everything");
+        }
+        body
+    }
+
+    /// The status that it would be served with, for this check.
+    #[must_use]
+    pub fn status(&self, check: &Check) -> u16 {
+        let usual = if check.status == Answered::Redirect { 302 } else { 200 };
+        self.status.unwrap_or(usual)
+    }
+
+    /// The severity of a hit on it.
+    #[must_use]
+    pub fn severity(&self, check: &Check) -> Severity {
+        self.severity.unwrap_or(check.severity)
+    }
+}
+
+/// A ZIP archive with one compressed entry.
+fn zip(name: &str, data: &[u8]) -> Vec<u8> {
+    let mut deflate = DeflateEncoder::new(Vec::new(), Compression::default());
+    deflate.write_all(data).expect("memory takes everything");
+    let data = deflate.finish().expect("memory takes everything");
+    // Version, flags, method 8; time, checksum and sizes are not looked at.
+    let mut zip = b"PK\x03\x04\x14\0\0\0\x08\0".to_vec();
+    zip.extend([0; 16]);
+    zip.extend(u16::try_from(name.len()).unwrap_or(u16::MAX).to_le_bytes());
+    zip.extend([0, 0]);
+    zip.extend(name.as_bytes());
+    zip.extend(data);
+    zip
+}
+
+/// What is wrong with a check by its own fixtures, in words.
+pub(super) fn failures(check: &Check) -> Vec<String> {
+    let mut failures = Vec::new();
+    let found = |fixture: &Fixture| {
+        let body = fixture.body();
+        let response = Response {
+            status: fixture.status(check),
+            location: fixture.location.as_deref(),
+            body: &body,
+            truncated: false,
+            total: fixture.total,
+        };
+        rule::evaluate(check, &Content::new(&response, "/"))
+    };
+    for (n, fixture) in check.hits.iter().enumerate() {
+        let n = n + 1;
+        let Some(hit) = found(fixture) else {
+            failures.push(format!("`{}` is not true of its {n}. `hit`", check.id));
+            continue;
+        };
+        let (is, wanted) = (hit.severity.unwrap_or(check.severity), fixture.severity(check));
+        if is != wanted {
+            let (is, wanted) = (is.as_str(), wanted.as_str());
+            failures.push(format!("`{}`: its {n}. `hit` is {is}, and not {wanted}", check.id));
+        }
+        if fixture.label.is_some() && hit.label != fixture.label {
+            failures.push(format!("`{}`: its {n}. `hit` has another label", check.id));
+        }
+    }
+    for (n, fixture) in check.misses.iter().enumerate() {
+        if found(fixture).is_some() {
+            failures.push(format!("`{}` is true of its {}. `miss`", check.id, n + 1));
+        }
+    }
+    failures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue::Catalogue;
+    use super::*;
+
+    #[test]
+    fn every_check_holds_its_fixtures() {
+        let all: Vec<String> = Catalogue::builtin().all().flat_map(failures).collect();
+        assert_eq!(all, [""; 0], "\n{}", all.join("\n"));
+    }
+}

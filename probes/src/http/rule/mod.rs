@@ -1,0 +1,348 @@
+//! Whether a check is true of an answer. Matching is on bytes, in linear time.
+
+mod json;
+mod shapes;
+mod unpack;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use memchr::memmem;
+use regex::bytes::Regex;
+
+use self::json::Json;
+use super::catalogue::format::{Answered, Reading, Rule, Spec, Test, WHOLE_LIMIT};
+use super::gate::{Content, Status, find_ignoring_case, is_html, is_placeholder};
+use crate::observation::Severity;
+
+/// The group of an expression that holds a secret's value.
+const SECRET: &str = "secret";
+
+/// The group of an expression whose first characters may be shown.
+const SHOWN: &str = "shown";
+
+/// A check is true of an answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Hit {
+    /// Counted from 1.
+    pub(super) line: Option<u32>,
+    /// The beginning of a name or a constant, never of a secret's value; cut further before it is
+    /// shown.
+    pub(super) masked: Option<Vec<u8>>,
+    /// Instead of the check's.
+    pub(super) severity: Option<Severity>,
+    /// Such as `template`.
+    pub(super) label: Option<String>,
+}
+
+/// The first rule of the check that is true of the answer.
+pub(super) fn evaluate(spec: &Spec, content: &Content<'_>) -> Option<Hit> {
+    let fits = match spec.status {
+        Answered::Content => content.status == Status::Content,
+        Answered::Redirect => content.status == Status::Redirect,
+        Answered::Any => true,
+    };
+    if !fits {
+        return None;
+    }
+    spec.rules.iter().find_map(|rule| hit(rule, spec.severity, content))
+}
+
+fn hit(rule: &Rule, usual: Severity, content: &Content<'_>) -> Option<Hit> {
+    let json;
+    let raw = rule.reading == Reading::Bytes;
+    let mut view = View { text: &content.text, raw, json: None, content };
+    match rule.reading {
+        Reading::Bytes => view.text = content.bytes,
+        Reading::Page if looks_like_json(&content.text) => return None,
+        Reading::Page => {}
+        Reading::Text => {
+            view.text = content.plain().filter(|text| !looks_like_json(text))?;
+        }
+        Reading::Xml => {
+            // Everything that can be told of the root element is told by its name.
+            if looks_like_json(&content.text) {
+                return None;
+            }
+        }
+        Reading::Json => {
+            json = Json::read(&content.text, content.truncated)?;
+            view.json = Some(&json);
+        }
+    }
+    let mut seen = Seen::default();
+    if !rule.tests.iter().all(|test| view.is(test, &mut seen)) {
+        return None;
+    }
+    // Nothing but values that ask to be replaced.
+    let template = seen.placeholders > 0 && seen.secrets == 0;
+    if template && rule.real {
+        return None;
+    }
+    Some(Hit {
+        line: seen.secret_line.or(seen.line).and_then(|l| u32::try_from(l).ok()),
+        masked: seen.mask,
+        severity: if template { Some(usual.min(Severity::Low)) } else { rule.severity },
+        label: if template { Some("template".to_owned()) } else { rule.label.clone() },
+    })
+}
+
+/// What the conditions of a rule came across.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    /// Of the first condition that has one.
+    line: Option<usize>,
+    /// Of the first secret that is no placeholder.
+    secret_line: Option<usize>,
+    mask: Option<Vec<u8>>,
+    /// Secrets with a value of their own.
+    secrets: usize,
+    placeholders: usize,
+}
+
+impl Seen {
+    fn at(&mut self, line: usize, mask: Option<&[u8]>) {
+        self.line.get_or_insert(line);
+        if self.mask.is_none() {
+            self.mask = mask.filter(|m| !m.is_empty()).map(|m| m[..m.len().min(4)].to_vec());
+        }
+    }
+
+    fn secret(&mut self, line: Option<usize>, value: &[u8]) {
+        if is_placeholder(value) {
+            self.placeholders += 1;
+        } else {
+            self.secrets += 1;
+            self.secret_line = self.secret_line.or(line);
+        }
+    }
+}
+
+/// An answer's body, as a rule reads it.
+struct View<'a> {
+    text: &'a [u8],
+    /// As it was served, so that its lines mean nothing.
+    raw: bool,
+    json: Option<&'a Json<'a>>,
+    content: &'a Content<'a>,
+}
+
+impl View<'_> {
+    fn is(&self, test: &Test, seen: &mut Seen) -> bool {
+        match test {
+            Test::At { at, bytes, shown } => {
+                let text = if *at == 0 && self.json.is_none() && !self.raw {
+                    self.text.trim_ascii_start()
+                } else {
+                    self.text
+                };
+                let there = text.get(*at..).is_some_and(|t| t.starts_with(bytes));
+                if there {
+                    let mask = shown.then_some(&bytes[..]);
+                    if seen.mask.is_none() {
+                        seen.mask = mask.map(|m| m[..m.len().min(4)].to_vec());
+                    }
+                    if !self.raw {
+                        seen.line.get_or_insert(line_of(self.text, self.text.len() - text.len()));
+                    }
+                }
+                there
+            }
+            Test::Has { bytes, nocase, within } => {
+                let text = &self.text[..self.text.len().min(*within)];
+                let at = if *nocase {
+                    find_ignoring_case(text, bytes)
+                } else {
+                    memmem::find(text, bytes)
+                };
+                if let Some(at) = at {
+                    seen.at(line_of(text, at), Some(bytes));
+                }
+                at.is_some()
+            }
+            Test::Line { regex, min, within } => self.line(regex, *min, *within, seen),
+            Test::Lines { regex, min } => self.lines(regex, *min, seen),
+            Test::Whole(regex) => {
+                let text = self.text.trim_ascii();
+                !self.content.truncated && text.len() <= WHOLE_LIMIT && self.found(regex, text, Some(1), seen)
+            }
+            Test::Find { regex, within } => {
+                let text = &self.text[..self.text.len().min(*within)];
+                let Some(found) = regex.find(text) else { return false };
+                let line = line_of(text, found.start());
+                self.found(regex, text, Some(line), seen)
+            }
+            Test::Key { steps, value, base64 } => self.key(steps, value.as_ref(), *base64, seen),
+            Test::Root(name) => {
+                let Some(root) = shapes::root(self.text) else { return false };
+                let rest = &self.text[root..];
+                let there = rest.get(1..).and_then(|r| r.strip_prefix(name.as_bytes())).is_some_and(
+                    |after| after.first().is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/') || b.is_ascii_digit()),
+                );
+                if there {
+                    seen.at(line_of(self.text, root), Some(&rest[..rest.len().min(name.len() + 1)]));
+                }
+                there
+            }
+            Test::Title(regex) => {
+                let Some(title) = shapes::title(self.text) else { return false };
+                let line = line_of(self.text, title.start);
+                let there = regex.is_match(self.text[title].trim_ascii());
+                if there {
+                    seen.at(line, Some(b"<title>"));
+                }
+                there
+            }
+            Test::Entry(regex) => {
+                let entry = unpack::first_entry(self.text);
+                let there = entry.is_some_and(|e| regex.is_match(e.name));
+                if there && seen.mask.is_none() {
+                    seen.mask = Some(b"PK".to_vec());
+                }
+                there
+            }
+            Test::Location(regex) => self.content.location.is_some_and(|l| regex.is_match(l.as_bytes())),
+            Test::Shape(shape) => shapes::is(*shape, self.text, self.content, seen),
+            Test::Over(length) => self.content.total.is_some_and(|total| total > *length),
+            Test::Unpacked(tests) => {
+                let Some(inner) = unpack::unpacked(self.text) else { return false };
+                // An error page may be compressed as well.
+                if inner.is_empty() || is_html(&inner) {
+                    return false;
+                }
+                let view = View { text: &inner, raw: true, json: None, content: self.content };
+                // Lines of what is packed are no lines of what was served.
+                let mut inside = Seen::default();
+                let there = tests.iter().all(|t| view.is(t, &mut inside));
+                if there {
+                    seen.secrets += inside.secrets;
+                    seen.placeholders += inside.placeholders;
+                }
+                there
+            }
+            Test::Any(tests) => tests.iter().any(|t| {
+                let mut trial = seen.clone();
+                let there = self.is(t, &mut trial);
+                if there {
+                    *seen = trial;
+                }
+                there
+            }),
+            Test::All(tests) => tests.iter().all(|t| self.is(t, seen)),
+            Test::Not(test) => !self.is(test, &mut Seen::default()),
+        }
+    }
+
+    /// A match and what its groups hold.
+    fn found(&self, regex: &Regex, text: &[u8], line: Option<usize>, seen: &mut Seen) -> bool {
+        let Some(captures) = regex.captures(text) else { return false };
+        if let Some(secret) = captures.name(SECRET) {
+            seen.secret(line, secret.as_bytes());
+        }
+        let shown = captures.name(SHOWN).map(|m| m.as_bytes());
+        if let Some(line) = line {
+            seen.at(line, shown);
+        }
+        true
+    }
+
+    fn line(&self, regex: &Regex, min: usize, within: usize, seen: &mut Seen) -> bool {
+        let text = &self.text[..self.text.len().min(within)];
+        let has_secret = regex.capture_names().flatten().any(|n| n == SECRET);
+        let mut count = 0;
+        let mut first = None;
+        for (number, line) in lines(text) {
+            let line = line.trim_ascii();
+            if !regex.is_match(line) {
+                continue;
+            }
+            count += 1;
+            first.get_or_insert(number);
+            if has_secret || count == 1 {
+                self.found(regex, line, Some(number), seen);
+            }
+            // Of secrets every one counts: the first may be an example.
+            if count >= min && !has_secret {
+                break;
+            }
+        }
+        count >= min
+    }
+
+    fn lines(&self, regex: &Regex, min: usize, seen: &mut Seen) -> bool {
+        let mut count = 0;
+        let mut rest = lines(self.text).peekable();
+        while let Some((number, line)) = rest.next() {
+            let line = line.trim_ascii();
+            // What was cut off in the middle proves nothing.
+            if line.is_empty() || line.starts_with(b"#") || (self.content.truncated && rest.peek().is_none()) {
+                continue;
+            }
+            if !regex.is_match(line) {
+                return false;
+            }
+            count += 1;
+            self.found(regex, line, Some(number), seen);
+        }
+        count >= min
+    }
+
+    fn key(&self, steps: &[String], value: Option<&Regex>, base64: bool, seen: &mut Seen) -> bool {
+        let Some(json) = self.json else { return false };
+        let mut there = false;
+        for node in json.at(steps) {
+            let line = Some(line_of(self.text, json.offset(node)));
+            let matches = match (value, json.text(node)) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some(regex), Some(text)) if base64 => {
+                    let text = text.trim_ascii();
+                    STANDARD
+                        .decode(&*text)
+                        .or_else(|_| STANDARD_NO_PAD.decode(&*text))
+                        .is_ok_and(|plain| self.found(regex, &plain, line, seen))
+                }
+                (Some(regex), Some(text)) => self.found(regex, &text, line, seen),
+            };
+            if matches {
+                there = true;
+                // The key's name is the catalogue's own, unless it stands for any.
+                let name = steps.last().filter(|s| !s.contains('*')).map(|s| s.as_bytes());
+                if let Some(line) = line {
+                    seen.at(line, name);
+                }
+                let has_secret =
+                    value.is_some_and(|r| r.capture_names().flatten().any(|n| n == SECRET));
+                if !has_secret {
+                    break;
+                }
+            }
+        }
+        there
+    }
+}
+
+/// Lines with their numbers, without their ends.
+fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    text.split(|b| *b == b'\n')
+        .map(|l| l.strip_suffix(b"\r").unwrap_or(l))
+        .enumerate()
+        .map(|(i, l)| (i + 1, l))
+}
+
+fn line_of(text: &[u8], at: usize) -> usize {
+    memchr::memchr_iter(b'\n', &text[..at]).count() + 1
+}
+
+/// Whether it begins as JSON does: an answer of an interface, which may quote anything. The
+/// section of a configuration file begins with a bracket, too.
+fn looks_like_json(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    match text.first() {
+        Some(b'{' | b'"') => true,
+        Some(b'[') => {
+            let inside = text[1..].trim_ascii_start();
+            matches!(inside.first(), Some(b'{' | b'[' | b'"' | b']' | b'0'..=b'9' | b'-'))
+        }
+        _ => false,
+    }
+}
