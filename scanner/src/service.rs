@@ -8,16 +8,13 @@ use std::io;
 use std::time::Duration;
 
 use mimawari_probes::http::printable;
-use mimawari_probes::observation::{HttpFacts, Scheme, Service, TlsFacts};
+use mimawari_probes::observation::{HttpFacts, Scheme, Service};
 use mimawari_targets::Endpoint;
-use rustls::AlertDescription;
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::http::connection::tls_error;
 use crate::http::stream::{Stream, dial};
-use crate::http::tls;
+use crate::http::tls::{self, RefusalKind};
 
 /// Longest banner, server field and title in an observation, characters.
 const TEXT_LIMIT: usize = 256;
@@ -49,7 +46,7 @@ pub struct ServiceConfig {
     pub connect_timeout: Duration,
     /// For a server that speaks first; a quarter of it where HTTP is expected.
     pub banner_wait: Duration,
-    /// For the TLS handshake, and again for the HTTP answer.
+    /// For the TLS handshake with all its attempts, and again for the HTTP answer.
     pub answer_timeout: Duration,
     /// `User-Agent` of the one request.
     pub user_agent: String,
@@ -83,7 +80,7 @@ pub struct Confirmation {
 }
 
 /// Connects to the endpoint and names what answers. At most three connections, each with a bound on
-/// time and bytes.
+/// time and bytes: one for HTTP, and one for each way of shaking hands without a name.
 pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation {
     let stream = match dial(endpoint, config.connect_timeout).await {
         Ok(stream) => Stream::Plain(stream),
@@ -204,38 +201,25 @@ async fn over_tls(
         Some(Stream::Plain(tcp)) => tcp,
         _ => dial(endpoint, config.connect_timeout).await.ok()?,
     };
-    let name = tls::server_name(None, endpoint.ip());
-    let handshake = timeout(config.answer_timeout, tls::connector().connect(name, tcp)).await;
-    let stream = match handshake.ok()? {
-        Ok(stream) => stream,
-        Err(error) => {
+    let limits = tls::Limits { connect: config.connect_timeout, handshake: config.answer_timeout };
+    let session = match tls::handshake(tcp, endpoint, None, &limits, None).await {
+        Ok(session) => session,
+        Err(refusal) => {
             let web_port = TLS_PORTS.contains(&endpoint.port().get());
-            let web = match tls_error(&error)? {
+            let web = match refusal.kind {
                 // Sites by name alone: whoever knows a name will be served.
-                rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => true,
+                RefusalKind::NoSite => true,
                 // TLS all the same, and on a web port most likely a site that cannot be talked to
-                // (TLS 1.1 and older, say). Looking there ends in `error`, which is the truth;
-                // leaving it out would pass over it in silence.
-                rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_) => web_port,
+                // (one that wants a client's certificate, say). Looking there ends in `error`,
+                // which is the truth; leaving it out would pass over it in silence.
+                _ if refusal.spoke_tls => web_port,
                 _ => return None,
             };
             let service = Service { name: "tls".to_owned(), ..Service::default() };
             return Some(Identified::new(service, web.then_some(Scheme::Https)));
         }
     };
-    let (_, session) = stream.get_ref();
-    let facts = TlsFacts {
-        version: session
-            .protocol_version()
-            .and_then(|v| v.as_str())
-            .map_or_else(|| "unknown".to_owned(), |v| v.replace("TLSv1_", "TLSv1.")),
-        certificate_sha256: session
-            .peer_certificates()
-            .and_then(|chain| chain.first())
-            .map(|leaf| hex(&Sha256::digest(leaf))),
-        ..TlsFacts::default()
-    };
-    let mut stream = Stream::Tls(Box::new(stream));
+    let (mut stream, facts) = (session.stream, session.facts);
     let mut word = Word::Quiet;
     if !TLS_PORTS.contains(&endpoint.port().get()) {
         word = first_word(&mut stream, config.banner_wait / 4).await;
@@ -476,14 +460,6 @@ fn mysql_version(bytes: &[u8]) -> Option<&[u8]> {
 /// MySQL's refusal of an unlisted client: an error packet instead of the greeting.
 fn is_mysql_refusal(bytes: &[u8]) -> bool {
     matches!(bytes, [_, _, 0, 0, 0xff, _, 0x04, rest @ ..] if rest.starts_with(b"Host ") || rest.starts_with(b"#"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut s, b| {
-        let _ = write!(s, "{b:02x}");
-        s
-    })
 }
 
 #[cfg(test)]

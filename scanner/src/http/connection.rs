@@ -14,14 +14,13 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use mimawari_probes::observation::Scheme;
+use mimawari_probes::observation::{Scheme, TlsFacts};
 use mimawari_targets::Endpoint;
-use rustls::AlertDescription;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::stream::{Stream, dial};
-use super::tls;
+use super::tls::{self, Rung, words};
 
 /// How much of a body is read, bytes. What lies behind is never asked for, and a server that sends
 /// it anyway is cut off.
@@ -45,7 +44,7 @@ const EPITAPH_WAIT: Duration = Duration::from_secs(1);
 /// How long each step may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// TCP connection, and again for the TLS handshake.
+    /// TCP connection, and again for the TLS handshake with all its attempts.
     pub connect: Duration,
     /// From the request to the end of the response head.
     pub head: Duration,
@@ -120,33 +119,36 @@ pub struct Connection {
     sender: SendRequest<Empty<Bytes>>,
     // A set of one: dropping it aborts the task, which a bare join handle would not do.
     driver: JoinSet<hyper::Result<()>>,
+    tls: Option<TlsFacts>,
+    rung: Option<Rung>,
     responses: u32,
     spent: bool,
 }
 
 impl Connection {
-    /// Connects, and for HTTPS shakes hands.
+    /// Connects, and for HTTPS shakes hands. `hint` is the [`Self::rung`] of an earlier connection
+    /// on the same route, which saves the attempts that failed then.
     ///
     /// # Errors
-    /// [`FaultKind::Connect`] or [`FaultKind::Tls`].
-    pub async fn open(route: &Route, timeouts: &Timeouts) -> Result<Self, Fault> {
+    /// [`FaultKind::Connect`], [`FaultKind::Tls`] or [`FaultKind::NoSite`]. A hint had better be
+    /// forgotten after it.
+    pub async fn open(
+        route: &Route,
+        timeouts: &Timeouts,
+        hint: Option<Rung>,
+    ) -> Result<Self, Fault> {
         let tcp = dial(route.endpoint, timeouts.connect).await.map_err(|e| {
             Fault::new(FaultKind::Connect, format!("cannot connect: {}", words(&e)))
         })?;
+        let (mut facts, mut rung) = (None, None);
         let stream = match route.scheme {
             Scheme::Http => Stream::Plain(tcp),
             Scheme::Https => {
-                let name = tls::server_name(route.sni.as_deref(), route.endpoint.ip());
-                let shaken = timeout(timeouts.connect, tls::connector().connect(name, tcp))
-                    .await
-                    .map_err(|_| {
-                        Fault::new(
-                            FaultKind::Tls,
-                            format!("no TLS handshake within {:?}", timeouts.connect),
-                        )
-                    })?
-                    .map_err(|e| refused_handshake(&e, route.sni.is_some()))?;
-                Stream::Tls(Box::new(shaken))
+                let limits = tls::Limits { connect: timeouts.connect, handshake: timeouts.connect };
+                let sni = route.sni.as_deref();
+                let session = tls::handshake(tcp, route.endpoint, sni, &limits, hint).await?;
+                (facts, rung) = (Some(session.facts), Some(session.rung));
+                session.stream
             }
         };
         // Lenient where a browser is: the point is to see what a sloppy server gives away. HTTP/0.9
@@ -164,7 +166,19 @@ impl Connection {
             .map_err(|e| Fault::new(FaultKind::Lost, e.to_string()))?;
         let mut driver = JoinSet::new();
         driver.spawn(connection);
-        Ok(Self { sender, driver, responses: 0, spent: false })
+        Ok(Self { sender, driver, tls: facts, rung, responses: 0, spent: false })
+    }
+
+    /// What the handshake showed; none for plain HTTP.
+    #[must_use]
+    pub const fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.as_ref()
+    }
+
+    /// Which way of shaking hands it took; none for plain HTTP.
+    #[must_use]
+    pub const fn rung(&self) -> Option<Rung> {
+        self.rung
     }
 
     /// Whether another request may be tried on it. A server that has closed in the meantime is
@@ -324,7 +338,7 @@ fn fault(error: &hyper::Error, responses: u32) -> Fault {
         return Fault::new(FaultKind::Lost, "the connection was closed before the answer ended");
     }
     if let Some(io) = error.source().and_then(|e| e.downcast_ref::<io::Error>()) {
-        let is_tls = tls_error(io).is_some();
+        let is_tls = tls::is_tls_error(io);
         return match io.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput if !is_tls => {
                 Fault::new(FaultKind::Malformed, "the body's framing is broken")
@@ -338,52 +352,6 @@ fn fault(error: &hyper::Error, responses: u32) -> Fault {
         return Fault::new(FaultKind::Malformed, "the server spoke before it was asked");
     }
     Fault::new(FaultKind::Lost, "the connection was closed")
-}
-
-fn refused_handshake(error: &io::Error, named: bool) -> Fault {
-    let kind = match tls_error(error) {
-        Some(rustls::Error::AlertReceived(AlertDescription::UnrecognisedName)) => FaultKind::NoSite,
-        // What servers without a default certificate say to a hello without a name.
-        Some(rustls::Error::AlertReceived(AlertDescription::AccessDenied)) if !named => {
-            FaultKind::NoSite
-        }
-        _ => {
-            return Fault::new(FaultKind::Tls, format!("TLS handshake failed: {}", words(error)));
-        }
-    };
-    let what = if named { "under this name" } else { "without a name" };
-    Fault::new(kind, format!("no site {what}: TLS {}", words(error)))
-}
-
-/// The TLS error inside.
-pub(crate) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>())
-}
-
-/// An error in words of our own choice: what a server chose (a certificate's name, say) stays out.
-fn words(error: &io::Error) -> String {
-    if let Some(tls) = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-        return match tls {
-            rustls::Error::AlertReceived(alert) => format!("alert {alert:?}"),
-            rustls::Error::PeerIncompatible(_) => {
-                "no TLS version or cipher suite in common".to_owned()
-            }
-            rustls::Error::InvalidMessage(_) => "the peer does not speak TLS".to_owned(),
-            rustls::Error::PeerMisbehaved(_) => "the peer breaks the protocol".to_owned(),
-            _ => "TLS error".to_owned(),
-        };
-    }
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
-            "connection aborted".to_owned()
-        }
-        io::ErrorKind::UnexpectedEof => "connection closed".to_owned(),
-        io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
-        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
-        _ => error.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mimawari_targets::Endpoint;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_openssl::SslStream;
 use tokio_rustls::client::TlsStream;
 
 /// Receive buffer of each socket, bytes. Small on purpose: it bounds what the kernel takes from a
@@ -38,6 +39,8 @@ pub enum Stream {
     Plain(TcpStream),
     /// TLS over TCP.
     Tls(Box<TlsStream<TcpStream>>),
+    /// TLS over TCP, as servers spoke it long ago.
+    Legacy(Pin<Box<SslStream<TcpStream>>>),
 }
 
 impl AsyncRead for Stream {
@@ -57,6 +60,8 @@ impl AsyncRead for Stream {
                 }
                 other => other,
             },
+            // Its context is told to take such an end for an ordinary one.
+            Self::Legacy(s) => s.as_mut().poll_read(cx, buf),
         }
     }
 }
@@ -70,6 +75,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(s) => Pin::new(s).poll_write(cx, bytes),
             Self::Tls(s) => Pin::new(s).poll_write(cx, bytes),
+            Self::Legacy(s) => s.as_mut().poll_write(cx, bytes),
         }
     }
 
@@ -77,6 +83,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(s) => Pin::new(s).poll_flush(cx),
             Self::Tls(s) => Pin::new(s).poll_flush(cx),
+            Self::Legacy(s) => s.as_mut().poll_flush(cx),
         }
     }
 
@@ -84,6 +91,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(s) => Pin::new(s).poll_shutdown(cx),
             Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Legacy(s) => s.as_mut().poll_shutdown(cx),
         }
     }
 }

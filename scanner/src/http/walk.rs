@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::HttpConfig;
 use super::connection::{Answer, Connection, Fault, FaultKind};
 use super::lanes::Lane;
+use super::tls::Rung;
 
 /// How often one request is tried on new connections.
 const TRIES: u32 = 3;
@@ -56,6 +57,7 @@ pub(super) async fn walk(
         config,
         stop,
         connection: None,
+        rung: None,
         refused: 0,
         gone: None,
         answered: false,
@@ -160,6 +162,8 @@ struct Walker<'a> {
     config: &'a HttpConfig,
     stop: watch::Receiver<bool>,
     connection: Option<Connection>,
+    /// The way of shaking hands that worked last.
+    rung: Option<Rung>,
     /// Connections in a row that could not be made.
     refused: u32,
     /// Why nothing more is asked of this lane.
@@ -218,13 +222,15 @@ impl Walker<'_> {
             // Taken out while in use: when this future is dropped, so is the connection.
             let mut connection = match self.connection.take().filter(Connection::is_usable) {
                 Some(connection) => connection,
-                None => match Connection::open(&self.lane.route, &timeouts).await {
+                None => match Connection::open(&self.lane.route, &timeouts, self.rung).await {
                     Ok(connection) => {
                         self.refused = 0;
+                        self.rung = connection.rung();
                         connection
                     }
                     Err(fault) => {
                         self.refused += 1;
+                        self.rung = None;
                         if fault.kind == FaultKind::NoSite
                             || self.refused >= CONNECT_STRIKES
                             || tries >= TRIES

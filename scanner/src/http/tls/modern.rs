@@ -1,28 +1,42 @@
-//! TLS towards servers that are looked at, never trusted.
+//! The first rung: rustls, TLS 1.3 and 1.2 with forward secrecy and authenticated ciphers alone.
 
-use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use mimawari_probes::observation::TlsFacts;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// A connector that completes the handshake with whatever certificate is there.
-///
-/// Verification is off on purpose. The question is what an address serves, and an expired,
-/// self-signed or misnamed certificate changes nothing about a secret that lies open behind it;
-/// refusing the handshake would hide exactly the neglected hosts. Nothing confidential is ever sent
-/// over these connections, so there is nothing that a man in the middle could gain by it. Calls to
-/// APIs and notifiers must not use this connector.
-///
-/// TLS 1.2 and 1.3. No ALPN is offered: a server then speaks HTTP/1.1, and one that knows only
-/// other protocols cannot answer with an alert instead of a page. Sessions are never resumed, since
-/// the certificate is part of what is observed.
-#[must_use]
-pub fn connector() -> TlsConnector {
+use super::{Asked, Refusal};
+use crate::http::stream::Stream;
+
+pub(super) async fn shake(tcp: TcpStream, asked: &Asked) -> Result<(Stream, TlsFacts), Refusal> {
+    let named = asked.name.is_some();
+    // For an address, rustls sends no name.
+    let name = asked.name.clone().unwrap_or_else(|| ServerName::IpAddress(asked.ip.into()));
+    let shaken = connector().connect(name, tcp).await;
+    let stream = shaken.map_err(|e| Refusal::modern(&e, named))?;
+    let facts = facts(stream.get_ref().1, asked);
+    Ok((Stream::Tls(Box::new(stream)), facts))
+}
+
+fn facts(session: &ClientConnection, asked: &Asked) -> TlsFacts {
+    let version = session.protocol_version().and_then(|v| v.as_str());
+    let version = version.map_or_else(|| "unknown".to_owned(), |v| v.replace("TLSv1_", "TLSv1."));
+    // Registered without the version that rustls puts in (RFC 8446, appendix B.4).
+    let cipher = session.negotiated_cipher_suite().and_then(|s| s.suite().as_str());
+    let cipher = cipher.map(|c| c.replace("TLS13_", "TLS_"));
+    let leaf = session.peer_certificates().and_then(|chain| chain.first());
+    super::facts(&version, cipher.as_deref(), leaf.map(AsRef::as_ref), asked)
+}
+
+/// A connector that completes the handshake with whatever certificate is there; see the module
+/// above for the reason.
+fn connector() -> TlsConnector {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     TlsConnector::from(Arc::clone(CONFIG.get_or_init(|| Arc::new(config()))))
 }
@@ -40,16 +54,7 @@ fn config() -> ClientConfig {
     config
 }
 
-/// The name for the handshake: the virtual host as SNI (RFC 6066, section 3), or the address, for
-/// which no SNI is sent.
-#[must_use]
-pub fn server_name(host: Option<&str>, ip: IpAddr) -> ServerName<'static> {
-    host.and_then(|h| ServerName::try_from(h.to_owned()).ok())
-        .filter(|n| matches!(n, ServerName::DnsName(_)))
-        .unwrap_or_else(|| ServerName::IpAddress(ip.into()))
-}
-
-/// Takes every certificate and signature; see [`connector`] for the reason.
+/// Takes every certificate and signature; see the module above for the reason.
 #[derive(Debug)]
 struct Unverified {
     schemes: Vec<SignatureScheme>,
@@ -87,20 +92,5 @@ impl ServerCertVerifier for Unverified {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.schemes.clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sni_is_sent_for_names_alone() {
-        let ip: IpAddr = "198.51.100.7".parse().unwrap();
-        assert!(matches!(server_name(Some("shop.example.jp"), ip), ServerName::DnsName(_)));
-        assert!(matches!(server_name(None, ip), ServerName::IpAddress(_)));
-        // A literal address is no host name (RFC 6066, section 3), nor is nonsense.
-        assert!(matches!(server_name(Some("198.51.100.9"), ip), ServerName::IpAddress(_)));
-        assert!(matches!(server_name(Some("a b"), ip), ServerName::IpAddress(_)));
     }
 }

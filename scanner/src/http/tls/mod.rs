@@ -1,0 +1,199 @@
+//! TLS towards servers that are looked at, never trusted.
+//!
+//! [`handshake`] is the one entry, and climbs down a ladder: rustls first, which speaks what a
+//! current client speaks; then a vendored OpenSSL for the versions, ciphers and signatures that
+//! rustls has left behind; then the same without a server name. A neglected host is exactly the one
+//! that is worth a look, so it must not be passed over because nobody should talk to it any more.
+//!
+//! Verification is off on every rung. The question is what an address serves, and an expired,
+//! self-signed or misnamed certificate changes nothing about a secret that lies open behind it;
+//! refusing the handshake would hide exactly the neglected hosts. Nothing confidential is ever sent
+//! over these connections, so there is nothing that a man in the middle could gain by it. Calls to
+//! APIs and notifiers must not use this module.
+//!
+//! No ALPN is offered: a server then speaks HTTP/1.1, and one that knows only other protocols cannot
+//! answer with an alert instead of a page. Sessions are never resumed, since the certificate is part
+//! of what is observed.
+
+pub mod certificate;
+mod legacy;
+mod modern;
+mod refusal;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mimawari_probes::observation::TlsFacts;
+use mimawari_targets::Endpoint;
+use rustls::pki_types::ServerName;
+use sha2::{Digest, Sha256};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::stream::{Stream, dial};
+
+pub use refusal::{Refusal, RefusalKind};
+pub(crate) use refusal::{is_tls_error, words};
+
+/// How long a handshake may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// For each new TCP connection, and no longer than what is left of `handshake`.
+    pub connect: Duration,
+    /// For the whole ladder, all rungs together.
+    pub handshake: Duration,
+}
+
+/// Which way of shaking hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rung {
+    /// rustls: TLS 1.3 and 1.2, with the server name where there is one.
+    Modern,
+    /// OpenSSL: TLS 1.0 and up with every cipher, with the server name where there is one.
+    Legacy,
+    /// As [`Self::Legacy`], without the server name: for servers that cannot bear one.
+    Nameless,
+}
+
+impl Rung {
+    /// What is left to try. Without a name, the last rung is the one before it.
+    const fn next(self, named: bool) -> Option<Self> {
+        match self {
+            Self::Modern => Some(Self::Legacy),
+            Self::Legacy if named => Some(Self::Nameless),
+            Self::Legacy | Self::Nameless => None,
+        }
+    }
+}
+
+/// A handshake that came about.
+#[derive(Debug)]
+pub struct Session {
+    /// The stream inside.
+    pub stream: Stream,
+    /// What the handshake showed.
+    pub facts: TlsFacts,
+    /// Which rung it took; the hint for the next connection to the same endpoint and name.
+    pub rung: Rung,
+}
+
+/// Shakes hands over `tcp`, a fresh connection to `endpoint`. `sni` is the virtual host; an address
+/// or nonsense is not sent as a name (RFC 6066, section 3).
+///
+/// A failed handshake uses its connection up, so the next rung dials `endpoint` again: at most three
+/// connections with a name, two without. Only a failure that another rung could mend leads to it; a
+/// timeout, an unknown name and a peer that does not speak TLS end the ladder. With a `hint` the
+/// ladder begins at that rung; after a refusal the caller had better forget it.
+///
+/// # Errors
+/// [`Refusal`]: why the handshake failed, and whether it was TLS at all.
+pub async fn handshake(
+    tcp: TcpStream,
+    endpoint: Endpoint,
+    sni: Option<&str>,
+    limits: &Limits,
+    hint: Option<Rung>,
+) -> Result<Session, Refusal> {
+    let deadline = Instant::now() + limits.handshake;
+    let asked = Asked { name: sni.and_then(dns_name), ip: endpoint.ip() };
+    let (mut tcp, mut rung) = (tcp, hint.unwrap_or(Rung::Modern));
+    let mut before: Option<Refusal> = None;
+    loop {
+        let shaken = timeout_at(deadline, shake(rung, tcp, &asked)).await;
+        let refusal = match shaken {
+            Ok(Ok((stream, facts))) => return Ok(Session { stream, facts, rung }),
+            Ok(Err(refusal)) => refusal,
+            Err(_) => Refusal::late(limits.handshake),
+        };
+        let next = rung.next(asked.name.is_some()).filter(|_| refusal.is_mendable());
+        let refusal = match before {
+            Some(before) => before.then(refusal),
+            None => refusal,
+        };
+        let Some(next) = next else {
+            return Err(refusal);
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        // The peer was there a moment ago: what it said then is a better reason than why it does
+        // not take another connection.
+        let Ok(fresh) = dial(endpoint, limits.connect.min(left)).await else {
+            return Err(refusal);
+        };
+        (tcp, rung, before) = (fresh, next, Some(refusal));
+    }
+}
+
+/// What the handshake asks for.
+#[derive(Debug)]
+struct Asked {
+    name: Option<ServerName<'static>>,
+    ip: IpAddr,
+}
+
+impl Asked {
+    fn name(&self) -> Option<&str> {
+        match &self.name {
+            Some(ServerName::DnsName(name)) => Some(name.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+/// The virtual host as a server name, if it is one.
+fn dns_name(host: &str) -> Option<ServerName<'static>> {
+    // With the final dot it is no server name (RFC 6066, section 3).
+    let host = host.strip_suffix('.').unwrap_or(host);
+    ServerName::try_from(host.to_owned()).ok().filter(|n| matches!(n, ServerName::DnsName(_)))
+}
+
+async fn shake(rung: Rung, tcp: TcpStream, asked: &Asked) -> Result<(Stream, TlsFacts), Refusal> {
+    match rung {
+        Rung::Modern => modern::shake(tcp, asked).await,
+        Rung::Legacy => legacy::shake(tcp, asked, asked.name()).await,
+        Rung::Nameless => legacy::shake(tcp, asked, None).await,
+    }
+}
+
+/// The facts that both stacks tell in the same words.
+fn facts(version: &str, cipher: Option<&str>, leaf: Option<&[u8]>, asked: &Asked) -> TlsFacts {
+    TlsFacts {
+        version: version.to_owned(),
+        cipher: cipher.map(str::to_owned),
+        legacy: false,
+        certificate_sha256: leaf.map(|leaf| hex(&Sha256::digest(leaf))),
+        certificate: leaf.and_then(|leaf| certificate::read(leaf, asked.name(), asked.ip)),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut s, b| {
+        let _ = write!(s, "{b:02x}");
+        s
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_name_is_a_name() {
+        let name = |host| Asked { name: dns_name(host), ip: IpAddr::from([198, 51, 100, 7]) };
+        assert_eq!(name("shop.example.jp").name(), Some("shop.example.jp"));
+        assert_eq!(name("shop.example.jp.").name(), Some("shop.example.jp"));
+        // A literal address is no host name (RFC 6066, section 3), nor is nonsense.
+        for host in ["198.51.100.9", "2001:db8::1", "a b", "", ".", "..", "a\0b"] {
+            assert_eq!(name(host).name(), None, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn the_ladder_ends() {
+        let walk = |named| {
+            std::iter::successors(Some(Rung::Modern), |r| r.next(named)).collect::<Vec<_>>()
+        };
+        assert_eq!(walk(true), [Rung::Modern, Rung::Legacy, Rung::Nameless]);
+        assert_eq!(walk(false), [Rung::Modern, Rung::Legacy]);
+    }
+}

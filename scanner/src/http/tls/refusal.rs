@@ -1,0 +1,286 @@
+//! Why a handshake failed, in words of our own choice, and what that calls for.
+
+use std::io;
+use std::time::Duration;
+
+use rustls::{AlertDescription, InvalidMessage};
+
+use crate::http::connection::{Fault, FaultKind};
+
+/// A handshake that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refusal {
+    /// What kind of failure.
+    pub kind: RefusalKind,
+    /// The peer proved that it speaks TLS: by an alert, or by a version that is not spoken here.
+    pub spoke_tls: bool,
+    /// In words, without anything that the server sent.
+    pub reason: String,
+    /// Whether another rung of the ladder could do better.
+    mendable: bool,
+}
+
+/// Kinds of failed handshakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// Nothing is served under this name, or without one.
+    NoSite,
+    /// Refused, broken off, or not TLS.
+    Failed,
+    /// Not finished in time.
+    Late,
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        let kind = match refusal.kind {
+            RefusalKind::NoSite => FaultKind::NoSite,
+            RefusalKind::Failed | RefusalKind::Late => FaultKind::Tls,
+        };
+        Self::new(kind, refusal.reason)
+    }
+}
+
+impl Refusal {
+    pub(super) const fn is_mendable(&self) -> bool {
+        self.mendable
+    }
+
+    pub(super) fn late(limit: Duration) -> Self {
+        Self {
+            kind: RefusalKind::Late,
+            spoke_tls: false,
+            reason: format!("no TLS handshake within {limit:?}"),
+            mendable: false,
+        }
+    }
+
+    pub(super) fn failed(words: &str, spoke_tls: bool, mendable: bool) -> Self {
+        let reason = format!("TLS handshake failed: {words}");
+        Self { kind: RefusalKind::Failed, spoke_tls, reason, mendable }
+    }
+
+    /// A fatal alert from the peer. `named` says whether a server name was sent.
+    pub(super) fn alert(alert: AlertDescription, named: bool) -> Self {
+        let no_site = match alert {
+            AlertDescription::UnrecognisedName => true,
+            // What servers without a default certificate say to a hello without a name.
+            AlertDescription::AccessDenied => !named,
+            _ => false,
+        };
+        if no_site {
+            let what = if named { "under this name" } else { "without a name" };
+            return Self {
+                kind: RefusalKind::NoSite,
+                spoke_tls: true,
+                reason: format!("no site {what}: TLS alert {alert:?}"),
+                mendable: false,
+            };
+        }
+        Self::failed(&format!("alert {alert:?}"), true, is_mendable_alert(alert))
+    }
+
+    /// What rustls says.
+    pub(super) fn modern(error: &io::Error, named: bool) -> Self {
+        let Some(tls) = tls_error(error) else {
+            return Self::failed(&words(error), false, is_cut(error.kind()));
+        };
+        match tls {
+            rustls::Error::AlertReceived(alert) => Self::alert(*alert, named),
+            // Not even a record of TLS.
+            rustls::Error::InvalidMessage(
+                InvalidMessage::InvalidContentType
+                | InvalidMessage::UnknownProtocolVersion
+                | InvalidMessage::InvalidEmptyPayload
+                | InvalidMessage::MessageTooLarge,
+            ) => Self::failed(&words(error), false, false),
+            _ => {
+                let spoke = matches!(tls, rustls::Error::PeerIncompatible(_));
+                Self::failed(&words(error), spoke, true)
+            }
+        }
+    }
+
+    /// What OpenSSL says. Its codes for alerts are 1000 and the alert's number.
+    pub(super) fn legacy(error: &openssl::ssl::Error, named: bool) -> Self {
+        if let Some(alert) = legacy_alert(error) {
+            return Self::alert(alert, named);
+        }
+        let cut = match error.io_error() {
+            Some(io) => is_cut(io.kind()),
+            None => error.ssl_error().is_none(),
+        };
+        Self::failed(&legacy_words(error), false, cut)
+    }
+
+    /// The verdict after one more rung: the last one decides, and the first one's words stay, since
+    /// they tell what a current client meets.
+    pub(super) fn then(self, last: Self) -> Self {
+        let spoke_tls = self.spoke_tls || last.spoke_tls;
+        if last.kind == RefusalKind::NoSite {
+            return last;
+        }
+        let reason = if last.reason == self.reason {
+            self.reason
+        } else {
+            format!("{}; asked the old way: {}", self.reason, last.reason)
+        };
+        Self { kind: last.kind, spoke_tls, reason, mendable: last.mendable }
+    }
+}
+
+/// Alerts by which servers answer a version, cipher, signature, extension or size that they cannot
+/// deal with.
+const fn is_mendable_alert(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CloseNotify
+            | AlertDescription::UnexpectedMessage
+            | AlertDescription::BadRecordMac
+            | AlertDescription::DecryptionFailed
+            | AlertDescription::RecordOverflow
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::IllegalParameter
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecodeError
+            | AlertDescription::DecryptError
+            | AlertDescription::ExportRestriction
+            | AlertDescription::ProtocolVersion
+            | AlertDescription::InsufficientSecurity
+            | AlertDescription::InternalError
+            | AlertDescription::MissingExtension
+            | AlertDescription::UnsupportedExtension
+            | AlertDescription::Unknown(_)
+    )
+}
+
+/// Old servers close or reset at a hello that they cannot read.
+const fn is_cut(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
+}
+
+/// Whether the error is of either TLS stack, and not of the socket below.
+pub(crate) fn is_tls_error(error: &io::Error) -> bool {
+    tls_error(error).is_some() || legacy_error(error).is_some()
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>())
+}
+
+fn legacy_error(error: &io::Error) -> Option<&openssl::ssl::Error> {
+    error.get_ref().and_then(|e| e.downcast_ref::<openssl::ssl::Error>())
+}
+
+fn legacy_alert(error: &openssl::ssl::Error) -> Option<AlertDescription> {
+    let codes = error.ssl_error()?.errors().iter().map(openssl::error::Error::reason_code);
+    codes.filter_map(|c| u8::try_from(c.checked_sub(1000)?).ok()).next().map(Into::into)
+}
+
+fn legacy_words(error: &openssl::ssl::Error) -> String {
+    if let Some(alert) = legacy_alert(error) {
+        return format!("alert {alert:?}");
+    }
+    if let Some(io) = error.io_error() {
+        return words(io);
+    }
+    // From the tables of OpenSSL, not from the peer.
+    let reason = error.ssl_error().and_then(|stack| stack.errors().iter().find_map(|e| e.reason()));
+    reason.map_or_else(|| "connection closed".to_owned(), str::to_owned)
+}
+
+/// An error in words of our own choice: what a server chose (a certificate's name, say) stays out.
+pub(crate) fn words(error: &io::Error) -> String {
+    if let Some(tls) = tls_error(error) {
+        return match tls {
+            rustls::Error::AlertReceived(alert) => format!("alert {alert:?}"),
+            rustls::Error::PeerIncompatible(_) => {
+                "no TLS version or cipher suite in common".to_owned()
+            }
+            rustls::Error::InvalidMessage(_) => "the peer does not speak TLS".to_owned(),
+            rustls::Error::PeerMisbehaved(_) => "the peer breaks the protocol".to_owned(),
+            _ => "TLS error".to_owned(),
+        };
+    }
+    if let Some(tls) = legacy_error(error) {
+        return legacy_words(tls);
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
+            "connection aborted".to_owned()
+        }
+        io::ErrorKind::UnexpectedEof => "connection closed".to_owned(),
+        io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn modern(error: rustls::Error) -> Refusal {
+        Refusal::modern(&io::Error::new(io::ErrorKind::InvalidData, error), true)
+    }
+
+    #[test]
+    fn what_leads_to_the_next_rung() {
+        use AlertDescription as A;
+        for alert in [A::HandshakeFailure, A::ProtocolVersion, A::InsufficientSecurity] {
+            let refusal = Refusal::alert(alert, true);
+            assert!(refusal.is_mendable() && refusal.spoke_tls, "{alert:?}");
+            assert_eq!(refusal.kind, RefusalKind::Failed, "{alert:?}");
+        }
+        for alert in [A::UserCanceled, A::CertificateRequired, A::NoApplicationProtocol] {
+            assert!(!Refusal::alert(alert, true).is_mendable(), "{alert:?}");
+        }
+        for named in [true, false] {
+            let unknown = Refusal::alert(A::UnrecognisedName, named);
+            assert_eq!((unknown.kind, unknown.is_mendable()), (RefusalKind::NoSite, false));
+        }
+        assert_eq!(Refusal::alert(A::AccessDenied, true).kind, RefusalKind::Failed);
+        assert_eq!(Refusal::alert(A::AccessDenied, false).kind, RefusalKind::NoSite);
+
+        let foreign = modern(InvalidMessage::InvalidContentType.into());
+        assert!(!foreign.is_mendable() && !foreign.spoke_tls);
+        let old = modern(rustls::PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig.into());
+        assert!(old.is_mendable() && old.spoke_tls);
+
+        for kind in [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset] {
+            assert!(Refusal::modern(&kind.into(), true).is_mendable(), "{kind:?}");
+        }
+        for kind in [io::ErrorKind::TimedOut, io::ErrorKind::HostUnreachable] {
+            assert!(!Refusal::modern(&kind.into(), true).is_mendable(), "{kind:?}");
+        }
+        assert!(!Refusal::late(Duration::from_secs(1)).is_mendable());
+    }
+
+    #[test]
+    fn the_last_rung_decides_and_the_first_ones_words_stay() {
+        let first = Refusal::alert(AlertDescription::ProtocolVersion, true);
+        let both = first.clone().then(Refusal::failed("connection closed", false, true));
+        assert!(both.spoke_tls);
+        assert_eq!(
+            both.reason,
+            "TLS handshake failed: alert ProtocolVersion; asked the old way: \
+             TLS handshake failed: connection closed"
+        );
+        assert_eq!(first.clone().then(first.clone()), first);
+        let none = first.then(Refusal::alert(AlertDescription::UnrecognisedName, true));
+        assert_eq!(none.kind, RefusalKind::NoSite);
+        assert_eq!(Fault::from(none).kind, FaultKind::NoSite);
+    }
+}
