@@ -11,7 +11,7 @@ mod resume;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +30,7 @@ use crate::cli::{LogFormat, Method};
 use crate::config::Config;
 use crate::connect;
 use crate::failure::Failure;
-use crate::http::{self, Vhost, WebTarget};
+use crate::http::{self, VhostIndex, WebTarget};
 use crate::logging::ProgressView;
 use crate::packet::{self, PacketConfig, PacketSweep};
 use crate::run::RunFolder;
@@ -414,7 +414,7 @@ pub async fn scan(
     };
     swept.describe(&mut meta);
     meta.notes.extend(confirmed.notes.iter().cloned());
-    look(config, context, seeds, &vhosts, &confirmed.web, &shared, &mut meta).await?;
+    look(config, context, seeds, vhosts.as_ref(), &confirmed.web, &shared, &mut meta).await?;
     canaries(config, &mut meta, &swept.open, &confirmed.accepted, context).await;
     meta.ended_at = Some((context.now)());
     meta.status = if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
@@ -488,16 +488,11 @@ fn run_id(at: Timestamp, tail: u16) -> String {
     format!("{}-{tail:04x}", at.strftime("%Y%m%dT%H%M%SZ"))
 }
 
-fn read_vhosts(config: &Config) -> Result<Vec<Vhost>> {
+fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {
     let Some(path) = config.http.vhosts.as_ref().filter(|_| config.http.enabled) else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
-    let file = std::fs::File::open(path).map_err(|e| {
-        Failure::new(format!("cannot read the list of virtual hosts {}", path.display()))
-            .help("write lines of `ip,host[,port[,scheme]]`, or remove `vhosts` under [http]")
-            .source(e)
-    })?;
-    Ok(http::read_vhosts(&path.display().to_string(), file, &config.scope)?)
+    VhostIndex::open(path, &config.scope, &std::env::temp_dir()).map(Some)
 }
 
 fn open_packets(
@@ -700,7 +695,7 @@ async fn look(
     config: &Config,
     context: &Context,
     seeds: Seeds,
-    vhosts: &[Vhost],
+    vhosts: Option<&VhostIndex>,
     web: &[(Endpoint, Scheme)],
     shared: &Arc<Shared>,
     meta: &mut RunMeta,
@@ -709,41 +704,19 @@ async fn look(
         meta.notes.push("Content checks are switched off.".to_owned());
         return Ok(());
     }
-    let mut targets = Vec::new();
-    let mut used = BTreeSet::new();
+    let mut sites: BTreeMap<IpAddr, Vec<(Endpoint, Scheme)>> = BTreeMap::new();
     for (endpoint, scheme) in web {
-        if config.http.ports.as_ref().is_some_and(|p| !p.contains(endpoint.port())) {
-            continue;
-        }
-        targets.push(WebTarget { endpoint: *endpoint, scheme: *scheme, host: None });
-        for (i, v) in vhosts.iter().enumerate() {
-            if v.ip == endpoint.ip()
-                && v.port.is_none_or(|p| p == endpoint.port())
-                && v.scheme.is_none_or(|s| s == *scheme)
-            {
-                used.insert(i);
-                targets.push(WebTarget {
-                    endpoint: *endpoint,
-                    scheme: *scheme,
-                    host: Some(v.host.clone()),
-                });
-            }
+        if config.http.ports.as_ref().is_none_or(|p| p.contains(endpoint.port())) {
+            sites.entry(endpoint.ip()).or_default().push((*endpoint, *scheme));
         }
     }
-    let idle: Vec<String> = vhosts
-        .iter()
-        .enumerate()
-        .filter(|(i, v)| !used.contains(i) && meta.plan.addresses.contains(v.ip))
-        .map(|(_, v)| v.host.clone())
+    let mut targets: Vec<WebTarget> = sites
+        .values()
+        .flatten()
+        .map(|(endpoint, scheme)| WebTarget { endpoint: *endpoint, scheme: *scheme, host: None })
         .collect();
-    if !idle.is_empty() {
-        let shown: Vec<&str> = idle.iter().take(5).map(String::as_str).collect();
-        meta.notes.push(format!(
-            "{} virtual hosts had no open web port in this run and were not looked at: {}{}.",
-            idle.len(),
-            shown.join(", "),
-            if idle.len() > shown.len() { ", …" } else { "" }
-        ));
+    if let Some(vhosts) = vhosts {
+        named_targets(vhosts, &sites, &mut targets, meta);
     }
     meta.http.targets = targets.len() as u64;
     if targets.is_empty() {
@@ -789,6 +762,58 @@ async fn look(
         ));
     }
     Ok(())
+}
+
+/// Adds the virtual hosts of the endpoints that are open, and tells of the others.
+fn named_targets(
+    vhosts: &VhostIndex,
+    sites: &BTreeMap<IpAddr, Vec<(Endpoint, Scheme)>>,
+    targets: &mut Vec<WebTarget>,
+    meta: &mut RunMeta,
+) {
+    const SHOWN: usize = 5;
+    let (mut idle, mut shown) = (0, Vec::new());
+    for ip in vhosts.addresses() {
+        let Some(sites) = sites.get(&ip) else {
+            if meta.plan.addresses.contains(ip) {
+                idle += vhosts.count(ip);
+                let names = vhosts.hosts(ip).take(SHOWN - shown.len()).flatten();
+                shown.extend(names.map(|v| v.host));
+            }
+            continue;
+        };
+        for vhost in vhosts.hosts(ip) {
+            let vhost = match vhost {
+                Ok(vhost) => vhost,
+                Err(e) => {
+                    meta.not_covered.push(format!("{e}; virtual hosts of {ip} are left out."));
+                    break;
+                }
+            };
+            let before = targets.len();
+            for (endpoint, scheme) in sites {
+                if vhost.port.is_none_or(|p| p == endpoint.port())
+                    && vhost.scheme.is_none_or(|s| s == *scheme)
+                {
+                    let host = Some(vhost.host.clone());
+                    targets.push(WebTarget { endpoint: *endpoint, scheme: *scheme, host });
+                }
+            }
+            if targets.len() == before && meta.plan.addresses.contains(ip) {
+                idle += 1;
+                if shown.len() < SHOWN {
+                    shown.push(vhost.host);
+                }
+            }
+        }
+    }
+    if idle > 0 {
+        meta.notes.push(format!(
+            "{idle} virtual hosts had no open web port in this run and were not looked at: {}{}.",
+            shown.join(", "),
+            if idle > shown.len() as u64 { ", …" } else { "" }
+        ));
+    }
 }
 
 /// Asks the canaries. One that the sweep should have seen must have been seen by the sweep: the

@@ -29,7 +29,7 @@ use mimawari_targets::Endpoint;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-pub use vhosts::{Vhost, read_vhosts};
+pub use vhosts::{Hosts, Vhost, VhostIndex};
 
 use connection::Timeouts;
 use lanes::Lanes;
