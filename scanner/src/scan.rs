@@ -22,6 +22,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
 use mimawari_probes::observation::{CellState, Observation, Scheme, TcpObservation};
+use mimawari_targets::dns;
 use mimawari_targets::{AddrSet, Endpoint, Plan, Port, PortSet, Scope, Shard, Walk};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -193,19 +194,22 @@ fn order_seed(addrs: &AddrSet, ports: &PortSet) -> u64 {
 async fn resolve(
     config: &Config,
     targets: &mimawari_targets::list::Targets,
-) -> Result<mimawari_targets::dns::Resolution> {
-    use mimawari_targets::dns;
+) -> Result<dns::Resolution> {
+    Ok(dns::resolve_names(targets.names(), &resolver(config)?, &config.scope).await)
+}
+
+/// The configured name servers, or the system's.
+fn resolver(config: &Config) -> Result<dns::SystemResolver> {
     let resolver = if config.scan.nameservers.is_empty() {
         dns::SystemResolver::from_system()
     } else {
         dns::SystemResolver::with_nameservers(&config.scan.nameservers)
-    }
-    .map_err(|e| {
+    };
+    Ok(resolver.map_err(|e| {
         Failure::new("cannot set up name resolution")
             .help("name a server under [scan]: `nameservers = [\"192.0.2.53\"]`")
             .source(e)
-    })?;
-    Ok(dns::resolve_names(targets.names(), &resolver, &config.scope).await)
+    })?)
 }
 
 /// Prints `ip,port` lines in probing order. Sends nothing.

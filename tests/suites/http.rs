@@ -512,9 +512,8 @@ fn nothing_outside_the_scope_can_be_named() {
     let outside: IpAddr = "203.0.113.9".parse().unwrap();
     assert!(scope().endpoint(outside, Port::new(80).unwrap()).is_err());
     let list = "127.0.0.1,shop.example.test\n203.0.113.9,evil.example.test\n";
-    let refused =
-        VhostIndex::spool("vhosts.csv", list.as_bytes(), &scope(), &std::env::temp_dir())
-            .unwrap_err();
+    let refused = VhostIndex::spool("vhosts.csv", list.as_bytes(), &scope(), &std::env::temp_dir())
+        .unwrap_err();
     assert_eq!(refused.0.len(), 1);
     assert_eq!(refused.0[0].line(), 2);
     assert!(refused.0[0].title.contains("203.0.113.9 is not in the scope"));

@@ -14,6 +14,7 @@
 
 pub mod connection;
 mod lanes;
+pub mod pointing;
 pub mod stream;
 pub mod tls;
 mod vhosts;

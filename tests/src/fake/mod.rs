@@ -17,8 +17,10 @@
 //! handle closes every socket and joins every thread.
 
 mod answer;
+mod dns;
 mod server;
 mod tls;
 
 pub use answer::{Answer, Body, Form, gzip, gzip_bomb};
+pub use dns::{FakeDns, Zone};
 pub use server::{FakeServer, FakeSite, Fallback, Protocol, Seen};
