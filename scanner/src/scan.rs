@@ -314,6 +314,7 @@ pub async fn scan(
         Folder::Resume(dir) => Some(resume::read(dir, config, &walk)?),
     };
     let vhosts = read_vhosts(config)?;
+    let names = if vhosts.is_some() && config.http.dns { Some(resolver(config)?) } else { None };
     let scope = Arc::new(config.scope.clone());
     let (method, why) = choose_method(config)?;
     if let Some(why) = why {
@@ -419,6 +420,9 @@ pub async fn scan(
     swept.describe(&mut meta);
     meta.notes.extend(confirmed.notes.iter().cloned());
     look(config, context, seeds, vhosts.as_ref(), &confirmed.web, &shared, &mut meta).await?;
+    if let (Some(vhosts), Some(resolver)) = (&vhosts, &names) {
+        cross_check(vhosts, resolver, &scope, context, &mut meta).await;
+    }
     canaries(config, &mut meta, &swept.open, &confirmed.accepted, context).await;
     meta.ended_at = Some((context.now)());
     meta.status = if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
@@ -818,6 +822,29 @@ fn named_targets(
             if idle > shown.len() as u64 { ", …" } else { "" }
         ));
     }
+}
+
+/// Asks DNS where the virtual hosts of the plan point.
+async fn cross_check(
+    vhosts: &VhostIndex,
+    resolver: &dns::SystemResolver,
+    scope: &Scope,
+    context: &Context,
+    meta: &mut RunMeta,
+) {
+    let (out, mut told) = mpsc::channel(64);
+    let plan = &meta.plan.addresses;
+    let checking = http::pointing::check_list(vhosts, plan, resolver, scope, out);
+    // Only the summary is of use so far.
+    let ignoring = async { while told.recv().await.is_some() {} };
+    let mut stop = context.stop.watch();
+    let notes = tokio::select! {
+        (summary, ()) = async { tokio::join!(checking, ignoring) } => summary.notes(),
+        _ = stop.wait_for(|stopped| *stopped) => {
+            vec!["The DNS cross-check was stopped before its end.".to_owned()]
+        }
+    };
+    meta.notes.extend(notes);
 }
 
 /// Asks the canaries. One that the sweep should have seen must have been seen by the sweep: the

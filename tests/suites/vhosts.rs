@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use mimawari::http::pointing::{DnsSummary, cross_check};
+use mimawari::http::VhostIndex;
+use mimawari::http::pointing::{DnsSummary, check_list, cross_check};
 use mimawari_probes::observation::Pointing;
 use mimawari_targets::dns::{Resolve, SystemResolver};
 use mimawari_targets::{AddrRange, AddrSet, Scope};
@@ -23,9 +24,12 @@ fn write_list(path: &Path, rows: u32, sorted: bool) {
     let mut out = BufWriter::new(std::fs::File::create(path).unwrap());
     writeln!(out, "ip,host,port,scheme").unwrap();
     for row in 0..rows {
-        // An odd factor makes a permutation of 4096 addresses.
-        let address =
-            if sorted { row / rows.div_ceil(4096) } else { row.wrapping_mul(2_654_435_761) >> 20 };
+        // An odd factor makes a permutation of the numbers, whose upper bits are the address.
+        let address = if sorted {
+            u32::try_from(u64::from(row) * 4096 / u64::from(rows)).unwrap()
+        } else {
+            row.wrapping_mul(2_654_435_761) >> 20
+        };
         let [_, _, high, low] = address.to_be_bytes();
         writeln!(out, "127.7.{high}.{low},shop-{row}.example.test,,").unwrap();
     }
@@ -172,7 +176,7 @@ async fn names_are_told_where_they_point() {
         ("alias.example", us, Here),
         ("moved.example", us, Elsewhere),
         ("dangling.example", us, Nowhere),
-        ("loop.example", us, Unknown),
+        ("loop.example", us, Nowhere),
         ("broken.example", us, Unknown),
         ("refused.example", us, Unknown),
         ("_srv.a_b.example", us, Here),
@@ -186,8 +190,12 @@ async fn names_are_told_where_they_point() {
     assert_eq!(by_name(&told), expected);
     assert_eq!(told.len(), expected.len());
     let counts = (summary.here, summary.ours, summary.elsewhere, summary.nowhere, summary.unknown);
-    assert_eq!((counts, summary.asked, summary.gave_up), ((4, 3, 4, 3, 4), 16, false));
-    insta::assert_snapshot!(summary.notes().join("\n"), @"");
+    assert_eq!((counts, summary.asked, summary.gave_up), ((4, 3, 4, 4, 3), 16, false));
+    insta::assert_snapshot!(summary.notes().join("\n"), @r"
+    DNS has only addresses outside the scope for 4 of the virtual hosts: gone.example, denied.example, mapped.example, moved.example.
+    DNS has no address for 4 of the virtual hosts: empty.example, missing.example, dangling.example, loop.example.
+    DNS gave no answer for 3 of the virtual hosts.
+    ");
 }
 
 #[tokio::test]
@@ -205,10 +213,43 @@ async fn a_name_is_asked_for_once_however_many_addresses_it_has() {
     let (told, summary) = check(&list, &resolver(&server), 32).await;
     assert_eq!(told.len(), list.len());
     assert_eq!((summary.here, summary.ours, summary.elsewhere), (1, 57, 58));
-    assert_eq!(summary.first_elsewhere().collect::<Vec<_>>(), ["gone.example"]);
+    assert_eq!(
+        summary.notes(),
+        ["DNS has only addresses outside the scope for 58 of the virtual hosts: gone.example."]
+    );
     let asked = server.asked();
     assert_eq!(asked.len(), 4, "{asked:?}");
     assert!(asked.values().all(|n| *n == 1), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_list_is_checked_as_far_as_it_lies_in_the_plan() {
+    let server = FakeDns::start([
+        ("here.example", at(&["198.51.100.7"])),
+        ("gone.example", at(&["203.0.113.1"])),
+    ])
+    .unwrap();
+    let list = "198.51.100.7,here.example\n198.51.100.8,gone.example\n198.51.100.8,gone.example\n\
+        198.51.100.200,not.in.the.plan.example\n";
+    let index =
+        VhostIndex::spool("v.csv", list.as_bytes(), &scope(), &std::env::temp_dir()).unwrap();
+    let plan = AddrSet::from_ranges(["198.51.100.0/25".parse().unwrap()]);
+    let (out, mut told) = mpsc::channel(100);
+    let summary = check_list(&index, &plan, &resolver(&server), &scope(), out).await;
+    let mut all = Vec::new();
+    while let Some((name, address, pointing)) = told.recv().await {
+        all.push((name, address.to_string(), pointing));
+    }
+    all.sort();
+    let row = |name: &str, address: &str, p| (name.to_owned(), address.to_owned(), p);
+    assert_eq!(
+        all,
+        [
+            row("gone.example", "198.51.100.8", Pointing::Elsewhere),
+            row("here.example", "198.51.100.7", Pointing::Here),
+        ]
+    );
+    assert_eq!((summary.here, summary.elsewhere, summary.list_error), (1, 1, None));
 }
 
 #[tokio::test]
@@ -222,7 +263,10 @@ async fn a_name_server_that_fails_everything_ends_the_check_early() {
     assert!(told.iter().all(|(_, _, p)| *p == Pointing::Unknown));
     assert_eq!(summary.unknown, told.len() as u64);
     assert!(server.asked().len() < 400, "{}", server.asked().len());
-    insta::assert_snapshot!(summary.notes()[1], @"");
+    insta::assert_snapshot!(
+        summary.notes()[1],
+        @"The DNS cross-check ended early, since the name server did not answer; the other names were not looked up."
+    );
 }
 
 /// Never answers, and takes no real time about it.

@@ -10,11 +10,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use mimawari_probes::observation::Pointing;
-use mimawari_targets::Scope;
 use mimawari_targets::dns::{self, Family, Resolve};
 use mimawari_targets::list::HostName;
+use mimawari_targets::{AddrSet, Scope};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+
+use super::VhostIndex;
 
 /// How many answers are remembered.
 const REMEMBERED: usize = 65_536;
@@ -54,6 +56,8 @@ pub struct DnsSummary {
     pub unknown: u64,
     /// Whether the check ended early, since the resolver did not answer.
     pub gave_up: bool,
+    /// Why the list could not be read to its end, from [`check_list`].
+    pub list_error: Option<String>,
     first_elsewhere: First,
     first_nowhere: First,
 }
@@ -73,28 +77,18 @@ impl DnsSummary {
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        let mut tell = |count: u64, what: &str, first: &First| {
+        let mut tell = |what: &str, count: u64, first: &First| {
             if count > 0 {
                 let names: Vec<&str> = first.names().collect();
-                let more = if count > names.len() as u64 { ", …" } else { "" };
-                notes.push(format!("{count} {what}: {}{more}.", names.join(", ")));
+                let more = if first.more { ", …" } else { "" };
+                let names = names.join(", ");
+                notes.push(format!("DNS {what} for {count} of the virtual hosts: {names}{more}."));
             }
         };
-        tell(
-            self.elsewhere,
-            "virtual hosts no longer point at us; DNS has addresses outside the scope",
-            &self.first_elsewhere,
-        );
-        tell(
-            self.nowhere,
-            "virtual hosts no longer point at us; DNS has no address",
-            &self.first_nowhere,
-        );
+        tell("has only addresses outside the scope", self.elsewhere, &self.first_elsewhere);
+        tell("has no address", self.nowhere, &self.first_nowhere);
         if self.unknown > 0 {
-            notes.push(format!(
-                "Where {} virtual hosts point could not be told: DNS did not answer.",
-                self.unknown
-            ));
+            notes.push(format!("DNS gave no answer for {} of the virtual hosts.", self.unknown));
         }
         if self.gave_up {
             notes.push(
@@ -102,6 +96,9 @@ impl DnsSummary {
                  names were not looked up."
                     .to_owned(),
             );
+        }
+        if let Some(e) = &self.list_error {
+            notes.push(format!("{e}; the names behind that line were not looked up."));
         }
         notes
     }
@@ -125,27 +122,68 @@ impl DnsSummary {
 
 /// The first names in the order of the list, whatever the order of the answers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct First(BTreeMap<u64, String>);
+struct First {
+    /// By their numbers.
+    names: BTreeMap<u64, String>,
+    /// Whether there are others.
+    more: bool,
+}
 
 impl First {
     fn add(&mut self, number: u64, name: &str) {
-        let known = self.0.iter().find(|(_, n)| *n == name).map(|(k, _)| *k);
+        let known = self.names.iter().find(|(_, n)| *n == name).map(|(k, _)| *k);
         match known {
             Some(earlier) if earlier <= number => return,
-            Some(later) => drop(self.0.remove(&later)),
+            Some(later) => drop(self.names.remove(&later)),
             None => {}
         }
-        if self.0.len() < SHOWN || self.0.last_key_value().is_some_and(|(k, _)| *k > number) {
-            self.0.insert(number, name.to_owned());
+        if self.names.len() == SHOWN {
+            self.more = true;
+            if self.names.last_key_value().is_some_and(|(last, _)| *last < number) {
+                return;
+            }
+            self.names.pop_last();
         }
-        if self.0.len() > SHOWN {
-            self.0.pop_last();
-        }
+        self.names.insert(number, name.to_owned());
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.values().map(String::as_str)
+        self.names.values().map(String::as_str)
     }
+}
+
+/// Tells of the names of a list where they point: of those at the addresses `within`, such as the
+/// run's plan. Otherwise as [`cross_check`].
+pub async fn check_list<R: Resolve + ?Sized>(
+    index: &VhostIndex,
+    within: &AddrSet,
+    resolver: &R,
+    scope: &Scope,
+    out: mpsc::Sender<(String, IpAddr, Pointing)>,
+) -> DnsSummary {
+    let (to, names) = mpsc::channel(WAITING);
+    let reading = async move {
+        // The same name with other ports is one question, and one answer.
+        let mut last: Option<(String, IpAddr)> = None;
+        for ip in index.addresses().filter(|ip| within.contains(*ip)) {
+            for vhost in index.hosts(ip) {
+                let next = match vhost {
+                    Ok(vhost) => (vhost.host, ip),
+                    Err(e) => return Some(e.to_string()),
+                };
+                if last.as_ref() != Some(&next) {
+                    last = Some(next.clone());
+                    if to.send(next).await.is_err() {
+                        return None;
+                    }
+                }
+            }
+        }
+        None
+    };
+    let checking = cross_check(names, resolver, scope, dns::NAMES_AT_ONCE, out);
+    let (list_error, summary) = futures_util::join!(reading, checking);
+    DnsSummary { list_error, ..summary }
 }
 
 /// Tells of every (name, address) that comes in where the name points. Names are A-labels in lower
@@ -412,6 +450,12 @@ mod tests {
             first.add(number, name);
         }
         assert!(first.names().eq(["i", "b", "c", "f", "g"]));
+        assert!(first.more);
+        let mut first = First::default();
+        for number in 1..100 {
+            first.add(number, ["a", "b", "c", "d", "e"][number as usize % 5]);
+        }
+        assert!(!first.more, "the same five again are no others");
     }
 
     #[test]
