@@ -420,7 +420,7 @@ pub struct WebObservation {
 pub enum Pointing {
     /// At this address, perhaps among others.
     Here,
-    /// At other addresses, all in the scope.
+    /// At other addresses in the scope, perhaps among others.
     Ours,
     /// At addresses outside the scope alone: the name no longer points at us.
     Elsewhere,

@@ -11,7 +11,7 @@ mod resume;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +22,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
 use mimawari_probes::observation::{CellState, Observation, Scheme, TcpObservation};
+use mimawari_targets::dns;
 use mimawari_targets::{AddrSet, Endpoint, Plan, Port, PortSet, Scope, Shard, Walk};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -30,7 +31,7 @@ use crate::cli::{LogFormat, Method};
 use crate::config::Config;
 use crate::connect;
 use crate::failure::Failure;
-use crate::http::{self, Vhost, WebTarget};
+use crate::http::{self, VhostIndex, WebTarget};
 use crate::logging::ProgressView;
 use crate::packet::{self, PacketConfig, PacketSweep};
 use crate::run::RunFolder;
@@ -193,19 +194,22 @@ fn order_seed(addrs: &AddrSet, ports: &PortSet) -> u64 {
 async fn resolve(
     config: &Config,
     targets: &mimawari_targets::list::Targets,
-) -> Result<mimawari_targets::dns::Resolution> {
-    use mimawari_targets::dns;
+) -> Result<dns::Resolution> {
+    Ok(dns::resolve_names(targets.names(), &resolver(config)?, &config.scope).await)
+}
+
+/// The configured name servers, or the system's.
+fn resolver(config: &Config) -> Result<dns::SystemResolver> {
     let resolver = if config.scan.nameservers.is_empty() {
         dns::SystemResolver::from_system()
     } else {
         dns::SystemResolver::with_nameservers(&config.scan.nameservers)
-    }
-    .map_err(|e| {
+    };
+    Ok(resolver.map_err(|e| {
         Failure::new("cannot set up name resolution")
             .help("name a server under [scan]: `nameservers = [\"192.0.2.53\"]`")
             .source(e)
-    })?;
-    Ok(dns::resolve_names(targets.names(), &resolver, &config.scope).await)
+    })?)
 }
 
 /// Prints `ip,port` lines in probing order. Sends nothing.
@@ -310,6 +314,7 @@ pub async fn scan(
         Folder::Resume(dir) => Some(resume::read(dir, config, &walk)?),
     };
     let vhosts = read_vhosts(config)?;
+    let names = if vhosts.is_some() && config.http.dns { Some(resolver(config)?) } else { None };
     let scope = Arc::new(config.scope.clone());
     let (method, why) = choose_method(config)?;
     if let Some(why) = why {
@@ -414,7 +419,10 @@ pub async fn scan(
     };
     swept.describe(&mut meta);
     meta.notes.extend(confirmed.notes.iter().cloned());
-    look(config, context, seeds, &vhosts, &confirmed.web, &shared, &mut meta).await?;
+    look(config, context, seeds, vhosts.as_ref(), &confirmed.web, &shared, &mut meta).await?;
+    if let (Some(vhosts), Some(resolver)) = (&vhosts, &names) {
+        cross_check(vhosts, resolver, &scope, context, &mut meta).await;
+    }
     canaries(config, &mut meta, &swept.open, &confirmed.accepted, context).await;
     meta.ended_at = Some((context.now)());
     meta.status = if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
@@ -488,16 +496,11 @@ fn run_id(at: Timestamp, tail: u16) -> String {
     format!("{}-{tail:04x}", at.strftime("%Y%m%dT%H%M%SZ"))
 }
 
-fn read_vhosts(config: &Config) -> Result<Vec<Vhost>> {
+fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {
     let Some(path) = config.http.vhosts.as_ref().filter(|_| config.http.enabled) else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
-    let file = std::fs::File::open(path).map_err(|e| {
-        Failure::new(format!("cannot read the list of virtual hosts {}", path.display()))
-            .help("write lines of `ip,host[,port[,scheme]]`, or remove `vhosts` under [http]")
-            .source(e)
-    })?;
-    Ok(http::read_vhosts(&path.display().to_string(), file, &config.scope)?)
+    VhostIndex::open(path, &config.scope, &std::env::temp_dir()).map(Some)
 }
 
 fn open_packets(
@@ -700,7 +703,7 @@ async fn look(
     config: &Config,
     context: &Context,
     seeds: Seeds,
-    vhosts: &[Vhost],
+    vhosts: Option<&VhostIndex>,
     web: &[(Endpoint, Scheme)],
     shared: &Arc<Shared>,
     meta: &mut RunMeta,
@@ -709,41 +712,19 @@ async fn look(
         meta.notes.push("Content checks are switched off.".to_owned());
         return Ok(());
     }
-    let mut targets = Vec::new();
-    let mut used = BTreeSet::new();
+    let mut sites: BTreeMap<IpAddr, Vec<(Endpoint, Scheme)>> = BTreeMap::new();
     for (endpoint, scheme) in web {
-        if config.http.ports.as_ref().is_some_and(|p| !p.contains(endpoint.port())) {
-            continue;
-        }
-        targets.push(WebTarget { endpoint: *endpoint, scheme: *scheme, host: None });
-        for (i, v) in vhosts.iter().enumerate() {
-            if v.ip == endpoint.ip()
-                && v.port.is_none_or(|p| p == endpoint.port())
-                && v.scheme.is_none_or(|s| s == *scheme)
-            {
-                used.insert(i);
-                targets.push(WebTarget {
-                    endpoint: *endpoint,
-                    scheme: *scheme,
-                    host: Some(v.host.clone()),
-                });
-            }
+        if config.http.ports.as_ref().is_none_or(|p| p.contains(endpoint.port())) {
+            sites.entry(endpoint.ip()).or_default().push((*endpoint, *scheme));
         }
     }
-    let idle: Vec<String> = vhosts
-        .iter()
-        .enumerate()
-        .filter(|(i, v)| !used.contains(i) && meta.plan.addresses.contains(v.ip))
-        .map(|(_, v)| v.host.clone())
+    let mut targets: Vec<WebTarget> = sites
+        .values()
+        .flatten()
+        .map(|(endpoint, scheme)| WebTarget { endpoint: *endpoint, scheme: *scheme, host: None })
         .collect();
-    if !idle.is_empty() {
-        let shown: Vec<&str> = idle.iter().take(5).map(String::as_str).collect();
-        meta.notes.push(format!(
-            "{} virtual hosts had no open web port in this run and were not looked at: {}{}.",
-            idle.len(),
-            shown.join(", "),
-            if idle.len() > shown.len() { ", …" } else { "" }
-        ));
+    if let Some(vhosts) = vhosts {
+        named_targets(vhosts, &sites, &mut targets, meta);
     }
     meta.http.targets = targets.len() as u64;
     if targets.is_empty() {
@@ -789,6 +770,81 @@ async fn look(
         ));
     }
     Ok(())
+}
+
+/// Adds the virtual hosts of the endpoints that are open, and tells of the others.
+fn named_targets(
+    vhosts: &VhostIndex,
+    sites: &BTreeMap<IpAddr, Vec<(Endpoint, Scheme)>>,
+    targets: &mut Vec<WebTarget>,
+    meta: &mut RunMeta,
+) {
+    const SHOWN: usize = 5;
+    let (mut idle, mut shown) = (0, Vec::new());
+    for ip in vhosts.addresses() {
+        let Some(sites) = sites.get(&ip) else {
+            if meta.plan.addresses.contains(ip) {
+                idle += vhosts.count(ip);
+                let names = vhosts.hosts(ip).take(SHOWN - shown.len()).flatten();
+                shown.extend(names.map(|v| v.host));
+            }
+            continue;
+        };
+        for vhost in vhosts.hosts(ip) {
+            let vhost = match vhost {
+                Ok(vhost) => vhost,
+                Err(e) => {
+                    meta.not_covered.push(format!("{e}; virtual hosts of {ip} are left out."));
+                    break;
+                }
+            };
+            let before = targets.len();
+            for (endpoint, scheme) in sites {
+                if vhost.port.is_none_or(|p| p == endpoint.port())
+                    && vhost.scheme.is_none_or(|s| s == *scheme)
+                {
+                    let host = Some(vhost.host.clone());
+                    targets.push(WebTarget { endpoint: *endpoint, scheme: *scheme, host });
+                }
+            }
+            if targets.len() == before && meta.plan.addresses.contains(ip) {
+                idle += 1;
+                if shown.len() < SHOWN {
+                    shown.push(vhost.host);
+                }
+            }
+        }
+    }
+    if idle > 0 {
+        meta.notes.push(format!(
+            "{idle} virtual hosts had no open web port in this run and were not looked at: {}{}.",
+            shown.join(", "),
+            if idle > shown.len() as u64 { ", …" } else { "" }
+        ));
+    }
+}
+
+/// Asks DNS where the virtual hosts of the plan point.
+async fn cross_check(
+    vhosts: &VhostIndex,
+    resolver: &dns::SystemResolver,
+    scope: &Scope,
+    context: &Context,
+    meta: &mut RunMeta,
+) {
+    let (out, mut told) = mpsc::channel(64);
+    let plan = &meta.plan.addresses;
+    let checking = http::pointing::check_list(vhosts, plan, resolver, scope, out);
+    // Only the summary is of use so far.
+    let ignoring = async { while told.recv().await.is_some() {} };
+    let mut stop = context.stop.watch();
+    let notes = tokio::select! {
+        (summary, ()) = async { tokio::join!(checking, ignoring) } => summary.notes(),
+        _ = stop.wait_for(|stopped| *stopped) => {
+            vec!["The DNS cross-check was stopped before its end.".to_owned()]
+        }
+    };
+    meta.notes.extend(notes);
 }
 
 /// Asks the canaries. One that the sweep should have seen must have been seen by the sweep: the

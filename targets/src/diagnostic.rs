@@ -17,13 +17,26 @@ const SHOWN: usize = 4096;
 pub struct Source {
     name: Arc<str>,
     text: Arc<str>,
+    /// The number of the text's first line.
+    first_line: usize,
 }
 
 impl Source {
     /// A named text.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self::at_line(name, text, 1)
+    }
+
+    /// A piece of a text that is too long to be held whole; the piece begins on `first_line`,
+    /// counted from 1.
+    #[must_use]
+    pub fn at_line(
+        name: impl Into<Arc<str>>,
+        text: impl Into<Arc<str>>,
+        first_line: usize,
+    ) -> Self {
+        Self { name: name.into(), text: text.into(), first_line }
     }
 
     /// A named text from raw bytes.
@@ -66,7 +79,7 @@ impl Source {
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
         let end = offset.min(self.text.len());
-        1 + self.text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count()
+        self.first_line + self.text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count()
     }
 
     /// The lines of a span as a text of their own, the number of the first, and the span in it.

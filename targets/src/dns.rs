@@ -21,8 +21,9 @@ use crate::Scope;
 use crate::list::HostName;
 use crate::text::shown;
 
-/// How many names are looked up at a time, each for both families.
-const NAMES_AT_ONCE: usize = 32;
+/// How many names are looked up at a time, each for both families. [`SystemResolver`] is made for
+/// no more.
+pub const NAMES_AT_ONCE: usize = 32;
 
 /// How many queries one connection to a name server may have open: all there can be, twice over
 /// for retries. Past it a query waits a few times for some milliseconds, and then fails as "busy".
@@ -257,8 +258,12 @@ pub async fn resolve_names<R: Resolve + ?Sized>(
     resolution
 }
 
-/// One look-up, bounded in time and size, with nothing but addresses of the family in its answer.
-async fn lookup<R: Resolve + ?Sized>(
+/// One look-up, bounded in time and size (256 addresses), with nothing but addresses of the family
+/// in its answer.
+///
+/// # Errors
+/// As the resolver says; [`ResolveError::Timeout`] after 30 s.
+pub async fn lookup<R: Resolve + ?Sized>(
     resolver: &R,
     name: &HostName,
     family: Family,

@@ -85,25 +85,24 @@ impl HostName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
 
-impl fmt::Display for HostName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+    /// A name as DNS holds it: with underscores, too, which no name of a host has but real servers
+    /// answer to (RFC 8552).
+    ///
+    /// # Errors
+    /// As for [`str::parse`], underscores apart.
+    pub fn with_underscores(s: &str) -> Result<Self, NameError> {
+        Self::checked(s, true)
     }
-}
 
-impl FromStr for HostName {
-    type Err = NameError;
-
-    fn from_str(s: &str) -> Result<Self, NameError> {
+    fn checked(s: &str, underscores: bool) -> Result<Self, NameError> {
         let name = s.strip_suffix('.').unwrap_or(s);
         if name.len() > 253 {
             return Err(NameError::TooLong(shown(s)));
         }
-        if let Some(character) =
-            name.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.')))
-        {
+        if let Some(character) = name.chars().find(|c| {
+            !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.') || (underscores && *c == '_'))
+        }) {
             let character = if crate::text::is_unsafe(character) {
                 char::REPLACEMENT_CHARACTER
             } else {
@@ -132,6 +131,20 @@ impl FromStr for HostName {
             return Err(NameError::Numeric(shown(s)));
         }
         Ok(Self(name.to_ascii_lowercase().into_boxed_str()))
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for HostName {
+    type Err = NameError;
+
+    fn from_str(s: &str) -> Result<Self, NameError> {
+        Self::checked(s, false)
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mimawari::http::{HttpConfig, WebTarget, look, read_vhosts};
+use mimawari::http::{HttpConfig, VhostIndex, WebTarget, look};
 use mimawari::service::{Confirmation, ServiceConfig, confirm};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::observation::{HttpObservation, Outcome, Scheme};
@@ -512,7 +512,8 @@ fn nothing_outside_the_scope_can_be_named() {
     let outside: IpAddr = "203.0.113.9".parse().unwrap();
     assert!(scope().endpoint(outside, Port::new(80).unwrap()).is_err());
     let list = "127.0.0.1,shop.example.test\n203.0.113.9,evil.example.test\n";
-    let refused = read_vhosts("vhosts.csv", list.as_bytes(), &scope()).unwrap_err();
+    let refused = VhostIndex::spool("vhosts.csv", list.as_bytes(), &scope(), &std::env::temp_dir())
+        .unwrap_err();
     assert_eq!(refused.0.len(), 1);
     assert_eq!(refused.0[0].line(), 2);
     assert!(refused.0[0].title.contains("203.0.113.9 is not in the scope"));
@@ -551,8 +552,16 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..64),
     ) {
         for list in [lines.join("\n").into_bytes(), bytes] {
-            match read_vhosts("vhosts.csv", &list[..], &scope()) {
-                Ok(all) => prop_assert!(all.iter().all(|v| scope().allows(v.ip))),
+            match VhostIndex::spool("vhosts.csv", &list[..], &scope(), &std::env::temp_dir()) {
+                Ok(index) => {
+                    let mut rows = 0;
+                    for ip in index.addresses() {
+                        prop_assert!(scope().allows(ip));
+                        rows += index.count(ip);
+                        prop_assert!(index.hosts(ip).all(|v| v.is_ok_and(|v| v.ip == ip)));
+                    }
+                    prop_assert_eq!(rows, index.rows());
+                }
                 Err(refused) => {
                     prop_assert!(!refused.0.is_empty());
                     prop_assert!(refused.to_string().contains("vhosts.csv"));

@@ -72,6 +72,7 @@ pub(super) struct Http {
     pub ports: Option<Spanned<String>>,
     pub tier: Option<Spanned<u8>>,
     pub vhosts: Option<String>,
+    pub dns: Option<bool>,
     pub concurrency: Option<usize>,
     pub user_agent: Option<String>,
 }

@@ -103,8 +103,11 @@ pub struct Http {
     pub ports: Option<PortSet>,
     /// Cost tier, 1 to 3.
     pub tier: u8,
-    /// The list of virtual hosts.
+    /// The list of virtual hosts; `-` is stdin.
     pub vhosts: Option<PathBuf>,
+    /// Whether DNS is asked where the virtual hosts' names point. Off unless asked for: a list of a
+    /// million names makes two million questions to the name server.
+    pub dns: bool,
     /// How many web endpoints are looked at in parallel.
     pub concurrency: usize,
     /// User-Agent header.
@@ -602,7 +605,8 @@ impl Check<'_> {
             enabled: h.enabled.unwrap_or(true),
             ports,
             tier,
-            vhosts: h.vhosts.map(|v| base.join(v)),
+            vhosts: h.vhosts.map(|v| if v == "-" { v.into() } else { base.join(v) }),
+            dns: h.dns.unwrap_or(false),
             concurrency: h.concurrency.unwrap_or(64).clamp(1, 4096),
             user_agent: h.user_agent.unwrap_or_else(|| {
                 concat!("mimawari/", env!("CARGO_PKG_VERSION"), " (authorised exposure check)")

@@ -51,8 +51,17 @@ webhook_env = "SLACK_WEBHOOK_URL"
     assert_eq!(c.scan.interface, None);
     assert_eq!(c.baseline_dir, Path::new("/etc/mimawari/baseline"));
     assert_eq!(c.http.vhosts.as_deref(), Some(Path::new("/etc/mimawari/vhosts.csv")));
+    assert!(!c.http.dns, "a million names are two million questions");
     // A notifier that nobody carries out must not go unnoticed.
     assert_eq!(c.warnings.len(), 1);
+}
+
+#[test]
+fn virtual_hosts_may_come_from_stdin_and_be_looked_up() {
+    let text = format!("{BASE}[http]\nvhosts = \"-\"\ndns = true\n");
+    let c = Config::parse("patrol.toml", &text, Path::new("/etc/mimawari")).unwrap();
+    assert_eq!(c.http.vhosts.as_deref(), Some(Path::new("-")));
+    assert!(c.http.dns);
 }
 
 #[test]

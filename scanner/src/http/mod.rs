@@ -14,6 +14,7 @@
 
 pub mod connection;
 mod lanes;
+pub mod pointing;
 pub mod stream;
 pub mod tls;
 mod vhosts;
@@ -29,7 +30,7 @@ use mimawari_targets::Endpoint;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-pub use vhosts::{Vhost, read_vhosts};
+pub use vhosts::{Hosts, Vhost, VhostIndex};
 
 use connection::Timeouts;
 use lanes::Lanes;

@@ -18,9 +18,11 @@
 
 mod answer;
 mod s_server;
+mod dns;
 mod server;
 mod tls;
 
 pub use answer::{Answer, Body, Form, gzip, gzip_bomb};
 pub use s_server::{Openssl, OpensslServer};
+pub use dns::{FakeDns, Zone};
 pub use server::{FakeServer, FakeSite, Fallback, Protocol, Seen};

@@ -1,0 +1,479 @@
+//! Which virtual hosts' names still point at us, by DNS.
+//!
+//! A cross-check and nothing more: whatever an answer says, no packet goes to an address because
+//! of it. A name that points elsewhere is still asked for at the address that the list names.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use mimawari_probes::observation::Pointing;
+use mimawari_targets::dns::{self, Family, Resolve};
+use mimawari_targets::list::HostName;
+use mimawari_targets::{AddrSet, Scope};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::VhostIndex;
+
+/// How many answers are remembered.
+const REMEMBERED: usize = 65_536;
+
+/// How many addresses are remembered in all those answers.
+const REMEMBERED_ADDRESSES: usize = 262_144;
+
+/// How many (name, address) pairs may wait for questions that are under way.
+const WAITING: usize = 4096;
+
+/// So many questions in a row without an answer, under so many domains, are a resolver that does
+/// not work, if there was no answer before.
+const SILENT: usize = 20;
+const SILENT_DOMAINS: usize = 3;
+
+/// So long without an answer, and it does not work any more. Longer than one look-up may take:
+/// many names under one dead domain may follow each other.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How many names a note gives.
+const SHOWN: usize = 5;
+
+/// What the cross-check found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DnsSummary {
+    /// How many questions about names were asked, each for both families.
+    pub asked: u64,
+    /// How many (name, address) pairs were told [`Pointing::Here`].
+    pub here: u64,
+    /// [`Pointing::Ours`].
+    pub ours: u64,
+    /// [`Pointing::Elsewhere`].
+    pub elsewhere: u64,
+    /// [`Pointing::Nowhere`].
+    pub nowhere: u64,
+    /// [`Pointing::Unknown`].
+    pub unknown: u64,
+    /// Whether the check ended early, since the resolver did not answer.
+    pub gave_up: bool,
+    /// Why the list could not be read to its end, from [`check_list`].
+    pub list_error: Option<String>,
+    first_elsewhere: First,
+    first_nowhere: First,
+}
+
+impl DnsSummary {
+    /// The first five names of the list that point elsewhere.
+    pub fn first_elsewhere(&self) -> impl Iterator<Item = &str> {
+        self.first_elsewhere.names()
+    }
+
+    /// The first five names of the list that do not exist or have no address.
+    pub fn first_nowhere(&self) -> impl Iterator<Item = &str> {
+        self.first_nowhere.names()
+    }
+
+    /// Sentences for the run's notes; none when every name points at us.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let mut tell = |what: &str, count: u64, first: &First| {
+            if count > 0 {
+                let names: Vec<&str> = first.names().collect();
+                let more = if first.more { ", …" } else { "" };
+                let names = names.join(", ");
+                notes.push(format!("DNS {what} for {count} of the virtual hosts: {names}{more}."));
+            }
+        };
+        tell("has only addresses outside the scope", self.elsewhere, &self.first_elsewhere);
+        tell("has no address", self.nowhere, &self.first_nowhere);
+        if self.unknown > 0 {
+            notes.push(format!("DNS gave no answer for {} of the virtual hosts.", self.unknown));
+        }
+        if self.gave_up {
+            notes.push(
+                "The DNS cross-check ended early, since the name server did not answer; the other \
+                 names were not looked up."
+                    .to_owned(),
+            );
+        }
+        if let Some(e) = &self.list_error {
+            notes.push(format!("{e}; the names behind that line were not looked up."));
+        }
+        notes
+    }
+
+    fn add(&mut self, number: u64, name: &str, pointing: Pointing) {
+        match pointing {
+            Pointing::Here => self.here += 1,
+            Pointing::Ours => self.ours += 1,
+            Pointing::Elsewhere => {
+                self.elsewhere += 1;
+                self.first_elsewhere.add(number, name);
+            }
+            Pointing::Nowhere => {
+                self.nowhere += 1;
+                self.first_nowhere.add(number, name);
+            }
+            Pointing::Unknown => self.unknown += 1,
+        }
+    }
+}
+
+/// The first names in the order of the list, whatever the order of the answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct First {
+    /// By their numbers.
+    names: BTreeMap<u64, String>,
+    /// Whether there are others.
+    more: bool,
+}
+
+impl First {
+    fn add(&mut self, number: u64, name: &str) {
+        let known = self.names.iter().find(|(_, n)| *n == name).map(|(k, _)| *k);
+        match known {
+            Some(earlier) if earlier <= number => return,
+            Some(later) => drop(self.names.remove(&later)),
+            None => {}
+        }
+        if self.names.len() == SHOWN {
+            self.more = true;
+            if self.names.last_key_value().is_some_and(|(last, _)| *last < number) {
+                return;
+            }
+            self.names.pop_last();
+        }
+        self.names.insert(number, name.to_owned());
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.values().map(String::as_str)
+    }
+}
+
+/// Tells of the names of a list where they point: of those at the addresses `within`, such as the
+/// run's plan. Otherwise as [`cross_check`].
+pub async fn check_list<R: Resolve + ?Sized>(
+    index: &VhostIndex,
+    within: &AddrSet,
+    resolver: &R,
+    scope: &Scope,
+    out: mpsc::Sender<(String, IpAddr, Pointing)>,
+) -> DnsSummary {
+    let (to, names) = mpsc::channel(WAITING);
+    let reading = async move {
+        // The same name with other ports is one question, and one answer.
+        let mut last: Option<(String, IpAddr)> = None;
+        for ip in index.addresses().filter(|ip| within.contains(*ip)) {
+            for vhost in index.hosts(ip) {
+                let next = match vhost {
+                    Ok(vhost) => (vhost.host, ip),
+                    Err(e) => return Some(e.to_string()),
+                };
+                if last.as_ref() != Some(&next) {
+                    last = Some(next.clone());
+                    if to.send(next).await.is_err() {
+                        return None;
+                    }
+                }
+            }
+        }
+        None
+    };
+    let checking = cross_check(names, resolver, scope, dns::NAMES_AT_ONCE, out);
+    let (list_error, summary) = futures_util::join!(reading, checking);
+    DnsSummary { list_error, ..summary }
+}
+
+/// Tells of every (name, address) that comes in where the name points. Names are A-labels in lower
+/// case, addresses lie in the scope.
+///
+/// A name is asked for once for both families, however many addresses it comes with, as long as it
+/// is among the last 65,536 answers or under way. At most `at_once` names are under way, and never
+/// more than [`dns::NAMES_AT_ONCE`]; each ends within 30 s. The check ends with the last name, when
+/// nobody receives any more, or when the resolver does not work: then `names` is closed, what is
+/// under way is told as unknown, and the rest is not told of.
+pub async fn cross_check<R: Resolve + ?Sized>(
+    mut names: mpsc::Receiver<(String, IpAddr)>,
+    resolver: &R,
+    scope: &Scope,
+    at_once: usize,
+    out: mpsc::Sender<(String, IpAddr, Pointing)>,
+) -> DnsSummary {
+    let at_once = at_once.clamp(1, dns::NAMES_AT_ONCE);
+    let mut summary = DnsSummary::default();
+    let mut known = Memory::default();
+    let mut asking = FuturesUnordered::new();
+    let mut waiting: HashMap<String, Vec<(u64, IpAddr)>> = HashMap::new();
+    let mut patience = Patience::begin(Instant::now());
+    let (mut number, mut waiters, mut more) = (0u64, 0usize, true);
+    while more || !asking.is_empty() {
+        tokio::select! {
+            () = out.closed() => return summary,
+            next = names.recv(), if more && asking.len() < at_once && waiters < WAITING => {
+                let Some((name, ip)) = next else {
+                    more = false;
+                    continue;
+                };
+                number += 1;
+                let pointing = match known.get(&name) {
+                    Some(answer) => answer.pointing(ip),
+                    None => {
+                        if let Some(list) = waiting.get_mut(&name) {
+                            (waiters, ()) = (waiters + 1, list.push((number, ip)));
+                            continue;
+                        }
+                        if let Ok(host) = HostName::with_underscores(&name) {
+                            summary.asked += 1;
+                            waiters += 1;
+                            waiting.insert(name.clone(), vec![(number, ip)]);
+                            asking.push(ask(name, host, resolver, scope));
+                            continue;
+                        }
+                        // Nothing that DNS could be asked for.
+                        Pointing::Unknown
+                    }
+                };
+                summary.add(number, &name, pointing);
+                if out.send((name, ip, pointing)).await.is_err() {
+                    return summary;
+                }
+            }
+            Some((name, answer)) = asking.next(), if !asking.is_empty() => {
+                for (number, ip) in waiting.remove(&name).unwrap_or_default() {
+                    waiters -= 1;
+                    let pointing = answer.pointing(ip);
+                    summary.add(number, &name, pointing);
+                    if out.send((name.clone(), ip, pointing)).await.is_err() {
+                        return summary;
+                    }
+                }
+                if patience.is_over(&name, answer.is_usable(), Instant::now()) {
+                    summary.gave_up = true;
+                    break;
+                }
+                known.put(name, answer);
+            }
+        }
+    }
+    names.close();
+    for (name, list) in waiting {
+        for (number, ip) in list {
+            summary.add(number, &name, Pointing::Unknown);
+            if out.send((name.clone(), ip, Pointing::Unknown)).await.is_err() {
+                return summary;
+            }
+        }
+    }
+    summary
+}
+
+/// What DNS says of a name, as far as it is of use here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Answer {
+    /// Its addresses in the scope.
+    inside: Box<[IpAddr]>,
+    /// Whether it has others.
+    outside: bool,
+    /// Whether the question for A, and for AAAA, failed.
+    failed: [bool; 2],
+}
+
+impl Answer {
+    /// A family that failed could hold the address; what an answer does not exclude is unknown.
+    fn pointing(&self, ip: IpAddr) -> Pointing {
+        if self.inside.contains(&ip) {
+            return Pointing::Here;
+        }
+        match self.failed {
+            [v4, v6] if (ip.is_ipv4() && v4) || (ip.is_ipv6() && v6) => Pointing::Unknown,
+            _ if !self.inside.is_empty() => Pointing::Ours,
+            [false, false] if self.outside => Pointing::Elsewhere,
+            [false, false] => Pointing::Nowhere,
+            _ => Pointing::Unknown,
+        }
+    }
+
+    /// Whether the resolver said anything.
+    fn is_usable(&self) -> bool {
+        self.failed != [true, true]
+    }
+}
+
+async fn ask<R: Resolve + ?Sized>(
+    name: String,
+    host: HostName,
+    resolver: &R,
+    scope: &Scope,
+) -> (String, Answer) {
+    let (v4, v6) = futures_util::join!(
+        dns::lookup(resolver, &host, Family::V4),
+        dns::lookup(resolver, &host, Family::V6)
+    );
+    let (mut inside, mut answer) = (Vec::new(), Answer::default());
+    for (family, found) in [v4, v6].into_iter().enumerate() {
+        match found {
+            Ok(addresses) => {
+                for ip in addresses {
+                    if scope.allows(ip) { inside.push(ip) } else { answer.outside = true }
+                }
+            }
+            // Some name servers say so of one family alone (RFC 4074, section 4.2), so it is taken
+            // to hold for this one.
+            Err(dns::ResolveError::NoSuchName) => {}
+            Err(_) => answer.failed[family] = true,
+        }
+    }
+    answer.inside = inside.into();
+    (name, answer)
+}
+
+/// The last answers, in two generations: when the younger is full, the older is forgotten. What is
+/// asked for again becomes young again.
+#[derive(Debug, Default)]
+struct Memory {
+    young: HashMap<String, Answer>,
+    old: HashMap<String, Answer>,
+    /// Addresses in `young`.
+    addresses: usize,
+}
+
+impl Memory {
+    fn get(&mut self, name: &str) -> Option<&Answer> {
+        if let Some((name, answer)) = self.old.remove_entry(name) {
+            self.put(name, answer);
+        }
+        self.young.get(name)
+    }
+
+    fn put(&mut self, name: String, answer: Answer) {
+        if self.young.len() >= REMEMBERED / 2
+            || self.addresses + answer.inside.len() > REMEMBERED_ADDRESSES / 2
+        {
+            self.old = std::mem::take(&mut self.young);
+            self.addresses = 0;
+        }
+        self.addresses += answer.inside.len();
+        self.young.insert(name, answer);
+    }
+}
+
+/// Decides when a resolver does not work.
+#[derive(Debug)]
+struct Patience {
+    last_answer: Instant,
+    answered: bool,
+    silent: usize,
+    /// Domains of the silent ones, while they are few.
+    domains: HashSet<String>,
+}
+
+impl Patience {
+    fn begin(now: Instant) -> Self {
+        Self { last_answer: now, answered: false, silent: 0, domains: HashSet::new() }
+    }
+
+    fn is_over(&mut self, name: &str, usable: bool, now: Instant) -> bool {
+        if usable {
+            *self = Self { answered: true, ..Self::begin(now) };
+            return false;
+        }
+        self.silent += 1;
+        if self.domains.len() < SILENT_DOMAINS {
+            // The last two labels, or the place of nothing shorter.
+            let start = name.rmatch_indices('.').nth(1).map_or(0, |(at, _)| at + 1);
+            self.domains.insert(name[start..].to_owned());
+        }
+        self.silent >= SILENT
+            && (now - self.last_answer >= PATIENCE
+                || (!self.answered && self.domains.len() >= SILENT_DOMAINS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_an_answer_does_not_exclude_is_unknown() {
+        use Pointing::{Elsewhere, Here, Nowhere, Ours, Unknown};
+        let (a4, b4, a6) = (ip("198.51.100.1"), ip("198.51.100.2"), ip("2001:db8::1"));
+        // Inside, outside, failed A, failed AAAA; what it says of a4 and of a6.
+        let cases: &[(&[IpAddr], bool, bool, bool, Pointing, Pointing)] = &[
+            (&[a4], false, false, false, Here, Ours),
+            (&[a4, a6], true, false, false, Here, Here),
+            (&[b4], true, false, false, Ours, Ours),
+            (&[b4], false, false, true, Ours, Unknown),
+            (&[a6], false, true, false, Unknown, Here),
+            (&[], true, false, false, Elsewhere, Elsewhere),
+            (&[], true, false, true, Unknown, Unknown),
+            (&[], false, false, false, Nowhere, Nowhere),
+            (&[], false, true, false, Unknown, Unknown),
+            (&[], false, true, true, Unknown, Unknown),
+        ];
+        for (inside, outside, v4, v6, of_4, of_6) in cases {
+            let answer = Answer { inside: (*inside).into(), outside: *outside, failed: [*v4, *v6] };
+            assert_eq!((answer.pointing(a4), answer.pointing(a6)), (*of_4, *of_6), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_keeps_what_is_asked_for() {
+        let mut memory = Memory::default();
+        for i in 0..200_000 {
+            memory.put(format!("n{i}.example"), Answer::default());
+            assert!(memory.get("n0.example").is_some());
+            assert!(memory.young.len() + memory.old.len() <= REMEMBERED);
+        }
+        assert!(memory.get("n1.example").is_none());
+        assert!(memory.get("n199999.example").is_some());
+        let large = Answer { inside: vec![ip("198.51.100.1"); 512].into(), ..Answer::default() };
+        for i in 0..2000 {
+            memory.put(format!("l{i}.example"), large.clone());
+        }
+        let all = memory.young.values().chain(memory.old.values());
+        let addresses: usize = all.map(|a| a.inside.len()).sum();
+        assert!((200_000..=REMEMBERED_ADDRESSES).contains(&addresses), "{addresses}");
+    }
+
+    #[test]
+    fn the_first_names_of_the_list_are_kept_in_its_order() {
+        let mut first = First::default();
+        for (number, name) in
+            [(9, "i"), (3, "c"), (8, "h"), (5, "c"), (1, "i"), (7, "g"), (2, "b"), (6, "f")]
+        {
+            first.add(number, name);
+        }
+        assert!(first.names().eq(["i", "b", "c", "f", "g"]));
+        assert!(first.more);
+        let mut first = First::default();
+        for number in 1..100 {
+            first.add(number, ["a", "b", "c", "d", "e"][number as usize % 5]);
+        }
+        assert!(!first.more, "the same five again are no others");
+    }
+
+    #[test]
+    fn a_dead_domain_is_no_dead_resolver() {
+        let start = Instant::now();
+        let dead = |names: &[&str], answered: bool, after: u64| {
+            let mut patience = Patience::begin(start);
+            if answered {
+                patience.is_over("good.example", true, start);
+            }
+            let later = start + Duration::from_secs(after);
+            (1..=1000).find(|i| patience.is_over(names[i % names.len()], false, later))
+        };
+        let three = ["a.one.example", "a.two.example", "three.example"];
+        assert_eq!(dead(&three, false, 9), Some(20));
+        assert_eq!(dead(&["a.one.example", "b.one.example", "one.example"], false, 9), None);
+        assert_eq!(dead(&three, true, 9), None);
+        assert_eq!(dead(&three, true, 120), Some(20));
+        assert_eq!(dead(&["a.one.example"], false, 120), Some(20));
+    }
+}

@@ -1,0 +1,336 @@
+//! The list of virtual hosts at the size that hosting companies have, and its names against a name
+//! server on loopback.
+
+use std::collections::BTreeMap;
+use std::io::{BufWriter, Write};
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use mimawari::http::VhostIndex;
+use mimawari::http::pointing::{DnsSummary, check_list, cross_check};
+use mimawari_probes::observation::Pointing;
+use mimawari_targets::dns::{Resolve, SystemResolver};
+use mimawari_targets::{AddrRange, AddrSet, Scope};
+use mimawari_tests::fake::{FakeDns, Zone};
+use tokio::sync::mpsc;
+
+// ---------------------------------------------------------------------------------------------
+// Size.
+
+/// Writes a list of distinct hosts over 4096 addresses, in the order of the addresses or in none.
+fn write_list(path: &Path, rows: u32, sorted: bool) {
+    let mut out = BufWriter::new(std::fs::File::create(path).unwrap());
+    writeln!(out, "ip,host,port,scheme").unwrap();
+    for row in 0..rows {
+        // An odd factor makes a permutation of the numbers, whose upper bits are the address.
+        let address = if sorted {
+            u32::try_from(u64::from(row) * 4096 / u64::from(rows)).unwrap()
+        } else {
+            row.wrapping_mul(2_654_435_761) >> 20
+        };
+        let [_, _, high, low] = address.to_be_bytes();
+        writeln!(out, "127.7.{high}.{low},shop-{row}.example.test,,").unwrap();
+    }
+    out.flush().unwrap();
+}
+
+/// Rows, hosts, addresses, growth of the peak in KiB, milliseconds of the pass and of reading.
+fn read_in_a_process_of_its_own(path: &Path) -> [u64; 6] {
+    let ran = Command::new(env!("CARGO_BIN_EXE_read-vhosts")).arg(path).output().unwrap();
+    let text = String::from_utf8(ran.stdout).unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let numbers: Vec<u64> = text.split_whitespace().map(|n| n.parse().unwrap()).collect();
+    numbers.try_into().unwrap()
+}
+
+fn measure(rows: u32, sorted: bool) -> [u64; 6] {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vhosts.csv");
+    write_list(&path, rows, sorted);
+    let measured = read_in_a_process_of_its_own(&path);
+    println!(
+        "{rows} rows, {} MiB, {}: peak +{} KiB, pass {} ms, reading {} ms",
+        std::fs::metadata(&path).unwrap().len() >> 20,
+        if sorted { "sorted" } else { "shuffled" },
+        measured[3],
+        measured[4],
+        measured[5]
+    );
+    assert_eq!(measured[..3], [u64::from(rows), u64::from(rows), 4096]);
+    measured
+}
+
+#[test]
+fn a_list_in_the_order_of_its_addresses_takes_next_to_no_memory() {
+    let [.., grown, _, _] = measure(200_000, true);
+    assert!(grown < 4 * 1024, "{grown} KiB");
+}
+
+#[test]
+fn a_list_in_no_order_takes_24_bytes_a_row() {
+    let [.., grown, _, _] = measure(200_000, false);
+    assert!(grown < 12 * 1024, "{grown} KiB");
+}
+
+/// cargo test --release -p mimawari-tests --test vhosts -- --ignored --nocapture
+#[test]
+#[ignore = "a measurement: two million rows take some seconds"]
+fn two_million_rows() {
+    let [.., grown, _, _] = measure(2_000_000, true);
+    assert!(grown < 16 * 1024, "{grown} KiB");
+    let [.., grown, _, _] = measure(2_000_000, false);
+    assert!(grown < 96 * 1024, "{grown} KiB");
+}
+
+// ---------------------------------------------------------------------------------------------
+// DNS.
+
+fn scope() -> Scope {
+    let set = |items: &[&str]| {
+        AddrSet::from_ranges(items.iter().map(|i| i.parse::<AddrRange>().unwrap()))
+    };
+    Scope::new(set(&["198.51.100.0/24", "2001:db8::/120"]), set(&["198.51.100.66"]), "test")
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn at(addresses: &[&str]) -> Zone {
+    Zone::Addresses(addresses.iter().map(|a| ip(a)).collect())
+}
+
+fn resolver(server: &FakeDns) -> SystemResolver {
+    SystemResolver::with_nameservers(&[server.address()]).unwrap()
+}
+
+type Told = Vec<(String, IpAddr, Pointing)>;
+
+async fn check(
+    list: &[(&str, &str)],
+    resolver: &impl Resolve,
+    at_once: usize,
+) -> (Told, DnsSummary) {
+    let (names_in, names) = mpsc::channel(4);
+    let (out, mut told) = mpsc::channel(4);
+    let scope = scope();
+    let give = async {
+        for (name, address) in list {
+            if names_in.send(((*name).to_owned(), ip(address))).await.is_err() {
+                break;
+            }
+        }
+        drop(names_in);
+    };
+    let take = async {
+        let mut all = Vec::new();
+        while let Some(one) = told.recv().await {
+            all.push(one);
+        }
+        all
+    };
+    let checking = cross_check(names, resolver, &scope, at_once, out);
+    let ((), told, summary) = tokio::join!(give, take, checking);
+    (told, summary)
+}
+
+fn by_name(told: &Told) -> BTreeMap<(&str, IpAddr), Pointing> {
+    told.iter().map(|(n, ip, p)| ((n.as_str(), *ip), *p)).collect()
+}
+
+#[tokio::test]
+async fn names_are_told_where_they_point() {
+    use Pointing::{Elsewhere, Here, Nowhere, Ours, Unknown};
+    let server = FakeDns::start([
+        ("here.example", at(&["198.51.100.7", "203.0.113.1"])),
+        ("here6.example", at(&["2001:db8::7"])),
+        ("ours.example", at(&["198.51.100.8"])),
+        ("partly.example", at(&["198.51.100.8", "203.0.113.1"])),
+        ("gone.example", at(&["203.0.113.1", "2001:db8:ffff::1"])),
+        ("denied.example", at(&["198.51.100.66"])),
+        ("mapped.example", at(&["::ffff:198.51.100.7"])),
+        ("empty.example", at(&[])),
+        ("alias.example", Zone::Alias("here.example".to_owned())),
+        ("moved.example", Zone::Alias("gone.example".to_owned())),
+        ("dangling.example", Zone::Alias("missing.example".to_owned())),
+        ("loop.example", Zone::Alias("loop.example".to_owned())),
+        ("broken.example", Zone::Code(2)),
+        ("refused.example", Zone::Code(5)),
+        ("_srv.a_b.example", at(&["198.51.100.7"])),
+    ])
+    .unwrap();
+    let us = "198.51.100.7";
+    let expected = [
+        ("here.example", us, Here),
+        ("here6.example", us, Ours),
+        ("here6.example", "2001:db8::7", Here),
+        ("ours.example", us, Ours),
+        ("partly.example", us, Ours),
+        ("gone.example", us, Elsewhere),
+        ("denied.example", us, Elsewhere),
+        ("mapped.example", us, Elsewhere),
+        ("empty.example", us, Nowhere),
+        ("missing.example", us, Nowhere),
+        ("alias.example", us, Here),
+        ("moved.example", us, Elsewhere),
+        ("dangling.example", us, Nowhere),
+        ("loop.example", us, Nowhere),
+        ("broken.example", us, Unknown),
+        ("refused.example", us, Unknown),
+        ("_srv.a_b.example", us, Here),
+        // Nothing that DNS could be asked for.
+        ("a..example", us, Unknown),
+    ];
+    let list = expected.map(|(name, address, _)| (name, address));
+    let (told, summary) = check(&list, &resolver(&server), 8).await;
+    let expected: BTreeMap<_, _> =
+        expected.iter().map(|(name, address, p)| ((*name, ip(address)), *p)).collect();
+    assert_eq!(by_name(&told), expected);
+    assert_eq!(told.len(), expected.len());
+    let counts = (summary.here, summary.ours, summary.elsewhere, summary.nowhere, summary.unknown);
+    assert_eq!((counts, summary.asked, summary.gave_up), ((4, 3, 4, 4, 3), 16, false));
+    insta::assert_snapshot!(summary.notes().join("\n"), @r"
+    DNS has only addresses outside the scope for 4 of the virtual hosts: gone.example, denied.example, mapped.example, moved.example.
+    DNS has no address for 4 of the virtual hosts: empty.example, missing.example, dangling.example, loop.example.
+    DNS gave no answer for 3 of the virtual hosts.
+    ");
+}
+
+#[tokio::test]
+async fn a_name_is_asked_for_once_however_many_addresses_it_has() {
+    let server = FakeDns::start([
+        ("many.example", at(&["198.51.100.7"])),
+        ("gone.example", at(&["203.0.113.1"])),
+    ])
+    .unwrap();
+    let addresses: Vec<String> = (2..60).map(|n| format!("198.51.100.{n}")).collect();
+    let list: Vec<(&str, &str)> = addresses
+        .iter()
+        .flat_map(|a| [("many.example", a.as_str()), ("gone.example", a.as_str())])
+        .collect();
+    let (told, summary) = check(&list, &resolver(&server), 32).await;
+    assert_eq!(told.len(), list.len());
+    assert_eq!((summary.here, summary.ours, summary.elsewhere), (1, 57, 58));
+    assert_eq!(
+        summary.notes(),
+        ["DNS has only addresses outside the scope for 58 of the virtual hosts: gone.example."]
+    );
+    let asked = server.asked();
+    assert_eq!(asked.len(), 4, "{asked:?}");
+    assert!(asked.values().all(|n| *n == 1), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_list_is_checked_as_far_as_it_lies_in_the_plan() {
+    let server = FakeDns::start([
+        ("here.example", at(&["198.51.100.7"])),
+        ("gone.example", at(&["203.0.113.1"])),
+    ])
+    .unwrap();
+    let list = "198.51.100.7,here.example\n198.51.100.8,gone.example\n198.51.100.8,gone.example\n\
+        198.51.100.200,not.in.the.plan.example\n";
+    let index =
+        VhostIndex::spool("v.csv", list.as_bytes(), &scope(), &std::env::temp_dir()).unwrap();
+    let plan = AddrSet::from_ranges(["198.51.100.0/25".parse().unwrap()]);
+    let (out, mut told) = mpsc::channel(100);
+    let summary = check_list(&index, &plan, &resolver(&server), &scope(), out).await;
+    let mut all = Vec::new();
+    while let Some((name, address, pointing)) = told.recv().await {
+        all.push((name, address.to_string(), pointing));
+    }
+    all.sort();
+    let row = |name: &str, address: &str, p| (name.to_owned(), address.to_owned(), p);
+    assert_eq!(
+        all,
+        [
+            row("gone.example", "198.51.100.8", Pointing::Elsewhere),
+            row("here.example", "198.51.100.7", Pointing::Here),
+        ]
+    );
+    assert_eq!((summary.here, summary.elsewhere, summary.list_error), (1, 1, None));
+}
+
+#[tokio::test]
+async fn a_name_server_that_fails_everything_ends_the_check_early() {
+    let names: Vec<String> = (0..5000).map(|n| format!("www.site{n}.example")).collect();
+    let server = FakeDns::start(names.iter().map(|n| (n.as_str(), Zone::Code(2)))).unwrap();
+    let list: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), "198.51.100.7")).collect();
+    let (told, summary) = check(&list, &resolver(&server), 8).await;
+    assert!(summary.gave_up);
+    assert!((20..200).contains(&told.len()), "{}", told.len());
+    assert!(told.iter().all(|(_, _, p)| *p == Pointing::Unknown));
+    assert_eq!(summary.unknown, told.len() as u64);
+    assert!(server.asked().len() < 400, "{}", server.asked().len());
+    insta::assert_snapshot!(
+        summary.notes()[1],
+        @"The DNS cross-check ended early, since the name server did not answer; the other names were not looked up."
+    );
+}
+
+/// Never answers, and takes no real time about it.
+struct Silent;
+
+impl Resolve for Silent {
+    fn lookup<'a>(
+        &'a self,
+        _: &'a mimawari_targets::list::HostName,
+        _: mimawari_targets::dns::Family,
+    ) -> futures_util::future::BoxFuture<'a, Result<Vec<IpAddr>, mimawari_targets::dns::ResolveError>>
+    {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_name_server_ends_the_check_within_a_bounded_time() {
+    let (start, names): (_, Vec<String>) =
+        (tokio::time::Instant::now(), (0..5000).map(|n| format!("s{n}.example")).collect());
+    let spread: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), "198.51.100.7")).collect();
+    let (told, summary) = check(&spread, &Silent, 32).await;
+    assert!(summary.gave_up && told.len() < 100, "{}", told.len());
+    assert!(start.elapsed() <= Duration::from_secs(31), "{:?}", start.elapsed());
+
+    // Under one domain it could be that domain alone, which takes longer to tell.
+    let names: Vec<String> = (0..5000).map(|n| format!("s{n}.one.example")).collect();
+    let one: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), "198.51.100.7")).collect();
+    let start = tokio::time::Instant::now();
+    let (told, summary) = check(&one, &Silent, 32).await;
+    assert!(summary.gave_up && told.len() < 200, "{}", told.len());
+    assert!(start.elapsed() <= Duration::from_secs(151), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn one_silent_name_holds_up_no_other() {
+    let server = FakeDns::start([
+        ("silent.example", Zone::Silence),
+        ("here.example", at(&["198.51.100.7"])),
+    ])
+    .unwrap();
+    let (names_in, names) = mpsc::channel(4);
+    let (out, mut told) = mpsc::channel(4);
+    let (scope, resolver) = (scope(), resolver(&server));
+    for name in ["silent.example", "here.example"] {
+        names_in.send((name.to_owned(), ip("198.51.100.7"))).await.unwrap();
+    }
+    let watch = async {
+        // The answer comes while the silent one is still under way; then nobody listens any more.
+        let first = told.recv().await;
+        drop(told);
+        first
+    };
+    let (summary, first) = tokio::join!(cross_check(names, &resolver, &scope, 2, out), watch);
+    assert_eq!(first, Some(("here.example".to_owned(), ip("198.51.100.7"), Pointing::Here)));
+    assert_eq!((summary.here, summary.unknown, summary.gave_up), (1, 0, false));
+    // The sender is told, too.
+    assert!(names_in.send((String::new(), ip("198.51.100.7"))).await.is_err());
+}
+
+#[tokio::test]
+async fn nothing_is_asked_when_there_is_no_name() {
+    let server = FakeDns::start([]).unwrap();
+    let (told, summary) = check(&[], &resolver(&server), 32).await;
+    assert_eq!((told, summary.clone()), (vec![], DnsSummary::default()));
+    assert!(summary.notes().is_empty() && server.asked().is_empty());
+}
