@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use mimawari_probes::http::printable;
+use mimawari_probes::http::raw::{Head, title};
 use mimawari_probes::observation::{HttpFacts, Scheme, Service};
 use mimawari_targets::Endpoint;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -317,16 +318,16 @@ fn read_reply(bytes: &[u8]) -> Reply {
         return read_foreign_reply(bytes);
     };
     // MongoDB dresses its complaint up as HTTP, but no page will ever come from it.
-    if find_ignoring_case(head.body, b"access MongoDB over HTTP").is_some() {
-        return Reply::Other(named("mongodb", Some(head.body)));
+    if find_ignoring_case(head.rest, b"access MongoDB over HTTP").is_some() {
+        return Reply::Other(named("mongodb", Some(head.rest)));
     }
     let clean = |b: &[u8]| Some(printable(b, TEXT_LIMIT)).filter(|s| !s.trim().is_empty());
     let to_https = (300..400).contains(&head.status)
-        && head.field(b"location").is_some_and(|l| find_ignoring_case(l, b"https://") == Some(0));
+        && head.field("location").is_some_and(|l| find_ignoring_case(l, b"https://") == Some(0));
     let facts = HttpFacts {
         status: head.status,
-        server: head.field(b"server").and_then(clean),
-        title: title(head.body).and_then(clean),
+        server: head.field("server").and_then(clean),
+        title: title(head.rest).and_then(clean),
     };
     Reply::Http { facts, to_https }
 }
@@ -347,43 +348,6 @@ fn read_foreign_reply(bytes: &[u8]) -> Reply {
         "unknown" => Reply::Unclear,
         name => Reply::Other(named(name, Some(first_line(bytes)))),
     }
-}
-
-/// A status line and header fields (RFC 9112, section 2), read as far as they are there.
-struct Head<'a> {
-    status: u16,
-    fields: &'a [u8],
-    body: &'a [u8],
-}
-
-impl<'a> Head<'a> {
-    fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let rest = bytes.strip_prefix(b"HTTP/1.0 ").or(bytes.strip_prefix(b"HTTP/1.1 "))?;
-        let digits = rest.get(..3).filter(|d| d.iter().all(u8::is_ascii_digit))?;
-        let status = std::str::from_utf8(digits).ok()?.parse().ok()?;
-        if rest.get(3).is_some_and(|b| !matches!(b, b' ' | b'\r' | b'\n')) {
-            return None;
-        }
-        let end = rest.windows(4).position(|w| w == b"\r\n\r\n").map(|p| (p, p + 4));
-        let end = end.or_else(|| rest.windows(2).position(|w| w == b"\n\n").map(|p| (p, p + 2)));
-        let (head, body) = end.unwrap_or((rest.len(), rest.len()));
-        Some(Self { status, fields: &rest[..head], body: &rest[body..] })
-    }
-
-    fn field(&self, name: &[u8]) -> Option<&'a [u8]> {
-        self.fields.split(|b| *b == b'\n').skip(1).find_map(|line| {
-            let colon = line.iter().position(|b| *b == b':')?;
-            let (key, value) = (&line[..colon], &line[colon + 1..]);
-            key.trim_ascii().eq_ignore_ascii_case(name).then(|| value.trim_ascii())
-        })
-    }
-}
-
-fn title(body: &[u8]) -> Option<&[u8]> {
-    let open = find_ignoring_case(body, b"<title")?;
-    let start = open + body[open..].iter().position(|b| *b == b'>')? + 1;
-    let length = find_ignoring_case(&body[start..], b"</title")?;
-    Some(body[start..start + length].trim_ascii())
 }
 
 fn find_ignoring_case(haystack: &[u8], needle: &[u8]) -> Option<usize> {

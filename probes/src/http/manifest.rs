@@ -23,3 +23,13 @@ impl Entry {
     /// Proof.
     pub fn proven(&self, _body: &[u8], _truncated: bool) -> Option<Proof> { None }
 }
+
+/// Manifest.
+#[derive(Debug)]
+pub struct Manifest;
+impl Manifest {
+    /// Concerns.
+    pub fn concerns(&self, _host: Option<&str>, _ip: std::net::IpAddr) -> bool { false }
+    /// Entries.
+    pub fn entries(&self) -> &[std::sync::Arc<Entry>] { &[] }
+}

@@ -10,6 +10,7 @@ mod check;
 mod fixtures;
 mod gate;
 pub mod manifest;
+pub mod raw;
 mod rule;
 mod text;
 

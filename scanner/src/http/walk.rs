@@ -1,21 +1,28 @@
-//! One lane: its targets one after the other, their paths one after the other, over one connection
-//! that is made anew whenever the server ends it.
+//! One worker: hosts of its lane one after the other, their paths one after the other, over one
+//! connection that is made anew whenever the server ends it.
 
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use mimawari_probes::http::{Catalogue, Failure, PathCheck, Response, decode};
-use mimawari_probes::observation::{HttpObservation, Outcome, Scheme};
+use http::header::{CONTENT_ENCODING, LOCATION, RETRY_AFTER, SERVER};
+use mimawari_probes::http::manifest::Entry;
+use mimawari_probes::http::raw::title;
+use mimawari_probes::http::{Failure, Names, PathCheck, PathPlan, Response, decode, printable};
+use mimawari_probes::observation::{
+    HttpObservation, Observation, Outcome, Scheme, WebObservation,
+};
 use mimawari_targets::Endpoint;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 
-use super::HttpConfig;
-use super::connection::{Answer, Connection, Fault, FaultKind};
-use super::lanes::Lane;
-use super::tls::Rung;
+use super::connection::{
+    Answer, Asker, BODY_LIMIT, Connection, Fault, FaultKind, Route, get_by_force,
+};
+use super::turns::{Lane, Ticket, network};
+use super::{Shared, Unheard, tempo};
 
-/// How often one request is tried on new connections.
+/// How often one request is tried on new connections, or at a server that fails.
 const TRIES: u32 = 3;
 
 /// After so many connections in a row that could not be made, the server counts as gone.
@@ -29,107 +36,50 @@ const SILENT_STRIKES: u32 = 3;
 /// in front of a healthy site cuts exactly the requests for files that should not be there.
 const CUT_STRIKES: u32 = 12;
 
+/// After so many names in a row that never brought an answer, a TLS port is dead for all.
+const DEAD_HOSTS: u32 = 3;
+
+/// A site that has failed so often in a row is asked only once for each path: it fails at all.
+const FAILING_LIMIT: u32 = 12;
+
 /// Pause before another connection is tried, times the number of ends so far.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Longest text of a site's facts, characters.
+const TEXT_LIMIT: usize = 256;
+
 /// Why a path has no answer that its check could judge.
 #[derive(Debug, Clone)]
-struct Ending {
+pub(super) struct Ending {
     outcome: Outcome,
     reason: String,
 }
 
-/// The receiver of the observations is gone.
-#[derive(Debug)]
-pub(super) struct Unheard;
+/// Why waiting came to an end.
+enum Cut {
+    Stopped,
+    TimeUp,
+}
 
-/// Looks at all targets of a lane.
-pub(super) async fn walk(
-    lane: Lane,
-    config: &HttpConfig,
-    catalogue: &Catalogue,
-    stop: watch::Receiver<bool>,
-    out: &mpsc::Sender<HttpObservation>,
-) -> Result<(), Unheard> {
-    let plan = catalogue.plan(config.tier);
-    let mut walker = Walker {
-        lane: &lane,
-        config,
-        stop,
+/// Walks hosts of the ticket's lane until there are none.
+pub(super) async fn walk(shared: &Shared, ticket: &Ticket) -> Result<(), Unheard> {
+    let mut worker = Worker {
+        shared,
+        ticket,
+        lane: &ticket.lane,
         connection: None,
-        rung: None,
-        refused: 0,
-        gone: None,
-        answered: false,
+        nap: Some(Box::pin(sleep(Duration::ZERO))),
     };
-    for host in &lane.hosts {
-        let mut target = Target {
-            field: host_field(host.as_deref(), lane.route.endpoint, lane.route.scheme),
-            deadline: Instant::now() + config.per_target_time,
-            answered: false,
-            silent: 0,
-            gone: None,
-        };
-        for path in &plan {
-            let mut check = PathCheck::new(path, config.salt, &config.evidence_key);
-            let mut ending = None;
-            while let Some(next) = check.next_request().map(str::to_owned) {
-                match walker.fetch(&next, &mut target).await {
-                    Ok(answer) => {
-                        let body = decode(&answer.headers, &answer.body);
-                        check.response(&Response {
-                            status: answer.status,
-                            location: answer.location.as_deref(),
-                            headers: &answer.headers,
-                            body: &body,
-                            truncated: answer.truncated,
-                        });
-                    }
-                    Err(end) => {
-                        ending = Some(end);
-                        break;
-                    }
-                }
+    loop {
+        match ticket.lane.next_host() {
+            Ok(Some(host)) => worker.walk(host).await?,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                shared.looked.borrow_mut().problems.insert(format!("{error}."));
+                return Ok(());
             }
-            let no_site = ending.as_ref().is_some_and(|e: &Ending| e.outcome == Outcome::Absent);
-            if let Some(Ending { outcome, reason }) = ending {
-                let outcome = if no_site { Outcome::Error } else { outcome };
-                check.failure(Failure { outcome, reason });
-            }
-            // Without a next request there is a result; were there none, saying so would still be
-            // better than a path without an observation.
-            let Some(mut finished) = check.finish().or_else(|| {
-                let reason = "the check came to no end".to_owned();
-                check.failure(Failure { outcome: Outcome::Error, reason });
-                check.finish()
-            }) else {
-                tracing::error!(path = path.path, "a check ended without a result");
-                continue;
-            };
-            if no_site {
-                // To the check every failure is a gap; here the server has said that there is no
-                // such site, which answers for all its paths.
-                finished.outcome = Outcome::Absent;
-            }
-            let observation = HttpObservation {
-                ip: lane.route.endpoint.ip(),
-                port: lane.route.endpoint.port(),
-                scheme: lane.route.scheme,
-                host: host.clone(),
-                path: path.path.clone(),
-                check: finished.check,
-                outcome: finished.outcome,
-                severity: finished.severity,
-                at: Timestamp::now(),
-                evidence: finished.evidence,
-                reason: finished.reason,
-                title: None,
-                remedy: None,
-            };
-            out.send(observation).await.map_err(|_| Unheard)?;
         }
     }
-    Ok(())
 }
 
 /// The `Host` field (RFC 9112, section 3.2): the port is left out when it is the scheme's own, as
@@ -147,138 +97,288 @@ fn host_field(host: Option<&str>, endpoint: Endpoint, scheme: Scheme) -> String 
     }
 }
 
-/// What is known of the target in work.
+/// The target in work.
 struct Target {
-    field: String,
+    host: Option<String>,
+    route: Route,
+    asker: Result<Asker, Fault>,
     deadline: Instant,
+    tempo: tempo::Tempo,
     answered: bool,
     /// Paths in a row without an answer.
     silent: u32,
-    gone: Option<Ending>,
-}
-
-struct Walker<'a> {
-    lane: &'a Lane,
-    config: &'a HttpConfig,
-    stop: watch::Receiver<bool>,
-    connection: Option<Connection>,
-    /// The way of shaking hands that worked last.
-    rung: Option<Rung>,
-    /// Connections in a row that could not be made.
+    /// TLS handshakes in a row that failed.
     refused: u32,
-    /// Why nothing more is asked of this lane.
     gone: Option<Ending>,
-    /// Whether any target of this lane ever brought an answer.
-    answered: bool,
 }
 
-impl Walker<'_> {
-    /// One path, with its retries.
+struct Worker<'a> {
+    shared: &'a Shared,
+    ticket: &'a Ticket,
+    lane: &'a Lane,
+    connection: Option<Connection>,
+    nap: Option<Pin<Box<Sleep>>>,
+}
+
+impl Worker<'_> {
+    async fn walk(&mut self, host: Option<String>) -> Result<(), Unheard> {
+        let (shared, lane) = (self.shared, self.lane);
+        let config = &*shared.config;
+        shared.looked.borrow_mut().targets += 1;
+        let sni = host.clone().filter(|_| lane.scheme == Scheme::Https);
+        let field = host_field(host.as_deref(), lane.endpoint, lane.scheme);
+        let mut target = Target {
+            route: Route { endpoint: lane.endpoint, scheme: lane.scheme, sni },
+            asker: Asker::new(&field, &config.user_agent),
+            deadline: Instant::now() + config.per_target_time,
+            tempo: tempo::Tempo::default(),
+            answered: false,
+            silent: 0,
+            refused: 0,
+            gone: None,
+            host,
+        };
+        // A TLS connection belongs to one name.
+        if lane.scheme == Scheme::Https {
+            self.connection = None;
+        }
+        self.facts(&mut target).await?;
+        let files: Vec<Arc<Entry>> = config
+            .manifests
+            .iter()
+            .filter(|m| m.concerns(target.host.as_deref(), lane.endpoint.ip()))
+            .flat_map(|m| m.entries().iter().cloned())
+            .collect();
+        let year = (config.now)().to_zoned(jiff::tz::TimeZone::UTC).year();
+        let plan = shared.plan.on(Names { host: target.host.as_deref(), year }, &files);
+        drop(files);
+        for (n, path) in plan.iter().enumerate() {
+            if n == config.paths_per_target && target.gone.is_none() {
+                let reason = format!("over the ceiling of {n} paths for one target");
+                target.gone = Some(Ending { outcome: Outcome::Skipped, reason });
+            }
+            let observation = self.check(path, &mut target).await;
+            shared.emit(Observation::Http(observation)).await?;
+        }
+        let dead = if target.answered { 0 } else { lane.dead_hosts.get() + 1 };
+        lane.dead_hosts.set(dead);
+        // A port that has never answered anybody will not answer the next name either. Behind TLS
+        // it may be the name.
+        let bound = if lane.scheme == Scheme::Https { DEAD_HOSTS } else { 1 };
+        if dead >= bound
+            && !lane.answered.get()
+            && let Some(gone) = target.gone.filter(|g| g.outcome != Outcome::Skipped)
+        {
+            lane.gone.borrow_mut().get_or_insert(gone);
+        }
+        Ok(())
+    }
+
+    /// One path, from its first request to its outcome.
+    async fn check(&mut self, path: &PathPlan, target: &mut Target) -> HttpObservation {
+        let config = &*self.shared.config;
+        let mut check = PathCheck::new(path, config.salt, &config.evidence_key);
+        let (mut malformed, mut no_site) = (false, false);
+        while let Some(next) = check.next_request().map(str::to_owned) {
+            match self.fetch(&next, target).await {
+                Ok(answer) => {
+                    malformed |= answer.malformed;
+                    let body = decode(answer.bytes(CONTENT_ENCODING), &answer.body);
+                    check.response(&Response {
+                        status: answer.status,
+                        location: answer.text(LOCATION),
+                        body: &body,
+                        truncated: answer.truncated,
+                        total: answer.total,
+                    });
+                }
+                Err(Ending { outcome, reason }) => {
+                    // To the check every failure is a gap; that there is no such site answers for
+                    // all its paths.
+                    no_site = outcome == Outcome::Absent;
+                    let outcome = if no_site { Outcome::Error } else { outcome };
+                    check.failure(Failure { outcome, reason });
+                }
+            }
+        }
+        let mut finished = check.finish().unwrap_or_else(|| unreachable!("no request is left"));
+        if no_site {
+            finished.outcome = Outcome::Absent;
+        } else if malformed && finished.outcome != Outcome::Exposed {
+            // Bytes prove what is there. Of a server that does not speak HTTP properly they prove
+            // nothing about what is not.
+            finished.outcome = Outcome::Malformed;
+            finished.reason = Some("the answer is not valid HTTP/1".to_owned());
+        }
+        HttpObservation {
+            ip: self.lane.endpoint.ip(),
+            port: self.lane.endpoint.port(),
+            scheme: self.lane.scheme,
+            host: target.host.clone(),
+            path: path.path.to_string(),
+            check: finished.check,
+            outcome: finished.outcome,
+            severity: finished.severity,
+            at: (config.now)(),
+            evidence: finished.evidence,
+            reason: finished.reason,
+            title: finished.title,
+            remedy: finished.remedy,
+        }
+    }
+
+    /// What the site shows of itself.
+    async fn facts(&mut self, target: &mut Target) -> Result<(), Unheard> {
+        let clean = |b: &[u8]| Some(printable(b, TEXT_LIMIT)).filter(|t| !t.trim().is_empty());
+        let page = self.fetch("/", target).await.ok();
+        let tls = self.connection.as_ref().and_then(|c| c.tls().cloned());
+        let mut web = WebObservation {
+            ip: self.lane.endpoint.ip(),
+            port: self.lane.endpoint.port(),
+            scheme: self.lane.scheme,
+            host: target.host.clone(),
+            at: (self.shared.config.now)(),
+            status: None,
+            server: None,
+            title: None,
+            location: None,
+            favicon_sha256: None,
+            tls,
+            dns: None,
+        };
+        if let Some(page) = page {
+            let body = decode(page.bytes(CONTENT_ENCODING), &page.body);
+            web.status = Some(page.status);
+            web.server = page.bytes(SERVER).and_then(clean);
+            web.title = title(&body).and_then(clean);
+            web.location = page.bytes(LOCATION).and_then(clean);
+            let icon = self.fetch("/favicon.ico", target).await.ok();
+            web.favicon_sha256 = icon.filter(is_icon).map(|icon| {
+                let body = decode(icon.bytes(CONTENT_ENCODING), &icon.body);
+                let digest = Sha256::digest(&body[..body.len().min(BODY_LIMIT)]);
+                digest.iter().map(|b| format!("{b:02x}")).collect()
+            });
+        }
+        self.shared.emit(Observation::Web(web)).await
+    }
+
+    /// One path, with its retries and pauses.
     async fn fetch(&mut self, path: &str, target: &mut Target) -> Result<Answer, Ending> {
-        if *self.stop.borrow() {
-            return Err(stopped());
+        let (shared, lane) = (self.shared, self.lane);
+        let time = shared.config.per_target_time;
+        let mut tries = 0;
+        loop {
+            if *shared.stop.borrow() {
+                return Err(stopped());
+            }
+            if let Some(gone) = lane.gone.borrow().as_ref().or(target.gone.as_ref()) {
+                return Err(gone.clone());
+            }
+            let now = Instant::now();
+            if now >= target.deadline {
+                let reason = format!("the time for one target, {time:?}, was used up before");
+                return Err(Ending { outcome: Outcome::Skipped, reason });
+            }
+            let ip = lane.endpoint.ip();
+            let due = [
+                target.tempo.rest_until(),
+                shared.addresses.borrow_mut().take(ip, now),
+                shared.networks.borrow_mut().take(network(ip), now),
+            ];
+            if let Some(due) = due.into_iter().flatten().max().filter(|due| *due > now) {
+                self.rest(due, target.deadline).await.map_err(|cut| ending(&cut, time))?;
+            }
+            tries += 1;
+            match self.ask(path, target).await.map_err(|cut| ending(&cut, time))? {
+                Ok(answer) => {
+                    (target.answered, target.silent) = (true, 0);
+                    lane.answered.set(true);
+                    let clock = (shared.config.now)();
+                    let retry_after = answer.text(RETRY_AFTER);
+                    target.tempo.answered(answer.status, retry_after, Instant::now(), clock);
+                    // What fails now and then is asked again; what fails at all is not.
+                    let failed = matches!(answer.status, 408 | 425 | 429 | 500..);
+                    if !failed || tries >= TRIES || target.tempo.failing() >= FAILING_LIMIT {
+                        return Ok(answer);
+                    }
+                }
+                Err(fault) => return Err(self.strike(fault, target)),
+            }
         }
-        if let Some(gone) = self.gone.as_ref().or(target.gone.as_ref()) {
-            return Err(gone.clone());
+    }
+
+    async fn rest(&mut self, until: Instant, deadline: Instant) -> Result<(), Cut> {
+        self.patiently(deadline, sleep_until(until)).await
+    }
+
+    async fn ask(&mut self, path: &str, target: &mut Target) -> Result<Result<Answer, Fault>, Cut> {
+        let mut connection = self.connection.take();
+        let deadline = target.deadline;
+        let (shared, lane) = (self.shared, self.lane);
+        // When this future is dropped, the connection stays here and is marked as spent.
+        let asked = persist(shared, lane, &mut connection, target, path);
+        let asked = self.patiently(deadline, asked).await;
+        self.connection = connection;
+        asked
+    }
+
+    /// Waits; and makes room for another worker when it takes long.
+    async fn patiently<F: Future>(&mut self, deadline: Instant, future: F) -> Result<F::Output, Cut> {
+        let shared = self.shared;
+        let mut future = pin!(future);
+        let mut nap = self.nap.take().unwrap_or_else(|| Box::pin(sleep(Duration::ZERO)));
+        nap.as_mut().reset(Instant::now() + shared.config.patience);
+        let quick = tokio::select! {
+            biased;
+            output = &mut future => Some(output),
+            () = nap.as_mut() => None,
+        };
+        self.nap = Some(nap);
+        if let Some(output) = quick {
+            return Ok(output);
         }
-        let time = self.config.per_target_time;
-        if Instant::now() >= target.deadline {
-            let reason = format!("the time for one target, {time:?}, was used up before");
-            return Err(Ending { outcome: Outcome::Skipped, reason });
-        }
-        let mut stop = self.stop.clone();
-        let asked = async {
+        shared.park(self.ticket);
+        let mut stop = shared.stop.clone();
+        let stopped = async {
             // A sender that is gone will never say stop.
             if stop.wait_for(|stop| *stop).await.is_err() {
                 std::future::pending::<()>().await;
             }
         };
-        let (field, deadline) = (target.field.clone(), target.deadline);
-        let tried = tokio::select! {
+        let output = tokio::select! {
             biased;
-            () = asked => return Err(stopped()),
-            tried = timeout_at(deadline, self.persist(path, &field)) => tried,
+            () = stopped => Err(Cut::Stopped),
+            output = timeout_at(deadline, future) => output.map_err(|_| Cut::TimeUp),
         };
-        let Ok(tried) = tried else {
-            let reason = format!("the time for one target, {time:?}, ended during the request");
-            return Err(Ending { outcome: Outcome::Error, reason });
-        };
-        match tried {
-            Ok(answer) => {
-                (target.answered, target.silent) = (true, 0);
-                self.answered = true;
-                Ok(answer)
-            }
-            Err(fault) => Err(self.strike(fault, target)),
-        }
-    }
-
-    /// Tries until there is an answer, or a fault that trying again would not mend.
-    async fn persist(&mut self, path: &str, host: &str) -> Result<Answer, Fault> {
-        let timeouts = self.config.timeouts();
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            // Taken out while in use: when this future is dropped, so is the connection.
-            let mut connection = match self.connection.take().filter(Connection::is_usable) {
-                Some(connection) => connection,
-                None => match Connection::open(&self.lane.route, &timeouts, self.rung).await {
-                    Ok(connection) => {
-                        self.refused = 0;
-                        self.rung = connection.rung();
-                        connection
-                    }
-                    Err(fault) => {
-                        self.refused += 1;
-                        self.rung = None;
-                        if fault.kind == FaultKind::NoSite
-                            || self.refused >= CONNECT_STRIKES
-                            || tries >= TRIES
-                        {
-                            return Err(fault);
-                        }
-                        sleep(PAUSE * self.refused).await;
-                        continue;
-                    }
-                },
-            };
-            let used = connection.responses() > 0;
-            let fault = match connection.get(path, host, &self.config.user_agent, &timeouts).await {
-                Ok(answer) => {
-                    self.connection = Some(connection);
-                    return Ok(answer);
-                }
-                Err(fault) => fault,
-            };
-            let again = match fault.kind {
-                FaultKind::Lost => true,
-                // On a used connection it may be the tail of the answer before.
-                FaultKind::Malformed => used,
-                _ => false,
-            };
-            if !again || tries >= TRIES {
-                return Err(fault);
-            }
-        }
+        shared.unpark(self.ticket);
+        output
     }
 
     /// Counts a fault, and gives the target or the lane up when it is one too many.
-    fn strike(&mut self, fault: Fault, target: &mut Target) -> Ending {
+    fn strike(&self, fault: Fault, target: &mut Target) -> Ending {
         let outcome = match fault.kind {
             FaultKind::Malformed => Outcome::Malformed,
             _ => Outcome::Error,
         };
         // Only as the first and last word: from a site that has answered before, it is a fault.
-        if fault.kind == FaultKind::NoSite && !self.answered {
+        if fault.kind == FaultKind::NoSite && !target.answered {
             let end = Ending { outcome: Outcome::Absent, reason: fault.reason };
-            self.gone = Some(end.clone());
+            target.gone = Some(end.clone());
             return end;
         }
         let end = Ending { outcome, reason: fault.reason };
-        if self.refused >= CONNECT_STRIKES {
+        let in_a_row = |end: Ending| {
             let reason = format!("{CONNECT_STRIKES} connections in a row failed: {}", end.reason);
-            let end = Ending { outcome, reason };
-            self.gone = Some(end.clone());
+            Ending { outcome, reason }
+        };
+        if self.lane.refused.get() >= CONNECT_STRIKES {
+            let end = in_a_row(end);
+            *self.lane.gone.borrow_mut() = Some(end.clone());
+            return end;
+        }
+        if target.refused >= CONNECT_STRIKES {
+            let end = in_a_row(end);
+            target.gone = Some(end.clone());
             return end;
         }
         if fault.kind == FaultKind::Request {
@@ -291,14 +391,85 @@ impl Walker<'_> {
         };
         if target.silent >= bound {
             let reason = format!("{bound} paths in a row had no answer: {}", end.reason);
-            let gone = Ending { outcome, reason };
-            // A port that has never answered anybody will not answer the next name either.
-            if !self.answered {
-                self.gone = Some(gone.clone());
-            }
-            target.gone = Some(gone);
+            target.gone = Some(Ending { outcome, reason });
         }
         end
+    }
+}
+
+/// Tries until there is an answer, or a fault that trying again would not mend.
+async fn persist(
+    shared: &Shared,
+    lane: &Lane,
+    connection: &mut Option<Connection>,
+    target: &mut Target,
+    path: &str,
+) -> Result<Answer, Fault> {
+    let timeouts = shared.config.timeouts();
+    let asker = target.asker.as_ref().map_err(Fault::clone)?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        if !connection.as_ref().is_some_and(Connection::is_usable) {
+            *connection = None;
+            match Connection::open(&target.route, &timeouts, lane.rung.get()).await {
+                Ok(new) => {
+                    lane.refused.set(0);
+                    target.refused = 0;
+                    lane.rung.set(new.rung());
+                    *connection = Some(new);
+                }
+                Err(fault) => {
+                    lane.rung.set(None);
+                    let failed = if fault.kind == FaultKind::Connect {
+                        lane.refused.set(lane.refused.get() + 1);
+                        lane.refused.get()
+                    } else {
+                        target.refused += 1;
+                        target.refused
+                    };
+                    if fault.kind == FaultKind::NoSite || failed >= CONNECT_STRIKES || tries >= TRIES {
+                        return Err(fault);
+                    }
+                    sleep(PAUSE * failed).await;
+                    continue;
+                }
+            }
+        }
+        let Some(open) = connection else { continue };
+        let used = open.responses() > 0;
+        let fault = match open.get(path, asker, &timeouts).await {
+            Ok(answer) => return Ok(answer),
+            Err(fault) => fault,
+        };
+        let again = match fault.kind {
+            FaultKind::Lost => true,
+            FaultKind::Malformed if !used => {
+                return get_by_force(&target.route, path, asker, &timeouts, lane.rung.get()).await;
+            }
+            // On a used connection it may be the tail of the answer before.
+            FaultKind::Malformed => true,
+            _ => false,
+        };
+        if !again || tries >= TRIES {
+            return Err(fault);
+        }
+    }
+}
+
+/// A page instead of an icon is what many sites answer to everything.
+fn is_icon(answer: &Answer) -> bool {
+    let start = answer.body.trim_ascii_start();
+    matches!(answer.status, 200 | 206) && !start.is_empty() && !start.starts_with(b"<!") && !start.starts_with(b"<html")
+}
+
+fn ending(cut: &Cut, time: Duration) -> Ending {
+    match cut {
+        Cut::Stopped => stopped(),
+        Cut::TimeUp => {
+            let reason = format!("the time for one target, {time:?}, ended during the request");
+            Ending { outcome: Outcome::Error, reason }
+        }
     }
 }
 

@@ -1,0 +1,401 @@
+//! Whose turn it is: breadth over addresses, few connections to one address or network, and room
+//! for others where somebody makes us wait.
+//!
+//! A *lane* is an endpoint with the virtual hosts to ask for there. A *worker* walks hosts of one
+//! lane, one after the other. A worker that has to wait (a tarpit, a `Retry-After`) is *parked*: it
+//! gives its place to another, so that a slow host costs nobody's time but its own.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::rc::Rc;
+
+use mimawari_probes::observation::Scheme;
+use mimawari_targets::Endpoint;
+
+use super::tls::Rung;
+use super::vhosts::Hosts;
+use super::walk::Ending;
+use super::{Targets, WebTarget};
+
+/// How many workers of one address may be active at once.
+const PER_ADDRESS: usize = 2;
+
+/// How many workers of one address may be parked at once.
+const PARKED_PER_ADDRESS: usize = 16;
+
+/// A lane of which more hosts than this have been walked gets a second worker.
+const SPLIT: usize = 16;
+
+/// The bounds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Active workers in all.
+    pub active: usize,
+    /// Active workers of one /24 or /64.
+    pub per_network: usize,
+    /// Workers in all, parked ones too.
+    pub workers: usize,
+}
+
+/// An endpoint, its hosts, and what its workers have found out about it.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// The address and port; proof that both lie in the scope.
+    pub endpoint: Endpoint,
+    /// Plain or TLS.
+    pub scheme: Scheme,
+    source: RefCell<Source>,
+    /// Why nothing more is asked here.
+    pub gone: RefCell<Option<Ending>>,
+    /// Whether any host ever brought an answer.
+    pub answered: Cell<bool>,
+    /// Connections in a row that could not be made.
+    pub refused: Cell<u32>,
+    /// Hosts in a row that were given up without one answer.
+    pub dead_hosts: Cell<u32>,
+    /// How to shake hands.
+    pub rung: Cell<Option<Rung>>,
+}
+
+/// Where hosts come from.
+#[derive(Debug)]
+struct Source {
+    listed: VecDeque<Option<String>>,
+    /// The rest, from the list of virtual hosts.
+    rows: Option<Hosts>,
+    walked: usize,
+    workers: usize,
+    parked: usize,
+    exhausted: bool,
+}
+
+impl Lane {
+    fn new(endpoint: Endpoint, scheme: Scheme) -> Self {
+        let source = Source {
+            listed: VecDeque::new(),
+            rows: None,
+            walked: 0,
+            workers: 0,
+            parked: 0,
+            exhausted: false,
+        };
+        Self {
+            endpoint,
+            scheme,
+            source: RefCell::new(source),
+            gone: RefCell::new(None),
+            answered: Cell::new(false),
+            refused: Cell::new(0),
+            dead_hosts: Cell::new(0),
+            rung: Cell::new(None),
+        }
+    }
+
+    /// The next host to ask for; `Some(None)` is the address itself.
+    ///
+    /// # Errors
+    /// The list was changed during the run; there are no more hosts then.
+    pub(super) fn next_host(&self) -> io::Result<Option<Option<String>>> {
+        let mut source = self.source.borrow_mut();
+        if let Some(host) = source.listed.pop_front() {
+            source.walked += 1;
+            source.exhausted = source.listed.is_empty() && source.rows.is_none();
+            return Ok(Some(host));
+        }
+        while let Some(row) = source.rows.as_mut().and_then(Iterator::next) {
+            match row {
+                Ok(v)
+                    if v.port.is_none_or(|p| p == self.endpoint.port())
+                        && v.scheme.is_none_or(|s| s == self.scheme) =>
+                {
+                    source.walked += 1;
+                    return Ok(Some(Some(v.host)));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    (source.rows, source.exhausted) = (None, true);
+                    return Err(error);
+                }
+            }
+        }
+        (source.rows, source.exhausted) = (None, true);
+        Ok(None)
+    }
+
+    fn has_room(&self) -> bool {
+        let source = self.source.borrow();
+        let active = source.workers - source.parked;
+        !source.exhausted && (active == 0 || source.walked > SPLIT)
+    }
+}
+
+/// An address with its lanes.
+#[derive(Debug)]
+struct Place {
+    network: IpAddr,
+    lanes: Vec<Rc<Lane>>,
+    /// The lane whose turn is next.
+    next: usize,
+    active: usize,
+    parked: usize,
+    queued: bool,
+}
+
+impl Place {
+    fn has_room(&self) -> bool {
+        self.active < PER_ADDRESS
+            && self.parked < PARKED_PER_ADDRESS
+            && self.lanes.iter().any(|l| l.has_room())
+    }
+}
+
+/// Addresses in the order of their turns: every address has its first worker before any has its
+/// second.
+#[derive(Debug)]
+pub(super) struct Turns {
+    places: Vec<Place>,
+    waiting: VecDeque<usize>,
+    /// Active workers of each network, and the places that wait for one of them to end.
+    networks: HashMap<IpAddr, (usize, VecDeque<usize>)>,
+    limits: Limits,
+    active: usize,
+    workers: usize,
+}
+
+/// A worker's place. Every ticket must come back by [`Turns::release`].
+#[derive(Debug)]
+pub(super) struct Ticket {
+    place: usize,
+    /// What to walk.
+    pub lane: Rc<Lane>,
+}
+
+impl Turns {
+    /// The lanes of these targets; a target that is listed twice is taken once.
+    pub(super) fn new(targets: Targets, limits: Limits) -> Self {
+        let mut lanes: BTreeMap<IpAddr, Vec<Lane>> = BTreeMap::new();
+        let mut seen: HashSet<WebTarget> = HashSet::new();
+        for target in targets.listed {
+            if !seen.insert(target.clone()) {
+                continue;
+            }
+            let of = lanes.entry(target.endpoint.ip()).or_default();
+            let found = of.iter().position(|l| l.endpoint == target.endpoint && l.scheme == target.scheme);
+            let index = found.unwrap_or_else(|| {
+                of.push(Lane::new(target.endpoint, target.scheme));
+                of.len() - 1
+            });
+            of[index].source.borrow_mut().listed.push_back(target.host);
+        }
+        drop(seen);
+        if let Some(vhosts) = &targets.vhosts {
+            for (ip, lanes) in &lanes {
+                if vhosts.count(*ip) > 0 {
+                    for lane in lanes {
+                        lane.source.borrow_mut().rows = Some(vhosts.hosts(*ip));
+                    }
+                }
+            }
+        }
+        let places: Vec<Place> = lanes
+            .into_iter()
+            .map(|(ip, lanes)| Place {
+                network: network(ip),
+                lanes: lanes.into_iter().map(Rc::new).collect(),
+                next: 0,
+                active: 0,
+                parked: 0,
+                queued: true,
+            })
+            .collect();
+        let waiting = (0..places.len()).collect();
+        Self { places, waiting, networks: HashMap::new(), limits, active: 0, workers: 0 }
+    }
+
+    /// The next worker, if there is room for one.
+    pub(super) fn take(&mut self) -> Option<Ticket> {
+        while self.active < self.limits.active && self.workers < self.limits.workers {
+            let index = self.waiting.pop_front()?;
+            let place = &mut self.places[index];
+            place.queued = false;
+            if !place.has_room() {
+                continue;
+            }
+            let (busy, blocked) = self.networks.entry(place.network).or_default();
+            if *busy >= self.limits.per_network {
+                place.queued = true;
+                blocked.push_back(index);
+                continue;
+            }
+            let count = place.lanes.len();
+            let turn = (0..count).map(|n| (place.next + n) % count).find(|n| place.lanes[*n].has_room())?;
+            place.next = (turn + 1) % count;
+            let lane = Rc::clone(&place.lanes[turn]);
+            lane.source.borrow_mut().workers += 1;
+            *busy += 1;
+            place.active += 1;
+            self.active += 1;
+            self.workers += 1;
+            self.queue(index);
+            return Some(Ticket { place: index, lane });
+        }
+        None
+    }
+
+    /// The worker waits: its place is free for another.
+    pub(super) fn park(&mut self, ticket: &Ticket) {
+        self.places[ticket.place].parked += 1;
+        ticket.lane.source.borrow_mut().parked += 1;
+        self.leave(ticket.place);
+    }
+
+    /// The worker goes on. It does not wait for a place, so that for a moment there may be more
+    /// than the bound; new ones have to wait the longer.
+    pub(super) fn unpark(&mut self, ticket: &Ticket) {
+        let place = &mut self.places[ticket.place];
+        place.parked -= 1;
+        place.active += 1;
+        ticket.lane.source.borrow_mut().parked -= 1;
+        self.networks.entry(place.network).or_default().0 += 1;
+        self.active += 1;
+    }
+
+    /// The worker is done.
+    pub(super) fn release(&mut self, ticket: &Ticket) {
+        ticket.lane.source.borrow_mut().workers -= 1;
+        self.workers -= 1;
+        self.leave(ticket.place);
+    }
+
+    fn leave(&mut self, index: usize) {
+        let place = &mut self.places[index];
+        place.active -= 1;
+        self.active -= 1;
+        if let Some((busy, blocked)) = self.networks.get_mut(&place.network) {
+            *busy -= 1;
+            if let Some(next) = blocked.pop_front() {
+                self.waiting.push_front(next);
+            } else if *busy == 0 {
+                self.networks.remove(&place.network);
+            }
+        }
+        self.queue(index);
+    }
+
+    fn queue(&mut self, index: usize) {
+        let place = &mut self.places[index];
+        if !place.queued && place.has_room() {
+            place.queued = true;
+            self.waiting.push_back(index);
+        }
+    }
+}
+
+/// The /24 or /64 around an address, by its first address.
+pub(super) fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(v4) => IpAddr::V4((u32::from(v4) & 0xffff_ff00).into()),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mimawari_targets::{AddrRange, AddrSet, Port, Scope};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { active: 64, per_network: 64, workers: 256 };
+
+    fn target(ip: &str, port: u16, scheme: Scheme, host: Option<&str>) -> WebTarget {
+        let allow = AddrSet::from_ranges(["198.51.100.0/24".parse::<AddrRange>().unwrap()]);
+        let scope = Scope::new(allow, AddrSet::default(), "test");
+        let endpoint = scope.endpoint(ip.parse().unwrap(), Port::new(port).unwrap()).unwrap();
+        WebTarget { endpoint, scheme, host: host.map(str::to_owned) }
+    }
+
+    fn hosts(lane: &Lane) -> Vec<Option<String>> {
+        std::iter::from_fn(|| lane.next_host().unwrap()).collect()
+    }
+
+    #[test]
+    fn hosts_of_an_endpoint_share_a_lane() {
+        let (a, b) = (Some("a.example"), Some("b.example"));
+        let mut turns = Turns::new(
+            vec![
+                target("198.51.100.7", 80, Scheme::Http, None),
+                target("198.51.100.7", 80, Scheme::Http, a),
+                target("198.51.100.7", 80, Scheme::Http, a),
+                target("198.51.100.7", 443, Scheme::Https, b),
+                target("198.51.100.7", 8080, Scheme::Http, None),
+            ]
+            .into(),
+            LIMITS,
+        );
+        let first = turns.take().unwrap();
+        let second = turns.take().unwrap();
+        assert_eq!(hosts(&first.lane), [None, a.map(str::to_owned)]);
+        assert_eq!(hosts(&second.lane), [b.map(str::to_owned)]);
+        // Two are active; the third has to wait for one of them.
+        assert!(turns.take().is_none());
+        turns.release(&second);
+        assert_eq!(turns.take().unwrap().lane.endpoint.port().get(), 8080);
+        assert!(turns.take().is_none());
+    }
+
+    #[test]
+    fn who_waits_gives_way() {
+        let names: Vec<String> = (0..40).map(|i| format!("h{i}.example")).collect();
+        let targets = names.iter().map(|h| target("198.51.100.7", 80, Scheme::Http, Some(h)));
+        let mut turns = Turns::new(targets.collect::<Vec<_>>().into(), LIMITS);
+        let first = turns.take().unwrap();
+        assert!(turns.take().is_none(), "one connection is enough for a few hosts");
+        first.lane.next_host().unwrap();
+        turns.park(&first);
+        let second = turns.take().expect("the parked worker's place is free");
+        assert!(turns.take().is_none());
+        turns.unpark(&first);
+        // A long lane gets a second worker.
+        for _ in 0..SPLIT + 1 {
+            second.lane.next_host().unwrap();
+        }
+        turns.release(&first);
+        assert!(turns.take().is_some());
+        assert!(turns.take().is_none(), "no more than two");
+    }
+
+    #[test]
+    fn breadth_over_addresses_and_nothing_lost() {
+        let mut targets = Vec::new();
+        for port in 8000..8010 {
+            for last in 1..=5 {
+                targets.push(target(&format!("198.51.100.{last}"), port, Scheme::Http, None));
+            }
+        }
+        let limits = Limits { per_network: 7, ..LIMITS };
+        let mut turns = Turns::new(targets.into(), limits);
+        let (mut busy, mut order) = (VecDeque::new(), Vec::new());
+        let mut seen = HashSet::new();
+        loop {
+            while let Some(ticket) = turns.take() {
+                order.push(ticket.lane.endpoint.ip());
+                for _ in hosts(&ticket.lane) {
+                    assert!(seen.insert(ticket.lane.endpoint));
+                }
+                busy.push_back(ticket);
+                assert!(busy.len() <= 7, "the network's bound");
+                for t in &busy {
+                    let same = |b: &&Ticket| b.place == t.place;
+                    assert!(busy.iter().filter(same).count() <= PER_ADDRESS);
+                }
+            }
+            let Some(ticket) = busy.pop_front() else { break };
+            turns.release(&ticket);
+        }
+        assert_eq!(seen.len(), 50);
+        let first: HashSet<_> = order[..5].iter().collect();
+        assert_eq!(first.len(), 5, "each address once before any twice: {order:?}");
+    }
+}
