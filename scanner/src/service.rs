@@ -1,8 +1,8 @@
 //! What speaks on an open port: a full connection, and as few bytes as can tell.
 //!
 //! The kernel's own `connect()` confirms that the port is open. Then the server may speak first;
-//! if it does not, it gets a TLS ClientHello or one HTTP GET, and nothing else ever. A name is
-//! given only for bytes that prove it.
+//! if it does not, it gets a TLS ClientHello, a second one in the old way where the first is refused,
+//! or one HTTP GET, and nothing else ever. A name is given only for bytes that prove it.
 
 use std::io;
 use std::time::Duration;
@@ -139,7 +139,7 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
             Some(Reply::Http { facts, to_https }) if facts.status != 400 && !to_https => {
                 return http_service(facts.clone());
             }
-            Some(Reply::Other(service)) => return Identified::new(service.clone(), None),
+            Some(Reply::Other(service)) => return Identified::new((**service).clone(), None),
             _ => {}
         }
         drop(stream);
@@ -161,7 +161,7 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
     let mut fresh = Stream::Plain(fresh);
     match ask_http(&mut fresh, endpoint, config).await.as_deref().map(read_reply) {
         Some(Reply::Http { facts, .. }) => http_service(facts),
-        Some(Reply::Other(service)) => Identified::new(service, None),
+        Some(Reply::Other(service)) => Identified::new(*service, None),
         Some(_) => Identified::unknown(),
         None => Identified::mute(),
     }
@@ -226,7 +226,7 @@ async fn over_tls(
         word = first_word(&mut stream, config.banner_wait / 4).await;
     }
     let inner = match word {
-        Word::Spoke(bytes) => Reply::Other(spoke_first(&bytes)),
+        Word::Spoke(bytes) => Reply::Other(Box::new(spoke_first(&bytes))),
         Word::Closed => Reply::Unclear,
         Word::Quiet => ask_http(&mut stream, endpoint, config)
             .await
@@ -248,7 +248,7 @@ async fn over_tls(
                 "ftp" => "ftps",
                 _ => "tls",
             };
-            Identified::new(Service { name: name.to_owned(), tls, ..inner }, None)
+            Identified::new(Service { name: name.to_owned(), tls, ..*inner }, None)
         }
         Reply::Unclear => {
             Identified::new(Service { name: "tls".to_owned(), tls, ..Service::default() }, None)
@@ -307,7 +307,7 @@ enum Reply {
         to_https: bool,
     },
     /// Another protocol that is known by these bytes.
-    Other(Service),
+    Other(Box<Service>),
     /// Bytes that tell nothing: a TLS alert among them.
     Unclear,
 }
@@ -319,7 +319,7 @@ fn read_reply(bytes: &[u8]) -> Reply {
     };
     // MongoDB dresses its complaint up as HTTP, but no page will ever come from it.
     if find_ignoring_case(head.rest, b"access MongoDB over HTTP").is_some() {
-        return Reply::Other(named("mongodb", Some(head.rest)));
+        return Reply::Other(Box::new(named("mongodb", Some(head.rest))));
     }
     let clean = |b: &[u8]| Some(printable(b, TEXT_LIMIT)).filter(|s| !s.trim().is_empty());
     let to_https = (300..400).contains(&head.status)
@@ -339,14 +339,14 @@ fn read_foreign_reply(bytes: &[u8]) -> Reply {
     let redis =
         [&b"-ERR wrong number of arguments for 'get' command"[..], b"-NOAUTH ", b"-DENIED "];
     if redis.iter().any(|r| line.starts_with(r)) {
-        return Reply::Other(named("redis", Some(line)));
+        return Reply::Other(Box::new(named("redis", Some(line))));
     }
     if line == b"ERROR" {
-        return Reply::Other(named("memcached", Some(line)));
+        return Reply::Other(Box::new(named("memcached", Some(line))));
     }
     match name_first_word(bytes) {
         "unknown" => Reply::Unclear,
-        name => Reply::Other(named(name, Some(first_line(bytes)))),
+        name => Reply::Other(Box::new(named(name, Some(first_line(bytes))))),
     }
 }
 

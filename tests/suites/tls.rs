@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -112,31 +112,13 @@ fn assert_found(observations: &[HttpObservation], what: &str) {
     assert_eq!(found, BTreeSet::from(["/password.php"]), "{what}: {reasons:?}");
 }
 
-/// Certificates `<name>.cert.pem` and `<name>.key.pem` by openssl, with the name as alternative name.
-fn make_rsa(openssl: &Openssl, name: &str, bits: u32, digest: &str) {
+/// Makes `<name>.cert.pem` and `<name>.key.pem` by openssl; `how` names the key, and the digest.
+fn make_by_openssl(openssl: &Openssl, name: &str, how: &[&str]) {
     let (key, cert) = (format!("{name}.key.pem"), format!("{name}.cert.pem"));
-    let (algorithm, subject) = (format!("rsa:{bits}"), format!("/CN={HOST}"));
-    let alternative = format!("subjectAltName=DNS:{HOST}");
-    openssl
-        .run(&[
-            "req",
-            "-x509",
-            "-nodes",
-            "-newkey",
-            &algorithm,
-            digest,
-            "-keyout",
-            &key,
-            "-out",
-            &cert,
-            "-subj",
-            &subject,
-            "-addext",
-            &alternative,
-            "-days",
-            "2",
-        ])
-        .unwrap();
+    let (subject, alternative) = (format!("/CN={HOST}"), format!("subjectAltName=DNS:{HOST}"));
+    let all = [&["req", "-x509", "-nodes", "-days", "2", "-newkey"], how].concat();
+    let more = ["-keyout", &key, "-out", &cert, "-subj", &subject, "-addext", &alternative];
+    openssl.run(&[&all[..], &more[..]].concat()).unwrap();
 }
 
 /// The same by rcgen.
@@ -210,7 +192,7 @@ fn reach(openssl: &Openssl, row: &Row) {
 #[test]
 fn old_versions() {
     let openssl = kit();
-    make_rsa(&openssl, "rsa", 2048, "-sha256");
+    make_by_openssl(&openssl, "rsa", &["rsa:2048"]);
     for row in [
         row("rsa", &["-tls1"], "TLSv1.0", None, true),
         row("rsa", &["-tls1_1"], "TLSv1.1", None, true),
@@ -230,7 +212,7 @@ fn old_versions() {
 #[test]
 fn old_ciphers() {
     let openssl = kit();
-    make_rsa(&openssl, "rsa", 2048, "-sha256");
+    make_by_openssl(&openssl, "rsa", &["rsa:2048"]);
     openssl.run(&["dhparam", "-dsaparam", "-out", "dh.pem", "1024"]).unwrap();
     for row in [
         row(
@@ -269,8 +251,8 @@ fn old_ciphers() {
 #[test]
 fn old_certificates() {
     let openssl = kit();
-    make_rsa(&openssl, "short", 1024, "-sha256");
-    make_rsa(&openssl, "sha1", 1024, "-sha1");
+    make_by_openssl(&openssl, "short", &["rsa:1024"]);
+    make_by_openssl(&openssl, "sha1", &["rsa:1024", "-sha1"]);
     make(&openssl, "expired", &rcgen::PKCS_ECDSA_P256_SHA256, 2015);
     // None of them is a reason to leave the modern stack: a client of today shakes hands with these
     // before it complains.
@@ -291,7 +273,7 @@ fn what_is_current() {
     let openssl = kit();
     make(&openssl, "p256", &rcgen::PKCS_ECDSA_P256_SHA256, 2099);
     make(&openssl, "p384", &rcgen::PKCS_ECDSA_P384_SHA384, 2099);
-    make(&openssl, "ed25519", &rcgen::PKCS_ED25519, 2099);
+    make_by_openssl(&openssl, "ed25519", &["ed25519"]);
     for row in [
         row(
             "p256",
@@ -326,7 +308,7 @@ fn what_is_current() {
 #[test]
 fn a_name_that_is_not_served() {
     let openssl = kit();
-    make_rsa(&openssl, "rsa", 2048, "-sha256");
+    make_by_openssl(&openssl, "rsa", &["rsa:2048"]);
     for version in ["-tls1_3", "-tls1_2", "-tls1"] {
         let second = ["-cert2", "../rsa.cert.pem", "-key2", "../rsa.key.pem"];
         let arguments = [version, "-servername", HOST, "-servername_fatal"];
@@ -361,7 +343,7 @@ fn counted(
     (address, count)
 }
 
-/// TLS alerts of level fatal.
+/// A fatal TLS alert.
 const HANDSHAKE_FAILURE: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 40];
 
 /// Servers that refuse whatever name they hear are reached without one, and the way is remembered.
@@ -407,6 +389,37 @@ fn a_server_that_cannot_bear_a_name() {
     assert_eq!((nameless.rung, count.load(Ordering::SeqCst)), (Rung::Modern, 5));
 }
 
+/// The prober climbs the ladder once: a server that closes after every page is refused no second time.
+#[test]
+fn the_prober_remembers_the_way() {
+    let openssl = kit();
+    make_by_openssl(&openssl, "rsa", &["rsa:2048"]);
+    let server = openssl.serve("rsa", &["-tls1"]).unwrap();
+    let behind = server.address();
+    let refused = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&refused);
+    // A wire with an ear: what the server says first is an alert or a handshake.
+    let (address, connections) = counted(move |_, mut client| {
+        let mut server = TcpStream::connect(behind).unwrap();
+        let (mut up_from, mut up_to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut up_from, &mut up_to);
+            let _ = up_to.shutdown(Shutdown::Write);
+        });
+        let mut first = [0];
+        if server.read_exact(&mut first).is_ok() {
+            counter.fetch_add(usize::from(first[0] == HANDSHAKE_FAILURE[0]), Ordering::SeqCst);
+            let _ = client.write_all(&first);
+            let _ = std::io::copy(&mut server, &mut client);
+        }
+        let _ = client.shutdown(Shutdown::Both);
+    });
+    let seen = look_at(address, Some(HOST));
+    assert_found(&seen, "behind the wire");
+    assert!(connections.load(Ordering::SeqCst) > seen.len());
+    assert_eq!(refused.load(Ordering::SeqCst), 1);
+}
+
 /// A dead end costs three connections with a name and two without; what is no TLS costs one.
 #[test]
 fn the_ladder_is_short() {
@@ -435,48 +448,55 @@ fn the_ladder_is_short() {
     }
 }
 
-/// One that never answers, one that trickles, one that trickles only on the second connection: the
-/// limit holds for all rungs together, and a timeout is never tried again.
-#[test]
-fn a_handshake_ends_in_time() {
-    let limit = Duration::from_millis(400);
-    let trickle = |mut stream: TcpStream| {
-        // A record that announces 16 KiB and brings a byte at a time.
-        let bytes = [0x16, 3, 3, 0x40, 0, 2, 0, 0x3f, 0xfc, 3, 3].into_iter();
-        for byte in bytes.chain(std::iter::repeat(0)) {
-            if stream.write_all(&[byte]).is_err() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
+/// A record that announces 16 KiB and brings a byte at a time.
+fn trickle(mut stream: TcpStream) {
+    let bytes = [0x16, 3, 3, 0x40, 0, 2, 0, 0x3f, 0xfc, 3, 3].into_iter();
+    for byte in bytes.chain(std::iter::repeat(0)) {
+        if stream.write_all(&[byte]).is_err() {
+            break;
         }
-    };
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// One that never answers, and one that trickles: a timeout is never tried again.
+#[test]
+fn a_handshake_that_stalls_costs_one_connection() {
+    let limit = Duration::from_millis(300);
     let silent = counted(|_, mut stream| drop(stream.read_to_end(&mut Vec::new())));
-    let slow = counted(move |_, stream| trickle(stream));
-    let sly = counted(move |number, mut stream| {
+    let slow = counted(|_, stream| trickle(stream));
+    for (address, count) in [silent, slow] {
+        for hint in [None, Some(Rung::Legacy), Some(Rung::Nameless)] {
+            count.store(0, Ordering::SeqCst);
+            let refused = shake(address, Some(HOST), limit, hint).unwrap_err();
+            assert_eq!(refused.kind, RefusalKind::Late, "{hint:?}: {refused:?}");
+            assert!(!refused.spoke_tls && refused.reason.contains("300ms"), "{refused:?}");
+            assert_eq!(count.load(Ordering::SeqCst), 1, "{hint:?}");
+        }
+    }
+}
+
+/// One that takes its time for an alert and trickles on the next connection: the limit is for all
+/// rungs together.
+#[test]
+fn the_limit_is_for_the_whole_ladder() {
+    let (limit, most) = (Duration::from_secs(2), Duration::from_millis(1700));
+    let (address, count) = counted(move |number, mut stream| {
         if number == 0 {
+            std::thread::sleep(most);
             let _ = stream.read(&mut [0; 16]);
             let _ = stream.write_all(&HANDSHAKE_FAILURE);
+            let _ = stream.read_to_end(&mut Vec::new());
         } else {
             trickle(stream);
         }
     });
-    let runs = [
-        (&silent, None, 1),
-        (&silent, Some(Rung::Legacy), 1),
-        (&slow, None, 1),
-        (&slow, Some(Rung::Legacy), 1),
-        (&slow, Some(Rung::Nameless), 1),
-        (&sly, None, 2),
-    ];
-    for ((address, count), hint, connections) in runs {
-        count.store(0, Ordering::SeqCst);
-        let begin = Instant::now();
-        let refused = shake(*address, Some(HOST), limit, hint).unwrap_err();
-        assert_eq!(refused.kind, RefusalKind::Late, "{hint:?}: {refused:?}");
-        assert_eq!(count.load(Ordering::SeqCst), connections, "{hint:?}");
-        // Twice the limit would be a second turn; the machine may be busy in between.
-        assert!(begin.elapsed() < limit * 2, "{hint:?}: {:?}", begin.elapsed());
-    }
+    let begin = Instant::now();
+    let refused = shake(address, Some(HOST), limit, None).unwrap_err();
+    assert_eq!((refused.kind, count.load(Ordering::SeqCst)), (RefusalKind::Late, 2));
+    // That it is TLS is known from the first.
+    assert!(refused.spoke_tls);
+    assert!(begin.elapsed() < most + limit, "{:?}", begin.elapsed());
 }
 
 /// A port that closes at the first bytes may be a TLS server that cannot read the hello; finding out

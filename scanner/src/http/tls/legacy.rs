@@ -60,6 +60,9 @@ fn context() -> Result<&'static SslContext, ErrorStack> {
 }
 
 fn build() -> Result<(SslContext, Option<Provider>), ErrorStack> {
+    // First of all, and not by the provider's loading: this way OpenSSL does not clean up at exit,
+    // which would be under the feet of threads that still use it.
+    openssl::init();
     // RC4 is in the provider of old algorithms. Without it only RC4 is missing.
     let provider = Provider::try_load(None, "legacy", true).ok();
     let mut builder = SslContext::builder(SslMethod::tls_client())?;
@@ -112,5 +115,100 @@ fn is_legacy(version: Option<SslVersion>, cipher: &str) -> bool {
             !(secret && authenticated)
         }
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use openssl::asn1::Asn1Time;
+    use openssl::hash::MessageDigest;
+    use openssl::pkey::{PKey, Private};
+    use openssl::rsa::Rsa;
+    use openssl::x509::X509;
+
+    use super::*;
+
+    fn certificate() -> (X509, PKey<Private>) {
+        let key = PKey::from_rsa(Rsa::generate(1024).unwrap()).unwrap();
+        let mut builder = X509::builder().unwrap();
+        builder.set_pubkey(&key).unwrap();
+        builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+        builder.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+        builder.sign(&key, MessageDigest::sha1()).unwrap();
+        (builder.build(), key)
+    }
+
+    /// What the distribution's own `openssl` was built without, so that no suite can serve it.
+    #[test]
+    fn the_oldest_ciphers_are_in_this_build() {
+        let cases = [
+            ("RC4-MD5", "TLS_RSA_WITH_RC4_128_MD5"),
+            ("RC4-SHA", "TLS_RSA_WITH_RC4_128_SHA"),
+            ("DES-CBC3-SHA", "TLS_RSA_WITH_3DES_EDE_CBC_SHA"),
+            ("ECDHE-RSA-RC4-SHA", "TLS_ECDHE_RSA_WITH_RC4_128_SHA"),
+            ("ADH-AES128-SHA", "TLS_DH_anon_WITH_AES_128_CBC_SHA"),
+        ];
+        for (cipher, registered) in cases {
+            for version in [SslVersion::TLS1, SslVersion::TLS1_2] {
+                let (facts, certified) = serve(cipher, version);
+                assert_eq!(facts.cipher.as_deref(), Some(registered));
+                assert!(facts.legacy, "{facts:?}");
+                assert_eq!(facts.certificate_sha256.is_some(), certified, "{facts:?}");
+            }
+        }
+    }
+
+    /// The facts of a handshake with a server that knows this cipher and version alone, and whether
+    /// the cipher is one with a certificate.
+    fn serve(cipher: &str, version: SslVersion) -> (TlsFacts, bool) {
+        // Loads the provider for the server in this process as well.
+        context().unwrap();
+        let (certificate, key) = certificate();
+        let mut builder = SslContext::builder(SslMethod::tls_server()).unwrap();
+        builder.set_security_level(0);
+        builder.set_cipher_list(&format!("{cipher}:@SECLEVEL=0")).unwrap();
+        builder.set_min_proto_version(Some(version)).unwrap();
+        builder.set_max_proto_version(Some(version)).unwrap();
+        builder.set_certificate(&certificate).unwrap();
+        builder.set_private_key(&key).unwrap();
+        builder.set_tmp_dh(&openssl::dh::Dh::get_2048_256().unwrap()).unwrap();
+        let server = builder.build();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            Ssl::new(&server).unwrap().accept(stream).unwrap()
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let shaken = runtime.block_on(async {
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let asked = Asked { name: None, ip: address.ip() };
+            shake(tcp, &asked, Some("old.example.jp")).await
+        });
+        let (_stream, facts) = shaken.unwrap();
+        serving.join().unwrap();
+        (facts, !cipher.starts_with("ADH"))
+    }
+
+    #[test]
+    fn what_counts_as_legacy() {
+        let of = |version, cipher: &str| is_legacy(Some(version), cipher);
+        for cipher in ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_CCM"]
+        {
+            assert!(!of(SslVersion::TLS1_2, cipher), "{cipher}");
+        }
+        for cipher in [
+            "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+            "TLS_RSA_WITH_AES_128_GCM_SHA256",
+            "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256",
+            "",
+        ] {
+            assert!(of(SslVersion::TLS1_2, cipher), "{cipher}");
+        }
+        assert!(!of(SslVersion::TLS1_3, "TLS_AES_128_GCM_SHA256"));
+        assert!(of(SslVersion::TLS1_1, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"));
+        assert!(is_legacy(None, ""));
     }
 }

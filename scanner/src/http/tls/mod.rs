@@ -97,7 +97,7 @@ pub async fn handshake(
     let deadline = Instant::now() + limits.handshake;
     let asked = Asked { name: sni.and_then(dns_name), ip: endpoint.ip() };
     let (mut tcp, mut rung) = (tcp, hint.unwrap_or(Rung::Modern));
-    let mut before: Option<Refusal> = None;
+    let mut first: Option<Refusal> = None;
     loop {
         let shaken = timeout_at(deadline, shake(rung, tcp, &asked)).await;
         let refusal = match shaken {
@@ -106,8 +106,8 @@ pub async fn handshake(
             Err(_) => Refusal::late(limits.handshake),
         };
         let next = rung.next(asked.name.is_some()).filter(|_| refusal.is_mendable());
-        let refusal = match before {
-            Some(before) => before.then(refusal),
+        let refusal = match first.clone() {
+            Some(first) => first.then(refusal),
             None => refusal,
         };
         let Some(next) = next else {
@@ -119,7 +119,9 @@ pub async fn handshake(
         let Ok(fresh) = dial(endpoint, limits.connect.min(left)).await else {
             return Err(refusal);
         };
-        (tcp, rung, before) = (fresh, next, Some(refusal));
+        (tcp, rung) = (fresh, next);
+        let spoke_tls = refusal.spoke_tls;
+        first.get_or_insert(refusal).spoke_tls = spoke_tls;
     }
 }
 

@@ -114,8 +114,8 @@ impl Refusal {
         Self::failed(&legacy_words(error), false, cut)
     }
 
-    /// The verdict after one more rung: the last one decides, and the first one's words stay, since
-    /// they tell what a current client meets.
+    /// The verdict after the first rung and the last: the last one decides, and the first one's words
+    /// stay, since they tell what a current client meets.
     pub(super) fn then(self, last: Self) -> Self {
         let spoke_tls = self.spoke_tls || last.spoke_tls;
         if last.kind == RefusalKind::NoSite {
