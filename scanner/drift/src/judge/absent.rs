@@ -65,7 +65,10 @@ impl Judge<'_> {
             };
             let what = match (a.kind(), &a.path) {
                 (FindingKind::LegacyTls, _) => {
-                    format!("{} spoke legacy TLS alone when last seen", SocketAddr::new(a.ip, a.port.get()))
+                    format!(
+                        "{} spoke legacy TLS alone when last seen",
+                        SocketAddr::new(a.ip, a.port.get())
+                    )
                 }
                 (_, Some(path)) => format!(
                     "{path} of {} was readable when last seen",
@@ -156,7 +159,8 @@ impl Judge<'_> {
                             FindingKind::LegacyTls => Some(legacy::CHECK.to_owned()),
                             _ => f.check.clone(),
                         },
-                        severity: (f.path.is_some() || f.kind == FindingKind::LegacyTls).then_some(f.severity),
+                        severity: (f.path.is_some() || f.kind == FindingKind::LegacyTls)
+                            .then_some(f.severity),
                         rule: head.id.clone(),
                         first_seen: f.first_seen,
                         last_seen: f.last_seen,
@@ -203,7 +207,9 @@ impl Judge<'_> {
                 return Evidence::Gone("it accepts current TLS");
             }
             if cell == CellState::Open {
-                return Evidence::Unknown("this run did not learn for all its names what it accepts");
+                return Evidence::Unknown(
+                    "this run did not learn for all its names what it accepts",
+                );
             }
         }
         if let Some(path) = &f.path {

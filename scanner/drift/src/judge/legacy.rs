@@ -58,8 +58,10 @@ impl Judge<'_> {
             // A suite may be legacy where the version is not.
             let than = if tls.version == "TLSv1.2" { "better" } else { "newer" };
             let asked = w.host.as_ref().map_or_else(String::new, |h| format!(" for {h}"));
-            let what =
-                format!("{endpoint} accepts nothing {than} than {} with {cipher}{asked}", tls.version);
+            let what = format!(
+                "{endpoint} accepts nothing {than} than {} with {cipher}{asked}",
+                tls.version
+            );
             let (cause, why): (Cause, String) = self.unmatched(&id, &what, ip, found);
             let service = format!("{}: {} {cipher}", w.scheme.as_str(), tls.version);
             self.seen(&identity, cause, Severity::Medium, w.at, why, Some(service));

@@ -61,7 +61,11 @@ impl<'a> Judge<'a> {
                     self.sites.new += 1;
                     let there = new_present.cloned().unwrap_or_default();
                     let facts = Facts::default().after(w, there);
-                    known.insert(key.clone(), Site::first(key, facts, w.at));
+                    let mut site = Site::first(key.clone(), facts, w.at);
+                    if let Some(before) = known.get(&key) {
+                        site.first_seen = before.first_seen;
+                    }
+                    known.insert(key, site);
                 }
                 // The same record, judged again.
                 Some(site) if site.last_seen == w.at => {}

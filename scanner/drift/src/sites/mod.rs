@@ -333,9 +333,11 @@ impl Site {
             let told = trail.step(changed, &was, &facts.shown(what));
             if let Some((was, now)) = told {
                 let routine = what == SiteFact::Certificate
-                    && facts.certificate.as_ref().zip(self.facts.certificate.as_ref()).is_some_and(
-                        |(now, was)| now.renews(was),
-                    );
+                    && facts
+                        .certificate
+                        .as_ref()
+                        .zip(self.facts.certificate.as_ref())
+                        .is_some_and(|(now, was)| now.renews(was));
                 let (was, now) = if what == SiteFact::Present && changed {
                     // Of a list only what came and went.
                     let only = |a: &Facts, b: &Facts| listed(a.present.difference(&b.present));
