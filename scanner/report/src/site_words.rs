@@ -119,10 +119,18 @@ pub(crate) fn value(v: Option<&str>) -> String {
     v.map_or_else(|| "nothing".to_owned(), |s| format!("“{}”", clean(s, SENTENCE)))
 }
 
-/// A change as a sentence.
-pub(crate) fn sentence(c: &SiteChange) -> String {
-    let (was, now) = (value(c.was.as_deref()), value(c.now.as_deref()));
-    format!("was {was}, is {now}; seen so until {}", words::minute(c.since))
+/// What was, and until when it was seen so.
+pub(crate) fn was(c: &SiteChange) -> String {
+    format!("{} (until {})", value(c.was.as_deref()), words::minute(c.since))
+}
+
+/// A notice as a sentence.
+pub(crate) fn said(n: &SiteNotice) -> String {
+    let why = clean(&n.why, SENTENCE);
+    match n.what {
+        NoticeKind::NameElsewhere | NoticeKind::NameNowhere => why,
+        kind => format!("{}: {why}", notice(kind)),
+    }
 }
 
 /// The URL of a change's site, and the address that it was asked at.
