@@ -328,3 +328,24 @@ fn what_is_kept_of_a_site_is_bounded() {
     }
     assert!(serde_json::to_string(&s.state).expect("JSON").len() < 60_000);
 }
+
+/// States and verdicts from before there was an inventory are read as they were written.
+#[test]
+fn what_was_written_without_an_inventory_is_read() {
+    let mut s = Story::new("");
+    let v = s.run(Run::new().content(Outcome::Exposed));
+    let mut text = serde_json::to_value(&v).expect("JSON");
+    let finding = text["findings"][0].as_object_mut().expect("a finding");
+    for key in ["scheme", "title", "remedy"] {
+        finding.remove(key);
+    }
+    let verdict = text.as_object_mut().expect("a verdict");
+    for key in ["sites", "site_changes", "site_notices"] {
+        verdict.remove(key);
+    }
+    let read: Verdict = serde_json::from_value(text).expect("an old verdict");
+    assert_eq!((read.sites, read.findings[0].scheme), (v.sites, None));
+    let text = serde_json::to_string(&s.state).expect("JSON");
+    assert!(!text.contains("\"sites\""), "nothing is written where there is nothing");
+    assert_eq!(State::parse(&text).expect("a state"), s.state);
+}
