@@ -1,6 +1,6 @@
 //! The inventory of web sites: what is a change, and what is not.
 
-use mimawari_drift::sites::{MAX_LISTED, NoticeKind, SiteFact};
+use mimawari_drift::sites::{Facts, MAX_LISTED, MAX_SITES, NoticeKind, Site, SiteFact, SiteKey};
 use mimawari_probes::observation::{CertificateFacts, Pointing};
 
 use super::*;
@@ -327,6 +327,27 @@ fn what_is_kept_of_a_site_is_bounded() {
         assert!(serde_json::to_string(&v.site_notices).expect("JSON").len() < 10_000);
     }
     assert!(serde_json::to_string(&s.state).expect("JSON").len() < 60_000);
+}
+
+#[test]
+fn the_inventory_is_bounded_and_forgets_what_was_seen_longest_ago() {
+    let mut s = Story::new(WEB);
+    let seen = |n: usize| Timestamp::from_second(n as i64).expect("an instant");
+    let key = |n: usize| SiteKey {
+        vantage: "default".to_owned(),
+        ip: ip(HOST),
+        port: port(80),
+        scheme: Scheme::Http,
+        host: Some(format!("{n:06}")),
+    };
+    s.state.sites =
+        (0..MAX_SITES).map(|n| Site::first(key(n), Facts::default(), seen(n))).collect();
+    let v = s.run(titled("Shop"));
+    assert_eq!(s.state.sites.len(), MAX_SITES);
+    assert!(s.state.sites.iter().all(|site| site.key != key(0)), "the oldest is forgotten");
+    assert!(s.state.sites.iter().any(|site| site.key.port == port(443)));
+    assert!(s.state.sites.is_sorted_by(|a, b| a.key < b.key));
+    assert!(v.run.notes.iter().any(|n| n.contains("1 that were seen longest ago")));
 }
 
 /// States and verdicts from before there was an inventory are read as they were written.

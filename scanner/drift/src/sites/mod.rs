@@ -21,7 +21,7 @@ pub use told::{EXPIRES_SOON, NoticeKind, SiteChange, SiteCounts, SiteNotice, not
 /// Changes and notices that a verdict lists; all are counted.
 pub const MAX_LISTED: usize = 1_000;
 /// Sites that a state remembers; beyond, those seen longest ago go first.
-pub const MAX_SITES: usize = 1_000_000;
+pub const MAX_SITES: usize = 250_000;
 
 /// A fact that changed in so many runs in a row is unsteady, and steady again after as many in which
 /// it did not.
