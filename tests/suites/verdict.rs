@@ -1,6 +1,11 @@
 //! The life of a finding: each row of the table of states, the guards of a run, and thousands of
 //! random histories.
 
+#[path = "verdict/content.rs"]
+mod content;
+#[path = "verdict/sites.rs"]
+mod sites;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -14,7 +19,7 @@ use mimawari_drift::verdict::{
 };
 use mimawari_probes::observation::{
     CellState, HostObservation, HttpObservation, Observation, Outcome, Scheme, Severity,
-    TcpObservation,
+    TcpObservation, TlsFacts, WebObservation,
 };
 use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Scope};
 
@@ -43,6 +48,7 @@ struct Run {
     cells: BTreeMap<(IpAddr, Port), CellState>,
     unconfirmed: BTreeSet<(IpAddr, Port)>,
     http: Vec<HttpObservation>,
+    web: Vec<WebObservation>,
     /// Hosts asked on four random ports, and how many accepted.
     random: BTreeMap<IpAddr, u32>,
     scope: Scope,
@@ -80,6 +86,7 @@ impl Run {
             cells: BTreeMap::from([((ip("192.0.2.200"), port(1)), CellState::Closed)]),
             unconfirmed: BTreeSet::new(),
             http: Vec::new(),
+            web: Vec::new(),
             random: BTreeMap::new(),
             scope: scope("192.0.2.0/24"),
             canaries: (0, 0),
@@ -118,9 +125,13 @@ impl Run {
         self
     }
 
-    fn content(mut self, outcome: Outcome) -> Self {
-        self = self.cell(HOST, 80, CellState::Open);
-        self.http.push(HttpObservation {
+    fn content(self, outcome: Outcome) -> Self {
+        self.http(outcome, |_| ())
+    }
+
+    /// A content check on port 80, changed as wanted.
+    fn http(mut self, outcome: Outcome, change: impl FnOnce(&mut HttpObservation)) -> Self {
+        let mut h = HttpObservation {
             title: None,
             remedy: None,
             ip: ip(HOST),
@@ -134,7 +145,32 @@ impl Run {
             at: Timestamp::UNIX_EPOCH,
             evidence: None,
             reason: None,
-        });
+        };
+        change(&mut h);
+        self = self.cell(HOST, h.port.get(), CellState::Open);
+        self.http.push(h);
+        self
+    }
+
+    /// A look at `shop.example.jp` on port 443, changed as wanted.
+    fn web(mut self, change: impl FnOnce(&mut WebObservation)) -> Self {
+        let mut w = WebObservation {
+            ip: ip(HOST),
+            port: port(443),
+            scheme: Scheme::Https,
+            host: Some("shop.example.jp".to_owned()),
+            at: Timestamp::UNIX_EPOCH,
+            status: Some(200),
+            server: Some("nginx".to_owned()),
+            title: Some("Shop".to_owned()),
+            location: None,
+            favicon_sha256: None,
+            tls: Some(TlsFacts { version: "TLSv1.3".to_owned(), ..TlsFacts::default() }),
+            dns: None,
+        };
+        change(&mut w);
+        self = self.cell(HOST, w.port.get(), CellState::Open);
+        self.web.push(w);
         self
     }
 }
@@ -189,6 +225,8 @@ fn judged(run: &Run, baseline: &Baseline, previous: &State, now: Timestamp) -> (
     observations.extend(
         run.http.iter().map(|h| Observation::Http(HttpObservation { at: now, ..h.clone() })),
     );
+    observations
+        .extend(run.web.iter().map(|w| Observation::Web(WebObservation { at: now, ..w.clone() })));
     observations.extend(run.random.iter().map(|(ip, accepted)| {
         let (ip, accepted) = (*ip, *accepted);
         Observation::Host(HostObservation { ip, at: now, asked: 4, accepted, signs: Vec::new() })
@@ -245,7 +283,9 @@ fn state(v: &Verdict) -> FindingState {
 }
 
 use CellState::{Closed, NotProbed, Open, Prohibited, Silent};
-use FindingKind::{ExposedContent, ForbiddenOpen, MissingRequired, SuspectHost, UnexpectedOpen};
+use FindingKind::{
+    ExposedContent, ForbiddenOpen, LegacyTls, MissingRequired, SuspectHost, UnexpectedOpen,
+};
 
 // Each row of the table.
 
@@ -451,38 +491,6 @@ fn a_never_rule_forbids() {
     assert_eq!((one(&v, ForbiddenOpen).cause, v.exit), (Cause::Forbidden, 1));
 }
 
-// Contents.
-
-#[test]
-fn contents_are_resolved_only_by_an_answer_that_says_so() {
-    use Outcome::{Absent, CatchAll, Error, Exposed, Malformed, Protected, Skipped, Unstable};
-    for (outcome, expected) in [
-        (Absent, FindingState::Resolved),
-        (Protected, FindingState::Resolved),
-        (CatchAll, FindingState::Unverified),
-        (Error, FindingState::Unverified),
-        (Malformed, FindingState::Unverified),
-        (Skipped, FindingState::Unverified),
-        (Unstable, FindingState::Unverified),
-    ] {
-        let allow = "[[allow]]\nid = \"web\"\nhosts = [\"192.0.2.70\"]\nports = [\"tcp/80\"]\nreason = \"x\"\n";
-        let mut s = Story::new(allow);
-        let v = s.run(Run::new().content(Exposed));
-        assert_eq!((one(&v, ExposedContent).state, v.exit), (FindingState::Open, 1));
-        let v = s.run(Run::new().cell(HOST, 80, Open));
-        assert_eq!(one(&v, ExposedContent).state, FindingState::Unverified, "not looked at");
-        let v = s.run(Run::new().content(outcome));
-        assert_eq!(one(&v, ExposedContent).state, expected, "{outcome:?}");
-    }
-}
-
-#[test]
-fn an_allowed_content_is_no_finding() {
-    let rules = "[[allow]]\nid = \"web\"\nhosts = [\"192.0.2.70\"]\nports = [\"tcp/80\"]\nreason = \"x\"\n[[allow_http]]\nid = \"h\"\nhosts = [\"192.0.2.70\"]\nchecks = [\"php-source\"]\nreason = \"x\"\n";
-    let v = Story::new(rules).run(Run::new().content(Outcome::Exposed));
-    assert!(v.findings.is_empty() && v.exit == 0);
-}
-
 // Guards of a run.
 
 #[test]
@@ -656,6 +664,9 @@ fn random_run(r: &mut Rng, truth: &mut BTreeMap<(IpAddr, Port), bool>) -> Run {
             run.unconfirmed.insert(*cell);
         }
     }
+    if r.next(2) == 0 {
+        random_web(r, &mut run);
+    }
     match r.next(12) {
         0 => run.canaries = (0, 1),
         1 => run.scope = scope("192.0.2.0/31"),
@@ -665,19 +676,67 @@ fn random_run(r: &mut Rng, truth: &mut BTreeMap<(IpAddr, Port), bool>) -> Run {
     run
 }
 
+/// Looks at web servers and their contents: anything may be there, gone, legacy, mute or left out.
+fn random_web(r: &mut Rng, run: &mut Run) {
+    for host in ["192.0.2.0", HOST] {
+        for name in [None, Some("a.example"), Some("b.example")] {
+            if r.next(3) == 0 {
+                continue;
+            }
+            run.web.push(WebObservation {
+                ip: ip(host),
+                port: port(22),
+                scheme: if r.next(20) == 0 { Scheme::Http } else { Scheme::Https },
+                host: name.map(str::to_owned),
+                at: Timestamp::UNIX_EPOCH,
+                status: (r.next(5) > 0).then_some(200),
+                server: None,
+                title: Some(format!("{}", r.next(3))),
+                location: None,
+                favicon_sha256: None,
+                tls: (r.next(4) > 0).then(|| TlsFacts {
+                    version: "TLSv1.0".to_owned(),
+                    legacy: r.next(4) == 0,
+                    ..TlsFacts::default()
+                }),
+                dns: None,
+            });
+            use Outcome::*;
+            let outcomes =
+                [Exposed, Absent, Protected, CatchAll, Unstable, Malformed, Error, Skipped];
+            run.http.push(HttpObservation {
+                title: None,
+                remedy: None,
+                ip: ip(host),
+                port: port(22),
+                scheme: Scheme::Https,
+                host: name.map(str::to_owned),
+                path: "/x".to_owned(),
+                check: if r.next(2) == 0 { "a" } else { "b" }.to_owned(),
+                outcome: outcomes[r.next(8) as usize],
+                severity: if r.next(4) == 0 { Severity::Info } else { Severity::High },
+                at: Timestamp::UNIX_EPOCH,
+                evidence: None,
+                reason: None,
+            });
+        }
+    }
+}
+
 const RULES: &[&str] = &[
     "",
     RULE,
     MUST,
     NEVER,
     "[[allow]]\nid = \"w\"\nhosts = [\"192.0.2.0/24\"]\nports = [\"tcp/22\"]\nreason = \"x\"\nexpires = 2026-11-01\n",
+    "[[allow_http]]\nid = \"l\"\nhosts = [\"192.0.2.0/24\"]\nchecks = [\"legacy-tls\", \"a\"]\nreason = \"x\"\n",
 ];
 const HISTORIES: u64 = 20_000;
 
 #[test]
 fn no_history_loses_an_alarm_or_resolves_what_it_did_not_see() {
     let baselines: Vec<Baseline> = RULES.iter().map(|r| baseline(r)).collect();
-    let mut resolved = 0u64;
+    let (mut resolved, mut changes) = (BTreeMap::new(), 0);
     for seed in 0..HISTORIES {
         let mut r = Rng(seed);
         let mut truth = BTreeMap::new();
@@ -688,7 +747,7 @@ fn no_history_loses_an_alarm_or_resolves_what_it_did_not_see() {
         }
         let mut state = State::default();
         let mut now: Timestamp = "2026-11-01T20:00:00Z".parse().expect("an instant");
-        let mut ids: BTreeMap<(FindingKind, IpAddr, Option<Port>), String> = BTreeMap::new();
+        let mut ids = BTreeMap::new();
         for _ in 0..8 {
             now = match r.next(10) {
                 0 => now.checked_sub(3.hours()),
@@ -705,10 +764,16 @@ fn no_history_loses_an_alarm_or_resolves_what_it_did_not_see() {
                 "seed {seed}"
             );
             for f in &v.findings {
-                let id = ids.entry((f.kind, f.ip, f.port)).or_insert_with(|| f.id.clone());
+                let key = (f.kind, f.ip, f.port, f.host.clone(), f.path.clone());
+                let id = ids.entry(key).or_insert_with(|| f.id.clone());
                 assert_eq!(*id, f.id, "seed {seed}: an identity changed");
                 if f.state == FindingState::Resolved {
-                    resolved += 1;
+                    *resolved.entry(f.kind).or_insert(0u64) += 1;
+                    if f.kind == LegacyTls || f.kind == ExposedContent {
+                        assert!(!v.suspect, "seed {seed}: resolved by a run that is not believed");
+                        web_is_gone(&run, f, seed);
+                        continue;
+                    }
                     let cell = CoverageView::cell(&run, f.ip, f.port.expect("a port"));
                     assert!(
                         cell.is_covered(),
@@ -730,7 +795,10 @@ fn no_history_loses_an_alarm_or_resolves_what_it_did_not_see() {
                     alarm |= !matches!(found, Match::Allowed(_));
                 }
             }
+            alarm |= web_alarm(&run, rules, now);
             assert!(!alarm || v.exit == 1, "seed {seed}: an alarm was lost");
+            changes += v.site_changes.len();
+            sites_are_true(&run, &v, &state, &next, seed);
             for (id, t) in &state.findings {
                 let Some(later) = next.findings.get(id) else {
                     assert_eq!(
@@ -748,7 +816,78 @@ fn no_history_loses_an_alarm_or_resolves_what_it_did_not_see() {
             state = next;
         }
     }
-    assert!(resolved > HISTORIES / 10, "only {resolved} were resolved: the histories show nothing");
+    for kind in [UnexpectedOpen, MissingRequired, LegacyTls, ExposedContent] {
+        let n = resolved.get(&kind).copied().unwrap_or(0);
+        assert!(n > HISTORIES / 100, "only {n} {kind:?} were resolved: the histories show nothing");
+    }
+    assert!(changes as u64 > HISTORIES / 4, "only {changes} changes: the histories show nothing");
+}
+
+/// What resolves a content or legacy TLS: an answer that says so, or its port closed or silent.
+fn web_is_gone(run: &Run, f: &Finding, seed: u64) {
+    let p = f.port.expect("a port");
+    let cell = CoverageView::cell(run, f.ip, p);
+    let is_open = cell == Open || !cell.is_covered();
+    let gone = if f.kind == LegacyTls {
+        let mut tls =
+            run.web.iter().filter(|w| (w.ip, w.port) == (f.ip, p)).filter_map(|w| w.tls.as_ref());
+        let first = tls.next();
+        first.is_some_and(|t| !t.legacy) && tls.all(|t| !t.legacy)
+    } else {
+        run.http.iter().find(|h| (h.ip, h.port, &h.host) == (f.ip, p, &f.host)).is_some_and(|h| {
+            match h.outcome {
+                Outcome::Absent | Outcome::Protected => true,
+                Outcome::Exposed => h.severity == Severity::Info,
+                _ => false,
+            }
+        })
+    };
+    assert!(gone || !is_open, "seed {seed}: resolved without proof: {f:?}");
+}
+
+/// Whether something was seen on the web that no live rule allows.
+fn web_alarm(run: &Run, rules: &Baseline, now: Timestamp) -> bool {
+    use mimawari_drift::baseline::Match;
+    let content = run.http.iter().any(|h| {
+        h.outcome == Outcome::Exposed
+            && h.severity > Severity::Info
+            && run.scope.allows(h.ip)
+            && !matches!(rules.content(h.ip, &h.check, &h.path, now), Match::Allowed(_))
+    });
+    content
+        || run.web.iter().any(|w| {
+            w.tls.as_ref().is_some_and(|t| t.legacy)
+                && run.scope.allows(w.ip)
+                && !matches!(rules.check(w.ip, "legacy-tls", now), Match::Allowed(_))
+        })
+}
+
+/// Only what was seen changes, a run that is not believed changes nothing, and no site is forgotten.
+fn sites_are_true(run: &Run, v: &Verdict, before: &State, after: &State, seed: u64) {
+    for c in &v.site_changes {
+        let seen = run.web.iter().any(|w| {
+            (w.ip, w.port, w.scheme, &w.host) == (c.ip, c.port, c.scheme, &c.host)
+                && w.status.is_some()
+        });
+        assert!(seen && run.scope.allows(c.ip), "seed {seed}: changed unseen: {c:?}");
+        assert_ne!(c.was, c.now, "seed {seed}");
+        let known = before.sites.iter().any(|s| s.key.ip == c.ip && s.key.host == c.host);
+        assert!(known, "seed {seed}: a first sighting is no change: {c:?}");
+    }
+    if v.suspect {
+        assert_eq!(before.sites, after.sites, "seed {seed}: a run that is not believed");
+        assert!(v.site_changes.is_empty() && v.site_notices.is_empty());
+    }
+    for s in &before.sites {
+        let later = after.sites.iter().find(|l| l.key == s.key);
+        let later = later.unwrap_or_else(|| panic!("seed {seed}: {s:?} is forgotten"));
+        let seen = run.web.iter().any(|w| {
+            (w.ip, w.port, w.scheme, &w.host) == (s.key.ip, s.key.port, s.key.scheme, &s.key.host)
+        });
+        assert!(seen || later == s, "seed {seed}: changed unseen");
+        assert_eq!(later.first_seen, s.first_seen, "seed {seed}");
+    }
+    assert!(after.sites.is_sorted_by(|a, b| a.key < b.key), "seed {seed}: not sorted");
 }
 
 #[test]

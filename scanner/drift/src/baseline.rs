@@ -101,7 +101,7 @@ pub struct AllowHttpEntry {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     hosts: Vec<Spanned<String>>,
-    /// Ids of checks.
+    /// Ids of checks, and `legacy-tls`.
     #[serde(default)]
     checks: Vec<String>,
     /// Paths, exactly.
@@ -278,9 +278,20 @@ impl Baseline {
     /// What the rules say of a content.
     #[must_use]
     pub fn content(&self, ip: IpAddr, check: &str, path: &str, now: Timestamp) -> Match<'_> {
+        self.web(ip, check, Some(path), now)
+    }
+
+    /// What the rules say of a check that is about a server and not about a path.
+    #[must_use]
+    pub fn check(&self, ip: IpAddr, check: &str, now: Timestamp) -> Match<'_> {
+        self.web(ip, check, None, now)
+    }
+
+    fn web(&self, ip: IpAddr, check: &str, path: Option<&str>, now: Timestamp) -> Match<'_> {
         let mut found = Match::None;
         for rule in self.http_index.at(ip).iter().filter_map(|i| self.http.get(*i as usize)) {
-            if !rule.checks.iter().any(|c| c == check) && !rule.paths.iter().any(|p| p == path) {
+            let by_check = rule.checks.iter().any(|c| c == check);
+            if !by_check && !path.is_some_and(|path| rule.paths.iter().any(|p| p == path)) {
                 continue;
             }
             if rule.head.is_live(now) {

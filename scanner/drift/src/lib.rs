@@ -5,6 +5,7 @@
 //! * [`baseline`]: the rules, read from reviewed text.
 //! * [`state`]: what earlier runs knew.
 //! * [`judge`]: the state machine of findings.
+//! * [`sites`]: the inventory of web sites.
 //! * [`verdict`]: what comes out.
 //! * [`schema`]: JSON Schemas of the formats.
 
@@ -12,5 +13,6 @@ pub mod baseline;
 pub mod freshness;
 pub mod judge;
 pub mod schema;
+pub mod sites;
 pub mod state;
 pub mod verdict;

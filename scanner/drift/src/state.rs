@@ -8,7 +8,8 @@ use mimawari_targets::Port;
 use serde::{Deserialize, Serialize};
 
 use crate::freshness::Plans;
-use crate::verdict::Finding;
+use crate::sites::Site;
+use crate::verdict::{Finding, FindingKind};
 
 /// Version of the state.
 pub const VERSION: u32 = 1;
@@ -30,6 +31,9 @@ pub struct State {
     /// When the parts of each plan were last covered; a state from before there were any has none.
     #[serde(default, skip_serializing_if = "Plans::is_empty")]
     pub plans: Plans,
+    /// The inventory of web sites, sorted; a state from before there was one has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<Site>,
 }
 
 /// A finding and what is counted for it.
@@ -48,7 +52,7 @@ pub struct Tracked {
     pub changes: Vec<u64>,
 }
 
-/// A cell or content that was there and allowed.
+/// A cell, content or property of a server that was there and allowed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Allowed {
@@ -60,9 +64,9 @@ pub struct Allowed {
     pub host: Option<String>,
     /// Path, for content.
     pub path: Option<String>,
-    /// Check, for content.
+    /// Check, for content and for what is no single path.
     pub check: Option<String>,
-    /// Severity it would have as a finding, for content.
+    /// Severity it would have as a finding; absent for a cell.
     pub severity: Option<mimawari_probes::observation::Severity>,
     /// The rule that allowed it last.
     pub rule: String,
@@ -70,6 +74,35 @@ pub struct Allowed {
     pub first_seen: Timestamp,
     /// When last seen.
     pub last_seen: Timestamp,
+}
+
+impl Allowed {
+    /// A cell seen at this time.
+    #[must_use]
+    pub const fn cell(ip: IpAddr, port: Port, at: Timestamp) -> Self {
+        Self {
+            ip,
+            port,
+            host: None,
+            path: None,
+            check: None,
+            severity: None,
+            rule: String::new(),
+            first_seen: at,
+            last_seen: at,
+        }
+    }
+
+    /// What it would be as a finding.
+    #[must_use]
+    pub const fn kind(&self) -> FindingKind {
+        match (&self.path, &self.check) {
+            (Some(_), _) => FindingKind::ExposedContent,
+            // The only check without a path.
+            (None, Some(_)) => FindingKind::LegacyTls,
+            (None, None) => FindingKind::UnexpectedOpen,
+        }
+    }
 }
 
 impl Default for State {
@@ -81,6 +114,7 @@ impl Default for State {
             findings: BTreeMap::new(),
             allowed: BTreeMap::new(),
             plans: Plans::new(),
+            sites: Vec::new(),
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use mimawari_probes::observation::{Evidence, Severity};
+use mimawari_probes::observation::{Evidence, Scheme, Severity};
 use mimawari_targets::{Port, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::freshness::Freshness;
+use crate::sites::{SiteChange, SiteCounts, SiteNotice};
 
 /// Version of `verdict.json`.
 pub const VERSION: u32 = 1;
@@ -42,6 +43,15 @@ pub struct Verdict {
     pub baseline_digest: String,
     /// Every finding that is not settled, and those that this run settled; sorted by severity, then id.
     pub findings: Vec<Finding>,
+    /// Web sites by what is to be told of them. Inventory: none of it is drift.
+    #[serde(default)]
+    pub sites: SiteCounts,
+    /// What changed of web sites, the most telling first; at most 1,000 of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub site_changes: Vec<SiteChange>,
+    /// Certificates and names that somebody should look after; at most 1,000 of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub site_notices: Vec<SiteNotice>,
 }
 
 /// What was covered.
@@ -161,6 +171,8 @@ pub enum FindingKind {
     ForbiddenOpen,
     /// A host that answers on everything.
     SuspectHost,
+    /// A server that agrees to no TLS that a current client offers.
+    LegacyTls,
 }
 
 impl FindingKind {
@@ -173,6 +185,7 @@ impl FindingKind {
             Self::ExposedContent => "exposed-content",
             Self::ForbiddenOpen => "forbidden-open",
             Self::SuspectHost => "suspect-host",
+            Self::LegacyTls => "legacy-tls",
         }
     }
 }
@@ -270,12 +283,21 @@ pub struct Finding {
     /// Port; absent for a whole host.
     #[schemars(with = "Option<u16>")]
     pub port: Option<Port>,
+    /// `http` or `https`, for content. Not part of the identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<Scheme>,
     /// Virtual host, for content.
     pub host: Option<String>,
     /// Path, for content.
     pub path: Option<String>,
     /// Check, for content.
     pub check: Option<String>,
+    /// What is exposed, in a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
     /// Where it stands.
     pub state: FindingState,
     /// Why it is one.

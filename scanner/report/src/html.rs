@@ -7,6 +7,7 @@ use mimawari_drift::verdict::{Finding, FindingState, Verdict};
 use sha2::{Digest as _, Sha256};
 
 use crate::clean::clean;
+use crate::site_rows::Sites;
 use crate::words::{self, NAME, SENTENCE, Tone};
 
 const CSS: &str = include_str!("../templates/report.css");
@@ -68,6 +69,7 @@ struct Page<'a> {
     severities: Vec<Choice>,
     states: Vec<Choice>,
     kinds: Vec<Choice>,
+    sites: Option<Sites>,
     facts: Vec<(&'static str, String, bool)>,
     notes: Vec<String>,
     meanings: Vec<(&'static str, &'static str)>,
@@ -99,10 +101,10 @@ struct Scale {
 }
 
 /// A choice of a filter.
-struct Choice {
-    value: &'static str,
-    label: &'static str,
-    number: String,
+pub(crate) struct Choice {
+    pub(crate) value: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) number: String,
 }
 
 /// A row of the table of findings.
@@ -184,6 +186,7 @@ impl<'a> Page<'a> {
                     choices(k.as_str(), words::kind(*k), n)
                 })
                 .collect(),
+            sites: Sites::new(v),
             facts: facts(v),
             notes: sentences(&v.run.notes),
             meanings: words::STATES
@@ -204,12 +207,24 @@ impl<'a> Page<'a> {
 
 impl Row {
     fn new(n: usize, f: &Finding) -> Self {
-        let mut details = Vec::with_capacity(10);
+        let mut details = Vec::with_capacity(14);
+        if let Some(title) = &f.title {
+            details.push(("Title", clean(title, SENTENCE)));
+        }
+        if let Some(asked) = words::asked(f) {
+            details.push(("Asked", format!("{asked}, {}", words::RANGE)));
+        }
         if let Some(e) = &f.evidence {
-            details.push(("Evidence", words::evidence(e)));
+            details.push(("Answer", words::evidence(e)));
+            if let Some(certain) = words::certain(e) {
+                details.push(("Certain", certain));
+            }
             if !e.digest.is_empty() {
                 details.push(("Digest (keyed)", clean(&e.digest, NAME)));
             }
+        }
+        if let Some(remedy) = &f.remedy {
+            details.push(("Remedy", clean(remedy, SENTENCE)));
         }
         // What made it a finding says nothing of one that is settled.
         if standing(f) < 2 {
@@ -563,7 +578,7 @@ mod tests {
             .filter(|t| t.attributes.contains_key("hidden"))
             .map(|t| t.attributes["id"].as_str())
             .collect();
-        assert_eq!(hidden, ["mw-filter", "mw-none"]);
+        assert_eq!(hidden, ["mw-filter", "mw-none", "mw-site-filter", "mw-site-none"]);
     }
 
     #[test]
@@ -590,6 +605,7 @@ mod tests {
                 "missing",
                 "unverified",
                 "open",
+                "open",
                 "resolving",
                 "missing once",
                 "out of scope",
@@ -612,7 +628,9 @@ mod tests {
         let scoped = |s: &str| {
             list.iter().filter(|t| t.attributes.get("scope").is_some_and(|v| v == s)).count()
         };
-        assert_eq!((scoped("col"), scoped("row")), (6, samples::drift().findings.len()));
+        let v = samples::drift();
+        let rows = v.findings.len() + v.site_changes.len() + v.site_notices.len();
+        assert_eq!((scoped("col"), scoped("row")), (6 + 4, rows));
         // Each field of the filter stands inside of its label.
         let fields = list.iter().filter(|t| t.name == "input" || t.name == "select").count();
         assert_eq!(list.iter().filter(|t| t.name == "label").count(), fields);
@@ -638,6 +656,33 @@ mod tests {
         }
         assert!(!page.contains("Nothing: all that was planned was covered."));
         assert!(html(&samples::clean()).contains("None: what was seen is what was agreed."));
+    }
+
+    #[test]
+    fn a_hit_is_told_with_question_answer_proof_and_remedy() {
+        let page = html(&samples::drift());
+        for part in [
+            "<dt>Asked<dd><bdi>GET http://shop.example.jp/password.php at 198.51.100.7:80, Range: bytes=0-65535</bdi>",
+            "<dt>Answer<dd><bdi>HTTP 200, line 1, 812 bytes, begins “hu…”</bdi>",
+            "<dt>Certain<dd><bdi>signature: begins with a PHP opening tag; a second answer had it too; 2 paths that cannot exist did not (404, 404)</bdi>",
+            "<dt>Remedy<dd><bdi>Let the server run PHP for this path or deny it",
+        ] {
+            assert!(page.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn what_changed_of_sites_has_rows_and_what_is_quiet_has_none() {
+        let v = samples::drift();
+        let page = html(&v);
+        let rows = page.matches("<tr role=\"row\" data-k=").count();
+        assert_eq!(rows, v.site_changes.len() + v.site_notices.len());
+        for part in
+            ["Our blog", "0wned by nobody", "https://blog.example.jp", "points at addresses"]
+        {
+            assert!(page.contains(part), "{part}");
+        }
+        assert!(!html(&samples::clean()).contains("id=\"mw-site"));
     }
 
     #[test]
@@ -689,13 +734,15 @@ mod tests {
         }
     }
 
-    /// A page for twenty thousand findings is complete and can be mailed: under 800 bytes a finding.
+    /// A page for twenty thousand findings is complete and can be mailed: under 800 bytes a finding, and
+    /// under 600 a row of the sites, of which there are at most two thousand.
     #[test]
     fn a_large_verdict_gives_a_page_of_bearable_size() {
         let n = 20_000;
         let page = html(&samples::many(n));
         assert_eq!(page.matches("<tr role=\"row\" id=").count(), n as usize);
-        assert!(page.len() < 800 * n as usize, "{}", page.len());
+        assert_eq!(page.matches("<tr role=\"row\" data-k=").count(), 2_000);
+        assert!(page.len() < 800 * n as usize + 600 * 2_000, "{}", page.len());
     }
 
     /// Text against its ground, WCAG 2.2 criterion 1.4.3: 4.5 to 1, in light and in dark.

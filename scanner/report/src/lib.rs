@@ -17,6 +17,8 @@ mod clean;
 mod html;
 mod json;
 mod markdown;
+mod site_rows;
+mod site_words;
 mod text;
 mod words;
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use mimawari_drift::verdict::{Finding, FindingState, Verdict};
 
 use crate::clean::clean;
+use crate::site_words;
 use crate::words::{self, NAME, SENTENCE};
 
 /// Longest text that [`markdown`] returns, in characters. Common hosts of pull requests take 65,536.
@@ -12,8 +13,13 @@ pub const MAX_CHARS: usize = 60_000;
 
 /// What is kept free for the lines after the tables.
 const RESERVE: usize = 4_000;
+/// What is kept free for evidence, where there is any, and for web sites.
+const EVIDENCE: usize = 12_000;
+const SITES: usize = 8_000;
 /// Rows of one table.
 const MAX_ROWS: usize = 200;
+/// Changes of sites, and notices of one kind.
+const MAX_SITES: usize = 50;
 /// Sentences of a list.
 const MAX_SENTENCES: usize = 20;
 /// Longest list of targets or ports, in characters.
@@ -28,7 +34,11 @@ const MAX_LIST: usize = 1_000;
 #[must_use]
 pub fn markdown(verdict: &Verdict) -> String {
     let v = verdict;
-    let mut page = Page { out: String::new(), chars: 0 };
+    let is_hit = |f: &&Finding| f.evidence.is_some() || f.remedy.is_some();
+    let kept = [v.findings.iter().any(|f| is_hit(&f)), site_words::is_any(v)];
+    let budget =
+        MAX_CHARS - RESERVE - if kept[0] { EVIDENCE } else { 0 } - if kept[1] { SITES } else { 0 };
+    let mut page = Page { out: String::new(), chars: 0, budget };
     let h = words::headline(v);
     page.add(&format!("## {}: {}\n\n", h.word, prose(&h.rest, SENTENCE)));
     if let Some(s) = words::breakdown(v) {
@@ -58,6 +68,10 @@ pub fn markdown(verdict: &Verdict) -> String {
         let of = words::plural(v.findings.len() as u64, "finding");
         page.add(&format!("**{} more of {of} in `verdict.json`.**\n\n", words::grouped(hidden)));
     }
+    page.budget = MAX_CHARS - RESERVE - if kept[1] { SITES } else { 0 };
+    page.evidence(v);
+    page.budget = MAX_CHARS - RESERVE;
+    page.sites(v);
     page.foot(v);
     page.out
 }
@@ -66,6 +80,8 @@ struct Page {
     out: String,
     /// Length of `out` in characters.
     chars: usize,
+    /// How long it may become for now.
+    budget: usize,
 }
 
 impl Page {
@@ -125,7 +141,7 @@ impl Page {
             "### {title}: {}\n\n| Severity | State | Where | What | Why | Service | Owner | First seen | Id |\n|---|---|---|---|---|---|---|---|---|\n",
             words::grouped(list.len() as u64)
         );
-        let budget = MAX_CHARS - RESERVE;
+        let budget = self.budget;
         let mut rows = 0;
         for f in list.iter().take(MAX_ROWS) {
             let r = row(f);
@@ -145,6 +161,93 @@ impl Page {
             }
         }
         hidden
+    }
+
+    /// Adds items of a list as long as there is room; returns how many found it.
+    fn items(&mut self, head: &str, items: impl Iterator<Item = String>) -> usize {
+        let mut written = 0;
+        for item in items {
+            let head = if written == 0 { head } else { "" };
+            if self.chars + head.chars().count() + item.chars().count() > self.budget {
+                break;
+            }
+            self.add(head);
+            self.add(&item);
+            written += 1;
+        }
+        if written > 0 {
+            self.add("\n");
+        }
+        written
+    }
+
+    /// What was asked and answered, why that is certain, and what to do, for what counts.
+    fn evidence(&mut self, v: &Verdict) {
+        let mut list: Vec<&Finding> = v
+            .findings
+            .iter()
+            .filter(|f| f.state.is_drift() && (f.evidence.is_some() || f.remedy.is_some()))
+            .collect();
+        list.sort_by_key(|f| (std::cmp::Reverse(f.severity), !f.new));
+        let head = format!("### Evidence: {}\n\n", words::grouped(list.len() as u64));
+        let written = self.items(&head, list.iter().take(MAX_ROWS).map(|f| proof(f)));
+        if written < list.len() {
+            let n = words::grouped((list.len() - written) as u64);
+            self.add(&format!("Evidence of {n} more in `verdict.json`.\n\n"));
+        }
+    }
+
+    /// Web sites: what changed of them, and what somebody should look after.
+    fn sites(&mut self, v: &Verdict) {
+        if !site_words::is_any(v) {
+            return;
+        }
+        let c = &v.sites;
+        self.add(&format!("### Web sites (inventory, no drift)\n\n{}\n\n", site_words::summary(c)));
+        let mut list = |title: String, total: u64, items: Vec<String>| {
+            if items.is_empty() {
+                return;
+            }
+            let head = format!("**{title}**\n\n");
+            // Half of what is left, so that no list takes the room of the next.
+            let all = self.budget;
+            self.budget = self.chars + all.saturating_sub(self.chars) / 2;
+            let n = self.items(&head, items.into_iter());
+            self.budget = all;
+            let more = site_words::beyond(total, n);
+            if more > 0 {
+                self.add(&format!("{} more; see `verdict.json`.\n\n", words::grouped(more)));
+            }
+        };
+        let changes = v.site_changes.iter().take(MAX_SITES).map(|change| {
+            let (url, at) = site_words::change_place(change);
+            let side =
+                |v: Option<&str>| v.map_or_else(|| "nothing".to_owned(), |s| code(s, SENTENCE));
+            format!(
+                "- {} of {} at {}: was {} (until {}), is {}\n",
+                site_words::fact(change.what),
+                code(&url, NAME + 64),
+                code(&at, NAME),
+                side(change.was.as_deref()),
+                words::minute(change.since),
+                side(change.now.as_deref())
+            )
+        });
+        list(site_words::title(c), c.changes, changes.collect());
+        for (title, kinds) in site_words::GROUPS {
+            let n = site_words::count(c, kinds);
+            let notices = v.site_notices.iter().filter(|n| kinds.contains(&n.what)).take(MAX_SITES);
+            let items = notices.map(|notice| {
+                let (url, at) = site_words::notice_place(notice);
+                format!(
+                    "- {} at {}: {}\n",
+                    code(&url, NAME + 64),
+                    code(&at, NAME),
+                    prose(&site_words::said(notice), SENTENCE)
+                )
+            });
+            list(format!("{title}: {}", words::grouped(n)), n, items.collect());
+        }
     }
 
     fn foot(&mut self, v: &Verdict) {
@@ -170,6 +273,35 @@ impl Page {
         );
         self.add(&s);
     }
+}
+
+/// The evidence of one finding, as an item of a list.
+fn proof(f: &Finding) -> String {
+    let mut s = format!("- {} ", code(&words::place(f), 2 * NAME + 64));
+    s.push_str(&match &f.title {
+        Some(title) => prose(title, SENTENCE),
+        None => prose(&words::what(f), SENTENCE),
+    });
+    s.push('\n');
+    let mut line = |label: &str, text: &str| {
+        let _ = writeln!(s, "  - {label}: {text}");
+    };
+    if let Some(asked) = words::asked(f) {
+        line(
+            "asked",
+            &format!("{} with {}", code(&asked, 2 * NAME + 128), code(words::RANGE, NAME)),
+        );
+    }
+    if let Some(e) = &f.evidence {
+        line("answer", &prose(&words::evidence(e), SENTENCE));
+        if let Some(certain) = words::certain(e) {
+            line("certain", &prose(&certain, SENTENCE));
+        }
+    }
+    if let Some(remedy) = &f.remedy {
+        line("remedy", &prose(remedy, SENTENCE));
+    }
+    s
 }
 
 fn row(f: &Finding) -> String {

@@ -1,10 +1,11 @@
 //! Verdicts to render in tests.
 
 use jiff::Timestamp;
+use mimawari_drift::sites::{NoticeKind, SiteChange, SiteCounts, SiteFact, SiteNotice};
 use mimawari_drift::verdict::{
     Cause, Counts, Coverage, Finding, FindingKind, FindingState, RunFacts, VERSION, Verdict,
 };
-use mimawari_probes::observation::{Evidence, Severity};
+use mimawari_probes::observation::{Canary, Evidence, Scheme, Severity};
 use mimawari_targets::{Port, Protocol};
 
 fn at(s: &str) -> Timestamp {
@@ -23,9 +24,12 @@ pub(crate) fn port(ip: &str, port: u16) -> Finding {
         proto: Protocol::Tcp,
         ip: ip.parse().unwrap(),
         port: Port::new(port),
+        scheme: None,
         host: None,
         path: None,
         check: None,
+        title: None,
+        remedy: None,
         state: FindingState::Open,
         cause: Cause::Unmatched,
         severity: Severity::High,
@@ -49,6 +53,12 @@ pub(crate) fn content(ip: &str, at_port: u16, host: &str, path: &str) -> Finding
         host: Some(host.to_owned()),
         path: Some(path.to_owned()),
         check: Some("php-source".to_owned()),
+        scheme: Some(Scheme::Http),
+        title: Some("Source of a PHP file".to_owned()),
+        remedy: Some(
+            "Let the server run PHP for this path or deny it, and change every password in the file."
+                .to_owned(),
+        ),
         severity: Severity::Critical,
         why: "PHP source is served as text; it holds a password.".to_owned(),
         service: Some("http nginx/1.24.0 · Shop".to_owned()),
@@ -59,7 +69,11 @@ pub(crate) fn content(ip: &str, at_port: u16, host: &str, path: &str) -> Finding
             digest: "9f86d081884c7d659a2feaa0c55ad015".to_owned(),
             masked: Some("hu…".to_owned()),
             label: None,
-            ..Evidence::default()
+            signature: Some("begins with a PHP opening tag".to_owned()),
+            repeated: true,
+            canaries: ["/kqzjwtexhmpa.php", "/vbnsyrcdloiu/password.php"]
+                .map(|path| Canary { path: path.to_owned(), status: 404 })
+                .to_vec(),
         }),
         ..port(ip, at_port)
     }
@@ -112,7 +126,96 @@ fn base() -> Verdict {
         baseline_digest: "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
             .to_owned(),
         findings: vec![],
+        sites: SiteCounts::default(),
+        site_changes: vec![],
+        site_notices: vec![],
     }
+}
+
+/// A change of a site.
+pub(crate) fn change(
+    host: &str,
+    what: SiteFact,
+    was: Option<&str>,
+    now: Option<&str>,
+) -> SiteChange {
+    SiteChange {
+        ip: "198.51.100.7".parse().unwrap(),
+        port: Port::new(443).unwrap(),
+        scheme: Scheme::Https,
+        host: Some(host.to_owned()),
+        at: at("2026-08-01T01:00:50Z"),
+        what,
+        was: was.map(str::to_owned),
+        now: now.map(str::to_owned),
+        since: at("2026-08-01T00:00:48Z"),
+    }
+}
+
+/// A notice about a site.
+pub(crate) fn notice(host: &str, what: NoticeKind, why: &str) -> SiteNotice {
+    SiteNotice {
+        what,
+        ip: "198.51.100.7".parse().unwrap(),
+        port: Port::new(443).unwrap(),
+        scheme: Scheme::Https,
+        host: Some(host.to_owned()),
+        at: at("2026-08-01T01:00:50Z"),
+        why: why.to_owned(),
+    }
+}
+
+/// Something of everything that can be said of sites.
+fn with_sites(v: &mut Verdict) {
+    v.sites = SiteCounts {
+        seen: 118,
+        new: 2,
+        changed: 3,
+        not_seen: 4,
+        unsteady: 1,
+        changes: 5,
+        certificates_expired: 1,
+        certificates_expiring: 1,
+        certificates_mismatched: 0,
+        certificates_self_signed: 1,
+        names_gone: 2,
+    };
+    let cert = |end: &str, digest: &str| {
+        Some(format!(
+            "for shop.example.jp and 1 more, by Test CA R3, until {end}, SHA-256 {digest}…"
+        ))
+    };
+    v.site_changes = vec![
+        change("blog.example.jp", SiteFact::Title, Some("Our blog"), Some("0wned by nobody")),
+        change("blog.example.jp", SiteFact::Favicon, Some("SHA-256 5f1d…"), Some("SHA-256 c0de…")),
+        change("api.example.jp", SiteFact::Redirect, None, Some("https://login.example.net/")),
+        change("api.example.jp", SiteFact::Status, Some("200"), Some("302")),
+        change(
+            "shop.example.jp",
+            SiteFact::Certificate,
+            cert("2026-08-20", "0a1b2c3d4e5f6071").as_deref(),
+            cert("2026-10-29", "99aabbccddeeff00").as_deref(),
+        ),
+    ];
+    v.site_notices = vec![
+        notice("old.example.jp", NoticeKind::CertificateExpired, "it ended 2026-07-30 12:00 UTC"),
+        notice(
+            "api.example.jp",
+            NoticeKind::CertificateExpiring,
+            "it ends 2026-08-09 12:00 UTC, in 8 days",
+        ),
+        notice(
+            "intra.example.jp",
+            NoticeKind::CertificateSelfSigned,
+            "issuer and subject are the same",
+        ),
+        notice(
+            "old.example.jp",
+            NoticeKind::NameElsewhere,
+            "points at addresses outside the scope",
+        ),
+        notice("gone.example.jp", NoticeKind::NameNowhere, "has no address"),
+    ];
 }
 
 /// Nothing differs, everything was covered.
@@ -120,14 +223,14 @@ pub(crate) fn clean() -> Verdict {
     base()
 }
 
-/// One finding in every state.
+/// One finding in every state, and something of sites.
 pub(crate) fn drift() -> Verdict {
     let mut v = base();
     v.exit = 1;
     v.run.notes =
         vec!["3 hosts answered with RST to everything after the first minute.".to_owned()];
     v.counts = Counts {
-        open: 4,
+        open: 5,
         unverified: 1,
         resolving: 1,
         resolved: 1,
@@ -159,6 +262,16 @@ pub(crate) fn drift() -> Verdict {
         service: Some("ssh SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3".to_owned()),
         owner: Some("@corp/infra".to_owned()),
         ..port("198.51.100.40", 22)
+    };
+    let legacy = Finding {
+        kind: FindingKind::LegacyTls,
+        severity: Severity::Medium,
+        title: Some("TLS that no current client accepts".to_owned()),
+        remedy: Some("Enable TLS 1.2 and TLS 1.3.".to_owned()),
+        why: "198.51.100.60:443 accepts nothing newer than TLSv1.0 with \
+              TLS_RSA_WITH_AES_128_CBC_SHA, and no rule of the baseline allows it."
+            .to_owned(),
+        ..port("198.51.100.60", 443)
     };
     let missing = Finding {
         kind: FindingKind::MissingRequired,
@@ -205,9 +318,10 @@ pub(crate) fn drift() -> Verdict {
         ..port("203.0.113.4", 9200)
     };
     v.findings = vec![
-        forbidden, shop, left, missing, redis, resolved, unverified, expired, pending, allowed,
-        resolving,
+        forbidden, shop, left, missing, redis, resolved, unverified, expired, legacy, pending,
+        allowed, resolving,
     ];
+    with_sites(&mut v);
     v
 }
 
@@ -300,6 +414,8 @@ pub(crate) fn hostile() -> Verdict {
             id: (*e).to_owned(),
             vantage: (*e).to_owned(),
             check: Some((*e).to_owned()),
+            title: Some((*e).to_owned()),
+            remedy: Some((*e).to_owned()),
             owner: Some((*e).to_owned()),
             allowed_by: Some((*e).to_owned()),
             why: (*e).to_owned(),
@@ -311,11 +427,15 @@ pub(crate) fn hostile() -> Verdict {
                 digest: (*e).to_owned(),
                 masked: Some((*e).to_owned()),
                 label: Some((*e).to_owned()),
-                ..Evidence::default()
+                signature: Some((*e).to_owned()),
+                repeated: true,
+                canaries: vec![Canary { path: (*e).to_owned(), status: 404 }],
             }),
             ..content("198.51.100.7", n, e, e)
         })
         .collect();
+    v.site_changes = evil.iter().map(|e| change(e, SiteFact::Title, Some(e), Some(e))).collect();
+    v.site_notices = evil.iter().map(|e| notice(e, NoticeKind::CertificateExpired, e)).collect();
     v
 }
 
@@ -332,6 +452,11 @@ pub(crate) fn many(n: u32) -> Verdict {
         })
         .collect();
     v.findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
+    let n = (n as usize).min(1_000);
+    v.site_changes = v.site_changes.iter().cycle().take(n).cloned().collect();
+    v.site_notices = v.site_notices.iter().cycle().take(n).cloned().collect();
+    v.sites.changes = 4 * n as u64;
+    v.sites.names_gone = 4 * n as u64;
     v
 }
 

@@ -6,6 +6,7 @@ use mimawari_drift::verdict::{Finding, FindingState, Verdict};
 use mimawari_probes::observation::Severity;
 
 use crate::clean::{clean, fit, pad, width, wrap};
+use crate::site_words;
 use crate::words::{self, NAME, SENTENCE, Tone};
 
 /// Rows of findings over all sections.
@@ -20,6 +21,13 @@ const MIN_WHY: usize = 30;
 const MAX_SENTENCES: usize = 5;
 /// Lines of a sentence.
 const MAX_LINES: usize = 3;
+/// Findings whose evidence is told in full; of the others it is one line.
+const MAX_FULL: usize = 5;
+/// Width of the labels of evidence.
+const EVIDENCE: usize = 9;
+/// Changes of sites, and notices of one kind.
+const MAX_CHANGES: usize = 6;
+const MAX_NOTICES: usize = 3;
 /// Width of the labels under "How sure".
 const LABEL: usize = 10;
 
@@ -30,10 +38,11 @@ const LABEL: usize = 10;
 #[must_use]
 pub fn text(verdict: &Verdict, colour: bool, columns: usize) -> String {
     let columns = if columns == 0 { 80 } else { columns.clamp(40, 160) };
-    let mut page = Page { out: String::new(), colour, columns };
+    let mut page = Page { out: String::new(), colour, columns, full: 0, remedies: Vec::new() };
     page.head(verdict);
     page.how_sure(verdict);
     page.findings(verdict);
+    page.sites(verdict);
     page.foot(verdict);
     page.out
 }
@@ -78,6 +87,10 @@ struct Page {
     out: String,
     colour: bool,
     columns: usize,
+    /// Findings whose evidence was told in full.
+    full: usize,
+    /// What to do, as already told.
+    remedies: Vec<String>,
 }
 
 /// A list below the table: title, and the states that belong to it.
@@ -274,6 +287,42 @@ impl Page {
             self.out.push_str("      ");
             self.line(Ink::Dim, &l);
         }
+        self.evidence(f);
+    }
+
+    /// What was asked and answered, why that is certain, and what to do: in full for the first
+    /// findings of high severity, in a line for the rest.
+    fn evidence(&mut self, f: &Finding) {
+        let answer = f.evidence.as_ref().map(words::evidence);
+        if f.severity < Severity::High || self.full >= MAX_FULL {
+            if let Some(answer) = answer {
+                self.sentence(Ink::Dim, "", 6, &answer);
+            }
+            return;
+        }
+        let title = f.title.as_deref().map(|t| clean(t, SENTENCE));
+        let asked = words::asked(f).map(|a| format!("{a}, {}", words::RANGE));
+        let certain = f.evidence.as_ref().and_then(words::certain);
+        let mut remedy = f.remedy.as_deref().map(|r| clean(r, SENTENCE));
+        if let Some(text) = &mut remedy {
+            if self.remedies.contains(text) {
+                "as above".clone_into(text);
+            } else {
+                self.remedies.push(text.clone());
+            }
+        }
+        let rows = [
+            ("what", title),
+            ("asked", asked),
+            ("answer", answer),
+            ("certain", certain),
+            ("remedy", remedy),
+        ];
+        self.full += usize::from(rows.iter().any(|(_, text)| text.is_some()));
+        for (label, text) in rows {
+            let Some(text) = text else { continue };
+            self.sentence(Ink::Dim, &format!("      {label}"), 6 + EVIDENCE, &text);
+        }
     }
 
     /// Findings in other states, one line each where the terminal has room for it.
@@ -314,6 +363,57 @@ impl Page {
         if n > 0 {
             let s = format!("  and {} more in verdict.json", words::grouped(n as u64));
             self.line(Ink::Bold, &s);
+        }
+    }
+
+    /// Web sites: what changed of them, and what somebody should look after. None of it is drift.
+    fn sites(&mut self, v: &Verdict) {
+        if !site_words::is_any(v) {
+            return;
+        }
+        let c = &v.sites;
+        self.line(Ink::Bold, "Web sites (inventory, no drift)");
+        self.sentence(Ink::Plain, "", 2, &site_words::summary(c));
+        if !v.site_changes.is_empty() {
+            self.line(Ink::Plain, &format!("  {}", site_words::title(c)));
+            for change in v.site_changes.iter().take(MAX_CHANGES) {
+                let (url, at) = site_words::change_place(change);
+                self.site(&format!("{}: {url} at {at}", site_words::fact(change.what)));
+                let now = site_words::value(change.now.as_deref());
+                for (label, text) in [("was", site_words::was(change)), ("is", now)] {
+                    self.sentence(Ink::Dim, &format!("        {label}"), 12, &text);
+                }
+            }
+            self.more_sites(c.changes, v.site_changes.len().min(MAX_CHANGES));
+        }
+        for (title, kinds) in site_words::GROUPS {
+            let list: Vec<_> = v.site_notices.iter().filter(|n| kinds.contains(&n.what)).collect();
+            if list.is_empty() {
+                continue;
+            }
+            let n = site_words::count(c, kinds);
+            self.line(Ink::Plain, &format!("  {title}: {}", words::grouped(n)));
+            for notice in list.iter().take(MAX_NOTICES) {
+                let (url, at) = site_words::notice_place(notice);
+                self.site(&format!("{url} at {at}"));
+                self.sentence(Ink::Dim, "", 8, &site_words::said(notice));
+            }
+            self.more_sites(n, list.len().min(MAX_NOTICES));
+        }
+        self.out.push('\n');
+    }
+
+    fn site(&mut self, s: &str) {
+        for (i, l) in wrap(s, self.columns - 8, MAX_LINES).iter().enumerate() {
+            self.out.push_str(if i == 0 { "    - " } else { "        " });
+            self.line(Ink::Plain, l);
+        }
+    }
+
+    fn more_sites(&mut self, total: u64, shown: usize) {
+        let n = site_words::beyond(total, shown);
+        if n > 0 {
+            self.line(Ink::Dim, &format!("      and {} more", words::grouped(n)));
         }
     }
 

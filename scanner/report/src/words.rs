@@ -1,9 +1,11 @@
 //! What a verdict says, in the words that all renderers share.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use mimawari_drift::verdict::{Cause, Coverage, Finding, FindingKind, FindingState, Verdict};
-use mimawari_probes::observation::{Evidence, Severity};
-use mimawari_targets::Protocol;
+use mimawari_probes::observation::{Evidence, Scheme, Severity};
+use mimawari_targets::{Port, Protocol};
 
 use crate::clean::clean;
 
@@ -286,16 +288,18 @@ pub(crate) const fn kind(k: FindingKind) -> &'static str {
         FindingKind::ExposedContent => "exposed content",
         FindingKind::ForbiddenOpen => "forbidden open port",
         FindingKind::SuspectHost => "answers on everything",
+        FindingKind::LegacyTls => "legacy TLS only",
     }
 }
 
 /// The kinds in the order of the type.
-pub(crate) const KINDS: [FindingKind; 5] = [
+pub(crate) const KINDS: [FindingKind; 6] = [
     FindingKind::UnexpectedOpen,
     FindingKind::MissingRequired,
     FindingKind::ExposedContent,
     FindingKind::ForbiddenOpen,
     FindingKind::SuspectHost,
+    FindingKind::LegacyTls,
 ];
 
 /// What was found: the kind, and for content the check.
@@ -319,13 +323,18 @@ pub(crate) const fn cause(c: Cause) -> &'static str {
 
 /// Address and port, as one would type them; `/udp` where it is not TCP.
 pub(crate) fn endpoint(f: &Finding) -> String {
-    let mut s = match (f.ip, f.port) {
+    address(f.ip, f.port, f.proto)
+}
+
+/// The same of its parts.
+pub(crate) fn address(ip: IpAddr, port: Option<Port>, proto: Protocol) -> String {
+    let mut s = match (ip, port) {
         (ip, None) => ip.to_string(),
-        (std::net::IpAddr::V4(ip), Some(port)) => format!("{ip}:{port}"),
-        (std::net::IpAddr::V6(ip), Some(port)) => format!("[{ip}]:{port}"),
+        (IpAddr::V4(ip), Some(port)) => format!("{ip}:{port}"),
+        (IpAddr::V6(ip), Some(port)) => format!("[{ip}]:{port}"),
     };
-    if f.proto != Protocol::Tcp {
-        s.push_str(&format!("/{}", f.proto));
+    if proto != Protocol::Tcp {
+        s.push_str(&format!("/{proto}"));
     }
     s
 }
@@ -364,6 +373,58 @@ pub(crate) fn marks(f: &Finding) -> Vec<String> {
         m.push("flapping".to_owned());
     }
     m
+}
+
+/// What was asked for a content; `None` for what is no content.
+pub(crate) fn asked(f: &Finding) -> Option<String> {
+    let path = f.path.as_deref()?;
+    let url = url(f.scheme, f.host.as_deref(), f.ip, f.port);
+    Some(format!("GET {url}{} at {}", clean(path, NAME), endpoint(f)))
+}
+
+/// The header that every content check sends.
+pub(crate) const RANGE: &str = "Range: bytes=0-65535";
+
+/// The URL of a site without its path. The port is left out where it is the scheme's own.
+pub(crate) fn url(
+    scheme: Option<Scheme>,
+    host: Option<&str>,
+    ip: IpAddr,
+    port: Option<Port>,
+) -> String {
+    let mut s = scheme.map_or_else(String::new, |s| format!("{}://", s.as_str()));
+    match (host, ip) {
+        (Some(host), _) => s.push_str(&clean(host, NAME)),
+        (None, IpAddr::V4(ip)) => s.push_str(&ip.to_string()),
+        (None, IpAddr::V6(ip)) => s.push_str(&format!("[{ip}]")),
+    }
+    if let Some(port) = port
+        && scheme.is_none_or(|s| s.default_port() != port.get())
+    {
+        s.push_str(&format!(":{port}"));
+    }
+    s
+}
+
+/// Why a hit is certain; `None` where the record does not say.
+pub(crate) fn certain(e: &Evidence) -> Option<String> {
+    let mut parts = Vec::new();
+    if let Some(s) = &e.signature {
+        parts.push(format!("signature: {}", clean(s, SENTENCE)));
+    }
+    if e.repeated {
+        parts.push("a second answer had it too".to_owned());
+    }
+    if !e.canaries.is_empty() {
+        let statuses: Vec<String> =
+            e.canaries.iter().take(4).map(|c| c.status.to_string()).collect();
+        parts.push(format!(
+            "{} that cannot exist did not ({})",
+            plural(e.canaries.len() as u64, "path"),
+            statuses.join(", ")
+        ));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// Evidence on one line. It holds no secret: a mask, a length and a keyed digest.

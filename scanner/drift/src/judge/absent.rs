@@ -1,10 +1,13 @@
 //! What this run did not see: gone, silent, or not looked at.
 
+use std::net::SocketAddr;
+
 use mimawari_probes::observation::{CellState, Outcome, Severity};
 use mimawari_targets::Protocol;
 
+use super::content::is_inventory;
 use super::port::port_severity;
-use super::{Evidence, Identity, Judge, RUNS_TO_SETTLE};
+use super::{Evidence, Identity, Judge, RUNS_TO_SETTLE, legacy};
 use crate::baseline::Match;
 use crate::state::Allowed;
 use crate::verdict::{Cause, Finding, FindingKind, FindingState};
@@ -24,25 +27,27 @@ impl Judge<'_> {
             let state = self.cell(a.ip, a.port);
             let gone = match (&a.path, state) {
                 _ if self.suspect() || self.suspect_hosts.contains(&a.ip) => false,
+                (None, CellState::Open) if a.kind() == FindingKind::LegacyTls => {
+                    self.is_current_tls(a.ip, a.port)
+                }
                 (None, s) => s.is_covered() && s != CellState::Open,
                 (Some(path), CellState::Open) => self
                     .http
                     .get(&(a.ip, a.port, a.host.as_deref(), path.as_str()))
-                    .is_some_and(|h| matches!(h.outcome, Outcome::Absent | Outcome::Protected)),
+                    .is_some_and(|h| {
+                        matches!(h.outcome, Outcome::Absent | Outcome::Protected) || is_inventory(h)
+                    }),
                 (Some(_), s) => s == CellState::Closed,
             };
             if gone || !self.run.coverage.in_scope(a.ip) {
                 self.next.allowed.remove(&id);
                 continue;
             }
-            let found = match &a.path {
-                None => self.baseline.port(a.ip, Protocol::Tcp, a.port, self.now),
-                Some(path) => self.baseline.content(
-                    a.ip,
-                    a.check.as_deref().unwrap_or_default(),
-                    path,
-                    self.now,
-                ),
+            let check = a.check.as_deref().unwrap_or_default();
+            let found = match (a.kind(), &a.path) {
+                (FindingKind::LegacyTls, _) => self.baseline.check(a.ip, check, self.now),
+                (_, Some(path)) => self.baseline.content(a.ip, check, path, self.now),
+                (_, None) => self.baseline.port(a.ip, Protocol::Tcp, a.port, self.now),
             };
             if let Match::Allowed(head) = found {
                 if let Some(entry) = self.next.allowed.get_mut(&id) {
@@ -51,18 +56,26 @@ impl Judge<'_> {
                 continue;
             }
             let identity = Identity {
-                kind: if a.path.is_some() {
-                    FindingKind::ExposedContent
-                } else {
-                    FindingKind::UnexpectedOpen
-                },
+                kind: a.kind(),
                 vantage: self.run.vantage,
                 ip: a.ip,
                 port: Some(a.port),
                 host: a.host.as_deref(),
                 path: a.path.as_deref(),
             };
-            let what = format!("tcp/{} on {} was open when last seen", a.port, a.ip);
+            let what = match (a.kind(), &a.path) {
+                (FindingKind::LegacyTls, _) => {
+                    format!(
+                        "{} spoke legacy TLS alone when last seen",
+                        SocketAddr::new(a.ip, a.port.get())
+                    )
+                }
+                (_, Some(path)) => format!(
+                    "{path} of {} was readable when last seen",
+                    a.host.clone().unwrap_or_else(|| a.ip.to_string())
+                ),
+                (_, None) => format!("tcp/{} on {} was open when last seen", a.port, a.ip),
+            };
             let (cause, severity, why) = match found {
                 Match::Forbidden(head) => (
                     Cause::Forbidden,
@@ -79,7 +92,9 @@ impl Judge<'_> {
                 // Nobody looked: it is drift, and not seen with own eyes.
                 t.covered_runs = t.covered_runs.saturating_sub(1);
                 t.finding.state = FindingState::Unverified;
-                t.finding.check = a.check;
+                if a.path.is_some() {
+                    t.finding.check = a.check;
+                }
                 t.finding.why.push_str("; this run did not cover it");
             }
         }
@@ -125,6 +140,7 @@ impl Judge<'_> {
             (FindingKind::ExposedContent, _, Some(path)) => {
                 self.baseline.content(f.ip, f.check.as_deref().unwrap_or_default(), path, self.now)
             }
+            (FindingKind::LegacyTls, ..) => self.baseline.check(f.ip, legacy::CHECK, self.now),
             (FindingKind::SuspectHost, ..) | (_, None, _) => Match::None,
             (_, Some(port), _) => self.baseline.port(f.ip, Protocol::Tcp, port, self.now),
         };
@@ -139,8 +155,12 @@ impl Judge<'_> {
                         port,
                         host: f.host.clone(),
                         path: f.path.clone(),
-                        check: f.check.clone(),
-                        severity: f.path.is_some().then_some(f.severity),
+                        check: match f.kind {
+                            FindingKind::LegacyTls => Some(legacy::CHECK.to_owned()),
+                            _ => f.check.clone(),
+                        },
+                        severity: (f.path.is_some() || f.kind == FindingKind::LegacyTls)
+                            .then_some(f.severity),
                         rule: head.id.clone(),
                         first_seen: f.first_seen,
                         last_seen: f.last_seen,
@@ -149,7 +169,8 @@ impl Judge<'_> {
             }
             return;
         }
-        let evidence = if self.suspect_hosts.contains(&f.ip) && f.path.is_none() {
+        let is_port = f.path.is_none() && f.kind != FindingKind::LegacyTls;
+        let evidence = if self.suspect_hosts.contains(&f.ip) && is_port {
             Evidence::Unknown("its host answers on everything, so that nothing is known of it")
         } else {
             self.what_is_known(f)
@@ -181,10 +202,22 @@ impl Judge<'_> {
             return self.no_longer_suspect(f.ip);
         };
         let cell = self.cell(f.ip, port);
+        if f.kind == FindingKind::LegacyTls {
+            if self.is_current_tls(f.ip, port) {
+                return Evidence::Gone("it accepts current TLS");
+            }
+            if cell == CellState::Open {
+                return Evidence::Unknown(
+                    "this run did not learn for all its names what it accepts",
+                );
+            }
+        }
         if let Some(path) = &f.path {
-            let outcome =
-                self.http.get(&(f.ip, port, f.host.as_deref(), path.as_str())).map(|h| h.outcome);
-            match outcome {
+            let seen = self.http.get(&(f.ip, port, f.host.as_deref(), path.as_str()));
+            if seen.is_some_and(|h| is_inventory(h)) {
+                return Evidence::Gone("the path is there, and shows nothing that it should not");
+            }
+            match seen.map(|h| h.outcome) {
                 Some(Outcome::Absent) => return Evidence::Gone("the path no longer shows it"),
                 Some(Outcome::Protected) => return Evidence::Gone("the path is protected now"),
                 // The site says the same to everything: the file may be behind that, or not.

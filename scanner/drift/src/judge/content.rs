@@ -1,15 +1,36 @@
 //! Published files.
 
-use mimawari_probes::observation::{HttpObservation, Outcome};
+use mimawari_probes::observation::{HttpObservation, Outcome, Severity};
 
 use super::{Identity, Judge};
 use crate::baseline::Match;
+use crate::state::Allowed;
 use crate::verdict::FindingKind;
+
+/// Whether a path exists and is no finding: inventory, such as a script that was executed.
+pub(super) fn is_inventory(h: &HttpObservation) -> bool {
+    h.outcome == Outcome::Exposed && h.severity == Severity::Info
+}
+
+/// How bad the news is that an observation brings: readable, not known, not readable.
+pub(super) fn weight(h: &HttpObservation) -> u8 {
+    match h.outcome {
+        Outcome::Exposed if !is_inventory(h) => 3,
+        Outcome::CatchAll => 2,
+        outcome if !outcome.is_covered() => 2,
+        Outcome::Exposed => 1,
+        _ => 0,
+    }
+}
 
 impl Judge<'_> {
     pub(super) fn contents(&mut self) {
-        let exposed: Vec<&HttpObservation> =
-            self.http.values().copied().filter(|h| h.outcome == Outcome::Exposed).collect();
+        let exposed: Vec<&HttpObservation> = self
+            .http
+            .values()
+            .copied()
+            .filter(|h| h.outcome == Outcome::Exposed && !is_inventory(h))
+            .collect();
         for h in exposed {
             if !self.run.coverage.in_scope(h.ip) {
                 continue;
@@ -26,7 +47,14 @@ impl Judge<'_> {
             let found = self.baseline.content(h.ip, &h.check, &h.path, self.now);
             if let Match::Allowed(head) = found {
                 self.allowed_count += 1;
-                self.allow(&id, head, h.ip, h.port, Some(h), h.at);
+                let content = Allowed {
+                    host: h.host.clone(),
+                    path: Some(h.path.clone()),
+                    check: Some(h.check.clone()),
+                    severity: Some(h.severity),
+                    ..Allowed::cell(h.ip, h.port, h.at)
+                };
+                self.allow(&id, head, content);
                 if self.next.findings.get(&id).is_some_and(|t| t.finding.state.is_drift()) {
                     self.now_allowed(&id, head);
                 }
@@ -47,8 +75,12 @@ impl Judge<'_> {
             let (cause, why) = self.unmatched(&id, &what, h.ip, found);
             self.seen(&identity, cause, h.severity, h.at, why, None);
             if let Some(t) = self.next.findings.get_mut(&id) {
-                t.finding.check = Some(h.check.clone());
-                t.finding.evidence.clone_from(&h.evidence);
+                let f = &mut t.finding;
+                f.scheme = Some(h.scheme);
+                f.check = Some(h.check.clone());
+                f.title.clone_from(&h.title);
+                f.remedy.clone_from(&h.remedy);
+                f.evidence.clone_from(&h.evidence);
             }
         }
     }

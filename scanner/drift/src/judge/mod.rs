@@ -7,15 +7,17 @@
 mod absent;
 mod content;
 mod host;
+mod legacy;
 mod port;
 mod required;
+mod sites;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use mimawari_probes::observation::{
-    CellState, HttpObservation, Observation, Severity, TcpObservation,
+    CellState, HttpObservation, Observation, Scheme, Severity, TcpObservation, WebObservation,
 };
 use mimawari_targets::{Port, PortSet, Protocol, Scope};
 use sha2::{Digest, Sha256};
@@ -23,6 +25,7 @@ use sha2::{Digest, Sha256};
 use self::host::RandomPorts;
 use crate::baseline::{Baseline, Head, Match};
 use crate::freshness::{self, Freshness, Turn};
+use crate::sites::{SiteChange, SiteCounts, SiteNotice};
 use crate::state::{Allowed, State, Tracked};
 use crate::verdict::{
     Cause, Counts, Coverage, Finding, FindingKind, FindingState, RunFacts, VERSION, Verdict,
@@ -91,6 +94,9 @@ pub fn judge(
     j.suspect_hosts();
     j.open_cells();
     j.contents();
+    j.legacy_tls();
+    // Before what was not seen, which is held against what is known of the sites.
+    j.sites();
     j.allowed_before();
     j.required();
     j.the_rest();
@@ -144,7 +150,10 @@ impl Identity<'_> {
             port: self.port,
             host: self.host.map(str::to_owned),
             path: self.path.map(str::to_owned),
+            scheme: None,
             check: None,
+            title: None,
+            remedy: None,
             state,
             cause,
             severity,
@@ -163,6 +172,9 @@ impl Identity<'_> {
     }
 }
 
+/// A site of one run: address, port, scheme, virtual host.
+type WebKey<'a> = (IpAddr, Port, Scheme, Option<&'a str>);
+
 struct Judge<'a> {
     run: &'a RunInput<'a>,
     baseline: &'a Baseline,
@@ -173,6 +185,8 @@ struct Judge<'a> {
     open: BTreeMap<(IpAddr, Port), &'a TcpObservation>,
     /// Outcomes of content checks; one for each target and path.
     http: BTreeMap<(IpAddr, Port, Option<&'a str>, &'a str), &'a HttpObservation>,
+    /// What sites show of themselves.
+    web: BTreeMap<WebKey<'a>, &'a WebObservation>,
     /// What hosts do on random ports.
     hosts: BTreeMap<IpAddr, RandomPorts>,
     suspect_because: Vec<String>,
@@ -187,6 +201,11 @@ struct Judge<'a> {
     allowed_count: u64,
     notes: Vec<String>,
     freshness: Option<Freshness>,
+    /// Endpoints of which the inventory says that they speak legacy TLS.
+    legacy_sites: BTreeSet<(IpAddr, Port)>,
+    sites: SiteCounts,
+    site_changes: Vec<SiteChange>,
+    site_notices: Vec<SiteNotice>,
 }
 
 impl<'a> Judge<'a> {
@@ -196,7 +215,7 @@ impl<'a> Judge<'a> {
         previous: &'a State,
         now: Timestamp,
     ) -> Self {
-        let (mut open, mut http) = (BTreeMap::new(), BTreeMap::new());
+        let (mut open, mut http, mut web) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut hosts: BTreeMap<IpAddr, RandomPorts> = BTreeMap::new();
         for o in run.observations {
             match o {
@@ -205,10 +224,17 @@ impl<'a> Judge<'a> {
                 }
                 Observation::Tcp(_) => {}
                 Observation::Http(h) => {
-                    http.insert((h.ip, h.port, h.host.as_deref(), h.path.as_str()), h);
+                    let key = (h.ip, h.port, h.host.as_deref(), h.path.as_str());
+                    let known: &mut &HttpObservation = http.entry(key).or_insert(h);
+                    // Of two schemes on one port the worse news counts.
+                    if known.scheme == h.scheme || content::weight(known) < content::weight(h) {
+                        *known = h;
+                    }
                 }
                 Observation::Host(h) => hosts.entry(h.ip).or_default().add(h),
-                Observation::Web(_) => {}
+                Observation::Web(w) => {
+                    web.insert((w.ip, w.port, w.scheme, w.host.as_deref()), w);
+                }
             }
         }
         Self {
@@ -219,6 +245,7 @@ impl<'a> Judge<'a> {
             next: previous.clone(),
             open,
             http,
+            web,
             hosts,
             suspect_because: run.suspect_because.clone(),
             suspect_hosts: BTreeSet::new(),
@@ -230,6 +257,10 @@ impl<'a> Judge<'a> {
             allowed_count: 0,
             notes: Vec::new(),
             freshness: None,
+            legacy_sites: BTreeSet::new(),
+            sites: SiteCounts::default(),
+            site_changes: Vec::new(),
+            site_notices: Vec::new(),
         }
     }
 
@@ -395,36 +426,13 @@ impl<'a> Judge<'a> {
     }
 
     /// Remembers what is there and allowed.
-    fn allow(
-        &mut self,
-        id: &str,
-        head: &Head,
-        ip: IpAddr,
-        port: Port,
-        content: Option<&HttpObservation>,
-        at: Timestamp,
-    ) {
+    fn allow(&mut self, id: &str, head: &Head, mut thing: Allowed) {
+        let at = thing.last_seen;
         self.allowed_seen.insert(id.to_owned());
-        let known = self
-            .previous
-            .findings
-            .get(id)
-            .map(|t| t.finding.first_seen)
-            .into_iter()
-            .chain([at])
-            .min()
-            .unwrap_or(at);
-        let a = self.next.allowed.entry(id.to_owned()).or_insert_with(|| Allowed {
-            ip,
-            port,
-            host: content.and_then(|h| h.host.clone()),
-            path: content.map(|h| h.path.clone()),
-            check: content.map(|h| h.check.clone()),
-            severity: content.map(|h| h.severity),
-            rule: String::new(),
-            first_seen: known,
-            last_seen: at,
-        });
+        if let Some(before) = self.previous.findings.get(id) {
+            thing.first_seen = at.min(before.finding.first_seen);
+        }
+        let a = self.next.allowed.entry(id.to_owned()).or_insert(thing);
         a.rule.clone_from(&head.id);
         a.last_seen = a.last_seen.max(at);
     }
@@ -518,6 +526,9 @@ impl<'a> Judge<'a> {
             run: facts,
             baseline_digest: self.baseline.digest().to_owned(),
             findings,
+            sites: self.sites,
+            site_changes: self.site_changes,
+            site_notices: self.site_notices,
         };
         self.next.updated_at = Some(self.next.updated_at.map_or(self.now, |t| t.max(self.now)));
         self.next.last_run = Some(self.run.run_id.to_owned());

@@ -7,6 +7,7 @@ use mimawari_targets::{Port, Protocol};
 
 use super::{Identity, Judge};
 use crate::baseline::Match;
+use crate::state::Allowed;
 use crate::verdict::{Cause, FindingKind, FindingState};
 
 impl Judge<'_> {
@@ -47,7 +48,7 @@ impl Judge<'_> {
         let verdict = self.baseline.port(ip, Protocol::Tcp, port, self.now);
         if let Match::Allowed(head) = verdict {
             self.allowed_count += 1;
-            self.allow(&id, head, ip, port, None, o.at);
+            self.allow(&id, head, Allowed::cell(ip, port, o.at));
             for id in [&id, &forbidden_id] {
                 if active(self, id) {
                     self.now_allowed(id, head);

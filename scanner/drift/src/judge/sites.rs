@@ -1,0 +1,174 @@
+//! The inventory of web sites.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mimawari_probes::observation::{Outcome, WebObservation};
+
+use super::content::is_inventory;
+use super::{Judge, WebKey};
+use crate::sites::{
+    Change, Facts, MAX_LISTED, MAX_SITES, Present, Site, SiteChange, SiteFact, SiteKey, SiteNotice,
+    notices,
+};
+
+/// A change and what it is sorted by: telling ones first, then by place.
+type Ranked = ((bool, SiteFact, SiteKey), SiteChange);
+
+impl<'a> Judge<'a> {
+    /// Takes what this run saw of web sites into the inventory. A run that is not to be believed
+    /// leaves it as it was and says nothing of it.
+    pub(super) fn sites(&mut self) {
+        if self.suspect() {
+            self.remember_legacy();
+            return;
+        }
+        let mut known: BTreeMap<SiteKey, Site> =
+            std::mem::take(&mut self.next.sites).into_iter().map(|s| (s.key.clone(), s)).collect();
+        let before: BTreeSet<SiteKey> = known.keys().cloned().collect();
+        let present = self.present();
+        let mut seen = BTreeSet::new();
+        let mut changes: Vec<Ranked> = Vec::new();
+        let mut told: Vec<SiteNotice> = Vec::new();
+        let web: Vec<(WebKey<'a>, &'a WebObservation)> =
+            self.web.iter().map(|(place, w)| (*place, *w)).collect();
+        for (place, w) in web {
+            if !self.run.coverage.in_scope(w.ip) {
+                continue;
+            }
+            for (what, why) in notices(w, self.now) {
+                self.sites.add(what);
+                told.push(notice(w, what, why));
+            }
+            let key = self.key_of(w);
+            if w.status.is_none() {
+                // Without an answer to `/` nothing is said of the site. What its handshake proved is
+                // kept, because another name's handshake must not take it back.
+                match (known.get_mut(&key), w.tls.as_ref().map(|t| t.legacy)) {
+                    (Some(site), Some(legacy)) => site.facts.legacy = legacy,
+                    (None, Some(true)) => {
+                        let facts = Facts { legacy: true, ..Facts::default() };
+                        known.insert(key.clone(), Site::first(key, facts, w.at));
+                    }
+                    _ => {}
+                }
+                continue;
+            }
+            self.sites.seen += 1;
+            seen.insert(key.clone());
+            let new_present = present.get(&place);
+            match known.get_mut(&key).filter(|site| site.facts.status.is_some()) {
+                None => {
+                    self.sites.new += 1;
+                    let there = new_present.cloned().unwrap_or_default();
+                    let facts = Facts::default().after(w, there);
+                    let mut site = Site::first(key.clone(), facts, w.at);
+                    if let Some(before) = known.get(&key) {
+                        site.first_seen = before.first_seen;
+                    }
+                    known.insert(key, site);
+                }
+                // The same record, judged again.
+                Some(site) if site.last_seen == w.at => {}
+                Some(site) => {
+                    let mut there = self.still_present(&site.facts.present, w);
+                    there.extend(new_present.into_iter().flatten().cloned());
+                    let facts = site.facts.after(w, there);
+                    let since = site.last_seen;
+                    let list = site.see(facts, w.at);
+                    self.sites.changed += u64::from(!list.is_empty());
+                    self.sites.changes += list.len() as u64;
+                    self.sites.unsteady += u64::from(site.is_unsteady());
+                    changes.extend(list.into_iter().map(|c| {
+                        let rank = (c.routine, c.what, key.clone());
+                        (rank, change(w, c, since))
+                    }));
+                }
+            }
+        }
+        self.sites.not_seen = before
+            .iter()
+            .filter(|k| k.vantage == self.run.vantage && !seen.contains(*k))
+            .filter(|k| self.run.coverage.in_scope(k.ip))
+            .count() as u64;
+        changes.sort_by(|a, b| a.0.cmp(&b.0));
+        self.site_changes = changes.into_iter().map(|(_, c)| c).take(MAX_LISTED).collect();
+        told.sort_by_key(|n| (n.what, n.ip, n.port, n.scheme, n.host.clone()));
+        told.truncate(MAX_LISTED);
+        self.site_notices = told;
+        let mut all: Vec<Site> = known.into_values().collect();
+        if all.len() > MAX_SITES {
+            let gone = all.len() - MAX_SITES;
+            self.notes.push(format!(
+                "The inventory holds {MAX_SITES} sites; {gone} that were seen longest ago are forgotten."
+            ));
+            all.sort_by_key(|s| std::cmp::Reverse(s.last_seen));
+            all.truncate(MAX_SITES);
+            all.sort_by(|a, b| a.key.cmp(&b.key));
+        }
+        self.next.sites = all;
+        self.remember_legacy();
+    }
+
+    fn key_of(&self, w: &WebObservation) -> SiteKey {
+        SiteKey {
+            vantage: self.run.vantage.to_owned(),
+            ip: w.ip,
+            port: w.port,
+            scheme: w.scheme,
+            host: w.host.clone(),
+        }
+    }
+
+    /// Paths that exist and are no finding, as this run saw them.
+    fn present(&self) -> BTreeMap<WebKey<'a>, BTreeSet<Present>> {
+        let mut out: BTreeMap<WebKey<'a>, BTreeSet<Present>> = BTreeMap::new();
+        for h in self.http.values().filter(|h| is_inventory(h)) {
+            let place = (h.ip, h.port, h.scheme, h.host.as_deref());
+            let present = Present { path: h.path.clone(), check: h.check.clone() };
+            out.entry(place).or_default().insert(present);
+        }
+        out
+    }
+
+    /// Of the paths that existed, those of which this run does not know otherwise.
+    fn still_present(&self, before: &BTreeSet<Present>, w: &WebObservation) -> BTreeSet<Present> {
+        let known = |p: &Present| {
+            let key = (w.ip, w.port, w.host.as_deref(), p.path.as_str());
+            self.http.get(&key).is_some_and(|h| {
+                h.scheme == w.scheme
+                    && matches!(h.outcome, Outcome::Absent | Outcome::Protected | Outcome::Exposed)
+            })
+        };
+        before.iter().filter(|p| !known(p)).cloned().collect()
+    }
+
+    /// Endpoints of which the inventory says that they speak legacy TLS for some name.
+    fn remember_legacy(&mut self) {
+        self.legacy_sites = self
+            .next
+            .sites
+            .iter()
+            .filter(|s| s.facts.legacy && s.key.vantage == self.run.vantage)
+            .map(|s| (s.key.ip, s.key.port))
+            .collect();
+    }
+}
+
+fn notice(w: &WebObservation, what: crate::sites::NoticeKind, why: String) -> SiteNotice {
+    let host = w.host.clone();
+    SiteNotice { what, ip: w.ip, port: w.port, scheme: w.scheme, host, at: w.at, why }
+}
+
+fn change(w: &WebObservation, c: Change, since: jiff::Timestamp) -> SiteChange {
+    SiteChange {
+        ip: w.ip,
+        port: w.port,
+        scheme: w.scheme,
+        host: w.host.clone(),
+        at: w.at,
+        what: c.what,
+        was: c.was,
+        now: c.now,
+        since,
+    }
+}

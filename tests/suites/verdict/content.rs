@@ -1,0 +1,236 @@
+//! Contents and legacy TLS: what resolves them, and what does not.
+
+use super::*;
+
+const WEB: &str = "[[allow]]\nid = \"web\"\nhosts = [\"192.0.2.70\"]\nports = [\"tcp/80\", \"tcp/443\"]\nreason = \"x\"\n";
+const LEGACY: &str = "[[allow_http]]\nid = \"old\"\nhosts = [\"192.0.2.70\"]\nchecks = [\"legacy-tls\"]\nreason = \"x\"\n";
+
+#[test]
+fn contents_are_resolved_only_by_an_answer_that_says_so() {
+    use Outcome::{Absent, CatchAll, Error, Exposed, Malformed, Protected, Skipped, Unstable};
+    for (outcome, expected) in [
+        (Absent, FindingState::Resolved),
+        (Protected, FindingState::Resolved),
+        (CatchAll, FindingState::Unverified),
+        (Error, FindingState::Unverified),
+        (Malformed, FindingState::Unverified),
+        (Skipped, FindingState::Unverified),
+        (Unstable, FindingState::Unverified),
+    ] {
+        let allow = "[[allow]]\nid = \"web\"\nhosts = [\"192.0.2.70\"]\nports = [\"tcp/80\"]\nreason = \"x\"\n";
+        let mut s = Story::new(allow);
+        let v = s.run(Run::new().content(Exposed));
+        assert_eq!((one(&v, ExposedContent).state, v.exit), (FindingState::Open, 1));
+        let v = s.run(Run::new().cell(HOST, 80, Open));
+        assert_eq!(one(&v, ExposedContent).state, FindingState::Unverified, "not looked at");
+        let v = s.run(Run::new().content(outcome));
+        assert_eq!(one(&v, ExposedContent).state, expected, "{outcome:?}");
+    }
+}
+
+#[test]
+fn an_allowed_content_is_no_finding() {
+    let rules = "[[allow]]\nid = \"web\"\nhosts = [\"192.0.2.70\"]\nports = [\"tcp/80\"]\nreason = \"x\"\n[[allow_http]]\nid = \"h\"\nhosts = [\"192.0.2.70\"]\nchecks = [\"php-source\"]\nreason = \"x\"\n";
+    let v = Story::new(rules).run(Run::new().content(Outcome::Exposed));
+    assert!(v.findings.is_empty() && v.exit == 0);
+}
+
+/// A path that is no longer asked for, for whatever reason, proves nothing: a lower tier, a narrower
+/// list of virtual hosts, a check that left the catalogue, a manifest that is no longer given.
+#[test]
+fn a_path_that_is_no_longer_asked_for_is_unverified() {
+    let others: [fn(Run) -> Run; 5] = [
+        |r| r.cell(HOST, 80, Open),
+        // Another path of the same site.
+        |r| r.http(Outcome::Absent, |h| h.path = "/other.php".to_owned()),
+        // Another virtual host, and the address itself.
+        |r| r.http(Outcome::Absent, |h| h.host = Some("other.example.jp".to_owned())),
+        |r| r.http(Outcome::Absent, |h| h.host = None),
+        // Another port.
+        |r| r.cell(HOST, 80, Open).http(Outcome::Absent, |h| h.port = port(443)),
+    ];
+    for (n, other) in others.into_iter().enumerate() {
+        for check in ["php-source", "manifest"] {
+            let mut s = Story::new(WEB);
+            s.run(Run::new().http(Outcome::Exposed, |h| h.check = check.to_owned()));
+            for _ in 0..3 {
+                let v = s.run(other(Run::new()));
+                let f = one(&v, ExposedContent);
+                assert_eq!((f.state, v.exit), (FindingState::Unverified, 1), "{n}: {}", f.why);
+            }
+            let v = s.run(Run::new().http(Outcome::Absent, |h| h.check = check.to_owned()));
+            assert_eq!((one(&v, ExposedContent).state, v.exit), (FindingState::Resolved, 0));
+        }
+    }
+}
+
+#[test]
+fn a_suspect_run_resolves_no_content() {
+    let mut s = Story::new(WEB);
+    s.run(Run::new().content(Outcome::Exposed));
+    let mut run = Run::new().content(Outcome::Absent);
+    run.canaries = (0, 1);
+    assert_eq!(one(&s.run(run), ExposedContent).state, FindingState::Unverified);
+}
+
+#[test]
+fn a_path_whose_check_has_another_name_is_the_same_finding() {
+    let mut s = Story::new(WEB);
+    let v = s.run(Run::new().content(Outcome::Exposed));
+    let first = one(&v, ExposedContent).clone();
+    let renamed = |o| Run::new().http(o, |h| h.check = "php-code".to_owned());
+    let v = s.run(renamed(Outcome::Exposed));
+    let f = one(&v, ExposedContent);
+    assert_eq!((&f.id, f.first_seen, f.new), (&first.id, first.first_seen, false));
+    assert_eq!(f.check.as_deref(), Some("php-code"));
+    assert_eq!(one(&s.run(renamed(Outcome::Absent)), ExposedContent).state, FindingState::Resolved);
+}
+
+#[test]
+fn of_two_schemes_on_one_port_the_worse_news_counts() {
+    use Outcome::{Absent, Error, Exposed};
+    for (http, https, expected) in [
+        (Exposed, Absent, FindingState::Open),
+        (Absent, Exposed, FindingState::Open),
+        (Error, Absent, FindingState::Unverified),
+        (Absent, Error, FindingState::Unverified),
+        (Absent, Absent, FindingState::Resolved),
+    ] {
+        let mut s = Story::new(WEB);
+        s.run(Run::new().content(Exposed));
+        let run = Run::new().content(http).http(https, |h| h.scheme = Scheme::Https);
+        assert_eq!(one(&s.run(run), ExposedContent).state, expected, "{http:?} {https:?}");
+    }
+}
+
+#[test]
+fn what_a_reader_needs_is_taken_over() {
+    let v = Story::new(WEB).run(Run::new().http(Outcome::Exposed, |h| {
+        h.title = Some("PHP source".to_owned());
+        h.remedy = Some("Let PHP run it.".to_owned());
+    }));
+    let f = one(&v, ExposedContent);
+    assert_eq!(f.title.as_deref(), Some("PHP source"));
+    assert_eq!(f.remedy.as_deref(), Some("Let PHP run it."));
+    assert_eq!(f.scheme, Some(Scheme::Http));
+}
+
+/// A path that exists and shows nothing that it should not is inventory, whatever it was before.
+#[test]
+fn inventory_is_no_finding_and_ends_one() {
+    let executed = || {
+        Run::new().http(Outcome::Exposed, |h| {
+            h.check = "php-executed".to_owned();
+            h.severity = Severity::Info;
+        })
+    };
+    let v = Story::new(WEB).run(executed());
+    assert!(v.findings.is_empty() && v.exit == 0, "{:?}", v.findings);
+    let mut s = Story::new(WEB);
+    s.run(Run::new().content(Outcome::Exposed));
+    let v = s.run(executed());
+    assert_eq!((one(&v, ExposedContent).state, v.exit), (FindingState::Resolved, 0));
+    let v = s.run(Run::new().content(Outcome::Exposed));
+    assert_eq!((one(&v, ExposedContent).reopened, v.exit), (1, 1));
+}
+
+// Legacy TLS.
+
+fn old() -> Run {
+    Run::new().web(legacy)
+}
+
+fn legacy(w: &mut WebObservation) {
+    w.tls = Some(TlsFacts {
+        version: "TLSv1.0".to_owned(),
+        cipher: Some("TLS_RSA_WITH_AES_128_CBC_SHA".to_owned()),
+        legacy: true,
+        ..TlsFacts::default()
+    });
+}
+
+#[test]
+fn legacy_tls_is_one_finding_for_an_endpoint() {
+    let v = Story::new(WEB).run(old().web(|w| {
+        w.host = Some("other.example.jp".to_owned());
+        legacy(w);
+    }));
+    let f = one(&v, LegacyTls);
+    assert_eq!((f.state, f.severity, v.exit), (FindingState::Open, Severity::Medium, 1));
+    assert_eq!((f.port, &f.host, &f.path), (Some(port(443)), &None, &None));
+    for part in ["192.0.2.70:443 accepts nothing newer than TLSv1.0", "TLS_RSA_WITH_AES_128"] {
+        assert!(f.why.contains(part), "{}", f.why);
+    }
+    assert!(f.remedy.is_some() && f.title.is_some());
+}
+
+#[test]
+fn legacy_tls_is_resolved_by_a_better_handshake_or_a_closed_port() {
+    for (run, expected) in [
+        (Run::new().web(|_| ()), FindingState::Resolved),
+        // No handshake, no look, and nothing known of the port.
+        (Run::new().web(|w| w.tls = None), FindingState::Unverified),
+        (Run::new().cell(HOST, 443, Open), FindingState::Unverified),
+        (Run::new(), FindingState::Unverified),
+        // Another name's handshake proves nothing for this one.
+        (Run::new().web(|w| w.host = None), FindingState::Unverified),
+        // Another port's neither.
+        (Run::new().cell(HOST, 443, Open).web(|w| w.port = port(80)), FindingState::Unverified),
+        (Run::new().cell(HOST, 443, Closed), FindingState::Resolved),
+        (Run::new().cell(HOST, 443, Silent), FindingState::Resolving),
+        (old(), FindingState::Open),
+    ] {
+        let mut s = Story::new(WEB);
+        s.run(old());
+        let v = s.run(run.clone());
+        assert_eq!(one(&v, LegacyTls).state, expected, "{:?}", run.web);
+        let mut s = Story::new(WEB);
+        s.run(old());
+        let mut suspect = run;
+        suspect.canaries = (0, 1);
+        let state = one(&s.run(suspect), LegacyTls).state;
+        assert!(matches!(state, FindingState::Open | FindingState::Unverified), "{state:?}");
+    }
+}
+
+#[test]
+fn a_legacy_handshake_without_an_answer_is_remembered_for_its_name() {
+    let mut s = Story::new(WEB);
+    s.run(Run::new().web(|w| {
+        legacy(w);
+        w.status = None;
+    }));
+    let v = s.run(Run::new().web(|w| w.host = None));
+    assert_eq!(one(&v, LegacyTls).state, FindingState::Unverified);
+    let v = s.run(Run::new().web(|_| ()));
+    assert_eq!(one(&v, LegacyTls).state, FindingState::Resolved);
+    assert_eq!((v.sites.new, v.site_changes.len()), (1, 0), "its first answer");
+}
+
+#[test]
+fn legacy_tls_is_allowed_by_its_name_alone() {
+    let rules = format!("{WEB}{LEGACY}");
+    let v = Story::new(&rules).run(old());
+    assert!(v.findings.is_empty() && v.exit == 0, "{:?}", v.findings);
+    let path = LEGACY.replace("checks = [\"legacy-tls\"]", "paths = [\"/\", \"\"]");
+    assert_eq!(Story::new(&format!("{WEB}{path}")).run(old()).exit, 1);
+    // Merged, looked at or not; and taken back, looked at or not.
+    for look in [old, Run::new] {
+        let mut s = Story::new(WEB);
+        let id = one(&s.run(old()), LegacyTls).id.clone();
+        s.rules(&rules);
+        let v = s.run(look());
+        assert_eq!((one(&v, LegacyTls).state, v.exit), (FindingState::Allowed, 0));
+        assert_eq!(s.run(look()).exit, 0);
+        s.rules(WEB);
+        let v = s.run(look());
+        let f = one(&v, LegacyTls);
+        assert_eq!((&f.id, f.cause, v.exit), (&id, Cause::Removed, 1), "{}", f.why);
+    }
+    // Allowed, mended, and then the rule goes: nothing is left.
+    let mut s = Story::new(&rules);
+    s.run(old());
+    s.run(Run::new().web(|_| ()));
+    s.rules(WEB);
+    assert_eq!(s.run(Run::new()).exit, 0);
+}
