@@ -100,6 +100,11 @@ fn errors_name_the_place_and_the_remedy() {
         "outside",
         refused(CONFIG, &["scan", "--targets", "198.51.100.0/24"], "")
     );
+    let both = format!("{CONFIG}[http]\nvhosts = \"-\"\n");
+    assert!(
+        refused(&both, &["scan", "--targets", "-"], "198.51.100.2\n")
+            .contains("both --targets and [http] vhosts read stdin")
+    );
     insta::assert_snapshot!(
         "bad_target_on_stdin",
         refused(

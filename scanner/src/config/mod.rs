@@ -149,6 +149,13 @@ impl Config {
     /// # Errors
     /// A [`Failure`] naming the flag.
     pub fn apply(&mut self, selection: &Selection, tuning: Option<&Tuning>) -> Result<()> {
+        if selection.targets.iter().any(|t| t == "-")
+            && self.http.vhosts.as_deref() == Some(Path::new("-"))
+        {
+            return Err(Failure::new("both --targets and [http] vhosts read stdin")
+                .help("give one of them as a file")
+                .into());
+        }
         if !selection.targets.is_empty() {
             self.scan.targets = Some(read_targets(&selection.targets)?);
         }

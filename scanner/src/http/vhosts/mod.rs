@@ -19,6 +19,8 @@
 
 mod hosts;
 mod index;
+mod numbering;
+mod pass;
 mod records;
 mod row;
 
