@@ -148,6 +148,23 @@ pub struct Tuning {
     pub interface: Option<String>,
 }
 
+/// What changes the look for published files.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Content")]
+pub struct Looking {
+    /// Which checks: 1 (hourly), 2 (daily) or 3 (weekly, with every product of names and endings).
+    #[arg(long, value_name = "N", env = "MIMAWARI_TIER", value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub tier: Option<u8>,
+    /// A manifest of a document root, as `mimawari manifest` writes it: its hosts are asked for the
+    /// files that must not be readable there. Repeatable.
+    #[arg(long, value_name = "FILE", env = "MIMAWARI_MANIFEST", value_delimiter = ',')]
+    pub manifest: Vec<PathBuf>,
+    /// A file with the key of the evidence digests, so that the owner of a file can compare with
+    /// `mimawari checks digest` [default: a new key in every run].
+    #[arg(long, value_name = "FILE", env = "MIMAWARI_EVIDENCE_KEY")]
+    pub evidence_key: Option<PathBuf>,
+}
+
 /// How to sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -176,6 +193,9 @@ pub struct PatrolArgs {
     #[command(flatten)]
     /// How.
     pub tuning: Tuning,
+    #[command(flatten)]
+    /// For what.
+    pub looking: Looking,
 }
 
 /// Arguments of `scan`.
@@ -194,6 +214,9 @@ pub struct ScanArgs {
     #[command(flatten)]
     /// How.
     pub tuning: Tuning,
+    #[command(flatten)]
+    /// For what.
+    pub looking: Looking,
     /// Print `ip,port` lines in probing order and send nothing.
     #[arg(long, conflicts_with = "plan")]
     pub dry_run: bool,
@@ -352,6 +375,15 @@ pub enum ChecksCommand {
     Show {
         /// The check's id.
         id: String,
+    },
+    /// The digest of a file as it stands in evidence, to tell which file was served.
+    Digest {
+        /// The file with the key that the run was given by --evidence-key.
+        #[arg(long, value_name = "FILE")]
+        evidence_key: PathBuf,
+        /// The files; only their first 64 KiB count, as with what is read from a server.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
     },
 }
 

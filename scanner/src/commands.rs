@@ -14,6 +14,7 @@ use crate::cli::{
 };
 use crate::config::Config;
 use crate::failure::{Failure, Status};
+use crate::http::connection::BODY_LIMIT;
 use crate::judge::{self, Runs};
 use crate::plan;
 use crate::run::{RunStatus, write_atomically};
@@ -27,6 +28,7 @@ use crate::store::{self, Store};
 pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     let mut config = Config::read(&args.selection.config)?;
     config.apply(&args.selection, Some(&args.tuning))?;
+    config.look_by(&args.looking);
     warn(&config);
     if args.plan.plan {
         let prepared = scan::prepare(&config).await?;
@@ -117,6 +119,7 @@ pub fn merge(args: &MergeArgs) -> Result<Status> {
 pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<Status> {
     let mut config = Config::read(&args.selection.config)?;
     config.apply(&args.selection, Some(&args.tuning))?;
+    config.look_by(&args.looking);
     warn(&config);
     context.stop.on_signals()?;
     let (verdict, _) = patrol_with(&config, context, args.selection.folder()).await?;
@@ -268,7 +271,7 @@ pub fn checks(command: &ChecksCommand) -> Result<Status> {
                     "{:<16} {:<8} tier {}  {}",
                     c.id,
                     c.severity.as_str(),
-                    c.tier,
+                    c.tier(),
                     c.title
                 );
             }
@@ -284,17 +287,37 @@ pub fn checks(command: &ChecksCommand) -> Result<Status> {
                 "{} · {} · tier {}\n{}\n",
                 c.id,
                 c.severity.as_str(),
-                c.tier,
+                c.tier(),
                 c.title
             );
-            let _ = writeln!(out, "Why:    {}\nRemedy: {}\n\nPaths:", c.why, c.remedy);
-            for p in &c.paths {
-                let _ = writeln!(out, "  {p}");
+            let _ = writeln!(
+                out,
+                "Why:       {}\nRemedy:    {}\nSignature: {}\n\nPaths by tier:",
+                c.why, c.remedy, c.signature
+            );
+            for (tier, pattern) in &c.patterns {
+                let _ = writeln!(out, "  {tier}  {pattern}");
+            }
+        }
+        ChecksCommand::Digest { evidence_key, files } => {
+            let key = scan::evidence_key(evidence_key)?;
+            for file in files {
+                let digest = file_digest(&key, file)?;
+                let _ = writeln!(out, "{digest}  {}", file.display());
             }
         }
     }
     print(&out)?;
     Ok(Status::Clean)
+}
+
+/// As the evidence of a hit on this file has it.
+fn file_digest(key: &[u8; 32], path: &Path) -> Result<String> {
+    let mut body = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|f| f.take(BODY_LIMIT as u64).read_to_end(&mut body))
+        .map_err(|e| Failure::new(format!("cannot read {}", path.display())).source(e))?;
+    Ok(mimawari_probes::http::digest(key, &body))
 }
 
 /// `mimawari schema`

@@ -6,8 +6,11 @@
 //! ```
 
 mod confirm;
+mod look;
 mod odd;
 mod resume;
+
+pub use look::evidence_key;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -313,7 +316,8 @@ pub async fn scan(
         Folder::New(_) => None,
         Folder::Resume(dir) => Some(resume::read(dir, config, &walk)?),
     };
-    let vhosts = read_vhosts(config)?;
+    let vhosts = look::read_vhosts(config)?;
+    let checks = look::read_checks(config)?;
     let names = if vhosts.is_some() && config.http.dns { Some(resolver(config)?) } else { None };
     let scope = Arc::new(config.scope.clone());
     let (method, why) = choose_method(config)?;
@@ -419,10 +423,16 @@ pub async fn scan(
     };
     swept.describe(&mut meta);
     meta.notes.extend(confirmed.notes.iter().cloned());
-    look(config, context, seeds, vhosts.as_ref(), &confirmed.web, &shared, &mut meta).await?;
-    if let (Some(vhosts), Some(resolver)) = (&vhosts, &names) {
-        cross_check(vhosts, resolver, &scope, context, &mut meta).await;
-    }
+    let looking = look::Look {
+        config,
+        context,
+        seeds,
+        vhosts,
+        checks,
+        resolver: names,
+        shared: Arc::clone(&shared),
+    };
+    looking.run(&confirmed.web, &mut meta).await?;
     canaries(config, &mut meta, &swept.open, &confirmed.accepted, context).await;
     meta.ended_at = Some((context.now)());
     meta.status = if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
@@ -494,13 +504,6 @@ impl Drop for Deadline {
 /// `20261123T060000Z-7f3a`
 fn run_id(at: Timestamp, tail: u16) -> String {
     format!("{}-{tail:04x}", at.strftime("%Y%m%dT%H%M%SZ"))
-}
-
-fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {
-    let Some(path) = config.http.vhosts.as_ref().filter(|_| config.http.enabled) else {
-        return Ok(None);
-    };
-    VhostIndex::open(path, &config.scope, &std::env::temp_dir()).map(Some)
 }
 
 fn open_packets(
@@ -696,155 +699,6 @@ fn record(
         Event::Chunk(chunk) => shared.write(|f| f.cover(&chunk)),
         Event::Amended { step, state } => shared.write(|f| f.amend(step, state)),
     }
-}
-
-/// Looks for published files on every web endpoint.
-async fn look(
-    config: &Config,
-    context: &Context,
-    seeds: Seeds,
-    vhosts: Option<&VhostIndex>,
-    web: &[(Endpoint, Scheme)],
-    shared: &Arc<Shared>,
-    meta: &mut RunMeta,
-) -> Result<()> {
-    if !config.http.enabled {
-        meta.notes.push("Content checks are switched off.".to_owned());
-        return Ok(());
-    }
-    let mut sites: BTreeMap<IpAddr, Vec<(Endpoint, Scheme)>> = BTreeMap::new();
-    for (endpoint, scheme) in web {
-        if config.http.ports.as_ref().is_none_or(|p| p.contains(endpoint.port())) {
-            sites.entry(endpoint.ip()).or_default().push((*endpoint, *scheme));
-        }
-    }
-    let mut targets: Vec<WebTarget> = sites
-        .values()
-        .flatten()
-        .map(|(endpoint, scheme)| WebTarget { endpoint: *endpoint, scheme: *scheme, host: None })
-        .collect();
-    if let Some(vhosts) = vhosts {
-        named_targets(vhosts, &sites, &mut targets, meta);
-    }
-    meta.http.targets = targets.len() as u64;
-    if targets.is_empty() {
-        return Ok(());
-    }
-    let http_config = Arc::new(http::HttpConfig {
-        tier: config.http.tier,
-        targets_at_once: config.http.concurrency,
-        user_agent: config.http.user_agent.clone(),
-        evidence_key: seeds.evidence,
-        salt: seeds.salt,
-        ..http::HttpConfig::default()
-    });
-    tracing::info!(targets = targets.len(), "looking for published files");
-    let (tx, mut rx) = mpsc::channel(1024);
-    let looking = tokio::spawn(http::look(targets, http_config, context.stop.watch(), tx));
-    let mut batch = Vec::new();
-    let mut failed: BTreeMap<String, u64> = BTreeMap::new();
-    while rx.recv_many(&mut batch, 256).await > 0 {
-        for h in &batch {
-            meta.http.checks_planned += 1;
-            if h.outcome.is_covered() {
-                meta.http.checks_covered += 1;
-            } else {
-                let host = h.host.clone().unwrap_or_else(|| h.ip.to_string());
-                *failed.entry(format!("{}://{host}:{}", h.scheme.as_str(), h.port)).or_default() +=
-                    1;
-            }
-        }
-        let lines: Vec<Observation> = batch.drain(..).map(Observation::Http).collect();
-        let _ = shared.write(|f| f.observe(&lines));
-    }
-    looking.await.context("the path prober ended early")?;
-    let missing = meta.http.checks_planned - meta.http.checks_covered;
-    if missing > 0 {
-        let sites: Vec<String> =
-            failed.iter().take(5).map(|(site, n)| format!("{site} ({n})")).collect();
-        meta.not_covered.push(format!(
-            "{missing} of {} content checks got no usable answer: {}{}.",
-            meta.http.checks_planned,
-            sites.join(", "),
-            if failed.len() > sites.len() { ", …" } else { "" }
-        ));
-    }
-    Ok(())
-}
-
-/// Adds the virtual hosts of the endpoints that are open, and tells of the others.
-fn named_targets(
-    vhosts: &VhostIndex,
-    sites: &BTreeMap<IpAddr, Vec<(Endpoint, Scheme)>>,
-    targets: &mut Vec<WebTarget>,
-    meta: &mut RunMeta,
-) {
-    const SHOWN: usize = 5;
-    let (mut idle, mut shown) = (0, Vec::new());
-    for ip in vhosts.addresses() {
-        let Some(sites) = sites.get(&ip) else {
-            if meta.plan.addresses.contains(ip) {
-                idle += vhosts.count(ip);
-                let names = vhosts.hosts(ip).take(SHOWN - shown.len()).flatten();
-                shown.extend(names.map(|v| v.host));
-            }
-            continue;
-        };
-        for vhost in vhosts.hosts(ip) {
-            let vhost = match vhost {
-                Ok(vhost) => vhost,
-                Err(e) => {
-                    meta.not_covered.push(format!("{e}; virtual hosts of {ip} are left out."));
-                    break;
-                }
-            };
-            let before = targets.len();
-            for (endpoint, scheme) in sites {
-                if vhost.port.is_none_or(|p| p == endpoint.port())
-                    && vhost.scheme.is_none_or(|s| s == *scheme)
-                {
-                    let host = Some(vhost.host.clone());
-                    targets.push(WebTarget { endpoint: *endpoint, scheme: *scheme, host });
-                }
-            }
-            if targets.len() == before && meta.plan.addresses.contains(ip) {
-                idle += 1;
-                if shown.len() < SHOWN {
-                    shown.push(vhost.host);
-                }
-            }
-        }
-    }
-    if idle > 0 {
-        meta.notes.push(format!(
-            "{idle} virtual hosts had no open web port in this run and were not looked at: {}{}.",
-            shown.join(", "),
-            if idle > shown.len() as u64 { ", …" } else { "" }
-        ));
-    }
-}
-
-/// Asks DNS where the virtual hosts of the plan point.
-async fn cross_check(
-    vhosts: &VhostIndex,
-    resolver: &dns::SystemResolver,
-    scope: &Scope,
-    context: &Context,
-    meta: &mut RunMeta,
-) {
-    let (out, mut told) = mpsc::channel(64);
-    let plan = &meta.plan.addresses;
-    let checking = http::pointing::check_list(vhosts, plan, resolver, scope, out);
-    // Only the summary is of use so far.
-    let ignoring = async { while told.recv().await.is_some() {} };
-    let mut stop = context.stop.watch();
-    let notes = tokio::select! {
-        (summary, ()) = async { tokio::join!(checking, ignoring) } => summary.notes(),
-        _ = stop.wait_for(|stopped| *stopped) => {
-            vec!["The DNS cross-check was stopped before its end.".to_owned()]
-        }
-    };
-    meta.notes.extend(notes);
 }
 
 /// Asks the canaries. One that the sweep should have seen must have been seen by the sweep: the

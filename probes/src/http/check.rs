@@ -306,18 +306,25 @@ fn status_reason(status: u16) -> String {
     format!("the server answered with status {status}")
 }
 
-fn evidence(hit: Hit, probe: &Probe, response: &Response<'_>, key: &[u8; 32]) -> Evidence {
-    let digest = Sha256::new().chain_update(key).chain_update(response.body).finalize();
+/// The keyed digest of a body, 32 hexadecimal digits: tells nothing to those without the key, and
+/// the owner which file it was.
+#[must_use]
+pub fn digest(key: &[u8; 32], body: &[u8]) -> String {
+    let digest = Sha256::new().chain_update(key).chain_update(body).finalize();
     let mut hex = String::with_capacity(32);
     for byte in &digest[..16] {
         // Writing to a string does not fail.
         let _ = write!(hex, "{byte:02x}");
     }
+    hex
+}
+
+fn evidence(hit: Hit, probe: &Probe, response: &Response<'_>, key: &[u8; 32]) -> Evidence {
     Evidence {
         status: response.status,
         line: hit.line,
         length: response.body.len() as u64,
-        digest: hex,
+        digest: digest(key, response.body),
         masked: hit.masked.as_deref().map(|start| {
             let mut masked = printable(start, 4);
             masked.push('…');

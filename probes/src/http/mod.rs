@@ -16,5 +16,5 @@ mod text;
 
 pub use body::{INFLATED_LIMIT, decode};
 pub use catalogue::{Catalogue, Check, Fixture, Names, PathPlan, Plan, Probe};
-pub use check::{Failure, Finished, PathCheck, Response};
+pub use check::{Failure, Finished, PathCheck, Response, digest};
 pub use text::printable;

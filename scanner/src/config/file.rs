@@ -73,7 +73,14 @@ pub(super) struct Http {
     pub tier: Option<Spanned<u8>>,
     pub vhosts: Option<String>,
     pub dns: Option<bool>,
+    pub checks: Option<Vec<String>>,
+    pub manifests: Option<Vec<String>>,
+    pub evidence_key: Option<String>,
     pub concurrency: Option<usize>,
+    pub paths_per_site: Option<usize>,
+    pub rate_per_site: Option<u32>,
+    pub rate_per_address: Option<u32>,
+    pub rate_per_network: Option<u32>,
     pub user_agent: Option<String>,
 }
 

@@ -17,7 +17,7 @@ use mimawari_targets::list::{self, Targets};
 use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Scope, Shard};
 use toml::Spanned;
 
-use crate::cli::{Method, Selection, Tuning};
+use crate::cli::{Looking, Method, Selection, Tuning};
 use crate::duration;
 use crate::failure::Failure;
 
@@ -108,6 +108,20 @@ pub struct Http {
     /// Whether DNS is asked where the virtual hosts' names point. Off unless asked for: a list of a
     /// million names makes two million questions to the name server.
     pub dns: bool,
+    /// Files of checks, beside those that come with the program.
+    pub checks: Vec<PathBuf>,
+    /// Manifests of document roots.
+    pub manifests: Vec<PathBuf>,
+    /// The file with the key of the evidence digests; a key of each run's own without one.
+    pub evidence_key: Option<PathBuf>,
+    /// Most paths that one site is asked for.
+    pub paths_per_site: usize,
+    /// Requests a second to one site; 0: no ceiling.
+    pub rate_per_site: u32,
+    /// Requests a second to one address; 0: no ceiling.
+    pub rate_per_address: u32,
+    /// Requests a second to one /24 or /64; 0: no ceiling.
+    pub rate_per_network: u32,
     /// How many web endpoints are looked at in parallel.
     pub concurrency: usize,
     /// User-Agent header.
@@ -141,6 +155,19 @@ impl Config {
         match config {
             Some(config) if check.errors.is_empty() => Ok(config),
             _ => Err(Diagnostics(check.errors).into()),
+        }
+    }
+
+    /// Takes what the command line says of the look.
+    pub fn look_by(&mut self, looking: &Looking) {
+        if let Some(tier) = looking.tier {
+            self.http.tier = tier;
+        }
+        if !looking.manifest.is_empty() {
+            self.http.manifests.clone_from(&looking.manifest);
+        }
+        if let Some(key) = &looking.evidence_key {
+            self.http.evidence_key = Some(key.clone());
         }
     }
 
@@ -614,6 +641,13 @@ impl Check<'_> {
             tier,
             vhosts: h.vhosts.map(|v| if v == "-" { v.into() } else { base.join(v) }),
             dns: h.dns.unwrap_or(false),
+            checks: h.checks.unwrap_or_default().iter().map(|p| base.join(p)).collect(),
+            manifests: h.manifests.unwrap_or_default().iter().map(|p| base.join(p)).collect(),
+            evidence_key: h.evidence_key.map(|p| base.join(p)),
+            paths_per_site: h.paths_per_site.unwrap_or(20_000).max(1),
+            rate_per_site: h.rate_per_site.unwrap_or(100),
+            rate_per_address: h.rate_per_address.unwrap_or(200),
+            rate_per_network: h.rate_per_network.unwrap_or(2_000),
             concurrency: h.concurrency.unwrap_or(64).clamp(1, 4096),
             user_agent: h.user_agent.unwrap_or_else(|| {
                 concat!("mimawari/", env!("CARGO_PKG_VERSION"), " (authorised exposure check)")

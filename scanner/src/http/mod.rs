@@ -99,6 +99,8 @@ pub struct HttpConfig {
     pub targets_at_once: usize,
     /// How many workers are active at once in one /24 or /64.
     pub per_network: usize,
+    /// Requests a second to one site; 0: no ceiling.
+    pub rate_per_site: u32,
     /// Requests a second to one address; 0: no ceiling.
     pub rate_per_address: u32,
     /// Requests a second to one /24 or /64; 0: no ceiling.
@@ -132,6 +134,7 @@ impl Default for HttpConfig {
             paths_per_target: 20_000,
             targets_at_once: 64,
             per_network: 64,
+            rate_per_site: 0,
             rate_per_address: 0,
             rate_per_network: 0,
             connect_timeout: Duration::from_secs(5),

@@ -104,6 +104,7 @@ struct Target {
     asker: Result<Asker, Fault>,
     deadline: Instant,
     tempo: tempo::Tempo,
+    ceiling: tempo::Ceiling,
     answered: bool,
     /// Paths in a row without an answer.
     silent: u32,
@@ -132,6 +133,7 @@ impl Worker<'_> {
             asker: Asker::new(&field, &config.user_agent),
             deadline: Instant::now() + config.per_target_time,
             tempo: tempo::Tempo::default(),
+            ceiling: tempo::Ceiling::new(config.rate_per_site),
             answered: false,
             silent: 0,
             refused: 0,
@@ -282,6 +284,7 @@ impl Worker<'_> {
             let ip = lane.endpoint.ip();
             let due = [
                 target.tempo.rest_until(),
+                target.ceiling.take(ip, now),
                 shared.addresses.borrow_mut().take(ip, now),
                 shared.networks.borrow_mut().take(network(ip), now),
             ];

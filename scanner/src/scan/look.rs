@@ -1,0 +1,323 @@
+//! Looking for published files on every web endpoint: what is needed for it, and what becomes of
+//! the observations.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::io::BufReader;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use mimawari_probes::http::Catalogue;
+use mimawari_probes::http::manifest::Manifest;
+use mimawari_probes::observation::{Observation, Scheme, WebObservation};
+use mimawari_targets::diagnostic::Source;
+use mimawari_targets::dns::SystemResolver;
+use mimawari_targets::Endpoint;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use super::{Context, Seeds, Shared};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::http::{self, Targets, VhostIndex, WebTarget};
+use crate::run::meta::RunMeta;
+
+/// How many virtual hosts or sites are named in a note.
+const SHOWN: usize = 5;
+
+/// Batches of observations that may wait to be written.
+const WAITING: usize = 64;
+
+/// What is looked for.
+#[derive(Debug, Clone)]
+pub(super) struct Checks {
+    catalogue: Arc<Catalogue>,
+    manifests: Vec<Arc<Manifest>>,
+    evidence_key: Option<[u8; 32]>,
+}
+
+/// Reads the user's own checks, the manifests and the evidence key: what is wrong with them stops a
+/// run before a packet is sent.
+pub(super) fn read_checks(config: &Config) -> Result<Checks> {
+    let mut catalogue = Catalogue::builtin();
+    for path in &config.http.checks {
+        let bytes = std::fs::read(path).map_err(|e| {
+            Failure::new(format!("cannot read the checks {}", path.display()))
+                .help("write a file as `mimawari checks --help` shows, or remove it from `checks` under [http]")
+                .source(e)
+        })?;
+        let source = Source::from_bytes(path.display().to_string(), bytes)?;
+        catalogue.add(&source)?;
+    }
+    let mut manifests = Vec::new();
+    for path in &config.http.manifests {
+        let file = std::fs::File::open(path).map_err(|e| {
+            Failure::new(format!("cannot read the manifest {}", path.display()))
+                .help("make it on the web host with `mimawari manifest DOCROOT --host NAME --out FILE`")
+                .source(e)
+        })?;
+        manifests.push(Arc::new(Manifest::read(&path.display().to_string(), BufReader::new(file))?));
+    }
+    let evidence_key = config.http.evidence_key.as_deref().map(evidence_key).transpose()?;
+    Ok(Checks { catalogue: Arc::new(catalogue), manifests, evidence_key })
+}
+
+/// The key in a file: whatever stands in it, white space around it aside.
+///
+/// # Errors
+/// A file that cannot be read, or holds fewer than 16 bytes.
+pub fn evidence_key(path: &std::path::Path) -> Result<[u8; 32]> {
+    let bytes = std::fs::read(path).map_err(|e| {
+        Failure::new(format!("cannot read the evidence key {}", path.display()))
+            .help("make one with `openssl rand -hex 32 > FILE`")
+            .source(e)
+    })?;
+    let key = bytes.trim_ascii();
+    if key.len() < 16 {
+        return Err(Failure::new(format!("the evidence key {} is too short", path.display()))
+            .help("it needs 16 bytes at least; make one with `openssl rand -hex 32 > FILE`")
+            .into());
+    }
+    Ok(Sha256::digest(key).into())
+}
+
+/// Indexes the list of virtual hosts.
+pub(super) fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {
+    let Some(path) = config.http.vhosts.as_ref().filter(|_| config.http.enabled) else {
+        return Ok(None);
+    };
+    VhostIndex::open(path, &config.scope, &std::env::temp_dir()).map(Some)
+}
+
+/// The look, ready to run.
+pub(super) struct Look<'a> {
+    pub config: &'a Config,
+    pub context: &'a Context,
+    pub seeds: Seeds,
+    pub vhosts: Option<VhostIndex>,
+    pub checks: Checks,
+    /// Set where DNS is to be asked about the virtual hosts.
+    pub resolver: Option<SystemResolver>,
+    pub shared: Arc<Shared>,
+}
+
+impl Look<'_> {
+    /// Looks at every web endpoint and virtual host, and writes what is seen.
+    pub(super) async fn run(self, web: &[(Endpoint, Scheme)], meta: &mut RunMeta) -> Result<()> {
+        let config = &self.config.http;
+        if !config.enabled {
+            meta.notes.push("Content checks are switched off.".to_owned());
+            return Ok(());
+        }
+        let listed: Vec<WebTarget> = web
+            .iter()
+            .filter(|(endpoint, _)| config.ports.as_ref().is_none_or(|p| p.contains(endpoint.port())))
+            .map(|(endpoint, scheme)| WebTarget { endpoint: *endpoint, scheme: *scheme, host: None })
+            .collect();
+        if let Some(vhosts) = &self.vhosts {
+            let open: BTreeSet<IpAddr> = listed.iter().map(|t| t.endpoint.ip()).collect();
+            note_idle(vhosts, &open, meta);
+        }
+        self.note_manifests(&listed, meta);
+        if listed.is_empty() {
+            return Ok(());
+        }
+        let http_config = Arc::new(http::HttpConfig {
+            catalogue: Arc::clone(&self.checks.catalogue),
+            tier: config.tier,
+            manifests: self.checks.manifests.clone(),
+            paths_per_target: config.paths_per_site,
+            targets_at_once: config.concurrency,
+            rate_per_site: config.rate_per_site,
+            rate_per_address: config.rate_per_address,
+            rate_per_network: config.rate_per_network,
+            user_agent: config.user_agent.clone(),
+            evidence_key: self.checks.evidence_key.unwrap_or(self.seeds.evidence),
+            salt: self.seeds.salt,
+            now: self.context.now,
+            ..http::HttpConfig::default()
+        });
+        tracing::info!(endpoints = listed.len(), "looking for published files");
+        let (tx, rx) = mpsc::channel(WAITING);
+        let targets = Targets { listed, vhosts: self.vhosts.clone() };
+        let looking = tokio::spawn(http::look(targets, http_config, self.context.stop.watch(), tx));
+        let failed = match &self.resolver {
+            None => self.write(rx, meta).await,
+            Some(resolver) => self.write_with_names(rx, resolver, meta).await,
+        };
+        let looked = looking.await.context("the path prober ended early")?.map_err(|e| {
+            Failure::new("cannot start the path prober").help("raise the limit of threads").source(e)
+        })?;
+        meta.http.targets = looked.targets;
+        meta.not_covered.extend(looked.problems);
+        let missing = meta.http.checks_planned - meta.http.checks_covered;
+        if missing > 0 {
+            let sites: Vec<String> =
+                failed.iter().take(SHOWN).map(|(site, n)| format!("{site} ({n})")).collect();
+            meta.not_covered.push(format!(
+                "{missing} of {} content checks got no usable answer: {}{}.",
+                meta.http.checks_planned,
+                sites.join(", "),
+                if failed.len() > sites.len() { ", …" } else { "" }
+            ));
+        }
+        Ok(())
+    }
+
+    /// Writes the observations as they come. The sites without an answer, and how often.
+    async fn write(&self, mut rx: mpsc::Receiver<Vec<Observation>>, meta: &mut RunMeta) -> Failed {
+        let mut failed = Failed::new();
+        while let Some(batch) = rx.recv().await {
+            count(&batch, meta, &mut failed);
+            let _ = self.shared.write(|f| f.observe(&batch));
+        }
+        failed
+    }
+
+    /// The same, and each site's record waits for what DNS says of its name.
+    async fn write_with_names(
+        &self,
+        mut rx: mpsc::Receiver<Vec<Observation>>,
+        resolver: &SystemResolver,
+        meta: &mut RunMeta,
+    ) -> Failed {
+        let mut failed = Failed::new();
+        let (ask, names) = mpsc::channel(WAITING);
+        let (out, mut told) = mpsc::channel(WAITING);
+        let at_once = mimawari_targets::dns::NAMES_AT_ONCE;
+        let checking =
+            http::pointing::cross_check(names, resolver, &self.config.scope, at_once, out);
+        let working = async {
+            let (mut ask, mut open, mut telling) = (Some(ask), true, true);
+            let mut waiting: HashMap<(String, IpAddr), Vec<WebObservation>> = HashMap::new();
+            let mut to_ask: VecDeque<(String, IpAddr)> = VecDeque::new();
+            while open || (telling && !self.context.stop.is_stopped()) {
+                if !open && to_ask.is_empty() {
+                    // No more questions: the check comes to its end, and with it its answers.
+                    ask = None;
+                }
+                tokio::select! {
+                    batch = rx.recv(), if open => {
+                        let Some(batch) = batch else { open = false; continue };
+                        count(&batch, meta, &mut failed);
+                        let mut rest = Vec::with_capacity(batch.len());
+                        for o in batch {
+                            match o {
+                                Observation::Web(web) if telling && web.host.is_some() => {
+                                    let key = (web.host.clone().unwrap_or_default(), web.ip);
+                                    let of = waiting.entry(key.clone()).or_default();
+                                    if of.is_empty() {
+                                        to_ask.push_back(key);
+                                    }
+                                    of.push(web);
+                                }
+                                o => rest.push(o),
+                            }
+                        }
+                        let _ = self.shared.write(|f| f.observe(&rest));
+                    }
+                    permit = place(ask.as_ref()), if !to_ask.is_empty() => {
+                        if let (Some(permit), Some(key)) = (permit, to_ask.pop_front()) {
+                            permit.send(key);
+                        }
+                    }
+                    answer = told.recv(), if telling => {
+                        let Some((name, ip, pointing)) = answer else {
+                            // At its end, or given up: what waits goes without.
+                            telling = false;
+                            to_ask.clear();
+                            continue;
+                        };
+                        let sites = waiting.remove(&(name, ip)).unwrap_or_default();
+                        let sites: Vec<Observation> = sites
+                            .into_iter()
+                            .map(|web| WebObservation { dns: Some(pointing), ..web })
+                            .map(Observation::Web)
+                            .collect();
+                        let _ = self.shared.write(|f| f.observe(&sites));
+                    }
+                }
+            }
+            let left: Vec<Observation> =
+                waiting.into_values().flatten().map(Observation::Web).collect();
+            let _ = self.shared.write(|f| f.observe(&left));
+            // Whoever still asks ends when nobody listens.
+            drop(told);
+        };
+        let (summary, ()) = tokio::join!(checking, working);
+        meta.notes.extend(summary.notes());
+        failed
+    }
+
+    /// Tells of manifests that nothing was asked by, and how old they are.
+    fn note_manifests(&self, listed: &[WebTarget], meta: &mut RunMeta) {
+        for manifest in &self.checks.manifests {
+            let hosts = manifest.hosts();
+            let named = hosts.first().map_or_else(
+                || manifest.ips().first().map(ToString::to_string).unwrap_or_default(),
+                Clone::clone,
+            );
+            if manifest.unreadable() > 0 {
+                meta.not_covered.push(format!(
+                    "{} files or folders of {named} could not be read when its manifest was made.",
+                    manifest.unreadable()
+                ));
+            }
+            let by_address = hosts.is_empty()
+                && !listed.iter().any(|t| manifest.concerns(None, t.endpoint.ip()));
+            let by_name = !hosts.is_empty() && self.vhosts.is_none();
+            if by_address || by_name {
+                meta.not_covered.push(format!(
+                    "Nothing was asked by the manifest of {named}: {}.",
+                    if by_name { "no list of virtual hosts names it (`vhosts` under [http])" }
+                    else { "none of its addresses has an open web port" }
+                ));
+            }
+        }
+    }
+}
+
+type Failed = BTreeMap<String, u64>;
+
+/// A place among the questions.
+async fn place(
+    ask: Option<&mpsc::Sender<(String, IpAddr)>>,
+) -> Option<mpsc::Permit<'_, (String, IpAddr)>> {
+    match ask {
+        Some(ask) => ask.reserve().await.ok(),
+        None => None,
+    }
+}
+
+fn count(batch: &[Observation], meta: &mut RunMeta, failed: &mut Failed) {
+    for o in batch {
+        let Observation::Http(h) = o else { continue };
+        meta.http.checks_planned += 1;
+        if h.outcome.is_covered() {
+            meta.http.checks_covered += 1;
+        } else if failed.len() < 10_000 {
+            let host = h.host.clone().unwrap_or_else(|| h.ip.to_string());
+            *failed.entry(format!("{}://{host}:{}", h.scheme.as_str(), h.port)).or_default() += 1;
+        }
+    }
+}
+
+/// Tells of virtual hosts at addresses of the plan without an open web port.
+fn note_idle(vhosts: &VhostIndex, open: &BTreeSet<IpAddr>, meta: &mut RunMeta) {
+    let (mut idle, mut shown) = (0, Vec::new());
+    for ip in vhosts.addresses() {
+        if open.contains(&ip) || !meta.plan.addresses.contains(ip) {
+            continue;
+        }
+        idle += vhosts.count(ip);
+        let names = vhosts.hosts(ip).take(SHOWN - shown.len()).flatten();
+        shown.extend(names.map(|v| v.host));
+    }
+    if idle > 0 {
+        meta.notes.push(format!(
+            "{idle} virtual hosts had no open web port in this run and were not looked at: {}{}.",
+            shown.join(", "),
+            if idle > shown.len() as u64 { ", …" } else { "" }
+        ));
+    }
+}
