@@ -17,13 +17,22 @@ const SHOWN: usize = 4096;
 pub struct Source {
     name: Arc<str>,
     text: Arc<str>,
+    /// The number of the text's first line.
+    first: usize,
 }
 
 impl Source {
     /// A named text.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self::from_line(name, text, 1)
+    }
+
+    /// A part of a named text whose first line has this number, for texts that are too large to
+    /// hold whole.
+    #[must_use]
+    pub fn from_line(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>, first: usize) -> Self {
+        Self { name: name.into(), text: text.into(), first }
     }
 
     /// A named text from raw bytes.
@@ -62,11 +71,11 @@ impl Source {
         &self.text
     }
 
-    /// The line of a byte offset, counted from 1.
+    /// The line of a byte offset; that of the whole text's first line is 1.
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
         let end = offset.min(self.text.len());
-        1 + self.text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count()
+        self.first + self.text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count()
     }
 
     /// The lines of a span as a text of their own, the number of the first, and the span in it.

@@ -8,6 +8,7 @@ mod body;
 mod catalogue;
 mod check;
 mod gate;
+pub mod manifest;
 mod matcher;
 mod text;
 
