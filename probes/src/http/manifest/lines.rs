@@ -97,7 +97,7 @@ pub(super) fn pick(prefix: &[u8], whole: bool, how: Lines) -> Vec<LineDigest> {
     } else {
         return Vec::new();
     };
-    spread(&chosen).map(|l| digest(l)).collect()
+    spread(&chosen).map(digest).collect()
 }
 
 /// At most [`MOST`] of the lines, from the first to the last in even steps.
