@@ -415,6 +415,7 @@ $('#in-nowdoc').hide(2);
 echo "
 $('#in-string').hide(1);
 $('#in-string').hide(2);
+$('#in-string').hide(3);
 ";
 /*
 $comment = 'in a comment';
@@ -435,6 +436,7 @@ $('#in-nowdoc').hide(1);
 $('#in-nowdoc').hide(2);
 $('#in-string').hide(1);
 $('#in-string').hide(2);
+$('#in-string').hide(3);
 $comment = 'in a comment';
 $outside = 'looks like code';
 define('OUTSIDE', 'looks like code');

@@ -25,7 +25,8 @@ static RULES: &[Rule] = &[
     rule(Is(&[".env.example", ".env.sample", ".env.dist", ".env.template"]), Anything, Deny, "template", Low, Lines::Inner),
     rule(Is(&[".env"]), Anything, Deny, "dotenv", Critical, Lines::Text),
     rule(Starts(&[".env."]), Anything, Deny, "dotenv", Critical, Lines::Text),
-    rule(Starts(&[".htpasswd", "htpasswd"]), Anything, Deny, "htpasswd", High, Lines::Text),
+    rule(Is(&["htpasswd", "htpasswd.txt", "htpasswd.bak", "htpasswd.old"]), Anything, Deny, "htpasswd", High, Lines::Text),
+    rule(Starts(&[".htpasswd"]), Anything, Deny, "htpasswd", High, Lines::Text),
     rule(Is(&[".netrc", ".pgpass", ".my.cnf", ".git-credentials", ".npmrc", ".pypirc", ".s3cfg", ".ftpconfig", ".ftppass", ".remote-sync.json"]), Anything, Deny, "credentials", Critical, Lines::Text),
     rule(Starts(&[".bash_history", ".zsh_history", ".sh_history", ".mysql_history", ".psql_history", ".php_history", ".sqlite_history"]), Anything, Deny, "history", High, Lines::Text),
     rule(Is(&[".gitignore", ".gitattributes", ".gitkeep", ".editorconfig", ".localized"]), Anything, Deny, "dotfile", Low, Lines::None),
@@ -42,6 +43,7 @@ static RULES: &[Rule] = &[
 
     // Copies of code, which the server does not run: config.php~, config.php.20240101, #db.php#.
     rule(Older, Code, Deny, "source-copy", High, Lines::Inner),
+    rule(OlderCode, Code, Deny, "source-copy", High, Lines::Inner),
     rule(Is(&["wp-config.txt", "config.txt", "configuration.txt", "settings.txt", "db.txt"]), Code, Deny, "source-copy", High, Lines::Php),
     rule(Ending(&["phps"]), Code, Deny, "source-view", High, Lines::Php),
 
@@ -161,7 +163,7 @@ const COPY_ENDINGS: &[&str] = &[
     ".swo", ".tmp", ".copy", "_bak", "_bk", "_old", "_backup", "_copy", "-bak", "-old", "-backup",
 ];
 
-/// Endings of code; anything but a letter behind one makes a copy.
+/// Endings of code; anything but a letter or digit behind one makes a copy.
 const CODE_ENDINGS: &[&str] =
     &[".php", ".phtml", ".inc", ".cgi", ".pl", ".py", ".rb", ".asp", ".aspx", ".jsp"];
 
@@ -212,7 +214,8 @@ use Content::{
     Secret, Shebang, SqlRows,
 };
 use Name::{
-    Any, Bare, Dot, Ending, Is, Older, SiteArchive, Starts, Under, UnderDot, Within, YamlNamed,
+    Any, Bare, Dot, Ending, Is, Older, OlderCode, SiteArchive, Starts, Under, UnderDot, Within,
+    YamlNamed,
 };
 
 /// Which names; letters of ASCII in either case.
@@ -237,6 +240,8 @@ enum Name {
     UnderDot,
     /// An older state of another file.
     Older,
+    /// The same of code, by anything behind its ending.
+    OlderCode,
     /// An archive that is named like a copy of the site.
     SiteArchive,
     /// YAML or TOML that is named like settings.
@@ -324,6 +329,7 @@ impl<'a> File<'a> {
             Under(names) => self.folders.iter().any(|f| names.iter().any(|n| f == n.as_bytes())),
             UnderDot => self.folders.iter().any(|f| f.starts_with(b".") && f != b".well-known"),
             Older => self.is_copy(),
+            OlderCode => self.is_copy_of_code(),
             SiteArchive => self.is_site_archive(),
             YamlNamed => {
                 self.is_named(Ending(&["yml", "yaml", "toml"]))
@@ -343,6 +349,8 @@ impl<'a> File<'a> {
             PhpTag => tags(text).any(|_| true),
             LongPhpTag => tags(text).any(|length| length > 2),
             AspTag => find(text, b"<%"),
+            // An archive may hold the bytes of a tag by chance.
+            Code if text.contains(&0) => false,
             Code => self.has(PhpTag) || self.has(AspTag) || self.has(Shebang),
             PrivateKey => lines(text).any(begins_key),
             EncryptedKey => {
@@ -363,12 +371,14 @@ impl<'a> File<'a> {
         if COPY_ENDINGS.iter().any(|e| name.ends_with(e.as_bytes()) && name.len() > e.len()) {
             return true;
         }
-        if name.len() > 2 && name.starts_with(b"#") && name.ends_with(b"#") {
-            return true;
-        }
+        name.len() > 2 && name.starts_with(b"#") && name.ends_with(b"#")
+    }
+
+    fn is_copy_of_code(&self) -> bool {
+        let behind = |at: usize| self.name.get(at).is_some_and(|b| !b.is_ascii_alphanumeric());
         CODE_ENDINGS.iter().any(|ending| {
-            memchr::memmem::find_iter(name, ending.as_bytes())
-                .any(|at| name.get(at + ending.len()).is_some_and(|b| !b.is_ascii_alphanumeric()))
+            memchr::memmem::find_iter(&self.name, ending.as_bytes())
+                .any(|at| behind(at + ending.len()))
         })
     }
 
@@ -381,8 +391,7 @@ impl<'a> File<'a> {
         else {
             return false;
         };
-        let is_date =
-            |rest: &[u8]| rest.iter().all(|b| matches!(b, b'0'..=b'9' | b'-' | b'_' | b'.'));
+        let is_date = |rest: &[u8]| rest.iter().all(|b| matches!(b, b'0'..=b'9' | b'-' | b'_'));
         let behind = |word: &[u8]| stem.strip_prefix(word).is_some_and(is_date);
         SITE_STEMS.iter().any(|s| behind(s.as_bytes()))
             || self.hosts.iter().any(|host| {

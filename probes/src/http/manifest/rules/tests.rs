@@ -19,7 +19,8 @@ fn examples() -> Vec<(&'static str, Vec<Example>)> {
         ("template", vec![(".env.example", b"A=b")]),
         ("dotenv", vec![(".env", b"A=b"), ("sub/.ENV", b"A=b")]),
         ("dotenv", vec![(".env.production", b"A=b"), (".env.bak", b"A=b")]),
-        ("htpasswd", vec![(".htpasswd", b"u:h"), (".htpasswd.bak", b"u:h"), ("htpasswd", b"u:h")]),
+        ("htpasswd", vec![("htpasswd", b"u:h"), ("a/htpasswd.txt", b"u:h")]),
+        ("htpasswd", vec![(".htpasswd", b"u:h"), (".htpasswd.bak", b"u:h")]),
         ("credentials", vec![(".netrc", b"x"), (".git-credentials", b"x")]),
         ("history", vec![(".bash_history", b"ls")]),
         ("dotfile", vec![(".gitignore", b"x"), (".editorconfig", b"x")]),
@@ -31,7 +32,8 @@ fn examples() -> Vec<(&'static str, Vec<Example>)> {
         ("key", vec![("privkey", KEY)]),
         ("key", vec![("id_ed25519", b"FAKE"), ("config/master.key", b"FAKE")]),
         ("key", vec![("a.ppk", b"PuTTY"), ("a.pfx", b"0"), ("a.p12", b"0"), ("a.kdbx", b"0")]),
-        ("source-copy", vec![("conn.php~", PHP), ("conn.php.txt", PHP), ("conn.php.20240101", PHP), ("conn.php_old", PHP), ("conn.php-2", PHP), ("#conn.php#", PHP), ("conn.bak", PHP), ("a.cgi.old", b"#!/usr/bin/perl\n"), ("x.asp.bak", b"<% a %>"), ("conn.php.org", PHP)]),
+        ("source-copy", vec![("conn.php~", PHP), ("#conn.php#", PHP), ("conn.bak", PHP), ("a.cgi.old", b"#!/usr/bin/perl\n"), ("x.asp.bak", b"<% a %>"), ("conn.php.org", PHP), ("conn.php_old", PHP)]),
+        ("source-copy", vec![("conn.php.txt", PHP), ("conn.php.20240101", PHP), ("conn.php-2", PHP), ("conn.php (1).html", PHP)]),
         ("source-copy", vec![("wp-config.txt", PHP)]),
         ("source-view", vec![("index.phps", PHP)]),
         ("desktop", vec![("Thumbs.db", b"\xd0\xcf"), ("desktop.ini", b"x")]),
@@ -64,7 +66,7 @@ fn examples() -> Vec<(&'static str, Vec<Example>)> {
         ("log", vec![("error_log", b"x"), ("access_log-2024", b"x")]),
         ("core", vec![("core", b"\x7fELF"), ("core.1234", b"\x7fELF")]),
         ("copy", vec![("web.config.bak", b"password=\"visibly-fake\""), ("database.yml.old", b"password: visibly-fake")]),
-        ("copy", vec![("index.html.bak", b"<html>"), ("a.jpg~", b"\xff\xd8"), ("x_old", b"x"), ("plain.php.txt", b"no tag")]),
+        ("copy", vec![("index.html.bak", b"<html>"), ("a.jpg~", b"\xff\xd8"), ("x_old", b"x")]),
         ("site-copy", vec![("ROOT.war", b"PK")]),
         ("site-copy", vec![("backup.zip", b"PK"), ("www-2024-01-01.tar.gz", b"x"), ("public_html.tgz", b"x"), ("shop.example.jp.zip", b"PK"), ("www.shop.example.jp.zip", b"PK"), ("shop_20240101.7z", b"7z")]),
         ("public", vec![
@@ -72,7 +74,7 @@ fn examples() -> Vec<(&'static str, Vec<Example>)> {
             ("feed.php", b"<?xml version=\"1.0\"?>"), ("x.inc", b"plain"), (".well-known/security.txt", b"Contact: x"),
             ("cert.pem", b"-----BEGIN CERTIFICATE-----\nFAKE"), ("id_rsa.pub", b"ssh-rsa AAAA"), ("talk.key", b"PK\x03\x04"),
             ("openapi.yaml", b"password: string"), ("catalogue.zip", b"PK"), ("database-course.zip", b"PK"),
-            ("tutorial.html", b"&lt;?php"), ("a.asp", b"static"), ("messages.properties", b"title=x"), ("old", b"x"), ("~", b"x"),
+            ("tutorial.html", b"&lt;?php"), ("a.asp", b"static"), ("messages.properties", b"title=x"), ("old", b"x"), ("~", b"x"), ("htpasswd.1.gz", b"x"), ("plain.php.txt", b"no tag"), ("a.inc.js", b"x"), ("db.3.gz", b"x"), ("lib.jsp.api.jar", b"PK\x03\x04\0<%"),
         ]),
     ]
 }
