@@ -50,8 +50,8 @@ fn main() {
                 }
             }
         }
-        let absolute = Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("set by cargo"))
-            .join(path);
+        let absolute =
+            Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("set by cargo")).join(path);
         table.push_str(&format!("    ({name:?}, include_str!({absolute:?})),\n"));
     }
     table.push(']');

@@ -79,6 +79,8 @@ pub enum Command {
     /// The content checks: what the path prober looks for.
     #[command(subcommand)]
     Checks(ChecksCommand),
+    /// On a web host: list what lies in a document root, for the path prober. Sends no packet.
+    Manifest(ManifestArgs),
     /// See the whole round on a small data centre inside this process, on loopback addresses.
     Demo(DemoArgs),
     /// Print the JSON Schema of a file format.
@@ -387,6 +389,43 @@ pub enum ChecksCommand {
     },
 }
 
+/// Arguments of `manifest`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The manifest names every file with its length, the SHA-256 of its first 64 KiB and its class: what
+the server must execute, must deny, or may serve. The path prober asks the site for the first two,
+and proves by bytes what is readable that must not be. Names are sent to the hosts named here only.
+
+No file is read beyond 64 KiB, and no network is used. It runs as any user who may read the files;
+what cannot be read is named, and the exit status is 3. Links are followed inside DOCROOT only.
+
+A manifest holds the names of hidden files, and digests by which guesses of short secrets can be
+tried. It is as confidential as the files: --out writes it with mode 0600, and never into DOCROOT.
+
+Examples:
+  mimawari manifest /var/www/shop --host shop.example.jp,www.shop.example.jp --out shop.ndjson
+  mimawari manifest /var/www/html --ip 198.51.100.7 --out default-site.ndjson
+  mimawari manifest /srv/wiki --host www.example.jp --prefix /wiki/ --out wiki.ndjson
+  ssh web1 mimawari manifest /var/www/shop --host shop.example.jp > shop.ndjson")]
+pub struct ManifestArgs {
+    /// The folder that the web server publishes.
+    #[arg(value_name = "DOCROOT")]
+    pub docroot: PathBuf,
+    /// The site's host names, in A-label form. Repeatable.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', required_unless_present = "ip")]
+    pub host: Vec<String>,
+    /// The site's addresses: the hosts are asked there only; without --host, the site that answers
+    /// to the address itself. Repeatable.
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub ip: Vec<String>,
+    /// The URL path under which DOCROOT is published.
+    #[arg(long, value_name = "/PATH/", default_value = "/")]
+    pub prefix: String,
+    /// Where the manifest goes; - is stdout.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub out: PathBuf,
+}
+
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -417,4 +456,6 @@ pub enum SchemaFormat {
     Baseline,
     /// `run.json`
     Run,
+    /// A line of a manifest
+    Manifest,
 }

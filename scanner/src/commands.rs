@@ -9,8 +9,8 @@ use mimawari_drift::verdict::Verdict;
 use mimawari_probes::http::Catalogue;
 
 use crate::cli::{
-    BaselineCheckArgs, ChecksCommand, JudgeArgs, MergeArgs, PatrolArgs, ReportArgs, ReportFormat,
-    ScanArgs, SchemaArgs, SchemaFormat,
+    BaselineCheckArgs, ChecksCommand, JudgeArgs, ManifestArgs, MergeArgs, PatrolArgs, ReportArgs,
+    ReportFormat, ScanArgs, SchemaArgs, SchemaFormat,
 };
 use crate::config::Config;
 use crate::failure::{Failure, Status};
@@ -110,6 +110,15 @@ pub fn merge(args: &MergeArgs) -> Result<Status> {
     let merged = Scanned { dir: args.out.clone(), meta, complete };
     print(&scan_summary(&merged))?;
     Ok(if complete { Status::Clean } else { Status::Incomplete })
+}
+
+/// `mimawari manifest`
+///
+/// # Errors
+/// See [`crate::manifest::make`].
+pub async fn manifest(args: &ManifestArgs, context: &Context) -> Result<Status> {
+    crate::manifest::stop_on_signals(context)?;
+    crate::manifest::make(args, context)
 }
 
 /// `mimawari patrol`
@@ -339,13 +348,17 @@ pub fn schema_text(format: SchemaFormat) -> Result<String> {
         SchemaFormat::Verdict => schema::verdict(),
         SchemaFormat::Observation => schema::observation(),
         SchemaFormat::Baseline => schema::baseline(),
-        SchemaFormat::Run => {
-            let schema = schemars::schema_for!(crate::run::RunMeta);
-            let mut text = serde_json::to_string_pretty(&schema)?;
-            text.push('\n');
-            text
+        SchemaFormat::Run => pretty(&schemars::schema_for!(crate::run::RunMeta))?,
+        SchemaFormat::Manifest => {
+            pretty(&schemars::schema_for!(mimawari_probes::http::manifest::ManifestLine<'_>))?
         }
     })
+}
+
+fn pretty(schema: &schemars::Schema) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(schema)?;
+    text.push('\n');
+    Ok(text)
 }
 
 fn warn(config: &Config) {

@@ -21,6 +21,7 @@ pub mod failure;
 pub mod http;
 pub mod judge;
 pub mod logging;
+pub mod manifest;
 pub mod merge;
 pub mod packet;
 pub mod plan;
@@ -75,6 +76,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Report(args) => commands::report(args),
         Command::Baseline(BaselineCommand::Check(args)) => commands::baseline_check(args),
         Command::Checks(command) => commands::checks(command),
+        Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
         Command::Demo(args) => runtime()?.block_on(demo::run(args, &context)),
         Command::Schema(args) => commands::schema(args),
     }

@@ -103,3 +103,54 @@ impl Drop for ProgressView {
         }
     }
 }
+
+/// Shows how far something is whose end is not known: a spinner on a terminal, a log line per
+/// interval otherwise.
+#[derive(Debug)]
+pub struct CountView {
+    bar: Option<ProgressBar>,
+    doing: &'static str,
+    last: Duration,
+}
+
+/// How often a terminal is drawn on.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+
+impl CountView {
+    /// A view of what is being done, such as `reading`.
+    #[must_use]
+    pub fn new(doing: &'static str, format: LogFormat, quiet: bool) -> Self {
+        let shown = !quiet && format == LogFormat::Text && std::io::stderr().is_terminal();
+        let bar = shown.then(|| {
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
+                .with_style(ProgressStyle::default_spinner())
+        });
+        Self { bar, doing, last: Duration::ZERO }
+    }
+
+    /// Shows the state at `now` since the start: so many of what is counted. Cheap when it is not
+    /// time yet.
+    pub fn show(&mut self, now: Duration, count: u64, what: &str) {
+        let every = if self.bar.is_some() { DRAW_EVERY } else { LINE_EVERY };
+        if now < self.last + every {
+            return;
+        }
+        self.last = now;
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(format!("{} {count} {what}", self.doing));
+                bar.tick();
+            }
+            None => tracing::info!(count, "{} {what}", self.doing),
+        }
+    }
+}
+
+impl Drop for CountView {
+    /// Takes the spinner off the screen.
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

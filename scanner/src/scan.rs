@@ -12,9 +12,9 @@ mod resume;
 
 pub use look::evidence_key;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
-use mimawari_probes::observation::{CellState, Observation, Scheme, TcpObservation};
+use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_targets::dns;
 use mimawari_targets::{AddrSet, Endpoint, Plan, Port, PortSet, Scope, Shard, Walk};
 use sha2::{Digest, Sha256};
@@ -34,7 +34,6 @@ use crate::cli::{LogFormat, Method};
 use crate::config::Config;
 use crate::connect;
 use crate::failure::Failure;
-use crate::http::{self, VhostIndex, WebTarget};
 use crate::logging::ProgressView;
 use crate::packet::{self, PacketConfig, PacketSweep};
 use crate::run::RunFolder;

@@ -75,7 +75,7 @@ impl Source {
         &self.text
     }
 
-    /// The line of a byte offset, counted from 1.
+    /// The line of a byte offset; that of the whole text's first line is 1.
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
         let end = offset.min(self.text.len());

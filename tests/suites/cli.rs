@@ -58,7 +58,7 @@ ports = "22,80,8000-8002"
 fn help() {
     let dir = folder("");
     insta::assert_snapshot!("help", mimawari(dir.path(), &["--help"], "").stdout);
-    for command in ["patrol", "scan", "merge", "judge", "report", "demo"] {
+    for command in ["patrol", "scan", "merge", "judge", "report", "manifest", "demo"] {
         insta::assert_snapshot!(
             format!("help_{command}"),
             mimawari(dir.path(), &[command, "--help"], "").stdout
@@ -124,6 +124,29 @@ fn errors_name_the_place_and_the_remedy() {
     insta::assert_snapshot!("no_verdict", refused(CONFIG, &["report", "--verdict", "-"], "{}"));
     insta::assert_snapshot!("no_check", refused(CONFIG, &["checks", "show", "nonesuch"], ""));
     insta::assert_snapshot!("no_baseline", refused(CONFIG, &["baseline", "check", "nowhere"], ""));
+}
+
+#[test]
+fn a_manifest_is_refused_with_the_place_and_the_remedy() {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::create_dir(dir.path().join("docroot")).expect("a folder");
+    let refused = |args: &[&str]| {
+        let ran = mimawari(dir.path(), &[&["manifest"], args].concat(), "");
+        assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""), "{args:?}");
+        assert!(ran.stderr.contains("help:") || ran.stderr.contains("Usage:"), "{}", ran.stderr);
+        ran.stderr
+    };
+    let all = [
+        refused(&["absent", "--host", "a.example"]),
+        refused(&["docroot", "--host", "ショップ.example"]),
+        refused(&["docroot", "--host", "198.51.100.7"]),
+        refused(&["docroot", "--ip", "a.example"]),
+        refused(&["docroot", "--host", "a.example", "--prefix", "/a"]),
+        refused(&["docroot", "--host", "a.example", "--out", "docroot/m.ndjson"]),
+        refused(&["docroot", "--host", "a.example", "--out", "absent/m.ndjson"]),
+    ];
+    insta::assert_snapshot!("manifest_refusals", all.concat());
+    refused(&["docroot"]);
 }
 
 #[test]

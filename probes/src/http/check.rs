@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::catalogue::format::Answered;
 use super::catalogue::{PathPlan, Probe};
 use super::gate::{self, Content, Status};
+use super::manifest::{Class, Proof};
 use super::rule::{self, Hit};
 use super::text::printable;
 use crate::observation::{Canary, Evidence, Outcome, Severity};
@@ -170,7 +171,9 @@ impl<'a> PathCheck<'a> {
             }
         }
         match status {
-            Status::Content | Status::Redirect | Status::Other => self.finish_as(Outcome::Absent, None),
+            Status::Content | Status::Redirect | Status::Other => {
+                self.finish_as(Outcome::Absent, None)
+            }
             Status::Protected => self.finish_as(Outcome::Protected, None),
             Status::Failed => self.finish_as(Outcome::Error, Some(status_reason(response.status))),
         }
@@ -216,7 +219,9 @@ impl<'a> PathCheck<'a> {
     }
 
     fn is_true_again(&self, response: &Response<'_>, path: &str) -> bool {
-        self.found.as_ref().is_some_and(|f| f.probe.is_true(&Content::new(response, path)).is_some())
+        self.found
+            .as_ref()
+            .is_some_and(|f| f.probe.is_true(&Content::new(response, path)).is_some())
     }
 
     /// A hit whose proof could not be brought to its end is none.
@@ -261,14 +266,26 @@ impl Probe {
     fn title(&self) -> &str {
         match self {
             Self::Check(check) => &check.title,
-            Self::File(file) => file.title(),
+            Self::File(file) => match file.class {
+                Class::Execute => "Source code of this site is handed out instead of being run",
+                _ => "A file of this site that must not be readable is handed out",
+            },
         }
     }
 
     fn remedy(&self) -> &str {
         match self {
             Self::Check(check) => &check.remedy,
-            Self::File(file) => file.remedy(),
+            Self::File(file) => match file.class {
+                Class::Execute => {
+                    "Restore the handler for this kind of file at once, then change every \
+                     credential in the site's scripts."
+                }
+                _ => {
+                    "Move the file out of the document root or deny it in the server, then change \
+                     every credential in it."
+                }
+            },
         }
     }
 
@@ -287,9 +304,14 @@ impl Probe {
         match self {
             Self::Check(check) => rule::evaluate(check, content),
             Self::File(file) => {
-                let proof = (content.status == Status::Content)
-                    .then(|| file.proven(content.bytes, content.truncated))??;
-                Some(Hit { label: Some(proof.words()), ..Hit::default() })
+                if content.status != Status::Content {
+                    return None;
+                }
+                let label = match file.proven(content.bytes, content.truncated)? {
+                    Proof::SameBytes => format!("{}, same bytes", file.what),
+                    Proof::Lines(n) => format!("{}, {n} lines of it", file.what),
+                };
+                Some(Hit { label: Some(label), ..Hit::default() })
             }
         }
     }
@@ -297,7 +319,7 @@ impl Probe {
     fn signature(&self) -> &str {
         match self {
             Self::Check(check) => &check.signature,
-            Self::File(_) => "the bytes of the file in the document root",
+            Self::File(_) => "the bytes of the file that lies in the document root",
         }
     }
 }

@@ -22,7 +22,10 @@ impl Fixture {
         let mut body = self.text.clone();
         if self.utf16 {
             let units = String::from_utf8_lossy(&body).into_owned();
-            body = std::iter::once(0xfeff).chain(units.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+            body = std::iter::once(0xfeff)
+                .chain(units.encode_utf16())
+                .flat_map(u16::to_le_bytes)
+                .collect();
         }
         if let Some(name) = &self.zip {
             body = zip(name, &body);

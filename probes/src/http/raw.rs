@@ -24,7 +24,11 @@ impl<'a> Head<'a> {
     /// `HTTP/1.1` and a status code.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let rest = bytes.strip_prefix(b"HTTP/1.")?.split_first().filter(|(v, _)| matches!(v, b'0' | b'1'))?.1;
+        let rest = bytes
+            .strip_prefix(b"HTTP/1.")?
+            .split_first()
+            .filter(|(v, _)| matches!(v, b'0' | b'1'))?
+            .1;
         let blank = rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
         let rest = rest.get(blank..).filter(|_| (1..=8).contains(&blank))?;
         let digits = rest.get(..3).filter(|d| d.iter().all(u8::is_ascii_digit))?;
@@ -65,7 +69,8 @@ impl<'a> Head<'a> {
         let (mut out, mut rest) = (Vec::new(), self.rest);
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let digits = rest[..end].split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-            let length = std::str::from_utf8(digits).ok().and_then(|d| usize::from_str_radix(d, 16).ok());
+            let length =
+                std::str::from_utf8(digits).ok().and_then(|d| usize::from_str_radix(d, 16).ok());
             let Some(length) = length.filter(|l| *l > 0) else { break };
             rest = &rest[end + 1..];
             let there = length.min(rest.len());
@@ -94,7 +99,9 @@ mod tests {
 
     #[test]
     fn heads() {
-        let head = Head::parse(b"HTTP/1.1 200\nSERVER : x\r\nbad line\r\nContent-Length: -5\r\n\r\nbody").unwrap();
+        let head =
+            Head::parse(b"HTTP/1.1 200\nSERVER : x\r\nbad line\r\nContent-Length: -5\r\n\r\nbody")
+                .unwrap();
         assert_eq!((head.status, head.rest), (200, &b"body"[..]));
         assert_eq!(head.field("server"), Some(&b"x"[..]));
         assert_eq!(head.field("content-length"), Some(&b"-5"[..]));
@@ -102,7 +109,14 @@ mod tests {
         // A head that was cut off, and one with bare line feeds.
         assert_eq!(Head::parse(b"HTTP/1.0 403 ").unwrap().status, 403);
         assert_eq!(Head::parse(b"HTTP/1.0 204\nServer: x\n\ny").unwrap().rest, b"y");
-        for none in [&b""[..], b"<html>", b"HTTP/2 200 OK\r\n\r\n", b"HTTP/1.1 2000 OK\r\n\r\n", b"HTTP/1.1 -20\r\n\r\n", b"HTTP/1.1200"] {
+        for none in [
+            &b""[..],
+            b"<html>",
+            b"HTTP/2 200 OK\r\n\r\n",
+            b"HTTP/1.1 2000 OK\r\n\r\n",
+            b"HTTP/1.1 -20\r\n\r\n",
+            b"HTTP/1.1200",
+        ] {
             assert!(Head::parse(none).is_none(), "{}", none.escape_ascii());
         }
     }

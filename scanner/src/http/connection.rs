@@ -291,8 +291,11 @@ impl Connection {
     ) -> Result<(Answer, bool), Fault> {
         self.alarm.as_mut().reset(Instant::now() + timeouts.head);
         let head = pin!(self.sender.send_request(request));
-        let waiting =
-            Waiting { driver: &mut self.driver, epitaph: &mut self.epitaph, alarm: &mut self.alarm };
+        let waiting = Waiting {
+            driver: &mut self.driver,
+            epitaph: &mut self.epitaph,
+            alarm: &mut self.alarm,
+        };
         let response = match waiting.until(head).await {
             Some(Ok(response)) => response,
             Some(Err(error)) => return Err(self.explain(&error)),
@@ -306,8 +309,11 @@ impl Connection {
         let (parts, mut body) = response.into_parts();
         self.alarm.as_mut().reset(Instant::now() + timeouts.body);
         let read = pin!(read(&mut body, BODY_LIMIT));
-        let waiting =
-            Waiting { driver: &mut self.driver, epitaph: &mut self.epitaph, alarm: &mut self.alarm };
+        let waiting = Waiting {
+            driver: &mut self.driver,
+            epitaph: &mut self.epitaph,
+            alarm: &mut self.alarm,
+        };
         let (bytes, cut) = match waiting.until(read).await {
             Some(Ok(read)) => read,
             Some(Err(error)) => return Err(fault(&error, self.responses)),

@@ -29,7 +29,13 @@ pub(super) struct Tempo {
 
 impl Tempo {
     /// An answer came. `retry_after` is the value of that field (RFC 9110, section 10.2.3).
-    pub(super) fn answered(&mut self, status: u16, retry_after: Option<&str>, now: Instant, clock: Timestamp) {
+    pub(super) fn answered(
+        &mut self,
+        status: u16,
+        retry_after: Option<&str>,
+        now: Instant,
+        clock: Timestamp,
+    ) {
         match status {
             429 | 503 => {
                 self.failing += 1;
@@ -155,7 +161,10 @@ mod tests {
             }
         }
         let took = now - start;
-        assert!(took >= Duration::from_millis(9_880) && took <= Duration::from_secs(10), "{took:?}");
+        assert!(
+            took >= Duration::from_millis(9_880) && took <= Duration::from_secs(10),
+            "{took:?}"
+        );
         assert_eq!(ceiling.take(b, now), None, "another address owes nothing");
         assert_eq!(Ceiling::new(0).take(a, now), None);
     }

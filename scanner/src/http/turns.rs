@@ -182,7 +182,8 @@ impl Turns {
                 continue;
             }
             let of = lanes.entry(target.endpoint.ip()).or_default();
-            let found = of.iter().position(|l| l.endpoint == target.endpoint && l.scheme == target.scheme);
+            let found =
+                of.iter().position(|l| l.endpoint == target.endpoint && l.scheme == target.scheme);
             let index = found.unwrap_or_else(|| {
                 of.push(Lane::new(target.endpoint, target.scheme));
                 of.len() - 1
@@ -230,7 +231,9 @@ impl Turns {
                 continue;
             }
             let count = place.lanes.len();
-            let turn = (0..count).map(|n| (place.next + n) % count).find(|n| place.lanes[*n].has_room())?;
+            let turn = (0..count)
+                .map(|n| (place.next + n) % count)
+                .find(|n| place.lanes[*n].has_room())?;
             place.next = (turn + 1) % count;
             let lane = Rc::clone(&place.lanes[turn]);
             lane.source.borrow_mut().workers += 1;

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_ENCODING, LOCATION, RETRY_AFTER, SERVER};
-use mimawari_probes::http::manifest::Entry;
+use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::http::raw::title;
 use mimawari_probes::http::{Failure, Names, PathCheck, PathPlan, Response, decode, printable};
-use mimawari_probes::observation::{
-    HttpObservation, Observation, Outcome, Scheme, WebObservation,
-};
+use mimawari_probes::observation::{HttpObservation, Observation, Outcome, Scheme, WebObservation};
 use mimawari_targets::Endpoint;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
@@ -145,15 +143,14 @@ impl Worker<'_> {
             self.connection = None;
         }
         self.facts(&mut target).await?;
-        let files: Vec<Arc<Entry>> = config
+        // Names of files never go to another host than the one they came from.
+        let manifests: Vec<&Arc<Manifest>> = config
             .manifests
             .iter()
             .filter(|m| m.concerns(target.host.as_deref(), lane.endpoint.ip()))
-            .flat_map(|m| m.entries().iter().cloned())
             .collect();
         let year = (config.now)().to_zoned(jiff::tz::TimeZone::UTC).year();
-        let plan = shared.plan.on(Names { host: target.host.as_deref(), year }, &files);
-        drop(files);
+        let plan = shared.plan.on(Names { host: target.host.as_deref(), year }, &manifests);
         for (n, path) in plan.iter().enumerate() {
             if n == config.paths_per_target && target.gone.is_none() {
                 let reason = format!("over the ceiling of {n} paths for one target");
@@ -326,7 +323,11 @@ impl Worker<'_> {
     }
 
     /// Waits; and makes room for another worker when it takes long.
-    async fn patiently<F: Future>(&mut self, deadline: Instant, future: F) -> Result<F::Output, Cut> {
+    async fn patiently<F: Future>(
+        &mut self,
+        deadline: Instant,
+        future: F,
+    ) -> Result<F::Output, Cut> {
         let shared = self.shared;
         let mut future = pin!(future);
         let mut nap = self.nap.take().unwrap_or_else(|| Box::pin(sleep(Duration::ZERO)));
@@ -431,7 +432,10 @@ async fn persist(
                         target.refused += 1;
                         target.refused
                     };
-                    if fault.kind == FaultKind::NoSite || failed >= CONNECT_STRIKES || tries >= TRIES {
+                    if fault.kind == FaultKind::NoSite
+                        || failed >= CONNECT_STRIKES
+                        || tries >= TRIES
+                    {
                         return Err(fault);
                     }
                     sleep(PAUSE * failed).await;
@@ -463,7 +467,10 @@ async fn persist(
 /// A page instead of an icon is what many sites answer to everything.
 fn is_icon(answer: &Answer) -> bool {
     let start = answer.body.trim_ascii_start();
-    matches!(answer.status, 200 | 206) && !start.is_empty() && !start.starts_with(b"<!") && !start.starts_with(b"<html")
+    matches!(answer.status, 200 | 206)
+        && !start.is_empty()
+        && !start.starts_with(b"<!")
+        && !start.starts_with(b"<html")
 }
 
 fn ending(cut: &Cut, time: Duration) -> Ending {

@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::observation::{Observation, Scheme, WebObservation};
+use mimawari_targets::Endpoint;
 use mimawari_targets::diagnostic::Source;
 use mimawari_targets::dns::SystemResolver;
-use mimawari_targets::Endpoint;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
@@ -56,7 +56,8 @@ pub(super) fn read_checks(config: &Config) -> Result<Checks> {
                 .help("make it on the web host with `mimawari manifest DOCROOT --host NAME --out FILE`")
                 .source(e)
         })?;
-        manifests.push(Arc::new(Manifest::read(&path.display().to_string(), BufReader::new(file))?));
+        manifests
+            .push(Arc::new(Manifest::read(&path.display().to_string(), BufReader::new(file))?));
     }
     let evidence_key = config.http.evidence_key.as_deref().map(evidence_key).transpose()?;
     Ok(Checks { catalogue: Arc::new(catalogue), manifests, evidence_key })
@@ -111,8 +112,14 @@ impl Look<'_> {
         }
         let listed: Vec<WebTarget> = web
             .iter()
-            .filter(|(endpoint, _)| config.ports.as_ref().is_none_or(|p| p.contains(endpoint.port())))
-            .map(|(endpoint, scheme)| WebTarget { endpoint: *endpoint, scheme: *scheme, host: None })
+            .filter(|(endpoint, _)| {
+                config.ports.as_ref().is_none_or(|p| p.contains(endpoint.port()))
+            })
+            .map(|(endpoint, scheme)| WebTarget {
+                endpoint: *endpoint,
+                scheme: *scheme,
+                host: None,
+            })
             .collect();
         if let Some(vhosts) = &self.vhosts {
             let open: BTreeSet<IpAddr> = listed.iter().map(|t| t.endpoint.ip()).collect();
@@ -146,7 +153,9 @@ impl Look<'_> {
             Some(resolver) => self.write_with_names(rx, resolver, meta).await,
         };
         let looked = looking.await.context("the path prober ended early")?.map_err(|e| {
-            Failure::new("cannot start the path prober").help("raise the limit of threads").source(e)
+            Failure::new("cannot start the path prober")
+                .help("raise the limit of threads")
+                .source(e)
         })?;
         meta.http.targets = looked.targets;
         meta.not_covered.extend(looked.problems);
@@ -269,8 +278,11 @@ impl Look<'_> {
             if by_address || by_name {
                 meta.not_covered.push(format!(
                     "Nothing was asked by the manifest of {named}: {}.",
-                    if by_name { "no list of virtual hosts names it (`vhosts` under [http])" }
-                    else { "none of its addresses has an open web port" }
+                    if by_name {
+                        "no list of virtual hosts names it (`vhosts` under [http])"
+                    } else {
+                        "none of its addresses has an open web port"
+                    }
                 ));
             }
         }

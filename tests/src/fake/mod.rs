@@ -17,12 +17,12 @@
 //! handle closes every socket and joins every thread.
 
 mod answer;
-mod s_server;
 mod dns;
+mod s_server;
 mod server;
 mod tls;
 
 pub use answer::{Answer, Body, Form, gzip, gzip_bomb};
-pub use s_server::{Openssl, OpensslServer};
 pub use dns::{FakeDns, Zone};
+pub use s_server::{Openssl, OpensslServer};
 pub use server::{FakeServer, FakeSite, Fallback, Protocol, Seen};

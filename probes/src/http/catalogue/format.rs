@@ -351,7 +351,11 @@ pub fn read(source: &Source, strict: bool) -> Result<Vec<Spec>, Diagnostics> {
     })?;
     let mut reader = Reader { source, errors: Vec::new() };
     if *file.version.get_ref() != 1 {
-        reader.error(file.version.span(), "this version of the form is not known", "write `version = 1`");
+        reader.error(
+            file.version.span(),
+            "this version of the form is not known",
+            "write `version = 1`",
+        );
     }
     let mut ids = BTreeSet::new();
     let mut specs = Vec::new();
@@ -412,14 +416,23 @@ impl Reader<'_> {
             }
         }
         if patterns.is_empty() {
-            self.error(span, "this check has no path", "write paths by tier, such as 1 = [\"/.env\"]");
+            self.error(
+                span,
+                "this check has no path",
+                "write paths by tier, such as 1 = [\"/.env\"]",
+            );
         }
         if raw.rule.get_ref().is_empty() {
-            self.error(raw.rule.span(), "this check has no rule", "write one [[check.rule]] at least");
+            self.error(
+                raw.rule.span(),
+                "this check has no rule",
+                "write one [[check.rule]] at least",
+            );
         }
         let rules = raw.rule.into_inner().into_iter().map(|r| self.rule(r, raw.status)).collect();
         if strict && (raw.hit.is_empty() || raw.miss.is_empty()) {
-            let help = "write `hit` and `miss`: bodies of which it is true, and bodies that come near";
+            let help =
+                "write `hit` and `miss`: bodies of which it is true, and bodies that come near";
             self.error(raw.id.span(), format!("the check `{id}` has no fixtures"), help);
         }
         Spec {
@@ -451,7 +464,13 @@ impl Reader<'_> {
             let help = "`location` and `status = \"redirect\"` go together";
             self.error(at, "a check of redirects looks at `location`, and no other does", help);
         }
-        Rule { severity: raw.severity, label: raw.label, real: raw.real, reading: raw.reading, tests }
+        Rule {
+            severity: raw.severity,
+            label: raw.label,
+            real: raw.real,
+            reading: raw.reading,
+            tests,
+        }
     }
 
     fn tests(&mut self, raw: Vec<Spanned<RawCondition>>, reading: Reading) -> Vec<Test> {
@@ -496,7 +515,10 @@ impl Reader<'_> {
             "at" => kind == "hex" || kind == "starts",
             "min" => matches!(kind, "line" | "lines"),
             "within" => matches!(kind, "line" | "find" | "has"),
-            "nocase" => matches!(kind, "has" | "line" | "lines" | "whole" | "find" | "title" | "key" | "entry"),
+            "nocase" => matches!(
+                kind,
+                "has" | "line" | "lines" | "whole" | "find" | "title" | "key" | "entry"
+            ),
             "value" | "base64" => kind == "key",
             _ => true,
         };
@@ -523,7 +545,11 @@ impl Reader<'_> {
         };
         if !suits {
             let help = "key wants as = \"json\", root \"xml\", title \"page\", entry and unpacked \"bytes\"";
-            self.error(span, format!("`{kind}` does not fit the way in which the body is read"), help);
+            self.error(
+                span,
+                format!("`{kind}` does not fit the way in which the body is read"),
+                help,
+            );
             return None;
         }
         let nocase = c.nocase.unwrap_or(false);
@@ -531,12 +557,18 @@ impl Reader<'_> {
         let min = c.min.unwrap_or(1).max(1);
         let literal = |text: String| text.into_bytes();
         Some(match kind {
-            "starts" => {
-                Test::At { at: c.at.unwrap_or(0), bytes: self.filled(&span, literal(c.starts?))?, shown: true }
-            }
+            "starts" => Test::At {
+                at: c.at.unwrap_or(0),
+                bytes: self.filled(&span, literal(c.starts?))?,
+                shown: true,
+            },
             "hex" => {
                 let Some(bytes) = unhex(&c.hex?).filter(|b| !b.is_empty()) else {
-                    self.error(span, "this is not hexadecimal", "write pairs of digits, such as 1f 8b");
+                    self.error(
+                        span,
+                        "this is not hexadecimal",
+                        "write pairs of digits, such as 1f 8b",
+                    );
                     return None;
                 };
                 Test::At { at: c.at.unwrap_or(0), bytes, shown: false }
@@ -556,7 +588,8 @@ impl Reader<'_> {
                     self.error(span, format!("`{pointer}` is not a pointer"), help);
                     return None;
                 };
-                let steps = steps.split('/').map(|s| s.replace("~1", "/").replace("~0", "~")).collect();
+                let steps =
+                    steps.split('/').map(|s| s.replace("~1", "/").replace("~0", "~")).collect();
                 let value = match c.value {
                     Some(value) => Some(self.regex(&span, &value, nocase, true)?),
                     None => None,
@@ -629,7 +662,11 @@ impl Reader<'_> {
                 let last = text.lines().last().unwrap_or_default().trim();
                 let last = last.strip_prefix("error: ").unwrap_or(last);
                 let title = format!("this expression is not understood: {last}");
-                self.error(span.clone(), title, "write it in the syntax of the Rust crate regex, for bytes");
+                self.error(
+                    span.clone(),
+                    title,
+                    "write it in the syntax of the Rust crate regex, for bytes",
+                );
                 None
             }
         }

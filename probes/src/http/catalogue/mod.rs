@@ -12,7 +12,7 @@ use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
 pub use self::format::{Fixture, Spec as Check};
 pub use self::paths::Names;
 use self::paths::Template;
-use super::manifest::Entry;
+use super::manifest::{Entry, Manifest};
 pub(super) use crate::observation::Severity;
 
 /// The files that come with the product, by name.
@@ -30,7 +30,28 @@ pub enum Probe {
     /// A check of the catalogue.
     Check(Arc<Check>),
     /// A file of the target's own document root.
-    File(Arc<Entry>),
+    File(ListedFile),
+}
+
+/// A file in a manifest.
+#[derive(Debug, Clone)]
+pub struct ListedFile {
+    manifest: Arc<Manifest>,
+    index: usize,
+}
+
+impl ListedFile {
+    fn all(manifest: &Arc<Manifest>) -> impl Iterator<Item = Self> {
+        (0..manifest.entries().len()).map(|index| Self { manifest: Arc::clone(manifest), index })
+    }
+}
+
+impl std::ops::Deref for ListedFile {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        &self.manifest.entries()[self.index]
+    }
 }
 
 /// One path to ask for, with everything that its answer is held against.
@@ -74,7 +95,8 @@ impl Catalogue {
         let mut errors = Vec::new();
         for check in format::read(source, false)? {
             let at = source.text().find(&format!("\"{}\"", check.id)).unwrap_or(0);
-            let error = |title: String| Diagnostic::error(title, source, at..at + check.id.len() + 2);
+            let error =
+                |title: String| Diagnostic::error(title, source, at..at + check.id.len() + 2);
             if self.get(&check.id).is_some() {
                 errors.push(
                     error(format!("the id `{}` is taken by another check", check.id))
@@ -129,13 +151,14 @@ impl Plan {
     /// The paths of a target: of its files, of the checks for everybody, of its names. Files come
     /// first: what its owner knows is worth more than a guess.
     #[must_use]
-    pub fn on(&self, names: Names<'_>, files: &[Arc<Entry>]) -> Cow<'_, [PathPlan]> {
-        if self.named.is_empty() && files.is_empty() {
+    pub fn on(&self, names: Names<'_>, manifests: &[&Arc<Manifest>]) -> Cow<'_, [PathPlan]> {
+        if self.named.is_empty() && manifests.is_empty() {
             return Cow::Borrowed(&self.fixed);
         }
         let mut merged = Merged::default();
-        for file in files {
-            merged.add(&file.path, Probe::File(Arc::clone(file)));
+        for file in manifests.iter().flat_map(|m| ListedFile::all(m)) {
+            let path = file.path.clone();
+            merged.add(&path, Probe::File(file));
         }
         for plan in &self.fixed {
             for probe in &*plan.probes {
@@ -185,7 +208,8 @@ impl Merged {
     }
 
     fn finish(self) -> Vec<PathPlan> {
-        let plan = |(path, probes): (Arc<str>, Vec<Probe>)| PathPlan { path, probes: probes.into() };
+        let plan =
+            |(path, probes): (Arc<str>, Vec<Probe>)| PathPlan { path, probes: probes.into() };
         self.plans.into_iter().map(plan).collect()
     }
 }

@@ -53,9 +53,14 @@ impl Template {
     /// A title and a remedy.
     pub fn expand(pattern: &str) -> Result<Vec<Self>, (String, &'static str)> {
         if !pattern.starts_with('/') {
-            return Err((format!("the path `{pattern}` does not begin with `/`"), "begin it with `/`"));
+            return Err((
+                format!("the path `{pattern}` does not begin with `/`"),
+                "begin it with `/`",
+            ));
         }
-        if let Some(c) = pattern.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '#' | '"' | '<' | '>' | '\\' | '^' | '`' | '|')) {
+        if let Some(c) = pattern.chars().find(|c| {
+            !c.is_ascii_graphic() || matches!(c, '#' | '"' | '<' | '>' | '\\' | '^' | '`' | '|')
+        }) {
             return Err((
                 format!("`{}` may not stand in a path", c.escape_default()),
                 "percent-encode it (RFC 3986, section 2.1), such as %20 or %23",
@@ -65,9 +70,13 @@ impl Template {
         let mut rest = pattern;
         while let Some(open) = rest.find(['{', '}']) {
             let Some(inside) = rest[open..].strip_prefix('{') else {
-                return Err(("a `}` has no `{`".to_owned(), "percent-encode a brace as %7B or %7D"));
+                return Err((
+                    "a `}` has no `{`".to_owned(),
+                    "percent-encode a brace as %7B or %7D",
+                ));
             };
-            let Some(close) = inside.find(['{', '}']).filter(|c| inside[*c..].starts_with('}')) else {
+            let Some(close) = inside.find(['{', '}']).filter(|c| inside[*c..].starts_with('}'))
+            else {
                 return Err((
                     "a `{` is not closed".to_owned(),
                     "close it before the next; alternatives cannot be nested",
@@ -194,7 +203,9 @@ mod tests {
 
     #[test]
     fn mistakes() {
-        for pattern in ["a", "", "/a b", "/ö", "/a#b", "/{", "/}", "/{a", "/{a,{b,c}}", "/{x}", "/{}"] {
+        for pattern in
+            ["a", "", "/a b", "/ö", "/a#b", "/{", "/}", "/{a", "/{a,{b,c}}", "/{x}", "/{}"]
+        {
             assert!(Template::expand(pattern).is_err(), "{pattern}");
         }
         let many = format!("/{}", "{a,b,c,d,e,f,g,h,i,j}".repeat(6));

@@ -153,7 +153,12 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn value(&mut self, parent: usize, name: (usize, usize), open: &mut Vec<usize>) -> Result<(), End> {
+    fn value(
+        &mut self,
+        parent: usize,
+        name: (usize, usize),
+        open: &mut Vec<usize>,
+    ) -> Result<(), End> {
         self.blank()?;
         if self.nodes.len() >= NODE_LIMIT || open.len() >= DEPTH_LIMIT {
             return Err(End::Broken);
@@ -275,7 +280,9 @@ mod tests {
         let json = Json::read(text.as_bytes(), false).expect("JSON");
         let steps: Vec<String> = pointer[1..].split('/').map(str::to_owned).collect();
         json.at(&steps)
-            .map(|n| json.text(n).map_or("…".to_owned(), |t| String::from_utf8_lossy(&t).into_owned()))
+            .map(|n| {
+                json.text(n).map_or("…".to_owned(), |t| String::from_utf8_lossy(&t).into_owned())
+            })
             .collect()
     }
 
@@ -294,7 +301,18 @@ mod tests {
 
     #[test]
     fn what_is_no_document() {
-        for text in ["", "1", "\"a\"", "{", "{}x", "{a:1}", "{\"a\"}", "[tru]", "[core]\na = 1", "{\"a\nb\":1}"] {
+        for text in [
+            "",
+            "1",
+            "\"a\"",
+            "{",
+            "{}x",
+            "{a:1}",
+            "{\"a\"}",
+            "[tru]",
+            "[core]\na = 1",
+            "{\"a\nb\":1}",
+        ] {
             assert!(Json::read(text.as_bytes(), false).is_none(), "{text}");
         }
         assert!(Json::read("[".repeat(1000).as_bytes(), true).is_none());

@@ -163,7 +163,9 @@ impl View<'_> {
             Test::Lines { regex, min } => self.lines(regex, *min, seen),
             Test::Whole(regex) => {
                 let text = self.text.trim_ascii();
-                !self.content.truncated && text.len() <= WHOLE_LIMIT && self.found(regex, text, Some(1), seen)
+                !self.content.truncated
+                    && text.len() <= WHOLE_LIMIT
+                    && self.found(regex, text, Some(1), seen)
             }
             Test::Find { regex, within } => {
                 let text = &self.text[..self.text.len().min(*within)];
@@ -175,11 +177,21 @@ impl View<'_> {
             Test::Root(name) => {
                 let Some(root) = shapes::root(self.text) else { return false };
                 let rest = &self.text[root..];
-                let there = rest.get(1..).and_then(|r| r.strip_prefix(name.as_bytes())).is_some_and(
-                    |after| after.first().is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/') || b.is_ascii_digit()),
-                );
+                let there = rest
+                    .get(1..)
+                    .and_then(|r| r.strip_prefix(name.as_bytes()))
+                    .is_some_and(|after| {
+                        after.first().is_some_and(|b| {
+                            b.is_ascii_whitespace()
+                                || matches!(b, b'>' | b'/')
+                                || b.is_ascii_digit()
+                        })
+                    });
                 if there {
-                    seen.at(line_of(self.text, root), Some(&rest[..rest.len().min(name.len() + 1)]));
+                    seen.at(
+                        line_of(self.text, root),
+                        Some(&rest[..rest.len().min(name.len() + 1)]),
+                    );
                 }
                 there
             }
@@ -200,7 +212,9 @@ impl View<'_> {
                 }
                 there
             }
-            Test::Location(regex) => self.content.location.is_some_and(|l| regex.is_match(l.as_bytes())),
+            Test::Location(regex) => {
+                self.content.location.is_some_and(|l| regex.is_match(l.as_bytes()))
+            }
             Test::Shape(shape) => shapes::is(*shape, self.text, self.content, seen),
             Test::Over(length) => self.content.total.is_some_and(|total| total > *length),
             Test::Unpacked(tests) => {
@@ -274,7 +288,10 @@ impl View<'_> {
         while let Some((number, line)) = rest.next() {
             let line = line.trim_ascii();
             // What was cut off in the middle proves nothing.
-            if line.is_empty() || line.starts_with(b"#") || (self.content.truncated && rest.peek().is_none()) {
+            if line.is_empty()
+                || line.starts_with(b"#")
+                || (self.content.truncated && rest.peek().is_none())
+            {
                 continue;
             }
             if !regex.is_match(line) {

@@ -213,7 +213,8 @@ fn transfer_account(text: &[u8], content: &Content<'_>, seen: &mut Seen) -> bool
         return false;
     };
     let filled = |node: &usize| json.text(*node).is_some_and(|t| !t.trim_ascii().is_empty());
-    let hosts: Vec<usize> = json.nodes().filter(|n| json.name(*n) == b"host").filter(filled).collect();
+    let hosts: Vec<usize> =
+        json.nodes().filter(|n| json.name(*n) == b"host").filter(filled).collect();
     let mut there = false;
     for node in json.nodes().filter(|n| SECRETS.contains(&json.name(*n))).filter(filled) {
         let Some(host) = hosts.iter().find(|h| json.parent(**h) == json.parent(node)) else {

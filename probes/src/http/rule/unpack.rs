@@ -20,13 +20,18 @@ pub(super) struct Entry<'a> {
 /// The first entry of a ZIP archive, if its name is one.
 pub(super) fn first_entry(bytes: &[u8]) -> Option<Entry<'_>> {
     let header = bytes.strip_prefix(b"PK\x03\x04")?;
-    let u16_at = |at: usize| header.get(at..at + 2).map(|b| usize::from(b[0]) | usize::from(b[1]) << 8);
+    let u16_at =
+        |at: usize| header.get(at..at + 2).map(|b| usize::from(b[0]) | usize::from(b[1]) << 8);
     // Offsets 8, 26 and 28 of the local file header; the name begins at 30.
     let (method, name, extra) = (u16_at(4)?, u16_at(22)?, u16_at(24)?);
     let name = header.get(26..26 + name)?;
     let data = header.get(26 + name.len() + extra..).unwrap_or_default();
     let printable = name.iter().all(|b| *b >= 0x20 && *b != 0x7f);
-    (!name.is_empty() && printable).then_some(Entry { name, method: u16::try_from(method).ok()?, data })
+    (!name.is_empty() && printable).then_some(Entry {
+        name,
+        method: u16::try_from(method).ok()?,
+        data,
+    })
 }
 
 /// The first 64 KiB in a gzip file or in the first entry of a ZIP archive.

@@ -1,0 +1,466 @@
+//! What a server has to do with a file: the table of rules, and how a rule is held against a file.
+//!
+//! The first rule that is true of a file decides. A row reads: which names, which content, the
+//! class, the reason in a word, how bad it is when the content is readable, and how lines are
+//! picked.
+
+use super::Class::{self, Deny, Execute, Public};
+use super::lines::{Lines, opening_tag, without_bom};
+use crate::observation::Severity::{self, Critical, High, Info, Low, Medium};
+
+/// Severity of rows that are public.
+const NONE: Severity = Info;
+
+#[rustfmt::skip]
+static RULES: &[Rule] = &[
+    // Nothing can leak from an empty file.
+    rule(Any, Empty, Public, "empty", NONE, Lines::None),
+
+    // Below folders that no visitor has business in.
+    rule(Under(&[".git", ".svn", ".hg", ".bzr", "cvs"]), Anything, Deny, "vcs", High, Lines::Inner),
+    rule(Under(&[".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker"]), Anything, Deny, "credentials", Critical, Lines::Inner),
+    rule(Under(&["web-inf", "meta-inf"]), Anything, Deny, "java", High, Lines::Inner),
+
+    // Names that begin with a dot.
+    rule(Is(&[".env.example", ".env.sample", ".env.dist", ".env.template"]), Anything, Deny, "template", Low, Lines::Inner),
+    rule(Is(&[".env"]), Anything, Deny, "dotenv", Critical, Lines::Text),
+    rule(Starts(&[".env."]), Anything, Deny, "dotenv", Critical, Lines::Text),
+    rule(Is(&["htpasswd", "htpasswd.txt", "htpasswd.bak", "htpasswd.old"]), Anything, Deny, "htpasswd", High, Lines::Text),
+    rule(Starts(&[".htpasswd"]), Anything, Deny, "htpasswd", High, Lines::Text),
+    rule(Is(&[".netrc", ".pgpass", ".my.cnf", ".git-credentials", ".npmrc", ".pypirc", ".s3cfg", ".ftpconfig", ".ftppass", ".remote-sync.json"]), Anything, Deny, "credentials", Critical, Lines::Text),
+    rule(Starts(&[".bash_history", ".zsh_history", ".sh_history", ".mysql_history", ".psql_history", ".php_history", ".sqlite_history"]), Anything, Deny, "history", High, Lines::Text),
+    rule(Is(&[".gitignore", ".gitattributes", ".gitkeep", ".editorconfig", ".localized"]), Anything, Deny, "dotfile", Low, Lines::None),
+    rule(Any, Begins(b"b0VIM "), Deny, "vim-swap", High, Lines::None),
+    rule(Dot, Anything, Deny, "dotfile", Medium, Lines::Inner),
+    rule(UnderDot, Anything, Deny, "dot-folder", Medium, Lines::Inner),
+
+    // Keys. Certificates and public keys may be read by everyone.
+    rule(Ending(&["pem", "key", "txt", "crt", "cer", "cert"]), EncryptedKey, Deny, "encrypted-key", Medium, Lines::Text),
+    rule(Ending(&["pem", "key", "txt", "crt", "cer", "cert"]), PrivateKey, Deny, "key", Critical, Lines::Text),
+    rule(Bare, PrivateKey, Deny, "key", Critical, Lines::Text),
+    rule(Is(&["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "master.key"]), Anything, Deny, "key", Critical, Lines::Text),
+    rule(Ending(&["ppk", "pfx", "p12", "pkcs12", "jks", "keystore", "kdbx"]), Anything, Deny, "key", Critical, Lines::Text),
+
+    // Copies of code, which the server does not run: config.php~, config.php.20240101, #db.php#.
+    rule(Older, Code, Deny, "source-copy", High, Lines::Inner),
+    rule(OlderCode, Code, Deny, "source-copy", High, Lines::Inner),
+    rule(Is(&["wp-config.txt", "config.txt", "configuration.txt", "settings.txt", "db.txt"]), Code, Deny, "source-copy", High, Lines::Php),
+    rule(Ending(&["phps"]), Code, Deny, "source-view", High, Lines::Php),
+
+    // Data bases and dumps of them.
+    rule(Is(&["thumbs.db", "desktop.ini"]), Anything, Deny, "desktop", Low, Lines::None),
+    rule(Any, Begins(b"SQLite format 3\0"), Deny, "database", Critical, Lines::None),
+    rule(Any, Begins(b"PGDMP"), Deny, "dump", Critical, Lines::None),
+    rule(Ending(&["bak"]), Begins(b"TAPE"), Deny, "dump", Critical, Lines::None),
+    rule(Ending(&["sql"]), SqlRows, Deny, "dump", Critical, Lines::Text),
+    rule(Ending(&["sql"]), Anything, Deny, "schema", Medium, Lines::Text),
+    rule(Ending(&["sql.gz", "sql.bz2", "sql.xz", "sql.zst", "sql.zip", "sql.7z", "dump", "dump.gz", "pgdump"]), Anything, Deny, "dump", Critical, Lines::Text),
+    rule(Ending(&["db", "sqlite", "sqlite3", "mdb", "accdb", "rdb", "myd", "ibd", "mdf", "bson"]), Anything, Deny, "database", High, Lines::None),
+
+    // Code that must run. Without a tag it is text, which the server gives out rightfully.
+    rule(Ending(&["php", "phtml", "pht", "php3", "php4", "php5", "php6", "php7", "php8"]), PhpTag, Execute, "php", Critical, Lines::Php),
+    rule(Ending(&["inc"]), PhpTag, Execute, "php-include", Critical, Lines::Php),
+    rule(Ending(&["html", "htm", "shtml", "xhtml"]), LongPhpTag, Execute, "php-in-html", Medium, Lines::Php),
+    rule(Ending(&["asp", "asa", "aspx", "ascx", "ashx", "asmx", "cshtml", "jsp", "jspx", "jspf"]), AspTag, Execute, "asp", Critical, Lines::Asp),
+    rule(Ending(&["cgi", "fcgi", "pl", "py", "rb"]), Shebang, Execute, "cgi", Critical, Lines::Script),
+    rule(Ending(&["cgi", "fcgi"]), Begins(b"\x7fELF"), Execute, "cgi-binary", Low, Lines::None),
+    // Parts of a program, and its settings and data under a name that is hoped not to be served.
+    rule(Ending(&["cgi", "fcgi", "pl", "pm"]), Anything, Deny, "cgi-part", High, Lines::Script),
+    rule(Ending(&["py", "rb"]), Anything, Deny, "source", Medium, Lines::Script),
+    // Tools for a visitor's own machine that happen to begin like a script.
+    rule(Ending(&["js", "mjs", "cjs", "ts", "css", "html", "htm", "md", "txt"]), Shebang, Public, "static", NONE, Lines::None),
+    rule(Any, Shebang, Execute, "script", Medium, Lines::Script),
+
+    // Configuration.
+    rule(Ending(&["config"]), Holds(b"<configuration"), Deny, "config", High, Lines::Text),
+    rule(Starts(&["appsettings."]), Anything, Deny, "config", High, Lines::Text),
+    rule(Is(&["auth.json", "credentials.json", "secrets.json", "secret.json", "service-account.json", "sftp.json", "sftp-config.json", "local.xml", "filezilla.xml", "sitemanager.xml", "recentservers.xml"]), Anything, Deny, "config", High, Lines::Text),
+    rule(Ending(&["env", "ini", "conf", "cnf", "cfg", "properties", "tfvars", "tfstate"]), Secret, Deny, "config", Critical, Lines::Text),
+    rule(Ending(&["env", "ini", "conf", "cnf", "tfvars", "tfstate"]), Anything, Deny, "config", Medium, Lines::Text),
+    rule(YamlNamed, Secret, Deny, "config", Critical, Lines::Text),
+    rule(YamlNamed, Anything, Deny, "config", Medium, Lines::Text),
+
+    // Logs and what crashes leave.
+    rule(Ending(&["log", "log.gz", "log.bz2", "log.xz"]), Anything, Deny, "log", Medium, Lines::Text),
+    rule(Within(".log."), Anything, Deny, "log", Medium, Lines::Text),
+    rule(Starts(&["access_log", "error_log"]), Anything, Deny, "log", Medium, Lines::Text),
+    rule(Starts(&["core"]), Begins(b"\x7fELF"), Deny, "core", High, Lines::None),
+
+    // Copies of anything else, and of the whole site.
+    rule(Older, Secret, Deny, "copy", High, Lines::Inner),
+    rule(Older, Anything, Deny, "copy", Low, Lines::Inner),
+    rule(Ending(&["war"]), Anything, Deny, "site-copy", High, Lines::None),
+    rule(SiteArchive, Anything, Deny, "site-copy", High, Lines::None),
+
+    rule(Any, Anything, Public, "public", NONE, Lines::None),
+];
+
+/// Endings of archives.
+const ARCHIVES: &[&str] = &[
+    "tar", "tar.gz", "tgz", "tar.bz2", "tbz2", "tar.xz", "txz", "tar.zst", "zip", "7z", "rar",
+    "gz", "bz2",
+];
+
+/// Stems of archives that hold a copy of a site: each alone or with a date behind it.
+const SITE_STEMS: &[&str] = &[
+    "backup",
+    "backups",
+    "bak",
+    "www",
+    "wwwroot",
+    "wwwdata",
+    "web",
+    "website",
+    "site",
+    "html",
+    "htdocs",
+    "public_html",
+    "httpdocs",
+    "docroot",
+    "db",
+    "database",
+    "data",
+    "dump",
+    "old",
+    "src",
+    "source",
+    "wordpress",
+    "full",
+    "all",
+];
+
+/// Words in the name of a YAML or TOML file with which it holds settings of a program.
+const YAML_WORDS: &[&str] = &[
+    "config",
+    "conf",
+    "configuration",
+    "settings",
+    "secret",
+    "secrets",
+    "credential",
+    "credentials",
+    "database",
+    "databases",
+    "db",
+    "parameters",
+    "application",
+    "compose",
+    "env",
+    "prod",
+    "production",
+    "staging",
+    "auth",
+    "keys",
+    "vault",
+    "inventory",
+    "deploy",
+    "params",
+];
+
+/// Endings by which somebody keeps an older state of a file.
+const COPY_ENDINGS: &[&str] = &[
+    "~", ".bak", ".back", ".backup", ".bk", ".old", ".orig", ".org", ".save", ".sav", ".swp",
+    ".swo", ".tmp", ".copy", "_bak", "_bk", "_old", "_backup", "_copy", "-bak", "-old", "-backup",
+];
+
+/// Endings of code; anything but a letter or digit behind one makes a copy.
+const CODE_ENDINGS: &[&str] =
+    &[".php", ".phtml", ".inc", ".cgi", ".pl", ".py", ".rb", ".asp", ".aspx", ".jsp"];
+
+/// Files whose lines also stand in pages.
+const PAGE_ENDINGS: &[&str] = &[
+    "html", "htm", "xhtml", "shtml", "css", "js", "mjs", "svg", "txt", "md", "csv", "tsv", "rst",
+    "json", "xml", "less", "scss", "vue", "tpl", "twig",
+];
+
+/// Words before `=` or `:` that make the value a secret.
+const SECRET_WORDS: &[&[u8]] = &[
+    b"pass",
+    b"pwd",
+    b"secret",
+    b"token",
+    b"apikey",
+    b"api_key",
+    b"api-key",
+    b"private_key",
+    b"access_key",
+    b"credential",
+];
+
+/// One row of the table.
+#[derive(Debug)]
+struct Rule {
+    name: Name,
+    content: Content,
+    class: Class,
+    what: &'static str,
+    severity: Severity,
+    lines: Lines,
+}
+
+const fn rule(
+    name: Name,
+    content: Content,
+    class: Class,
+    what: &'static str,
+    severity: Severity,
+    lines: Lines,
+) -> Rule {
+    Rule { name, content, class, what, severity, lines }
+}
+
+use Content::{
+    Anything, AspTag, Begins, Code, Empty, EncryptedKey, Holds, LongPhpTag, PhpTag, PrivateKey,
+    Secret, Shebang, SqlRows,
+};
+use Name::{
+    Any, Bare, Dot, Ending, Is, Older, OlderCode, SiteArchive, Starts, Under, UnderDot, Within,
+    YamlNamed,
+};
+
+/// Which names; letters of ASCII in either case.
+#[derive(Debug, Clone, Copy)]
+enum Name {
+    Any,
+    /// The file's name.
+    Is(&'static [&'static str]),
+    /// What the file's name begins with.
+    Starts(&'static [&'static str]),
+    /// What stands behind a dot at its end.
+    Ending(&'static [&'static str]),
+    /// What stands somewhere in it.
+    Within(&'static str),
+    /// Without a dot.
+    Bare,
+    /// With a dot at its beginning.
+    Dot,
+    /// Below a folder of this name.
+    Under(&'static [&'static str]),
+    /// Below a folder whose name begins with a dot, `.well-known` aside (RFC 8615).
+    UnderDot,
+    /// An older state of another file.
+    Older,
+    /// The same of code, by anything behind its ending.
+    OlderCode,
+    /// An archive that is named like a copy of the site.
+    SiteArchive,
+    /// YAML or TOML that is named like settings.
+    YamlNamed,
+}
+
+/// Which content, as far as it was read.
+#[derive(Debug, Clone, Copy)]
+enum Content {
+    Anything,
+    Empty,
+    Begins(&'static [u8]),
+    Holds(&'static [u8]),
+    /// `#!` at the beginning.
+    Shebang,
+    /// `<?php`, `<?=` or `<?`.
+    PhpTag,
+    /// `<?php` or `<?=`.
+    LongPhpTag,
+    /// `<%`.
+    AspTag,
+    /// Any of these.
+    Code,
+    /// A line that begins a private key in PEM form (RFC 7468), or OpenSSH's.
+    PrivateKey,
+    /// The same, encrypted with a passphrase.
+    EncryptedKey,
+    /// Statements that fill a table.
+    SqlRows,
+    /// A password or the like with a value.
+    Secret,
+}
+
+/// What a rule says of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) class: Class,
+    pub(super) what: &'static str,
+    pub(super) severity: Severity,
+    pub(super) lines: Lines,
+}
+
+/// Holds the table against a file: its path below the document root, its beginning, and the names
+/// of its site.
+pub(super) fn classify(path: &[u8], prefix: &[u8], hosts: &[String]) -> Verdict {
+    let (rule, file) = decide(path, prefix, hosts);
+    let lines = if rule.lines == Lines::Inner { file.inner_lines() } else { rule.lines };
+    Verdict { class: rule.class, what: rule.what, severity: rule.severity, lines }
+}
+
+fn decide<'a>(path: &[u8], prefix: &'a [u8], hosts: &'a [String]) -> (&'static Rule, File<'a>) {
+    let file = File::new(path, prefix, hosts);
+    let rule = RULES.iter().find(|r| file.is_named(r.name) && file.has(r.content));
+    // The last row is true of every file.
+    (rule.unwrap_or(&RULES[RULES.len() - 1]), file)
+}
+
+/// A file under the rules.
+struct File<'a> {
+    /// The folders above it, in lower case.
+    folders: Vec<Vec<u8>>,
+    /// In lower case.
+    name: Vec<u8>,
+    prefix: &'a [u8],
+    hosts: &'a [String],
+}
+
+impl<'a> File<'a> {
+    fn new(path: &[u8], prefix: &'a [u8], hosts: &'a [String]) -> Self {
+        let mut folders: Vec<Vec<u8>> =
+            path.split(|b| *b == b'/').map(<[u8]>::to_ascii_lowercase).collect();
+        let name = folders.pop().unwrap_or_default();
+        Self { folders, name, prefix, hosts }
+    }
+
+    fn is_named(&self, name: Name) -> bool {
+        match name {
+            Any => true,
+            Is(names) => names.iter().any(|n| self.name == n.as_bytes()),
+            Starts(names) => names.iter().any(|n| self.name.starts_with(n.as_bytes())),
+            Ending(endings) => endings.iter().any(|e| ends(&self.name, e)),
+            Within(text) => find(&self.name, text.as_bytes()),
+            Bare => !self.name.contains(&b'.'),
+            Dot => self.name.starts_with(b"."),
+            Under(names) => self.folders.iter().any(|f| names.iter().any(|n| f == n.as_bytes())),
+            UnderDot => self.folders.iter().any(|f| f.starts_with(b".") && f != b".well-known"),
+            Older => self.is_copy(),
+            OlderCode => self.is_copy_of_code(),
+            SiteArchive => self.is_site_archive(),
+            YamlNamed => {
+                self.is_named(Ending(&["yml", "yaml", "toml"]))
+                    && words(&self.name).any(|w| YAML_WORDS.iter().any(|y| w == y.as_bytes()))
+            }
+        }
+    }
+
+    fn has(&self, content: Content) -> bool {
+        let text = without_bom(self.prefix);
+        match content {
+            Anything => true,
+            Empty => self.prefix.is_empty(),
+            Begins(magic) => self.prefix.starts_with(magic),
+            Holds(part) => find(text, part),
+            Shebang => text.starts_with(b"#!"),
+            PhpTag => tags(text).any(|_| true),
+            LongPhpTag => tags(text).any(|length| length > 2),
+            AspTag => find(text, b"<%"),
+            // An archive may hold the bytes of a tag by chance.
+            Code if text.contains(&0) => false,
+            Code => self.has(PhpTag) || self.has(AspTag) || self.has(Shebang),
+            PrivateKey => lines(text).any(begins_key),
+            EncryptedKey => {
+                let mut key = lines(text).skip_while(|l| !begins_key(l));
+                let first = key.next().is_some_and(|l| find(l, b"ENCRYPTED"));
+                first || key.next().is_some_and(|l| l.starts_with(b"Proc-Type: 4,ENCRYPTED"))
+            }
+            SqlRows => lines(text).any(|l| {
+                let l = l[..l.len().min(12)].to_ascii_lowercase();
+                l.starts_with(b"insert into ") || l.starts_with(b"copy ")
+            }),
+            Secret => !text.contains(&0) && lines(text).any(is_secret),
+        }
+    }
+
+    fn is_copy(&self) -> bool {
+        let name = &self.name;
+        if COPY_ENDINGS.iter().any(|e| name.ends_with(e.as_bytes()) && name.len() > e.len()) {
+            return true;
+        }
+        name.len() > 2 && name.starts_with(b"#") && name.ends_with(b"#")
+    }
+
+    fn is_copy_of_code(&self) -> bool {
+        let behind = |at: usize| self.name.get(at).is_some_and(|b| !b.is_ascii_alphanumeric());
+        CODE_ENDINGS.iter().any(|ending| {
+            memchr::memmem::find_iter(&self.name, ending.as_bytes())
+                .any(|at| behind(at + ending.len()))
+        })
+    }
+
+    fn is_site_archive(&self) -> bool {
+        let Some(stem) = ARCHIVES
+            .iter()
+            .filter(|e| ends(&self.name, e))
+            .map(|e| &self.name[..self.name.len() - e.len() - 1])
+            .min_by_key(|stem| stem.len())
+        else {
+            return false;
+        };
+        let is_date = |rest: &[u8]| rest.iter().all(|b| matches!(b, b'0'..=b'9' | b'-' | b'_'));
+        let behind = |word: &[u8]| stem.strip_prefix(word).is_some_and(is_date);
+        SITE_STEMS.iter().any(|s| behind(s.as_bytes()))
+            || self.hosts.iter().any(|host| {
+                let bare = host.strip_prefix("www.").unwrap_or(host);
+                let label = bare.split('.').next().unwrap_or(bare);
+                behind(host.as_bytes())
+                    || behind(bare.as_bytes())
+                    || behind(format!("www.{bare}").as_bytes())
+                    || behind(label.as_bytes())
+            })
+    }
+
+    /// How lines are picked from a file of any kind: by the ending below the one of the copy.
+    fn inner_lines(&self) -> Lines {
+        if self.has(PhpTag) {
+            return Lines::Php;
+        }
+        if self.has(AspTag) {
+            return Lines::Asp;
+        }
+        let mut inner = &self.name[..];
+        for ending in COPY_ENDINGS {
+            inner = inner.strip_suffix(ending.as_bytes()).unwrap_or(inner);
+        }
+        if PAGE_ENDINGS.iter().any(|e| ends(inner, e)) { Lines::None } else { Lines::Text }
+    }
+}
+
+/// Whether a name has this ending behind a dot and something before it.
+fn ends(name: &[u8], ending: &str) -> bool {
+    name.strip_suffix(ending.as_bytes())
+        .and_then(|rest| rest.strip_suffix(b"."))
+        .is_some_and(|stem| !stem.is_empty())
+}
+
+fn find(text: &[u8], part: &[u8]) -> bool {
+    memchr::memmem::find(text, part).is_some()
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|b| matches!(b, b'\n' | b'\r')).map(<[u8]>::trim_ascii)
+}
+
+fn words(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    name.split(|b| !b.is_ascii_alphanumeric())
+}
+
+/// The lengths of opening tags of PHP.
+fn tags(text: &[u8]) -> impl Iterator<Item = usize> {
+    memchr::memmem::find_iter(text, b"<?").filter_map(|at| opening_tag(&text[at..]))
+}
+
+fn begins_key(line: &[u8]) -> bool {
+    line.starts_with(b"-----BEGIN ") && line.ends_with(b"PRIVATE KEY-----")
+}
+
+/// Whether a line sets a password or the like to a value.
+fn is_secret(line: &[u8]) -> bool {
+    let line = &line[..line.len().min(512)];
+    let Some(at) = line.iter().position(|b| matches!(b, b'=' | b':')) else { return false };
+    let key = line[..at].to_ascii_lowercase();
+    let value = line[at + 1..]
+        .iter()
+        .filter(|b| !matches!(b, b' ' | b'\t' | b'"' | b'\'' | b'=' | b'>' | b';' | b','))
+        .count();
+    value >= 3
+        && !matches!(key.first(), Some(b'#' | b';' | b'/'))
+        && SECRET_WORDS.iter().any(|w| find(&key, w))
+}
+
+#[cfg(test)]
+mod tests;

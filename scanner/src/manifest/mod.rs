@@ -1,0 +1,253 @@
+//! `mimawari manifest`: what lies in a document root, for `patrol --manifest`.
+//!
+//! Runs on the web host. Opens no socket and needs no privilege but to read the files; of each file
+//! the first 64 KiB are read. The format and the rules are in [`mimawari_probes::http::manifest`].
+
+mod output;
+mod walk;
+
+use std::borrow::Cow;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Result;
+use mimawari_probes::http::manifest::{
+    Class, ENTRY_LIMIT, Entry, Header, ManifestLine, NAMED_LIMIT, host_name, is_url_path,
+};
+
+use crate::cli::ManifestArgs;
+use crate::failure::{Failure, Status};
+use crate::logging::CountView;
+use crate::scan::Context;
+use output::Output;
+pub use walk::{Skipped, Visitor, Walked, walk};
+
+/// How many places that were left out are named one by one.
+const NAMED: u64 = 20;
+
+/// Makes the manifest of a document root.
+///
+/// # Errors
+/// A [`Failure`] when the arguments name nothing that can be read or written. What cannot be read
+/// below the document root is told and makes the manifest incomplete.
+pub fn make(args: &ManifestArgs, context: &Context) -> Result<Status> {
+    let header = header(args, context)?;
+    let root = root(&args.docroot)?;
+    let mut output = Output::open(&args.out, &root)?;
+    let hosts = header.hosts.clone();
+    let prefix = header.prefix.clone();
+    let mut writer = Writer {
+        output: &mut output,
+        context,
+        view: CountView::new("reading", context.log_format, context.quiet),
+        began: Instant::now(),
+        counts: Counts::default(),
+        unreadable: Vec::new(),
+    };
+    writer.line(&ManifestLine::Header(Cow::Owned(header)))?;
+    let walked = walk(&root, &prefix, &hosts, &mut writer);
+    let Writer { counts, unreadable, view, .. } = writer;
+    drop(view);
+    let walked = match walked {
+        Ok(walked) => walked,
+        Err(e) if is_broken_pipe(&e) => return Ok(Status::Clean),
+        Err(e) => return Err(e),
+    };
+    if context.stop.is_stopped() {
+        tracing::warn!("stopped: the manifest is not complete, and no file was written");
+        return Ok(Status::Incomplete);
+    }
+    let end = ManifestLine::end(counts.files, &unreadable, counts.unreadable).to_text()?;
+    match output.write(&end).and_then(|()| output.finish()) {
+        Err(e) if is_broken_pipe(&e) => return Ok(Status::Clean),
+        other => other?,
+    }
+    counts.tell(&walked);
+    Ok(if counts.unreadable == 0 { Status::Clean } else { Status::Incomplete })
+}
+
+fn is_broken_pipe(e: &anyhow::Error) -> bool {
+    // `| head` closes the pipe; that is no error.
+    e.chain().any(|c| {
+        c.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+fn header(args: &ManifestArgs, context: &Context) -> Result<Header> {
+    let mut hosts = Vec::new();
+    for text in &args.host {
+        let host = host_name(text).map_err(|e| {
+            Failure::new(format!("--host: {e}"))
+                .help("write the name under which the site is asked for; an address goes to --ip")
+        })?;
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    let mut ips: Vec<IpAddr> = Vec::new();
+    for text in &args.ip {
+        let ip: IpAddr = text.parse().map_err(|_| {
+            Failure::new(format!("--ip: `{}` is not an address", text.escape_default()))
+                .help("write one IPv4 or IPv6 address, such as 198.51.100.7")
+        })?;
+        if !ips.contains(&ip.to_canonical()) {
+            ips.push(ip.to_canonical());
+        }
+    }
+    if !args.prefix.ends_with('/') || !is_url_path(&args.prefix) {
+        let shown = args.prefix.escape_default();
+        return Err(Failure::new(format!("--prefix: `{shown}` is no folder of a URL"))
+            .help("begin and end it with `/` and percent-encode it, such as /shop/ or /%E5%BA%97/")
+            .into());
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(Header::new(hosts, ips, args.prefix.clone(), (context.now)(), version))
+}
+
+fn root(docroot: &Path) -> Result<PathBuf> {
+    let failed = |e: io::Error| {
+        Failure::new(format!("cannot read the document root {}", docroot.display()))
+            .help(
+                "name the folder that the web server publishes, and run as a user who may read it",
+            )
+            .source(e)
+    };
+    let root = docroot.canonicalize().map_err(failed)?;
+    if !root.metadata().map_err(failed)?.is_dir() {
+        return Err(failed(io::ErrorKind::NotADirectory.into()).into());
+    }
+    Ok(root)
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    files: u64,
+    execute: u64,
+    deny: u64,
+    public: u64,
+    empty: u64,
+    bytes: u64,
+    unreadable: u64,
+    outside: u64,
+}
+
+impl Counts {
+    fn tell(&self, walked: &Walked) {
+        tracing::info!(
+            files = self.files,
+            execute = self.execute,
+            deny = self.deny,
+            public = self.public,
+            empty = self.empty,
+            bytes = self.bytes,
+            folders = walked.folders,
+            special = walked.special,
+            dead_links = walked.dead_links,
+            loops = walked.loops,
+            "manifest made"
+        );
+        let more = |all: u64| all.saturating_sub(NAMED);
+        if more(self.unreadable) > 0 {
+            tracing::warn!("{} more places could not be read", more(self.unreadable));
+        }
+        if more(self.outside) > 0 {
+            tracing::warn!("{} more links lead out of the document root", more(self.outside));
+        }
+        if self.unreadable > 0 {
+            tracing::warn!(
+                "incomplete: {} places could not be read, and their files are not looked for",
+                self.unreadable
+            );
+        }
+    }
+}
+
+/// Writes the lines as the files come.
+struct Writer<'a, 'o> {
+    output: &'a mut Output<'o>,
+    context: &'a Context,
+    view: CountView,
+    began: Instant,
+    counts: Counts,
+    unreadable: Vec<String>,
+}
+
+impl Writer<'_, '_> {
+    fn line(&mut self, line: &ManifestLine<'_>) -> Result<()> {
+        self.output.write(&line.to_text()?)
+    }
+}
+
+impl Visitor for Writer<'_, '_> {
+    fn goes_on(&mut self) -> bool {
+        self.view.show(self.began.elapsed(), self.counts.files, "files");
+        !self.context.stop.is_stopped()
+    }
+
+    fn file(&mut self, entry: &Entry) -> Result<()> {
+        let c = &mut self.counts;
+        c.files += 1;
+        c.bytes = c.bytes.saturating_add(entry.length);
+        c.empty += u64::from(entry.length == 0);
+        match entry.class {
+            Class::Execute => c.execute += 1,
+            Class::Deny => c.deny += 1,
+            Class::Public => c.public += 1,
+        }
+        if c.execute + c.deny > ENTRY_LIMIT as u64 {
+            return Err(Failure::new(format!(
+                "over {ENTRY_LIMIT} files of this document root are to be executed or denied"
+            ))
+            .help("make a manifest of each folder, with --prefix")
+            .into());
+        }
+        self.line(&ManifestLine::file(entry))
+    }
+
+    fn skipped(&mut self, url: &str, why: Skipped) {
+        match why {
+            Skipped::Unreadable(e) => {
+                self.counts.unreadable += 1;
+                if self.unreadable.len() < NAMED_LIMIT {
+                    self.unreadable.push(url.to_owned());
+                }
+                if self.counts.unreadable <= NAMED {
+                    tracing::warn!("cannot read {url}: {e}");
+                }
+            }
+            Skipped::Outside => {
+                self.counts.outside += 1;
+                if self.counts.outside <= NAMED {
+                    tracing::warn!("{url} is a link out of the document root; not followed");
+                }
+            }
+        }
+    }
+}
+
+/// Stops at SIGTERM and SIGINT, so that no half of a file is left; a second one ends at once. To be
+/// called inside a tokio runtime.
+///
+/// # Errors
+/// When a handler cannot be set.
+pub fn stop_on_signals(context: &Context) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    let stop = context.stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            if stop.is_stopped() {
+                std::process::exit(3);
+            }
+            stop.stop();
+        }
+    });
+    Ok(())
+}

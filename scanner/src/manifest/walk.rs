@@ -1,0 +1,446 @@
+//! A walk over a document root, as a web server would find the files.
+//!
+//! Everything is opened by its name in a folder that is open already, and never through a symbolic
+//! link. A link is resolved first, and followed if it leads to somewhere below the root; so whoever
+//! owns the files cannot have others read by exchanging a folder for a link meanwhile.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use mimawari_probes::http::manifest::{Entry, PATH_LIMIT, PREFIX, encode_segment};
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+
+use crate::failure::Failure;
+
+/// Most folders below one another. Each holds a descriptor open.
+const DEPTH: usize = 256;
+
+/// How often one folder is read by way of links, beside its own place. Links between folders could
+/// make more ways to a file than there are files on earth.
+const WAYS: u8 = 4;
+
+/// Told of what the walk finds.
+pub trait Visitor {
+    /// Whether to go on. Asked often.
+    fn goes_on(&mut self) -> bool;
+
+    /// A file was read.
+    ///
+    /// # Errors
+    /// Ends the walk.
+    fn file(&mut self, entry: &Entry) -> Result<()>;
+
+    /// A place was left out. Folders end with a slash.
+    fn skipped(&mut self, url: &str, why: Skipped);
+}
+
+/// Why a place was left out.
+#[derive(Debug)]
+pub enum Skipped {
+    /// It could not be read, so that nothing is known of it.
+    Unreadable(io::Error),
+    /// It is a link to somewhere outside of the document root.
+    Outside,
+}
+
+/// What the walk met beside files.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Walked {
+    /// Folders, counted once for each way to them.
+    pub folders: u64,
+    /// FIFOs, sockets and devices; none was opened.
+    pub special: u64,
+    /// Links to nothing.
+    pub dead_links: u64,
+    /// Links to a folder above them, or by which a folder was met too often.
+    pub loops: u64,
+}
+
+/// A folder that is being walked.
+struct Level {
+    fd: OwnedFd,
+    id: Id,
+    /// Below the root, without links in it.
+    real: PathBuf,
+    /// Percent-encoded, with a slash at its end.
+    url: String,
+    /// Below the root as it is asked for, with a slash at its end unless empty.
+    name: Vec<u8>,
+    by_link: bool,
+    /// Still to be walked.
+    folders: std::vec::IntoIter<Folder>,
+}
+
+struct Folder {
+    name: CString,
+    /// Where it is, if its name is that of a link.
+    target: Option<PathBuf>,
+}
+
+type Id = (u64, u64);
+
+/// Walks over all files below `root`, which must be absolute and without links. In each folder the
+/// files come first, then the folders, both in the order of their bytes. Memory is bounded by the
+/// names in one folder.
+///
+/// # Errors
+/// When the root itself cannot be read, and whatever the visitor returns.
+pub fn walk(
+    root: &Path,
+    prefix: &str,
+    hosts: &[String],
+    visitor: &mut impl Visitor,
+) -> Result<Walked> {
+    let fd = nix::fcntl::open(root, folder_flags(), Mode::empty()).map_err(io::Error::from);
+    let failed = |e: io::Error| {
+        Failure::new(format!("cannot read the document root {}", root.display()))
+            .help("run as a user who may read it")
+            .source(e)
+    };
+    let fd = fd.map_err(failed)?;
+    let id = id(&fstat(&fd).map_err(io::Error::from).map_err(failed)?);
+    let again = openat(&fd, c".", folder_flags(), Mode::empty()).map_err(io::Error::from);
+    let mut walk = Walk {
+        root,
+        root_fd: again.map_err(failed)?,
+        hosts,
+        visitor,
+        walked: Walked::default(),
+        ways: HashMap::new(),
+        buffer: vec![0; PREFIX],
+    };
+    let mut top = Level {
+        fd,
+        id,
+        real: PathBuf::new(),
+        url: prefix.to_owned(),
+        name: Vec::new(),
+        by_link: false,
+        folders: Vec::new().into_iter(),
+    };
+    top.folders = match walk.read(&top)? {
+        Ok(folders) => folders,
+        Err(e) => return Err(failed(e).into()),
+    };
+    let mut stack = vec![top];
+    while let Some(level) = stack.last_mut() {
+        if !walk.visitor.goes_on() {
+            break;
+        }
+        let Some(folder) = level.folders.next() else {
+            stack.pop();
+            continue;
+        };
+        if let Some(below) = walk.enter(&stack, &folder)? {
+            stack.push(below);
+        }
+    }
+    Ok(walk.walked)
+}
+
+struct Walk<'a, V> {
+    root: &'a Path,
+    root_fd: OwnedFd,
+    hosts: &'a [String],
+    visitor: &'a mut V,
+    walked: Walked,
+    /// How often folders were met by way of links.
+    ways: HashMap<Id, u8>,
+    buffer: Vec<u8>,
+}
+
+impl<V: Visitor> Walk<'_, V> {
+    /// Opens a folder of the innermost level and reads its files.
+    fn enter(&mut self, stack: &[Level], folder: &Folder) -> Result<Option<Level>> {
+        let Some(above) = stack.last() else { return Ok(None) };
+        let mut url = above.url.clone();
+        encode_segment(&mut url, folder.name.to_bytes());
+        url.push('/');
+        let name = [&above.name, folder.name.to_bytes(), b"/"].concat();
+        if stack.len() >= DEPTH || name.len() >= PATH_LIMIT {
+            let e =
+                io::Error::other(format!("more than {DEPTH} folders or {PATH_LIMIT} bytes deep"));
+            self.visitor.skipped(&url, Skipped::Unreadable(e));
+            return Ok(None);
+        }
+        let opened = match &folder.target {
+            None => openat(&above.fd, folder.name.as_c_str(), folder_flags(), Mode::empty()),
+            Some(target) => open_below(&self.root_fd, target, folder_flags()),
+        };
+        let opened = opened.and_then(|fd| fstat(&fd).map(|s| (fd, id(&s))));
+        let (fd, id) = match opened {
+            Ok(opened) => opened,
+            Err(e) => {
+                self.unreadable(&url, e);
+                return Ok(None);
+            }
+        };
+        let by_link = above.by_link || folder.target.is_some();
+        if by_link {
+            let ways = self.ways.entry(id).or_default();
+            if *ways >= WAYS || stack.iter().any(|l| l.id == id) {
+                self.walked.loops += 1;
+                return Ok(None);
+            }
+            *ways += 1;
+        }
+        let real = match &folder.target {
+            Some(target) => target.clone(),
+            None => above.real.join(OsStr::from_bytes(folder.name.to_bytes())),
+        };
+        let folders = Vec::new().into_iter();
+        let mut level = Level { fd, id, real, url, name, by_link, folders };
+        match self.read(&level)? {
+            Ok(folders) => level.folders = folders,
+            Err(e) => {
+                self.visitor.skipped(&level.url, Skipped::Unreadable(e));
+                return Ok(None);
+            }
+        }
+        Ok(Some(level))
+    }
+
+    /// Reads the files of a folder, and tells its folders.
+    fn read(&mut self, level: &Level) -> Result<io::Result<std::vec::IntoIter<Folder>>> {
+        let names = match names(&level.fd) {
+            Ok(names) => names,
+            Err(e) => return Ok(Err(e)),
+        };
+        self.walked.folders += 1;
+        let mut folders = Vec::new();
+        let mut url = level.url.clone();
+        for (name, kind) in names {
+            if !self.visitor.goes_on() {
+                break;
+            }
+            url.truncate(level.url.len());
+            encode_segment(&mut url, name.to_bytes());
+            let kind = match kind.map_or_else(|| kind_of(&level.fd, &name), Ok) {
+                Ok(kind) => kind,
+                Err(e) => {
+                    self.unreadable(&url, e);
+                    continue;
+                }
+            };
+            match kind {
+                Type::Directory => folders.push(Folder { name, target: None }),
+                Type::File => {
+                    let opened = openat(&level.fd, name.as_c_str(), file_flags(), Mode::empty());
+                    self.file(level, &name, &url, opened)?;
+                }
+                Type::Symlink => {
+                    if let Some(target) = self.link(level, &name, &url)? {
+                        folders.push(Folder { name, target: Some(target) });
+                    }
+                }
+                _ => self.walked.special += 1,
+            }
+        }
+        Ok(Ok(folders.into_iter()))
+    }
+
+    /// Follows a link: reads the file that it leads to, or tells the folder.
+    fn link(&mut self, level: &Level, name: &CStr, url: &str) -> Result<Option<PathBuf>> {
+        let name_os = OsStr::from_bytes(name.to_bytes());
+        let target = match self.root.join(&level.real).join(name_os).canonicalize() {
+            Ok(target) => target,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.walked.dead_links += 1;
+                return Ok(None);
+            }
+            // Links in a circle lead nowhere, for the server too.
+            Err(e) if e.raw_os_error() == Some(Errno::ELOOP as i32) => {
+                self.walked.loops += 1;
+                return Ok(None);
+            }
+            Err(e) => {
+                self.visitor.skipped(url, Skipped::Unreadable(e));
+                return Ok(None);
+            }
+        };
+        let Ok(target) = target.strip_prefix(self.root) else {
+            self.visitor.skipped(url, Skipped::Outside);
+            return Ok(None);
+        };
+        // The kind is asked for without opening: a FIFO would wait, a device might act.
+        let Some(last) = target.file_name() else { return Ok(Some(PathBuf::new())) };
+        let parent = target.parent().unwrap_or(Path::new(""));
+        let kind = open_below(&self.root_fd, parent, folder_flags()).and_then(|parent| {
+            let last = CString::new(last.as_bytes()).map_err(|_| Errno::EINVAL)?;
+            Ok((kind_of(&parent, &last)?, parent, last))
+        });
+        match kind {
+            Ok((Type::Directory, ..)) => return Ok(Some(target.to_owned())),
+            Ok((Type::File, parent, last)) => {
+                let opened = openat(&parent, last.as_c_str(), file_flags(), Mode::empty());
+                self.file(level, name, url, opened)?;
+            }
+            Ok(_) => self.walked.special += 1,
+            Err(e) => self.unreadable(url, e),
+        }
+        Ok(None)
+    }
+
+    fn file(
+        &mut self,
+        level: &Level,
+        name: &CStr,
+        url: &str,
+        opened: nix::Result<OwnedFd>,
+    ) -> Result<()> {
+        let path = [&level.name, name.to_bytes()].concat();
+        if path.len() > PATH_LIMIT {
+            let e = io::Error::other(format!("its path has more than {PATH_LIMIT} bytes"));
+            self.visitor.skipped(url, Skipped::Unreadable(e));
+            return Ok(());
+        }
+        let read = opened.map_err(io::Error::from).and_then(|fd| beginning(fd, &mut self.buffer));
+        match read {
+            Ok(Some((length, read))) => {
+                let entry = Entry::of(url, &path, length, &self.buffer[..read], self.hosts);
+                self.visitor.file(&entry)?;
+            }
+            // Exchanged since its kind was asked for.
+            Ok(None) => self.walked.special += 1,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => self.visitor.skipped(url, Skipped::Unreadable(e)),
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, url: &str, e: Errno) {
+        // What was deleted meanwhile cannot be served either.
+        if e != Errno::ENOENT {
+            self.visitor.skipped(url, Skipped::Unreadable(e.into()));
+        }
+    }
+}
+
+/// The length of a file and how much of its beginning is in the buffer now; nothing if it is no
+/// regular file. A file may shrink or grow meanwhile: the length is then that of what was read, or
+/// the later one.
+fn beginning(fd: OwnedFd, buffer: &mut [u8]) -> io::Result<Option<(u64, usize)>> {
+    let mut file = File::from(fd);
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut read = 0;
+    while read < buffer.len() {
+        match file.read(&mut buffer[read..]) {
+            Ok(0) => return Ok(Some((read as u64, read))),
+            Ok(n) => read += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(Some((file.metadata()?.len().max(read as u64), read)))
+}
+
+/// The names in a folder in the order of their bytes, with what they are where that is known. To be
+/// called once for a descriptor, whose position it moves.
+fn names(fd: &OwnedFd) -> io::Result<Vec<(CString, Option<Type>)>> {
+    let mut dir = Dir::from_fd(fd.try_clone()?)?;
+    let mut names = Vec::new();
+    for entry in dir.iter() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            names.push((name.to_owned(), entry.file_type()));
+        }
+    }
+    names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    Ok(names)
+}
+
+/// Opens what lies at a path below a folder, which must have no link in it.
+fn open_below(folder: &OwnedFd, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+    let mut parts = path.iter().peekable();
+    let mut fd = openat(folder, c".", folder_flags(), Mode::empty())?;
+    while let Some(part) = parts.next() {
+        let flags = if parts.peek().is_some() { folder_flags() } else { flags };
+        fd = openat(&fd, part, flags, Mode::empty())?;
+    }
+    Ok(fd)
+}
+
+fn kind_of(folder: impl AsFd, name: &CStr) -> nix::Result<Type> {
+    let stat = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+    Ok(match kind {
+        SFlag::S_IFREG => Type::File,
+        SFlag::S_IFDIR => Type::Directory,
+        SFlag::S_IFLNK => Type::Symlink,
+        SFlag::S_IFIFO => Type::Fifo,
+        SFlag::S_IFSOCK => Type::Socket,
+        SFlag::S_IFBLK => Type::BlockDevice,
+        _ => Type::CharacterDevice,
+    })
+}
+
+const fn id(stat: &FileStat) -> Id {
+    (stat.st_dev, stat.st_ino)
+}
+
+const fn folder_flags() -> OFlag {
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC)
+}
+
+/// Without waiting, should it be a FIFO by now.
+const fn file_flags() -> OFlag {
+    OFlag::O_RDONLY
+        .union(OFlag::O_NOFOLLOW)
+        .union(OFlag::O_NONBLOCK)
+        .union(OFlag::O_NOCTTY)
+        .union(OFlag::O_CLOEXEC)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn opened(path: &Path) -> OwnedFd {
+        nix::fcntl::open(path, file_flags(), Mode::empty()).expect("it opens")
+    }
+
+    #[test]
+    fn a_file_that_shrinks_or_grows_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, [7; 100]).unwrap();
+        let mut buffer = vec![0; PREFIX];
+        let fd = opened(&path);
+        File::options().write(true).open(&path).unwrap().set_len(40).unwrap();
+        assert_eq!(beginning(fd, &mut buffer).unwrap(), Some((40, 40)));
+        let fd = opened(&path);
+        File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(beginning(fd, &mut buffer).unwrap(), Some((1 << 40, PREFIX)));
+        // What was exchanged for a folder is no file.
+        assert_eq!(beginning(opened(dir.path()), &mut buffer).unwrap(), None);
+    }
+
+    #[test]
+    fn nothing_is_opened_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("real")).unwrap();
+        fs::write(dir.path().join("real/a"), "x").unwrap();
+        std::os::unix::fs::symlink("real", dir.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("a", dir.path().join("real/b")).unwrap();
+        let root = nix::fcntl::open(dir.path(), folder_flags(), Mode::empty()).unwrap();
+        assert!(open_below(&root, Path::new("real/a"), file_flags()).is_ok());
+        assert!(open_below(&root, Path::new(""), folder_flags()).is_ok());
+        for path in ["link/a", "real/b", "link"] {
+            assert!(open_below(&root, Path::new(path), file_flags()).is_err(), "{path}");
+        }
+    }
+}
