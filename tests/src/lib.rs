@@ -8,4 +8,5 @@
 
 pub mod fake;
 pub mod lab;
+pub mod looking;
 pub mod sim;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mimawari::http::{HttpConfig, VhostIndex, WebTarget, look};
+use mimawari::http::{HttpConfig, VhostIndex, WebTarget};
 use mimawari::service::{Confirmation, ServiceConfig, confirm};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::observation::{HttpObservation, Outcome, Scheme};
@@ -13,8 +13,9 @@ use mimawari_targets::{AddrRange, AddrSet, Endpoint, Port, Scope};
 use mimawari_tests::fake::{
     Answer, Body, FakeServer, FakeSite, Fallback, Form, Protocol, gzip_bomb,
 };
+use mimawari_tests::looking;
 use proptest::prelude::*;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// A secret that stands in every planted file. No output may hold it.
 const SECRET: &str = "hunter2-Zq8vWm";
@@ -47,34 +48,14 @@ fn config() -> HttpConfig {
     }
 }
 
-/// Runs the prober over the targets to its end.
+/// The paths of the targets.
 fn look_at(targets: Vec<WebTarget>, config: HttpConfig) -> Vec<HttpObservation> {
-    let (_stop, watch) = watch::channel(false);
-    look_until(targets, config, watch)
-}
-
-fn look_until(
-    targets: Vec<WebTarget>,
-    config: HttpConfig,
-    stop: watch::Receiver<bool>,
-) -> Vec<HttpObservation> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
-        let (tx, mut rx) = mpsc::channel(4);
-        let looking = tokio::spawn(look(targets, Arc::new(config), stop, tx));
-        let mut all = Vec::new();
-        while let Some(observation) = rx.recv().await {
-            all.push(observation);
-        }
-        looking.await.unwrap();
-        all
-    })
+    looking::look_at(targets, config).paths
 }
 
 /// The paths of the plan, each once.
 fn planned(tier: u8) -> BTreeSet<String> {
-    Catalogue::builtin().plan(tier).iter().map(|p| p.path.clone()).collect()
+    Catalogue::builtin().plan(tier).fixed().iter().map(|p| p.path.to_string()).collect()
 }
 
 /// Every planned path has one observation for this target, no more, no less.
@@ -469,7 +450,7 @@ fn a_stop_skips_the_rest() {
     let server = FakeSite::speaking(Protocol::HalfOpen).start().unwrap();
     let (stop, watch) = watch::channel(false);
     let targets = vec![target(&server, Scheme::Http, None)];
-    let looking = std::thread::spawn(move || look_until(targets, config(), watch));
+    let looking = std::thread::spawn(move || looking::look_until(targets, config(), watch).paths);
     // The one request in flight would be waited for for a minute.
     while server.connections() == 0 {
         std::thread::yield_now();
@@ -484,7 +465,7 @@ fn a_stop_skips_the_rest() {
 fn stopped_before_it_began() {
     let server = planted(Form::Typed).start().unwrap();
     let (_stop, watch) = watch::channel(true);
-    let seen = look_until(vec![target(&server, Scheme::Http, None)], config(), watch);
+    let seen = looking::look_until(vec![target(&server, Scheme::Http, None)], config(), watch).paths;
     assert_complete(&seen, 1);
     assert!(seen.iter().all(|o| o.outcome == Outcome::Skipped));
     assert_eq!(server.connections(), 0);

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use mimawari::http::connection::{Connection, Route, Timeouts};
 use mimawari::http::stream::dial;
 use mimawari::http::tls::{Limits, Refusal, RefusalKind, Rung, Session, handshake};
-use mimawari::http::{HttpConfig, WebTarget, look};
+use mimawari::http::{HttpConfig, WebTarget};
 use mimawari::service::{Confirmation, ServiceConfig, confirm};
 use mimawari_probes::observation::{HttpObservation, Outcome, Scheme, TlsFacts};
 use mimawari_targets::{AddrRange, AddrSet, Endpoint, Port, Scope};
 use mimawari_tests::fake::{FakeSite, Openssl, Protocol};
 use rcgen::{CertificateParams, DnType, KeyPair, SignatureAlgorithm};
 use rustls::server::Acceptor;
-use tokio::sync::{mpsc, watch};
+use mimawari_tests::looking;
 
 /// Nobody waits for this long; a test that gets here fails by its own assertion.
 const LONG: Duration = Duration::from_secs(60);
@@ -53,17 +53,7 @@ fn look_at(address: SocketAddr, host: Option<&str>) -> Vec<HttpObservation> {
     };
     let host = host.map(str::to_owned);
     let target = WebTarget { endpoint: endpoint(address), scheme: Scheme::Https, host };
-    run(async {
-        let (_stop, watch) = watch::channel(false);
-        let (tx, mut rx) = mpsc::channel(4);
-        let looking = tokio::spawn(look(vec![target], Arc::new(config), watch, tx));
-        let mut all = Vec::new();
-        while let Some(observation) = rx.recv().await {
-            all.push(observation);
-        }
-        looking.await.unwrap();
-        all
-    })
+    looking::look_at(vec![target], config).paths
 }
 
 /// What the prober's own connection says of the handshake.

@@ -410,6 +410,7 @@ pub async fn get_by_force(
     timeouts: &Timeouts,
     hint: Option<Rung>,
 ) -> Result<Answer, Fault> {
+    const PREFIX: &[u8] = b"HTTP/1.";
     let request = asker.bytes(path)?;
     let (mut stream, ..) = stream_to(route, timeouts, hint).await?;
     let mut bytes = Vec::new();
@@ -422,6 +423,11 @@ pub async fn get_by_force(
             match stream.read(&mut chunk).await {
                 Ok(n) if n > 0 => bytes.extend_from_slice(&chunk[..n]),
                 _ => break,
+            }
+            // Whoever says something else will say nothing better later.
+            let start = &bytes[..bytes.len().min(PREFIX.len())];
+            if !PREFIX.starts_with(start) {
+                break;
             }
         }
     };
