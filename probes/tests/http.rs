@@ -1,14 +1,17 @@
 //! The content checks: what they find, what they must not find, and what they never tell.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use mimawari_probes::http::{
-    Catalogue, Failure, Finished, INFLATED_LIMIT, PathCheck, PathPlan, Response, decode, printable,
+    Catalogue, Check, Failure, Finished, INFLATED_LIMIT, Names, PathCheck, PathPlan, Probe,
+    Response, decode, printable,
 };
 use mimawari_probes::observation::{Outcome, Severity};
 use proptest::prelude::*;
 
 const KEY: [u8; 32] = [9; 32];
+const HOST: Names<'_> = Names { host: Some("www.shop.example.jp"), year: 2026 };
 const SECRET: &str = "Zq7vKp2xWm9tRb4n";
 
 /// One answer of a made-up site; nothing is a lost connection.
@@ -23,7 +26,7 @@ fn not_found() -> Reply {
 }
 
 /// Runs a path to its end; with the paths that were asked for.
-fn run(plan: &PathPlan<'_>, mut site: impl FnMut(&str) -> Reply) -> (Finished, Vec<String>) {
+fn run(plan: &PathPlan, mut site: impl FnMut(&str) -> Reply) -> (Finished, Vec<String>) {
     let mut check = PathCheck::new(plan, 77, &KEY);
     let mut asked = Vec::new();
     while let Some(path) = check.next_request().map(str::to_owned) {
@@ -32,9 +35,9 @@ fn run(plan: &PathPlan<'_>, mut site: impl FnMut(&str) -> Reply) -> (Finished, V
             Some((status, body)) => check.response(&Response {
                 status,
                 location: None,
-                headers: &[],
                 body: &body,
                 truncated: body.len() >= 64 << 10,
+                total: None,
             }),
             None => check
                 .failure(Failure { outcome: Outcome::Error, reason: "connection lost".to_owned() }),
@@ -45,15 +48,30 @@ fn run(plan: &PathPlan<'_>, mut site: impl FnMut(&str) -> Reply) -> (Finished, V
 }
 
 /// One path served with this body, everything else not found.
-fn only(plan: &PathPlan<'_>, body: &[u8]) -> Finished {
-    let at = plan.path.clone();
+fn only(plan: &PathPlan, body: &[u8]) -> Finished {
+    let at = plan.path.to_string();
     run(plan, |p| if p == at { ok(body) } else { not_found() }).0
 }
 
-fn plan_of<'a>(catalogue: &'a Catalogue, id: &str) -> PathPlan<'a> {
-    let mut plans = catalogue.plan(3).into_iter();
-    let plan = plans.find(|p| p.checks.iter().any(|c| c.id == id));
-    plan.unwrap_or_else(|| panic!("no path for {id}"))
+/// One path of this check, held against nothing else.
+fn plan_of(catalogue: &Catalogue, id: &str) -> PathPlan {
+    let check = catalogue.get(id).unwrap_or_else(|| panic!("no check {id}"));
+    paths_of(check).swap_remove(0)
+}
+
+/// The paths of a check on some host.
+fn paths_of(check: &Check) -> Vec<PathPlan> {
+    let names = Names { host: Some("www.shop.example.jp"), year: 2026 };
+    let probes: Arc<[Probe]> = [Probe::Check(Arc::new(check.clone()))].into();
+    let paths = check.paths.iter().flat_map(|(_, template)| template.on(names));
+    paths.map(|path| PathPlan { path: path.into(), probes: Arc::clone(&probes) }).collect()
+}
+
+/// The checks that are about the content of a file, with a body of which each is true.
+fn with_bodies(catalogue: &Catalogue) -> Vec<(&Check, Vec<u8>)> {
+    let plain = |c: &&Check| c.canary && c.hits.iter().any(|h| h.status(c) == 200);
+    let body = |c: &Check| c.hits.iter().find(|h| h.status(c) == 200).unwrap().body();
+    catalogue.all().filter(plain).map(|c| (c, body(c))).collect()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -163,6 +181,17 @@ fn positives() -> Vec<(&'static str, Severity, Vec<u8>)> {
             Medium,
             "<title>Index of /real</title><a href=\"?C=N;O=D\">Name</a><a href=\"/\">Parent Directory</a>".to_owned(),
         ),
+        // Apache httpd without FancyIndexing, and Python's http.server.
+        text(
+            "dir-listing",
+            Medium,
+            "<html>\n <head>\n  <title>Index of /backup</title>\n </head>\n <body>\n<h1>Index of /backup</h1>\n<ul><li><a href=\"/\"> Parent Directory</a></li>\n<li><a href=\"a.txt\"> a.txt</a></li>\n</ul>\n</body></html>\n".to_owned(),
+        ),
+        text(
+            "dir-listing",
+            Medium,
+            "<!DOCTYPE HTML>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Directory listing for /backup/</title>\n</head>\n<body>\n<h1>Directory listing for /backup/</h1>\n<hr>\n<ul>\n<li><a href=\"a.txt\">a.txt</a></li>\n</ul>\n<hr>\n</body>\n</html>\n".to_owned(),
+        ),
         ("zip", High, zip(b"index.php")),
         ("zip", High, zip(&[0x83, 0x65, 0x83, 0x58, b'/'])),
         ("tar-gz", High, gzip(&tar())),
@@ -192,23 +221,29 @@ fn each_check_finds_what_it_is_about() {
         let template = evidence.label.as_deref() == Some("template");
         assert_eq!(template, severity == Severity::Low, "{shown}");
     }
-    for check in catalogue.all() {
-        assert!(positives().iter().any(|p| p.0 == check.id), "{} has no fixture", check.id);
-    }
 }
 
 #[test]
 fn every_path_of_a_check_finds_it() {
     let catalogue = Catalogue::builtin();
-    for plan in catalogue.plan(3) {
-        let (_, _, body) = positives().into_iter().find(|p| p.0 == plan.checks[0].id).unwrap();
-        let found = only(&plan, &body);
-        assert_eq!(found.outcome, Outcome::Exposed, "{}", plan.path);
-        // The line of the match, and the status of an answer to our range.
-        let at = plan.path.clone();
-        let found = run(&plan, |p| if p == at { Some((206, body.clone())) } else { not_found() });
-        assert_eq!(found.0.outcome, Outcome::Exposed, "{}", plan.path);
-        assert_eq!(found.1.len(), 4);
+    let all = with_bodies(&catalogue);
+    assert!(all.len() >= 90, "{}", all.len());
+    for (check, body) in all {
+        for plan in paths_of(check) {
+            let found = only(&plan, &body);
+            assert_eq!(found.outcome, Outcome::Exposed, "{}", plan.path);
+            assert!(found.title.is_some() && found.remedy.is_some());
+            let evidence = found.evidence.unwrap();
+            assert!(evidence.repeated && evidence.signature.is_some());
+            assert_eq!(evidence.canaries.len(), 2);
+            assert!(evidence.canaries.iter().all(|c| c.status == 404));
+            // The status of an answer to our range.
+            let at = plan.path.to_string();
+            let found =
+                run(&plan, |p| if p == at { Some((206, body.clone())) } else { not_found() });
+            assert_eq!(found.0.outcome, Outcome::Exposed, "{}", plan.path);
+            assert_eq!(found.1.len(), 4);
+        }
     }
 }
 
@@ -402,9 +437,9 @@ fn catch_all_sites_are_never_exposed() {
     let behaviours = catch_alls();
     assert!(behaviours.len() >= 15);
     for (name, site) in &behaviours {
-        for plan in catalogue.plan(3) {
+        for plan in catalogue.plan(3).on(HOST, &[]).iter() {
             let mut n = 0;
-            let (found, asked) = run(&plan, |p| {
+            let (found, asked) = run(plan, |p| {
                 n += 1;
                 site(p, n - 1)
             });
@@ -417,22 +452,24 @@ fn catch_all_sites_are_never_exposed() {
 #[test]
 fn rules_by_ending_and_by_name_are_told_from_files() {
     let catalogue = Catalogue::builtin();
-    let body = |id: &str| positives().into_iter().find(|p| p.0 == id).unwrap().2;
-    for plan in catalogue.plan(3) {
-        let body = body(plan.checks[0].id);
-        let name = plan.path.trim_end_matches('/').rsplit('/').next().unwrap().to_owned();
-        let by_name = run(&plan, |p| match p.trim_end_matches('/').ends_with(&name) {
-            true => ok(body.clone()),
-            false => not_found(),
-        });
-        assert_eq!(by_name.0.outcome, Outcome::CatchAll, "{}", plan.path);
-        let folder = plan.path.trim_end_matches('/').rsplit_once('/').unwrap().0.to_owned();
-        let in_folder = run(&plan, |p| match p.rsplit_once('/').unwrap().0.starts_with(&folder) {
-            true => ok(body.clone()),
-            false => not_found(),
-        });
-        assert_eq!(in_folder.0.outcome, Outcome::CatchAll, "{}", plan.path);
-        assert!(in_folder.0.evidence.is_some() && in_folder.0.reason.is_some());
+    for (check, body) in with_bodies(&catalogue) {
+        for plan in paths_of(check).into_iter().filter(|p| &*p.path != "/") {
+            let bare = |p: &str| p.split('?').next().unwrap().trim_end_matches('/').to_owned();
+            let name = bare(&plan.path).rsplit('/').next().unwrap().to_owned();
+            let by_name = run(&plan, |p| match bare(p).ends_with(&name) {
+                true => ok(body.clone()),
+                false => not_found(),
+            });
+            assert_eq!(by_name.0.outcome, Outcome::CatchAll, "{}", plan.path);
+            let folder = bare(&plan.path).rsplit_once('/').unwrap().0.to_owned();
+            let in_folder =
+                run(&plan, |p| match bare(p).rsplit_once('/').unwrap().0.starts_with(&folder) {
+                    true => ok(body.clone()),
+                    false => not_found(),
+                });
+            assert_eq!(in_folder.0.outcome, Outcome::CatchAll, "{}", plan.path);
+            assert!(in_folder.0.evidence.is_some() && in_folder.0.reason.is_some());
+        }
     }
 }
 
@@ -460,7 +497,7 @@ fn statuses_and_failures() {
         assert_eq!(found.reason.is_some(), outcome == Outcome::Error);
         assert_eq!(found.check, "php-source");
     }
-    let at = plan.path.clone();
+    let at = plan.path.to_string();
     let (found, _) = run(&plan, |p| if p == at { ok("<?php $a = 1;") } else { None });
     assert_eq!(found.outcome, Outcome::Error);
     assert_eq!(found.reason.as_deref(), Some("no canary answer: connection lost"));
@@ -483,12 +520,14 @@ fn statuses_and_failures() {
 fn canaries_differ_by_salt_and_are_no_planned_path() {
     let catalogue = Catalogue::builtin();
     let plans = catalogue.plan(3);
-    for plan in &plans {
-        let body = positives().into_iter().find(|p| p.0 == plan.checks[0].id).unwrap().2;
-        let (_, asked) = run(plan, |p| if p == plan.path { ok(body.clone()) } else { not_found() });
-        assert_eq!(asked[..2], [plan.path.clone(), plan.path.clone()]);
+    let plans = plans.on(HOST, &[]);
+    for (check, body) in with_bodies(&catalogue) {
+        let plan = &paths_of(check)[0];
+        let (_, asked) =
+            run(plan, |p| if p == &*plan.path { ok(body.clone()) } else { not_found() });
+        assert_eq!(asked[..2], [plan.path.to_string(), plan.path.to_string()]);
         for canary in &asked[2..] {
-            assert!(canary.starts_with('/') && plans.iter().all(|p| p.path != *canary));
+            assert!(canary.starts_with('/') && plans.iter().all(|p| *p.path != **canary));
             assert!(canary.bytes().all(|b| b.is_ascii_graphic()));
         }
         let mut other = PathCheck::new(plan, 78, &KEY);
@@ -496,9 +535,9 @@ fn canaries_differ_by_salt_and_are_no_planned_path() {
             other.response(&Response {
                 status,
                 location: None,
-                headers: &[],
                 body: &body,
                 truncated: false,
+                total: None,
             });
         }
         assert_ne!(other.next_request(), Some(asked[2].as_str()));
@@ -533,19 +572,15 @@ fn the_digest_is_keyed() {
             check.response(&Response {
                 status,
                 location: None,
-                headers: &[],
                 body,
                 truncated: false,
+                total: None,
             });
         }
         check.finish().unwrap().evidence.unwrap().digest
     };
     assert_eq!(digest([1; 32]), digest([1; 32]));
     assert_ne!(digest([1; 32]), digest([2; 32]));
-}
-
-fn encoded(name: &str) -> Vec<(String, Vec<u8>)> {
-    vec![("Content-Encoding".to_owned(), name.as_bytes().to_vec())]
 }
 
 #[test]
@@ -564,13 +599,13 @@ fn encodings_are_taken_off_within_bounds() {
         ("br", text.to_vec()),
         ("gzip", text.to_vec()),
     ] {
-        assert_eq!(&*decode(&encoded(name), &body), text, "{name}");
+        assert_eq!(&*decode(Some(name.as_bytes()), &body), text, "{name}");
     }
-    assert_eq!(&*decode(&[], &gzip(text)), &gzip(text)[..]);
+    assert_eq!(&*decode(None, &gzip(text)), &gzip(text)[..]);
     let bomb = gzip(&vec![0; 64 << 20]);
-    assert_eq!(decode(&encoded("gzip"), &bomb).len(), INFLATED_LIMIT);
+    assert_eq!(decode(Some(b"gzip"), &bomb).len(), INFLATED_LIMIT);
     // Cut off in the middle: what can be had.
-    let part = decode(&encoded("gzip"), &bomb[..bomb.len() / 2]).len();
+    let part = decode(Some(b"gzip"), &bomb[..bomb.len() / 2]).len();
     assert!((1..=INFLATED_LIMIT).contains(&part));
     let catalogue = Catalogue::builtin();
     for id in ["sql-gz", "tar-gz"] {
@@ -593,53 +628,24 @@ fn the_catalogue() {
     let catalogue = Catalogue::builtin();
     let mut table = String::new();
     for c in catalogue.all() {
-        let (severity, paths) = (c.severity.as_str(), c.paths.join(" "));
-        let line = format!("{} {severity} {}: {paths}", c.id, c.tier);
-        table.push_str(&line);
-        table.push('\n');
-        assert_eq!(catalogue.get(c.id).map(|c| c.title), Some(c.title));
-        for text in [c.title, c.why, c.remedy] {
-            assert!(!text.is_empty() && !text.contains("  ") && !text.contains('\n'), "{text}");
-        }
-        assert!((1..=3).contains(&c.tier));
+        table.push_str(&format!("{} {} {}\n", c.id, c.severity.as_str(), c.tier()));
+        assert_eq!(catalogue.get(&c.id).map(|c| &c.title), Some(&c.title));
+        assert!(c.hits.len() >= 2 && c.misses.len() >= 3, "{}", c.id);
     }
-    insta::assert_snapshot!(table, @r"
-    php-source critical 1: /password.php /passwd.php /pass.php /config.php /config.inc.php /db.php /dbconfig.php /conn.php /connect.php /settings.php /wp-config.php /configuration.php /index.php
-    php-backup high 1: /wp-config.php.bak /wp-config.php.old /wp-config.php.orig /wp-config.php.save /wp-config.php.txt /wp-config.php~ /config.php.bak /config.php.old /config.php~
-    vim-swap high 1: /.wp-config.php.swp /wp-config.php.swp
-    dotenv critical 1: /.env /.env.local /.env.production /.env.bak /.env.old
-    git-config high 1: /.git/config
-    git-head high 1: /.git/HEAD
-    git-credentials critical 2: /.git-credentials
-    sql-dump critical 1: /dump.sql /backup.sql /database.sql /db.sql /data.sql /mysql.sql
-    sql-gz critical 2: /dump.sql.gz /backup.sql.gz
-    pem-key critical 1: /server.key /privkey.pem /private.key /key.pem
-    ssh-key critical 1: /.ssh/id_rsa /id_rsa
-    htpasswd high 1: /.htpasswd /htpasswd
-    phpinfo medium 1: /phpinfo.php /info.php
-    server-status medium 1: /server-status /server-status?auto
-    ds-store medium 1: /.DS_Store
-    sftp-json critical 1: /.vscode/sftp.json /sftp-config.json /.ftpconfig /.remote-sync.json
-    filezilla critical 1: /filezilla.xml /sitemanager.xml /recentservers.xml
-    aws-credentials critical 2: /.aws/credentials /aws/credentials
-    dir-listing medium 2: /backup/ /backups/ /old/ /bak/ /sql/
-    zip high 2: /backup.zip /www.zip /site.zip /html.zip
-    tar-gz high 2: /backup.tar.gz /www.tar.gz /site.tar.gz
-    svn-wcdb high 2: /.svn/wc.db
-    svn-entries high 2: /.svn/entries
-    ");
+    insta::assert_snapshot!(table);
     let mut before = 0;
     for (tier, most) in [(1, 60), (2, 350), (3, 1000)] {
         let plan = catalogue.plan(tier);
+        let plan = plan.on(HOST, &[]);
         let mut paths: Vec<_> = plan.iter().map(|p| p.path.clone()).collect();
         paths.sort();
         paths.dedup();
         assert_eq!(paths.len(), plan.len(), "each path once");
         assert!((before..=most).contains(&plan.len()), "tier {tier}: {}", plan.len());
-        assert!(plan.iter().all(|p| p.path.starts_with('/') && !p.checks.is_empty()));
+        assert!(plan.iter().all(|p| p.path.starts_with('/') && !p.probes.is_empty()));
         before = plan.len();
     }
-    assert!(catalogue.plan(0).is_empty() && catalogue.get("none").is_none());
+    assert!(catalogue.plan(0).fixed().is_empty() && catalogue.get("none").is_none());
 }
 
 /// Bytes that are near to what the matchers look for.
@@ -690,12 +696,12 @@ proptest! {
         truncated in any::<bool>(),
     ) {
         let catalogue = Catalogue::builtin();
-        for plan in catalogue.plan(3) {
-            let mut check = PathCheck::new(&plan, salt, &KEY);
+        for plan in catalogue.plan(3).on(HOST, &[]).iter() {
+            let mut check = PathCheck::new(plan, salt, &KEY);
             let mut asked = 0;
             while check.next_request().is_some() {
                 let (status, body) = &answers[asked % answers.len()];
-                check.response(&Response { status: *status, location: None, headers: &[], body, truncated });
+                check.response(&Response { status: *status, location: None, body, truncated, total: None });
                 asked += 1;
                 prop_assert!(asked <= 5);
             }
@@ -722,7 +728,7 @@ proptest! {
 
     #[test]
     fn decoding_is_bounded(body in hostile(), name in prop::sample::select(vec!["gzip", "deflate", "x", ""])) {
-        prop_assert!(decode(&encoded(name), &body).len() <= INFLATED_LIMIT.max(body.len()));
+        prop_assert!(decode(Some(name.as_bytes()), &body).len() <= INFLATED_LIMIT.max(body.len()));
     }
 
     #[test]

@@ -465,7 +465,8 @@ fn a_stop_skips_the_rest() {
 fn stopped_before_it_began() {
     let server = planted(Form::Typed).start().unwrap();
     let (_stop, watch) = watch::channel(true);
-    let seen = looking::look_until(vec![target(&server, Scheme::Http, None)], config(), watch).paths;
+    let seen =
+        looking::look_until(vec![target(&server, Scheme::Http, None)], config(), watch).paths;
     assert_complete(&seen, 1);
     assert!(seen.iter().all(|o| o.outcome == Outcome::Skipped));
     assert_eq!(server.connections(), 0);

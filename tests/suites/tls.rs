@@ -16,9 +16,9 @@ use mimawari::service::{Confirmation, ServiceConfig, confirm};
 use mimawari_probes::observation::{HttpObservation, Outcome, Scheme, TlsFacts};
 use mimawari_targets::{AddrRange, AddrSet, Endpoint, Port, Scope};
 use mimawari_tests::fake::{FakeSite, Openssl, Protocol};
+use mimawari_tests::looking;
 use rcgen::{CertificateParams, DnType, KeyPair, SignatureAlgorithm};
 use rustls::server::Acceptor;
-use mimawari_tests::looking;
 
 /// Nobody waits for this long; a test that gets here fails by its own assertion.
 const LONG: Duration = Duration::from_secs(60);
