@@ -163,6 +163,17 @@ fn positives() -> Vec<(&'static str, Severity, Vec<u8>)> {
             Medium,
             "<title>Index of /real</title><a href=\"?C=N;O=D\">Name</a><a href=\"/\">Parent Directory</a>".to_owned(),
         ),
+        // Apache httpd without FancyIndexing, and Python's http.server.
+        text(
+            "dir-listing",
+            Medium,
+            "<html>\n <head>\n  <title>Index of /backup</title>\n </head>\n <body>\n<h1>Index of /backup</h1>\n<ul><li><a href=\"/\"> Parent Directory</a></li>\n<li><a href=\"a.txt\"> a.txt</a></li>\n</ul>\n</body></html>\n".to_owned(),
+        ),
+        text(
+            "dir-listing",
+            Medium,
+            "<!DOCTYPE HTML>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Directory listing for /backup/</title>\n</head>\n<body>\n<h1>Directory listing for /backup/</h1>\n<hr>\n<ul>\n<li><a href=\"a.txt\">a.txt</a></li>\n</ul>\n<hr>\n</body>\n</html>\n".to_owned(),
+        ),
         ("zip", High, zip(b"index.php")),
         ("zip", High, zip(&[0x83, 0x65, 0x83, 0x58, b'/'])),
         ("tar-gz", High, gzip(&tar())),

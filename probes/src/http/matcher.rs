@@ -652,8 +652,16 @@ pub(super) fn dir_listing(content: &Content<'_>) -> Option<Hit> {
     // The requested path is taken out by now. Any other words make it a page about listings.
     let is_folder = folder.is_empty()
         || (folder.starts_with(b"/") && !folder.iter().any(u8::is_ascii_whitespace));
-    const LINKS: [&[u8]; 4] =
-        [b"href=\"../\"", b"href=\"?C=N", b"\">Parent Directory</a>", b"[To Parent Directory]"];
+    // Apache's plain form has a blank before the words; Python's has no such link, but always this
+    // rule before its list.
+    const LINKS: [&[u8]; 6] = [
+        b"href=\"../\"",
+        b"href=\"?C=N",
+        b"\">Parent Directory</a>",
+        b"\"> Parent Directory</a>",
+        b"[To Parent Directory]",
+        b"</h1>\n<hr>\n<ul>\n",
+    ];
     let linked = LINKS.iter().any(|l| find_ignoring_case(text, l).is_some());
     (is_folder && linked).then(|| Hit::at(line_of(text, at), b"<title>"))
 }
