@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
 use mimawari_benches::probers::{Paths, Prober, Shape, Task};
+use mimawari_benches::stage::Busy;
 use mimawari_benches::web::{PAGE, Site};
 use mimawari_benches::{bare, measured, stage, table};
 
@@ -45,6 +46,9 @@ struct Arguments {
     /// How mimawari comes to its paths.
     #[arg(long, value_enum, default_value = "checks")]
     shape: Shape,
+    /// Keep the cores from halting with processes that get idle time only.
+    #[arg(long)]
+    awake: bool,
     /// The scanner of this workspace [default: the one beside this program].
     #[arg(long, value_name = "PATH")]
     mimawari: Option<PathBuf>,
@@ -93,7 +97,9 @@ impl Round {
 
 fn main() -> ExitCode {
     // This program is also its own helpers, each a process with an account of its own.
-    if let Some(code) = measured::main_if_asked().or_else(bare::main_if_asked) {
+    let helper =
+        measured::main_if_asked().or_else(bare::main_if_asked).or_else(stage::busy_if_asked);
+    if let Some(code) = helper {
         return code;
     }
     let arguments = Arguments::parse();
@@ -125,17 +131,20 @@ fn run(a: &Arguments) -> Result<()> {
         feroxbuster: absolute(&a.feroxbuster)?,
     };
     let site = Site::start()?;
+    let awake = a.awake.then(Busy::awake).transpose()?;
     let mut text = format!("{} paths, one list for all.\n{}", a.paths, table::machine());
     let _ = match a.repeat {
         1 => writeln!(text, "; one run each."),
         n => writeln!(text, "; the medians of {n} runs, the tools taking turns."),
     };
+    text += if a.awake { "The cores are kept from halting.\n" } else { "The cores may halt.\n" };
     for round in &a.rounds {
         let words = words(a.paths, round.mixed());
         let task = Task { tls: round.tls(), words: &words, mixed: round.mixed(), shape: a.shape };
         let rows = rows(a, &paths, &site, &task);
         let _ = write!(text, "\n{}:\n\n{}", round.title(), table::markdown(&HEAD, &rows));
     }
+    drop(awake);
     println!("{text}");
     if let Some(path) = &a.md {
         std::fs::write(path, &text).with_context(|| format!("writing {}", path.display()))?;
