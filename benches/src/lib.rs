@@ -10,6 +10,7 @@
 //! | `floor.rs` | two bare senders and a ring: what the kernel allows |
 //! | `web.rs` | nginx in a namespace, counting what it is asked |
 //! | `probers.rs` | the path probers: command lines, versions, and whether a run is to be believed |
+//! | `crowd.rs` | ten thousand virtual hosts in a process, some of them tarpits |
 //! | `bare.rs` | one hyper connection on one thread: what the library allows |
 //! | `table.rs` | Markdown |
 
@@ -17,6 +18,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod bare;
+pub mod crowd;
 pub mod floor;
 pub mod measured;
 pub mod probers;

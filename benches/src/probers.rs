@@ -239,7 +239,7 @@ impl Task<'_> {
         match self.shape {
             Shape::Checks => {
                 text += "checks = [\"many.toml\"]\n";
-                fs::write(folder.join("many.toml"), self.checks())?;
+                fs::write(folder.join("many.toml"), own_checks(self.words))?;
             }
             Shape::Vhosts => {
                 text += "vhosts = \"vhosts.csv\"\n";
@@ -253,16 +253,16 @@ impl Task<'_> {
         }
         fs::write(folder.join("patrol.toml"), text).context("writing the configuration")
     }
+}
 
-    /// The words as one check whose fact no answer holds.
-    fn checks(&self) -> String {
-        let mut text =
-            "[[check]]\nid = \"many\"\ntitle = \"Many paths\"\nseverity = \"low\"\ntier = 1\n\
-             why = \"Benchmark.\"\nremedy = \"None.\"\npaths = [\n"
-                .to_owned();
-        for word in self.words {
-            let _ = writeln!(text, "  \"/{word}\",");
-        }
-        text + "]\n"
+/// A user's file with one check, whose fact no answer holds, at many paths.
+#[must_use]
+pub fn own_checks(words: &[String]) -> String {
+    let mut text = "version = 1\n[[check]]\nid = \"many\"\ntitle = \"Many paths\"\nseverity = \"low\"\n\
+         why = \"Benchmark.\"\nremedy = \"None.\"\nsignature = \"bytes that nobody sends\"\npaths.1 = [\n"
+        .to_owned();
+    for word in words {
+        let _ = writeln!(text, "  \"/{word}\",");
     }
+    text + "]\n[[check.rule]]\nas = \"bytes\"\nwhere = [{ starts = \"no answer begins so\" }]\n"
 }
