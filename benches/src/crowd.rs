@@ -30,7 +30,7 @@ const LATENCY: Duration = Duration::from_millis(2);
 /// How long a tarpit takes for a byte.
 const DRIP: Duration = Duration::from_secs(1);
 const ANSWER: &[u8] = b"HTTP/1.1 404 Not Found\r\nServer: crowd\r\nContent-Type: text/html\r\n\
-    Content-Length: 48\r\n\r\n<html><title>404</title><h1>Not Found</h1></html>";
+    Content-Length: 49\r\n\r\n<html><title>404</title><h1>Not Found</h1></html>";
 /// Longest head of a request; nobody sends a longer one here.
 const HEAD: usize = 8 << 10;
 
@@ -190,6 +190,14 @@ mod tests {
         assert_eq!(bad(Tarpits::None), (0, 0));
         assert_eq!(bad(Tarpits::Hosts), (500, 200));
         assert_eq!(bad(Tarpits::Addresses), (500, 10));
+    }
+
+    #[test]
+    fn the_answer_has_its_length() {
+        // A byte too many would cost the client its connection each time.
+        let text = std::str::from_utf8(ANSWER).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a body");
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())));
     }
 
     #[test]
