@@ -8,13 +8,21 @@
 //! | `stage.rs` | the lab, its ground truth, listeners, busy neighbours |
 //! | `tools.rs` | the scanners: command lines, versions, and what they found |
 //! | `floor.rs` | two bare senders and a ring: what the kernel allows |
+//! | `web.rs` | nginx in a namespace, counting what it is asked |
+//! | `probers.rs` | the path probers: command lines, versions, and whether a run is to be believed |
+//! | `crowd.rs` | ten thousand virtual hosts in a process, some of them tarpits |
+//! | `bare.rs` | one hyper connection on one thread: what the library allows |
 //! | `table.rs` | Markdown |
 
 // What these programs are for is to print.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod bare;
+pub mod crowd;
 pub mod floor;
 pub mod measured;
+pub mod probers;
 pub mod stage;
 pub mod table;
 pub mod tools;
+pub mod web;
