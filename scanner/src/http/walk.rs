@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 
 use super::connection::{
-    Answer, Asker, BODY_LIMIT, Connection, Fault, FaultKind, Route, get_by_force,
+    Answer, Asker, BODY_LIMIT, Connection, Fault, FaultKind, Route, Timeouts, get_by_force,
 };
 use super::turns::{Lane, Ticket, network};
 use super::{Shared, Unheard, tempo};
@@ -43,6 +43,10 @@ const FAILING_LIMIT: u32 = 12;
 /// Pause before another connection is tried, times the number of ends so far.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A site that has been quick so far gets this long at least for an answer, and so many times its
+/// slowest answer; what is not there then is asked for once more, last and with all the time.
+const HASTE: (Duration, u32) = (Duration::from_secs(3), 20);
+
 /// Longest text of a site's facts, characters.
 const TEXT_LIMIT: usize = 256;
 
@@ -51,6 +55,15 @@ const TEXT_LIMIT: usize = 256;
 pub(super) struct Ending {
     outcome: Outcome,
     reason: String,
+}
+
+/// How long to wait for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// By what the site has shown.
+    Hasty,
+    /// As configured.
+    Full,
 }
 
 /// Why waiting came to an end.
@@ -104,6 +117,10 @@ struct Target {
     tempo: tempo::Tempo,
     ceiling: tempo::Ceiling,
     answered: bool,
+    /// The longest that an answer took.
+    slowest: Duration,
+    /// The last fault was a timeout that came before its time.
+    hurried: bool,
     /// Paths in a row without an answer.
     silent: u32,
     /// TLS handshakes in a row that failed.
@@ -133,6 +150,8 @@ impl Worker<'_> {
             tempo: tempo::Tempo::default(),
             ceiling: tempo::Ceiling::new(config.rate_per_site),
             answered: false,
+            slowest: Duration::ZERO,
+            hurried: false,
             silent: 0,
             refused: 0,
             gone: None,
@@ -151,12 +170,22 @@ impl Worker<'_> {
             .collect();
         let year = (config.now)().to_zoned(jiff::tz::TimeZone::UTC).year();
         let plan = shared.plan.on(Names { host: target.host.as_deref(), year }, &manifests);
+        let mut late = Vec::new();
         for (n, path) in plan.iter().enumerate() {
             if n == config.paths_per_target && target.gone.is_none() {
                 let reason = format!("over the ceiling of {n} paths for one target");
                 target.gone = Some(Ending { outcome: Outcome::Skipped, reason });
             }
-            let observation = self.check(path, &mut target).await;
+            let observation = self.check(path, &mut target, Wait::Hasty).await;
+            if observation.outcome == Outcome::Error && target.hurried {
+                late.push(path);
+            } else {
+                shared.emit(Observation::Http(observation)).await?;
+            }
+        }
+        // Slow for once, or a tarpit: whoever is given up by now gets no more time.
+        for path in late {
+            let observation = self.check(path, &mut target, Wait::Full).await;
             shared.emit(Observation::Http(observation)).await?;
         }
         let dead = if target.answered { 0 } else { lane.dead_hosts.get() + 1 };
@@ -174,12 +203,13 @@ impl Worker<'_> {
     }
 
     /// One path, from its first request to its outcome.
-    async fn check(&mut self, path: &PathPlan, target: &mut Target) -> HttpObservation {
+    async fn check(&mut self, path: &PathPlan, target: &mut Target, wait: Wait) -> HttpObservation {
         let config = &*self.shared.config;
+        target.hurried = false;
         let mut check = PathCheck::new(path, config.salt, &config.evidence_key);
         let (mut malformed, mut no_site) = (false, false);
         while let Some(next) = check.next_request().map(str::to_owned) {
-            match self.fetch(&next, target).await {
+            match self.fetch(&next, target, wait).await {
                 Ok(answer) => {
                     malformed |= answer.malformed;
                     let body = decode(answer.bytes(CONTENT_ENCODING), &answer.body);
@@ -229,7 +259,7 @@ impl Worker<'_> {
     /// What the site shows of itself.
     async fn facts(&mut self, target: &mut Target) -> Result<(), Unheard> {
         let clean = |b: &[u8]| Some(printable(b, TEXT_LIMIT)).filter(|t| !t.trim().is_empty());
-        let page = self.fetch("/", target).await.ok();
+        let page = self.fetch("/", target, Wait::Full).await.ok();
         let tls = self.connection.as_ref().and_then(|c| c.tls().cloned());
         let mut web = WebObservation {
             ip: self.lane.endpoint.ip(),
@@ -251,7 +281,7 @@ impl Worker<'_> {
             web.server = page.bytes(SERVER).and_then(clean);
             web.title = title(&body).and_then(clean);
             web.location = page.bytes(LOCATION).and_then(clean);
-            let icon = self.fetch("/favicon.ico", target).await.ok();
+            let icon = self.fetch("/favicon.ico", target, Wait::Hasty).await.ok();
             web.favicon_sha256 = icon.filter(is_icon).map(|icon| {
                 let body = decode(icon.bytes(CONTENT_ENCODING), &icon.body);
                 let digest = Sha256::digest(&body[..body.len().min(BODY_LIMIT)]);
@@ -262,7 +292,12 @@ impl Worker<'_> {
     }
 
     /// One path, with its retries and pauses.
-    async fn fetch(&mut self, path: &str, target: &mut Target) -> Result<Answer, Ending> {
+    async fn fetch(
+        &mut self,
+        path: &str,
+        target: &mut Target,
+        wait: Wait,
+    ) -> Result<Answer, Ending> {
         let (shared, lane) = (self.shared, self.lane);
         let time = shared.config.per_target_time;
         let mut tries = 0;
@@ -289,7 +324,7 @@ impl Worker<'_> {
                 self.rest(due, target.deadline).await.map_err(|cut| ending(&cut, time))?;
             }
             tries += 1;
-            match self.ask(path, target).await.map_err(|cut| ending(&cut, time))? {
+            match self.ask(path, target, wait).await.map_err(|cut| ending(&cut, time))? {
                 Ok(answer) => {
                     (target.answered, target.silent) = (true, 0);
                     lane.answered.set(true);
@@ -311,14 +346,34 @@ impl Worker<'_> {
         self.patiently(deadline, sleep_until(until)).await
     }
 
-    async fn ask(&mut self, path: &str, target: &mut Target) -> Result<Result<Answer, Fault>, Cut> {
+    async fn ask(
+        &mut self,
+        path: &str,
+        target: &mut Target,
+        wait: Wait,
+    ) -> Result<Result<Answer, Fault>, Cut> {
         let mut connection = self.connection.take();
         let deadline = target.deadline;
         let (shared, lane) = (self.shared, self.lane);
+        let mut timeouts = shared.config.timeouts();
+        let full = timeouts;
+        if wait == Wait::Hasty && target.answered {
+            let bearable = HASTE.0.max(target.slowest.saturating_mul(HASTE.1));
+            timeouts.head = timeouts.head.min(bearable);
+            timeouts.body = timeouts.body.min(bearable);
+        }
+        let began = Instant::now();
         // When this future is dropped, the connection stays here and is marked as spent.
-        let asked = persist(shared, lane, &mut connection, target, path);
+        let asked = persist(lane, &mut connection, target, path, &timeouts);
         let asked = self.patiently(deadline, asked).await;
         self.connection = connection;
+        match &asked {
+            Ok(Ok(_)) => target.slowest = target.slowest.max(began.elapsed()),
+            Ok(Err(fault)) => {
+                target.hurried = fault.kind == FaultKind::Timeout && timeouts != full;
+            }
+            Err(_) => {}
+        }
         asked
     }
 
@@ -403,20 +458,19 @@ impl Worker<'_> {
 
 /// Tries until there is an answer, or a fault that trying again would not mend.
 async fn persist(
-    shared: &Shared,
     lane: &Lane,
     connection: &mut Option<Connection>,
     target: &mut Target,
     path: &str,
+    timeouts: &Timeouts,
 ) -> Result<Answer, Fault> {
-    let timeouts = shared.config.timeouts();
     let asker = target.asker.as_ref().map_err(Fault::clone)?;
     let mut tries = 0;
     loop {
         tries += 1;
         if !connection.as_ref().is_some_and(Connection::is_usable) {
             *connection = None;
-            match Connection::open(&target.route, &timeouts, lane.rung.get()).await {
+            match Connection::open(&target.route, timeouts, lane.rung.get()).await {
                 Ok(new) => {
                     lane.refused.set(0);
                     target.refused = 0;
@@ -445,14 +499,14 @@ async fn persist(
         }
         let Some(open) = connection else { continue };
         let used = open.responses() > 0;
-        let fault = match open.get(path, asker, &timeouts).await {
+        let fault = match open.get(path, asker, timeouts).await {
             Ok(answer) => return Ok(answer),
             Err(fault) => fault,
         };
         let again = match fault.kind {
             FaultKind::Lost => true,
             FaultKind::Malformed if !used => {
-                return get_by_force(&target.route, path, asker, &timeouts, lane.rung.get()).await;
+                return get_by_force(&target.route, path, asker, timeouts, lane.rung.get()).await;
             }
             // On a used connection it may be the tail of the answer before.
             FaultKind::Malformed => true,

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read as _, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use mimawari_probes::observation::{Observation, Record, VERSION};
+use serde::Serialize;
 
 /// Appends records.
 #[derive(Debug)]
@@ -12,6 +13,14 @@ pub(super) struct Writer {
     file: File,
     /// Where the last whole line ends.
     end: u64,
+}
+
+/// A [`Record`] of somebody else's observation.
+#[derive(Serialize)]
+struct Line<'a> {
+    v: u32,
+    #[serde(flatten)]
+    observation: &'a Observation,
 }
 
 impl Writer {
@@ -51,7 +60,7 @@ impl Writer {
     pub(super) fn write(&mut self, observations: &[Observation]) -> io::Result<()> {
         let mut lines = Vec::new();
         for o in observations {
-            serde_json::to_writer(&mut lines, &Record::from(o.clone()))?;
+            serde_json::to_writer(&mut lines, &Line { v: VERSION, observation: o })?;
             lines.push(b'\n');
         }
         if let Err(e) = self.file.write_all(&lines) {
