@@ -194,8 +194,10 @@ pub(super) fn is_placeholder(value: &[u8]) -> bool {
         .or_else(|| value.strip_prefix(b"'").and_then(|v| v.strip_suffix(b"'")))
         .unwrap_or(&value)
         .trim_ascii();
-    const WORDS: [&[u8]; 13] = [
+    const WORDS: [&[u8]; 14] = [
         b"",
+        // "Nothing" in YAML.
+        b"~",
         b"changeme",
         b"change_me",
         b"change-me",
@@ -219,6 +221,7 @@ pub(super) fn is_placeholder(value: &[u8]) -> bool {
         || between(b"${", b"}")
         || between(b"{{", b"}}")
         || between(b"<", b">")
+        || between(b"%env(", b")%")
         || (value.len() >= 3 && value.iter().all(|b| *b == b'x'))
         || (value.len() >= 3 && value.iter().all(|b| *b == b'*'))
 }

@@ -351,15 +351,94 @@ fn line_of(text: &[u8], at: usize) -> usize {
 }
 
 /// Whether it begins as JSON does: an answer of an interface, which may quote anything. The
-/// section of a configuration file begins with a bracket, too.
+/// section of a configuration file and the date of a log begin with a bracket, too, and source
+/// and tables with a quotation mark.
 fn looks_like_json(text: &[u8]) -> bool {
     let text = text.trim_ascii_start();
     match text.first() {
-        Some(b'{' | b'"') => true,
+        Some(b'{') => true,
+        Some(b'"') => is_json_string(&text[1..]),
         Some(b'[') => {
             let inside = text[1..].trim_ascii_start();
-            matches!(inside.first(), Some(b'{' | b'[' | b'"' | b']' | b'0'..=b'9' | b'-'))
+            match inside.first() {
+                Some(b'{' | b'[' | b'"' | b']') => true,
+                Some(b'0'..=b'9' | b'-') => is_json_number(inside),
+                _ => false,
+            }
         }
         _ => false,
+    }
+}
+
+/// Whether nothing stands behind the string that begins before `text`.
+fn is_json_string(text: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'"' => return text[at + 1..].trim_ascii_start().is_empty(),
+            // A line end within a string must be escaped.
+            0..=0x1f => return false,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    true
+}
+
+/// Whether a comma or the closing bracket follows the number: `[1, 2]`, and not `[24-Nov-2026]`.
+fn is_json_number(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"-").unwrap_or(text);
+    let digits = |t: &[u8]| t.iter().take_while(|b| b.is_ascii_digit()).count();
+    let whole = digits(text);
+    let mut rest = &text[whole..];
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        rest = &fraction[digits(fraction)..];
+    }
+    if let [b'e' | b'E', exponent @ ..] = rest {
+        let exponent = match exponent {
+            [b'+' | b'-', digits @ ..] => digits,
+            _ => exponent,
+        };
+        rest = &exponent[digits(exponent)..];
+    }
+    whole > 0 && matches!(rest.trim_ascii_start().first(), None | Some(b',' | b']'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::looks_like_json;
+
+    #[test]
+    fn beginnings_of_json() {
+        for text in [
+            "{",
+            "{\"a\":1}",
+            " [{",
+            "[[",
+            "[\"a\"]",
+            "[]",
+            "[1]",
+            "[ 1, 2]",
+            "[-1.5e+3]",
+            "[2",
+            "\"a\"",
+            "\"a\\\"b\" \n",
+            "\"cut",
+        ] {
+            assert!(looks_like_json(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "",
+            "[core]\n",
+            "[24-Nov-2026 09:00:50 UTC] PHP Warning:  a",
+            "[2026-11-24 09:00:50] production.ERROR: a",
+            "[1a]",
+            "[-]",
+            "\"\"\"\nDjango settings\n\"\"\"\n",
+            "\"name\",\"mail\"\n",
+            "\"a\nb\"",
+        ] {
+            assert!(!looks_like_json(text.as_bytes()), "{text}");
+        }
     }
 }
