@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, HOST, HeaderMap, HeaderName,
-    HeaderValue, LOCATION, RANGE, RETRY_AFTER, SERVER, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_RANGE, HOST, HeaderMap,
+    HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER, SERVER, USER_AGENT,
 };
-use http::{Method, Request, StatusCode, Uri};
+use http::{Method, Request, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -279,7 +279,7 @@ impl Connection {
         // A future that is dropped half-way leaves an answer behind that nobody reads.
         self.spent = true;
         let (answer, cut) = self.exchange(request, timeouts).await?;
-        // Draining the rest would cost more than a new connection does.
+        // Draining the rest of a body would cost more than a new connection does.
         self.spent = cut;
         Ok(answer)
     }
@@ -322,6 +322,8 @@ impl Connection {
                 return Err(Fault::new(FaultKind::Timeout, reason));
             }
         };
+        // Known now, and not only when the next request fails.
+        let last = closes(parts.version, &parts.headers);
         let total = resource_length(&parts.headers);
         let truncated = cut
             || (parts.status == StatusCode::PARTIAL_CONTENT
@@ -334,7 +336,7 @@ impl Connection {
             total,
             malformed: false,
         };
-        Ok((answer, cut))
+        Ok((answer, cut || last))
     }
 
     /// The fault behind an error. When hyper only says that its other half is gone, that half knows
@@ -468,6 +470,18 @@ async fn read(body: &mut Incoming, limit: usize) -> hyper::Result<(Vec<u8>, bool
         }
     }
     Ok((bytes, false))
+}
+
+/// Whether the server closes after this answer (RFC 9112, section 9.3).
+fn closes(version: Version, headers: &HeaderMap) -> bool {
+    let says = |word: &str| {
+        let all = headers.get_all(CONNECTION).iter().filter_map(|v| v.to_str().ok());
+        all.flat_map(|v| v.split(',')).any(|v| v.trim().eq_ignore_ascii_case(word))
+    };
+    match version {
+        Version::HTTP_11 => says("close"),
+        _ => !says("keep-alive"),
+    }
 }
 
 /// The whole length that `Content-Range: bytes a-b/n` names (RFC 9110, section 14.4).

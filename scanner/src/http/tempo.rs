@@ -25,6 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(super) struct Tempo {
     failing: u32,
     rest_until: Option<Instant>,
+    asks_too_much: bool,
 }
 
 impl Tempo {
@@ -36,11 +37,15 @@ impl Tempo {
         now: Instant,
         clock: Timestamp,
     ) {
+        self.asks_too_much = false;
         match status {
             429 | 503 => {
                 self.failing += 1;
                 let asked = retry_after.and_then(|v| pause(v, clock)).unwrap_or(self.growing());
-                self.rest_until = Some(now + asked.min(PAUSE_LIMIT));
+                // Longer than a run may wait: what follows is up to the answers themselves.
+                self.asks_too_much = asked > PAUSE_LIMIT;
+                let pause = if self.asks_too_much { self.growing() } else { asked };
+                self.rest_until = Some(now + pause);
             }
             500.. => {
                 self.failing += 1;
@@ -58,6 +63,11 @@ impl Tempo {
     /// Until when the site is to be left alone.
     pub(super) fn rest_until(&self) -> Option<Instant> {
         self.rest_until
+    }
+
+    /// Whether the last answer asked for a longer pause than a run has.
+    pub(super) const fn asks_too_much(&self) -> bool {
+        self.asks_too_much
     }
 
     /// Failing answers in a row.
@@ -145,8 +155,10 @@ mod tests {
         assert_eq!(pauses[11], LONGEST_PAUSE);
         tempo.answered(404, None, now, clock());
         assert_eq!((tempo.rest_until(), tempo.failing()), (None, 0));
+        tempo.answered(429, Some("60"), now, clock());
+        assert_eq!((tempo.rest_until(), tempo.asks_too_much()), (Some(now + PAUSE_LIMIT), false));
         tempo.answered(429, Some("100000"), now, clock());
-        assert_eq!(tempo.rest_until(), Some(now + PAUSE_LIMIT));
+        assert_eq!((tempo.rest_until(), tempo.asks_too_much()), (Some(now + FIRST_PAUSE), true));
     }
 
     #[test]

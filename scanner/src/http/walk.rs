@@ -40,6 +40,9 @@ const DEAD_HOSTS: u32 = 3;
 /// A site that has failed so often in a row is asked only once for each path: it fails at all.
 const FAILING_LIMIT: u32 = 12;
 
+/// After so many paths in a row that were put off, the site counts as closed for now.
+const PUT_OFF_LIMIT: u32 = 5;
+
 /// Pause before another connection is tried, times the number of ends so far.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -123,9 +126,24 @@ struct Target {
     hurried: bool,
     /// Paths in a row without an answer.
     silent: u32,
+    /// Paths in a row that the server put off.
+    put_off: u32,
     /// TLS handshakes in a row that failed.
     refused: u32,
     gone: Option<Ending>,
+}
+
+impl Target {
+    /// Counts paths that were put off to the last, and gives up on a site that does so with all.
+    /// With one alone it may be a filter's way to say no.
+    fn putting_off(&mut self, status: u16) {
+        self.put_off = if matches!(status, 429 | 503) { self.put_off + 1 } else { 0 };
+        if self.put_off >= PUT_OFF_LIMIT {
+            let reason =
+                format!("{PUT_OFF_LIMIT} paths in a row were put off with status {status}");
+            self.gone.get_or_insert(Ending { outcome: Outcome::Error, reason });
+        }
+    }
 }
 
 struct Worker<'a> {
@@ -153,6 +171,7 @@ impl Worker<'_> {
             slowest: Duration::ZERO,
             hurried: false,
             silent: 0,
+            put_off: 0,
             refused: 0,
             gone: None,
             host,
@@ -170,12 +189,10 @@ impl Worker<'_> {
             .collect();
         let year = (config.now)().to_zoned(jiff::tz::TimeZone::UTC).year();
         let plan = shared.plan.on(Names { host: target.host.as_deref(), year }, &manifests);
+        let ceiling = config.paths_per_target.min(plan.len());
+        let (asked, beyond) = plan.split_at(ceiling);
         let mut late = Vec::new();
-        for (n, path) in plan.iter().enumerate() {
-            if n == config.paths_per_target && target.gone.is_none() {
-                let reason = format!("over the ceiling of {n} paths for one target");
-                target.gone = Some(Ending { outcome: Outcome::Skipped, reason });
-            }
+        for path in asked {
             let observation = self.check(path, &mut target, Wait::Hasty).await;
             if observation.outcome == Outcome::Error && target.hurried {
                 late.push(path);
@@ -186,6 +203,14 @@ impl Worker<'_> {
         // Slow for once, or a tarpit: whoever is given up by now gets no more time.
         for path in late {
             let observation = self.check(path, &mut target, Wait::Full).await;
+            shared.emit(Observation::Http(observation)).await?;
+        }
+        if !beyond.is_empty() {
+            let reason = format!("over the ceiling of {ceiling} paths for one target");
+            target.gone.get_or_insert(Ending { outcome: Outcome::Skipped, reason });
+        }
+        for path in beyond {
+            let observation = self.check(path, &mut target, Wait::Hasty).await;
             shared.emit(Observation::Http(observation)).await?;
         }
         let dead = if target.answered { 0 } else { lane.dead_hosts.get() + 1 };
@@ -333,7 +358,12 @@ impl Worker<'_> {
                     target.tempo.answered(answer.status, retry_after, Instant::now(), clock);
                     // What fails now and then is asked again; what fails at all is not.
                     let failed = matches!(answer.status, 408 | 425 | 429 | 500..);
-                    if !failed || tries >= TRIES || target.tempo.failing() >= FAILING_LIMIT {
+                    let again = failed
+                        && tries < TRIES
+                        && target.tempo.failing() < FAILING_LIMIT
+                        && !target.tempo.asks_too_much();
+                    if !again {
+                        target.putting_off(answer.status);
                         return Ok(answer);
                     }
                 }

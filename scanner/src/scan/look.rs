@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io::BufReader;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mimawari_probes::http::Catalogue;
@@ -24,6 +25,11 @@ use crate::run::meta::RunMeta;
 
 /// How many virtual hosts or sites are named in a note.
 const SHOWN: usize = 5;
+
+/// How long one site may take, by tier: a slow site needs a fifth of a second for an answer, and
+/// there are about 60, 350 and 1,500 paths.
+const TIME_PER_SITE: [Duration; 3] =
+    [Duration::from_secs(300), Duration::from_secs(600), Duration::from_secs(1800)];
 
 /// Batches of observations that may wait to be written.
 const WAITING: usize = 64;
@@ -135,6 +141,7 @@ impl Look<'_> {
             manifests: self.checks.manifests.clone(),
             paths_per_target: config.paths_per_site,
             targets_at_once: config.concurrency,
+            per_target_time: TIME_PER_SITE[usize::from(config.tier.clamp(1, 3)) - 1],
             rate_per_site: config.rate_per_site,
             rate_per_address: config.rate_per_address,
             rate_per_network: config.rate_per_network,
