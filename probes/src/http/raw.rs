@@ -15,6 +15,7 @@ pub struct Head<'a> {
     /// Status code, 0 to 999.
     pub status: u16,
     fields: &'a [u8],
+    ended: bool,
     /// Everything behind the head.
     pub rest: &'a [u8],
 }
@@ -43,7 +44,13 @@ impl<'a> Head<'a> {
             (crlf, bare) => crlf.or(bare),
         };
         let (head, body) = end.unwrap_or((rest.len(), rest.len()));
-        Some(Self { status, fields: &rest[..head], rest: &rest[body..] })
+        Some(Self { status, fields: &rest[..head], ended: end.is_some(), rest: &rest[body..] })
+    }
+
+    /// Whether the blank line behind the fields has come.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        self.ended
     }
 
     /// The first field of this name, in whatever case, without the white space around it.
