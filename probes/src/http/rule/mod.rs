@@ -380,7 +380,8 @@ fn without_element<'a>(text: Cow<'a, [u8]>, name: &[u8]) -> Cow<'a, [u8]> {
 fn looks_like_json(text: &[u8]) -> bool {
     let text = text.trim_ascii_start();
     match text.first() {
-        Some(b'{' | b'"') => true,
+        Some(b'{') => true,
+        Some(b'"') => is_one_string(&text[1..]),
         Some(b'[') => {
             let inside = text[1..].trim_ascii_start();
             matches!(inside.first(), Some(b'{' | b'[' | b'"' | b']' | b'0'..=b'9' | b'-'))
@@ -389,9 +390,36 @@ fn looks_like_json(text: &[u8]) -> bool {
     }
 }
 
+/// Whether what stands behind a quotation mark is the rest of one JSON string and nothing else. The
+/// first field of a table may be quoted, too.
+fn is_one_string(text: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(next) = memchr::memchr2(b'"', b'\\', &text[at..]) {
+        at += next;
+        if text[at] == b'"' {
+            return text[at + 1..].trim_ascii().is_empty();
+        }
+        // The character behind a backslash, if there is one.
+        at = (at + 2).min(text.len());
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_begins_as_json_does() {
+        for json in
+            ["{", " {\"a\":1}", "[1]", "[ {", "\"a\"", "\"a\\\"b\" \n", "\"cut off", "\"cut\\"]
+        {
+            assert!(looks_like_json(json.as_bytes()), "{json}");
+        }
+        for other in ["", "[core]", "\"a\",\"b\"", "\"a\\\"\";1", "a{", "\"\"x"] {
+            assert!(!looks_like_json(other.as_bytes()), "{other}");
+        }
+    }
 
     fn outside(text: &str, names: &[&str]) -> String {
         let text = names
