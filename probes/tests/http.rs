@@ -110,7 +110,9 @@ fn positives() -> Vec<(&'static str, Severity, Vec<u8>)> {
     use Severity::{Critical, High, Low, Medium};
     let s = SECRET;
     let text = |id, severity, text: String| (id, severity, text.into_bytes());
-    let dump = format!("-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)\nINSERT INTO `a` VALUES ('{s}');\n");
+    let dump = format!(
+        "-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)\nINSERT INTO `a` VALUES ('{s}');\n"
+    );
     vec![
         text("php-source", Critical, format!("<?php\n$user = 'x';\n$password = '{s}';\n")),
         text("php-source", Critical, format!("\u{feff}<?PHP define('K', '{s}');")),

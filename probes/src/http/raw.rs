@@ -6,9 +6,6 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
-/// Most header fields that are looked at.
-const FIELDS_LIMIT: usize = 2000;
-
 /// A status line and header fields (RFC 9112, section 2), read as far as they are there.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
@@ -56,7 +53,7 @@ impl<'a> Head<'a> {
     /// The first field of this name, in whatever case, without the white space around it.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {
-        self.fields.split(|b| *b == b'\n').skip(1).take(FIELDS_LIMIT).find_map(|line| {
+        self.fields.split(|b| *b == b'\n').skip(1).find_map(|line| {
             let colon = memchr::memchr(b':', line)?;
             let (key, value) = (&line[..colon], &line[colon + 1..]);
             key.trim_ascii().eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())

@@ -342,12 +342,12 @@ impl Connection {
     /// The fault behind an error. When hyper only says that its other half is gone, that half knows
     /// why.
     fn explain(&mut self, error: &hyper::Error) -> Fault {
-        if (error.is_canceled() || error.is_closed())
-            && let Some(cause) = self.epitaph.take()
-        {
-            return fault(&cause, self.responses);
+        if !error.is_canceled() && !error.is_closed() {
+            return fault(error, self.responses);
         }
-        fault(error, self.responses)
+        let inside = error.source().and_then(|e| e.downcast_ref::<hyper::Error>());
+        let cause = self.epitaph.take();
+        fault(inside.or(cause.as_ref()).unwrap_or(error), self.responses)
     }
 }
 
