@@ -122,7 +122,9 @@ impl Default for State {
 
 /// The contents that a state knows of: findings, what was allowed, and inventory.
 #[derive(Debug, Clone, Default)]
-pub struct KnownContents(BTreeMap<(IpAddr, Port), BTreeMap<String, Vec<Option<String>>>>);
+pub struct KnownContents(BTreeMap<(IpAddr, Port), HostsByPath>);
+
+type HostsByPath = BTreeMap<String, Vec<Option<String>>>;
 
 impl KnownContents {
     fn add(&mut self, ip: IpAddr, port: Port, host: Option<&str>, path: &str) {
@@ -135,8 +137,7 @@ impl KnownContents {
     #[must_use]
     pub fn needs(&self, h: &HttpObservation) -> bool {
         let hosts = || self.0.get(&(h.ip, h.port))?.get(h.path.as_str());
-        h.outcome == Outcome::Exposed
-            || hosts().is_some_and(|hosts| hosts.iter().any(|host| *host == h.host))
+        h.outcome == Outcome::Exposed || hosts().is_some_and(|hosts| hosts.contains(&h.host))
     }
 }
 

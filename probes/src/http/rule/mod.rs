@@ -320,8 +320,8 @@ impl View<'_> {
                 (Some(regex), Some(text)) if base64 => {
                     let text = text.trim_ascii();
                     STANDARD
-                        .decode(&*text)
-                        .or_else(|_| STANDARD_NO_PAD.decode(&*text))
+                        .decode(text)
+                        .or_else(|_| STANDARD_NO_PAD.decode(text))
                         .is_ok_and(|plain| self.found(regex, &plain, line, seen))
                 }
                 (Some(regex), Some(text)) => self.found(regex, &text, line, seen),
