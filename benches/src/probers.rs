@@ -234,7 +234,8 @@ impl Task<'_> {
         let port = self.port();
         let mut text = format!(
             "version = 1\n[scope]\nallow = [\"127.0.0.1\"]\nauthorised_by = \"BENCH\"\n\
-             [scan]\nports = \"{port}\"\nmethod = \"connect\"\n[http]\ntier = 1\n"
+             [scan]\nports = \"{port}\"\nmethod = \"connect\"\n[http]\ntier = 1\npaths_per_site = 1000000\n\
+             rate_per_site = 0\nrate_per_address = 0\nrate_per_network = 0\n"
         );
         match self.shape {
             Shape::Checks => {

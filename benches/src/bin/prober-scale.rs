@@ -150,7 +150,8 @@ fn one(
     let folder = scratch.path();
     let mut text = format!(
         "version = 1\n[scope]\nallow = [{SCOPE}]\nauthorised_by = \"BENCH\"\n\
-         [scan]\nports = \"{PORT}\"\nmethod = \"connect\"\n[http]\ntier = 1\nvhosts = \"vhosts.csv\"\n"
+         [scan]\nports = \"{PORT}\"\nmethod = \"connect\"\n[http]\ntier = 1\nvhosts = \"vhosts.csv\"\n\
+         rate_per_network = 0\n"
     );
     if a.own_paths > 0 {
         text += "checks = [\"many.toml\"]\n";
