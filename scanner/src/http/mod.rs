@@ -95,8 +95,10 @@ pub struct HttpConfig {
     pub manifests: Vec<Arc<Manifest>>,
     /// Most paths of one target; what is beyond is skipped.
     pub paths_per_target: usize,
-    /// How many workers are active at once; at most two of them at one address.
+    /// How many workers are active at once.
     pub targets_at_once: usize,
+    /// How many workers are active at once at one address.
+    pub per_address: usize,
     /// How many workers are active at once in one /24 or /64.
     pub per_network: usize,
     /// Requests a second to one site; 0: no ceiling.
@@ -134,6 +136,7 @@ impl Default for HttpConfig {
             manifests: Vec::new(),
             paths_per_target: 20_000,
             targets_at_once: 64,
+            per_address: 2,
             per_network: 64,
             rate_per_site: 0,
             rate_per_address: 0,
@@ -260,6 +263,7 @@ async fn look_here(
     let active = config.targets_at_once.max(1);
     let limits = Limits {
         active,
+        per_address: config.per_address.max(1),
         per_network: config.per_network.max(1),
         workers: active.saturating_mul(PARKED_SHARE + 1).min(WORKERS_LIMIT.max(active)),
     };

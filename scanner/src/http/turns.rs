@@ -21,9 +21,6 @@ use super::vhosts::Hosts;
 use super::walk::Ending;
 use super::{Targets, WebTarget};
 
-/// How many workers of one address may be active at once.
-const PER_ADDRESS: usize = 2;
-
 /// How many workers of one address may be parked at once.
 const PARKED_PER_ADDRESS: usize = 8;
 
@@ -35,6 +32,8 @@ const SPLIT: usize = 16;
 pub(super) struct Limits {
     /// Active workers in all.
     pub active: usize,
+    /// Active workers of one address.
+    pub per_address: usize,
     /// Active workers of one /24 or /64.
     pub per_network: usize,
     /// Workers in all, parked ones too.
@@ -146,8 +145,8 @@ struct Place {
 }
 
 impl Place {
-    fn has_room(&self) -> bool {
-        self.active < PER_ADDRESS
+    fn has_room(&self, limits: &Limits) -> bool {
+        self.active < limits.per_address
             && self.parked < PARKED_PER_ADDRESS
             && self.lanes.iter().any(|l| l.has_room())
     }
@@ -223,7 +222,7 @@ impl Turns {
             let index = self.waiting.pop_front()?;
             let place = &mut self.places[index];
             place.queued = false;
-            if !place.has_room() {
+            if !place.has_room(&self.limits) {
                 continue;
             }
             let (busy, blocked) = self.networks.entry(place.network).or_default();
@@ -301,7 +300,7 @@ impl Turns {
 
     fn queue(&mut self, index: usize) {
         let place = &mut self.places[index];
-        if !place.queued && place.has_room() {
+        if !place.queued && place.has_room(&self.limits) {
             place.queued = true;
             self.waiting.push_back(index);
         }
@@ -322,7 +321,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { active: 64, per_network: 64, workers: 256 };
+    const LIMITS: Limits = Limits { active: 64, per_address: 2, per_network: 64, workers: 256 };
 
     fn target(ip: &str, port: u16, scheme: Scheme, host: Option<&str>) -> WebTarget {
         let allow = AddrSet::from_ranges(["198.51.100.0/24".parse::<AddrRange>().unwrap()]);
@@ -405,7 +404,7 @@ mod tests {
                 assert!(busy.len() <= 7, "the network's bound");
                 for t in &busy {
                     let same = |b: &&Ticket| b.place == t.place;
-                    assert!(busy.iter().filter(same).count() <= PER_ADDRESS);
+                    assert!(busy.iter().filter(same).count() <= LIMITS.per_address);
                 }
             }
             let Some(ticket) = busy.pop_front() else { break };

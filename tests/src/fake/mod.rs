@@ -20,9 +20,11 @@ mod answer;
 mod dns;
 mod s_server;
 mod server;
+mod swarm;
 mod tls;
 
 pub use answer::{Answer, Body, Form, gzip, gzip_bomb};
 pub use dns::{FakeDns, Zone};
 pub use s_server::{Openssl, OpensslServer};
 pub use server::{FakeServer, FakeSite, Fallback, Protocol, Seen};
+pub use swarm::{Ask, Behaviour, Reply, Swarm};
