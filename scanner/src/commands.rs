@@ -347,7 +347,11 @@ fn file_digest(key: &[u8; 32], path: &Path) -> Result<String> {
     let mut body = Vec::new();
     std::fs::File::open(path)
         .and_then(|f| f.take(BODY_LIMIT as u64).read_to_end(&mut body))
-        .map_err(|e| Failure::new(format!("cannot read {}", path.display())).source(e))?;
+        .map_err(|e| {
+            Failure::new(format!("cannot read the file `{}`", path.display()))
+                .help("name the file that may have been served, as it lies on the web host")
+                .source(e)
+        })?;
     Ok(mimawari_probes::http::digest(key, &body))
 }
 

@@ -21,10 +21,20 @@ pub fn mistake(source: &Source, message: &str, span: Range<usize>) -> Diagnostic
     if let Some(key) = missing(&message) {
         return with(format!("the key `{key}` is missing")).help(format!("add `{key} = …`"));
     }
+    if message == "wanted string or table" {
+        return with("this kind of value cannot stand here".to_owned())
+            .help("write a word in quotation marks");
+    }
     for start in ["invalid type: ", "invalid value: "] {
         if let Some((found, wanted)) =
             message.strip_prefix(start).and_then(|rest| rest.rsplit_once(", expected "))
         {
+            let wanted = match wanted {
+                "a sequence" => "a list in [ ]",
+                "a map" => "a table",
+                wanted if wanted.starts_with("struct ") => "a table",
+                wanted => wanted,
+            };
             return with(format!("{found} cannot stand here")).help(format!("write {wanted}"));
         }
     }
@@ -104,6 +114,11 @@ mod tests {
                 "did you mean `high`?",
             ),
             ("missing field `why`", "the key `why` is missing", "add `why = …`"),
+            (
+                "invalid type: string \"x\", expected a sequence",
+                "string \"x\" cannot stand here",
+                "write a list in [ ]",
+            ),
             (
                 "invalid type: integer `3`, expected a string",
                 "integer `3` cannot stand here",

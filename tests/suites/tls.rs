@@ -25,10 +25,17 @@ use mimawari_tests::looking;
 use rcgen::{CertificateParams, DnType, KeyPair, SignatureAlgorithm};
 use rustls::server::Acceptor;
 
+#[allow(dead_code, reason = "another suite uses the rest of it")]
+#[path = "content/desk.rs"]
+mod desk;
+#[path = "tls/patrol.rs"]
+mod patrol;
+
 /// A case, its name, and whether it needs the `openssl` command.
 type Case = (&'static str, fn(), bool);
 
 const CASES: &[Case] = &[
+    ("legacy_tls_is_a_finding_of_its_own", patrol::legacy_tls_is_a_finding_of_its_own, true),
     ("old_versions", old_versions, true),
     ("old_ciphers", old_ciphers, true),
     ("old_certificates", old_certificates, true),

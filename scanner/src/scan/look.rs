@@ -88,14 +88,14 @@ pub fn evidence_key(path: &std::path::Path) -> Result<[u8; 32]> {
     let mut bytes = Vec::new();
     std::fs::File::open(path).and_then(|f| f.take(KEY_LIMIT).read_to_end(&mut bytes)).map_err(
         |e| {
-            Failure::new(format!("cannot read the evidence key {}", path.display()))
+            Failure::new(format!("cannot read the evidence key in `{}`", path.display()))
                 .help("make one with `openssl rand -hex 32 > FILE`")
                 .source(e)
         },
     )?;
     let key = bytes.trim_ascii();
     if key.len() < 16 {
-        return Err(Failure::new(format!("the evidence key {} is too short", path.display()))
+        return Err(Failure::new(format!("the evidence key in `{}` is too short", path.display()))
             .help("it needs 16 bytes at least; make one with `openssl rand -hex 32 > FILE`")
             .into());
     }

@@ -29,7 +29,6 @@ pub struct Patrol {
     pub ran: Ran,
     pub verdict: Value,
     pub observations: Vec<Value>,
-    pub run: Value,
 }
 
 impl Desk {
@@ -101,9 +100,8 @@ impl Desk {
         let json = |name| serde_json::from_str::<Value>(&read(name)).expect("JSON");
         let observations = read("observations.ndjson");
         let observations = observations.lines().map(|l| serde_json::from_str(l).expect("JSON"));
-        let (observations, verdict, run) =
-            (observations.collect(), json("verdict.json"), json("run.json"));
-        Patrol { ran, verdict, observations, run }
+        let (observations, verdict) = (observations.collect(), json("verdict.json"));
+        Patrol { ran, verdict, observations }
     }
 }
 

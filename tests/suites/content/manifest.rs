@@ -223,8 +223,7 @@ fn a_key_that_is_none_is_refused_before_a_packet_is_sent() {
         refused(&["patrol", "--manifest", "absent"]),
         refused(&["patrol", "--manifest", "vhosts.csv"]),
     ];
-    insta::with_settings!({filters => vec![(r"127\.0\.0\.1,.*", "[a row]")]}, {
-        insta::assert_snapshot!("refusals", all.concat());
-    });
+    let port = server.address().port().to_string();
+    insta::assert_snapshot!("refusals", all.concat().replace(&port, "[port]"));
     assert_eq!(server.connections(), 0);
 }

@@ -414,7 +414,8 @@ pub fn read(source: &Source, strict: bool) -> Result<Vec<Spec>, Diagnostics> {
     for raw in file.check {
         let at = raw.id.span();
         if !ids.insert(raw.id.get_ref().clone()) {
-            let title = format!("the id `{}` is taken", raw.id.get_ref());
+            let title =
+                format!("the id `{}` is taken by another check of this file", raw.id.get_ref());
             reader.error(at, title, "give every check an id of its own");
         }
         specs.push(reader.check(raw, strict));
@@ -598,12 +599,15 @@ impl Reader<'_> {
             _ => true,
         };
         if !suits {
-            let help = "key wants as = \"json\", root \"xml\", title \"page\", entry and unpacked \"bytes\"";
-            self.error(
-                span,
-                format!("`{kind}` does not fit the way in which the body is read"),
-                help,
-            );
+            let help = match kind {
+                "key" => "`key` is for as = \"json\"",
+                "root" => "`root` is for as = \"xml\"",
+                "title" => "`title` is for as = \"page\" and \"xml\"",
+                "entry" | "unpacked" => "`entry` and `unpacked` are for as = \"bytes\"",
+                _ => "of as = \"json\" ask for a `key`, or read it as \"text\" or \"page\"",
+            };
+            let title = format!("`{kind}` does not fit the way in which the body is read");
+            self.error(span, title, help);
             return None;
         }
         let nocase = c.nocase.unwrap_or(false);
