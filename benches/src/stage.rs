@@ -146,28 +146,10 @@ impl Busy {
     /// # Errors
     /// When they cannot be started.
     pub fn start() -> Result<Self> {
-        Self::each_core(|| Ok(Command::new(std::env::current_exe()?)))
-    }
-
-    /// Starts them with a claim to idle time only (`SCHED_IDLE`), so that they take nothing from
-    /// anybody but keep the cores from halting. Waking a halted core costs a virtual machine more
-    /// than a whole request does, and whom it is charged to is a matter of luck.
-    ///
-    /// # Errors
-    /// When they cannot be started; `chrt` is in util-linux.
-    pub fn awake() -> Result<Self> {
-        Self::each_core(|| {
-            let mut command = Command::new("chrt");
-            command.args(["--idle", "0"]).arg(std::env::current_exe()?);
-            Ok(command)
-        })
-    }
-
-    fn each_core(command: impl Fn() -> Result<Command>) -> Result<Self> {
         let cores = std::thread::available_parallelism()?.get();
         let mut busy = Self(Vec::new());
         for _ in 0..cores {
-            let child = command()?
+            let child = Command::new(std::env::current_exe()?)
                 .arg(BUSY)
                 .stdin(Stdio::null())
                 .spawn()

@@ -3,6 +3,7 @@
 //! The server's count is what a client's CPU time is divided by: what a client claims to have
 //! asked may leave out its calibration, or count what it never sent.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -48,11 +49,11 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts it and waits until it answers.
+    /// Starts it, on one core if that is named, and waits until it answers.
     ///
     /// # Errors
     /// When nginx is not there or does not start; it wants to be started by root.
-    pub fn start() -> Result<Self> {
+    pub fn start(core: Option<usize>) -> Result<Self> {
         let namespace = Namespace::new();
         let folder = tempfile::tempdir().context("a folder for nginx")?;
         let dir = folder.path();
@@ -64,9 +65,12 @@ impl Site {
         std::fs::write(dir.join("tls.crt"), certificate.cert.pem())?;
         std::fs::write(dir.join("tls.key"), certificate.signing_key.serialize_pem())?;
         std::fs::write(dir.join("nginx.conf"), configuration(dir))?;
+        let mut line = core.map(pinned).unwrap_or_default();
+        line.push("nginx".into());
         let daemon = namespace
             .run(|| {
-                Command::new("nginx")
+                Command::new(&line[0])
+                    .args(&line[1..])
                     .arg("-p")
                     .arg(dir)
                     .arg("-c")
@@ -125,6 +129,12 @@ impl Drop for Site {
         }
         let _ = self.daemon.wait();
     }
+}
+
+/// The beginning of a command line that keeps a program on one core.
+#[must_use]
+pub fn pinned(core: usize) -> Vec<OsString> {
+    ["taskset", "-c", &core.to_string()].map(OsString::from).to_vec()
 }
 
 /// The third line: accepted, handled, requests.

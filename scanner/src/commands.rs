@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::http::{Catalogue, Check};
 
@@ -150,7 +151,7 @@ pub async fn patrol_with(
     let store = Store::open(&config.state_dir)?;
     let previous = store.load()?;
     let scanned = scan::scan(config, context, Seeds::draw()?, folder).await?;
-    let runs = Runs::open(std::slice::from_ref(&scanned.dir), &config.scope)?
+    let runs = Runs::open(std::slice::from_ref(&scanned.dir), &config.scope, &previous)?
         .with_max_age(config.scan.max_age);
     let (verdict, state) = runs.judge(&baseline, &previous, (context.now)());
     write_reports(&verdict, &scanned.dir)?;
@@ -197,16 +198,20 @@ pub fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
         })?,
     };
     let baseline = judge::read_baseline(args.baseline.as_deref().unwrap_or(&config.baseline_dir))?;
-    let runs = Runs::open(&args.run, &config.scope)?.with_max_age(config.scan.max_age);
+    let open = |previous: &State| {
+        let runs = Runs::open(&args.run, &config.scope, previous)?;
+        anyhow::Ok(runs.with_max_age(config.scan.max_age))
+    };
     let verdict = if args.save_state {
         let store = Store::open(&config.state_dir)?;
-        let (verdict, state) = runs.judge(&baseline, &store.load()?, now);
+        let previous = store.load()?;
+        let (verdict, state) = open(&previous)?.judge(&baseline, &previous, now);
         write_out(&args.out, &mimawari_report::json(&verdict))?;
         store.save(&state)?;
         verdict
     } else {
         let previous = store::load_unlocked(&config.state_dir)?;
-        let (verdict, _) = runs.judge(&baseline, &previous, now);
+        let (verdict, _) = open(&previous)?.judge(&baseline, &previous, now);
         write_out(&args.out, &mimawari_report::json(&verdict))?;
         verdict
     };

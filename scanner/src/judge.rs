@@ -43,12 +43,15 @@ impl CoverageView for Runs {
 }
 
 impl Runs {
-    /// Reads the run folders.
+    /// Reads the run folders, for a judgement upon `previous`: of content checks that found
+    /// nothing only those are kept that it has something to say about.
     ///
     /// # Errors
     /// A [`Failure`] naming the folder, or when the runs are not of one plan.
-    pub fn open(dirs: &[PathBuf], scope: &Scope) -> Result<Self> {
-        let runs = dirs.iter().map(|d| LoadedRun::open(d)).collect::<Result<Vec<_>>>()?;
+    pub fn open(dirs: &[PathBuf], scope: &Scope, previous: &State) -> Result<Self> {
+        let known = previous.known_contents();
+        let open = |d: &PathBuf| LoadedRun::open_for(d, |h| known.needs(h));
+        let runs = dirs.iter().map(open).collect::<Result<Vec<_>>>()?;
         let Some(first) = runs.first() else {
             return Err(Failure::new("no run is named").help("name one with --run DIR").into());
         };

@@ -13,8 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
 use mimawari_benches::probers::{Paths, Prober, Shape, Task};
-use mimawari_benches::stage::Busy;
-use mimawari_benches::web::{PAGE, Site};
+use mimawari_benches::web::{self, PAGE, Site};
 use mimawari_benches::{bare, measured, stage, table};
 
 /// Runs path probers on one server and prints CPU time for each request that the server counted.
@@ -46,9 +45,9 @@ struct Arguments {
     /// How mimawari comes to its paths.
     #[arg(long, value_enum, default_value = "checks")]
     shape: Shape,
-    /// Keep the cores from halting with processes that get idle time only.
-    #[arg(long)]
-    awake: bool,
+    /// Where server and client run.
+    #[arg(long, value_enum, default_value = "free")]
+    cores: Cores,
     /// The scanner of this workspace [default: the one beside this program].
     #[arg(long, value_name = "PATH")]
     mimawari: Option<PathBuf>,
@@ -76,6 +75,43 @@ enum Round {
     TlsMixed,
 }
 
+/// Which cores server and client get. On a virtual machine, a wake-up across cores costs as much
+/// as a request does, and it is charged to whoever sends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Cores {
+    /// As the kernel likes.
+    Free,
+    /// The first for both: no wake-up goes across.
+    Shared,
+    /// The first for the server, the second for the client: every wake-up does.
+    Apart,
+}
+
+impl Cores {
+    const fn server(self) -> Option<usize> {
+        match self {
+            Self::Free => None,
+            Self::Shared | Self::Apart => Some(0),
+        }
+    }
+
+    const fn client(self) -> Option<usize> {
+        match self {
+            Self::Free => None,
+            Self::Shared => Some(0),
+            Self::Apart => Some(1),
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Free => "Server and client run where the kernel likes.\n",
+            Self::Shared => "Server and client share one core, so that no wake-up goes across.\n",
+            Self::Apart => "The server has one core and the client the other.\n",
+        }
+    }
+}
+
 impl Round {
     const fn tls(self) -> bool {
         matches!(self, Self::Tls | Self::TlsMixed)
@@ -97,9 +133,7 @@ impl Round {
 
 fn main() -> ExitCode {
     // This program is also its own helpers, each a process with an account of its own.
-    let helper =
-        measured::main_if_asked().or_else(bare::main_if_asked).or_else(stage::busy_if_asked);
-    if let Some(code) = helper {
+    if let Some(code) = measured::main_if_asked().or_else(bare::main_if_asked) {
         return code;
     }
     let arguments = Arguments::parse();
@@ -130,21 +164,19 @@ fn run(a: &Arguments) -> Result<()> {
         mimawari: absolute(a.mimawari.as_deref().unwrap_or(&beside))?,
         feroxbuster: absolute(&a.feroxbuster)?,
     };
-    let site = Site::start()?;
-    let awake = a.awake.then(Busy::awake).transpose()?;
+    let site = Site::start(a.cores.server())?;
     let mut text = format!("{} paths, one list for all.\n{}", a.paths, table::machine());
     let _ = match a.repeat {
         1 => writeln!(text, "; one run each."),
         n => writeln!(text, "; the medians of {n} runs, the tools taking turns."),
     };
-    text += if a.awake { "The cores are kept from halting.\n" } else { "The cores may halt.\n" };
+    text += a.cores.words();
     for round in &a.rounds {
         let words = words(a.paths, round.mixed());
         let task = Task { tls: round.tls(), words: &words, mixed: round.mixed(), shape: a.shape };
         let rows = rows(a, &paths, &site, &task);
         let _ = write!(text, "\n{}:\n\n{}", round.title(), table::markdown(&HEAD, &rows));
     }
-    drop(awake);
     println!("{text}");
     if let Some(path) = &a.md {
         std::fs::write(path, &text).with_context(|| format!("writing {}", path.display()))?;
@@ -235,7 +267,8 @@ fn one(
     tool.version(paths)?;
     let scratch = tempfile::tempdir().context("a folder for its output")?;
     let folder = scratch.path();
-    let line = tool.command(paths, site, task, folder)?;
+    let mut line = a.cores.client().map(web::pinned).unwrap_or_default();
+    line.extend(tool.command(paths, site, task, folder)?);
     let before = site.counts()?;
     let cost = measured::run(&site.namespace, &line, folder, Duration::from_secs(a.limit))?;
     let after = site.counts()?;

@@ -6,15 +6,13 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
-/// Most header fields that are looked at.
-const FIELDS_LIMIT: usize = 2000;
-
 /// A status line and header fields (RFC 9112, section 2), read as far as they are there.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
     /// Status code, 0 to 999.
     pub status: u16,
     fields: &'a [u8],
+    ended: bool,
     /// Everything behind the head.
     pub rest: &'a [u8],
 }
@@ -43,13 +41,19 @@ impl<'a> Head<'a> {
             (crlf, bare) => crlf.or(bare),
         };
         let (head, body) = end.unwrap_or((rest.len(), rest.len()));
-        Some(Self { status, fields: &rest[..head], rest: &rest[body..] })
+        Some(Self { status, fields: &rest[..head], ended: end.is_some(), rest: &rest[body..] })
+    }
+
+    /// Whether the blank line behind the fields has come.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        self.ended
     }
 
     /// The first field of this name, in whatever case, without the white space around it.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {
-        self.fields.split(|b| *b == b'\n').skip(1).take(FIELDS_LIMIT).find_map(|line| {
+        self.fields.split(|b| *b == b'\n').skip(1).find_map(|line| {
             let colon = memchr::memchr(b':', line)?;
             let (key, value) = (&line[..colon], &line[colon + 1..]);
             key.trim_ascii().eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use mimawari_probes::observation::{HttpObservation, Outcome};
 use mimawari_targets::Port;
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +120,27 @@ impl Default for State {
     }
 }
 
+/// The contents that a state knows of: findings, what was allowed, and inventory.
+#[derive(Debug, Clone, Default)]
+pub struct KnownContents(BTreeMap<(IpAddr, Port), HostsByPath>);
+
+type HostsByPath = BTreeMap<String, Vec<Option<String>>>;
+
+impl KnownContents {
+    fn add(&mut self, ip: IpAddr, port: Port, host: Option<&str>, path: &str) {
+        let paths = self.0.entry((ip, port)).or_default();
+        paths.entry(path.to_owned()).or_default().push(host.map(str::to_owned));
+    }
+
+    /// Whether the outcome of this check can change a verdict: something is exposed, or was. All
+    /// others, which are nearly all, need not be kept.
+    #[must_use]
+    pub fn needs(&self, h: &HttpObservation) -> bool {
+        let hosts = || self.0.get(&(h.ip, h.port))?.get(h.path.as_str());
+        h.outcome == Outcome::Exposed || hosts().is_some_and(|hosts| hosts.contains(&h.host))
+    }
+}
+
 /// Why a state was refused. It is never taken for empty.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -131,6 +153,30 @@ pub enum StateError {
 }
 
 impl State {
+    /// The contents that it knows of.
+    #[must_use]
+    pub fn known_contents(&self) -> KnownContents {
+        let mut known = KnownContents::default();
+        let findings = self.findings.values().map(|t| &t.finding);
+        for f in findings {
+            if let (Some(port), Some(path)) = (f.port, &f.path) {
+                known.add(f.ip, port, f.host.as_deref(), path);
+            }
+        }
+        for a in self.allowed.values() {
+            if let Some(path) = &a.path {
+                known.add(a.ip, a.port, a.host.as_deref(), path);
+            }
+        }
+        for site in &self.sites {
+            let key = &site.key;
+            for present in &site.facts.present {
+                known.add(key.ip, key.port, key.host.as_deref(), &present.path);
+            }
+        }
+        known
+    }
+
     /// Reads a state.
     ///
     /// # Errors

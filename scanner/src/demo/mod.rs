@@ -85,7 +85,8 @@ async fn round(config: &Config, context: &Context, now: Timestamp, out: &Path) -
     let previous = store.load()?;
     let scanned =
         crate::scan::scan(config, context, Seeds::draw()?, Folder::New(Some(out))).await?;
-    let runs = crate::judge::Runs::open(std::slice::from_ref(&scanned.dir), &config.scope)?;
+    let runs =
+        crate::judge::Runs::open(std::slice::from_ref(&scanned.dir), &config.scope, &previous)?;
     let (verdict, state) = runs.judge(&baseline, &previous, now);
     commands::write_reports(&verdict, out)?;
     store.save(&state)?;

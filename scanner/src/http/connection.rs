@@ -352,12 +352,12 @@ impl Connection {
     /// The fault behind an error. When hyper only says that its other half is gone, that half knows
     /// why.
     fn explain(&mut self, error: &hyper::Error) -> Fault {
-        if (error.is_canceled() || error.is_closed())
-            && let Some(cause) = self.epitaph.take()
-        {
-            return fault(&cause, self.responses);
+        if !error.is_canceled() && !error.is_closed() {
+            return fault(error, self.responses);
         }
-        fault(error, self.responses)
+        let inside = error.source().and_then(|e| e.downcast_ref::<hyper::Error>());
+        let cause = self.epitaph.take();
+        fault(inside.or(cause.as_ref()).unwrap_or(error), self.responses)
     }
 }
 
@@ -438,7 +438,7 @@ pub async fn get_by_force(
             }
             // Whoever says something else will say nothing better later.
             let start = &bytes[..bytes.len().min(PREFIX.len())];
-            if !PREFIX.starts_with(start) {
+            if !PREFIX.starts_with(start) || is_whole(&bytes) {
                 break;
             }
         }
@@ -460,6 +460,19 @@ pub async fn get_by_force(
     let truncated = body.len() > BODY_LIMIT || bytes.len() >= HEAD_LIMIT + BODY_LIMIT;
     body.truncate(BODY_LIMIT);
     Ok(Answer { status: head.status, headers, body, truncated, total, malformed: true })
+}
+
+/// Whether an answer has come as far as its head promises. A server that does not say how far, or
+/// not in a way that can be read, says so by closing.
+fn is_whole(bytes: &[u8]) -> bool {
+    let Some(head) = Head::parse(bytes).filter(|h| h.is_ended()) else {
+        return false;
+    };
+    if head.field("transfer-encoding").is_some() {
+        return head.rest.ends_with(b"0\r\n\r\n");
+    }
+    let length = head.field("content-length").and_then(|v| std::str::from_utf8(v).ok());
+    length.and_then(|v| v.parse::<usize>().ok()).is_some_and(|n| head.rest.len() >= n)
 }
 
 /// Reads at most `limit` bytes; the flag says that more came or was announced.

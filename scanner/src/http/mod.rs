@@ -113,7 +113,8 @@ pub struct HttpConfig {
     pub body_timeout: Duration,
     /// For all paths of one target together; what is left then is skipped.
     pub per_target_time: Duration,
-    /// A worker that waits longer for an answer makes room for another.
+    /// A worker that waits longer for an answer makes room for one at another address, and after
+    /// six times as long for one at its own.
     pub patience: Duration,
     /// `User-Agent`. It should say who asks, and where to complain.
     pub user_agent: String,
@@ -235,13 +236,18 @@ impl Shared {
         self.out.send(batch).await.map_err(|_| Unheard)
     }
 
+    fn lend(&self, ticket: &Ticket) {
+        self.turns.borrow_mut().lend(ticket);
+        self.changed.notify_one();
+    }
+
     fn park(&self, ticket: &Ticket) {
         self.turns.borrow_mut().park(ticket);
         self.changed.notify_one();
     }
 
-    fn unpark(&self, ticket: &Ticket) {
-        self.turns.borrow_mut().unpark(ticket);
+    fn resume(&self, ticket: &Ticket, was_parked: bool) {
+        self.turns.borrow_mut().resume(ticket, was_parked);
     }
 }
 

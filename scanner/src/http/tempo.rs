@@ -18,7 +18,7 @@ const PATIENCE: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Longest pause before a site that fails.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// How one site bears being asked.
 #[derive(Debug, Default)]

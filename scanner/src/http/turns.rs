@@ -1,9 +1,11 @@
 //! Whose turn it is: breadth over addresses, few connections to one address or network, and room
 //! for others where somebody makes us wait.
 //!
-//! A *lane* is an endpoint with the virtual hosts to ask for there. A *worker* walks hosts of one
-//! lane, one after the other. A worker that has to wait (a tarpit, a `Retry-After`) is *parked*: it
-//! gives its place to another, so that a slow host costs nobody's time but its own.
+//! A *lane* is an endpoint with the virtual hosts to ask for there. A *worker* walks a few hosts of
+//! one lane, one after the other; then others have their turn, so that all addresses come to their
+//! ends together. A worker that has to wait (a tarpit, a `Retry-After`) gives its place away, so that
+//! a slow host costs nobody's time but its own: soon to other addresses, and only after a good while
+//! to another host of the same address, which may be slow because it has enough to do.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -23,7 +25,7 @@ use super::{Targets, WebTarget};
 const PER_ADDRESS: usize = 2;
 
 /// How many workers of one address may be parked at once.
-const PARKED_PER_ADDRESS: usize = 16;
+const PARKED_PER_ADDRESS: usize = 8;
 
 /// A lane of which more hosts than this have been walked gets a second worker.
 const SPLIT: usize = 16;
@@ -247,20 +249,29 @@ impl Turns {
         None
     }
 
-    /// The worker waits: its place is free for another.
-    pub(super) fn park(&mut self, ticket: &Ticket) {
-        self.places[ticket.place].parked += 1;
-        ticket.lane.source.borrow_mut().parked += 1;
+    /// The worker waits: another address may have its place.
+    pub(super) fn lend(&mut self, ticket: &Ticket) {
         self.leave(ticket.place);
+    }
+
+    /// The worker, whose place is lent, waits for long: another host of its address may go on.
+    pub(super) fn park(&mut self, ticket: &Ticket) {
+        let place = &mut self.places[ticket.place];
+        place.active -= 1;
+        place.parked += 1;
+        ticket.lane.source.borrow_mut().parked += 1;
+        self.queue(ticket.place);
     }
 
     /// The worker goes on. It does not wait for a place, so that for a moment there may be more
     /// than the bound; new ones have to wait the longer.
-    pub(super) fn unpark(&mut self, ticket: &Ticket) {
+    pub(super) fn resume(&mut self, ticket: &Ticket, was_parked: bool) {
         let place = &mut self.places[ticket.place];
-        place.parked -= 1;
-        place.active += 1;
-        ticket.lane.source.borrow_mut().parked -= 1;
+        if was_parked {
+            place.parked -= 1;
+            place.active += 1;
+            ticket.lane.source.borrow_mut().parked -= 1;
+        }
         self.networks.entry(place.network).or_default().0 += 1;
         self.active += 1;
     }
@@ -269,12 +280,14 @@ impl Turns {
     pub(super) fn release(&mut self, ticket: &Ticket) {
         ticket.lane.source.borrow_mut().workers -= 1;
         self.workers -= 1;
+        self.places[ticket.place].active -= 1;
         self.leave(ticket.place);
+        self.queue(ticket.place);
     }
 
+    /// One active worker less, in all and in its network.
     fn leave(&mut self, index: usize) {
-        let place = &mut self.places[index];
-        place.active -= 1;
+        let place = &self.places[index];
         self.active -= 1;
         if let Some((busy, blocked)) = self.networks.get_mut(&place.network) {
             *busy -= 1;
@@ -284,7 +297,6 @@ impl Turns {
                 self.networks.remove(&place.network);
             }
         }
-        self.queue(index);
     }
 
     fn queue(&mut self, index: usize) {
@@ -356,10 +368,12 @@ mod tests {
         let first = turns.take().unwrap();
         assert!(turns.take().is_none(), "one connection is enough for a few hosts");
         first.lane.next_host().unwrap();
+        turns.lend(&first);
+        assert!(turns.take().is_none(), "a slow address gets no more to do");
         turns.park(&first);
         let second = turns.take().expect("the parked worker's place is free");
         assert!(turns.take().is_none());
-        turns.unpark(&first);
+        turns.resume(&first, true);
         // A long lane gets a second worker.
         for _ in 0..SPLIT + 1 {
             second.lane.next_host().unwrap();

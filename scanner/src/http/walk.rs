@@ -50,6 +50,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// slowest answer; what is not there then is asked for once more, last and with all the time.
 const HASTE: (Duration, u32) = (Duration::from_secs(3), 20);
 
+/// After so many times the usual patience the address itself may go on with another host.
+const LONG_WAIT: u32 = 6;
+
+/// A worker walks so many hosts before others have their turn.
+const HOSTS_PER_TURN: usize = 4;
+
 /// Longest text of a site's facts, characters.
 const TEXT_LIMIT: usize = 256;
 
@@ -75,7 +81,7 @@ enum Cut {
     TimeUp,
 }
 
-/// Walks hosts of the ticket's lane until there are none.
+/// Walks a few hosts of the ticket's lane.
 pub(super) async fn walk(shared: &Shared, ticket: &Ticket) -> Result<(), Unheard> {
     let mut worker = Worker {
         shared,
@@ -84,7 +90,7 @@ pub(super) async fn walk(shared: &Shared, ticket: &Ticket) -> Result<(), Unheard
         connection: None,
         nap: Some(Box::pin(sleep(Duration::ZERO))),
     };
-    loop {
+    for _ in 0..HOSTS_PER_TURN {
         match ticket.lane.next_host() {
             Ok(Some(host)) => worker.walk(host).await?,
             Ok(None) => return Ok(()),
@@ -94,6 +100,7 @@ pub(super) async fn walk(shared: &Shared, ticket: &Ticket) -> Result<(), Unheard
             }
         }
     }
+    Ok(())
 }
 
 /// The `Host` field (RFC 9112, section 3.2): the port is left out when it is the scheme's own, as
@@ -426,7 +433,7 @@ impl Worker<'_> {
         if let Some(output) = quick {
             return Ok(output);
         }
-        shared.park(self.ticket);
+        shared.lend(self.ticket);
         let mut stop = shared.stop.clone();
         let stopped = async {
             // A sender that is gone will never say stop.
@@ -434,12 +441,23 @@ impl Worker<'_> {
                 std::future::pending::<()>().await;
             }
         };
-        let output = tokio::select! {
-            biased;
-            () = stopped => Err(Cut::Stopped),
-            output = timeout_at(deadline, future) => output.map_err(|_| Cut::TimeUp),
+        let mut stopped = pin!(stopped);
+        let mut bounded = pin!(timeout_at(deadline, future));
+        let mut parked = false;
+        let long = sleep(shared.config.patience * (LONG_WAIT - 1));
+        let mut long = pin!(long);
+        let output = loop {
+            tokio::select! {
+                biased;
+                () = &mut stopped => break Err(Cut::Stopped),
+                output = &mut bounded => break output.map_err(|_| Cut::TimeUp),
+                () = &mut long, if !parked => {
+                    parked = true;
+                    shared.park(self.ticket);
+                }
+            }
         };
-        shared.unpark(self.ticket);
+        shared.resume(self.ticket, parked);
         output
     }
 

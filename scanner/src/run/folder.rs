@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use mimawari_engine::Chunk;
-use mimawari_probes::observation::{CellState, Observation, TcpObservation};
+use mimawari_probes::observation::{
+    CellState, HttpObservation, Observation, Scheme, TcpObservation,
+};
 use mimawari_targets::{Port, Walk};
 
 use super::checkpoint::{CHECKPOINT, Checkpointer, Saved};
@@ -85,10 +87,12 @@ impl RunFolder {
         let observations =
             observations::Writer::append(file).map_err(|e| damaged(OBSERVATIONS, e))?;
         let saved = Saved::read(dir).map_err(|e| damaged(CHECKPOINT, e))?;
-        let read =
-            observations::read(&dir.join(OBSERVATIONS)).map_err(|e| damaged(OBSERVATIONS, e))?;
-        let open = latest(read.observations)
-            .into_iter()
+        let mut latest = Latest::default();
+        observations::read(&dir.join(OBSERVATIONS), |o| latest.take(o, |_| false))
+            .map_err(|e| damaged(OBSERVATIONS, e))?;
+        let open = latest
+            .0
+            .into_values()
             .filter_map(|o| match o {
                 Observation::Tcp(t) if t.state == CellState::Open => Some(t),
                 _ => None,
@@ -275,13 +279,23 @@ impl LoadedRun {
     /// # Errors
     /// A [`Failure`] naming the file.
     pub fn open(dir: &Path) -> Result<Self> {
+        Self::open_for(dir, |_| true)
+    }
+
+    /// The same, with no more of the content checks than is `needed`: of a million that found
+    /// nothing only those count that found something before.
+    ///
+    /// # Errors
+    /// A [`Failure`] naming the file.
+    pub fn open_for(dir: &Path, needed: impl Fn(&HttpObservation) -> bool) -> Result<Self> {
         let meta = read_meta(dir)?;
         let path = dir.join(META);
         let walk = meta.walk().map_err(|e| damaged(&path, &e))?;
         let mut damage = Vec::new();
         let path = dir.join(OBSERVATIONS);
-        let read = observations::read(&path).map_err(|e| damaged(&path, &e))?;
-        if read.cut_off {
+        let mut latest = Latest::default();
+        let read = observations::read(&path, |o| latest.take(o, &needed));
+        if read.map_err(|e| damaged(&path, &e))? {
             damage.push("observations.ndjson ends in half a line, which was left out".to_owned());
         }
         let path = dir.join(COVERAGE);
@@ -291,7 +305,7 @@ impl LoadedRun {
                 .push("coverage.bin ends in half a frame, whose cells are not covered".to_owned());
         }
         let counts = coverage.count(walk.len());
-        let observations = latest(read.observations);
+        let observations = latest.0.into_values().collect();
         Ok(Self { meta, observations, counts, damage, walk, coverage })
     }
 
@@ -319,10 +333,16 @@ impl LoadedRun {
     }
 }
 
-/// The latest record of each host, of each cell and of each (target, path), in the order of their keys.
-fn latest(observations: Vec<Observation>) -> Vec<Observation> {
-    let mut map = BTreeMap::new();
-    for o in observations {
+/// The latest record of each host, of each cell and of each (target, path), in the order of their
+/// keys.
+#[derive(Default)]
+struct Latest(BTreeMap<Key, Observation>);
+
+/// Address, port, and scheme, virtual host and path.
+type Key = (IpAddr, Option<Port>, Option<(Scheme, Option<String>, String)>);
+
+impl Latest {
+    fn take(&mut self, o: Observation, needed: impl Fn(&HttpObservation) -> bool) {
         let key = match &o {
             Observation::Host(h) => (h.ip, None, None),
             // No path is empty.
@@ -334,7 +354,71 @@ fn latest(observations: Vec<Observation>) -> Vec<Observation> {
                 (h.ip, Some(h.port), Some((h.scheme, h.host.clone(), h.path.clone())))
             }
         };
-        map.insert(key, o);
+        let is_needed = match &o {
+            // What replaces an earlier record is needed as that was.
+            Observation::Http(h) => needed(h) || self.0.contains_key(&key),
+            _ => true,
+        };
+        if is_needed {
+            self.0.insert(key, o);
+        }
     }
-    map.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use mimawari_probes::observation::{Outcome, Severity};
+
+    use super::*;
+
+    fn http(path: &str, outcome: Outcome) -> HttpObservation {
+        HttpObservation {
+            ip: "198.51.100.7".parse().unwrap(),
+            port: Port::new(80).unwrap(),
+            scheme: Scheme::Http,
+            host: None,
+            path: path.to_owned(),
+            check: "dotenv".to_owned(),
+            outcome,
+            severity: Severity::Critical,
+            at: "2026-11-24T08:00:00Z".parse().unwrap(),
+            evidence: None,
+            reason: None,
+            title: None,
+            remedy: None,
+        }
+    }
+
+    #[test]
+    fn only_what_can_change_a_verdict_is_kept_and_always_its_latest_record() {
+        let mut latest = Latest::default();
+        let needed = |h: &HttpObservation| h.outcome == Outcome::Exposed || h.path == "/known";
+        for (path, outcome) in [
+            ("/a", Outcome::Absent),
+            ("/known", Outcome::Absent),
+            ("/.env", Outcome::Exposed),
+            // A resumed run looked again, and it was gone.
+            ("/.env", Outcome::Absent),
+            ("/b", Outcome::Exposed),
+        ] {
+            latest.take(Observation::Http(http(path, outcome)), needed);
+        }
+        let kept: Vec<(String, Outcome)> = latest
+            .0
+            .into_values()
+            .map(|o| match o {
+                Observation::Http(h) => (h.path, h.outcome),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let is = |path: &str, outcome| (path.to_owned(), outcome);
+        assert_eq!(
+            kept,
+            [
+                is("/.env", Outcome::Absent),
+                is("/b", Outcome::Exposed),
+                is("/known", Outcome::Absent)
+            ]
+        );
+    }
 }

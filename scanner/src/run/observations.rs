@@ -78,21 +78,12 @@ impl Writer {
     }
 }
 
-/// What a file of observations held.
-#[derive(Debug, Default)]
-pub(super) struct Read {
-    pub observations: Vec<Observation>,
-    /// Whether the last line was cut off.
-    pub cut_off: bool,
-}
-
-/// Reads a file; a last line without its end is left out and said.
+/// Reads a file, record by record; a last line without its end is left out, and then this is true.
 ///
 /// # Errors
 /// An I/O error, or `InvalidData` naming the first line in the middle that is not a record.
-pub(super) fn read(path: &Path) -> io::Result<Read> {
+pub(super) fn read(path: &Path, mut take: impl FnMut(Observation)) -> io::Result<bool> {
     let mut reader = BufReader::new(File::open(path)?);
-    let mut out = Read::default();
     let mut line = Vec::new();
     for number in 1u64.. {
         line.clear();
@@ -100,8 +91,7 @@ pub(super) fn read(path: &Path) -> io::Result<Read> {
             break;
         }
         if line.last() != Some(&b'\n') {
-            out.cut_off = true;
-            break;
+            return Ok(true);
         }
         let record: Record = serde_json::from_slice(&line).map_err(|e| {
             io::Error::new(io::ErrorKind::InvalidData, format!("line {number}: {e}"))
@@ -112,7 +102,7 @@ pub(super) fn read(path: &Path) -> io::Result<Read> {
                 format!("line {number}: version {} is not known", record.v),
             ));
         }
-        out.observations.push(record.observation);
+        take(record.observation);
     }
-    Ok(out)
+    Ok(false)
 }

@@ -90,6 +90,7 @@ struct RawCondition {
     find: Option<String>,
     min: Option<usize>,
     within: Option<usize>,
+    outside: Option<Vec<String>>,
     nocase: Option<bool>,
     key: Option<String>,
     value: Option<String>,
@@ -278,6 +279,8 @@ pub enum Test {
         regex: Regex,
         /// Among the first so many bytes.
         within: usize,
+        /// Not within these HTML elements.
+        outside: Vec<String>,
     },
     /// A JSON value at a pointer; `*` is any one step, `**` any number of them.
     Key {
@@ -570,6 +573,7 @@ impl Reader<'_> {
             "at" => kind == "hex" || kind == "starts",
             "min" => matches!(kind, "line" | "lines"),
             "within" => matches!(kind, "line" | "find" | "has"),
+            "outside" => kind == "find",
             "nocase" => matches!(
                 kind,
                 "has" | "line" | "lines" | "whole" | "find" | "title" | "key" | "entry"
@@ -581,6 +585,7 @@ impl Reader<'_> {
             ("at", c.at.is_some()),
             ("min", c.min.is_some()),
             ("within", c.within.is_some()),
+            ("outside", c.outside.is_some()),
             ("nocase", c.nocase.is_some()),
             ("value", c.value.is_some()),
             ("base64", c.base64.is_some()),
@@ -635,7 +640,17 @@ impl Reader<'_> {
             "line" => Test::Line { regex: self.regex(&span, &c.line?, nocase, true)?, min, within },
             "lines" => Test::Lines { regex: self.regex(&span, &c.lines?, nocase, true)?, min },
             "whole" => Test::Whole(self.regex(&span, &c.whole?, nocase, true)?),
-            "find" => Test::Find { regex: self.regex(&span, &c.find?, nocase, false)?, within },
+            "find" => {
+                let outside = c.outside.unwrap_or_default();
+                let is_name =
+                    |n: &String| !n.is_empty() && n.bytes().all(|b| b.is_ascii_alphanumeric());
+                if !outside.iter().all(is_name) {
+                    let help = "write names of HTML elements, such as [\"form\", \"script\"]";
+                    self.error(span, "`outside` names elements", help);
+                    return None;
+                }
+                Test::Find { regex: self.regex(&span, &c.find?, nocase, false)?, within, outside }
+            }
             "title" => Test::Title(self.regex(&span, &c.title?, nocase, true)?),
             "entry" => Test::Entry(self.regex(&span, &c.entry?, nocase, true)?),
             "location" => Test::Location(self.regex(&span, &c.location?, false, true)?),

@@ -4,6 +4,8 @@ mod json;
 mod shapes;
 mod unpack;
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use memchr::memmem;
@@ -167,11 +169,15 @@ impl View<'_> {
                     && text.len() <= WHOLE_LIMIT
                     && self.found(regex, text, Some(1), seen)
             }
-            Test::Find { regex, within } => {
+            Test::Find { regex, within, outside } => {
                 let text = &self.text[..self.text.len().min(*within)];
-                let Some(found) = regex.find(text) else { return false };
-                let line = line_of(text, found.start());
-                self.found(regex, text, Some(line), seen)
+                // Elements are taken out one after the other; lines and offsets stay.
+                let text = outside
+                    .iter()
+                    .fold(Cow::Borrowed(text), |text, name| without_element(text, name.as_bytes()));
+                let Some(found) = regex.find(&text) else { return false };
+                let line = line_of(&text, found.start());
+                self.found(regex, &text, Some(line), seen)
             }
             Test::Key { steps, value, base64 } => self.key(steps, value.as_ref(), *base64, seen),
             Test::Root(name) => {
@@ -314,8 +320,8 @@ impl View<'_> {
                 (Some(regex), Some(text)) if base64 => {
                     let text = text.trim_ascii();
                     STANDARD
-                        .decode(&*text)
-                        .or_else(|_| STANDARD_NO_PAD.decode(&*text))
+                        .decode(text)
+                        .or_else(|_| STANDARD_NO_PAD.decode(text))
                         .is_ok_and(|plain| self.found(regex, &plain, line, seen))
                 }
                 (Some(regex), Some(text)) => self.found(regex, &text, line, seen),
@@ -348,6 +354,42 @@ fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 
 fn line_of(text: &[u8], at: usize) -> usize {
     memchr::memchr_iter(b'\n', &text[..at]).count() + 1
+}
+
+/// NUL instead of every byte of the elements with this name, line ends aside. One that is not closed
+/// goes on to the end.
+fn without_element<'a>(text: Cow<'a, [u8]>, name: &[u8]) -> Cow<'a, [u8]> {
+    let (open, close) = ([b"<", name].concat(), [b"</", name].concat());
+    let is_tag = |rest: &[u8], tag: &[u8]| {
+        rest.get(tag.len()).is_none_or(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/'))
+    };
+    let next = |text: &[u8], from: usize, tag: &[u8]| {
+        let mut at = from;
+        loop {
+            at += find_ignoring_case(text.get(at..)?, tag)?;
+            if is_tag(&text[at..], tag) {
+                return Some(at);
+            }
+            at += 1;
+        }
+    };
+    let mut spans = Vec::new();
+    let mut at = 0;
+    while let Some(start) = next(&text, at, &open) {
+        let end = next(&text, start, &close)
+            .and_then(|c| Some(c + memchr::memchr(b'>', &text[c..])? + 1))
+            .unwrap_or(text.len());
+        spans.push(start..end);
+        at = end;
+    }
+    if spans.is_empty() {
+        return text;
+    }
+    let mut text = text.into_owned();
+    for span in spans {
+        text[span].iter_mut().filter(|b| **b != b'\n').for_each(|b| *b = 0);
+    }
+    Cow::Owned(text)
 }
 
 /// Whether it begins as JSON does: an answer of an interface, which may quote anything. The
@@ -406,7 +448,7 @@ fn is_json_number(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::looks_like_json;
+    use super::*;
 
     #[test]
     fn beginnings_of_json() {
@@ -440,5 +482,22 @@ mod tests {
         ] {
             assert!(!looks_like_json(text.as_bytes()), "{text}");
         }
+    }
+
+    fn outside(text: &str, names: &[&str]) -> String {
+        let text = names
+            .iter()
+            .fold(Cow::Borrowed(text.as_bytes()), |t, n| without_element(t, n.as_bytes()));
+        String::from_utf8(text.into_owned()).unwrap().replace('\0', ".")
+    }
+
+    #[test]
+    fn elements_are_taken_out() {
+        assert_eq!(outside("a<form x>b\nc</form >d", &["form"]), "a.........\n.........d");
+        assert_eq!(outside("<FORM>b</Form>c<form>d", &["form"]), "..............c.......");
+        assert_eq!(outside("<format>a</format>", &["form"]), "<format>a</format>");
+        assert_eq!(outside("<form>a</forms>b", &["form"]), ".".repeat(16));
+        assert_eq!(outside("<p>a</p><b>c</b>", &["p", "b"]), ".".repeat(16));
+        assert_eq!(outside("a</form>b", &["form"]), "a</form>b");
     }
 }
