@@ -218,12 +218,12 @@ pub struct ScanArgs {
     #[command(flatten)]
     /// How.
     pub tuning: Tuning,
-    #[command(flatten)]
-    /// For what.
-    pub looking: Looking,
     /// Print `ip,port` lines in probing order and send nothing.
     #[arg(long, conflicts_with = "plan")]
     pub dry_run: bool,
+    #[command(flatten)]
+    /// For what.
+    pub looking: Looking,
     #[command(flatten)]
     /// What it would take.
     pub plan: PlanArgs,

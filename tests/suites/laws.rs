@@ -178,7 +178,9 @@ fn every_example_of_the_documents_is_understood() {
                 let added = Catalogue::builtin().add(&Source::new(document, block));
                 added.map_err(|e| e.to_string())
             } else if block.contains("[[allow") {
-                Baseline::parse(&[(document.to_owned(), block.to_owned())])
+                let whole = block.contains("owner =");
+                let start = if whole { "" } else { "version = 1\nowner = \"x\"\n" };
+                Baseline::parse(&[(document.to_owned(), format!("{start}{block}"))])
                     .map(drop)
                     .map_err(|e| e.to_string())
             } else {
@@ -238,8 +240,11 @@ fn no_log_line_is_made_of_a_body() {
     ] {
         let text = fs::read_to_string(root().join(file)).expect(file);
         let (before, _) = text.split_once(holder).unwrap_or_else(|| panic!("{file}: {holder}"));
-        let attributes: String = before.lines().rev().take_while(|l| !l.is_empty()).collect();
-        assert!(!attributes.contains("Debug"), "{file}: {holder}");
+        let mut attributes = before.lines().rev().take_while(|l| !l.is_empty());
+        assert!(
+            !attributes.any(|l| l.contains("derive") && l.contains("Debug")),
+            "{file}: {holder}"
+        );
     }
     let mut lines = 0;
     for file in rust_files(&root().join("scanner/src")) {

@@ -54,7 +54,7 @@ Conditions, one in each { }; expressions are those of the Rust crate regex, on b
   line          a whole line matches; `min` says how many must
   lines         every line matches but blank ones and # comments
   whole         all of it matches, 4 KiB at most
-  find          any part matches
+  find          any part matches; outside = ["form"]: not within these HTML elements
   key           JSON has a value there: "/a/*/b", ** for any steps; value = 're', base64 = true
   root          the name of the XML root element
   title         the whole <title> matches
