@@ -80,7 +80,9 @@ Examples:
 
 #[cfg(test)]
 mod tests {
+    use mimawari_probes::http::Catalogue;
     use mimawari_probes::http::format::{CONDITIONS, Shape};
+    use mimawari_targets::diagnostic::Source;
 
     use super::FORM;
 
@@ -91,6 +93,14 @@ mod tests {
             let named = FORM.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
             assert!(named.into_iter().any(|w| w == word), "{word}");
         }
+    }
+
+    #[test]
+    fn its_example_is_a_file_of_checks() {
+        let (_, example) = FORM.split_once("file.\n\n").expect("an example");
+        let (example, _) = example.split_once("\nPaths:\n").expect("its end");
+        let source = Source::new("own.toml", example);
+        assert_eq!(Catalogue::builtin().add(&source), Ok(()));
     }
 
     #[test]
