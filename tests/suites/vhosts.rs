@@ -8,8 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use mimawari::http::VhostIndex;
-use mimawari::http::pointing::{DnsSummary, check_list, cross_check};
+use mimawari::http::pointing::{DnsSummary, cross_check};
 use mimawari_probes::observation::Pointing;
 use mimawari_targets::dns::{Resolve, SystemResolver};
 use mimawari_targets::{AddrRange, AddrSet, Scope};
@@ -220,36 +219,6 @@ async fn a_name_is_asked_for_once_however_many_addresses_it_has() {
     let asked = server.asked();
     assert_eq!(asked.len(), 4, "{asked:?}");
     assert!(asked.values().all(|n| *n == 1), "{asked:?}");
-}
-
-#[tokio::test]
-async fn a_list_is_checked_as_far_as_it_lies_in_the_plan() {
-    let server = FakeDns::start([
-        ("here.example", at(&["198.51.100.7"])),
-        ("gone.example", at(&["203.0.113.1"])),
-    ])
-    .unwrap();
-    let list = "198.51.100.7,here.example\n198.51.100.8,gone.example\n198.51.100.8,gone.example\n\
-        198.51.100.200,not.in.the.plan.example\n";
-    let index =
-        VhostIndex::spool("v.csv", list.as_bytes(), &scope(), &std::env::temp_dir()).unwrap();
-    let plan = AddrSet::from_ranges(["198.51.100.0/25".parse().unwrap()]);
-    let (out, mut told) = mpsc::channel(100);
-    let summary = check_list(&index, &plan, &resolver(&server), &scope(), out).await;
-    let mut all = Vec::new();
-    while let Some((name, address, pointing)) = told.recv().await {
-        all.push((name, address.to_string(), pointing));
-    }
-    all.sort();
-    let row = |name: &str, address: &str, p| (name.to_owned(), address.to_owned(), p);
-    assert_eq!(
-        all,
-        [
-            row("gone.example", "198.51.100.8", Pointing::Elsewhere),
-            row("here.example", "198.51.100.7", Pointing::Here),
-        ]
-    );
-    assert_eq!((summary.here, summary.elsewhere, summary.list_error), (1, 1, None));
 }
 
 #[tokio::test]

@@ -12,13 +12,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use mimawari_probes::observation::Pointing;
+use mimawari_targets::Scope;
 use mimawari_targets::dns::{self, Family, Resolve};
 use mimawari_targets::list::HostName;
-use mimawari_targets::{AddrSet, Scope};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::VhostIndex;
 pub use summary::DnsSummary;
 
 /// How many answers are remembered.
@@ -38,41 +37,6 @@ const SILENT_DOMAINS: usize = 3;
 /// So long without an answer, and it does not work any more. Longer than one look-up may take:
 /// many names under one dead domain may follow each other.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Tells of the names of a list where they point: of those at the addresses `within`, such as the
-/// run's plan. Otherwise as [`cross_check`].
-pub async fn check_list<R: Resolve + ?Sized>(
-    index: &VhostIndex,
-    within: &AddrSet,
-    resolver: &R,
-    scope: &Scope,
-    out: mpsc::Sender<(String, IpAddr, Pointing)>,
-) -> DnsSummary {
-    let (to, names) = mpsc::channel(WAITING);
-    let reading = async move {
-        // The same name with other ports is one question, and one answer.
-        let mut last: Option<(String, IpAddr)> = None;
-        for ip in index.addresses().filter(|ip| within.contains(*ip)) {
-            for vhost in index.hosts(ip) {
-                let next = match vhost {
-                    Ok(vhost) => (vhost.host, ip),
-                    Err(e) => return Some(e.to_string()),
-                };
-                if last.as_ref() != Some(&next) {
-                    last = Some(next.clone());
-                    if to.send(next).await.is_err() {
-                        return None;
-                    }
-                }
-            }
-        }
-        None
-    };
-    let checking = cross_check(names, resolver, scope, dns::NAMES_AT_ONCE, out);
-    let (list_error, mut summary) = futures_util::join!(reading, checking);
-    summary.list_error = list_error;
-    summary
-}
 
 /// Tells of every (name, address) that comes in where the name points. Names are A-labels in lower
 /// case, addresses lie in the scope.

@@ -1,7 +1,7 @@
 //! Looking for published files on every web endpoint: what is needed for it, and what becomes of
 //! the observations.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{BufReader, Read as _};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::observation::{Observation, Scheme, WebObservation};
-use mimawari_targets::Endpoint;
 use mimawari_targets::diagnostic::Source;
 use mimawari_targets::dns::SystemResolver;
+use mimawari_targets::{AddrSet, Endpoint, Port};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
@@ -142,11 +142,10 @@ impl Look<'_> {
             })
             .collect();
         if let Some(vhosts) = &self.vhosts {
-            let open: BTreeSet<IpAddr> = listed.iter().map(|t| t.endpoint.ip()).collect();
-            note_idle(vhosts, &open, meta);
+            note_idle(idle(vhosts, &listed, &meta.plan.addresses), meta);
         }
         self.note_manifests(&listed, meta);
-        if listed.is_empty() {
+        if listed.is_empty() && self.resolver.is_none() {
             return Ok(());
         }
         let http_config = Arc::new(http::HttpConfig {
@@ -167,11 +166,14 @@ impl Look<'_> {
         });
         tracing::info!(endpoints = listed.len(), "looking for published files");
         let (tx, rx) = mpsc::channel(WAITING);
+        let unseen = self.vhosts.as_ref().map(|v| idle(v, &listed, &meta.plan.addresses));
         let targets = Targets { listed, vhosts: self.vhosts.clone() };
         let looking = tokio::spawn(http::look(targets, http_config, self.context.stop.watch(), tx));
         let failed = match &self.resolver {
             None => self.write(rx, meta).await,
-            Some(resolver) => self.write_with_names(rx, resolver, meta).await,
+            Some(resolver) => {
+                self.write_with_names(rx, unseen.into_iter().flatten(), resolver, meta).await
+            }
         };
         let looked = looking.await.context("the path prober ended early")?.map_err(|e| {
             Failure::new("cannot start the path prober")
@@ -204,10 +206,12 @@ impl Look<'_> {
         failed
     }
 
-    /// The same, and each site's record waits for what DNS says of its name.
+    /// The same, and each site's record waits for what DNS says of its name. The names that were
+    /// not looked at are asked for last.
     async fn write_with_names(
         &self,
         mut rx: mpsc::Receiver<Vec<Observation>>,
+        mut unseen: impl Iterator<Item = (String, IpAddr)>,
         resolver: &SystemResolver,
         meta: &mut RunMeta,
     ) -> Failed {
@@ -223,8 +227,11 @@ impl Look<'_> {
             let mut to_ask: VecDeque<(String, IpAddr)> = VecDeque::new();
             while open || (telling && !self.context.stop.is_stopped()) {
                 if !open && to_ask.is_empty() {
-                    // No more questions: the check comes to its end, and with it its answers.
-                    ask = None;
+                    match unseen.next() {
+                        Some(name) => to_ask.push_back(name),
+                        // The check comes to its end, and with it its answers.
+                        None => ask = None,
+                    }
                 }
                 tokio::select! {
                     batch = rx.recv(), if open => {
@@ -335,22 +342,44 @@ fn count(batch: &[Observation], meta: &mut RunMeta, failed: &mut Failed) {
     }
 }
 
-/// Tells of virtual hosts at addresses of the plan without an open web port.
-fn note_idle(vhosts: &VhostIndex, open: &BTreeSet<IpAddr>, meta: &mut RunMeta) {
-    let (mut idle, mut shown) = (0, Vec::new());
-    for ip in vhosts.addresses() {
-        if open.contains(&ip) || !meta.plan.addresses.contains(ip) {
-            continue;
-        }
-        idle += vhosts.count(ip);
-        let names = vhosts.hosts(ip).take(SHOWN - shown.len()).flatten();
-        shown.extend(names.map(|v| v.host));
+/// The virtual hosts of the plan that no endpoint is there for: nothing is open at their address, or
+/// not on their port, or it speaks another scheme.
+fn idle(
+    vhosts: &VhostIndex,
+    listed: &[WebTarget],
+    plan: &AddrSet,
+) -> impl Iterator<Item = (String, IpAddr)> + use<> {
+    let mut open: BTreeMap<IpAddr, Vec<(Port, Scheme)>> = BTreeMap::new();
+    for t in listed {
+        open.entry(t.endpoint.ip()).or_default().push((t.endpoint.port(), t.scheme));
     }
-    if idle > 0 {
+    let addresses: Vec<IpAddr> = vhosts.addresses().filter(|ip| plan.contains(*ip)).collect();
+    let vhosts = vhosts.clone();
+    addresses.into_iter().flat_map(move |ip| {
+        let there = open.get(&ip).cloned().unwrap_or_default();
+        // An error is told by whoever looks at the address.
+        vhosts.hosts(ip).flatten().filter_map(move |v| {
+            let fits = |(port, scheme): &(Port, Scheme)| {
+                v.port.is_none_or(|p| p == *port) && v.scheme.is_none_or(|s| s == *scheme)
+            };
+            (!there.iter().any(fits)).then_some((v.host, ip))
+        })
+    })
+}
+
+fn note_idle(idle: impl Iterator<Item = (String, IpAddr)>, meta: &mut RunMeta) {
+    let (mut count, mut shown) = (0u64, Vec::new());
+    for (host, _) in idle {
+        count += 1;
+        if shown.len() < SHOWN {
+            shown.push(host);
+        }
+    }
+    if count > 0 {
         meta.notes.push(format!(
-            "{idle} virtual hosts had no open web port in this run and were not looked at: {}{}.",
+            "{count} virtual hosts had no open web port in this run and were not looked at: {}{}.",
             shown.join(", "),
-            if idle > shown.len() as u64 { ", …" } else { "" }
+            if count > shown.len() as u64 { ", …" } else { "" }
         ));
     }
 }

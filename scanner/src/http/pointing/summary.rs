@@ -24,8 +24,6 @@ pub struct DnsSummary {
     pub unknown: u64,
     /// Whether the check ended early, since the resolver did not answer.
     pub gave_up: bool,
-    /// Why the list could not be read to its end, from [`super::check_list`].
-    pub list_error: Option<String>,
     first_elsewhere: First,
     first_nowhere: First,
 }
@@ -64,9 +62,6 @@ impl DnsSummary {
                  names were not looked up."
                     .to_owned(),
             );
-        }
-        if let Some(e) = &self.list_error {
-            notes.push(format!("{e}; the names behind that line were not looked up."));
         }
         notes
     }
