@@ -1,5 +1,7 @@
 //! The command line: a contract that others script against.
 
+mod check_file;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -77,7 +79,7 @@ pub enum Command {
     #[command(subcommand)]
     Baseline(BaselineCommand),
     /// The content checks: what the path prober looks for.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Use --help for the form of a file of checks of your own.", after_long_help = check_file::FORM)]
     Checks(ChecksCommand),
     /// On a web host: list what lies in a document root, for the path prober. Sends no packet.
     Manifest(ManifestArgs),
@@ -216,12 +218,12 @@ pub struct ScanArgs {
     #[command(flatten)]
     /// How.
     pub tuning: Tuning,
-    #[command(flatten)]
-    /// For what.
-    pub looking: Looking,
     /// Print `ip,port` lines in probing order and send nothing.
     #[arg(long, conflicts_with = "plan")]
     pub dry_run: bool,
+    #[command(flatten)]
+    /// For what.
+    pub looking: Looking,
     #[command(flatten)]
     /// What it would take.
     pub plan: PlanArgs,
@@ -371,12 +373,19 @@ pub struct BaselineCheckArgs {
 /// What to show of the content checks.
 #[derive(Debug, Subcommand)]
 pub enum ChecksCommand {
-    /// One line a check.
-    List,
+    /// One line a check, with the number of its paths in each tier.
+    List {
+        #[command(flatten)]
+        /// Whose.
+        own: OwnChecks,
+    },
     /// One check in full.
     Show {
         /// The check's id.
         id: String,
+        #[command(flatten)]
+        /// Whose.
+        own: OwnChecks,
     },
     /// The digest of a file as it stands in evidence, to tell which file was served.
     Digest {
@@ -387,6 +396,15 @@ pub enum ChecksCommand {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+}
+
+/// Checks beside those that come with the program.
+#[derive(Debug, Args)]
+pub struct OwnChecks {
+    /// A file of checks of your own, as `[http] checks` names it; a mistake in it is told with its
+    /// line. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub checks: Vec<PathBuf>,
 }
 
 /// Arguments of `manifest`.

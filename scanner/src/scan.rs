@@ -10,7 +10,7 @@ mod look;
 mod odd;
 mod resume;
 
-pub use look::evidence_key;
+pub use look::{catalogue, evidence_key};
 
 use std::collections::BTreeSet;
 use std::io::Write as _;

@@ -17,6 +17,7 @@ pub mod diagnostic;
 #[cfg(feature = "dns")]
 pub mod dns;
 pub mod list;
+mod mistake;
 mod order;
 mod plan;
 mod port;
@@ -24,6 +25,7 @@ mod scope;
 mod text;
 
 pub use addr::{AddrError, AddrRange, AddrSet};
+pub use mistake::{missing, mistake};
 pub use order::Order;
 pub use plan::{Plan, PlanError, Shard, ShardError, Walk};
 pub use port::{Port, PortError, PortSet, Protocol};

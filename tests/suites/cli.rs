@@ -64,6 +64,10 @@ fn help() {
             mimawari(dir.path(), &[command, "--help"], "").stdout
         );
     }
+    let checks = [&["checks", "--help"][..], &["checks", "list", "--help"]];
+    let digest = &["checks", "digest", "--help"][..];
+    let all = checks.into_iter().chain([digest]).map(|args| mimawari(dir.path(), args, "").stdout);
+    insta::assert_snapshot!("help_checks", all.collect::<String>());
 }
 
 #[test]

@@ -5,6 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mimawari::cli::SchemaFormat;
+use mimawari::config::Config;
+use mimawari::http::connection::Answer;
+use mimawari_drift::baseline::Baseline;
+use mimawari_probes::http::Catalogue;
+use mimawari_targets::diagnostic::Source;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
@@ -152,4 +157,108 @@ fn committed_schemas_are_the_generated_ones() {
             "{name} is stale: MIMAWARI_BLESS=1 cargo test -p mimawari-tests --test laws"
         );
     }
+}
+
+/// The texts of a document's ```toml blocks.
+fn toml_blocks(text: &str) -> Vec<&str> {
+    let blocks = text.split("```toml\n").skip(1);
+    blocks.map(|b| b.split_once("```").map_or(b, |(block, _)| block)).collect()
+}
+
+#[test]
+fn every_example_of_the_documents_is_understood() {
+    let scope = "version = 1\n[scope]\nallow = [\"198.51.100.0/24\"]\nauthorised_by = \"x\"\n";
+    let mut read = 0;
+    for document in ["README.md", "probes/catalogue/README.md"] {
+        let text = fs::read_to_string(root().join(document)).expect("a document");
+        for block in toml_blocks(&text) {
+            let done = if block.contains("[[check]]") {
+                // The example of the form may bear an id of the catalogue.
+                let block = block.replace("id = \"git-config\"", "id = \"example\"");
+                let added = Catalogue::builtin().add(&Source::new(document, block));
+                added.map_err(|e| e.to_string())
+            } else if block.contains("[[allow") {
+                let whole = block.contains("owner =");
+                let start = if whole { "" } else { "version = 1\nowner = \"x\"\n" };
+                Baseline::parse(&[(document.to_owned(), format!("{start}{block}"))])
+                    .map(drop)
+                    .map_err(|e| e.to_string())
+            } else {
+                let whole = block.contains("[scope]");
+                let text = if whole { block.to_owned() } else { format!("{scope}{block}") };
+                Config::parse(document, &text, Path::new("."))
+                    .map(drop)
+                    .map_err(|e| format!("{e:#}"))
+            };
+            assert_eq!(done, Ok(()), "{document}:\n{block}");
+            read += 1;
+        }
+    }
+    assert!(read >= 5, "only {read} examples were found");
+}
+
+/// Keys of `patrol.toml`, from the structures that it is read into.
+#[test]
+fn every_key_of_the_configuration_is_in_the_readme() {
+    let source = fs::read_to_string(root().join("scanner/src/config/file.rs")).expect("it");
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let keys: Vec<&str> = source
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix("pub ")?.split_once(": ").map(|(key, _)| key))
+        .collect();
+    assert!(keys.len() > 30, "{keys:?}");
+    for key in keys {
+        let named = readme.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        assert!(named.into_iter().any(|w| w == key), "README.md does not name `{key}`");
+    }
+}
+
+#[test]
+fn an_answer_shows_nothing_of_its_content() {
+    let answer = Answer {
+        status: 200,
+        headers: [(http::header::SERVER, http::HeaderValue::from_static("zzz-secret"))]
+            .into_iter()
+            .collect(),
+        body: b"zzz-secret".to_vec(),
+        truncated: false,
+        total: None,
+        malformed: false,
+    };
+    let shown = format!("{answer:?}");
+    assert!(!shown.contains("zzz") && !shown.contains("122") && shown.contains("10"), "{shown}");
+}
+
+/// What holds a body has no `Debug` of its own, and no log line is made of one.
+#[test]
+fn no_log_line_is_made_of_a_body() {
+    for (file, holder) in [
+        ("scanner/src/http/connection.rs", "pub struct Answer "),
+        ("probes/src/http/raw.rs", "pub struct Head<"),
+        ("probes/src/http/check.rs", "pub struct Response<"),
+        ("probes/src/http/gate.rs", "pub(super) struct Content<"),
+    ] {
+        let text = fs::read_to_string(root().join(file)).expect(file);
+        let (before, _) = text.split_once(holder).unwrap_or_else(|| panic!("{file}: {holder}"));
+        let mut attributes = before.lines().rev().take_while(|l| !l.is_empty());
+        assert!(
+            !attributes.any(|l| l.contains("derive") && l.contains("Debug")),
+            "{file}: {holder}"
+        );
+    }
+    let mut lines = 0;
+    for file in rust_files(&root().join("scanner/src")) {
+        let text = fs::read_to_string(&file).expect("a source file");
+        for call in text.split("tracing::").skip(1) {
+            let call = call.split_once(";\n").map_or(call, |(call, _)| call);
+            if ["trace!", "debug!", "info!", "warn!", "error!"].iter().any(|m| call.starts_with(m))
+            {
+                lines += 1;
+                for word in ["body", "answer.", "response", "content."] {
+                    assert!(!call.contains(word), "{}: {call}", file.display());
+                }
+            }
+        }
+    }
+    assert!(lines > 10, "only {lines} log lines were found");
 }

@@ -1,6 +1,7 @@
 //! Fixtures: whether a check is true of what it is about, and not of what comes near.
 
 use std::io::Write as _;
+use std::ops::Range;
 
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
@@ -67,8 +68,8 @@ fn zip(name: &str, data: &[u8]) -> Vec<u8> {
     zip
 }
 
-/// What is wrong with a check by its own fixtures, in words.
-pub(super) fn failures(check: &Check) -> Vec<String> {
+/// What is wrong with a check by its own fixtures: where, and in words.
+pub(super) fn failures(check: &Check) -> Vec<(Range<usize>, String)> {
     let mut failures = Vec::new();
     let found = |fixture: &Fixture| {
         let body = fixture.body();
@@ -81,25 +82,25 @@ pub(super) fn failures(check: &Check) -> Vec<String> {
         };
         rule::evaluate(check, &Content::new(&response, "/"))
     };
-    for (n, fixture) in check.hits.iter().enumerate() {
-        let n = n + 1;
+    let id = &check.id;
+    for fixture in &check.hits {
+        let mut fail = |words: String| failures.push((fixture.place.clone(), words));
         let Some(hit) = found(fixture) else {
-            failures.push(format!("`{}` is not true of its {n}. `hit`", check.id));
+            fail(format!("the check `{id}` is not true of this `hit`"));
             continue;
         };
         let (is, wanted) = (hit.severity.unwrap_or(check.severity), fixture.severity(check));
         if is != wanted {
             let (is, wanted) = (is.as_str(), wanted.as_str());
-            failures.push(format!("`{}`: its {n}. `hit` is {is}, and not {wanted}", check.id));
+            fail(format!("the check `{id}` finds this `hit` {is}, and not {wanted}"));
         }
-        if fixture.label.is_some() && hit.label != fixture.label {
-            failures.push(format!("`{}`: its {n}. `hit` has another label", check.id));
+        if let Some(wanted) = fixture.label.as_ref().filter(|l| hit.label.as_ref() != Some(l)) {
+            let is = hit.label.as_deref().unwrap_or("nothing");
+            fail(format!("the check `{id}` labels this `hit` {is}, and not {wanted}"));
         }
     }
-    for (n, fixture) in check.misses.iter().enumerate() {
-        if found(fixture).is_some() {
-            failures.push(format!("`{}` is true of its {}. `miss`", check.id, n + 1));
-        }
+    for fixture in check.misses.iter().filter(|f| found(f).is_some()) {
+        failures.push((fixture.place.clone(), format!("the check `{id}` is true of this `miss`")));
     }
     failures
 }
@@ -111,7 +112,8 @@ mod tests {
 
     #[test]
     fn every_check_holds_its_fixtures() {
-        let all: Vec<String> = Catalogue::builtin().all().flat_map(failures).collect();
+        let all: Vec<String> =
+            Catalogue::builtin().all().flat_map(failures).map(|(_, words)| words).collect();
         assert_eq!(all, [""; 0], "\n{}", all.join("\n"));
     }
 }

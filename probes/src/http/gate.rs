@@ -36,8 +36,7 @@ pub(super) const fn is_postponed(code: u16) -> bool {
     matches!(code, 0..=199 | 408 | 425 | 429 | 503)
 }
 
-/// An answer's body as matchers see it.
-#[derive(Debug)]
+/// An answer's body as matchers see it. Never shown, so it has no `Debug`.
 pub(super) struct Content<'a> {
     /// As read.
     pub(super) bytes: &'a [u8],

@@ -15,6 +15,7 @@ mod rule;
 mod text;
 
 pub use body::{INFLATED_LIMIT, decode};
+pub use catalogue::format;
 pub use catalogue::{Catalogue, Check, Fixture, Names, PathPlan, Plan, Probe};
 pub use check::{Failure, Finished, PathCheck, Response, digest};
 pub use text::printable;

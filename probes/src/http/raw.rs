@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use memchr::memmem;
 
 /// A status line and header fields (RFC 9112, section 2), read as far as they are there.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Head<'a> {
     /// Status code, 0 to 999.
     pub status: u16,

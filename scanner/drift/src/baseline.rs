@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Gravity, Source};
-use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Protocol};
+use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Protocol, missing, mistake};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -658,29 +658,14 @@ impl Reader {
     }
 
     fn syntax(&mut self, source: &Source, e: &toml::de::Error) {
-        let message = e.message().trim().replace('\n', "; ");
-        let span = e.span().unwrap_or(0..0);
-        if let Some(rest) = message.strip_prefix("unknown field `") {
-            let written = rest.split('`').next().unwrap_or_default();
-            let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
-            self.error(
-                source,
-                span,
-                format!("unknown key `{written}`"),
-                format!("known keys here: {}", known.join(", ")),
-            );
-        } else if let Some(rest) = message.strip_prefix("missing field `") {
-            let k = rest.split('`').next().unwrap_or_default();
-            let help = match k {
-                "owner" => "name who answers for these rules, such as `owner = \"@corp/hosting\"`"
-                    .to_owned(),
-                "reason" => "say why this may be open, for the person who reviews it".to_owned(),
-                _ => format!("add `{k} = …`"),
-            };
-            self.error(source, span, format!("the key `{k}` is missing"), help);
-        } else {
-            self.messages.push(Diagnostic::error(message, source, span));
-        }
+        let d = mistake(source, e.message(), e.span().unwrap_or(0..0));
+        self.messages.push(match missing(e.message()) {
+            Some("owner") => {
+                d.help("name who answers for these rules, such as `owner = \"@corp/hosting\"`")
+            }
+            Some("reason") => d.help("say why this may be open, for the person who reviews it"),
+            _ => d,
+        });
     }
 }
 

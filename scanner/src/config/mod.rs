@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Result;
 use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
 use mimawari_targets::list::{self, Targets};
-use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Scope, Shard};
+use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Scope, Shard, missing, mistake};
 use toml::Spanned;
 
 use crate::cli::{Looking, Method, Selection, Tuning};
@@ -318,49 +318,15 @@ fn check_recall(recall: f64) -> Result<f64, String> {
     }
 }
 
-/// A TOML error as a message with the line, and for an unknown key the one that was perhaps meant.
+/// A TOML error as a message with the line.
 fn syntax_error(source: &Source, e: &toml::de::Error) -> Diagnostics {
-    let message = e.message().trim().replace('\n', "; ");
-    let span = e.span().unwrap_or(0..0);
-    let mut d = Diagnostic::error(message.clone(), source, span);
-    if let Some(rest) = message.strip_prefix("unknown field `") {
-        let written = rest.split('`').next().unwrap_or_default();
-        let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
-        d.title = format!("unknown key `{written}`");
-        d = match nearest(written, &known) {
-            Some(k) => d.help(format!("did you mean `{k}`?")),
-            None => d.help(format!("known keys here: {}", known.join(", "))),
-        };
-    } else if let Some(rest) = message.strip_prefix("missing field `") {
-        let key = rest.split('`').next().unwrap_or_default();
-        d.title = format!("the key `{key}` is missing");
-        d = d.help(match key {
-            "scope" => "add a [scope] with `allow` and `authorised_by`: no packet leaves for an address outside it".to_owned(),
-            "authorised_by" => "name who authorised the scan, such as `authorised_by = \"SEC-1042\"`".to_owned(),
-            _ => format!("add `{key} = …`"),
-        });
+    let d = mistake(source, e.message(), e.span().unwrap_or(0..0));
+    match missing(e.message()) {
+        Some("scope") => d.help("add a [scope] with `allow` and `authorised_by`: no packet leaves for an address outside it"),
+        Some("authorised_by") => d.help("name who authorised the scan, such as `authorised_by = \"SEC-1042\"`"),
+        _ => d,
     }
-    d.into()
-}
-
-/// The known word within an edit distance of two, if any.
-fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
-    known.iter().map(|k| (distance(written, k), *k)).filter(|(d, _)| *d <= 2).min().map(|(_, k)| k)
-}
-
-/// Levenshtein's distance, for words as short as keys.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(64).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let next = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], next);
-        }
-    }
-    row[b.len()]
+    .into()
 }
 
 /// Collects the mistakes of one file.

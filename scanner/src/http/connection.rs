@@ -1,6 +1,7 @@
 //! One HTTP/1.1 connection to one endpoint, with a bound on everything.
 
 use std::error::Error as _;
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -62,7 +63,7 @@ pub struct Route {
 }
 
 /// A response, read within the limits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Status code.
     pub status: u16,
@@ -76,6 +77,15 @@ pub struct Answer {
     pub total: Option<u64>,
     /// The head was not valid HTTP/1 and was read by force.
     pub malformed: bool,
+}
+
+/// Nothing of the content: it may be somebody's secret, and logs are read by many.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Answer");
+        out.field("status", &self.status).field("length", &self.body.len());
+        out.field("truncated", &self.truncated).finish_non_exhaustive()
+    }
 }
 
 impl Answer {

@@ -116,7 +116,7 @@ pub struct HttpConfig {
     /// For all paths of one target together; what is left then is skipped.
     pub per_target_time: Duration,
     /// A worker that waits longer for an answer makes room for one at another address, and after
-    /// six times as long for one at its own.
+    /// six times as long for one at its own; at once where it is the site that wants to rest.
     pub patience: Duration,
     /// `User-Agent`. It should say who asks, and where to complain.
     pub user_agent: String,

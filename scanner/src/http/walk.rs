@@ -50,7 +50,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// slowest answer; what is not there then is asked for once more, last and with all the time.
 const HASTE: (Duration, u32) = (Duration::from_secs(3), 20);
 
-/// After so many times the usual patience the address itself may go on with another host.
+/// After so many times the usual patience for an answer the address itself may go on with another
+/// host.
 const LONG_WAIT: u32 = 6;
 
 /// A worker walks so many hosts before others have their turn.
@@ -346,14 +347,16 @@ impl Worker<'_> {
                 return Err(Ending { outcome: Outcome::Skipped, reason });
             }
             let ip = lane.endpoint.ip();
-            let due = [
-                target.tempo.rest_until(),
-                target.ceiling.take(ip, now),
-                shared.addresses.borrow_mut().take(ip, now),
-                shared.networks.borrow_mut().take(network(ip), now),
-            ];
-            if let Some(due) = due.into_iter().flatten().max().filter(|due| *due > now) {
-                self.rest(due, target.deadline).await.map_err(|cut| ending(&cut, time))?;
+            let by_site = target.tempo.rest_until().max(target.ceiling.take(ip, now));
+            let due = by_site
+                .max(shared.addresses.borrow_mut().take(ip, now))
+                .max(shared.networks.borrow_mut().take(network(ip), now));
+            if let Some(due) = due.filter(|due| *due > now) {
+                // A site that wants to be left alone says nothing about its neighbours.
+                let wait = if by_site == Some(due) { 1 } else { LONG_WAIT };
+                let rest = sleep_until(due);
+                let rest = self.patiently(target.deadline, wait, rest).await;
+                rest.map_err(|cut| ending(&cut, time))?;
             }
             tries += 1;
             match self.ask(path, target, wait).await.map_err(|cut| ending(&cut, time))? {
@@ -379,10 +382,6 @@ impl Worker<'_> {
         }
     }
 
-    async fn rest(&mut self, until: Instant, deadline: Instant) -> Result<(), Cut> {
-        self.patiently(deadline, sleep_until(until)).await
-    }
-
     async fn ask(
         &mut self,
         path: &str,
@@ -402,7 +401,7 @@ impl Worker<'_> {
         let began = Instant::now();
         // When this future is dropped, the connection stays here and is marked as spent.
         let asked = persist(lane, &mut connection, target, path, &timeouts);
-        let asked = self.patiently(deadline, asked).await;
+        let asked = self.patiently(deadline, LONG_WAIT, asked).await;
         self.connection = connection;
         match &asked {
             Ok(Ok(_)) => target.slowest = target.slowest.max(began.elapsed()),
@@ -414,10 +413,12 @@ impl Worker<'_> {
         asked
     }
 
-    /// Waits; and makes room for another worker when it takes long.
+    /// Waits; and makes room for another worker when it takes long: for one of another address
+    /// after the usual patience, for one of its own after `wait` times as long.
     async fn patiently<F: Future>(
         &mut self,
         deadline: Instant,
+        wait: u32,
         future: F,
     ) -> Result<F::Output, Cut> {
         let shared = self.shared;
@@ -444,7 +445,7 @@ impl Worker<'_> {
         let mut stopped = pin!(stopped);
         let mut bounded = pin!(timeout_at(deadline, future));
         let mut parked = false;
-        let long = sleep(shared.config.patience * (LONG_WAIT - 1));
+        let long = sleep(shared.config.patience * (wait - 1));
         let mut long = pin!(long);
         let output = loop {
             tokio::select! {

@@ -2,7 +2,7 @@
 //! the observations.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io::BufReader;
+use std::io::{BufReader, Read as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,9 @@ const TIME_PER_SITE: [Duration; 3] =
 /// Batches of observations that may wait to be written.
 const WAITING: usize = 64;
 
+/// How much of a key file is read, bytes.
+const KEY_LIMIT: u64 = 64 << 10;
+
 /// What is looked for.
 #[derive(Debug, Clone)]
 pub(super) struct Checks {
@@ -45,16 +48,7 @@ pub(super) struct Checks {
 /// Reads the user's own checks, the manifests and the evidence key: what is wrong with them stops a
 /// run before a packet is sent.
 pub(super) fn read_checks(config: &Config) -> Result<Checks> {
-    let mut catalogue = Catalogue::builtin();
-    for path in &config.http.checks {
-        let bytes = std::fs::read(path).map_err(|e| {
-            Failure::new(format!("cannot read the checks {}", path.display()))
-                .help("write a file as `mimawari checks --help` shows, or remove it from `checks` under [http]")
-                .source(e)
-        })?;
-        let source = Source::from_bytes(path.display().to_string(), bytes)?;
-        catalogue.add(&source)?;
-    }
+    let catalogue = catalogue(&config.http.checks)?;
     let mut manifests = Vec::new();
     for path in &config.http.manifests {
         let file = std::fs::File::open(path).map_err(|e| {
@@ -69,19 +63,39 @@ pub(super) fn read_checks(config: &Config) -> Result<Checks> {
     Ok(Checks { catalogue: Arc::new(catalogue), manifests, evidence_key })
 }
 
-/// The key in a file: whatever stands in it, white space around it aside.
+/// The checks that come with the program, and those of the user's files.
+///
+/// # Errors
+/// A file that cannot be read; every mistake of the first file that has one.
+pub fn catalogue(files: &[std::path::PathBuf]) -> Result<Catalogue> {
+    let mut catalogue = Catalogue::builtin();
+    for path in files {
+        let bytes = std::fs::read(path).map_err(|e| {
+            Failure::new(format!("cannot read the checks {}", path.display()))
+                .help("name a file of the form that `mimawari checks --help` shows")
+                .source(e)
+        })?;
+        catalogue.add(&Source::from_bytes(path.display().to_string(), bytes)?)?;
+    }
+    Ok(catalogue)
+}
+
+/// The key in a file: whatever stands in its first 64 KiB, white space around it aside.
 ///
 /// # Errors
 /// A file that cannot be read, or holds fewer than 16 bytes.
 pub fn evidence_key(path: &std::path::Path) -> Result<[u8; 32]> {
-    let bytes = std::fs::read(path).map_err(|e| {
-        Failure::new(format!("cannot read the evidence key {}", path.display()))
-            .help("make one with `openssl rand -hex 32 > FILE`")
-            .source(e)
-    })?;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).and_then(|f| f.take(KEY_LIMIT).read_to_end(&mut bytes)).map_err(
+        |e| {
+            Failure::new(format!("cannot read the evidence key in `{}`", path.display()))
+                .help("make one with `openssl rand -hex 32 > FILE`")
+                .source(e)
+        },
+    )?;
     let key = bytes.trim_ascii();
     if key.len() < 16 {
-        return Err(Failure::new(format!("the evidence key {} is too short", path.display()))
+        return Err(Failure::new(format!("the evidence key in `{}` is too short", path.display()))
             .help("it needs 16 bytes at least; make one with `openssl rand -hex 32 > FILE`")
             .into());
     }

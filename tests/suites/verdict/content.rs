@@ -86,6 +86,57 @@ fn a_path_whose_check_has_another_name_is_the_same_finding() {
     assert_eq!(one(&s.run(renamed(Outcome::Absent)), ExposedContent).state, FindingState::Resolved);
 }
 
+/// A file of a manifest needs no signature, so that a check of the catalogue which is not true of
+/// the same path proves nothing about it.
+#[test]
+fn what_a_manifest_found_is_ended_by_a_manifest_alone() {
+    use Outcome::{Absent, Exposed, Protected};
+    let by = |o, check: &str| Run::new().http(o, |h| h.check = check.to_owned());
+    for (found, looked, expected) in [
+        ("manifest", "php-source", FindingState::Unverified),
+        ("manifest", "manifest", FindingState::Resolved),
+        ("php-source", "manifest", FindingState::Resolved),
+        ("php-source", "php-copy", FindingState::Resolved),
+    ] {
+        for outcome in [Absent, Protected] {
+            let mut s = Story::new(WEB);
+            s.run(by(Exposed, found));
+            let v = s.run(by(outcome, looked));
+            let f = one(&v, ExposedContent);
+            assert_eq!(f.state, expected, "{found}, {looked}, {outcome:?}: {}", f.why);
+        }
+        let mut s = Story::new(WEB);
+        s.run(by(Exposed, found));
+        // A script that was run, as another check sees it.
+        let v = s.run(Run::new().http(Exposed, |h| {
+            h.check = looked.to_owned();
+            h.severity = Severity::Info;
+        }));
+        assert_eq!(one(&v, ExposedContent).state, expected, "{found}, {looked}");
+    }
+    // What both see is the check's from then on.
+    let mut s = Story::new(WEB);
+    s.run(by(Exposed, "manifest"));
+    let v = s.run(by(Exposed, "php-source"));
+    assert_eq!(one(&v, ExposedContent).check.as_deref(), Some("php-source"));
+    assert_eq!(one(&s.run(by(Absent, "php-source")), ExposedContent).state, FindingState::Resolved);
+}
+
+/// What was allowed is not forgotten by a look that says nothing about it.
+#[test]
+fn an_allowed_file_of_a_manifest_is_remembered() {
+    let rules = format!(
+        "{WEB}[[allow_http]]\nid = \"m\"\nhosts = [\"192.0.2.70\"]\nchecks = [\"manifest\"]\nreason = \"x\"\n"
+    );
+    for (looked, exit) in [("php-source", 1), ("manifest", 0)] {
+        let mut s = Story::new(&rules);
+        s.run(Run::new().http(Outcome::Exposed, |h| h.check = "manifest".to_owned()));
+        s.run(Run::new().http(Outcome::Absent, |h| h.check = looked.to_owned()));
+        s.rules(WEB);
+        assert_eq!(s.run(Run::new()).exit, exit, "{looked}");
+    }
+}
+
 #[test]
 fn of_two_schemes_on_one_port_the_worse_news_counts() {
     use Outcome::{Absent, Error, Exposed};

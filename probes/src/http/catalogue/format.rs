@@ -4,10 +4,15 @@
 //! stops the build. It knows no answer and no target.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
 
 use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
+use mimawari_targets::{missing, mistake};
 use regex::bytes::{Regex, RegexBuilder};
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::Severity;
@@ -18,6 +23,12 @@ const REGEX_LIMIT: usize = 1 << 20;
 
 /// Most bytes that an expression looks at as a whole.
 pub const WHOLE_LIMIT: usize = 4096;
+
+/// What a condition may ask for; exactly one of them.
+pub const CONDITIONS: [&str; 18] = [
+    "starts", "has", "hex", "line", "lines", "whole", "find", "key", "root", "title", "entry",
+    "location", "shape", "over", "unpacked", "any", "all", "not",
+];
 
 /// A file of checks.
 #[derive(Debug, Deserialize)]
@@ -37,7 +48,7 @@ struct RawCheck {
     why: Spanned<String>,
     remedy: Spanned<String>,
     signature: Spanned<String>,
-    paths: Spanned<BTreeMap<String, Vec<Spanned<String>>>>,
+    paths: Spanned<BTreeMap<Spanned<String>, Vec<Spanned<String>>>>,
     #[serde(default)]
     status: Answered,
     #[serde(default = "yes")]
@@ -96,11 +107,35 @@ struct RawCondition {
     not: Option<Box<Spanned<RawCondition>>>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 enum RawFixture {
     Text(String),
     Made(Made),
+}
+
+impl<'de> Deserialize<'de> for RawFixture {
+    /// By hand: of an untagged enumeration no message would name the wrong key.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = RawFixture;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a body as text, or a table such as { hex = \"1f 8b\" }")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<RawFixture, E> {
+                Ok(RawFixture::Text(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawFixture, A::Error> {
+                Made::deserialize(MapAccessDeserializer::new(map)).map(RawFixture::Made)
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// A fixture that is not plain text, or of which more is known.
@@ -154,6 +189,8 @@ pub enum Reading {
 /// One check, as it was written.
 #[derive(Debug, Clone)]
 pub struct Spec {
+    /// Where its id stands in its file, bytes.
+    pub place: Range<usize>,
     /// A stable, lower-case name.
     pub id: String,
     /// What is exposed, in a line.
@@ -320,6 +357,8 @@ impl Shape {
 /// A body with what is known of it.
 #[derive(Debug, Clone)]
 pub struct Fixture {
+    /// Where it stands in its file, bytes.
+    pub place: Range<usize>,
     /// The body as served.
     pub text: Vec<u8>,
     /// Compressed as a gzip file.
@@ -348,16 +387,29 @@ pub struct Fixture {
 /// Every mistake, with its line and a remedy.
 pub fn read(source: &Source, strict: bool) -> Result<Vec<Spec>, Diagnostics> {
     let file: File = toml::from_str(source.text()).map_err(|e| {
-        let span = e.span().unwrap_or(0..0);
-        Diagnostic::error(e.message().to_owned(), source, span)
-            .help("`mimawari checks --help` shows the form of a check")
+        let d = mistake(source, e.message(), e.span().unwrap_or(0..0));
+        match missing(e.message()) {
+            Some("version") => d.help("write `version = 1` at the top of the file"),
+            Some("paths") => d.help("write paths by tier, such as paths.1 = [\"/.env\"]"),
+            Some("rule") => d.help("write one [[check.rule]] at least"),
+            Some("as") => d.help("say how the body is read, such as as = \"text\""),
+            Some("where") => {
+                d.help("write one condition at least, such as { line = '\\[core\\]' }")
+            }
+            Some("severity") => d.help("write info, low, medium, high or critical"),
+            Some("why" | "remedy" | "title" | "signature") => {
+                d.help("write `title`, `why`, `remedy` and `signature` for the person who mends it")
+            }
+            _ if d.help.is_none() => d.help("`mimawari checks --help` shows the form of a check"),
+            _ => d,
+        }
     })?;
     let mut reader = Reader { source, errors: Vec::new() };
     if *file.version.get_ref() != 1 {
         reader.error(
             file.version.span(),
             "this version of the form is not known",
-            "write `version = 1`",
+            "write `version = 1`, or use a newer mimawari",
         );
     }
     let mut ids = BTreeSet::new();
@@ -365,7 +417,8 @@ pub fn read(source: &Source, strict: bool) -> Result<Vec<Spec>, Diagnostics> {
     for raw in file.check {
         let at = raw.id.span();
         if !ids.insert(raw.id.get_ref().clone()) {
-            let title = format!("the id `{}` is taken", raw.id.get_ref());
+            let title =
+                format!("the id `{}` is taken by another check of this file", raw.id.get_ref());
             reader.error(at, title, "give every check an id of its own");
         }
         specs.push(reader.check(raw, strict));
@@ -379,7 +432,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn error(&mut self, span: std::ops::Range<usize>, title: impl Into<String>, help: &str) {
+    fn error(&mut self, span: Range<usize>, title: impl Into<String>, help: &str) {
         self.errors.push(Diagnostic::error(title, self.source, span).help(help));
     }
 
@@ -404,10 +457,11 @@ impl Reader<'_> {
         }
         let (mut paths, mut patterns) = (Vec::new(), Vec::new());
         let span = raw.paths.span();
-        for (tier, list) in raw.paths.into_inner() {
-            let Some(tier) = tier.parse::<u8>().ok().filter(|t| (1..=3).contains(t)) else {
-                let help = "write 1 (hourly), 2 (daily) or 3 (weekly)";
-                self.error(span.clone(), format!("`{tier}` is not a tier"), help);
+        for (named, list) in raw.paths.into_inner() {
+            let Ok(tier @ 1..=3) = named.get_ref().parse::<u8>() else {
+                let title = format!("`{}` is not a tier", named.get_ref().escape_debug());
+                let help = "write paths.1 (asked hourly), paths.2 (daily) or paths.3 (weekly)";
+                self.error(named.span(), title, help);
                 continue;
             };
             for pattern in list {
@@ -422,7 +476,7 @@ impl Reader<'_> {
             self.error(
                 span,
                 "this check has no path",
-                "write paths by tier, such as 1 = [\"/.env\"]",
+                "write paths by tier, such as paths.1 = [\"/.env\"]",
             );
         }
         if raw.rule.get_ref().is_empty() {
@@ -439,6 +493,7 @@ impl Reader<'_> {
             self.error(raw.id.span(), format!("the check `{id}` has no fixtures"), help);
         }
         Spec {
+            place: raw.id.span(),
             id,
             title: raw.title.into_inner(),
             severity: raw.severity,
@@ -483,30 +538,30 @@ impl Reader<'_> {
     fn test(&mut self, raw: Spanned<RawCondition>, reading: Reading) -> Option<Test> {
         let span = raw.span();
         let c = raw.into_inner();
-        let named = [
-            ("starts", c.starts.is_some()),
-            ("has", c.has.is_some()),
-            ("hex", c.hex.is_some()),
-            ("line", c.line.is_some()),
-            ("lines", c.lines.is_some()),
-            ("whole", c.whole.is_some()),
-            ("find", c.find.is_some()),
-            ("key", c.key.is_some()),
-            ("root", c.root.is_some()),
-            ("title", c.title.is_some()),
-            ("entry", c.entry.is_some()),
-            ("location", c.location.is_some()),
-            ("shape", c.shape.is_some()),
-            ("over", c.over.is_some()),
-            ("unpacked", c.unpacked.is_some()),
-            ("any", c.any.is_some()),
-            ("all", c.all.is_some()),
-            ("not", c.not.is_some()),
+        let there = [
+            c.starts.is_some(),
+            c.has.is_some(),
+            c.hex.is_some(),
+            c.line.is_some(),
+            c.lines.is_some(),
+            c.whole.is_some(),
+            c.find.is_some(),
+            c.key.is_some(),
+            c.root.is_some(),
+            c.title.is_some(),
+            c.entry.is_some(),
+            c.location.is_some(),
+            c.shape.is_some(),
+            c.over.is_some(),
+            c.unpacked.is_some(),
+            c.any.is_some(),
+            c.all.is_some(),
+            c.not.is_some(),
         ];
-        let names: Vec<&str> = named.iter().filter(|(_, there)| *there).map(|(n, _)| *n).collect();
+        let names: Vec<&str> =
+            CONDITIONS.into_iter().zip(there).filter(|(_, there)| *there).map(|(n, _)| n).collect();
         let [kind] = names[..] else {
-            let all: Vec<&str> = named.iter().map(|(n, _)| *n).collect();
-            let help = format!("write exactly one of {}", all.join(", "));
+            let help = format!("write exactly one of {}", CONDITIONS.join(", "));
             let title = match names.len() {
                 0 => "this condition asks for nothing".to_owned(),
                 _ => format!("this condition asks for {} at once", names.join(" and ")),
@@ -549,12 +604,15 @@ impl Reader<'_> {
             _ => true,
         };
         if !suits {
-            let help = "key wants as = \"json\", root \"xml\", title \"page\", entry and unpacked \"bytes\"";
-            self.error(
-                span,
-                format!("`{kind}` does not fit the way in which the body is read"),
-                help,
-            );
+            let help = match kind {
+                "key" => "`key` is for as = \"json\"",
+                "root" => "`root` is for as = \"xml\"",
+                "title" => "`title` is for as = \"page\" and \"xml\"",
+                "entry" | "unpacked" => "`entry` and `unpacked` are for as = \"bytes\"",
+                _ => "of as = \"json\" ask for a `key`, or read it as \"text\" or \"page\"",
+            };
+            let title = format!("`{kind}` does not fit the way in which the body is read");
+            self.error(span, title, help);
             return None;
         }
         let nocase = c.nocase.unwrap_or(false);
@@ -632,7 +690,7 @@ impl Reader<'_> {
 
     fn some(
         &mut self,
-        span: &std::ops::Range<usize>,
+        span: &Range<usize>,
         raw: Vec<Spanned<RawCondition>>,
         reading: Reading,
     ) -> Option<Vec<Test>> {
@@ -643,7 +701,7 @@ impl Reader<'_> {
         Some(self.tests(raw, reading))
     }
 
-    fn filled(&mut self, span: &std::ops::Range<usize>, bytes: Vec<u8>) -> Option<Vec<u8>> {
+    fn filled(&mut self, span: &Range<usize>, bytes: Vec<u8>) -> Option<Vec<u8>> {
         if bytes.is_empty() {
             self.error(span.clone(), "an empty text is everywhere", "write what must be there");
             return None;
@@ -653,7 +711,7 @@ impl Reader<'_> {
 
     fn regex(
         &mut self,
-        span: &std::ops::Range<usize>,
+        span: &Range<usize>,
         text: &str,
         nocase: bool,
         whole: bool,
@@ -689,6 +747,7 @@ impl Reader<'_> {
 
     fn fixture(&mut self, raw: Spanned<RawFixture>) -> Option<Fixture> {
         let span = raw.span();
+        let place = span.clone();
         let made = match raw.into_inner() {
             RawFixture::Text(text) => Made { text: Some(text), ..Made::default() },
             RawFixture::Made(made) => made,
@@ -704,6 +763,7 @@ impl Reader<'_> {
         body.extend(made.text.unwrap_or_default().into_bytes());
         let body = body.repeat(made.repeat.unwrap_or(1).min(1 << 16));
         Some(Fixture {
+            place,
             text: body,
             gzip: made.gzip.unwrap_or(false),
             zip: made.zip,

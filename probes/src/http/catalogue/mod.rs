@@ -94,17 +94,18 @@ impl Catalogue {
     pub fn add(&mut self, source: &Source) -> Result<(), Diagnostics> {
         let mut errors = Vec::new();
         for check in format::read(source, false)? {
-            let at = source.text().find(&format!("\"{}\"", check.id)).unwrap_or(0);
-            let error =
-                |title: String| Diagnostic::error(title, source, at..at + check.id.len() + 2);
             if self.get(&check.id).is_some() {
+                let title = format!("the id `{}` is taken by another check", check.id);
                 errors.push(
-                    error(format!("the id `{}` is taken by another check", check.id))
+                    Diagnostic::error(title, source, check.place.clone())
                         .help("give it another id; `mimawari checks list` names those in use"),
                 );
             }
-            for failure in super::fixtures::failures(&check) {
-                errors.push(error(failure).help("correct the rule or the fixture"));
+            for (place, failure) in super::fixtures::failures(&check) {
+                errors.push(
+                    Diagnostic::error(failure, source, place)
+                        .help("correct the rule or the fixture"),
+                );
             }
             self.checks.push(Arc::new(check));
         }
@@ -175,6 +176,12 @@ impl Plan {
 }
 
 impl Check {
+    /// How many paths it has in a tier, those with names of the target counted once.
+    #[must_use]
+    pub fn paths_in(&self, tier: u8) -> usize {
+        self.paths.iter().filter(|(of, _)| *of == tier).count()
+    }
+
     /// The lowest tier in which any of its paths is asked for.
     #[must_use]
     pub fn tier(&self) -> u8 {

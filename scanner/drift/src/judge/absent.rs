@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use mimawari_probes::observation::{CellState, Outcome, Severity};
 use mimawari_targets::Protocol;
 
-use super::content::is_inventory;
+use super::content::{is_inventory, speaks_of};
 use super::port::port_severity;
 use super::{Evidence, Identity, Judge, RUNS_TO_SETTLE, legacy};
 use crate::baseline::Match;
@@ -34,6 +34,7 @@ impl Judge<'_> {
                 (Some(path), CellState::Open) => self
                     .http
                     .get(&(a.ip, a.port, a.host.as_deref(), path.as_str()))
+                    .filter(|h| speaks_of(h, a.check.as_deref()))
                     .is_some_and(|h| {
                         matches!(h.outcome, Outcome::Absent | Outcome::Protected) || is_inventory(h)
                     }),
@@ -214,6 +215,9 @@ impl Judge<'_> {
         }
         if let Some(path) = &f.path {
             let seen = self.http.get(&(f.ip, port, f.host.as_deref(), path.as_str()));
+            if seen.is_some_and(|h| !speaks_of(h, f.check.as_deref())) {
+                return Evidence::Unknown("this run looked at the path without its manifest");
+            }
             if seen.is_some_and(|h| is_inventory(h)) {
                 return Evidence::Gone("the path is there, and shows nothing that it should not");
             }
