@@ -115,6 +115,8 @@ pub struct HttpConfig {
     pub body_timeout: Duration,
     /// For all paths of one target together; what is left then is skipped.
     pub per_target_time: Duration,
+    /// The longest pause before a site that fails with every answer; shorter ones come before.
+    pub longest_pause: Duration,
     /// A worker that waits longer for an answer makes room for one at another address, and after
     /// six times as long for one at its own; at once where it is the site that wants to rest.
     pub patience: Duration,
@@ -145,6 +147,7 @@ impl Default for HttpConfig {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             per_target_time: Duration::from_secs(300),
+            longest_pause: Duration::from_millis(500),
             patience: Duration::from_millis(250),
             user_agent: concat!("mimawari/", env!("CARGO_PKG_VERSION")).to_owned(),
             evidence_key: [0; 32],

@@ -17,18 +17,21 @@ const PATIENCE: u32 = 3;
 /// First pause of a site that fails; doubled with each failure from there on.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Longest pause before a site that fails.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-
 /// How one site bears being asked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tempo {
+    /// Longest pause before a site that fails.
+    longest: Duration,
     failing: u32,
     rest_until: Option<Instant>,
     asks_too_much: bool,
 }
 
 impl Tempo {
+    pub(super) const fn new(longest: Duration) -> Self {
+        Self { longest, failing: 0, rest_until: None, asks_too_much: false }
+    }
+
     /// An answer came. `retry_after` is the value of that field (RFC 9110, section 10.2.3).
     pub(super) fn answered(
         &mut self,
@@ -77,7 +80,7 @@ impl Tempo {
 
     fn growing(&self) -> Duration {
         let doublings = self.failing.saturating_sub(PATIENCE).min(10);
-        (FIRST_PAUSE * 2u32.pow(doublings)).min(LONGEST_PAUSE)
+        (FIRST_PAUSE * 2u32.pow(doublings)).min(self.longest)
     }
 }
 
@@ -128,6 +131,8 @@ impl Ceiling {
 mod tests {
     use super::*;
 
+    const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
     fn clock() -> Timestamp {
         "2026-11-24T08:00:00Z".parse().unwrap()
     }
@@ -145,7 +150,7 @@ mod tests {
     #[test]
     fn a_site_that_fails_is_left_alone_for_longer_and_longer() {
         let now = Instant::now();
-        let mut tempo = Tempo::default();
+        let mut tempo = Tempo::new(LONGEST_PAUSE);
         let mut pauses = Vec::new();
         for _ in 0..12 {
             tempo.answered(500, None, now, clock());

@@ -173,7 +173,7 @@ impl Worker<'_> {
             route: Route { endpoint: lane.endpoint, scheme: lane.scheme, sni },
             asker: Asker::new(&field, &config.user_agent),
             deadline: Instant::now() + config.per_target_time,
-            tempo: tempo::Tempo::default(),
+            tempo: tempo::Tempo::new(config.longest_pause),
             ceiling: tempo::Ceiling::new(config.rate_per_site),
             answered: false,
             slowest: Duration::ZERO,

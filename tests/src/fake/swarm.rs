@@ -1,11 +1,11 @@
 //! A fast site that is one function of what is asked, under any name: for suites of many thousand
 //! requests.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -26,7 +26,7 @@ pub struct Ask<'a> {
     pub host: &'a str,
     /// Path and query.
     pub path: &'a str,
-    /// How many requests came before.
+    /// How many requests for this name came before.
     pub n: usize,
 }
 
@@ -113,7 +113,7 @@ impl fmt::Debug for Behaviour {
 #[derive(Debug)]
 pub struct Swarm {
     address: SocketAddr,
-    requests: Arc<AtomicUsize>,
+    requests: Arc<Counter>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -126,7 +126,7 @@ impl Swarm {
     #[must_use]
     pub fn start(behaviour: Behaviour) -> Self {
         let (stop, mut stopped) = watch::channel(false);
-        let requests = Arc::new(AtomicUsize::new(0));
+        let requests = Arc::new(Counter::default());
         let counter = Arc::clone(&requests);
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         listener.set_nonblocking(true).expect("a socket");
@@ -162,7 +162,7 @@ impl Swarm {
     /// How many requests it has had.
     #[must_use]
     pub fn requests(&self) -> usize {
-        self.requests.load(Ordering::Relaxed)
+        self.requests.sum()
     }
 }
 
@@ -172,6 +172,24 @@ impl Drop for Swarm {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// How many requests each name has had.
+#[derive(Debug, Default)]
+struct Counter(Mutex<HashMap<String, usize>>);
+
+impl Counter {
+    /// How many there were before this one.
+    fn count(&self, host: &str) -> usize {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = all.entry(host.to_owned()).or_default();
+        *n += 1;
+        *n - 1
+    }
+
+    fn sum(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 }
 
@@ -196,12 +214,12 @@ impl From<Infallible> for Cut {
 async fn serve(
     request: Request<Incoming>,
     behaviour: Behaviour,
-    counter: Arc<AtomicUsize>,
+    counter: Arc<Counter>,
 ) -> Result<Response<Full<Bytes>>, Cut> {
     let host = request.headers().get(HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
     let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
-    let n = counter.fetch_add(1, Ordering::Relaxed);
+    let n = counter.count(host);
     let reply = behaviour.answer(Ask { host, path, n });
     if reply.cut {
         return Err(Cut);
