@@ -50,6 +50,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// slowest answer; what is not there then is asked for once more, last and with all the time.
 const HASTE: (Duration, u32) = (Duration::from_secs(3), 20);
 
+/// So many paths that failed among others that did not are tried once more, at the end.
+const SECOND_CHANCES: usize = 32;
+
 /// After so many times the usual patience for an answer the address itself may go on with another
 /// host.
 const LONG_WAIT: u32 = 6;
@@ -202,13 +205,16 @@ impl Worker<'_> {
         let mut late = Vec::new();
         for path in asked {
             let observation = self.check(path, &mut target, Wait::Hasty).await;
-            if observation.outcome == Outcome::Error && target.hurried {
+            let mendable = observation.outcome == Outcome::Error
+                && target.gone.is_none()
+                && Instant::now() < target.deadline;
+            if mendable && target.answered && (target.hurried || late.len() < SECOND_CHANCES) {
                 late.push(path);
             } else {
                 shared.emit(Observation::Http(observation)).await?;
             }
         }
-        // Slow for once, or a tarpit: whoever is given up by now gets no more time.
+        // Slow or unlucky for once, or a tarpit: whoever is given up by now gets no more time.
         for path in late {
             let observation = self.check(path, &mut target, Wait::Full).await;
             shared.emit(Observation::Http(observation)).await?;

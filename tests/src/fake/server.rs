@@ -1,6 +1,7 @@
 //! The servers: an accepting thread, a thread for each connection, and a record of it all.
 
 use std::collections::HashMap;
+use std::hash::Hasher as _;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -71,7 +72,27 @@ pub struct FakeSite {
     requests_per_connection: Option<usize>,
     reset_after: Option<usize>,
     reset_paths: Vec<String>,
+    failing: Option<Failing>,
     plain_on_tls: Option<Answer>,
+}
+
+/// Some requests fail, by chance that a seed decides.
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    seed: u64,
+    /// In a thousand.
+    share: u64,
+}
+
+impl Failing {
+    /// What becomes of the n-th request of a connection.
+    fn of(self, connection: usize, n: usize) -> Option<u64> {
+        let mut hash = siphasher::sip::SipHasher13::new_with_keys(self.seed, 0);
+        hash.write_usize(connection);
+        hash.write_usize(n);
+        let hash = hash.finish();
+        (hash % 1000 < self.share).then_some(hash / 1000)
+    }
 }
 
 /// One request as it was received.
@@ -137,6 +158,14 @@ impl FakeSite {
     #[must_use]
     pub fn vhost_fallback(mut self, host: &str, fallback: Fallback) -> Self {
         self.fallbacks.insert(host.to_owned(), fallback);
+        self
+    }
+
+    /// So many requests in a thousand fail in one way or another: 500, 502, 503, a body cut short,
+    /// a reset, a connection that ends without a word.
+    #[must_use]
+    pub fn failing(mut self, seed: u64, share: u64) -> Self {
+        self.failing = Some(Failing { seed, share });
         self
     }
 
@@ -411,7 +440,15 @@ fn serve_http(
         if site.reset_after.is_some_and(|n| served >= n) || site.reset_paths.contains(&path) {
             return wire.reset();
         }
-        let answer = site.answer(host.as_deref(), &path, served);
+        let answer = match site.failing.and_then(|f| f.of(number, served)).map(|kind| kind % 6) {
+            None => site.answer(host.as_deref(), &path, served),
+            Some(0) => Answer::status(500),
+            Some(1) => Answer::status(502),
+            Some(2) => Answer::status(503).header("Retry-After", "0"),
+            Some(3) => Answer::status(200).body(Body::Cut(b"<html>".to_vec())),
+            Some(4) => return wire.reset(),
+            Some(_) => return Ok(()),
+        };
         let keep = wire.send(&answer)?;
         if !keep || site.requests_per_connection.is_some_and(|n| served + 1 >= n) {
             break;
