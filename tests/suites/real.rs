@@ -101,9 +101,11 @@ fn patrol(lab: &Lab, d: &Path, block: &str, scan: &str) -> Run {
 }
 
 impl Run {
-    /// Address, port and path of the checks that ended so.
+    /// Address, port and path of the checks that ended so. What is only noted, such as that a
+    /// script is there and runs, is no finding.
     fn ended(&self, outcome: &str) -> BTreeSet<Place> {
-        let http = |o: &&Value| o["kind"] == "http" && o["outcome"] == outcome;
+        let http =
+            |o: &&Value| o["kind"] == "http" && o["outcome"] == outcome && o["severity"] != "info";
         let place = |o: &Value| {
             let text = |k: &str| o[k].as_str().unwrap_or_default().to_owned();
             (text("ip"), o["port"].as_u64().unwrap_or_default(), text("path"))

@@ -30,6 +30,9 @@ struct Arguments {
     /// Where the tarpits are, one run each.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "none,hosts,addresses")]
     tarpits: Vec<Tarpits>,
+    /// Without the ceilings for a site and for an address, which otherwise set the pace.
+    #[arg(long)]
+    unpaced: bool,
     /// How often.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
@@ -97,10 +100,11 @@ fn run(a: &Arguments) -> Result<()> {
     let rows: Vec<Vec<String>> =
         a.tarpits.iter().zip(&middle).map(|(t, m)| row(*t, m, without)).collect();
     let mut text = format!(
-        "{} virtual hosts on {} addresses, answers after 2 ms, one in {} a tarpit of one byte a second.\n{}",
+        "{} virtual hosts on {} addresses, answers after 2 ms, one in {} a tarpit of one byte a second, {}.\n{}",
         a.hosts,
         crowd::ADDRESSES,
         crowd::TARPITS,
+        if a.unpaced { "no ceilings" } else { "the usual ceilings for a site and an address" },
         table::machine()
     );
     text += &match a.repeat {
@@ -153,6 +157,9 @@ fn one(
          [scan]\nports = \"{PORT}\"\nmethod = \"connect\"\n[http]\ntier = 1\nvhosts = \"vhosts.csv\"\n\
          rate_per_network = 0\n"
     );
+    if a.unpaced {
+        text += "rate_per_site = 0\nrate_per_address = 0\n";
+    }
     if a.own_paths > 0 {
         text += "checks = [\"many.toml\"]\n";
         let words: Vec<String> = (0..a.own_paths).map(|n| format!("w{n}.bak")).collect();
