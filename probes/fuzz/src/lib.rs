@@ -8,8 +8,11 @@ use mimawari_probes::http::{
 };
 use mimawari_targets::diagnostic::Source;
 
+/// Takes bytes and panics when a promise is broken.
+pub type Target = fn(&[u8]);
+
 /// The targets by name.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("raw_answer", raw_answer),
     ("matchers", matchers),
     ("catalogue", catalogue),
