@@ -250,6 +250,19 @@ fn every_path_of_a_check_finds_it() {
 }
 
 #[test]
+fn the_worst_of_several_checks_counts() {
+    let catalogue = Catalogue::builtin();
+    let adminer = catalogue.get("adminer").unwrap();
+    let body = adminer.hits[0].body();
+    // A script that is run is worth a note; that it is a database's front door is worth more.
+    let plan = catalogue.plan(3);
+    let plan = plan.on(HOST, &[]);
+    let path = plan.iter().find(|p| &*p.path == "/db.php").unwrap();
+    assert!(path.probes.iter().any(|p| p.id() == "php-executed"));
+    assert_eq!(only(path, &body).check, "adminer");
+}
+
+#[test]
 fn text_in_utf_16_is_read() {
     let catalogue = Catalogue::builtin();
     let plan = plan_of(&catalogue, "dotenv");

@@ -159,11 +159,16 @@ impl<'a> PathCheck<'a> {
         // Nearly all answers are "not found": nothing is made for them.
         if status == Status::Content || probes.iter().any(Probe::looks_at_any_status) {
             let content = Content::new(response, &self.plan.path);
-            let hit = probes.iter().find_map(|probe| Some((probe, probe.is_true(&content)?)));
-            if let Some((probe, hit)) = hit {
+            let hits = probes.iter().filter_map(|probe| {
+                let hit = probe.is_true(&content)?;
+                Some((hit.severity.unwrap_or_else(|| probe.severity()), probe, hit))
+            });
+            // The worst counts; of equals the first, which is the more particular one.
+            let worst = hits.reduce(|worst, hit| if hit.0 > worst.0 { hit } else { worst });
+            if let Some((severity, probe, hit)) = worst {
                 self.found = Some(Found {
                     probe,
-                    severity: hit.severity.unwrap_or_else(|| probe.severity()),
+                    severity,
                     evidence: evidence(hit, probe, response, self.key),
                 });
                 self.stage = Stage::Repeat;
