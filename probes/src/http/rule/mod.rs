@@ -239,17 +239,32 @@ impl View<'_> {
                 }
                 there
             }
-            Test::Any(tests) => tests.iter().any(|t| {
-                let mut trial = seen.clone();
-                let there = self.is(t, &mut trial);
-                if there {
-                    *seen = trial;
-                }
-                there
-            }),
+            Test::Any(tests) => self.any(tests, seen),
             Test::All(tests) => tests.iter().all(|t| self.is(t, seen)),
             Test::Not(test) => !self.is(test, &mut Seen::default()),
         }
+    }
+
+    /// The first that is true, but rather one with a secret than one with a placeholder: in a file
+    /// of several accounts the first may be an example.
+    fn any(&self, tests: &[Test], seen: &mut Seen) -> bool {
+        let mut template = None;
+        for test in tests {
+            let mut trial = seen.clone();
+            if !self.is(test, &mut trial) {
+                continue;
+            }
+            if trial.placeholders == seen.placeholders || trial.secrets > seen.secrets {
+                *seen = trial;
+                return true;
+            }
+            template.get_or_insert(trial);
+        }
+        let there = template.is_some();
+        if let Some(trial) = template {
+            *seen = trial;
+        }
+        there
     }
 
     /// A match and what its groups hold.
