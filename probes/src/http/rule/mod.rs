@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use memchr::memmem;
-use regex::bytes::Regex;
+use regex::bytes::{Captures, Regex};
 
 use self::json::Json;
 use super::catalogue::format::{Answered, Reading, Rule, Spec, Test, WHOLE_LIMIT};
@@ -21,6 +21,9 @@ const SECRET: &str = "secret";
 
 /// The group of an expression whose first characters may be shown.
 const SHOWN: &str = "shown";
+
+/// Most matches of one expression whose secrets are looked at: each is a search of its own.
+const FOUND_LIMIT: usize = 64;
 
 /// A check is true of an answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -177,7 +180,15 @@ impl View<'_> {
                     .fold(Cow::Borrowed(text), |text, name| without_element(text, name.as_bytes()));
                 let Some(found) = regex.find(&text) else { return false };
                 let line = line_of(&text, found.start());
-                self.found(regex, &text, Some(line), seen)
+                if !regex.capture_names().flatten().any(|n| n == SECRET) {
+                    return self.found(regex, &text, Some(line), seen);
+                }
+                // Of secrets every one counts: the first may be an example.
+                for captures in regex.captures_iter(&text).take(FOUND_LIMIT) {
+                    let line = captures.get(0).map(|m| line_of(&text, m.start()));
+                    self.captured(&captures, line, seen);
+                }
+                true
             }
             Test::Key { steps, value, base64 } => self.key(steps, value.as_ref(), *base64, seen),
             Test::Root(name) => {
@@ -270,6 +281,11 @@ impl View<'_> {
     /// A match and what its groups hold.
     fn found(&self, regex: &Regex, text: &[u8], line: Option<usize>, seen: &mut Seen) -> bool {
         let Some(captures) = regex.captures(text) else { return false };
+        self.captured(&captures, line, seen);
+        true
+    }
+
+    fn captured(&self, captures: &Captures<'_>, line: Option<usize>, seen: &mut Seen) {
         if let Some(secret) = captures.name(SECRET) {
             seen.secret(line, secret.as_bytes());
         }
@@ -277,7 +293,6 @@ impl View<'_> {
         if let Some(line) = line {
             seen.at(line, shown);
         }
-        true
     }
 
     fn line(&self, regex: &Regex, min: usize, within: usize, seen: &mut Seen) -> bool {
