@@ -212,7 +212,13 @@ fn transfer_account(text: &[u8], content: &Content<'_>, seen: &mut Seen) -> bool
     let Some(json) = Json::read(text, content.truncated) else {
         return false;
     };
-    let filled = |node: &usize| json.text(*node).is_some_and(|t| !t.trim_ascii().is_empty());
+    // `false` and `null` say that there is none, `true` that it is asked for.
+    let filled = |node: &usize| {
+        json.text(*node).is_some_and(|t| {
+            let text = t.trim_ascii();
+            !matches!(text, b"" | b"true" | b"false" | b"null")
+        })
+    };
     let hosts: Vec<usize> =
         json.nodes().filter(|n| json.name(*n) == b"host").filter(filled).collect();
     let mut there = false;
