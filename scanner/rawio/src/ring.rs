@@ -15,12 +15,15 @@ use crate::socket::{bind_link, get_option, set_option};
 const ETH_P_ALL: u16 = 3;
 /// `PACKET_IGNORE_OUTGOING` (Linux 4.20); newer than some versions of libc.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+/// A group does not inherit that from its sockets and has to be told (Linux 5.11; older ones take no notice).
+const PACKET_FANOUT_FLAG_IGNORE_OUTGOING: u32 = 0x4000;
 
 /// Frames go to the ring of a group by the hash of their addresses and ports; to another one when that
 /// one is full. The kernel finds a number for the group that nobody uses (packet(7)).
 const FANOUT: u32 = libc::PACKET_FANOUT_HASH
     | libc::PACKET_FANOUT_FLAG_ROLLOVER
-    | libc::PACKET_FANOUT_FLAG_UNIQUEID;
+    | libc::PACKET_FANOUT_FLAG_UNIQUEID
+    | PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
 
 /// The size of a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
