@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::freshness::Plans;
 use crate::sites::Site;
-use crate::verdict::{Finding, FindingKind};
+use crate::verdict::{Acknowledgement, Finding, FindingKind, RunSummary};
 
 /// Version of the state.
 pub const VERSION: u32 = 1;
@@ -35,6 +35,61 @@ pub struct State {
     /// The inventory of web sites, sorted; a state from before there was one has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sites: Vec<Site>,
+    /// Who knows of which finding, by its id; those whose time is over are forgotten.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub acknowledged: BTreeMap<String, Acknowledgement>,
+    /// What is known of the baseline's rules, by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rules: BTreeMap<String, RuleUse>,
+    /// The last runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<RunSummary>,
+    /// When the last weekly summary was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_at: Option<Timestamp>,
+}
+
+/// Whether a rule is still needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleUse {
+    /// When the rule was first judged by.
+    pub since: Timestamp,
+    /// When something that it allows or requires was last seen.
+    pub last_seen: Option<Timestamp>,
+    /// Runs since then that covered all of its cells and saw nothing of it.
+    pub unseen_runs: u32,
+}
+
+/// What was last told of a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    /// Where it stood.
+    pub what: Standing,
+    /// When.
+    pub at: Timestamp,
+    /// How bad it was.
+    pub severity: mimawari_probes::observation::Severity,
+    /// Whether it was told that it comes and goes.
+    #[serde(default)]
+    pub flapping: bool,
+    /// How often something was told.
+    pub count: u64,
+}
+
+/// Where a finding stands, as far as it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It counts.
+    Drift,
+    /// It was seen to be gone.
+    Resolved,
+    /// A rule allows it.
+    Allowed,
+    /// Nobody looks any more.
+    OutOfScope,
 }
 
 /// A finding and what is counted for it.
@@ -51,6 +106,9 @@ pub struct Tracked {
     pub covered_runs: u64,
     /// The covered runs, by that count, in which it changed between there and gone.
     pub changes: Vec<u64>,
+    /// What was last told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
 }
 
 /// A cell, content or property of a server that was there and allowed.
@@ -116,6 +174,10 @@ impl Default for State {
             allowed: BTreeMap::new(),
             plans: Plans::new(),
             sites: Vec::new(),
+            acknowledged: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            timeline: Vec::new(),
+            digest_at: None,
         }
     }
 }

@@ -43,6 +43,18 @@ pub struct Verdict {
     pub baseline_digest: String,
     /// Every finding that is not settled, and those that this run settled; sorted by severity, then id.
     pub findings: Vec<Finding>,
+    /// What changed of the findings in this run and is to be told; sorted as the findings are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+    /// Whether the weekly summary is due.
+    #[serde(default)]
+    pub digest_due: bool,
+    /// The last runs, this one last; at most [`MAX_TIMELINE`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<RunSummary>,
+    /// Where in each range something is: a picture of it in a few thousand cells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maps: Vec<RangeMap>,
     /// Web sites by what is to be told of them. Inventory: none of it is drift.
     #[serde(default)]
     pub sites: SiteCounts,
@@ -52,6 +64,135 @@ pub struct Verdict {
     /// Certificates and names that somebody should look after; at most 1,000 of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub site_notices: Vec<SiteNotice>,
+}
+
+/// A change that is to be told, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Which telling of which finding: its id and a count. Two runs never tell one key.
+    pub key: String,
+    /// The finding's id.
+    pub finding: String,
+    /// What happened.
+    pub what: ChangeKind,
+}
+
+/// What happened to a finding.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// Drift that nobody was told of.
+    Opened,
+    /// Drift again, after it had been resolved, allowed or out of scope.
+    Reopened,
+    /// Still drift, and worse: of a higher severity than was told.
+    Worse,
+    /// Still drift, and nobody has acknowledged it: told once a day.
+    Reminder,
+    /// It comes and goes; nothing more is told until it holds still.
+    Flapping,
+    /// It was seen to be gone.
+    Resolved,
+    /// A rule allows it now.
+    Allowed,
+    /// Its address left the scope; it was not seen to be gone.
+    OutOfScope,
+}
+
+impl ChangeKind {
+    /// The word as in `verdict.json`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Reopened => "reopened",
+            Self::Worse => "worse",
+            Self::Reminder => "reminder",
+            Self::Flapping => "flapping",
+            Self::Resolved => "resolved",
+            Self::Allowed => "allowed",
+            Self::OutOfScope => "out_of_scope",
+        }
+    }
+
+    /// Whether it asks somebody to act.
+    #[must_use]
+    pub const fn is_alarm(self) -> bool {
+        matches!(
+            self,
+            Self::Opened | Self::Reopened | Self::Worse | Self::Reminder | Self::Flapping
+        )
+    }
+}
+
+/// Runs that the timeline holds.
+pub const MAX_TIMELINE: usize = 200;
+
+/// One run in the timeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunSummary {
+    /// Id of the run.
+    pub run_id: String,
+    /// When it began, or was judged if that is not known.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// The verdict's exit status.
+    pub exit: u8,
+    /// Whether the run was not to be believed.
+    pub suspect: bool,
+    /// Cells planned.
+    pub cells_planned: u64,
+    /// Cells covered.
+    pub cells_covered: u64,
+    /// Expected share of the open cells that were found.
+    pub recall_estimate: Option<f64>,
+    /// Findings by state.
+    pub counts: Counts,
+}
+
+/// Cells of a map; a range of fewer addresses has one for each.
+pub const MAP_CELLS: u32 = 4_096;
+
+/// What is where in one range of the targets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RangeMap {
+    /// The CIDR that is drawn; the targets may leave parts of it out.
+    pub range: String,
+    /// Number of cells, a power of four, at most [`MAP_CELLS`]; cell `i` of `n` holds the `i`-th n-th of
+    /// the CIDR's addresses.
+    pub cells: u32,
+    /// The cells that are not empty, by index.
+    pub marks: Vec<MapMark>,
+}
+
+/// What is in one cell of a map: numbers of ports and contents.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MapMark {
+    /// Which cell.
+    pub index: u32,
+    /// Open and allowed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub allowed: u32,
+    /// Drift that is open or resolving.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unexpected: u32,
+    /// Required and not open.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missing: u32,
+    /// Drift that this run did not cover.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unverified: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde asks for
+const fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// What was covered.
@@ -111,6 +252,12 @@ pub struct Counts {
     pub unconfirmed: u64,
     /// Findings first seen in this run.
     pub new: u64,
+    /// Findings that are drift and that somebody has acknowledged for a time.
+    #[serde(default)]
+    pub acknowledged: u64,
+    /// Findings that come and go.
+    #[serde(default)]
+    pub flapping: u64,
 }
 
 /// What a reader wants to know of the run.
@@ -320,10 +467,46 @@ pub struct Finding {
     pub owner: Option<String>,
     /// Id of the rule that allows it.
     pub allowed_by: Option<String>,
+    /// The rule nearest to it, and why that does not match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<NearestRule>,
+    /// Who knows of it, and until when it is quiet for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledgement>,
     /// One sentence that explains the state to a person.
     pub why: String,
     /// Service name and banner or title, printable, for people.
     pub service: Option<String>,
     /// Evidence of content.
     pub evidence: Option<Evidence>,
+}
+
+/// The rule that comes nearest to allowing a finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NearestRule {
+    /// The rule's id.
+    pub id: String,
+    /// `file:line`.
+    pub place: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why it does not match, as half a sentence.
+    pub missed: String,
+}
+
+/// Somebody knows of a finding. It stays drift, and is not told of again until the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledgement {
+    /// The instant from which on it is told again.
+    #[schemars(with = "String")]
+    pub until: Timestamp,
+    /// When it was acknowledged.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// By whom.
+    pub by: String,
+    /// Why, or the ticket.
+    pub reason: String,
 }

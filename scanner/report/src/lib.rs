@@ -8,12 +8,14 @@
 //! * [`markdown`] for a pull request or a ticket, bounded in length.
 //! * [`html`] for a browser: one file, no network, every finding.
 //! * [`json`] for programs: the verdict itself.
+//! * [`groups`]: which few causes explain many findings; several renderers show them.
 //!
 //! Banners, titles and paths come from hosts that nobody vouches for. The records are cleaned where
 //! they are written; every renderer cleans them again for the medium it writes to, because a verdict
 //! may have been made elsewhere.
 
 mod clean;
+pub mod groups;
 mod html;
 mod json;
 mod markdown;

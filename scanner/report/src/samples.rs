@@ -40,6 +40,8 @@ pub(crate) fn port(ip: &str, port: u16) -> Finding {
         flapping: false,
         owner: None,
         allowed_by: None,
+        nearest: None,
+        acknowledged: None,
         why: "Open, and no rule of the baseline allows it.".to_owned(),
         service: None,
         evidence: None,
@@ -126,6 +128,10 @@ fn base() -> Verdict {
         baseline_digest: "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
             .to_owned(),
         findings: vec![],
+        changes: vec![],
+        digest_due: false,
+        timeline: vec![],
+        maps: vec![],
         sites: SiteCounts::default(),
         site_changes: vec![],
         site_notices: vec![],
@@ -239,6 +245,8 @@ pub(crate) fn drift() -> Verdict {
         out_of_scope: 1,
         unconfirmed: 2,
         new: 2,
+        acknowledged: 0,
+        flapping: 0,
     };
     let mut shop = content("198.51.100.7", 80, "shop.example.jp", "/password.php");
     shop.new = true;

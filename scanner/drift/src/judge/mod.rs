@@ -164,11 +164,20 @@ impl Identity<'_> {
             flapping: false,
             owner: None,
             allowed_by: None,
+            nearest: None,
+            acknowledged: None,
             why: String::new(),
             service: None,
             evidence: None,
         };
-        Tracked { finding, silent_runs: 0, missed_runs: 0, covered_runs: 0, changes: Vec::new() }
+        Tracked {
+            finding,
+            silent_runs: 0,
+            missed_runs: 0,
+            covered_runs: 0,
+            changes: Vec::new(),
+            told: None,
+        }
     }
 }
 
@@ -526,6 +535,10 @@ impl<'a> Judge<'a> {
             run: facts,
             baseline_digest: self.baseline.digest().to_owned(),
             findings,
+            changes: Vec::new(),
+            digest_due: false,
+            timeline: Vec::new(),
+            maps: Vec::new(),
             sites: self.sites,
             site_changes: self.site_changes,
             site_notices: self.site_notices,
