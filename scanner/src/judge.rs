@@ -139,6 +139,7 @@ impl Runs {
             facts: self.facts(),
             suspect_because: Vec::new(),
             incomplete_because,
+            addresses: &first.meta.plan.addresses,
             ports: &first.meta.plan.ports,
             turn: Some(turn),
         };

@@ -233,8 +233,10 @@ fn judged(run: &Run, baseline: &Baseline, previous: &State, now: Timestamp) -> (
     }));
     let count = |s: CellState| run.cells.values().filter(|c| **c == s).count() as u64;
     let covered = run.cells.values().filter(|c| c.is_covered()).count() as u64;
+    let run_id = format!("{now}");
+    let addresses = run.scope.permitted().clone();
     let input = RunInput {
-        run_id: "r",
+        run_id: &run_id,
         vantage: "default",
         scope: &run.scope,
         observations: &observations,
@@ -251,11 +253,13 @@ fn judged(run: &Run, baseline: &Baseline, previous: &State, now: Timestamp) -> (
         facts: RunFacts {
             canaries_answered: run.canaries.0,
             canaries_total: run.canaries.1,
+            started_at: Some(now),
             ended_at: Some(now),
             ..RunFacts::default()
         },
         suspect_because: Vec::new(),
         incomplete_because: run.incomplete.clone(),
+        addresses: &addresses,
         ports: &run.ports,
         turn: run.turn.map(|(part, complete, max_age)| Turn {
             plan: "plan",

@@ -106,6 +106,18 @@ pub struct Tracked {
     pub covered_runs: u64,
     /// The covered runs, by that count, in which it changed between there and gone.
     pub changes: Vec<u64>,
+    /// Whether the last look that covered it found it gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
+    /// Whether silence resolved it, which proves less than a refusal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_silence: bool,
+    /// When the run began that resolved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved_by: Option<Timestamp>,
+    /// Whether it was gone in a run that was not believed because too much was gone at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub missed: bool,
     /// What was last told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Told>,
@@ -133,6 +145,9 @@ pub struct Allowed {
     pub first_seen: Timestamp,
     /// When last seen.
     pub last_seen: Timestamp,
+    /// Whether it was gone in a run that was not believed because too much was gone at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub missed: bool,
 }
 
 impl Allowed {
@@ -149,6 +164,7 @@ impl Allowed {
             rule: String::new(),
             first_seen: at,
             last_seen: at,
+            missed: false,
         }
     }
 

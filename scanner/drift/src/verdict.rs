@@ -137,6 +137,8 @@ pub const MAX_TIMELINE: usize = 200;
 pub struct RunSummary {
     /// Id of the run.
     pub run_id: String,
+    /// From where it was seen.
+    pub vantage: String,
     /// When it began, or was judged if that is not known.
     #[schemars(with = "String")]
     pub at: Timestamp,

@@ -97,6 +97,13 @@ pub struct HttpRule {
     pub paths: Vec<String>,
 }
 
+impl HttpRule {
+    fn speaks_of(&self, check: &str, path: Option<&str>) -> bool {
+        self.checks.iter().any(|c| c == check)
+            || path.is_some_and(|path| self.paths.iter().any(|p| p == path))
+    }
+}
+
 /// What the baseline says of a cell or a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Match<'a> {
@@ -214,8 +221,7 @@ impl Baseline {
     fn web(&self, ip: IpAddr, check: &str, path: Option<&str>, now: Timestamp) -> Match<'_> {
         let mut found = Match::None;
         for rule in self.http_index.at(ip).iter().filter_map(|i| self.http.get(*i as usize)) {
-            let by_check = rule.checks.iter().any(|c| c == check);
-            if !by_check && !path.is_some_and(|path| rule.paths.iter().any(|p| p == path)) {
+            if !rule.speaks_of(check, path) {
                 continue;
             }
             if rule.head.is_live(now) {
@@ -224,6 +230,57 @@ impl Baseline {
             found = Match::Expired(&rule.head);
         }
         found
+    }
+
+    /// What the rules say of a host that answers on everything: it is allowed by a live rule that allows
+    /// all of its TCP ports.
+    #[must_use]
+    pub fn whole_host(&self, ip: IpAddr, now: Timestamp) -> Match<'_> {
+        let whole = |r: &&Rule| r.expect != Expect::Never && r.tcp.len() == PortSet::all().len();
+        let rules = self.index.at(ip).iter().filter_map(|i| self.rules.get(*i as usize));
+        let mut found = Match::None;
+        for rule in rules.filter(whole) {
+            if rule.head.is_live(now) {
+                return Match::Allowed(&rule.head);
+            }
+            found = Match::Expired(&rule.head);
+        }
+        found
+    }
+
+    /// The rules about ports, numbered from 0.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rules about contents; their numbers go on behind those of [`Self::rules`].
+    #[must_use]
+    pub fn http_rules(&self) -> &[HttpRule] {
+        &self.http
+    }
+
+    /// The numbers of all rules that speak of a cell, live or not, whatever they expect.
+    pub fn matching_port(
+        &self,
+        ip: IpAddr,
+        proto: Protocol,
+        port: Port,
+    ) -> impl Iterator<Item = usize> + '_ {
+        let at = self.index.at(ip).iter().map(|i| *i as usize);
+        at.filter(move |i| self.rules.get(*i).is_some_and(|r| r.ports(proto).contains(port)))
+    }
+
+    /// The numbers of all rules that speak of a content, or without a path of a property of a server.
+    pub fn matching_web<'a>(
+        &'a self,
+        ip: IpAddr,
+        check: &'a str,
+        path: Option<&'a str>,
+    ) -> impl Iterator<Item = usize> + 'a {
+        let at = self.http_index.at(ip).iter().map(|i| *i as usize);
+        at.filter(move |i| self.http.get(*i).is_some_and(|r| r.speaks_of(check, path)))
+            .map(|i| i + self.rules.len())
     }
 
     /// The rules of `must`, live ones.

@@ -9,7 +9,7 @@ use super::content::{is_inventory, speaks_of};
 use super::port::port_severity;
 use super::{Evidence, Identity, Judge, RUNS_TO_SETTLE, legacy};
 use crate::baseline::Match;
-use crate::state::Allowed;
+use crate::state::{Allowed, Standing};
 use crate::verdict::{Cause, Finding, FindingKind, FindingState};
 
 impl Judge<'_> {
@@ -27,6 +27,7 @@ impl Judge<'_> {
             let state = self.cell(a.ip, a.port);
             let gone = match (&a.path, state) {
                 _ if self.suspect() || self.suspect_hosts.contains(&a.ip) => false,
+                _ if self.seen_since(a.last_seen) => false,
                 (None, CellState::Open) if a.kind() == FindingKind::LegacyTls => {
                     self.is_current_tls(a.ip, a.port)
                 }
@@ -91,7 +92,9 @@ impl Judge<'_> {
             self.seen(&identity, cause, severity, a.last_seen, why, None);
             if let Some(t) = self.next.findings.get_mut(&id) {
                 // Nobody looked: it is drift, and not seen with own eyes.
-                t.covered_runs = t.covered_runs.saturating_sub(1);
+                if !self.again {
+                    t.covered_runs = t.covered_runs.saturating_sub(1);
+                }
                 t.finding.state = FindingState::Unverified;
                 if a.path.is_some() {
                     t.finding.check = a.check;
@@ -108,7 +111,7 @@ impl Judge<'_> {
         for id in ids {
             let Some(f) = self.next.findings.get(&id).map(|t| t.finding.clone()) else { continue };
             match f.state {
-                FindingState::Resolved => {}
+                FindingState::Resolved => self.still_resolved(&id, &f),
                 FindingState::Allowed => self.was_allowed(&id, &f),
                 FindingState::MissingPending
                 | FindingState::Missing
@@ -142,7 +145,8 @@ impl Judge<'_> {
                 self.baseline.content(f.ip, f.check.as_deref().unwrap_or_default(), path, self.now)
             }
             (FindingKind::LegacyTls, ..) => self.baseline.check(f.ip, legacy::CHECK, self.now),
-            (FindingKind::SuspectHost, ..) | (_, None, _) => Match::None,
+            (FindingKind::SuspectHost, ..) => self.baseline.whole_host(f.ip, self.now),
+            (_, None, _) => Match::None,
             (_, Some(port), _) => self.baseline.port(f.ip, Protocol::Tcp, port, self.now),
         };
         if let Match::Allowed(head) = found {
@@ -165,13 +169,16 @@ impl Judge<'_> {
                         rule: head.id.clone(),
                         first_seen: f.first_seen,
                         last_seen: f.last_seen,
+                        missed: false,
                     },
                 );
             }
             return;
         }
         let is_port = f.path.is_none() && f.kind != FindingKind::LegacyTls;
-        let evidence = if self.suspect_hosts.contains(&f.ip) && is_port {
+        let evidence = if self.seen_since(f.last_seen) {
+            Evidence::Elsewhere
+        } else if self.suspect_hosts.contains(&f.ip) && is_port {
             Evidence::Unknown("its host answers on everything, so that nothing is known of it")
         } else {
             self.what_is_known(f)
@@ -246,17 +253,23 @@ impl Judge<'_> {
         }
     }
 
+    /// Covered, and no answer. A run that is judged again is no second witness.
     pub(super) fn silent(&mut self, id: &str) {
+        let again = self.again;
         let Some(t) = self.next.findings.get_mut(id) else { return };
-        t.silent_runs += 1;
-        t.covered_runs += 1;
-        let n = t.silent_runs;
+        if !again {
+            t.silent_runs += 1;
+        }
+        let n = t.silent_runs.max(1);
         let host = t.finding.port.is_none();
         let what = if host { "most of its ports were" } else { "the port was" };
         if n >= RUNS_TO_SETTLE {
-            t.covered_runs -= 1;
             self.resolve(id, &format!("{what} silent in two covered runs"));
+            if let Some(t) = self.next.findings.get_mut(id) {
+                t.by_silence = true;
+            }
         } else {
+            self.is_gone(id);
             self.set(
                 id,
                 FindingState::Resolving,
@@ -266,12 +279,42 @@ impl Judge<'_> {
     }
 
     pub(super) fn resolve(&mut self, id: &str, why: &str) {
+        self.is_gone(id);
+        let began = self.run.facts.started_at;
         if let Some(t) = self.next.findings.get_mut(id) {
-            t.covered_runs += 1;
-            t.changes.push(t.covered_runs);
             t.silent_runs = 0;
+            t.by_silence = false;
+            t.resolved_by = began;
         }
         self.set(id, FindingState::Resolved, why.to_owned());
         self.settled.insert(id.to_owned());
+    }
+
+    /// Counts a covered run that did not find it.
+    fn is_gone(&mut self, id: &str) {
+        let again = self.again;
+        if let Some(t) = self.next.findings.get_mut(id) {
+            if !again {
+                t.covered_runs += 1;
+            }
+            if !std::mem::replace(&mut t.gone, true) {
+                t.changes.push(t.covered_runs);
+            }
+        }
+    }
+
+    /// A run that covers it and still does not find it lets it come to rest.
+    fn still_resolved(&mut self, id: &str, f: &Finding) {
+        let restless = |t: &crate::state::Tracked| {
+            t.finding.flapping || t.told.is_some_and(|told| told.what != Standing::Resolved)
+        };
+        if self.again || self.suspect() || !self.next.findings.get(id).is_some_and(restless) {
+            return;
+        }
+        if f.kind != FindingKind::MissingRequired
+            && matches!(self.what_is_known(f), Evidence::Gone(_) | Evidence::Silent)
+        {
+            self.is_gone(id);
+        }
     }
 }

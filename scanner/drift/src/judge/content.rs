@@ -54,6 +54,7 @@ impl Judge<'_> {
                 path: Some(&h.path),
             };
             let id = identity.id();
+            self.web_rules_seen(h.ip, &h.check, Some(&h.path), h.at);
             let found = self.baseline.content(h.ip, &h.check, &h.path, self.now);
             if let Match::Allowed(head) = found {
                 self.allowed_count += 1;

@@ -101,6 +101,7 @@ impl Judge<'_> {
                 && let Some(why) = self.why_suspect(ip, &open)
             {
                 self.suspect_hosts.insert(ip);
+                let allowed = self.baseline.whole_host(ip, self.now);
                 let identity = Identity {
                     kind: FindingKind::SuspectHost,
                     vantage: self.run.vantage,
@@ -109,7 +110,23 @@ impl Judge<'_> {
                     host: None,
                     path: None,
                 };
-                self.seen(&identity, Cause::Unmatched, Severity::Medium, open.at, why, None);
+                match allowed {
+                    Match::Allowed(head) => {
+                        let id = identity.id();
+                        self.allowed_count += 1;
+                        let known = self.next.findings.get(&id);
+                        if known.is_some_and(|t| t.finding.state.is_drift()) {
+                            self.now_allowed(&id, head);
+                        }
+                    }
+                    _ => {
+                        let cause = match allowed {
+                            Match::Expired(_) => Cause::Expired,
+                            _ => Cause::Unmatched,
+                        };
+                        self.seen(&identity, cause, Severity::Medium, open.at, why, None);
+                    }
+                }
             }
         }
     }

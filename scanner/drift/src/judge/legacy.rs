@@ -39,6 +39,7 @@ impl Judge<'_> {
                 path: None,
             };
             let id = identity.id();
+            self.web_rules_seen(ip, CHECK, None, w.at);
             let found = self.baseline.check(ip, CHECK, self.now);
             if let Match::Allowed(head) = found {
                 self.allowed_count += 1;

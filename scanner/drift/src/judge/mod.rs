@@ -6,11 +6,15 @@
 
 mod absent;
 mod content;
+mod guard;
 mod host;
 mod legacy;
+mod map;
 mod port;
 mod required;
+mod rules;
 mod sites;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -19,7 +23,7 @@ use jiff::Timestamp;
 use mimawari_probes::observation::{
     CellState, HttpObservation, Observation, Scheme, Severity, TcpObservation, WebObservation,
 };
-use mimawari_targets::{Port, PortSet, Protocol, Scope};
+use mimawari_targets::{AddrSet, Port, PortSet, Protocol, Scope};
 use sha2::{Digest, Sha256};
 
 use self::host::RandomPorts;
@@ -28,14 +32,13 @@ use crate::freshness::{self, Freshness, Turn};
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
 use crate::state::{Allowed, State, Tracked};
 use crate::verdict::{
-    Cause, Counts, Coverage, Finding, FindingKind, FindingState, RunFacts, VERSION, Verdict,
+    Cause, Counts, Coverage, Finding, FindingKind, FindingState, MAX_TIMELINE, RunFacts,
+    RunSummary, VERSION, Verdict,
 };
 
 /// Covered runs in which a silent cell must be silent before its finding is resolved, and a required
 /// cell not open before it is missing.
 const RUNS_TO_SETTLE: u32 = 2;
-/// Known-open cells below which their being gone together proves nothing.
-const MIN_KNOWN_FOR_GUARD: usize = 5;
 /// This many changes within [`FLAP_WINDOW`] covered runs are flapping.
 const FLAP_CHANGES: usize = 3;
 const FLAP_WINDOW: u64 = 10;
@@ -74,6 +77,8 @@ pub struct RunInput<'a> {
     pub suspect_because: Vec<String>,
     /// Why the run is not whole.
     pub incomplete_because: Vec<String>,
+    /// The addresses of the plan.
+    pub addresses: &'a AddrSet,
     /// The ports of the plan.
     pub ports: &'a PortSet,
     /// What the run was of its plan; `None` keeps no account of ages.
@@ -176,6 +181,10 @@ impl Identity<'_> {
             missed_runs: 0,
             covered_runs: 0,
             changes: Vec::new(),
+            gone: false,
+            by_silence: false,
+            resolved_by: None,
+            missed: false,
             told: None,
         }
     }
@@ -190,6 +199,10 @@ struct Judge<'a> {
     previous: &'a State,
     now: Timestamp,
     next: State,
+    /// Whether this run was judged before: then it is no further evidence, and nothing is counted twice.
+    again: bool,
+    /// By rule, as the baseline numbers them: when something that it allows was seen.
+    rule_seen: Vec<Option<Timestamp>>,
     /// Open cells that this run saw.
     open: BTreeMap<(IpAddr, Port), &'a TcpObservation>,
     /// Outcomes of content checks; one for each target and path.
@@ -252,6 +265,8 @@ impl<'a> Judge<'a> {
             previous,
             now,
             next: previous.clone(),
+            again: previous.timeline.iter().any(|r| r.run_id == run.run_id),
+            rule_seen: vec![None; baseline.len()],
             open,
             http,
             web,
@@ -288,45 +303,6 @@ impl<'a> Judge<'a> {
                 CellState::Open => CellState::NotProbed,
                 state => state,
             }
-        }
-    }
-
-    fn guards(&mut self) {
-        let t = &self.run.totals;
-        if t.cells_covered > 0 && self.open.is_empty() && t.open + t.closed + t.prohibited == 0 {
-            self.suspect_because.push("Nothing answered at all.".to_owned());
-        }
-        let f = &self.run.facts;
-        if f.canaries_answered < f.canaries_total {
-            self.suspect_because.push(format!(
-                "{} of {} canaries, known to be open, did not answer.",
-                f.canaries_total - f.canaries_answered,
-                f.canaries_total
-            ));
-        }
-        let known: BTreeSet<(IpAddr, Port)> = self
-            .previous
-            .allowed
-            .values()
-            .filter(|a| a.path.is_none())
-            .map(|a| (a.ip, a.port))
-            .chain(self.previous.findings.values().filter_map(|t| {
-                let open = matches!(t.finding.state, FindingState::Open | FindingState::Unverified);
-                let port_kind = matches!(
-                    t.finding.kind,
-                    FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen
-                );
-                (open && port_kind).then_some((t.finding.ip, t.finding.port?))
-            }))
-            .collect();
-        let covered: Vec<CellState> =
-            known.iter().map(|(ip, p)| self.cell(*ip, *p)).filter(|s| s.is_covered()).collect();
-        let gone = covered.iter().filter(|s| **s != CellState::Open).count();
-        if covered.len() >= MIN_KNOWN_FOR_GUARD && gone * 5 > covered.len() {
-            self.suspect_because.push(format!(
-                "{gone} of {} cells that were open before are gone at once.",
-                covered.len()
-            ));
         }
     }
 
@@ -408,12 +384,17 @@ impl<'a> Judge<'a> {
         let fresh = !self.next.findings.contains_key(&id);
         let begun = || identity.begun(FindingState::Open, cause, severity, first, at);
         let t = self.next.findings.entry(id.clone()).or_insert_with(begun);
-        t.covered_runs += 1;
+        if !self.again {
+            t.covered_runs += 1;
+        }
         t.silent_runs = 0;
+        t.missed = false;
+        if std::mem::take(&mut t.gone) {
+            t.changes.push(t.covered_runs);
+        }
         let f = &mut t.finding;
         if f.state == FindingState::Resolved {
             f.reopened += 1;
-            t.changes.push(t.covered_runs);
         }
         f.state = FindingState::Open;
         f.cause = cause;
@@ -444,11 +425,11 @@ impl<'a> Judge<'a> {
         let a = self.next.allowed.entry(id.to_owned()).or_insert(thing);
         a.rule.clone_from(&head.id);
         a.last_seen = a.last_seen.max(at);
+        a.missed = false;
     }
 
     /// A finding that a live rule allows now.
     fn now_allowed(&mut self, id: &str, head: &Head) {
-        let now = self.now;
         if let Some(t) = self.next.findings.get_mut(id) {
             t.silent_runs = 0;
             let f = &mut t.finding;
@@ -457,7 +438,6 @@ impl<'a> Judge<'a> {
             f.owner = Some(head.owner.clone());
             f.new = false;
             f.why = format!("the rule `{}` at {} allows it: {}", head.id, head.place, head.reason);
-            let _ = now;
             self.settled.insert(id.to_owned());
             self.done.insert(id.to_owned());
         }
@@ -471,7 +451,13 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn finish(mut self) -> (Verdict, State) {
+    /// Whether something was seen by another run after this one began, so that this run cannot tell
+    /// whether it is still there. A time in the future is a clock that was wrong, and proves nothing.
+    fn seen_since(&self, at: Timestamp) -> bool {
+        self.run.facts.started_at.is_some_and(|began| at > began && at <= self.now)
+    }
+
+    fn flapping(&mut self) {
         for t in self.next.findings.values_mut() {
             let n = t.covered_runs;
             t.changes.retain(|c| c + FLAP_WINDOW > n);
@@ -482,6 +468,29 @@ impl<'a> Judge<'a> {
                 t.finding.flapping = false;
             }
         }
+    }
+
+    /// What the run was, for the timeline.
+    fn summary(&self, exit: u8, counts: &Counts) -> RunSummary {
+        RunSummary {
+            run_id: self.run.run_id.to_owned(),
+            vantage: self.run.vantage.to_owned(),
+            at: self.run.facts.started_at.unwrap_or(self.now),
+            exit,
+            suspect: self.suspect(),
+            cells_planned: self.run.totals.cells_planned,
+            cells_covered: self.run.totals.cells_covered,
+            recall_estimate: self.run.totals.recall_estimate,
+            counts: counts.clone(),
+        }
+    }
+
+    fn finish(mut self) -> (Verdict, State) {
+        self.flapping();
+        self.acknowledged();
+        self.rules_used();
+        let changes = self.tell();
+        let digest_due = self.digest_due();
         let mut counts = Counts {
             allowed: self.allowed_count,
             unconfirmed: self.unconfirmed,
@@ -501,8 +510,13 @@ impl<'a> Judge<'a> {
                 FindingState::Resolved if settled => counts.resolved += 1,
                 _ => {}
             }
+            if f.state.is_drift() {
+                counts.acknowledged += u64::from(f.acknowledged.is_some());
+                counts.flapping += u64::from(f.flapping);
+            }
             let listed = f.state.is_drift()
                 || settled
+                || changes.contains_key(id)
                 || matches!(f.state, FindingState::MissingPending | FindingState::OutOfScope);
             if listed {
                 findings.push(f.clone());
@@ -510,6 +524,7 @@ impl<'a> Judge<'a> {
         }
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
         let suspect = self.suspect();
+        let maps = self.maps();
         let mut incomplete_because = self.suspect_because.clone();
         incomplete_because.extend(self.run.incomplete_because.iter().cloned());
         incomplete_because.extend(self.freshness.as_ref().and_then(Freshness::complaint));
@@ -522,6 +537,14 @@ impl<'a> Judge<'a> {
         };
         let mut facts = self.run.facts.clone();
         facts.notes.append(&mut self.notes);
+        let changes = findings.iter().filter_map(|f| changes.get(&f.id).cloned()).collect();
+        let summary = self.summary(exit, &counts);
+        let timeline = &mut self.next.timeline;
+        timeline.retain(|r| r.run_id != summary.run_id);
+        timeline.push(summary);
+        timeline.sort_by(|a, b| (a.at, &a.run_id).cmp(&(b.at, &b.run_id)));
+        let old = timeline.len().saturating_sub(MAX_TIMELINE);
+        timeline.drain(..old);
         let verdict = Verdict {
             version: VERSION,
             run_id: self.run.run_id.to_owned(),
@@ -535,10 +558,10 @@ impl<'a> Judge<'a> {
             run: facts,
             baseline_digest: self.baseline.digest().to_owned(),
             findings,
-            changes: Vec::new(),
-            digest_due: false,
-            timeline: Vec::new(),
-            maps: Vec::new(),
+            changes,
+            digest_due,
+            timeline: self.next.timeline.clone(),
+            maps,
             sites: self.sites,
             site_changes: self.site_changes,
             site_notices: self.site_notices,
@@ -557,6 +580,6 @@ enum Evidence {
     Silent,
     /// Not covered.
     Unknown(&'static str),
-    /// In another part of the plan, and fresh.
+    /// In another part of the plan, and fresh; or seen by another run after this one began.
     Elsewhere,
 }

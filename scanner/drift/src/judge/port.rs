@@ -27,6 +27,7 @@ impl Judge<'_> {
     }
 
     pub(super) fn open_cell(&mut self, ip: IpAddr, port: Port, o: &TcpObservation) {
+        self.port_rules_seen(ip, port, o.at);
         let vantage = self.run.vantage;
         let identity =
             |kind| Identity { kind, vantage, ip, port: Some(port), host: None, path: None };
@@ -54,6 +55,16 @@ impl Judge<'_> {
                     self.now_allowed(id, head);
                 }
             }
+            return;
+        }
+        // An older run that is judged late brings nothing back that a newer one saw closed.
+        let closed_since = |id: &str| {
+            self.next.findings.get(id).is_some_and(|t| {
+                let later = t.resolved_by.is_some_and(|r| r > o.at && r <= self.now);
+                t.finding.state == FindingState::Resolved && later
+            })
+        };
+        if closed_since(&id) || closed_since(&forbidden_id) {
             return;
         }
         // An open finding keeps its identity when a `never` rule comes or goes: one alarm, not two.

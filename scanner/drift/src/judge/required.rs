@@ -49,6 +49,8 @@ impl Judge<'_> {
                     }
                     self.required_not_covered(&id, was, head);
                 }
+                // Another run saw it open after this one began.
+                _ if self.seen_allowed_since(ip, port) => {}
                 _ if self.suspect() => self.required_not_covered(&id, was, head),
                 _ => self.required_is_gone(&identity, &id, head),
             }
@@ -64,7 +66,7 @@ impl Judge<'_> {
     pub(super) fn required_is_there(&mut self, id: &str, was: Option<FindingState>) {
         let Some(t) = self.next.findings.get_mut(id) else { return };
         t.missed_runs = 0;
-        t.covered_runs += 1;
+        t.covered_runs += u64::from(!self.again);
         match was {
             Some(FindingState::MissingPending) => {
                 self.next.findings.remove(id);
@@ -115,8 +117,10 @@ impl Judge<'_> {
         let (pending, cause) = (FindingState::MissingPending, Cause::Required);
         let begun = || identity.begun(pending, cause, Severity::High, at, at);
         let t = self.next.findings.entry(id.to_owned()).or_insert_with(begun);
-        t.covered_runs += 1;
-        t.missed_runs += 1;
+        if !self.again || t.missed_runs == 0 {
+            t.covered_runs += 1;
+            t.missed_runs += 1;
+        }
         let f = &mut t.finding;
         if f.state == FindingState::Resolved {
             f.reopened += 1;
@@ -147,6 +151,14 @@ impl Judge<'_> {
                 head.id, head.place
             );
         }
+    }
+
+    fn seen_allowed_since(&self, ip: IpAddr, port: Port) -> bool {
+        let vantage = self.run.vantage;
+        let kind = FindingKind::UnexpectedOpen;
+        let id = Identity { kind, vantage, ip, port: Some(port), host: None, path: None }.id();
+        let seen = self.previous.allowed.get(&id).map(|a| a.last_seen);
+        seen.is_some_and(|at| self.seen_since(at))
     }
 
     pub(super) fn no_longer_required(&mut self, id: &str, f: &Finding) {

@@ -1,0 +1,78 @@
+//! Whether the baseline's rules are still needed.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use mimawari_targets::{Port, PortSet, Protocol};
+
+use super::Judge;
+use crate::baseline::{HttpRule, Rule};
+use crate::state::RuleUse;
+
+impl Judge<'_> {
+    /// Every rule that matches an open port is needed, also one that another rule outdoes.
+    pub(super) fn port_rules_seen(&mut self, ip: IpAddr, port: Port, at: Timestamp) {
+        for i in self.baseline.matching_port(ip, Protocol::Tcp, port) {
+            self.rule_seen[i] = self.rule_seen[i].max(Some(at));
+        }
+    }
+
+    /// As [`Self::port_rules_seen`], for a content, or without a path for a property of a server.
+    pub(super) fn web_rules_seen(
+        &mut self,
+        ip: IpAddr,
+        check: &str,
+        path: Option<&str>,
+        at: Timestamp,
+    ) {
+        for i in self.baseline.matching_web(ip, check, path) {
+            self.rule_seen[i] = self.rule_seen[i].max(Some(at));
+        }
+    }
+
+    /// Writes the use of the rules into the state; rules that are gone from the baseline are
+    /// forgotten. A run counts against a rule only if it covered all that the rule speaks of.
+    pub(super) fn rules_used(&mut self) {
+        let whole = self.run.incomplete_because.is_empty()
+            && !self.suspect()
+            && self.parts() == 1
+            && !self.again
+            && self.run.turn.as_ref().is_none_or(|t| t.complete);
+        let before = std::mem::take(&mut self.next.rules);
+        let ports = self.baseline.rules().iter().map(|r| (&r.head, whole && self.covers(r)));
+        let web = self.baseline.http_rules().iter().map(|r| (&r.head, whole && self.covers_web(r)));
+        let mut after = std::collections::BTreeMap::new();
+        for (i, (head, covered)) in ports.chain(web).enumerate() {
+            let known = before.get(&head.id).cloned();
+            let mut used =
+                known.unwrap_or(RuleUse { since: self.now, last_seen: None, unseen_runs: 0 });
+            match self.rule_seen.get(i).copied().flatten() {
+                Some(at) => {
+                    used.last_seen = used.last_seen.max(Some(at));
+                    used.unseen_runs = 0;
+                }
+                None => used.unseen_runs = used.unseen_runs.saturating_add(u32::from(covered)),
+            }
+            after.insert(head.id.clone(), used);
+        }
+        self.next.rules = after;
+    }
+
+    /// Whether the plan holds every cell of a rule. UDP is not scanned.
+    fn covers(&self, r: &Rule) -> bool {
+        r.udp.is_empty()
+            && is_within(&r.tcp, self.run.ports)
+            && r.head.addrs.subtract(self.run.addresses).is_empty()
+    }
+
+    fn covers_web(&self, r: &HttpRule) -> bool {
+        let t = &self.run.totals;
+        t.checks_planned > 0
+            && t.checks_covered == t.checks_planned
+            && r.head.addrs.subtract(self.run.addresses).is_empty()
+    }
+}
+
+fn is_within(inner: &PortSet, outer: &PortSet) -> bool {
+    inner.ranges().iter().all(|(a, b)| outer.ranges().iter().any(|(x, y)| x <= a && b <= y))
+}

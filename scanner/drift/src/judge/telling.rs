@@ -1,0 +1,116 @@
+//! What is told, once: the difference between where a finding stands and what was last told of it.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{FLAP_QUIET, Judge};
+use crate::state::{Standing, Told, Tracked};
+use crate::verdict::{Change, ChangeKind, Finding, FindingState};
+
+/// Drift that nobody acknowledges is told again after a day; less a little, so that a daily run that
+/// starts some minutes early does not leave a day out.
+const REMIND_AFTER: SignedDuration = SignedDuration::from_mins(23 * 60 + 30);
+/// Between two weekly summaries; less a little for the same reason.
+const DIGEST_AFTER: SignedDuration = SignedDuration::from_mins((7 * 24 - 1) * 60);
+
+impl Judge<'_> {
+    /// Shows who knows of what, and forgets acknowledgements whose time is over.
+    pub(super) fn acknowledged(&mut self) {
+        let now = self.now;
+        self.next.acknowledged.retain(|_, a| a.until > now);
+        for (id, t) in &mut self.next.findings {
+            let known = self.next.acknowledged.get(id);
+            t.finding.acknowledged = known.filter(|_| t.finding.state.is_drift()).cloned();
+        }
+    }
+
+    /// The changes of this run, by finding, and writes down that they are told.
+    pub(super) fn tell(&mut self) -> BTreeMap<String, Change> {
+        let mut changes = BTreeMap::new();
+        for (id, t) in &mut self.next.findings {
+            let Some(standing) = standing(&t.finding) else { continue };
+            let what = change(t, standing, self.now);
+            if let Some(what) = what {
+                let count = t.told.map_or(0, |told| told.count) + 1;
+                t.told = Some(Told {
+                    what: standing,
+                    at: self.now,
+                    severity: t.finding.severity,
+                    flapping: what == ChangeKind::Flapping,
+                    count,
+                });
+                let change = Change { key: format!("{id}.{count}"), finding: id.clone(), what };
+                changes.insert(id.clone(), change);
+            }
+        }
+        changes
+    }
+
+    /// Whether a week went by since the last summary, and writes down that one is due. The first is due
+    /// a week after the first run.
+    pub(super) fn digest_due(&mut self) -> bool {
+        let last = self.next.digest_at.get_or_insert(self.now);
+        let due = self.now.duration_since(*last) >= DIGEST_AFTER;
+        if due || *last > self.now {
+            *last = self.now;
+        }
+        due
+    }
+}
+
+/// `None` while it is not decided.
+const fn standing(f: &Finding) -> Option<Standing> {
+    match f.state {
+        FindingState::Open
+        | FindingState::Unverified
+        | FindingState::Resolving
+        | FindingState::Missing
+        | FindingState::MissingUnverified => Some(Standing::Drift),
+        FindingState::Resolved => Some(Standing::Resolved),
+        FindingState::Allowed => Some(Standing::Allowed),
+        FindingState::OutOfScope => Some(Standing::OutOfScope),
+        FindingState::MissingPending => None,
+    }
+}
+
+/// What is to be told of a finding, if anything.
+fn change(t: &Tracked, standing: Standing, now: Timestamp) -> Option<ChangeKind> {
+    use ChangeKind as C;
+    let Some(told) = t.told else {
+        // Settled before anybody was told of it.
+        return (standing == Standing::Drift).then_some(C::Opened);
+    };
+    let comes_and_goes = matches!(standing, Standing::Drift | Standing::Resolved);
+    if t.finding.flapping && comes_and_goes {
+        return (!told.flapping).then_some(C::Flapping);
+    }
+    match (told.what, standing) {
+        (Standing::Drift, Standing::Drift) => {
+            if t.finding.severity > told.severity {
+                return Some(C::Worse);
+            }
+            let due = now.duration_since(told.at) >= REMIND_AFTER;
+            let steady = told.flapping;
+            let quiet = t.finding.acknowledged.is_some();
+            ((due || steady) && !quiet).then_some(C::Reminder)
+        }
+        (_, Standing::Drift) => Some(C::Reopened),
+        (Standing::Resolved, Standing::Resolved) => None,
+        (_, Standing::Resolved) => holds(t).then_some(C::Resolved),
+        (Standing::Allowed, Standing::Allowed) | (Standing::OutOfScope, Standing::OutOfScope) => {
+            None
+        }
+        (_, Standing::Allowed) => Some(C::Allowed),
+        (_, Standing::OutOfScope) => Some(C::OutOfScope),
+    }
+}
+
+/// Whether a resolution is told already. A refusal is proof, and the first one is told at once. Silence,
+/// and what has come back before, must hold for a while: a host that answers every other hour would
+/// else be told of twice a day.
+fn holds(t: &Tracked) -> bool {
+    let proven = !t.by_silence && t.changes.len() < 2;
+    let last = t.changes.last().copied().unwrap_or(0);
+    proven || last + FLAP_QUIET <= t.covered_runs
+}
