@@ -57,6 +57,19 @@ impl Pieces {
         let i = self.starts.partition_point(|s| *s <= x);
         i.checked_sub(1).and_then(|i| self.lists.get(i)).map_or(&[], Vec::as_slice)
     }
+
+    /// The pieces below the one that holds `x`, nearest first, each with its last address.
+    fn below(&self, x: u128) -> impl Iterator<Item = (u128, &[u32])> {
+        let i = self.starts.partition_point(|s| *s <= x);
+        let ends = self.starts[..i].iter().rev().map(|start| start.saturating_sub(1));
+        ends.zip(self.lists[..i.saturating_sub(1)].iter().rev().map(Vec::as_slice))
+    }
+
+    /// The pieces above the one that holds `x`, nearest first, each with its first address.
+    fn above(&self, x: u128) -> impl Iterator<Item = (u128, &[u32])> {
+        let i = self.starts.partition_point(|s| *s <= x);
+        self.starts[i..].iter().copied().zip(self.lists[i..].iter().map(Vec::as_slice))
+    }
 }
 
 impl Index {
@@ -81,5 +94,17 @@ impl Index {
             IpAddr::V4(a) => self.v4.at(u128::from(a.to_bits())),
             IpAddr::V6(a) => self.v6.at(a.to_bits()),
         }
+    }
+
+    /// The rules of the neighbouring pieces on one side of an address, nearest first, each with its
+    /// distance in addresses.
+    pub(super) fn beside(&self, ip: IpAddr, above: bool) -> impl Iterator<Item = (u128, &[u32])> {
+        let (pieces, x) = match ip {
+            IpAddr::V4(a) => (&self.v4, u128::from(a.to_bits())),
+            IpAddr::V6(a) => (&self.v6, a.to_bits()),
+        };
+        let up = above.then(|| pieces.above(x).map(move |(first, list)| (first - x, list)));
+        let down = (!above).then(|| pieces.below(x).map(move |(last, list)| (x - last, list)));
+        up.into_iter().flatten().chain(down.into_iter().flatten())
     }
 }

@@ -5,6 +5,7 @@
 
 mod file;
 mod index;
+mod nearest;
 mod read;
 
 use std::net::IpAddr;
