@@ -3,8 +3,12 @@
 
 #[path = "verdict/content.rs"]
 mod content;
+#[path = "verdict/histories.rs"]
+mod histories;
 #[path = "verdict/sites.rs"]
 mod sites;
+#[path = "verdict/telling.rs"]
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -205,6 +209,18 @@ impl Story {
 }
 
 fn judged(run: &Run, baseline: &Baseline, previous: &State, now: Timestamp) -> (Verdict, State) {
+    judged_at(run, baseline, previous, now, now)
+}
+
+/// A run that began and ended at one time and is judged at another.
+fn judged_at(
+    run: &Run,
+    baseline: &Baseline,
+    previous: &State,
+    at: Timestamp,
+    judged_at: Timestamp,
+) -> (Verdict, State) {
+    let now = at;
     let mut observations: Vec<Observation> = run
         .cells
         .iter()
@@ -270,7 +286,7 @@ fn judged(run: &Run, baseline: &Baseline, previous: &State, now: Timestamp) -> (
             max_age,
         }),
     };
-    judge(&input, baseline, previous, now)
+    judge(&input, baseline, previous, judged_at)
 }
 
 /// The only finding of a kind.
@@ -630,268 +646,6 @@ fn a_clock_that_goes_back_makes_nothing_seen_less_lately() {
     s.now = "2020-01-01T00:00:00Z".parse().expect("an instant");
     let v = s.run(Run::new().redis(Open));
     assert_eq!(one(&v, UnexpectedOpen).last_seen, seen);
-}
-
-// Histories.
-
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below
-    }
-}
-
-/// A run over a few hosts and ports in which anything may be open, closed, silent or not covered.
-fn random_run(r: &mut Rng, truth: &mut BTreeMap<(IpAddr, Port), bool>) -> Run {
-    let mut run = Run::new();
-    for (cell, open) in truth.iter_mut() {
-        if r.next(6) == 0 {
-            *open = !*open;
-        }
-        let state = match (r.next(10), *open) {
-            (0, _) => NotProbed,
-            (1, _) => Silent,
-            (_, true) => Open,
-            (2, false) => Prohibited,
-            (_, false) => Closed,
-        };
-        if r.next(8) == 0 {
-            continue;
-        }
-        run.cells.insert(*cell, state);
-        if r.next(12) == 0 {
-            run.unconfirmed.insert(*cell);
-        }
-    }
-    if r.next(2) == 0 {
-        random_web(r, &mut run);
-    }
-    match r.next(12) {
-        0 => run.canaries = (0, 1),
-        1 => run.scope = scope("192.0.2.0/31"),
-        2 => run.incomplete = vec!["Stopped.".to_owned()],
-        _ => {}
-    }
-    run
-}
-
-/// Looks at web servers and their contents: anything may be there, gone, legacy, mute or left out.
-fn random_web(r: &mut Rng, run: &mut Run) {
-    for host in ["192.0.2.0", HOST] {
-        for name in [None, Some("a.example"), Some("b.example")] {
-            if r.next(3) == 0 {
-                continue;
-            }
-            run.web.push(WebObservation {
-                ip: ip(host),
-                port: port(22),
-                scheme: if r.next(20) == 0 { Scheme::Http } else { Scheme::Https },
-                host: name.map(str::to_owned),
-                at: Timestamp::UNIX_EPOCH,
-                status: (r.next(5) > 0).then_some(200),
-                server: None,
-                title: Some(format!("{}", r.next(3))),
-                location: None,
-                favicon_sha256: None,
-                tls: (r.next(4) > 0).then(|| TlsFacts {
-                    version: "TLSv1.0".to_owned(),
-                    legacy: r.next(4) == 0,
-                    ..TlsFacts::default()
-                }),
-                dns: None,
-            });
-            use Outcome::*;
-            let outcomes =
-                [Exposed, Absent, Protected, CatchAll, Unstable, Malformed, Error, Skipped];
-            run.http.push(HttpObservation {
-                title: None,
-                remedy: None,
-                ip: ip(host),
-                port: port(22),
-                scheme: Scheme::Https,
-                host: name.map(str::to_owned),
-                path: "/x".to_owned(),
-                check: if r.next(2) == 0 { "a" } else { "b" }.to_owned(),
-                outcome: outcomes[r.next(8) as usize],
-                severity: if r.next(4) == 0 { Severity::Info } else { Severity::High },
-                at: Timestamp::UNIX_EPOCH,
-                evidence: None,
-                reason: None,
-            });
-        }
-    }
-}
-
-const RULES: &[&str] = &[
-    "",
-    RULE,
-    MUST,
-    NEVER,
-    "[[allow]]\nid = \"w\"\nhosts = [\"192.0.2.0/24\"]\nports = [\"tcp/22\"]\nreason = \"x\"\nexpires = 2026-11-01\n",
-    "[[allow_http]]\nid = \"l\"\nhosts = [\"192.0.2.0/24\"]\nchecks = [\"legacy-tls\", \"a\"]\nreason = \"x\"\n",
-];
-const HISTORIES: u64 = 20_000;
-
-#[test]
-fn no_history_loses_an_alarm_or_resolves_what_it_did_not_see() {
-    let baselines: Vec<Baseline> = RULES.iter().map(|r| baseline(r)).collect();
-    let (mut resolved, mut changes) = (BTreeMap::new(), 0);
-    for seed in 0..HISTORIES {
-        let mut r = Rng(seed);
-        let mut truth = BTreeMap::new();
-        for host in ["192.0.2.0", "192.0.2.1", HOST] {
-            for p in [22, 6379] {
-                truth.insert((ip(host), port(p)), r.next(2) == 0);
-            }
-        }
-        let mut state = State::default();
-        let mut now: Timestamp = "2026-11-01T20:00:00Z".parse().expect("an instant");
-        let mut ids = BTreeMap::new();
-        for _ in 0..8 {
-            now = match r.next(10) {
-                0 => now.checked_sub(3.hours()),
-                _ => now.checked_add(1.hour()),
-            }
-            .expect("a time");
-            let run = random_run(&mut r, &mut truth);
-            let rules = &baselines[r.next(RULES.len() as u64) as usize];
-            let (v, next) = judged(&run, rules, &state, now);
-            let again = judged(&run, rules, &state, now);
-            assert_eq!(
-                serde_json::to_string(&v).ok(),
-                serde_json::to_string(&again.0).ok(),
-                "seed {seed}"
-            );
-            for f in &v.findings {
-                let key = (f.kind, f.ip, f.port, f.host.clone(), f.path.clone());
-                let id = ids.entry(key).or_insert_with(|| f.id.clone());
-                assert_eq!(*id, f.id, "seed {seed}: an identity changed");
-                if f.state == FindingState::Resolved {
-                    *resolved.entry(f.kind).or_insert(0u64) += 1;
-                    if f.kind == LegacyTls || f.kind == ExposedContent {
-                        assert!(!v.suspect, "seed {seed}: resolved by a run that is not believed");
-                        web_is_gone(&run, f, seed);
-                        continue;
-                    }
-                    let cell = CoverageView::cell(&run, f.ip, f.port.expect("a port"));
-                    assert!(
-                        cell.is_covered(),
-                        "seed {seed}: resolved without being covered: {f:?}"
-                    );
-                    assert!(!v.suspect, "seed {seed}: resolved by a run that is not believed");
-                    if f.kind != MissingRequired {
-                        assert_ne!(cell, Open, "seed {seed}: resolved though open");
-                    }
-                }
-            }
-            // An alarm: seen open, confirmed, in the scope, and no live rule allows it.
-            let mut alarm = false;
-            for ((ip, port), s) in &run.cells {
-                let confirmed = !run.unconfirmed.contains(&(*ip, *port));
-                if *s == Open && confirmed && run.scope.allows(*ip) {
-                    use mimawari_drift::baseline::Match;
-                    let found = rules.port(*ip, mimawari_targets::Protocol::Tcp, *port, now);
-                    alarm |= !matches!(found, Match::Allowed(_));
-                }
-            }
-            alarm |= web_alarm(&run, rules, now);
-            assert!(!alarm || v.exit == 1, "seed {seed}: an alarm was lost");
-            changes += v.site_changes.len();
-            sites_are_true(&run, &v, &state, &next, seed);
-            for (id, t) in &state.findings {
-                let Some(later) = next.findings.get(id) else {
-                    assert_eq!(
-                        t.finding.state,
-                        FindingState::MissingPending,
-                        "seed {seed}: {id} is gone"
-                    );
-                    continue;
-                };
-                assert_eq!(later.finding.first_seen, t.finding.first_seen, "seed {seed}");
-                assert!(later.finding.last_seen >= t.finding.last_seen, "seed {seed}");
-            }
-            let text = serde_json::to_string(&next).expect("JSON");
-            assert_eq!(State::parse(&text).expect("its own text"), next, "seed {seed}");
-            state = next;
-        }
-    }
-    for kind in [UnexpectedOpen, MissingRequired, LegacyTls, ExposedContent] {
-        let n = resolved.get(&kind).copied().unwrap_or(0);
-        assert!(n > HISTORIES / 100, "only {n} {kind:?} were resolved: the histories show nothing");
-    }
-    assert!(changes as u64 > HISTORIES / 4, "only {changes} changes: the histories show nothing");
-}
-
-/// What resolves a content or legacy TLS: an answer that says so, or its port closed or silent.
-fn web_is_gone(run: &Run, f: &Finding, seed: u64) {
-    let p = f.port.expect("a port");
-    let cell = CoverageView::cell(run, f.ip, p);
-    let is_open = cell == Open || !cell.is_covered();
-    let gone = if f.kind == LegacyTls {
-        let mut tls =
-            run.web.iter().filter(|w| (w.ip, w.port) == (f.ip, p)).filter_map(|w| w.tls.as_ref());
-        let first = tls.next();
-        first.is_some_and(|t| !t.legacy) && tls.all(|t| !t.legacy)
-    } else {
-        run.http.iter().find(|h| (h.ip, h.port, &h.host) == (f.ip, p, &f.host)).is_some_and(|h| {
-            match h.outcome {
-                Outcome::Absent | Outcome::Protected => true,
-                Outcome::Exposed => h.severity == Severity::Info,
-                _ => false,
-            }
-        })
-    };
-    assert!(gone || !is_open, "seed {seed}: resolved without proof: {f:?}");
-}
-
-/// Whether something was seen on the web that no live rule allows.
-fn web_alarm(run: &Run, rules: &Baseline, now: Timestamp) -> bool {
-    use mimawari_drift::baseline::Match;
-    let content = run.http.iter().any(|h| {
-        h.outcome == Outcome::Exposed
-            && h.severity > Severity::Info
-            && run.scope.allows(h.ip)
-            && !matches!(rules.content(h.ip, &h.check, &h.path, now), Match::Allowed(_))
-    });
-    content
-        || run.web.iter().any(|w| {
-            w.tls.as_ref().is_some_and(|t| t.legacy)
-                && run.scope.allows(w.ip)
-                && !matches!(rules.check(w.ip, "legacy-tls", now), Match::Allowed(_))
-        })
-}
-
-/// Only what was seen changes, a run that is not believed changes nothing, and no site is forgotten.
-fn sites_are_true(run: &Run, v: &Verdict, before: &State, after: &State, seed: u64) {
-    for c in &v.site_changes {
-        let seen = run.web.iter().any(|w| {
-            (w.ip, w.port, w.scheme, &w.host) == (c.ip, c.port, c.scheme, &c.host)
-                && w.status.is_some()
-        });
-        assert!(seen && run.scope.allows(c.ip), "seed {seed}: changed unseen: {c:?}");
-        assert_ne!(c.was, c.now, "seed {seed}");
-        let known = before.sites.iter().any(|s| s.key.ip == c.ip && s.key.host == c.host);
-        assert!(known, "seed {seed}: a first sighting is no change: {c:?}");
-    }
-    if v.suspect {
-        assert_eq!(before.sites, after.sites, "seed {seed}: a run that is not believed");
-        assert!(v.site_changes.is_empty() && v.site_notices.is_empty());
-    }
-    for s in &before.sites {
-        let later = after.sites.iter().find(|l| l.key == s.key);
-        let later = later.unwrap_or_else(|| panic!("seed {seed}: {s:?} is forgotten"));
-        let seen = run.web.iter().any(|w| {
-            (w.ip, w.port, w.scheme, &w.host) == (s.key.ip, s.key.port, s.key.scheme, &s.key.host)
-        });
-        assert!(seen || later == s, "seed {seed}: changed unseen");
-        assert_eq!(later.first_seen, s.first_seen, "seed {seed}");
-    }
-    assert!(after.sites.is_sorted_by(|a, b| a.key < b.key), "seed {seed}: not sorted");
 }
 
 #[test]

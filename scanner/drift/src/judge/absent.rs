@@ -57,6 +57,11 @@ impl Judge<'_> {
                 }
                 continue;
             }
+            // Told as one, with its host.
+            if self.suspect_hosts.contains(&a.ip) && a.kind() == FindingKind::UnexpectedOpen {
+                self.next.allowed.remove(&id);
+                continue;
+            }
             let identity = Identity {
                 kind: a.kind(),
                 vantage: self.run.vantage,

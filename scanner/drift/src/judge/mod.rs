@@ -462,10 +462,13 @@ impl<'a> Judge<'a> {
             let n = t.covered_runs;
             t.changes.retain(|c| c + FLAP_WINDOW > n);
             let last = t.changes.last().copied().unwrap_or(0);
-            if t.changes.len() >= FLAP_CHANGES {
+            if last + FLAP_QUIET <= n {
+                // It holds still. What it did before must not make it flapping again.
+                if std::mem::take(&mut t.finding.flapping) {
+                    t.changes.clear();
+                }
+            } else if t.changes.len() >= FLAP_CHANGES {
                 t.finding.flapping = true;
-            } else if last + FLAP_QUIET <= n {
-                t.finding.flapping = false;
             }
         }
     }
@@ -488,6 +491,7 @@ impl<'a> Judge<'a> {
     fn finish(mut self) -> (Verdict, State) {
         self.flapping();
         self.acknowledged();
+        self.nearest();
         self.rules_used();
         let changes = self.tell();
         let digest_due = self.digest_due();

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{FLAP_QUIET, Judge};
 use crate::state::{Standing, Told, Tracked};
-use crate::verdict::{Change, ChangeKind, Finding, FindingState};
+use crate::verdict::{Change, ChangeKind, Finding, FindingKind, FindingState};
 
 /// Drift that nobody acknowledges is told again after a day; less a little, so that a daily run that
 /// starts some minutes early does not leave a day out.
@@ -22,6 +22,19 @@ impl Judge<'_> {
         for (id, t) in &mut self.next.findings {
             let known = self.next.acknowledged.get(id);
             t.finding.acknowledged = known.filter(|_| t.finding.state.is_drift()).cloned();
+        }
+    }
+
+    /// Which rule comes nearest to allowing an open port, for the person who has to decide.
+    pub(super) fn nearest(&mut self) {
+        let (baseline, now) = (self.baseline, self.now);
+        for t in self.next.findings.values_mut() {
+            let f = &mut t.finding;
+            let kind = matches!(f.kind, FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen);
+            f.nearest = f
+                .port
+                .filter(|_| kind && f.state.is_drift())
+                .and_then(|port| baseline.nearest_rule(f.ip, f.proto, port, now));
         }
     }
 
