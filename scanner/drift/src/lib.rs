@@ -3,6 +3,7 @@
 //! Pure: no file, socket, clock or random number. The same inputs give the same bytes.
 //!
 //! * [`baseline`]: the rules, read from reviewed text.
+//! * [`id`]: what a finding is called.
 //! * [`state`]: what earlier runs knew.
 //! * [`judge`]: the state machine of findings.
 //! * [`sites`]: the inventory of web sites.
@@ -11,6 +12,7 @@
 
 pub mod baseline;
 pub mod freshness;
+pub mod id;
 pub mod judge;
 pub mod schema;
 pub mod sites;

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use mimawari_probes::observation::{HttpObservation, Outcome};
+use mimawari_probes::observation::{HttpObservation, Outcome, Severity};
 use mimawari_targets::Port;
 use serde::{Deserialize, Serialize};
 
 use crate::freshness::Plans;
+use crate::id::FindingId;
 use crate::sites::Site;
 use crate::verdict::{Acknowledgement, Finding, FindingKind, RunSummary};
 
@@ -28,7 +30,7 @@ pub struct State {
     /// Every finding there ever was, by id; settled ones too, so that one that comes back is known.
     pub findings: BTreeMap<String, Tracked>,
     /// What was seen and is allowed, by the id that it would have as a finding.
-    pub allowed: BTreeMap<String, Allowed>,
+    pub allowed: BTreeMap<FindingId, Allowed>,
     /// When the parts of each plan were last covered; a state from before there were any has none.
     #[serde(default, skip_serializing_if = "Plans::is_empty")]
     pub plans: Plans,
@@ -70,7 +72,7 @@ pub struct Told {
     /// When.
     pub at: Timestamp,
     /// How bad it was.
-    pub severity: mimawari_probes::observation::Severity,
+    pub severity: Severity,
     /// Whether it was told that it comes and goes.
     #[serde(default)]
     pub flapping: bool,
@@ -123,55 +125,128 @@ pub struct Tracked {
     pub told: Option<Told>,
 }
 
-/// A cell, content or property of a server that was there and allowed.
+/// A cell, content or property of a server that was there and allowed. There may be a million, so it
+/// is held tightly; as text it is flat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "AllowedText", into = "AllowedText")]
 pub struct Allowed {
     /// Address.
     pub ip: IpAddr,
     /// Port.
     pub port: Port,
-    /// Virtual host, for content.
-    pub host: Option<String>,
-    /// Path, for content.
-    pub path: Option<String>,
-    /// Check, for content and for what is no single path.
-    pub check: Option<String>,
-    /// Severity it would have as a finding; absent for a cell.
-    pub severity: Option<mimawari_probes::observation::Severity>,
+    /// What it is besides a cell.
+    pub what: Option<Box<AllowedWhat>>,
     /// The rule that allowed it last.
-    pub rule: String,
+    pub rule: Arc<str>,
     /// When first seen.
     pub first_seen: Timestamp,
     /// When last seen.
     pub last_seen: Timestamp,
     /// Whether it was gone in a run that was not believed because too much was gone at once.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub missed: bool,
+}
+
+/// A content, or what is no single path, at a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedWhat {
+    /// Virtual host, for content.
+    pub host: Option<String>,
+    /// Path, for content.
+    pub path: Option<String>,
+    /// Check.
+    pub check: Option<String>,
+    /// Severity it would have as a finding.
+    pub severity: Option<Severity>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AllowedText {
+    ip: IpAddr,
+    port: Port,
+    host: Option<String>,
+    path: Option<String>,
+    check: Option<String>,
+    severity: Option<Severity>,
+    rule: String,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    missed: bool,
+}
+
+impl From<AllowedText> for Allowed {
+    fn from(t: AllowedText) -> Self {
+        let AllowedText { host, path, check, severity, .. } = t;
+        let some = host.is_some() || path.is_some() || check.is_some() || severity.is_some();
+        Self {
+            ip: t.ip,
+            port: t.port,
+            what: some.then(|| Box::new(AllowedWhat { host, path, check, severity })),
+            rule: t.rule.into(),
+            first_seen: t.first_seen,
+            last_seen: t.last_seen,
+            missed: t.missed,
+        }
+    }
+}
+
+impl From<Allowed> for AllowedText {
+    fn from(a: Allowed) -> Self {
+        let what = a.what.map(|w| *w);
+        let (host, path, check, severity) =
+            what.map_or((None, None, None, None), |w| (w.host, w.path, w.check, w.severity));
+        Self {
+            ip: a.ip,
+            port: a.port,
+            host,
+            path,
+            check,
+            severity,
+            rule: a.rule.as_ref().to_owned(),
+            first_seen: a.first_seen,
+            last_seen: a.last_seen,
+            missed: a.missed,
+        }
+    }
 }
 
 impl Allowed {
     /// A cell seen at this time.
     #[must_use]
-    pub const fn cell(ip: IpAddr, port: Port, at: Timestamp) -> Self {
-        Self {
-            ip,
-            port,
-            host: None,
-            path: None,
-            check: None,
-            severity: None,
-            rule: String::new(),
-            first_seen: at,
-            last_seen: at,
-            missed: false,
-        }
+    pub fn cell(ip: IpAddr, port: Port, at: Timestamp) -> Self {
+        let (first_seen, last_seen) = (at, at);
+        Self { ip, port, what: None, rule: "".into(), first_seen, last_seen, missed: false }
+    }
+
+    /// Virtual host, for content.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.what.as_ref()?.host.as_deref()
+    }
+
+    /// Path, for content.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        self.what.as_ref()?.path.as_deref()
+    }
+
+    /// Check, for content and for what is no single path.
+    #[must_use]
+    pub fn check(&self) -> Option<&str> {
+        self.what.as_ref()?.check.as_deref()
+    }
+
+    /// Severity it would have as a finding; absent for a cell.
+    #[must_use]
+    pub fn severity(&self) -> Option<Severity> {
+        self.what.as_ref()?.severity
     }
 
     /// What it would be as a finding.
     #[must_use]
-    pub const fn kind(&self) -> FindingKind {
-        match (&self.path, &self.check) {
+    pub fn kind(&self) -> FindingKind {
+        match (self.path(), self.check()) {
             (Some(_), _) => FindingKind::ExposedContent,
             // The only check without a path.
             (None, Some(_)) => FindingKind::LegacyTls,
@@ -242,8 +317,8 @@ impl State {
             }
         }
         for a in self.allowed.values() {
-            if let Some(path) = &a.path {
-                known.add(a.ip, a.port, a.host.as_deref(), path);
+            if let Some(path) = a.path() {
+                known.add(a.ip, a.port, a.host(), path);
             }
         }
         for site in &self.sites {

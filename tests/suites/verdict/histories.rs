@@ -169,13 +169,16 @@ fn history(seed: u64) -> Shown {
     BASELINES.with(|baselines| History::new(seed).live(baselines))
 }
 
+/// Kind, address, port, host, path.
+type Place = (FindingKind, IpAddr, Option<Port>, Option<String>, Option<String>);
+
 struct History {
     seed: u64,
     r: Rng,
     truth: BTreeMap<(IpAddr, Port), bool>,
     state: State,
     now: Timestamp,
-    ids: BTreeMap<(FindingKind, IpAddr, Option<Port>, Option<String>, Option<String>), String>,
+    ids: BTreeMap<Place, String>,
     keys: BTreeSet<String>,
     /// What the person who is told believes: whether a finding is drift.
     believed: BTreeMap<String, bool>,

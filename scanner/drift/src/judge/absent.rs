@@ -9,23 +9,24 @@ use super::content::{is_inventory, speaks_of};
 use super::port::port_severity;
 use super::{Evidence, Identity, Judge, RUNS_TO_SETTLE, legacy};
 use crate::baseline::Match;
-use crate::state::{Allowed, Standing};
+use crate::id::FindingId;
+use crate::state::{Allowed, AllowedWhat, Standing};
 use crate::verdict::{Cause, Finding, FindingKind, FindingState};
 
 impl Judge<'_> {
     /// What was allowed before and was not seen in this run: if its rule is gone, that is not
     /// forgotten only because nobody looked.
     pub(super) fn allowed_before(&mut self) {
-        let before: Vec<(String, Allowed)> = self
-            .previous
+        let before: Vec<(FindingId, Allowed)> = self
+            .next
             .allowed
             .iter()
-            .filter(|(id, _)| !self.allowed_seen.contains(*id) && !self.done.contains(*id))
-            .map(|(id, a)| (id.clone(), a.clone()))
+            .filter(|(id, _)| !self.allowed_seen.contains(*id) && !self.done.contains(id.as_str()))
+            .map(|(id, a)| (*id, a.clone()))
             .collect();
         for (id, a) in before {
             let state = self.cell(a.ip, a.port);
-            let gone = match (&a.path, state) {
+            let gone = match (a.path(), state) {
                 _ if self.suspect() || self.suspect_hosts.contains(&a.ip) => false,
                 _ if self.seen_since(a.last_seen) => false,
                 (None, CellState::Open) if a.kind() == FindingKind::LegacyTls => {
@@ -34,8 +35,8 @@ impl Judge<'_> {
                 (None, s) => s.is_covered() && s != CellState::Open,
                 (Some(path), CellState::Open) => self
                     .http
-                    .get(&(a.ip, a.port, a.host.as_deref(), path.as_str()))
-                    .filter(|h| speaks_of(h, a.check.as_deref()))
+                    .get(&(a.ip, a.port, a.host(), path))
+                    .filter(|h| speaks_of(h, a.check()))
                     .is_some_and(|h| {
                         matches!(h.outcome, Outcome::Absent | Outcome::Protected) || is_inventory(h)
                     }),
@@ -45,15 +46,16 @@ impl Judge<'_> {
                 self.next.allowed.remove(&id);
                 continue;
             }
-            let check = a.check.as_deref().unwrap_or_default();
-            let found = match (a.kind(), &a.path) {
+            let check = a.check().unwrap_or_default();
+            let found = match (a.kind(), a.path()) {
                 (FindingKind::LegacyTls, _) => self.baseline.check(a.ip, check, self.now),
                 (_, Some(path)) => self.baseline.content(a.ip, check, path, self.now),
                 (_, None) => self.baseline.port(a.ip, Protocol::Tcp, a.port, self.now),
             };
             if let Match::Allowed(head) = found {
+                let rule = self.rule(&head.id);
                 if let Some(entry) = self.next.allowed.get_mut(&id) {
-                    entry.rule.clone_from(&head.id);
+                    entry.rule = rule;
                 }
                 continue;
             }
@@ -67,10 +69,10 @@ impl Judge<'_> {
                 vantage: self.run.vantage,
                 ip: a.ip,
                 port: Some(a.port),
-                host: a.host.as_deref(),
-                path: a.path.as_deref(),
+                host: a.host(),
+                path: a.path(),
             };
-            let what = match (a.kind(), &a.path) {
+            let what = match (a.kind(), a.path()) {
                 (FindingKind::LegacyTls, _) => {
                     format!(
                         "{} spoke legacy TLS alone when last seen",
@@ -79,7 +81,7 @@ impl Judge<'_> {
                 }
                 (_, Some(path)) => format!(
                     "{path} of {} was readable when last seen",
-                    a.host.clone().unwrap_or_else(|| a.ip.to_string())
+                    a.host().map_or_else(|| a.ip.to_string(), str::to_owned)
                 ),
                 (_, None) => format!("tcp/{} on {} was open when last seen", a.port, a.ip),
             };
@@ -90,19 +92,19 @@ impl Judge<'_> {
                     format!("{what}, and the rule `{}` at {} forbids it", head.id, head.place),
                 ),
                 _ => {
-                    let (cause, why) = self.unmatched(&id, &what, a.ip, found);
-                    (cause, a.severity.unwrap_or_else(|| port_severity(a.port)), why)
+                    let (cause, why) = self.unmatched(id, &what, a.ip, found);
+                    (cause, a.severity().unwrap_or_else(|| port_severity(a.port)), why)
                 }
             };
             self.seen(&identity, cause, severity, a.last_seen, why, None);
-            if let Some(t) = self.next.findings.get_mut(&id) {
+            if let Some(t) = self.next.findings.get_mut(id.as_str()) {
                 // Nobody looked: it is drift, and not seen with own eyes.
                 if !self.again {
                     t.covered_runs = t.covered_runs.saturating_sub(1);
                 }
                 t.finding.state = FindingState::Unverified;
-                if a.path.is_some() {
-                    t.finding.check = a.check;
+                if a.path().is_some() {
+                    t.finding.check = a.check().map(str::to_owned);
                 }
                 t.finding.why.push_str("; this run did not cover it");
             }
@@ -157,26 +159,19 @@ impl Judge<'_> {
         if let Match::Allowed(head) = found {
             let head = head.clone();
             self.now_allowed(id, &head);
-            if let Some(port) = f.port {
-                self.next.allowed.insert(
-                    id.to_owned(),
-                    Allowed {
-                        ip: f.ip,
-                        port,
-                        host: f.host.clone(),
-                        path: f.path.clone(),
-                        check: match f.kind {
-                            FindingKind::LegacyTls => Some(legacy::CHECK.to_owned()),
-                            _ => f.check.clone(),
-                        },
-                        severity: (f.path.is_some() || f.kind == FindingKind::LegacyTls)
-                            .then_some(f.severity),
-                        rule: head.id.clone(),
-                        first_seen: f.first_seen,
-                        last_seen: f.last_seen,
-                        missed: false,
-                    },
-                );
+            let rule = self.rule(&head.id);
+            if let (Some(port), Ok(id)) = (f.port, id.parse::<FindingId>()) {
+                let legacy = f.kind == FindingKind::LegacyTls;
+                let what = AllowedWhat {
+                    host: f.host.clone(),
+                    path: f.path.clone(),
+                    check: if legacy { Some(legacy::CHECK.to_owned()) } else { f.check.clone() },
+                    severity: Some(f.severity),
+                };
+                let what = (legacy || f.path.is_some()).then(|| Box::new(what));
+                let (first_seen, last_seen) = (f.first_seen, f.last_seen);
+                let cell = Allowed::cell(f.ip, port, last_seen);
+                self.next.allowed.insert(id, Allowed { what, rule, first_seen, ..cell });
             }
             return;
         }

@@ -4,7 +4,7 @@ use mimawari_probes::observation::{HttpObservation, Outcome, Severity};
 
 use super::{Identity, Judge};
 use crate::baseline::Match;
-use crate::state::Allowed;
+use crate::state::{Allowed, AllowedWhat};
 use crate::verdict::FindingKind;
 
 /// Whether a path exists and is no finding: inventory, such as a script that was executed.
@@ -58,15 +58,15 @@ impl Judge<'_> {
             let found = self.baseline.content(h.ip, &h.check, &h.path, self.now);
             if let Match::Allowed(head) = found {
                 self.allowed_count += 1;
-                let content = Allowed {
+                let what = AllowedWhat {
                     host: h.host.clone(),
                     path: Some(h.path.clone()),
                     check: Some(h.check.clone()),
                     severity: Some(h.severity),
-                    ..Allowed::cell(h.ip, h.port, h.at)
                 };
-                self.allow(&id, head, content);
-                if self.next.findings.get(&id).is_some_and(|t| t.finding.state.is_drift()) {
+                let cell = Allowed::cell(h.ip, h.port, h.at);
+                self.allow(id, head, Allowed { what: Some(Box::new(what)), ..cell });
+                if self.next.findings.get(id.as_str()).is_some_and(|t| t.finding.state.is_drift()) {
                     self.now_allowed(&id, head);
                 }
                 continue;
@@ -83,9 +83,9 @@ impl Judge<'_> {
                 h.path,
                 h.check
             );
-            let (cause, why) = self.unmatched(&id, &what, h.ip, found);
+            let (cause, why) = self.unmatched(id, &what, h.ip, found);
             self.seen(&identity, cause, h.severity, h.at, why, None);
-            if let Some(t) = self.next.findings.get_mut(&id) {
+            if let Some(t) = self.next.findings.get_mut(id.as_str()) {
                 let f = &mut t.finding;
                 f.scheme = Some(h.scheme);
                 f.check = Some(h.check.clone());

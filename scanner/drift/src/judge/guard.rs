@@ -70,10 +70,10 @@ impl Judge<'_> {
 
     /// Cells that were open when last seen, and whether the last run missed them.
     fn known_open(&self) -> BTreeMap<(IpAddr, Port), bool> {
-        let allowed = self.previous.allowed.values();
+        let allowed = self.next.allowed.values();
         let mut known: BTreeMap<(IpAddr, Port), bool> =
-            allowed.filter(|a| a.path.is_none()).map(|a| ((a.ip, a.port), a.missed)).collect();
-        known.extend(self.previous.findings.values().filter_map(|t| {
+            allowed.filter(|a| a.path().is_none()).map(|a| ((a.ip, a.port), a.missed)).collect();
+        known.extend(self.next.findings.values().filter_map(|t| {
             let open = matches!(t.finding.state, FindingState::Open | FindingState::Unverified);
             let port_kind =
                 matches!(t.finding.kind, FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen);
@@ -84,7 +84,7 @@ impl Judge<'_> {
 
     fn remember_missed(&mut self, gone: &[(IpAddr, Port)]) {
         let is_gone = |ip, port| gone.binary_search(&(ip, port)).is_ok();
-        for a in self.next.allowed.values_mut().filter(|a| a.path.is_none()) {
+        for a in self.next.allowed.values_mut().filter(|a| a.path().is_none()) {
             a.missed |= is_gone(a.ip, a.port);
         }
         for t in self.next.findings.values_mut() {

@@ -88,9 +88,9 @@ impl Judge<'_> {
     /// Hosts that answer on everything.
     pub(super) fn suspect_hosts(&mut self) {
         let mut per_host: BTreeMap<IpAddr, Open> = BTreeMap::new();
-        for ((ip, port), o) in &self.open {
-            let host = per_host.entry(*ip).or_default();
-            match self.baseline.port(*ip, Protocol::Tcp, *port, self.now) {
+        for o in &self.open {
+            let host = per_host.entry(o.ip).or_default();
+            match self.baseline.port(o.ip, Protocol::Tcp, o.port, self.now) {
                 Match::Allowed(_) => host.allowed += 1,
                 _ => host.other += 1,
             }
@@ -114,7 +114,7 @@ impl Judge<'_> {
                     Match::Allowed(head) => {
                         let id = identity.id();
                         self.allowed_count += 1;
-                        let known = self.next.findings.get(&id);
+                        let known = self.next.findings.get(id.as_str());
                         if known.is_some_and(|t| t.finding.state.is_drift()) {
                             self.now_allowed(&id, head);
                         }

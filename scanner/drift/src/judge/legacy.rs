@@ -8,7 +8,7 @@ use mimawari_targets::Port;
 
 use super::{Identity, Judge};
 use crate::baseline::Match;
-use crate::state::Allowed;
+use crate::state::{Allowed, AllowedWhat};
 use crate::verdict::{Cause, FindingKind};
 
 /// The name by which `[[allow_http]]` allows it.
@@ -43,13 +43,16 @@ impl Judge<'_> {
             let found = self.baseline.check(ip, CHECK, self.now);
             if let Match::Allowed(head) = found {
                 self.allowed_count += 1;
-                let thing = Allowed {
+                let what = AllowedWhat {
+                    host: None,
+                    path: None,
                     check: Some(CHECK.to_owned()),
                     severity: Some(Severity::Medium),
-                    ..Allowed::cell(ip, port, w.at)
                 };
-                self.allow(&id, head, thing);
-                if self.next.findings.get(&id).is_some_and(|t| t.finding.state.is_drift()) {
+                let cell = Allowed::cell(ip, port, w.at);
+                let thing = Allowed { what: Some(Box::new(what)), ..cell };
+                self.allow(id, head, thing);
+                if self.next.findings.get(id.as_str()).is_some_and(|t| t.finding.state.is_drift()) {
                     self.now_allowed(&id, head);
                 }
                 continue;
@@ -63,10 +66,10 @@ impl Judge<'_> {
                 "{endpoint} accepts nothing {than} than {} with {cipher}{asked}",
                 tls.version
             );
-            let (cause, why): (Cause, String) = self.unmatched(&id, &what, ip, found);
+            let (cause, why): (Cause, String) = self.unmatched(id, &what, ip, found);
             let service = format!("{}: {} {cipher}", w.scheme.as_str(), tls.version);
             self.seen(&identity, cause, Severity::Medium, w.at, why, Some(service));
-            if let Some(t) = self.next.findings.get_mut(&id) {
+            if let Some(t) = self.next.findings.get_mut(id.as_str()) {
                 t.finding.title = Some(TITLE.to_owned());
                 t.finding.remedy = Some(REMEDY.to_owned());
             }

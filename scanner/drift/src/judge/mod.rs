@@ -16,8 +16,9 @@ mod rules;
 mod sites;
 mod telling;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use mimawari_probes::observation::{
@@ -29,6 +30,7 @@ use sha2::{Digest, Sha256};
 use self::host::RandomPorts;
 use crate::baseline::{Baseline, Head, Match};
 use crate::freshness::{self, Freshness, Turn};
+use crate::id::FindingId;
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
 use crate::state::{Allowed, State, Tracked};
 use crate::verdict::{
@@ -93,6 +95,17 @@ pub fn judge(
     previous: &State,
     now: Timestamp,
 ) -> (Verdict, State) {
+    judge_onto(run, baseline, previous.clone(), now)
+}
+
+/// As [`judge`], for a state that nobody needs any more: a state of a million cells is then held once.
+#[must_use]
+pub fn judge_onto(
+    run: &RunInput<'_>,
+    baseline: &Baseline,
+    previous: State,
+    now: Timestamp,
+) -> (Verdict, State) {
     let mut j = Judge::new(run, baseline, previous, now);
     j.guards();
     j.ages();
@@ -121,20 +134,32 @@ struct Identity<'a> {
 impl Identity<'_> {
     /// First 16 hex digits of the SHA-256 of `kind|vantage|ip|proto|port[|host|path]`, each part
     /// preceded by its length, so that no two identities share a text.
-    fn id(&self) -> String {
-        let port = self.port.map_or_else(|| "*".to_owned(), |p| p.to_string());
-        let ip = self.ip.to_string();
-        let mut parts = vec![self.kind.as_str(), self.vantage, &ip, "tcp", &port];
+    fn id(&self) -> FindingId {
+        use std::io::Write as _;
+        let mut text = Vec::with_capacity(128);
+        let mut part = |write: &dyn Fn(&mut Vec<u8>)| {
+            let at = text.len();
+            text.extend([0; 8]);
+            write(&mut text);
+            let length = (text.len() - at - 8) as u64;
+            text[at..at + 8].copy_from_slice(&length.to_le_bytes());
+        };
+        part(&|out| out.extend(self.kind.as_str().bytes()));
+        part(&|out| out.extend(self.vantage.bytes()));
+        // Writing into memory cannot fail.
+        part(&|out| drop(write!(out, "{}", self.ip)));
+        part(&|out| out.extend(b"tcp"));
+        part(&|out| {
+            drop(match self.port {
+                Some(port) => write!(out, "{port}"),
+                None => write!(out, "*"),
+            });
+        });
         if let Some(path) = self.path {
-            parts.push(self.host.unwrap_or("-"));
-            parts.push(path);
+            part(&|out| out.extend(self.host.unwrap_or("-").bytes()));
+            part(&|out| out.extend(path.bytes()));
         }
-        let mut hash = Sha256::new();
-        for part in parts {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-        hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
+        FindingId::of(&Sha256::digest(&text))
     }
 
     /// A finding of this identity with nothing known of its history.
@@ -147,7 +172,7 @@ impl Identity<'_> {
         last_seen: Timestamp,
     ) -> Tracked {
         let finding = Finding {
-            id: self.id(),
+            id: self.id().to_string(),
             kind: self.kind,
             vantage: self.vantage.to_owned(),
             proto: Protocol::Tcp,
@@ -196,15 +221,19 @@ type WebKey<'a> = (IpAddr, Port, Scheme, Option<&'a str>);
 struct Judge<'a> {
     run: &'a RunInput<'a>,
     baseline: &'a Baseline,
-    previous: &'a State,
     now: Timestamp,
+    /// The state before, and with each step more of the state after.
     next: State,
     /// Whether this run was judged before: then it is no further evidence, and nothing is counted twice.
     again: bool,
     /// By rule, as the baseline numbers them: when something that it allows was seen.
     rule_seen: Vec<Option<Timestamp>>,
-    /// Open cells that this run saw.
-    open: BTreeMap<(IpAddr, Port), &'a TcpObservation>,
+    /// Ports that there was ever a finding at.
+    with_findings: HashSet<(IpAddr, Port)>,
+    /// The ids of rules, each held once.
+    rules: HashMap<String, Arc<str>>,
+    /// Open cells that this run saw, sorted by address and port.
+    open: Vec<&'a TcpObservation>,
     /// Outcomes of content checks; one for each target and path.
     http: BTreeMap<(IpAddr, Port, Option<&'a str>, &'a str), &'a HttpObservation>,
     /// What sites show of themselves.
@@ -218,7 +247,7 @@ struct Judge<'a> {
     /// Findings whose state this run changed to one that is settled; they are reported this once.
     settled: BTreeSet<String>,
     fresh: BTreeSet<String>,
-    allowed_seen: BTreeSet<String>,
+    allowed_seen: HashSet<FindingId>,
     unconfirmed: u64,
     allowed_count: u64,
     notes: Vec<String>,
@@ -231,18 +260,13 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn new(
-        run: &'a RunInput<'a>,
-        baseline: &'a Baseline,
-        previous: &'a State,
-        now: Timestamp,
-    ) -> Self {
-        let (mut open, mut http, mut web) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    fn new(run: &'a RunInput<'a>, baseline: &'a Baseline, previous: State, now: Timestamp) -> Self {
+        let (mut open, mut http, mut web) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let mut hosts: BTreeMap<IpAddr, RandomPorts> = BTreeMap::new();
         for o in run.observations {
             match o {
                 Observation::Tcp(t) if t.state == CellState::Open => {
-                    open.insert((t.ip, t.port), t);
+                    open.push(t);
                 }
                 Observation::Tcp(_) => {}
                 Observation::Http(h) => {
@@ -259,13 +283,23 @@ impl<'a> Judge<'a> {
                 }
             }
         }
+        // Of several records of a cell the latest counts.
+        open.sort_by_key(|t: &&TcpObservation| (t.ip, t.port));
+        open.reverse();
+        open.dedup_by_key(|t| (t.ip, t.port));
+        open.reverse();
         Self {
             run,
             baseline,
-            previous,
             now,
-            next: previous.clone(),
             again: previous.timeline.iter().any(|r| r.run_id == run.run_id),
+            with_findings: previous
+                .findings
+                .values()
+                .filter_map(|t| Some((t.finding.ip, t.finding.port?)))
+                .collect(),
+            next: previous,
+            rules: HashMap::new(),
             rule_seen: vec![None; baseline.len()],
             open,
             http,
@@ -276,7 +310,7 @@ impl<'a> Judge<'a> {
             done: BTreeSet::new(),
             settled: BTreeSet::new(),
             fresh: BTreeSet::new(),
-            allowed_seen: BTreeSet::new(),
+            allowed_seen: HashSet::new(),
             unconfirmed: 0,
             allowed_count: 0,
             notes: Vec::new(),
@@ -295,7 +329,7 @@ impl<'a> Judge<'a> {
     /// The state of a cell; one that was observed open is open, whatever the coverage could still
     /// write down.
     fn cell(&self, ip: IpAddr, port: Port) -> CellState {
-        if self.open.contains_key(&(ip, port)) {
+        if self.open.binary_search_by_key(&(ip, port), |t| (t.ip, t.port)).is_ok() {
             CellState::Open
         } else {
             match self.run.coverage.cell(ip, port) {
@@ -310,7 +344,7 @@ impl<'a> Judge<'a> {
     fn ages(&mut self) {
         let Some(turn) = &self.run.turn else { return };
         let rotates = turn.parts > 1;
-        if rotates && !self.previous.plans.contains_key(turn.plan) {
+        if rotates && !self.next.plans.contains_key(turn.plan) {
             self.notes.push(
                 "This plan has not been run before: the ages of its parts start anew.".to_owned(),
             );
@@ -338,7 +372,13 @@ impl<'a> Judge<'a> {
     }
 
     /// Cause and sentence for something that no live rule allows.
-    fn unmatched(&self, id: &str, what: &str, ip: IpAddr, found: Match<'_>) -> (Cause, String) {
+    fn unmatched(
+        &self,
+        id: FindingId,
+        what: &str,
+        ip: IpAddr,
+        found: Match<'_>,
+    ) -> (Cause, String) {
         if let Match::Expired(head) = found {
             return (
                 Cause::Expired,
@@ -348,7 +388,7 @@ impl<'a> Judge<'a> {
                 ),
             );
         }
-        if let Some(before) = self.previous.allowed.get(id) {
+        if let Some(before) = self.next.allowed.get(&id) {
             return (
                 Cause::Removed,
                 format!("{what}, and the rule `{}` that allowed it no longer does", before.rule),
@@ -356,9 +396,9 @@ impl<'a> Judge<'a> {
         }
         // A finding that is open keeps the cause it was opened with.
         let cause = self
-            .previous
+            .next
             .findings
-            .get(id)
+            .get(id.as_str())
             .filter(|t| t.finding.state.is_drift())
             .map_or(Cause::Unmatched, |t| t.finding.cause);
         let cause = if cause == Cause::Forbidden { Cause::Unmatched } else { cause };
@@ -378,8 +418,9 @@ impl<'a> Judge<'a> {
         why: String,
         service: Option<String>,
     ) {
-        let id = identity.id();
-        let first = self.previous.allowed.get(&id).map_or(at, |a| a.first_seen.min(at));
+        let allowed_id = identity.id();
+        let id = allowed_id.to_string();
+        let first = self.next.allowed.get(&allowed_id).map_or(at, |a| a.first_seen.min(at));
         let owner = self.baseline.nearest(identity.ip).map(|r| r.head.owner.clone());
         let fresh = !self.next.findings.contains_key(&id);
         let begun = || identity.begun(FindingState::Open, cause, severity, first, at);
@@ -411,21 +452,34 @@ impl<'a> Judge<'a> {
         if fresh {
             self.fresh.insert(id.clone());
         }
-        self.next.allowed.remove(&id);
+        self.next.allowed.remove(&allowed_id);
         self.done.insert(id);
     }
 
     /// Remembers what is there and allowed.
-    fn allow(&mut self, id: &str, head: &Head, mut thing: Allowed) {
+    fn allow(&mut self, id: FindingId, head: &Head, mut thing: Allowed) {
         let at = thing.last_seen;
-        self.allowed_seen.insert(id.to_owned());
-        if let Some(before) = self.previous.findings.get(id) {
+        self.allowed_seen.insert(id);
+        if self.with_findings.contains(&(thing.ip, thing.port))
+            && let Some(before) = self.next.findings.get(id.as_str())
+        {
             thing.first_seen = at.min(before.finding.first_seen);
         }
-        let a = self.next.allowed.entry(id.to_owned()).or_insert(thing);
-        a.rule.clone_from(&head.id);
+        let rule = self.rule(&head.id);
+        let a = self.next.allowed.entry(id).or_insert(thing);
+        a.rule = rule;
         a.last_seen = a.last_seen.max(at);
         a.missed = false;
+    }
+
+    /// A rule's id, shared by all that it allows.
+    fn rule(&mut self, id: &str) -> Arc<str> {
+        if let Some(known) = self.rules.get(id) {
+            return Arc::clone(known);
+        }
+        let shared: Arc<str> = id.into();
+        self.rules.insert(id.to_owned(), Arc::clone(&shared));
+        shared
     }
 
     /// A finding that a live rule allows now.

@@ -12,8 +12,9 @@ use crate::verdict::{Cause, FindingKind, FindingState};
 
 impl Judge<'_> {
     pub(super) fn open_cells(&mut self) {
-        let cells: Vec<_> = self.open.iter().map(|(k, o)| (*k, *o)).collect();
-        for ((ip, port), o) in cells {
+        for i in 0..self.open.len() {
+            let o = self.open[i];
+            let (ip, port) = (o.ip, o.port);
             if !self.run.coverage.in_scope(ip) {
                 continue;
             }
@@ -26,37 +27,43 @@ impl Judge<'_> {
         }
     }
 
+    fn is_active(&self, id: &str) -> bool {
+        self.next.findings.get(id).is_some_and(|t| {
+            matches!(
+                t.finding.state,
+                FindingState::Open
+                    | FindingState::Unverified
+                    | FindingState::Resolving
+                    | FindingState::OutOfScope
+            )
+        })
+    }
+
     pub(super) fn open_cell(&mut self, ip: IpAddr, port: Port, o: &TcpObservation) {
         self.port_rules_seen(ip, port, o.at);
         let vantage = self.run.vantage;
         let identity =
             |kind| Identity { kind, vantage, ip, port: Some(port), host: None, path: None };
         let plain = identity(FindingKind::UnexpectedOpen);
-        let id = plain.id();
-        let forbidden = identity(FindingKind::ForbiddenOpen);
-        let forbidden_id = forbidden.id();
-        let active = |s: &Self, id: &str| {
-            s.next.findings.get(id).is_some_and(|t| {
-                matches!(
-                    t.finding.state,
-                    FindingState::Open
-                        | FindingState::Unverified
-                        | FindingState::Resolving
-                        | FindingState::OutOfScope
-                )
-            })
-        };
+        let plain_id = plain.id();
         let verdict = self.baseline.port(ip, Protocol::Tcp, port, self.now);
+        let known_place = self.with_findings.contains(&(ip, port));
         if let Match::Allowed(head) = verdict {
             self.allowed_count += 1;
-            self.allow(&id, head, Allowed::cell(ip, port, o.at));
-            for id in [&id, &forbidden_id] {
-                if active(self, id) {
-                    self.now_allowed(id, head);
+            self.allow(plain_id, head, Allowed::cell(ip, port, o.at));
+            // Nearly all cells never were a finding.
+            if known_place {
+                for id in [plain_id, identity(FindingKind::ForbiddenOpen).id()] {
+                    if self.is_active(&id) {
+                        self.now_allowed(&id, head);
+                    }
                 }
             }
             return;
         }
+        let forbidden = identity(FindingKind::ForbiddenOpen);
+        let (id, forbidden_id) = (plain_id.to_string(), forbidden.id().to_string());
+        let active = |s: &Self, id: &str| s.is_active(id);
         // An older run that is judged late brings nothing back that a newer one saw closed.
         let closed_since = |id: &str| {
             self.next.findings.get(id).is_some_and(|t| {
@@ -69,7 +76,7 @@ impl Judge<'_> {
         }
         // An open finding keeps its identity when a `never` rule comes or goes: one alarm, not two.
         let known = active(self, &id) || active(self, &forbidden_id);
-        if !o.confirmed && !known && !self.previous.allowed.contains_key(&id) {
+        if !o.confirmed && !known && !self.next.allowed.contains_key(&plain_id) {
             self.unconfirmed += 1;
             return;
         }
@@ -84,7 +91,7 @@ impl Judge<'_> {
             ),
             _ => {
                 let (cause, why) =
-                    self.unmatched(&id, &format!("tcp/{port} on {ip} is open"), ip, verdict);
+                    self.unmatched(plain_id, &format!("tcp/{port} on {ip} is open"), ip, verdict);
                 (cause, port_severity(port), why)
             }
         };

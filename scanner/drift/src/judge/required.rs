@@ -32,7 +32,7 @@ impl Judge<'_> {
                 host: None,
                 path: None,
             };
-            let id = identity.id();
+            let id = identity.id().to_string();
             if !self.run.coverage.in_scope(ip) {
                 continue;
             }
@@ -157,7 +157,7 @@ impl Judge<'_> {
         let vantage = self.run.vantage;
         let kind = FindingKind::UnexpectedOpen;
         let id = Identity { kind, vantage, ip, port: Some(port), host: None, path: None }.id();
-        let seen = self.previous.allowed.get(&id).map(|a| a.last_seen);
+        let seen = self.next.allowed.get(&id).map(|a| a.last_seen);
         seen.is_some_and(|at| self.seen_since(at))
     }
 
