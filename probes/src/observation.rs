@@ -37,11 +37,11 @@ pub enum Observation {
     /// coverage alone. A later record of the same cell replaces an earlier one.
     Tcp(TcpObservation),
     /// The outcome of one content check on one path.
-    Http(HttpObservation),
+    Http(Box<HttpObservation>),
     /// What a host that looked odd does on ports that nobody planned.
     Host(HostObservation),
     /// What a web endpoint or virtual host shows of itself: inventory.
-    Web(WebObservation),
+    Web(Box<WebObservation>),
 }
 
 /// State of a cell (address × protocol × port) at the end of a run.
@@ -106,7 +106,7 @@ pub struct TcpObservation {
     pub confirmed: bool,
     /// What speaks there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<Service>,
+    pub service: Option<Box<Service>>,
 }
 
 /// What a host that looked odd does on random high ports outside the plan. Where those accept

@@ -112,8 +112,14 @@ impl Runs {
     /// The judgement.
     #[must_use]
     pub fn judge(&self, baseline: &Baseline, previous: &State, now: Timestamp) -> (Verdict, State) {
-        let observations: Vec<Observation> =
-            self.runs.iter().flat_map(|r| r.observations.iter().cloned()).collect();
+        let joined: Vec<Observation>;
+        let observations: &[Observation] = match &self.runs[..] {
+            [one] => &one.observations,
+            several => {
+                joined = several.iter().flat_map(|r| r.observations.iter().cloned()).collect();
+                &joined
+            }
+        };
         let (incomplete_because, not_covered) = self.incomplete();
         let run_id = self.runs.iter().map(|r| r.meta.run_id.as_str()).collect::<Vec<_>>().join("+");
         let Some(first) = self.runs.first() else {
@@ -133,7 +139,7 @@ impl Runs {
             run_id: &run_id,
             vantage: &first.meta.vantage,
             scope: &self.scope,
-            observations: &observations,
+            observations,
             coverage: self,
             totals: self.totals(not_covered),
             facts: self.facts(),

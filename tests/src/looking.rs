@@ -42,8 +42,8 @@ pub fn look_until(
         while let Some(batch) = rx.recv().await {
             for observation in batch {
                 match observation {
-                    Observation::Http(path) => seen.paths.push(path),
-                    Observation::Web(site) => seen.sites.push(site),
+                    Observation::Http(path) => seen.paths.push(*path),
+                    Observation::Web(site) => seen.sites.push(*site),
                     other => panic!("the prober says nothing of {other:?}"),
                 }
             }

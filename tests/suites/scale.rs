@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use jiff::{Timestamp, ToSpan};
 use mimawari_drift::baseline::Baseline;
-use mimawari_drift::judge::{CoverageView, RunInput, judge};
+use mimawari_drift::judge::{CoverageView, RunInput, judge_onto};
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::{Coverage, RunFacts};
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
@@ -116,12 +116,12 @@ fn a_million_observations_under_five_thousand_rules() {
             turn: None,
         };
         let begun = Instant::now();
-        let (verdict, next) = judge(&input, &baseline, &state, now);
+        let (verdict, next) = judge_onto(&input, &baseline, state, now);
         let took = begun.elapsed();
         let peak = memory("VmHWM") - base;
         println!(
             "round {round}: {} observations, {} allowed, {} open: judged in {took:?}; peak {peak} MiB \
-             with observations and both states, {} bytes an observation",
+             with observations and state, {} bytes an observation",
             observations.len(),
             verdict.counts.allowed,
             verdict.counts.open,
@@ -131,7 +131,9 @@ fn a_million_observations_under_five_thousand_rules() {
         assert_eq!(verdict.counts.open, u64::from(addresses * 5 - million));
         state = next;
         if full && !cfg!(debug_assertions) {
+            // A second and 300 MiB are the aim; the rest is for a machine with other work.
             assert!(took.as_secs_f64() < 3.0, "{took:?}");
+            assert!(peak < 300, "{peak} MiB");
         }
     }
 }

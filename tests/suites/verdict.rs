@@ -239,10 +239,13 @@ fn judged_at(
         })
         .collect();
     observations.extend(
-        run.http.iter().map(|h| Observation::Http(HttpObservation { at: now, ..h.clone() })),
+        run.http
+            .iter()
+            .map(|h| Observation::Http(Box::new(HttpObservation { at: now, ..h.clone() }))),
     );
-    observations
-        .extend(run.web.iter().map(|w| Observation::Web(WebObservation { at: now, ..w.clone() })));
+    observations.extend(
+        run.web.iter().map(|w| Observation::Web(Box::new(WebObservation { at: now, ..w.clone() }))),
+    );
     observations.extend(run.random.iter().map(|(ip, accepted)| {
         let (ip, accepted) = (*ip, *accepted);
         Observation::Host(HostObservation { ip, at: now, asked: 4, accepted, signs: Vec::new() })

@@ -211,13 +211,13 @@ impl Worker<'_> {
             if mendable && target.answered && (target.hurried || late.len() < SECOND_CHANCES) {
                 late.push(path);
             } else {
-                shared.emit(Observation::Http(observation)).await?;
+                shared.emit(Observation::Http(Box::new(observation))).await?;
             }
         }
         // Slow or unlucky for once, or a tarpit: whoever is given up by now gets no more time.
         for path in late {
             let observation = self.check(path, &mut target, Wait::Full).await;
-            shared.emit(Observation::Http(observation)).await?;
+            shared.emit(Observation::Http(Box::new(observation))).await?;
         }
         if !beyond.is_empty() {
             let reason = format!("over the ceiling of {ceiling} paths for one target");
@@ -225,7 +225,7 @@ impl Worker<'_> {
         }
         for path in beyond {
             let observation = self.check(path, &mut target, Wait::Hasty).await;
-            shared.emit(Observation::Http(observation)).await?;
+            shared.emit(Observation::Http(Box::new(observation))).await?;
         }
         let dead = if target.answered { 0 } else { lane.dead_hosts.get() + 1 };
         lane.dead_hosts.set(dead);
@@ -327,7 +327,7 @@ impl Worker<'_> {
                 digest.iter().map(|b| format!("{b:02x}")).collect()
             });
         }
-        self.shared.emit(Observation::Web(web)).await
+        self.shared.emit(Observation::Web(Box::new(web))).await
     }
 
     /// One path, with its retries and pauses.

@@ -401,13 +401,13 @@ mod tests {
             ("/.env", Outcome::Absent),
             ("/b", Outcome::Exposed),
         ] {
-            latest.take(Observation::Http(http(path, outcome)), needed);
+            latest.take(Observation::Http(Box::new(http(path, outcome))), needed);
         }
         let kept: Vec<(String, Outcome)> = latest
             .0
             .into_values()
             .map(|o| match o {
-                Observation::Http(h) => (h.path, h.outcome),
+                Observation::Http(h) => (h.path.clone(), h.outcome),
                 other => panic!("{other:?}"),
             })
             .collect();

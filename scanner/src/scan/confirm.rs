@@ -218,7 +218,7 @@ async fn confirm_one(
             attempt: o.attempt,
             ttl: o.ttl,
             confirmed: confirmation.accepted,
-            service: confirmation.service,
+            service: confirmation.service.map(Box::new),
         })])
     });
     let mut gathered = lock(gathered);

@@ -223,7 +223,7 @@ impl Look<'_> {
             http::pointing::cross_check(names, resolver, &self.config.scope, at_once, out);
         let working = async {
             let (mut ask, mut open, mut telling) = (Some(ask), true, true);
-            let mut waiting: HashMap<(String, IpAddr), Vec<WebObservation>> = HashMap::new();
+            let mut waiting: HashMap<(String, IpAddr), Vec<Box<WebObservation>>> = HashMap::new();
             let mut to_ask: VecDeque<(String, IpAddr)> = VecDeque::new();
             while open || (telling && !self.context.stop.is_stopped()) {
                 if !open && to_ask.is_empty() {
@@ -268,7 +268,7 @@ impl Look<'_> {
                         let sites = waiting.remove(&(name, ip)).unwrap_or_default();
                         let sites: Vec<Observation> = sites
                             .into_iter()
-                            .map(|web| WebObservation { dns: Some(pointing), ..web })
+                            .map(|web| Box::new(WebObservation { dns: Some(pointing), ..*web }))
                             .map(Observation::Web)
                             .collect();
                         let _ = self.shared.write(|f| f.observe(&sites));

@@ -279,7 +279,7 @@ impl<'a> Judge<'a> {
                 }
                 Observation::Host(h) => hosts.entry(h.ip).or_default().add(h),
                 Observation::Web(w) => {
-                    web.insert((w.ip, w.port, w.scheme, w.host.as_deref()), w);
+                    web.insert((w.ip, w.port, w.scheme, w.host.as_deref()), &**w);
                 }
             }
         }
