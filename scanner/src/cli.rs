@@ -1,6 +1,7 @@
 //! The command line: a contract that others script against.
 
 mod check_file;
+pub mod state;
 
 use std::path::PathBuf;
 
@@ -78,6 +79,9 @@ pub enum Command {
     /// The baseline: what is agreed to be open.
     #[command(subcommand)]
     Baseline(BaselineCommand),
+    /// The state: what is known from earlier runs.
+    #[command(subcommand)]
+    State(state::StateCommand),
     /// The content checks: what the path prober looks for.
     #[command(subcommand, after_help = "Use --help for the form of a file of checks of your own.", after_long_help = check_file::FORM)]
     Checks(ChecksCommand),

@@ -94,6 +94,8 @@ pub(super) struct Baseline {
 #[serde(deny_unknown_fields)]
 pub(super) struct State {
     pub url: Option<Spanned<String>>,
+    pub region: Option<String>,
+    pub endpoint: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
