@@ -4,7 +4,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Header, Store, generation};
+use super::{Header, Store, generation, object};
 
 /// So many objects are read at once.
 const PARALLEL: usize = 8;
@@ -16,7 +16,7 @@ pub struct Entry {
     pub number: u64,
     /// What it says of itself; none when its first line is damaged.
     pub header: Option<Header>,
-    /// What is wrong with it, in words; its content is not looked at.
+    /// What is wrong with it, in words; the content is looked at of the newest alone.
     pub wrong: Option<String>,
 }
 
@@ -53,12 +53,14 @@ impl Store {
         for (i, (number, text)) in read.iter().take(count).enumerate() {
             let header = generation::header(*number, text);
             let before = read.get(i + 1).map(|(n, text)| (*n, text));
-            let wrong = match &header {
+            // The content is looked at only of the one that the next run goes on from.
+            let content = if i == 0 { self.content(*number).await? } else { None };
+            let wrong = content.or_else(|| match &header {
                 Err(e) => Some(format!("damaged: {e}")),
                 Ok(header) => match (&header.parent, before) {
                     (Some(p), Some((n, text))) if p.number == n => {
                         let differs = generation::digest(text) != p.digest;
-                        differs.then(|| format!("out of the chain: it was not made from this {n}"))
+                        differs.then(|| format!("out of the chain: generation {n} is not the one it was made from"))
                     }
                     // What lies further back may have been pruned.
                     (Some(p), Some(_)) if i < 900 => {
@@ -66,9 +68,15 @@ impl Store {
                     }
                     _ => None,
                 },
-            };
+            });
             entries.push(Entry { number: *number, header: header.ok(), wrong });
         }
         Ok(entries)
+    }
+    /// What is wrong with a generation's content.
+    async fn content(&self, number: u64) -> Result<Option<String>> {
+        let text = self.objects.get(&object(number)).await?;
+        let read = text.map(|(text, _)| generation::decode(number, &text));
+        Ok(read.and_then(Result::err).map(|e| format!("damaged: {e}")))
     }
 }
