@@ -18,6 +18,7 @@ use crate::failure::{Failure, Status};
 use crate::http::connection::BODY_LIMIT;
 use crate::judge::{self, Runs};
 use crate::plan;
+use crate::published;
 use crate::run::{RunStatus, write_atomically};
 use crate::scan::{self, Context, Folder, Scanned, Seeds};
 use crate::store::{Generation, Link, Meta, Origin, Random, Store};
@@ -147,14 +148,15 @@ pub async fn patrol_with(
     folder: Folder<'_>,
 ) -> Result<(Verdict, std::path::PathBuf)> {
     // What would stop the judgement is found before a packet is sent.
-    let baseline = judge::read_baseline(&config.baseline_dir)?;
+    let agreed = published::agreed(config, None).await?;
     let store = Store::open(&config.state)?;
     store.latest().await?;
     let scanned = scan::scan(config, context, Seeds::draw()?, folder).await?;
     let (verdict, saved) = settle(&store, |previous| {
         let runs = Runs::open(std::slice::from_ref(&scanned.dir), &config.scope, &previous.state)?
             .with_max_age(config.scan.max_age);
-        let judged = runs.judge(&baseline, &previous.state, (context.now)());
+        let mut judged = runs.judge(&agreed.baseline, &previous.state, (context.now)());
+        agreed.note(&mut judged.0);
         // The state goes last: if a report could not be written, the next run finds everything new
         // again, which is better than a finding that nobody was told of.
         write_reports(&judged.0, &scanned.dir)?;
@@ -219,10 +221,14 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
                 .source(e)
         })?,
     };
-    let baseline = judge::read_baseline(args.baseline.as_deref().unwrap_or(&config.baseline_dir))?;
+    let agreed = published::agreed(&config, args.baseline.as_deref()).await?;
+    let dirs = judge::named_runs(&args.run, &config.runs_dir)?;
     let judged = |previous: &Generation| {
-        let runs = Runs::open(&args.run, &config.scope, &previous.state)?;
-        anyhow::Ok(runs.with_max_age(config.scan.max_age).judge(&baseline, &previous.state, now))
+        let runs = Runs::open(&dirs, &config.scope, &previous.state)?;
+        let runs = runs.with_max_age(config.scan.max_age);
+        let mut judged = runs.judge(&agreed.baseline, &previous.state, now);
+        agreed.note(&mut judged.0);
+        anyhow::Ok(judged)
     };
     // What went to stdout cannot be taken back, so it waits until the state is saved.
     let to_stdout = args.out == Path::new("-");

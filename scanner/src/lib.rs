@@ -25,6 +25,7 @@ pub mod manifest;
 pub mod merge;
 pub mod packet;
 pub mod plan;
+pub mod published;
 pub mod run;
 pub mod scan;
 pub mod service;
@@ -76,6 +77,9 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Judge(args) => runtime()?.block_on(commands::judge(args, &context)),
         Command::Report(args) => commands::report(args),
         Command::Baseline(BaselineCommand::Check(args)) => commands::baseline_check(args),
+        Command::Baseline(BaselineCommand::Publish(args)) => {
+            runtime()?.block_on(published::publish_command(args, &context))
+        }
         Command::Checks(command) => commands::checks(command),
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
         Command::State(command) => runtime()?.block_on(state_commands::state(command, &context)),

@@ -2,6 +2,8 @@
 
 #[path = "state/desk.rs"]
 mod desk;
+#[path = "state/publish.rs"]
+mod publish;
 
 use std::fs;
 use std::time::{Duration, Instant};

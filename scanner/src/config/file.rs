@@ -88,6 +88,9 @@ pub(super) struct Http {
 #[serde(deny_unknown_fields)]
 pub(super) struct Baseline {
     pub dir: Option<String>,
+    pub url: Option<Spanned<String>>,
+    pub region: Option<String>,
+    pub endpoint: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -46,6 +46,8 @@ pub struct Config {
     pub http: Http,
     /// The folder of the baseline.
     pub baseline_dir: PathBuf,
+    /// Where the baseline is published; it is then read from there, and not from the folder.
+    pub baseline_url: Option<Location>,
     /// Where the state is kept.
     pub state: Location,
     /// The folder under which run folders are made.
@@ -370,11 +372,22 @@ impl Check<'_> {
             (state.region.as_deref(), state.endpoint.as_deref()),
             base,
         );
+        let b = &file.baseline;
+        let reach = (b.region.as_deref(), b.endpoint.as_deref());
+        let baseline_url = b.url.as_ref().and_then(|u| self.location(Some(u), "", reach, base));
+        if let Some(url) = b.url.as_ref().filter(|_| b.dir.is_some()) {
+            self.error(
+                url.span(),
+                "both `dir` and `url` name the baseline",
+                "keep `url` where it is published to, or `dir` where its files are",
+            );
+        }
         Some(Config {
             scope: scope?,
             scan: scan?,
             http: http?,
             baseline_dir: base.join(file.baseline.dir.as_deref().unwrap_or("baseline")),
+            baseline_url,
             state: state?,
             runs_dir: base.join(file.output.dir.as_deref().unwrap_or("runs")),
             vantage: file.vantage.unwrap_or_else(|| "default".to_owned()),
