@@ -71,7 +71,7 @@ impl Objects {
                 Self::of_folder(dir, shown)
             }
             Location::S3(bucket) => {
-                let inner = s3(bucket).map_err(|e| cannot_reach(&shown, &e))?;
+                let inner = s3(bucket, &shown)?;
                 let prefix = Key::parse(&bucket.prefix).unwrap_or_default();
                 Ok(Self { inner: Arc::new(inner), prefix, shown, folder: None })
             }
@@ -271,7 +271,7 @@ impl Objects {
     }
 }
 
-const S3_REMEDY: &str = "nothing that was there before is changed; see that the bucket and the region are right, and \
+const S3_REMEDY: &str = "nothing that was there before is changed; see that bucket, region and endpoint are right, and \
      that the role may do s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there";
 
 fn cannot_open(shown: &str, e: &std::io::Error) -> Failure {
@@ -285,7 +285,7 @@ fn cannot_reach(shown: &str, e: &Error) -> Failure {
 
 /// The client of a bucket. Credentials come from the environment, in the order of AWS's own tools:
 /// keys, web identity, the task's role, the machine's role.
-fn s3(bucket: &Bucket) -> Result<object_store::aws::AmazonS3, Error> {
+fn s3(bucket: &Bucket, shown: &str) -> Result<object_store::aws::AmazonS3, Failure> {
     // reqwest takes the process's provider. Whoever was first put the same one there.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = AmazonS3Builder::from_env()
@@ -303,12 +303,25 @@ fn s3(bucket: &Bucket) -> Result<object_store::aws::AmazonS3, Error> {
     if let Some(endpoint) = &bucket.endpoint {
         builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
     }
+    let elsewhere = if bucket.endpoint.is_some() {
+        None
+    } else {
+        let keys = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
+        keys.iter().find_map(|key| builder.get_config_value(key))
+    };
+    if elsewhere.is_some_and(|endpoint: String| endpoint.starts_with("http://")) {
+        return Err(Failure::new(format!(
+            "cannot reach {shown}: the environment's endpoint is http://, which is not asked unless \
+             the configuration names it"
+        ))
+        .help("name it as `endpoint` beside `url`, or unset AWS_ENDPOINT_URL"));
+    }
     let is_http = bucket.endpoint.as_ref().is_some_and(|e| e.starts_with("http://"));
     let options = ClientOptions::new()
         .with_connect_timeout(Duration::from_secs(5))
         .with_timeout(Duration::from_secs(120))
         .with_allow_http(is_http);
-    builder.with_client_options(options).build()
+    builder.with_client_options(options).build().map_err(|e| cannot_reach(shown, &e))
 }
 
 const fn is_absent(e: &Error) -> bool {

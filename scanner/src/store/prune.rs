@@ -27,7 +27,7 @@ pub fn removable(generations: &[(u64, Timestamp)], now: Timestamp) -> Vec<u64> {
         let in_grace = at.duration_until(now) < GRACE;
         let is_last_of_day = generations.get(i + 1).is_none_or(|(_, next)| day(*next) != day(*at));
         let is_young = day(now) - day(*at) <= DAYS;
-        if !in_grace && !(is_last_of_day && is_young) {
+        if !(in_grace || is_last_of_day && is_young) {
             remove.push(*number);
         }
     }
