@@ -147,6 +147,9 @@ fn plain(desk: &Desk, text: &str) -> String {
     text.replace(&desk.dir.path().display().to_string(), "DIR").replace("./state", "state")
 }
 
+/// Breaks the newest of three generations, or what it hangs on.
+type Damage = fn(&Desk);
+
 fn refused(desk: &Desk, args: &[&str]) -> String {
     let (status, out, err) = desk.run(args);
     assert_eq!((status, out.as_str()), (Some(2), ""), "{args:?}: {err}");
@@ -157,7 +160,7 @@ fn refused(desk: &Desk, args: &[&str]) -> String {
 fn damage_is_an_error_with_a_remedy_that_works() {
     desk::runs();
     let newest = "state/generations/00000000000003.json";
-    let damage: [(&str, fn(&Desk)); 4] = [
+    let damage: [(&str, Damage); 4] = [
         ("cut off", |d| {
             let whole = d.read("state/generations/00000000000003.json");
             d.write("state/generations/00000000000003.json", &whole[..whole.len() / 2]);
