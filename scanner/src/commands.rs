@@ -150,7 +150,7 @@ pub async fn patrol_with(
     // What would stop the judgement is found before a packet is sent.
     let agreed = published::agreed(config, None).await?;
     let store = Store::open(&config.state)?;
-    store.latest().await?;
+    store.check().await?;
     let scanned = scan::scan(config, context, Seeds::draw()?, folder).await?;
     let (verdict, saved) = settle(&store, |previous| {
         let runs = Runs::open(std::slice::from_ref(&scanned.dir), &config.scope, &previous.state)?

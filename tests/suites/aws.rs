@@ -30,6 +30,7 @@ const CASES: &[Case] = &[
     ("aws::a_generation_that_is_gone_is_an_error_and_a_rollback_leads_on", gone),
     ("aws::the_baseline_is_published_read_and_never_moved_back_unasked", published),
     ("aws::publications_at_once_take_their_turns", publications_at_once),
+    ("aws::a_lost_answer_is_no_conflict_with_oneself", lost_answer),
     ("aws::what_fails_is_told_and_no_secret_with_it", no_secret),
 ];
 
@@ -345,6 +346,66 @@ fn publications_at_once(moto: &Moto, bucket: &str) {
     let pointer: Value =
         serde_json::from_str(&moto.object(bucket, "baseline/current.json")).expect("JSON");
     assert_eq!(pointer["sequence"], 6);
+}
+
+/// Passes requests on to moto, one a connection, and keeps the answer to the first that makes a
+/// generation.
+fn losing(moto: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        let mut lost = false;
+        for mut client in listener.incoming().flatten() {
+            // The signed Host is this one's; moto checks no signature.
+            let (mut request, mut part) = (Vec::new(), [0; 65536]);
+            let whole = loop {
+                let n = client.read(&mut part).unwrap_or(0);
+                request.extend_from_slice(&part[..n]);
+                let text = String::from_utf8_lossy(&request).into_owned();
+                let length = text
+                    .to_ascii_lowercase()
+                    .lines()
+                    .find_map(|l| l.strip_prefix("content-length: ")?.parse::<usize>().ok());
+                let body = text.split_once("\r\n\r\n").map(|(_, body)| body.len());
+                match body {
+                    Some(body) if body >= length.unwrap_or(0) => break text,
+                    _ if n == 0 => break text,
+                    _ => {}
+                }
+            };
+            let mut server = TcpStream::connect(moto).expect("moto");
+            let closing = whole.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+            server.write_all(closing.as_bytes()).expect("a request");
+            let mut answer = Vec::new();
+            let _ = server.read_to_end(&mut answer);
+            if !lost && whole.starts_with("PUT ") && whole.contains("/generations/") {
+                lost = true;
+                continue;
+            }
+            let _ = client.write_all(&answer);
+        }
+    });
+    at
+}
+
+fn lost_answer(moto: &Moto, bucket: &str) {
+    desk::runs();
+    let desk = moto.desk(bucket);
+    let config = desk.read("patrol.toml");
+    desk.write("patrol.toml", &config.replace(&moto.at.to_string(), &losing(moto.at).to_string()));
+    let child = desk.judge(0);
+    let (status, _, err) = told(child.wait_with_output().expect("its output"));
+    assert_eq!(status, Some(1), "{err}");
+    assert!(!err.contains("another run saved"), "{err}");
+    assert!(err.contains("generation=1"), "{err}");
+    assert_eq!(moto.known(bucket, 1), [address(0)]);
+    let puts = moto
+        .requests(bucket)
+        .iter()
+        .filter(|l| l.contains("generations/00000000000001.json"))
+        .filter(|l| l.contains("PUT"))
+        .count();
+    eprintln!("PUTs of one generation: {puts}");
 }
 
 /// A server that refuses everything, and repeats what it was sent.

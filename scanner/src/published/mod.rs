@@ -189,7 +189,11 @@ pub async fn read(objects: &Objects) -> Result<Agreed> {
     let bundle: Bundle = serde_json::from_slice(&text).map_err(|_| wrong())?;
     let files: Vec<(String, String)> = bundle.files.into_iter().map(|f| (f.name, f.text)).collect();
     // The digest first: what somebody else put there is not even parsed for its mistakes.
-    if bundle.version != VERSION || Baseline::digest_of(&files) != pointer.digest {
+    let is_odd = |(name, _): &(String, String)| name.chars().any(char::is_control);
+    if bundle.version != VERSION
+        || Baseline::digest_of(&files) != pointer.digest
+        || files.iter().any(is_odd)
+    {
         return Err(wrong().into());
     }
     let baseline = judge::parse_baseline(&files)?;

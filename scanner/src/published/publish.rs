@@ -113,7 +113,7 @@ pub async fn publish(
         let next = Pointer {
             version: VERSION,
             digest: digest.to_owned(),
-            sequence: before.as_ref().map_or(0, |p| p.sequence) + 1,
+            sequence: before.as_ref().map_or(0, |p| p.sequence).saturating_add(1),
             published_at: ask.now,
             commit: ask.commit.as_ref().map(|c| c.id.clone()),
             commit_time: ask.commit.as_ref().map(|c| c.time),

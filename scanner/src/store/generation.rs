@@ -15,6 +15,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use mimawari_drift::state::{State, StateError};
+use mimawari_probes::http::printable;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -116,7 +117,7 @@ pub enum Broken {
     Content,
     /// The state itself.
     #[error("its content is no state: {0}")]
-    State(#[from] StateError),
+    State(String),
 }
 
 /// What a new generation says of itself besides number, parent and state.
@@ -236,7 +237,19 @@ pub fn decode(number: u64, text: &[u8]) -> Result<(Header, State), Broken> {
         return Err(Broken::Content);
     }
     let content = std::str::from_utf8(&content).map_err(|_| Broken::Content)?;
-    Ok((header, State::parse(content)?))
+    Ok((header, parse(content).map_err(Broken::State)?))
+}
+
+/// Reads a state. What is said of a wrong one may repeat what it holds, so it is made fit for a
+/// screen.
+///
+/// # Errors
+/// A phrase that says what is wrong.
+pub fn parse(text: &str) -> Result<State, String> {
+    State::parse(text).map_err(|e: StateError| {
+        let source = std::error::Error::source(&e).map_or(String::new(), |s| format!(": {s}"));
+        printable(format!("{e}{source}").as_bytes(), 300)
+    })
 }
 
 /// SHA-256, hex.

@@ -49,6 +49,9 @@ pub type StateUrl = Location;
 const FOLDER: &str = "generations";
 const HINT: &str = "latest";
 
+/// Written and removed to see whether that can be done.
+const PROBE: &str = "write-test";
+
 /// The one file in which the state was kept formerly.
 const FORMER: &str = "state.json";
 
@@ -129,6 +132,22 @@ impl Store {
         Ok(newest)
     }
 
+    /// Whether a state can be read and written here: what would be found only when an hour's work is
+    /// to be saved.
+    ///
+    /// # Errors
+    /// As [`Store::latest`]; a [`Failure`] when nothing can be written.
+    pub async fn check(&self) -> Result<()> {
+        match self.latest().await?.number {
+            0 => {
+                self.objects.overwrite(PROBE, Bytes::new()).await?;
+                self.objects.delete(PROBE).await
+            }
+            // The hint may go back for a moment by this, which is as good.
+            number => self.hint_at(number).await,
+        }
+    }
+
     /// The generation of this number, whole; its place in the chain is not looked at.
     ///
     /// # Errors
@@ -151,7 +170,7 @@ impl Store {
                 n => Err(self.unchained(n, "it names no generation before it").into()),
             };
         };
-        let skips = parent.number + 1 != header.number;
+        let skips = parent.number.checked_add(1) != Some(header.number);
         if parent.number >= header.number
             || skips && !matches!(header.origin, Origin::RolledBack(_))
         {
@@ -220,12 +239,10 @@ impl Store {
     /// The state of the former form, if there is one.
     async fn former(&self) -> Result<Option<State>> {
         let Some((text, _)) = self.objects.get(FORMER).await? else { return Ok(None) };
-        let state = std::str::from_utf8(&text).map_err(anyhow::Error::from);
-        let state = state.and_then(|t| State::parse(t).map_err(anyhow::Error::from));
-        state.map(Some).map_err(|e| {
-            Failure::new(format!("the state {} cannot be understood", self.objects.shown(FORMER)))
+        let state = std::str::from_utf8(&text).map_err(|e| e.to_string());
+        state.and_then(generation::parse).map(Some).map_err(|e| {
+            Failure::new(format!("the state {} cannot be understood: {e}", self.objects.shown(FORMER)))
                 .help("restore it from a backup; move it away only if you accept that every finding is new again")
-                .source(e)
                 .into()
         })
     }
@@ -269,25 +286,35 @@ impl Store {
         meta: &Meta,
         random: &mut Random,
     ) -> Result<Commit> {
+        if number > generation::MAX_NUMBER {
+            return Err(Failure::new(format!("there is no generation after {}", number - 1))
+                .help("no run counts so far: look who wrote it; begin a new state at another `url`")
+                .into());
+        }
         let writer = format!("{:016x}{:016x}", random.draw_one(), random.draw_one());
         let (text, digest) = generation::encode(number, parent, state, meta, writer)
             .map_err(|e| Failure::new(format!("the state cannot be written: {e}")))?;
-        let written = self.objects.create(&object(number), text.into()).await?;
-        // An answer may be lost after the object was made; the repeated request then meets our own.
-        let is_ours = match written {
-            Written::Done => true,
-            Written::Conflict => {
-                let there = self.beginning(number).await?;
-                there.is_some_and(|text| generation::digest(&text) == digest)
+        let created = self.objects.create(&object(number), text.into()).await;
+        if matches!(created, Ok(Written::Done)) {
+            return Ok(Commit::Done(Link { number, digest }));
+        }
+        // An answer may be lost after the object was made; what is there is then our own.
+        match (self.beginning(number).await, created) {
+            (Ok(Some(text)), _) if generation::digest(&text) == digest => {
+                Ok(Commit::Done(Link { number, digest }))
             }
-        };
-        Ok(if is_ours { Commit::Done(Link { number, digest }) } else { Commit::Conflict(number) })
+            (_, Err(e)) => Err(e),
+            (there, Ok(_)) => there.map(|_| Commit::Conflict(number)),
+        }
+    }
+
+    async fn hint_at(&self, number: u64) -> Result<()> {
+        self.objects.overwrite(HINT, serde_json::to_vec(&Hint { number })?.into()).await
     }
 
     /// What may follow a commit and may fail: the hint, and the pruning.
     async fn after(&self, number: u64, now: Timestamp) {
-        let hint = serde_json::to_vec(&Hint { number }).unwrap_or_default();
-        if let Err(e) = self.objects.overwrite(HINT, hint.into()).await {
+        if let Err(e) = self.hint_at(number).await {
             tracing::warn!("the state is saved, its hint is not: {}", crate::failure::line(&e));
         }
         if number.is_multiple_of(prune::EVERY)

@@ -272,3 +272,48 @@ async fn an_absent_folder_is_looked_at_and_not_made() {
     assert_eq!(Store::look(&place).unwrap().latest().await.unwrap().number, 0);
     assert!(!dir.path().join("state").exists());
 }
+
+#[tokio::test]
+async fn no_number_is_too_large_and_no_text_reaches_the_screen_as_it_is() {
+    let store = Store::over(Objects::in_memory());
+    // A forged chain of one, at the end of all numbers.
+    let last = generation::MAX_NUMBER;
+    let forged = |number: u64, parent: u64, state: &str| {
+        let content = generation::hex(state.as_bytes());
+        format!(
+            "{{\"version\":1,\"number\":{number},\"parent\":{{\"number\":{parent},\"digest\":\"x\"}},\"content\":\"{content}\",\"length\":{},\"at\":\"2026-11-24T08:00:00Z\",\"run\":null,\"origin\":\"judged\",\"counts\":{{}},\"allowed\":0,\"writer\":\"\"}}\n{state}\n",
+            state.len()
+        )
+    };
+    let empty = serde_json::to_string(&State::default()).unwrap();
+    put(&store, &object(last), &forged(last, u64::MAX, &empty)).await;
+    assert!(refusal(&store).await.contains("out of the chain"));
+    let parent = store.load(last).await.unwrap();
+    let mut random = Random::seeded(1);
+    let e = store.commit(&parent, &state("x"), &meta("x"), &mut random).await.unwrap_err();
+    insta::assert_snapshot!("last_number", crate::failure::render(&e));
+    let evil = "{\"version\":1,\"\u{9b}2J\\u001b[2J\":1}";
+    put(&store, &object(last), &forged(last, 1, evil)).await;
+    let told = refusal(&store).await;
+    assert!(told.contains("2J") && !told.contains(['\u{1b}', '\u{9b}']), "{told:?}");
+    store.objects.delete(&object(last)).await.unwrap();
+    put(&store, FORMER, evil).await;
+    let told = refusal(&store).await;
+    assert!(told.contains("2J") && !told.contains(['\u{1b}', '\u{9b}']), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_check_leaves_nothing_behind() {
+    let (dir, [folder, memory]) = stores();
+    for store in [&folder, &memory] {
+        store.check().await.unwrap();
+        assert_eq!(store.latest().await.unwrap().number, 0);
+        assert!(store.objects.get(PROBE).await.unwrap().is_none());
+        with_generations(store, 2).await;
+        store.check().await.unwrap();
+        assert_eq!(store.latest().await.unwrap().number, 2);
+    }
+    std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+    std::fs::write(dir.path().join("state"), "no folder any more").unwrap();
+    folder.check().await.unwrap_err();
+}
