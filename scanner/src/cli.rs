@@ -1,6 +1,8 @@
 //! The command line: a contract that others script against.
 
 mod check_file;
+pub mod publish;
+pub mod state;
 
 use std::path::PathBuf;
 
@@ -78,6 +80,9 @@ pub enum Command {
     /// The baseline: what is agreed to be open.
     #[command(subcommand)]
     Baseline(BaselineCommand),
+    /// The state: what is known from earlier runs.
+    #[command(subcommand)]
+    State(state::StateCommand),
     /// The content checks: what the path prober looks for.
     #[command(subcommand, after_help = "Use --help for the form of a file of checks of your own.", after_long_help = check_file::FORM)]
     Checks(ChecksCommand),
@@ -296,6 +301,7 @@ judgement changed.
 Examples:
   mimawari judge -c patrol.toml --run runs/20261123T060000Z-7f3a
   mimawari judge -c patrol.toml --run R --baseline ../pull-request/baseline
+  mimawari judge -c patrol.toml --run latest --save-state
   mimawari judge -c patrol.toml --run R --now 2027-01-01T00:00:00Z")]
 pub struct JudgeArgs {
     /// The configuration file.
@@ -307,7 +313,8 @@ pub struct JudgeArgs {
         env = "MIMAWARI_CONFIG"
     )]
     pub config: PathBuf,
-    /// A run folder. Repeatable: the shards of one plan, together.
+    /// A run folder, repeatable: the shards of one plan, together. Or latest: the newest complete
+    /// run of the configured folder of runs.
     #[arg(long, value_name = "DIR", required = true)]
     pub run: Vec<PathBuf>,
     /// The baseline folder, instead of the configured one.
@@ -360,6 +367,8 @@ pub enum ReportFormat {
 pub enum BaselineCommand {
     /// Read the baseline and say what is wrong with it, with file, line and remedy.
     Check(BaselineCheckArgs),
+    /// Deliver the baseline to where scans read it; forward only.
+    Publish(publish::PublishArgs),
 }
 
 /// Arguments of `baseline check`.

@@ -18,9 +18,10 @@ use crate::failure::{Failure, Status};
 use crate::http::connection::BODY_LIMIT;
 use crate::judge::{self, Runs};
 use crate::plan;
+use crate::published;
 use crate::run::{RunStatus, write_atomically};
 use crate::scan::{self, Context, Folder, Scanned, Seeds};
-use crate::store::{self, Store};
+use crate::store::{Generation, Link, Meta, Origin, Random, Store};
 
 /// `mimawari scan`
 ///
@@ -147,19 +148,42 @@ pub async fn patrol_with(
     folder: Folder<'_>,
 ) -> Result<(Verdict, std::path::PathBuf)> {
     // What would stop the judgement is found before a packet is sent.
-    let baseline = judge::read_baseline(&config.baseline_dir)?;
-    let store = Store::open(&config.state_dir)?;
-    let previous = store.load()?;
+    let agreed = published::agreed(config, None).await?;
+    let store = Store::open(&config.state)?;
+    store.check().await?;
     let scanned = scan::scan(config, context, Seeds::draw()?, folder).await?;
-    let runs = Runs::open(std::slice::from_ref(&scanned.dir), &config.scope, &previous)?
-        .with_max_age(config.scan.max_age);
-    let (verdict, state) = runs.judge(&baseline, &previous, (context.now)());
-    write_reports(&verdict, &scanned.dir)?;
-    // The state goes last: if a report could not be written, the next run finds everything new
-    // again, which is better than a finding that nobody was told of.
-    store.save(&state)?;
-    tracing::info!(run = verdict.run_id, folder = %scanned.dir.display(), "reports written");
+    let (verdict, saved) = settle(&store, |previous| {
+        let runs = Runs::open(std::slice::from_ref(&scanned.dir), &config.scope, &previous.state)?
+            .with_max_age(config.scan.max_age);
+        let mut judged = runs.judge(&agreed.baseline, &previous.state, (context.now)());
+        agreed.note(&mut judged.0);
+        // The state goes last: if a report could not be written, the next run finds everything new
+        // again, which is better than a finding that nobody was told of.
+        write_reports(&judged.0, &scanned.dir)?;
+        Ok(judged)
+    })
+    .await?;
+    let folder = scanned.dir.display();
+    tracing::info!(run = verdict.run_id, %folder, generation = saved.number, "reports written");
     Ok((verdict, scanned.dir))
+}
+
+/// Judges by `judge` upon the newest state and saves what follows; again, if another run saved its
+/// own in between. The verdict is that of the judgement that was saved.
+///
+/// # Errors
+/// Whatever `judge` says; a state that cannot be read or written.
+pub async fn settle(
+    store: &Store,
+    mut judge: impl FnMut(&Generation) -> Result<(Verdict, State)>,
+) -> Result<(Verdict, Link)> {
+    let attempt = |previous: &Generation| {
+        let (verdict, state) = judge(previous)?;
+        let run = Some(verdict.run_id.clone());
+        let meta = Meta { at: verdict.judged_at, run, origin: Origin::Judged };
+        Ok((verdict, state, meta))
+    };
+    store.settle(&mut Random::draw()?, attempt).await
 }
 
 /// Writes the verdict and its reports into a run folder.
@@ -187,7 +211,7 @@ pub fn write_reports(verdict: &Verdict, dir: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Unreadable runs, baseline or state.
-pub fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
+pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
     let config = Config::read(&args.config)?;
     let now = match &args.now {
         None => (context.now)(),
@@ -197,24 +221,37 @@ pub fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
                 .source(e)
         })?,
     };
-    let baseline = judge::read_baseline(args.baseline.as_deref().unwrap_or(&config.baseline_dir))?;
-    let open = |previous: &State| {
-        let runs = Runs::open(&args.run, &config.scope, previous)?;
-        anyhow::Ok(runs.with_max_age(config.scan.max_age))
+    let agreed = published::agreed(&config, args.baseline.as_deref()).await?;
+    let dirs = judge::named_runs(&args.run, &config.runs_dir)?;
+    let judged = |previous: &Generation| {
+        let runs = Runs::open(&dirs, &config.scope, &previous.state)?;
+        let runs = runs.with_max_age(config.scan.max_age);
+        let mut judged = runs.judge(&agreed.baseline, &previous.state, now);
+        agreed.note(&mut judged.0);
+        anyhow::Ok(judged)
     };
+    // What went to stdout cannot be taken back, so it waits until the state is saved.
+    let to_stdout = args.out == Path::new("-");
     let verdict = if args.save_state {
-        let store = Store::open(&config.state_dir)?;
-        let previous = store.load()?;
-        let (verdict, state) = open(&previous)?.judge(&baseline, &previous, now);
-        write_out(&args.out, &mimawari_report::json(&verdict))?;
-        store.save(&state)?;
-        verdict
+        let store = Store::open(&config.state)?;
+        let saved = settle(&store, |previous| {
+            let judged = judged(previous)?;
+            if !to_stdout {
+                write_out(&args.out, &mimawari_report::json(&judged.0))?;
+            }
+            Ok(judged)
+        });
+        saved.await?.0
     } else {
-        let previous = store::load_unlocked(&config.state_dir)?;
-        let (verdict, _) = open(&previous)?.judge(&baseline, &previous, now);
-        write_out(&args.out, &mimawari_report::json(&verdict))?;
+        let (verdict, _) = judged(&Store::look(&config.state)?.latest().await?)?;
+        if !to_stdout {
+            write_out(&args.out, &mimawari_report::json(&verdict))?;
+        }
         verdict
     };
+    if to_stdout {
+        write_out(&args.out, &mimawari_report::json(&verdict))?;
+    }
     if args.out != Path::new("-") {
         print(&summary(&verdict))?;
     }

@@ -109,3 +109,9 @@ pub fn render(error: &anyhow::Error) -> String {
     }
     out
 }
+
+/// The whole error on one line, for a log.
+#[must_use]
+pub fn line(error: &anyhow::Error) -> String {
+    render(error).trim_start_matches("error: ").replace('\n', "; ")
+}

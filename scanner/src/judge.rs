@@ -16,7 +16,7 @@ use mimawari_probes::observation::{CellState, Observation};
 use mimawari_targets::{Plan, Port, Scope, Shard};
 
 use crate::failure::Failure;
-use crate::run::{LoadedRun, RunStatus};
+use crate::run::{LoadedRun, RunStatus, read_meta};
 
 /// The runs that are judged together: one, or the shards of one plan.
 #[derive(Debug)]
@@ -259,6 +259,63 @@ impl Runs {
     }
 }
 
+/// The run folders that a command line names: as they are, or the newest for `latest`.
+///
+/// # Errors
+/// A [`Failure`] when there is none.
+pub fn named_runs(named: &[PathBuf], runs: &Path) -> Result<Vec<PathBuf>> {
+    if named.iter().all(|n| n != Path::new("latest")) {
+        return Ok(named.to_vec());
+    }
+    if named.len() > 1 {
+        return Err(Failure::new("--run latest stands alone")
+            .help("name every run, or only `latest`; a folder of that name is ./latest")
+            .into());
+    }
+    let latest = latest_run(runs)?;
+    tracing::info!(run = %latest.display(), "judging the newest complete run");
+    Ok(vec![latest])
+}
+
+/// The newest complete run below a folder, by its start. A shard alone is no complete run.
+///
+/// # Errors
+/// A [`Failure`] when there is none.
+pub fn latest_run(runs: &Path) -> Result<PathBuf> {
+    let shown = runs.display();
+    let entries = std::fs::read_dir(runs).map_err(|e| {
+        Failure::new(format!("cannot read the folder of runs {shown}"))
+            .help("name the folder as `dir` under [output], or the run itself with --run DIR")
+            .source(e)
+    })?;
+    let (mut newest, mut others) = (None, 0);
+    for entry in entries.flatten() {
+        let dir = entry.path();
+        if !dir.join("run.json").is_file() {
+            continue;
+        }
+        match read_meta(&dir) {
+            Ok(m) if m.status == RunStatus::Complete && m.shard.count() == 1 => {
+                newest = newest.max(Some((m.started_at, m.run_id, dir)));
+            }
+            Ok(_) => others += 1,
+            Err(e) => {
+                tracing::warn!("{}", crate::failure::line(&e));
+                others += 1;
+            }
+        }
+    }
+    newest.map(|(_, _, dir)| dir).ok_or_else(|| {
+        let text = match others {
+            0 => format!("there is no run in {shown}"),
+            n => format!("no run in {shown} is complete, of {n}"),
+        };
+        Failure::new(text)
+            .help("run `mimawari scan` or `patrol`, merge shards with `mimawari merge`, or name a run with --run DIR")
+            .into()
+    })
+}
+
 /// A baseline file as the people who edit it call it: `baseline/hosting.toml`, wherever the run is.
 fn shown(dir: &Path, path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -268,12 +325,20 @@ fn shown(dir: &Path, path: &Path) -> String {
     }
 }
 
-/// Reads every `*.toml` of a baseline folder.
+/// Reads and parses every `*.toml` of a baseline folder.
+///
+/// # Errors
+/// As [`baseline_files`] and [`parse_baseline`].
+pub fn read_baseline(dir: &Path) -> Result<Baseline> {
+    parse_baseline(&baseline_files(dir)?)
+}
+
+/// The names and texts of every `*.toml` of a baseline folder.
 ///
 /// # Errors
 /// A [`Failure`] when the folder or a file cannot be read or holds no baseline: an unreadable
-/// baseline is never an empty one. Diagnostics when a file is wrong.
-pub fn read_baseline(dir: &Path) -> Result<Baseline> {
+/// baseline is never an empty one.
+pub fn baseline_files(dir: &Path) -> Result<Vec<(String, String)>> {
     let failed = |path: &Path, e: std::io::Error| {
         Failure::new(format!("cannot read the baseline {}", path.display()))
             .help("name the folder as `dir` under [baseline]; an unreadable baseline is never taken for an empty one")
@@ -297,7 +362,15 @@ pub fn read_baseline(dir: &Path) -> Result<Baseline> {
         let text = std::fs::read_to_string(&path).map_err(|e| failed(&path, e))?;
         files.push((shown(dir, &path), text));
     }
-    let (baseline, warnings) = Baseline::parse(&files)?;
+    Ok(files)
+}
+
+/// Parses a baseline's files; what is only worth a warning is logged.
+///
+/// # Errors
+/// Diagnostics when a file is wrong.
+pub fn parse_baseline(files: &[(String, String)]) -> Result<Baseline> {
+    let (baseline, warnings) = Baseline::parse(files)?;
     for w in warnings {
         tracing::warn!("{w}");
     }

@@ -25,10 +25,12 @@ pub mod manifest;
 pub mod merge;
 pub mod packet;
 pub mod plan;
+pub mod published;
 pub mod run;
 pub mod scan;
 pub mod service;
 pub mod signals;
+pub mod state_commands;
 pub mod store;
 
 use cli::{BaselineCommand, Cli, Command};
@@ -72,11 +74,15 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Patrol(args) => runtime()?.block_on(commands::patrol(args, &context)),
         Command::Scan(args) => runtime()?.block_on(commands::scan(args, &context)),
         Command::Merge(args) => commands::merge(args),
-        Command::Judge(args) => commands::judge(args, &context),
+        Command::Judge(args) => runtime()?.block_on(commands::judge(args, &context)),
         Command::Report(args) => commands::report(args),
         Command::Baseline(BaselineCommand::Check(args)) => commands::baseline_check(args),
+        Command::Baseline(BaselineCommand::Publish(args)) => {
+            runtime()?.block_on(published::publish_command(args, &context))
+        }
         Command::Checks(command) => commands::checks(command),
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
+        Command::State(command) => runtime()?.block_on(state_commands::state(command, &context)),
         Command::Demo(args) => runtime()?.block_on(demo::run(args, &context)),
         Command::Schema(args) => commands::schema(args),
     }

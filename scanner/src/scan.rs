@@ -153,16 +153,16 @@ pub async fn prepare(config: &Config) -> Result<Prepared> {
     let seed = order_seed(addrs.addrs(), &config.scan.ports);
     let plan =
         Plan::new(addrs, config.scan.ports.clone(), seed).map_err(|e| refused_plan(&e, config))?;
-    let part = part_of_this_run(config, &plan)?;
+    let part = part_of_this_run(config, &plan).await?;
     Ok(Prepared { walk: plan.walk_part(part, config.scan.shard), notes, refused })
 }
 
 /// The part of the plan whose turn it is: the one that was asked for, else by the state.
-fn part_of_this_run(config: &Config, plan: &Plan) -> Result<Shard> {
+async fn part_of_this_run(config: &Config, plan: &Plan) -> Result<Shard> {
     let (Some(parts), None) = (config.scan.rotate, config.scan.part) else {
         return Ok(config.scan.part.unwrap_or(Shard::WHOLE));
     };
-    let state = crate::store::load_unlocked(&config.state_dir)?;
+    let state = crate::store::Store::look(&config.state)?.latest().await?.state;
     let digest = PlanFacts::of(plan).digest(parts, &config.vantage);
     let next = mimawari_drift::freshness::next_part(state.plans.get(&digest), parts);
     Ok(Shard::new(next, parts).unwrap_or(Shard::WHOLE))

@@ -64,6 +64,19 @@ fn help() {
             mimawari(dir.path(), &[command, "--help"], "").stdout
         );
     }
+    for args in [
+        &["state"][..],
+        &["state", "show"],
+        &["state", "history"],
+        &["state", "rollback"],
+        &["baseline"],
+        &["baseline", "publish"],
+    ] {
+        insta::assert_snapshot!(
+            format!("help_{}", args.join("_")),
+            mimawari(dir.path(), &[args, &["--help"]].concat(), "").stdout
+        );
+    }
     let checks = [&["checks", "--help"][..], &["checks", "list", "--help"]];
     let digest = &["checks", "digest", "--help"][..];
     let all = checks.into_iter().chain([digest]).map(|args| mimawari(dir.path(), args, "").stdout);

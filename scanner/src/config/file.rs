@@ -88,12 +88,17 @@ pub(super) struct Http {
 #[serde(deny_unknown_fields)]
 pub(super) struct Baseline {
     pub dir: Option<String>,
+    pub url: Option<Spanned<String>>,
+    pub region: Option<String>,
+    pub endpoint: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct State {
     pub url: Option<Spanned<String>>,
+    pub region: Option<String>,
+    pub endpoint: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

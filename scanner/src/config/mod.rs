@@ -20,6 +20,7 @@ use toml::Spanned;
 use crate::cli::{Looking, Method, Selection, Tuning};
 use crate::duration;
 use crate::failure::Failure;
+use crate::store::{Location, LocationError};
 
 /// Packets per second, where the file says nothing. Moderate: a /24 with a hundred ports takes two
 /// seconds, and no target notices.
@@ -45,8 +46,10 @@ pub struct Config {
     pub http: Http,
     /// The folder of the baseline.
     pub baseline_dir: PathBuf,
-    /// The folder of the state.
-    pub state_dir: PathBuf,
+    /// Where the baseline is published; it is then read from there, and not from the folder.
+    pub baseline_url: Option<Location>,
+    /// Where the state is kept.
+    pub state: Location,
     /// The folder under which run folders are made.
     pub runs_dir: PathBuf,
     /// From where this installation looks; part of every finding's identity.
@@ -281,6 +284,9 @@ fn parse_rate(text: &str) -> Result<(u32, bool), String> {
     Ok((check_rate(rate)?, false))
 }
 
+const LOCATION_HELP: &str = "write a path, such as `url = \"state\"`, or `url = \"s3://bucket/prefix\"` \
+     with `region` and, for an emulator, `endpoint`";
+
 const PART_HELP: &str = "write k/n with k from 1 to n, such as 3/24";
 
 /// The number of parts of `1/24`.
@@ -359,13 +365,21 @@ impl Check<'_> {
                 n.kind
             ));
         }
-        let state = file.state.url.as_ref().map_or("state", |u| u.get_ref().as_str());
-        if state.contains("://") {
-            let span = file.state.url.as_ref().map_or(0..0, Spanned::span);
+        let state = file.state;
+        let state = self.location(
+            state.url.as_ref(),
+            "state",
+            (state.region.as_deref(), state.endpoint.as_deref()),
+            base,
+        );
+        let b = &file.baseline;
+        let reach = (b.region.as_deref(), b.endpoint.as_deref());
+        let baseline_url = b.url.as_ref().and_then(|u| self.location(Some(u), "", reach, base));
+        if let Some(url) = b.url.as_ref().filter(|_| b.dir.is_some()) {
             self.error(
-                span,
-                format!("`{state}`: only a folder can hold the state in this version"),
-                "write a path, such as `url = \"state\"`",
+                url.span(),
+                "both `dir` and `url` name the baseline",
+                "keep `url` where it is published to, or `dir` where its files are",
             );
         }
         Some(Config {
@@ -373,11 +387,33 @@ impl Check<'_> {
             scan: scan?,
             http: http?,
             baseline_dir: base.join(file.baseline.dir.as_deref().unwrap_or("baseline")),
-            state_dir: base.join(state),
+            baseline_url,
+            state: state?,
             runs_dir: base.join(file.output.dir.as_deref().unwrap_or("runs")),
             vantage: file.vantage.unwrap_or_else(|| "default".to_owned()),
             warnings,
         })
+    }
+
+    /// A folder or a bucket; `default` where the file names none.
+    fn location(
+        &mut self,
+        url: Option<&Spanned<String>>,
+        default: &str,
+        (region, endpoint): (Option<&str>, Option<&str>),
+        base: &Path,
+    ) -> Option<Location> {
+        let text = url.map_or(default, |u| u.get_ref().as_str());
+        match Location::parse(text, region, endpoint, base) {
+            Ok(location) => Some(location),
+            Err(e) => {
+                // A line that holds a secret is not shown.
+                let hide = e == LocationError::Credentials;
+                let span = url.map(Spanned::span).filter(|_| !hide).unwrap_or(0..0);
+                self.error(span, e.to_string(), LOCATION_HELP);
+                None
+            }
+        }
     }
 
     fn ranges(&mut self, items: &[Spanned<String>]) -> Option<AddrSet> {

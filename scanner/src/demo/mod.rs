@@ -81,16 +81,17 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<Status> {
 /// One patrol, judged as of `now`.
 async fn round(config: &Config, context: &Context, now: Timestamp, out: &Path) -> Result<Verdict> {
     let baseline = crate::judge::read_baseline(&config.baseline_dir)?;
-    let store = crate::store::Store::open(&config.state_dir)?;
-    let previous = store.load()?;
+    let store = crate::store::Store::open(&config.state)?;
     let scanned =
         crate::scan::scan(config, context, Seeds::draw()?, Folder::New(Some(out))).await?;
-    let runs =
-        crate::judge::Runs::open(std::slice::from_ref(&scanned.dir), &config.scope, &previous)?;
-    let (verdict, state) = runs.judge(&baseline, &previous, now);
-    commands::write_reports(&verdict, out)?;
-    store.save(&state)?;
-    Ok(verdict)
+    let settled = commands::settle(&store, |previous| {
+        let dirs = std::slice::from_ref(&scanned.dir);
+        let runs = crate::judge::Runs::open(dirs, &config.scope, &previous.state)?;
+        let judged = runs.judge(&baseline, &previous.state, now);
+        commands::write_reports(&judged.0, out)?;
+        Ok(judged)
+    });
+    Ok(settled.await?.0)
 }
 
 /// Makes the output folder, replacing only what an earlier demonstration left.

@@ -78,8 +78,8 @@ fn unplugged(c: &Case) {
         stays_unverified(c, "r2");
         assert_eq!(c.json("r2/verdict.json")["incomplete"], true);
     }
-    let state = fs::read_to_string(c.path("state/state.json")).expect("the state");
-    assert!(!state.contains("\"resolved\""), "{state}");
+    let shown = c.mimawari("state").args(["show", "--json"]).run().expect(0).stdout;
+    assert!(shown.contains("unverified") && !shown.contains("resolved"), "{shown}");
     // With a link that is up and a centre that has gone silent.
     c.lab.plug();
     c.lab.behave("198.19.0.0/24", Behaviour::Silent);

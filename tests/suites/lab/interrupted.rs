@@ -17,6 +17,7 @@ pub const CASES: Cases = &[
     }),
     ("interrupted::only_the_same_job_is_gone_on_with", other_job),
     ("interrupted::a_full_disk_keeps_what_was_written", full_disk),
+    ("interrupted::a_full_disk_under_the_state_leaves_the_generation_before", full_state),
 ];
 
 /// A finding, then a longer sweep in whose middle a signal comes.
@@ -161,7 +162,44 @@ fn full_disk(c: &Case) {
     let out = out.expect(2);
     assert!(out.stderr.contains("No space left") && out.stderr.contains("help:"), "{}", out.stderr);
     assert!(kept > 50, "{kept} lines kept");
-    assert!(!c.path("state/state.json").exists(), "a state was written of a run that was not kept");
+    assert!(
+        !c.path("state/generations").exists(),
+        "a state was written of a run that was not kept"
+    );
+}
+
+fn full_state(c: &Case) {
+    use nix::mount::{MsFlags, mount, umount};
+    let disk = c.path("state");
+    fs::create_dir(&disk).expect("a folder");
+    mount(Some("tmpfs"), &disk, Some("tmpfs"), MsFlags::empty(), Some("size=64k"))
+        .expect("a small disk");
+    let _redis = Server::banner(&c.lab, "198.19.0.10:6379", b"-DENIED\r\n");
+    c.config("targets = [\"198.19.0.0/28\"]\nports = \"6379\"", "");
+    c.baseline("");
+    c.patrol("r1", &[]).expect(1);
+    let full = c.path("state/filler");
+    let filled = fs::write(&full, vec![0; 1 << 20]);
+    assert!(filled.is_err(), "the disk is not small");
+    let out = c.patrol("r2", &[]);
+    let shown = c.mimawari("state").args(["show", "--json"]).run();
+    // With room again the run that was kept is judged, and saved.
+    fs::remove_file(&full).expect("removed");
+    let judged = c.mimawari("judge").args(["--run", "r2", "--save-state", "--out", "v"]).run();
+    let after = c.mimawari("state").args(["show", "--json"]).run();
+    let names = fs::read_dir(c.path("state/generations")).expect("the folder").count();
+    umount(&disk).expect("umount");
+    let out = out.expect(2);
+    assert!(
+        out.stderr.contains("No space left") && out.stderr.contains("help: nothing that was there"),
+        "{}",
+        out.stderr
+    );
+    assert!(c.path("r2/verdict.json").exists(), "the reports come before the state");
+    assert!(shown.expect(0).stdout.contains("\"generation\": 1"));
+    judged.expect(1);
+    assert!(after.expect(0).stdout.contains("\"generation\": 2"));
+    assert_eq!(names, 2, "a half-written file was left behind");
 }
 
 fn deadline(c: &Case) {

@@ -137,12 +137,7 @@ impl Baseline {
         let mut reader = Reader::default();
         let mut sorted: Vec<_> = files.iter().collect();
         sorted.sort();
-        let mut hash = Sha256::new();
         for (name, text) in sorted {
-            hash.update((name.len() as u64).to_le_bytes());
-            hash.update(name);
-            hash.update((text.len() as u64).to_le_bytes());
-            hash.update(text);
             reader.file(name, text);
         }
         reader.contradictions();
@@ -154,8 +149,23 @@ impl Baseline {
         let rules: Vec<Rule> = reader.rules.into_iter().map(|(r, ..)| r).collect();
         let index = Index::new(rules.iter().map(|r| &r.head.addrs));
         let http_index = Index::new(reader.http.iter().map(|r| &r.head.addrs));
-        let digest = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let digest = Self::digest_of(files);
         Ok((Self { rules, http: reader.http, index, http_index, digest }, warnings))
+    }
+
+    /// The digest that these files' baseline has, without reading them.
+    #[must_use]
+    pub fn digest_of(files: &[(String, String)]) -> String {
+        let mut sorted: Vec<_> = files.iter().collect();
+        sorted.sort();
+        let mut hash = Sha256::new();
+        for (name, text) in sorted {
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update(name);
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
     }
 
     /// Number of rules.

@@ -1,0 +1,167 @@
+//! `mimawari state`: what is known, how it came to be, and the way back.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use mimawari_probes::http::printable;
+
+use crate::cli::state::{StateCommand, StateHistoryArgs, StateRollbackArgs, StateShowArgs};
+use crate::commands::print;
+use crate::config::Config;
+use crate::duration;
+use crate::failure::Status;
+use crate::scan::Context;
+use crate::store::{Entry, Generation, Header, Origin, Random, Store};
+
+/// `mimawari state`
+///
+/// # Errors
+/// An unreadable configuration or state.
+pub async fn state(command: &StateCommand, context: &Context) -> Result<Status> {
+    match command {
+        StateCommand::Show(args) => show(args, (context.now)()).await,
+        StateCommand::History(args) => history(args).await,
+        StateCommand::Rollback(args) => rollback(args, (context.now)()).await,
+    }
+}
+
+async fn show(args: &StateShowArgs, now: Timestamp) -> Result<Status> {
+    let url = Config::read(&args.which.config)?.state;
+    let latest = Store::look(&url)?.latest().await?;
+    let url = url.to_string();
+    print(&if args.json { shown_json(&url, &latest, now)? } else { shown(&url, &latest, now) })?;
+    Ok(Status::Clean)
+}
+
+/// Findings by state.
+fn counts(latest: &Generation) -> BTreeMap<&'static str, u64> {
+    let mut counts = BTreeMap::new();
+    for tracked in latest.state.findings.values() {
+        *counts.entry(tracked.finding.state.as_str()).or_default() += 1;
+    }
+    counts
+}
+
+fn age(of: Option<Timestamp>, now: Timestamp) -> Option<f64> {
+    of.map(|at| at.duration_until(now).as_secs_f64().max(0.0))
+}
+
+fn shown(url: &str, latest: &Generation, now: Timestamp) -> String {
+    let state = &latest.state;
+    let mut out = String::new();
+    let mut put = |name: &str, value: String| {
+        let _ = writeln!(out, "{name:<11}{value}");
+    };
+    put("state", printable(url.as_bytes(), 300));
+    let Some(header) = &latest.header else {
+        let text = if state.last_run.is_some() {
+            "none yet; state.json of the former form will be taken over as generation 1"
+        } else {
+            "none yet: nothing has been saved here"
+        };
+        put("generation", text.to_owned());
+        return out;
+    };
+    put("generation", format!("{}, {}{}", latest.number, second(header.at), origin(header.origin)));
+    put("digest", latest.digest.clone());
+    let run = state.last_run.as_ref().map_or("none".to_owned(), |r| printable(r.as_bytes(), 200));
+    put("last run", run);
+    if let Some(age) = age(state.updated_at, now) {
+        put("age", duration::shown(age));
+    }
+    let words: Vec<String> = counts(latest)
+        .iter()
+        .map(|(state, n)| format!("{n} {}", state.replace('_', " ")))
+        .collect();
+    let findings = if words.is_empty() { "none".to_owned() } else { words.join(", ") };
+    put("findings", findings);
+    put("allowed", state.allowed.len().to_string());
+    put("web sites", state.sites.len().to_string());
+    out
+}
+
+fn shown_json(url: &str, latest: &Generation, now: Timestamp) -> Result<String> {
+    let state = &latest.state;
+    let value = serde_json::json!({
+        "version": 1,
+        "url": url,
+        "generation": latest.number,
+        "digest": (latest.number > 0).then_some(&latest.digest),
+        "saved_at": latest.header.as_ref().map(|h| h.at),
+        "origin": latest.header.as_ref().map(|h| h.origin),
+        "last_run": state.last_run,
+        "updated_at": state.updated_at,
+        "age_seconds": age(state.updated_at, now).map(f64::round),
+        "findings": counts(latest),
+        "allowed": state.allowed.len(),
+        "sites": state.sites.len(),
+    });
+    Ok(format!("{}\n", serde_json::to_string_pretty(&value)?))
+}
+
+async fn history(args: &StateHistoryArgs) -> Result<Status> {
+    let url = Config::read(&args.which.config)?.state;
+    let entries = Store::look(&url)?.history(usize::from(args.number)).await?;
+    print(&lines(&entries))?;
+    // What cannot be gone on from is an error also where somebody only looks.
+    let is_wrong = entries.iter().take(2).any(|e| e.wrong.is_some());
+    Ok(if is_wrong { Status::Error } else { Status::Clean })
+}
+
+/// A line a generation, the newest first.
+fn lines(entries: &[Entry]) -> String {
+    let mut out = String::new();
+    if entries.is_empty() {
+        return "no generation has been saved yet\n".to_owned();
+    }
+    for entry in entries {
+        let _ = write!(out, "{:>8}", entry.number);
+        if let Some(h) = &entry.header {
+            let run = h.run.as_ref().map_or("-".to_owned(), |r| printable(r.as_bytes(), 60));
+            let _ = write!(out, "  {}  {run:<22}  {}{}", second(h.at), tally(h), origin(h.origin));
+        }
+        if let Some(wrong) = &entry.wrong {
+            let _ = write!(out, "  {wrong}");
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn tally(h: &Header) -> String {
+    let of = |state: &str| h.counts.get(state).copied().unwrap_or(0);
+    format!(
+        "{} open, {} unverified, {} resolving, {} missing, {} allowed",
+        of("open"),
+        of("unverified"),
+        of("resolving"),
+        of("missing") + of("missing_unverified"),
+        h.allowed
+    )
+}
+
+fn origin(origin: Origin) -> String {
+    match origin {
+        Origin::Judged => String::new(),
+        Origin::TakenOver => " (taken over from state.json)".to_owned(),
+        Origin::RolledBack(to) => format!(" (generation {to} brought back)"),
+    }
+}
+
+/// To the second.
+fn second(at: Timestamp) -> String {
+    format!("{at:.0}")
+}
+
+async fn rollback(args: &StateRollbackArgs, now: Timestamp) -> Result<Status> {
+    let url = Config::read(&args.which.config)?.state;
+    let link = Store::open(&url)?.rollback(args.to, now, &mut Random::draw()?).await?;
+    print(&format!(
+        "generation {} is generation {} again; what was saved in between is kept, and what the \
+         runs since then found is found again by the next\n",
+        link.number, args.to
+    ))?;
+    Ok(Status::Clean)
+}
