@@ -1,5 +1,6 @@
 //! The command line: a contract that others script against.
 
+pub mod ack;
 mod check_file;
 pub mod publish;
 pub mod state;
@@ -80,6 +81,8 @@ pub enum Command {
     /// The baseline: what is agreed to be open.
     #[command(subcommand)]
     Baseline(BaselineCommand),
+    /// Say that somebody knows of a finding, so that it is not told of again for a time.
+    Ack(ack::AckArgs),
     /// The state: what is known from earlier runs.
     #[command(subcommand)]
     State(state::StateCommand),

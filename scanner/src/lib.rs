@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use jiff::Timestamp;
 
+pub mod ack;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -82,6 +83,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         }
         Command::Checks(command) => commands::checks(command),
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
+        Command::Ack(args) => runtime()?.block_on(ack::ack(args, &context)),
         Command::State(command) => runtime()?.block_on(state_commands::state(command, &context)),
         Command::Demo(args) => runtime()?.block_on(demo::run(args, &context)),
         Command::Schema(args) => commands::schema(args),

@@ -146,6 +146,7 @@ fn origin(origin: Origin) -> String {
     match origin {
         Origin::Judged => String::new(),
         Origin::TakenOver => " (taken over from state.json)".to_owned(),
+        Origin::Acknowledged => " (a finding was acknowledged)".to_owned(),
         Origin::RolledBack(to) => format!(" (generation {to} brought back)"),
     }
 }

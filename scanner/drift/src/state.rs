@@ -1,7 +1,7 @@
 //! The state between runs: what was already known.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::freshness::Plans;
 use crate::id::FindingId;
 use crate::sites::Site;
-use crate::verdict::{Acknowledgement, Finding, FindingKind, RunSummary};
+use crate::verdict::{Acknowledgement, Finding, FindingKind, FindingState, RunSummary};
 
 /// Version of the state.
 pub const VERSION: u32 = 1;
@@ -305,7 +305,47 @@ pub enum StateError {
     Version(u64),
 }
 
+/// Why a text names no one finding that is drift.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotFound {
+    /// No finding is called so.
+    None,
+    /// It is settled.
+    Settled(FindingState),
+    /// Several are; the first few of their ids.
+    Several(Vec<String>),
+}
+
+/// Digits of an id below which a beginning of it names nothing.
+const MIN_DIGITS: usize = 6;
+
 impl State {
+    /// The finding that is drift and that a text names: by its id, at least six digits that it begins
+    /// with, or address and port.
+    ///
+    /// # Errors
+    /// [`NotFound`] when there is none, or more than one.
+    pub fn find_drift(&self, text: &str) -> Result<&Finding, NotFound> {
+        const SHOWN: usize = 5;
+        let place: Option<SocketAddr> = text.parse().ok();
+        let digits = text.to_ascii_lowercase();
+        let is_meant = |f: &Finding| match place {
+            Some(at) => f.ip == at.ip() && f.port.is_some_and(|p| p.get() == at.port()),
+            None => digits.len() >= MIN_DIGITS && f.id.starts_with(&digits),
+        };
+        let meant: Vec<&Finding> =
+            self.findings.values().map(|t| &t.finding).filter(|f| is_meant(f)).collect();
+        let drift: Vec<&Finding> = meant.iter().copied().filter(|f| f.state.is_drift()).collect();
+        match (&drift[..], &meant[..]) {
+            ([one], _) => Ok(one),
+            ([], []) => Err(NotFound::None),
+            ([], [first, ..]) => Err(NotFound::Settled(first.state)),
+            (several, _) => {
+                Err(NotFound::Several(several.iter().take(SHOWN).map(|f| f.id.clone()).collect()))
+            }
+        }
+    }
+
     /// The contents that it knows of.
     #[must_use]
     pub fn known_contents(&self) -> KnownContents {

@@ -96,6 +96,8 @@ pub enum Origin {
     Judged,
     /// From a `state.json` of the former form.
     TakenOver,
+    /// Somebody acknowledged a finding, or took that back.
+    Acknowledged,
     /// An earlier generation was brought back: this one.
     RolledBack(u64),
 }

@@ -1,0 +1,43 @@
+//! Arguments of `ack`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Arguments of `ack`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+An acknowledged finding stays drift: reports list it, and the exit status is 1. It is only not told
+of again until the end, unless it gets worse or comes back after it was gone. What may stay open for
+good belongs into the baseline, where a reviewer sees it.
+
+Examples:
+  mimawari ack 3f2a90c1 --until 2026-12-01 --reason SEC-77
+  mimawari ack 198.51.100.7:6379 --until 2026-11-30T18:00:00Z --reason 'moved on Monday'
+  mimawari ack 3f2a90c1 --end")]
+pub struct AckArgs {
+    /// The finding: its id, the first digits of it (at least 6), or ADDRESS:PORT.
+    #[arg(value_name = "FINDING")]
+    pub finding: String,
+    /// Until when: a day, through 23:59:59 UTC, or an instant (RFC 3339).
+    #[arg(long, value_name = "TIME", required_unless_present = "end")]
+    pub until: Option<String>,
+    /// Why, or the ticket.
+    #[arg(long, value_name = "TEXT", required_unless_present = "end")]
+    pub reason: Option<String>,
+    /// Who says so.
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "unknown")]
+    pub by: String,
+    /// Take an acknowledgement back.
+    #[arg(long, conflicts_with_all = ["until", "reason"])]
+    pub end: bool,
+    /// The configuration file.
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "patrol.toml",
+        env = "MIMAWARI_CONFIG"
+    )]
+    pub config: PathBuf,
+}
