@@ -1,5 +1,7 @@
 //! The state between runs, under two patrols at once, kills, and damage.
 
+#[path = "state/ack.rs"]
+mod ack;
 #[path = "state/desk.rs"]
 mod desk;
 #[path = "state/publish.rs"]
@@ -60,6 +62,11 @@ fn two_at_once_a_hundred_times_lose_nothing() {
         let second = told.iter().filter(|t| **t == expected).count();
         let first = told.iter().zip(pair).filter(|(t, n)| **t == [address(*n)]).count();
         assert_eq!((first, second), (1, 1), "round {round}: {told:?}");
+        // Each finding was told once, by whoever found it.
+        let mut keys: Vec<String> = pair.iter().flat_map(|n| desk.changes(*n)).collect();
+        keys.sort();
+        assert_eq!(keys.len(), 2, "round {round}: {keys:?}");
+        assert_ne!(keys[0], keys[1], "round {round}: told twice");
     }
     assert!(conflicts > 0, "no two of them ever met, so that this proves nothing");
 }

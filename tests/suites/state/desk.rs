@@ -136,6 +136,13 @@ impl Desk {
         ips
     }
 
+    /// The keys of the changes that a verdict tells.
+    pub fn changes(&self, n: usize) -> Vec<String> {
+        let verdict: Value = serde_json::from_str(&self.read(&format!("{n}.json"))).expect("JSON");
+        let changes = verdict["changes"].as_array().into_iter().flatten();
+        changes.map(|c| c["key"].as_str().expect("a key").to_owned()).collect()
+    }
+
     /// The JSON of `state show`.
     pub fn shown(&self) -> Value {
         let (status, out, err) = self.run(&["state", "show", "--json"]);
