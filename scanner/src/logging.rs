@@ -15,7 +15,7 @@ use crate::cli::LogFormat;
 pub fn init(format: LogFormat, quiet: bool) {
     let level = if quiet { "warn" } else { "info" };
     let filter = EnvFilter::try_from_env("MIMAWARI_LOG").unwrap_or_else(|_| {
-        EnvFilter::new(format!("{level},hickory_resolver=off,hickory_net=off"))
+        EnvFilter::new(format!("{level},hickory_resolver=off,hickory_net=off,object_store=off"))
     });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let _ = match format {

@@ -38,7 +38,7 @@ const POINTER: &str = "current.json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pointer {
-    /// [`VERSION`].
+    /// Version of the form, 1.
     pub version: u32,
     /// The digest of the published baseline, hex.
     pub digest: String,

@@ -54,7 +54,7 @@ pub fn number(name: &str) -> Option<u64> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
-    /// [`VERSION`].
+    /// Version of the form, 1.
     pub version: u32,
     /// Its own number, from 1.
     pub number: u64,

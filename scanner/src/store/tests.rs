@@ -317,3 +317,35 @@ async fn a_check_leaves_nothing_behind() {
     std::fs::write(dir.path().join("state"), "no folder any more").unwrap();
     folder.check().await.unwrap_err();
 }
+
+#[tokio::test]
+async fn pruning_leaves_the_newest_one_a_day_and_no_unfinished_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&Location::Folder(dir.path().to_owned())).unwrap();
+    let folder = dir.path().join(FOLDER);
+    std::fs::create_dir(&folder).unwrap();
+    let now = std::time::SystemTime::now();
+    let made = |name: String, hours_ago: u64| {
+        let file = std::fs::File::create(folder.join(name)).unwrap();
+        file.set_modified(now - Duration::from_secs(3600 * hours_ago)).unwrap();
+    };
+    for n in 1..=1240 {
+        made(generation::name(n), 1240 - n);
+    }
+    made(format!("{}#1", generation::name(7)), 999);
+    made(format!("{}#1", generation::name(1241)), 0);
+    made("notes.txt".to_owned(), 999);
+    store.prune(Timestamp::try_from(now).unwrap()).await.unwrap();
+    let numbers = store.numbers(None).await.unwrap();
+    assert_eq!(numbers.iter().filter(|n| **n > 240).count(), 1000, "one of the newest is gone");
+    // 240 hours touch 10 or 11 days, the last of which may end among the newest.
+    let old = numbers.len() - 1000;
+    assert!((9..=11).contains(&old), "{old}");
+    let mut rest: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .filter(|n| generation::number(n).is_none())
+        .collect();
+    rest.sort();
+    assert_eq!(rest, [format!("{}#1", generation::name(1241)), "notes.txt".to_owned()]);
+}

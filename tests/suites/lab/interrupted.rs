@@ -181,21 +181,23 @@ fn full_state(c: &Case) {
     let full = c.path("state/filler");
     let filled = fs::write(&full, vec![0; 1 << 20]);
     assert!(filled.is_err(), "the disk is not small");
-    let out = c.patrol("r2", &[]);
+    // A patrol is told before it sends a packet, and a judgement when it saves.
+    let refused = c.patrol("r2", &[]);
+    c.mimawari("scan").args(["--out", "r3"]).run().expect(0);
+    let judge = || c.mimawari("judge").args(["--run", "r3", "--save-state", "--out", "v"]).run();
+    let out = judge();
     let shown = c.mimawari("state").args(["show", "--json"]).run();
     // With room again the run that was kept is judged, and saved.
     fs::remove_file(&full).expect("removed");
-    let judged = c.mimawari("judge").args(["--run", "r2", "--save-state", "--out", "v"]).run();
+    let judged = judge();
     let after = c.mimawari("state").args(["show", "--json"]).run();
     let names = fs::read_dir(c.path("state/generations")).expect("the folder").count();
     umount(&disk).expect("umount");
-    let out = out.expect(2);
-    assert!(
-        out.stderr.contains("No space left") && out.stderr.contains("help: nothing that was there"),
-        "{}",
-        out.stderr
-    );
-    assert!(c.path("r2/verdict.json").exists(), "the reports come before the state");
+    assert!(!c.path("r2").exists(), "a scan was begun whose result could not be saved");
+    for out in [refused, out] {
+        let err = out.expect(2).stderr;
+        assert!(err.contains("No space left") && err.contains("help: nothing that was"), "{err}");
+    }
     assert!(shown.expect(0).stdout.contains("\"generation\": 1"));
     judged.expect(1);
     assert!(after.expect(0).stdout.contains("\"generation\": 2"));
