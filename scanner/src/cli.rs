@@ -1,5 +1,6 @@
 //! The command line: a contract that others script against.
 
+pub mod baseline_plan;
 mod check_file;
 
 use std::path::PathBuf;
@@ -360,6 +361,10 @@ pub enum ReportFormat {
 pub enum BaselineCommand {
     /// Read the baseline and say what is wrong with it, with file, line and remedy.
     Check(BaselineCheckArgs),
+    /// What a change of the baseline would silence, re-open and leave, by judging a run twice.
+    Plan(baseline_plan::BaselinePlanArgs),
+    /// Why a port, a content or a finding is judged as it is: rule, commit, history, nearest rules.
+    Explain(baseline_plan::BaselineExplainArgs),
 }
 
 /// Arguments of `baseline check`.
