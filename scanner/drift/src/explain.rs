@@ -152,17 +152,17 @@ pub struct Answer {
     pub finding: Option<Finding>,
     /// The rule that decides.
     pub rule: Option<ExplainedRule>,
-    /// When it was first seen.
+    /// When it was first seen; of what is required when it was first missed.
     #[schemars(with = "Option<String>")]
     pub first_seen: Option<Timestamp>,
-    /// When it was last seen.
+    /// When it was last seen, or missed.
     #[schemars(with = "Option<String>")]
     pub last_seen: Option<Timestamp>,
-    /// When it was last covered.
+    /// When its port was last covered.
     pub covered: Covered,
     /// Who knows of it.
     pub acknowledged: Option<Acknowledgement>,
-    /// The rules that come nearest, best first; none for what is allowed.
+    /// The rules that come nearest besides, best first; none for what is allowed.
     pub nearest: Vec<NearestRule>,
     /// What has to be said besides, one sentence each.
     pub notes: Vec<String>,
@@ -346,6 +346,7 @@ impl Known<'_> {
         };
         let mut ids: Vec<&str> = Vec::new();
         let mut other_paths: Vec<&str> = Vec::new();
+        let mut ips: Vec<IpAddr> = ip.into_iter().collect();
         let findings = self.state.findings.iter().filter_map(|(id, t)| {
             let f = &t.finding;
             Some((id, f.ip, f.port?, f.host.as_deref(), f.path.as_deref()?))
@@ -360,7 +361,12 @@ impl Known<'_> {
             }
             if p == port && of == path {
                 ids.push(id);
-            } else if other_paths.len() < MAX_POINTERS && !other_paths.contains(&of) {
+                continue;
+            }
+            if p == port {
+                ips.push(at);
+            }
+            if other_paths.len() < MAX_POINTERS && !other_paths.contains(&of) {
                 other_paths.push(of);
             }
         }
@@ -370,11 +376,8 @@ impl Known<'_> {
             ids.iter().take(MAX_ANSWERS).filter_map(|id| self.finding(id)).collect();
         if answers.is_empty() {
             let sites = self.state.sites.iter().map(|s| &s.key);
-            let mut ips: Vec<IpAddr> = sites
-                .filter(|k| k.port == port && is_host(k.ip, k.host.as_deref()))
-                .map(|k| k.ip)
-                .chain(ip)
-                .collect();
+            let sites = sites.filter(|k| k.port == port && is_host(k.ip, k.host.as_deref()));
+            ips.extend(sites.map(|k| k.ip));
             ips.sort_unstable();
             ips.dedup();
             for ip in ips.into_iter().take(MAX_ANSWERS) {
@@ -453,11 +456,12 @@ impl Known<'_> {
             ));
         }
         let rule = self.deciding(s, found);
+        let decides = rule.as_ref().map(|r| r.rule.id.clone());
         let gone = allowed.map(|a| a.rule.as_str()).or(f.and_then(|f| f.allowed_by.as_deref()));
         if let Some(id) = gone.filter(|id| !id.is_empty() && !self.baseline.has(id)) {
             notes.push(format!("The rule `{id}`, which allowed it, is no longer in the baseline."));
         }
-        let nearest = match (s.kind, s.port) {
+        let mut nearest = match (s.kind, s.port) {
             (FindingKind::SuspectHost | FindingKind::MissingRequired, _) | (_, None) => Vec::new(),
             (FindingKind::ExposedContent | FindingKind::LegacyTls, _) => {
                 let check = s.check.unwrap_or_default();
@@ -467,6 +471,7 @@ impl Known<'_> {
                 self.baseline.nearest_rules(s.ip, s.proto, port, self.now, MAX_NEAREST)
             }
         };
+        nearest.retain(|n| Some(&n.id) != decides.as_ref());
         let covered = match s.port {
             Some(_) if s.proto != Protocol::Tcp => {
                 Covered { how: "never: runs look at TCP alone".to_owned(), ..Covered::default() }

@@ -83,7 +83,7 @@ fn why(err: &str) -> String {
     if err.contains("not a git repository") {
         return "the baseline is in no git repository".to_owned();
     }
-    if err.contains("no such path") {
+    if err.contains("no such path") || err.contains("no such ref") {
         return "the file is not committed".to_owned();
     }
     let line = err.lines().next().unwrap_or_default().trim_start_matches("fatal: ");

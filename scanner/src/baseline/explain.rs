@@ -7,6 +7,7 @@ use anyhow::Result;
 use mimawari_drift::explain::{Covered, Known, Question};
 use mimawari_drift::judge::CoverageView;
 use mimawari_drift::state::State;
+use mimawari_probes::http::printable;
 use mimawari_probes::observation::{CellState, Observation};
 use mimawari_targets::{Port, Shard};
 
@@ -20,13 +21,16 @@ use crate::judge::{Runs, read_baseline};
 use crate::scan::Context;
 use crate::store;
 
+/// Longest question that is repeated, in characters.
+const MAX_SHOWN: usize = 200;
+
 /// `mimawari baseline explain`
 ///
 /// # Errors
 /// A question that cannot be understood, an unknown id, an unreadable run, baseline or state.
 pub fn run(args: &BaselineExplainArgs, context: &Context) -> Result<Status> {
     let question: Question = args.what.parse().map_err(|e| {
-        Failure::new(format!("cannot explain `{}`", args.what))
+        Failure::new(format!("cannot explain `{}`", printable(args.what.as_bytes(), MAX_SHOWN)))
             .help("write 192.0.2.70:22, [2001:db8::7]:443, 192.0.2.70:53/udp, https://shop.example.jp/.env, or the 16 hex digits of a finding's id")
             .source(e)
     })?;

@@ -17,8 +17,8 @@ pub struct BaselinePlanArgs {
     /// The baseline folder after it.
     #[arg(long, value_name = "DIR")]
     pub head: PathBuf,
-    /// The run folder to judge twice; name each shard of one plan.
-    #[arg(long, value_name = "RUN", required = true, num_args = 1..)]
+    /// The run folder to judge twice. Repeatable, for the shards of one plan.
+    #[arg(long, value_name = "RUN", required = true)]
     pub run: Vec<PathBuf>,
     /// The configuration file.
     #[arg(
@@ -99,8 +99,9 @@ pub struct BaselineExplainArgs {
         env = "MIMAWARI_CONFIG"
     )]
     pub config: PathBuf,
-    /// The run folder to judge by; the default is the newest one in the folder of runs.
-    #[arg(long, value_name = "RUN", num_args = 1..)]
+    /// The run folder to judge by; the default is the newest one in the folder of runs. Repeatable,
+    /// for the shards of one plan.
+    #[arg(long, value_name = "RUN")]
     pub run: Vec<PathBuf>,
     /// Print JSON.
     #[arg(long)]

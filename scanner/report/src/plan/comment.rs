@@ -198,7 +198,7 @@ impl Page {
         self.more(all.len() - n, "rule");
         if forbidden > 0 {
             let n = words::plural(forbidden as u64, "finding");
-            self.add(&format!("{n} that stay open would be forbidden as well.\n\n"));
+            self.add(&format!("Open already, and forbidden from then on: {n}.\n\n"));
         }
         if !i.pending.is_empty() {
             let n = words::plural(i.pending.len() as u64, "cell");

@@ -3,6 +3,7 @@
 use mimawari_drift::baseline::Expect;
 use mimawari_drift::explain::{Answer, ExplainedRule, Explanation, Standing};
 use mimawari_drift::impact::word;
+use mimawari_drift::verdict::FindingKind;
 use mimawari_probes::observation::CellState;
 
 use crate::clean::{clean, wrap};
@@ -72,11 +73,14 @@ impl Page {
             None => self.field("rule", "none"),
         }
         let when = |t: Option<jiff::Timestamp>| t.map_or_else(|| "never".to_owned(), words::minute);
-        self.field("first seen", &when(a.first_seen));
-        self.field("last seen", &when(a.last_seen));
+        let missed = a.finding.as_ref().is_some_and(|f| f.kind == FindingKind::MissingRequired);
+        let labels =
+            if missed { ["first missed", "last missed"] } else { ["first seen", "last seen"] };
+        self.field(labels[0], &when(a.first_seen));
+        self.field(labels[1], &when(a.last_seen));
         let how = clean(&a.covered.how, SENTENCE);
         self.field(
-            "last covered",
+            if a.path.is_some() { "port covered" } else { "last covered" },
             &match (a.covered.at, a.covered.state) {
                 (Some(at), Some(state)) => {
                     format!("{}, {}: {}", words::minute(at), how, cell(state))

@@ -20,8 +20,12 @@ use crate::clean::clean;
 use crate::groups::{Common, Group, groups};
 use crate::words::{self, NAME, SENTENCE};
 
-/// Findings with one cause are told together from this number on.
+/// So many findings are told one by one, whatever they have in common.
+const FEW: usize = 12;
+/// Findings with one cause are told together from this number on; those that have no more in common
+/// than their network, from a larger one.
 const MIN_GROUP: usize = 3;
+const MIN_NETWORK: usize = 10;
 
 /// The impact as JSON, indented, with a newline at the end.
 #[must_use]
@@ -39,7 +43,7 @@ pub fn explanation_json(explanation: &Explanation) -> String {
 fn headline(i: &Impact) -> String {
     let [silenced, reopened, left] = [i.silenced.len(), i.reopened.len(), i.left.len()];
     match (silenced, reopened) {
-        (0, 0) if i.rules.is_empty() => "no rule differs".to_owned(),
+        (0, 0) if i.rules.is_empty() => "changes no rule".to_owned(),
         (0, 0) => format!(
             "would silence nothing and re-open nothing; {} as it is",
             words::plural(left as u64, "finding")
@@ -76,15 +80,17 @@ fn caution(i: &Impact) -> Option<&'static str> {
     }
 }
 
-/// A number of cells: in full up to a million, as a power of two beyond.
+/// A number of cells: powers of two beyond a million as such, everything else in full as long as a
+/// person can read it.
 fn amount(n: u128) -> String {
-    if n <= 1_000_000 {
+    const READABLE: u128 = 1_000_000_000_000;
+    if n > 1_000_000 && n.is_power_of_two() {
+        return format!("2^{}", n.ilog2());
+    }
+    if n <= READABLE {
         return words::grouped(u64::try_from(n).unwrap_or(u64::MAX));
     }
     let floor = n.ilog2();
-    if n.is_power_of_two() {
-        return format!("2^{floor}");
-    }
     if n == u128::MAX {
         return "2^128".to_owned();
     }
@@ -95,8 +101,12 @@ fn amount(n: u128) -> String {
 
 /// Findings with one cause, those that explain most first; then the single ones.
 fn split<'a>(findings: impl Iterator<Item = &'a Finding>) -> (Vec<Group<'a>>, Vec<&'a Finding>) {
-    let (many, few): (Vec<_>, Vec<_>) =
-        groups(findings).into_iter().partition(|g| g.findings.len() >= MIN_GROUP);
+    let all = groups(findings);
+    let few = all.iter().map(|g| g.findings.len()).sum::<usize>() <= FEW;
+    let (many, few): (Vec<_>, Vec<_>) = all.into_iter().partition(|g| {
+        let least = if g.by == Common::Network { MIN_NETWORK } else { MIN_GROUP };
+        !few && g.findings.len() >= least
+    });
     let mut single: Vec<&Finding> = few.into_iter().flat_map(|g| g.findings).collect();
     single.sort_by(|a, b| {
         (b.severity.cmp(&a.severity))
@@ -220,6 +230,8 @@ mod tests {
             (0, "0"),
             (1_000_000, "1,000,000"),
             (1 << 20, "2^20"),
+            (3_289_088, "3,289,088"),
+            (1_000_000_000_001, "about 2^40"),
             (1 << 64, "2^64"),
             (2 << 64, "2^65"),
             (3 << 64, "about 2^66"),

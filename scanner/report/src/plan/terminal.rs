@@ -168,7 +168,7 @@ impl Page {
         self.more(all.len().saturating_sub(MAX_ROWS), "rule");
         if forbidden > 0 {
             let n = words::plural(forbidden as u64, "finding");
-            self.line(&format!("  {n} that stay open would be forbidden as well"));
+            self.line(&format!("  open already, and forbidden from then on: {n}"));
         }
         for f in i.pending.iter().take(MAX_ROWS) {
             self.line(&format!(
