@@ -1,6 +1,7 @@
 //! The command line: a contract that others script against.
 
 pub mod ack;
+pub mod baseline_plan;
 mod check_file;
 pub mod publish;
 pub mod state;
@@ -372,6 +373,10 @@ pub enum BaselineCommand {
     Check(BaselineCheckArgs),
     /// Deliver the baseline to where scans read it; forward only.
     Publish(publish::PublishArgs),
+    /// What a change of the baseline would silence, re-open and leave, by judging a run twice.
+    Plan(baseline_plan::BaselinePlanArgs),
+    /// Why a port, a content or a finding is judged as it is: rule, commit, history, nearest rules.
+    Explain(baseline_plan::BaselineExplainArgs),
 }
 
 /// Arguments of `baseline check`.

@@ -435,7 +435,7 @@ fn warn(config: &Config) {
     }
 }
 
-fn width() -> usize {
+pub(crate) fn width() -> usize {
     std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).unwrap_or(100)
 }
 
@@ -460,7 +460,8 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-fn write_out(path: &Path, text: &str) -> Result<()> {
+/// Writes a result to a file, or to stdout for `-`.
+pub(crate) fn write_out(path: &Path, text: &str) -> Result<()> {
     if path == Path::new("-") {
         return print(text);
     }

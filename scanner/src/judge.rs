@@ -92,6 +92,12 @@ impl Runs {
         self
     }
 
+    /// The runs: one, or shards of one plan.
+    #[must_use]
+    pub fn each(&self) -> &[LoadedRun] {
+        &self.runs
+    }
+
     /// The part of the plan that the runs walked.
     fn part(&self) -> Shard {
         self.runs.first().and_then(|r| r.meta.part).unwrap_or(Shard::WHOLE)

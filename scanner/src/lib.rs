@@ -12,6 +12,7 @@ use clap::Parser;
 use jiff::Timestamp;
 
 pub mod ack;
+pub mod baseline;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -81,6 +82,8 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Baseline(BaselineCommand::Publish(args)) => {
             runtime()?.block_on(published::publish_command(args, &context))
         }
+        Command::Baseline(BaselineCommand::Plan(args)) => baseline::plan::run(args, &context),
+        Command::Baseline(BaselineCommand::Explain(args)) => baseline::explain::run(args, &context),
         Command::Checks(command) => commands::checks(command),
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
         Command::Ack(args) => runtime()?.block_on(ack::ack(args, &context)),

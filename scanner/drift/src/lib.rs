@@ -6,13 +6,17 @@
 //! * [`id`]: what a finding is called.
 //! * [`state`]: what earlier runs knew.
 //! * [`judge`]: the state machine of findings.
+//! * [`impact`]: what a change of the baseline would do to a verdict.
+//! * [`explain`]: why a cell or a content is judged as it is.
 //! * [`sites`]: the inventory of web sites.
 //! * [`verdict`]: what comes out.
 //! * [`schema`]: JSON Schemas of the formats.
 
 pub mod baseline;
+pub mod explain;
 pub mod freshness;
 pub mod id;
+pub mod impact;
 pub mod judge;
 pub mod schema;
 pub mod sites;

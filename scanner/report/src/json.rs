@@ -16,7 +16,12 @@ use crate::clean::is_hostile;
 /// Never: a verdict holds no map and nothing else whose serialisation can fail.
 #[must_use]
 pub fn json(verdict: &Verdict) -> String {
-    let plain = serde_json::to_string_pretty(verdict).expect("a verdict has no failing field");
+    of(verdict)
+}
+
+/// Any of our formats in the same form.
+pub(crate) fn of(value: &impl serde::Serialize) -> String {
+    let plain = serde_json::to_string_pretty(value).expect("our formats have no failing field");
     let mut out = String::with_capacity(plain.len() + 1);
     let mut units = [0u16; 2];
     for c in plain.chars() {

@@ -8,6 +8,7 @@
 //! * [`markdown`] for a pull request or a ticket, bounded in length.
 //! * [`html`] for a browser: one file, no network, every finding.
 //! * [`json`] for programs: the verdict itself.
+//! * [`plan`]: what a change of the baseline would do, as text, JSON and a comment.
 //! * [`groups`]: which few causes explain many findings; several renderers show them.
 //!
 //! Banners, titles and paths come from hosts that nobody vouches for. The records are cleaned where
@@ -19,6 +20,7 @@ pub mod groups;
 mod html;
 mod json;
 mod markdown;
+pub mod plan;
 mod site_rows;
 mod site_words;
 mod text;

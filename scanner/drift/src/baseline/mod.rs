@@ -79,7 +79,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    fn ports(&self, proto: Protocol) -> &PortSet {
+    pub(crate) fn ports(&self, proto: Protocol) -> &PortSet {
         match proto {
             Protocol::Tcp => &self.tcp,
             Protocol::Udp => &self.udp,
@@ -303,6 +303,18 @@ impl Baseline {
     #[must_use]
     pub fn has(&self, id: &str) -> bool {
         self.rules.iter().any(|r| r.head.id == id) || self.http.iter().any(|r| r.head.id == id)
+    }
+
+    /// The rules about ports, numbered from 0.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rules about contents; their numbers go on behind those of [`Self::rules`].
+    #[must_use]
+    pub fn http_rules(&self) -> &[HttpRule] {
+        &self.http
     }
 
     /// The rule nearest to an address: of those that hold its address, the narrowest.

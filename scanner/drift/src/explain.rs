@@ -1,0 +1,578 @@
+//! Why a cell or a content is judged as it is: what is known of it, the rule that decides, and the
+//! rules that nearly would.
+
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use mimawari_probes::observation::{CellState, Scheme};
+use mimawari_targets::{Port, Protocol};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::{Baseline, Expect, Head, Match};
+use crate::impact::RuleRef;
+use crate::state::{Allowed, State};
+use crate::verdict::{Acknowledgement, Finding, FindingKind, FindingState, NearestRule};
+
+/// Version of the format.
+pub const VERSION: u32 = 1;
+/// Nearest rules that are told.
+pub const MAX_NEAREST: usize = 3;
+/// Answers to one question: a name may be served at many addresses.
+const MAX_ANSWERS: usize = 20;
+/// Other findings that are pointed at.
+const MAX_POINTERS: usize = 5;
+/// The name by which `[[allow_http]]` allows legacy TLS.
+const LEGACY_TLS: &str = "legacy-tls";
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// A cell.
+    Cell(IpAddr, Protocol, Port),
+    /// A content: scheme, host as in the URL without brackets, port, path with its query.
+    Url(Scheme, String, Port, String),
+    /// A finding by its id.
+    Finding(String),
+}
+
+/// Why a question was not understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QuestionError {
+    /// None of the forms.
+    #[error("it is neither IP:PORT, nor a URL, nor the id of a finding")]
+    Form,
+    /// A URL without a host, or with a port that is none.
+    #[error("it is not a URL of http or https")]
+    Url,
+}
+
+impl FromStr for Question {
+    type Err = QuestionError;
+
+    fn from_str(s: &str) -> Result<Self, QuestionError> {
+        if s.len() == 16 && s.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Ok(Self::Finding(s.to_ascii_lowercase()));
+        }
+        for (prefix, scheme) in [("http://", Scheme::Http), ("https://", Scheme::Https)] {
+            if s.get(..prefix.len()).is_some_and(|p| p.eq_ignore_ascii_case(prefix)) {
+                return url(scheme, &s[prefix.len()..]).ok_or(QuestionError::Url);
+            }
+        }
+        let (at, proto) = match s.rsplit_once('/') {
+            None | Some((_, "tcp")) => (s.strip_suffix("/tcp").unwrap_or(s), Protocol::Tcp),
+            Some((at, "udp")) => (at, Protocol::Udp),
+            Some(_) => return Err(QuestionError::Form),
+        };
+        let at: SocketAddr = at.parse().map_err(|_| QuestionError::Form)?;
+        let port = Port::new(at.port()).ok_or(QuestionError::Form)?;
+        Ok(Self::Cell(at.ip(), proto, port))
+    }
+}
+
+/// Authority and path of a URL (RFC 3986, section 3.2).
+fn url(scheme: Scheme, rest: &str) -> Option<Question> {
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, at)| at);
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(v6) => {
+            let (ip, port) = v6.split_once(']')?;
+            (ip, if port.is_empty() { None } else { Some(port.strip_prefix(':')?) })
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let port = match port {
+        None => Port::new(scheme.default_port())?,
+        Some(p) => Port::new(p.parse().ok()?)?,
+    };
+    let path = path.split('#').next().unwrap_or_default();
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    (!host.is_empty()).then(|| Question::Url(scheme, host.to_ascii_lowercase(), port, path))
+}
+
+/// Where the thing stands, as a person asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// A live rule allows it, and it was never seen.
+    AllowedUnseen,
+    /// A live rule forbids it, and it was never seen.
+    ForbiddenUnseen,
+    /// No live rule allows it, and it was never seen.
+    NeverSeen,
+    /// Its address is not in the scope: nobody looks.
+    NotInScope,
+    /// As the finding's state says.
+    #[serde(untagged)]
+    Finding(FindingState),
+}
+
+/// An answer to a question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Explanation {
+    /// Format version, [`VERSION`].
+    pub version: u32,
+    /// What was asked for.
+    pub asked: String,
+    /// What it means; empty where nothing is known. A URL may mean several addresses.
+    pub answers: Vec<Answer>,
+    /// What has to be said besides, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// What is known of one cell or content.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// Address.
+    pub ip: IpAddr,
+    /// Protocol.
+    #[schemars(with = "String")]
+    pub proto: Protocol,
+    /// Port; absent for a whole host.
+    #[schemars(with = "Option<u16>")]
+    pub port: Option<Port>,
+    /// Virtual host, for content.
+    pub host: Option<String>,
+    /// Path, for content.
+    pub path: Option<String>,
+    /// Check, for content.
+    pub check: Option<String>,
+    /// Where it stands.
+    pub standing: Standing,
+    /// Why, in a sentence.
+    pub why: String,
+    /// The finding, if there ever was one.
+    pub finding: Option<Finding>,
+    /// The rule that decides.
+    pub rule: Option<ExplainedRule>,
+    /// When it was first seen; of what is required when it was first missed.
+    #[schemars(with = "Option<String>")]
+    pub first_seen: Option<Timestamp>,
+    /// When it was last seen, or missed.
+    #[schemars(with = "Option<String>")]
+    pub last_seen: Option<Timestamp>,
+    /// When its port was last covered.
+    pub covered: Covered,
+    /// Who knows of it.
+    pub acknowledged: Option<Acknowledgement>,
+    /// The rules that come nearest besides, best first; none for what is allowed.
+    pub nearest: Vec<NearestRule>,
+    /// What has to be said besides, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// The rule that decides, and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainedRule {
+    /// The rule.
+    pub rule: RuleRef,
+    /// May, must or never; absent for a rule about contents.
+    pub expect: Option<Expect>,
+    /// Whether it holds now.
+    pub live: bool,
+    /// The commit that brought its line.
+    pub commit: Option<Commit>,
+    /// Why the commit is not known, as half a sentence.
+    pub commit_unknown: Option<String>,
+}
+
+/// A commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Commit {
+    /// Its id, hex.
+    pub id: String,
+    /// Its author's name.
+    pub author: String,
+    /// When it was written.
+    #[schemars(with = "Option<String>")]
+    pub at: Option<Timestamp>,
+    /// Its first line.
+    pub summary: String,
+}
+
+/// When a cell was last covered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Covered {
+    /// The start of the run that covered it, to be on the safe side; absent if that is not known.
+    #[schemars(with = "Option<String>")]
+    pub at: Option<Timestamp>,
+    /// What it was then; absent if only its part of the plan is known to have been covered.
+    #[schemars(with = "Option<String>")]
+    pub state: Option<CellState>,
+    /// How that is known, or why it is not, as half a sentence.
+    pub how: String,
+}
+
+/// What is known.
+pub struct Known<'a> {
+    /// The rules.
+    pub baseline: &'a Baseline,
+    /// The state, after the newest run was judged if there is one.
+    pub state: &'a State,
+    /// Now.
+    pub now: Timestamp,
+    /// Whether an address is in the scope.
+    pub in_scope: &'a dyn Fn(IpAddr) -> bool,
+    /// When a cell was last covered.
+    pub covered: &'a dyn Fn(IpAddr, Port) -> Covered,
+}
+
+/// One thing.
+#[derive(Clone)]
+struct Subject<'a> {
+    ip: IpAddr,
+    proto: Protocol,
+    port: Option<Port>,
+    host: Option<&'a str>,
+    path: Option<&'a str>,
+    check: Option<&'a str>,
+    kind: FindingKind,
+}
+
+impl<'a> Subject<'a> {
+    const fn cell(ip: IpAddr, proto: Protocol, port: Port) -> Self {
+        let kind = FindingKind::UnexpectedOpen;
+        Self { ip, proto, port: Some(port), host: None, path: None, check: None, kind }
+    }
+
+    fn of(f: &'a Finding) -> Self {
+        Self {
+            ip: f.ip,
+            proto: f.proto,
+            port: f.port,
+            host: f.host.as_deref(),
+            path: f.path.as_deref(),
+            check: match f.kind {
+                FindingKind::LegacyTls => Some(LEGACY_TLS),
+                _ => f.check.as_deref(),
+            },
+            kind: f.kind,
+        }
+    }
+
+    fn of_allowed(a: &'a Allowed) -> Self {
+        Self {
+            ip: a.ip,
+            proto: Protocol::Tcp,
+            port: Some(a.port),
+            host: a.host.as_deref(),
+            path: a.path.as_deref(),
+            check: a.check.as_deref(),
+            kind: a.kind(),
+        }
+    }
+}
+
+impl Known<'_> {
+    /// Answers a question. Nothing is looked up anywhere else.
+    #[must_use]
+    pub fn explain(&self, asked: &str, question: &Question) -> Explanation {
+        let mut notes = Vec::new();
+        let answers = match question {
+            Question::Cell(ip, proto, port) => vec![self.cell(*ip, *proto, *port)],
+            Question::Finding(id) => self.finding(id).into_iter().collect(),
+            Question::Url(_, host, port, path) => self.url(host, *port, path, &mut notes),
+        };
+        Explanation { version: VERSION, asked: asked.to_owned(), answers, notes }
+    }
+
+    fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.state.findings.values().map(|t| &t.finding)
+    }
+
+    fn cell(&self, ip: IpAddr, proto: Protocol, port: Port) -> Answer {
+        let here: Vec<&Finding> = self.findings().filter(|f| f.ip == ip).collect();
+        let of_cell = |f: &&Finding| {
+            f.proto == proto
+                && f.port == Some(port)
+                && matches!(
+                    f.kind,
+                    FindingKind::UnexpectedOpen
+                        | FindingKind::ForbiddenOpen
+                        | FindingKind::MissingRequired
+                )
+        };
+        // Drift speaks before what is settled, and the newer before the older.
+        let told = here.iter().copied().filter(of_cell);
+        let told = told.max_by_key(|f| (f.state.is_drift(), f.last_seen));
+        let allowed = self.state.allowed.values().find(|a| {
+            proto == Protocol::Tcp
+                && a.ip == ip
+                && a.port == port
+                && a.kind() == FindingKind::UnexpectedOpen
+        });
+        let subject = told.map_or_else(|| Subject::cell(ip, proto, port), Subject::of);
+        let mut answer = self.answer(&subject, told, allowed);
+        let others = here.iter().filter(|f| {
+            told.is_none_or(|t| t.id != f.id)
+                && f.state != FindingState::Resolved
+                && (f.port == Some(port) || f.port.is_none())
+        });
+        for f in others.take(MAX_POINTERS) {
+            answer.notes.push(format!(
+                "See also the finding {}: {}, {}.",
+                f.id,
+                f.kind.as_str(),
+                f.state.as_str()
+            ));
+        }
+        answer
+    }
+
+    fn finding(&self, id: &str) -> Option<Answer> {
+        let allowed = self.state.allowed.get(id);
+        match self.state.findings.get(id) {
+            Some(t) => Some(self.answer(&Subject::of(&t.finding), Some(&t.finding), allowed)),
+            None => allowed.map(|a| self.answer(&Subject::of_allowed(a), None, Some(a))),
+        }
+    }
+
+    fn url(&self, host: &str, port: Port, path: &str, notes: &mut Vec<String>) -> Vec<Answer> {
+        let ip: Option<IpAddr> = host.parse().ok();
+        let is_host = |at: IpAddr, name: Option<&str>| match (ip, name) {
+            (Some(ip), None) => at == ip,
+            (_, Some(name)) => name.eq_ignore_ascii_case(host),
+            (None, None) => false,
+        };
+        let mut ids: Vec<&str> = Vec::new();
+        let mut other_paths: Vec<&str> = Vec::new();
+        let mut ips: Vec<IpAddr> = ip.into_iter().collect();
+        let findings = self.state.findings.iter().filter_map(|(id, t)| {
+            let f = &t.finding;
+            Some((id, f.ip, f.port?, f.host.as_deref(), f.path.as_deref()?))
+        });
+        let allowed =
+            self.state.allowed.iter().filter_map(|(id, a)| {
+                Some((id, a.ip, a.port, a.host.as_deref(), a.path.as_deref()?))
+            });
+        for (id, at, p, name, of) in findings.chain(allowed) {
+            if !is_host(at, name) {
+                continue;
+            }
+            if p == port && of == path {
+                ids.push(id);
+                continue;
+            }
+            if p == port {
+                ips.push(at);
+            }
+            if other_paths.len() < MAX_POINTERS && !other_paths.contains(&of) {
+                other_paths.push(of);
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        let mut answers: Vec<Answer> =
+            ids.iter().take(MAX_ANSWERS).filter_map(|id| self.finding(id)).collect();
+        if answers.is_empty() {
+            let sites = self.state.sites.iter().map(|s| &s.key);
+            let sites = sites.filter(|k| k.port == port && is_host(k.ip, k.host.as_deref()));
+            ips.extend(sites.map(|k| k.ip));
+            ips.sort_unstable();
+            ips.dedup();
+            for ip in ips.into_iter().take(MAX_ANSWERS) {
+                let subject = Subject {
+                    host: Some(host).filter(|h| h.parse::<IpAddr>().is_err()),
+                    path: Some(path),
+                    kind: FindingKind::ExposedContent,
+                    ..Subject::cell(ip, Protocol::Tcp, port)
+                };
+                answers.push(self.answer(&subject, None, None));
+            }
+            if answers.is_empty() {
+                notes.push(format!(
+                    "Nothing is known of {host}: no finding, no allowed content and no site of the inventory \
+                     has that name at port {port}, and no name is looked up. Ask for the address, as IP:PORT."
+                ));
+            }
+            if !other_paths.is_empty() {
+                notes.push(format!("Other paths are known of it: {}.", other_paths.join(", ")));
+            }
+        }
+        if ids.len() > MAX_ANSWERS {
+            notes.push(format!("{} more addresses are left out.", ids.len() - MAX_ANSWERS));
+        }
+        answers
+    }
+
+    fn answer(&self, s: &Subject<'_>, f: Option<&Finding>, allowed: Option<&Allowed>) -> Answer {
+        let found = self.found(s);
+        let mut notes = Vec::new();
+        let drift = f.filter(|f| f.state.is_drift());
+        let (standing, mut why) = match (drift.or(f), allowed) {
+            (Some(f), _) if f.state.is_drift() => (Standing::Finding(f.state), f.why.clone()),
+            (_, Some(a)) => {
+                let why = match found {
+                    Match::Allowed(h) => format!("the rule `{}` at {} allows it", h.id, h.place),
+                    _ => format!("the rule `{}` allowed it when it was last judged", a.rule),
+                };
+                (Standing::Finding(FindingState::Allowed), why)
+            }
+            (Some(f), None) => (Standing::Finding(f.state), f.why.clone()),
+            (None, None) => match found {
+                _ if !(self.in_scope)(s.ip) => (
+                    Standing::NotInScope,
+                    "its address is not in the scope, so that nobody looks at it".to_owned(),
+                ),
+                Match::Allowed(h) => (
+                    Standing::AllowedUnseen,
+                    format!("the rule `{}` at {} allows it, and it was never seen", h.id, h.place),
+                ),
+                Match::Forbidden(h) => (
+                    Standing::ForbiddenUnseen,
+                    format!("the rule `{}` at {} forbids it, and it was never seen", h.id, h.place),
+                ),
+                Match::Expired(h) => (
+                    Standing::NeverSeen,
+                    format!(
+                        "the rule `{}` at {} has expired, and it was never seen",
+                        h.id, h.place
+                    ),
+                ),
+                Match::None => {
+                    (Standing::NeverSeen, "no rule allows it, and it was never seen".to_owned())
+                }
+            },
+        };
+        if why.is_empty() {
+            why = "nothing more was written down".to_owned();
+        }
+        if let (Some(f), Match::Allowed(h)) = (drift, found)
+            && f.kind != FindingKind::MissingRequired
+        {
+            notes.push(format!(
+                "The baseline allows it now, by `{}`: the next run that is judged will say so.",
+                h.id
+            ));
+        }
+        let rule = self.deciding(s, found);
+        let decides = rule.as_ref().map(|r| r.rule.id.clone());
+        let gone = allowed.map(|a| a.rule.as_str()).or(f.and_then(|f| f.allowed_by.as_deref()));
+        if let Some(id) = gone.filter(|id| !id.is_empty() && !self.baseline.has(id)) {
+            notes.push(format!("The rule `{id}`, which allowed it, is no longer in the baseline."));
+        }
+        let mut nearest = match (s.kind, s.port) {
+            (FindingKind::SuspectHost | FindingKind::MissingRequired, _) | (_, None) => Vec::new(),
+            (FindingKind::ExposedContent | FindingKind::LegacyTls, _) => {
+                let check = s.check.unwrap_or_default();
+                self.baseline.nearest_contents(s.ip, check, s.path, self.now, MAX_NEAREST)
+            }
+            (_, Some(port)) => {
+                self.baseline.nearest_rules(s.ip, s.proto, port, self.now, MAX_NEAREST)
+            }
+        };
+        nearest.retain(|n| Some(&n.id) != decides.as_ref());
+        let covered = match s.port {
+            Some(_) if s.proto != Protocol::Tcp => {
+                Covered { how: "never: runs look at TCP alone".to_owned(), ..Covered::default() }
+            }
+            Some(port) => (self.covered)(s.ip, port),
+            None => Covered {
+                how: "not known: it is a whole host and no single port".to_owned(),
+                ..Covered::default()
+            },
+        };
+        let first_seen = [f.map(|f| f.first_seen), allowed.map(|a| a.first_seen)];
+        Answer {
+            ip: s.ip,
+            proto: s.proto,
+            port: s.port,
+            host: s.host.map(str::to_owned),
+            path: s.path.map(str::to_owned),
+            check: s.check.map(str::to_owned),
+            standing,
+            why,
+            rule,
+            first_seen: first_seen.into_iter().flatten().min(),
+            last_seen: f.map(|f| f.last_seen).max(allowed.map(|a| a.last_seen)),
+            covered,
+            acknowledged: f
+                .and_then(|f| f.acknowledged.as_ref().or(self.state.acknowledged.get(&f.id)))
+                .filter(|a| self.now < a.until)
+                .cloned(),
+            nearest,
+            finding: f.cloned(),
+            notes,
+        }
+    }
+
+    fn found(&self, s: &Subject<'_>) -> Match<'_> {
+        match (s.kind, s.port, s.path) {
+            (FindingKind::SuspectHost, ..) => Match::None,
+            (FindingKind::LegacyTls, ..) => self.baseline.check(s.ip, LEGACY_TLS, self.now),
+            (_, _, Some(path)) => {
+                self.baseline.content(s.ip, s.check.unwrap_or_default(), path, self.now)
+            }
+            (_, Some(port), None) => self.baseline.port(s.ip, s.proto, port, self.now),
+            (_, None, None) => Match::None,
+        }
+    }
+
+    fn deciding(&self, s: &Subject<'_>, found: Match<'_>) -> Option<ExplainedRule> {
+        let required = || {
+            let port = s.port?;
+            let holds = |r: &&crate::baseline::Rule| {
+                r.head.addrs.contains(s.ip) && r.ports(s.proto).contains(port)
+            };
+            self.baseline.required(self.now).find(holds).map(|r| &r.head)
+        };
+        let head: &Head = match (s.kind, found) {
+            (FindingKind::MissingRequired, _) => required()?,
+            (_, Match::Allowed(h) | Match::Forbidden(h) | Match::Expired(h)) => h,
+            (_, Match::None) => return None,
+        };
+        let expect = self.baseline.rules().iter().find(|r| r.head.id == head.id);
+        Some(ExplainedRule {
+            rule: RuleRef::of(head),
+            expect: expect.map(|r| r.expect),
+            live: head.is_live(self.now),
+            commit: None,
+            commit_unknown: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_told_by_their_form() {
+        let port = |n| Port::new(n).unwrap();
+        let url = |s, h: &str, p, path: &str| {
+            Ok(Question::Url(s, h.to_owned(), port(p), path.to_owned()))
+        };
+        let cell = |ip: &str, proto, p| Ok(Question::Cell(ip.parse().unwrap(), proto, port(p)));
+        for (text, question) in [
+            ("192.0.2.1:22", cell("192.0.2.1", Protocol::Tcp, 22)),
+            ("[2001:db8::1]:53/udp", cell("2001:db8::1", Protocol::Udp, 53)),
+            ("192.0.2.1:80/tcp", cell("192.0.2.1", Protocol::Tcp, 80)),
+            ("00fF00ff00ff00ff", Ok(Question::Finding("00ff00ff00ff00ff".to_owned()))),
+            ("https://Shop.example.jp", url(Scheme::Https, "shop.example.jp", 443, "/")),
+            ("HTTP://a:81/x?y#z", url(Scheme::Http, "a", 81, "/x?y")),
+            ("http://u@[2001:db8::1]:8080/", url(Scheme::Http, "2001:db8::1", 8080, "/")),
+            ("http://[2001:db8::1]", url(Scheme::Http, "2001:db8::1", 80, "/")),
+            ("http://a?q", url(Scheme::Http, "a", 80, "/?q")),
+            ("192.0.2.1", Err(QuestionError::Form)),
+            ("192.0.2.1:0", Err(QuestionError::Form)),
+            ("192.0.2.1:22/sctp", Err(QuestionError::Form)),
+            ("host:22", Err(QuestionError::Form)),
+            ("", Err(QuestionError::Form)),
+            ("http://", Err(QuestionError::Url)),
+            ("http://a:0/", Err(QuestionError::Url)),
+            ("http://[::1/", Err(QuestionError::Url)),
+        ] {
+            assert_eq!(text.parse::<Question>(), question, "{text}");
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! What a change of the baseline would do: one run, judged under two baselines with the same state at
+//! the same instant, and compared.
+//!
+//! So it is exactly what a patrol would say after the merge, and not an estimate of it. To that comes
+//! what the verdict cannot show: the cells that are newly allowed and where nothing is open today.
+
+mod cells;
+mod rules;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use mimawari_probes::observation::Severity;
+use mimawari_targets::{AddrSet, Port};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::cells::{Cells, Newly, RuleCells};
+pub(crate) use self::rules::last_day;
+pub use self::rules::{FieldChange, RuleChange, RuleChangeKind, RuleRef, changes, word};
+use crate::baseline::{Baseline, Head, HttpRule};
+use crate::state::State;
+use crate::verdict::{Finding, FindingKind, FindingState, Verdict};
+
+/// Version of the format.
+pub const VERSION: u32 = 1;
+
+/// One of the two judgements.
+#[derive(Debug, Clone, Copy)]
+pub struct Side<'a> {
+    /// The rules.
+    pub baseline: &'a Baseline,
+    /// The verdict under them.
+    pub verdict: &'a Verdict,
+    /// The state after it.
+    pub state: &'a State,
+}
+
+/// What a change of the baseline would do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Impact {
+    /// Format version, [`VERSION`].
+    pub version: u32,
+    /// Id of the run that was judged twice.
+    pub run_id: String,
+    /// The instant that it was judged for.
+    #[schemars(with = "String")]
+    pub judged_at: Timestamp,
+    /// When the run began.
+    #[schemars(with = "Option<String>")]
+    pub run_at: Option<Timestamp>,
+    /// Digest of the rules before, hex.
+    pub base_digest: String,
+    /// Digest of the rules after, hex.
+    pub head_digest: String,
+    /// Whether the run is not to be believed.
+    pub suspect: bool,
+    /// Why the run is not whole, one sentence each; empty if it is.
+    pub incomplete_because: Vec<String>,
+    /// Rules that differ.
+    pub rules: Vec<RuleChange>,
+    /// What is newly allowed, all rules together.
+    pub newly_allowed: Cells,
+    /// What is newly allowed, rule by rule; a cell of two rules stands with both.
+    pub newly_allowed_by: Vec<RuleCells>,
+    /// Contents that are newly allowed, rule by rule.
+    pub contents_allowed_by: Vec<RuleContents>,
+    /// Drift under base, and none under head; the worst first.
+    pub silenced: Vec<Silenced>,
+    /// No drift under base, and drift under head; the worst first.
+    pub reopened: Vec<Reopened>,
+    /// Drift under both; the worst first.
+    pub left: Vec<Left>,
+    /// Newly required and not open in this run: drift after one more run that covers it.
+    pub pending: Vec<Finding>,
+}
+
+/// What a rule about contents newly allows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleContents {
+    /// The rule, as head has it.
+    pub rule: RuleRef,
+    /// Addresses × checks and paths, without those that base allowed. In JSON no more than 2^53 − 1.
+    #[serde(serialize_with = "cells::bounded")]
+    #[schemars(with = "u64")]
+    pub places: u128,
+    /// Findings that it would silence.
+    pub silences: u64,
+}
+
+/// A finding that would be silenced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Silenced {
+    /// As it stands under base.
+    pub finding: Finding,
+    /// The rule of head that allows it; absent where a rule that required or forbade it went.
+    pub by: Option<RuleRef>,
+}
+
+/// A finding that would be opened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reopened {
+    /// As it stands under head.
+    pub finding: Finding,
+    /// The rule of base that allowed it.
+    pub was: Option<RuleRef>,
+    /// What became of that rule, as half a sentence.
+    pub because: String,
+}
+
+/// A finding that stays drift.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Left {
+    /// Its id under head.
+    pub id: String,
+    /// Its severity under head.
+    pub severity: Severity,
+    /// Whether a rule of head forbids it that was not in base.
+    pub newly_forbidden: bool,
+}
+
+/// What is the same thing under both baselines. A `never` rule changes a finding's kind, not what is
+/// open.
+type Key<'a> = (u8, IpAddr, Option<Port>, Option<&'a str>, Option<&'a str>);
+
+fn key(f: &Finding) -> Key<'_> {
+    let class = match f.kind {
+        FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen => 0,
+        FindingKind::MissingRequired => 1,
+        FindingKind::ExposedContent => 2,
+        FindingKind::SuspectHost => 3,
+        FindingKind::LegacyTls => 4,
+    };
+    (class, f.ip, f.port, f.host.as_deref(), f.path.as_deref())
+}
+
+fn drift(v: &Verdict) -> BTreeMap<Key<'_>, &Finding> {
+    v.findings.iter().filter(|f| f.state.is_drift()).map(|f| (key(f), f)).collect()
+}
+
+/// Compares two judgements of one run; `newly` has been told what the run covered.
+#[must_use]
+pub fn compare(base: Side<'_>, head: Side<'_>, newly: Newly) -> Impact {
+    let (before, after) = (drift(base.verdict), drift(head.verdict));
+    let now = head.verdict.judged_at;
+    let (base_rules, head_rules) = (heads(base.baseline), heads(head.baseline));
+    let mut silenced = Vec::new();
+    let mut left = Vec::new();
+    for (k, f) in &before {
+        match after.get(k) {
+            Some(same) => left.push(Left {
+                id: same.id.clone(),
+                severity: same.severity,
+                newly_forbidden: is_forbidden(same) && !is_forbidden(f),
+            }),
+            None => silenced.push(Silenced {
+                finding: (*f).clone(),
+                by: allowed_by(&head, f).and_then(|id| head_rules.get(id)).map(|h| RuleRef::of(h)),
+            }),
+        }
+    }
+    let mut reopened: Vec<Reopened> = Vec::new();
+    for (_, f) in after.iter().filter(|(k, _)| !before.contains_key(*k)) {
+        let id = allowed_by(&base, f);
+        let was = id.and_then(|id| base_rules.get(id));
+        reopened.push(Reopened {
+            finding: (*f).clone(),
+            was: was.map(|h| RuleRef::of(h)),
+            because: because(f, id, &head_rules, now),
+        });
+    }
+    let worst = |a: &Finding, b: &Finding| {
+        b.severity.cmp(&a.severity).then_with(|| (a.ip, a.port, &a.id).cmp(&(b.ip, b.port, &b.id)))
+    };
+    silenced.sort_by(|a, b| worst(&a.finding, &b.finding));
+    reopened.sort_by(|a, b| worst(&a.finding, &b.finding));
+    left.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
+    let is_pending = |f: &&Finding| f.state == FindingState::MissingPending;
+    let known: BTreeSet<&str> =
+        base.verdict.findings.iter().filter(is_pending).map(|f| f.id.as_str()).collect();
+    let pending = head.verdict.findings.iter().filter(is_pending);
+    let pending = pending.filter(|f| !known.contains(f.id.as_str())).cloned().collect();
+    Impact {
+        version: VERSION,
+        run_id: head.verdict.run_id.clone(),
+        judged_at: now,
+        run_at: head.verdict.run.started_at,
+        base_digest: base.verdict.baseline_digest.clone(),
+        head_digest: head.verdict.baseline_digest.clone(),
+        suspect: head.verdict.suspect,
+        incomplete_because: head.verdict.incomplete_because.clone(),
+        rules: changes(base.baseline, head.baseline),
+        newly_allowed: newly.total(),
+        newly_allowed_by: newly.into_rules(),
+        contents_allowed_by: contents(&base, &head, &silenced, now),
+        silenced,
+        reopened,
+        left,
+        pending,
+    }
+}
+
+impl Impact {
+    /// Whether it would silence a finding of at least this severity.
+    #[must_use]
+    pub fn silences(&self, at_least: Severity) -> bool {
+        self.silenced.iter().any(|s| s.finding.severity >= at_least)
+    }
+
+    /// Whether base and head differ in no rule.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.silenced.is_empty() && self.reopened.is_empty()
+    }
+}
+
+fn is_forbidden(f: &Finding) -> bool {
+    f.kind == FindingKind::ForbiddenOpen || f.cause == crate::verdict::Cause::Forbidden
+}
+
+fn heads(b: &Baseline) -> BTreeMap<&str, &Head> {
+    let ports = b.rules().iter().map(|r| &r.head);
+    let all = ports.chain(b.http_rules().iter().map(|r| &r.head));
+    all.map(|h| (h.id.as_str(), h)).collect()
+}
+
+/// The rule that allows a thing under one of the two, by what that judgement wrote down.
+fn allowed_by<'a>(side: &Side<'a>, f: &Finding) -> Option<&'a str> {
+    let state = side.state;
+    if let Some(a) = state.allowed.get(&f.id) {
+        return Some(&a.rule);
+    }
+    if let Some(id) = state.findings.get(&f.id).and_then(|t| t.finding.allowed_by.as_deref()) {
+        return Some(id);
+    }
+    // Allowed things are remembered by the identity that they have without a `never` rule.
+    let port = f.port.filter(|_| f.kind == FindingKind::ForbiddenOpen)?;
+    match side.baseline.port(f.ip, f.proto, port, side.verdict.judged_at) {
+        crate::baseline::Match::Allowed(head) => Some(&head.id),
+        _ => None,
+    }
+}
+
+/// What became of the rule that allowed a finding.
+fn because(
+    f: &Finding,
+    rule: Option<&str>,
+    head: &BTreeMap<&str, &Head>,
+    now: Timestamp,
+) -> String {
+    if f.kind == FindingKind::MissingRequired {
+        return "a rule requires it, and it is not open".to_owned();
+    }
+    if is_forbidden(f) {
+        return "a rule forbids it".to_owned();
+    }
+    let Some(id) = rule else { return "no rule allows it any more".to_owned() };
+    match head.get(id) {
+        None => "the rule was removed".to_owned(),
+        Some(h) if !h.is_live(now) => match h.ends {
+            Some(end) => format!("the rule ends earlier, on {}", last_day(end)),
+            None => "the rule does not hold any more".to_owned(),
+        },
+        Some(h) if !h.addrs.contains(f.ip) => "the rule no longer holds its address".to_owned(),
+        Some(_) if f.path.is_some() || f.kind == FindingKind::LegacyTls => {
+            "the rule no longer holds its check or path".to_owned()
+        }
+        Some(_) => "the rule no longer holds its port".to_owned(),
+    }
+}
+
+/// What the rules about contents newly allow: addresses × checks and paths.
+fn contents(
+    base: &Side<'_>,
+    head: &Side<'_>,
+    silenced: &[Silenced],
+    now: Timestamp,
+) -> Vec<RuleContents> {
+    type Items<'a> = BTreeMap<(bool, &'a str), AddrSet>;
+    fn items(r: &HttpRule) -> impl Iterator<Item = (bool, &str)> {
+        let checks = r.checks.iter().map(|c| (true, c.as_str()));
+        // An item that is written twice is one.
+        checks
+            .chain(r.paths.iter().map(|p| (false, p.as_str())))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+    }
+    let live = |r: &&HttpRule| r.head.is_live(now);
+    let mut before: Items<'_> = BTreeMap::new();
+    for rule in base.baseline.http_rules().iter().filter(live) {
+        for item in items(rule) {
+            let set = before.entry(item).or_default();
+            *set = set.union(&rule.head.addrs);
+        }
+    }
+    let mut open: BTreeMap<&str, u64> = BTreeMap::new();
+    for rule in silenced.iter().filter_map(|s| s.by.as_ref()) {
+        *open.entry(&rule.id).or_default() += 1;
+    }
+    let mut out = Vec::new();
+    for rule in head.baseline.http_rules().iter().filter(live) {
+        let mut n = 0u128;
+        for item in items(rule) {
+            let new = match before.get(&item) {
+                Some(known) => rule.head.addrs.subtract(known),
+                None => rule.head.addrs.clone(),
+            };
+            n = n.saturating_add(new.len());
+        }
+        if n > 0 {
+            let silences = open.get(rule.head.id.as_str()).copied().unwrap_or_default();
+            out.push(RuleContents { rule: RuleRef::of(&rule.head), places: n, silences });
+        }
+    }
+    out.sort_by(|a, b| b.places.cmp(&a.places).then_with(|| a.rule.id.cmp(&b.rule.id)));
+    out
+}

@@ -1,0 +1,265 @@
+//! What differs between two baselines, rule by rule and field by field.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use mimawari_targets::{AddrSet, PortSet};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::cells::minus;
+use crate::baseline::{Baseline, Expect, Head, HttpRule, Rule};
+
+/// Items of a list that are told.
+const MAX_ITEMS: usize = 8;
+
+/// A rule, as far as a reader has to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleRef {
+    /// Its id.
+    pub id: String,
+    /// `file:line`.
+    pub place: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// The last day on which it holds, `YYYY-MM-DD`, UTC; absent if it has no end.
+    pub expires: Option<String>,
+}
+
+impl RuleRef {
+    /// Of a rule.
+    #[must_use]
+    pub fn of(head: &Head) -> Self {
+        Self {
+            id: head.id.clone(),
+            place: head.place.clone(),
+            owner: head.owner.clone(),
+            reason: head.reason.clone(),
+            expires: head.ends.map(last_day),
+        }
+    }
+}
+
+/// The last day of something that ends at this instant, `YYYY-MM-DD`, UTC.
+pub(crate) fn last_day(ends: Timestamp) -> String {
+    let last = ends.checked_sub(SignedDuration::from_secs(1)).unwrap_or(ends);
+    last.to_zoned(TimeZone::UTC).date().to_string()
+}
+
+/// What happened to a rule.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleChangeKind {
+    /// Head has it, base has not.
+    Added,
+    /// Base has it, head has not.
+    Removed,
+    /// Both have it, and it differs.
+    Changed,
+    /// It differs by a later end and by nothing else.
+    Renewed,
+}
+
+/// A rule that is not the same in base and head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleChange {
+    /// What happened to it.
+    pub what: RuleChangeKind,
+    /// The rule as head has it; a removed one as base had it.
+    pub rule: RuleRef,
+    /// Whether it is about contents.
+    pub http: bool,
+    /// May, must or never under base; absent for an added rule and for one about contents.
+    pub expected: Option<Expect>,
+    /// The same under head; absent for a removed rule and for one about contents.
+    pub expects: Option<Expect>,
+    /// What differs. Of an added or removed rule nothing is told here.
+    pub fields: Vec<FieldChange>,
+}
+
+impl RuleChange {
+    /// Whether it changes what must or must never be open.
+    #[must_use]
+    pub fn is_of_expectation(&self) -> bool {
+        let strict = |e: Option<Expect>| e.is_some_and(|e| e != Expect::May);
+        self.what != RuleChangeKind::Renewed && (strict(self.expected) || strict(self.expects))
+    }
+}
+
+/// A field of a rule that differs. Of a list only what went and what came is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FieldChange {
+    /// The field: `addresses`, `ports`, `expect`, `broad`, `checks`, `paths`, `owner`, `reason`,
+    /// `expires`, `file`.
+    pub field: String,
+    /// What it was, or what went of a list; absent for nothing.
+    pub was: Option<String>,
+    /// What it is, or what came to a list; absent for nothing.
+    pub now: Option<String>,
+}
+
+/// Every rule that differs, sorted by what happened, then by id.
+#[must_use]
+pub fn changes(base: &Baseline, head: &Baseline) -> Vec<RuleChange> {
+    let (was, now) = (by_id(base), by_id(head));
+    let mut out = Vec::new();
+    for (id, rule) in &now {
+        match was.get(id) {
+            None => out.push(rule.change(RuleChangeKind::Added, None)),
+            Some(before) => {
+                let fields = before.differences(rule);
+                if !fields.is_empty() {
+                    let mut change = rule.change(RuleChangeKind::Changed, Some(before));
+                    if matches!(&fields[..], [f] if f.field == "expires" && f.was.is_some() && f.now > f.was)
+                    {
+                        change.what = RuleChangeKind::Renewed;
+                    }
+                    change.fields = fields;
+                    out.push(change);
+                }
+            }
+        }
+    }
+    for (_, rule) in was.iter().filter(|(id, _)| !now.contains_key(*id)) {
+        out.push(rule.change(RuleChangeKind::Removed, None));
+    }
+    out.sort_by(|a, b| (a.what, &a.rule.id).cmp(&(b.what, &b.rule.id)));
+    out
+}
+
+#[derive(Clone, Copy)]
+enum Any<'a> {
+    Port(&'a Rule),
+    Http(&'a HttpRule),
+}
+
+fn by_id(b: &Baseline) -> BTreeMap<&str, Any<'_>> {
+    let ports = b.rules().iter().map(|r| (r.head.id.as_str(), Any::Port(r)));
+    ports.chain(b.http_rules().iter().map(|r| (r.head.id.as_str(), Any::Http(r)))).collect()
+}
+
+impl Any<'_> {
+    const fn head(&self) -> &Head {
+        match self {
+            Self::Port(r) => &r.head,
+            Self::Http(r) => &r.head,
+        }
+    }
+
+    const fn expect(&self) -> Option<Expect> {
+        match self {
+            Self::Port(r) => Some(r.expect),
+            Self::Http(_) => None,
+        }
+    }
+
+    fn change(&self, what: RuleChangeKind, before: Option<&Any<'_>>) -> RuleChange {
+        let (expected, expects) = match what {
+            RuleChangeKind::Removed => (self.expect(), None),
+            _ => (before.and_then(Any::expect), self.expect()),
+        };
+        RuleChange {
+            what,
+            rule: RuleRef::of(self.head()),
+            http: matches!(self, Self::Http(_)),
+            expected,
+            expects,
+            fields: Vec::new(),
+        }
+    }
+
+    fn differences(&self, now: &Any<'_>) -> Vec<FieldChange> {
+        let (a, b) = (self.head(), now.head());
+        let mut out = Vec::new();
+        let mut add = |field: &str, was: Option<String>, now: Option<String>| {
+            if was != now {
+                out.push(FieldChange { field: field.to_owned(), was, now });
+            }
+        };
+        if a.addrs != b.addrs {
+            add(
+                "addresses",
+                addresses(&a.addrs.subtract(&b.addrs)),
+                addresses(&b.addrs.subtract(&a.addrs)),
+            );
+        }
+        match (self, now) {
+            (Any::Port(x), Any::Port(y)) => {
+                let gone = [minus(&x.tcp, &y.tcp), minus(&x.udp, &y.udp)];
+                let come = [minus(&y.tcp, &x.tcp), minus(&y.udp, &x.udp)];
+                add("ports", ports(&gone), ports(&come));
+                add("expect", Some(word(x.expect).to_owned()), Some(word(y.expect).to_owned()));
+                add("broad", Some(x.broad.to_string()), Some(y.broad.to_string()));
+            }
+            (Any::Http(x), Any::Http(y)) => {
+                add("checks", without(&x.checks, &y.checks), without(&y.checks, &x.checks));
+                add("paths", without(&x.paths, &y.paths), without(&y.paths, &x.paths));
+            }
+            (Any::Port(_), Any::Http(_)) => {
+                add("kind", Some("allow".to_owned()), Some("allow_http".to_owned()));
+            }
+            (Any::Http(_), Any::Port(_)) => {
+                add("kind", Some("allow_http".to_owned()), Some("allow".to_owned()));
+            }
+        }
+        add("owner", Some(a.owner.clone()), Some(b.owner.clone()));
+        add("reason", Some(a.reason.clone()), Some(b.reason.clone()));
+        add("expires", a.ends.map(last_day), b.ends.map(last_day));
+        add("file", Some(file(&a.place)), Some(file(&b.place)));
+        out
+    }
+}
+
+/// The word as it is written in a baseline.
+#[must_use]
+pub const fn word(expect: Expect) -> &'static str {
+    match expect {
+        Expect::May => "may",
+        Expect::Must => "must",
+        Expect::Never => "never",
+    }
+}
+
+/// A rule that has moved within its file has not changed, nor has one in a folder of another name.
+fn file(place: &str) -> String {
+    let path = place.rsplit_once(':').map_or(place, |(path, _)| path);
+    path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned()
+}
+
+fn addresses(set: &AddrSet) -> Option<String> {
+    let n = set.ranges().count();
+    list(set.ranges().take(MAX_ITEMS).map(|r| r.to_string()).collect(), n)
+}
+
+fn ports([tcp, udp]: &[PortSet; 2]) -> Option<String> {
+    let all =
+        tcp.ranges().iter().map(|r| ("tcp", r)).chain(udp.ranges().iter().map(|r| ("udp", r)));
+    let n = tcp.ranges().len() + udp.ranges().len();
+    let shown = all.take(MAX_ITEMS).map(|(proto, (a, b))| {
+        if a == b { format!("{proto}/{a}") } else { format!("{proto}/{a}-{b}") }
+    });
+    list(shown.collect(), n)
+}
+
+fn without(a: &[String], b: &[String]) -> Option<String> {
+    let only: Vec<String> = a.iter().filter(|x| !b.contains(x)).cloned().collect();
+    let n = only.len();
+    list(only.into_iter().take(MAX_ITEMS).collect(), n)
+}
+
+fn list(shown: Vec<String>, of: usize) -> Option<String> {
+    if shown.is_empty() {
+        return None;
+    }
+    let more = of - shown.len();
+    let shown = shown.join(", ");
+    Some(if more > 0 { format!("{shown} and {more} more") } else { shown })
+}

@@ -1,0 +1,217 @@
+//! The impact for a terminal.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use mimawari_drift::impact::{Cells, Impact};
+use mimawari_drift::verdict::Finding;
+
+use super::{
+    amount, by_severity, caution, details, expectation, happened, headline, names, rule_counts,
+    silenced_by, split, what,
+};
+use crate::clean::{clean, fit, pad};
+use crate::words::{self, NAME, SENTENCE};
+
+/// Rows of each list.
+const MAX_ROWS: usize = 15;
+/// Sentences on why a run is incomplete.
+const MAX_WHY: usize = 5;
+
+/// The impact as text for a terminal of `columns` columns (60 to 200 are used; 0 means unknown, 100),
+/// without any escape sequence.
+#[must_use]
+pub fn text(impact: &Impact, columns: usize) -> String {
+    let columns = if columns == 0 { 100 } else { columns.clamp(60, 200) };
+    let mut page = Page { out: String::new(), columns };
+    page.all(impact);
+    page.out
+}
+
+struct Page {
+    out: String,
+    columns: usize,
+}
+
+impl Page {
+    fn line(&mut self, s: &str) {
+        self.out.push_str(fit(s, self.columns).trim_end());
+        self.out.push('\n');
+    }
+
+    fn title(&mut self, s: &str) {
+        self.out.push('\n');
+        self.line(s);
+    }
+
+    fn more(&mut self, n: usize, noun: &str) {
+        if n > 0 {
+            let n = words::plural(n as u64, &format!("more {noun}"));
+            self.line(&format!("  … {n}; --format json has all"));
+        }
+    }
+
+    fn all(&mut self, i: &Impact) {
+        self.line(&format!("This change of the baseline {}.", headline(i)));
+        for (what, list) in [
+            ("Silenced", by_severity(i.silenced.iter().map(|s| &s.finding.severity))),
+            ("Re-opened", by_severity(i.reopened.iter().map(|r| &r.finding.severity))),
+            ("Left", by_severity(i.left.iter().map(|l| &l.severity))),
+        ] {
+            if let Some(list) = list {
+                self.line(&format!("  {:<10} {list}", format!("{what}:")));
+            }
+        }
+        if let Some(c) = caution(i) {
+            self.line(c);
+            for why in i.incomplete_because.iter().take(MAX_WHY) {
+                self.line(&format!("  {}", clean(why, SENTENCE)));
+            }
+            self.more(i.incomplete_because.len().saturating_sub(MAX_WHY), "reason");
+        }
+        self.radius(i);
+        self.expectations(i);
+        let by: HashMap<&str, String> = i
+            .silenced
+            .iter()
+            .map(|s| (s.finding.id.as_str(), silenced_by(&s.finding, s.by.as_ref())))
+            .collect();
+        self.findings("Would silence", i.silenced.iter().map(|s| &s.finding), &by);
+        let because: HashMap<&str, String> = i
+            .reopened
+            .iter()
+            .map(|r| {
+                let id = r.was.as_ref().map_or_else(String::new, |w| format!("{}: ", w.id));
+                (r.finding.id.as_str(), format!("{id}{}", r.because))
+            })
+            .collect();
+        self.findings("Would re-open", i.reopened.iter().map(|r| &r.finding), &because);
+        if !i.rules.is_empty() {
+            self.title(&format!("Rules: {}", rule_counts(i)));
+            for r in i.rules.iter().take(MAX_ROWS) {
+                self.line(&format!(
+                    "  {:<8} {} ({}): {}",
+                    happened(r.what),
+                    clean(&r.rule.id, NAME),
+                    clean(&r.rule.place, NAME),
+                    details(r)
+                ));
+            }
+            self.more(i.rules.len().saturating_sub(MAX_ROWS), "rule");
+        }
+        let at = i.run_at.map_or_else(String::new, |t| format!(" of {}", words::minute(t)));
+        self.title(&format!(
+            "Run {}{at}, judged twice for {}. No packet was sent.",
+            clean(&i.run_id, NAME),
+            words::minute(i.judged_at)
+        ));
+    }
+
+    fn radius(&mut self, i: &Impact) {
+        if i.newly_allowed.cells > 0 {
+            self.title("Newly allowed cells (addresses × ports)");
+            let mut s = format!("  {}", pad("rule", 22));
+            for head in ["cells", "seen open", "closed", "silent", "never observed"] {
+                let _ = write!(s, "{head:>15}");
+            }
+            self.out.push_str(&s);
+            self.out.push('\n');
+            let mut row = |name: &str, c: Cells| {
+                let mut s = format!("  {}", pad(&clean(name, NAME), 22));
+                for n in [
+                    amount(c.cells),
+                    words::grouped(c.open),
+                    words::grouped(c.closed + c.prohibited),
+                    words::grouped(c.silent),
+                    amount(c.never_observed),
+                ] {
+                    let _ = write!(s, "{n:>15}");
+                }
+                self.out.push_str(&s);
+                self.out.push('\n');
+            };
+            for r in i.newly_allowed_by.iter().take(MAX_ROWS) {
+                row(&r.rule.id, r.cells);
+            }
+            row("all together", i.newly_allowed);
+            self.more(i.newly_allowed_by.len().saturating_sub(MAX_ROWS), "rule");
+        }
+        if !i.contents_allowed_by.is_empty() {
+            self.title("Newly allowed contents (addresses × checks and paths)");
+            for r in i.contents_allowed_by.iter().take(MAX_ROWS) {
+                self.line(&format!(
+                    "  {}{:>15}  {} silenced",
+                    pad(&clean(&r.rule.id, NAME), 22),
+                    amount(r.places),
+                    words::plural(r.silences, "finding")
+                ));
+            }
+            self.more(i.contents_allowed_by.len().saturating_sub(MAX_ROWS), "rule");
+        }
+    }
+
+    fn expectations(&mut self, i: &Impact) {
+        let all: Vec<_> = i.rules.iter().filter(|r| r.is_of_expectation()).collect();
+        let forbidden = i.left.iter().filter(|l| l.newly_forbidden).count();
+        if all.is_empty() && forbidden == 0 && i.pending.is_empty() {
+            return;
+        }
+        self.title("Must and never");
+        for r in all.iter().take(MAX_ROWS) {
+            self.line(&format!(
+                "  {} ({}) {}",
+                clean(&r.rule.id, NAME),
+                clean(&r.rule.place, NAME),
+                expectation(r)
+            ));
+        }
+        self.more(all.len().saturating_sub(MAX_ROWS), "rule");
+        if forbidden > 0 {
+            let n = words::plural(forbidden as u64, "finding");
+            self.line(&format!("  open already, and forbidden from then on: {n}"));
+        }
+        for f in i.pending.iter().take(MAX_ROWS) {
+            self.line(&format!(
+                "  {} is newly required and was not open: drift after one more run that covers it",
+                words::endpoint(f)
+            ));
+        }
+        self.more(i.pending.len().saturating_sub(MAX_ROWS), "cell");
+    }
+
+    fn findings<'a>(
+        &mut self,
+        title: &str,
+        all: impl Iterator<Item = &'a Finding>,
+        notes: &HashMap<&str, String>,
+    ) {
+        let (groups, single) = split(all);
+        let n = single.len() + groups.iter().map(|g| g.findings.len()).sum::<usize>();
+        if n == 0 {
+            return;
+        }
+        self.title(&format!("{title}: {}", words::plural(n as u64, "finding")));
+        for g in groups.iter().take(MAX_ROWS) {
+            let of = g.findings.iter().filter_map(|f| notes.get(f.id.as_str()));
+            self.line(&format!(
+                "  {:<8} {:>6} × {} in {} ({})",
+                g.severity.as_str(),
+                words::grouped(g.findings.len() as u64),
+                what(g),
+                g.prefix,
+                names(of.map(String::as_str))
+            ));
+        }
+        self.more(groups.len().saturating_sub(MAX_ROWS), "group");
+        for f in single.iter().take(MAX_ROWS) {
+            self.line(&format!(
+                "  {:<8} {}  {} ({})",
+                f.severity.as_str(),
+                words::place(f),
+                words::what(f),
+                notes.get(f.id.as_str()).map_or_else(String::new, |n| clean(n, NAME))
+            ));
+        }
+        self.more(single.len().saturating_sub(MAX_ROWS), "single finding");
+    }
+}

@@ -1,0 +1,157 @@
+//! `mimawari baseline explain`
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use mimawari_drift::explain::{Covered, Known, Question};
+use mimawari_drift::judge::CoverageView;
+use mimawari_drift::state::State;
+use mimawari_probes::http::printable;
+use mimawari_probes::observation::{CellState, Observation};
+use mimawari_targets::{Port, Shard};
+
+use super::blame::blame;
+use super::instant;
+use crate::cli::baseline_plan::BaselineExplainArgs;
+use crate::commands::{print, width};
+use crate::config::Config;
+use crate::failure::{Failure, Status};
+use crate::judge::{Runs, read_baseline};
+use crate::scan::Context;
+use crate::store;
+
+/// Longest question that is repeated, in characters.
+const MAX_SHOWN: usize = 200;
+
+/// `mimawari baseline explain`
+///
+/// # Errors
+/// A question that cannot be understood, an unknown id, an unreadable run, baseline or state.
+pub fn run(args: &BaselineExplainArgs, context: &Context) -> Result<Status> {
+    let question: Question = args.what.parse().map_err(|e| {
+        Failure::new(format!("cannot explain `{}`", printable(args.what.as_bytes(), MAX_SHOWN)))
+            .help("write 192.0.2.70:22, [2001:db8::7]:443, 192.0.2.70:53/udp, https://shop.example.jp/.env, or the 16 hex digits of a finding's id")
+            .source(e)
+    })?;
+    let config = Config::read(&args.config)?;
+    let now = instant(args.now.as_deref(), context)?;
+    let dir = args.dir.as_deref().unwrap_or(&config.baseline_dir);
+    let baseline = read_baseline(dir)?;
+    let saved = store::load_unlocked(&config.state_dir)?;
+    let (runs, note) = open(args, &config, &saved)?;
+    // With a run at hand the answer is what a patrol would say under this baseline.
+    let state = match &runs {
+        Some(runs) => runs.judge(&baseline, &saved, now).1,
+        None => saved,
+    };
+    let covered = |ip, port| covered(runs.as_ref(), &state, ip, port);
+    let in_scope = |ip| config.scope.allows(ip);
+    let known =
+        Known { baseline: &baseline, state: &state, now, in_scope: &in_scope, covered: &covered };
+    let mut explanation = known.explain(&args.what, &question);
+    if explanation.answers.is_empty()
+        && let Question::Finding(id) = &question
+    {
+        return Err(Failure::new(format!("no finding has the id `{id}`"))
+            .help(
+                "the ids are in verdict.json and in the reports; ask for IP:PORT or a URL instead",
+            )
+            .into());
+    }
+    explanation.notes.extend(note);
+    for answer in &mut explanation.answers {
+        let Some(rule) = &mut answer.rule else { continue };
+        match place(&rule.rule.place).ok_or_else(|| "its line is not known".to_owned()) {
+            Ok((file, line)) => match blame(dir, file, line) {
+                Ok(commit) => rule.commit = Some(commit),
+                Err(why) => rule.commit_unknown = Some(why),
+            },
+            Err(why) => rule.commit_unknown = Some(why),
+        }
+    }
+    print(&if args.json {
+        mimawari_report::plan::explanation_json(&explanation)
+    } else {
+        mimawari_report::plan::explanation(&explanation, width())
+    })?;
+    Ok(Status::Clean)
+}
+
+/// File and line of `baseline/team.toml:12`; the file lies in the folder of the baseline.
+fn place(place: &str) -> Option<(&str, usize)> {
+    let (path, line) = place.rsplit_once(':')?;
+    let file = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    Some((file, line.parse().ok()?))
+}
+
+/// The run that was named, or the newest one that is found; and what has to be said about that.
+fn open(
+    args: &BaselineExplainArgs,
+    config: &Config,
+    saved: &State,
+) -> Result<(Option<Runs>, Option<String>)> {
+    let open = |dirs: &[PathBuf]| {
+        anyhow::Ok(Runs::open(dirs, &config.scope, saved)?.with_max_age(config.scan.max_age))
+    };
+    if !args.run.is_empty() {
+        return Ok((Some(open(&args.run)?), None));
+    }
+    let Some(dir) = newest(&config.runs_dir) else {
+        let note = "No run was named and none was found: it is told what the state knows.";
+        return Ok((None, Some(note.to_owned())));
+    };
+    match open(std::slice::from_ref(&dir)) {
+        Ok(runs) => Ok((Some(runs), None)),
+        Err(e) => {
+            let note =
+                format!("The newest run cannot be read ({e}): it is told what the state knows.");
+            Ok((None, Some(note)))
+        }
+    }
+}
+
+/// The newest run of a folder; runs are named by their start.
+fn newest(runs: &Path) -> Option<PathBuf> {
+    let all = std::fs::read_dir(runs).ok()?.filter_map(|e| Some(e.ok()?.path()));
+    all.filter(|p| p.join("run.json").is_file()).max()
+}
+
+/// When a cell was last covered.
+fn covered(runs: Option<&Runs>, state: &State, ip: IpAddr, port: Port) -> Covered {
+    let not_known = |how: String| Covered { how, ..Covered::default() };
+    let Some((runs, first)) = runs.and_then(|r| Some((r, r.each().first()?))) else {
+        return not_known("not known, without a run".to_owned());
+    };
+    let id = runs.each().iter().map(|r| r.meta.run_id.as_str()).collect::<Vec<_>>().join("+");
+    let seen = runs.each().iter().flat_map(|r| &r.observations).any(|o| {
+        matches!(o, Observation::Tcp(t) if t.ip == ip && t.port == port && t.state == CellState::Open)
+    });
+    let cell = match runs.cell(ip, port) {
+        _ if seen => CellState::Open,
+        // Open without a record: the record was lost, so nothing is known.
+        CellState::Open => CellState::NotProbed,
+        state => state,
+    };
+    if cell.is_covered() {
+        let at = runs.each().iter().map(|r| r.meta.started_at).min();
+        return Covered { at, state: Some(cell), how: format!("by the run {id}") };
+    }
+    let parts = first.meta.part.unwrap_or(Shard::WHOLE).count();
+    let Some(part) = runs.part_of(ip, port) else {
+        return not_known(format!("not known: it is not of the plan of the run {id}"));
+    };
+    let digest = first.meta.plan.digest(parts, &first.meta.vantage);
+    let age = state.plans.get(&digest).and_then(|ages| ages.parts.get(&part));
+    match age.and_then(|a| a.covered) {
+        Some(at) => Covered {
+            at: Some(at),
+            state: None,
+            how: match parts {
+                1 => "with the whole plan".to_owned(),
+                _ => format!("with the part {part}/{parts} of the plan"),
+            },
+        },
+        None => not_known(format!("not known: the run {id} did not cover it")),
+    }
+}

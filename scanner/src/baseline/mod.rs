@@ -1,0 +1,23 @@
+//! The commands on a baseline that need more than its text.
+
+mod blame;
+pub mod explain;
+pub mod plan;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use mimawari_probes::http::printable;
+
+use crate::failure::Failure;
+use crate::scan::Context;
+
+/// The instant that was asked for, or now.
+fn instant(text: Option<&str>, context: &Context) -> Result<Timestamp> {
+    let Some(text) = text else { return Ok((context.now)()) };
+    text.parse().map_err(|e: jiff::Error| {
+        Failure::new(format!("--now: `{}` is not an instant", printable(text.as_bytes(), 60)))
+            .help("write RFC 3339, such as 2027-01-01T00:00:00Z")
+            .source(e)
+            .into()
+    })
+}
