@@ -3,6 +3,7 @@
 //! Pure: no file, socket, clock or random number. The same inputs give the same bytes.
 //!
 //! * [`baseline`]: the rules, read from reviewed text.
+//! * [`lint`]: what reviewers want of the rules.
 //! * [`state`]: what earlier runs knew.
 //! * [`judge`]: the state machine of findings.
 //! * [`sites`]: the inventory of web sites.
@@ -12,6 +13,8 @@
 pub mod baseline;
 pub mod freshness;
 pub mod judge;
+pub mod lint;
+pub mod ports;
 pub mod schema;
 pub mod sites;
 pub mod state;

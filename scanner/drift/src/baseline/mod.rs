@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 pub use self::file::{AllowEntry, AllowHttpEntry, BaselineFile};
 use self::index::Index;
 use self::read::Reader;
+pub(crate) use self::read::{last_day, parse_port};
 
 /// Version of the baseline format.
 pub const VERSION: u32 = 1;

@@ -280,7 +280,7 @@ impl Reader {
 }
 
 /// The instant after the last second of a day, UTC.
-fn last_day(d: &toml::value::Datetime) -> Option<Timestamp> {
+pub(crate) fn last_day(d: &toml::value::Datetime) -> Option<Timestamp> {
     let (Some(date), None, None) = (d.date, d.time, d.offset) else { return None };
     let date = Date::new(
         i16::try_from(date.year).ok()?,
@@ -292,7 +292,8 @@ fn last_day(d: &toml::value::Datetime) -> Option<Timestamp> {
     Some(next.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
-fn parse_port(text: &str) -> Result<(Protocol, (u16, u16)), String> {
+/// The protocol and the ports of `tcp/8000-8100`; or what is wrong with it.
+pub(crate) fn parse_port(text: &str) -> Result<(Protocol, (u16, u16)), String> {
     let (proto, ports) =
         text.split_once('/').ok_or_else(|| format!("`{text}` is not a protocol and a port"))?;
     let proto = match proto {
