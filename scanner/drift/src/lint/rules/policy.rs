@@ -73,13 +73,13 @@ expires = 2027-01-31
     r#"[[allow]]
 id = "lab"
 hosts = ["192.0.2.0/24"]
-ports = ["tcp/8000-8099"]
+ports = ["tcp/8100-8199"]
 reason = "Ports that the students' projects choose for themselves"
 "#,
     r#"[[allow]]
 id = "lab"
 hosts = ["192.0.2.0/24"]
-ports = ["tcp/8000-8099"]
+ports = ["tcp/8100-8199"]
 broad = true
 reason = "Ports that the students' projects choose for themselves"
 expires = 2027-03-31
