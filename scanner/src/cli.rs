@@ -1,11 +1,13 @@
 //! The command line: a contract that others script against.
 
+pub mod baseline;
 mod check_file;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::baseline::{BaselineCheckArgs, BaselineCommand};
 use crate::scan::Folder;
 
 /// The watchman's round over your own address ranges: sweep, look, compare, report.
@@ -353,21 +355,6 @@ pub enum ReportFormat {
     Markdown,
     /// One self-contained page.
     Html,
-}
-
-/// What to do with the baseline.
-#[derive(Debug, Subcommand)]
-pub enum BaselineCommand {
-    /// Read the baseline and say what is wrong with it, with file, line and remedy.
-    Check(BaselineCheckArgs),
-}
-
-/// Arguments of `baseline check`.
-#[derive(Debug, Args)]
-pub struct BaselineCheckArgs {
-    /// The baseline folder.
-    #[arg(value_name = "DIR", default_value = "baseline", env = "MIMAWARI_BASELINE")]
-    pub dir: PathBuf,
 }
 
 /// What to show of the content checks.

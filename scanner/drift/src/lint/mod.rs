@@ -210,6 +210,7 @@ impl Lints {
                 Gravity::Error => Diagnostic::error(f.title, source, f.span),
                 Gravity::Warning => Diagnostic::warning(f.title, source, f.span),
             };
+            let d = d.code(f.rule.id);
             let diagnostic = if f.help.is_empty() { d } else { d.help(f.help) };
             out.push(Lint { rule: f.rule, diagnostic, start, end, rule_id: f.id });
         }
