@@ -131,7 +131,8 @@ fn tell(args: &BaselineCheckArgs, all: &[Lint], files: &[(String, String)]) -> R
                 }
                 print(&format!("{}\n\n", d.render(colour)))?;
             }
-            print(&summary(errors, all.len() - errors, files))?;
+            let refused = all.iter().any(|l| l.rule.refused);
+            print(&summary(errors, all.len() - errors, files, refused))?;
         }
         LintFormat::Json => print(&form::json(all, level)?)?,
         LintFormat::Sarif => print(&form::sarif(all, level)?)?,
@@ -141,7 +142,7 @@ fn tell(args: &BaselineCheckArgs, all: &[Lint], files: &[(String, String)]) -> R
 }
 
 /// `3 rules in 2 files: 1 error, 2 warnings`, and the digest, where a patrol would take them.
-fn summary(errors: usize, warnings: usize, files: &[(String, String)]) -> String {
+fn summary(errors: usize, warnings: usize, files: &[(String, String)], refused: bool) -> String {
     let count = |n: usize, what: &str| match n {
         1 => format!("1 {what}"),
         n => format!("{n} {what}s"),
@@ -152,11 +153,12 @@ fn summary(errors: usize, warnings: usize, files: &[(String, String)]) -> String
     };
     let more = "`mimawari baseline check --explain ID` tells more of what stands in brackets";
     let files_ = count(files.len(), "file");
-    let read = match Baseline::parse(files) {
-        Ok((b, _)) => {
+    let baseline = if refused { None } else { Baseline::parse(files).ok() };
+    let read = match baseline {
+        Some((b, _)) => {
             format!("{} in {files_}, digest {}", count(b.len(), "rule"), b.digest())
         }
-        Err(_) => format!("{files_}, which a patrol refuses"),
+        None => format!("{files_}, which a patrol refuses"),
     };
     match (errors, warnings) {
         (0, 0) => format!("{found}: {read}\n"),

@@ -114,22 +114,19 @@ impl<'a> Unit<'a> {
     /// Whether this rule does all that the other one does, for as long, as far as can be told
     /// without comparing sets. Of two that are the same, the second one is the one too many.
     fn may_cover(&self, other: &Self) -> bool {
-        let kinds = match (self.ports.expect, other.ports.expect) {
-            (a, b) if a == b => true,
-            (Expect::Must, Expect::May) => true,
-            _ => false,
-        };
-        let first = other.strips[0];
-        let of = if first.0 == 0 { &self.ports.tcp } else { &self.ports.udp };
-        let same = self.cells == other.cells
-            && self.ends() == other.ends()
-            && self.ports.expect == other.ports.expect;
-        kinds
-            && self.cells.0 >= other.cells.0
-            && self.cells.1 >= other.cells.1
-            && self.ends() >= other.ends()
+        // What differs most often comes first: this is asked of every two rules of one address.
+        if self.cells.0 < other.cells.0 || self.cells.1 < other.cells.1 {
+            return false;
+        }
+        let (proto, a, b) = other.strips[0];
+        let of = if proto == 0 { &self.ports.tcp } else { &self.ports.udp };
+        if !holds(of, a, b) || self.ends() < other.ends() {
+            return false;
+        }
+        let expect = (self.ports.expect, other.ports.expect);
+        let same = self.cells == other.cells && self.ends() == other.ends() && expect.0 == expect.1;
+        (expect.0 == expect.1 || expect == (Expect::Must, Expect::May))
             && (!same || self.index < other.index)
-            && holds(of, first.1, first.2)
     }
 
     fn covers(&self, other: &Self) -> bool {

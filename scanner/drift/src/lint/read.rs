@@ -1,6 +1,6 @@
 //! Reads baseline files for the lint: part by part, so that one mistake does not hide the others.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -122,18 +122,16 @@ impl<'l> Reader<'l> {
         let source = Source::new(name, text);
         let (root, errors) = DeTable::parse_recoverable(text);
         let before = self.lints.len();
-        for e in errors.iter().take(MOST) {
-            let span = e.span().unwrap_or(0..0);
-            let m = mistake(&source, e.message(), span.clone());
-            let help = m.help.unwrap_or_else(|| {
-                "mend this line; the rest was read as well as it could be".to_owned()
-            });
-            self.lints.tell(&rule::SYNTAX, number, span, None, shown(&m.title), help);
-        }
         let root = root.into_inner();
-        let damage = Damage::new(&root, &errors, text.len());
+        let damage = Damage::new(&root, &errors, text);
         let (broken, blurred) = (!errors.is_empty(), damage.outside);
         self.files.push(File { source, owner: None, groups: HashMap::new(), broken, blurred });
+        for e in &damage.told {
+            let span = e.span().unwrap_or(0..0);
+            let m = mistake(&self.files[number].source, e.message(), span.clone());
+            let help = m.help.unwrap_or_else(|| "mend this line, and check again".to_owned());
+            self.lints.tell(&rule::SYNTAX, number, span, None, shown(&m.title), help);
+        }
         let fields = Fields::new(number, 0..0, &root);
         const KNOWN: &[&str] = &["version", "owner", "groups", "allow", "allow_http"];
         if !blurred {
@@ -493,32 +491,54 @@ impl<'l> Reader<'l> {
 }
 
 /// Where a text is no TOML.
-struct Damage {
+struct Damage<'e> {
     /// Where the rules with a mistake begin, and where their first mistake is.
     rules: BTreeMap<usize, usize>,
     /// Whether there is a mistake outside all rules.
     outside: bool,
+    /// The first mistake of each rule, and of each line outside of rules: what follows a mistake is
+    /// mostly its echo.
+    told: Vec<&'e toml::de::Error>,
 }
 
-impl Damage {
+impl<'e> Damage<'e> {
     /// A rule reaches from its header to the next one.
-    fn new(root: &DeTable<'_>, errors: &[toml::de::Error], len: usize) -> Self {
+    fn new(root: &DeTable<'_>, errors: &'e [toml::de::Error], text: &str) -> Self {
         let lists =
             ["allow", "allow_http"].into_iter().filter_map(|k| root.get(k)?.get_ref().as_array());
         let starts: BTreeSet<usize> =
             lists.flat_map(|l| l.iter()).map(|i| i.span().start).collect();
-        let (mut rules, mut outside) = (BTreeMap::new(), false);
-        for e in errors {
-            let at = e.span().map_or(len, |s| s.start);
-            match starts.range(..=at).next_back() {
-                Some(start) => {
-                    let first = rules.entry(*start).or_insert(at);
-                    *first = at.min(*first);
+        let at = |e: &toml::de::Error| e.span().map_or(text.len(), |s| s.start);
+        let mut sorted: Vec<_> = errors.iter().collect();
+        sorted.sort_by_key(|e| at(e));
+        let mut out = Self { rules: BTreeMap::new(), outside: false, told: Vec::new() };
+        let mut line_end = 0;
+        for e in sorted {
+            let at = at(e);
+            let first = match starts.range(..=at).next_back() {
+                Some(start) => match out.rules.entry(*start) {
+                    btree_map::Entry::Vacant(slot) => {
+                        slot.insert(at);
+                        true
+                    }
+                    btree_map::Entry::Occupied(_) => false,
+                },
+                None => {
+                    let first = !out.outside || at > line_end;
+                    if first {
+                        let rest = text.as_bytes().get(at..).unwrap_or_default();
+                        let to_end = rest.iter().position(|b| *b == b'\n');
+                        line_end = to_end.map_or(text.len(), |n| at + n);
+                    }
+                    out.outside = true;
+                    first
                 }
-                None => outside = true,
+            };
+            if first && out.told.len() < MOST {
+                out.told.push(e);
             }
         }
-        Self { rules, outside }
+        out
     }
 }
 

@@ -103,7 +103,6 @@ fn every_row_has_an_example_of_which_it_is_told_and_one_of_which_it_is_not() {
             id => world.lint(&rules::files(rule.bad), id != "no-codeowners"),
         };
         assert!(!bad.is_empty(), "{}", rule.id);
-        eprintln!("{}", rule.id);
         for l in &bad {
             assert_eq!(l.rule.id, rule.id, "{l:#?}");
             assert_eq!(l.diagnostic.gravity, rule.gravity);
