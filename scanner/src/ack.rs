@@ -90,7 +90,7 @@ fn find<'a>(state: &'a State, text: &str) -> Result<&'a Finding> {
         });
         match e {
             NotFound::Several(_) => failure.help("name one of them by its id"),
-            _ => failure.help("the report and verdict.json name each finding's id"),
+            _ => failure.help("the report and verdict.json name each finding's id; its first six digits are enough"),
         }
         .into()
     })

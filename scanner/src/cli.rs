@@ -1,6 +1,7 @@
 //! The command line: a contract that others script against.
 
 pub mod ack;
+pub mod baseline;
 pub mod baseline_plan;
 mod check_file;
 pub mod publish;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::baseline::{BaselineCheckArgs, BaselineCommand};
 use crate::scan::Folder;
 
 /// The watchman's round over your own address ranges: sweep, look, compare, report.
@@ -364,27 +366,6 @@ pub enum ReportFormat {
     Markdown,
     /// One self-contained page.
     Html,
-}
-
-/// What to do with the baseline.
-#[derive(Debug, Subcommand)]
-pub enum BaselineCommand {
-    /// Read the baseline and say what is wrong with it, with file, line and remedy.
-    Check(BaselineCheckArgs),
-    /// Deliver the baseline to where scans read it; forward only.
-    Publish(publish::PublishArgs),
-    /// What a change of the baseline would silence, re-open and leave, by judging a run twice.
-    Plan(baseline_plan::BaselinePlanArgs),
-    /// Why a port, a content or a finding is judged as it is: rule, commit, history, nearest rules.
-    Explain(baseline_plan::BaselineExplainArgs),
-}
-
-/// Arguments of `baseline check`.
-#[derive(Debug, Args)]
-pub struct BaselineCheckArgs {
-    /// The baseline folder.
-    #[arg(value_name = "DIR", default_value = "baseline", env = "MIMAWARI_BASELINE")]
-    pub dir: PathBuf,
 }
 
 /// What to show of the content checks.

@@ -10,8 +10,8 @@ use mimawari_drift::verdict::Verdict;
 use mimawari_probes::http::{Catalogue, Check};
 
 use crate::cli::{
-    BaselineCheckArgs, ChecksCommand, JudgeArgs, ManifestArgs, MergeArgs, PatrolArgs, ReportArgs,
-    ReportFormat, ScanArgs, SchemaArgs, SchemaFormat,
+    ChecksCommand, JudgeArgs, ManifestArgs, MergeArgs, PatrolArgs, ReportArgs, ReportFormat,
+    ScanArgs, SchemaArgs, SchemaFormat,
 };
 use crate::config::Config;
 use crate::failure::{Failure, Status};
@@ -288,21 +288,6 @@ pub fn report(args: &ReportArgs) -> Result<Status> {
         ReportFormat::Html => mimawari_report::html(&verdict),
     };
     write_out(&args.out, &text)?;
-    Ok(Status::Clean)
-}
-
-/// `mimawari baseline check`
-///
-/// # Errors
-/// Diagnostics of every file.
-pub fn baseline_check(args: &BaselineCheckArgs) -> Result<Status> {
-    let baseline = judge::read_baseline(&args.dir)?;
-    print(&format!(
-        "{}: {} rules, digest {}\n",
-        args.dir.display(),
-        baseline.len(),
-        baseline.digest()
-    ))?;
     Ok(Status::Clean)
 }
 

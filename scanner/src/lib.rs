@@ -78,12 +78,18 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Merge(args) => commands::merge(args),
         Command::Judge(args) => runtime()?.block_on(commands::judge(args, &context)),
         Command::Report(args) => commands::report(args),
-        Command::Baseline(BaselineCommand::Check(args)) => commands::baseline_check(args),
         Command::Baseline(BaselineCommand::Publish(args)) => {
             runtime()?.block_on(published::publish_command(args, &context))
         }
-        Command::Baseline(BaselineCommand::Plan(args)) => baseline::plan::run(args, &context),
-        Command::Baseline(BaselineCommand::Explain(args)) => baseline::explain::run(args, &context),
+        Command::Baseline(BaselineCommand::Plan(args)) => {
+            runtime()?.block_on(baseline::plan::run(args, &context))
+        }
+        Command::Baseline(BaselineCommand::Explain(args)) => {
+            runtime()?.block_on(baseline::explain::run(args, &context))
+        }
+        Command::Baseline(BaselineCommand::Check(args)) => {
+            runtime()?.block_on(baseline::check::run(args, &context))
+        }
         Command::Checks(command) => commands::checks(command),
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
         Command::Ack(args) => runtime()?.block_on(ack::ack(args, &context)),

@@ -126,6 +126,8 @@ pub struct Diagnostic {
     pub label: Option<String>,
     /// How to mend it, as an imperative without a full stop.
     pub help: Option<String>,
+    /// The name of this kind of message, for those who look it up.
+    pub code: Option<&'static str>,
 }
 
 impl Diagnostic {
@@ -139,6 +141,7 @@ impl Diagnostic {
             span,
             label: None,
             help: None,
+            code: None,
         }
     }
 
@@ -159,6 +162,13 @@ impl Diagnostic {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// With the name of this kind of message.
+    #[must_use]
+    pub const fn code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
         self
     }
 
@@ -183,8 +193,12 @@ impl Diagnostic {
             Gravity::Error => Level::ERROR,
             Gravity::Warning => Level::WARNING,
         };
+        let mut heading = level.primary_title(title.as_str());
+        if let Some(code) = self.code {
+            heading = heading.id(code);
+        }
         let mut report: Vec<Group<'_>> = vec![
-            level.primary_title(title.as_str()).element(
+            heading.element(
                 Snippet::source(text.as_str())
                     .line_start(line)
                     .path(name.as_str())

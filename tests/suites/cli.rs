@@ -396,7 +396,7 @@ reason = "x"
         "c.toml",
         "version = 1\nowner = \"@t/t\"\n[[allow]]\nid = \"x\"\nhost = [\"192.0.2.1\"]\n",
     );
-    let ran = mimawari(dir.path(), &["baseline", "check"], "");
+    let ran = mimawari(dir.path(), &["judge", "--run", "nowhere"], "");
     assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
     insta::assert_snapshot!("baseline_mistakes", ran.stderr);
 }

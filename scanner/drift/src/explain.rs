@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{Baseline, Expect, Head, Match};
+use crate::id::FindingId;
 use crate::impact::RuleRef;
 use crate::state::{Allowed, State};
 use crate::verdict::{Acknowledgement, Finding, FindingKind, FindingState, NearestRule};
@@ -265,9 +266,9 @@ impl<'a> Subject<'a> {
             ip: a.ip,
             proto: Protocol::Tcp,
             port: Some(a.port),
-            host: a.host.as_deref(),
-            path: a.path.as_deref(),
-            check: a.check.as_deref(),
+            host: a.host(),
+            path: a.path(),
+            check: a.check(),
             kind: a.kind(),
         }
     }
@@ -330,7 +331,7 @@ impl Known<'_> {
     }
 
     fn finding(&self, id: &str) -> Option<Answer> {
-        let allowed = self.state.allowed.get(id);
+        let allowed = id.parse().ok().and_then(|id: FindingId| self.state.allowed.get(&id));
         match self.state.findings.get(id) {
             Some(t) => Some(self.answer(&Subject::of(&t.finding), Some(&t.finding), allowed)),
             None => allowed.map(|a| self.answer(&Subject::of_allowed(a), None, Some(a))),
@@ -349,12 +350,13 @@ impl Known<'_> {
         let mut ips: Vec<IpAddr> = ip.into_iter().collect();
         let findings = self.state.findings.iter().filter_map(|(id, t)| {
             let f = &t.finding;
-            Some((id, f.ip, f.port?, f.host.as_deref(), f.path.as_deref()?))
+            Some((id.as_str(), f.ip, f.port?, f.host.as_deref(), f.path.as_deref()?))
         });
-        let allowed =
-            self.state.allowed.iter().filter_map(|(id, a)| {
-                Some((id, a.ip, a.port, a.host.as_deref(), a.path.as_deref()?))
-            });
+        let allowed = self
+            .state
+            .allowed
+            .iter()
+            .filter_map(|(id, a)| Some((id.as_str(), a.ip, a.port, a.host(), a.path()?)));
         for (id, at, p, name, of) in findings.chain(allowed) {
             if !is_host(at, name) {
                 continue;
@@ -457,7 +459,7 @@ impl Known<'_> {
         }
         let rule = self.deciding(s, found);
         let decides = rule.as_ref().map(|r| r.rule.id.clone());
-        let gone = allowed.map(|a| a.rule.as_str()).or(f.and_then(|f| f.allowed_by.as_deref()));
+        let gone = allowed.map(|a| &*a.rule).or(f.and_then(|f| f.allowed_by.as_deref()));
         if let Some(id) = gone.filter(|id| !id.is_empty() && !self.baseline.has(id)) {
             notes.push(format!("The rule `{id}`, which allowed it, is no longer in the baseline."));
         }

@@ -4,6 +4,7 @@
 //!
 //! * [`baseline`]: the rules, read from reviewed text.
 //! * [`id`]: what a finding is called.
+//! * [`lint`]: what reviewers want of the rules.
 //! * [`state`]: what earlier runs knew.
 //! * [`judge`]: the state machine of findings.
 //! * [`impact`]: what a change of the baseline would do to a verdict.
@@ -18,6 +19,8 @@ pub mod freshness;
 pub mod id;
 pub mod impact;
 pub mod judge;
+pub mod lint;
+pub mod ports;
 pub mod schema;
 pub mod sites;
 pub mod state;

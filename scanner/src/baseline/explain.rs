@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::failure::{Failure, Status};
 use crate::judge::{Runs, read_baseline};
 use crate::scan::Context;
-use crate::store;
+use crate::store::Store;
 
 /// Longest question that is repeated, in characters.
 const MAX_SHOWN: usize = 200;
@@ -28,7 +28,7 @@ const MAX_SHOWN: usize = 200;
 ///
 /// # Errors
 /// A question that cannot be understood, an unknown id, an unreadable run, baseline or state.
-pub fn run(args: &BaselineExplainArgs, context: &Context) -> Result<Status> {
+pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<Status> {
     let question: Question = args.what.parse().map_err(|e| {
         Failure::new(format!("cannot explain `{}`", printable(args.what.as_bytes(), MAX_SHOWN)))
             .help("write 192.0.2.70:22, [2001:db8::7]:443, 192.0.2.70:53/udp, https://shop.example.jp/.env, or the 16 hex digits of a finding's id")
@@ -38,7 +38,7 @@ pub fn run(args: &BaselineExplainArgs, context: &Context) -> Result<Status> {
     let now = instant(args.now.as_deref(), context)?;
     let dir = args.dir.as_deref().unwrap_or(&config.baseline_dir);
     let baseline = read_baseline(dir)?;
-    let saved = store::load_unlocked(&config.state_dir)?;
+    let saved = Store::look(&config.state)?.latest().await?.state;
     let (runs, note) = open(args, &config, &saved)?;
     // With a run at hand the answer is what a patrol would say under this baseline.
     let state = match &runs {

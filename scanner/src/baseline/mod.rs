@@ -1,6 +1,7 @@
-//! The commands on a baseline that need more than its text.
+//! The commands around the baseline: files in, text out. What they say is decided in the pure crate.
 
 mod blame;
+pub mod check;
 pub mod explain;
 pub mod plan;
 

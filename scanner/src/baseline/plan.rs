@@ -16,7 +16,7 @@ use crate::failure::{Failure, Status};
 use crate::judge::{Runs, read_baseline};
 use crate::run::LoadedRun;
 use crate::scan::Context;
-use crate::store;
+use crate::store::Store;
 
 /// Cells that are looked up at a time, in the order in which they lie in the coverage.
 const AT_ONCE: usize = 1 << 18;
@@ -29,12 +29,12 @@ const STATES: usize = 1 << 16;
 ///
 /// # Errors
 /// Unreadable runs, baselines or state; an unwritable output.
-pub fn run(args: &BaselinePlanArgs, context: &Context) -> Result<Status> {
+pub async fn run(args: &BaselinePlanArgs, context: &Context) -> Result<Status> {
     let config = Config::read(&args.config)?;
     let now = instant(args.now.as_deref(), context)?;
     let base = read_baseline(&args.base)?;
     let head = read_baseline(&args.head)?;
-    let previous = store::load_unlocked(&config.state_dir)?;
+    let previous = Store::look(&config.state)?.latest().await?.state;
     let runs = Runs::open(&args.run, &config.scope, &previous)?.with_max_age(config.scan.max_age);
     let (base_verdict, base_state) = runs.judge(&base, &previous, now);
     let (head_verdict, head_state) = runs.judge(&head, &previous, now);

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 pub use self::file::{AllowEntry, AllowHttpEntry, BaselineFile};
 use self::index::Index;
 use self::read::Reader;
+pub(crate) use self::read::{last_day, parse_port};
 
 /// Version of the baseline format.
 pub const VERSION: u32 = 1;
@@ -303,18 +304,6 @@ impl Baseline {
     #[must_use]
     pub fn has(&self, id: &str) -> bool {
         self.rules.iter().any(|r| r.head.id == id) || self.http.iter().any(|r| r.head.id == id)
-    }
-
-    /// The rules about ports, numbered from 0.
-    #[must_use]
-    pub fn rules(&self) -> &[Rule] {
-        &self.rules
-    }
-
-    /// The rules about contents; their numbers go on behind those of [`Self::rules`].
-    #[must_use]
-    pub fn http_rules(&self) -> &[HttpRule] {
-        &self.http
     }
 
     /// The rule nearest to an address: of those that hold its address, the narrowest.

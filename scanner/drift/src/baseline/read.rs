@@ -235,33 +235,44 @@ impl Reader {
         whole.then(|| AddrSet::from_ranges(ranges))
     }
 
-    /// `never` against `may` or `must` on one cell.
+    /// `never` against `may` or `must` on one cell: for each rule of `never` the first one.
     pub(super) fn contradictions(&mut self) {
+        let shared = |a: &PortSet, b: &PortSet| {
+            let b = b.ranges();
+            a.ranges().iter().any(|(x, y)| {
+                let next = b.partition_point(|(_, end)| end < x);
+                b.get(next).is_some_and(|(start, _)| start <= y)
+            })
+        };
+        // Most rules are far from each other; that is seen at their ends.
+        let ends = |set: &AddrSet| Some((set.nth(0)?, set.nth(set.len().checked_sub(1)?)?));
+        let others: Vec<_> = self
+            .rules
+            .iter()
+            .filter(|(r, ..)| r.expect != Expect::Never)
+            .filter_map(|(r, ..)| Some((ends(&r.head.addrs)?, r)))
+            .collect();
         let mut found = Vec::new();
         for (never, source, span) in self.rules.iter().filter(|(r, ..)| r.expect == Expect::Never) {
-            for (other, ..) in self.rules.iter().filter(|(r, ..)| r.expect != Expect::Never) {
-                let shared = |a: &PortSet, b: &PortSet| {
-                    let b = b.ranges();
-                    a.ranges().iter().any(|(x, y)| {
-                        let next = b.partition_point(|(_, end)| end < x);
-                        b.get(next).is_some_and(|(start, _)| start <= y)
-                    })
-                };
-                if (shared(&never.tcp, &other.tcp) || shared(&never.udp, &other.udp))
+            let Some((first, last)) = ends(&never.head.addrs) else { continue };
+            let clash = others.iter().find(|((a, b), other)| {
+                *a <= last
+                    && first <= *b
+                    && (shared(&never.tcp, &other.tcp) || shared(&never.udp, &other.udp))
                     && !never.head.addrs.intersect(&other.head.addrs).is_empty()
-                {
-                    found.push(
-                        Diagnostic::error(
-                            format!(
-                                "`{}` forbids what `{}` at {} allows",
-                                never.head.id, other.head.id, other.head.place
-                            ),
-                            source,
-                            span.clone(),
-                        )
-                        .help("remove one of the two, or take the shared cells out of one"),
-                    );
-                }
+            });
+            if let Some((_, other)) = clash {
+                found.push(
+                    Diagnostic::error(
+                        format!(
+                            "`{}` forbids what `{}` at {} allows",
+                            never.head.id, other.head.id, other.head.place
+                        ),
+                        source,
+                        span.clone(),
+                    )
+                    .help("remove one of the two, or take the shared cells out of one"),
+                );
             }
         }
         self.messages.extend(found);
@@ -280,7 +291,7 @@ impl Reader {
 }
 
 /// The instant after the last second of a day, UTC.
-fn last_day(d: &toml::value::Datetime) -> Option<Timestamp> {
+pub(crate) fn last_day(d: &toml::value::Datetime) -> Option<Timestamp> {
     let (Some(date), None, None) = (d.date, d.time, d.offset) else { return None };
     let date = Date::new(
         i16::try_from(date.year).ok()?,
@@ -292,7 +303,8 @@ fn last_day(d: &toml::value::Datetime) -> Option<Timestamp> {
     Some(next.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
-fn parse_port(text: &str) -> Result<(Protocol, (u16, u16)), String> {
+/// The protocol and the ports of `tcp/8000-8100`; or what is wrong with it.
+pub(crate) fn parse_port(text: &str) -> Result<(Protocol, (u16, u16)), String> {
     let (proto, ports) =
         text.split_once('/').ok_or_else(|| format!("`{text}` is not a protocol and a port"))?;
     let proto = match proto {

@@ -233,7 +233,8 @@ fn heads(b: &Baseline) -> BTreeMap<&str, &Head> {
 /// The rule that allows a thing under one of the two, by what that judgement wrote down.
 fn allowed_by<'a>(side: &Side<'a>, f: &Finding) -> Option<&'a str> {
     let state = side.state;
-    if let Some(a) = state.allowed.get(&f.id) {
+    let known = f.id.parse().ok().and_then(|id: crate::id::FindingId| state.allowed.get(&id));
+    if let Some(a) = known {
         return Some(&a.rule);
     }
     if let Some(id) = state.findings.get(&f.id).and_then(|t| t.finding.allowed_by.as_deref()) {

@@ -7,6 +7,7 @@ use mimawari_targets::{Port, Protocol};
 
 use super::{Identity, Judge};
 use crate::baseline::Match;
+use crate::ports::is_sensitive;
 use crate::state::Allowed;
 use crate::verdict::{Cause, FindingKind, FindingState};
 
@@ -107,12 +108,7 @@ impl Judge<'_> {
 
 /// How bad an unexpected open port is: data and administration ports first.
 pub(super) fn port_severity(port: Port) -> Severity {
-    const HIGH: &[u16] = &[
-        22, 23, 111, 135, 139, 389, 445, 512, 513, 514, 623, 873, 1433, 1521, 2049, 2375, 2376,
-        2379, 2380, 3306, 3389, 5432, 5601, 5672, 5900, 5984, 5985, 5986, 6379, 6443, 8006, 8086,
-        9042, 9092, 9200, 9300, 10000, 10250, 11211, 15672, 27017, 50000,
-    ];
-    if HIGH.contains(&port.get()) { Severity::High } else { Severity::Medium }
+    if is_sensitive(port) { Severity::High } else { Severity::Medium }
 }
 
 fn service_of(o: &TcpObservation) -> Option<String> {

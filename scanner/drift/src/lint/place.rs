@@ -1,0 +1,54 @@
+//! Lines and columns of byte offsets, without counting a file from its start for each.
+
+use super::read::File;
+
+/// A line and a column, both counted from 1; a column is a Unicode character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Line.
+    pub line: usize,
+    /// Column.
+    pub column: usize,
+}
+
+/// Where the lines of each file begin.
+pub(super) struct Starts(Vec<Vec<usize>>);
+
+impl Starts {
+    pub fn of(files: &[File]) -> Self {
+        let starts = |f: &File| {
+            let ends = f.source.text().bytes().enumerate().filter(|(_, b)| *b == b'\n');
+            std::iter::once(0).chain(ends.map(|(i, _)| i + 1)).collect()
+        };
+        Self(files.iter().map(starts).collect())
+    }
+
+    /// The line of an offset, counted from 1.
+    pub fn line(&self, file: usize, at: usize) -> usize {
+        self.0.get(file).map_or(1, |starts| starts.partition_point(|s| *s <= at).max(1))
+    }
+
+    fn start(&self, file: usize, line: usize) -> usize {
+        self.0.get(file).and_then(|s| s.get(line - 1)).copied().unwrap_or(0)
+    }
+}
+
+/// Counts columns. In a line as long as a file it goes on from the place before, if it can.
+#[derive(Default)]
+pub(super) struct Finder {
+    last: Option<(usize, usize, usize, usize)>,
+}
+
+impl Finder {
+    pub fn find(&mut self, file: usize, text: &str, starts: &Starts, at: usize) -> Place {
+        let at = (0..=at.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+        let line = starts.line(file, at);
+        let (from, column) = match self.last {
+            Some((f, l, from, column)) if (f, l) == (file, line) && from <= at => (from, column),
+            _ => (starts.start(file, line), 1),
+        };
+        let column = column + text[from..at].chars().count();
+        self.last = Some((file, line, at, column));
+        Place { line, column }
+    }
+}

@@ -1,0 +1,660 @@
+//! Reads baseline files for the lint: part by part, so that one mistake does not hide the others.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
+use std::ops::Range;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mimawari_targets::diagnostic::Source;
+use mimawari_targets::{AddrError, AddrRange, AddrSet, PortSet, Protocol, mistake};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::rules::reading as rule;
+use super::{Lints, reason, shown};
+use crate::baseline::{Expect, MAX_REQUIRED, VERSION, last_day, parse_port};
+
+/// Mistakes of one file that are told before the rest of it is left alone.
+const MOST: usize = 1000;
+
+/// A file, as far as it could be read.
+pub(super) struct File {
+    /// Its text.
+    pub source: Source,
+    /// Who answers for it.
+    pub owner: Option<Spanned<String>>,
+    /// Its groups, with the place of each item.
+    pub groups: HashMap<String, Group>,
+    /// Whether it is no TOML.
+    pub broken: bool,
+    /// Whether it is no TOML outside its rules, so that what is missing may only not have been seen.
+    blurred: bool,
+}
+
+/// A group.
+pub(super) struct Group {
+    pub items: Vec<(Range<usize>, AddrRange)>,
+    /// `None`: an item is wrong.
+    pub set: Option<Arc<AddrSet>>,
+}
+
+/// A rule of a file, as far as it could be read.
+pub(super) struct Entry {
+    /// Number of its file.
+    pub file: usize,
+    /// Its header.
+    pub span: Range<usize>,
+    pub id: Option<Spanned<String>>,
+    pub group: Option<Spanned<String>>,
+    pub hosts: Vec<(Range<usize>, AddrRange)>,
+    /// `None`: something about them is wrong.
+    pub addrs: Option<Arc<AddrSet>>,
+    pub reason: Option<Spanned<String>>,
+    pub expires: Option<Spanned<End>>,
+    pub what: What,
+}
+
+/// When a rule ends.
+pub(super) struct End {
+    /// As written.
+    pub text: String,
+    pub at: Timestamp,
+}
+
+/// What a rule is about.
+pub(super) enum What {
+    Ports(Ports),
+    Http { checks: Vec<Spanned<String>>, paths: Vec<Spanned<String>> },
+}
+
+/// Ports of a rule.
+pub(super) struct Ports {
+    /// The whole list.
+    pub span: Range<usize>,
+    pub items: Vec<(Range<usize>, Protocol, (u16, u16))>,
+    pub tcp: PortSet,
+    pub udp: PortSet,
+    pub expect: Expect,
+    pub broad: bool,
+}
+
+impl Entry {
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_ref().map(|i| i.get_ref().as_str())
+    }
+
+    /// Whether it holds at this instant.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.expires.as_ref().is_none_or(|e| now < e.get_ref().at)
+    }
+
+    /// The ports of a rule about ports.
+    pub fn ports(&self) -> Option<&Ports> {
+        match &self.what {
+            What::Ports(p) => Some(p),
+            What::Http { .. } => None,
+        }
+    }
+
+    /// The place of its addresses.
+    pub fn addrs_span(&self) -> Range<usize> {
+        let hosts = self.hosts.first().zip(self.hosts.last()).map(|(a, b)| a.0.start..b.0.end);
+        hosts.or(self.group.as_ref().map(Spanned::span)).unwrap_or(self.span.clone())
+    }
+}
+
+/// Reads files one after the other.
+pub(super) struct Reader<'l> {
+    pub files: Vec<File>,
+    pub entries: Vec<Entry>,
+    /// Where each id was first used.
+    ids: HashMap<String, (usize, Range<usize>)>,
+    lints: &'l mut Lints,
+}
+
+impl<'l> Reader<'l> {
+    pub fn new(lints: &'l mut Lints) -> Self {
+        Self { files: Vec::new(), entries: Vec::new(), ids: HashMap::new(), lints }
+    }
+
+    pub fn file(&mut self, name: &str, text: &str) {
+        let number = self.files.len();
+        let source = Source::new(name, text);
+        let (root, errors) = DeTable::parse_recoverable(text);
+        let before = self.lints.len();
+        let root = root.into_inner();
+        let damage = Damage::new(&root, &errors, text);
+        let (broken, blurred) = (!errors.is_empty(), damage.outside);
+        self.files.push(File { source, owner: None, groups: HashMap::new(), broken, blurred });
+        for e in &damage.told {
+            let span = e.span().unwrap_or(0..0);
+            let m = mistake(&self.files[number].source, e.message(), span.clone());
+            let help = m.help.unwrap_or_else(|| "mend this line, and check again".to_owned());
+            self.lints.tell(&rule::SYNTAX, number, span, None, shown(&m.title), help);
+        }
+        let fields = Fields::new(number, 0..0, &root);
+        const KNOWN: &[&str] = &["version", "owner", "groups", "allow", "allow_http"];
+        if !blurred {
+            fields.unknown(self, KNOWN);
+        }
+        self.version(&fields);
+        let owner = fields.text(self, "owner");
+        match &owner {
+            None if !fields.has("owner") && !self.files[number].blurred => {
+                fields.missing(
+                    self,
+                    "owner",
+                    "name who answers for these rules, such as `owner = \"@corp/hosting\"`",
+                );
+            }
+            Some(o) if o.get_ref().trim().is_empty() => self.lints.tell(
+                &rule::OWNER_MISSING,
+                number,
+                o.span(),
+                None,
+                "`owner` is empty",
+                "name who answers for these rules, such as `owner = \"@corp/hosting\"`",
+            ),
+            _ => {}
+        }
+        self.files[number].owner = owner.filter(|o| !o.get_ref().trim().is_empty());
+        if let Some((_, v)) = fields.get("groups") {
+            self.groups(number, v);
+        }
+        for (key, is_http) in [("allow", false), ("allow_http", true)] {
+            let Some((_, list)) = fields.get(key) else { continue };
+            let DeValue::Array(list) = list.get_ref() else {
+                let help = format!("write [[{key}]] over each rule");
+                self.wrong(number, list.span(), list.get_ref(), &help);
+                continue;
+            };
+            for item in list.iter() {
+                if self.lints.len() - before > MOST {
+                    let title = format!(
+                        "more than {MOST} mistakes; the rest of this file was not looked at"
+                    );
+                    let help = "mend these first";
+                    self.lints.tell(&rule::SYNTAX, number, item.span(), None, title, help);
+                    return;
+                }
+                match item.get_ref() {
+                    DeValue::Table(t) => {
+                        let damaged = damage.rules.get(&item.span().start);
+                        self.entry(number, item.span(), t, is_http, damaged.copied());
+                    }
+                    other => self.wrong(number, item.span(), other, "write a table"),
+                }
+            }
+        }
+    }
+
+    fn version(&mut self, fields: &Fields<'_, '_>) {
+        let number = fields.file;
+        let help = "write `version = 1`, or use a newer mimawari";
+        let Some((_, v)) = fields.get("version") else {
+            if !self.files[number].blurred {
+                fields.missing(self, "version", "add `version = 1` as the first line");
+            }
+            return;
+        };
+        match v.get_ref() {
+            DeValue::Integer(i) if u32::from_str_radix(i.as_str(), i.radix()) == Ok(VERSION) => {}
+            DeValue::Integer(i) => self.lints.tell(
+                &rule::UNKNOWN_VERSION,
+                number,
+                v.span(),
+                None,
+                format!("version {} is not known", shown(i.as_str())),
+                help,
+            ),
+            other => self.wrong(number, v.span(), other, help),
+        }
+    }
+
+    fn groups(&mut self, number: usize, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Table(table) = value.get_ref() else {
+            let help = "write [groups] over lines such as `edge = [\"192.0.2.0/26\"]`";
+            return self.wrong(number, value.span(), value.get_ref(), help);
+        };
+        for (key, value) in table {
+            let mut whole = !self.files[number].blurred;
+            if !whole {
+                let group = Group { items: Vec::new(), set: None };
+                self.files[number].groups.insert(key.get_ref().to_string(), group);
+                continue;
+            }
+            let texts = texts(self, number, value, &mut whole);
+            let items = self.addrs(number, &texts, None, &mut whole);
+            let set = whole.then(|| Arc::new(AddrSet::from_ranges(items.iter().map(|i| i.1))));
+            self.files[number].groups.insert(key.get_ref().to_string(), Group { items, set });
+        }
+    }
+
+    /// A kind of value that cannot stand there.
+    fn wrong(&mut self, file: usize, span: Range<usize>, found: &DeValue<'_>, help: &str) {
+        let title = format!("this is {}, and cannot stand here", kind(found));
+        self.lints.tell(&rule::WRONG_VALUE, file, span, None, title, help);
+    }
+
+    fn addrs(
+        &mut self,
+        file: usize,
+        items: &[Spanned<String>],
+        id: Option<&str>,
+        whole: &mut bool,
+    ) -> Vec<(Range<usize>, AddrRange)> {
+        let mut ranges = Vec::with_capacity(items.len());
+        for item in items {
+            match item.get_ref().parse::<AddrRange>() {
+                Ok(r) => ranges.push((item.span(), r)),
+                Err(e) => {
+                    *whole = false;
+                    let which = match e {
+                        AddrError::HostBits { .. } => &rule::HOST_BITS,
+                        AddrError::Mapped { .. } => &rule::MAPPED_ADDRESS,
+                        _ => &rule::BAD_ADDRESS,
+                    };
+                    self.lints.tell(which, file, item.span(), id, e.to_string(), e.help());
+                }
+            }
+        }
+        ranges
+    }
+
+    /// A rule. `damaged`: where it ceases to be TOML; what it seems to say from there on is not what
+    /// it says, and what it seems not to say, it may.
+    fn entry(
+        &mut self,
+        file: usize,
+        span: Range<usize>,
+        table: &DeTable<'_>,
+        is_http: bool,
+        damaged: Option<usize>,
+    ) {
+        let before = self.lints.len();
+        let header = span.start;
+        const ALLOW: &[&str] =
+            &["id", "group", "hosts", "ports", "expect", "broad", "reason", "expires"];
+        const HTTP: &[&str] = &["id", "group", "hosts", "checks", "paths", "reason", "expires"];
+        let mut fields = Fields::new(file, span.clone(), table);
+        let id = fields.text(self, "id");
+        fields.id = id.as_ref().map(|i| i.get_ref().clone());
+        fields.unknown(self, if is_http { HTTP } else { ALLOW });
+        self.id(&fields, id.as_ref());
+        let reason = self.reason(&fields);
+        let expires = self.expires(&fields);
+        let group = fields.text(self, "group");
+        let mut whole = true;
+        let hosts = fields.texts(self, "hosts", &mut whole);
+        let named = !hosts.is_empty();
+        let hosts = self.addrs(file, &hosts, fields.id.as_deref(), &mut whole);
+        let own = AddrSet::from_ranges(hosts.iter().map(|h| h.1));
+        let addrs = self.all_addrs(&fields, group.as_ref(), own, named).filter(|_| whole);
+        let what = if is_http {
+            let mut whole = true;
+            let checks = fields.texts(self, "checks", &mut whole);
+            let paths = fields.texts(self, "paths", &mut whole);
+            if checks.is_empty() && paths.is_empty() && whole {
+                fields.tell(
+                    self,
+                    &rule::EMPTY_RULE,
+                    span.clone(),
+                    "the rule names neither checks nor paths",
+                    "add `checks = [\"server-status\"]` or `paths = [\"/healthz\"]`",
+                );
+            }
+            What::Http { checks, paths }
+        } else {
+            What::Ports(self.ports(&mut fields, addrs.as_deref()))
+        };
+        if let Some(at) = damaged {
+            return self.lints.retain_between(before, header + 1..at);
+        }
+        self.entries.push(Entry { file, span, id, group, hosts, addrs, reason, expires, what });
+    }
+
+    fn id(&mut self, fields: &Fields<'_, '_>, id: Option<&Spanned<String>>) {
+        let file = fields.file;
+        let Some(id) = id else {
+            if !fields.has("id") {
+                fields.missing(
+                    self,
+                    "id",
+                    "give the rule a short name of its own: `id = \"edge-https\"`",
+                );
+            }
+            return;
+        };
+        if id.get_ref().trim().is_empty() {
+            let help = "give the rule a short name of its own";
+            return fields.tell(self, &rule::EMPTY_ID, id.span(), "`id` is empty", help);
+        }
+        if let Some((of, at)) = self.ids.get(id.get_ref()) {
+            let place = self.place(*of, at.start);
+            let title = format!("the id `{}` is used twice; first at {place}", shown(id.get_ref()));
+            let help = "give each rule an id of its own";
+            return fields.tell(self, &rule::DUPLICATE_ID, id.span(), title, help);
+        }
+        self.ids.insert(id.get_ref().clone(), (file, id.span()));
+    }
+
+    /// `file:line`; counts lines, and is therefore for messages alone.
+    fn place(&self, file: usize, at: usize) -> String {
+        let source = &self.files[file].source;
+        format!("{}:{}", shown(source.name()), source.line(at))
+    }
+
+    fn reason(&mut self, fields: &Fields<'_, '_>) -> Option<Spanned<String>> {
+        const HELP: &str = "say why this may be open, for the person who reviews it";
+        let Some(text) = fields.text(self, "reason") else {
+            if !fields.has("reason") {
+                fields.missing(self, "reason", HELP);
+            }
+            return None;
+        };
+        let said = text.get_ref().trim();
+        if said.is_empty() {
+            fields.tell(self, &rule::EMPTY_REASON, text.span(), "`reason` is empty", HELP);
+        } else if let Some(why) =
+            reason::boilerplate(said, fields.id.as_deref().unwrap_or_default())
+        {
+            let title = format!("the reason `{}` {why}", shown(said));
+            fields.tell(self, &rule::BOILERPLATE_REASON, text.span(), title, HELP);
+        }
+        Some(text)
+    }
+
+    fn expires(&mut self, fields: &Fields<'_, '_>) -> Option<Spanned<End>> {
+        let (_, value) = fields.get("expires")?;
+        let end = match value.get_ref() {
+            DeValue::Datetime(d) => last_day(d).map(|at| End { text: d.to_string(), at }),
+            _ => None,
+        };
+        if end.is_none() {
+            let text = match value.get_ref() {
+                DeValue::Datetime(d) => format!("`{d}`"),
+                DeValue::String(s) => format!("`\"{}\"`", shown(s)),
+                other => kind(other).to_owned(),
+            };
+            fields.tell(
+                self,
+                &rule::BAD_DATE,
+                value.span(),
+                format!("{text} is not a day"),
+                "write a date without a time and without quotation marks, such as `expires = 2026-12-31`; it holds through 23:59:59 UTC",
+            );
+        }
+        Some(Spanned::new(value.span(), end?))
+    }
+
+    /// The addresses of hosts and group together; `None` if they are not known.
+    fn all_addrs(
+        &mut self,
+        fields: &Fields<'_, '_>,
+        group: Option<&Spanned<String>>,
+        own: AddrSet,
+        named: bool,
+    ) -> Option<Arc<AddrSet>> {
+        let file = fields.file;
+        let Some(g) = group else {
+            if !named && !fields.has("group") && !fields.wrong_list("hosts") {
+                fields.tell(
+                    self,
+                    &rule::EMPTY_RULE,
+                    fields.span.clone(),
+                    "the rule names neither `group` nor `hosts`",
+                    "add `hosts = [\"192.0.2.70\"]`, or a group of this file",
+                );
+            }
+            return named.then(|| Arc::new(own));
+        };
+        if let Some(found) = self.files[file].groups.get(g.get_ref()) {
+            let set = found.set.clone()?;
+            return Some(if own.is_empty() { set } else { Arc::new(set.union(&own)) });
+        }
+        if self.files[file].blurred {
+            return None;
+        }
+        let mut known: Vec<&str> = self.files[file].groups.keys().map(String::as_str).collect();
+        known.sort_unstable();
+        let help = match known.len() {
+            0 => "define it under [groups] of this file".to_owned(),
+            n => {
+                let more = if n > 20 { ", …" } else { "" };
+                let known: Vec<String> = known.iter().take(20).map(|k| shown(k)).collect();
+                format!("groups of this file: {}{more}", known.join(", "))
+            }
+        };
+        let title = format!("the group `{}` is not defined", shown(g.get_ref()));
+        fields.tell(self, &rule::UNKNOWN_GROUP, g.span(), title, help);
+        None
+    }
+
+    fn ports(&mut self, fields: &mut Fields<'_, '_>, addrs: Option<&AddrSet>) -> Ports {
+        let mut whole = true;
+        let texts = fields.texts(self, "ports", &mut whole);
+        let span = fields.get("ports").map_or(fields.span.clone(), |(_, v)| v.span());
+        if texts.is_empty() && whole {
+            let help = "add `ports = [\"tcp/443\"]`";
+            fields.tell(
+                self,
+                &rule::EMPTY_RULE,
+                fields.span.clone(),
+                "the rule names no port",
+                help,
+            );
+        }
+        let mut items = Vec::with_capacity(texts.len());
+        for t in &texts {
+            match parse_port(t.get_ref()) {
+                Ok((proto, range)) => items.push((t.span(), proto, range)),
+                Err(why) => {
+                    let help = "write `tcp/443`, `tcp/8000-8100` or `udp/53`";
+                    fields.tell(self, &rule::BAD_PORT, t.span(), shown(&why), help);
+                }
+            }
+        }
+        let of = |proto| PortSet::from_ranges(items.iter().filter(|i| i.1 == proto).map(|i| i.2));
+        let (tcp, udp) = (of(Protocol::Tcp), of(Protocol::Udp));
+        let expect = match fields.text(self, "expect") {
+            None => Expect::May,
+            Some(word) => match word.get_ref().as_str() {
+                "may" => Expect::May,
+                "must" => Expect::Must,
+                "never" => Expect::Never,
+                other => {
+                    let title = format!("`{}` is not known here", shown(other));
+                    let help = "write `may`, `must` or `never`";
+                    fields.tell(self, &rule::WRONG_VALUE, word.span(), title, help);
+                    Expect::May
+                }
+            },
+        };
+        let broad = match fields.get("broad") {
+            None => false,
+            Some((_, v)) => match v.get_ref() {
+                DeValue::Boolean(b) => *b,
+                other => {
+                    self.wrong(fields.file, v.span(), other, "write true or false");
+                    false
+                }
+            },
+        };
+        let cells = addrs.map_or(0, AddrSet::len).saturating_mul(u128::from(tcp.len() + udp.len()));
+        if expect == Expect::Must && cells > MAX_REQUIRED {
+            let title = format!("the rule requires {cells} open cells, more than {MAX_REQUIRED}");
+            let help = "require only what an alarm should be raised for, cell by cell";
+            fields.tell(self, &rule::MUST_TOO_BROAD, fields.span.clone(), title, help);
+        }
+        Ports { span, items, tcp, udp, expect, broad }
+    }
+}
+
+/// Where a text is no TOML.
+struct Damage<'e> {
+    /// Where the rules with a mistake begin, and where their first mistake is.
+    rules: BTreeMap<usize, usize>,
+    /// Whether there is a mistake outside all rules.
+    outside: bool,
+    /// The first mistake of each rule, and of each line outside of rules: what follows a mistake is
+    /// mostly its echo.
+    told: Vec<&'e toml::de::Error>,
+}
+
+impl<'e> Damage<'e> {
+    /// A rule reaches from its header to the next one.
+    fn new(root: &DeTable<'_>, errors: &'e [toml::de::Error], text: &str) -> Self {
+        let lists =
+            ["allow", "allow_http"].into_iter().filter_map(|k| root.get(k)?.get_ref().as_array());
+        let starts: BTreeSet<usize> =
+            lists.flat_map(|l| l.iter()).map(|i| i.span().start).collect();
+        let at = |e: &toml::de::Error| e.span().map_or(text.len(), |s| s.start);
+        let mut sorted: Vec<_> = errors.iter().collect();
+        sorted.sort_by_key(|e| at(e));
+        let mut out = Self { rules: BTreeMap::new(), outside: false, told: Vec::new() };
+        let mut line_end = 0;
+        for e in sorted {
+            let at = at(e);
+            let first = match starts.range(..=at).next_back() {
+                Some(start) => match out.rules.entry(*start) {
+                    btree_map::Entry::Vacant(slot) => {
+                        slot.insert(at);
+                        true
+                    }
+                    btree_map::Entry::Occupied(_) => false,
+                },
+                None => {
+                    let first = !out.outside || at > line_end;
+                    if first {
+                        let rest = text.as_bytes().get(at..).unwrap_or_default();
+                        let to_end = rest.iter().position(|b| *b == b'\n');
+                        line_end = to_end.map_or(text.len(), |n| at + n);
+                    }
+                    out.outside = true;
+                    first
+                }
+            };
+            if first && out.told.len() < MOST {
+                out.told.push(e);
+            }
+        }
+        out
+    }
+}
+
+/// The keys of one table.
+struct Fields<'t, 'i> {
+    file: usize,
+    span: Range<usize>,
+    table: &'t DeTable<'i>,
+    /// The rule's id, once it is known.
+    id: Option<String>,
+}
+
+impl<'t, 'i> Fields<'t, 'i> {
+    fn new(file: usize, span: Range<usize>, table: &'t DeTable<'i>) -> Self {
+        Self { file, span, table, id: None }
+    }
+
+    fn get(&self, key: &str) -> Option<(Range<usize>, &'t Spanned<DeValue<'i>>)> {
+        let (k, v) = self.table.get_key_value(key)?;
+        Some((k.span(), v))
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Whether the key is there and is no list, which was told already.
+    fn wrong_list(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|(_, v)| match v.get_ref() {
+            DeValue::Array(a) => !a.is_empty(),
+            _ => true,
+        })
+    }
+
+    fn tell(
+        &self,
+        r: &mut Reader<'_>,
+        which: &'static super::LintRule,
+        span: Range<usize>,
+        title: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        r.lints.tell(which, self.file, span, self.id.as_deref(), title, help);
+    }
+
+    fn missing(&self, r: &mut Reader<'_>, key: &str, help: &str) {
+        let which = match key {
+            "owner" => &rule::OWNER_MISSING,
+            _ => &rule::MISSING_KEY,
+        };
+        self.tell(r, which, self.span.clone(), format!("the key `{key}` is missing"), help);
+    }
+
+    fn unknown(&self, r: &mut Reader<'_>, known: &[&str]) {
+        let listed: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
+        for key in self.table.keys().filter(|k| !known.contains(&k.get_ref().as_ref())).take(MOST) {
+            // The reader's own message; a backtick would end the name in it.
+            let written = shown(key.get_ref()).replace('`', "'");
+            let message =
+                format!("unknown field `{written}`, expected one of {}", listed.join(", "));
+            let m = mistake(&r.files[self.file].source, &message, key.span());
+            self.tell(r, &rule::UNKNOWN_KEY, key.span(), m.title, m.help.unwrap_or_default());
+        }
+    }
+
+    fn text(&self, r: &mut Reader<'_>, key: &str) -> Option<Spanned<String>> {
+        let (_, v) = self.get(key)?;
+        match v.get_ref() {
+            DeValue::String(s) => Some(Spanned::new(v.span(), s.to_string())),
+            other => {
+                r.wrong(self.file, v.span(), other, "write a text in quotation marks");
+                None
+            }
+        }
+    }
+
+    fn texts(&self, r: &mut Reader<'_>, key: &str, whole: &mut bool) -> Vec<Spanned<String>> {
+        match self.get(key) {
+            Some((_, v)) => texts(r, self.file, v, whole),
+            None => Vec::new(),
+        }
+    }
+}
+
+/// A list of texts; what is none is told, and `whole` is then false.
+fn texts(
+    r: &mut Reader<'_>,
+    file: usize,
+    value: &Spanned<DeValue<'_>>,
+    whole: &mut bool,
+) -> Vec<Spanned<String>> {
+    let DeValue::Array(list) = value.get_ref() else {
+        *whole = false;
+        r.wrong(file, value.span(), value.get_ref(), "write a list in [ ]");
+        return Vec::new();
+    };
+    let mut out = Vec::with_capacity(list.len());
+    for item in list.iter() {
+        match item.get_ref() {
+            DeValue::String(s) => out.push(Spanned::new(item.span(), s.to_string())),
+            other => {
+                *whole = false;
+                r.wrong(file, item.span(), other, "write a text in quotation marks");
+            }
+        }
+    }
+    out
+}
+
+fn kind(v: &DeValue<'_>) -> &'static str {
+    match v {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

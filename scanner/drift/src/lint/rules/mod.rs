@@ -1,0 +1,131 @@
+//! The table of everything that the lint tells: a row has a stable id, a page, a bad and a good
+//! example. The examples are the fixtures of the tests as well, so each page is true.
+
+pub mod policy;
+pub mod reading;
+pub mod upkeep;
+
+use std::fmt::Write as _;
+
+use mimawari_targets::diagnostic::Gravity;
+
+/// One row.
+#[derive(Debug, PartialEq, Eq)]
+pub struct LintRule {
+    /// Stable: scripts, annotations and code scanning name it.
+    pub id: &'static str,
+    /// Error or warning.
+    pub gravity: Gravity,
+    /// Whether a patrol refuses the baseline for it, too.
+    pub refused: bool,
+    /// What it is about, in a few words.
+    pub title: &'static str,
+    /// Why it is told and what to do.
+    pub page: &'static str,
+    /// A baseline that is told of; see [`files`].
+    pub bad: &'static str,
+    /// The same, mended.
+    pub good: &'static str,
+}
+
+/// Defines rows, and the list of them.
+macro_rules! rows {
+    ($($(#[$doc:meta])* $name:ident: $gravity:ident, $refused:literal, $id:literal, $title:literal, $page:literal, $bad:literal, $good:literal;)*) => {
+        $($(#[$doc])* pub static $name: super::LintRule = super::LintRule {
+            id: $id,
+            gravity: mimawari_targets::diagnostic::Gravity::$gravity,
+            refused: $refused,
+            title: $title,
+            page: $page,
+            bad: $bad,
+            good: $good,
+        };)*
+        /// The rows of this module.
+        pub static ROWS: &[&super::LintRule] = &[$(&$name),*];
+    };
+}
+use rows;
+
+/// Every row, errors of the text first.
+pub fn all() -> impl Iterator<Item = &'static LintRule> {
+    [reading::ROWS, policy::ROWS, upkeep::ROWS].into_iter().flatten().copied()
+}
+
+/// The row with an id.
+#[must_use]
+pub fn get(id: &str) -> Option<&'static LintRule> {
+    all().find(|r| r.id == id)
+}
+
+impl LintRule {
+    /// `error` or `warning`.
+    #[must_use]
+    pub const fn level(&self) -> &'static str {
+        match self.gravity {
+            Gravity::Error => "error",
+            Gravity::Warning => "warning",
+        }
+    }
+
+    /// What a patrol does with such a baseline.
+    #[must_use]
+    pub const fn effect(&self) -> &'static str {
+        if self.refused {
+            "A patrol refuses the whole baseline: what it cannot read it does not guess."
+        } else {
+            "A patrol goes on: this is told by `baseline check` alone."
+        }
+    }
+
+    /// The whole page.
+    #[must_use]
+    pub fn explained(&self) -> String {
+        let mut out = format!(
+            "{} ({}): {}\n\n{}\n{}\n",
+            self.id,
+            self.level(),
+            self.title,
+            self.page,
+            self.effect()
+        );
+        for (name, example) in [("Told of", self.bad), ("Mended", self.good)] {
+            let _ = write!(out, "\n{name}:\n\n");
+            for line in example.trim_end().lines() {
+                let _ = writeln!(out, "{}", format!("    {line}").trim_end());
+            }
+        }
+        out
+    }
+}
+
+/// All rows, one a line, sorted as in the table.
+#[must_use]
+pub fn listed() -> String {
+    let width = all().map(|r| r.id.len()).max().unwrap_or_default();
+    let mut out = String::new();
+    for r in all() {
+        let _ = writeln!(out, "  {:width$}  {:7}  {}", r.id, r.level(), r.title);
+    }
+    out
+}
+
+/// The files of an example. A line `# --- NAME` begins a file of this name; without one it is
+/// `team.toml`. A TOML file that begins with a table gets the two lines that each file needs.
+#[must_use]
+pub fn files(example: &str) -> Vec<(String, String)> {
+    let mut out = vec![("team.toml".to_owned(), String::new())];
+    for line in example.lines() {
+        if let Some(name) = line.strip_prefix("# --- ") {
+            out.push((name.to_owned(), String::new()));
+        } else if let Some((_, text)) = out.last_mut() {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    out.retain(|(_, text)| !text.trim().is_empty());
+    for (name, text) in &mut out {
+        if name.ends_with(".toml") && text.starts_with('[') {
+            text.insert_str(0, "version = 1\nowner = \"@corp/hosting\"\n\n");
+        }
+    }
+    out
+}

@@ -1,0 +1,144 @@
+//! What time and use say of the rules.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::policy::named;
+use super::read::{Entry, File, What};
+use super::rules::upkeep as rule;
+use super::{LintContext, Lints, before};
+use crate::baseline::Expect;
+use crate::state::RuleUse;
+
+/// Before a rule ends, its owner is told.
+const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// A rule that nothing was seen of for so long, and in so many covered runs, is stale.
+const STALE: SignedDuration = SignedDuration::from_hours(30 * 24);
+const STALE_RUNS: u32 = 10;
+
+/// Ends, use and renewal of each rule.
+pub(super) fn entries(
+    lints: &mut Lints,
+    files: &[File],
+    entries: &[Entry],
+    context: &LintContext<'_>,
+) {
+    for e in entries {
+        ending(lints, e, context.now);
+        let known = context.usage.zip(e.id()).and_then(|(usage, id)| usage.get(id));
+        if let Some(known) = known.filter(|_| e.is_live(context.now)) {
+            used(lints, e, known, context.now);
+        }
+    }
+    let Some(base) = context.base else { return };
+    let (old_files, old) = before(base);
+    let old: HashMap<&str, &Entry> = old.iter().filter_map(|e| Some((e.id()?, e))).collect();
+    for e in entries {
+        let Some(was) = e.id().and_then(|id| old.get(id)) else { continue };
+        renewed(lints, (files, e), (&old_files, was));
+    }
+}
+
+fn ending(lints: &mut Lints, e: &Entry, now: Timestamp) {
+    let Some(expires) = &e.expires else { return };
+    let text = &expires.get_ref().text;
+    let days = expires.get_ref().at.duration_since(now).as_hours() / 24;
+    let (which, title) = if !e.is_live(now) {
+        (&rule::EXPIRED, format!("{} ended on {text} and allows nothing any more", named(e)))
+    } else if expires.get_ref().at.duration_since(now) <= SOON {
+        let when = match days {
+            0 => "within a day".to_owned(),
+            1 => "in a day".to_owned(),
+            n => format!("in {n} days"),
+        };
+        (&rule::EXPIRES_SOON, format!("{} ends {when}, after {text}", named(e)))
+    } else {
+        return;
+    };
+    let help = match which.id {
+        "expired" => {
+            "remove it; if it is still needed, give it a new end and a reason that says why"
+        }
+        _ => "let it end, or give it a new end and a reason that says why it is still needed",
+    };
+    lints.tell(which, e.file, expires.span(), e.id(), title, help);
+}
+
+/// Whether anything was seen of what the rule allows. Of `must` a patrol tells itself what is
+/// missing, and of `never` nothing is to be seen.
+fn used(lints: &mut Lints, e: &Entry, known: &RuleUse, now: Timestamp) {
+    if e.ports().is_some_and(|p| p.expect != Expect::May) {
+        return;
+    }
+    let runs = known.unseen_runs;
+    let quiet = now.duration_since(known.last_seen.unwrap_or(known.since));
+    let day = |t: Timestamp| t.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let since = match known.last_seen {
+        Some(t) => format!("since {}", day(t)),
+        None => format!("in {runs} covered runs since {}", day(known.since)),
+    };
+    let (which, title, help) = if quiet >= STALE && runs >= STALE_RUNS {
+        let title = match known.last_seen {
+            Some(_) => {
+                format!("nothing that {} allows was seen {since}, in {runs} covered runs", named(e))
+            }
+            None => format!("nothing that {} allows was ever seen, {since}", named(e)),
+        };
+        (&rule::STALE, title, "remove the rule; what comes back later is then told as drift")
+    } else if known.last_seen.is_none() && runs > 0 {
+        let title = format!("nothing that {} allows was ever seen, {since}", named(e));
+        (
+            &rule::UNBACKED,
+            title,
+            "look whether the address and the port are right, or remove it until it is needed",
+        )
+    } else {
+        return;
+    };
+    lints.tell(which, e.file, e.span.clone(), e.id(), title, help);
+}
+
+/// A later end, and nothing else.
+fn renewed(
+    lints: &mut Lints,
+    (files, new): (&[File], &Entry),
+    (old_files, old): (&[File], &Entry),
+) {
+    let (Some(to), Some(from)) = (&new.expires, &old.expires) else { return };
+    if to.get_ref().at <= from.get_ref().at || !same(new, old) {
+        return;
+    }
+    let owner = |files: &[File], e: &Entry| {
+        files[e.file].owner.as_ref().map(|o| o.get_ref().trim().to_owned())
+    };
+    if owner(files, new) != owner(old_files, old) {
+        return;
+    }
+    let title = format!(
+        "{} is renewed from {} to {}, and nothing else of it changes",
+        named(new),
+        from.get_ref().text,
+        to.get_ref().text
+    );
+    let help = "say in `reason` why it is still needed, so that the next reviewer knows";
+    lints.tell(&rule::RENEWAL_DATE_ONLY, new.file, to.span(), new.id(), title, help);
+}
+
+/// Whether two rules say the same, their ends aside.
+fn same(a: &Entry, b: &Entry) -> bool {
+    let reason = |e: &Entry| e.reason.as_ref().map(|r| r.get_ref().trim().to_owned());
+    let what = match (&a.what, &b.what) {
+        (What::Ports(x), What::Ports(y)) => {
+            (&x.tcp, &x.udp, x.expect, x.broad) == (&y.tcp, &y.udp, y.expect, y.broad)
+        }
+        (What::Http { checks: a, paths: x }, What::Http { checks: b, paths: y }) => {
+            let texts = |l: &[toml::Spanned<String>]| -> Vec<String> {
+                l.iter().map(|t| t.get_ref().clone()).collect()
+            };
+            texts(a) == texts(b) && texts(x) == texts(y)
+        }
+        _ => false,
+    };
+    what && a.addrs == b.addrs && reason(a) == reason(b)
+}

@@ -1,0 +1,281 @@
+//! `mimawari baseline check`: reads what the lint is held against, and writes what it tells.
+
+mod form;
+mod place;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use jiff::Timestamp;
+use mimawari_drift::baseline::Baseline;
+use mimawari_drift::lint::codeowners::CodeOwners;
+use mimawari_drift::lint::{BUDGET, Lint, LintContext, Owners, Place, Profile, lint, rules};
+use mimawari_targets::diagnostic::{Gravity, Source};
+use mimawari_targets::{AddrSet, Scope, mistake};
+
+use self::place::Home;
+use crate::cli::baseline::{BaselineCheckArgs, LintFormat};
+use crate::commands::print;
+use crate::config::Config;
+use crate::failure::{Failure, Status};
+use crate::scan::{self, Context};
+use crate::store::{Location, Store};
+
+/// Longest baseline file, in bytes: some 25,000 rules.
+const LONGEST: u64 = 4 << 20;
+/// Files of one folder.
+const MOST_FILES: usize = 1000;
+
+/// `mimawari baseline check`
+///
+/// # Errors
+/// A [`Failure`] when something that is named cannot be read. What is wrong with the baseline is a
+/// result, and gives [`Status::Error`].
+pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<Status> {
+    if let Some(id) = &args.explain {
+        print(&explain(id)?)?;
+        return Ok(Status::Clean);
+    }
+    let now = match &args.now {
+        None => (context.now)(),
+        Some(text) => text.parse::<Timestamp>().map_err(|e| {
+            Failure::new(format!("--now: `{}` is not an instant", text.escape_debug()))
+                .help("write RFC 3339, such as 2027-01-01T00:00:00Z")
+                .source(e)
+        })?,
+    };
+    let configs = args.configs.iter().map(|c| Config::read(c)).collect::<Result<Vec<_>>>()?;
+    let dir = match (&args.dir, configs.first()) {
+        (Some(dir), _) => dir.clone(),
+        (None, Some(config)) => config.baseline_dir.clone(),
+        (None, None) => PathBuf::from("baseline"),
+    };
+    let home = Home::of(&dir)?;
+    let mut unreadable = Vec::new();
+    let files = read(&dir, |name| home.shown(&dir, name), &mut unreadable)?;
+    let base = match &args.base {
+        // Its mistakes were told when it was new.
+        Some(base) => Some(read(base, str::to_owned, &mut Vec::new())?),
+        None => None,
+    };
+    if configs.is_empty() {
+        tracing::info!(
+            "no configuration is named with -c: whether the addresses are in the scope and whether \
+             a scan looks at what must be open is not told"
+        );
+    }
+    let owners = match &args.codeowners {
+        Some(path) => Some(home.codeowners_at(path)?),
+        None => home.find_codeowners()?,
+    };
+    let own = args.checks.iter().chain(configs.iter().flat_map(|c| &c.http.checks));
+    let catalogue = scan::catalogue(&own.cloned().collect::<Vec<_>>())?;
+    let mut checks: BTreeSet<String> = catalogue.all().map(|c| c.id.to_string()).collect();
+    checks.extend(["legacy-tls", "manifest"].map(str::to_owned));
+    let state = match &args.state {
+        Some(state) => {
+            let at = Location::Folder(state.clone());
+            let known = Store::look(&at)?.latest().await?.state;
+            if known.last_run.is_none() {
+                tracing::warn!(
+                    "the state {} knows of no run: which rules nothing is seen of is not told",
+                    state.display()
+                );
+            }
+            Some(known)
+        }
+        None => None,
+    };
+    let (scope, profiles) = scanned(&args.configs, &configs);
+    let found = lint(
+        &files,
+        &LintContext {
+            now,
+            scope: scope.as_ref(),
+            profiles: &profiles,
+            owners: match &owners {
+                None => Owners::Absent,
+                Some((owners, folder)) => owned(owners, folder),
+            },
+            checks: Some(&checks),
+            usage: state.as_ref().map(|s| &s.rules),
+            base: base.as_deref(),
+            budget: BUDGET,
+            formatted: None,
+        },
+    );
+    let mut all = unreadable;
+    all.extend(found);
+    tell(args, &all, &files)
+}
+
+fn owned<'a>(owners: &'a CodeOwners, folder: &'a str) -> Owners<'a> {
+    Owners::File { owners, folder }
+}
+
+/// Writes what was found; tells the exit status.
+fn tell(args: &BaselineCheckArgs, all: &[Lint], files: &[(String, String)]) -> Result<Status> {
+    let is_error = |l: &&Lint| args.strict || l.rule.gravity == Gravity::Error;
+    let errors = all.iter().filter(is_error).count();
+    let level = |l: &Lint| if is_error(&l) { "error" } else { "warning" };
+    match args.format {
+        LintFormat::Text => {
+            let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            // One at a time: thousands of messages are not held twice.
+            for l in all {
+                let mut d = l.diagnostic.clone();
+                if is_error(&l) {
+                    d.gravity = Gravity::Error;
+                }
+                print(&format!("{}\n\n", d.render(colour)))?;
+            }
+            let refused = all.iter().any(|l| l.rule.refused);
+            print(&summary(errors, all.len() - errors, files, refused))?;
+        }
+        LintFormat::Json => print(&form::json(all, level)?)?,
+        LintFormat::Sarif => print(&form::sarif(all, level)?)?,
+        LintFormat::Github => print(&form::github(all, level))?,
+    }
+    Ok(if errors > 0 { Status::Error } else { Status::Clean })
+}
+
+/// `3 rules in 2 files: 1 error, 2 warnings`, and the digest, where a patrol would take them.
+fn summary(errors: usize, warnings: usize, files: &[(String, String)], refused: bool) -> String {
+    let count = |n: usize, what: &str| match n {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    };
+    let found = match (errors, warnings) {
+        (0, 0) => "nothing to tell".to_owned(),
+        _ => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
+    };
+    let more = "`mimawari baseline check --explain ID` tells more of what stands in brackets";
+    let files_ = count(files.len(), "file");
+    let baseline = if refused { None } else { Baseline::parse(files).ok() };
+    let read = match baseline {
+        Some((b, _)) => {
+            format!("{} in {files_}, digest {}", count(b.len(), "rule"), b.digest())
+        }
+        None => format!("{files_}, which a patrol refuses"),
+    };
+    match (errors, warnings) {
+        (0, 0) => format!("{found}: {read}\n"),
+        _ => format!("{found}: {read}\n{more}\n"),
+    }
+}
+
+/// One page, or the list.
+fn explain(id: &str) -> Result<String> {
+    if id.is_empty() {
+        return Ok(rules::listed());
+    }
+    if let Some(rule) = rules::get(id) {
+        return Ok(rule.explained());
+    }
+    let known: Vec<String> = rules::all().map(|r| format!("`{}`", r.id)).collect();
+    let written: String = id.chars().take(40).filter(|c| !c.is_control() && *c != '`').collect();
+    // The nearest one, by the same rule as for keys of a file.
+    let message = format!("unknown variant `{written}`, expected one of {}", known.join(", "));
+    let help = mistake(&Source::new("", ""), &message, 0..0).help;
+    let help = help.filter(|h| h.starts_with("did you"));
+    let list = "`mimawari baseline check --explain` lists them".to_owned();
+    Err(Failure::new(format!("nothing is told under the id `{written}`"))
+        .help(help.unwrap_or(list))
+        .into())
+}
+
+/// The `*.toml` of a folder, by the names that they are shown under.
+///
+/// A file that is no text, or too long, goes to `unreadable`.
+fn read(
+    dir: &Path,
+    shown: impl Fn(&str) -> String,
+    unreadable: &mut Vec<Lint>,
+) -> Result<Vec<(String, String)>> {
+    let failed = |path: &Path, e: io::Error| {
+        Failure::new(format!("cannot read the baseline {}", path.display()))
+            .help("name the folder with its .toml files: `mimawari baseline check DIR`")
+            .source(e)
+    };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|e| failed(dir, e))? {
+        let path = entry.map_err(|e| failed(dir, e))?.path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    if paths.is_empty() || paths.len() > MOST_FILES {
+        let (title, help) = match paths.len() {
+            0 => (
+                "holds no .toml file".to_owned(),
+                "write one with `version = 1` and `owner = \"…\"`; with no rule in it, everything open is drift",
+            ),
+            n => (
+                format!("holds {n} .toml files, more than {MOST_FILES}"),
+                "write one for each team",
+            ),
+        };
+        return Err(Failure::new(format!("the baseline {} {title}", dir.display()))
+            .help(help)
+            .into());
+    }
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        let name = shown(&path.file_name().unwrap_or_default().to_string_lossy());
+        let mut bytes = Vec::new();
+        fs::File::open(&path)
+            .and_then(|f| f.take(LONGEST + 1).read_to_end(&mut bytes))
+            .map_err(|e| failed(&path, e))?;
+        let error = if bytes.len() as u64 > LONGEST {
+            let source = Source::new(name.as_str(), "");
+            let title = format!("the file is longer than {} MiB", LONGEST >> 20);
+            let d = mimawari_targets::diagnostic::Diagnostic::error(title, &source, 0..0);
+            d.help("divide it: one file for each team").into()
+        } else {
+            match Source::from_bytes(name.as_str(), bytes) {
+                Ok(source) => {
+                    files.push((name, source.text().to_owned()));
+                    continue;
+                }
+                Err(e) => e,
+            }
+        };
+        unreadable.extend(error.0.into_iter().map(|d| {
+            let place = Place { line: d.line(), column: 1 };
+            let rule = &rules::reading::SYNTAX;
+            Lint { rule, diagnostic: d.code(rule.id), start: place, end: place, rule_id: None }
+        }));
+    }
+    Ok(files)
+}
+
+/// What the configurations allow and scan together.
+fn scanned(names: &[PathBuf], configs: &[Config]) -> (Option<Scope>, Vec<Profile>) {
+    let Some(first) = configs.first() else { return (None, Vec::new()) };
+    let (mut allow, mut permitted) = (AddrSet::default(), AddrSet::default());
+    let mut profiles = Vec::with_capacity(configs.len());
+    for (name, config) in names.iter().zip(configs) {
+        allow = allow.union(config.scope.allow());
+        permitted = permitted.union(config.scope.permitted());
+        let targets = match &config.scan.targets {
+            None => config.scope.permitted().clone(),
+            Some(t) if t.names().is_empty() => t.addrs().intersect(config.scope.permitted()),
+            Some(_) => {
+                tracing::info!(
+                    "{}: where the names among its targets point is not asked here; they are taken \
+                     to cover its whole scope",
+                    name.display()
+                );
+                config.scope.permitted().clone()
+            }
+        };
+        profiles.push(Profile { targets, ports: config.scan.ports.clone() });
+    }
+    // Denied is what every one of them denies.
+    let denied = allow.subtract(&permitted);
+    (Some(Scope::new(allow, denied, first.scope.authorised_by())), profiles)
+}
