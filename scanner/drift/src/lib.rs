@@ -3,6 +3,7 @@
 //! Pure: no file, socket, clock or random number. The same inputs give the same bytes.
 //!
 //! * [`baseline`]: the rules, read from reviewed text.
+//! * [`edit`]: changes of that text, comments kept.
 //! * [`state`]: what earlier runs knew.
 //! * [`judge`]: the state machine of findings.
 //! * [`sites`]: the inventory of web sites.
@@ -10,6 +11,7 @@
 //! * [`schema`]: JSON Schemas of the formats.
 
 pub mod baseline;
+pub mod edit;
 pub mod freshness;
 pub mod judge;
 pub mod schema;

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 pub use self::file::{AllowEntry, AllowHttpEntry, BaselineFile};
 use self::index::Index;
 use self::read::Reader;
+pub(crate) use self::read::parse_port;
 
 /// Version of the baseline format.
 pub const VERSION: u32 = 1;
@@ -224,6 +225,18 @@ impl Baseline {
             found = Match::Expired(&rule.head);
         }
         found
+    }
+
+    /// Every rule about ports, in the order of the files' names and their lines.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Every rule about contents.
+    #[must_use]
+    pub fn http_rules(&self) -> &[HttpRule] {
+        &self.http
     }
 
     /// The rules of `must`, live ones.

@@ -292,7 +292,8 @@ fn last_day(d: &toml::value::Datetime) -> Option<Timestamp> {
     Some(next.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
-fn parse_port(text: &str) -> Result<(Protocol, (u16, u16)), String> {
+/// `tcp/443`, `tcp/8000-8100`, `udp/53`: protocol, first and last port.
+pub(crate) fn parse_port(text: &str) -> Result<(Protocol, (u16, u16)), String> {
     let (proto, ports) =
         text.split_once('/').ok_or_else(|| format!("`{text}` is not a protocol and a port"))?;
     let proto = match proto {
