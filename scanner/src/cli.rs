@@ -1,11 +1,15 @@
 //! The command line: a contract that others script against.
 
+mod baseline_edit;
 mod check_file;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::baseline_edit::{
+    BaselineAcceptArgs, BaselineFmtArgs, BaselineProposeArgs, BaselinePruneArgs, ExpectArg,
+};
 use crate::scan::Folder;
 
 /// The watchman's round over your own address ranges: sweep, look, compare, report.
@@ -360,6 +364,14 @@ pub enum ReportFormat {
 pub enum BaselineCommand {
     /// Read the baseline and say what is wrong with it, with file, line and remedy.
     Check(BaselineCheckArgs),
+    /// Write files in their canonical form, comments kept.
+    Fmt(BaselineFmtArgs),
+    /// Make rules for what is open, for a person to give the reasons.
+    Propose(BaselineProposeArgs),
+    /// Allow one finding by one new rule.
+    Accept(BaselineAcceptArgs),
+    /// Find rules that are no longer needed, and remove them.
+    Prune(BaselinePruneArgs),
 }
 
 /// Arguments of `baseline check`.

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use jiff::Timestamp;
 
+pub mod baseline;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -75,6 +76,10 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Judge(args) => commands::judge(args, &context),
         Command::Report(args) => commands::report(args),
         Command::Baseline(BaselineCommand::Check(args)) => commands::baseline_check(args),
+        Command::Baseline(BaselineCommand::Fmt(args)) => baseline::fmt(args),
+        Command::Baseline(BaselineCommand::Propose(args)) => baseline::propose(args, &context),
+        Command::Baseline(BaselineCommand::Accept(args)) => baseline::accept(args, &context),
+        Command::Baseline(BaselineCommand::Prune(args)) => baseline::prune(args, &context),
         Command::Checks(command) => commands::checks(command),
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
         Command::Demo(args) => runtime()?.block_on(demo::run(args, &context)),

@@ -270,6 +270,7 @@ pub fn is_boilerplate(reason: &str) -> bool {
         "required",
         "same as above",
         "see above",
+        "t b d",
         "temp",
         "temporary",
         "test",

@@ -267,4 +267,4 @@ pub fn file_name(owner: Option<&str>) -> String {
 
 #[cfg(test)]
 #[path = "propose_tests.rs"]
-mod tests;
+pub(in crate::edit) mod tests;

@@ -129,8 +129,8 @@ mod tests {
             found,
             [
                 "ccc b.toml:15: nothing that it allows was ever seen, in 30 days and 10 runs that covered all of it",
-                "hhhhhhhh b.toml:42: it expired on 2026-01-01, 326 days ago",
-                "w b.toml:49: nothing that it allows was seen for 35 days, in 11 runs that covered all of it",
+                "hhhhhhhh b.toml:45: it expired on 2026-01-01, 326 days ago",
+                "w b.toml:52: nothing that it allows was seen for 35 days, in 11 runs that covered all of it",
             ]
         );
         // A day later the first has been expired for more than 30 days; the second is not yet.
