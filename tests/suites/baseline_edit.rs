@@ -95,7 +95,7 @@ expires = 2026-09-01
 # never again
 [[allow]]
 id = "no-telnet"
-hosts = ["192.0.2.128/25"]
+hosts = ["192.0.2.192/26"]
 ports = ["tcp/23"]
 expect = "never"
 reason = "Clear text"

@@ -12,7 +12,7 @@ use mimawari_drift::verdict::Finding;
 
 use super::diff::diff;
 use super::files::{self, TextFile};
-use super::{day, now, shown};
+use super::{now, shown};
 use crate::cli::{BaselineAcceptArgs, ExpectArg};
 use crate::commands::{print, read_verdict};
 use crate::failure::{Failure, Status};
@@ -27,7 +27,7 @@ const NAMED: usize = 10;
 /// An unknown finding, one that cannot be accepted, or a reason or an end that will not do; a
 /// baseline that cannot be read, or has no file that the rule clearly belongs to.
 pub fn accept(args: &BaselineAcceptArgs, context: &Context) -> Result<Status> {
-    let today = day(now(args.now.as_deref(), context)?);
+    let now = now(args.now.as_deref(), context)?;
     let expires = args.expires.as_deref().map(date).transpose()?;
     let verdict = match &args.verdict {
         Some(file) => file.clone(),
@@ -48,7 +48,7 @@ pub fn accept(args: &BaselineAcceptArgs, context: &Context) -> Result<Status> {
         },
         id: args.id.as_deref(),
     };
-    let rule = acceptance::accept(finding, &said, &baseline, today)
+    let rule = acceptance::accept(finding, &said, &baseline, now)
         .map_err(|r| Failure::new(r.what).help(r.help))?;
     let file = choose(&files, args, finding)?;
     let text = append(&file.text, std::slice::from_ref(&rule)).map_err(|e| {

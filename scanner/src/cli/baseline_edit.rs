@@ -77,8 +77,8 @@ pub struct BaselineProposeArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 One rule is added, for exactly this finding: its address and its port or path. No other line of the
-file changes. A content is allowed for every virtual host and port of its address, since that is what
-[[allow_http]] says. The edit is printed as a diff; commit it, and let it be reviewed.
+file changes. A content is allowed for every virtual host and port of its address, since that is
+what [[allow_http]] says. The edit is printed as a diff; commit it, and let it be reviewed.
 
 Examples:
   mimawari baseline accept 3f9a01 --reason \"Partner VPN, NET-7\" --expires 2027-03-31
@@ -127,8 +127,8 @@ pub enum ExpectArg {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A rule can go when it expired more than 30 days ago; or when nothing that it allows was seen for 30
-days, in 10 runs that covered all of it. Rules with `must` or `never` are not stale for not being seen.
-A rule goes with the comments directly above it; all others stay.
+days, in 10 runs that covered all of it. Rules with `must` or `never` are not stale for not being
+seen. A rule goes with the comments directly above it; all others stay.
 
 Examples:
   mimawari baseline prune --state state

@@ -2,13 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use mimawari_probes::observation::{Scheme, Severity};
 use mimawari_targets::{AddrRange, PortSet, Protocol};
 
 use super::rule::{Content, NewRule};
 use super::words::{inert, slug};
-use crate::baseline::{Baseline, Expect};
+use crate::baseline::{Baseline, Expect, Match};
 use crate::verdict::{Finding, FindingKind, FindingState};
 
 /// An id may be cut to so many digits.
@@ -134,9 +136,17 @@ pub fn accept(
     f: &Finding,
     said: &Acceptance<'_>,
     baseline: &Baseline,
-    today: Date,
+    now: Timestamp,
 ) -> Result<NewRule, Refusal> {
+    let today = now.to_zoned(TimeZone::UTC).date();
     may_be_accepted(f)?;
+    by_now(f, baseline, now)?;
+    if said.reason.trim().is_empty() {
+        return refuse(
+            "--reason is empty",
+            "say why this may be open, for the person who reviews it",
+        );
+    }
     if is_boilerplate(said.reason) {
         return refuse(
             format!("--reason: `{}` is no reason", inert(said.reason, 60)),
@@ -201,6 +211,28 @@ pub fn accept(
         reason: said.reason.trim().to_owned(),
         expires: said.expires,
     })
+}
+
+/// The verdict may be older than the baseline.
+fn by_now(f: &Finding, baseline: &Baseline, now: Timestamp) -> Result<(), Refusal> {
+    let check = f.check.as_deref().unwrap_or_default();
+    let of = match (f.kind, &f.path, f.port) {
+        (FindingKind::LegacyTls, ..) => baseline.check(f.ip, "legacy-tls", now),
+        (_, Some(path), _) => baseline.content(f.ip, check, path, now),
+        (_, None, Some(port)) => baseline.port(f.ip, f.proto, port, now),
+        (_, None, None) => Match::None,
+    };
+    match of {
+        Match::Allowed(head) => refuse(
+            format!("the rule `{}` at {} allows it by now", inert(&head.id, 60), head.place),
+            "judge the run again with `mimawari judge --run`; to change the rule, edit it",
+        ),
+        Match::Forbidden(head) => refuse(
+            format!("the rule `{}` at {} forbids it", inert(&head.id, 60), head.place),
+            "close the port; or change that rule, and then judge again",
+        ),
+        Match::Expired(_) | Match::None => Ok(()),
+    }
 }
 
 fn may_be_accepted(f: &Finding) -> Result<(), Refusal> {
@@ -316,7 +348,7 @@ pub(super) fn rule_id(content: &Content, hosts: &[AddrRange]) -> String {
         }
     };
     let host = hosts.first().map(ToString::to_string).unwrap_or_default();
-    format!("{what}-{}", host.replace(':', "-").replace('/', "-"))
+    format!("{what}-{}", host.replace([':', '/'], "-"))
 }
 
 /// The id, or with a number behind it the first that is free.

@@ -2,9 +2,10 @@ use super::super::propose::tests::{content, finding};
 use super::*;
 
 const TODAY: Date = Date::constant(2026, 11, 24);
+const NOW: Timestamp = Timestamp::constant(1_795_500_000, 0); // 2026-11-24
 
 fn baseline() -> Baseline {
-    let text = "version = 1\nowner = \"@t/t\"\n[[allow]]\nid = \"tcp-22-192.0.2.1\"\nhosts = [\"192.0.2.9\"]\nports = [\"tcp/22\"]\nreason = \"x\"\n";
+    let text = "version = 1\nowner = \"@t/t\"\n[[allow]]\nid = \"tcp-22-192.0.2.1\"\nhosts = [\"192.0.2.9\"]\nports = [\"tcp/22\"]\nreason = \"x\"\n[[allow]]\nid = \"n\"\nhosts = [\"192.0.2.1\"]\nports = [\"tcp/23\"]\nexpect = \"never\"\nreason = \"x\"\n";
     Baseline::parse(&[("b.toml".to_owned(), text.to_owned())]).unwrap().0
 }
 
@@ -52,7 +53,7 @@ fn findings_are_found_by_id_port_and_url() {
 #[test]
 fn the_rule_is_for_exactly_the_finding() {
     let b = baseline();
-    let rule = |f: &Finding| accept(f, &said("Partner VPN"), &b, TODAY).unwrap();
+    let rule = |f: &Finding| accept(f, &said("Partner VPN"), &b, NOW).unwrap();
     let ssh = rule(&finding("192.0.2.1", 22));
     insta::assert_snapshot!(
         [ssh.render(), rule(&content("2001:db8::1", "a", "/a b\"")).render()].join("\n")
@@ -73,32 +74,37 @@ fn refusals() {
     let of = |kind| Finding { kind, ..plain.clone() };
     let is = |state| Finding { state, allowed_by: Some("r".to_owned()), ..plain.clone() };
     let good = said("Partner VPN");
+    let there = finding("192.0.2.9", 22);
+    let mut forbidden = plain.clone();
+    forbidden.port = mimawari_targets::Port::new(23);
     let past = Acceptance { expires: Some(Date::constant(2026, 11, 23)), ..good.clone() };
     let endless = Acceptance { expires: None, ..good.clone() };
     let must = Acceptance { expect: Expect::Must, ..good.clone() };
     let id = |id| Acceptance { id: Some(id), ..good.clone() };
     let all = [
-        accept(&plain, &said(""), &b, TODAY),
-        accept(&plain, &said("T.B.D.\u{1b}"), &b, TODAY),
-        accept(&plain, &past, &b, TODAY),
-        accept(&high, &endless, &b, TODAY),
-        accept(&content("192.0.2.1", "a", "/"), &must, &b, TODAY),
-        accept(&plain, &id("tcp-22-192.0.2.1"), &b, TODAY),
-        accept(&plain, &id(" "), &b, TODAY),
-        accept(&of(FindingKind::SuspectHost), &good, &b, TODAY),
-        accept(&of(FindingKind::MissingRequired), &good, &b, TODAY),
-        accept(&of(FindingKind::ForbiddenOpen), &good, &b, TODAY),
-        accept(&is(FindingState::Allowed), &good, &b, TODAY),
-        accept(&is(FindingState::Resolved), &good, &b, TODAY),
-        accept(&is(FindingState::OutOfScope), &good, &b, TODAY),
+        accept(&plain, &said(""), &b, NOW),
+        accept(&plain, &said("T.B.D.\u{1b}"), &b, NOW),
+        accept(&plain, &past, &b, NOW),
+        accept(&high, &endless, &b, NOW),
+        accept(&content("192.0.2.1", "a", "/"), &must, &b, NOW),
+        accept(&plain, &id("tcp-22-192.0.2.1"), &b, NOW),
+        accept(&plain, &id(" "), &b, NOW),
+        accept(&of(FindingKind::SuspectHost), &good, &b, NOW),
+        accept(&of(FindingKind::MissingRequired), &good, &b, NOW),
+        accept(&of(FindingKind::ForbiddenOpen), &good, &b, NOW),
+        accept(&is(FindingState::Allowed), &good, &b, NOW),
+        accept(&is(FindingState::Resolved), &good, &b, NOW),
+        accept(&is(FindingState::OutOfScope), &good, &b, NOW),
+        accept(&there, &good, &b, NOW),
+        accept(&forbidden, &good, &b, NOW),
     ];
     let all: Vec<String> = all
         .into_iter()
         .map(|r| r.map_err(|e| format!("{}\n  {}", e.what, e.help)).unwrap_err())
         .collect();
     insta::assert_snapshot!(all.join("\n"));
-    assert!(accept(&plain, &endless, &b, TODAY).is_ok());
-    assert!(accept(&high, &must, &b, TODAY).is_ok());
+    assert!(accept(&plain, &endless, &b, NOW).is_ok());
+    assert!(accept(&high, &must, &b, NOW).is_ok());
 }
 
 #[test]
