@@ -225,4 +225,4 @@ fn print_list(out: &mut String, name: &str, items: &[Element], own: &Notes, note
 
 #[cfg(test)]
 #[path = "format_tests.rs"]
-mod tests;
+pub(in crate::edit) mod tests;

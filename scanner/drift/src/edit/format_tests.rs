@@ -13,7 +13,7 @@ fn formatted(text: &str) -> String {
 }
 
 /// What the rules of a file say, whatever their order.
-fn meaning(text: &str) -> Option<Vec<String>> {
+pub(in crate::edit) fn meaning(text: &str) -> Option<Vec<String>> {
     let (b, _) = Baseline::parse(&[("f".to_owned(), text.to_owned())]).ok()?;
     let sorted = |v: &[String]| {
         let mut v = v.to_vec();
@@ -156,7 +156,7 @@ fn what_cannot_be_read_is_told_with_its_line() {
 }
 
 /// One mangled file: rules in any order, keys in any order, comments anywhere, lists in any form.
-fn file() -> impl Strategy<Value = String> {
+pub(in crate::edit) fn file() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec!["", "", "", "# one", "# two \" [", "#", "#:x", "# '''"]);
     let comment = word.prop_map(str::to_owned);
     let gap = prop::sample::select(vec![

@@ -159,29 +159,45 @@ fn left(f: &Finding, baselines: &[Baseline], request: &Request<'_>) -> Option<&'
 
 type Cells<'a, C> = BTreeMap<(IpAddr, C), Vec<&'a Finding>>;
 
-/// Covers the cells exactly, by as few products of addresses and columns as either way of
-/// gathering gives: addresses that have the same columns, or columns that have the same addresses.
-fn rectangles<C: Ord + Clone>(cells: &Cells<'_, C>) -> Vec<(Vec<IpAddr>, Vec<C>)> {
+/// A product: every address with every column.
+type Product<C> = (Vec<IpAddr>, Vec<C>);
+
+/// Covers the cells exactly, by few products. What shares neither address nor column is apart; in
+/// each such part either addresses that have the same columns are gathered, or columns that have
+/// the same addresses, whichever gives fewer.
+fn rectangles<C: Ord + Clone>(cells: &Cells<'_, C>) -> Vec<Product<C>> {
     let mut rows: BTreeMap<IpAddr, Vec<C>> = BTreeMap::new();
     let mut columns: BTreeMap<C, Vec<IpAddr>> = BTreeMap::new();
     for (ip, c) in cells.keys() {
         rows.entry(*ip).or_default().push(c.clone());
         columns.entry(c.clone()).or_default().push(*ip);
     }
-    let mut by_columns: BTreeMap<Vec<C>, Vec<IpAddr>> = BTreeMap::new();
-    for (ip, columns) in rows {
-        by_columns.entry(columns).or_default().push(ip);
+    let mut all = Vec::new();
+    while let Some((start, _)) = rows.first_key_value() {
+        // Everything that is reached from one address over shared columns.
+        let mut to_do = vec![*start];
+        let mut by_columns: BTreeMap<Vec<C>, Vec<IpAddr>> = BTreeMap::new();
+        let mut by_addresses: BTreeMap<Vec<IpAddr>, Vec<C>> = BTreeMap::new();
+        while let Some(ip) = to_do.pop() {
+            let Some(of) = rows.remove(&ip) else { continue };
+            for c in &of {
+                let Some(addresses) = columns.remove(c) else { continue };
+                to_do.extend(&addresses);
+                by_addresses.entry(addresses).or_default().push(c.clone());
+            }
+            by_columns.entry(of).or_default().push(ip);
+        }
+        // Of two ways of the same length the one by column: a reason is more often about a service.
+        if by_addresses.len() <= by_columns.len() {
+            all.extend(by_addresses);
+        } else {
+            all.extend(by_columns.into_iter().map(|(columns, ips)| (ips, columns)));
+        }
     }
-    let mut by_addresses: BTreeMap<Vec<IpAddr>, Vec<C>> = BTreeMap::new();
-    for (c, addresses) in columns {
-        by_addresses.entry(addresses).or_default().push(c);
+    for (ips, columns) in &mut all {
+        ips.sort_unstable();
+        columns.sort_unstable();
     }
-    // Of two ways of the same length the one by column: a reason is more often about a service.
-    let mut all: Vec<(Vec<IpAddr>, Vec<C>)> = if by_addresses.len() <= by_columns.len() {
-        by_addresses.into_iter().collect()
-    } else {
-        by_columns.into_iter().map(|(columns, ips)| (ips, columns)).collect()
-    };
     all.sort();
     all
 }

@@ -92,6 +92,19 @@ fn a_full_rectangle_is_one_rule() {
 }
 
 #[test]
+fn parts_that_share_nothing_are_gathered_each_in_its_way() {
+    let mut all = Vec::new();
+    // Three services on overlapping hosts: by port. Three hosts with overlapping ports: by host.
+    for (n, port) in [(5, 80), (6, 443), (7, 8443)] {
+        all.extend((0..n).map(|host| finding(&format!("192.0.2.{host}"), port)));
+    }
+    for (host, ports) in [(100, 1..=5), (101, 2..=6), (102, 3..=9)] {
+        all.extend(ports.map(|p| finding(&format!("192.0.2.{host}"), p)));
+    }
+    assert_eq!(rules(&all).len(), 6);
+}
+
+#[test]
 fn only_confirmed_findings_are_proposed_and_the_rest_is_told() {
     let mut all = vec![
         finding("192.0.2.1", 6379),

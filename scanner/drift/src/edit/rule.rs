@@ -3,9 +3,12 @@
 use std::fmt::Write as _;
 
 use jiff::civil::Date;
+use mimawari_targets::diagnostic::Source;
 use mimawari_targets::{AddrRange, PortSet};
 
+use super::comments::comments;
 use super::format::format;
+use super::layout::Layout;
 use super::words::{basic, inert};
 use crate::baseline::Expect;
 
@@ -123,13 +126,15 @@ pub fn new_file(owner: &str, rules: &[NewRule]) -> String {
 }
 
 /// The text with the rules added. Lines that were there stay as they are and where they are: a
-/// file in canonical form stays in it, every other gets the rules at its end.
+/// file in canonical form stays in it, every other gets the rules behind its last one, before the
+/// comments that end the file.
 ///
 /// # Errors
 /// [`AppendError::Inline`].
 pub fn append(text: &str, rules: &[NewRule]) -> Result<String, AppendError> {
     let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    let mut out = text.to_owned();
+    let (before, after) = text.split_at(last_comments(text));
+    let mut out = before.to_owned();
     if !out.is_empty() && !out.ends_with('\n') {
         out.push_str(end);
     }
@@ -142,11 +147,29 @@ pub fn append(text: &str, rules: &[NewRule]) -> Result<String, AppendError> {
             out.push_str(end);
         }
     }
+    if !after.is_empty() {
+        out.push_str(end);
+        out.push_str(after);
+    }
     let Ok(formatted) = format(&out) else {
         return if format(text).is_ok() { Err(AppendError::Inline) } else { Ok(out) };
     };
     let canonical = format(text).is_ok_and(|f| f == text);
     Ok(if canonical && only_adds(text, &formatted) { formatted } else { out })
+}
+
+/// Where the comments begin that stand at the file's end and at no rule; the text's end if there
+/// are none.
+fn last_comments(text: &str) -> usize {
+    let Ok(layout) = Layout::read(&Source::new("", text)) else { return text.len() };
+    let n = layout.end.iter().filter(|l| !l.is_empty()).count();
+    let all = comments(text);
+    let first = all.len().checked_sub(n).and_then(|i| all.get(i));
+    let Some(at) = first.map(|c| text[..c.at].rfind('\n').map_or(0, |n| n + 1)) else {
+        return text.len();
+    };
+    let only = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    if text[at..].lines().all(only) { at } else { text.len() }
 }
 
 /// Whether every line of the old text is in the new one, in the same order.
@@ -157,6 +180,12 @@ fn only_adds(old: &str, new: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::super::format::tests::{file, meaning};
+    use super::super::remove;
     use super::*;
 
     fn rule(id: &str, host: &str) -> NewRule {
@@ -186,7 +215,7 @@ mod tests {
 
     #[test]
     fn any_other_file_gets_them_at_its_end() {
-        let text = "version=1\r\nowner='x'   # us\r\n# end";
+        let text = "version=1\r\nowner='x'   # us\r\n# below";
         let new = append(text, &[rule("b", "192.0.2.9")]).unwrap();
         assert!(new.starts_with(&std::format!("{text}\r\n\r\n# seen")), "{new}");
         assert!(!new.replace("\r\n", "").contains(['\r', '\n', '\u{1b}', '\u{202e}']), "{new}");
@@ -197,5 +226,32 @@ mod tests {
     fn rules_in_an_array_are_told_of() {
         let text = "version = 1\nowner = 'x'\nallow = []\n";
         assert!(append(text, &[rule("b", "192.0.2.9")]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn adding_and_removing_a_rule_changes_nothing_else(text in file(), canonical: bool) {
+            prop_assume!(meaning(&text).is_some());
+            let text = if canonical { format(&text).unwrap() } else { text };
+            let old = meaning(&text).unwrap();
+            let new = NewRule { comments: Vec::new(), ..rule("new", "192.0.2.5") };
+            let with = append(&text, &[new]).unwrap();
+            prop_assert!(only_adds(&text, &with), "{text}\n{with}");
+            let mut all = meaning(&with).unwrap();
+            prop_assert_eq!(all.len(), old.len() + 1);
+            all.retain(|r| !r.starts_with("new "));
+            prop_assert_eq!(&all, &old);
+            if canonical {
+                prop_assert_eq!(format(&with).unwrap(), with.clone());
+            }
+            let without = remove(&with, &BTreeSet::from(["new"])).unwrap();
+            prop_assert_eq!(meaning(&without).unwrap(), old);
+            // Empty lines apart, and comments at the end that came to stand above the new rule.
+            let full = |s: &str| s.lines().filter(|l| !l.is_empty()).count();
+            prop_assert!(full(&without) <= full(&text));
+            if canonical {
+                prop_assert_eq!(full(&without), full(&text), "{}\n{}", text, with);
+            }
+        }
     }
 }
