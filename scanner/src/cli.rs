@@ -2,6 +2,7 @@
 
 pub mod ack;
 pub mod baseline;
+mod baseline_edit;
 pub mod baseline_plan;
 mod check_file;
 pub mod publish;
@@ -12,6 +13,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::baseline::{BaselineCheckArgs, BaselineCommand};
+pub use self::baseline_edit::{
+    BaselineAcceptArgs, BaselineFmtArgs, BaselineProposeArgs, BaselinePruneArgs, ExpectArg,
+};
 use crate::scan::Folder;
 
 /// The watchman's round over your own address ranges: sweep, look, compare, report.

@@ -263,23 +263,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
 /// # Errors
 /// An unreadable verdict or an unwritable output.
 pub fn report(args: &ReportArgs) -> Result<Status> {
-    let name = args.verdict.display();
-    let text = if args.verdict == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        std::fs::read_to_string(&args.verdict)
-    }
-    .map_err(|e| {
-        Failure::new(format!("cannot read the verdict {name}"))
-            .help("name a verdict.json that `mimawari patrol` or `judge` wrote")
-            .source(e)
-    })?;
-    let verdict: Verdict = serde_json::from_str(&text).map_err(|e| {
-        Failure::new(format!("{name} is not a verdict"))
-            .help("name a verdict.json that `mimawari patrol` or `judge` wrote")
-            .source(e)
-    })?;
+    let verdict = read_verdict(&args.verdict)?;
     let to_terminal = args.out == Path::new("-") && io::stdout().is_terminal();
     let text = match args.format {
         ReportFormat::Text => mimawari_report::text(&verdict, to_terminal, width()),
@@ -289,6 +273,31 @@ pub fn report(args: &ReportArgs) -> Result<Status> {
     };
     write_out(&args.out, &text)?;
     Ok(Status::Clean)
+}
+
+/// Reads a `verdict.json`; `-` is stdin.
+///
+/// # Errors
+/// A [`Failure`] naming the file.
+pub fn read_verdict(path: &Path) -> Result<Verdict> {
+    let name = path.display();
+    let text = if path == Path::new("-") {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    }
+    .map_err(|e| {
+        Failure::new(format!("cannot read the verdict {name}"))
+            .help("name a verdict.json that `mimawari patrol` or `judge` wrote")
+            .source(e)
+    })?;
+    serde_json::from_str(&text).map_err(|e| {
+        Failure::new(format!("{name} is not a verdict"))
+            .help("name a verdict.json that `mimawari patrol` or `judge` wrote")
+            .source(e)
+            .into()
+    })
 }
 
 /// `mimawari checks`

@@ -90,6 +90,14 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Baseline(BaselineCommand::Check(args)) => {
             runtime()?.block_on(baseline::check::run(args, &context))
         }
+        Command::Baseline(BaselineCommand::Fmt(args)) => baseline::fmt(args),
+        Command::Baseline(BaselineCommand::Propose(args)) => {
+            runtime()?.block_on(baseline::propose(args, &context))
+        }
+        Command::Baseline(BaselineCommand::Accept(args)) => baseline::accept(args, &context),
+        Command::Baseline(BaselineCommand::Prune(args)) => {
+            runtime()?.block_on(baseline::prune(args, &context))
+        }
         Command::Checks(command) => commands::checks(command),
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
         Command::Ack(args) => runtime()?.block_on(ack::ack(args, &context)),

@@ -5,6 +5,7 @@
 //! * [`baseline`]: the rules, read from reviewed text.
 //! * [`id`]: what a finding is called.
 //! * [`lint`]: what reviewers want of the rules.
+//! * [`edit`]: changes of that text, comments kept.
 //! * [`state`]: what earlier runs knew.
 //! * [`judge`]: the state machine of findings.
 //! * [`impact`]: what a change of the baseline would do to a verdict.
@@ -14,6 +15,7 @@
 //! * [`schema`]: JSON Schemas of the formats.
 
 pub mod baseline;
+pub mod edit;
 pub mod explain;
 pub mod freshness;
 pub mod id;

@@ -1,24 +1,55 @@
 //! The commands around the baseline: files in, text out. What they say is decided in the pure crate.
+//! Nothing is written before every file has been understood.
 
+mod accept;
 mod blame;
 pub mod check;
+mod diff;
 pub mod explain;
+mod files;
+mod fmt;
 pub mod plan;
+mod propose;
+mod prune;
+
+pub use accept::accept;
+pub use fmt::fmt;
+pub use propose::propose;
+pub use prune::prune;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use mimawari_probes::http::printable;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use crate::failure::Failure;
 use crate::scan::Context;
 
-/// The instant that was asked for, or now.
-fn instant(text: Option<&str>, context: &Context) -> Result<Timestamp> {
-    let Some(text) = text else { return Ok((context.now)()) };
+/// `--now`, or the clock.
+fn instant(given: Option<&str>, context: &Context) -> Result<Timestamp> {
+    let Some(text) = given else { return Ok((context.now)()) };
     text.parse().map_err(|e: jiff::Error| {
-        Failure::new(format!("--now: `{}` is not an instant", printable(text.as_bytes(), 60)))
+        Failure::new(format!("--now: `{}` is not an instant", shown(text)))
             .help("write RFC 3339, such as 2027-01-01T00:00:00Z")
             .source(e)
             .into()
     })
+}
+
+/// The day, UTC.
+fn day(now: Timestamp) -> Date {
+    now.to_zoned(TimeZone::UTC).date()
+}
+
+/// Foreign text in a message.
+fn shown(text: &str) -> String {
+    mimawari_drift::edit::inert(text, 80)
+}
+
+/// A note beside the result, on stderr.
+fn note(context: &Context, text: &str) {
+    use std::io::Write as _;
+    if !context.quiet {
+        let _ = writeln!(std::io::stderr(), "note: {text}");
+    }
 }

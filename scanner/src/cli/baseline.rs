@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use mimawari_drift::lint::rules;
 
+use super::baseline_edit::{
+    BaselineAcceptArgs, BaselineFmtArgs, BaselineProposeArgs, BaselinePruneArgs,
+};
 use super::baseline_plan::{BaselineExplainArgs, BaselinePlanArgs};
 use super::publish::PublishArgs;
 
@@ -13,6 +16,14 @@ use super::publish::PublishArgs;
 pub enum BaselineCommand {
     /// Read the baseline and say what is wrong with it, with file, line and remedy.
     Check(BaselineCheckArgs),
+    /// Write files in their canonical form, comments kept.
+    Fmt(BaselineFmtArgs),
+    /// Make rules for what is open, for a person to give the reasons.
+    Propose(BaselineProposeArgs),
+    /// Allow one finding by one new rule.
+    Accept(BaselineAcceptArgs),
+    /// Find rules that are no longer needed, and remove them.
+    Prune(BaselinePruneArgs),
     /// What a change of the baseline would silence, re-open and leave, by judging a run twice.
     Plan(BaselinePlanArgs),
     /// Why a port, a content or a finding is judged as it is: rule, commit, history, nearest rules.

@@ -1,0 +1,365 @@
+//! The one rule for one finding.
+
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use mimawari_probes::observation::{Scheme, Severity};
+use mimawari_targets::{AddrRange, PortSet, Protocol};
+
+use super::rule::{Content, NewRule};
+use super::words::{inert, slug};
+use crate::baseline::{Baseline, Expect, Match};
+use crate::verdict::{Finding, FindingKind, FindingState};
+
+/// An id may be cut to so many digits.
+pub const PREFIX: usize = 6;
+
+/// Why a finding was not found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NotFound<'a> {
+    /// Neither an id nor `IP:PORT` nor a URL.
+    Form,
+    /// Too few digits of an id.
+    Short,
+    /// None of the findings is it.
+    None,
+    /// More than one is.
+    Many(Vec<&'a Finding>),
+}
+
+/// The finding that is meant: by its id or a prefix of it, `IP:PORT`, `[IPv6]:PORT`, or the URL of
+/// a content. Of several the ones that count come first, and of those at one port the port itself.
+///
+/// # Errors
+/// [`NotFound`].
+pub fn find<'a>(findings: &'a [Finding], wanted: &str) -> Result<&'a Finding, NotFound<'a>> {
+    let wanted = wanted.trim();
+    let mut found: Vec<&Finding> = if let Some(url) = Url::parse(wanted) {
+        findings.iter().filter(|f| url.is_of(f)).collect()
+    } else if let Ok(addr) = wanted.parse::<SocketAddr>() {
+        let at = |f: &&Finding| f.ip == addr.ip() && f.port.is_some_and(|p| p.get() == addr.port());
+        findings.iter().filter(at).collect()
+    } else if !wanted.is_empty() && wanted.chars().all(|c| c.is_ascii_hexdigit()) {
+        if wanted.len() < PREFIX {
+            return Err(NotFound::Short);
+        }
+        let wanted = wanted.to_ascii_lowercase();
+        findings.iter().filter(|f| f.id.starts_with(&wanted)).collect()
+    } else {
+        return Err(NotFound::Form);
+    };
+    let narrow = |found: &mut Vec<&'a Finding>, keep: &dyn Fn(&Finding) -> bool| {
+        if found.len() > 1 && found.iter().any(|f| keep(f)) {
+            found.retain(|f| keep(f));
+        }
+    };
+    narrow(&mut found, &|f| f.state.is_drift());
+    narrow(&mut found, &|f| f.path.is_none() && f.check.is_none());
+    match found.as_slice() {
+        [] => Err(NotFound::None),
+        [one] => Ok(one),
+        _ => Err(NotFound::Many(found)),
+    }
+}
+
+/// `scheme://host[:port]/path`, as far as findings are told apart by it.
+struct Url<'a> {
+    scheme: Scheme,
+    host: &'a str,
+    port: u16,
+    path: &'a str,
+}
+
+impl<'a> Url<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let (scheme, usual) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (Scheme::Http, 80),
+            "https" => (Scheme::Https, 443),
+            _ => return None,
+        };
+        let cut = rest.find('/').unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(cut);
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+            _ => (authority, usual),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Some(Self { scheme, host, port, path: if path.is_empty() { "/" } else { path } })
+    }
+
+    fn is_of(&self, f: &Finding) -> bool {
+        let host = match &f.host {
+            Some(host) => host.eq_ignore_ascii_case(self.host),
+            None => false,
+        };
+        f.path.as_deref() == Some(self.path)
+            && f.port.is_some_and(|p| p.get() == self.port)
+            && f.scheme.is_none_or(|s| s == self.scheme)
+            && (host || self.host.parse::<IpAddr>().is_ok_and(|ip| ip == f.ip))
+    }
+}
+
+/// What a person says of a finding that is to be allowed.
+#[derive(Debug, Clone)]
+pub struct Acceptance<'a> {
+    /// Why.
+    pub reason: &'a str,
+    /// The last day.
+    pub expires: Option<Date>,
+    /// May or must.
+    pub expect: Expect,
+    /// The rule's id, if not made from port and address.
+    pub id: Option<&'a str>,
+}
+
+/// Why a finding is not accepted: what is wrong, and how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// In one line without a full stop.
+    pub what: String,
+    /// As an imperative without a full stop.
+    pub help: String,
+}
+
+fn refuse<T>(what: impl Into<String>, help: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal { what: what.into(), help: help.into() })
+}
+
+/// The rule that allows exactly this finding.
+///
+/// # Errors
+/// A [`Refusal`]: the finding cannot be allowed by a rule, or what is said of it is not enough.
+pub fn accept(
+    f: &Finding,
+    said: &Acceptance<'_>,
+    baseline: &Baseline,
+    now: Timestamp,
+) -> Result<NewRule, Refusal> {
+    let today = now.to_zoned(TimeZone::UTC).date();
+    may_be_accepted(f)?;
+    by_now(f, baseline, now)?;
+    if said.reason.trim().is_empty() {
+        return refuse(
+            "--reason is empty",
+            "say why this may be open, for the person who reviews it",
+        );
+    }
+    if is_boilerplate(said.reason) {
+        return refuse(
+            format!("--reason: `{}` is no reason", inert(said.reason, 60)),
+            "say why this may be open, for the person who reviews it, such as `Partner VPN, ticket NET-7`",
+        );
+    }
+    match said.expires {
+        Some(day) if day < today => {
+            return refuse(
+                format!("--expires: {day} is over"),
+                format!("name a day from {today} on; the rule holds through it"),
+            );
+        }
+        // The judge calls exactly the ports of administration and data high.
+        None if f.kind == FindingKind::UnexpectedOpen && f.severity >= Severity::High => {
+            return refuse(
+                format!(
+                    "{}/{} is a port of administration or data, and the rule would have no end",
+                    f.proto,
+                    f.port.map_or(0, mimawari_targets::Port::get)
+                ),
+                "add --expires YYYY-MM-DD, so that somebody looks at it again",
+            );
+        }
+        _ => {}
+    }
+    let content = match (f.kind, &f.path, f.port) {
+        (FindingKind::ExposedContent, Some(path), _) => Content::Paths(vec![path.clone()]),
+        (FindingKind::LegacyTls, ..) => Content::Checks(vec!["legacy-tls".to_owned()]),
+        (FindingKind::UnexpectedOpen, _, Some(port)) => {
+            let one = || PortSet::from_ranges([(port.get(), port.get())]);
+            let (tcp, udp) = match f.proto {
+                Protocol::Tcp => (one(), PortSet::default()),
+                Protocol::Udp => (PortSet::default(), one()),
+            };
+            Content::Ports { tcp, udp, expect: said.expect }
+        }
+        _ => return refuse("the finding names no port and no path", "write the rule by hand"),
+    };
+    if said.expect != Expect::May && !matches!(content, Content::Ports { .. }) {
+        return refuse("--expect: a content may be readable, and never must", "leave --expect out");
+    }
+    let host = AddrRange::from(f.ip);
+    let id = match said.id {
+        Some(id) if id.trim().is_empty() => {
+            return refuse("--id is empty", "leave it out, and one is made");
+        }
+        Some(id) if baseline.has(id) => {
+            return refuse(
+                format!("the id `{}` is used already", inert(id, 60)),
+                "choose another with --id, or leave it out, and one is made",
+            );
+        }
+        Some(id) => id.to_owned(),
+        None => unique(&rule_id(&content, &[host]), |id| baseline.has(id)),
+    };
+    Ok(NewRule {
+        comments: Vec::new(),
+        id,
+        hosts: vec![host],
+        content,
+        reason: said.reason.trim().to_owned(),
+        expires: said.expires,
+    })
+}
+
+/// The verdict may be older than the baseline.
+fn by_now(f: &Finding, baseline: &Baseline, now: Timestamp) -> Result<(), Refusal> {
+    let check = f.check.as_deref().unwrap_or_default();
+    let of = match (f.kind, &f.path, f.port) {
+        (FindingKind::LegacyTls, ..) => baseline.check(f.ip, "legacy-tls", now),
+        (_, Some(path), _) => baseline.content(f.ip, check, path, now),
+        (_, None, Some(port)) => baseline.port(f.ip, f.proto, port, now),
+        (_, None, None) => Match::None,
+    };
+    match of {
+        Match::Allowed(head) => refuse(
+            format!("the rule `{}` at {} allows it by now", inert(&head.id, 60), head.place),
+            "judge the run again with `mimawari judge --run`; to change the rule, edit it",
+        ),
+        Match::Forbidden(head) => refuse(
+            format!("the rule `{}` at {} forbids it", inert(&head.id, 60), head.place),
+            "close the port; or change that rule, and then judge again",
+        ),
+        Match::Expired(_) | Match::None => Ok(()),
+    }
+}
+
+fn may_be_accepted(f: &Finding) -> Result<(), Refusal> {
+    let rule = |f: &Finding| f.allowed_by.as_ref().map_or(String::new(), |r| format!("`{r}`"));
+    match (f.kind, f.state) {
+        (FindingKind::SuspectHost, _) => refuse(
+            "a host that answers on everything is not a port that can be allowed",
+            "mend the host, take it out of the targets, or write rules for the ports that are meant",
+        ),
+        (FindingKind::MissingRequired, _) => refuse(
+            "it is missing, and a rule with `expect = \"must\"` requires it",
+            "change that rule to `expect = \"may\"`, or remove it",
+        ),
+        (FindingKind::ForbiddenOpen, _) => refuse(
+            "a rule with `expect = \"never\"` forbids it, and wins over every other",
+            "close the port; or change that rule, and then judge again",
+        ),
+        (_, FindingState::Allowed) => refuse(
+            format!("it is allowed already, by {}", rule(f)),
+            "nothing is left to accept; to change the rule, edit it",
+        ),
+        (_, FindingState::Resolved) => {
+            refuse("it was seen to be gone", "nothing is left to accept")
+        }
+        (_, FindingState::OutOfScope) => {
+            refuse("its address is out of scope", "nothing is left to accept")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a reason says nothing: too short, or a word that stands for one.
+#[must_use]
+pub fn is_boilerplate(reason: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "accepted",
+        "allow",
+        "allowed",
+        "approved",
+        "as discussed",
+        "because",
+        "business need",
+        "business reason",
+        "business reasons",
+        "dummy",
+        "expected",
+        "false positive",
+        "fill in",
+        "fix later",
+        "fix me",
+        "fixme",
+        "foo",
+        "ignore",
+        "ignored",
+        "known",
+        "known issue",
+        "legacy",
+        "need",
+        "needed",
+        "no reason",
+        "none",
+        "n a",
+        "ok",
+        "okay",
+        "open",
+        "reason",
+        "required",
+        "same as above",
+        "see above",
+        "t b d",
+        "temp",
+        "temporary",
+        "test",
+        "testing",
+        "tbd",
+        "tmp",
+        "to be defined",
+        "to do",
+        "todo",
+        "unknown",
+        "whatever",
+        "why",
+        "xxx",
+    ];
+    let words: Vec<String> = reason
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|w| !w.is_empty())
+        .take(8)
+        .map(str::to_lowercase)
+        .collect();
+    let text = words.join(" ");
+    let letters = text.chars().filter(|c| c.is_alphabetic());
+    let mut distinct: Vec<char> = letters.collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    distinct.len() < 2 || WORDS.contains(&text.as_str())
+}
+
+/// An id of port (or path) and address: `tcp-6379-192.0.2.70`.
+pub(super) fn rule_id(content: &Content, hosts: &[AddrRange]) -> String {
+    let what = match content {
+        Content::Ports { tcp, udp, .. } => {
+            let (proto, set) = if tcp.is_empty() { ("udp", udp) } else { ("tcp", tcp) };
+            match set.ranges().first() {
+                Some((a, b)) if a == b => format!("{proto}-{a}"),
+                Some((a, b)) => format!("{proto}-{a}-{b}"),
+                None => proto.to_owned(),
+            }
+        }
+        Content::Paths(all) | Content::Checks(all) => {
+            let slug = slug(all.first().map_or("", String::as_str), 24);
+            if slug.is_empty() { "http".to_owned() } else { format!("http-{slug}") }
+        }
+    };
+    let host = hosts.first().map(ToString::to_string).unwrap_or_default();
+    format!("{what}-{}", host.replace([':', '/'], "-"))
+}
+
+/// The id, or with a number behind it the first that is free.
+pub(super) fn unique(id: &str, taken: impl Fn(&str) -> bool) -> String {
+    if !taken(id) {
+        return id.to_owned();
+    }
+    let numbered = (2u32..).map(|n| format!("{id}-{n}"));
+    numbered.into_iter().find(|id| !taken(id)).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "acceptance_tests.rs"]
+mod tests;

@@ -1,0 +1,228 @@
+//! The canonical form of a baseline file.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
+
+use super::comments::comments;
+use super::layout::{Content, Element, Entry, Kind, Layout, Notes, Order, Section};
+use super::words::{basic, key};
+
+/// Columns that a list may fill before it is written one item a line.
+const WIDTH: usize = 100;
+/// The order of keys; others come behind, as they were written.
+const KEYS: &[&str] = &[
+    "version", "owner", "id", "group", "hosts", "ports", "checks", "paths", "expect", "broad",
+    "reason", "expires",
+];
+
+/// The canonical form of a baseline file: groups, then `allow`, then `allow_http`; rules by first
+/// address, first port and id; keys in one order; addresses and ports sorted as numbers and each
+/// once; one empty line between tables. Every comment stays with what it stands at. Formatting
+/// twice gives what formatting once gives, and the rules mean the same.
+///
+/// # Errors
+/// What keeps the text from being read, with the line. Rules that `baseline check` refuses for
+/// other reasons (an empty reason, an unknown group) are formatted.
+pub fn format(text: &str) -> Result<String, Diagnostics> {
+    format_named("baseline", text)
+}
+
+/// [`format`], with the name of the file for messages.
+///
+/// # Errors
+/// See [`format`].
+pub fn format_named(name: &str, text: &str) -> Result<String, Diagnostics> {
+    let source = Source::new(name, text.strip_prefix('\u{feff}').unwrap_or(text));
+    let mut layout = Layout::read(&source)?;
+    for section in &mut layout.sections {
+        for entry in &mut section.entries {
+            if let Content::List(items) = &mut entry.content {
+                sort(items, &mut layout.notes);
+            }
+        }
+        let place = |e: &Entry| KEYS.iter().position(|k| *k == e.key).unwrap_or(KEYS.len());
+        if section.kind == Kind::Groups {
+            section.entries.sort_by_cached_key(|e| {
+                let first = first(e);
+                (first.is_none(), first, e.key.clone())
+            });
+        } else {
+            section.entries.sort_by_key(place);
+        }
+    }
+    let groups: HashMap<String, Option<Order>> = layout
+        .sections
+        .iter()
+        .filter(|s| s.kind == Kind::Groups)
+        .flat_map(|s| s.entries.iter().map(|e| (basic(&e.key), first(e))))
+        .collect();
+    let mut sections: Vec<&Section> = layout.sections.iter().collect();
+    sections.sort_by_cached_key(|s| (rank(s.kind), rule_order(s, &groups)));
+    let mut out = String::with_capacity(text.len() + 256);
+    lines(&mut out, &layout.head);
+    for section in sections {
+        if section.kind == Kind::Top {
+            if !layout.head.is_empty() {
+                out.push('\n');
+            }
+        } else {
+            out.push('\n');
+        }
+        print(&mut out, section, &layout.notes);
+    }
+    if !layout.end.is_empty() {
+        out.push('\n');
+        lines(&mut out, &layout.end);
+    }
+    if texts(source.text()) != texts(&out) {
+        // No form is known that leads here; a lost comment would be worse than an unsorted file.
+        return Err(Diagnostic::error("a comment of this file cannot be kept", &source, 0..0)
+            .help("write each rule as a table of its own, with its comment above it")
+            .into());
+    }
+    Ok(out)
+}
+
+fn texts(text: &str) -> Vec<&str> {
+    let mut all: Vec<&str> = comments(text).into_iter().map(|c| c.text).collect();
+    all.sort_unstable();
+    all
+}
+
+const fn rank(kind: Kind) -> u8 {
+    match kind {
+        Kind::Top => 0,
+        Kind::Groups => 1,
+        Kind::Allow => 2,
+        Kind::AllowHttp => 3,
+    }
+}
+
+/// Sorts a list and drops what is there twice; the comments of both stay.
+fn sort(items: &mut Vec<Element>, notes: &mut [Notes]) {
+    items.sort_by(|a, b| a.order.cmp(&b.order));
+    items.dedup_by(|later, first| {
+        let same = later.order == first.order;
+        if same {
+            let moved = std::mem::take(&mut notes[later.slot]);
+            notes[first.slot].above.extend(moved.above);
+            notes[first.slot].behind.extend(moved.behind);
+        }
+        same
+    });
+}
+
+/// The first item of a list that is sorted.
+fn first(entry: &Entry) -> Option<Order> {
+    match &entry.content {
+        Content::List(items) => items.first().map(|i| i.order.clone()),
+        Content::Scalar(_) => None,
+    }
+}
+
+/// By what rules are sorted: first address, first port or path, id; what has none comes last.
+fn rule_order(
+    section: &Section,
+    groups: &HashMap<String, Option<Order>>,
+) -> (bool, Option<Order>, bool, Option<Order>, String) {
+    let entry = |name: &str| section.entries.iter().find(|e| e.key == name);
+    let scalar = |name: &str| match entry(name).map(|e| &e.content) {
+        Some(Content::Scalar(s)) => s.as_str(),
+        _ => "",
+    };
+    let group = groups.get(scalar("group")).cloned().flatten();
+    let address = [entry("hosts").and_then(first), group].into_iter().flatten().min();
+    let port = ["ports", "checks", "paths"].iter().find_map(|k| entry(k).and_then(first));
+    (address.is_none(), address, port.is_none(), port, scalar("id").to_owned())
+}
+
+fn lines(out: &mut String, lines: &[String]) {
+    for line in lines {
+        out.push_str(line);
+        out.push('\n');
+    }
+}
+
+fn print(out: &mut String, section: &Section, notes: &[Notes]) {
+    let own = &notes[section.slot];
+    if section.kind != Kind::Top {
+        lines(out, &own.above);
+        // One comment fits behind the header; more of them can come from an inline table.
+        let behind: Vec<&String> = own.behind.iter().chain(&own.open).collect();
+        for extra in behind.iter().skip(1) {
+            let _ = writeln!(out, "{extra}");
+        }
+        out.push_str(match section.kind {
+            Kind::Groups => "[groups]",
+            Kind::AllowHttp => "[[allow_http]]",
+            _ => "[[allow]]",
+        });
+        if let Some(behind) = behind.first() {
+            let _ = write!(out, " {behind}");
+        }
+        out.push('\n');
+    }
+    for entry in &section.entries {
+        print_entry(out, entry, notes);
+    }
+    lines(out, &own.below);
+}
+
+fn print_entry(out: &mut String, entry: &Entry, notes: &[Notes]) {
+    let own = &notes[entry.slot];
+    for line in own.above.iter().chain(own.behind.iter().skip(1)) {
+        if !line.is_empty() {
+            let _ = writeln!(out, "{line}");
+        }
+    }
+    let _ = write!(out, "{} = ", key(&entry.key));
+    match &entry.content {
+        Content::Scalar(text) => out.push_str(text),
+        Content::List(items) => print_list(out, &entry.key, items, own, notes),
+    }
+    if let Some(behind) = own.behind.first() {
+        let _ = write!(out, " {behind}");
+    }
+    out.push('\n');
+}
+
+fn print_list(out: &mut String, name: &str, items: &[Element], own: &Notes, notes: &[Notes]) {
+    let bare = |e: &Element| notes[e.slot].above.is_empty() && notes[e.slot].behind.is_empty();
+    if own.open.is_empty() && own.below.is_empty() && items.iter().all(bare) {
+        let texts: Vec<&str> = items.iter().map(|i| i.text.as_str()).collect();
+        let one = std::format!("[{}]", texts.join(", "));
+        if key(name).chars().count() + 3 + one.chars().count() <= WIDTH || items.is_empty() {
+            out.push_str(&one);
+            return;
+        }
+    }
+    out.push('[');
+    if let Some(open) = own.open.first() {
+        let _ = write!(out, " {open}");
+    }
+    out.push('\n');
+    let indented = |out: &mut String, lines: &[String]| {
+        for line in lines.iter().filter(|l| !l.is_empty()) {
+            let _ = writeln!(out, "    {line}");
+        }
+    };
+    indented(out, own.open.get(1..).unwrap_or_default());
+    for item in items {
+        let of = &notes[item.slot];
+        indented(out, &of.above);
+        indented(out, of.behind.get(1..).unwrap_or_default());
+        let _ = write!(out, "    {},", item.text);
+        if let Some(behind) = of.behind.first() {
+            let _ = write!(out, " {behind}");
+        }
+        out.push('\n');
+    }
+    indented(out, &own.below);
+    out.push(']');
+}
+
+#[cfg(test)]
+#[path = "format_tests.rs"]
+pub(in crate::edit) mod tests;

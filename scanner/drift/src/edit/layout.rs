@@ -1,0 +1,545 @@
+//! A baseline file as a list of statements, each with its comments.
+//!
+//! Comments are given to statements by where they stand, so that no form that TOML allows (dotted
+//! keys, tables in arrays, comments inside lists) can lose one:
+//!
+//! * on the line of a statement, behind it;
+//! * on lines of their own, to the statement below; but directly below a table's last line, with
+//!   white space before the next table, to the table above;
+//! * at the head, set off by an empty line, to the file; at the end, to the file's end.
+
+use std::ops::Range;
+
+use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
+use mimawari_targets::{AddrRange, Protocol, mistake};
+use toml_edit::{Array, Document, InlineTable, Item, Key, Table, Value};
+
+use super::comments::{Comment, comments};
+use super::words::basic;
+use crate::baseline::{BaselineFile, VERSION, parse_port};
+
+/// The comments of one statement.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Notes {
+    /// On lines of their own above; an empty line stays as "".
+    pub(super) above: Vec<String>,
+    /// On the same line.
+    pub(super) behind: Vec<String>,
+    /// Behind the opening bracket of its list.
+    pub(super) open: Vec<String>,
+    /// Below the last item of its list, or the last line of its table.
+    pub(super) below: Vec<String>,
+}
+
+/// By what items of a list are sorted, and told apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Order {
+    /// Family, first and last address.
+    Addr(bool, u128, u128),
+    /// Protocol, first and last port.
+    Port(Protocol, u16, u16),
+    /// Text.
+    Text(String),
+}
+
+/// An item of a list.
+#[derive(Debug, Clone)]
+pub(super) struct Element {
+    pub(super) order: Order,
+    pub(super) text: String,
+    pub(super) slot: usize,
+}
+
+/// What a key stands for.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    /// As it is to be written.
+    Scalar(String),
+    List(Vec<Element>),
+}
+
+/// A key with its value.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) slot: usize,
+    pub(super) content: Content,
+}
+
+/// Which table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Top,
+    Groups,
+    Allow,
+    AllowHttp,
+}
+
+/// A table with its keys.
+#[derive(Debug, Clone)]
+pub(super) struct Section {
+    pub(super) kind: Kind,
+    pub(super) slot: usize,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// The whole file.
+#[derive(Debug, Default)]
+pub(super) struct Layout {
+    /// The first is the top.
+    pub(super) sections: Vec<Section>,
+    pub(super) notes: Vec<Notes>,
+    /// The file's own comments, above and below everything.
+    pub(super) head: Vec<String>,
+    pub(super) end: Vec<String>,
+}
+
+/// Something that a comment can stand at.
+struct Anchor {
+    span: Range<usize>,
+    slot: usize,
+    /// The section that it is in, and whether it opens it.
+    section: usize,
+    opens: bool,
+}
+
+/// Brackets that may hold comments.
+struct Container {
+    span: Range<usize>,
+    slot: usize,
+    parent: Option<usize>,
+    /// `allow = [ … ]`
+    of_rules: bool,
+    anchors: Vec<Anchor>,
+}
+
+struct Builder<'a> {
+    source: &'a Source,
+    text: &'a str,
+    layout: Layout,
+    statements: Vec<Anchor>,
+    containers: Vec<Container>,
+    errors: Vec<Diagnostic>,
+}
+
+impl Layout {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Not TOML, not a baseline, or an address or port that cannot be read; with the line.
+    pub(super) fn read(source: &Source) -> Result<Self, Diagnostics> {
+        let text = source.text();
+        toml::from_str::<BaselineFile>(text)
+            .map_err(|e| mistake(source, e.message(), e.span().unwrap_or(0..0)))?;
+        let doc = Document::parse(text)
+            .map_err(|e| mistake(source, e.message(), e.span().unwrap_or(0..0)))?;
+        let mut builder = Builder {
+            source,
+            text,
+            layout: Self::default(),
+            statements: Vec::new(),
+            containers: Vec::new(),
+            errors: Vec::new(),
+        };
+        builder.section(Kind::Top);
+        builder.top(doc.as_table());
+        if !builder.errors.is_empty() {
+            return Err(Diagnostics(builder.errors));
+        }
+        builder.attach();
+        Ok(builder.layout)
+    }
+}
+
+impl Builder<'_> {
+    fn slot(&mut self) -> usize {
+        self.layout.notes.push(Notes::default());
+        self.layout.notes.len() - 1
+    }
+
+    fn section(&mut self, kind: Kind) -> usize {
+        let slot = self.slot();
+        self.layout.sections.push(Section { kind, slot, entries: Vec::new() });
+        self.layout.sections.len() - 1
+    }
+
+    /// A place for the comments of a statement of the file itself.
+    fn statement(&mut self, span: Range<usize>, slot: usize, section: usize, opens: bool) {
+        self.statements.push(Anchor { span, slot, section, opens });
+    }
+
+    fn top(&mut self, table: &Table) {
+        for (name, _) in table {
+            let Some((key, item)) = table.get_key_value(name) else { continue };
+            let kind = match name {
+                "groups" => Kind::Groups,
+                "allow" => Kind::Allow,
+                "allow_http" => Kind::AllowHttp,
+                _ => Kind::Top,
+            };
+            match (kind, item) {
+                (Kind::Top, Item::Value(value)) => self.entry(0, Kind::Top, key, value, None),
+                (Kind::Groups, Item::Table(groups)) => {
+                    let section = self.section(kind);
+                    if !groups.is_dotted() {
+                        let slot = self.layout.sections[section].slot;
+                        self.statement(groups.span().unwrap_or_default(), slot, section, true);
+                    }
+                    for (name, _) in groups {
+                        if let Some((key, Item::Value(value))) = groups.get_key_value(name) {
+                            self.entry(section, kind, key, value, None);
+                        }
+                    }
+                }
+                (Kind::Groups, Item::Value(Value::InlineTable(groups))) => {
+                    let section = self.section(kind);
+                    let slot = self.layout.sections[section].slot;
+                    let span = from(key)..groups.span().unwrap_or_default().end;
+                    self.statement(span, slot, section, true);
+                    self.inline(section, kind, groups, None);
+                }
+                (Kind::Allow | Kind::AllowHttp, Item::ArrayOfTables(rules)) => {
+                    for rule in rules {
+                        let section = self.section(kind);
+                        let slot = self.layout.sections[section].slot;
+                        self.statement(rule.span().unwrap_or_default(), slot, section, true);
+                        for (name, _) in rule {
+                            if let Some((key, Item::Value(value))) = rule.get_key_value(name) {
+                                self.entry(section, kind, key, value, None);
+                            }
+                        }
+                    }
+                }
+                (Kind::Allow | Kind::AllowHttp, Item::Value(Value::Array(rules))) => {
+                    self.rules_in_an_array(kind, key, rules);
+                }
+                _ => self.errors.push(
+                    Diagnostic::error(
+                        format!("`{name}` is not written as a table or a list of tables"),
+                        self.source,
+                        key.span().unwrap_or_default(),
+                    )
+                    .help("write [groups], [[allow]] and [[allow_http]]"),
+                ),
+            }
+        }
+    }
+
+    /// `allow = [{ … }, { … }]`
+    fn rules_in_an_array(&mut self, kind: Kind, key: &Key, rules: &Array) {
+        let span = rules.span().unwrap_or_default();
+        let statement = self.slot();
+        self.statement(from(key)..span.end, statement, 0, false);
+        let container = self.containers.len();
+        self.containers.push(Container {
+            span,
+            slot: statement,
+            parent: None,
+            of_rules: true,
+            anchors: Vec::new(),
+        });
+        for rule in rules {
+            let Value::InlineTable(rule) = rule else { continue };
+            let section = self.section(kind);
+            let slot = self.layout.sections[section].slot;
+            let span = rule.span().unwrap_or_default();
+            self.containers[container].anchors.push(Anchor { span, slot, section, opens: true });
+            self.inline(section, kind, rule, Some(container));
+        }
+    }
+
+    /// `{ key = value, … }`
+    fn inline(&mut self, section: usize, kind: Kind, table: &InlineTable, parent: Option<usize>) {
+        let container = self.containers.len();
+        let slot = self.layout.sections[section].slot;
+        let span = table.span().unwrap_or_default();
+        self.containers.push(Container {
+            span,
+            slot,
+            parent,
+            of_rules: false,
+            anchors: Vec::new(),
+        });
+        for (name, _) in table {
+            if let Some((key, Item::Value(value))) = table.get_key_value(name) {
+                self.entry(section, kind, key, value, Some(container));
+            }
+        }
+    }
+
+    /// `key = value`, in the container or as a statement of the file.
+    fn entry(
+        &mut self,
+        section: usize,
+        kind: Kind,
+        key: &Key,
+        value: &Value,
+        parent: Option<usize>,
+    ) {
+        let slot = self.slot();
+        let span = value.span().unwrap_or_default();
+        let anchor = Anchor { span: from(key)..span.end, slot, section, opens: false };
+        match parent {
+            Some(c) => self.containers[c].anchors.push(anchor),
+            None => self.statements.push(anchor),
+        }
+        let content = match value {
+            Value::Array(items) => {
+                let container = self.containers.len();
+                self.containers.push(Container {
+                    span,
+                    slot,
+                    parent,
+                    of_rules: false,
+                    anchors: Vec::new(),
+                });
+                Content::List(self.items(section, kind, key.get(), items, container))
+            }
+            Value::String(s) => {
+                let written = self.text.get(span).unwrap_or_default();
+                // How a long reason is broken into lines is its author's.
+                let long = written.starts_with("\"\"\"") || written.starts_with("'''");
+                Content::Scalar(if long { written.to_owned() } else { basic(s.value()) })
+            }
+            other => {
+                if key.get() == "version" && other.as_integer() != Some(i64::from(VERSION)) {
+                    let title = format!("version {} is not known", self.text[span.clone()].trim());
+                    self.errors.push(
+                        Diagnostic::error(title, self.source, span.clone())
+                            .help("write `version = 1`, or use a newer mimawari"),
+                    );
+                }
+                Content::Scalar(self.text.get(span).unwrap_or_default().to_owned())
+            }
+        };
+        let entry = Entry { key: key.get().to_owned(), slot, content };
+        self.layout.sections[section].entries.push(entry);
+    }
+
+    fn items(
+        &mut self,
+        section: usize,
+        kind: Kind,
+        key: &str,
+        items: &Array,
+        container: usize,
+    ) -> Vec<Element> {
+        let mut out = Vec::with_capacity(items.len());
+        for item in items {
+            let Some(written) = item.as_str() else { continue };
+            let span = item.span().unwrap_or_default();
+            let read = match (kind, key) {
+                (Kind::Groups, _) | (_, "hosts") => address(written),
+                (_, "ports") => port(written),
+                _ => Ok((Order::Text(written.to_owned()), basic(written))),
+            };
+            match read {
+                Ok((order, text)) => {
+                    let slot = self.slot();
+                    let anchor = Anchor { span, slot, section, opens: false };
+                    self.containers[container].anchors.push(anchor);
+                    out.push(Element { order, text, slot });
+                }
+                Err((title, help)) => {
+                    self.errors.push(Diagnostic::error(title, self.source, span).help(help));
+                }
+            }
+        }
+        out
+    }
+
+    /// Gives every comment to what it stands at.
+    fn attach(&mut self) {
+        self.statements.sort_by_key(|a| a.span.start);
+        self.containers.sort_by_key(|c| c.span.start);
+        // Parents are before their children in both orders, since brackets nest.
+        let mut open: Vec<usize> = Vec::new();
+        for i in 0..self.containers.len() {
+            let start = self.containers[i].span.start;
+            while open.last().is_some_and(|o| self.containers[*o].span.end <= start) {
+                open.pop();
+            }
+            self.containers[i].parent = open.last().copied();
+            open.push(i);
+        }
+        let mut between: Vec<Comment<'_>> = Vec::new();
+        let mut last = None;
+        for comment in comments(self.text) {
+            if let Some(container) = self.container_of(comment.at) {
+                self.inside(container, &comment);
+                continue;
+            }
+            let next = self.statements.partition_point(|a| a.span.start <= comment.at);
+            let prev = next.checked_sub(1);
+            if last != prev {
+                self.between(last, &std::mem::take(&mut between));
+                last = prev;
+            }
+            match prev {
+                Some(p) if self.same_line(self.statements[p].span.end, comment.at) => {
+                    let slot = self.statements[p].slot;
+                    self.layout.notes[slot].behind.push(comment.text.to_owned());
+                }
+                _ => between.push(comment),
+            }
+        }
+        self.between(last, &between);
+        self.arrays_of_rules();
+    }
+
+    fn same_line(&self, from: usize, to: usize) -> bool {
+        !self.text.get(from..to).unwrap_or_default().contains('\n')
+    }
+
+    /// The innermost brackets around a place.
+    fn container_of(&self, at: usize) -> Option<usize> {
+        let mut i = self.containers.partition_point(|c| c.span.start <= at).checked_sub(1)?;
+        while self.containers[i].span.end <= at {
+            i = self.containers[i].parent?;
+        }
+        Some(i)
+    }
+
+    fn inside(&mut self, container: usize, comment: &Comment<'_>) {
+        let c = &self.containers[container];
+        let next = c.anchors.partition_point(|a| a.span.start <= comment.at);
+        let prev = next.checked_sub(1).map(|p| &c.anchors[p]);
+        let behind = prev.filter(|p| self.same_line(p.span.end, comment.at)).map(|p| p.slot);
+        let opening = prev.is_none() && self.same_line(c.span.start, comment.at);
+        let (slot, below) = (c.slot, c.anchors.get(next).map(|a| a.slot));
+        let notes = &mut self.layout.notes;
+        let to = match (behind, below) {
+            (Some(slot), _) => &mut notes[slot].behind,
+            (None, _) if opening => &mut notes[slot].open,
+            (None, Some(slot)) => &mut notes[slot].above,
+            (None, None) => &mut notes[slot].below,
+        };
+        to.push(comment.text.to_owned());
+    }
+
+    /// Comments on lines of their own, between the statement `prev` and the one after it.
+    fn between(&mut self, prev: Option<usize>, comments: &[Comment<'_>]) {
+        let Some(first) = comments.first() else { return };
+        let mut at = first.at;
+        let mut blocks: Vec<Vec<String>> = Vec::new();
+        for c in comments {
+            let lines = self.text[at..c.at].bytes().filter(|b| *b == b'\n').count();
+            if lines > 1 || blocks.is_empty() {
+                blocks.push(Vec::new());
+            }
+            at = c.at;
+            if let Some(block) = blocks.last_mut() {
+                block.push(c.text.to_owned());
+            }
+        }
+        let newlines = |range: Range<usize>| {
+            self.text.get(range).unwrap_or_default().bytes().filter(|b| *b == b'\n').count()
+        };
+        let before = prev.map(|p| &self.statements[p]);
+        let next = self.statements.get(prev.map_or(0, |p| p + 1));
+        let touches_prev = before.is_some_and(|p| newlines(p.span.end..first.at) == 1);
+        let touches_next = next.is_some_and(|n| newlines(at..n.span.start) == 1);
+        let (prev_section, next_slot) = (before.map(|p| p.section), next.map(|n| n.slot));
+        if let (Some(p), Some(n)) = (before, next)
+            && p.section == n.section
+            && !n.opens
+        {
+            self.layout.notes[n.slot].above.extend(blocks.into_iter().flatten());
+            return;
+        }
+        if touches_prev
+            && (blocks.len() > 1 || !touches_next)
+            && let Some(section) = prev_section
+        {
+            let slot = self.layout.sections[section].slot;
+            self.layout.notes[slot].below.extend(blocks.remove(0));
+        }
+        let first_is_version = next.is_some_and(|n| {
+            self.layout.sections[0].entries.iter().any(|e| e.slot == n.slot && e.key == "version")
+        });
+        let Some(slot) = next_slot else {
+            return join(&mut self.layout.end, blocks);
+        };
+        let attached = if touches_next { blocks.pop() } else { None };
+        if prev.is_none() {
+            join(&mut self.layout.head, blocks);
+            let Some(mut attached) = attached else { return };
+            if !first_is_version {
+                // A directive for editors is about the file, whatever key it stands above.
+                let n = attached.iter().take_while(|l| l.starts_with("#:")).count();
+                join(&mut self.layout.head, vec![attached.drain(..n).collect()]);
+            }
+            self.layout.notes[slot].above.extend(attached);
+            return;
+        }
+        let above = &mut self.layout.notes[slot].above;
+        for block in blocks {
+            above.extend(block);
+            above.push(String::new());
+        }
+        above.extend(attached.unwrap_or_default());
+    }
+
+    /// What stands at an array of rules goes to its first and its last rule.
+    fn arrays_of_rules(&mut self) {
+        for c in &self.containers {
+            if !c.of_rules {
+                continue;
+            }
+            let mut notes = std::mem::take(&mut self.layout.notes[c.slot]);
+            let (Some(first), Some(last)) = (c.anchors.first(), c.anchors.last()) else {
+                let own = [notes.above, notes.behind, notes.open, notes.below];
+                let lines: Vec<String> =
+                    own.into_iter().flatten().filter(|l| !l.is_empty()).collect();
+                join(&mut self.layout.end, vec![lines]);
+                continue;
+            };
+            notes.above.append(&mut notes.behind);
+            notes.above.append(&mut notes.open);
+            let above = &mut self.layout.notes[first.slot].above;
+            above.splice(0..0, notes.above);
+            self.layout.notes[last.slot].below.append(&mut notes.below);
+        }
+    }
+}
+
+/// Adds blocks with an empty line between them.
+fn join(to: &mut Vec<String>, blocks: Vec<Vec<String>>) {
+    for block in blocks.into_iter().filter(|b| !b.is_empty()) {
+        if !to.is_empty() {
+            to.push(String::new());
+        }
+        to.extend(block);
+    }
+}
+
+fn from(key: &Key) -> usize {
+    key.span().unwrap_or_default().start
+}
+
+type Read = Result<(Order, String), (String, String)>;
+
+fn address(written: &str) -> Read {
+    let range = written.parse::<AddrRange>().map_err(|e| (e.to_string(), e.help()))?;
+    Ok((addr_order(&range), basic(&range.to_string())))
+}
+
+/// Numerically, IPv4 first; of two that begin alike the larger one first.
+pub(super) fn addr_order(range: &AddrRange) -> Order {
+    let bits = |ip| match ip {
+        std::net::IpAddr::V4(a) => u128::from(a.to_bits()),
+        std::net::IpAddr::V6(a) => a.to_bits(),
+    };
+    Order::Addr(range.first().is_ipv6(), bits(range.first()), u128::MAX - bits(range.last()))
+}
+
+fn port(written: &str) -> Read {
+    let (proto, (first, last)) = parse_port(written)
+        .map_err(|why| (why, "write `tcp/443`, `tcp/8000-8100` or `udp/53`".to_owned()))?;
+    let text = if first == last {
+        format!("\"{proto}/{first}\"")
+    } else {
+        format!("\"{proto}/{first}-{last}\"")
+    };
+    Ok((Order::Port(proto, first, last), text))
+}

@@ -1,0 +1,83 @@
+//! `mimawari baseline fmt`
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use mimawari_drift::edit::format_named;
+use mimawari_targets::diagnostic::Diagnostics;
+
+use super::diff::diff;
+use super::files::{self, TextFile};
+use crate::cli::BaselineFmtArgs;
+use crate::commands::print;
+use crate::failure::{Failure, Status};
+
+/// `mimawari baseline fmt`
+///
+/// # Errors
+/// What keeps files from being read, with the lines; then none is written. With `--check`, that a
+/// file is not in canonical form.
+pub fn fmt(args: &BaselineFmtArgs) -> Result<Status> {
+    let mut paths: BTreeSet<PathBuf> = BTreeSet::new();
+    for path in &args.paths {
+        paths.extend(files::list(path)?);
+    }
+    let mut wrong = Vec::new();
+    let mut changed = Vec::new();
+    for path in &paths {
+        let file = match TextFile::read(path) {
+            Ok(file) => file,
+            Err(e) => match e.downcast::<Diagnostics>() {
+                Ok(Diagnostics(d)) => {
+                    wrong.extend(d);
+                    continue;
+                }
+                Err(e) => return Err(e),
+            },
+        };
+        match format_named(&file.name, &file.text) {
+            Ok(text) if text != file.text => changed.push((file, text)),
+            Ok(_) => {}
+            Err(Diagnostics(d)) => wrong.extend(d),
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(Diagnostics(wrong).into());
+    }
+    let mut out = String::new();
+    if args.check {
+        for (file, text) in &changed {
+            out.push_str(&diff(&file.name, &file.text, text));
+        }
+        print(&out)?;
+        if changed.is_empty() {
+            return Ok(Status::Clean);
+        }
+        let are = if changed.len() == 1 { "is" } else { "are" };
+        let failure = Failure::new(format!(
+            "{} of {} {are} not in canonical form",
+            changed.len(),
+            count(paths.len())
+        ));
+        return Err(failure
+            .help("run `mimawari baseline fmt`, and look at what it changed")
+            .into());
+    }
+    for (file, text) in &changed {
+        file.write(text)?;
+        let _ = writeln!(out, "{}: written in canonical form", file.name);
+    }
+    let _ = match (changed.len(), paths.len()) {
+        (0, n) => writeln!(out, "{}: nothing to change", count(n)),
+        (c, n) if c < n => writeln!(out, "{} more: nothing to change", count(n - c)),
+        _ => Ok(()),
+    };
+    print(&out)?;
+    Ok(Status::Clean)
+}
+
+fn count(n: usize) -> String {
+    if n == 1 { "1 file".to_owned() } else { format!("{n} files") }
+}
