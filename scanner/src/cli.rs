@@ -1,12 +1,15 @@
 //! The command line: a contract that others script against.
 
 mod check_file;
+mod exchange;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::scan::Folder;
+
+pub use exchange::{ExportArgs, ExportFormat};
 
 /// The watchman's round over your own address ranges: sweep, look, compare, report.
 #[derive(Debug, Parser)]
@@ -75,6 +78,8 @@ pub enum Command {
     Judge(JudgeArgs),
     /// Render a verdict.
     Report(ReportArgs),
+    /// Write a run in the form of another scanner.
+    Export(ExportArgs),
     /// The baseline: what is agreed to be open.
     #[command(subcommand)]
     Baseline(BaselineCommand),
@@ -353,6 +358,10 @@ pub enum ReportFormat {
     Markdown,
     /// One self-contained page.
     Html,
+    /// SARIF 2.1.0 of what counts; refused of a run that is incomplete or suspect.
+    Sarif,
+    /// One line a finding, for spreadsheets.
+    Csv,
 }
 
 /// What to do with the baseline.

@@ -17,6 +17,7 @@ pub mod config;
 pub mod connect;
 pub mod demo;
 pub mod duration;
+pub mod export;
 pub mod failure;
 pub mod http;
 pub mod judge;
@@ -74,6 +75,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Merge(args) => commands::merge(args),
         Command::Judge(args) => commands::judge(args, &context),
         Command::Report(args) => commands::report(args),
+        Command::Export(args) => export::export(args),
         Command::Baseline(BaselineCommand::Check(args)) => commands::baseline_check(args),
         Command::Checks(command) => commands::checks(command),
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),

@@ -16,7 +16,11 @@ use crate::clean::is_hostile;
 /// Never: a verdict holds no map and nothing else whose serialisation can fail.
 #[must_use]
 pub fn json(verdict: &Verdict) -> String {
-    let plain = serde_json::to_string_pretty(verdict).expect("a verdict has no failing field");
+    escaped(&serde_json::to_string_pretty(verdict).expect("a verdict has no failing field"))
+}
+
+/// JSON text with what acts on a screen escaped, and a newline at the end.
+pub(crate) fn escaped(plain: &str) -> String {
     let mut out = String::with_capacity(plain.len() + 1);
     let mut units = [0u16; 2];
     for c in plain.chars() {
