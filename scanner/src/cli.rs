@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::scan::Folder;
 
-pub use exchange::{ExportArgs, ExportFormat};
+pub use exchange::{ExportArgs, ExportFormat, ImportArgs, ImportFormat};
 
 /// The watchman's round over your own address ranges: sweep, look, compare, report.
 #[derive(Debug, Parser)]
@@ -80,6 +80,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Write a run in the form of another scanner.
     Export(ExportArgs),
+    /// Make a run folder of another scanner's output. Sends no packet.
+    Import(ImportArgs),
     /// The baseline: what is agreed to be open.
     #[command(subcommand)]
     Baseline(BaselineCommand),

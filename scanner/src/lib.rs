@@ -20,6 +20,7 @@ pub mod duration;
 pub mod export;
 pub mod failure;
 pub mod http;
+pub mod import;
 pub mod judge;
 pub mod logging;
 pub mod manifest;
@@ -76,6 +77,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Judge(args) => commands::judge(args, &context),
         Command::Report(args) => commands::report(args),
         Command::Export(args) => export::export(args),
+        Command::Import(args) => import::import(args, &context),
         Command::Baseline(BaselineCommand::Check(args)) => commands::baseline_check(args),
         Command::Checks(command) => commands::checks(command),
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
