@@ -45,14 +45,23 @@ pub struct Cli {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Common {
+    // Their order is said, since it would else be that of their definition, which counts commands too:
+    // they stand last, however many there are.
     /// How log lines on stderr are written.
-    #[arg(long, global = true, value_enum, default_value = "text", env = "MIMAWARI_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        env = "MIMAWARI_LOG_FORMAT",
+        display_order = 901
+    )]
     pub log_format: LogFormat,
     /// Exit 0 on drift and on incomplete runs; errors still exit 2.
-    #[arg(long, global = true, env = "MIMAWARI_EXIT_ZERO")]
+    #[arg(long, global = true, env = "MIMAWARI_EXIT_ZERO", display_order = 902)]
     pub exit_zero: bool,
     /// No progress and no notes on stderr; errors and warnings only.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 903)]
     pub quiet: bool,
 }
 

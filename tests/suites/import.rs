@@ -235,7 +235,7 @@ fn nothing_outside_the_scope_is_imported_and_it_is_said() {
     // Nor what is not of the plan that was named.
     let printed =
         import(d, "masscan-json", &fixture("masscan.json"), "none", &["--ports", "80"], 3);
-    assert!(printed.contains("1 ports were not imported: their addresses or ports"), "{printed}");
+    assert!(printed.contains("1 port was not imported: their addresses or ports"), "{printed}");
     assert_eq!(meta(d, "none")["plan"]["ports"], "80");
 }
 

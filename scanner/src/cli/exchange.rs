@@ -36,9 +36,9 @@ pub enum ExportFormat {
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What the file does not tell is not covered. masscan and ZMap list what is open and nothing else, so
-such a run resolves nothing, and the exit status is 3. nmap tells closed and filtered ports, too: it
-covers what it names. Of hosts that it took for down nothing is known; scan with -Pn to cover them.
+What the file does not tell is not covered. masscan and ZMap list what answered and nothing else, so
+nothing is resolved by what they do not name, and the exit status is 3. nmap tells closed and filtered
+ports, too. Of hosts that it took for down nothing is known; scan with -Pn to cover them.
 
 The plan is that of the configuration, and of nmap the ports that the file says were scanned. An
 address outside the scope is not imported. A port that one SYN-ACK showed open is told as open, and

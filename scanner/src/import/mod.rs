@@ -67,7 +67,10 @@ pub fn import(args: &ImportArgs, context: &Context) -> Result<Status> {
         started,
         ended,
         tail: source.digest()?,
-        file: source.name.clone(),
+        file: args
+            .file
+            .file_name()
+            .map_or_else(|| source.name.clone(), |n| n.to_string_lossy().into()),
     };
     let mut importer = run::Importer::create(&args.out, facts, &told)?;
     source.read(&mut importer)?;

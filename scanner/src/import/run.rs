@@ -51,9 +51,10 @@ impl LeftOut {
 
     fn note(&self, why: &str) -> Option<String> {
         let named: Vec<String> = self.named.iter().map(ToString::to_string).collect();
-        let more = if self.named.len() == NAMED { " and perhaps others" } else { "" };
+        let more = if self.named.len() == NAMED { " and maybe others" } else { "" };
+        let ports = if self.count == 1 { "port was" } else { "ports were" };
         (self.count > 0).then(|| {
-            format!("{} ports were not imported: {why} ({}{more}).", self.count, named.join(", "))
+            format!("{} {ports} not imported: {why} ({}{more}).", self.count, named.join(", "))
         })
     }
 }
@@ -102,7 +103,7 @@ impl Importer {
             http: HttpFacts::default(),
             merged: Vec::new(),
             notes: vec![format!(
-                "Imported from {}, as {} wrote it.",
+                "Imported from {}: {}.",
                 mimawari_probes::http::printable(facts.file.as_bytes(), 200),
                 told.method
             )],
