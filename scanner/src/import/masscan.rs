@@ -205,23 +205,32 @@ fn next(input: &mut impl BufRead) -> std::io::Result<Option<u8>> {
 /// Reads on to the brace that closes the object; `false` if the input ends before.
 fn rest_of_object(input: &mut impl BufRead, object: &mut Vec<u8>) -> std::io::Result<bool> {
     let (mut depth, mut string, mut escaped) = (1u32, false, false);
-    while let Some(byte) = next(input)? {
-        object.push(byte);
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if string => escaped = true,
-            b'"' => string = !string,
-            b'{' if !string => depth += 1,
-            b'}' if !string => {
-                depth -= 1;
-                if depth == 0 {
-                    return Ok(true);
-                }
+    loop {
+        let block = input.fill_buf()?;
+        if block.is_empty() {
+            return Ok(false);
+        }
+        let mut used = 0;
+        for byte in block {
+            used += 1;
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if string => escaped = true,
+                b'"' => string = !string,
+                b'{' if !string => depth += 1,
+                b'}' if !string => depth -= 1,
+                _ => {}
             }
-            _ => {}
+            if depth == 0 {
+                break;
+            }
+        }
+        object.extend(block.iter().take(used));
+        input.consume(used);
+        if depth == 0 {
+            return Ok(true);
         }
     }
-    Ok(false)
 }
 
 fn take(record: Record, place: Place<'_>, sink: &mut dyn Sink, others: &mut u64) -> Result<()> {
