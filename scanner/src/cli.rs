@@ -5,6 +5,7 @@ pub mod baseline;
 mod baseline_edit;
 pub mod baseline_plan;
 mod check_file;
+mod exchange;
 pub mod publish;
 pub mod state;
 
@@ -17,6 +18,8 @@ pub use self::baseline_edit::{
     BaselineAcceptArgs, BaselineFmtArgs, BaselineProposeArgs, BaselinePruneArgs, ExpectArg,
 };
 use crate::scan::Folder;
+
+pub use exchange::{ExportArgs, ExportFormat, ImportArgs, ImportFormat};
 
 /// The watchman's round over your own address ranges: sweep, look, compare, report.
 #[derive(Debug, Parser)]
@@ -52,14 +55,23 @@ pub struct Cli {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Common {
+    // Their order is said, since it would else be that of their definition, which counts commands too:
+    // they stand last, however many there are.
     /// How log lines on stderr are written.
-    #[arg(long, global = true, value_enum, default_value = "text", env = "MIMAWARI_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        env = "MIMAWARI_LOG_FORMAT",
+        display_order = 901
+    )]
     pub log_format: LogFormat,
     /// Exit 0 on drift and on incomplete runs; errors still exit 2.
-    #[arg(long, global = true, env = "MIMAWARI_EXIT_ZERO")]
+    #[arg(long, global = true, env = "MIMAWARI_EXIT_ZERO", display_order = 902)]
     pub exit_zero: bool,
     /// No progress and no notes on stderr; errors and warnings only.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 903)]
     pub quiet: bool,
 }
 
@@ -85,6 +97,10 @@ pub enum Command {
     Judge(JudgeArgs),
     /// Render a verdict.
     Report(ReportArgs),
+    /// Write a run in the form of another scanner.
+    Export(ExportArgs),
+    /// Make a run folder of another scanner's output. Sends no packet.
+    Import(ImportArgs),
     /// The baseline: what is agreed to be open.
     #[command(subcommand)]
     Baseline(BaselineCommand),
@@ -370,6 +386,10 @@ pub enum ReportFormat {
     Markdown,
     /// One self-contained page.
     Html,
+    /// SARIF 2.1.0 of what counts; refused of a run that is incomplete or suspect.
+    Sarif,
+    /// One line a finding, for spreadsheets.
+    Csv,
 }
 
 /// What to show of the content checks.

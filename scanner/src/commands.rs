@@ -270,6 +270,8 @@ pub fn report(args: &ReportArgs) -> Result<Status> {
         ReportFormat::Json => mimawari_report::json(&verdict),
         ReportFormat::Markdown => mimawari_report::markdown(&verdict),
         ReportFormat::Html => mimawari_report::html(&verdict),
+        ReportFormat::Sarif => crate::export::sarif(&verdict)?,
+        ReportFormat::Csv => mimawari_report::csv(&verdict),
     };
     write_out(&args.out, &text)?;
     Ok(Status::Clean)

@@ -98,6 +98,16 @@ impl Runs {
         &self.runs
     }
 
+    /// The runs.
+    pub(crate) fn loaded(&self) -> &[LoadedRun] {
+        &self.runs
+    }
+
+    /// The plan that they are of.
+    pub(crate) const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// The part of the plan that the runs walked.
     fn part(&self) -> Shard {
         self.runs.first().and_then(|r| r.meta.part).unwrap_or(Shard::WHOLE)
@@ -159,7 +169,7 @@ impl Runs {
     }
 
     /// Why the runs are not whole, and what of the plan they do not cover.
-    fn incomplete(&self) -> (Vec<String>, Vec<String>) {
+    pub(crate) fn incomplete(&self) -> (Vec<String>, Vec<String>) {
         let (mut why, mut not_covered) = (Vec::new(), Vec::new());
         for run in &self.runs {
             let of = if self.runs.len() > 1 {

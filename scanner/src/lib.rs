@@ -19,8 +19,10 @@ pub mod config;
 pub mod connect;
 pub mod demo;
 pub mod duration;
+pub mod export;
 pub mod failure;
 pub mod http;
+pub mod import;
 pub mod judge;
 pub mod logging;
 pub mod manifest;
@@ -98,6 +100,8 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Baseline(BaselineCommand::Prune(args)) => {
             runtime()?.block_on(baseline::prune(args, &context))
         }
+        Command::Export(args) => export::export(args),
+        Command::Import(args) => import::import(args, &context),
         Command::Checks(command) => commands::checks(command),
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
         Command::Ack(args) => runtime()?.block_on(ack::ack(args, &context)),

@@ -184,7 +184,7 @@ fn refused_plan(e: &mimawari_targets::PlanError, config: &Config) -> Failure {
 /// The seed of the probing order, from the plan itself: the shards of one plan run on machines that
 /// know nothing of each other, and must agree on who probes what. What has to be new in every run
 /// (the cookie's key, the source ports) is drawn elsewhere.
-fn order_seed(addrs: &AddrSet, ports: &PortSet) -> u64 {
+pub(crate) fn order_seed(addrs: &AddrSet, ports: &PortSet) -> u64 {
     let mut hash = Sha256::new();
     for range in addrs.ranges() {
         hash.update(format!("{range}\n"));
@@ -501,7 +501,7 @@ impl Drop for Deadline {
 }
 
 /// `20261123T060000Z-7f3a`
-fn run_id(at: Timestamp, tail: u16) -> String {
+pub(crate) fn run_id(at: Timestamp, tail: u16) -> String {
     format!("{}-{tail:04x}", at.strftime("%Y%m%dT%H%M%SZ"))
 }
 

@@ -58,7 +58,9 @@ ports = "22,80,8000-8002"
 fn help() {
     let dir = folder("");
     insta::assert_snapshot!("help", mimawari(dir.path(), &["--help"], "").stdout);
-    for command in ["patrol", "scan", "merge", "judge", "report", "manifest", "demo"] {
+    for command in
+        ["patrol", "scan", "merge", "judge", "report", "export", "import", "manifest", "demo"]
+    {
         insta::assert_snapshot!(
             format!("help_{command}"),
             mimawari(dir.path(), &[command, "--help"], "").stdout

@@ -118,7 +118,7 @@ impl Run {
     fn leaks_nothing(&self, lab: &Lab, d: &Path) {
         let mut outputs = vec![("the terminal".to_owned(), self.printed.clone().into_bytes())];
         files(&d.join("run"), &mut outputs);
-        for format in ["text", "json", "markdown", "html"] {
+        for format in ["text", "json", "markdown", "html", "csv"] {
             let out = lab
                 .program(BINARY)
                 .dir(d)

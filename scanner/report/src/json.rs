@@ -21,7 +21,11 @@ pub fn json(verdict: &Verdict) -> String {
 
 /// Any of our formats in the same form.
 pub(crate) fn of(value: &impl serde::Serialize) -> String {
-    let plain = serde_json::to_string_pretty(value).expect("our formats have no failing field");
+    escaped(&serde_json::to_string_pretty(value).expect("our formats have no failing field"))
+}
+
+/// JSON text with what acts on a screen escaped, and a newline at the end.
+pub(crate) fn escaped(plain: &str) -> String {
     let mut out = String::with_capacity(plain.len() + 1);
     let mut units = [0u16; 2];
     for c in plain.chars() {

@@ -1,4 +1,4 @@
-//! Renderers of a verdict: terminal text, Markdown, HTML and JSON.
+//! Renderers of a verdict: terminal text, Markdown, HTML, JSON, SARIF and CSV.
 //!
 //! A renderer decides nothing: it says what the verdict says. Each one is a pure function of the
 //! [`Verdict`](mimawari_drift::verdict::Verdict): no file, process, socket or clock, so the same
@@ -10,17 +10,21 @@
 //! * [`json`] for programs: the verdict itself.
 //! * [`plan`]: what a change of the baseline would do, as text, JSON and a comment.
 //! * [`groups`]: which few causes explain many findings; several renderers show them.
+//! * [`sarif`] for services that keep alerts; not of a run that could not see.
+//! * [`csv`] for spreadsheets: one line a finding.
 //!
 //! Banners, titles and paths come from hosts that nobody vouches for. The records are cleaned where
 //! they are written; every renderer cleans them again for the medium it writes to, because a verdict
 //! may have been made elsewhere.
 
 mod clean;
+mod csv;
 pub mod groups;
 mod html;
 mod json;
 mod markdown;
 pub mod plan;
+mod sarif;
 mod site_rows;
 mod site_words;
 mod text;
@@ -29,7 +33,9 @@ mod words;
 #[cfg(test)]
 mod samples;
 
+pub use csv::csv;
 pub use html::html;
 pub use json::json;
 pub use markdown::{MAX_CHARS as MARKDOWN_MAX_CHARS, markdown};
+pub use sarif::{SarifRefused, sarif};
 pub use text::text;

@@ -237,7 +237,7 @@ impl Config {
 }
 
 /// The targets named on the command line: ranges, names, `@FILE`, `-`.
-fn read_targets(items: &[String]) -> Result<Targets> {
+pub(crate) fn read_targets(items: &[String]) -> Result<Targets> {
     let mut all: Option<Targets> = None;
     let mut add = |t: Targets| match &mut all {
         Some(a) => a.extend(t),
