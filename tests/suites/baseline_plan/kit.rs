@@ -8,7 +8,7 @@ use std::process::Command;
 use jiff::Timestamp;
 use mimawari::config::Config;
 use mimawari::run::RunFolder;
-use mimawari::run::meta::{ORDER, PlanFacts, RunMeta, RunStatus, ScopeFacts, VERSION};
+use mimawari::run::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts, VERSION};
 use mimawari_engine::Chunk;
 use mimawari_probes::observation::{
     CellState, HttpObservation, Observation, Outcome, Scheme, Severity, TcpObservation,

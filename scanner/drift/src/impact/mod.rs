@@ -212,12 +212,6 @@ impl Impact {
     pub fn silences(&self, at_least: Severity) -> bool {
         self.silenced.iter().any(|s| s.finding.severity >= at_least)
     }
-
-    /// Whether base and head differ in no rule.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rules.is_empty() && self.silenced.is_empty() && self.reopened.is_empty()
-    }
 }
 
 fn is_forbidden(f: &Finding) -> bool {
