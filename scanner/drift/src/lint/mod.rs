@@ -4,7 +4,7 @@
 //! everything else is told by `baseline check` alone: a patrol must not go blind because a reason
 //! is too short. Unlike the patrol's reader this one goes on after a mistake.
 //!
-//! * `read`: the files, part by part.
+//! * `read`, `fields`: the files, part by part.
 //! * `policy`: what each rule must have.
 //! * `cells`: rules that share cells.
 //! * `scanned`: what the scan profiles cover.
@@ -14,6 +14,7 @@
 
 mod cells;
 pub mod codeowners;
+mod fields;
 mod place;
 mod policy;
 mod read;
