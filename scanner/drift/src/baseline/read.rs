@@ -20,6 +20,8 @@ pub(super) struct Reader {
     pub(super) http: Vec<HttpRule>,
     ids: HashMap<String, String>,
     pub(super) messages: Vec<Diagnostic>,
+    /// Where the lines of the file end, so that nobody counts them for each rule.
+    line_ends: Vec<usize>,
 }
 
 impl Reader {
@@ -35,6 +37,7 @@ impl Reader {
 
     pub(super) fn file(&mut self, name: &str, text: &str) {
         let source = Source::new(name, text);
+        self.line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
         let file: BaselineFile = match toml::from_str(text) {
             Ok(file) => file,
             Err(e) => return self.syntax(&source, &e),
@@ -150,7 +153,8 @@ impl Reader {
         reason: &Spanned<String>,
         expires: Option<&Spanned<toml::value::Datetime>>,
     ) -> Option<Head> {
-        let place = format!("{}:{}", source.name(), source.line(span.start));
+        let line = self.line_ends.partition_point(|end| *end < span.start) + 1;
+        let place = format!("{}:{line}", source.name());
         if id.get_ref().trim().is_empty() {
             self.error(source, id.span(), "`id` is empty", "give the rule a short name of its own");
         } else if let Some(first) = self.ids.insert(id.get_ref().clone(), place.clone()) {

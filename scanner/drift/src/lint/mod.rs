@@ -4,7 +4,7 @@
 //! everything else is told by `baseline check` alone: a patrol must not go blind because a reason
 //! is too short. Unlike the patrol's reader this one goes on after a mistake.
 //!
-//! * `read`: the files, part by part.
+//! * `read`, `fields`: the files, part by part.
 //! * `policy`: what each rule must have.
 //! * `cells`: rules that share cells.
 //! * `scanned`: what the scan profiles cover.
@@ -14,6 +14,7 @@
 
 mod cells;
 pub mod codeowners;
+mod fields;
 mod place;
 mod policy;
 mod read;
@@ -206,9 +207,10 @@ impl Lints {
             let source: &Source = &files[f.file].source;
             let at = |i| finder.find(f.file, source.text(), places, i);
             let [start, end] = [f.span.start, f.span.end.max(f.span.start)].map(at);
+            let (source, span) = piece(source, f.file, (start.line, end.line), f.span, places);
             let d = match f.rule.gravity {
-                Gravity::Error => Diagnostic::error(f.title, source, f.span),
-                Gravity::Warning => Diagnostic::warning(f.title, source, f.span),
+                Gravity::Error => Diagnostic::error(f.title, &source, span),
+                Gravity::Warning => Diagnostic::warning(f.title, &source, span),
             };
             let d = d.code(f.rule.id);
             let diagnostic = if f.help.is_empty() { d } else { d.help(f.help) };
@@ -216,6 +218,25 @@ impl Lints {
         }
         out
     }
+}
+
+/// The lines of a message alone, so that to show it nobody counts the lines of a long file again.
+fn piece(
+    source: &Source,
+    file: usize,
+    (first, last): (usize, usize),
+    span: Range<usize>,
+    places: &place::Starts,
+) -> (Source, Range<usize>) {
+    /// Longer lines are shown out of the whole text, which needs no copy.
+    const LONGEST: usize = 4096;
+    let text = source.text();
+    let (from, to) = (places.start(file, first, text), places.start(file, last + 1, text));
+    if to - from > LONGEST || span.start < from || span.end > to {
+        return (source.clone(), span);
+    }
+    let lines = Source::at_line(source.name(), &text[from..to], first);
+    (lines, span.start - from..span.end - from)
 }
 
 /// How many characters of what a file holds are shown in a message.

@@ -28,8 +28,9 @@ impl Starts {
         self.0.get(file).map_or(1, |starts| starts.partition_point(|s| *s <= at).max(1))
     }
 
-    fn start(&self, file: usize, line: usize) -> usize {
-        self.0.get(file).and_then(|s| s.get(line - 1)).copied().unwrap_or(0)
+    /// Where a line begins; behind the last line, the end of the text.
+    pub fn start(&self, file: usize, line: usize, text: &str) -> usize {
+        self.0.get(file).and_then(|s| s.get(line - 1)).copied().unwrap_or(text.len())
     }
 }
 
@@ -45,7 +46,7 @@ impl Finder {
         let line = starts.line(file, at);
         let (from, column) = match self.last {
             Some((f, l, from, column)) if (f, l) == (file, line) && from <= at => (from, column),
-            _ => (starts.start(file, line), 1),
+            _ => (starts.start(file, line, text), 1),
         };
         let column = column + text[from..at].chars().count();
         self.last = Some((file, line, at, column));

@@ -1,6 +1,6 @@
 //! Reads baseline files for the lint: part by part, so that one mistake does not hide the others.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,12 +10,13 @@ use mimawari_targets::{AddrError, AddrRange, AddrSet, PortSet, Protocol, mistake
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::fields::{Damage, Fields, kind, texts};
 use super::rules::reading as rule;
 use super::{Lints, reason, shown};
 use crate::baseline::{Expect, MAX_REQUIRED, VERSION, last_day, parse_port};
 
 /// Mistakes of one file that are told before the rest of it is left alone.
-const MOST: usize = 1000;
+pub(super) const MOST: usize = 1000;
 
 /// A file, as far as it could be read.
 pub(super) struct File {
@@ -109,7 +110,7 @@ pub(super) struct Reader<'l> {
     pub entries: Vec<Entry>,
     /// Where each id was first used.
     ids: HashMap<String, (usize, Range<usize>)>,
-    lints: &'l mut Lints,
+    pub(super) lints: &'l mut Lints,
 }
 
 impl<'l> Reader<'l> {
@@ -231,7 +232,7 @@ impl<'l> Reader<'l> {
     }
 
     /// A kind of value that cannot stand there.
-    fn wrong(&mut self, file: usize, span: Range<usize>, found: &DeValue<'_>, help: &str) {
+    pub fn wrong(&mut self, file: usize, span: Range<usize>, found: &DeValue<'_>, help: &str) {
         let title = format!("this is {}, and cannot stand here", kind(found));
         self.lints.tell(&rule::WRONG_VALUE, file, span, None, title, help);
     }
@@ -487,174 +488,5 @@ impl<'l> Reader<'l> {
             fields.tell(self, &rule::MUST_TOO_BROAD, fields.span.clone(), title, help);
         }
         Ports { span, items, tcp, udp, expect, broad }
-    }
-}
-
-/// Where a text is no TOML.
-struct Damage<'e> {
-    /// Where the rules with a mistake begin, and where their first mistake is.
-    rules: BTreeMap<usize, usize>,
-    /// Whether there is a mistake outside all rules.
-    outside: bool,
-    /// The first mistake of each rule, and of each line outside of rules: what follows a mistake is
-    /// mostly its echo.
-    told: Vec<&'e toml::de::Error>,
-}
-
-impl<'e> Damage<'e> {
-    /// A rule reaches from its header to the next one.
-    fn new(root: &DeTable<'_>, errors: &'e [toml::de::Error], text: &str) -> Self {
-        let lists =
-            ["allow", "allow_http"].into_iter().filter_map(|k| root.get(k)?.get_ref().as_array());
-        let starts: BTreeSet<usize> =
-            lists.flat_map(|l| l.iter()).map(|i| i.span().start).collect();
-        let at = |e: &toml::de::Error| e.span().map_or(text.len(), |s| s.start);
-        let mut sorted: Vec<_> = errors.iter().collect();
-        sorted.sort_by_key(|e| at(e));
-        let mut out = Self { rules: BTreeMap::new(), outside: false, told: Vec::new() };
-        let mut line_end = 0;
-        for e in sorted {
-            let at = at(e);
-            let first = match starts.range(..=at).next_back() {
-                Some(start) => match out.rules.entry(*start) {
-                    btree_map::Entry::Vacant(slot) => {
-                        slot.insert(at);
-                        true
-                    }
-                    btree_map::Entry::Occupied(_) => false,
-                },
-                None => {
-                    let first = !out.outside || at > line_end;
-                    if first {
-                        let rest = text.as_bytes().get(at..).unwrap_or_default();
-                        let to_end = rest.iter().position(|b| *b == b'\n');
-                        line_end = to_end.map_or(text.len(), |n| at + n);
-                    }
-                    out.outside = true;
-                    first
-                }
-            };
-            if first && out.told.len() < MOST {
-                out.told.push(e);
-            }
-        }
-        out
-    }
-}
-
-/// The keys of one table.
-struct Fields<'t, 'i> {
-    file: usize,
-    span: Range<usize>,
-    table: &'t DeTable<'i>,
-    /// The rule's id, once it is known.
-    id: Option<String>,
-}
-
-impl<'t, 'i> Fields<'t, 'i> {
-    fn new(file: usize, span: Range<usize>, table: &'t DeTable<'i>) -> Self {
-        Self { file, span, table, id: None }
-    }
-
-    fn get(&self, key: &str) -> Option<(Range<usize>, &'t Spanned<DeValue<'i>>)> {
-        let (k, v) = self.table.get_key_value(key)?;
-        Some((k.span(), v))
-    }
-
-    fn has(&self, key: &str) -> bool {
-        self.table.contains_key(key)
-    }
-
-    /// Whether the key is there and is no list, which was told already.
-    fn wrong_list(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|(_, v)| match v.get_ref() {
-            DeValue::Array(a) => !a.is_empty(),
-            _ => true,
-        })
-    }
-
-    fn tell(
-        &self,
-        r: &mut Reader<'_>,
-        which: &'static super::LintRule,
-        span: Range<usize>,
-        title: impl Into<String>,
-        help: impl Into<String>,
-    ) {
-        r.lints.tell(which, self.file, span, self.id.as_deref(), title, help);
-    }
-
-    fn missing(&self, r: &mut Reader<'_>, key: &str, help: &str) {
-        let which = match key {
-            "owner" => &rule::OWNER_MISSING,
-            _ => &rule::MISSING_KEY,
-        };
-        self.tell(r, which, self.span.clone(), format!("the key `{key}` is missing"), help);
-    }
-
-    fn unknown(&self, r: &mut Reader<'_>, known: &[&str]) {
-        let listed: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
-        for key in self.table.keys().filter(|k| !known.contains(&k.get_ref().as_ref())).take(MOST) {
-            // The reader's own message; a backtick would end the name in it.
-            let written = shown(key.get_ref()).replace('`', "'");
-            let message =
-                format!("unknown field `{written}`, expected one of {}", listed.join(", "));
-            let m = mistake(&r.files[self.file].source, &message, key.span());
-            self.tell(r, &rule::UNKNOWN_KEY, key.span(), m.title, m.help.unwrap_or_default());
-        }
-    }
-
-    fn text(&self, r: &mut Reader<'_>, key: &str) -> Option<Spanned<String>> {
-        let (_, v) = self.get(key)?;
-        match v.get_ref() {
-            DeValue::String(s) => Some(Spanned::new(v.span(), s.to_string())),
-            other => {
-                r.wrong(self.file, v.span(), other, "write a text in quotation marks");
-                None
-            }
-        }
-    }
-
-    fn texts(&self, r: &mut Reader<'_>, key: &str, whole: &mut bool) -> Vec<Spanned<String>> {
-        match self.get(key) {
-            Some((_, v)) => texts(r, self.file, v, whole),
-            None => Vec::new(),
-        }
-    }
-}
-
-/// A list of texts; what is none is told, and `whole` is then false.
-fn texts(
-    r: &mut Reader<'_>,
-    file: usize,
-    value: &Spanned<DeValue<'_>>,
-    whole: &mut bool,
-) -> Vec<Spanned<String>> {
-    let DeValue::Array(list) = value.get_ref() else {
-        *whole = false;
-        r.wrong(file, value.span(), value.get_ref(), "write a list in [ ]");
-        return Vec::new();
-    };
-    let mut out = Vec::with_capacity(list.len());
-    for item in list.iter() {
-        match item.get_ref() {
-            DeValue::String(s) => out.push(Spanned::new(item.span(), s.to_string())),
-            other => {
-                *whole = false;
-                r.wrong(file, item.span(), other, "write a text in quotation marks");
-            }
-        }
-    }
-    out
-}
-
-fn kind(v: &DeValue<'_>) -> &'static str {
-    match v {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) | DeValue::Float(_) => "a number",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
     }
 }
