@@ -563,7 +563,8 @@ pub(crate) fn with_maps(mut v: Verdict) -> Verdict {
     let edge = (0..64).map(|i| mark(i, 0, 0, 0, 1 + i % 3));
     let edge = edge.chain([mark(66, 1, 0, 0, 0), mark(67, 1, 0, 0, 1), mark(90, 0, 0, 2, 0)]);
     let edge = edge.chain([mark(91, 0, 0, 1, 0), mark(120, 0, 1, 0, 0)]);
-    let wide = (0..4_096u32).filter(|i| i.wrapping_mul(2_654_435_761) % 11 < 2 || (1_024..1_200).contains(i));
+    let wide = (0..4_096u32)
+        .filter(|i| i.wrapping_mul(2_654_435_761) % 11 < 2 || (1_024..1_200).contains(i));
     let wide = wide.map(|i| match i {
         1_024..1_120 => mark(i, 3, 0, 0, 0),
         1_120..1_200 => mark(i, 0, 0, 4, 0),

@@ -40,6 +40,11 @@ impl Cause {
     pub(crate) fn number(&self) -> String {
         grouped(self.count as u64)
     }
+
+    /// The number of new ones, likewise.
+    pub(crate) fn fresh(&self) -> String {
+        grouped(self.new)
+    }
 }
 
 impl Causes {

@@ -71,7 +71,7 @@ fn since(v: &Verdict, drift: &[&Finding]) -> Answer {
     let short = match (newest, oldest) {
         (Some(t), _) => words::minute(t),
         (None, Some(t)) => format!("Oldest: {}", words::day(t)),
-        (None, None) => "–".to_owned(),
+        (None, None) => "Nothing counts".to_owned(),
     };
     if newest.is_some() {
         long.push("When the first of the new ones was first seen.".to_owned());
@@ -105,8 +105,8 @@ fn sure(v: &Verdict) -> (&'static str, Answer) {
             _ => "What was not covered is unknown, not fine.".to_owned(),
         });
     }
-    long.push(format!("Covered {}.", words::coverage(v)));
-    long.push(format!("Recall {}.", words::recall(&v.coverage)));
+    long.push(format!("Covered: {}.", words::coverage(v)));
+    long.push(format!("Recall: {}.", words::recall(&v.coverage)));
     if v.run.canaries_total > 0 {
         long.push(format!("{} answered.", words::canaries(v)));
     }

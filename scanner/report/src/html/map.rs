@@ -27,6 +27,8 @@ pub(crate) struct Map {
     pub(crate) range: String,
     /// Side of the drawing, in units.
     pub(crate) size: u32,
+    /// Which of the hatchings: in a map of many small cells a fine one would look like a colour.
+    pub(crate) hatch: &'static str,
     /// Where the sixteen squares meet, as a path; empty for a map of few cells.
     pub(crate) lines: String,
     /// What each cell stands for: `one address`, `a /30`.
@@ -124,6 +126,7 @@ impl Map {
                 .collect(),
             range: clean(&m.range, NAME),
             size,
+            hatch: if side > 16 { "-wide" } else { "" },
             lines,
             cells: m.cells,
         })

@@ -61,7 +61,7 @@ function drawn(figure, choose) {
 
   function content(n) {
     const mark = marked.get(n);
-    if (!mark) return document.body.contains(byId("mw-partly")) ? "nothing seen; not all was covered" : "nothing seen";
+    if (!mark) return byId("mw-partly") ? "nothing seen, perhaps not covered" : "nothing seen";
     const names = ["unexpected", "missing", "unverified", "allowed"];
     return names.map((name, k) => (mark[k + 1] ? `${numbers.format(mark[k + 1])} ${name}` : ""))
       .filter(Boolean).join(", ");
