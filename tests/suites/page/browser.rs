@@ -136,6 +136,13 @@ impl Browser {
         r["result"]["value"].clone()
     }
 
+    /// Returns when what was asked for is on the screen.
+    pub fn frame(&self) {
+        self.eval(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))",
+        );
+    }
+
     /// Presses and releases a key.
     pub fn key(&self, key: &str) {
         let text = match key {

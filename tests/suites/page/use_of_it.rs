@@ -103,7 +103,7 @@ pub fn fragment() {
     assert_eq!(shown(&b), n);
     assert_eq!(
         b.eval("document.querySelector('.pager span').textContent"),
-        format!("101–200 of {n}")
+        format!("101–200 of {},{:03}", n / 1_000, n % 1_000)
     );
     assert_eq!(b.eval("document.querySelectorAll('#mw-app tbody tr').length"), 100);
     ask(&b, "redis is:new");
@@ -136,6 +136,7 @@ pub fn deep_link() {
     for f in [&v.findings[0], &v.findings[1_500], &v.findings[2_999]] {
         // On arrival; in the other view; from a filter that hides it.
         b.open(&file, &format!("#f-{}", f.id));
+        b.frame();
         open(&b, &f.id);
         b.open(&file, "#q=no-such-thing&view=list");
         assert_eq!(shown(&b), 0);
@@ -176,7 +177,7 @@ pub fn keys() {
     for c in ["r", "e", "d", "i", "s"] {
         b.key(c);
     }
-    b.eval("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
+    b.frame();
     assert_eq!(shown(&b), 1);
     b.key("Escape");
     assert_eq!(shown(&b), 12);
@@ -201,10 +202,10 @@ pub fn map() {
     b.eval("document.querySelector('.map svg').scrollIntoView({ block: 'center' })");
     let at = b.eval("(() => { const r = document.querySelector('.map svg').getBoundingClientRect(); return [r.x, r.y, r.width]; })()");
     let side = |n: usize| at[n].as_f64().expect("a number");
-    // Cells 0 to 3 of the curve are the corner square; 1 is under 0.
+    // Cells 0 to 3 of the curve are the corner square; 1 is beside 0, 2 under 1.
     let cell = side(2) / 16.0;
     let said = "document.querySelector('.said').textContent";
-    b.pointer(side(0) + cell * 0.5, side(1) + cell * 1.5, false);
+    b.pointer(side(0) + cell * 1.5, side(1) + cell * 0.5, false);
     assert_eq!(b.eval(said), "198.51.100.1 2 allowed");
     b.pointer(side(0) + cell * 15.5, side(1) + cell * 0.5, false);
     assert_eq!(b.eval(said), "198.51.100.255 nothing seen");

@@ -468,26 +468,3 @@ fn luminance(colour: &str) -> f64 {
     };
     0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
 }
-
-#[test]
-#[ignore]
-fn zz_dump() {
-    let dir = std::path::PathBuf::from(std::env::var("MW_DUMP").unwrap());
-    std::fs::create_dir_all(&dir).unwrap();
-    let full = |v| samples::with_history(samples::with_maps(v), 60);
-    for (name, v) in [
-        ("clean", full(samples::clean())),
-        ("drift", full(samples::drift())),
-        ("incomplete", full(samples::incomplete())),
-        ("suspect", full(samples::suspect())),
-        ("hostile", full(samples::hostile())),
-        ("3000", full(samples::causes(3_000))),
-        ("100k", full(samples::causes(100_000))),
-        ("many", full(samples::many(100_000))),
-    ] {
-        let t = std::time::Instant::now();
-        let page = html(&v);
-        eprintln!("{name} {} {:?}", page.len(), t.elapsed());
-        std::fs::write(dir.join(format!("{name}.html")), page).unwrap();
-    }
-}

@@ -255,6 +255,8 @@ if (form) {
   else recall();
   show();
   if (location.hash) follow();
+  // When the page has loaded the browser goes to the fragment itself, and takes the focus away.
+  if (linked) addEventListener("load", () => requestAnimationFrame(follow));
   addEventListener("hashchange", follow);
   addEventListener("keydown", key);
   // Paper has nothing to click on.
