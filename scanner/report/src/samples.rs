@@ -8,6 +8,11 @@ use mimawari_drift::verdict::{
 use mimawari_probes::observation::{Canary, Evidence, Scheme, Severity};
 use mimawari_targets::{Port, Protocol};
 
+// Named by its path, as a suite names this file by its path, too.
+#[path = "samples/page.rs"]
+mod page;
+pub(crate) use page::{causes, with_history, with_maps};
+
 fn at(s: &str) -> Timestamp {
     s.parse().unwrap()
 }
