@@ -19,6 +19,7 @@ pub mod groups;
 mod html;
 mod json;
 mod markdown;
+pub mod notify;
 mod site_rows;
 mod site_words;
 mod text;

@@ -328,7 +328,7 @@ fn row(f: &Finding) -> String {
 }
 
 /// Foreign text as prose. What Markdown or HTML could read is escaped (CommonMark 0.31, section 2.4).
-fn prose(s: &str, max_chars: usize) -> String {
+pub(crate) fn prose(s: &str, max_chars: usize) -> String {
     let s = clean(s, max_chars);
     let mut out = String::with_capacity(s.len() + 16);
     let digits = s.bytes().take_while(u8::is_ascii_digit).count();
@@ -370,7 +370,7 @@ fn ends_with(s: &str, lower: &str) -> bool {
 
 /// Foreign text as a code span. Back-ticks become apostrophes and pipes broken bars, as neither can
 /// stand inside a span inside a table in a way that every reader of Markdown takes alike.
-fn code(s: &str, max_chars: usize) -> String {
+pub(crate) fn code(s: &str, max_chars: usize) -> String {
     let s = clean(s, max_chars).replace('`', "'").replace('|', "¦");
     if s.is_empty() { "–".to_owned() } else { format!("`{s}`") }
 }
