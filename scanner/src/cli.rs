@@ -1,12 +1,14 @@
 //! The command line: a contract that others script against.
 
 mod check_file;
+mod notify;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::scan::Folder;
+pub use notify::NotifyArgs;
 
 /// The watchman's round over your own address ranges: sweep, look, compare, report.
 #[derive(Debug, Parser)]
@@ -83,6 +85,8 @@ pub enum Command {
     Checks(ChecksCommand),
     /// On a web host: list what lies in a document root, for the path prober. Sends no packet.
     Manifest(ManifestArgs),
+    /// Send a test message, or again what could not be sent.
+    Notify(NotifyArgs),
     /// See the whole round on a small data centre inside this process, on loopback addresses.
     Demo(DemoArgs),
     /// Print the JSON Schema of a file format.

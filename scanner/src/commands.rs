@@ -17,6 +17,8 @@ use crate::config::Config;
 use crate::failure::{Failure, Status};
 use crate::http::connection::BODY_LIMIT;
 use crate::judge::{self, Runs};
+use crate::notify::client::World;
+use crate::notify::{FolderLedger, Notifiers};
 use crate::plan;
 use crate::run::{RunStatus, write_atomically};
 use crate::scan::{self, Context, Folder, Scanned, Seeds};
@@ -133,7 +135,9 @@ pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<Status> {
     warn(&config);
     context.stop.on_signals()?;
     let (verdict, _) = patrol_with(&config, context, args.selection.folder()).await?;
-    print(&summary(&verdict))?;
+    if !config.notify.iter().any(|n| n.kind.writes_stdout()) {
+        print(&summary(&verdict))?;
+    }
     Ok(Status::from_verdict(verdict.exit))
 }
 
@@ -146,7 +150,8 @@ pub async fn patrol_with(
     context: &Context,
     folder: Folder<'_>,
 ) -> Result<(Verdict, std::path::PathBuf)> {
-    // What would stop the judgement is found before a packet is sent.
+    // What would stop the judgement, or the telling, is found before a packet is sent.
+    let notifiers = notifiers(config, context)?;
     let baseline = judge::read_baseline(&config.baseline_dir)?;
     let store = Store::open(&config.state_dir)?;
     let previous = store.load()?;
@@ -159,7 +164,19 @@ pub async fn patrol_with(
     // again, which is better than a finding that nobody was told of.
     store.save(&state)?;
     tracing::info!(run = verdict.run_id, folder = %scanned.dir.display(), "reports written");
+    tell(&notifiers, config, &verdict, &scanned.dir).await;
     Ok((verdict, scanned.dir))
+}
+
+/// The notifiers, with their secrets.
+fn notifiers(config: &Config, context: &Context) -> Result<Notifiers> {
+    let world = World::of(context.now);
+    Ok(Notifiers::ready(&config.notify, |name| std::env::var(name).ok(), world)?)
+}
+
+/// Tells what the verdict has to tell. The state is saved; nothing here changes the exit status.
+async fn tell(notifiers: &Notifiers, config: &Config, verdict: &Verdict, run: &Path) {
+    notifiers.deliver(verdict, run, &FolderLedger::new(&config.state_dir)).await;
 }
 
 /// Writes the verdict and its reports into a run folder.
@@ -187,7 +204,7 @@ pub fn write_reports(verdict: &Verdict, dir: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Unreadable runs, baseline or state.
-pub fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
+pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
     let config = Config::read(&args.config)?;
     let now = match &args.now {
         None => (context.now)(),
@@ -203,11 +220,19 @@ pub fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
         anyhow::Ok(runs.with_max_age(config.scan.max_age))
     };
     let verdict = if args.save_state {
+        let notifiers = notifiers(&config, context)?;
+        let to_stdout = config.notify.iter().any(|n| n.kind.writes_stdout());
+        if to_stdout && args.out == Path::new("-") {
+            return Err(Failure::new("the verdict and a notifier's lines would both go to stdout")
+                .help("name a file for the verdict with --out FILE")
+                .into());
+        }
         let store = Store::open(&config.state_dir)?;
         let previous = store.load()?;
         let (verdict, state) = open(&previous)?.judge(&baseline, &previous, now);
         write_out(&args.out, &mimawari_report::json(&verdict))?;
         store.save(&state)?;
+        tell(&notifiers, &config, &verdict, &args.run[0]).await;
         verdict
     } else {
         let previous = store::load_unlocked(&config.state_dir)?;
@@ -215,7 +240,8 @@ pub fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
         write_out(&args.out, &mimawari_report::json(&verdict))?;
         verdict
     };
-    if args.out != Path::new("-") {
+    let to_stdout = args.save_state && config.notify.iter().any(|n| n.kind.writes_stdout());
+    if args.out != Path::new("-") && !to_stdout {
         print(&summary(&verdict))?;
     }
     Ok(Status::from_verdict(verdict.exit))

@@ -23,6 +23,7 @@ pub mod judge;
 pub mod logging;
 pub mod manifest;
 pub mod merge;
+pub mod notify;
 pub mod packet;
 pub mod plan;
 pub mod run;
@@ -72,11 +73,12 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Patrol(args) => runtime()?.block_on(commands::patrol(args, &context)),
         Command::Scan(args) => runtime()?.block_on(commands::scan(args, &context)),
         Command::Merge(args) => commands::merge(args),
-        Command::Judge(args) => commands::judge(args, &context),
+        Command::Judge(args) => runtime()?.block_on(commands::judge(args, &context)),
         Command::Report(args) => commands::report(args),
         Command::Baseline(BaselineCommand::Check(args)) => commands::baseline_check(args),
         Command::Checks(command) => commands::checks(command),
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
+        Command::Notify(args) => runtime()?.block_on(notify::command::notify(args, &context)),
         Command::Demo(args) => runtime()?.block_on(demo::run(args, &context)),
         Command::Schema(args) => commands::schema(args),
     }

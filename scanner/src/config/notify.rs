@@ -205,7 +205,9 @@ impl Check<'_> {
         let name = name.to_owned();
         let file = t.file.as_ref().map(|f| base.join(f.get_ref()));
         let kind = match word {
-            "slack" => Kind::Slack { webhook_env: self.env(&t.kind, "webhook_env", t.webhook_env)? },
+            "slack" => {
+                Kind::Slack { webhook_env: self.env(&t.kind, "webhook_env", t.webhook_env)? }
+            }
             "webhook" => Kind::Webhook {
                 url_env: self.env(&t.kind, "url_env", t.url_env)?,
                 secret_env: self.env(&t.kind, "secret_env", t.secret_env)?,
@@ -213,9 +215,7 @@ impl Check<'_> {
             "github" => Kind::Github {
                 token_env: self.env(&t.kind, "token_env", t.token_env)?,
                 repo: self.repo(&t.kind, t.repo)?,
-                api_url: self
-                    .url(t.api_url)
-                    .unwrap_or_else(|| "https://api.github.com".to_owned()),
+                api_url: self.url(t.api_url).unwrap_or_else(|| "https://api.github.com".to_owned()),
                 labels: t.labels.map(Spanned::into_inner).unwrap_or_default(),
                 max_new: self.max_new(t.max_new),
             },
@@ -253,7 +253,11 @@ impl Check<'_> {
             && !["https://", "http://", "s3://"].iter().any(|p| url.get_ref().starts_with(p))
         {
             let title = format!("`{}` is no URL", url.get_ref().escape_debug());
-            self.error(url.span(), title, "write such as `https://reports.example.jp/{run_id}/report.html`");
+            self.error(
+                url.span(),
+                title,
+                "write such as `https://reports.example.jp/{run_id}/report.html`",
+            );
         }
         Selection {
             min_severity,
@@ -368,7 +372,8 @@ mod tests {
     use super::super::Config;
     use super::*;
 
-    const BASE: &str = "version = 1\n[scope]\nallow = [\"198.51.100.0/24\"]\nauthorised_by = \"T\"\n";
+    const BASE: &str =
+        "version = 1\n[scope]\nallow = [\"198.51.100.0/24\"]\nauthorised_by = \"T\"\n";
 
     fn parse(text: &str) -> Result<Vec<Notifier>, String> {
         Config::parse("patrol.toml", &format!("{BASE}{text}"), Path::new("/x"))
