@@ -108,6 +108,12 @@ impl Fault {
     pub fn certain(why: impl Into<String>) -> Self {
         Self { why: why.into(), doubtful: false }
     }
+
+    /// The same, fit to be shown.
+    #[must_use]
+    pub fn shown(self, secrets: &[Secret]) -> Self {
+        Self { why: printable(hide(secrets, &self.why).as_bytes(), 500), ..self }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -157,16 +163,16 @@ impl Sender<'_> {
             tried += 1;
             let (fault, asked) = match self.once(make()?, harmless).await {
                 Tried::Done(answer) => return Ok(answer),
-                Tried::Never(fault) => return Err(self.hidden(fault)),
+                Tried::Never(fault) => return Err(fault),
                 Tried::Again(fault, asked) => (fault, asked),
             };
             if tried >= self.policy.attempts {
-                return Err(self.hidden(fault));
+                return Err(fault);
             }
             let wait = asked.unwrap_or_else(|| self.back_off(tried));
             if wait > self.policy.longest_wait || Instant::now() + wait > self.deadline {
                 let why = format!("{}; a wait of {} s is too long", fault.why, wait.as_secs());
-                return Err(self.hidden(Fault { why, ..fault }));
+                return Err(Fault { why, ..fault });
             }
             tokio::time::sleep(wait).await;
         }
@@ -179,11 +185,6 @@ impl Sender<'_> {
         let full = full.min(self.policy.longest_wait);
         let share = ((self.world.random)() >> 11) as f64 / (1u64 << 53) as f64;
         full.mul_f64(0.5 + share / 2.0)
-    }
-
-    fn hidden(&self, fault: Fault) -> Fault {
-        let why = self.secrets.iter().fold(fault.why, |t, s| s.hide_in(&t));
-        Fault { why: printable(why.as_bytes(), 500), ..fault }
     }
 
     async fn once(&self, request: Request, harmless: bool) -> Tried {
@@ -231,7 +232,9 @@ impl Sender<'_> {
         if status.is_success() {
             return Tried::Done(Answer { status, headers, body });
         }
-        let said = printable(&body[..body.len().min(200)], 200);
+        // Hidden first and cut after, so that no piece of a secret is left at the cut.
+        let said = String::from_utf8_lossy(&body[..body.len().min(65_536)]);
+        let said = printable(hide(self.secrets, &said).as_bytes(), 200);
         let why = match said.trim() {
             "" => format!("the answer was {}", status.as_u16()),
             said => format!("the answer was {}: {said}", status.as_u16()),
@@ -270,6 +273,10 @@ impl Sender<'_> {
         }
         None
     }
+}
+
+fn hide(secrets: &[Secret], text: &str) -> String {
+    secrets.iter().fold(text.to_owned(), |t, s| s.hide_in(&t))
 }
 
 /// An error with its causes, and without the URL.

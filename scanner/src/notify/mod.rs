@@ -52,6 +52,8 @@ pub struct Notifiers {
     /// How patient sending is.
     pub policy: Policy,
     world: World,
+    /// Of all notifiers: no text that any of them shows may hold one.
+    secrets: Vec<Secret>,
 }
 
 /// A notifier with what it needs.
@@ -62,7 +64,6 @@ struct Ready {
     selection: Selection,
     how: How,
     client: Option<reqwest::Client>,
-    secrets: Vec<Secret>,
 }
 
 #[derive(Debug)]
@@ -113,6 +114,7 @@ impl Notifiers {
     ) -> Result<Self, Failure> {
         let mut clients: [Option<reqwest::Client>; 2] = [None, None];
         let mut all = Vec::new();
+        let mut known: Vec<Secret> = Vec::new();
         for n in notifiers {
             let secret = |name: &str| {
                 let text = environment(name).filter(|t| !t.trim().is_empty());
@@ -137,7 +139,7 @@ impl Notifiers {
             let (how, target, secrets) = match n.kind.clone() {
                 Kind::Slack { webhook_env } => {
                     let url = url(&webhook_env)?;
-                    (How::Slack { url: url.clone() }, Some(url.clone()), vec![url])
+                    (How::Slack { url: url.clone() }, Some(url.clone()), parts(&url))
                 }
                 Kind::Webhook { url_env, secret_env } => {
                     let (url, secret) = (url(&url_env)?, secret(&secret_env)?);
@@ -145,7 +147,10 @@ impl Notifiers {
                         Failure::new(format!("the environment variable {secret_env} holds no key: {e}"))
                             .help("use 24 random bytes or more, such as of `openssl rand -base64 32` after `whsec_`")
                     })?;
-                    (How::Webhook { url: url.clone(), key }, Some(url.clone()), vec![url, secret])
+                    let mut secrets = parts(&url);
+                    // Also without `whsec_`, in case somebody shows it so.
+                    secrets.push(Secret::new(secret.reveal().trim_start_matches("whsec_")));
+                    (How::Webhook { url: url.clone(), key }, Some(url), secrets)
                 }
                 Kind::Github { repo, token_env, api_url, labels, max_new } => {
                     let token = secret(&token_env)?;
@@ -182,10 +187,12 @@ impl Notifiers {
                 selection: n.selection.clone(),
                 how,
                 client,
-                secrets,
             });
+            known.extend(secrets);
         }
-        Ok(Self { all, policy: Policy::default(), world })
+        // The longest first: a part of a URL must not break the whole of it.
+        known.sort_by_key(|s| std::cmp::Reverse(s.reveal().len()));
+        Ok(Self { all, policy: Policy::default(), world, secrets: known })
     }
 
     /// Tells what a verdict has to tell. `run` is the folder for dead letters. Never an error: what
@@ -304,6 +311,16 @@ impl Notifiers {
         message: &Message,
         v: Option<&Verdict>,
     ) -> Result<(), (Fault, Value)> {
+        let sent = self.try_to_send(n, message, v).await;
+        sent.map_err(|(fault, left)| (fault.shown(&self.secrets), left))
+    }
+
+    async fn try_to_send(
+        &self,
+        n: &Ready,
+        message: &Message,
+        v: Option<&Verdict>,
+    ) -> Result<(), (Fault, Value)> {
         let whole = |fault: Fault| (fault, message.payload());
         let by_file = |e: io::Error| whole(Fault::certain(format!("cannot be written: {e}")));
         match (&n.how, message) {
@@ -324,7 +341,7 @@ impl Notifiers {
             policy: self.policy,
             world: &self.world,
             deadline: Instant::now() + self.policy.total,
-            secrets: &n.secrets,
+            secrets: &self.secrets,
             limit,
         };
         match (&n.how, message) {
@@ -380,6 +397,19 @@ impl Notifiers {
         };
         to.send(true, make).await.map(drop)
     }
+}
+
+/// A URL that is a secret, and those of its parts that are enough to use it.
+fn parts(url: &Secret) -> Vec<Secret> {
+    let mut all = vec![url.clone()];
+    if let Ok(parsed) = url.reveal().parse::<reqwest::Url>() {
+        all.push(Secret::new(parsed.path()));
+        all.extend(parsed.query().map(Secret::new));
+        // A word such as `hook` is none.
+        let long = |s: &&str| s.len() >= 12;
+        all.extend(parsed.path().split('/').filter(long).map(Secret::new));
+    }
+    all
 }
 
 fn post(url: &Secret, body: Bytes) -> Request {

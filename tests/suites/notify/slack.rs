@@ -120,12 +120,8 @@ async fn a_refusal_is_kept_with_its_reason_and_without_the_secret() {
     // A server that says everything back.
     let said = format!("invalid_blocks {SLACK_PATH}\u{1b}[31m");
     let (slack, env) = slack(vec![Told::status(400, &said)]);
-    let mut env = env.to_vec();
-    let url = env[0].1.clone();
-    env.push(("other", url.clone()));
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
-    // The whole URL is the secret; the path alone is not known to be one.
-    let (why, doubtful) = fault(&desk_deliver_unchecked(&desk, &n).await);
+    let (why, doubtful) = fault(&desk.deliver(&n, &three()).await);
     assert!(why.contains("400: invalid_blocks") && !why.contains('\u{1b}'), "{why}");
     assert!(!why.contains("not-a-real-slack-secret"), "{why}");
     assert!(!doubtful);
@@ -133,13 +129,6 @@ async fn a_refusal_is_kept_with_its_reason_and_without_the_secret() {
     let letters = desk.letters();
     assert_eq!((letters.len(), &letters[0]["kind"]), (1, &Value::from("slack")));
     assert_eq!(letters[0]["payload"], slack.seen()[0].json());
-}
-
-async fn desk_deliver_unchecked(
-    desk: &Desk,
-    n: &mimawari::notify::Notifiers,
-) -> Vec<mimawari::notify::Outcome> {
-    n.deliver(&three(), desk.dir.path(), &desk.ledger()).await
 }
 
 #[tokio::test]
