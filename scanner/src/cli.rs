@@ -6,6 +6,7 @@ mod baseline_edit;
 pub mod baseline_plan;
 mod check_file;
 mod exchange;
+mod notify;
 pub mod publish;
 pub mod state;
 
@@ -18,6 +19,7 @@ pub use self::baseline_edit::{
     BaselineAcceptArgs, BaselineFmtArgs, BaselineProposeArgs, BaselinePruneArgs, ExpectArg,
 };
 use crate::scan::Folder;
+pub use notify::NotifyArgs;
 
 pub use exchange::{ExportArgs, ExportFormat, ImportArgs, ImportFormat};
 
@@ -114,6 +116,8 @@ pub enum Command {
     Checks(ChecksCommand),
     /// On a web host: list what lies in a document root, for the path prober. Sends no packet.
     Manifest(ManifestArgs),
+    /// Send a test message, or again what could not be sent.
+    Notify(NotifyArgs),
     /// See the whole round on a small data centre inside this process, on loopback addresses.
     Demo(DemoArgs),
     /// Print the JSON Schema of a file format.

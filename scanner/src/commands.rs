@@ -17,6 +17,8 @@ use crate::config::Config;
 use crate::failure::{Failure, Status};
 use crate::http::connection::BODY_LIMIT;
 use crate::judge::{self, Runs};
+use crate::notify::client::World;
+use crate::notify::{Notifiers, StateLedger};
 use crate::plan;
 use crate::published;
 use crate::run::{RunStatus, write_atomically};
@@ -134,7 +136,9 @@ pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<Status> {
     warn(&config);
     context.stop.on_signals()?;
     let (verdict, _) = patrol_with(&config, context, args.selection.folder()).await?;
-    print(&summary(&verdict))?;
+    if !config.notify.iter().any(|n| n.kind.writes_stdout()) {
+        print(&summary(&verdict))?;
+    }
     Ok(Status::from_verdict(verdict.exit))
 }
 
@@ -147,7 +151,8 @@ pub async fn patrol_with(
     context: &Context,
     folder: Folder<'_>,
 ) -> Result<(Verdict, std::path::PathBuf)> {
-    // What would stop the judgement is found before a packet is sent.
+    // What would stop the judgement, or the telling, is found before a packet is sent.
+    let notifiers = notifiers(config, context)?;
     let agreed = published::agreed(config, None).await?;
     let store = Store::open(&config.state)?;
     store.check().await?;
@@ -165,6 +170,7 @@ pub async fn patrol_with(
     .await?;
     let folder = scanned.dir.display();
     tracing::info!(run = verdict.run_id, %folder, generation = saved.number, "reports written");
+    tell(&notifiers, config, &verdict, &scanned.dir).await;
     Ok((verdict, scanned.dir))
 }
 
@@ -184,6 +190,20 @@ pub async fn settle(
         Ok((verdict, state, meta))
     };
     store.settle(&mut Random::draw()?, attempt).await
+}
+
+/// The notifiers, with their secrets.
+fn notifiers(config: &Config, context: &Context) -> Result<Notifiers> {
+    let world = World::of(context.now);
+    Ok(Notifiers::ready(&config.notify, |name| std::env::var(name).ok(), world)?)
+}
+
+/// Tells what the verdict has to tell. The state is saved; nothing here changes the exit status.
+async fn tell(notifiers: &Notifiers, config: &Config, verdict: &Verdict, run: &Path) {
+    match StateLedger::open(&config.state) {
+        Ok(ledger) => drop(notifiers.deliver(verdict, run, &ledger).await),
+        Err(e) => tracing::error!("nobody is told: {}", crate::failure::line(&e)),
+    }
 }
 
 /// Writes the verdict and its reports into a run folder.
@@ -232,7 +252,14 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
     };
     // What went to stdout cannot be taken back, so it waits until the state is saved.
     let to_stdout = args.out == Path::new("-");
+    let lines_on_stdout = args.save_state && config.notify.iter().any(|n| n.kind.writes_stdout());
     let verdict = if args.save_state {
+        let notifiers = notifiers(&config, context)?;
+        if to_stdout && lines_on_stdout {
+            return Err(Failure::new("the verdict and a notifier's lines would both go to stdout")
+                .help("name a file for the verdict with --out FILE")
+                .into());
+        }
         let store = Store::open(&config.state)?;
         let saved = settle(&store, |previous| {
             let judged = judged(previous)?;
@@ -241,7 +268,9 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
             }
             Ok(judged)
         });
-        saved.await?.0
+        let verdict = saved.await?.0;
+        tell(&notifiers, &config, &verdict, &dirs[0]).await;
+        verdict
     } else {
         let (verdict, _) = judged(&Store::look(&config.state)?.latest().await?)?;
         if !to_stdout {
@@ -251,8 +280,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
     };
     if to_stdout {
         write_out(&args.out, &mimawari_report::json(&verdict))?;
-    }
-    if args.out != Path::new("-") {
+    } else if !lines_on_stdout {
         print(&summary(&verdict))?;
     }
     Ok(Status::from_verdict(verdict.exit))

@@ -27,6 +27,7 @@ pub mod judge;
 pub mod logging;
 pub mod manifest;
 pub mod merge;
+pub mod notify;
 pub mod packet;
 pub mod plan;
 pub mod published;
@@ -106,6 +107,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
         Command::Ack(args) => runtime()?.block_on(ack::ack(args, &context)),
         Command::State(command) => runtime()?.block_on(state_commands::state(command, &context)),
+        Command::Notify(args) => runtime()?.block_on(notify::command::notify(args, &context)),
         Command::Demo(args) => runtime()?.block_on(demo::run(args, &context)),
         Command::Schema(args) => commands::schema(args),
     }

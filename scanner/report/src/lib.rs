@@ -23,6 +23,7 @@ pub mod groups;
 mod html;
 mod json;
 mod markdown;
+pub mod notify;
 pub mod plan;
 mod sarif;
 mod site_rows;

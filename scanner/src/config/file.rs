@@ -22,7 +22,7 @@ pub(super) struct File {
     #[serde(default)]
     pub output: Output,
     #[serde(default)]
-    pub notify: Vec<Notify>,
+    pub notify: Vec<super::notify::Table>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -105,10 +105,4 @@ pub(super) struct State {
 #[serde(deny_unknown_fields)]
 pub(super) struct Output {
     pub dir: Option<String>,
-}
-
-/// A notifier; its keys depend on its kind, and no kind is carried out yet.
-#[derive(Debug, Deserialize)]
-pub(super) struct Notify {
-    pub kind: String,
 }

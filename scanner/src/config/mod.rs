@@ -4,6 +4,7 @@
 //! the line it stands on, and all mistakes of a file are reported at once.
 
 mod file;
+pub mod notify;
 pub mod shard;
 
 use std::net::SocketAddr;
@@ -52,6 +53,8 @@ pub struct Config {
     pub state: Location,
     /// The folder under which run folders are made.
     pub runs_dir: PathBuf,
+    /// Who is told.
+    pub notify: Vec<notify::Notifier>,
     /// From where this installation looks; part of every finding's identity.
     pub vantage: String,
     /// Things to know that do not stop the run.
@@ -357,14 +360,7 @@ impl Check<'_> {
         let scope = self.scope(&file.scope);
         let scan = self.scan(file.scan, scope.as_ref());
         let http = self.http(file.http, base);
-        let mut warnings = Vec::new();
-        for n in &file.notify {
-            warnings.push(format!(
-                "[[notify]] kind `{}` is configured, and this version sends no notifications; take \
-                 verdict.json or the exit status to your alerting",
-                n.kind
-            ));
-        }
+        let notify = self.notifiers(file.notify, base);
         let state = file.state;
         let state = self.location(
             state.url.as_ref(),
@@ -390,8 +386,9 @@ impl Check<'_> {
             baseline_url,
             state: state?,
             runs_dir: base.join(file.output.dir.as_deref().unwrap_or("runs")),
+            notify,
             vantage: file.vantage.unwrap_or_else(|| "default".to_owned()),
-            warnings,
+            warnings: Vec::new(),
         })
     }
 

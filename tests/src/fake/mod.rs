@@ -18,6 +18,7 @@
 
 mod answer;
 mod dns;
+mod receiver;
 mod s_server;
 mod server;
 mod swarm;
@@ -25,6 +26,7 @@ mod tls;
 
 pub use answer::{Answer, Body, Form, gzip, gzip_bomb};
 pub use dns::{FakeDns, Zone};
+pub use receiver::{Received, Receiver, Told};
 pub use s_server::{Openssl, OpensslServer};
 pub use server::{FakeServer, FakeSite, Fallback, Protocol, Seen};
 pub use swarm::{Ask, Behaviour, Reply, Swarm};

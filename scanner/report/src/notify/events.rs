@@ -1,0 +1,142 @@
+//! One flat JSON object a line for each change, and one for the run: what Fluent Bit, Kafka or Wazuh
+//! read. The rules for Wazuh are in `deploy/wazuh/`.
+
+use mimawari_drift::verdict::{Finding, Verdict};
+use serde_json::{Value, json};
+
+use super::{Selection, Told};
+use crate::clean::clean;
+use crate::words::{NAME, SENTENCE};
+
+/// The lines, each ended by a line feed. The last is the run's own and is there on quiet runs, too:
+/// a pipeline that hears nothing must be able to tell silence from a clean run.
+#[must_use]
+pub fn lines(v: &Verdict, selection: &Selection) -> String {
+    let mut out = String::new();
+    for t in selection.told(v) {
+        line(&mut out, &change(v, selection, t));
+    }
+    line(&mut out, &run(v, selection));
+    out
+}
+
+/// A line that says it is none, at this instant.
+#[must_use]
+pub fn test(at: jiff::Timestamp) -> String {
+    let mut out = String::new();
+    line(&mut out, &json!({"timestamp": at, "product": "mimawari", "event": "test"}));
+    out
+}
+
+fn line(out: &mut String, value: &Value) {
+    out.push_str(&value.to_string());
+    out.push('\n');
+}
+
+fn change(v: &Verdict, selection: &Selection, t: Told<'_>) -> Value {
+    let f: &Finding = t.finding;
+    let text = |s: &Option<String>| s.as_ref().map(|s| clean(s, NAME));
+    let mut value = json!({
+        "timestamp": v.judged_at,
+        "product": "mimawari",
+        "event": "change",
+        "change": t.change.what.as_str(),
+        "alarm": t.change.what.is_alarm(),
+        "key": clean(&t.change.key, NAME),
+        "run_id": clean(&v.run_id, NAME),
+        "finding": clean(&f.id, NAME),
+        "kind": f.kind.as_str(),
+        "severity": f.severity.as_str(),
+        "state": f.state.as_str(),
+        "cause": f.cause,
+        "vantage": clean(&f.vantage, NAME),
+        "proto": f.proto.to_string(),
+        "ip": f.ip.to_string(),
+        "port": f.port.map(|p| p.get()),
+        "host": text(&f.host),
+        "path": text(&f.path),
+        "check": text(&f.check),
+        "title": text(&f.title),
+        "owner": text(&f.owner),
+        "service": text(&f.service),
+        "first_seen": f.first_seen,
+        "last_seen": f.last_seen,
+        "reopened": f.reopened,
+        "flapping": f.flapping,
+        "why": clean(&f.why, SENTENCE),
+        "nearest_rule": f.nearest.as_ref().map(|n| clean(&n.id, NAME)),
+        "nearest_place": f.nearest.as_ref().map(|n| clean(&n.place, NAME)),
+        "nearest_missed": f.nearest.as_ref().map(|n| clean(&n.missed, SENTENCE)),
+        "acknowledged_until": f.acknowledged.as_ref().map(|a| a.until),
+        "report_url": selection.report(v),
+    });
+    without_null(&mut value);
+    value
+}
+
+fn run(v: &Verdict, selection: &Selection) -> Value {
+    let c = &v.counts;
+    let because: Vec<String> =
+        v.incomplete_because.iter().take(5).map(|s| clean(s, SENTENCE)).collect();
+    let mut value = json!({
+        "timestamp": v.judged_at,
+        "product": "mimawari",
+        "event": "run",
+        "run_id": clean(&v.run_id, NAME),
+        "exit": v.exit,
+        "incomplete": v.incomplete,
+        "suspect": v.suspect,
+        "because": (!because.is_empty()).then(|| because.join(" ")),
+        "cells_planned": v.coverage.cells_planned,
+        "cells_covered": v.coverage.cells_covered,
+        "recall_estimate": v.coverage.recall_estimate.filter(|r| r.is_finite()),
+        "changes": v.changes.len(),
+        "findings_open": c.open,
+        "findings_unverified": c.unverified,
+        "findings_resolving": c.resolving,
+        "findings_resolved": c.resolved,
+        "findings_missing": c.missing,
+        "findings_acknowledged": c.acknowledged,
+        "findings_flapping": c.flapping,
+        "findings_new": c.new,
+        "allowed": c.allowed,
+        "vantage": clean(&v.run.vantage, NAME),
+        "report_url": selection.report(v),
+    });
+    without_null(&mut value);
+    value
+}
+
+fn without_null(value: &mut Value) {
+    if let Value::Object(map) = value {
+        map.retain(|_, v| !v.is_null());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{hostile, three};
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn three_findings() {
+        insta::assert_snapshot!(lines(&three(), &Selection::default()));
+    }
+
+    #[test]
+    fn a_quiet_run_says_that_it_was() {
+        insta::assert_snapshot!(lines(&samples::clean(), &Selection::default()));
+    }
+
+    #[test]
+    fn each_line_is_a_flat_object() {
+        let text = lines(&hostile(), &Selection::default());
+        assert!(text.lines().count() > 5);
+        for l in text.lines() {
+            let Value::Object(map) = serde_json::from_str(l).unwrap() else { panic!("{l}") };
+            assert!(map.values().all(|v| !v.is_object() && !v.is_array()), "{l}");
+            assert!(!l.chars().any(crate::clean::is_hostile), "{l}");
+        }
+    }
+}

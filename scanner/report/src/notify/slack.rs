@@ -1,0 +1,528 @@
+//! One message for a Slack incoming webhook, in Block Kit.
+//!
+//! Slack takes 50 blocks, 150 characters in a header and 3,000 in a section's text, and shortens
+//! messages of more than 40,000 characters
+//! (<https://docs.slack.dev/reference/block-kit/blocks>); ours stay under [`MAX_BLOCKS`] and
+//! [`MAX_CHARS`], since nobody reads more. `&`, `<` and `>` are the only characters that Slack's own
+//! markup is made of, so a text without them can neither mention nor link
+//! (<https://docs.slack.dev/messaging/formatting-message-text>). `verbatim` keeps Slack from looking
+//! for links and names in what is left.
+
+use std::collections::BTreeMap;
+
+use mimawari_drift::verdict::{ChangeKind, Finding, FindingState, Verdict};
+use serde_json::{Value, json};
+
+use super::{Doubt, Selection, Told, counted, doubt_to_tell, said};
+use crate::clean::clean;
+use crate::groups::{Common, Group, groups};
+use crate::words::{self, grouped, plural};
+
+/// Most blocks of a message.
+pub const MAX_BLOCKS: usize = 45;
+/// Most characters of a message, all its texts together.
+pub const MAX_CHARS: usize = 12_000;
+
+/// Groups that are shown, of new and of still open findings.
+const MAX_GROUPS: usize = 10;
+const MAX_STILL: usize = 5;
+/// Single findings that are shown.
+const MAX_WORST: usize = 5;
+/// Longest foreign text.
+const FOREIGN: usize = 120;
+/// What is kept free for the lines at the end.
+const RESERVE: usize = 1_500;
+
+const ALARMS: [ChangeKind; 4] =
+    [ChangeKind::Opened, ChangeKind::Reopened, ChangeKind::Worse, ChangeKind::Flapping];
+
+/// The message, or `None` if there is nothing to tell: a quiet run.
+#[must_use]
+pub fn message(v: &Verdict, selection: &Selection) -> Option<Value> {
+    let told = selection.told(v);
+    let doubt = doubt_to_tell(v);
+    if told.is_empty() && doubt.is_none() && !v.digest_due {
+        return None;
+    }
+    let alarms: Vec<&Finding> = told.iter().filter(|t| t.is(&ALARMS)).map(|t| t.finding).collect();
+    let mut m = Message { blocks: Vec::new(), chars: 0 };
+    let headline = headline(v, &told, doubt);
+    m.header(&headline);
+    m.section(&how_sure(v));
+    if !alarms.is_empty() {
+        // A handful is told one by one; more than that by what explains them.
+        if alarms.len() > MAX_WORST {
+            m.groups(&groups(alarms.iter().copied()), MAX_GROUPS);
+        }
+        m.worst(&alarms);
+    }
+    let still = told.iter().filter(|t| t.is(&[ChangeKind::Reminder])).map(|t| t.finding);
+    let still: Vec<Group<'_>> = groups(still);
+    if !still.is_empty() {
+        m.section("*Still open, and nobody has acknowledged it*");
+        m.groups(&still, MAX_STILL);
+    }
+    if v.digest_due {
+        m.digest(v, selection);
+    }
+    if let Some(line) = settled(&told) {
+        m.context(&line);
+    }
+    let run = foreign(&v.run_id);
+    m.context(&match selection.report(v) {
+        Some(url) => format!("<{}|Report of the run> {run}", link(&url)),
+        None => format!("Run {run}"),
+    });
+    Some(json!({
+        "text": escape(&headline),
+        "blocks": m.blocks,
+        "unfurl_links": false,
+        "unfurl_media": false,
+    }))
+}
+
+/// A message that says it is none.
+#[must_use]
+pub fn test() -> Value {
+    let text = "Test message of mimawari: nothing was scanned and nothing found.";
+    json!({
+        "text": text,
+        "blocks": [{"type": "section", "text": mrkdwn(text)}],
+        "unfurl_links": false,
+        "unfurl_media": false,
+    })
+}
+
+fn headline(v: &Verdict, told: &[Told<'_>], doubt: Option<Doubt>) -> String {
+    let mut parts: Vec<String> = counted(told)
+        .into_iter()
+        .map(|(kind, n)| format!("{} {}", grouped(n as u64), said(kind)))
+        .collect();
+    match doubt {
+        Some(Doubt::Suspect) => parts.insert(0, "the run is not to be believed".to_owned()),
+        Some(Doubt::Incomplete) => parts.push("the run is incomplete".to_owned()),
+        _ => {}
+    }
+    if v.digest_due {
+        let open = v.findings.iter().filter(|f| f.state.is_drift()).count();
+        parts.push(format!("weekly summary: {}", plural(open as u64, "finding")));
+    }
+    format!("mimawari: {}", parts.join(", "))
+}
+
+fn how_sure(v: &Verdict) -> String {
+    let open = v.findings.iter().filter(|f| f.state.is_drift()).count();
+    let mut s = match words::breakdown(v) {
+        Some(b) => format!("*{} in all*: {b}", plural(open as u64, "finding")),
+        None => "*No finding counts*".to_owned(),
+    };
+    s.push_str(&format!(
+        "\n*How sure*: coverage {}; recall {}",
+        escape(&words::coverage(v)),
+        escape(&words::recall(&v.coverage))
+    ));
+    match Doubt::of(v) {
+        Doubt::Suspect => {
+            s.push_str("\n:warning: *The run is suspect*: it is not to be believed, and nothing was resolved by it.");
+        }
+        Doubt::Incomplete => {
+            s.push_str(
+                "\n:warning: *The run is incomplete*: nothing is known of what it did not cover.",
+            );
+        }
+        Doubt::None => {}
+    }
+    for reason in v.incomplete_because.iter().take(3) {
+        s.push_str(&format!("\n• {}", foreign(reason)));
+    }
+    s
+}
+
+/// What is settled, in a line.
+fn settled(told: &[Told<'_>]) -> Option<String> {
+    let mut parts = Vec::new();
+    for kind in [ChangeKind::Resolved, ChangeKind::Allowed, ChangeKind::OutOfScope] {
+        let of: Vec<&Finding> = told.iter().filter(|t| t.is(&[kind])).map(|t| t.finding).collect();
+        if of.is_empty() {
+            continue;
+        }
+        let mut s = format!("*{} {}*: ", grouped(of.len() as u64), said(kind));
+        let names: Vec<String> = of.iter().take(3).map(|f| foreign(&words::place(f))).collect();
+        s.push_str(&names.join(", "));
+        if of.len() > 3 {
+            s.push_str(&format!(" and {} more", grouped(of.len() as u64 - 3)));
+        }
+        parts.push(s);
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+struct Message {
+    blocks: Vec<Value>,
+    chars: usize,
+}
+
+impl Message {
+    /// Whether so much more finds room, and leaves what is kept free.
+    fn has_room(&self, text: &str) -> bool {
+        self.blocks.len() + 6 < MAX_BLOCKS
+            && self.chars + text.chars().count() + RESERVE < MAX_CHARS
+    }
+
+    fn header(&mut self, text: &str) {
+        let text: String = clean(text, 149);
+        self.chars += text.chars().count();
+        self.blocks.push(json!({
+            "type": "header",
+            "text": {"type": "plain_text", "text": text, "emoji": false},
+        }));
+    }
+
+    fn section(&mut self, text: &str) {
+        // What is said first has the room; the lines at the end have theirs.
+        let text = cut(text, 2_900.min(MAX_CHARS.saturating_sub(self.chars + RESERVE)));
+        self.chars += text.chars().count();
+        self.blocks.push(json!({"type": "section", "text": mrkdwn(&text)}));
+    }
+
+    fn context(&mut self, text: &str) {
+        let text = cut(text, 700);
+        self.chars += text.chars().count();
+        self.blocks.push(json!({"type": "context", "elements": [mrkdwn(&text)]}));
+    }
+
+    fn groups(&mut self, all: &[Group<'_>], most: usize) {
+        let mut shown = 0;
+        for g in all.iter().take(most) {
+            let text = group(g);
+            if !self.has_room(&text) {
+                break;
+            }
+            self.section(&text);
+            shown += 1;
+        }
+        let rest: usize = all.iter().skip(shown).map(|g| g.findings.len()).sum();
+        if rest > 0 {
+            let n = (all.len() - shown) as u64;
+            self.section(&format!(
+                "and {} more in {}",
+                plural(rest as u64, "finding"),
+                plural(n, "smaller group")
+            ));
+        }
+    }
+
+    fn worst(&mut self, alarms: &[&Finding]) {
+        let mut alarms = alarms.to_vec();
+        alarms.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
+        let mut text = match alarms.len() {
+            n if n > MAX_WORST => "*The worst of them*".to_owned(),
+            _ => "*What it is*".to_owned(),
+        };
+        for f in alarms.iter().take(MAX_WORST) {
+            let line = single(f);
+            if !self.has_room(&format!("{text}{line}")) {
+                break;
+            }
+            text.push_str(&line);
+        }
+        self.section(&text);
+    }
+
+    fn digest(&mut self, v: &Verdict, selection: &Selection) {
+        let open: Vec<&Finding> =
+            v.findings.iter().filter(|f| f.state.is_drift() && selection.takes(f)).collect();
+        let mut s = format!("*This week*: {} open", plural(open.len() as u64, "finding"));
+        let acknowledged = open.iter().filter(|f| f.acknowledged.is_some()).count();
+        if acknowledged > 0 {
+            s.push_str(&format!(", {} acknowledged", grouped(acknowledged as u64)));
+        }
+        let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
+        for f in &open {
+            *owners.entry(f.owner.as_deref().unwrap_or("nobody")).or_default() += 1;
+        }
+        let mut owners: Vec<_> = owners.into_iter().collect();
+        owners.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+        let shown: Vec<String> = owners
+            .iter()
+            .take(5)
+            .map(|(o, n)| format!("{} {}", foreign(o), grouped(*n as u64)))
+            .collect();
+        if !shown.is_empty() {
+            s.push_str(&format!("\nBy owner: {}", shown.join(", ")));
+        }
+        let unverified = |f: &&&Finding| {
+            matches!(f.state, FindingState::Unverified | FindingState::MissingUnverified)
+        };
+        if let Some(oldest) = open.iter().filter(unverified).min_by_key(|f| f.last_seen) {
+            s.push_str(&format!(
+                "\nLongest unverified: {}, last seen {}",
+                foreign(&words::place(oldest)),
+                words::minute(oldest.last_seen)
+            ));
+        }
+        let week = v.judged_at - jiff::SignedDuration::from_hours(7 * 24);
+        let runs: Vec<_> = v.timeline.iter().filter(|r| r.at >= week).collect();
+        let bad = runs.iter().filter(|r| r.suspect || r.exit == 3).count();
+        if !runs.is_empty() {
+            s.push_str(&format!(
+                "\n{}, {} incomplete or suspect",
+                plural(runs.len() as u64, "run"),
+                grouped(bad as u64)
+            ));
+        }
+        self.section(&s);
+        self.groups(&groups(open), MAX_STILL);
+    }
+}
+
+/// A group: how many of what, where, whose, since when.
+fn group(g: &Group<'_>) -> String {
+    let what: Vec<String> = g
+        .what
+        .iter()
+        .take(3)
+        .map(|(w, n)| if g.what.len() == 1 { foreign(w) } else { format!("{} ×{n}", foreign(w)) })
+        .collect();
+    let mut s = format!("*{}* ", grouped(g.findings.len() as u64));
+    s.push_str(&what.join(", "));
+    if g.what.len() > 3 {
+        s.push_str(&format!(" and {} more kinds", grouped(g.what.len() as u64 - 3)));
+    }
+    let by = match g.by {
+        Common::What => format!(
+            "on {}",
+            if g.addresses == 1 {
+                "1 address".to_owned()
+            } else {
+                format!("{} addresses", grouped(g.addresses as u64))
+            }
+        ),
+        Common::Host => "on one host".to_owned(),
+        Common::Network => "in one network".to_owned(),
+    };
+    s.push_str(&format!(" {by}, {}", foreign(&g.prefix.to_string())));
+    let owner = match g.owners.as_slice() {
+        [] => "no owner".to_owned(),
+        [(one, _)] => foreign(one),
+        [(one, _), ..] => format!("{} and others", foreign(one)),
+    };
+    s.push_str(&format!(
+        "\n{} · {owner} · since {}",
+        g.severity.as_str(),
+        words::minute(g.first_seen)
+    ));
+    s
+}
+
+/// A finding with the rule that came nearest.
+fn single(f: &Finding) -> String {
+    let mut s = format!(
+        "\n• *{}* {} {}",
+        f.severity.as_str(),
+        foreign(&words::what(f)),
+        foreign(&words::place(f))
+    );
+    if let Some(service) = &f.service {
+        s.push_str(&format!(" {}", foreign(service)));
+    }
+    let owner = f.owner.as_deref().map_or_else(|| "no owner".to_owned(), foreign);
+    s.push_str(&format!("\n    {owner} · since {}", words::minute(f.first_seen)));
+    match &f.nearest {
+        Some(n) => s.push_str(&format!(
+            "\n    nearest rule {} at {}: {}",
+            foreign(&n.id),
+            foreign(&n.place),
+            foreign(&n.missed)
+        )),
+        None => s.push_str("\n    no rule comes near"),
+    }
+    s
+}
+
+fn mrkdwn(text: &str) -> Value {
+    json!({"type": "mrkdwn", "text": text, "verbatim": true})
+}
+
+/// Our own words: only what Slack's markup is made of has to be replaced.
+fn escape(s: &str) -> String {
+    s.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// Foreign text in a code span: it cannot format, link or mention.
+fn foreign(s: &str) -> String {
+    let s = clean(s, FOREIGN).replace('`', "'").replace('@', "＠").replace("://", "[:]//");
+    let s = s.trim();
+    if s.is_empty() { "–".to_owned() } else { format!("`{}`", escape(s)) }
+}
+
+/// A URL of the configuration inside `<…|…>`.
+fn link(url: &str) -> String {
+    escape(&clean(url, 500)).replace('|', "%7C").replace(' ', "%20")
+}
+
+/// At most so many characters, never in the middle of an entity or a code span: cut at a line.
+fn cut(s: &str, most: usize) -> String {
+    if s.chars().count() <= most {
+        return s.to_owned();
+    }
+    let mut out = String::new();
+    for line in s.split_inclusive('\n') {
+        if out.chars().count() + line.chars().count() > most {
+            break;
+        }
+        out.push_str(line);
+    }
+    out.truncate(out.trim_end().len());
+    if out.is_empty() { "…".to_owned() } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{all_told, five_causes, hostile, three};
+    use super::*;
+    use crate::samples;
+
+    fn selection() -> Selection {
+        Selection {
+            report_url: Some("https://reports.example.jp/{run_id}/report.html".to_owned()),
+            ..Selection::default()
+        }
+    }
+
+    /// All texts, and that Slack's limits and ours are kept.
+    fn texts(m: &Value) -> Vec<String> {
+        let blocks = m["blocks"].as_array().unwrap();
+        assert!(blocks.len() <= MAX_BLOCKS, "{}", blocks.len());
+        let mut all = Vec::new();
+        for b in blocks {
+            let text = match b["type"].as_str().unwrap() {
+                "context" => b["elements"][0]["text"].as_str().unwrap(),
+                _ => b["text"]["text"].as_str().unwrap(),
+            };
+            let limit = if b["type"] == "header" { 150 } else { 3_000 };
+            assert!((1..=limit).contains(&text.chars().count()), "{text}");
+            all.push(text.to_owned());
+        }
+        let n: usize = all.iter().map(|t| t.chars().count()).sum();
+        assert!(n <= MAX_CHARS, "{n}");
+        all
+    }
+
+    fn shown(v: &Verdict) -> String {
+        let m = message(v, &selection()).unwrap();
+        texts(&m);
+        serde_json::to_string_pretty(&m).unwrap()
+    }
+
+    #[test]
+    fn three_findings() {
+        insta::assert_snapshot!(shown(&three()));
+    }
+
+    #[test]
+    fn three_thousand_are_one_message_whose_groups_explain_them() {
+        let v = five_causes();
+        assert_eq!(v.changes.len(), 3_000);
+        let m = message(&v, &selection()).unwrap();
+        let mut explained: usize = 0;
+        for t in texts(&m) {
+            if let Some((n, _)) = t.strip_prefix('*').and_then(|t| t.split_once("* `")) {
+                explained += n.replace(',', "").parse().unwrap_or(0);
+            }
+        }
+        assert!(explained * 10 >= 3_000 * 8, "{explained}");
+        insta::assert_snapshot!(shown(&v));
+    }
+
+    #[test]
+    fn nothing_on_a_quiet_run() {
+        assert_eq!(message(&samples::clean(), &selection()), None);
+        // Drift that was told before is quiet, too.
+        assert_eq!(message(&samples::drift(), &selection()), None);
+    }
+
+    #[test]
+    fn digest() {
+        let mut v = samples::drift();
+        v.digest_due = true;
+        insta::assert_snapshot!(shown(&v));
+    }
+
+    #[test]
+    fn what_is_settled_is_a_line() {
+        let mut v = samples::drift();
+        let told = [FindingState::Resolved, FindingState::Allowed, FindingState::OutOfScope];
+        let kinds = [ChangeKind::Resolved, ChangeKind::Allowed, ChangeKind::OutOfScope];
+        for (state, what) in told.into_iter().zip(kinds) {
+            let f = v.findings.iter().find(|f| f.state == state).unwrap();
+            v.changes.push(mimawari_drift::verdict::Change {
+                key: format!("{}-2", f.id),
+                finding: f.id.clone(),
+                what,
+            });
+        }
+        insta::assert_snapshot!(shown(&v));
+    }
+
+    #[test]
+    fn flapping_and_reminders() {
+        let mut v = all_told(samples::drift(), ChangeKind::Reminder);
+        v.changes[0].what = ChangeKind::Flapping;
+        insta::assert_snapshot!(shown(&v));
+    }
+
+    #[test]
+    fn a_run_that_is_not_believed_says_so() {
+        insta::assert_snapshot!(shown(&samples::suspect()));
+        insta::assert_snapshot!(shown(&samples::incomplete()));
+    }
+
+    #[test]
+    fn hostile_text_is_inert() {
+        let m = message(&hostile(), &selection()).unwrap();
+        let texts = texts(&m);
+        for t in &texts {
+            let outside: String = t.split('`').step_by(2).collect();
+            assert_eq!(t.matches('`').count() % 2, 0, "{t}");
+            for bad in ["@", "://evil", "<!", "<@", "<#"] {
+                assert!(!t.contains(bad), "{bad}: {t}");
+            }
+            // Our own link is all that stands between angle brackets.
+            for part in outside.split('<').skip(1) {
+                assert!(part.starts_with("https://reports.example.jp/"), "{t}");
+            }
+            assert!(!t.chars().any(|c| c != '\n' && crate::clean::is_hostile(c)), "{t}");
+        }
+        insta::assert_snapshot!(serde_json::to_string_pretty(&m).unwrap());
+    }
+
+    #[test]
+    fn the_longest_of_everything_finds_room() {
+        let mut v = all_told(samples::many(20_000), ChangeKind::Opened);
+        let long = "&<>".repeat(10_000);
+        v.incomplete = true;
+        v.suspect = true;
+        v.digest_due = true;
+        v.incomplete_because = vec![long.clone(); 50];
+        v.run_id = long.clone();
+        for (n, f) in v.findings.iter_mut().enumerate() {
+            f.owner = Some(format!("{n}{long}"));
+            f.service = Some(long.clone());
+            f.nearest = Some(mimawari_drift::verdict::NearestRule {
+                id: long.clone(),
+                place: long.clone(),
+                owner: long.clone(),
+                missed: long.clone(),
+            });
+            if n % 3 == 0 {
+                f.check = Some(long.clone());
+            }
+        }
+        for (n, c) in v.changes.iter_mut().enumerate() {
+            c.what = if n % 2 == 0 { ChangeKind::Reminder } else { ChangeKind::Opened };
+        }
+        let m = message(&v, &selection()).unwrap();
+        texts(&m);
+    }
+}

@@ -1,0 +1,110 @@
+//! The generic webhook: the changes with their findings as JSON, in parts of bounded length.
+
+use mimawari_drift::verdict::Verdict;
+use serde_json::{Value, json};
+
+use super::{Selection, doubt_to_tell, event_id};
+
+/// Changes in one part.
+pub const PART: usize = 500;
+
+/// One POST: the id that the receiver knows it by, and its body.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Post {
+    /// The same whenever the same is told.
+    pub id: String,
+    /// The body.
+    pub body: Value,
+}
+
+/// The bodies; none on a quiet run.
+#[must_use]
+pub fn posts(v: &Verdict, selection: &Selection) -> Vec<Post> {
+    let told = selection.told(v);
+    if told.is_empty() && doubt_to_tell(v).is_none() && !v.digest_due {
+        return Vec::new();
+    }
+    let event = event_id(v);
+    let parts = told.len().div_ceil(PART).max(1);
+    (0..parts)
+        .map(|n| {
+            let id = format!("{event}-{}", n + 1);
+            let changes: Vec<Value> = told
+                .iter()
+                .skip(n * PART)
+                .take(PART)
+                .map(|t| json!({"key": t.change.key, "what": t.change.what, "finding": t.finding}))
+                .collect();
+            let body = json!({
+                "version": 1,
+                "type": "mimawari.changes",
+                "id": id,
+                "part": n + 1,
+                "parts": parts,
+                "run": run(v, selection),
+                "changes": changes,
+            });
+            Post { id, body }
+        })
+        .collect()
+}
+
+/// A POST that says it is none.
+#[must_use]
+pub fn test(id: &str) -> Post {
+    let body = json!({"version": 1, "type": "mimawari.test", "id": id});
+    Post { id: id.to_owned(), body }
+}
+
+fn run(v: &Verdict, selection: &Selection) -> Value {
+    json!({
+        "id": v.run_id,
+        "judged_at": v.judged_at,
+        "exit": v.exit,
+        "incomplete": v.incomplete,
+        "suspect": v.suspect,
+        "incomplete_because": v.incomplete_because,
+        "digest_due": v.digest_due,
+        "cells_planned": v.coverage.cells_planned,
+        "cells_covered": v.coverage.cells_covered,
+        "recall_estimate": v.coverage.recall_estimate,
+        "counts": v.counts,
+        "report_url": selection.report(v),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{five_causes, hostile, three};
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn three_findings() {
+        let posts = posts(&three(), &Selection::default());
+        assert_eq!(posts.len(), 1);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&posts[0].body).unwrap());
+    }
+
+    #[test]
+    fn many_changes_go_in_parts_and_each_goes_once() {
+        let v = five_causes();
+        let posts = posts(&v, &Selection::default());
+        assert_eq!(posts.len(), 6);
+        let mut keys: Vec<&str> = posts
+            .iter()
+            .flat_map(|p| p.body["changes"].as_array().unwrap())
+            .map(|c| c["key"].as_str().unwrap())
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), 3_000);
+    }
+
+    #[test]
+    fn quiet_runs_are_quiet_and_hostile_ones_are_json() {
+        assert!(posts(&samples::drift(), &Selection::default()).is_empty());
+        let all = posts(&hostile(), &Selection::default());
+        assert!(all[0].id.bytes().all(|b| b.is_ascii_graphic() && b != b'.'));
+    }
+}

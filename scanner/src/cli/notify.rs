@@ -1,0 +1,38 @@
+//! Arguments of `notify`.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+
+/// Arguments of `notify`.
+#[derive(Debug, Args)]
+#[command(
+    group(ArgGroup::new("what").required(true).args(["test", "retry"])),
+    after_help = "\
+`patrol` and `judge --save-state` tell what changed by themselves. What they could not send lies in
+RUN_DIR/undelivered; its file is removed when it was sent. Exit status 2 if something was not sent.
+
+Examples:
+  mimawari notify --test -c patrol.toml
+  mimawari notify --retry runs/20261123T060000Z-7f3a -c patrol.toml"
+)]
+pub struct NotifyArgs {
+    /// The configuration file.
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "patrol.toml",
+        env = "MIMAWARI_CONFIG"
+    )]
+    pub config: PathBuf,
+    /// Send one message, marked as a test, to each notifier.
+    #[arg(long)]
+    pub test: bool,
+    /// Send again what could not be sent about this run.
+    #[arg(long, value_name = "RUN_DIR")]
+    pub retry: Option<PathBuf>,
+    /// With --retry: also what may have arrived, since the answer was lost.
+    #[arg(long, requires = "retry")]
+    pub doubtful: bool,
+}

@@ -1,0 +1,141 @@
+//! `BatchImportFindings` of AWS Security Hub, signed with Signature Version 4.
+//!
+//! Credentials come from the usual chain (environment, web identity, container, instance), the one
+//! that also opens a state on S3.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, header};
+use mimawari_report::notify::security_hub::Account;
+use object_store::aws::{AmazonS3Builder, AwsAuthorizer, AwsCredential};
+use object_store::client::HttpRequestBody;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::client::{Fault, Request, Sender};
+use super::secret::Secret;
+
+/// A Security Hub.
+#[derive(Debug)]
+pub struct Hub {
+    /// Whose.
+    pub account: Account,
+    /// URL of the service, without a slash at its end.
+    pub endpoint: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Imported {
+    failed_count: u64,
+    failed_findings: Vec<Failed>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Failed {
+    id: String,
+    error_code: String,
+    error_message: String,
+}
+
+impl Hub {
+    /// The service of a region.
+    #[must_use]
+    pub fn new(account: Account, endpoint: Option<String>) -> Self {
+        let domain = match account.partition() {
+            "aws-cn" => "amazonaws.com.cn",
+            _ => "amazonaws.com",
+        };
+        let endpoint =
+            endpoint.unwrap_or_else(|| format!("https://securityhub.{}.{domain}", account.region));
+        Self { account, endpoint }
+    }
+
+    /// Imports batches.
+    ///
+    /// # Errors
+    /// A [`Fault`], with the batches that were not taken: those not sent, and of the others the
+    /// findings that the service refused.
+    pub async fn import(
+        &self,
+        to: &Sender<'_>,
+        batches: &[Value],
+    ) -> Result<(), (Fault, Vec<Value>)> {
+        let all = || batches.to_vec();
+        let credential = match tokio::time::timeout_at(to.deadline, self.credential()).await {
+            Ok(Ok(credential)) => credential,
+            Ok(Err(fault)) => return Err((fault, all())),
+            Err(_) => return Err((Fault::certain("no credentials of AWS in time"), all())),
+        };
+        let mut refused = Vec::new();
+        let mut why = None;
+        for (n, batch) in batches.iter().enumerate() {
+            let body = Bytes::from(batch.to_string());
+            let sent = to.send(true, || self.request(&credential, body.clone())).await;
+            let answer = match sent {
+                Ok(answer) => answer,
+                Err(fault) => {
+                    refused.extend_from_slice(&batches[n..]);
+                    return Err((fault, refused));
+                }
+            };
+            let imported: Imported = serde_json::from_slice(&answer.body).unwrap_or_default();
+            if imported.failed_count == 0 && imported.failed_findings.is_empty() {
+                continue;
+            }
+            let first = imported.failed_findings.first();
+            why = Some(Fault::certain(format!(
+                "{} findings were refused: {} {}",
+                imported.failed_count.max(imported.failed_findings.len() as u64),
+                first.map_or("", |f| f.error_code.as_str()),
+                first.map_or("", |f| f.error_message.as_str()),
+            )));
+            let failed: Vec<&Value> = batch["Findings"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|f| imported.failed_findings.iter().any(|x| f["Id"] == x.id.as_str()))
+                .collect();
+            if !failed.is_empty() {
+                refused.push(json!({"Findings": failed}));
+            }
+        }
+        match why {
+            None => Ok(()),
+            Some(fault) => {
+                let why = mimawari_probes::http::printable(fault.why.as_bytes(), 500);
+                Err((Fault { why, ..fault }, refused))
+            }
+        }
+    }
+
+    async fn credential(&self) -> Result<std::sync::Arc<AwsCredential>, Fault> {
+        let failed = |e: object_store::Error| Fault::certain(format!("no credentials of AWS: {e}"));
+        // The chain hangs on the builder of a bucket; none is asked for.
+        let chain = AmazonS3Builder::from_env()
+            .with_region(&self.account.region)
+            .with_bucket_name("none")
+            .build()
+            .map_err(failed)?;
+        chain.credentials().get_credential().await.map_err(failed)
+    }
+
+    fn request(&self, credential: &AwsCredential, body: Bytes) -> Result<Request, Fault> {
+        let url = format!("{}/findings/import", self.endpoint);
+        let failed = |e: &dyn std::fmt::Display| Fault::certain(format!("cannot sign: {e}"));
+        let mut request = http::Request::builder()
+            .method(Method::POST)
+            .uri(&url)
+            .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .body(HttpRequestBody::from(body.clone()))
+            .map_err(|e| failed(&e))?;
+        AwsAuthorizer::new(credential, "securityhub", &self.account.region)
+            .try_authorize(&mut request, None)
+            .map_err(|e| failed(&e))?;
+        let mut headers = Vec::new();
+        for (name, value) in request.headers() {
+            headers.push((name.clone(), value.clone()));
+        }
+        Ok(Request { method: Method::POST, url: Secret::new(url), headers, body })
+    }
+}
