@@ -208,9 +208,9 @@ fn the_rules_for_wazuh_are_well_formed_and_in_the_range_for_users() {
         match reader.read_event().expect("well-formed") {
             Event::Start(e) => {
                 depth += 1;
-                if e.name().as_ref() == b"rule" {
+                if e.name().as_ref() == "rule" {
                     let attribute = e.try_get_attribute("id").expect("attributes").expect("an id");
-                    let id = std::str::from_utf8(&attribute.value).expect("UTF-8").to_owned();
+                    let id = attribute.value.to_string();
                     ids.push(id.parse::<u32>().expect("a number"));
                 }
             }

@@ -266,6 +266,7 @@ mod tests {
         assert!(!prometheus(&v, 0).contains("last_success"));
         v.timeline.push(mimawari_drift::verdict::RunSummary {
             run_id: "before".to_owned(),
+            vantage: "outside".to_owned(),
             at: "2026-07-31T01:00:00Z".parse().unwrap(),
             exit: 1,
             suspect: false,

@@ -292,6 +292,7 @@ pub(crate) mod tests {
     fn run(at: i64, bad: bool) -> RunSummary {
         RunSummary {
             run_id: "r".to_owned(),
+            vantage: "outside".to_owned(),
             at: Timestamp::from_second(1_780_000_000 + at * 3600).unwrap(),
             exit: if bad { 3 } else { 0 },
             suspect: false,

@@ -59,6 +59,7 @@ pub(crate) fn with_history(mut v: Verdict, n: u32) -> Verdict {
             let open = if i % 9 < 2 { 0 } else { u64::from(i * 7 % 5 + i / 6) };
             RunSummary {
                 run_id: format!("run-{i}"),
+                vantage: "outside".to_owned(),
                 at: end - jiff::SignedDuration::from_hours(back + pause),
                 exit: if open > 0 {
                     1
