@@ -157,6 +157,26 @@ fn an_id_that_is_not_hex_takes_no_name_of_the_page() {
     }
 }
 
+#[test]
+fn what_is_pending_is_not_called_settled() {
+    let v = samples::drift();
+    let causes = Causes::new(&v);
+    let tags: Vec<(&str, &str)> =
+        causes.list[causes.explained..].iter().map(|c| (c.title.as_str(), c.tag)).collect();
+    assert_eq!(
+        tags,
+        [
+            ("Missing once", "pending"),
+            ("Resolved", "settled"),
+            ("Allowed", "settled"),
+            ("Out of scope", "settled")
+        ]
+    );
+    // Every finding is in the group that says it.
+    let counted = |g: usize| causes.of.iter().filter(|of| **of as usize == g).count();
+    assert!(causes.list.iter().enumerate().all(|(g, c)| counted(g) == c.count));
+}
+
 /// The island of a page, read as a browser reads it.
 fn data(page: &str) -> serde_json::Value {
     let json = between(page, "<script type=\"application/json\" id=\"mw-data\">", "</script>");
