@@ -11,6 +11,8 @@ use crate::site_rows::Sites;
 use crate::words::{self, NAME, SENTENCE, Tone};
 
 mod causes;
+#[cfg(test)]
+mod colours;
 mod hilbert;
 mod island;
 mod lead;

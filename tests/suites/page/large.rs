@@ -14,7 +14,7 @@ const READY: f64 = 3_600.0;
 /// Milliseconds from a key to the frame that shows what it found.
 const FILTER: f64 = 900.0;
 /// Megabytes that the script's objects take.
-const HEAP: f64 = 180.0;
+const HEAP: f64 = 75.0;
 
 pub fn quick() {
     let d = tempfile::tempdir().expect("a folder");

@@ -43,5 +43,16 @@ pub fn all() {
             b.call("Emulation.setDeviceMetricsOverride", size);
             b.picture(&to.join(format!("{name}-{look}.png")), false);
         }
+        // A finding that a link opened, in the middle of the window.
+        let Some(f) = v.findings.get(v.findings.len() / 2) else { continue };
+        for (look, width) in [("linked", 1_360), ("linked-narrow", 400)] {
+            let size =
+                json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+            b.call("Emulation.setDeviceMetricsOverride", size);
+            b.call("Emulation.setEmulatedMedia", json!({ "media": "screen", "features": [] }));
+            b.open(&file, &format!("#f-{}", f.id));
+            b.frame();
+            b.picture(&to.join(format!("{name}-{look}.png")), false);
+        }
     }
 }

@@ -27,8 +27,8 @@ pub(crate) struct Cause {
     /// Where, and what else.
     pub(crate) place: String,
     pub(crate) owner: String,
-    /// The worst; `None` for settled ones.
-    pub(crate) severity: Option<&'static str>,
+    /// The worst severity; `settled` or `pending` for what is no drift.
+    pub(crate) tag: &'static str,
     /// First seen; empty for settled ones.
     pub(crate) since: String,
     pub(crate) new: u64,
@@ -106,7 +106,7 @@ fn cause(g: &Group<'_>) -> Cause {
             [(one, _)] => clean(one, NAME),
             many => format!("{} owners", many.len()),
         },
-        severity: Some(g.severity.as_str()),
+        tag: g.severity.as_str(),
         since: words::minute(g.first_seen),
         new: g.findings.iter().filter(|f| f.new).count() as u64,
         count: g.findings.len(),
@@ -134,7 +134,8 @@ fn settled(state: FindingState, count: usize) -> Cause {
         title,
         place: words::state_meaning(state).to_owned(),
         owner: String::new(),
-        severity: None,
+        // It may come to count: that is not settled.
+        tag: if state == FindingState::MissingPending { "pending" } else { "settled" },
         since: String::new(),
         new: 0,
         count,

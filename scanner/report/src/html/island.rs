@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::html::causes::Causes;
 use crate::html::map::Maps;
-use crate::html::row::{Row, in_order};
+use crate::html::row::{Row, in_order, is_settled};
 use crate::words;
 
 /// Bits of the column `flags`.
@@ -19,6 +19,7 @@ const ACKNOWLEDGED: u8 = 2;
 const FLAPPING: u8 = 4;
 const REOPENED: u8 = 8;
 const DRIFT: u8 = 16;
+const SETTLED: u8 = 32;
 
 #[derive(Serialize)]
 struct Island {
@@ -40,7 +41,7 @@ struct GroupData {
     title: String,
     place: String,
     owner: String,
-    severity: &'static str,
+    tag: &'static str,
     since: String,
     new: u64,
     count: usize,
@@ -126,7 +127,7 @@ pub(crate) fn island(v: &Verdict, causes: &Causes, maps: Option<&Maps>) -> Strin
                 title: c.title.clone(),
                 place: c.place.clone(),
                 owner: c.owner.clone(),
-                severity: c.severity.unwrap_or_default(),
+                tag: c.tag,
                 since: c.since.clone(),
                 new: c.new,
                 count: c.count,
@@ -196,6 +197,7 @@ fn flags(f: &Finding) -> u8 {
         (f.flapping, FLAPPING),
         (f.reopened > 0, REOPENED),
         (f.state.is_drift(), DRIFT),
+        (is_settled(f), SETTLED),
     ]
     .iter()
     .filter(|(is, _)| *is)

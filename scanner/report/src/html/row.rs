@@ -49,6 +49,10 @@ impl<'a> Row<'a> {
         }
     }
 
+    pub(crate) fn settled(&self) -> bool {
+        is_settled(self.finding)
+    }
+
     /// Pieces of the sentence; true for what it quotes.
     pub(crate) fn pieces(&self) -> Vec<(bool, String)> {
         quoted(&self.why)
@@ -126,12 +130,17 @@ fn details(f: &Finding) -> Vec<(&'static str, String)> {
 }
 
 /// 0 for a finding that counts, 1 for one that may come to count, 2 for one that is settled.
-pub(crate) fn standing(f: &Finding) -> u8 {
+fn standing(f: &Finding) -> u8 {
     match f.state {
         s if s.is_drift() => 0,
         FindingState::MissingPending => 1,
         _ => 2,
     }
+}
+
+/// Whether it neither counts nor may come to count.
+pub(crate) fn is_settled(f: &Finding) -> bool {
+    standing(f) == 2
 }
 
 /// A sentence in pieces, where pairs of back-ticks quote a name.

@@ -4,7 +4,7 @@
 const data = JSON.parse(document.getElementById("mw-data").textContent);
 const rows = data.findings;
 const total = rows.id.length;
-const NEW = 1, ACKNOWLEDGED = 2, FLAPPING = 4, BACK = 8, DRIFT = 16;
+const NEW = 1, ACKNOWLEDGED = 2, FLAPPING = 4, BACK = 8, DRIFT = 16, SETTLED = 32;
 const numbers = new Intl.NumberFormat("en");
 const svgSpace = document.documentElement.querySelector("svg")?.namespaceURI;
 

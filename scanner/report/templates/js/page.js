@@ -44,11 +44,11 @@ function share(part) {
 }
 
 function group(g, list, most) {
-  const { title, place, owner, severity, since, count, new: fresh } = data.groups[g];
+  const { title, place, owner, tag, since, count, new: fresh } = data.groups[g];
   const many = list.length === count ? numbers.format(count) : `${numbers.format(list.length)} of ${numbers.format(count)}`;
   const inside = el("div", { class: "inside", id: `mw-group-${g}`, hidden: !open.has(g) });
   const button = el("button", { type: "button", class: "head stop", "aria-expanded": String(open.has(g)), "aria-controls": `mw-group-${g}` },
-    el("span", { class: `v ${severity || "info"}` }, severity || "settled"),
+    el("span", { class: `v ${tag}` }, tag),
     el("span", { class: "name" }, el("b", {}, el("bdi", {}, title)), fresh ? el("i", {}, `${numbers.format(fresh)} new`) : null, el("bdi", {}, place)),
     el("span", { class: "owner" }, el("bdi", {}, owner)),
     el("span", { class: "since" }, since ? `since ${since}` : ""),

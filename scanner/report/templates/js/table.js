@@ -33,7 +33,7 @@ function rowOf(i) {
   const where = el("th", { scope: "row", role: "rowheader", class: "mono" },
     el("a", { href: `#${id}`, class: "stop" }, endpoint(i)));
   if (rows.resource[i]) where.append(el("bdi", {}, text(rows.resource)));
-  return el("tr", { role: "row", id, class: rows.flags[i] & DRIFT ? null : "settled" },
+  return el("tr", { role: "row", id, class: rows.flags[i] & SETTLED ? "settled" : null },
     el("td", { role: "cell" }, el("span", { class: `v ${severity}` }, severity)),
     state,
     where,
