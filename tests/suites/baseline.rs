@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use mimawari::store::Store;
 use mimawari_drift::lint::rules;
 use mimawari_drift::state::{RuleUse, State};
 use serde_json::Value;
@@ -81,7 +80,9 @@ fn repository(example: &str, codeowners: bool) -> TempDir {
         .into(),
         ..State::default()
     };
-    Store::open(&dir.path().join("state")).expect("a store").save(&state).expect("a state");
+    // In the form that a single file once had, which is still read.
+    let text = serde_json::to_string(&state).expect("JSON");
+    write(dir.path(), "state/state.json", &text);
     dir
 }
 
@@ -117,11 +118,6 @@ fn every_row_is_told_by_the_program_and_not_of_what_is_mended() {
         }
         let ran = check_all(&dir, &[]);
         let errors = rule.level() == "error" || rule.id == "not-compared";
-        // The program does not format yet; the pure crate tests the row.
-        if rule.id == "not-formatted" {
-            assert_eq!(ran.status, Some(0));
-            continue;
-        }
         assert_eq!(ran.status, Some(if errors { 2 } else { 0 }), "{}\n{}", rule.id, ran.stdout);
         assert_eq!(ran.stderr, "", "{}", rule.id);
         let head = format!("{}[{}]: ", rule.level(), rule.id);

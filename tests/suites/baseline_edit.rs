@@ -158,16 +158,18 @@ impl World {
             ttl: None,
             confirmed: true,
             service: banner.map(|b| {
-                serde_json::from_value::<Service>(
-                    serde_json::json!({ "name": "redis", "banner": b }),
-                )
-                .expect("a service")
+                Box::new({
+                    serde_json::from_value::<Service>(
+                        serde_json::json!({ "name": "redis", "banner": b }),
+                    )
+                    .expect("a service")
+                })
             }),
         }));
     }
 
     fn exposed(&mut self, host: &str, name: &str, path: &str) {
-        self.0.push(Observation::Http(HttpObservation {
+        self.0.push(Observation::Http(Box::new(HttpObservation {
             title: None,
             remedy: None,
             ip: ip(host),
@@ -181,7 +183,7 @@ impl World {
             at: NOW.parse().expect("an instant"),
             evidence: None,
             reason: None,
-        }));
+        })));
     }
 
     fn judged(&self, baseline: &Baseline, now: Timestamp) -> Verdict {
@@ -207,6 +209,7 @@ impl World {
             facts: RunFacts { ended_at: Some(now), ..RunFacts::default() },
             suspect_because: Vec::new(),
             incomplete_because: Vec::new(),
+            addresses: scope.permitted(),
             ports: &ports,
             turn: None,
         };
@@ -228,7 +231,7 @@ fn world() -> World {
     w.open("192.0.2.1", 80, None);
     w.exposed("192.0.2.1", "shop.example.jp", "/password.php");
     w.exposed("192.0.2.1", "www.example.jp", "/password.php");
-    w.0.push(Observation::Web(WebObservation {
+    w.0.push(Observation::Web(Box::new(WebObservation {
         ip: ip("192.0.2.1"),
         port: port(443),
         scheme: Scheme::Https,
@@ -241,7 +244,7 @@ fn world() -> World {
         favicon_sha256: None,
         tls: Some(TlsFacts { version: "TLSv1.0".to_owned(), legacy: true, ..TlsFacts::default() }),
         dns: None,
-    }));
+    })));
     w
 }
 

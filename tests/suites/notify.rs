@@ -22,22 +22,22 @@ use mimawari_drift::verdict::Verdict;
 use serde_json::{Value, json};
 
 /// Planted secrets, visibly false. No output may hold any of them.
-pub const SLACK_PATH: &str = "/services/TFAKE/BFAKE/not-a-real-slack-secret";
-pub const TOKEN: &str = "ghp_not-a-real-github-token";
-pub const KEY: &str = "whsec_bm90LWEtcmVhbC13ZWJob29rLWtleQ==";
+pub(crate) const SLACK_PATH: &str = "/services/TFAKE/BFAKE/not-a-real-slack-secret";
+pub(crate) const TOKEN: &str = "ghp_not-a-real-github-token";
+pub(crate) const KEY: &str = "whsec_bm90LWEtcmVhbC13ZWJob29rLWtleQ==";
 
-pub const SECRETS: [&str; 4] =
+pub(crate) const SECRETS: [&str; 4] =
     ["not-a-real-slack-secret", TOKEN, "bm90LWEtcmVhbC13ZWJob29rLWtleQ", "not-a-real-webhook-key"];
 
 #[track_caller]
-pub fn holds_no_secret(text: &str) {
+pub(crate) fn holds_no_secret(text: &str) {
     for s in SECRETS {
         assert!(!text.contains(s), "{s} in {text}");
     }
 }
 
 /// A finding as in `verdict.json`.
-pub fn finding(n: u64, ip: &str, port: u16) -> Value {
+pub(crate) fn finding(n: u64, ip: &str, port: u16) -> Value {
     json!({
         "id": format!("{n:016x}"), "kind": "unexpected-open", "vantage": "outside", "proto": "tcp",
         "ip": ip, "port": port, "host": null, "path": null, "check": null, "state": "open",
@@ -49,7 +49,7 @@ pub fn finding(n: u64, ip: &str, port: u16) -> Value {
 }
 
 /// A verdict that tells that all of these were opened.
-pub fn verdict(findings: Vec<Value>) -> Verdict {
+pub(crate) fn verdict(findings: Vec<Value>) -> Verdict {
     let changes: Vec<Value> = findings
         .iter()
         .map(|f| {
@@ -75,12 +75,12 @@ pub fn verdict(findings: Vec<Value>) -> Verdict {
     .expect("a verdict")
 }
 
-pub fn three() -> Verdict {
+pub(crate) fn three() -> Verdict {
     verdict((1..=3).map(|n| finding(n, &format!("198.51.100.{n}"), 6379)).collect())
 }
 
 /// Notifiers of a configuration, in a hurry.
-pub fn notifiers(tables: &str, environment: &[(&str, String)]) -> Notifiers {
+pub(crate) fn notifiers(tables: &str, environment: &[(&str, String)]) -> Notifiers {
     let text = format!(
         "version = 1\n[scope]\nallow = [\"198.51.100.0/24\"]\nauthorised_by = \"T\"\n{tables}"
     );
@@ -101,21 +101,21 @@ pub fn notifiers(tables: &str, environment: &[(&str, String)]) -> Notifiers {
 }
 
 /// A state folder and a run folder.
-pub struct Desk {
-    pub dir: tempfile::TempDir,
+pub(crate) struct Desk {
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Desk {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a folder") }
     }
 
-    pub fn ledger(&self) -> StateLedger {
+    pub(crate) fn ledger(&self) -> StateLedger {
         StateLedger::open(&mimawari::store::Location::Folder(self.dir.path().to_owned()))
             .expect("a ledger")
     }
 
-    pub fn letters(&self) -> Vec<Value> {
+    pub(crate) fn letters(&self) -> Vec<Value> {
         let Ok(dir) = std::fs::read_dir(self.dir.path().join("undelivered")) else {
             return Vec::new();
         };
@@ -136,7 +136,7 @@ impl Desk {
 }
 
 #[track_caller]
-pub fn fault(out: &[Outcome]) -> (String, bool) {
+pub(crate) fn fault(out: &[Outcome]) -> (String, bool) {
     match &out[0].end {
         End::Failed(f) => (f.why.clone(), f.doubtful),
         other => panic!("{other:?}"),

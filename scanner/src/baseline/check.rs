@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_drift::baseline::Baseline;
+use mimawari_drift::edit::format;
 use mimawari_drift::lint::codeowners::CodeOwners;
 use mimawari_drift::lint::{BUDGET, Lint, LintContext, Owners, Place, Profile, lint, rules};
 use mimawari_targets::diagnostic::{Gravity, Source};
@@ -104,7 +105,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<Status> 
             usage: state.as_ref().map(|s| &s.rules),
             base: base.as_deref(),
             budget: BUDGET,
-            formatted: None,
+            formatted: Some(&|text| format(text).unwrap_or_else(|_| text.to_owned())),
         },
     );
     let mut all = unreadable;

@@ -104,6 +104,7 @@ proptest! {
             facts: RunFacts::default(),
             suspect_because: Vec::new(),
             incomplete_because: Vec::new(),
+            addresses: &set,
             ports: &ports,
             turn: None,
         };

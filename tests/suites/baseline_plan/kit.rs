@@ -139,7 +139,7 @@ const OPEN: &[(&str, u16)] = &[
 /// A run of the small data centre.
 pub fn run(f: &Fixture, dir: &str, covered: Covered) {
     let mut observations: Vec<Observation> = OPEN.iter().map(|(h, p)| open(h, *p)).collect();
-    observations.push(Observation::Http(HttpObservation {
+    observations.push(Observation::Http(Box::new(HttpObservation {
         title: Some("Status page of Apache".to_owned()),
         remedy: None,
         ip: ip("198.51.100.2"),
@@ -153,7 +153,7 @@ pub fn run(f: &Fixture, dir: &str, covered: Covered) {
         at: at(),
         evidence: None,
         reason: None,
-    }));
+    })));
     write(f, dir, &observations, covered, |ip, port| {
         if OPEN.iter().any(|(h, p)| h.parse::<IpAddr>().unwrap() == ip && *p == port.get()) {
             CellState::Open
