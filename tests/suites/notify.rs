@@ -22,22 +22,22 @@ use mimawari_drift::verdict::Verdict;
 use serde_json::{Value, json};
 
 /// Planted secrets, visibly false. No output may hold any of them.
-pub const SLACK_PATH: &str = "/services/TFAKE/BFAKE/not-a-real-slack-secret";
-pub const TOKEN: &str = "ghp_not-a-real-github-token";
-pub const KEY: &str = "whsec_bm90LWEtcmVhbC13ZWJob29rLWtleQ==";
+const SLACK_PATH: &str = "/services/TFAKE/BFAKE/not-a-real-slack-secret";
+const TOKEN: &str = "ghp_not-a-real-github-token";
+const KEY: &str = "whsec_bm90LWEtcmVhbC13ZWJob29rLWtleQ==";
 
-pub const SECRETS: [&str; 4] =
+const SECRETS: [&str; 4] =
     ["not-a-real-slack-secret", TOKEN, "bm90LWEtcmVhbC13ZWJob29rLWtleQ", "not-a-real-webhook-key"];
 
 #[track_caller]
-pub fn holds_no_secret(text: &str) {
+fn holds_no_secret(text: &str) {
     for s in SECRETS {
         assert!(!text.contains(s), "{s} in {text}");
     }
 }
 
 /// A finding as in `verdict.json`.
-pub fn finding(n: u64, ip: &str, port: u16) -> Value {
+fn finding(n: u64, ip: &str, port: u16) -> Value {
     json!({
         "id": format!("{n:016x}"), "kind": "unexpected-open", "vantage": "outside", "proto": "tcp",
         "ip": ip, "port": port, "host": null, "path": null, "check": null, "state": "open",
@@ -49,7 +49,7 @@ pub fn finding(n: u64, ip: &str, port: u16) -> Value {
 }
 
 /// A verdict that tells that all of these were opened.
-pub fn verdict(findings: Vec<Value>) -> Verdict {
+fn verdict(findings: Vec<Value>) -> Verdict {
     let changes: Vec<Value> = findings
         .iter()
         .map(|f| {
@@ -75,12 +75,12 @@ pub fn verdict(findings: Vec<Value>) -> Verdict {
     .expect("a verdict")
 }
 
-pub fn three() -> Verdict {
+fn three() -> Verdict {
     verdict((1..=3).map(|n| finding(n, &format!("198.51.100.{n}"), 6379)).collect())
 }
 
 /// Notifiers of a configuration, in a hurry.
-pub fn notifiers(tables: &str, environment: &[(&str, String)]) -> Notifiers {
+fn notifiers(tables: &str, environment: &[(&str, String)]) -> Notifiers {
     let text = format!(
         "version = 1\n[scope]\nallow = [\"198.51.100.0/24\"]\nauthorised_by = \"T\"\n{tables}"
     );
@@ -101,20 +101,20 @@ pub fn notifiers(tables: &str, environment: &[(&str, String)]) -> Notifiers {
 }
 
 /// A state folder and a run folder.
-pub struct Desk {
-    pub dir: tempfile::TempDir,
+struct Desk {
+    dir: tempfile::TempDir,
 }
 
 impl Desk {
-    pub fn new() -> Self {
+    fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a folder") }
     }
 
-    pub fn ledger(&self) -> FolderLedger {
+    fn ledger(&self) -> FolderLedger {
         FolderLedger::new(self.dir.path())
     }
 
-    pub fn letters(&self) -> Vec<Value> {
+    fn letters(&self) -> Vec<Value> {
         let Ok(dir) = std::fs::read_dir(self.dir.path().join("undelivered")) else {
             return Vec::new();
         };
@@ -127,7 +127,7 @@ impl Desk {
         out
     }
 
-    pub async fn deliver(&self, n: &Notifiers, v: &Verdict) -> Vec<Outcome> {
+    async fn deliver(&self, n: &Notifiers, v: &Verdict) -> Vec<Outcome> {
         let out = n.deliver(v, self.dir.path(), &self.ledger()).await;
         holds_no_secret(&format!("{out:?}{n:?}"));
         out
@@ -135,7 +135,7 @@ impl Desk {
 }
 
 #[track_caller]
-pub fn fault(out: &[Outcome]) -> (String, bool) {
+fn fault(out: &[Outcome]) -> (String, bool) {
     match &out[0].end {
         End::Failed(f) => (f.why.clone(), f.doubtful),
         other => panic!("{other:?}"),
