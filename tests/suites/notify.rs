@@ -17,27 +17,27 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mimawari::config::Config;
 use mimawari::notify::client::{Policy, World};
-use mimawari::notify::{End, Notifiers, Outcome, StateLedger};
+use mimawari::notify::{End, StateLedger, Notifiers, Outcome};
 use mimawari_drift::verdict::Verdict;
 use serde_json::{Value, json};
 
 /// Planted secrets, visibly false. No output may hold any of them.
-pub(crate) const SLACK_PATH: &str = "/services/TFAKE/BFAKE/not-a-real-slack-secret";
-pub(crate) const TOKEN: &str = "ghp_not-a-real-github-token";
-pub(crate) const KEY: &str = "whsec_bm90LWEtcmVhbC13ZWJob29rLWtleQ==";
+const SLACK_PATH: &str = "/services/TFAKE/BFAKE/not-a-real-slack-secret";
+const TOKEN: &str = "ghp_not-a-real-github-token";
+const KEY: &str = "whsec_bm90LWEtcmVhbC13ZWJob29rLWtleQ==";
 
-pub(crate) const SECRETS: [&str; 4] =
+const SECRETS: [&str; 4] =
     ["not-a-real-slack-secret", TOKEN, "bm90LWEtcmVhbC13ZWJob29rLWtleQ", "not-a-real-webhook-key"];
 
 #[track_caller]
-pub(crate) fn holds_no_secret(text: &str) {
+fn holds_no_secret(text: &str) {
     for s in SECRETS {
         assert!(!text.contains(s), "{s} in {text}");
     }
 }
 
 /// A finding as in `verdict.json`.
-pub(crate) fn finding(n: u64, ip: &str, port: u16) -> Value {
+fn finding(n: u64, ip: &str, port: u16) -> Value {
     json!({
         "id": format!("{n:016x}"), "kind": "unexpected-open", "vantage": "outside", "proto": "tcp",
         "ip": ip, "port": port, "host": null, "path": null, "check": null, "state": "open",
@@ -49,7 +49,7 @@ pub(crate) fn finding(n: u64, ip: &str, port: u16) -> Value {
 }
 
 /// A verdict that tells that all of these were opened.
-pub(crate) fn verdict(findings: Vec<Value>) -> Verdict {
+fn verdict(findings: Vec<Value>) -> Verdict {
     let changes: Vec<Value> = findings
         .iter()
         .map(|f| {
@@ -75,12 +75,12 @@ pub(crate) fn verdict(findings: Vec<Value>) -> Verdict {
     .expect("a verdict")
 }
 
-pub(crate) fn three() -> Verdict {
+fn three() -> Verdict {
     verdict((1..=3).map(|n| finding(n, &format!("198.51.100.{n}"), 6379)).collect())
 }
 
 /// Notifiers of a configuration, in a hurry.
-pub(crate) fn notifiers(tables: &str, environment: &[(&str, String)]) -> Notifiers {
+fn notifiers(tables: &str, environment: &[(&str, String)]) -> Notifiers {
     let text = format!(
         "version = 1\n[scope]\nallow = [\"198.51.100.0/24\"]\nauthorised_by = \"T\"\n{tables}"
     );
@@ -101,21 +101,20 @@ pub(crate) fn notifiers(tables: &str, environment: &[(&str, String)]) -> Notifie
 }
 
 /// A state folder and a run folder.
-pub(crate) struct Desk {
-    pub(crate) dir: tempfile::TempDir,
+struct Desk {
+    dir: tempfile::TempDir,
 }
 
 impl Desk {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a folder") }
     }
 
-    pub(crate) fn ledger(&self) -> StateLedger {
-        StateLedger::open(&mimawari::store::Location::Folder(self.dir.path().to_owned()))
-            .expect("a ledger")
+    fn ledger(&self) -> StateLedger {
+        StateLedger::open(&mimawari::store::Location::Folder(self.dir.path().to_owned())).expect("a ledger")
     }
 
-    pub(crate) fn letters(&self) -> Vec<Value> {
+    fn letters(&self) -> Vec<Value> {
         let Ok(dir) = std::fs::read_dir(self.dir.path().join("undelivered")) else {
             return Vec::new();
         };
@@ -128,7 +127,7 @@ impl Desk {
         out
     }
 
-    pub async fn deliver(&self, n: &Notifiers, v: &Verdict) -> Vec<Outcome> {
+    async fn deliver(&self, n: &Notifiers, v: &Verdict) -> Vec<Outcome> {
         let out = n.deliver(v, self.dir.path(), &self.ledger()).await;
         holds_no_secret(&format!("{out:?}{n:?}"));
         out
@@ -136,7 +135,7 @@ impl Desk {
 }
 
 #[track_caller]
-pub(crate) fn fault(out: &[Outcome]) -> (String, bool) {
+fn fault(out: &[Outcome]) -> (String, bool) {
     match &out[0].end {
         End::Failed(f) => (f.why.clone(), f.doubtful),
         other => panic!("{other:?}"),

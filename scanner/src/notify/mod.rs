@@ -228,13 +228,16 @@ impl Notifiers {
         failures: u64,
     ) -> End {
         let event = event_id(v);
+        // A figure that is written twice is no message that is told twice.
+        let claims = !matches!(n.how, How::Emf { .. } | How::Prometheus { .. });
+        if claims {
+            self.warn_of_lost(n, ledger).await;
+        }
         let message = match Message::of(n, v, failures) {
             Ok(Some(message)) => message,
             Ok(None) => return End::Quiet,
             Err(fault) => return self.failed(n, &event, run, fault, Value::Null),
         };
-        // A figure that is written twice is no message that is told twice.
-        let claims = !matches!(n.how, How::Emf { .. } | How::Prometheus { .. });
         if claims {
             match self.claim(n, &event, ledger).await {
                 Ok(true) => {}
@@ -263,26 +266,29 @@ impl Notifiers {
     }
 
     async fn claim(&self, n: &Ready, event: &str, ledger: &impl Ledger) -> Result<bool, Fault> {
-        let now = (self.world.now)();
-        let work = async {
-            match ledger.unfinished(&n.name, now).await {
-                Ok(lost) => {
-                    for event in lost {
-                        tracing::warn!(
-                            notifier = n.name,
-                            event,
-                            "a process ended while it told this; it may not have been told, and is not told again"
-                        );
-                    }
-                }
-                Err(e) => tracing::warn!(notifier = n.name, "cannot read the claims: {e}"),
-            }
-            ledger.claim(&n.name, event, now).await
-        };
-        match tokio::time::timeout(self.policy.total, work).await {
+        let work = ledger.claim(&n.name, event, (self.world.now)());
+        match tokio::time::timeout(self.policy.timeout, work).await {
             Ok(Ok(claimed)) => Ok(claimed),
             Ok(Err(e)) => Err(Fault::certain(format!("the event cannot be claimed: {e}"))),
             Err(_) => Err(Fault::certain("the event could not be claimed in time")),
+        }
+    }
+
+    /// Warns of what a process claimed and did not end, on quiet runs, too.
+    async fn warn_of_lost(&self, n: &Ready, ledger: &impl Ledger) {
+        let work = ledger.unfinished(&n.name, (self.world.now)());
+        match tokio::time::timeout(self.policy.timeout, work).await {
+            Ok(Ok(lost)) => {
+                for event in lost {
+                    tracing::warn!(
+                        notifier = n.name,
+                        event,
+                        "a process ended while it told this; it may not have been told, and is not told again"
+                    );
+                }
+            }
+            Ok(Err(e)) => tracing::warn!(notifier = n.name, "cannot read the claims: {e}"),
+            Err(_) => tracing::warn!(notifier = n.name, "cannot read the claims in time"),
         }
     }
 
