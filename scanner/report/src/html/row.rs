@@ -60,10 +60,12 @@ impl<'a> Row<'a> {
 }
 
 /// The findings in the order of the page: what counts before what may come to count before what is
-/// settled; worst first, new before old. With each its place in the verdict.
+/// settled; worst first, new before old, then by address. With each its place in the verdict.
 pub(crate) fn in_order(findings: &[Finding]) -> Vec<(usize, &Finding)> {
     let mut order: Vec<(usize, &Finding)> = findings.iter().enumerate().collect();
-    order.sort_by_key(|(_, f)| (standing(f), std::cmp::Reverse(f.severity), !f.new));
+    order.sort_by_key(|(_, f)| {
+        (standing(f), std::cmp::Reverse(f.severity), !f.new, f.ip, f.port, &f.host, &f.path)
+    });
     order
 }
 

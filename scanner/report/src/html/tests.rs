@@ -305,8 +305,8 @@ fn what_counts_stands_before_what_is_settled() {
             "open",
             "resolving",
             "missing once",
-            "out of scope",
             "resolved",
+            "out of scope",
             "allowed"
         ]
     );
