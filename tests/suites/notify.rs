@@ -17,7 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mimawari::config::Config;
 use mimawari::notify::client::{Policy, World};
-use mimawari::notify::{End, StateLedger, Notifiers, Outcome};
+use mimawari::notify::{End, Notifiers, Outcome, StateLedger};
 use mimawari_drift::verdict::Verdict;
 use serde_json::{Value, json};
 
@@ -111,7 +111,8 @@ impl Desk {
     }
 
     fn ledger(&self) -> StateLedger {
-        StateLedger::open(&mimawari::store::Location::Folder(self.dir.path().to_owned())).expect("a ledger")
+        StateLedger::open(&mimawari::store::Location::Folder(self.dir.path().to_owned()))
+            .expect("a ledger")
     }
 
     fn letters(&self) -> Vec<Value> {

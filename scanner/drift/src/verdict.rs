@@ -146,6 +146,9 @@ pub struct RunSummary {
     pub exit: u8,
     /// Whether the run was not to be believed.
     pub suspect: bool,
+    /// Whether something planned was not covered.
+    #[serde(default)]
+    pub incomplete: bool,
     /// Cells planned.
     pub cells_planned: u64,
     /// Cells covered.

@@ -528,13 +528,14 @@ impl<'a> Judge<'a> {
     }
 
     /// What the run was, for the timeline.
-    fn summary(&self, exit: u8, counts: &Counts) -> RunSummary {
+    fn summary(&self, exit: u8, incomplete: bool, counts: &Counts) -> RunSummary {
         RunSummary {
             run_id: self.run.run_id.to_owned(),
             vantage: self.run.vantage.to_owned(),
             at: self.run.facts.started_at.unwrap_or(self.now),
             exit,
             suspect: self.suspect(),
+            incomplete,
             cells_planned: self.run.totals.cells_planned,
             cells_covered: self.run.totals.cells_covered,
             recall_estimate: self.run.totals.recall_estimate,
@@ -596,7 +597,7 @@ impl<'a> Judge<'a> {
         let mut facts = self.run.facts.clone();
         facts.notes.append(&mut self.notes);
         let changes = findings.iter().filter_map(|f| changes.get(&f.id).cloned()).collect();
-        let summary = self.summary(exit, &counts);
+        let summary = self.summary(exit, incomplete, &counts);
         let timeline = &mut self.next.timeline;
         timeline.retain(|r| r.run_id != summary.run_id);
         timeline.push(summary);

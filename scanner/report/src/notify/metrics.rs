@@ -270,6 +270,7 @@ mod tests {
             at: "2026-07-31T01:00:00Z".parse().unwrap(),
             exit: 1,
             suspect: false,
+            incomplete: false,
             cells_planned: 5,
             cells_covered: 5,
             recall_estimate: None,

@@ -127,7 +127,7 @@ impl Doubt {
     fn of_run(r: &RunSummary) -> Self {
         if r.suspect {
             Self::Suspect
-        } else if r.exit == 3 || r.cells_covered < r.cells_planned {
+        } else if r.incomplete || r.exit == 3 || r.cells_covered < r.cells_planned {
             Self::Incomplete
         } else {
             Self::None
@@ -296,6 +296,7 @@ pub(crate) mod tests {
             at: Timestamp::from_second(1_780_000_000 + at * 3600).unwrap(),
             exit: if bad { 3 } else { 0 },
             suspect: false,
+            incomplete: bad,
             cells_planned: 10,
             cells_covered: if bad { 4 } else { 10 },
             recall_estimate: None,

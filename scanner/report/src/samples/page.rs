@@ -69,6 +69,7 @@ pub(crate) fn with_history(mut v: Verdict, n: u32) -> Verdict {
                     0
                 },
                 suspect,
+                incomplete: suspect,
                 cells_planned: planned,
                 cells_covered: if cut { planned * u64::from(40 + i % 50) / 100 } else { planned },
                 recall_estimate: (!suspect).then_some(0.99996),
