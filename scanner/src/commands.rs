@@ -152,7 +152,7 @@ pub async fn patrol_with(
     folder: Folder<'_>,
 ) -> Result<(Verdict, std::path::PathBuf)> {
     // What would stop the judgement, or the telling, is found before a packet is sent.
-    let notifiers = notifiers(config, context)?;
+    let notifiers = notifiers(config, context).await?;
     let agreed = published::agreed(config, None).await?;
     let store = Store::open(&config.state)?;
     store.check().await?;
@@ -193,9 +193,8 @@ pub async fn settle(
 }
 
 /// The notifiers, with their secrets.
-fn notifiers(config: &Config, context: &Context) -> Result<Notifiers> {
-    let world = World::of(context.now);
-    Ok(Notifiers::ready(&config.notify, |name| std::env::var(name).ok(), world)?)
+async fn notifiers(config: &Config, context: &Context) -> Result<Notifiers> {
+    Ok(Notifiers::from_environment(&config.notify, World::of(context.now)).await?)
 }
 
 /// Tells what the verdict has to tell. The state is saved; nothing here changes the exit status.
@@ -254,7 +253,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
     let to_stdout = args.out == Path::new("-");
     let lines_on_stdout = args.save_state && config.notify.iter().any(|n| n.kind.writes_stdout());
     let verdict = if args.save_state {
-        let notifiers = notifiers(&config, context)?;
+        let notifiers = notifiers(&config, context).await?;
         if to_stdout && lines_on_stdout {
             return Err(Failure::new("the verdict and a notifier's lines would both go to stdout")
                 .help("name a file for the verdict with --out FILE")

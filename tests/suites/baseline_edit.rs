@@ -401,7 +401,7 @@ fn propose_adds_to_files_and_overwrites_none() {
     assert_eq!(read(d, "baseline/data.toml"), DATA);
     let check = baseline(d, &["check"]);
     assert_eq!(check.status, Some(2), "a person has to write the reasons\n{}", check.all());
-    assert!(check.stderr.contains("`reason` is empty"), "{}", check.stderr);
+    assert!(check.stdout.contains("`reason` is empty"), "{}", check.all());
     // And again: the reasons are still to be written, and nothing is added twice.
     let before = read(d, "baseline/hosting.toml");
     let again = at_now(d, &["propose", "--verdict", "verdict.json", "--out", "baseline"]);
@@ -541,12 +541,14 @@ fn accept_errors() {
         said("192.0.2.1:22", &["nowhere"]),
     ];
     write(d, "baseline/more.toml", "version = 1\nowner = \"@corp/hosting\"\n");
-    // Two files of one owner: the one of the nearest rule.
+    // Two files of one owner: the one of the nearest rule, where one is near.
     let nearest = at_now(d, &[&["accept", "192.0.2.1:22"], SAID].concat());
+    assert_eq!(nearest.status, Some(0), "{}", nearest.all());
     write(d, "baseline/hosting.toml", HOSTING);
-    if nearest.status != Some(0) {
-        all.push(nearest.stderr);
-    }
+    let mut alone = v.clone();
+    alone.findings.iter_mut().for_each(|f| f.nearest = None);
+    write(d, "alone.json", &verdict(&alone));
+    all.push(said("192.0.2.1:22", &["--verdict", "alone.json"]));
     fs::remove_dir_all(d.join("runs")).expect("removing the runs");
     all.push(said("192.0.2.1:22", &[]));
     // Two findings at one port, neither of which is the port itself.

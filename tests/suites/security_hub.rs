@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     };
     let trials = vec![
         trial("calls_are_signed_and_refusals_are_kept", signed, true),
+        trial("a_variable_may_name_a_secret_of_secrets_manager", secrets, full),
         trial("moto_takes_what_is_sent_and_keeps_one_finding_by_its_id", moto, full),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -46,12 +47,17 @@ fn folder(endpoint: &str) -> tempfile::TempDir {
 }
 
 fn mimawari(dir: &Path, args: &[&str]) -> (Option<i32>, String) {
+    mimawari_with(dir, args, &[])
+}
+
+fn mimawari_with(dir: &Path, args: &[&str], more: &[(&str, &str)]) -> (Option<i32>, String) {
     let out = Command::new(BINARY)
         .current_dir(dir)
         .env_clear()
         // The chain ends at the environment and asks nobody else.
         .envs([("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", KEY)])
         .envs([("AWS_SESSION_TOKEN", "not-a-real-session-token"), ("MIMAWARI_LOG", "trace")])
+        .envs(more.iter().copied())
         .args(args)
         .output()
         .expect("the program");
@@ -213,13 +219,19 @@ impl Moto {
 
     /// A request of the REST API of Security Hub.
     fn ask(&self, path: &str, body: &Value) -> Value {
+        self.call("securityhub", path, "", body)
+    }
+
+    fn call(&self, service: &str, path: &str, target: &str, body: &Value) -> Value {
         use std::io::{Read as _, Write as _};
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).expect("moto");
         let body = body.to_string();
-        let auth = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260801/ap-northeast-1/securityhub/aws4_request, SignedHeaders=host, Signature=0";
+        let auth = format!(
+            "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260801/ap-northeast-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+        );
         write!(
             stream,
-            "POST {path} HTTP/1.1\r\nhost: securityhub.ap-northeast-1.amazonaws.com\r\nauthorization: {auth}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nhost: {service}.ap-northeast-1.amazonaws.com\r\nx-amz-target: {target}\r\nauthorization: {auth}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
             body.len()
         )
         .expect("a request");
@@ -229,6 +241,52 @@ impl Moto {
         assert!(head.starts_with("HTTP/1.1 200"), "{text}");
         serde_json::from_str(body).unwrap_or_default()
     }
+}
+
+/// The URL of a webhook stands in Secrets Manager, whole or as one text of a JSON object.
+fn secrets() {
+    let moto = Moto::start();
+    let receiver = Receiver::start(|_| Told::status(200, "ok")).expect("a receiver");
+    let url = format!("http://{}/services/TFAKE/BFAKE/not-a-real-slack-secret", receiver.address());
+    let store = |name: &str, text: &str| {
+        let made = moto.call(
+            "secretsmanager",
+            "/",
+            "secretsmanager.CreateSecret",
+            &json!({"Name": name, "SecretString": text}),
+        );
+        made["ARN"].as_str().expect("an ARN").to_owned()
+    };
+    let whole = store("mimawari/slack", &url);
+    let part = store("mimawari/all", &json!({"slack": url, "other": 1}).to_string());
+    let dir = tempfile::tempdir().expect("a folder");
+    let text = "version = 1\n[scope]\nallow = [\"198.51.100.0/24\"]\nauthorised_by = \"T\"\n[[notify]]\nkind = \"slack\"\nwebhook_env = \"HOOK\"\n";
+    fs::write(dir.path().join("patrol.toml"), text).expect("configuration");
+    let endpoint = format!("http://127.0.0.1:{}", moto.port);
+    let test = |value: &str| {
+        let more = [("HOOK", value), ("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint.as_str())];
+        let (status, text) = mimawari_with(dir.path(), &["notify", "--test"], &more);
+        assert!(!text.contains("not-a-real-slack-secret"), "{text}");
+        (status, text)
+    };
+    for value in [whole.clone(), format!("{part}:slack::")] {
+        let (status, text) = test(&value);
+        assert_eq!((status, text.as_str()), (Some(0), "slack slack: sent\n"), "{value}");
+    }
+    assert_eq!(receiver.seen().len(), 2);
+    assert!(receiver.seen().iter().all(|r| r.target.ends_with("not-a-real-slack-secret")));
+    for (value, why) in [
+        (format!("{part}:nothing::"), "the secret has no text of that JSON key"),
+        (format!("{part}:other::"), "the secret has no text of that JSON key"),
+        (format!("{whole}:slack::"), "a JSON key is named, and the secret is not JSON"),
+        (whole.replace("mimawari/slack", "mimawari/none"), "ResourceNotFoundException"),
+    ] {
+        let (status, text) = test(&value);
+        assert_eq!(status, Some(2), "{value}: {text}");
+        assert!(text.contains("the environment variable HOOK names cannot be had"), "{text}");
+        assert!(text.contains(why), "{why}: {text}");
+    }
+    assert_eq!(receiver.seen().len(), 2, "nothing is sent by half");
 }
 
 fn moto() {

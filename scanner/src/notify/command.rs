@@ -22,7 +22,7 @@ use crate::scan::Context;
 pub async fn notify(args: &NotifyArgs, context: &Context) -> Result<Status> {
     let config = Config::read(&args.config)?;
     let world = World::of(context.now);
-    let notifiers = Notifiers::ready(&config.notify, |n| std::env::var(n).ok(), world)?;
+    let notifiers = Notifiers::from_environment(&config.notify, world).await?;
     let (text, status) = match &args.retry {
         Some(run) => notifiers.retry(run, args.doubtful).await?,
         None => notifiers.test().await,

@@ -14,6 +14,7 @@ pub mod letter;
 mod message;
 mod secret;
 pub mod signature;
+mod vault;
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -102,6 +103,17 @@ pub enum End {
 }
 
 impl Notifiers {
+    /// Makes ready what the configuration names, by the environment of this process. A variable may
+    /// name a secret of AWS Secrets Manager instead of holding it.
+    ///
+    /// # Errors
+    /// As [`Self::ready`]; a secret that cannot be had.
+    pub async fn from_environment(notifiers: &[Notifier], world: World) -> Result<Self, Failure> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let held = vault::environment(notifiers, variable, &world).await?;
+        Self::ready(notifiers, |name| held.get(name).cloned(), world)
+    }
+
     /// Makes ready what the configuration names. Nothing is sent yet.
     ///
     /// # Errors

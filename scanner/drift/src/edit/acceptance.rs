@@ -11,6 +11,7 @@ use mimawari_targets::{AddrRange, PortSet, Protocol};
 use super::rule::{Content, NewRule};
 use super::words::{inert, slug};
 use crate::baseline::{Baseline, Expect, Match};
+use crate::lint::reason::boilerplate;
 use crate::verdict::{Finding, FindingKind, FindingState};
 
 /// An id may be cut to so many digits.
@@ -147,7 +148,7 @@ pub fn accept(
             "say why this may be open, for the person who reviews it",
         );
     }
-    if is_boilerplate(said.reason) {
+    if boilerplate(said.reason, said.id.unwrap_or_default()).is_some() {
         return refuse(
             format!("--reason: `{}` is no reason", inert(said.reason, 60)),
             "say why this may be open, for the person who reviews it, such as `Partner VPN, ticket NET-7`",
@@ -262,73 +263,6 @@ fn may_be_accepted(f: &Finding) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
-}
-
-/// Whether a reason says nothing: too short, or a word that stands for one.
-#[must_use]
-pub fn is_boilerplate(reason: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "accepted",
-        "allow",
-        "allowed",
-        "approved",
-        "as discussed",
-        "because",
-        "business need",
-        "business reason",
-        "business reasons",
-        "dummy",
-        "expected",
-        "false positive",
-        "fill in",
-        "fix later",
-        "fix me",
-        "fixme",
-        "foo",
-        "ignore",
-        "ignored",
-        "known",
-        "known issue",
-        "legacy",
-        "need",
-        "needed",
-        "no reason",
-        "none",
-        "n a",
-        "ok",
-        "okay",
-        "open",
-        "reason",
-        "required",
-        "same as above",
-        "see above",
-        "t b d",
-        "temp",
-        "temporary",
-        "test",
-        "testing",
-        "tbd",
-        "tmp",
-        "to be defined",
-        "to do",
-        "todo",
-        "unknown",
-        "whatever",
-        "why",
-        "xxx",
-    ];
-    let words: Vec<String> = reason
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|w| !w.is_empty())
-        .take(8)
-        .map(str::to_lowercase)
-        .collect();
-    let text = words.join(" ");
-    let letters = text.chars().filter(|c| c.is_alphabetic());
-    let mut distinct: Vec<char> = letters.collect();
-    distinct.sort_unstable();
-    distinct.dedup();
-    distinct.len() < 2 || WORDS.contains(&text.as_str())
 }
 
 /// An id of port (or path) and address: `tcp-6379-192.0.2.70`.

@@ -18,7 +18,7 @@ mod fields;
 mod place;
 mod policy;
 mod read;
-mod reason;
+pub(crate) mod reason;
 pub mod rules;
 mod scanned;
 mod upkeep;

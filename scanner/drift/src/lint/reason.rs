@@ -71,7 +71,7 @@ const FILLER: &[&str] = &[
 ];
 
 /// Why a reason is none; it is not empty.
-pub(super) fn boilerplate(reason: &str, id: &str) -> Option<&'static str> {
+pub(crate) fn boilerplate(reason: &str, id: &str) -> Option<&'static str> {
     // A reason of many words is read by people, and not by this.
     let reason: String = reason.chars().take(200).collect();
     let words = |s: &str| -> Vec<String> {

@@ -9,13 +9,13 @@ use super::read::{Entry, File, What};
 use super::rules::upkeep as rule;
 use super::{LintContext, Lints, before};
 use crate::baseline::Expect;
+use crate::edit::stale::{UNSEEN_DAYS, UNSEEN_RUNS};
 use crate::state::RuleUse;
 
 /// Before a rule ends, its owner is told.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// A rule that nothing was seen of for so long, and in so many covered runs, is stale.
-const STALE: SignedDuration = SignedDuration::from_hours(30 * 24);
-const STALE_RUNS: u32 = 10;
+const STALE: SignedDuration = SignedDuration::from_hours(UNSEEN_DAYS * 24);
 
 /// Ends, use and renewal of each rule.
 pub(super) fn entries(
@@ -78,7 +78,7 @@ fn used(lints: &mut Lints, e: &Entry, known: &RuleUse, now: Timestamp) {
         Some(t) => format!("since {}", day(t)),
         None => format!("in {runs} covered runs since {}", day(known.since)),
     };
-    let (which, title, help) = if quiet >= STALE && runs >= STALE_RUNS {
+    let (which, title, help) = if quiet >= STALE && runs >= UNSEEN_RUNS {
         let title = match known.last_seen {
             Some(_) => {
                 format!("nothing that {} allows was seen {since}, in {runs} covered runs", named(e))
