@@ -201,7 +201,9 @@ async fn notifiers(config: &Config, context: &Context) -> Result<Notifiers> {
 async fn tell(notifiers: &Notifiers, config: &Config, verdict: &Verdict, run: &Path) {
     match StateLedger::open(&config.state) {
         Ok(ledger) => drop(notifiers.deliver(verdict, run, &ledger).await),
-        Err(e) => tracing::error!("nobody is told: {}", crate::failure::line(&e)),
+        Err(e) => {
+            tracing::error!("nobody is told: {}", crate::failure::line(&e));
+        }
     }
 }
 
