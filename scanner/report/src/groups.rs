@@ -16,6 +16,10 @@ use mimawari_targets::AddrRange;
 /// Findings that were first seen closer together than this came at once: within one run.
 const AT_ONCE: SignedDuration = SignedDuration::from_mins(30);
 
+/// Findings of different sorts that share nothing but their network are explained by it only when they
+/// are many: a /24 has many hosts, and some of them always have something.
+const MIN_NETWORK: usize = 10;
+
 /// Findings with one explanation.
 #[derive(Debug, Clone)]
 pub struct Group<'a> {
@@ -114,7 +118,8 @@ pub fn groups<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<Group<
     while let Some((said, Reverse(b))) = heap.pop() {
         let (key, members) = &buckets[b];
         let left: Vec<usize> = members.iter().copied().filter(|i| !taken[*i]).collect();
-        if left.is_empty() {
+        let few = key.common() == Common::Network && left.len() < MIN_NETWORK;
+        if left.is_empty() || few {
             continue;
         }
         let worth = key.worth(left.len());
