@@ -144,6 +144,8 @@ pub struct Allowed {
     pub last_seen: Timestamp,
     /// Whether it was gone in a run that was not believed because too much was gone at once.
     pub missed: bool,
+    /// Whether the run that is being judged saw it; not part of the state.
+    pub(crate) seen: bool,
 }
 
 /// A content, or what is no single path, at a port.
@@ -187,6 +189,7 @@ impl From<AllowedText> for Allowed {
             first_seen: t.first_seen,
             last_seen: t.last_seen,
             missed: t.missed,
+            seen: false,
         }
     }
 }
@@ -216,7 +219,16 @@ impl Allowed {
     #[must_use]
     pub fn cell(ip: IpAddr, port: Port, at: Timestamp) -> Self {
         let (first_seen, last_seen) = (at, at);
-        Self { ip, port, what: None, rule: "".into(), first_seen, last_seen, missed: false }
+        Self {
+            ip,
+            port,
+            what: None,
+            rule: "".into(),
+            first_seen,
+            last_seen,
+            missed: false,
+            seen: false,
+        }
     }
 
     /// Virtual host, for content.

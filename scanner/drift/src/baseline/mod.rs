@@ -191,30 +191,44 @@ impl Baseline {
     /// addresses, then the first by id.
     #[must_use]
     pub fn port(&self, ip: IpAddr, proto: Protocol, port: Port, now: Timestamp) -> Match<'_> {
-        let matching = self
-            .index
-            .at(ip)
-            .iter()
-            .filter_map(|i| self.rules.get(*i as usize))
-            .filter(|r| r.ports(proto).contains(port));
-        let (mut best, mut expired): (Option<&Rule>, Option<&Rule>) = (None, None);
-        for rule in matching {
-            let live = rule.head.is_live(now);
-            match rule.expect {
-                Expect::Never if live => return Match::Forbidden(&rule.head),
-                Expect::Never => {}
-                _ => {
-                    let slot = if live { &mut best } else { &mut expired };
-                    if slot.is_none_or(|b| key(&rule.head) < key(&b.head)) {
-                        *slot = Some(rule);
-                    }
+        self.port_with(ip, proto, port, now, |_| ())
+    }
+
+    /// As [`Self::port`], and tells the number of each rule that speaks of the cell, live or not,
+    /// whatever it expects.
+    pub fn port_with(
+        &self,
+        ip: IpAddr,
+        proto: Protocol,
+        port: Port,
+        now: Timestamp,
+        mut each: impl FnMut(usize),
+    ) -> Match<'_> {
+        let (mut never, mut best, mut expired): (Option<&Rule>, Option<&Rule>, Option<&Rule>) =
+            (None, None, None);
+        for i in self.index.at(ip).iter().map(|i| *i as usize) {
+            let Some(rule) = self.rules.get(i).filter(|r| r.ports(proto).contains(port)) else {
+                continue;
+            };
+            each(i);
+            let slot = match (rule.expect, rule.head.is_live(now)) {
+                (Expect::Never, true) => {
+                    never = never.or(Some(rule));
+                    continue;
                 }
+                (Expect::Never, false) => continue,
+                (_, true) => &mut best,
+                (_, false) => &mut expired,
+            };
+            if slot.is_none_or(|b| key(&rule.head) < key(&b.head)) {
+                *slot = Some(rule);
             }
         }
-        match (best, expired) {
-            (Some(r), _) => Match::Allowed(&r.head),
-            (None, Some(r)) => Match::Expired(&r.head),
-            (None, None) => Match::None,
+        match (never, best, expired) {
+            (Some(r), ..) => Match::Forbidden(&r.head),
+            (_, Some(r), _) => Match::Allowed(&r.head),
+            (.., Some(r)) => Match::Expired(&r.head),
+            (None, None, None) => Match::None,
         }
     }
 
@@ -270,17 +284,6 @@ impl Baseline {
     #[must_use]
     pub fn http_rules(&self) -> &[HttpRule] {
         &self.http
-    }
-
-    /// The numbers of all rules that speak of a cell, live or not, whatever they expect.
-    pub fn matching_port(
-        &self,
-        ip: IpAddr,
-        proto: Protocol,
-        port: Port,
-    ) -> impl Iterator<Item = usize> + '_ {
-        let at = self.index.at(ip).iter().map(|i| *i as usize);
-        at.filter(move |i| self.rules.get(*i).is_some_and(|r| r.ports(proto).contains(port)))
     }
 
     /// The numbers of all rules that speak of a content, or without a path of a property of a server.

@@ -21,9 +21,10 @@ impl Judge<'_> {
             .next
             .allowed
             .iter()
-            .filter(|(id, _)| !self.allowed_seen.contains(*id) && !self.done.contains(id.as_str()))
+            .filter(|(id, a)| !a.seen && !self.done.contains(id.as_str()))
             .map(|(id, a)| (*id, a.clone()))
             .collect();
+        self.next.allowed.values_mut().for_each(|a| a.seen = false);
         for (id, a) in before {
             let state = self.cell(a.ip, a.port);
             let gone = match (a.path(), state) {

@@ -1,6 +1,5 @@
 //! Whether a run is to be believed.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use mimawari_probes::observation::CellState;
@@ -37,8 +36,8 @@ impl Judge<'_> {
     fn gone_at_once(&mut self) {
         let known = self.known_open();
         let covered: Vec<_> = known
-            .iter()
-            .map(|((ip, port), missed)| ((*ip, *port), *missed, self.cell(*ip, *port)))
+            .into_iter()
+            .map(|((ip, port), missed)| ((ip, port), missed, self.cell(ip, port)))
             .filter(|(.., state)| state.is_covered())
             .collect();
         let gone = |missed_too: bool| {
@@ -69,9 +68,9 @@ impl Judge<'_> {
     }
 
     /// Cells that were open when last seen, and whether the last run missed them.
-    fn known_open(&self) -> BTreeMap<(IpAddr, Port), bool> {
+    fn known_open(&self) -> Vec<((IpAddr, Port), bool)> {
         let allowed = self.next.allowed.values();
-        let mut known: BTreeMap<(IpAddr, Port), bool> =
+        let mut known: Vec<((IpAddr, Port), bool)> =
             allowed.filter(|a| a.path().is_none()).map(|a| ((a.ip, a.port), a.missed)).collect();
         known.extend(self.next.findings.values().filter_map(|t| {
             let open = matches!(t.finding.state, FindingState::Open | FindingState::Unverified);
@@ -79,6 +78,9 @@ impl Judge<'_> {
                 matches!(t.finding.kind, FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen);
             (open && port_kind).then_some(((t.finding.ip, t.finding.port?), t.missed))
         }));
+        // What both know of once.
+        known.sort_unstable();
+        known.dedup_by_key(|(cell, _)| *cell);
         known
     }
 

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use mimawari_probes::observation::{CellState, HostObservation, HostSign, Severity};
-use mimawari_targets::Protocol;
 
 use super::{Evidence, Identity, Judge};
 use crate::baseline::Match;
@@ -88,9 +87,9 @@ impl Judge<'_> {
     /// Hosts that answer on everything.
     pub(super) fn suspect_hosts(&mut self) {
         let mut per_host: BTreeMap<IpAddr, Open> = BTreeMap::new();
-        for o in &self.open {
+        for (o, found) in self.open.iter().zip(&self.found) {
             let host = per_host.entry(o.ip).or_default();
-            match self.baseline.port(o.ip, Protocol::Tcp, o.port, self.now) {
+            match found {
                 Match::Allowed(_) => host.allowed += 1,
                 _ => host.other += 1,
             }

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use mimawari_targets::AddrRange;
-
 use super::Judge;
 use crate::verdict::{FindingState, MAP_CELLS, MapMark, RangeMap};
 
@@ -25,46 +23,90 @@ enum What {
 impl Judge<'_> {
     /// The maps of the plan's ranges, in order of address.
     pub(super) fn maps(&self) -> Vec<RangeMap> {
-        let mut points: Vec<(IpAddr, What)> = Vec::new();
-        points.extend(self.next.allowed.values().map(|a| (a.ip, What::Allowed)));
-        points.extend(self.next.findings.values().filter_map(|t| {
+        let mut squares: Vec<Square> = Vec::new();
+        for range in self.run.addresses.ranges() {
+            if squares.last().is_some_and(|s| s.holds(range.last())) {
+                continue;
+            }
+            let square = Square::around(range.first(), range.last());
+            if square.bits <= MAX_BITS {
+                squares.push(square);
+                continue;
+            }
+            let mut inside: Option<(IpAddr, IpAddr)> = None;
+            self.each_point(&mut |ip, _| {
+                if range.contains(ip) {
+                    inside = Some(inside.map_or((ip, ip), |(a, b)| (a.min(ip), b.max(ip))));
+                }
+            });
+            squares.extend(inside.map(|(first, last)| Square::around(first, last)));
+        }
+        squares.sort_by_key(|s| s.address(0));
+        let mut drawn: Vec<Drawing> = squares.into_iter().map(Drawing::new).collect();
+        self.each_point(&mut |ip, what| {
+            let behind = drawn.partition_point(|d| d.square.address(0) <= ip);
+            if let Some(d) = behind.checked_sub(1).and_then(|i| drawn.get_mut(i)) {
+                d.add(ip, what);
+            }
+        });
+        drawn.sort_by_key(|d| std::cmp::Reverse(d.points));
+        drawn.truncate(MAX_MAPS);
+        drawn.sort_by_key(|d| d.square.address(0));
+        drawn.into_iter().map(Drawing::done).collect()
+    }
+
+    /// Everything that is drawn. There may be a million, so they are not collected.
+    fn each_point(&self, f: &mut dyn FnMut(IpAddr, What)) {
+        self.next.allowed.values().for_each(|a| f(a.ip, What::Allowed));
+        for t in self.next.findings.values() {
             let what = match t.finding.state {
                 FindingState::Open | FindingState::Resolving => What::Unexpected,
                 FindingState::Missing => What::Missing,
                 FindingState::Unverified | FindingState::MissingUnverified => What::Unverified,
-                _ => return None,
+                _ => continue,
             };
-            Some((t.finding.ip, what))
-        }));
-        points.sort_by_key(|(ip, _)| *ip);
-        let mut maps: Vec<(usize, RangeMap)> = Vec::new();
-        let mut drawn: Option<Square> = None;
-        for range in self.run.addresses.ranges() {
-            if drawn.is_some_and(|d| d.holds(range.last())) {
-                continue;
-            }
-            let within = |low, high| {
-                let from = points.partition_point(|(ip, _)| *ip < low);
-                let to = points.partition_point(|(ip, _)| *ip <= high);
-                &points[from..to.max(from)]
-            };
-            let mut square = Square::around(range.first(), range.last());
-            if square.bits > MAX_BITS {
-                let inside = within(range.first(), range.last());
-                let (Some((first, _)), Some((last, _))) = (inside.first(), inside.last()) else {
-                    continue;
-                };
-                square = Square::around(*first, *last);
-            }
-            let inside = within(square.address(0), square.address(square.last()));
-            maps.push((inside.len(), square.draw(inside)));
-            drawn = Some(square);
+            f(t.finding.ip, what);
         }
-        maps.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
-        maps.truncate(MAX_MAPS);
-        let mut maps: Vec<RangeMap> = maps.into_iter().map(|(_, m)| m).collect();
-        maps.sort_by_key(|m| m.range.parse::<AddrRange>().map(|r| r.first()).ok());
-        maps
+    }
+}
+
+/// A map that is being drawn.
+struct Drawing {
+    square: Square,
+    points: usize,
+    marks: BTreeMap<u32, MapMark>,
+}
+
+impl Drawing {
+    const fn new(square: Square) -> Self {
+        Self { square, points: 0, marks: BTreeMap::new() }
+    }
+
+    fn add(&mut self, ip: IpAddr, what: What) {
+        if !self.square.holds(ip) {
+            return;
+        }
+        self.points += 1;
+        let n = number(ip) - self.square.base;
+        let shift = self.square.bits - self.square.cell_bits();
+        let index = n.checked_shr(shift).unwrap_or(0) as u32;
+        let mark =
+            self.marks.entry(index).or_insert_with(|| MapMark { index, ..MapMark::default() });
+        *match what {
+            What::Allowed => &mut mark.allowed,
+            What::Unexpected => &mut mark.unexpected,
+            What::Missing => &mut mark.missing,
+            What::Unverified => &mut mark.unverified,
+        } += 1;
+    }
+
+    fn done(self) -> RangeMap {
+        let length = if self.square.v4 { 32 } else { 128 } - self.square.bits;
+        RangeMap {
+            range: format!("{}/{length}", self.square.address(0)),
+            cells: 1 << self.square.cell_bits(),
+            marks: self.marks.into_values().collect(),
+        }
     }
 }
 
@@ -107,33 +149,21 @@ impl Square {
         if self.v4 { IpAddr::V4((x as u32).into()) } else { IpAddr::V6(x.into()) }
     }
 
-    fn draw(self, points: &[(IpAddr, What)]) -> RangeMap {
-        let cell_bits = self.bits.min(MAP_CELLS.ilog2());
-        let mut marks: BTreeMap<u32, MapMark> = BTreeMap::new();
-        for (ip, what) in points {
-            let n = number(*ip) - self.base;
-            let index = n.checked_shr(self.bits - cell_bits).unwrap_or(0) as u32;
-            let mark =
-                marks.entry(index).or_insert_with(|| MapMark { index, ..MapMark::default() });
-            *match what {
-                What::Allowed => &mut mark.allowed,
-                What::Unexpected => &mut mark.unexpected,
-                What::Missing => &mut mark.missing,
-                What::Unverified => &mut mark.unverified,
-            } += 1;
-        }
-        let length = if self.v4 { 32 } else { 128 } - self.bits;
-        RangeMap {
-            range: format!("{}/{length}", self.address(0)),
-            cells: 1 << cell_bits,
-            marks: marks.into_values().collect(),
-        }
+    /// Of the number of cells, the binary logarithm.
+    fn cell_bits(self) -> u32 {
+        self.bits.min(MAP_CELLS.ilog2())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn draw(square: Square, points: &[(IpAddr, What)]) -> RangeMap {
+        let mut d = Drawing::new(square);
+        points.iter().for_each(|(ip, what)| d.add(*ip, *what));
+        d.done()
+    }
 
     fn ip(s: &str) -> IpAddr {
         s.parse().expect("an address")
@@ -146,21 +176,23 @@ mod tests {
             (ip("198.51.100.127"), What::Unexpected),
             (ip("198.51.100.127"), What::Unexpected),
         ];
-        let m = Square::around(ip("198.51.100.64"), ip("198.51.100.127")).draw(&points);
+        let m = draw(Square::around(ip("198.51.100.64"), ip("198.51.100.127")), &points);
         assert_eq!((m.range.as_str(), m.cells), ("198.51.100.64/26", 64));
         assert_eq!(
             m.marks.iter().map(|m| (m.index, m.unexpected)).collect::<Vec<_>>(),
             [(0, 0), (63, 2)]
         );
         // An odd number of bits takes the next larger square.
-        let m = Square::around(ip("198.51.100.0"), ip("198.51.100.127")).draw(&points[..1]);
+        let m = draw(Square::around(ip("198.51.100.0"), ip("198.51.100.127")), &points[..1]);
         assert_eq!((m.range.as_str(), m.cells, m.marks[0].index), ("198.51.100.0/24", 256, 64));
-        let m = Square::around(ip("198.18.0.0"), ip("198.19.255.255"))
-            .draw(&[(ip("198.19.0.0"), What::Missing)]);
+        let m = draw(
+            Square::around(ip("198.18.0.0"), ip("198.19.255.255")),
+            &[(ip("198.19.0.0"), What::Missing)],
+        );
         assert_eq!((m.range.as_str(), m.cells, m.marks[0].index), ("198.16.0.0/14", 4096, 3072));
-        let one = Square::around(ip("192.0.2.1"), ip("192.0.2.1")).draw(&[]);
+        let one = draw(Square::around(ip("192.0.2.1"), ip("192.0.2.1")), &[]);
         assert_eq!((one.range.as_str(), one.cells), ("192.0.2.1/32", 1));
         let all = Square::around(ip("::"), ip("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"));
-        assert_eq!(all.draw(&[(ip("ffff::"), What::Allowed)]).range, "::/0");
+        assert_eq!(draw(all, &[(ip("ffff::"), What::Allowed)]).range, "::/0");
     }
 }

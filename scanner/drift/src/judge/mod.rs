@@ -107,6 +107,7 @@ pub fn judge_onto(
     now: Timestamp,
 ) -> (Verdict, State) {
     let mut j = Judge::new(run, baseline, previous, now);
+    j.match_open();
     j.guards();
     j.ages();
     j.suspect_hosts();
@@ -234,6 +235,8 @@ struct Judge<'a> {
     rules: HashMap<String, Arc<str>>,
     /// Open cells that this run saw, sorted by address and port.
     open: Vec<&'a TcpObservation>,
+    /// What the baseline says of each of them.
+    found: Vec<Match<'a>>,
     /// Outcomes of content checks; one for each target and path.
     http: BTreeMap<(IpAddr, Port, Option<&'a str>, &'a str), &'a HttpObservation>,
     /// What sites show of themselves.
@@ -247,7 +250,6 @@ struct Judge<'a> {
     /// Findings whose state this run changed to one that is settled; they are reported this once.
     settled: BTreeSet<String>,
     fresh: BTreeSet<String>,
-    allowed_seen: HashSet<FindingId>,
     unconfirmed: u64,
     allowed_count: u64,
     notes: Vec<String>,
@@ -302,6 +304,7 @@ impl<'a> Judge<'a> {
             rules: HashMap::new(),
             rule_seen: vec![None; baseline.len()],
             open,
+            found: Vec::new(),
             http,
             web,
             hosts,
@@ -310,7 +313,6 @@ impl<'a> Judge<'a> {
             done: BTreeSet::new(),
             settled: BTreeSet::new(),
             fresh: BTreeSet::new(),
-            allowed_seen: HashSet::new(),
             unconfirmed: 0,
             allowed_count: 0,
             notes: Vec::new(),
@@ -459,7 +461,6 @@ impl<'a> Judge<'a> {
     /// Remembers what is there and allowed.
     fn allow(&mut self, id: FindingId, head: &Head, mut thing: Allowed) {
         let at = thing.last_seen;
-        self.allowed_seen.insert(id);
         if self.with_findings.contains(&(thing.ip, thing.port))
             && let Some(before) = self.next.findings.get(id.as_str())
         {
@@ -470,6 +471,7 @@ impl<'a> Judge<'a> {
         a.rule = rule;
         a.last_seen = a.last_seen.max(at);
         a.missed = false;
+        a.seen = true;
     }
 
     /// A rule's id, shared by all that it allows.

@@ -1,9 +1,7 @@
 //! Open ports.
 
-use std::net::IpAddr;
-
 use mimawari_probes::observation::{Severity, TcpObservation};
-use mimawari_targets::{Port, Protocol};
+use mimawari_targets::Port;
 
 use super::{Identity, Judge};
 use crate::baseline::Match;
@@ -14,17 +12,16 @@ use crate::verdict::{Cause, FindingKind, FindingState};
 impl Judge<'_> {
     pub(super) fn open_cells(&mut self) {
         for i in 0..self.open.len() {
-            let o = self.open[i];
-            let (ip, port) = (o.ip, o.port);
+            let (o, found) = (self.open[i], self.found[i]);
+            let ip = o.ip;
             if !self.run.coverage.in_scope(ip) {
                 continue;
             }
             // Of a host that answers on everything only what is allowed is told one by one.
-            let allowed = || self.baseline.port(ip, Protocol::Tcp, port, self.now);
-            if self.suspect_hosts.contains(&ip) && !matches!(allowed(), Match::Allowed(_)) {
+            if self.suspect_hosts.contains(&ip) && !matches!(found, Match::Allowed(_)) {
                 continue;
             }
-            self.open_cell(ip, port, o);
+            self.open_cell(o, found);
         }
     }
 
@@ -40,14 +37,13 @@ impl Judge<'_> {
         })
     }
 
-    pub(super) fn open_cell(&mut self, ip: IpAddr, port: Port, o: &TcpObservation) {
-        self.port_rules_seen(ip, port, o.at);
+    fn open_cell(&mut self, o: &TcpObservation, verdict: Match<'_>) {
+        let (ip, port) = (o.ip, o.port);
         let vantage = self.run.vantage;
         let identity =
             |kind| Identity { kind, vantage, ip, port: Some(port), host: None, path: None };
         let plain = identity(FindingKind::UnexpectedOpen);
         let plain_id = plain.id();
-        let verdict = self.baseline.port(ip, Protocol::Tcp, port, self.now);
         let known_place = self.with_findings.contains(&(ip, port));
         if let Match::Allowed(head) = verdict {
             self.allowed_count += 1;

@@ -3,21 +3,30 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use mimawari_targets::{Port, PortSet, Protocol};
+use mimawari_targets::{PortSet, Protocol};
 
 use super::Judge;
 use crate::baseline::{HttpRule, Rule};
 use crate::state::RuleUse;
 
 impl Judge<'_> {
-    /// Every rule that matches an open port is needed, also one that another rule outdoes.
-    pub(super) fn port_rules_seen(&mut self, ip: IpAddr, port: Port, at: Timestamp) {
-        for i in self.baseline.matching_port(ip, Protocol::Tcp, port) {
-            self.rule_seen[i] = self.rule_seen[i].max(Some(at));
-        }
+    /// Finds what the baseline says of each open port, once. Every rule that speaks of one is needed,
+    /// also one that another rule outdoes.
+    pub(super) fn match_open(&mut self) {
+        let (baseline, now) = (self.baseline, self.now);
+        let seen = &mut self.rule_seen;
+        self.found = self
+            .open
+            .iter()
+            .map(|o| {
+                baseline.port_with(o.ip, Protocol::Tcp, o.port, now, |i| {
+                    seen[i] = seen[i].max(Some(o.at));
+                })
+            })
+            .collect();
     }
 
-    /// As [`Self::port_rules_seen`], for a content, or without a path for a property of a server.
+    /// Rules about a content are needed, or without a path about a property of a server.
     pub(super) fn web_rules_seen(
         &mut self,
         ip: IpAddr,
