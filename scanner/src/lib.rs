@@ -17,6 +17,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod connect;
+mod crypto;
 pub mod demo;
 pub mod duration;
 pub mod export;

@@ -307,8 +307,7 @@ fn told(e: reqwest::Error) -> String {
 /// # Errors
 /// A [`Failure`] where the system has no root certificates.
 pub fn client(loopback: bool) -> Result<reqwest::Client, Failure> {
-    // Whoever was first has installed the same one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    crate::crypto::provide();
     let mut builder = reqwest::Client::builder()
         .redirect(redirect::Policy::none())
         .connect_timeout(Duration::from_secs(5))

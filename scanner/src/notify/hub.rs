@@ -1,16 +1,14 @@
 //! `BatchImportFindings` of AWS Security Hub, signed with Signature Version 4.
-//!
-//! Credentials come from the usual chain (environment, web identity, container, instance), the one
-//! that also opens a state on S3.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
 use mimawari_report::notify::security_hub::Account;
-use object_store::aws::{AmazonS3Builder, AwsAuthorizer, AwsCredential};
+use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequestBody;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::aws;
 use super::client::{Fault, Request, Sender};
 use super::secret::Secret;
 
@@ -62,10 +60,9 @@ impl Hub {
         batches: &[Value],
     ) -> Result<(), (Fault, Vec<Value>)> {
         let all = || batches.to_vec();
-        let credential = match tokio::time::timeout_at(to.deadline, self.credential()).await {
-            Ok(Ok(credential)) => credential,
-            Ok(Err(fault)) => return Err((fault, all())),
-            Err(_) => return Err((Fault::certain("no credentials of AWS in time"), all())),
+        let credential = match aws::credential(&self.account.region, to.deadline).await {
+            Ok(credential) => credential,
+            Err(fault) => return Err((fault, all())),
         };
         let mut refused = Vec::new();
         let mut why = None;
@@ -107,17 +104,6 @@ impl Hub {
                 Err((Fault { why, ..fault }, refused))
             }
         }
-    }
-
-    async fn credential(&self) -> Result<std::sync::Arc<AwsCredential>, Fault> {
-        let failed = |e: object_store::Error| Fault::certain(format!("no credentials of AWS: {e}"));
-        // The chain hangs on the builder of a bucket; none is asked for.
-        let chain = AmazonS3Builder::from_env()
-            .with_region(&self.account.region)
-            .with_bucket_name("none")
-            .build()
-            .map_err(failed)?;
-        chain.credentials().get_credential().await.map_err(failed)
     }
 
     fn request(&self, credential: &AwsCredential, body: Bytes) -> Result<Request, Fault> {

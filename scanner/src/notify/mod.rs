@@ -5,6 +5,7 @@
 //! a minute; what it cannot send in that time is a warning and a dead letter ([`letter`]). An event is
 //! claimed before it is sent ([`ledger`]), so that of two processes one tells it.
 
+mod aws;
 pub mod client;
 pub mod command;
 mod github;

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
-use object_store::aws::{AmazonS3Builder, AwsAuthorizer, AwsCredential};
+use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequestBody;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::client::{self, Fault, Policy, Request, Sender, World};
 use super::secret::Secret;
-use super::{ANSWER_LIMIT, check_url, is_loopback};
+use super::{ANSWER_LIMIT, aws, check_url, is_loopback};
 use crate::config::notify::{Kind, Notifier};
 use crate::failure::Failure;
 
@@ -117,16 +117,7 @@ async fn fetch(
 ) -> Result<String, Fault> {
     let endpoint = endpoint.unwrap_or_else(|| arn.endpoint());
     check_url(&endpoint).map_err(|e| Fault::certain(format!("{ENDPOINT}: {e}")))?;
-    let failed = |e: object_store::Error| Fault::certain(format!("no credentials of AWS: {e}"));
-    let chain = AmazonS3Builder::from_env()
-        .with_region(&arn.region)
-        .with_bucket_name("none")
-        .build()
-        .map_err(failed)?;
-    let credential = tokio::time::timeout_at(deadline, chain.credentials().get_credential());
-    let credential =
-        credential.await.map_err(|_| Fault::certain("no credentials of AWS in time"))?;
-    let credential = credential.map_err(failed)?;
+    let credential = aws::credential(&arn.region, deadline).await?;
     let client = client::client(is_loopback(&endpoint))
         .map_err(|e| Fault::certain(format!("no client: {e}")))?;
     let to = Sender {

@@ -286,8 +286,7 @@ fn cannot_reach(shown: &str, e: &Error) -> Failure {
 /// The client of a bucket. Credentials come from the environment, in the order of AWS's own tools:
 /// keys, web identity, the task's role, the machine's role.
 fn s3(bucket: &Bucket, shown: &str) -> Result<object_store::aws::AmazonS3, Failure> {
-    // reqwest takes the process's provider. Whoever was first put the same one there.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    crate::crypto::provide();
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(&bucket.name)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
