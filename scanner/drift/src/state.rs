@@ -133,6 +133,7 @@ impl Tracked {
     pub(crate) fn comes_to_rest(&mut self) {
         self.changes.clear();
         self.gone = false;
+        self.missed = false;
         self.finding.flapping = false;
     }
 }

@@ -276,6 +276,21 @@ fn a_required_cell_that_came_and_went_is_settled_with_its_rule() {
     assert!(t.told.is_some_and(|t| t.what != mimawari_drift::state::Standing::Drift), "{t:?}");
 }
 
+#[test]
+fn what_was_missing_outside_the_scope_is_no_open_port_when_it_is_back() {
+    for look in [Open, Closed, NotProbed] {
+        let mut s = Story::new(MUST);
+        s.run(Run::new().ssh(Closed));
+        s.run(Run::new().ssh(Closed));
+        s.run(narrow());
+        s.rules("");
+        let v = s.run(Run::new().ssh(look));
+        assert_eq!(s.stands(MissingRequired), FindingState::Allowed);
+        assert_eq!(told(&v).iter().filter(|c| **c == Allowed).count(), 1);
+        assert_eq!(v.exit, u8::from(look == Open), "only what is open is drift");
+    }
+}
+
 // Runs out of order.
 
 #[test]
@@ -363,6 +378,17 @@ fn a_run_that_is_judged_again_does_not_make_a_finding_flap() {
     let t = s.tracked(UnexpectedOpen).expect("a finding");
     assert!(!t.finding.flapping, "{t:?}");
     assert_eq!(t.finding.state, FindingState::Resolving);
+}
+
+#[test]
+fn an_older_run_changes_no_site() {
+    let mut s = Story::new(&RULE.replace("6379", "443"));
+    let titled = |title: &str| Run::new().web(|w| w.title = Some(title.to_owned()));
+    s.run(titled("a"));
+    let early = s.now.checked_add(30.minutes()).expect("a time");
+    assert_eq!(s.run(titled("b")).site_changes.len(), 1);
+    assert!(s.late(&titled("a"), early).site_changes.is_empty());
+    assert!(s.run(titled("b")).site_changes.is_empty());
 }
 
 // What is told.

@@ -121,9 +121,8 @@ impl Judge<'_> {
             match f.state {
                 FindingState::Resolved => self.still_resolved(&id, &f),
                 FindingState::Allowed => self.was_allowed(&id, &f),
-                FindingState::MissingPending
-                | FindingState::Missing
-                | FindingState::MissingUnverified => {
+                // Not that an open port is: to be closed is no end of it.
+                _ if f.kind == FindingKind::MissingRequired => {
                     self.no_longer_required(&id, &f);
                 }
                 _ if !self.run.coverage.in_scope(f.ip) => {
@@ -284,6 +283,7 @@ impl Judge<'_> {
         let began = self.run.facts.started_at;
         if let Some(t) = self.next.findings.get_mut(id) {
             t.silent_runs = 0;
+            t.missed = false;
             t.by_silence = false;
             t.resolved_by = began;
         }

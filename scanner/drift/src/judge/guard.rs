@@ -107,7 +107,7 @@ impl Judge<'_> {
         }
         let vantage = self.run.vantage;
         for t in self.next.findings.values_mut().filter(|t| t.finding.vantage == vantage) {
-            if let Some(port) = t.finding.port {
+            if let Some(port) = t.finding.port.filter(|_| t.finding.state.is_drift()) {
                 t.missed |= is_gone(t.finding.ip, port);
             }
         }

@@ -180,8 +180,8 @@ impl Judge<'_> {
         let seen = self.open.binary_search_by_key(&(ip, port), |t| (t.ip, t.port));
         let seen = seen.ok().and_then(|i| self.open.get(i)).map(|t| t.at);
         self.next.findings.get(id).map(|t| &t.finding).is_some_and(|f| {
-            let missing = f.state.is_drift() || f.state == FindingState::MissingPending;
-            missing && seen.is_some_and(|at| at < f.last_seen && f.last_seen <= self.now)
+            let settled = matches!(f.state, FindingState::Resolved | FindingState::Allowed);
+            !settled && seen.is_some_and(|at| at < f.last_seen && f.last_seen <= self.now)
         })
     }
 

@@ -102,7 +102,7 @@ fn change(t: &Tracked, standing: Standing, now: Timestamp) -> Option<ChangeKind>
     let quiet = t.finding.acknowledged.is_some();
     let worse = t.finding.severity > told.severity;
     if t.finding.flapping && (drift || standing == Standing::Resolved) {
-        if !told.flapping && !(drift && worse) {
+        if !(told.flapping || drift && worse) {
             return Some(C::Flapping);
         }
         // What nobody looks at any more will not hold still before somebody's eyes.
