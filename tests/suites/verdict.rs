@@ -5,6 +5,8 @@
 mod content;
 #[path = "verdict/histories.rs"]
 mod histories;
+#[path = "verdict/order.rs"]
+mod order;
 #[path = "verdict/sites.rs"]
 mod sites;
 #[path = "verdict/telling.rs"]
@@ -49,6 +51,7 @@ fn baseline(rules: &str) -> Baseline {
 /// One run: what it covered and saw.
 #[derive(Clone)]
 struct Run {
+    vantage: &'static str,
     cells: BTreeMap<(IpAddr, Port), CellState>,
     unconfirmed: BTreeSet<(IpAddr, Port)>,
     http: Vec<HttpObservation>,
@@ -87,6 +90,7 @@ impl Run {
     /// A run in which something far away answered, so that it is believed.
     fn new() -> Self {
         Self {
+            vantage: "default",
             cells: BTreeMap::from([((ip("192.0.2.200"), port(1)), CellState::Closed)]),
             unconfirmed: BTreeSet::new(),
             http: Vec::new(),
@@ -102,6 +106,11 @@ impl Run {
 
     fn cell(mut self, host: &str, p: u16, state: CellState) -> Self {
         self.cells.insert((ip(host), port(p)), state);
+        self
+    }
+
+    fn from(mut self, vantage: &'static str) -> Self {
+        self.vantage = vantage;
         self
     }
 
@@ -256,7 +265,7 @@ fn judged_at(
     let addresses = run.scope.permitted().clone();
     let input = RunInput {
         run_id: &run_id,
-        vantage: "default",
+        vantage: run.vantage,
         scope: &run.scope,
         observations: &observations,
         coverage: run,

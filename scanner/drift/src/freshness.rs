@@ -32,6 +32,19 @@ pub struct Ages {
     pub parts: BTreeMap<u32, PartAge>,
 }
 
+impl Ages {
+    /// Forgets times after `now`: of a clock that was wrong, which would else let a part rest until
+    /// the right one gets there.
+    pub(crate) fn forget_after(&mut self, now: Timestamp) {
+        let right = |t: &Timestamp| *t <= now;
+        self.last_run = self.last_run.filter(right);
+        for part in self.parts.values_mut() {
+            part.covered = part.covered.filter(right);
+            part.tried = part.tried.filter(right);
+        }
+    }
+}
+
 /// One part's age.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

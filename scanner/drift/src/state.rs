@@ -120,9 +120,22 @@ pub struct Tracked {
     /// Whether it was gone in a run that was not believed because too much was gone at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub missed: bool,
+    /// Of a host that answers on everything, the ports that were probed when it last did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<String>,
     /// What was last told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Told>,
+}
+
+impl Tracked {
+    /// It is settled by other than being seen: what it did before must not make it flap later.
+    pub(crate) fn comes_to_rest(&mut self) {
+        self.changes.clear();
+        self.gone = false;
+        self.missed = false;
+        self.finding.flapping = false;
+    }
 }
 
 /// A cell, content or property of a server that was there and allowed. There may be a million, so it

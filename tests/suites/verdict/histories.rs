@@ -2,6 +2,7 @@
 //! clocks that jump, runs that are judged again.
 
 use mimawari_drift::baseline::Match;
+use mimawari_drift::id::FindingId;
 use mimawari_drift::verdict::{Acknowledgement, ChangeKind};
 
 use super::*;
@@ -46,10 +47,70 @@ fn random_run(r: &mut Rng, truth: &mut BTreeMap<(IpAddr, Port), bool>) -> Run {
     match r.next(12) {
         0 => run.canaries = (0, 1),
         1 => run.scope = scope("192.0.2.0/31"),
+        // Another profile, or a part of the plan.
+        3 => run = run.only(22),
+        4 => run = run.only(6379),
+        5 => run = run.only(22).part(2, true, None),
+        6 => run = run.only(6379).part(1, r.next(2) == 0, None),
         2 => run.incomplete = vec!["Stopped.".to_owned()],
         _ => {}
     }
     run
+}
+
+/// Where the web is looked at, in a calm time.
+fn web_places() -> impl Iterator<Item = (&'static str, Option<&'static str>, Scheme)> {
+    ["192.0.2.0", HOST].into_iter().flat_map(|host| {
+        [None, Some("a.example"), Some("b.example")].into_iter().flat_map(move |name| {
+            [Scheme::Http, Scheme::Https].into_iter().map(move |scheme| (host, name, scheme))
+        })
+    })
+}
+
+fn web(host: &str, name: Option<&str>, scheme: Scheme, legacy: bool) -> WebObservation {
+    WebObservation {
+        ip: ip(host),
+        port: port(22),
+        scheme,
+        host: name.map(str::to_owned),
+        at: Timestamp::UNIX_EPOCH,
+        status: Some(200),
+        server: None,
+        title: None,
+        location: None,
+        favicon_sha256: None,
+        tls: Some(TlsFacts { version: "TLSv1.3".to_owned(), legacy, ..TlsFacts::default() }),
+        dns: None,
+    }
+}
+
+fn http(host: &str, name: Option<&str>, outcome: Outcome) -> HttpObservation {
+    HttpObservation {
+        title: None,
+        remedy: None,
+        ip: ip(host),
+        port: port(22),
+        scheme: Scheme::Https,
+        host: name.map(str::to_owned),
+        path: "/x".to_owned(),
+        check: "a".to_owned(),
+        outcome,
+        severity: Severity::High,
+        at: Timestamp::UNIX_EPOCH,
+        evidence: None,
+        reason: None,
+    }
+}
+
+impl Run {
+    /// Of the ports, only this one.
+    fn only(mut self, p: u16) -> Self {
+        self.cells.retain(|(_, at), _| at.get() == p || at.get() == 1);
+        self.http.retain(|h| h.port.get() == p);
+        self.web.retain(|w| w.port.get() == p);
+        self.ports = p.to_string().parse().expect("ports");
+        self
+    }
 }
 
 /// Looks at web servers and their contents: anything may be there, gone, legacy, mute or left out.
@@ -109,9 +170,9 @@ const RULES: &[&str] = &[
     "[[allow_http]]\nid = \"l\"\nhosts = [\"192.0.2.0/24\"]\nchecks = [\"legacy-tls\", \"a\"]\nreason = \"x\"\n",
 ];
 
-/// A hundred thousand where everything runs in full.
+/// More where everything runs in full.
 fn histories() -> u64 {
-    if std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full") { 100_000 } else { 10_000 }
+    if std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full") { 50_000 } else { 4_000 }
 }
 
 #[test]
@@ -169,8 +230,8 @@ fn history(seed: u64) -> Shown {
     BASELINES.with(|baselines| History::new(seed).live(baselines))
 }
 
-/// Kind, address, port, host, path.
-type Place = (FindingKind, IpAddr, Option<Port>, Option<String>, Option<String>);
+/// Vantage, kind, address, port, host, path.
+type Place = (String, FindingKind, IpAddr, Option<Port>, Option<String>, Option<String>);
 
 struct History {
     seed: u64,
@@ -180,6 +241,8 @@ struct History {
     now: Timestamp,
     ids: BTreeMap<Place, String>,
     keys: BTreeSet<String>,
+    /// From where what is allowed was seen.
+    allowed_from: BTreeMap<FindingId, &'static str>,
     /// What the person who is told believes: whether a finding is drift.
     believed: BTreeMap<String, bool>,
     shown: Shown,
@@ -202,6 +265,7 @@ impl History {
             now: "2026-11-01T20:00:00Z".parse().expect("an instant"),
             ids: BTreeMap::new(),
             keys: BTreeSet::new(),
+            allowed_from: BTreeMap::new(),
             believed: BTreeMap::new(),
             shown: Shown::default(),
         }
@@ -209,16 +273,32 @@ impl History {
 
     fn live(mut self, baselines: &[Baseline]) -> Shown {
         let seed = self.seed;
-        for _ in 0..8 {
+        let vantages = 1 + seed % 2;
+        // Some edit the baseline all the time, others now and then.
+        let settled = self.r.next(2) == 0;
+        let mut rules = &baselines[self.r.next(RULES.len() as u64) as usize];
+        for n in 0..8 + self.r.next(8) as i64 {
             let later = match self.r.next(20) {
                 0 | 1 => self.now.checked_sub(3.hours()),
                 2 => self.now.checked_add(30.hours()),
                 _ => self.now.checked_add(1.hour()),
             };
-            self.now = later.expect("a time");
+            // No two runs begin at the same time, or they would be one.
+            self.now = later.expect("a time").checked_add((n + 1).milliseconds()).expect("a time");
             self.acknowledge();
-            let run = random_run(&mut self.r, &mut self.truth);
-            let rules = &baselines[self.r.next(RULES.len() as u64) as usize];
+            let mut run = random_run(&mut self.r, &mut self.truth);
+            run.vantage = ["default", "outside"][self.r.next(vantages) as usize];
+            if !settled || self.r.next(4) == 0 {
+                rules = &baselines[self.r.next(RULES.len() as u64) as usize];
+            }
+            if self.r.next(8) == 0 {
+                // It began before the last ones, and is committed after them.
+                let hours = 1 + self.r.next(3) as i64;
+                let began = self.now.checked_sub(hours.hours()).expect("a time");
+                let began = began.checked_sub(500.microseconds()).expect("a time");
+                self.step_at(&run, rules, began);
+                continue;
+            }
             self.step(&run, rules);
             if self.r.next(4) == 0 {
                 // Judged again, perhaps under another baseline: no second witness.
@@ -234,7 +314,43 @@ impl History {
                 }
             }
         }
+        self.calm(&baselines[0], vantages);
         self.shown
+    }
+
+    /// Everything holds still, is looked at, and nothing is agreed: then what is told is what is there,
+    /// and nothing is left over.
+    fn calm(&mut self, none: &Baseline, vantages: u64) {
+        let seed = self.seed;
+        let mut run = Run::new();
+        for (cell, open) in &self.truth {
+            run.cells.insert(*cell, if *open { Open } else { Closed });
+        }
+        for (host, name, scheme) in web_places() {
+            if self.truth.get(&(ip(host), port(22))) == Some(&true) {
+                run.web.push(web(host, name, scheme, false));
+                run.http.push(http(host, name, Outcome::Absent));
+            }
+        }
+        for _ in 0..16 {
+            for vantage in ["default", "outside"].into_iter().take(vantages as usize) {
+                self.now = self.now.checked_add(1.hour()).expect("a time");
+                run.vantage = vantage;
+                self.step(&run, none);
+            }
+        }
+        for t in self.state.findings.values() {
+            let f = &t.finding;
+            let port_kind = matches!(f.kind, UnexpectedOpen | ForbiddenOpen);
+            let there = f.port.is_some_and(|p| self.truth.get(&(f.ip, p)) == Some(&true));
+            let settled = matches!(f.state, FindingState::Resolved | FindingState::Allowed);
+            let open = f.state == FindingState::Open && port_kind && there;
+            assert!(open || settled, "seed {seed}: stuck: {t:#?}");
+            assert!(!f.flapping, "seed {seed}: flaps for ever: {t:#?}");
+            let believed = self.believed.get(&f.id).copied().unwrap_or(false);
+            assert_eq!(believed, f.state.is_drift(), "seed {seed}: never told: {t:#?}");
+            assert!(!t.missed, "seed {seed}: {t:#?}");
+        }
     }
 
     /// Now and then somebody says that he knows of a finding.
@@ -248,22 +364,33 @@ impl History {
         self.state.acknowledged.insert(id, Acknowledgement { until, at: self.now, by, reason });
     }
 
-    /// Judges a run and holds everything that is promised against it.
     fn step(&mut self, run: &Run, rules: &Baseline) {
+        self.step_at(run, rules, self.now);
+    }
+
+    /// Judges a run and holds everything that is promised against it.
+    fn step_at(&mut self, run: &Run, rules: &Baseline, began: Timestamp) {
         let (seed, now) = (self.seed, self.now);
-        let (v, next) = judged(run, rules, &self.state, now);
-        let again = judged(run, rules, &self.state, now);
+        let (v, next) = judged_at(run, rules, &self.state, began, now);
+        let again = judged_at(run, rules, &self.state, began, now);
+        self.elsewhere(run, &next);
         assert_eq!(
             serde_json::to_string(&v).ok(),
             serde_json::to_string(&again.0).ok(),
             "seed {seed}"
         );
         for f in &v.findings {
-            let key = (f.kind, f.ip, f.port, f.host.clone(), f.path.clone());
+            let key = (f.vantage.clone(), f.kind, f.ip, f.port, f.host.clone(), f.path.clone());
             let id = self.ids.entry(key).or_insert_with(|| f.id.clone());
             assert_eq!(*id, f.id, "seed {seed}: an identity changed");
-            let before = self.state.findings.get(&f.id).map(|t| t.finding.state);
-            if f.state == FindingState::Resolved && before != Some(FindingState::Resolved) {
+            let before = self.state.findings.get(&f.id).map(|t| &t.finding);
+            if f.state == FindingState::Resolved
+                && before.is_none_or(|b| b.state != FindingState::Resolved)
+            {
+                assert_eq!(f.vantage, run.vantage, "seed {seed}: resolved from elsewhere: {f:?}");
+                let seen = before.map(|b| b.last_seen);
+                let newer = seen.is_some_and(|at| at > began && at <= now);
+                assert!(!newer, "seed {seed}: resolved by a run that is older: {f:?}");
                 *self.shown.resolved.entry(f.kind).or_insert(0u64) += 1;
                 resolved_by_proof(run, &v, f, seed);
             }
@@ -278,7 +405,8 @@ impl History {
             }
         }
         alarm |= web_alarm(run, rules, now);
-        assert!(!alarm || v.exit == 1, "seed {seed}: an alarm was lost");
+        // An older run may be outdone by a newer one.
+        assert!(!alarm || v.exit == 1 || began < now, "seed {seed}: an alarm was lost");
         self.shown.site_changes += v.site_changes.len() as u64;
         sites_are_true(run, &v, &self.state, &next, seed);
         for (id, t) in &self.state.findings {
@@ -294,6 +422,49 @@ impl History {
         assert_eq!(State::parse(&text).expect("its own text"), next, "seed {seed}");
         self.told(&v, &next);
         self.state = next;
+    }
+
+    /// What another vantage knows stays as it is, and no port is drift twice.
+    fn elsewhere(&mut self, run: &Run, next: &State) {
+        let seed = self.seed;
+        for (id, t) in &self.state.findings {
+            if t.finding.vantage == run.vantage {
+                continue;
+            }
+            let later =
+                next.findings.get(id).unwrap_or_else(|| panic!("seed {seed}: {t:?} is gone"));
+            let (a, b) = (&t.finding, &later.finding);
+            assert_eq!(
+                (a.state, a.last_seen, a.cause, a.flapping, &t.changes, t.gone, t.missed),
+                (
+                    b.state,
+                    b.last_seen,
+                    b.cause,
+                    b.flapping,
+                    &later.changes,
+                    later.gone,
+                    later.missed
+                ),
+                "seed {seed}: judged from elsewhere: {t:#?}"
+            );
+        }
+        for (id, a) in &next.allowed {
+            if !self.state.allowed.contains_key(id) {
+                self.allowed_from.insert(*id, run.vantage);
+            } else if self.allowed_from.get(id) != Some(&run.vantage) {
+                assert_eq!(Some(a), self.state.allowed.get(id), "seed {seed}");
+            }
+        }
+        for id in self.state.allowed.keys().filter(|id| !next.allowed.contains_key(id)) {
+            assert_eq!(self.allowed_from.get(id), Some(&run.vantage), "seed {seed}: forgotten");
+        }
+        let mut drift = BTreeSet::new();
+        for f in next.findings.values().map(|t| &t.finding) {
+            if matches!(f.kind, UnexpectedOpen | ForbiddenOpen) && f.state.is_drift() {
+                let place = (&f.vantage, f.ip, f.port);
+                assert!(drift.insert(place), "seed {seed}: one port is two alarms: {f:?}");
+            }
+        }
     }
 
     /// Nothing is told twice, and whoever hears all of it knows what is drift.
@@ -414,7 +585,8 @@ fn sites_are_true(run: &Run, v: &Verdict, before: &State, after: &State, seed: u
         let seen = run.web.iter().any(|w| {
             (w.ip, w.port, w.scheme, &w.host) == (s.key.ip, s.key.port, s.key.scheme, &s.key.host)
         });
-        assert!(seen || later == s, "seed {seed}: changed unseen");
+        let here = s.key.vantage == run.vantage;
+        assert!(seen && here || later == s, "seed {seed}: changed unseen");
         assert_eq!(later.first_seen, s.first_seen, "seed {seed}");
     }
     assert!(after.sites.is_sorted_by(|a, b| a.key < b.key), "seed {seed}: not sorted");

@@ -10,7 +10,7 @@ use super::port::port_severity;
 use super::{Evidence, Identity, Judge, RUNS_TO_SETTLE, legacy};
 use crate::baseline::Match;
 use crate::id::FindingId;
-use crate::state::{Allowed, AllowedWhat, Standing};
+use crate::state::{Allowed, AllowedWhat};
 use crate::verdict::{Cause, Finding, FindingKind, FindingState};
 
 impl Judge<'_> {
@@ -22,6 +22,7 @@ impl Judge<'_> {
             .allowed
             .iter()
             .filter(|(id, a)| !a.seen && !self.done.contains(id.as_str()))
+            .filter(|(id, a)| self.is_seen_from_here(id, a))
             .map(|(id, a)| (*id, a.clone()))
             .collect();
         self.next.allowed.values_mut().for_each(|a| a.seen = false);
@@ -65,14 +66,7 @@ impl Judge<'_> {
                 self.next.allowed.remove(&id);
                 continue;
             }
-            let identity = Identity {
-                kind: a.kind(),
-                vantage: self.run.vantage,
-                ip: a.ip,
-                port: Some(a.port),
-                host: a.host(),
-                path: a.path(),
-            };
+            let identity = self.identity_of(&a);
             let what = match (a.kind(), a.path()) {
                 (FindingKind::LegacyTls, _) => {
                     format!(
@@ -112,23 +106,29 @@ impl Judge<'_> {
         }
     }
 
-    /// Every finding that nothing above has dealt with.
+    /// Every finding that nothing above has dealt with. What another vantage found stays as it is:
+    /// from here it may be closed at all times.
     pub(super) fn the_rest(&mut self) {
-        let ids: Vec<String> =
-            self.next.findings.keys().filter(|id| !self.done.contains(*id)).cloned().collect();
+        let mut ids = Vec::new();
+        for (id, t) in &mut self.next.findings {
+            if t.finding.vantage != self.run.vantage {
+                t.finding.new = false;
+            } else if !self.done.contains(id) {
+                ids.push(id.clone());
+            }
+        }
         for id in ids {
             let Some(f) = self.next.findings.get(&id).map(|t| t.finding.clone()) else { continue };
             match f.state {
                 FindingState::Resolved => self.still_resolved(&id, &f),
                 FindingState::Allowed => self.was_allowed(&id, &f),
-                FindingState::MissingPending
-                | FindingState::Missing
-                | FindingState::MissingUnverified => {
+                // Not that an open port is: to be closed is no end of it.
+                _ if f.kind == FindingKind::MissingRequired => {
                     self.no_longer_required(&id, &f);
                 }
                 _ if !self.run.coverage.in_scope(f.ip) => {
                     let fresh = f.state != FindingState::OutOfScope;
-                    self.set(&id, FindingState::OutOfScope, "its address left the scope; nobody looks at it any more, and it was not seen to be closed".to_owned());
+                    self.left_the_scope(&id, "its address left the scope; nobody looks at it any more, and it was not seen to be closed");
                     if fresh {
                         self.settled.insert(id.clone());
                     }
@@ -208,7 +208,7 @@ impl Judge<'_> {
 
     pub(super) fn what_is_known(&self, f: &Finding) -> Evidence {
         let Some(port) = f.port else {
-            return self.no_longer_suspect(f.ip);
+            return self.no_longer_suspect(f);
         };
         let cell = self.cell(f.ip, port);
         if f.kind == FindingKind::LegacyTls {
@@ -284,6 +284,7 @@ impl Judge<'_> {
         let began = self.run.facts.started_at;
         if let Some(t) = self.next.findings.get_mut(id) {
             t.silent_runs = 0;
+            t.missed = false;
             t.by_silence = false;
             t.resolved_by = began;
         }
@@ -298,24 +299,54 @@ impl Judge<'_> {
             if !again {
                 t.covered_runs += 1;
             }
-            if !std::mem::replace(&mut t.gone, true) {
+            if !std::mem::replace(&mut t.gone, true) && !again {
                 t.changes.push(t.covered_runs);
             }
         }
     }
 
-    /// A run that covers it and still does not find it lets it come to rest.
+    /// A run that covers it and still does not find it lets it come to rest. So does whatever ends the
+    /// looking, or whoever was told of it would never hear the end.
     fn still_resolved(&mut self, id: &str, f: &Finding) {
-        let restless = |t: &crate::state::Tracked| {
-            t.finding.flapping || t.told.is_some_and(|told| told.what != Standing::Resolved)
-        };
-        if self.again || self.suspect() || !self.next.findings.get(id).is_some_and(restless) {
+        let restless = self.is_restless(id);
+        if restless && !self.run.coverage.in_scope(f.ip) {
+            self.left_the_scope(id, "its address left the scope before its end was sure");
+            self.settled.insert(id.to_owned());
             return;
         }
-        if f.kind != FindingKind::MissingRequired
-            && matches!(self.what_is_known(f), Evidence::Gone(_) | Evidence::Silent)
-        {
+        if f.kind == FindingKind::MissingRequired {
+            if restless {
+                self.no_longer_required(id, f);
+            }
+            return;
+        }
+        // A whole host is dear to look at.
+        let worth_it = restless || f.port.is_some();
+        if self.again || self.suspect() || !worth_it {
+            return;
+        }
+        let gone = matches!(self.what_is_known(f), Evidence::Gone(_) | Evidence::Silent);
+        if gone {
+            let began = self.run.facts.started_at;
+            if let Some(t) = self.next.findings.get_mut(id) {
+                t.resolved_by = t.resolved_by.max(began);
+            }
+        }
+        if restless && (gone || self.is_told_as_another(f)) {
             self.is_gone(id);
         }
+    }
+
+    /// Whether a port is told as the other of its two kinds, which a `never` rule makes of it.
+    fn is_told_as_another(&self, f: &Finding) -> bool {
+        let kind = match f.kind {
+            FindingKind::UnexpectedOpen => FindingKind::ForbiddenOpen,
+            FindingKind::ForbiddenOpen => FindingKind::UnexpectedOpen,
+            _ => return false,
+        };
+        let vantage = self.run.vantage;
+        let (ip, port) = (f.ip, f.port);
+        let id = Identity { kind, vantage, ip, port, host: None, path: None }.id();
+        self.done.contains(id.as_str()) && self.is_active(&id)
     }
 }

@@ -66,9 +66,12 @@ impl Judge<'_> {
                 };
                 let cell = Allowed::cell(h.ip, h.port, h.at);
                 self.allow(id, head, Allowed { what: Some(Box::new(what)), ..cell });
-                if self.next.findings.get(id.as_str()).is_some_and(|t| t.finding.state.is_drift()) {
+                if self.is_to_be_allowed(&id) {
                     self.now_allowed(&id, head);
                 }
+                continue;
+            }
+            if self.gone_since(&id, h.at) {
                 continue;
             }
             let host = h.host.clone().unwrap_or_else(|| h.ip.to_string());

@@ -6,6 +6,7 @@ use mimawari_probes::observation::CellState;
 use mimawari_targets::Port;
 
 use super::Judge;
+use crate::id::FindingId;
 use crate::verdict::{FindingKind, FindingState};
 
 /// Known-open cells below which their being gone together proves nothing.
@@ -34,12 +35,7 @@ impl Judge<'_> {
     /// nothing else speaks against finds the same gone, it is believed: a rack that was taken out
     /// does not come back, and the round must go on.
     fn gone_at_once(&mut self) {
-        let known = self.known_open();
-        let covered: Vec<_> = known
-            .into_iter()
-            .map(|((ip, port), missed)| ((ip, port), missed, self.cell(ip, port)))
-            .filter(|(.., state)| state.is_covered())
-            .collect();
+        let covered = self.known_open();
         let gone = |missed_too: bool| {
             covered
                 .iter()
@@ -67,12 +63,22 @@ impl Judge<'_> {
         }
     }
 
-    /// Cells that were open when last seen, and whether the last run missed them.
-    fn known_open(&self) -> Vec<((IpAddr, Port), bool)> {
-        let allowed = self.next.allowed.values();
-        let mut known: Vec<((IpAddr, Port), bool)> =
-            allowed.filter(|a| a.path().is_none()).map(|a| ((a.ip, a.port), a.missed)).collect();
-        known.extend(self.next.findings.values().filter_map(|t| {
+    /// The covered ones of the cells that were open when last seen from here before this run, whether
+    /// the last run missed them, and what they are now. In order.
+    fn known_open(&self) -> Vec<((IpAddr, Port), bool, CellState)> {
+        let mut known: Vec<((IpAddr, Port), bool)> = Vec::new();
+        for (id, a) in &self.next.allowed {
+            let state = self.cell(a.ip, a.port);
+            let counts = a.path().is_none() && state.is_covered() && !self.seen_since(a.last_seen);
+            // Nearly all are open still, and then it does not matter from where they were seen.
+            if counts && (state == CellState::Open || self.is_seen_from_here(id, a)) {
+                known.push(((a.ip, a.port), a.missed));
+            }
+        }
+        let here = self.next.findings.values().filter(|t| {
+            t.finding.vantage == self.run.vantage && !self.seen_since(t.finding.last_seen)
+        });
+        known.extend(here.filter_map(|t| {
             let open = matches!(t.finding.state, FindingState::Open | FindingState::Unverified);
             let port_kind =
                 matches!(t.finding.kind, FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen);
@@ -82,15 +88,28 @@ impl Judge<'_> {
         known.sort_unstable();
         known.dedup_by_key(|(cell, _)| *cell);
         known
+            .into_iter()
+            .map(|(cell, missed)| (cell, missed, self.cell(cell.0, cell.1)))
+            .filter(|(.., state)| state.is_covered())
+            .collect()
     }
 
     fn remember_missed(&mut self, gone: &[(IpAddr, Port)]) {
         let is_gone = |ip, port| gone.binary_search(&(ip, port)).is_ok();
-        for a in self.next.allowed.values_mut().filter(|a| a.path().is_none()) {
-            a.missed |= is_gone(a.ip, a.port);
+        let allowed = self.next.allowed.iter();
+        let missed: Vec<FindingId> = allowed
+            .filter(|(_, a)| a.path().is_none() && is_gone(a.ip, a.port))
+            .filter(|(id, a)| self.is_seen_from_here(id, a))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in missed {
+            if let Some(a) = self.next.allowed.get_mut(&id) {
+                a.missed = true;
+            }
         }
-        for t in self.next.findings.values_mut() {
-            if let Some(port) = t.finding.port {
+        let vantage = self.run.vantage;
+        for t in self.next.findings.values_mut().filter(|t| t.finding.vantage == vantage) {
+            if let Some(port) = t.finding.port.filter(|_| t.finding.state.is_drift()) {
                 t.missed |= is_gone(t.finding.ip, port);
             }
         }

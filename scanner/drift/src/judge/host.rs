@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use mimawari_probes::observation::{CellState, HostObservation, HostSign, Severity};
+use mimawari_targets::PortSet;
 
 use super::{Evidence, Identity, Judge};
 use crate::baseline::Match;
-use crate::verdict::{Cause, FindingKind};
+use crate::verdict::{Cause, Finding, FindingKind};
 
 /// A host that is open on more than half of its probed ports answers on everything; with fewer
 /// probed ports than this, half of them is no proof.
@@ -113,17 +114,20 @@ impl Judge<'_> {
                     Match::Allowed(head) => {
                         let id = identity.id();
                         self.allowed_count += 1;
-                        let known = self.next.findings.get(id.as_str());
-                        if known.is_some_and(|t| t.finding.state.is_drift()) {
+                        if self.is_to_be_allowed(&id) {
                             self.now_allowed(&id, head);
                         }
                     }
+                    _ if self.gone_since(&identity.id(), open.at) => {}
                     _ => {
                         let cause = match allowed {
                             Match::Expired(_) => Cause::Expired,
                             _ => Cause::Unmatched,
                         };
                         self.seen(&identity, cause, Severity::Medium, open.at, why, None);
+                        if let Some(t) = self.next.findings.get_mut(identity.id().as_str()) {
+                            t.ports = Some(self.run.ports.to_string());
+                        }
                     }
                 }
             }
@@ -159,8 +163,19 @@ impl Judge<'_> {
         Some(why)
     }
 
+    /// Whether the plan holds most of the ports that were probed when the host answered on everything.
+    fn looks_where_it_answered(&self, f: &Finding) -> bool {
+        let before = self.next.findings.get(&f.id).and_then(|t| t.ports.as_ref());
+        let before = before.and_then(|text| text.parse::<PortSet>().ok());
+        before.is_none_or(|ports| {
+            let both = ports.iter().filter(|p| self.run.ports.contains(*p)).count();
+            both as u64 * 2 > u64::from(ports.len())
+        })
+    }
+
     /// What is known of a host that answered on everything once, and now does not.
-    pub(super) fn no_longer_suspect(&self, ip: IpAddr) -> Evidence {
+    pub(super) fn no_longer_suspect(&self, f: &Finding) -> Evidence {
+        let ip = f.ip;
         let (mut open, mut closed, mut covered) = (0u32, 0u32, 0u32);
         for port in self.run.ports.iter() {
             let state = self.cell(ip, port);
@@ -181,6 +196,11 @@ impl Judge<'_> {
         }
         if random.is_some_and(RandomPorts::refuse) {
             return Evidence::Gone("it no longer accepts connections on random ports");
+        }
+        if !self.looks_where_it_answered(f) {
+            return Evidence::Unknown(
+                "this run looks at other ports than those on which it answered",
+            );
         }
         // Ports that refuse prove that nothing answers for all of them; silence proves less.
         if closed > covered / 2 {

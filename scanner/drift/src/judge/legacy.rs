@@ -52,9 +52,12 @@ impl Judge<'_> {
                 let cell = Allowed::cell(ip, port, w.at);
                 let thing = Allowed { what: Some(Box::new(what)), ..cell };
                 self.allow(id, head, thing);
-                if self.next.findings.get(id.as_str()).is_some_and(|t| t.finding.state.is_drift()) {
+                if self.is_to_be_allowed(&id) {
                     self.now_allowed(&id, head);
                 }
+                continue;
+            }
+            if self.gone_since(&id, w.at) {
                 continue;
             }
             let endpoint = SocketAddr::new(ip, port.get());

@@ -32,7 +32,7 @@ use crate::baseline::{Baseline, Head, Match};
 use crate::freshness::{self, Freshness, Turn};
 use crate::id::FindingId;
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
-use crate::state::{Allowed, State, Tracked};
+use crate::state::{Allowed, Standing, State, Tracked};
 use crate::verdict::{
     Cause, Counts, Coverage, Finding, FindingKind, FindingState, MAX_TIMELINE, RunFacts,
     RunSummary, VERSION, Verdict,
@@ -123,6 +123,7 @@ pub fn judge_onto(
 }
 
 /// What identifies a finding.
+#[derive(Clone, Copy)]
 struct Identity<'a> {
     kind: FindingKind,
     vantage: &'a str,
@@ -211,6 +212,7 @@ impl Identity<'_> {
             by_silence: false,
             resolved_by: None,
             missed: false,
+            ports: None,
             told: None,
         }
     }
@@ -294,7 +296,7 @@ impl<'a> Judge<'a> {
             run,
             baseline,
             now,
-            again: previous.timeline.iter().any(|r| r.run_id == run.run_id),
+            again: was_judged(run, &previous),
             with_findings: previous
                 .findings
                 .values()
@@ -352,6 +354,9 @@ impl<'a> Judge<'a> {
             );
         }
         let believed = !self.suspect();
+        if let Some(ages) = self.next.plans.get_mut(turn.plan) {
+            ages.forget_after(self.now.max(turn.began));
+        }
         freshness::record(&mut self.next.plans, turn, believed);
         if rotates || turn.max_age.is_some() {
             self.freshness =
@@ -410,6 +415,50 @@ impl<'a> Judge<'a> {
         (cause, format!("{what}, and no rule of the baseline allows it{near}"))
     }
 
+    /// The place of what is allowed, as a finding.
+    fn identity_of<'b>(&self, a: &'b Allowed) -> Identity<'b>
+    where
+        'a: 'b,
+    {
+        Identity {
+            kind: a.kind(),
+            vantage: self.run.vantage,
+            ip: a.ip,
+            port: Some(a.port),
+            host: a.host(),
+            path: a.path(),
+        }
+    }
+
+    /// Whether what is allowed under this id was seen from the vantage of this run, which knows nothing
+    /// of what is seen from another one.
+    fn is_seen_from_here(&self, id: &FindingId, a: &Allowed) -> bool {
+        self.identity_of(a).id() == *id
+    }
+
+    /// Whether another run saw it gone after this was seen. An older run that is judged late brings
+    /// nothing back that a newer one saw gone.
+    fn gone_since(&self, id: &str, at: Timestamp) -> bool {
+        self.next.findings.get(id).is_some_and(|t| {
+            let later = t.resolved_by.is_some_and(|r| r > at && r <= self.now);
+            t.finding.state == FindingState::Resolved && later
+        })
+    }
+
+    /// Whether a finding is settled, and whoever was told of it does not know yet.
+    fn is_restless(&self, id: &str) -> bool {
+        self.next.findings.get(id).is_some_and(|t| {
+            let told_so = t.told.is_none_or(|told| told.what == Standing::Resolved);
+            t.finding.state == FindingState::Resolved && (t.finding.flapping || !told_so)
+        })
+    }
+
+    /// Whether a rule that allows it is news for a finding.
+    fn is_to_be_allowed(&self, id: &str) -> bool {
+        let drift = |t: &Tracked| t.finding.state.is_drift();
+        self.next.findings.get(id).is_some_and(drift) || self.is_restless(id)
+    }
+
     /// Something that must not be there was seen.
     fn seen(
         &mut self,
@@ -420,8 +469,14 @@ impl<'a> Judge<'a> {
         why: String,
         service: Option<String>,
     ) {
-        let allowed_id = identity.id();
-        let id = allowed_id.to_string();
+        let id = identity.id().to_string();
+        // What a `never` rule forbids may have been allowed before, as a plain port.
+        let allowed_id = match identity.kind {
+            FindingKind::ForbiddenOpen => {
+                Identity { kind: FindingKind::UnexpectedOpen, ..*identity }.id()
+            }
+            _ => identity.id(),
+        };
         let first = self.next.allowed.get(&allowed_id).map_or(at, |a| a.first_seen.min(at));
         let owner = self.baseline.nearest(identity.ip).map(|r| r.head.owner.clone());
         let fresh = !self.next.findings.contains_key(&id);
@@ -432,7 +487,7 @@ impl<'a> Judge<'a> {
         }
         t.silent_runs = 0;
         t.missed = false;
-        if std::mem::take(&mut t.gone) {
+        if std::mem::take(&mut t.gone) && !self.again {
             t.changes.push(t.covered_runs);
         }
         let f = &mut t.finding;
@@ -488,6 +543,7 @@ impl<'a> Judge<'a> {
     fn now_allowed(&mut self, id: &str, head: &Head) {
         if let Some(t) = self.next.findings.get_mut(id) {
             t.silent_runs = 0;
+            t.comes_to_rest();
             let f = &mut t.finding;
             f.state = FindingState::Allowed;
             f.allowed_by = Some(head.id.clone());
@@ -511,6 +567,14 @@ impl<'a> Judge<'a> {
     /// whether it is still there. A time in the future is a clock that was wrong, and proves nothing.
     fn seen_since(&self, at: Timestamp) -> bool {
         self.run.facts.started_at.is_some_and(|began| at > began && at <= self.now)
+    }
+
+    /// Its address left the scope: nobody looks any more.
+    fn left_the_scope(&mut self, id: &str, why: &str) {
+        self.set(id, FindingState::OutOfScope, why.to_owned());
+        if let Some(t) = self.next.findings.get_mut(id) {
+            t.comes_to_rest();
+        }
     }
 
     fn flapping(&mut self) {
@@ -631,6 +695,13 @@ impl<'a> Judge<'a> {
         self.next.last_run = Some(self.run.run_id.to_owned());
         (verdict, self.next)
     }
+}
+
+/// Whether every run that is judged here was judged before, alone or with others.
+fn was_judged(run: &RunInput<'_>, previous: &State) -> bool {
+    let from_here = previous.timeline.iter().filter(|r| r.vantage == run.vantage);
+    let known: HashSet<&str> = from_here.flat_map(|r| r.run_id.split('+')).collect();
+    run.run_id.split('+').all(|id| known.contains(id))
 }
 
 /// What a run knows of something that it did not see.

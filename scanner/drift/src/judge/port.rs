@@ -25,7 +25,7 @@ impl Judge<'_> {
         }
     }
 
-    fn is_active(&self, id: &str) -> bool {
+    pub(super) fn is_active(&self, id: &str) -> bool {
         self.next.findings.get(id).is_some_and(|t| {
             matches!(
                 t.finding.state,
@@ -51,7 +51,7 @@ impl Judge<'_> {
             // Nearly all cells never were a finding.
             if known_place {
                 for id in [plain_id, identity(FindingKind::ForbiddenOpen).id()] {
-                    if self.is_active(&id) {
+                    if self.is_active(&id) || self.is_restless(&id) {
                         self.now_allowed(&id, head);
                     }
                 }
@@ -61,14 +61,7 @@ impl Judge<'_> {
         let forbidden = identity(FindingKind::ForbiddenOpen);
         let (id, forbidden_id) = (plain_id.to_string(), forbidden.id().to_string());
         let active = |s: &Self, id: &str| s.is_active(id);
-        // An older run that is judged late brings nothing back that a newer one saw closed.
-        let closed_since = |id: &str| {
-            self.next.findings.get(id).is_some_and(|t| {
-                let later = t.resolved_by.is_some_and(|r| r > o.at && r <= self.now);
-                t.finding.state == FindingState::Resolved && later
-            })
-        };
-        if closed_since(&id) || closed_since(&forbidden_id) {
+        if self.gone_since(&id, o.at) || self.gone_since(&forbidden_id, o.at) {
             return;
         }
         // An open finding keeps its identity when a `never` rule comes or goes: one alarm, not two.

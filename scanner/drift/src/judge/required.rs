@@ -41,6 +41,8 @@ impl Judge<'_> {
             match state {
                 // A run that is not to be believed settles nothing, not even for the better.
                 CellState::Open if self.suspect() => {}
+                // Another run missed it after this one saw it.
+                CellState::Open if self.missed_since(&id, ip, port) => {}
                 CellState::Open => self.required_is_there(&id, was),
                 CellState::NotProbed => {
                     let seen = self.next.findings.get(&id).map(|t| t.finding.last_seen);
@@ -68,10 +70,10 @@ impl Judge<'_> {
         t.missed_runs = 0;
         t.covered_runs += u64::from(!self.again);
         match was {
-            Some(FindingState::MissingPending) => {
-                self.next.findings.remove(id);
-            }
-            Some(FindingState::Missing | FindingState::MissingUnverified) => {
+            Some(FindingState::MissingPending) => self.not_missing_after_all(id),
+            Some(
+                FindingState::Missing | FindingState::MissingUnverified | FindingState::OutOfScope,
+            ) => {
                 t.changes.push(t.covered_runs);
                 t.finding.state = FindingState::Resolved;
                 t.finding.new = false;
@@ -125,7 +127,14 @@ impl Judge<'_> {
         if f.state == FindingState::Resolved {
             f.reopened += 1;
             t.changes.push(t.covered_runs);
+        }
+        // What was missed before it was settled is no witness of this time.
+        if matches!(
+            f.state,
+            FindingState::Resolved | FindingState::Allowed | FindingState::OutOfScope
+        ) {
             t.missed_runs = 1;
+            f.state = FindingState::MissingPending;
         }
         f.last_seen = f.last_seen.max(at);
         f.owner = Some(head.owner.clone());
@@ -153,6 +162,29 @@ impl Judge<'_> {
         }
     }
 
+    /// It was missed once and not twice. What was never told is forgotten; anything else keeps its
+    /// history, and with it the count that makes the keys of its changes differ.
+    fn not_missing_after_all(&mut self, id: &str) {
+        if !self.is_told(id) {
+            self.next.findings.remove(id);
+            return;
+        }
+        if let Some(t) = self.next.findings.get_mut(id).filter(|_| !self.again) {
+            t.changes.push(t.covered_runs);
+        }
+        self.set(id, FindingState::Resolved, "it was seen open again".to_owned());
+    }
+
+    /// Whether another run missed the cell after this one saw it open.
+    fn missed_since(&self, id: &str, ip: IpAddr, port: Port) -> bool {
+        let seen = self.open.binary_search_by_key(&(ip, port), |t| (t.ip, t.port));
+        let seen = seen.ok().and_then(|i| self.open.get(i)).map(|t| t.at);
+        self.next.findings.get(id).map(|t| &t.finding).is_some_and(|f| {
+            let settled = matches!(f.state, FindingState::Resolved | FindingState::Allowed);
+            !settled && seen.is_some_and(|at| at < f.last_seen && f.last_seen <= self.now)
+        })
+    }
+
     fn seen_allowed_since(&self, ip: IpAddr, port: Port) -> bool {
         let vantage = self.run.vantage;
         let kind = FindingKind::UnexpectedOpen;
@@ -161,13 +193,20 @@ impl Judge<'_> {
         seen.is_some_and(|at| self.seen_since(at))
     }
 
+    fn is_told(&self, id: &str) -> bool {
+        self.next.findings.get(id).is_some_and(|t| t.told.is_some())
+    }
+
     pub(super) fn no_longer_required(&mut self, id: &str, f: &Finding) {
         if !self.run.coverage.in_scope(f.ip) {
-            self.set(id, FindingState::OutOfScope, "its address left the scope".to_owned());
-        } else if f.state == FindingState::MissingPending {
+            self.left_the_scope(id, "its address left the scope");
+        } else if f.state == FindingState::MissingPending && !self.is_told(id) {
             self.next.findings.remove(id);
         } else {
             self.set(id, FindingState::Allowed, "no live rule requires it any more".to_owned());
+            if let Some(t) = self.next.findings.get_mut(id) {
+                t.comes_to_rest();
+            }
             self.settled.insert(id.to_owned());
         }
     }

@@ -44,6 +44,7 @@ impl<'a> Judge<'a> {
                 // Without an answer to `/` nothing is said of the site. What its handshake proved is
                 // kept, because another name's handshake must not take it back.
                 match (known.get_mut(&key), w.tls.as_ref().map(|t| t.legacy)) {
+                    (Some(site), _) if self.is_newer(site, w) => {}
                     (Some(site), Some(legacy)) => site.facts.legacy = legacy,
                     (None, Some(true)) => {
                         let facts = Facts { legacy: true, ..Facts::default() };
@@ -67,8 +68,8 @@ impl<'a> Judge<'a> {
                     }
                     known.insert(key, site);
                 }
-                // The same record, judged again.
-                Some(site) if site.last_seen == w.at => {}
+                // The same record, judged again; or an older one that is judged late.
+                Some(site) if site.last_seen == w.at || self.is_newer(site, w) => {}
                 Some(site) => {
                     let mut there = self.still_present(&site.facts.present, w);
                     there.extend(new_present.into_iter().flatten().cloned());
@@ -107,6 +108,11 @@ impl<'a> Judge<'a> {
         }
         self.next.sites = all;
         self.remember_legacy();
+    }
+
+    /// Whether another run saw the site after this one did.
+    fn is_newer(&self, site: &Site, w: &WebObservation) -> bool {
+        site.last_seen > w.at && site.last_seen <= self.now
     }
 
     fn key_of(&self, w: &WebObservation) -> SiteKey {

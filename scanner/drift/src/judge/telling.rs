@@ -50,7 +50,9 @@ impl Judge<'_> {
                     what: standing,
                     at: self.now,
                     severity: t.finding.severity,
-                    flapping: what == ChangeKind::Flapping,
+                    // Something else that is told while it flaps does not make that news again.
+                    flapping: what == ChangeKind::Flapping
+                        || t.finding.flapping && t.told.is_some_and(|told| told.flapping),
                     count,
                 });
                 let change = Change { key: format!("{id}.{count}"), finding: id.clone(), what };
@@ -94,24 +96,42 @@ fn change(t: &Tracked, standing: Standing, now: Timestamp) -> Option<ChangeKind>
         // Settled before anybody was told of it.
         return (standing == Standing::Drift).then_some(C::Opened);
     };
-    let comes_and_goes = matches!(standing, Standing::Drift | Standing::Resolved);
-    if t.finding.flapping && comes_and_goes {
-        return (!told.flapping).then_some(C::Flapping);
+    let drift = standing == Standing::Drift;
+    // A time far in the future is of a clock that was wrong.
+    let due = now.duration_since(told.at).abs() >= REMIND_AFTER;
+    let quiet = t.finding.acknowledged.is_some();
+    let worse = t.finding.severity > told.severity;
+    if t.finding.flapping && (drift || standing == Standing::Resolved) {
+        if !(told.flapping || drift && worse) {
+            return Some(C::Flapping);
+        }
+        // What nobody looks at any more will not hold still before somebody's eyes.
+        let unseen = t.finding.state == FindingState::Unverified && due && !quiet;
+        return match told.what {
+            _ if !(drift && (worse || unseen)) => None,
+            Standing::Drift if worse => Some(C::Worse),
+            Standing::Drift => Some(C::Reminder),
+            _ => Some(C::Reopened),
+        };
     }
     match (told.what, standing) {
         (Standing::Drift, Standing::Drift) => {
-            if t.finding.severity > told.severity {
+            if worse {
                 return Some(C::Worse);
             }
-            let due = now.duration_since(told.at) >= REMIND_AFTER;
             let steady = told.flapping;
-            let quiet = t.finding.acknowledged.is_some();
             ((due || steady) && !quiet).then_some(C::Reminder)
         }
         (_, Standing::Drift) => Some(C::Reopened),
         (Standing::Resolved, Standing::Resolved) => None,
         (_, Standing::Resolved) => holds(t).then_some(C::Resolved),
         (Standing::Allowed, Standing::Allowed) | (Standing::OutOfScope, Standing::OutOfScope) => {
+            None
+        }
+        // It was there again, and nothing requires it any more: no news.
+        (Standing::Resolved, Standing::Allowed)
+            if t.finding.kind == FindingKind::MissingRequired =>
+        {
             None
         }
         (_, Standing::Allowed) => Some(C::Allowed),
