@@ -37,7 +37,7 @@ pub async fn ack(args: &AckArgs, context: &Context) -> Result<Status> {
             .into());
     }
     let by = text(&args.by);
-    let store = Store::open(&Config::read(&args.config)?.state)?;
+    let store = Store::open(&Config::read(&args.from.config)?.state)?;
     let (told, _) = store
         .settle(&mut Random::draw()?, |latest| {
             let mut state = latest.state.clone();

@@ -125,9 +125,9 @@ pub enum Command {
     Schema(SchemaArgs),
 }
 
-/// Where the configuration is, and what narrows it.
+/// The configuration that a command goes by.
 #[derive(Debug, Args)]
-pub struct Selection {
+pub struct ConfigFile {
     /// The configuration file.
     #[arg(
         short,
@@ -137,6 +137,14 @@ pub struct Selection {
         env = "MIMAWARI_CONFIG"
     )]
     pub config: PathBuf,
+}
+
+/// Where the configuration is, and what narrows it.
+#[derive(Debug, Args)]
+pub struct Selection {
+    #[command(flatten)]
+    /// By which configuration.
+    pub from: ConfigFile,
     /// Narrow the targets: CIDR, first-last, address, host name, @FILE or - for stdin. Repeatable.
     #[arg(long, value_name = "T", value_delimiter = ',', env = "MIMAWARI_TARGETS")]
     pub targets: Vec<String>,
@@ -334,15 +342,9 @@ Examples:
   mimawari judge -c patrol.toml --run latest --save-state
   mimawari judge -c patrol.toml --run R --now 2027-01-01T00:00:00Z")]
 pub struct JudgeArgs {
-    /// The configuration file.
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "patrol.toml",
-        env = "MIMAWARI_CONFIG"
-    )]
-    pub config: PathBuf,
+    #[command(flatten)]
+    /// By which configuration.
+    pub from: ConfigFile,
     /// A run folder, repeatable: the shards of one plan, together. Or latest: the newest complete
     /// run of the configured folder of runs.
     #[arg(long, value_name = "DIR", required = true)]

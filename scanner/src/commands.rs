@@ -30,7 +30,7 @@ use crate::store::{Generation, Link, Meta, Origin, Random, Store};
 /// # Errors
 /// Whatever stops the scan; see [`scan::scan`].
 pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
-    let mut config = Config::read(&args.selection.config)?;
+    let mut config = Config::read(&args.selection.from.config)?;
     config.apply(&args.selection, Some(&args.tuning))?;
     config.look_by(&args.looking);
     warn(&config);
@@ -130,7 +130,7 @@ pub async fn manifest(args: &ManifestArgs, context: &Context) -> Result<Status> 
 /// # Errors
 /// Whatever stops the scan or the judgement.
 pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<Status> {
-    let mut config = Config::read(&args.selection.config)?;
+    let mut config = Config::read(&args.selection.from.config)?;
     config.apply(&args.selection, Some(&args.tuning))?;
     config.look_by(&args.looking);
     warn(&config);
@@ -233,7 +233,7 @@ pub fn write_reports(verdict: &Verdict, dir: &Path) -> Result<()> {
 /// # Errors
 /// Unreadable runs, baseline or state.
 pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
-    let config = Config::read(&args.config)?;
+    let config = Config::read(&args.from.config)?;
     let now = match &args.now {
         None => (context.now)(),
         Some(text) => text.parse::<Timestamp>().map_err(|e| {

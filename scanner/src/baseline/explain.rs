@@ -34,7 +34,7 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<Status
             .help("write 192.0.2.70:22, [2001:db8::7]:443, 192.0.2.70:53/udp, https://shop.example.jp/.env, or the 16 hex digits of a finding's id")
             .source(e)
     })?;
-    let config = Config::read(&args.config)?;
+    let config = Config::read(&args.from.config)?;
     let now = instant(args.now.as_deref(), context)?;
     let dir = args.dir.as_deref().unwrap_or(&config.baseline_dir);
     let baseline = read_baseline(dir)?;

@@ -30,7 +30,7 @@ const STATES: usize = 1 << 16;
 /// # Errors
 /// Unreadable runs, baselines or state; an unwritable output.
 pub async fn run(args: &BaselinePlanArgs, context: &Context) -> Result<Status> {
-    let config = Config::read(&args.config)?;
+    let config = Config::read(&args.from.config)?;
     let now = instant(args.now.as_deref(), context)?;
     let base = read_baseline(&args.base)?;
     let head = read_baseline(&args.head)?;

@@ -1,8 +1,8 @@
 //! Arguments of `ack`.
 
-use std::path::PathBuf;
-
 use clap::Args;
+
+use super::ConfigFile;
 
 /// Arguments of `ack`.
 #[derive(Debug, Args)]
@@ -31,13 +31,7 @@ pub struct AckArgs {
     /// Take an acknowledgement back.
     #[arg(long, conflicts_with_all = ["until", "reason"])]
     pub end: bool,
-    /// The configuration file.
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "patrol.toml",
-        env = "MIMAWARI_CONFIG"
-    )]
-    pub config: PathBuf,
+    #[command(flatten)]
+    /// By which configuration.
+    pub from: ConfigFile,
 }

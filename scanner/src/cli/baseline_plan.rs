@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+
+use super::ConfigFile;
 use mimawari_probes::observation::Severity;
 
 /// Arguments of `baseline plan`.
@@ -20,15 +22,9 @@ pub struct BaselinePlanArgs {
     /// The run folder to judge twice. Repeatable, for the shards of one plan.
     #[arg(long, value_name = "RUN", required = true)]
     pub run: Vec<PathBuf>,
-    /// The configuration file.
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "patrol.toml",
-        env = "MIMAWARI_CONFIG"
-    )]
-    pub config: PathBuf,
+    #[command(flatten)]
+    /// By which configuration.
+    pub from: ConfigFile,
     /// `markdown` is a comment for a pull request; its first line is a marker, so that it can be
     /// replaced instead of being written anew.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = PlanFormat::Text)]
@@ -90,15 +86,9 @@ pub struct BaselineExplainArgs {
     /// The baseline folder; the default is that of the configuration.
     #[arg(value_name = "DIR", env = "MIMAWARI_BASELINE")]
     pub dir: Option<PathBuf>,
-    /// The configuration file.
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "patrol.toml",
-        env = "MIMAWARI_CONFIG"
-    )]
-    pub config: PathBuf,
+    #[command(flatten)]
+    /// By which configuration.
+    pub from: ConfigFile,
     /// The run folder to judge by; the default is the newest one in the folder of runs. Repeatable,
     /// for the shards of one plan.
     #[arg(long, value_name = "RUN")]

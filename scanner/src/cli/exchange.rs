@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::ConfigFile;
+
 /// Arguments of `export`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -63,15 +65,9 @@ pub struct ImportArgs {
     /// In which form it is.
     #[arg(long, value_enum)]
     pub format: ImportFormat,
-    /// The configuration file.
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "patrol.toml",
-        env = "MIMAWARI_CONFIG"
-    )]
-    pub config: PathBuf,
+    #[command(flatten)]
+    /// By which configuration.
+    pub from: ConfigFile,
     /// The run folder to write; it must not hold a run yet.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,

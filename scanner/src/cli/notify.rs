@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
+use super::ConfigFile;
+
 /// Arguments of `notify`.
 #[derive(Debug, Args)]
 #[command(
@@ -17,15 +19,9 @@ Examples:
   mimawari notify --retry runs/20261123T060000Z-7f3a -c patrol.toml"
 )]
 pub struct NotifyArgs {
-    /// The configuration file.
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "patrol.toml",
-        env = "MIMAWARI_CONFIG"
-    )]
-    pub config: PathBuf,
+    #[command(flatten)]
+    /// By which configuration.
+    pub from: ConfigFile,
     /// Send one message, marked as a test, to each notifier.
     #[arg(long)]
     pub test: bool,

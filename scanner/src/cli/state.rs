@@ -1,8 +1,8 @@
 //! Arguments of `state`.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
+
+use super::ConfigFile;
 
 /// What to do with the state.
 #[derive(Debug, Subcommand)]
@@ -15,26 +15,12 @@ pub enum StateCommand {
     Rollback(StateRollbackArgs),
 }
 
-/// Whose state.
-#[derive(Debug, Args)]
-pub struct WhichState {
-    /// The configuration file.
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "patrol.toml",
-        env = "MIMAWARI_CONFIG"
-    )]
-    pub config: PathBuf,
-}
-
 /// Arguments of `state show`.
 #[derive(Debug, Args)]
 pub struct StateShowArgs {
     #[command(flatten)]
     /// Whose.
-    pub which: WhichState,
+    pub which: ConfigFile,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -45,7 +31,7 @@ pub struct StateShowArgs {
 pub struct StateHistoryArgs {
     #[command(flatten)]
     /// Whose.
-    pub which: WhichState,
+    pub which: ConfigFile,
     /// How many.
     #[arg(short = 'n', value_name = "N", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=2000))]
     pub number: u16,
@@ -62,7 +48,7 @@ Example:
 pub struct StateRollbackArgs {
     #[command(flatten)]
     /// Whose.
-    pub which: WhichState,
+    pub which: ConfigFile,
     /// The number of the generation to go on from.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=99_999_999_999_998))]
     pub to: u64,

@@ -37,7 +37,7 @@ use seen::{Seen, Sink, Told};
 /// A file that cannot be read or is not of its format, with the line; a plan that cannot be made; a
 /// run folder that cannot be written.
 pub fn import(args: &ImportArgs, context: &Context) -> Result<Status> {
-    let mut config = Config::read(&args.config)?;
+    let mut config = Config::read(&args.from.config)?;
     if !args.targets.is_empty() {
         config.scan.targets = Some(read_targets(&args.targets)?);
     }

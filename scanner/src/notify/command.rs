@@ -20,7 +20,7 @@ use crate::scan::Context;
 /// # Errors
 /// A configuration or a letter that cannot be read; a missing environment variable.
 pub async fn notify(args: &NotifyArgs, context: &Context) -> Result<Status> {
-    let config = Config::read(&args.config)?;
+    let config = Config::read(&args.from.config)?;
     let world = World::of(context.now);
     let notifiers = Notifiers::from_environment(&config.notify, world).await?;
     let (text, status) = match &args.retry {
