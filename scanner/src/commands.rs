@@ -202,7 +202,7 @@ async fn tell(notifiers: &Notifiers, config: &Config, verdict: &Verdict, run: &P
     match StateLedger::open(&config.state) {
         Ok(ledger) => drop(notifiers.deliver(verdict, run, &ledger).await),
         Err(e) => {
-            tracing::error!("nobody is told: {}", crate::failure::line(&e));
+            tracing::error!("no notifier is told: {}", crate::failure::line(&e));
         }
     }
 }
