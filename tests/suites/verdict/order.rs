@@ -460,6 +460,20 @@ fn what_becomes_worse_is_told_though_it_flaps_or_is_acknowledged() {
     assert_eq!(told(&s.run(Run::new().content(Outcome::Exposed))), []);
 }
 
+#[test]
+fn a_clock_that_was_wrong_once_does_not_keep_a_part_fresh_for_ever() {
+    let mut s = Story::new("");
+    s.run(Run::new().part(2, true, None).ssh(Closed));
+    s.run(Run::new().part(1, true, None).redis(Open));
+    let right = s.now;
+    s.now = "2036-11-01T00:00:00Z".parse().expect("an instant");
+    s.run(Run::new().part(1, true, None).redis(Open));
+    s.now = right;
+    let seen = |s: &mut Story| state(&s.run(Run::new().part(2, true, None).ssh(Closed)));
+    let states: Vec<_> = (0..4).map(|_| seen(&mut s)).collect();
+    assert_eq!(states.last(), Some(&FindingState::Unverified), "{states:?}");
+}
+
 // Profiles over one state.
 
 #[test]
