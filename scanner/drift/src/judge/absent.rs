@@ -161,7 +161,15 @@ impl Judge<'_> {
             let head = head.clone();
             self.now_allowed(id, &head);
             let rule = self.rule(&head.id);
-            if let (Some(port), Ok(id)) = (f.port, id.parse::<FindingId>()) {
+            // What a `never` rule forbade is remembered as the plain port that it is.
+            let (ip, port, vantage) = (f.ip, f.port, self.run.vantage);
+            let kind = FindingKind::UnexpectedOpen;
+            let plain = Identity { kind, vantage, ip, port, host: None, path: None };
+            let remembered = match f.kind {
+                FindingKind::ForbiddenOpen => Ok(plain.id()),
+                _ => id.parse::<FindingId>(),
+            };
+            if let (Some(port), Ok(id)) = (f.port, remembered) {
                 let legacy = f.kind == FindingKind::LegacyTls;
                 let what = AllowedWhat {
                     host: f.host.clone(),
@@ -309,6 +317,13 @@ impl Judge<'_> {
     /// looking, or whoever was told of it would never hear the end.
     fn still_resolved(&mut self, id: &str, f: &Finding) {
         let restless = self.is_restless(id);
+        if restless && self.is_told_as_another(f) {
+            if let Some(t) = self.next.findings.get_mut(id) {
+                t.comes_to_rest();
+                t.by_silence = false;
+            }
+            return;
+        }
         if restless && !self.run.coverage.in_scope(f.ip) {
             self.left_the_scope(id, "its address left the scope before its end was sure");
             self.settled.insert(id.to_owned());
@@ -332,7 +347,7 @@ impl Judge<'_> {
                 t.resolved_by = t.resolved_by.max(began);
             }
         }
-        if restless && (gone || self.is_told_as_another(f)) {
+        if restless && gone {
             self.is_gone(id);
         }
     }
@@ -347,6 +362,6 @@ impl Judge<'_> {
         let vantage = self.run.vantage;
         let (ip, port) = (f.ip, f.port);
         let id = Identity { kind, vantage, ip, port, host: None, path: None }.id();
-        self.done.contains(id.as_str()) && self.is_active(&id)
+        self.is_active(&id)
     }
 }
