@@ -80,8 +80,11 @@ impl From<AtLeast> for Severity {
     after_help = "No packet is sent and no name is looked up: what is not known is said to be not known."
 )]
 pub struct BaselineExplainArgs {
-    /// IP:PORT, [IPv6]:PORT (with /udp behind it for UDP), a URL, or the id of a finding.
-    #[arg(value_name = "WHAT")]
+    /// What is to be explained.
+    #[arg(
+        help = "IP:PORT, [IPv6]:PORT (with /udp behind it for UDP), a URL, or the id of a finding",
+        value_name = "WHAT"
+    )]
     pub what: String,
     /// The baseline folder; the default is that of the configuration.
     #[arg(value_name = "DIR", env = "MIMAWARI_BASELINE")]

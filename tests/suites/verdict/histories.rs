@@ -172,7 +172,7 @@ const RULES: &[&str] = &[
 
 /// More where everything runs in full.
 fn histories() -> u64 {
-    if std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full") { 20_000 } else { 4_000 }
+    if std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full") { 100_000 } else { 4_000 }
 }
 
 #[test]

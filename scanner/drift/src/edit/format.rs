@@ -29,10 +29,10 @@ pub fn format(text: &str) -> Result<String, Diagnostics> {
     format_named("baseline", text)
 }
 
-/// [`format`], with the name of the file for messages.
+/// [`format()`], with the name of the file for messages.
 ///
 /// # Errors
-/// See [`format`].
+/// See [`format()`].
 pub fn format_named(name: &str, text: &str) -> Result<String, Diagnostics> {
     let source = Source::new(name, text.strip_prefix('\u{feff}').unwrap_or(text));
     let mut layout = Layout::read(&source)?;

@@ -1,6 +1,6 @@
 //! Edits of baseline files: text in, text out, and every comment kept.
 //!
-//! * [`format`]: the canonical form.
+//! * [`format()`]: the canonical form.
 //! * [`NewRule`], [`append`]: adds rules; no line that was there changes.
 //! * [`remove`]: takes rules out, with the comments that stand directly above them.
 //! * [`propose`]: rules for findings, never for a cell that is not one.

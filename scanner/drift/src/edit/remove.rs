@@ -7,7 +7,7 @@ use toml_edit::{Document, Item};
 
 /// The text without the rules of these ids: their tables, and the comments that stand directly
 /// above them. Everything else stays byte for byte, but for the empty lines that were between.
-/// `None` when one of them is not a table of its own ([[allow]] or [[allow_http]]) in this text.
+/// `None` when one of them is not a table of its own (`[[allow]]` or `[[allow_http]]`) in this text.
 #[must_use]
 pub fn remove(text: &str, ids: &BTreeSet<&str>) -> Option<String> {
     let doc = Document::parse(text).ok()?;
