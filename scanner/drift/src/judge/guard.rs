@@ -1,11 +1,12 @@
 //! Whether a run is to be believed.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use mimawari_probes::observation::CellState;
 use mimawari_targets::Port;
 
-use super::Judge;
+use super::{Identity, Judge};
 use crate::id::FindingId;
 use crate::verdict::{FindingKind, FindingState};
 
@@ -66,32 +67,50 @@ impl Judge<'_> {
     /// The covered ones of the cells that were open when last seen from here before this run, whether
     /// the last run missed them, and what they are now. In order.
     fn known_open(&self) -> Vec<((IpAddr, Port), bool, CellState)> {
-        let mut known: Vec<((IpAddr, Port), bool)> = Vec::new();
-        for (id, a) in &self.next.allowed {
-            let state = self.cell(a.ip, a.port);
-            let counts = a.path().is_none() && state.is_covered() && !self.seen_since(a.last_seen);
-            // Nearly all are open still, and then it does not matter from where they were seen.
-            if counts && (state == CellState::Open || self.is_seen_from_here(id, a)) {
-                known.push(((a.ip, a.port), a.missed));
-            }
-        }
         let here = self.next.findings.values().filter(|t| {
             t.finding.vantage == self.run.vantage && !self.seen_since(t.finding.last_seen)
         });
-        known.extend(here.filter_map(|t| {
-            let open = matches!(t.finding.state, FindingState::Open | FindingState::Unverified);
-            let port_kind =
-                matches!(t.finding.kind, FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen);
-            (open && port_kind).then_some(((t.finding.ip, t.finding.port?), t.missed))
-        }));
-        // What both know of once.
+        let found: HashMap<(IpAddr, Port), bool> = here
+            .filter_map(|t| {
+                let f = &t.finding;
+                let open = matches!(f.state, FindingState::Open | FindingState::Unverified);
+                let port_kind =
+                    matches!(f.kind, FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen);
+                (open && port_kind).then_some(((f.ip, f.port?), t.missed))
+            })
+            .collect();
+        let allowed = self.next.allowed.values();
+        let mut known: Vec<(IpAddr, Port)> = allowed
+            .filter(|a| a.path().is_none() && !self.seen_since(a.last_seen))
+            .map(|a| (a.ip, a.port))
+            .collect();
+        known.extend(found.keys());
+        // In order, since there may be a million: neighbours are looked up close to each other.
         known.sort_unstable();
-        known.dedup_by_key(|(cell, _)| *cell);
-        known
-            .into_iter()
-            .map(|(cell, missed)| (cell, missed, self.cell(cell.0, cell.1)))
-            .filter(|(.., state)| state.is_covered())
-            .collect()
+        known.dedup();
+        known.into_iter().filter_map(|cell| self.known_cell(cell, &found)).collect()
+    }
+
+    fn known_cell(
+        &self,
+        (ip, port): (IpAddr, Port),
+        found: &HashMap<(IpAddr, Port), bool>,
+    ) -> Option<((IpAddr, Port), bool, CellState)> {
+        let state = self.cell(ip, port);
+        if !state.is_covered() {
+            return None;
+        }
+        // Nearly all are open still, and then it does not matter from where they were seen.
+        if state == CellState::Open {
+            return Some(((ip, port), false, state));
+        }
+        let missed = found.get(&(ip, port)).copied().or_else(|| {
+            let (kind, vantage) = (FindingKind::UnexpectedOpen, self.run.vantage);
+            let here = Identity { kind, vantage, ip, port: Some(port), host: None, path: None };
+            let a = self.next.allowed.get(&here.id()).filter(|a| !self.seen_since(a.last_seen))?;
+            Some(a.missed)
+        });
+        Some(((ip, port), missed?, state))
     }
 
     fn remember_missed(&mut self, gone: &[(IpAddr, Port)]) {
