@@ -43,7 +43,9 @@ type Named = (&'static str, fn(&Case));
 type Cases = &'static [Named];
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // A case has a lab of its own and mostly waits, for what is lost or silent.
+    arguments.test_threads.get_or_insert(4);
     let profile = std::env::var("MIMAWARI_LAB").unwrap_or_default();
     let skip = profile == "skip";
     if !skip
@@ -53,32 +55,29 @@ fn main() -> ExitCode {
         eprintln!("the lab cannot be built: {e}");
         return ExitCode::FAILURE;
     }
-    let mut cases: Vec<Named> = Vec::new();
-    cases.extend(sweep::CASES);
-    cases.extend(baseline::CASES);
-    cases.extend(interrupted::CASES);
-    cases.extend(odd::CASES);
-    cases.extend(refused::CASES);
-    cases.extend(sharded::CASES);
-    let mut trials: Vec<Trial> = cases
+    // The longest first, so that none of them is waited for at the end alone.
+    let mut cases: Vec<(Named, bool)> =
+        full::CASES.iter().map(|case| (*case, profile != "full")).collect();
+    for others in [
+        sweep::CASES,
+        baseline::CASES,
+        interrupted::CASES,
+        odd::CASES,
+        refused::CASES,
+        sharded::CASES,
+    ] {
+        cases.extend(others.iter().map(|case| (*case, skip)));
+    }
+    let trials = cases
         .into_iter()
-        .map(|(name, f)| {
+        .map(|((name, f), ignored)| {
             Trial::test(name, move || {
                 run(f);
                 Ok(())
             })
-            .with_ignored_flag(skip)
+            .with_ignored_flag(ignored)
         })
         .collect();
-    for (name, f) in full::CASES {
-        trials.push(
-            Trial::test(*name, move || {
-                run(*f);
-                Ok(())
-            })
-            .with_ignored_flag(profile != "full"),
-        );
-    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -37,7 +37,9 @@ impl Capture {
     pub fn start(lab: &Lab) -> Self {
         let mut ring = lab.centre.run(|| {
             let device = Device::by_name("v1").expect("the link's end");
-            Ring::open(&device, &[], RingConfig::default()).expect("a ring")
+            // Blocks for a second: this thread may have to wait for the machine.
+            let config = RingConfig { block_size: 1 << 17, blocks: 256, ..RingConfig::default() };
+            Ring::open(&device, &[], config).expect("a ring")
         });
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
