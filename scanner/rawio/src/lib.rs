@@ -18,6 +18,7 @@ mod batch;
 mod block;
 mod counters;
 mod device;
+mod features;
 pub mod filter;
 mod mapping;
 mod ring;
@@ -25,6 +26,7 @@ mod sender;
 mod socket;
 
 pub use batch::Batch;
+pub use features::{Features, features};
 pub use device::{Device, LinkKind};
 pub use ring::{Ring, RingConfig, RingStatistics};
 pub use sender::{SendOutcome, Sender};
