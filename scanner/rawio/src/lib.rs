@@ -26,7 +26,7 @@ mod sender;
 mod socket;
 
 pub use batch::Batch;
-pub use features::{Features, features};
 pub use device::{Device, LinkKind};
+pub use features::{Features, features};
 pub use ring::{Ring, RingConfig, RingStatistics};
 pub use sender::{SendOutcome, Sender};

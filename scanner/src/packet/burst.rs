@@ -107,11 +107,7 @@ impl PacketSweep {
     ///
     /// # Errors
     /// [`PacketError`] when no ring can be had, or receiving fails.
-    pub fn burst(
-        &mut self,
-        burst: &Burst,
-        stop: &AtomicBool,
-    ) -> Result<BurstOutcome, PacketError> {
+    pub fn burst(&mut self, burst: &Burst, stop: &AtomicBool) -> Result<BurstOutcome, PacketError> {
         let failed = |e| PacketError::io("receiving answers", e);
         let mut rings = self.burst_rings()?;
         let targets = self.burst_targets(&burst.endpoints).map_err(failed)?;
@@ -211,12 +207,12 @@ impl PacketSweep {
             let mut heard = Vec::new();
             for r in &mut self.receiving {
                 let (kind, link) = (r.kind, r.link);
-                r.ring.receive(Duration::from_millis(5), &mut |frame| {
-                    match wire::parse(kind, frame) {
-                        Some(Parsed::Arp(a)) => heard.push(((link, IpAddr::V4(a.ip)), a.mac)),
-                        Some(Parsed::Neighbour(n)) => heard.push(((link, IpAddr::V6(n.ip)), n.mac)),
-                        _ => {}
-                    }
+                r.ring.receive(Duration::from_millis(5), &mut |frame| match wire::parse(
+                    kind, frame,
+                ) {
+                    Some(Parsed::Arp(a)) => heard.push(((link, IpAddr::V4(a.ip)), a.mac)),
+                    Some(Parsed::Neighbour(n)) => heard.push(((link, IpAddr::V6(n.ip)), n.mac)),
+                    _ => {}
                 })?;
             }
             for (key, mac) in heard {
@@ -355,8 +351,7 @@ impl Run {
         let Some((true, answered @ false)) = self.packets.get_mut(n) else { return };
         let Some(Some(target)) = self.targets.get(index) else { return };
         let source = parts.paths[target.path].source;
-        let sequence =
-            parts.cookie.sequence(source, t.destination_port, t.source, t.source_port);
+        let sequence = parts.cookie.sequence(source, t.destination_port, t.source, t.source_port);
         let ours = t.flags.has(TcpFlags::ACK)
             && t.destination == source
             && t.acknowledgement == sequence.wrapping_add(1);
