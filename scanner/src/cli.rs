@@ -8,6 +8,7 @@ mod check_file;
 mod exchange;
 mod notify;
 pub mod publish;
+pub mod selfcheck;
 pub mod state;
 
 use std::path::PathBuf;
@@ -116,6 +117,8 @@ pub enum Command {
     Checks(ChecksCommand),
     /// On a web host: list what lies in a document root, for the path prober. Sends no packet.
     Manifest(ManifestArgs),
+    /// See what works at this place, line by line, and what to do about what does not.
+    Selfcheck(selfcheck::SelfcheckArgs),
     /// Send a test message, or again what could not be sent.
     Notify(NotifyArgs),
     /// See the whole round on a small data centre inside this process, on loopback addresses.
@@ -504,4 +507,6 @@ pub enum SchemaFormat {
     Run,
     /// A line of a manifest
     Manifest,
+    /// What `selfcheck --json` prints
+    Selfcheck,
 }

@@ -442,6 +442,7 @@ pub fn schema_text(format: SchemaFormat) -> Result<String> {
         SchemaFormat::Observation => schema::observation(),
         SchemaFormat::Baseline => schema::baseline(),
         SchemaFormat::Run => pretty(&schemars::schema_for!(crate::run::RunMeta))?,
+        SchemaFormat::Selfcheck => pretty(&schemars::schema_for!(crate::selfcheck::Document))?,
         SchemaFormat::Manifest => {
             pretty(&schemars::schema_for!(mimawari_probes::http::manifest::ManifestLine<'_>))?
         }

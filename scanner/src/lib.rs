@@ -34,6 +34,7 @@ pub mod plan;
 pub mod published;
 pub mod run;
 pub mod scan;
+pub mod selfcheck;
 pub mod service;
 pub mod signals;
 pub mod state_commands;
@@ -106,6 +107,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Import(args) => import::import(args, &context),
         Command::Checks(command) => commands::checks(command),
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
+        Command::Selfcheck(args) => runtime()?.block_on(selfcheck::run(args, &context)),
         Command::Ack(args) => runtime()?.block_on(ack::ack(args, &context)),
         Command::State(command) => runtime()?.block_on(state_commands::state(command, &context)),
         Command::Notify(args) => runtime()?.block_on(notify::command::notify(args, &context)),

@@ -201,7 +201,7 @@ async fn resolve(
 }
 
 /// The configured name servers, or the system's.
-fn resolver(config: &Config) -> Result<dns::SystemResolver> {
+pub(crate) fn resolver(config: &Config) -> Result<dns::SystemResolver> {
     let resolver = if config.scan.nameservers.is_empty() {
         dns::SystemResolver::from_system()
     } else {

@@ -18,6 +18,7 @@ mod batch;
 mod block;
 mod counters;
 mod device;
+mod features;
 pub mod filter;
 mod mapping;
 mod ring;
@@ -26,5 +27,6 @@ mod socket;
 
 pub use batch::Batch;
 pub use device::{Device, LinkKind};
+pub use features::{Features, features};
 pub use ring::{Ring, RingConfig, RingStatistics};
 pub use sender::{SendOutcome, Sender};

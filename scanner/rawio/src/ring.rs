@@ -14,7 +14,7 @@ use crate::socket::{bind_link, get_option, set_option};
 
 const ETH_P_ALL: u16 = 3;
 /// `PACKET_IGNORE_OUTGOING` (Linux 4.20); newer than some versions of libc.
-const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+pub(crate) const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 /// A group does not inherit that from its sockets and has to be told (Linux 5.11; older ones take no notice).
 const PACKET_FANOUT_FLAG_IGNORE_OUTGOING: u32 = 0x4000;
 
@@ -129,6 +129,12 @@ impl Ring {
             Ok(_) => None,
             Err(e) => Some(e),
         }
+    }
+
+    /// Why there is no ring, if there is none, when it is no longer needed.
+    #[must_use]
+    pub fn into_refusal(self) -> Option<io::Error> {
+        self.mapping.err()
     }
 
     /// Waits at most `timeout` for frames, hands all that are there to `f`, from the link header on,

@@ -18,6 +18,7 @@
 //!   counted as sent.
 
 mod allowance;
+mod burst;
 pub mod clock;
 mod driver;
 pub mod error;
@@ -39,6 +40,7 @@ use mimawari_probes::cookie::Cookie;
 use mimawari_rawio::RingConfig;
 use mimawari_targets::Scope;
 
+pub use burst::{Burst, BurstOutcome, Tally, ports_of_a_burst};
 pub use error::PacketError;
 pub use privilege::{drop_all, have_net_raw};
 pub use receiver::receivers_for;

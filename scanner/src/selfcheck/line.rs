@@ -1,0 +1,192 @@
+//! What a check found, and how it is shown.
+
+use mimawari_probes::http::printable;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Version of the JSON document.
+pub const VERSION: u32 = 1;
+/// Longest text of a line; what a system or a server says may be longer.
+const LONGEST: usize = 1_000;
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mark {
+    /// It works.
+    Ok,
+    /// It works, and something about it should be known.
+    Warn,
+    /// It does not work, and a scan from here would not, or not be complete.
+    Fail,
+    /// It was not looked at; the text says why.
+    Skip,
+}
+
+impl Mark {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// How it ended.
+    pub mark: Mark,
+    /// What was found.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+impl Found {
+    /// It works.
+    #[must_use]
+    pub fn ok(what: impl Into<String>) -> Self {
+        Self { mark: Mark::Ok, what: what.into(), remedy: None }
+    }
+
+    /// It works with a reservation.
+    #[must_use]
+    pub fn warn(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { mark: Mark::Warn, what: what.into(), remedy: Some(remedy.into()) }
+    }
+
+    /// It does not work.
+    #[must_use]
+    pub fn fail(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { mark: Mark::Fail, what: what.into(), remedy: Some(remedy.into()) }
+    }
+
+    /// It was not looked at.
+    #[must_use]
+    pub fn skip(why: impl Into<String>) -> Self {
+        Self { mark: Mark::Skip, what: why.into(), remedy: None }
+    }
+
+    /// An error of a command as what a check found.
+    #[must_use]
+    pub fn of_error(error: &anyhow::Error) -> Self {
+        let text = crate::failure::render(error);
+        let text = text.trim_start_matches("error: ");
+        let (what, remedy) = text.split_once("\nhelp: ").unwrap_or((text, ""));
+        let remedy = if remedy.is_empty() { "mend what the message names" } else { remedy };
+        Self::fail(one_line(what), one_line(remedy))
+    }
+}
+
+/// Lines joined into one.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A check as it stands in the document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Check {
+    /// Its name; several canaries have the same.
+    pub name: String,
+    /// How it ended.
+    pub status: Mark,
+    /// What was found.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+impl Check {
+    /// What a check of this name found. No control character passes.
+    #[must_use]
+    pub fn new(name: &str, found: &Found) -> Self {
+        let clean = |text: &str| printable(one_line(text).as_bytes(), LONGEST);
+        Self {
+            name: name.to_owned(),
+            status: found.mark,
+            what: clean(&found.what),
+            remedy: found.remedy.as_deref().map(clean),
+        }
+    }
+
+    /// The line, and that of the remedy.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!("{:<4}  {:<10}  {}\n", self.status.as_str(), self.name, self.what);
+        if let Some(remedy) = &self.remedy {
+            text.push_str(&format!("      {:<10}  → {remedy}\n", ""));
+        }
+        text
+    }
+}
+
+/// What `selfcheck --json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Document {
+    /// Version of the form, 1.
+    pub version: u32,
+    /// Whether nothing failed.
+    pub ok: bool,
+    /// In the order in which they were made.
+    pub checks: Vec<Check>,
+}
+
+/// What the last line says of the sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// Without raw packets.
+    Connect,
+    /// At this rate; whether it was measured.
+    Syn(u32, bool),
+}
+
+/// The last line.
+#[must_use]
+pub fn verdict(checks: &[Check], sweep: Sweep) -> String {
+    let made = checks.iter().filter(|c| c.status != Mark::Skip).count();
+    let failed = checks.iter().filter(|c| c.status == Mark::Fail).count();
+    if failed > 0 {
+        return format!("not ready: {failed} of {made} failed\n");
+    }
+    match sweep {
+        Sweep::Connect => "ready: full connections, no SYN sweep\n".to_owned(),
+        Sweep::Syn(rate, true) => format!("ready: SYN sweep at up to ~{rate} packets/s\n"),
+        Sweep::Syn(rate, false) => {
+            format!("ready: SYN sweep at up to {rate} packets/s as configured, not measured\n")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_shows_no_control_character_and_has_one_line() {
+        let found = Found::fail("two\nlines \x1b[31mred", "do\tthis");
+        let text = Check::new("store", &found).text();
+        assert!(!text.contains('\x1b'), "{text:?}");
+        assert!(text.starts_with("fail  store       two lines "), "{text:?}");
+        assert!(text.ends_with("      → do this\n") || text.contains("→ do this\n"), "{text:?}");
+        assert_eq!(text.lines().count(), 2);
+    }
+
+    #[test]
+    fn the_verdict_counts_what_was_looked_at() {
+        let check =
+            |mark| Check { name: "x".to_owned(), status: mark, what: String::new(), remedy: None };
+        let mut checks = vec![check(Mark::Ok), check(Mark::Skip), check(Mark::Warn)];
+        assert_eq!(
+            verdict(&checks, Sweep::Syn(2000, true)),
+            "ready: SYN sweep at up to ~2000 packets/s\n"
+        );
+        checks.push(check(Mark::Fail));
+        assert_eq!(verdict(&checks, Sweep::Connect), "not ready: 1 of 3 failed\n");
+    }
+}

@@ -1,0 +1,408 @@
+//! `mimawari selfcheck`: what works at this place, line by line, and what to do about what does not.
+//!
+//! Each check has a file with a pure function `judge` from facts to a line ([`line::Found`]), and the
+//! few lines that gather the facts. Every check runs on a thread of its own and has a limit of time: a
+//! store that never answers, a file system that hangs or a defect is a line, and the others go on.
+
+mod baseline;
+mod canaries;
+mod capability;
+mod clock;
+mod counters;
+mod identity;
+mod kernel;
+mod limits;
+mod line;
+mod mail;
+mod names;
+mod notifiers;
+mod packets;
+mod process;
+mod ramp;
+mod roots;
+mod route;
+mod sockets;
+mod store;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use jiff::Timestamp;
+use mimawari_targets::Port;
+use tokio::sync::oneshot;
+
+pub use line::{Check, Document, Mark};
+
+use crate::cli::Method;
+use crate::cli::selfcheck::SelfcheckArgs;
+use crate::commands::print;
+use crate::config::Config;
+use crate::failure::Status;
+use crate::notify::Notifiers;
+use crate::notify::client::World;
+use crate::scan::Context;
+use crate::signals::Stop;
+use crate::store::Location;
+use line::{Found, Sweep, VERSION, verdict};
+
+/// What asks only this machine has so long.
+const SHORT: Duration = Duration::from_secs(10);
+/// What asks others has so long.
+const LONG: Duration = Duration::from_secs(20);
+
+/// The lines so far.
+struct Desk {
+    json: bool,
+    checks: Vec<Check>,
+    stop: Stop,
+}
+
+impl Desk {
+    /// Shows a line as soon as it is known.
+    fn tell(&mut self, name: &str, found: &Found) -> Result<()> {
+        let check = Check::new(name, found);
+        if !self.json {
+            print(&check.text())?;
+        }
+        self.checks.push(check);
+        Ok(())
+    }
+
+    /// Runs a check on a thread of its own; a thread that hangs is left behind, and ends with the
+    /// process.
+    ///
+    /// # Errors
+    /// What to show instead, when it did not come to its end.
+    async fn timed<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        check: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Found> {
+        if self.stop.is_stopped() {
+            return Err(Found::skip("stopped"));
+        }
+        let (done, result) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("selfcheck".to_owned());
+        if let Err(e) = thread.spawn(move || drop(done.send(check()))) {
+            let remedy = "allow more threads or memory";
+            return Err(Found::fail(format!("no thread can be started: {e}"), remedy));
+        }
+        let mut watch = self.stop.watch();
+        tokio::select! {
+            result = result => result.map_err(|_| Found::fail(
+                "the check ended by a defect of this program",
+                "please report it, with what stands on stderr",
+            )),
+            () = tokio::time::sleep(limit) => Err(Found::fail(
+                format!("no end within {} seconds", limit.as_secs()),
+                "whoever is asked here does not answer: see that address, route and firewall are right",
+            )),
+            _ = watch.wait_for(|stopped| *stopped) => Err(Found::skip("stopped")),
+        }
+    }
+
+    /// As [`Desk::timed`], for what waits by itself. It has a runtime of its own, so that it can be left.
+    async fn timed_async<T, F>(
+        &self,
+        limit: Duration,
+        check: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<T, Found>
+    where
+        T: Send + 'static,
+        F: Future<Output = T>,
+    {
+        let inside = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map(|r| r.block_on(check()))
+        };
+        self.timed(limit, inside).await?.map_err(|e| {
+            Found::fail(format!("no runtime can be started: {e}"), "allow more open files")
+        })
+    }
+
+    /// Runs a check and tells its line.
+    async fn check(
+        &mut self,
+        name: &str,
+        limit: Duration,
+        check: impl FnOnce() -> Found + Send + 'static,
+    ) -> Result<()> {
+        let found = self.timed(limit, check).await.unwrap_or_else(|instead| instead);
+        self.tell(name, &found)
+    }
+}
+
+/// `mimawari selfcheck`
+///
+/// # Errors
+/// Only an unwritable stdout; what does not work is a line.
+pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<Status> {
+    // As PID 1 a process without handlers ignores the signals.
+    context.stop.on_signals()?;
+    let (began, began_at) = (Instant::now(), (context.now)());
+    let mut desk = Desk { json: args.json, checks: Vec::new(), stop: context.stop.clone() };
+    let config = read_config(&mut desk, &args.from.config).await?;
+    let me = process::read();
+    let method = config.as_ref().map(|c| c.scan.method);
+    let output = config.as_ref().map(|c| c.runs_dir.clone());
+    let look = move || identity::judge(&identity::look(me.uid, output.as_deref()));
+    desk.check("identity", SHORT, look).await?;
+    let look = move || capability::judge(&me, process::FileCapabilities::of_program(), method);
+    desk.check("capability", SHORT, look).await?;
+    let capable = (me.effective | me.permitted) & process::NET_RAW != 0;
+    let raw = capable && method != Some(Method::Connect);
+    let needed = method == Some(Method::Syn);
+    desk.check("sockets", SHORT, move || {
+        // Raises what is only permitted, for this thread.
+        let _ = crate::packet::have_net_raw();
+        sockets::judge(&sockets::look(), capable, needed)
+    })
+    .await?;
+    let ways = ways(&desk, config.as_ref()).await;
+    let interfaces = interfaces(&ways);
+    let interface = interfaces.first().cloned().unwrap_or_else(|| "lo".to_owned());
+    desk.check("ring", SHORT, move || {
+        if !raw {
+            return Found::skip("no raw sockets");
+        }
+        // Raises what is only permitted, for this thread.
+        let _ = crate::packet::have_net_raw();
+        sockets::judge_ring(&interface, &sockets::look_at_ring(&interface))
+    })
+    .await?;
+    desk.check("kernel", SHORT, move || kernel::judge(kernel::release().as_deref(), me.seccomp))
+        .await?;
+    route_line(&mut desk, config.as_ref(), ways, raw && !args.no_packets).await?;
+    desk.check("counters", SHORT, move || {
+        counters::judge(&interfaces.iter().map(|i| counters::look(i)).collect::<Vec<_>>())
+    })
+    .await?;
+    desk.check("limits", SHORT, || limits::judge(&limits::look())).await?;
+    let sweep = match config {
+        Some(config) => {
+            let times = Times { began, began_at, now: context.now };
+            services(&mut desk, &config, &args.from.config, times).await?;
+            let packets = packets::check(&mut desk, &config, args, raw).await?;
+            match packets.rate {
+                Some(rate) => Sweep::Syn(rate, true),
+                None if raw => Sweep::Syn(config.scan.rate, false),
+                None => Sweep::Connect,
+            }
+        }
+        None => Sweep::Connect,
+    };
+    finish(&desk, sweep)
+}
+
+/// The last line, or the document, and the status.
+fn finish(desk: &Desk, sweep: Sweep) -> Result<Status> {
+    let ok = !desk.stop.is_stopped() && desk.checks.iter().all(|c| c.status != Mark::Fail);
+    if desk.json {
+        let document = Document { version: VERSION, ok, checks: desk.checks.clone() };
+        print(&(serde_json::to_string_pretty(&document)? + "\n"))?;
+    } else if desk.stop.is_stopped() {
+        print("not ready: stopped before the end\n")?;
+    } else {
+        print(&verdict(&desk.checks, sweep))?;
+    }
+    Ok(if ok { Status::Clean } else { Status::Error })
+}
+
+async fn read_config(desk: &mut Desk, path: &Path) -> Result<Option<Arc<Config>>> {
+    let file = path.to_owned();
+    let read = desk.timed(SHORT, move || Config::read(&file)).await;
+    let (found, config) = match read {
+        Err(instead) => (instead, None),
+        Ok(Err(e)) => (Found::of_error(&e), None),
+        Ok(Ok(config)) => (judge_config(path, &config), Some(Arc::new(config))),
+    };
+    desk.tell("config", &found)?;
+    Ok(config)
+}
+
+fn judge_config(path: &Path, config: &Config) -> Found {
+    let scope = &config.scope;
+    let (allow, deny) = (scope.allow().ranges().count(), scope.deny().ranges().count());
+    let what = format!(
+        "{}: {allow} ranges allowed, {deny} denied, authorised by {}; {} ports, {} canaries",
+        path.display(),
+        scope.authorised_by(),
+        config.scan.ports.len(),
+        config.scan.canaries.len()
+    );
+    match config.warnings.as_slice() {
+        [] => Found::ok(what),
+        warnings => Found::warn(what, warnings.join("; ")),
+    }
+}
+
+/// The ways of a sample of the targets; `None` without a configuration.
+async fn ways(desk: &Desk, config: Option<&Arc<Config>>) -> Ways {
+    let Some(config) = config.cloned() else {
+        return Err(Found::skip("no configuration"));
+    };
+    desk.timed(SHORT, move || {
+        let sample = match &config.scan.targets {
+            Some(targets) => route::sample(targets.addrs()),
+            None => route::sample(config.scope.permitted()),
+        };
+        route::look(&sample, config.scan.interface.as_deref())
+    })
+    .await
+}
+
+type Ways = Result<std::io::Result<Vec<route::Way>>, Found>;
+
+fn interfaces(ways: &Ways) -> Vec<String> {
+    let Ok(Ok(ways)) = ways else { return Vec::new() };
+    let names = ways.iter().filter_map(|w| w.hop.as_ref()).map(|h| h.interface.clone());
+    names.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+async fn route_line(
+    desk: &mut Desk,
+    config: Option<&Arc<Config>>,
+    ways: Ways,
+    ask: bool,
+) -> Result<()> {
+    let (Some(config), Ok(ways)) = (config.cloned(), &ways) else {
+        return desk.tell("route", &ways.err().unwrap_or_else(|| Found::skip("no configuration")));
+    };
+    if ways.as_ref().is_ok_and(Vec::is_empty) {
+        return desk.tell("route", &Found::skip("targets are names alone"));
+    }
+    let mut gateways = route::Gateways::NotAsked;
+    let found = match ways {
+        Ok(list) if ask && list.iter().any(|w| w.hop.is_some()) => {
+            let routed: Vec<IpAddr> =
+                list.iter().filter(|w| w.hop.is_some()).map(|w| w.target).collect();
+            let asked = desk.timed(LONG, move || {
+                let scope = Arc::new(config.scope.clone());
+                route::ask_gateways(&routed, &scope, config.scan.interface.as_deref())
+            });
+            match asked.await {
+                Ok(asked) => {
+                    gateways = asked;
+                    None
+                }
+                Err(instead) => Some(instead),
+            }
+        }
+        _ => None,
+    };
+    desk.tell("route", &found.unwrap_or_else(|| route::judge(ways, &gateways)))
+}
+
+/// By which clocks the check goes.
+#[derive(Clone, Copy)]
+struct Times {
+    began: Instant,
+    began_at: Timestamp,
+    now: fn() -> Timestamp,
+}
+
+/// Everything but packets that a scan needs from others.
+async fn services(desk: &mut Desk, config: &Arc<Config>, path: &Path, times: Times) -> Result<()> {
+    // The store's clock is compared with ours, so it is asked first.
+    let (state, now) = (config.state.clone(), times.now);
+    let trial =
+        desk.timed_async(LONG, move || async move {
+            store::attempt(&state, true, &fresh_name(), now).await
+        })
+        .await;
+    let store_clock = trial.as_ref().ok().and_then(|t| t.clock(&config.state));
+    let (file, folder) = (path.to_owned(), config.baseline_dir.clone());
+    desk.check("clock", SHORT, move || {
+        clock::judge(&clock::Clock {
+            now: (times.now)(),
+            store: store_clock,
+            newest_file: clock::newest(&file, Some(&folder)),
+            passed: (clock::between(times.began_at, (times.now)()), times.began.elapsed()),
+        })
+    })
+    .await?;
+    resolver(desk, config).await?;
+    let needed = needs_roots(config);
+    desk.check("roots", SHORT, move || roots::judge(&roots::look(), needed)).await?;
+    let found = trial.map_or_else(|instead| instead, |t| store::judge(&config.state, &t));
+    desk.tell("store", &found)?;
+    let (agreed, now) = (Arc::clone(config), (times.now)());
+    let read = desk.timed_async(LONG, move || async move { read_baseline(&agreed).await }).await;
+    desk.tell("baseline", &read.map_or_else(|instead| instead, |b| baseline::judge(&b, now)))?;
+    if config.notify.is_empty() {
+        return desk.tell("notifiers", &Found::skip("none are configured"));
+    }
+    let (all, world) = (Arc::clone(config), World::of(times.now));
+    let ready = desk
+        .timed_async(LONG, move || async move {
+            Notifiers::from_environment(&all.notify, world).await.map(drop)
+        })
+        .await;
+    let found = ready.map_or_else(
+        |instead| instead,
+        |ready| notifiers::judge(&config.notify, ready.map_err(anyhow::Error::from)),
+    );
+    desk.tell("notifiers", &found)
+}
+
+async fn resolver(desk: &mut Desk, config: &Arc<Config>) -> Result<()> {
+    let names = config.scan.targets.as_ref().map_or(&[][..], |t| t.names());
+    let names: Vec<_> = names.iter().take(names::TRIED).cloned().collect();
+    let used = !names.is_empty() || config.http.vhosts.is_some() && config.http.dns;
+    if !used {
+        return desk.tell("resolver", &Found::skip("no names are used"));
+    }
+    let config = Arc::clone(config);
+    let asked = desk
+        .timed_async(LONG, move || async move {
+            let resolver = crate::scan::resolver(&config)?;
+            let resolution =
+                mimawari_targets::dns::resolve_names(&names, &resolver, &config.scope).await;
+            anyhow::Ok((!names.is_empty()).then_some(resolution))
+        })
+        .await;
+    let found = match asked {
+        Err(instead) => instead,
+        Ok(Err(e)) => Found::of_error(&e),
+        Ok(Ok(None)) => Found::ok("set up; the virtual hosts' names are asked for during the scan"),
+        Ok(Ok(Some(resolution))) => names::judge(&resolution),
+    };
+    desk.tell("resolver", &found)
+}
+
+async fn read_baseline(config: &Config) -> Result<baseline::Baseline> {
+    let agreed = crate::published::agreed(config, None).await?;
+    let place = match &config.baseline_url {
+        Some(url) => url.to_string(),
+        None => config.baseline_dir.display().to_string(),
+    };
+    let (rules, digest) = (agreed.baseline.rules().len(), agreed.baseline.digest().to_owned());
+    Ok(baseline::Baseline { place, rules, digest, pointer: agreed.pointer })
+}
+
+/// Whether anything is reached by TLS whose certificate must be known.
+fn needs_roots(config: &Config) -> bool {
+    let is_tls = |l: &Location| match l {
+        Location::Folder(_) => false,
+        Location::S3(b) => !b.endpoint.as_ref().is_some_and(|e| e.starts_with("http://")),
+    };
+    is_tls(&config.state)
+        || config.baseline_url.as_ref().is_some_and(is_tls)
+        || config.notify.iter().any(|n| notifiers::uses_tls(&n.kind))
+}
+
+/// A name that nobody used.
+fn fresh_name() -> String {
+    let n = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
+    format!("{n:016x}")
+}
+
+/// Whether the plan has TCP port 25.
+fn plans_mail(config: &Config) -> bool {
+    Port::new(25).is_some_and(|p| config.scan.ports.contains(p))
+}

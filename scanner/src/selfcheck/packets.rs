@@ -1,0 +1,250 @@
+//! What goes to the canaries: connections, a few SYNs, and the ramp. How much is said before.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures_util::future::join_all;
+use mimawari_targets::{AddrRange, AddrSet, Endpoint, Plan, Port, PortSet, Shard};
+
+use super::canaries::{self, Connection, MOST, SYNS};
+use super::line::{Found, Mark};
+use super::ramp::{self, Made, Step};
+use super::{Desk, LONG, mail, plans_mail};
+use crate::cli::selfcheck::SelfcheckArgs;
+use crate::config::{AUTO_RATE, Config, DEFAULT_RATE};
+use crate::packet::{Burst, BurstOutcome, PacketConfig, PacketSweep, ports_of_a_burst};
+
+/// Packets of the ramp, at most.
+const BUDGET: u32 = 40_000;
+/// SYNs a second to the canaries before the ramp.
+const GENTLE: u32 = 30;
+/// How long answers are waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The ramp's limit of time; each step takes a second and the patience.
+const RAMP: Duration = Duration::from_secs(30);
+
+/// What became of the packets.
+pub struct Outcome {
+    /// The highest rate without added loss, if that was measured.
+    pub rate: Option<u32>,
+}
+
+/// The lines of canaries, port 25 and ramp.
+pub async fn check(
+    desk: &mut Desk,
+    config: &Arc<Config>,
+    args: &SelfcheckArgs,
+    raw: bool,
+) -> Result<Outcome> {
+    let mail_planned = plans_mail(config);
+    if args.no_packets {
+        let left_out = Found::skip("left out by --no-packets");
+        desk.tell("canary", &left_out)?;
+        desk.tell("port 25", &mail::judge(mail_planned, None))?;
+        desk.tell("ramp", &left_out)?;
+        return Ok(Outcome { rate: None });
+    }
+    let endpoints: Vec<Endpoint> = config
+        .scan
+        .canaries
+        .iter()
+        .filter_map(|c| config.scope.endpoint(c.ip(), Port::new(c.port())?).ok())
+        .take(MOST)
+        .collect();
+    if endpoints.is_empty() {
+        desk.tell("canary", &canaries::none())?;
+        desk.tell("port 25", &mail::judge(mail_planned, Some(&[])))?;
+        desk.tell("ramp", &Found::skip("no canary to measure with"))?;
+        return Ok(Outcome { rate: None });
+    }
+    let steps = steps(config, args, &endpoints);
+    desk.tell("packets", &announcement(&endpoints, raw, &steps))?;
+    let (working, sweep) = ask(desk, config, &endpoints, raw).await?;
+    let on_25: Vec<bool> =
+        endpoints.iter().filter(|e| e.port().get() == 25).map(|e| working.contains(e)).collect();
+    desk.tell("port 25", &mail::judge(mail_planned, Some(&on_25)))?;
+    let (found, rate) = match sweep {
+        None => (Found::skip("no raw SYNs can be sent"), None),
+        Some(_) if working.is_empty() => (Found::skip("no canary answers"), None),
+        // What answers not shares no ceiling.
+        Some(sweep) => {
+            let steps = self::steps(config, args, &working);
+            run_ramp(desk, config, args, sweep, working, steps).await
+        }
+    };
+    desk.tell("ramp", &found)?;
+    Ok(Outcome { rate })
+}
+
+/// The rate that a scan would go at, where it is not to be found by itself.
+fn configured(config: &Config) -> u32 {
+    if config.scan.rate_auto {
+        config.scan.rate.min(AUTO_RATE).min(DEFAULT_RATE)
+    } else {
+        config.scan.rate
+    }
+}
+
+fn top(config: &Config, args: &SelfcheckArgs, endpoints: &[Endpoint]) -> u32 {
+    let addresses: Vec<SocketAddr> = endpoints.iter().map(|e| e.socket_addr()).collect();
+    let scan = &config.scan;
+    args.ramp_rate.unwrap_or_else(|| {
+        let rate = configured(config).min(200_000);
+        ramp::ceiling(rate, scan.rate_per_host, scan.rate_per_network, &addresses)
+    })
+}
+
+fn steps(config: &Config, args: &SelfcheckArgs, endpoints: &[Endpoint]) -> Vec<Step> {
+    let count = u32::try_from(endpoints.len()).unwrap_or(1);
+    let room = ports_of_a_burst().saturating_sub(SYNS).saturating_mul(count);
+    ramp::steps(top(config, args, endpoints), BUDGET.min(room))
+}
+
+fn announcement(endpoints: &[Endpoint], raw: bool, steps: &[Step]) -> Found {
+    let count = u32::try_from(endpoints.len()).unwrap_or(1);
+    let to: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+    let to = to.join(", ");
+    if !raw {
+        return Found::ok(format!("connections follow, to {to} alone"));
+    }
+    let all = SYNS * count + ramp::packets(steps);
+    let top = steps.iter().map(|s| s.rate).max().unwrap_or(0);
+    Found::ok(format!(
+        "at most {all} SYN packets and a connection each follow, to {to} alone, at {top} packets/s at \
+         most; --no-packets leaves them out"
+    ))
+}
+
+/// Asks every canary; tells a line each. Returns those that work, and the sweep for more.
+async fn ask(
+    desk: &mut Desk,
+    config: &Arc<Config>,
+    endpoints: &[Endpoint],
+    raw: bool,
+) -> Result<(Vec<Endpoint>, Option<PacketSweep>)> {
+    let all = endpoints.to_vec();
+    let connections =
+        desk.timed_async(LONG, move || async move {
+            join_all(all.into_iter().map(canaries::connect)).await
+        })
+        .await;
+    let syns = if raw { Some(ask_by_syns(desk, config, endpoints).await) } else { None };
+    let (sweep, tallies, trouble) = match syns {
+        None => (None, None, None),
+        Some(Ok((sweep, outcome))) => (Some(sweep), Some(outcome), None),
+        Some(Err(instead)) => (None, None, Some(instead)),
+    };
+    let mut working = Vec::new();
+    for (i, endpoint) in endpoints.iter().enumerate() {
+        let connection = match &connections {
+            Ok(all) => all.get(i).cloned().unwrap_or(Connection::Silent),
+            Err(_) => Connection::Silent,
+        };
+        let tally = tallies.as_ref().and_then(|o: &BurstOutcome| o.tallies.get(i));
+        let found = canaries::judge(endpoint.socket_addr(), &connection, tally);
+        if found.mark == Mark::Ok {
+            working.push(*endpoint);
+        }
+        desk.tell("canary", &found)?;
+    }
+    if let Some(trouble) = trouble {
+        desk.tell("canary", &trouble)?;
+    }
+    Ok((working, sweep))
+}
+
+/// Opens a sweep of the canaries and sends a few SYNs to each.
+async fn ask_by_syns(
+    desk: &Desk,
+    config: &Arc<Config>,
+    endpoints: &[Endpoint],
+) -> Result<(PacketSweep, BurstOutcome), Found> {
+    let (config, endpoints) = (Arc::clone(config), endpoints.to_vec());
+    let packets = SYNS * u32::try_from(endpoints.len()).unwrap_or(1);
+    desk.timed(LONG, move || {
+        let mut sweep = open(&config, &endpoints)?;
+        let burst = Burst { endpoints, rate: GENTLE, packets, from: 0, patience: PATIENCE };
+        let outcome = sweep.burst(&burst, &AtomicBool::new(false)).map_err(|e| refused(&e))?;
+        Ok((sweep, outcome))
+    })
+    .await?
+}
+
+fn refused(e: &crate::packet::PacketError) -> Found {
+    Found::fail(e.to_string(), e.help())
+}
+
+fn open(config: &Config, endpoints: &[Endpoint]) -> Result<PacketSweep, Found> {
+    let odd = |e: String| Found::fail(e, "correct `canaries` under [scan]");
+    let set = AddrSet::from_ranges(endpoints.iter().map(|e| AddrRange::from(e.ip())));
+    let set = config.scope.narrow(&set).map_err(|e| odd(e.to_string()))?;
+    let ports = endpoints.iter().map(|e| (e.port().get(), e.port().get()));
+    let plan = Plan::new(set, PortSet::from_ranges(ports), 0).map_err(|e| odd(e.to_string()))?;
+    let mut key = [0; 16];
+    let seed = getrandom::fill(&mut key).and_then(|()| getrandom::u64());
+    let seed = seed.map_err(|e| {
+        Found::fail(format!("the system has no randomness: {e}"), "see that /dev/urandom is there")
+    })?;
+    let packet_config = PacketConfig {
+        interface: config.scan.interface.clone(),
+        attempts: 1,
+        key,
+        seed,
+        ..PacketConfig::default()
+    };
+    let scope = Arc::new(config.scope.clone());
+    PacketSweep::open(&plan.walk(Shard::WHOLE), scope, &packet_config).map_err(|e| refused(&e))
+}
+
+async fn run_ramp(
+    desk: &Desk,
+    config: &Arc<Config>,
+    args: &SelfcheckArgs,
+    mut sweep: PacketSweep,
+    endpoints: Vec<Endpoint>,
+    steps: Vec<Step>,
+) -> (Found, Option<u32>) {
+    let (asked, top) = (configured(config), top(config, args, &endpoints));
+    let stop = desk.stop.clone();
+    let made = desk
+        .timed(RAMP, move || {
+            let count = u32::try_from(endpoints.len()).unwrap_or(1);
+            let mut from = SYNS * count;
+            let mut made = Vec::new();
+            for step in steps {
+                let burst = Burst {
+                    endpoints: endpoints.clone(),
+                    rate: step.rate,
+                    packets: step.packets,
+                    from,
+                    patience: PATIENCE,
+                };
+                let outcome = sweep.burst(&burst, stop.flag()).map_err(|e| refused(&e))?;
+                from += step.packets;
+                made.push(of_outcome(step, &outcome));
+            }
+            Ok::<_, Found>(made)
+        })
+        .await;
+    match made {
+        Err(instead) | Ok(Err(instead)) => (instead, None),
+        Ok(Ok(made)) => ramp::judge(&made, asked, top < asked),
+    }
+}
+
+fn of_outcome(step: Step, o: &BurstOutcome) -> Made {
+    let sent = o.sent();
+    // The last packet of n leaves after n - 1 intervals.
+    let reached = if o.seconds > 0.0 { f64::from(sent) / o.seconds } else { f64::from(step.rate) };
+    Made {
+        rate: step.rate,
+        reached,
+        sent,
+        answered: o.answered(),
+        failed: o.failed,
+        ring_drops: o.ring_drops,
+    }
+}
