@@ -22,6 +22,7 @@ pub mod demo;
 pub mod duration;
 pub mod export;
 pub mod failure;
+pub mod generate;
 pub mod http;
 pub mod import;
 pub mod judge;
@@ -110,6 +111,8 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::State(command) => runtime()?.block_on(state_commands::state(command, &context)),
         Command::Notify(args) => runtime()?.block_on(notify::command::notify(args, &context)),
         Command::Demo(args) => runtime()?.block_on(demo::run(args, &context)),
+        Command::Completions(args) => generate::completions(args),
+        Command::Man(args) => generate::man(args),
         Command::Schema(args) => commands::schema(args),
     }
 }

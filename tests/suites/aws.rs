@@ -14,11 +14,11 @@ use libtest_mimic::{Arguments, Trial};
 use mimawari_tests::lab::{Namespace, enter};
 use serde_json::Value;
 
+#[path = "aws/config.rs"]
+mod config;
 #[path = "state/desk.rs"]
 #[allow(dead_code, reason = "the suite `state` uses the rest")]
 mod desk;
-#[path = "aws/config.rs"]
-mod config;
 
 use desk::{Desk, RUNS, address, told};
 

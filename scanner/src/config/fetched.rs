@@ -114,9 +114,12 @@ pub fn fetch(url: &str, reach: &Reach) -> Result<Fetched> {
     let dir = std::fs::create_dir_all(&work)
         .and_then(|()| tempfile::Builder::new().prefix("config-").tempdir_in(&work))
         .map_err(|e| {
-            Failure::new(format!("cannot make a folder for the configuration in {}", work.display()))
-                .help("name a folder that can be written as MIMAWARI_WORK")
-                .source(e)
+            Failure::new(format!(
+                "cannot make a folder for the configuration in {}",
+                work.display()
+            ))
+            .help("name a folder that can be written as MIMAWARI_WORK")
+            .source(e)
         })?;
     // The caller may be inside a runtime, where none can be started; and configurations are read by
     // code that does not wait for anything else.
@@ -137,16 +140,18 @@ pub fn fetch(url: &str, reach: &Reach) -> Result<Fetched> {
 /// Copies all objects of a location into a folder; gives their number. `file` must be among them.
 async fn copy(objects: &Objects, file: &str, dir: &Path) -> Result<usize> {
     let found = objects.tree(MAX_OBJECTS).await?;
-    if !found.iter().any(|(name, _)| name == file) {
+    let names = check(&found).map_err(|why| {
+        Failure::new(format!("the folder {} {why}", objects.shown(""))).help(
+            "keep the configuration and what it needs in a folder of its own, and nothing else",
+        )
+    })?;
+    if !names.iter().any(|(name, _)| name == file) {
         return Err(Failure::new(format!("there is no configuration {}", objects.shown(file)))
             .help("put it there, or name another with -c or MIMAWARI_CONFIG")
             .into());
     }
-    let names = check(&found).map_err(|why| {
-        Failure::new(format!("the folder {} {why}", objects.shown("")))
-            .help("keep the configuration and what it needs in a folder of its own, and nothing else")
-    })?;
-    let folders: BTreeSet<&Path> = names.iter().filter_map(|(n, _)| Path::new(n).parent()).collect();
+    let folders: BTreeSet<&Path> =
+        names.iter().filter_map(|(n, _)| Path::new(n).parent()).collect();
     for folder in folders {
         let folder = dir.join(folder);
         std::fs::create_dir_all(&folder).map_err(|e| {
@@ -263,7 +268,8 @@ mod tests {
     #[tokio::test]
     async fn a_folder_is_copied_with_what_lies_beside() {
         let objects = Objects::in_memory();
-        for (name, text) in [("patrol.toml", "a"), ("baseline/x/b.toml", "bb"), ("vhosts.csv", "")] {
+        for (name, text) in [("patrol.toml", "a"), ("baseline/x/b.toml", "bb"), ("vhosts.csv", "")]
+        {
             let _ = objects.create(name, Bytes::from_static(text.as_bytes())).await.unwrap();
         }
         let dir = tempfile::tempdir().unwrap();

@@ -315,7 +315,8 @@ fn parse_rate(text: &str) -> Result<(u32, bool), String> {
 const LOCATION_HELP: &str = "write a path, such as `url = \"state\"`, or `url = \"s3://bucket/prefix\"` \
      with `region` and, for an emulator, `endpoint`";
 
-const COPY_URL_HELP: &str = "write `url = \"s3://bucket/prefix\"`, or a folder that begins with `/`";
+const COPY_URL_HELP: &str =
+    "write `url = \"s3://bucket/prefix\"`, or a folder that begins with `/`";
 const COPY_DIR_HELP: &str = "write a folder that begins with `/`, or leave it out";
 
 const PART_HELP: &str = "write k/n with k from 1 to n, such as 3/24";
