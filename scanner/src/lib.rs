@@ -58,7 +58,9 @@ pub fn main() -> ExitCode {
     };
     logging::init(cli.common.log_format, cli.common.quiet);
     let exit_zero = cli.common.exit_zero;
-    match run(&cli) {
+    let done = run(&cli);
+    config::fetched::remove_copies();
+    match done {
         Ok(Status::Drift | Status::Incomplete) if exit_zero => Status::Clean.into(),
         Ok(status) => status.into(),
         Err(e) => {

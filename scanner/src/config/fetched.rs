@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -50,6 +51,14 @@ impl Fetched {
     #[must_use]
     pub fn shown(&self) -> &str {
         &self.shown
+    }
+}
+
+/// Removes the copies that are still there, at the end of the process: a thread that nobody waits for
+/// may be the last user of one, and it has no end of its own.
+pub fn remove_copies() {
+    for (copy, _) in COPIES.lock().iter().flat_map(|copies| copies.iter()) {
+        let _ = std::fs::remove_dir_all(copy);
     }
 }
 
@@ -111,8 +120,11 @@ pub fn fetch(url: &str, reach: &Reach) -> Result<Fetched> {
     let location = Location::parse(folder, None, reach.endpoint.as_deref(), Path::new(""))
         .map_err(|e| wrong(&e))?;
     let work = reach.work.clone().unwrap_or_else(std::env::temp_dir);
+    let mode = std::fs::Permissions::from_mode(0o700);
     let dir = std::fs::create_dir_all(&work)
-        .and_then(|()| tempfile::Builder::new().prefix("config-").tempdir_in(&work))
+        .and_then(|()| {
+            tempfile::Builder::new().prefix("config-").permissions(mode).tempdir_in(&work)
+        })
         .map_err(|e| {
             Failure::new(format!(
                 "cannot make a folder for the configuration in {}",

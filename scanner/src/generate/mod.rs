@@ -96,7 +96,9 @@ mod tests {
             }
         }
         let whole = &pages[0].1;
-        assert!(whole.contains(".SH \"EXIT STATUS\"\n.nf\n") && whole.contains(".SH EXAMPLES\n.nf\n"));
+        assert!(
+            whole.contains(".SH \"EXIT STATUS\"\n.nf\n") && whole.contains(".SH EXAMPLES\n.nf\n")
+        );
         assert!(whole.contains("3  incomplete: something planned was not covered"), "{whole}");
     }
 }

@@ -9,7 +9,8 @@ use clap_mangen::Man;
 pub(super) fn page(command: &Command, name: &str, typed: &str) -> Result<String> {
     let source = concat!("mimawari ", env!("CARGO_PKG_VERSION"));
     let shown = command.clone().bin_name(typed).display_name(name.to_owned());
-    // No date: a page of the same version is the same page.
+    // No date: a page of the same version is the same page. The library writes an empty one as nothing,
+    // so that the next word stands in its place.
     let man = Man::new(shown).title(name.to_uppercase()).source(source).manual("mimawari manual");
     let mut out = Vec::new();
     man.render_title(&mut out)?;
@@ -20,11 +21,22 @@ pub(super) fn page(command: &Command, name: &str, typed: &str) -> Result<String>
     if command.get_subcommands().any(|s| !s.is_hide_set()) {
         man.render_subcommands_section(&mut out)?;
     }
-    let mut page = String::from_utf8_lossy(&out).into_owned();
+    let page = String::from_utf8_lossy(&out).replacen(" 1  \"", " 1 \"\" \"", 1);
+    let mut page = without_idle_breaks(&page);
     if let Some(after) = command.get_after_long_help().or(command.get_after_help()) {
         page.push_str(&sections(&after.to_string()));
     }
     Ok(page)
+}
+
+/// Without line breaks beside vertical space, which breaks the line by itself.
+fn without_idle_breaks(page: &str) -> String {
+    let lines: Vec<&str> = page.lines().collect();
+    let is_space = |n: Option<usize>| n.and_then(|n| lines.get(n)) == Some(&".sp");
+    let kept = lines.iter().enumerate().filter(|(n, line)| {
+        **line != ".br" || !(is_space(n.checked_sub(1)) || is_space(Some(n + 1)))
+    });
+    kept.flat_map(|(_, line)| [*line, "\n"]).collect()
 }
 
 /// The paragraphs of a text behind the options; one that begins with a line such as `Examples:` is a
@@ -34,9 +46,9 @@ fn sections(text: &str) -> String {
     let mut open = "";
     for paragraph in text.trim_end().split("\n\n") {
         let (first, rest) = paragraph.split_once('\n').unwrap_or((paragraph, ""));
-        let heading = first.strip_suffix(':').filter(|h| {
-            rest.starts_with("  ") && h.chars().all(|c| c.is_alphabetic() || c == ' ')
-        });
+        let heading = first
+            .strip_suffix(':')
+            .filter(|h| rest.starts_with("  ") && h.chars().all(|c| c.is_alphabetic() || c == ' '));
         let (section, body) = match heading {
             Some(heading) => (heading.to_uppercase(), rest),
             None => ("NOTES".to_owned(), paragraph),
@@ -67,6 +79,12 @@ fn escape(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_idle_breaks_go() {
+        let page = "a\n.br\n.sp\nb\n.br\nc\n.sp\n.br\nd\n";
+        assert_eq!(without_idle_breaks(page), "a\n.sp\nb\n.br\nc\n.sp\nd\n");
+    }
 
     #[test]
     fn what_stands_behind_the_options_is_kept_as_it_stands() {

@@ -32,7 +32,7 @@ fn desk(moto: &Moto, bucket: &str) -> (Desk, u16, TcpListener) {
         ("MIMAWARI_CONFIG", format!("s3://{bucket}/config/patrol.toml")),
         ("MIMAWARI_CONFIG_ENDPOINT", format!("http://{}", moto.at)),
         ("AWS_REGION", "us-east-1".to_owned()),
-        ("MIMAWARI_WORK", desk.path("work/config-").display().to_string()),
+        ("MIMAWARI_WORK", desk.path("work").display().to_string()),
         ("MIMAWARI_PORTS", port.to_string()),
     ] {
         desk.env.push((name.to_owned(), value));
@@ -50,9 +50,10 @@ fn text(moto: &Moto, bucket: &str, more: &str) -> String {
 }
 
 /// What is left under MIMAWARI_WORK of copies.
-fn copies(desk: &Desk) -> usize {
+fn copies(desk: &Desk) -> Vec<String> {
     let entries = std::fs::read_dir(desk.path("work")).into_iter().flatten().flatten();
-    entries.filter(|e| e.file_name().to_string_lossy().starts_with("config-")).count()
+    let names = entries.map(|e| e.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("config-")).collect()
 }
 
 fn whole(moto: &Moto, bucket: &str) {
@@ -62,7 +63,7 @@ fn whole(moto: &Moto, bucket: &str) {
     assert_eq!(status, Some(1), "{out}{err}");
     assert!(err.contains("configuration fetched") && err.contains("objects=3"), "{err}");
     assert!(out.contains(&format!("127.83.8.1:{port}")), "{out}");
-    assert_eq!(copies(&desk), 0);
+    assert_eq!(copies(&desk), Vec::<String>::new());
     // The run is where MIMAWARI_WORK says, the state in its bucket, and nothing names the copy.
     let runs: Vec<_> = std::fs::read_dir(desk.path("work/runs")).expect("runs").flatten().collect();
     assert_eq!(runs.len(), 1);
@@ -114,7 +115,7 @@ fn mistakes(moto: &Moto, bucket: &str) {
         let lines: Vec<&str> = err.lines().filter(|l| !l.contains(" INFO ")).collect();
         assert!(status == Some(2) || lines.is_empty() || status == Some(1), "{status:?} {err}");
         assert!(!err.contains(&desk.path("work/config-").display().to_string()), "{err}");
-        assert_eq!(copies(&desk), 0);
+        assert_eq!(copies(&desk), Vec::<String>::new());
         if status == Some(2) {
             all.push_str(&lines.join("\n"));
             all.push('\n');
@@ -165,7 +166,7 @@ fn refused(moto: &Moto, bucket: &str) {
         let (status, out, err) = desk.run(&["patrol"]);
         assert_eq!((status, out.as_str()), (Some(2), ""), "{err}");
         all.push_str(&err);
-        assert_eq!(copies(&desk), 0, "{err}");
+        assert_eq!(copies(&desk), Vec::<String>::new(), "{err}");
         assert!(!format!("{out}{err}{all}").contains(SECRET), "{err}");
         if desk.env.iter().any(|(_, v)| *v == here) {
             continue;
