@@ -45,7 +45,7 @@ Examples:
   mimawari demo                                 see it work, on loopback
   mimawari scan -c patrol.toml --dry-run        what would be probed, in order; sends nothing
   mimawari patrol -c patrol.toml                scan, judge and report
-  mimawari patrol -c s3://bucket/config/patrol.toml     with all that lies in its folder
+  mimawari patrol -c s3://bucket/config/patrol.toml
   mimawari patrol -c patrol.toml --targets 198.51.100.64/26
   mimawari judge -c patrol.toml --run runs/R    judge an old run again; sends nothing"
 )]

@@ -29,10 +29,10 @@ pub(super) fn page(command: &Command, name: &str, typed: &str) -> Result<String>
     Ok(page)
 }
 
-/// Without line breaks beside vertical space, which breaks the line by itself.
+/// Without line breaks beside vertical space (an empty line is that, too), which breaks the line by itself.
 fn without_idle_breaks(page: &str) -> String {
     let lines: Vec<&str> = page.lines().collect();
-    let is_space = |n: Option<usize>| n.and_then(|n| lines.get(n)) == Some(&".sp");
+    let is_space = |n: Option<usize>| matches!(n.and_then(|n| lines.get(n)), Some(&("" | ".sp")));
     let kept = lines.iter().enumerate().filter(|(n, line)| {
         **line != ".br" || !(is_space(n.checked_sub(1)) || is_space(Some(n + 1)))
     });
@@ -82,8 +82,8 @@ mod tests {
 
     #[test]
     fn only_idle_breaks_go() {
-        let page = "a\n.br\n.sp\nb\n.br\nc\n.sp\n.br\nd\n";
-        assert_eq!(without_idle_breaks(page), "a\n.sp\nb\n.br\nc\n.sp\nd\n");
+        let page = "a\n.br\n.sp\nb\n.br\nc\n\n.br\nd\n";
+        assert_eq!(without_idle_breaks(page), "a\n.sp\nb\n.br\nc\n\nd\n");
     }
 
     #[test]
