@@ -6,6 +6,7 @@ mod baseline_edit;
 pub mod baseline_plan;
 mod check_file;
 mod exchange;
+mod generate;
 mod notify;
 pub mod publish;
 pub mod selfcheck;
@@ -20,6 +21,7 @@ pub use self::baseline_edit::{
     BaselineAcceptArgs, BaselineFmtArgs, BaselineProposeArgs, BaselinePruneArgs, ExpectArg,
 };
 use crate::scan::Folder;
+pub use generate::{CompletionsArgs, ManArgs};
 pub use notify::NotifyArgs;
 
 pub use exchange::{ExportArgs, ExportFormat, ImportArgs, ImportFormat};
@@ -30,6 +32,7 @@ pub use exchange::{ExportArgs, ExportFormat, ImportArgs, ImportFormat};
     name = "mimawari",
     bin_name = "mimawari",
     version,
+    long_version = generate::LONG_VERSION.as_str(),
     about,
     disable_help_subcommand = true,
     after_help = "\
@@ -43,6 +46,7 @@ Examples:
   mimawari demo                                 see it work, on loopback
   mimawari scan -c patrol.toml --dry-run        what would be probed, in order; sends nothing
   mimawari patrol -c patrol.toml                scan, judge and report
+  mimawari patrol -c s3://bucket/config/patrol.toml
   mimawari patrol -c patrol.toml --targets 198.51.100.64/26
   mimawari judge -c patrol.toml --run runs/R    judge an old run again; sends nothing"
 )]
@@ -123,6 +127,11 @@ pub enum Command {
     Notify(NotifyArgs),
     /// See the whole round on a small data centre inside this process, on loopback addresses.
     Demo(DemoArgs),
+    /// Print what a shell needs to complete this program's command lines.
+    Completions(CompletionsArgs),
+    /// Write the manual pages.
+    #[command(hide = true)]
+    Man(ManArgs),
     /// Print the JSON Schema of a file format.
     #[command(hide = true)]
     Schema(SchemaArgs),

@@ -22,6 +22,7 @@ pub mod demo;
 pub mod duration;
 pub mod export;
 pub mod failure;
+pub mod generate;
 pub mod http;
 pub mod import;
 pub mod judge;
@@ -58,7 +59,9 @@ pub fn main() -> ExitCode {
     };
     logging::init(cli.common.log_format, cli.common.quiet);
     let exit_zero = cli.common.exit_zero;
-    match run(&cli) {
+    let done = run(&cli);
+    config::fetched::remove_copies();
+    match done {
         Ok(Status::Drift | Status::Incomplete) if exit_zero => Status::Clean.into(),
         Ok(status) => status.into(),
         Err(e) => {
@@ -112,6 +115,8 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::State(command) => runtime()?.block_on(state_commands::state(command, &context)),
         Command::Notify(args) => runtime()?.block_on(notify::command::notify(args, &context)),
         Command::Demo(args) => runtime()?.block_on(demo::run(args, &context)),
+        Command::Completions(args) => generate::completions(args),
+        Command::Man(args) => generate::man(args),
         Command::Schema(args) => commands::schema(args),
     }
 }

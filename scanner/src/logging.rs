@@ -1,6 +1,6 @@
 //! Log lines and progress, both on stderr.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -17,7 +17,7 @@ pub fn init(format: LogFormat, quiet: bool) {
     let filter = EnvFilter::try_from_env("MIMAWARI_LOG").unwrap_or_else(|_| {
         EnvFilter::new(format!("{level},hickory_resolver=off,hickory_net=off,object_store=off"))
     });
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Named);
     let _ = match format {
         LogFormat::Json => builder.json().with_target(false).with_timer(Utc).try_init(),
         LogFormat::Text => builder
@@ -27,6 +27,21 @@ pub fn init(format: LogFormat, quiet: bool) {
             .compact()
             .try_init(),
     };
+}
+
+/// Stderr, where files that were fetched go by their own names.
+struct Named;
+
+impl Write for Named {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        io::stderr().write_all(crate::config::fetched::named(&text).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// RFC 3339 in UTC, to the millisecond.

@@ -14,6 +14,8 @@ use libtest_mimic::{Arguments, Trial};
 use mimawari_tests::lab::{Namespace, enter};
 use serde_json::Value;
 
+#[path = "aws/config.rs"]
+mod config;
 #[path = "state/desk.rs"]
 #[allow(dead_code, reason = "the suite `state` uses the rest")]
 mod desk;
@@ -53,7 +55,7 @@ fn main() -> ExitCode {
             };
             Trial::test(*name, run).with_ignored_flag(!full)
         };
-        CASES.iter().map(trial).collect()
+        CASES.iter().chain(config::CASES).map(trial).collect()
     };
     if !full || arguments.list {
         return libtest_mimic::run(&arguments, trials(None)).exit_code();
@@ -121,11 +123,21 @@ impl Moto {
 
     /// One request. moto wants a signature and does not check it.
     fn ask(&self, method: &str, path: &str) -> String {
+        self.send(method, path, "")
+    }
+
+    /// Writes an object.
+    fn put(&self, path: &str, body: &str) -> String {
+        self.send("PUT", path, body)
+    }
+
+    fn send(&self, method: &str, path: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(self.at).expect("moto");
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: AWS AKIDNOTASECRET:x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-            self.at
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: AWS AKIDNOTASECRET:x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.at,
+            body.len()
         )
         .expect("a request");
         let mut answer = String::new();

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::{Timestamp, ToSpan};
@@ -20,6 +21,7 @@ use super::{day, instant, note, shown};
 use crate::cli::BaselineProposeArgs;
 use crate::commands::{print, read_verdict};
 use crate::config::Config;
+use crate::config::fetched::Fetched;
 use crate::failure::{Failure, Status};
 use crate::judge::{self, Runs};
 use crate::scan::Context;
@@ -35,7 +37,7 @@ pub async fn propose(args: &BaselineProposeArgs, context: &Context) -> Result<St
     let expires = day(now).checked_add(i32::from(args.expires_days).days()).map_err(|e| {
         Failure::new("--expires-days leads beyond the calendar").help("name fewer days").source(e)
     })?;
-    let (verdict, baseline) = judged(args, now).await?;
+    let (verdict, baseline, _copy) = judged(args, now).await?;
     let baselines = existing(baseline.as_deref(), args.out.as_deref())?;
     let request = Request { only: only.as_ref(), expires, now };
     let made = proposed(&verdict.findings, &baselines, &request);
@@ -55,11 +57,14 @@ fn ports(text: &str) -> Result<PortSet> {
     })
 }
 
-/// The verdict, and the folder of the baseline that is there.
-async fn judged(args: &BaselineProposeArgs, now: Timestamp) -> Result<(Verdict, Option<PathBuf>)> {
+/// The verdict, the folder of the baseline that is there, and what holds that folder if it is a copy.
+async fn judged(
+    args: &BaselineProposeArgs,
+    now: Timestamp,
+) -> Result<(Verdict, Option<PathBuf>, Option<Arc<Fetched>>)> {
     if let Some(file) = &args.verdict {
         let usual = || Some(PathBuf::from("baseline")).filter(|d| d.is_dir());
-        return Ok((read_verdict(file)?, args.baseline.clone().or_else(usual)));
+        return Ok((read_verdict(file)?, args.baseline.clone().or_else(usual), None));
     }
     let config = Config::read(&args.config)?;
     let dir = args.baseline.clone().unwrap_or_else(|| config.baseline_dir.clone());
@@ -67,7 +72,7 @@ async fn judged(args: &BaselineProposeArgs, now: Timestamp) -> Result<(Verdict, 
     let previous = Store::look(&config.state)?.latest().await?.state;
     let runs = Runs::open(&args.run, &config.scope, &previous)?.with_max_age(config.scan.max_age);
     let (verdict, _) = runs.judge(&baseline, &previous, now);
-    Ok((verdict, Some(dir)))
+    Ok((verdict, Some(dir), config.fetched))
 }
 
 /// What is there already: the baseline, and what lies where the rules are to go.

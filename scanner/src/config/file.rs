@@ -104,5 +104,5 @@ pub(super) struct State {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Output {
-    pub dir: Option<String>,
+    pub dir: Option<Spanned<String>>,
 }

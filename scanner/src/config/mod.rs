@@ -3,6 +3,7 @@
 //! [`file`] is the text as it is written; this module is what it means. A mistake is reported with
 //! the line it stands on, and all mistakes of a file are reported at once.
 
+pub mod fetched;
 mod file;
 pub mod notify;
 pub mod shard;
@@ -10,6 +11,7 @@ pub mod shard;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -59,6 +61,8 @@ pub struct Config {
     pub vantage: String,
     /// Things to know that do not stop the run.
     pub warnings: Vec<String>,
+    /// The copy that the files of a configuration on S3 are read from; it goes with the last clone.
+    pub fetched: Option<Arc<fetched::Fetched>>,
 }
 
 /// How to sweep.
@@ -135,11 +139,15 @@ pub struct Http {
 }
 
 impl Config {
-    /// Reads and checks a configuration file.
+    /// Reads and checks a configuration file; one on S3 (`s3://bucket/folder/patrol.toml`) is
+    /// fetched first, with all of its folder.
     ///
     /// # Errors
     /// A [`Failure`] when the file cannot be read, [`Diagnostics`] when it is wrong.
     pub fn read(path: &Path) -> Result<Self> {
+        if let Some(url) = fetched::url(path) {
+            return Self::of_fetched(fetched::fetch(url, &fetched::Reach::from_environment())?);
+        }
         let text = std::fs::read_to_string(path).map_err(|e| {
             Failure::new(format!("cannot read the configuration {}", path.display()))
                 .help("name the file with -c FILE; `mimawari demo` writes a working example")
@@ -154,9 +162,26 @@ impl Config {
     /// # Errors
     /// [`Diagnostics`] with every mistake.
     pub fn parse(name: &str, text: &str, base: &Path) -> Result<Self> {
-        let source = Source::new(name, text);
-        let file: file::File = toml::from_str(text).map_err(|e| syntax_error(&source, &e))?;
-        let mut check = Check { source: &source, errors: Vec::new() };
+        Self::checked(&Source::new(name, text), base, false)
+    }
+
+    /// Reads a configuration that lies in a copy. What it writes cannot lie there, too.
+    fn of_fetched(copy: fetched::Fetched) -> Result<Self> {
+        let file = copy.file();
+        let bytes = std::fs::read(&file).map_err(|e| {
+            Failure::new(format!("cannot read the copy of {}", copy.shown())).source(e)
+        })?;
+        let source = Source::from_bytes(copy.shown(), bytes)?;
+        let base = file.parent().unwrap_or(Path::new("."));
+        let mut config = Self::checked(&source, base, true)?;
+        config.fetched = Some(Arc::new(copy));
+        Ok(config)
+    }
+
+    fn checked(source: &Source, base: &Path, is_copy: bool) -> Result<Self> {
+        let file: file::File =
+            toml::from_str(source.text()).map_err(|e| syntax_error(source, &e))?;
+        let mut check = Check { source, errors: Vec::new(), is_copy };
         let config = check.config(file, base);
         match config {
             Some(config) if check.errors.is_empty() => Ok(config),
@@ -290,6 +315,10 @@ fn parse_rate(text: &str) -> Result<(u32, bool), String> {
 const LOCATION_HELP: &str = "write a path, such as `url = \"state\"`, or `url = \"s3://bucket/prefix\"` \
      with `region` and, for an emulator, `endpoint`";
 
+const COPY_URL_HELP: &str =
+    "write `url = \"s3://bucket/prefix\"`, or a folder that begins with `/`";
+const COPY_DIR_HELP: &str = "write a folder that begins with `/`, or leave it out";
+
 const PART_HELP: &str = "write k/n with k from 1 to n, such as 3/24";
 
 /// The number of parts of `1/24`.
@@ -342,6 +371,8 @@ fn syntax_error(source: &Source, e: &toml::de::Error) -> Diagnostics {
 struct Check<'a> {
     source: &'a Source,
     errors: Vec<Diagnostic>,
+    /// Whether relative paths lead into a copy that is removed at the end.
+    is_copy: bool,
 }
 
 impl Check<'_> {
@@ -385,10 +416,11 @@ impl Check<'_> {
             baseline_dir: base.join(file.baseline.dir.as_deref().unwrap_or("baseline")),
             baseline_url,
             state: state?,
-            runs_dir: base.join(file.output.dir.as_deref().unwrap_or("runs")),
+            runs_dir: self.runs_dir(file.output.dir.as_ref(), base)?,
             notify,
             vantage: file.vantage.unwrap_or_else(|| "default".to_owned()),
             warnings: Vec::new(),
+            fetched: None,
         })
     }
 
@@ -402,6 +434,10 @@ impl Check<'_> {
     ) -> Option<Location> {
         let text = url.map_or(default, |u| u.get_ref().as_str());
         match Location::parse(text, region, endpoint, base) {
+            Ok(Location::Folder(_)) if self.is_copy && !Path::new(text).is_absolute() => {
+                self.would_be_lost(url.map_or(0..0, Spanned::span), text, COPY_URL_HELP);
+                None
+            }
             Ok(location) => Some(location),
             Err(e) => {
                 // A line that holds a secret is not shown.
@@ -411,6 +447,34 @@ impl Check<'_> {
                 None
             }
         }
+    }
+
+    /// The folder of runs; of a configuration that is a copy, one that outlives it.
+    fn runs_dir(&mut self, dir: Option<&Spanned<String>>, base: &Path) -> Option<PathBuf> {
+        match dir {
+            Some(dir) if self.is_copy && !Path::new(dir.get_ref()).is_absolute() => {
+                self.would_be_lost(dir.span(), dir.get_ref(), COPY_DIR_HELP);
+                None
+            }
+            Some(dir) => Some(base.join(dir.get_ref())),
+            None if self.is_copy => {
+                let work = fetched::Reach::from_environment().work;
+                Some(work.unwrap_or_default().join("runs"))
+            }
+            None => Some(base.join("runs")),
+        }
+    }
+
+    /// Refuses a relative path of something that is written.
+    fn would_be_lost(&mut self, span: Range<usize>, path: &str, help: &str) {
+        self.error(
+            span,
+            format!(
+                "`{}` is relative, and a configuration on S3 is read from a copy that is removed: what is kept there would be lost",
+                path.escape_debug()
+            ),
+            help,
+        );
     }
 
     fn ranges(&mut self, items: &[Spanned<String>]) -> Option<AddrSet> {

@@ -203,6 +203,13 @@ impl Check<'_> {
             self.error(span, format!("`{}` cannot be a name", name.escape_debug()), help);
         }
         let name = name.to_owned();
+        if let Some(f) = &t.file
+            && self.is_copy
+            && !Path::new(f.get_ref()).is_absolute()
+        {
+            let help = "write a file that begins with `/`, or leave `file` out for stdout";
+            self.would_be_lost(f.span(), f.get_ref(), help);
+        }
         let file = t.file.as_ref().map(|f| base.join(f.get_ref()));
         let kind = match word {
             "slack" => {

@@ -109,3 +109,33 @@ fn overlapping_ranges_are_refused() {
         "version = 1\n[scope]\nallow = [\"198.51.100.0/24\", \"198.51.100.128/25\"]\nauthorised_by = \"x\"\n"
     ));
 }
+
+/// As a configuration that was fetched from S3.
+fn fetched(more: &str) -> Result<Config> {
+    let source = Source::new("s3://bucket/config/patrol.toml", format!("{BASE}{more}"));
+    Config::checked(&source, Path::new("/work/config-1"), true)
+}
+
+#[test]
+fn what_a_fetched_configuration_writes_does_not_lie_in_the_copy() {
+    let state = "[state]\nurl = \"s3://bucket/state\"\n";
+    let config = fetched(&format!("{state}[output]\ndir = \"/var/runs\"\n")).unwrap();
+    assert_eq!(config.runs_dir, Path::new("/var/runs"));
+    assert_eq!(config.baseline_dir, Path::new("/work/config-1/baseline"));
+    assert!(!fetched(state).unwrap().runs_dir.starts_with("/work/config-1"));
+    let absolute = fetched("[state]\nurl = \"/var/state\"\n").unwrap();
+    assert_eq!(absolute.state, Location::Folder("/var/state".into()));
+    for (more, line) in [
+        ("", ": `state` is relative"),
+        ("[state]\nurl = \"here\"\n", ":7"),
+        ("[state]\nurl = \"/s\"\n[output]\ndir = \"runs\"\n", ":9"),
+        ("[state]\nurl = \"/s\"\n[[notify]]\nkind = \"prometheus\"\nfile = \"m.prom\"\n", ":10"),
+    ] {
+        let told = format!("{:#}", fetched(more).unwrap_err());
+        assert!(told.contains("would be lost"), "{told}");
+        assert!(told.contains("s3://bucket/config/patrol.toml") && told.contains(line), "{told}");
+        assert!(!told.contains("config-1"), "{told}");
+        // The same beside a file is what it always was.
+        assert!(Config::parse("patrol.toml", &format!("{BASE}{more}"), Path::new(".")).is_ok());
+    }
+}

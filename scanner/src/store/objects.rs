@@ -4,6 +4,8 @@
 //! for credentials, or a server's answer. [`explain`] passes on status, S3's error code and what the
 //! system says, and nothing else.
 
+mod tree;
+
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -313,7 +315,7 @@ fn s3(bucket: &Bucket, shown: &str) -> Result<object_store::aws::AmazonS3, Failu
             "cannot reach {shown}: the environment's endpoint is http://, which is not asked unless \
              the configuration names it"
         ))
-        .help("name it as `endpoint` beside `url`, or unset AWS_ENDPOINT_URL"));
+        .help("name it as `endpoint` beside `url`, or, for a configuration that is on S3, as MIMAWARI_CONFIG_ENDPOINT; or unset AWS_ENDPOINT_URL"));
     }
     let is_http = bucket.endpoint.as_ref().is_some_and(|e| e.starts_with("http://"));
     let options = ClientOptions::new()
