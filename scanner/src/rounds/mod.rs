@@ -32,6 +32,8 @@ mod result;
 mod save;
 mod shard;
 mod show;
+#[cfg(test)]
+mod tests;
 
 pub use id::RoundId;
 pub use plan::RoundPlan;
@@ -86,7 +88,7 @@ async fn run(args: &RoundRunArgs, context: &Context) -> Result<Status> {
     let end = shard::scan(&round, mimawari_targets::Shard::WHOLE, context).await?;
     if !end.is_handed_in() {
         print(&end.words(&round.id, mimawari_targets::Shard::WHOLE))?;
-        return Ok(Status::Incomplete);
+        return Ok(Status::Interrupted);
     }
     reduce::reduce(&round, context).await
 }

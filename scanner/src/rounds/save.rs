@@ -60,7 +60,7 @@ impl Saver {
         let meta = &small.meta;
         let finished = match (&small.point, meta.status, &meta.sweep) {
             (_, RunStatus::Complete, Some(s)) | (None, _, Some(s)) => s.cells - s.not_probed,
-            (Some(saved), ..) => saved.sweep.finished(),
+            (Some(saved), ..) => saved.sweep.settled(),
             (None, ..) => 0,
         };
         let mut files = Vec::new();

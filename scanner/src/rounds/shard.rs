@@ -23,11 +23,11 @@ use crate::store::Written;
 
 /// For how long the last save of a shard is tried.
 #[derive(Debug, Clone, Copy)]
-struct Patience {
+pub(super) struct Patience {
     /// When the shard came to its end.
-    ended: Duration,
+    pub ended: Duration,
     /// When the task was told to stop: less than the 120 s that Fargate gives.
-    stopped: Duration,
+    pub stopped: Duration,
 }
 
 const PATIENCE: Patience =
@@ -74,7 +74,7 @@ pub(super) async fn command(args: &RoundScanArgs, context: &Context) -> Result<S
     context.stop.on_signals()?;
     let end = scan_planned(&round, &planned, shard, context).await?;
     print(&end.words(&round.id, shard))?;
-    Ok(if end.is_handed_in() { Status::Clean } else { Status::Incomplete })
+    Ok(if end.is_handed_in() { Status::Clean } else { Status::Interrupted })
 }
 
 /// Which shard this task is: as it was told, else by what the orchestrator tells. How many there are
@@ -354,7 +354,11 @@ impl Task<'_> {
 }
 
 /// Saves, again and again if need be, for as long as is sensible.
-async fn save_for_sure(mut saver: Saver, context: &Context, patience: Patience) -> Result<Save> {
+pub(super) async fn save_for_sure(
+    mut saver: Saver,
+    context: &Context,
+    patience: Patience,
+) -> Result<Save> {
     let mut last = None;
     let mut told = context.stop.watch();
     let limit = async {
