@@ -52,20 +52,20 @@ fn main() -> ExitCode {
     let full = std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full");
     let trials = |moto: Option<Arc<Moto>>| -> Vec<Trial> {
         let mut all = Vec::new();
-        for (name, case) in BOTH.iter().chain(FOLDER) {
+        for (net, (name, case)) in (1..).zip(BOTH.iter().chain(FOLDER)) {
             let case = *case;
             all.push(Trial::test(format!("rounds::folder::{name}"), move || {
-                case(&Desk::new(Place::Folder));
+                case(&Desk::new(Place::Folder, net));
                 Ok(())
             }));
         }
-        for (i, (name, case)) in BOTH.iter().enumerate() {
+        for (net, (name, case)) in (100..).zip(BOTH) {
             let (case, moto) = (*case, moto.clone());
             let run = move || {
                 let moto = moto.ok_or("there is no server")?;
-                let bucket = format!("rounds-{i}");
+                let bucket = format!("rounds-{net}");
                 moto.make(&bucket);
-                case(&Desk::new(Place::Bucket(moto, bucket)));
+                case(&Desk::new(Place::Bucket(moto, bucket), net));
                 Ok(())
             };
             all.push(Trial::test(format!("rounds::s3::{name}"), run).with_ignored_flag(!full));

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -92,10 +92,8 @@ pub const PORT: u16 = 18_080;
 pub const PORTS: &str = "18080-18087";
 
 impl Desk {
-    pub fn new(place: Place) -> Self {
-        // Several cases run at once, and other suites besides.
-        static NEXT: AtomicU8 = AtomicU8::new(1);
-        let net = NEXT.fetch_add(1, Ordering::Relaxed);
+    /// `net`: which /24, since several cases run at once. A plan's order depends on it.
+    pub fn new(place: Place, net: u8) -> Self {
         let desk = Self { dir: tempfile::tempdir().expect("a folder"), place, net };
         desk.write("baseline/b.toml", "version = 1\nowner = \"@test/team\"\n");
         desk.configure(20_000, "");

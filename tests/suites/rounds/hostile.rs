@@ -149,10 +149,10 @@ pub fn objects(desk: &Desk) {
         let missing = desk.json("r", "result.json")["missing_shards"].clone();
         assert_eq!(missing, json!(["1/2", "2/2"]), "{bad}");
     };
-    bad(&|s| s["files"][0]["pieces"][0]["object"] = json!("../../../plan.json"));
-    bad(&|s| s["files"][0]["pieces"][0]["object"] = json!("a/b"));
+    bad(&|s| s["files"][1]["pieces"][0]["object"] = json!("../../../plan.json"));
+    bad(&|s| s["files"][1]["pieces"][0]["object"] = json!("a/b"));
     bad(&|s| s["files"][0]["name"] = json!("../../../../etc/passwd"));
-    bad(&|s| s["files"][0]["name"] = json!("coverage.bin"));
+    bad(&|s| s["files"][0]["name"] = json!("run.json"));
     bad(&|s| s["files"][1]["pieces"][0]["length"] = json!(u64::MAX));
     bad(&|s| s["files"][1]["pieces"][0]["sha256"] = json!("x"));
     bad(&|s| s["files"] = json!([]));
