@@ -145,6 +145,7 @@ fn committed_schemas_are_the_generated_ones() {
         (SchemaFormat::Baseline, "baseline.v1.json"),
         (SchemaFormat::Run, "run.v1.json"),
         (SchemaFormat::Selfcheck, "selfcheck.v1.json"),
+        (SchemaFormat::Round, "round.v1.json"),
         (SchemaFormat::Manifest, "manifest.v1.json"),
     ] {
         let path = root().join("deploy/schemas").join(name);
