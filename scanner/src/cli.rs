@@ -9,8 +9,8 @@ mod exchange;
 mod generate;
 mod notify;
 pub mod publish;
-pub mod selfcheck;
 pub mod round;
+pub mod selfcheck;
 pub mod state;
 
 use std::path::PathBuf;

@@ -49,6 +49,7 @@ use crate::scan::Context;
 use crate::signals::Stop;
 use crate::store::Location;
 use line::{Found, Sweep, VERSION, verdict};
+use store::Kept;
 
 /// What asks only this machine has so long.
 const SHORT: Duration = Duration::from_secs(10);
@@ -306,13 +307,29 @@ struct Times {
     now: fn() -> Timestamp,
 }
 
+/// State, baseline and notifiers are the business of the task that reduces. Where rounds are divided among
+/// tasks, one that only scans may well have no right to them.
+fn for_others(config: &Config, found: Found) -> Found {
+    let is_denied = found.what.contains("HTTP status 403") || found.what.contains(" is not set");
+    match (&config.rounds, found.mark) {
+        (Some(_), Mark::Fail) if is_denied => Found::warn(
+            found.what,
+            format!(
+                "right for a task that only scans; for one that reduces: {}",
+                found.remedy.unwrap_or_default()
+            ),
+        ),
+        _ => found,
+    }
+}
+
 /// Everything but packets that a scan needs from others.
 async fn services(desk: &mut Desk, config: &Arc<Config>, path: &Path, times: Times) -> Result<()> {
     // The store's clock is compared with ours, so it is asked first.
     let (state, now) = (config.state.clone(), times.now);
-    let trial =
-        desk.timed_async(LONG, move || async move {
-            store::attempt(&state, true, &fresh_name(), now).await
+    let trial = desk
+        .timed_async(LONG, move || async move {
+            store::attempt(&state, Kept::State, &fresh_name(), now).await
         })
         .await;
     let store_clock = trial.as_ref().ok().and_then(|t| t.clock(&config.state));
@@ -329,11 +346,23 @@ async fn services(desk: &mut Desk, config: &Arc<Config>, path: &Path, times: Tim
     resolver(desk, config).await?;
     let needed = needs_roots(config);
     desk.check("roots", SHORT, move || roots::judge(&roots::look(), needed)).await?;
-    let found = trial.map_or_else(|instead| instead, |t| store::judge(&config.state, &t));
-    desk.tell("store", &found)?;
+    let found =
+        trial.map_or_else(|instead| instead, |t| store::judge(&config.state, Kept::State, &t));
+    desk.tell("store", &for_others(config, found))?;
+    if let Some(rounds) = &config.rounds {
+        let (url, now) = (rounds.url.clone(), times.now);
+        let trial = desk
+            .timed_async(LONG, move || async move {
+                store::attempt(&url, Kept::Rounds, &fresh_name(), now).await
+            })
+            .await;
+        let judge = |t| store::judge(&rounds.url, Kept::Rounds, &t);
+        desk.tell("rounds", &trial.map_or_else(|instead| instead, judge))?;
+    }
     let (agreed, now) = (Arc::clone(config), (times.now)());
     let read = desk.timed_async(LONG, move || async move { read_baseline(&agreed).await }).await;
-    desk.tell("baseline", &read.map_or_else(|instead| instead, |b| baseline::judge(&b, now)))?;
+    let found = read.map_or_else(|instead| instead, |b| baseline::judge(&b, now));
+    desk.tell("baseline", &for_others(config, found))?;
     if config.notify.is_empty() {
         return desk.tell("notifiers", &Found::skip("none are configured"));
     }
@@ -347,7 +376,7 @@ async fn services(desk: &mut Desk, config: &Arc<Config>, path: &Path, times: Tim
         |instead| instead,
         |ready| notifiers::judge(&config.notify, ready.map_err(anyhow::Error::from)),
     );
-    desk.tell("notifiers", &found)
+    desk.tell("notifiers", &for_others(config, found))
 }
 
 async fn resolver(desk: &mut Desk, config: &Arc<Config>) -> Result<()> {

@@ -1,6 +1,8 @@
 //! A place where things are kept, tried for real: what is there can be read; what is created once is
 //! refused the second time; it can be listed and deleted.
 
+use std::path::Path;
+
 use anyhow::Result;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -8,8 +10,25 @@ use jiff::Timestamp;
 use super::line::Found;
 use crate::store::{Location, Objects, Store, Written};
 
-/// Folder of the object that is made and deleted again.
-const FOLDER: &str = "selfcheck";
+/// What is kept at a location.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// The state.
+    State,
+    /// Rounds of several tasks. What a shard saves there nobody deletes but the bucket itself, so a
+    /// task need not be allowed to.
+    Rounds,
+}
+
+impl Kept {
+    /// Folder of the object that is made and deleted again: where the tasks may write.
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::State => "selfcheck",
+            Self::Rounds => "selfcheck/shards",
+        }
+    }
+}
 
 /// What became of the trial.
 #[derive(Debug)]
@@ -26,9 +45,10 @@ pub struct Trial {
     pub deleted: Option<Result<()>>,
 }
 
-/// Tries a location. `name` is new in every trial; `is_state`: the state is kept there.
-pub async fn attempt(at: &Location, is_state: bool, name: &str, now: fn() -> Timestamp) -> Trial {
-    let generation = if is_state { Some(read(at).await) } else { None };
+/// Tries a location. `name` is new in every trial.
+pub async fn attempt(at: &Location, kept: Kept, name: &str, now: fn() -> Timestamp) -> Trial {
+    let folder = kept.folder();
+    let generation = if kept == Kept::State { Some(read(at).await) } else { None };
     let was_there = matches!(at, Location::Folder(dir) if dir.exists());
     let objects = match Objects::open(at) {
         Ok(objects) => objects,
@@ -36,7 +56,7 @@ pub async fn attempt(at: &Location, is_state: bool, name: &str, now: fn() -> Tim
             return Trial { generation, first: Err(e), second: None, times: None, deleted: None };
         }
     };
-    let object = format!("{FOLDER}/{name}");
+    let object = format!("{folder}/{name}");
     let body = || Bytes::from_static(b"mimawari selfcheck\n");
     let asked = now();
     let first = objects.create(&object, body()).await;
@@ -47,7 +67,7 @@ pub async fn attempt(at: &Location, is_state: bool, name: &str, now: fn() -> Tim
         let ours = asked + answered.duration_since(asked) / 2;
         times = Some(
             objects
-                .list(FOLDER, None)
+                .list(folder, None)
                 .await
                 .map(|found| found.into_iter().find(|(n, _)| n == name).map(|(_, at)| (at, ours))),
         );
@@ -55,7 +75,9 @@ pub async fn attempt(at: &Location, is_state: bool, name: &str, now: fn() -> Tim
     }
     if let Location::Folder(dir) = at {
         // Only what is empty goes.
-        let _ = std::fs::remove_dir(dir.join(FOLDER));
+        for folder in Path::new(folder).ancestors().filter(|f| !f.as_os_str().is_empty()) {
+            let _ = std::fs::remove_dir(dir.join(folder));
+        }
         if !was_there {
             let _ = std::fs::remove_dir(dir);
         }
@@ -80,7 +102,7 @@ impl Trial {
 
 /// Judges.
 #[must_use]
-pub fn judge(at: &Location, trial: &Trial) -> Found {
+pub fn judge(at: &Location, kept: Kept, trial: &Trial) -> Found {
     let state = match &trial.generation {
         Some(Err(e)) => return Found::of_error(e),
         Some(Ok(0)) => ", no state yet".to_owned(),
@@ -119,9 +141,15 @@ pub fn judge(at: &Location, trial: &Trial) -> Found {
         Some(Ok(Some(_))) | None => {}
     }
     if let Some(Err(e)) = &trial.deleted {
+        let behind = format!("{at}/{}", kept.folder());
+        if kept == Kept::Rounds {
+            return Found::ok(format!(
+                "{at}: created once, refused twice, listed; may not be deleted, so it stays in {behind}"
+            ));
+        }
         let Found { what, remedy, .. } = Found::of_error(e);
         return Found::warn(
-            format!("{what}; left behind under {at}/{FOLDER}"),
+            format!("{what}; left behind under {behind}"),
             remedy.unwrap_or_default(),
         );
     }
@@ -151,19 +179,22 @@ mod tests {
     #[test]
     fn each_thing_that_may_go_wrong_is_seen() {
         let at = Location::Folder("/s".into());
-        let mark = |t: &Trial| judge(&at, t).mark;
+        let mark = |t: &Trial| judge(&at, Kept::State, t).mark;
         assert_eq!(mark(&trial()), Mark::Ok);
-        assert!(judge(&at, &trial()).what.contains("state of generation 3"));
+        assert!(judge(&at, Kept::State, &trial()).what.contains("state of generation 3"));
         assert_eq!(mark(&Trial { generation: Some(e()), ..trial() }), Mark::Fail);
         assert_eq!(mark(&Trial { first: e(), ..trial() }), Mark::Fail);
         assert_eq!(mark(&Trial { first: Ok(Written::Conflict), ..trial() }), Mark::Fail);
-        let lax = judge(&at, &Trial { second: Some(Ok(Written::Done)), ..trial() });
+        let lax = judge(&at, Kept::State, &Trial { second: Some(Ok(Written::Done)), ..trial() });
         assert_eq!(lax.mark, Mark::Fail);
         assert!(lax.remedy.unwrap().contains("If-None-Match"));
         assert_eq!(mark(&Trial { second: Some(e()), ..trial() }), Mark::Fail);
         assert_eq!(mark(&Trial { times: Some(e()), ..trial() }), Mark::Fail);
         assert_eq!(mark(&Trial { times: Some(Ok(None)), ..trial() }), Mark::Fail);
-        let left = judge(&at, &Trial { deleted: Some(e()), ..trial() });
+        let left = Trial { deleted: Some(e()), generation: None, ..trial() };
+        let left = judge(&at, Kept::Rounds, &left);
+        assert!(left.mark == Mark::Ok && left.what.contains("selfcheck/shards"), "{left:?}");
+        let left = judge(&at, Kept::State, &Trial { deleted: Some(e()), ..trial() });
         assert_eq!((left.mark, left.remedy.as_deref()), (Mark::Warn, Some("see the role")));
     }
 
@@ -172,8 +203,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for at in [dir.path().to_owned(), dir.path().join("not/yet")] {
             let at = Location::Folder(at);
-            let trial = attempt(&at, true, "abc", Timestamp::now).await;
-            let found = judge(&at, &trial);
+            let trial = attempt(&at, Kept::State, "abc", Timestamp::now).await;
+            let found = judge(&at, Kept::State, &trial);
             assert_eq!(found.mark, Mark::Ok, "{found:?}");
             assert_eq!(trial.clock(&at), None);
         }
