@@ -98,7 +98,6 @@ impl Moto {
     ///
     /// # Panics
     /// When it is not there.
-    #[must_use]
     pub fn object(&self, bucket: &str, name: &str) -> String {
         let answer = self.ask("GET", &format!("/{bucket}/{name}"));
         assert!(answer.starts_with("HTTP/1.1 200"), "{name}: {answer}");

@@ -73,6 +73,12 @@ fn help() {
         &["state", "rollback"],
         &["baseline"],
         &["baseline", "publish"],
+        &["round"],
+        &["round", "plan"],
+        &["round", "scan"],
+        &["round", "reduce"],
+        &["round", "run"],
+        &["round", "show"],
     ] {
         insta::assert_snapshot!(
             format!("help_{}", args.join("_")),

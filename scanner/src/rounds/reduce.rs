@@ -61,7 +61,7 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
         tracing::info!("the round was reduced at {at:.0}, and nothing was handed in since");
         // Whoever judged it may have been killed before all were told; nobody is told twice.
         tell(&notifiers, config, &verdict, scratch.path()).await;
-        told(round, &verdict, &notifiers)?;
+        told(round, &verdict)?;
         return Ok(Status::from_verdict(before.exit));
     }
     let out = scratch.path().join("run");
@@ -73,12 +73,12 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
     tell(&notifiers, config, &verdict, &out).await;
     letters(round, &out).await;
     kept?;
-    told(round, &verdict, &notifiers)?;
+    told(round, &verdict)?;
     Ok(Status::from_verdict(verdict.exit))
 }
 
 /// The summary, unless a notifier has stdout for itself.
-fn told(round: &Round, verdict: &Verdict, _: &crate::notify::Notifiers) -> Result<()> {
+fn told(round: &Round, verdict: &Verdict) -> Result<()> {
     if round.config.notify.iter().any(|n| n.kind.writes_stdout()) {
         return Ok(());
     }

@@ -14,7 +14,6 @@ use super::{Round, reduce, restore};
 use crate::cli::round::RoundShowArgs;
 use crate::commands::print;
 use crate::failure::Status;
-use crate::run::RunStatus;
 use crate::scan::Context;
 
 /// How far a shard is.
@@ -115,9 +114,6 @@ async fn row(round: &Round, planned: &Planned, shard: Shard) -> Result<Row> {
         row.finished = save.finished;
         row.at = Some(save.saved_at);
         row.attempt = Some(save.attempt.to_string());
-        if save.status == RunStatus::Complete {
-            row.finished = row.finished.max(save.finished);
-        }
     } else if !row.damage.is_empty() {
         row.state = State::Damaged;
     }

@@ -454,6 +454,30 @@ fn explain(e: &Error) -> String {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_file_is_sent_whole_whatever_its_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Objects::open(&Location::Folder(dir.path().join("store"))).unwrap();
+        for length in [0, 1, PART - 1, PART, PART + 1, 2 * PART + 7] {
+            let bytes: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+            let path = dir.path().join("file");
+            std::fs::write(&path, &bytes).unwrap();
+            for objects in [&folder, &Objects::in_memory()] {
+                objects.overwrite_from("a/b", &path).await.unwrap();
+                let most = length as u64;
+                assert_eq!(
+                    objects.get_within("a/b", most).await.unwrap(),
+                    Got::Is(bytes.clone().into())
+                );
+                if length > 0 {
+                    let got = objects.get_within("a/b", most - 1).await.unwrap();
+                    assert_eq!(got, Got::TooLarge(most));
+                }
+                assert_eq!(objects.folders("").await.unwrap(), ["a"]);
+            }
+        }
+    }
+
     #[test]
     fn what_a_server_answers_is_not_repeated() {
         let e = Error::Generic {

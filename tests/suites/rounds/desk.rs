@@ -227,7 +227,7 @@ impl Desk {
         }
     }
 
-    /// Waits until an attempt at shard `i` has saved something that is not in `known`.
+    /// Waits until an attempt at shard `i` has saved something: the newest save.
     pub fn saved(&self, id: &str, i: u32) -> String {
         let begun = Instant::now();
         loop {

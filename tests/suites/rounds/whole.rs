@@ -91,7 +91,7 @@ pub fn missing(desk: &Desk) {
         let expected = if *shard == 2 { "unverified" } else { "resolved" };
         assert_eq!(state, expected, "in shard {shard}");
     }
-    let told = |desk: &Desk| desk.read("told.ndjson").matches("\"resolved\"").count();
+    let told = |desk: &Desk| desk.read("told.ndjson").matches("\"change\":\"resolved\"").count();
     let first = told(desk);
     assert!(first > 0);
     // It comes late, and is taken in.
@@ -138,7 +138,7 @@ pub fn again(desk: &Desk) {
     // Also when the result was lost, so that it is judged again.
     desk.put("r", "result.json", b"{}");
     desk.round("reduce", "r", &[]).expect(1);
-    let opened = |text: &str| text.matches("\"opened\"").count();
+    let opened = |text: &str| text.matches("\"change\":\"opened\"").count();
     assert_eq!((opened(&desk.read("told.ndjson")), opened(&told)), (12, 12));
     let verdict = desk.json("r", "run/verdict.json");
     assert_eq!(verdict["timeline"].as_array().map(Vec::len), Some(1), "one round, one witness");
