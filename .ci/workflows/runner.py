@@ -342,6 +342,7 @@ class Runner:
 
     def sarif(self, given, state):
         assert state["permissions"].get("security-events") == "write", "no security-events: write"
+        assert set(given) == {"sarif_file", "checkout_path", "category"}, f"unexpected inputs: {given}"
         found = json.loads(Path(given["sarif_file"]).read_text())
         assert found["version"] == "2.1.0", "no SARIF 2.1.0"
         self.alerts.append(found)
