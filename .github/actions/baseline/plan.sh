@@ -7,6 +7,7 @@
 #   FAIL_ON_SILENCED                a severity or empty: the plan is not ok if it would silence such a finding
 #   EARLIER                         outcomes of the steps before: anything but `success` is told in the comment
 #   HEAD_SHA, RUN_URL               for the footer
+#   SCAN_CONFIG                     the scans' own configuration on S3, or empty
 #   ROUNDS_URL, ROUND_PREFIX        see fetch-run.sh
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -58,9 +59,14 @@ if [ -z "$(find "$work/base/$BASELINE_DIR" -maxdepth 1 -name '*.toml' 2>/dev/nul
     mkdir -p "$work/base/$BASELINE_DIR"
     printf 'version = 1\nowner = "@nobody"\n' >"$work/base/$BASELINE_DIR/empty.toml"
 fi
-# The configuration names where the state is read, so it is the reviewed one and never the pull request's.
-config="$work/base/$CONFIG"
-[ -e "$config" ] || config=$CONFIG
+# The configuration says what is in the scope and where the state is, so it is the scans' own; else the reviewed one of
+# the base, and never the pull request's.
+if [ -n "${SCAN_CONFIG:-}" ]; then
+    config=$(CONFIG_DIR="$work/config" "$here/fetch-config.sh" 2>"$work/why") || failed "$work/why"
+else
+    config="$work/base/$CONFIG"
+    [ -e "$config" ] || config=$CONFIG
+fi
 
 round=$(RUN_DIR="$work/run" "$here/fetch-run.sh" 2>"$work/why") || failed "$work/why"
 if [ -z "$round" ]; then

@@ -2,6 +2,7 @@
 # Judges the last round again with the merged baseline and keeps what that changes, so that a merge settles findings at
 # once and with no packet. Drift is an answer and no failure.
 #   BASELINE_DIR, CONFIG       of the checked out repository (the current folder)
+#   SCAN_CONFIG                the scans' own configuration on S3, in place of CONFIG; or empty
 #   ROUNDS_URL, ROUND_PREFIX   see fetch-run.sh
 #   VERDICT_FILE               where the verdict goes
 set -euo pipefail
@@ -9,8 +10,12 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=github-api.sh
 . "$here/github-api.sh"
 
-run=$(mktemp -d)
-trap 'rm -rf "$run"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+run=$work/run
+mkdir "$run"
+# What is out of the scope is settled as well, so that the scope must be the scans' own.
+[ -z "${SCAN_CONFIG:-}" ] || CONFIG=$(CONFIG_DIR="$work/config" "$here/fetch-config.sh")
 round=$(RUN_DIR="$run" "$here/fetch-run.sh")
 if [ -z "$round" ]; then
     echo "::notice title=nothing to settle::no round of the profile $ROUND_PREFIX has finished yet"
@@ -27,7 +32,7 @@ case "$rc" in
     ;;
 esac
 output exit "$rc"
-report=$run/report.md
+report=$work/report.md
 mimawari --quiet report --verdict "$VERDICT_FILE" --format markdown --out "$report"
 # A step's summary holds 1 MiB.
 head -c 900000 "$report" | iconv -f UTF-8 -t UTF-8 -c >>"$GITHUB_STEP_SUMMARY" || true

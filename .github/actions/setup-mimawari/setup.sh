@@ -50,7 +50,7 @@ else
     case "$SETUP_ASSET" in
     *.tar.gz)
         tar -xzf "$work/$SETUP_ASSET" -C "$work" --no-same-owner
-        program=$(find "$work" -type f -name mimawari | head -n 1)
+        program=$(find "$work" -type f -name mimawari -perm -100 | head -n 1)
         [ -n "$program" ] || fail "there is no mimawari in $SETUP_ASSET"
         ;;
     *) program="$work/$SETUP_ASSET" ;;
