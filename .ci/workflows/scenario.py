@@ -45,8 +45,11 @@ class World:
         bin = self.work / "bin"
         bin.mkdir()
         (bin / "aws").symlink_to(Path(tools).resolve() / "aws")
-        # Without /usr/local: what the runner has of itself, and no `gh` of this machine.
-        self.machine = {"PATH": f"{bin}:/usr/bin:/bin", "LANG": "C.UTF-8", "GIT_CONFIG_NOSYSTEM": "1",
+        # What a runner has, less what this machine may have besides: `gh` would ask the network.
+        for program in Path("/usr/bin").iterdir():
+            if program.name not in ("aws", "gh", "mimawari"):
+                (bin / program.name).symlink_to(program)
+        self.machine = {"PATH": str(bin), "LANG": "C.UTF-8", "GIT_CONFIG_NOSYSTEM": "1",
                         "AWS_EC2_METADATA_DISABLED": "true"}
         port = self.free()
         self.moto = subprocess.Popen([moto, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -441,6 +444,13 @@ def prune(w):
     check(job.result == "success" and w.hub.pulls[number]["state"] == "closed", "when nothing is left to remove it is closed", job.log)
     job = w.workflow("check", w.event("push", before="0" * 40))["check/check"]
     check(job.result == "success", "and main is in order", job.log)
+    shop.write_text(shop.read_text() + rule("old-three", 70).replace("{host}", f"{host}.52"))
+    w.call(w.mimawari, "baseline", "fmt", "baseline", cwd=w.clone)
+    w.commit("And another one")
+    w.push()
+    job = w.workflow("prune", w.event("workflow_dispatch"))["prune/prune"]
+    new = [p for p in w.hub.pulls.values() if p["state"] == "open"]
+    check(len(new) == 1 and new[0]["number"] != number and "old-three" in new[0]["body"], "the next rule makes a new pull request", job.log)
 
 
 def limits(w):
@@ -470,6 +480,44 @@ def limits(w):
     check(done.returncode != 0 and "403" in done.stderr, "what GitHub refuses is an error", done.stderr)
 
 
+def installation(w):
+    print("the installation of the program")
+    script = ROOT / ".github/actions/setup-mimawari/setup.sh"
+    home = w.work / "setup"
+
+    def run(path="", **more):
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        env = {"SETUP_VERSION": "1.4.0", "SETUP_SHA256": w.digest, "SETUP_REPOSITORY": TOOLS, "SETUP_PATH": "", "SETUP_ATTESTATION": "auto",
+               "SETUP_ASSET": "mimawari-x86_64-unknown-linux-gnu.tar.gz", "GH_TOKEN": w.hub.token({"contents": "read"}),
+               "GITHUB_API_URL": w.hub.url, "RUNNER_TEMP": str(home), "GITHUB_PATH": str(home / "path"), "GITHUB_OUTPUT": str(home / "out")}
+        env = w.machine | env | {f"SETUP_{k}": v for k, v in more.items()}
+        env["PATH"] = f"{path}:{env['PATH']}" if path else env["PATH"]
+        done = subprocess.run([script], env=env, text=True, capture_output=True, timeout=60)
+        installed = (home / "mimawari-bin/mimawari").exists()
+        if (done.returncode == 0) != installed or (done.returncode == 0) != (home / "path").exists():
+            check(False, "installed exactly if it succeeded", done.stdout + done.stderr)
+        return done.returncode, done.stdout + done.stderr
+
+    check(run()[0] == 0, "by version and SHA-256")
+    check(run(ATTESTATION="require")[0] != 0, "an attestation that is required and cannot be verified stops it")
+    for status, word in ((0, "verified"), (1, "refused")):
+        bin = w.work / f"gh-{status}"
+        bin.mkdir()
+        (bin / "gh").write_text(f'#!/bin/sh\n[ "$1 $2 $4 $5" = "attestation verify --repo {TOOLS}" ] || exit 9\nexit {status}\n')
+        (bin / "gh").chmod(0o755)
+        check((run(path=bin, ATTESTATION="require")[0] == 0) == (status == 0), f"the attestation is {word} by gh")
+    check(run(path=w.work / "gh-1", ATTESTATION="off")[0] == 0, "and not asked for where it is off")
+    for what, more in {"another SHA-256": {"SHA256": "0" * 64}, "a SHA-256 in capitals": {"SHA256": "A" * 64}, "no SHA-256": {"SHA256": ""},
+                       "a release that is not there": {"VERSION": "9.9.9"}, "a version that is a path": {"VERSION": "../1.4.0"},
+                       "an asset that is not there": {"ASSET": "other.tar.gz"}, "an asset that is a path": {"ASSET": "../x"},
+                       "a repository that is none": {"REPOSITORY": "x"}, "no version": {"VERSION": ""},
+                       "a path to nothing": {"PATH": "/nonexistent"}}.items():
+        status, said = run(**more)
+        check(status != 0 and "::error title=setup-mimawari::" in said, f"refused: {what}", said)
+    check(run(PATH=w.mimawari, VERSION="", SHA256="")[0] == 0, "by path")
+
+
 def main():
     mimawari, moto, tools = sys.argv[1:]
     work = tempfile.mkdtemp(prefix="mimawari-workflows-")
@@ -483,6 +531,7 @@ def main():
         merge(w, branch)
         prune(w)
         limits(w)
+        installation(w)
         print("the workflows did what they say")
     finally:
         if w:

@@ -65,8 +65,8 @@ git -c user.name="$name" -c user.email="$email" -c commit.gpgSign=false commit -
 
 push=yes
 if theirs=$(authorised fetch --quiet --no-tags "$remote" "refs/heads/$PRUNE_BRANCH" 2>/dev/null && git rev-parse FETCH_HEAD); then
-    if [ "$(git log -1 --format=%ce "$theirs")" != "$email" ]; then
-        # Somebody works on the proposal: their commits are not thrown away.
+    if [ -n "$pr" ] && [ "$(git log -1 --format=%ce "$theirs")" != "$email" ]; then
+        # Somebody works on the proposal: their commits are not thrown away. What was closed or merged is done with.
         echo "::warning title=left alone::the branch $PRUNE_BRANCH holds somebody's own commits; merge it or delete it"
         exit 0
     fi
