@@ -142,7 +142,7 @@ class Runner:
         for name in job.get("secrets") or {}:
             if name not in passed:
                 raise Refused(f"{caller}: there is no secret {name}")
-            passed[name] = secrets_given[name]
+            passed[name] = text(substitute(job["secrets"][name], context | {"secrets": secrets_given}))
         here = context | {"inputs": inputs, "secrets": passed}
         here["job"] = Strict(workflow_repository=self.tools[0], workflow_sha=self.tools[1])
         out = {}

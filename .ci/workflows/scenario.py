@@ -149,8 +149,8 @@ def prepare(w):
     w.hub.releases[TOOLS, "v1.4.0"] = {1: (asset, (w.work / asset).read_bytes())}
     w.digest = w.call("sha256sum", w.work / asset).split()[0]
     print("  " + w.call("./adopt", TOOLS, "1.4.0", SHA, w.digest, cwd=w.clone).strip())
-    texts = {p.name: p.read_text() for p in (w.clone / ".github/workflows").glob("*.yml") if p.name != "scan-now.yml"}
-    check(all(SHA in t and w.digest in t and "0.0.0" not in t for t in texts.values()), "adopt sets every pin")
+    texts = {p.name: p.read_text() for p in (w.clone / ".github/workflows").glob("*.yml")}
+    check(all(SHA in t and w.digest in t and "0.0.0" not in t and "0" * 40 not in t for t in texts.values()), "adopt sets every pin")
 
     # The template's own examples are in order before they are replaced.
     w.git("add", "-A")
@@ -172,7 +172,7 @@ def prepare(w):
         'url = "state"', f'url = "s3://corp-scan/state"\nregion = "us-east-1"\nendpoint = "{w.s3}"'))
     (w.config.parent / "vhosts.csv").write_text("")
     publish = w.clone / ".github/workflows/publish.yml"
-    publish.write_text(publish.read_text() + f"      endpoint: {w.s3}\n")
+    publish.write_text(publish.read_text().replace("    secrets:", f"      endpoint: {w.s3}\n    secrets:"))
 
     w.call("aws", "s3", "mb", "s3://corp-scan")
     w.call("aws", "s3", "cp", "--recursive", w.work / "demo/state", "s3://corp-scan/state")
@@ -327,7 +327,7 @@ def refusals(w, branch):
     job = w.runner.run(path, event)["plan/plan"]
     path.write_text(text)
     check(job.result == "failure" and "does not trust" in job.log, "a pull request gets no role that writes", job.log)
-    path.write_text(text + "      fail-on-silenced: high\n")
+    path.write_text(text.replace("    secrets:", "      fail-on-silenced: high\n    secrets:"))
     job = w.runner.run(path, event)["plan/plan"]
     path.write_text(text)
     check(job.result == "failure" and any(a[1].get("title") == "silences findings" for a in job.annotations),
