@@ -480,6 +480,27 @@ def limits(w):
     check(done.returncode != 0 and "403" in done.stderr, "what GitHub refuses is an error", done.stderr)
 
 
+def folders(w):
+    """A round out of a folder, for those who keep none on S3."""
+    print("rounds in a folder")
+    rounds = w.work / "rounds"
+    for id, incomplete in (("hourly-1", False), ("hourly-2", True), ("nightly-3", False)):
+        (rounds / id / "run").mkdir(parents=True)
+        (rounds / id / "run/run.json").write_text(id)
+        (rounds / id / "result.json").write_text(json.dumps({"incomplete": incomplete}))
+    script = ROOT / ".github/actions/baseline/fetch-run.sh"
+
+    def run(prefix, into):
+        (w.work / into).mkdir()
+        said = w.call(script, env={"ROUNDS_URL": str(rounds), "ROUND_PREFIX": prefix, "RUN_DIR": str(w.work / into)}).strip()
+        return said, sorted(p.name for p in (w.work / into).iterdir())
+
+    check(run("hourly-", "f1") == ("hourly-1", ["run.json"]), "the newest complete round of the profile")
+    check(run("weekly-", "f2") == ("", []), "and none where there is none")
+    shutil.rmtree(rounds / "hourly-1")
+    check(run("hourly-", "f3") == ("hourly-2", ["run.json"]), "an incomplete one where no other is")
+
+
 def installation(w):
     print("the installation of the program")
     script = ROOT / ".github/actions/setup-mimawari/setup.sh"
@@ -531,6 +552,7 @@ def main():
         merge(w, branch)
         prune(w)
         limits(w)
+        folders(w)
         installation(w)
         print("the workflows did what they say")
     finally:

@@ -30,7 +30,8 @@ s3://*)
         jq -e --arg key "$prefix$1/result.json" 'index($key) != null' <<<"${keys:-null}" >/dev/null 2>&1 || return 1
         aws s3 cp --only-show-errors "s3://$bucket/$prefix$1/result.json" - || return 2
     }
-    get() { aws s3 cp --only-show-errors --recursive "s3://$bucket/$prefix$1/run/" "$2"; }
+    get() { aws s3 cp --only-show-errors --recursive --exclude 'report.*' --exclude verdict.json \
+        "s3://$bucket/$prefix$1/run/" "$2"; }
     ;;
 '')
     echo "error: rounds-url is empty" >&2
@@ -39,7 +40,7 @@ s3://*)
 *)
     list() { find "$ROUNDS_URL" -mindepth 1 -maxdepth 1 -type d -name "$ROUND_PREFIX*" -printf '%f\n'; }
     result() { [ -e "$ROUNDS_URL/$1/result.json" ] || return 1; cat "$ROUNDS_URL/$1/result.json"; }
-    get() { cp -r "$ROUNDS_URL/$1/run" "$2"; }
+    get() { mkdir -p "$2" && cp -r "$ROUNDS_URL/$1/run/." "$2"; }
     ;;
 esac
 
