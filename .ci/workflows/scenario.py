@@ -268,13 +268,18 @@ def proposal(w):
     check(job.result == "failure", "a plan that cannot be made is red", job.log)
     check(len(w.comments(8)) == 1 and "could not be made" in w.comments(8)[0]["body"], "and its comment says so", w.comments(8))
     check(not any(a[1].get("title") == "forged" for a in job.annotations), "nor from the log of the plan", job.log)
+    # In order but for its form, so that the difference is printed, with a line that begins like a command.
+    host = re.search(r'allow = \["([\d.]+)\.0/26"\]', (w.clone / "patrol.toml").read_text()).group(1)
     (w.clone / "baseline/evil.toml").write_text(
-        f'version = 1\nowner = "@example-org/hosting"\n\n[[allow]]\nid = "{evil}"\nports = ["tcp/9"]\nhosts = ["192.0.2.9"]\nreason = "{evil}"\n')
+        'version = 1\nowner = "@example-org/security"\n\n[[allow]]\nid = "evil"\nreason = """Partner of the shop\n'
+        f'::error title=forged::forged\n"""\n  hosts = ["{host}.53"]\nports = ["tcp/2222"]\nexpires = 2099-01-01\n')
     w.commit("Well-formed, and not in the common form")
     event, changed = w.pull(8, "bad")
     job = w.workflow("check", event)["check/check"]
+    check(any(a[1].get("title") == "not in the common form" for a in job.annotations) and "::error title=forged" in job.log,
+          "what is not in the common form is told, with the difference", job.log)
     check(job.result == "failure" and not any(a[1].get("title") == "forged" for a in job.annotations),
-          "nor from what fmt prints", job.log)
+          "and no annotation can be forged from that either", job.log)
     w.workflow("plan", event, changed)
     check(len(w.comments(8)) == 1, "still one comment")
     (w.clone / "baseline/evil.toml").unlink()
