@@ -123,7 +123,7 @@ locals {
         Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
         Resource = "${aws_cloudwatch_log_group.task[name].arn}:*"
       }],
-      var.ecr_repository_arn == null ? [] : [
+      [for s in [
         {
           Sid      = "Pull"
           Effect   = "Allow"
@@ -137,8 +137,8 @@ locals {
           Action   = ["ecr:GetAuthorizationToken"]
           Resource = "*"
         },
-      ],
-      name == "reduce" && length(local.secret_refs) > 0 ? [
+      ] : s if var.ecr_repository_arn != null],
+      [for s in [
         {
           Sid      = "Secrets"
           Effect   = "Allow"
@@ -151,7 +151,7 @@ locals {
           Action   = ["kms:Decrypt"]
           Resource = local.kms_key_arn
         },
-      ] : [],
+      ] : s if name == "reduce" && length(local.secret_refs) > 0],
     )
   } }
 
@@ -426,5 +426,5 @@ resource "aws_iam_role_policy" "github" {
   for_each = local.github_subjects
   name     = each.key
   role     = aws_iam_role.github[each.key].id
-  policy   = jsonencode(each.key == "publish" ? local.policy_publish : local.policy_operator)
+  policy   = each.key == "publish" ? jsonencode(local.policy_publish) : jsonencode(local.policy_operator)
 }

@@ -114,6 +114,8 @@ def main():
             b = block(js, dts, owner + "Config", attributes(top), owner)
             computed(cls, b)
             b["attributes"].setdefault("id", {"type": "string", "how": "filled"})
+            if t == "aws_region":
+                b["attributes"]["region"]["how"] = "filled"
             out[sort][t] = b
     readme = tar.extractfile("package/README.md").read().decode()
     m = re.search(r"(\d+\.\d+\.\d+)", readme[readme.find("hashicorp/aws"):] or "")
