@@ -54,6 +54,11 @@ resource "aws_subnet" "public" {
   # The task asks for its public address itself; nothing else that lands here gets one.
   map_public_ip_on_launch = false
   tags                    = merge(local.tags, { Name = "${var.name}-public-${count.index + 1}" })
+
+  lifecycle {
+    # AWS may add a zone and the list be counted anew: no reason to move a subnet.
+    ignore_changes = [availability_zone]
+  }
 }
 
 resource "aws_route_table" "public" {
