@@ -25,8 +25,8 @@ MUTATIONS = [
     M("badly formatted", T + "logs.tf", r"  name +=", "  name =", "fmt", "retention_in_days"),
     # The variables.
     M("a tag is enough", T + "variables.tf", r'"\^\[\^@\\\\s\]\+@sha256:\[0-9a-f\]\{64\}\$"', '".*"', "test", "a_tag"),
-    M("the Internet may be scanned", T + "variables.tf", r"\? 32 : 8\), true", "? 0 : 0), true", "test", "half_the_internet"),
-    M("a zone more", T + "network.tf", r"cidrsubnet\(var.network.vpc_cidr, 4, count.index\)", "cidrsubnet(var.network.vpc_cidr, 4, 99)", "test", "cidrsubnet"),
+    M("the Internet may be scanned", T + "variables.tf", r"\? 32 : 8\), true", "? 0 : 0), true", "test", "wider_than_an_eighth"),
+    M("a zone more", T + "network.tf", r"cidrsubnet\(var.network.vpc_cidr, 4, count.index\)", "cidrsubnet(var.network.vpc_cidr, 4, 99)", "test", "the_least"),
     # Task definitions.
     M("drop ALL", T + "ecs.tf", r'"AUDIT_WRITE", "CHOWN"', '"ALL", "CHOWN"', "rendered", "blinds the scanner"),
     M("drop NET_RAW", T + "ecs.tf", '"MKNOD", ', '"MKNOD", "NET_RAW", ', "rendered", "NET_RAW must stay"),
@@ -89,5 +89,5 @@ MUTATIONS = [
     # By other people's programs.
     M("a key that Step Functions does not know", ROUND, r'"MaxConcurrency"', '"MaxConcurency"', "cfn", "MaxConcurency"),
     M("an architecture that there is not", T + "ecs.tf", r"cpu_architecture        = var.architecture", 'cpu_architecture = "SPARC"', "cfn", "SPARC"),
-    M("a key that does not turn", T + "kms.tf", r"enable_key_rotation     = true", "enable_key_rotation = false", "checkov", "CKV_AWS_7"),
+    M("public lists of access", T + "storage.tf", r"block_public_acls( +)= true", r"block_public_acls\1= false", "checkov", "CKV_AWS_53"),
 ]
