@@ -56,10 +56,9 @@ resource "aws_cloudwatch_event_target" "created" {
     input_paths = {
       id       = "$.id"
       name     = "$.detail.eventName"
-      request  = "$.detail.requestParameters"
       response = "$.detail.responseElements"
     }
-    input_template = "{\"id\": <id>, \"name\": <name>, \"request\": <request>, \"response\": <response>}"
+    input_template = "{\"id\": <id>, \"name\": <name>, \"response\": <response>}"
   }
 
   dead_letter_config {

@@ -4,6 +4,8 @@
 #   scan       reads config/, makes plans and shards under rounds/. No state, no secrets, no result.
 #   reduce     reads all of it, writes results and state. Its execution role alone reads the secrets.
 #   publish    the baseline repository's workflow on one branch: writes baseline/ and nothing else.
+#   read       pull requests: what a change of the baseline would do to the last round. Writes nothing.
+#   settle     after a merge: judges the last round again and keeps what that changes in state/.
 #   operator   a policy for people and for scan-now: starts a round, watches it, reads its result.
 
 locals {
@@ -18,7 +20,9 @@ locals {
     scan     = ["config/*", "rounds/*", "baseline/*"]
     reduce   = ["config/*", "rounds/*", "baseline/*", "state/*"]
     publish  = ["baseline/*"]
-    operator = ["rounds/*"]
+    operator = ["config/*", "rounds/*"]
+    read     = ["config/*", "rounds/*", "state/*"]
+    settle   = ["config/*", "rounds/*", "state/*"]
     machine  = ["rounds/*"]
     } : name => {
     # Without it S3 answers 403 in place of 404, and a missing object looks like a missing right.
@@ -278,6 +282,32 @@ locals {
     ], local.s3_kms)
   }
 
+  read_rounds = {
+    Sid    = "Read"
+    Effect = "Allow"
+    Action = ["s3:GetObject"]
+    Resource = [
+      "${local.bucket_arn}/config/*", "${local.bucket_arn}/rounds/*/result.json", "${local.bucket_arn}/rounds/*/run/*",
+      "${local.bucket_arn}/state/*",
+    ]
+  }
+
+  policy_read = {
+    Version = "2012-10-17"
+    Statement = concat([local.list.read, local.read_rounds],
+    var.bucket_kms ? [{ Sid = "BucketKey", Effect = "Allow", Action = ["kms:Decrypt"], Resource = local.kms_key_arn }] : [])
+  }
+
+  policy_settle = {
+    Version = "2012-10-17"
+    Statement = concat([local.list.settle, local.read_rounds, {
+      Sid      = "Settle"
+      Effect   = "Allow"
+      Action   = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+      Resource = ["${local.bucket_arn}/state/*"]
+    }], local.s3_kms)
+  }
+
   policy_operator = {
     Version = "2012-10-17"
     Statement = concat([
@@ -298,7 +328,14 @@ locals {
         Sid      = "Read"
         Effect   = "Allow"
         Action   = ["s3:GetObject"]
-        Resource = ["${local.bucket_arn}/rounds/*/result.json", "${local.bucket_arn}/rounds/*/run/*"]
+        Resource = ["${local.bucket_arn}/config/*", "${local.bucket_arn}/rounds/*/result.json", "${local.bucket_arn}/rounds/*/run/*"]
+      },
+      {
+        # scan-now finds the machine by its tag; the tagging API knows no resources.
+        Sid      = "Find"
+        Effect   = "Allow"
+        Action   = ["tag:GetResources"]
+        Resource = "*"
       },
     ], var.bucket_kms ? [{ Sid = "BucketKey", Effect = "Allow", Action = ["kms:Decrypt"], Resource = local.kms_key_arn }] : [])
   }
@@ -388,11 +425,21 @@ resource "aws_iam_policy" "operator" {
 locals {
   oidc_host = "token.actions.githubusercontent.com"
   oidc_arn  = var.github == null ? null : coalesce(var.github.oidc_provider_arn, try(aws_iam_openid_connect_provider.github[0].arn, null))
-  # Exactly one workflow identity each: StringEquals, no wildcard.
+  # StringEquals, no wildcard. A pull request's workflow is the pull request's own: its role must not write.
   github_subjects = var.github == null ? {} : merge(
-    { publish = "repo:${var.github.repository}:ref:${var.github.ref}" },
-    var.github.scan_now_environment == null ? {} : { scan-now = "repo:${var.github.repository}:environment:${var.github.scan_now_environment}" },
+    { for name in ["publish", "settle"] : name => ["repo:${var.github.repository}:ref:${var.github.ref}"] },
+    { read = ["repo:${var.github.repository}:pull_request", "repo:${var.github.repository}:ref:${var.github.ref}"] },
+    var.github.scan_now_environment == null ? {} : { scan-now = ["repo:${var.github.repository}:environment:${var.github.scan_now_environment}"] },
   )
+}
+
+locals {
+  github_policies = {
+    publish  = jsonencode(local.policy_publish)
+    settle   = jsonencode(local.policy_settle)
+    read     = jsonencode(local.policy_read)
+    scan-now = jsonencode(local.policy_operator)
+  }
 }
 
 resource "aws_iam_openid_connect_provider" "github" {
@@ -426,5 +473,5 @@ resource "aws_iam_role_policy" "github" {
   for_each = local.github_subjects
   name     = each.key
   role     = aws_iam_role.github[each.key].id
-  policy   = each.key == "publish" ? jsonencode(local.policy_publish) : jsonencode(local.policy_operator)
+  policy   = local.github_policies[each.key]
 }

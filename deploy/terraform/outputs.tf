@@ -28,6 +28,16 @@ output "publish_role_arn" {
   value       = try(aws_iam_role.github["publish"].arn, null)
 }
 
+output "settle_role_arn" {
+  description = "The role that judges the last round again after a merge; null without `github`."
+  value       = try(aws_iam_role.github["settle"].arn, null)
+}
+
+output "read_role_arn" {
+  description = "The role of pull requests' plans and of prune: reads; null without `github`."
+  value       = try(aws_iam_role.github["read"].arn, null)
+}
+
 output "scan_now_role_arn" {
   description = "The role of the scan-now workflow; null without an environment for it."
   value       = try(aws_iam_role.github["scan-now"].arn, null)

@@ -373,7 +373,7 @@ variable "events" {
 }
 
 variable "github" {
-  description = "The baseline repository on GitHub, as owner/name. Its workflows get roles by OpenID Connect: publish from `ref` alone, scan-now from the environment alone (null: no such role). oidc_provider_arn: null makes the provider; an account has one."
+  description = "The baseline repository on GitHub, as owner/name. Its workflows get roles by OpenID Connect: publish and settle from `ref` alone, read from pull requests too, scan-now from the environment alone (null: no such role). oidc_provider_arn: null makes the provider; an account has one."
   type = object({
     repository           = string
     ref                  = optional(string, "refs/heads/main")

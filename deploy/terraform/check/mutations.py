@@ -47,6 +47,8 @@ MUTATIONS = [
     M("roles passed to anything", T + "iam.tf", r'        Condition = \{ StringEquals = \{ "iam:PassedToService" = "ecs-tasks.amazonaws.com" \} \}', '        Condition = { StringLike = { "iam:PassedToService" = "*" } }', "rendered", "pass_role"),
     M("tasks in any cluster", T + "iam.tf", r'\{ ArnEquals = \{ "ecs:cluster" = local.cluster_arn \} \}', '{ ArnEquals = { "ecs:cluster" = "*" } }', "rendered", "run_task"),
     M("publish from any branch", T + "iam.tf", r":ref:\$\{var.github.ref\}", ":*", "rendered", "trust"),
+    M("pull requests write the state", T + "iam.tf", r"concat\(\[local.list.read, local.read_rounds\],", 'concat([local.list.read, merge(local.read_rounds, { Action = ["s3:GetObject", "s3:PutObject"] })],', "rendered", "the pull request's own"),
+    M("pull requests publish", T + "iam.tf", r'\["publish", "settle"\] : name => \[', '["publish", "settle"] : name => ["repo:${var.github.repository}:pull_request", ', "rendered", "trusts"),
     M("publish writes the state", T + "iam.tf", r'(Sid      = "Publish".*?Resource = \["\$\{local.bucket_arn\}/)baseline', r"\1state", "rendered", "roles_apart"),
     M("anybody's service", T + "iam.tf", r'Action    = "sts:AssumeRole"\s*Condition = \{ StringEquals = \{ "aws:SourceAccount" = local.account \} \}', 'Action    = "sts:AssumeRole"', "rendered", "anybody's service"),
     # Bucket, network, logs.

@@ -13,7 +13,7 @@ GIVEN_BY_FARGATE = {
 # (role or document, Sid): a resource that cannot be narrowed. Everything else must be.
 UNNARROWED = {
     ("execution", "PullToken"), ("machine", "RoundMetric"), ("machine", "Logs"), ("machine", "Traces"),
-    ("event-machine", "FindAddress"), ("event-machine", "Logs"), ("event-machine", "Traces"),
+    ("operator", "Find"), ("scan-now", "Find"), ("event-machine", "FindAddress"), ("event-machine", "Logs"), ("event-machine", "Traces"),
 }
 
 
@@ -142,8 +142,10 @@ def roles_apart(e):
     assert not any("state" in r for r in may["scan", "s3:GetObject"]), "scan reads the state"
     assert may["reduce", "s3:PutObject"] == {"rounds/*/result.json", "rounds/*/run/*", "state/*"}, may
     assert may["reduce", "s3:DeleteObject"] == {"state/*"}
-    assert {k for k in may if k[1] == "s3:DeleteObject"} == {("reduce", "s3:DeleteObject")}
-    assert may["operator", "s3:GetObject"] == {"rounds/*/result.json", "rounds/*/run/*"}
+    assert {n for n, a in may if a == "s3:DeleteObject"} <= {"reduce", "settle"}
+    assert may["operator", "s3:GetObject"] == {"config/*", "rounds/*/result.json", "rounds/*/run/*"}
+    assert ("read", "s3:PutObject") not in may, "a pull request's workflow is the pull request's own"
+    assert may.get(("settle", "s3:PutObject"), {"state/*"}) == may.get(("settle", "s3:DeleteObject"), {"state/*"}) == {"state/*"}
     assert ("operator", "s3:PutObject") not in may and ("machine", "s3:PutObject") not in may
     if ("publish", "s3:PutObject") in may:
         assert may["publish", "s3:PutObject"] == {"baseline/*"} and may["publish", "s3:GetObject"] == {"baseline/*"}
@@ -158,9 +160,11 @@ def trust(e):
         for s in json.loads(r["assume_role_policy"])["Statement"]:
             c = s.get("Condition", {}).get("StringEquals", {})
             if "Federated" in s["Principal"]:
-                sub = c["token.actions.githubusercontent.com:sub"]
-                assert c["token.actions.githubusercontent.com:aud"] == "sts.amazonaws.com" and "*" not in sub, s
-                assert re.fullmatch(r"repo:[\w.-]+/[\w.-]+:(ref:refs/heads/main|environment:[\w-]+)", sub), sub
+                assert c["token.actions.githubusercontent.com:aud"] == "sts.amazonaws.com", s
+                kind = {"ref:refs/heads/main"} if r["name"].endswith(("-publish", "-settle")) else \
+                    {"pull_request", "ref:refs/heads/main"} if r["name"].endswith("-read") else {"environment:scan-now"}
+                subjects = {re.fullmatch(r"repo:example/exposure-baseline:(.*)", sub)[1] for sub in many(c["token.actions.githubusercontent.com:sub"])}
+                assert subjects == kind, f"{r['name']} trusts {subjects}"
             else:
                 assert c.get("aws:SourceAccount") == "123456789012", f"{address}: anybody's service may take it"
 

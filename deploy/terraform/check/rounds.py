@@ -305,7 +305,7 @@ ID = "7bf73129-1428-4cd3-a780-95db273d1602"
 
 def events(definition):
     def told(name, response):
-        return {"id": ID, "name": name, "request": {}, "response": response}
+        return {"id": ID, "name": name, "response": response}
 
     first = f"event-{ID}-0"
     assert event(definition, told("AllocateAddress", {"publicIp": "198.51.100.9"})) == {first: "198.51.100.9"}
