@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use super::desk::{Desk, told};
-use super::{Case, Moto, SECRET, TOKEN, refusing};
+use super::{Case, Moto, Places, SECRET, TOKEN, refusing};
 
 pub(super) const CASES: &[Case] = &[
     ("aws::config_brings_its_folder", whole),
