@@ -133,7 +133,9 @@ fn a_million_observations_under_five_thousand_rules() {
         if full {
             // A second and 300 MiB are the aim; the rest is for a machine with other work. One more copy
             // of the state would be too much for it.
-            assert!(took.as_secs_f64() < 4.0, "{took:?}");
+            // Without optimisation it takes five times as long; what is quadratic takes a thousand times.
+            let seconds = if cfg!(debug_assertions) { 20.0 } else { 4.0 };
+            assert!(took.as_secs_f64() < seconds, "{took:?}");
             assert!(peak < 360, "{peak} MiB");
         }
     }

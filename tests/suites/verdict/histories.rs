@@ -174,7 +174,7 @@ const RULES: &[&str] = &[
 fn histories() -> u64 {
     let full = std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full");
     let asked = std::env::var("MIMAWARI_HISTORIES").ok().and_then(|n| n.parse().ok());
-    asked.unwrap_or(if full { 30_000 } else { 4_000 })
+    asked.unwrap_or(if full { 10_000 } else { 4_000 })
 }
 
 #[test]
