@@ -57,6 +57,9 @@ pub fn main() -> ExitCode {
     };
     logging::init(cli.common.log_format, cli.common.quiet);
     let exit_zero = cli.common.exit_zero;
+    if let Err(e) = signals::end_as_init() {
+        tracing::debug!(error = %e, "process 1 does not listen to SIGTERM");
+    }
     match run(&cli) {
         Ok(Status::Drift | Status::Incomplete) if exit_zero => Status::Clean.into(),
         Ok(status) => status.into(),

@@ -40,7 +40,7 @@ use mimawari_rawio::RingConfig;
 use mimawari_targets::Scope;
 
 pub use error::PacketError;
-pub use privilege::{drop_all, have_net_raw};
+pub use privilege::{Lack, drop_all, have_net_raw};
 pub use receiver::receivers_for;
 pub use sending::senders_for;
 
