@@ -2,21 +2,25 @@
 
 use mimawari_tests::engine::Said;
 
-use super::site::{BASE, TAG, base};
+use super::site::{BASE, Site, TAG, base};
 use super::*;
 
 const MOST: u64 = 25_000_000;
 
-/// `deploy/bin/build-image TAG` with the suite's base image, roots and no network.
-pub fn run(site: &Site, tag: &str, environment: &[(&str, &str)]) -> Said {
+/// `deploy/bin/build-image TAG` with the suite's base image, some roots and no network.
+pub fn image(engine: &Engine, roots: &Path, tag: &str, environment: &[(&str, &str)]) -> Said {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    let mut command = site.engine.command(root.join("deploy/bin/build-image"));
+    let mut command = engine.command(root.join("deploy/bin/build-image"));
     if let Some(binary) = std::env::var_os("BINARY") {
-        let binary = root.join(binary);
-        command.env("BINARY", binary);
+        command.env("BINARY", root.join(binary));
     }
-    command.env("BASE", BASE).env("NETWORK", "none").env("CA_BUNDLE", &site.bundle);
+    command.env("BASE", BASE).env("NETWORK", "none").env("CA_BUNDLE", roots);
     said(command.arg(tag).envs(environment.iter().copied()))
+}
+
+/// The same with the site's roots.
+fn run(site: &Site, tag: &str, environment: &[(&str, &str)]) -> Said {
+    image(&site.engine, &site.bundle, tag, environment)
 }
 
 pub fn as_documented(site: &Site) {

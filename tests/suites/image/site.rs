@@ -83,7 +83,7 @@ impl Site {
             .import(&engine, "lab/web");
         Image::new().program("redis-server").import(&engine, "lab/redis");
         let mut site = Self { engine, built: String::new(), bundle, dir };
-        site.built = build::run(&site, TAG, &[]).expect(0).all();
+        site.built = build::image(&site.engine, &site.bundle, TAG, &[]).expect(0).all();
         site.serve();
         site
     }
