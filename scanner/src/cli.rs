@@ -8,6 +8,7 @@ mod check_file;
 mod exchange;
 mod notify;
 pub mod publish;
+pub mod round;
 pub mod state;
 
 use std::path::PathBuf;
@@ -93,6 +94,9 @@ pub enum Command {
     Patrol(PatrolArgs),
     /// Observe: write a run folder. Judges nothing.
     Scan(ScanArgs),
+    /// One round over one or many tasks that share a bucket or a folder.
+    #[command(subcommand)]
+    Round(round::RoundCommand),
     /// Merge the runs of a plan's shards into one run folder. Sends no packet.
     Merge(MergeArgs),
     /// Hold runs against the baseline and the state. Sends no packet.
@@ -502,6 +506,8 @@ pub enum SchemaFormat {
     Baseline,
     /// `run.json`
     Run,
+    /// `result.json` of a round
+    Round,
     /// A line of a manifest
     Manifest,
 }

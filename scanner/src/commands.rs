@@ -157,21 +157,36 @@ pub async fn patrol_with(
     let store = Store::open(&config.state)?;
     store.check().await?;
     let scanned = scan::scan(config, context, Seeds::draw()?, folder).await?;
-    let (verdict, saved) = settle(&store, |previous| {
-        let runs = Runs::open(std::slice::from_ref(&scanned.dir), &config.scope, &previous.state)?
+    let verdict = settle_run(&store, config, context, &agreed, &scanned.dir).await?;
+    tell(&notifiers, config, &verdict, &scanned.dir).await;
+    Ok((verdict, scanned.dir))
+}
+
+/// Judges one run upon the newest state, writes its reports into its folder, and saves the state.
+///
+/// # Errors
+/// As [`settle`]; a report that cannot be written.
+pub(crate) async fn settle_run(
+    store: &Store,
+    config: &Config,
+    context: &Context,
+    agreed: &published::Agreed,
+    dir: &std::path::PathBuf,
+) -> Result<Verdict> {
+    let (verdict, saved) = settle(store, |previous| {
+        let runs = Runs::open(std::slice::from_ref(dir), &config.scope, &previous.state)?
             .with_max_age(config.scan.max_age);
         let mut judged = runs.judge(&agreed.baseline, &previous.state, (context.now)());
         agreed.note(&mut judged.0);
         // The state goes last: if a report could not be written, the next run finds everything new
         // again, which is better than a finding that nobody was told of.
-        write_reports(&judged.0, &scanned.dir)?;
+        write_reports(&judged.0, dir)?;
         Ok(judged)
     })
     .await?;
-    let folder = scanned.dir.display();
+    let folder = dir.display();
     tracing::info!(run = verdict.run_id, %folder, generation = saved.number, "reports written");
-    tell(&notifiers, config, &verdict, &scanned.dir).await;
-    Ok((verdict, scanned.dir))
+    Ok(verdict)
 }
 
 /// Judges by `judge` upon the newest state and saves what follows; again, if another run saved its
@@ -193,12 +208,12 @@ pub async fn settle(
 }
 
 /// The notifiers, with their secrets.
-async fn notifiers(config: &Config, context: &Context) -> Result<Notifiers> {
+pub(crate) async fn notifiers(config: &Config, context: &Context) -> Result<Notifiers> {
     Ok(Notifiers::from_environment(&config.notify, World::of(context.now)).await?)
 }
 
 /// Tells what the verdict has to tell. The state is saved; nothing here changes the exit status.
-async fn tell(notifiers: &Notifiers, config: &Config, verdict: &Verdict, run: &Path) {
+pub(crate) async fn tell(notifiers: &Notifiers, config: &Config, verdict: &Verdict, run: &Path) {
     match StateLedger::open(&config.state) {
         Ok(ledger) => drop(notifiers.deliver(verdict, run, &ledger).await),
         Err(e) => {
@@ -442,6 +457,7 @@ pub fn schema_text(format: SchemaFormat) -> Result<String> {
         SchemaFormat::Observation => schema::observation(),
         SchemaFormat::Baseline => schema::baseline(),
         SchemaFormat::Run => pretty(&schemars::schema_for!(crate::run::RunMeta))?,
+        SchemaFormat::Round => pretty(&schemars::schema_for!(crate::rounds::RoundResult))?,
         SchemaFormat::Manifest => {
             pretty(&schemars::schema_for!(mimawari_probes::http::manifest::ManifestLine<'_>))?
         }
@@ -454,7 +470,7 @@ fn pretty(schema: &schemars::Schema) -> Result<String> {
     Ok(text)
 }
 
-fn warn(config: &Config) {
+pub(crate) fn warn(config: &Config) {
     for w in &config.warnings {
         tracing::warn!("{w}");
     }

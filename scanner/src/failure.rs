@@ -14,6 +14,9 @@ pub enum Status {
     Error = 2,
     /// Something planned was not covered, and no drift in what was.
     Incomplete = 3,
+    /// The task was told to stop, and is to be started again: 3 as well, and never turned into 0,
+    /// since nobody would start it again then.
+    Interrupted,
 }
 
 impl Status {
@@ -31,7 +34,10 @@ impl Status {
 
 impl From<Status> for ExitCode {
     fn from(s: Status) -> Self {
-        Self::from(s as u8)
+        Self::from(match s {
+            Status::Interrupted => Status::Incomplete as u8,
+            other => other as u8,
+        })
     }
 }
 

@@ -32,6 +32,7 @@ pub mod notify;
 pub mod packet;
 pub mod plan;
 pub mod published;
+pub mod rounds;
 pub mod run;
 pub mod scan;
 pub mod service;
@@ -82,6 +83,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
     match &cli.command {
         Command::Patrol(args) => runtime()?.block_on(commands::patrol(args, &context)),
         Command::Scan(args) => runtime()?.block_on(commands::scan(args, &context)),
+        Command::Round(command) => runtime()?.block_on(rounds::round(command, &context)),
         Command::Merge(args) => commands::merge(args),
         Command::Judge(args) => runtime()?.block_on(commands::judge(args, &context)),
         Command::Report(args) => commands::report(args),

@@ -27,6 +27,14 @@ const RECORDS: usize = 1024;
 /// A [`Failure`] when the runs are not shards of one plan under one scope, when a shard comes twice,
 /// or when a folder cannot be read or written.
 pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<RunMeta> {
+    merge_as(dirs, out, |_| {})
+}
+
+/// The same, with `amend` to say more of the whole in its `run.json`.
+///
+/// # Errors
+/// As [`merge`].
+pub fn merge_as(dirs: &[PathBuf], out: &Path, amend: impl FnOnce(&mut RunMeta)) -> Result<RunMeta> {
     let shards = open(dirs)?;
     let Some((_, first)) = shards.first_key_value() else {
         return Err(Failure::new("there is nothing to merge").help("name the run folders").into());
@@ -36,6 +44,7 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<RunMeta> {
     let missing: Vec<u32> = (1..=count).filter(|i| !shards.contains_key(i)).collect();
     let runs: Vec<&LoadedRun> = shards.values().map(|(_, run)| run).collect();
     let mut meta = describe(first, &runs, &missing);
+    amend(&mut meta);
     let end = std::mem::replace(&mut meta.status, RunStatus::Running);
     let mut folder = RunFolder::create(out, &meta)?;
     // Positions are those of the part that the runs walked.

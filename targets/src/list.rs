@@ -155,6 +155,13 @@ pub struct Targets {
     names: Vec<HostName>,
 }
 
+impl From<AddrSet> for Targets {
+    /// Addresses and no names.
+    fn from(addrs: AddrSet) -> Self {
+        Self { addrs, names: Vec::new() }
+    }
+}
+
 impl Targets {
     /// The addresses.
     #[must_use]

@@ -3,6 +3,7 @@
 //! * [`lab`]: a data centre in network namespaces, for the real program on a real kernel.
 //! * [`engine`]: a Docker engine in a namespace, and images made of this machine's files.
 //! * [`sim`]: a simulated network with a virtual clock, for the engine alone.
+//! * [`moto`]: S3 on loopback.
 //! * [`fake`]: web and TLS servers on loopback that behave well, badly or with malice.
 //!
 //! The suites are in `suites/`, one binary each.
@@ -11,4 +12,5 @@ pub mod engine;
 pub mod fake;
 pub mod lab;
 pub mod looking;
+pub mod moto;
 pub mod sim;

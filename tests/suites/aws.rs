@@ -4,14 +4,14 @@
 //! unless `MIMAWARI_LAB=full`.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
+use std::process::{Child, Command, ExitCode};
+use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
 use mimawari_tests::lab::{Namespace, enter};
+use mimawari_tests::moto::Moto;
 use serde_json::Value;
 
 #[path = "state/desk.rs"]
@@ -69,88 +69,15 @@ fn main() -> ExitCode {
     })
 }
 
-/// moto's server.
-struct Moto {
-    child: Mutex<Child>,
-    at: SocketAddr,
-    /// Its lines on stderr: a line a request.
-    log: Arc<Mutex<Vec<String>>>,
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        if let Ok(mut child) = self.child.lock() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-impl Moto {
-    fn start() -> Self {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/moto/bin/moto_server");
-        let mut child = Command::new(&program)
-            .args(["-H", "127.0.0.1", "-p", "0"])
-            .env("PYTHONUNBUFFERED", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| {
-                panic!(
-                    "{}: {e}; python3 -m venv target/moto && target/moto/bin/pip install 'moto[server]'",
-                    program.display()
-                )
-            });
-        let (tell, told) = mpsc::channel();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
-        let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if let Some((_, at)) = line.split_once("Running on http://") {
-                    let _ = tell.send(at.trim().to_owned());
-                }
-                kept.lock().expect("the log").push(line);
-            }
-        });
-        let at = told.recv().unwrap_or_else(|_| panic!("moto ended: {:?}", log.lock()));
-        let at = at.parse().expect("address:port");
-        Self { child: Mutex::new(child), at, log }
-    }
-
-    /// One request. moto wants a signature and does not check it.
-    fn ask(&self, method: &str, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.at).expect("moto");
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: AWS AKIDNOTASECRET:x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-            self.at
-        )
-        .expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
-    }
-
-    fn make(&self, bucket: &str) {
-        let answer = self.ask("PUT", &format!("/{bucket}"));
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
-
-    fn object(&self, bucket: &str, name: &str) -> String {
-        let answer = self.ask("GET", &format!("/{bucket}/{name}"));
-        assert!(answer.starts_with("HTTP/1.1 200"), "{name}: {answer}");
-        answer.split_once("\r\n\r\n").expect("a body").1.to_owned()
-    }
-
-    /// The requests to a bucket so far.
-    fn requests(&self, bucket: &str) -> Vec<String> {
-        let log = self.log.lock().expect("the log");
-        log.iter().filter(|l| l.contains(&format!("/{bucket}"))).cloned().collect()
-    }
-
+/// What this suite asks of moto.
+trait Places {
     /// A folder whose state is in the bucket.
+    fn desk(&self, bucket: &str) -> Desk;
+    /// The addresses that a generation in the bucket knows.
+    fn known(&self, bucket: &str, number: usize) -> Vec<String>;
+}
+
+impl Places for Moto {
     fn desk(&self, bucket: &str) -> Desk {
         let mut desk = Desk::new();
         let s3 = format!(
@@ -169,7 +96,6 @@ impl Moto {
         desk
     }
 
-    /// The addresses that a generation in the bucket knows.
     fn known(&self, bucket: &str, number: usize) -> Vec<String> {
         let text = self.object(bucket, &format!("team/state/generations/{number:014}.json"));
         let state: Value =

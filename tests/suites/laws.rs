@@ -144,6 +144,7 @@ fn committed_schemas_are_the_generated_ones() {
         (SchemaFormat::Observation, "observation.v1.json"),
         (SchemaFormat::Baseline, "baseline.v1.json"),
         (SchemaFormat::Run, "run.v1.json"),
+        (SchemaFormat::Round, "round.v1.json"),
         (SchemaFormat::Manifest, "manifest.v1.json"),
     ] {
         let path = root().join("deploy/schemas").join(name);

@@ -73,6 +73,15 @@ impl Checkpoint {
         self.finished
     }
 
+    /// Cells that need no more probes, those of the chunks in work included.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        // A state, or given up.
+        let is_settled = |c: &&u8| **c & 0b1000_0111 != 0;
+        let in_work = self.chunks.iter().flat_map(|c| &c.cells).filter(is_settled).count();
+        self.finished + in_work as u64
+    }
+
     pub(crate) fn check(&self, walk: &Walk) -> Result<(), CheckpointError> {
         if self.cells != walk.len() {
             return Err(CheckpointError::OtherWalk);

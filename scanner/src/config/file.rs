@@ -21,6 +21,7 @@ pub(super) struct File {
     pub state: State,
     #[serde(default)]
     pub output: Output,
+    pub rounds: Option<Rounds>,
     #[serde(default)]
     pub notify: Vec<super::notify::Table>,
 }
@@ -99,6 +100,16 @@ pub(super) struct State {
     pub url: Option<Spanned<String>>,
     pub region: Option<String>,
     pub endpoint: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rounds {
+    pub url: Spanned<String>,
+    pub region: Option<String>,
+    pub endpoint: Option<String>,
+    pub shards: Option<Spanned<i64>>,
+    pub save_every: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,6 +5,7 @@
 
 mod file;
 pub mod notify;
+pub mod rounds;
 pub mod shard;
 
 use std::net::SocketAddr;
@@ -53,6 +54,8 @@ pub struct Config {
     pub state: Location,
     /// The folder under which run folders are made.
     pub runs_dir: PathBuf,
+    /// Where rounds of one or many tasks are kept, if anywhere.
+    pub rounds: Option<rounds::Rounds>,
     /// Who is told.
     pub notify: Vec<notify::Notifier>,
     /// From where this installation looks; part of every finding's identity.
@@ -215,7 +218,14 @@ impl Config {
             .help("name the part of this round for all shards with --part K/N or MIMAWARI_PART")
             .into());
         }
-        let Some(t) = tuning else { return Ok(()) };
+        tuning.map_or(Ok(()), |t| self.tune(t))
+    }
+
+    /// Takes what the command line says of the sweep.
+    ///
+    /// # Errors
+    /// A [`Failure`] naming the flag.
+    pub fn tune(&mut self, t: &Tuning) -> Result<()> {
         if let Some(ports) = &t.ports {
             self.scan.ports = ports
                 .parse()
@@ -312,14 +322,14 @@ fn parse_part(text: &str, rotate: Option<u32>) -> Result<Shard, String> {
     }
 }
 
-fn check_rate(rate: i64) -> Result<u32, String> {
+pub(crate) fn check_rate(rate: i64) -> Result<u32, String> {
     u32::try_from(rate)
         .ok()
         .filter(|r| (1..=20_000_000).contains(r))
         .ok_or_else(|| format!("{rate} packets per second is out of range; use 1 to 20000000"))
 }
 
-fn check_recall(recall: f64) -> Result<f64, String> {
+pub(crate) fn check_recall(recall: f64) -> Result<f64, String> {
     if (0.9..=0.999_999).contains(&recall) {
         Ok(recall)
     } else {
@@ -332,6 +342,7 @@ fn syntax_error(source: &Source, e: &toml::de::Error) -> Diagnostics {
     let d = mistake(source, e.message(), e.span().unwrap_or(0..0));
     match missing(e.message()) {
         Some("scope") => d.help("add a [scope] with `allow` and `authorised_by`: no packet leaves for an address outside it"),
+        Some("url") => d.help("name where rounds are kept, such as `url = \"s3://bucket/rounds\"`, or a folder"),
         Some("authorised_by") => d.help("name who authorised the scan, such as `authorised_by = \"SEC-1042\"`"),
         _ => d,
     }
@@ -361,6 +372,7 @@ impl Check<'_> {
         let scan = self.scan(file.scan, scope.as_ref());
         let http = self.http(file.http, base);
         let notify = self.notifiers(file.notify, base);
+        let rounds = file.rounds.as_ref().and_then(|r| self.rounds(r, base));
         let state = file.state;
         let state = self.location(
             state.url.as_ref(),
@@ -386,6 +398,7 @@ impl Check<'_> {
             baseline_url,
             state: state?,
             runs_dir: base.join(file.output.dir.as_deref().unwrap_or("runs")),
+            rounds,
             notify,
             vantage: file.vantage.unwrap_or_else(|| "default".to_owned()),
             warnings: Vec::new(),

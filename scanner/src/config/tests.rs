@@ -109,3 +109,17 @@ fn overlapping_ranges_are_refused() {
         "version = 1\n[scope]\nallow = [\"198.51.100.0/24\", \"198.51.100.128/25\"]\nauthorised_by = \"x\"\n"
     ));
 }
+
+#[test]
+fn rounds_are_read_and_their_mistakes_told() {
+    let c = Config::parse("patrol.toml", BASE, Path::new("/etc/mimawari")).unwrap();
+    assert_eq!(c.rounds, None);
+    let text = format!("{BASE}[rounds]\nurl = \"s3://corp/rounds\"\nregion = \"eu-central-1\"\n");
+    let c = Config::parse("patrol.toml", &text, Path::new("/etc/mimawari")).unwrap();
+    let rounds = c.rounds.unwrap();
+    assert_eq!((rounds.url.to_string().as_str(), rounds.shards), ("s3://corp/rounds", 1));
+    assert_eq!(rounds.save_every.as_secs(), 60);
+    insta::assert_snapshot!(errors(&format!(
+        "{BASE}[rounds]\nurl = \"gs://x/y\"\nshards = 20000\nsave_every = \"soon\"\n"
+    )));
+}

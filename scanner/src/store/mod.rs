@@ -29,7 +29,7 @@ mod tests;
 pub use generation::{Header, Link, Meta, Origin};
 pub use history::Entry;
 pub use location::{Bucket, Location, LocationError};
-pub use objects::{Objects, Seen, Written};
+pub use objects::{Got, Objects, Seen, Written};
 pub use random::Random;
 
 use std::time::Duration;

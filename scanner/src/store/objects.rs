@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,20 @@ pub enum Written {
     /// Somebody else was first; nothing was written.
     Conflict,
 }
+
+/// An object of a bounded size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Got {
+    /// There is none.
+    Absent,
+    /// It has so many bytes, which is more than was asked for; it was not read.
+    TooLarge(u64),
+    /// Its bytes.
+    Is(Bytes),
+}
+
+/// Files from this size on are sent in parts of it, so that memory does not grow with them.
+const PART: usize = 16 << 20;
 
 impl Objects {
     /// Opens a location, making a folder if needed.
@@ -144,6 +159,22 @@ impl Objects {
         Ok(Some((bytes, seen)))
     }
 
+    /// An object of at most `most` bytes.
+    ///
+    /// # Errors
+    /// A [`Failure`] when it cannot be read.
+    pub async fn get_within(&self, name: &str, most: u64) -> Result<Got> {
+        let got = match self.inner.get(&self.key(name)).await {
+            Ok(got) => got,
+            Err(e) if is_absent(&e) => return Ok(Got::Absent),
+            Err(e) => return Err(self.cannot_read(name, &e)),
+        };
+        if got.meta.size > most {
+            return Ok(Got::TooLarge(got.meta.size));
+        }
+        Ok(Got::Is(got.bytes().await.map_err(|e| self.cannot_read(name, &e))?))
+    }
+
     /// The first bytes of an object, `most` at most; `None` if there is none.
     ///
     /// # Errors
@@ -177,6 +208,48 @@ impl Objects {
     /// A [`Failure`].
     pub async fn overwrite(&self, name: &str, bytes: Bytes) -> Result<()> {
         self.put(name, bytes, PutMode::Overwrite).await.map(drop)
+    }
+
+    /// Writes a file as an object, whatever was there. A large one goes in parts.
+    ///
+    /// # Errors
+    /// A [`Failure`]; the object is then as it was.
+    pub async fn overwrite_from(&self, name: &str, path: &Path) -> Result<()> {
+        let lost = |e: std::io::Error| {
+            Failure::new(format!("cannot read {}", path.display()))
+                .help("see that nobody else changes it, and do it again")
+                .source(e)
+        };
+        let mut file = File::open(path).map_err(lost)?;
+        let mut part = read_part(&mut file).map_err(lost)?;
+        if part.len() < PART {
+            return self.overwrite(name, part.into()).await;
+        }
+        let failed = |e: Error| self.cannot_write(name, &e);
+        let mut upload = self.inner.put_multipart(&self.key(name)).await.map_err(failed)?;
+        while !part.is_empty() {
+            if let Err(e) = upload.put_part(PutPayload::from(part)).await {
+                // What was sent so far is in nobody's way, but somebody pays for it.
+                let _ = upload.abort().await;
+                return Err(failed(e));
+            }
+            part = read_part(&mut file).map_err(lost)?;
+        }
+        upload.complete().await.map(drop).map_err(failed)
+    }
+
+    /// The names of the folders in a folder, sorted.
+    ///
+    /// # Errors
+    /// A [`Failure`].
+    pub async fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        let prefix = self.key(folder);
+        let found = self.inner.list_with_delimiter(Some(&prefix)).await;
+        let found = found.map_err(|e| self.cannot_read(folder, &e))?.common_prefixes;
+        let mut names: Vec<String> =
+            found.iter().filter_map(|p| Some(p.filename()?.to_owned())).collect();
+        names.sort_unstable();
+        Ok(names)
     }
 
     /// Replaces an object if it still is as it was seen; creates it if none was.
@@ -321,6 +394,13 @@ fn s3(bucket: &Bucket, shown: &str) -> Result<object_store::aws::AmazonS3, Failu
         .with_timeout(Duration::from_secs(120))
         .with_allow_http(is_http);
     builder.with_client_options(options).build().map_err(|e| cannot_reach(shown, &e))
+}
+
+/// The next [`PART`] bytes of a file; fewer only at its end.
+fn read_part(file: &mut File) -> std::io::Result<Vec<u8>> {
+    let mut part = Vec::new();
+    std::io::Read::take(file, PART as u64).read_to_end(&mut part)?;
+    Ok(part)
 }
 
 const fn is_absent(e: &Error) -> bool {

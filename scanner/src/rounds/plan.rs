@@ -1,0 +1,330 @@
+//! What a round covers: fixed once, for all of its tasks.
+
+use anyhow::Result;
+use jiff::Timestamp;
+use mimawari_probes::http::printable;
+use mimawari_targets::list::Targets;
+use mimawari_targets::{Plan, Shard, Walk};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Round, to_json};
+use crate::cli::round::{Asking, RoundPlanArgs};
+use crate::commands::print;
+use crate::config::rounds::check_shards;
+use crate::config::{Config, check_rate, check_recall, read_targets};
+use crate::failure::{Failure, Status};
+use crate::run::meta::{ORDER, PlanFacts, ScopeFacts, hex};
+use crate::scan::{self, Context};
+use crate::store::{Got, Written};
+
+/// Version of `plan.json` and `shards.json`.
+const VERSION: u32 = 1;
+pub(super) const PLAN: &str = "plan.json";
+const SHARDS: &str = "shards.json";
+/// A million single addresses are 40 MB of text.
+const LARGEST: u64 = 64 << 20;
+/// Longest claim, characters.
+const LONGEST_CLAIM: usize = 512;
+
+/// `plan.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundPlan {
+    /// Format version, 1.
+    pub version: u32,
+    /// The round's id.
+    pub round: String,
+    /// Who planned it.
+    pub claim: String,
+    /// When.
+    pub planned_at: Timestamp,
+    /// Version of the program.
+    pub program: String,
+    /// From where it is seen.
+    pub vantage: String,
+    /// Digest of the scope it was narrowed to, hex.
+    pub scope: String,
+    /// The cells.
+    pub plan: PlanFacts,
+    /// Which part of the plan has its turn, `k/n`; absent when it is walked whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Shard>,
+    /// Number of shards.
+    pub shards: u32,
+    /// Packets per second of each task.
+    pub rate: u32,
+    /// Whether each task finds its rate by itself, below that.
+    pub rate_auto: bool,
+    /// The promised recall.
+    pub recall: f64,
+    /// Tier of the content checks.
+    pub tier: u8,
+    /// Notes worth a reader's time, one sentence each.
+    pub notes: Vec<String>,
+    /// What was asked for and is not scanned, one sentence each.
+    pub not_covered: Vec<String>,
+}
+
+/// A plan with the digest of its text, which tells it from any other that ever had its name.
+#[derive(Debug, Clone)]
+pub(crate) struct Planned {
+    pub plan: RoundPlan,
+    pub digest: String,
+}
+
+#[derive(Serialize)]
+struct ShardNames {
+    version: u32,
+    round: String,
+    claim: String,
+    cells: u64,
+    shards: Vec<String>,
+}
+
+/// `mimawari round plan`
+pub(super) async fn command(args: &RoundPlanArgs, context: &Context) -> Result<Status> {
+    let mut round = Round::open(&args.which, None)?;
+    let shards = match args.shards.as_deref().filter(|s| !s.is_empty()) {
+        None => round.rounds.shards,
+        Some(text) => {
+            let number = text.parse::<i64>().map_err(|_| format!("`{}`", text.escape_debug()));
+            let number = number.map_err(|shown| format!("{shown} is no number"));
+            number.and_then(check_shards).map_err(|e| Failure::new(format!("--shards: {e}")))?
+        }
+    };
+    let planned = plan(&mut round, &args.asking, shards, context).await?;
+    let p = &planned.plan;
+    let tasks = if p.shards == 1 { "1 task".to_owned() } else { format!("{} tasks", p.shards) };
+    let mut out = format!("round {}: {} cells for {tasks}", round.id, p.cells());
+    if let Some(part) = p.part {
+        out.push_str(&format!(", part {part}"));
+    }
+    out.push('\n');
+    for text in &p.not_covered {
+        out.push_str(&format!("not covered: {}\n", printable(text.as_bytes(), 400)));
+    }
+    out.push_str(&round.shown(PLAN));
+    out.push('\n');
+    print(&out)?;
+    Ok(Status::Clean)
+}
+
+/// Plans the round, or finds that this claim has planned it before.
+pub(super) async fn plan(
+    round: &mut Round,
+    asking: &Asking,
+    shards: u32,
+    context: &Context,
+) -> Result<Planned> {
+    let claim = ask(&mut round.config, asking, shards)?;
+    let planned = match read(round).await? {
+        Some(there) => there,
+        None => create(round, &claim, shards, context).await?,
+    };
+    if planned.plan.claim != claim {
+        let p = &planned.plan;
+        return Err(Failure::new(format!(
+            "the round {} was planned at {:.0} by another claim, {}",
+            round.id,
+            p.planned_at,
+            printable(p.claim.as_bytes(), 120)
+        ))
+        .help("nothing was changed; give this round another id, or repeat the command that planned it")
+        .into());
+    }
+    // Also when it was planned before: whoever did may have been killed before this.
+    let names = ShardNames {
+        version: VERSION,
+        round: round.id.to_string(),
+        claim,
+        cells: planned.plan.cells(),
+        shards: (1..=planned.plan.shards).map(|i| format!("{i}/{}", planned.plan.shards)).collect(),
+    };
+    round.objects.overwrite(&round.name(SHARDS), serde_json::to_vec(&names)?.into()).await?;
+    Ok(planned)
+}
+
+/// Lays what is asked for over the configuration; returns the claim.
+fn ask(config: &mut Config, asking: &Asking, shards: u32) -> Result<String> {
+    let mut hash = Sha256::new();
+    let mut word = |name: &str, text: &str| hash.update(format!("{name} {}\n{text}\n", text.len()));
+    let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
+    let targets: Vec<String> = asking.targets.iter().filter(|t| !t.is_empty()).cloned().collect();
+    for target in &targets {
+        word("target", target);
+    }
+    if !targets.is_empty() {
+        config.scan.targets = Some(read_targets(&targets)?);
+    }
+    for (name, text) in [
+        ("ports", &asking.ports),
+        ("rate", &asking.rate),
+        ("recall", &asking.recall),
+        ("tier", &asking.tier),
+    ] {
+        word(name, given(text).as_deref().unwrap_or_default());
+    }
+    let number = |name: &str, text: &str| {
+        text.parse::<f64>()
+            .map_err(|_| Failure::new(format!("--{name}: `{}` is no number", text.escape_debug())))
+    };
+    let recall = given(&asking.recall).map(|t| number("recall", &t)).transpose()?;
+    config.tune(&asking.tuning(recall))?;
+    if let Some(text) = given(&asking.tier) {
+        config.http.tier = text.parse().ok().filter(|t| (1..=3).contains(t)).ok_or_else(|| {
+            Failure::new(format!("--tier: `{}` is no tier", text.escape_debug()))
+                .help("write 1, 2 or 3")
+        })?;
+    }
+    config.scan.shard = Shard::WHOLE;
+    word("shards", &shards.to_string());
+    word("scope", &ScopeFacts::of(&config.scope).digest);
+    let claim = match given(&asking.claim) {
+        None => return Ok(format!("asked-{}", hex(&hash.finalize()[..8]))),
+        Some(claim) => claim,
+    };
+    if claim.chars().count() > LONGEST_CLAIM || claim.chars().any(char::is_control) {
+        return Err(Failure::new("the claim is too long, or holds control characters")
+            .help(format!("use {LONGEST_CLAIM} printable characters at most"))
+            .into());
+    }
+    Ok(claim)
+}
+
+/// Settles the plan and writes it, unless another is there by now: then that one.
+async fn create(round: &Round, claim: &str, shards: u32, context: &Context) -> Result<Planned> {
+    let config = &round.config;
+    let prepared = scan::prepare(config).await?;
+    for refused in &prepared.refused {
+        tracing::warn!("{refused}");
+    }
+    let walk = &prepared.walk;
+    let plan = RoundPlan {
+        version: VERSION,
+        round: round.id.to_string(),
+        claim: claim.to_owned(),
+        planned_at: (context.now)(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        vantage: config.vantage.clone(),
+        scope: ScopeFacts::of(&config.scope).digest,
+        plan: PlanFacts::of(walk.plan()),
+        part: Some(walk.part()).filter(|p| *p != Shard::WHOLE),
+        shards,
+        rate: config.scan.rate,
+        rate_auto: config.scan.rate_auto,
+        recall: config.scan.recall,
+        tier: config.http.tier,
+        notes: prepared.notes,
+        not_covered: prepared.refused,
+    };
+    let text = to_json(&plan)?;
+    let digest = hex(&Sha256::digest(&text));
+    match round.objects.create(&round.name(PLAN), text).await? {
+        Written::Done => Ok(Planned { plan, digest }),
+        // Somebody else, or we ourselves by a request whose answer was lost.
+        Written::Conflict => must_read(round).await,
+    }
+}
+
+/// The plan of a round that must have one.
+pub(super) async fn must_read(round: &Round) -> Result<Planned> {
+    read(round).await?.ok_or_else(|| {
+        Failure::new(format!("the round {} is not planned: no {}", round.id, round.shown(PLAN)))
+            .help("plan it first with `mimawari round plan`, with this very id and configuration")
+            .into()
+    })
+}
+
+/// The plan of a round, if it has one.
+pub(super) async fn read(round: &Round) -> Result<Option<Planned>> {
+    let wrong = |why: String| {
+        Failure::new(format!("{} is damaged: {why}", round.shown(PLAN)))
+            .help("begin a round of another id; nothing of this one is scanned")
+    };
+    let bytes = match round.objects.get_within(&round.name(PLAN), LARGEST).await? {
+        Got::Absent => return Ok(None),
+        Got::TooLarge(n) => return Err(wrong(format!("it has {n} bytes")).into()),
+        Got::Is(bytes) => bytes,
+    };
+    let plan: RoundPlan = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+    plan.check(round.id.as_str()).map_err(wrong)?;
+    Ok(Some(Planned { plan, digest: hex(&Sha256::digest(&bytes)) }))
+}
+
+impl RoundPlan {
+    /// Cells of all shards.
+    #[must_use]
+    pub fn cells(&self) -> u64 {
+        self.walk(Shard::WHOLE).map_or(0, |w| w.len())
+    }
+
+    /// A shard's walk, to number its cells. It proves nothing about the scope.
+    pub(super) fn walk(&self, shard: Shard) -> Option<Walk> {
+        let plan = self.plan.to_plan().ok()?;
+        Some(plan.walk_part(self.part.unwrap_or(Shard::WHOLE), shard))
+    }
+
+    /// What can be told without a configuration.
+    fn check(&self, round: &str) -> Result<(), String> {
+        if self.version != VERSION || self.plan.order != ORDER {
+            let order = printable(self.plan.order.as_bytes(), 40);
+            return Err(format!("version {} ({order}) is not known", self.version));
+        }
+        if self.round != round {
+            return Err("it is of another round".to_owned());
+        }
+        check_shards(i64::from(self.shards))?;
+        check_rate(i64::from(self.rate))?;
+        check_recall(self.recall)?;
+        if !(1..=3).contains(&self.tier) {
+            return Err(format!("tier {} is not known", self.tier));
+        }
+        let plan = self.plan.to_plan().map_err(|e| e.to_string())?;
+        if plan.cells() != self.plan.cells {
+            return Err("its number of cells is wrong".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Holds the plan against the scope of this task's own configuration, and makes that scan one
+    /// shard of it. Whatever the plan says, no address is scanned that the scope does not allow.
+    ///
+    /// # Errors
+    /// A [`Failure`] when it was planned under another scope or vantage, or by another numbering.
+    pub fn apply(&self, config: &mut Config, shard: Shard) -> Result<()> {
+        let refused = |why: &str| {
+            Failure::new(format!("the round {} was planned {why}; nothing is sent", self.round)).help(
+                "plan a new round, or give this task the configuration that the round was planned with",
+            )
+        };
+        if self.scope != ScopeFacts::of(&config.scope).digest {
+            return Err(refused("under another scope").into());
+        }
+        let addresses = &self.plan.addresses;
+        let scoped = config.scope.narrow(addresses).ok().filter(|s| s.addrs() == addresses);
+        let Some(scoped) = scoped else {
+            return Err(refused("for addresses outside the scope").into());
+        };
+        if self.vantage != config.vantage {
+            return Err(refused("from another vantage").into());
+        }
+        let ports = &self.plan.ports;
+        let plan = Plan::new(scoped, ports.clone(), self.plan.seed);
+        let same = plan.is_ok_and(|p| PlanFacts::of(&p) == self.plan);
+        if !same || scan::order_seed(addresses, ports) != self.plan.seed {
+            return Err(refused("by a version that numbers cells otherwise").into());
+        }
+        let scan = &mut config.scan;
+        scan.targets = Some(Targets::from(addresses.clone()));
+        scan.ports = ports.clone();
+        scan.shard = shard;
+        // Whose turn it is was decided by the plan.
+        scan.rotate = None;
+        scan.part = Some(self.part.unwrap_or(Shard::WHOLE));
+        (scan.rate, scan.rate_auto) = (self.rate, self.rate_auto);
+        scan.recall = self.recall;
+        config.http.tier = self.tier;
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! From what the shards handed in to one verdict.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use mimawari_drift::verdict::Verdict;
+use mimawari_probes::http::printable;
+use mimawari_targets::Shard;
+use sha2::{Digest, Sha256};
+
+use super::plan::{self, Planned};
+use super::result::{self, RESULT, RoundResult};
+use super::{Round, read_json, restore, to_json};
+use crate::commands::{notifiers, print, settle_run, summary, tell};
+use crate::failure::{Failure, Status, line};
+use crate::merge::merge_as;
+use crate::published;
+use crate::run::meta::{HttpFacts, RunMeta, ScopeFacts, VERSION, hex};
+use crate::run::{RunFolder, RunStatus};
+use crate::scan::Context;
+use crate::store::{Got, Store};
+
+/// The files of the merged run that are kept, in the order of their sending.
+const EVIDENCE: [&str; 3] = ["observations.ndjson", "coverage.bin", "run.json"];
+const REPORTS: [&str; 3] = ["report.md", "report.html", "verdict.json"];
+/// Bytes of a verdict that is read back, at most.
+const VERDICT: u64 = 1 << 30;
+
+/// What there is of a shard.
+#[derive(Debug)]
+struct Part {
+    shard: Shard,
+    /// Its run folder, if something of it can be judged.
+    dir: Option<PathBuf>,
+    /// Whether that is all of it.
+    whole: bool,
+    /// What is damaged, one sentence each.
+    wrong: Vec<String>,
+}
+
+/// `mimawari round reduce`
+pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
+    let planned = plan::must_read(round).await?;
+    let config = &round.config;
+    // What would stop the judgement, or the telling, is found before anything is fetched.
+    let notifiers = notifiers(config, context).await?;
+    let agreed = published::agreed(config, None).await?;
+    let store = Store::open(&config.state)?;
+    store.check().await?;
+    let scratch = round.scratch("reduce")?;
+    let (mut parts, mut of) = (Vec::new(), Sha256::new());
+    of.update(&planned.digest);
+    for index in 1..=planned.plan.shards {
+        let Some(shard) = Shard::new(index, planned.plan.shards) else { continue };
+        let dir = scratch.path().join(index.to_string());
+        parts.push(gather(round, &planned, shard, &dir, &mut of).await?);
+    }
+    let of = hex(&of.finalize());
+    if let Some((before, verdict)) = same(round, &of).await? {
+        let at = before.judged_at;
+        tracing::info!("the round was reduced at {at:.0}, and nothing was handed in since");
+        // Whoever judged it may have been killed before all were told; nobody is told twice.
+        tell(&notifiers, config, &verdict, scratch.path()).await;
+        told(round, &verdict, &notifiers)?;
+        return Ok(Status::from_verdict(before.exit));
+    }
+    let out = scratch.path().join("run");
+    merge(round, &planned, &parts, &out)?;
+    send(round, &out, &EVIDENCE).await?;
+    let verdict = settle_run(&store, config, context, &agreed, &out).await?;
+    // The state is saved: from here on all are told, whatever else fails.
+    let kept = keep(round, &parts, &verdict, &out, of).await;
+    tell(&notifiers, config, &verdict, &out).await;
+    letters(round, &out).await;
+    kept?;
+    told(round, &verdict, &notifiers)?;
+    Ok(Status::from_verdict(verdict.exit))
+}
+
+/// The summary, unless a notifier has stdout for itself.
+fn told(round: &Round, verdict: &Verdict, _: &crate::notify::Notifiers) -> Result<()> {
+    if round.config.notify.iter().any(|n| n.kind.writes_stdout()) {
+        return Ok(());
+    }
+    print(&format!("{}{}\n", summary(verdict), round.shown("run/report.html")))
+}
+
+/// Fetches what there is of a shard: what was handed in, else the furthest that was saved.
+async fn gather(
+    round: &Round,
+    planned: &Planned,
+    shard: Shard,
+    dir: &Path,
+    of: &mut Sha256,
+) -> Result<Part> {
+    let mut wrong = Vec::new();
+    match restore::done(round, planned, shard).await? {
+        Some(Ok(done)) => {
+            let (attempt, sequence) = (&done.attempt, done.sequence);
+            let fetched = match restore::save(round, planned, shard, attempt, sequence).await? {
+                Ok(save) => {
+                    restore::fetch(round, planned, &save, &dir.join("done")).await?.map(drop)
+                }
+                Err(why) => Err(why),
+            };
+            match fetched {
+                Ok(()) => {
+                    of.update(format!("{shard} {attempt} {sequence}\n"));
+                    return Ok(Part { shard, dir: Some(dir.join("done")), whole: true, wrong });
+                }
+                Err(why) => wrong.push(why),
+            }
+        }
+        Some(Err(why)) => wrong.push(why),
+        None => {}
+    }
+    let (restored, more) = restore::furthest(round, planned, shard, dir).await?;
+    wrong.extend(more);
+    let Some(r) = restored else { return Ok(Part { shard, dir: None, whole: false, wrong }) };
+    of.update(format!("{shard} {} {}\n", r.save.attempt, r.save.sequence));
+    // A task that was killed between its last save and handing in has left all of it.
+    let whole = r.meta.status == RunStatus::Complete;
+    Ok(Part { shard, dir: Some(r.dir), whole, wrong })
+}
+
+/// The result and the verdict of a reduction of just this, if there was one.
+async fn same(round: &Round, of: &str) -> Result<Option<(RoundResult, Verdict)>> {
+    let Some(Ok(before)) = self::before(round).await? else { return Ok(None) };
+    // What was damaged may have been mended.
+    if before.of != of || !before.damaged_shards.is_empty() {
+        return Ok(None);
+    }
+    let name = round.name("run/verdict.json");
+    let Got::Is(bytes) = round.objects.get_within(&name, VERDICT).await? else { return Ok(None) };
+    let verdict: Option<Verdict> = serde_json::from_slice(&bytes).ok();
+    let is_its = |v: &Verdict| v.run_id == before.run_id && v.judged_at == before.judged_at;
+    Ok(verdict.filter(is_its).map(|v| (before, v)))
+}
+
+/// The result that there is.
+pub(super) async fn before(round: &Round) -> Result<Option<Result<RoundResult, String>>> {
+    let name = round.name(RESULT);
+    let read = read_json::<RoundResult>(&round.objects, &name, result::LARGEST).await?;
+    Ok(read.map(|read| {
+        let fits = |r: &RoundResult| r.version == result::VERSION && r.round == round.id.as_str();
+        read.and_then(|r| if fits(&r) { Ok(r) } else { Err("it is of another round".to_owned()) })
+    }))
+}
+
+/// Merges what there is into one run, which says what there is not.
+fn merge(round: &Round, planned: &Planned, parts: &[Part], out: &Path) -> Result<()> {
+    let dirs: Vec<PathBuf> = parts.iter().filter_map(|p| p.dir.clone()).collect();
+    let amend = |meta: &mut RunMeta| {
+        // The same whenever the round is reduced: it is one witness.
+        meta.run_id = format!("{}-{}", round.id, &planned.digest[..8]);
+        if planned.plan.shards == 1 {
+            for text in meta.notes.iter_mut().chain(&mut meta.not_covered) {
+                if let Some(own) = text.strip_prefix("Shard 1/1: ") {
+                    *text = own.to_owned();
+                }
+            }
+        }
+        meta.notes.splice(0..0, planned.plan.notes.iter().cloned());
+        meta.not_covered.extend(planned.plan.not_covered.iter().cloned());
+        for part in parts {
+            let named = |why: &String| format!("Shard {}: {why}.", part.shard);
+            let wrong = part.wrong.iter().map(named);
+            // What is made up for by another save is no gap.
+            if part.whole { meta.notes.extend(wrong) } else { meta.not_covered.extend(wrong) }
+        }
+        for text in meta.notes.iter_mut().chain(&mut meta.not_covered) {
+            *text = printable(text.as_bytes(), 2000);
+        }
+    };
+    if !dirs.is_empty() {
+        return merge_as(&dirs, out, amend).map(drop);
+    }
+    let mut meta = nothing(round, planned);
+    amend(&mut meta);
+    let mut folder =
+        RunFolder::create(out, &RunMeta { status: RunStatus::Running, ..meta.clone() })?;
+    folder.finish(&meta)
+}
+
+/// The run of a round of which nothing was handed in.
+fn nothing(round: &Round, planned: &Planned) -> RunMeta {
+    let p = &planned.plan;
+    let missing = (1..=p.shards).filter_map(|i| Shard::new(i, p.shards)).map(|shard| {
+        let cells = p.walk(shard).map_or(0, |w| w.len());
+        format!("Shard {shard} is missing: its {cells} cells were not probed.")
+    });
+    RunMeta {
+        version: VERSION,
+        run_id: String::new(),
+        status: RunStatus::Stopped,
+        started_at: p.planned_at,
+        ended_at: None,
+        resumed_at: Vec::new(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        vantage: p.vantage.clone(),
+        scope: ScopeFacts { digest: p.scope.clone(), ..ScopeFacts::of(&round.config.scope) },
+        plan: p.plan.clone(),
+        shard: Shard::WHOLE,
+        part: p.part,
+        method: "none".to_owned(),
+        rate_asked: p.rate,
+        rate_reached: 0.0,
+        recall_promised: p.recall,
+        frames_refused: 0,
+        sweep: None,
+        canaries: Vec::new(),
+        http: HttpFacts { tier: p.tier, ..HttpFacts::default() },
+        merged: Vec::new(),
+        notes: Vec::new(),
+        not_covered: missing.collect(),
+    }
+}
+
+/// Sends files of the merged run.
+async fn send(round: &Round, out: &Path, files: &[&str]) -> Result<()> {
+    for file in files {
+        let name = round.name(&format!("run/{file}"));
+        round.objects.overwrite_from(&name, &out.join(file)).await?;
+    }
+    Ok(())
+}
+
+/// Sends the reports, and the result last of all.
+async fn keep(
+    round: &Round,
+    parts: &[Part],
+    verdict: &Verdict,
+    out: &Path,
+    of: String,
+) -> Result<()> {
+    send(round, out, &REPORTS).await?;
+    let named = |keep: &dyn Fn(&&Part) -> bool| -> Vec<String> {
+        parts.iter().filter(keep).map(|p| p.shard.to_string()).collect()
+    };
+    let result = RoundResult {
+        version: result::VERSION,
+        round: round.id.to_string(),
+        run_id: verdict.run_id.clone(),
+        judged_at: verdict.judged_at,
+        exit: verdict.exit,
+        incomplete: verdict.incomplete,
+        suspect: verdict.suspect,
+        headline: result::headline(verdict),
+        counts: verdict.counts.clone(),
+        coverage: result::brief(&verdict.coverage),
+        shards: parts.len() as u32,
+        missing_shards: named(&|p| !p.whole),
+        damaged_shards: named(&|p| !p.wrong.is_empty()),
+        report: round.shown("run/report.html"),
+        verdict: round.shown("run/verdict.json"),
+        of,
+    };
+    round.objects.overwrite(&round.name(RESULT), to_json(&result)?).await.map_err(|e| {
+        Failure::new(format!("the state is saved, and the result is not: {}", line(&e)))
+            .help("reduce again; nothing is told twice")
+            .into()
+    })
+}
+
+/// Sends the letters that could not be delivered, since this folder goes.
+async fn letters(round: &Round, out: &Path) {
+    let Ok(entries) = std::fs::read_dir(out) else { return };
+    for entry in entries.flatten() {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        if [&EVIDENCE[..], &REPORTS].concat().contains(&file.as_str()) || !entry.path().is_file() {
+            continue;
+        }
+        let name = round.name(&format!("run/{file}"));
+        if let Err(e) = round.objects.overwrite_from(&name, &entry.path()).await {
+            tracing::error!("a letter that could not be delivered is lost: {}", line(&e));
+        }
+    }
+}

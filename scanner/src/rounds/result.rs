@@ -1,0 +1,79 @@
+//! `result.json`: the outcome of a round in brief.
+
+use jiff::Timestamp;
+use mimawari_drift::verdict::{Counts, Coverage, Verdict};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Version of `result.json`.
+pub(super) const VERSION: u32 = 1;
+pub(super) const RESULT: &str = "result.json";
+/// Bytes of it, at most.
+pub(super) const LARGEST: u64 = 1 << 20;
+/// Sentences about what was not covered; a state machine passes on 256 KB at most.
+const SENTENCES: usize = 20;
+/// Characters of each.
+const SENTENCE: usize = 400;
+
+/// `result.json` of a round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoundResult {
+    /// Format version, 1.
+    pub version: u32,
+    /// The round's id.
+    pub round: String,
+    /// Id of the merged run.
+    pub run_id: String,
+    /// When it was judged.
+    #[schemars(with = "String")]
+    pub judged_at: Timestamp,
+    /// 0 clean and covered, 1 drift, 3 incomplete without drift in what was covered.
+    pub exit: u8,
+    /// Whether something planned was not covered, or the run is suspect.
+    pub incomplete: bool,
+    /// Whether the run is not to be believed; then nothing is resolved.
+    pub suspect: bool,
+    /// The first line of the text report.
+    pub headline: String,
+    /// Findings by state.
+    pub counts: Counts,
+    /// What was covered; of the sentences about what was not, the first 20.
+    pub coverage: Coverage,
+    /// Number of shards.
+    pub shards: u32,
+    /// Shards, `i/n`, that were not handed in whole; of some of them a part was saved, and is judged.
+    pub missing_shards: Vec<String>,
+    /// Those of them that handed in or saved something that is damaged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged_shards: Vec<String>,
+    /// Where the page is.
+    pub report: String,
+    /// Where the verdict is.
+    pub verdict: String,
+    /// Digest of what was judged, hex: which save of which attempt of each shard.
+    pub of: String,
+}
+
+/// The coverage, brief enough.
+pub(super) fn brief(coverage: &Coverage) -> Coverage {
+    let mut brief = coverage.clone();
+    let more = brief.not_covered.len().saturating_sub(SENTENCES);
+    brief.not_covered.truncate(SENTENCES);
+    for text in &mut brief.not_covered {
+        if let Some((at, _)) = text.char_indices().nth(SENTENCE) {
+            text.truncate(at);
+            text.push('…');
+        }
+    }
+    if more > 0 {
+        brief.not_covered.push(format!("And {more} more; see the report."));
+    }
+    brief
+}
+
+/// The first line of the text report.
+pub(super) fn headline(verdict: &Verdict) -> String {
+    let text = mimawari_report::text(verdict, false, 4096);
+    text.lines().next().unwrap_or_default().to_owned()
+}

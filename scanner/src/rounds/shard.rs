@@ -1,0 +1,399 @@
+//! Scanning one shard of a round, saving it as it goes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use mimawari_targets::Shard;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::attempt::{Attempt, Done, Save, VERSION, folder};
+use super::plan::{self, Planned};
+use super::save::Saver;
+use super::{Round, RoundId, restore, to_json};
+use crate::cli::round::RoundScanArgs;
+use crate::commands::print;
+use crate::config::shard::{COUNT, from_environment};
+use crate::failure::{Failure, Status, line};
+use crate::run::RunStatus;
+use crate::scan::{self, Context, Folder, Seeds};
+use crate::signals::Stop;
+use crate::store::Written;
+
+/// For how long the last save of a shard is tried.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// When the shard came to its end.
+    pub ended: Duration,
+    /// When the task was told to stop: less than the 120 s that Fargate gives.
+    pub stopped: Duration,
+}
+
+const PATIENCE: Patience =
+    Patience { ended: Duration::from_secs(600), stopped: Duration::from_secs(90) };
+
+/// How a task's work on a shard ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// This task handed it in.
+    Here(Done),
+    /// Another one had.
+    Elsewhere(Done),
+    /// The task was told to stop, and what it saw is saved.
+    Stopped(Save),
+}
+
+impl End {
+    pub(super) const fn is_handed_in(&self) -> bool {
+        !matches!(self, Self::Stopped(_))
+    }
+
+    /// A line for stdout.
+    pub(super) fn words(&self, id: &RoundId, shard: Shard) -> String {
+        match self {
+            Self::Here(d) => {
+                format!("shard {shard} of {id}: handed in, {} of {} cells\n", d.finished, d.cells)
+            }
+            Self::Elsewhere(d) => {
+                format!("shard {shard} of {id}: was handed in at {:.0} by {}\n", d.at, d.attempt)
+            }
+            Self::Stopped(s) => format!(
+                "shard {shard} of {id}: stopped at {} of {} cells, and saved: the same command goes on\n",
+                s.finished, s.cells
+            ),
+        }
+    }
+}
+
+/// `mimawari round scan`
+pub(super) async fn command(args: &RoundScanArgs, context: &Context) -> Result<Status> {
+    let round = Round::open(&args.which, args.work.work.clone())?;
+    let planned = plan::must_read(&round).await?;
+    let shard = which(args.shard.as_deref(), planned.plan.shards)?;
+    context.stop.on_signals()?;
+    let end = scan_planned(&round, &planned, shard, context).await?;
+    print(&end.words(&round.id, shard))?;
+    Ok(if end.is_handed_in() { Status::Clean } else { Status::Interrupted })
+}
+
+/// Which shard this task is: as it was told, else by what the orchestrator tells. How many there are
+/// is the plan's to say.
+fn which(told: Option<&str>, count: u32) -> Result<Shard> {
+    let shard = match told.filter(|t| !t.is_empty()) {
+        Some(text) => Some(
+            text.parse()
+                .map_err(|e: mimawari_targets::ShardError| Failure::new(format!("--shard: {e}")))?,
+        ),
+        None => {
+            let planned = count.to_string();
+            // An array job knows its own size, which then has to be the plan's.
+            let told = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+            let sized = told("AWS_BATCH_JOB_ARRAY_SIZE").is_some();
+            from_environment(|name| {
+                told(name).or_else(|| (name == COUNT && !sized).then(|| planned.clone()))
+            })?
+        }
+    };
+    match shard {
+        None if count == 1 => Ok(Shard::WHOLE),
+        None => Err(Failure::new(format!("the round has {count} shards, and nothing says which"))
+            .help("name one with --shard i/n or MIMAWARI_SHARD")
+            .into()),
+        Some(shard) if shard.count() == count => Ok(shard),
+        Some(shard) => Err(Failure::new(format!(
+            "shard {shard} of a round that is planned for {count} shards"
+        ))
+        .help("start as many tasks as the plan has shards, see shards.json")
+        .into()),
+    }
+}
+
+/// Scans a shard of a round that is planned.
+pub(super) async fn scan(round: &Round, shard: Shard, context: &Context) -> Result<End> {
+    let planned = plan::must_read(round).await?;
+    scan_planned(round, &planned, shard, context).await
+}
+
+async fn scan_planned(
+    round: &Round,
+    planned: &Planned,
+    shard: Shard,
+    context: &Context,
+) -> Result<End> {
+    let mut config = round.config.clone();
+    planned.plan.apply(&mut config, shard)?;
+    match restore::done(round, planned, shard).await? {
+        Some(Ok(done)) => return Ok(End::Elsewhere(done)),
+        Some(Err(why)) => return Err(cannot_hand_in(round, shard, &why)),
+        None => {}
+    }
+    let scratch = round.scratch(&format!("shard-{}", shard.index()))?;
+    let attempt = Attempt::draw((context.now)())?;
+    let (before, wrong) =
+        restore::furthest(round, planned, shard, &scratch.path().join("before")).await?;
+    for why in wrong {
+        tracing::warn!("shard {shard}: {why}; it is left out");
+    }
+    let dir = scratch.path().join("run");
+    let folder_of_run = match &before {
+        None => Folder::New(Some(&dir)),
+        Some(b) => {
+            std::fs::rename(&b.dir, &dir)
+                .map_err(|e| Failure::new(format!("cannot write {}", dir.display())).source(e))?;
+            let (finished, cells, from) = (b.save.finished, b.save.cells, &b.save.attempt);
+            tracing::info!(%shard, finished, cells, %from, "going on with what another task saved");
+            Folder::Resume(&dir)
+        }
+    };
+    let is_complete = before.as_ref().is_some_and(|b| b.meta.status == RunStatus::Complete);
+    let saver = Saver {
+        objects: round.objects.clone(),
+        prefix: round.name(&format!("{}/{attempt}", folder(shard))),
+        dir: dir.clone(),
+        round: round.id.to_string(),
+        plan: planned.digest.clone(),
+        shard,
+        cells: planned.plan.walk(shard).map_or(0, |w| w.len()),
+        attempt,
+        sequence: 0,
+        pieces: [Vec::new(), Vec::new()],
+    };
+    let task = Task { round, planned, shard, context };
+    // A task that was killed between its last save and handing in has left nothing to scan.
+    let (saver, stopped) = if is_complete {
+        (saver, false)
+    } else {
+        let (saver, scanned) = task.scan(&config, saver, folder_of_run).await;
+        match scanned {
+            Ok(Ended::Overtaken(done)) => return Ok(End::Elsewhere(done)),
+            Ok(Ended::Stopped) => (saver, true),
+            Ok(Ended::Through) => (saver, false),
+            Err(e) => {
+                if dir.join("run.json").exists() {
+                    task.save_what_is_left(saver, scratch).await;
+                }
+                return Err(e);
+            }
+        }
+    };
+    let saved = save_for_sure(saver, context, PATIENCE).await;
+    let save = match saved {
+        Ok(save) => save,
+        Err(e) => return Err(keep(scratch, &dir, &e)),
+    };
+    if stopped {
+        return Ok(End::Stopped(save));
+    }
+    task.hand_in(&save).await.map_err(|e| keep(scratch, &dir, &e))
+}
+
+/// What could not be saved stays where it is, and is named.
+fn keep(scratch: tempfile::TempDir, dir: &Path, e: &anyhow::Error) -> anyhow::Error {
+    let _: PathBuf = scratch.keep();
+    Failure::new(format!("the shard is not saved: {}", line(e)))
+        .help(format!(
+            "what was seen is in {}; when the store can be written again, the same command begins \
+             from the last save",
+            dir.display()
+        ))
+        .into()
+}
+
+fn cannot_hand_in(round: &Round, shard: Shard, why: &str) -> anyhow::Error {
+    let name = round.shown(&format!("{}/done.json", folder(shard)));
+    Failure::new(format!("the shard {shard} cannot be handed in: {why} ({name})"))
+        .help("see who wrote it, and remove it; or begin a round of another id")
+        .into()
+}
+
+/// How a scan ended that did not fail.
+enum Ended {
+    /// At its end, or at its deadline.
+    Through,
+    /// The process was told to stop.
+    Stopped,
+    /// Another attempt has handed the shard in.
+    Overtaken(Done),
+}
+
+struct Task<'a> {
+    round: &'a Round,
+    planned: &'a Planned,
+    shard: Shard,
+    context: &'a Context,
+}
+
+impl Task<'_> {
+    /// Scans, and saves every now and then beside it.
+    async fn scan(
+        &self,
+        config: &crate::config::Config,
+        saver: Saver,
+        folder: Folder<'_>,
+    ) -> (Saver, Result<Ended>) {
+        // A flag of the scan's own: a deadline, or another attempt's end, stops the scan and not us.
+        let own = Stop::new();
+        let (mut told, stop) = (self.context.stop.watch(), own.clone());
+        let forward = tokio::spawn(async move {
+            if told.wait_for(|told| *told).await.is_ok() {
+                stop.stop();
+            }
+        });
+        let (end, ending) = oneshot::channel();
+        let beside = self.save_beside(saver, own.clone(), ending);
+        let scanning = async {
+            let context = Context { stop: own, ..self.context.clone() };
+            let scanned = match Seeds::draw() {
+                Ok(seeds) => scan::scan(config, &context, seeds, folder).await,
+                Err(e) => Err(e),
+            };
+            let _ = end.send(());
+            scanned
+        };
+        let (scanned, (saver, overtaken)) = tokio::join!(scanning, beside);
+        forward.abort();
+        let ended = scanned.map(|scanned| match overtaken {
+            Some(done) => Ended::Overtaken(done),
+            None if self.context.stop.is_stopped() && scanned.meta.status == RunStatus::Stopped => {
+                Ended::Stopped
+            }
+            None => Ended::Through,
+        });
+        (saver, ended)
+    }
+
+    /// Saves every now and then until `ending`; then whatever is being sent is left as it is.
+    async fn save_beside(
+        &self,
+        mut saver: Saver,
+        stop: Stop,
+        mut ending: oneshot::Receiver<()>,
+    ) -> (Saver, Option<Done>) {
+        let every = self.round.rounds.save_every;
+        let mut tick = interval_at(Instant::now() + every, every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut ending => return (saver, None),
+                _ = tick.tick() => {}
+            }
+            let saving = async {
+                let saved = saver.save((self.context.now)()).await?;
+                let done = restore::done(self.round, self.planned, self.shard).await?;
+                anyhow::Ok((saved, done))
+            };
+            let saved = tokio::select! {
+                biased;
+                _ = &mut ending => return (saver, None),
+                saved = saving => saved,
+            };
+            match saved {
+                Ok((_, Some(Ok(done)))) => {
+                    tracing::warn!(shard = %self.shard, by = %done.attempt,
+                        "another task has handed the shard in: stopping");
+                    stop.stop();
+                    let _ = ending.await;
+                    return (saver, Some(done));
+                }
+                Ok((Some(s), _)) => {
+                    tracing::info!(shard = %self.shard, finished = s.finished, cells = s.cells, "saved");
+                }
+                Ok((None, _)) => {}
+                Err(e) => tracing::warn!(
+                    "the shard {} is not saved, and tried again in {}: {}",
+                    self.shard,
+                    crate::duration::shown(every.as_secs_f64()),
+                    line(&e)
+                ),
+            }
+        }
+    }
+
+    /// After a scan that failed: its end is saved if that can be done, and kept here if not.
+    async fn save_what_is_left(&self, saver: Saver, scratch: tempfile::TempDir) {
+        let dir = saver.dir.clone();
+        let patience = Patience { ended: PATIENCE.stopped, ..PATIENCE };
+        if let Err(e) = save_for_sure(saver, self.context, patience).await {
+            tracing::error!("{}", line(&keep(scratch, &dir, &e)));
+        }
+    }
+
+    /// Says that this save is the shard's end, unless another attempt was first.
+    async fn hand_in(&self, save: &Save) -> Result<End> {
+        let done = Done {
+            version: VERSION,
+            round: self.round.id.to_string(),
+            plan: self.planned.digest.clone(),
+            shard: self.shard,
+            attempt: save.attempt.clone(),
+            sequence: save.sequence,
+            at: (self.context.now)(),
+            cells: save.cells,
+            finished: save.finished,
+        };
+        let name = self.round.name(&format!("{}/done.json", folder(self.shard)));
+        let created = self.round.objects.create(&name, to_json(&done)?).await;
+        if matches!(created, Ok(Written::Done)) {
+            return Ok(End::Here(done));
+        }
+        match (restore::done(self.round, self.planned, self.shard).await?, created) {
+            // An answer may be lost after the object was made.
+            (Some(Ok(there)), _) if there.attempt == done.attempt => Ok(End::Here(there)),
+            (Some(Ok(there)), _) => {
+                tracing::warn!(shard = %self.shard, by = %there.attempt,
+                    "another task has handed the shard in before: what this one saw is left out");
+                Ok(End::Elsewhere(there))
+            }
+            (Some(Err(why)), _) => Err(cannot_hand_in(self.round, self.shard, &why)),
+            (None, Err(e)) => Err(e),
+            (None, Ok(_)) => Err(cannot_hand_in(self.round, self.shard, "it comes and goes")),
+        }
+    }
+}
+
+/// Saves, again and again if need be, for as long as is sensible.
+pub(super) async fn save_for_sure(
+    mut saver: Saver,
+    context: &Context,
+    patience: Patience,
+) -> Result<Save> {
+    let mut last = None;
+    let mut told = context.stop.watch();
+    let limit = async {
+        let stopped = async {
+            if told.wait_for(|told| *told).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(patience.stopped).await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(patience.ended) => {}
+            () = stopped => {}
+        }
+    };
+    let trying = async {
+        let mut wait = Duration::from_millis(500);
+        loop {
+            match saver.save((context.now)()).await {
+                Ok(Some(save)) => return save,
+                Ok(None) => last = Some(Failure::new("there is no run").into()),
+                Err(e) => {
+                    tracing::warn!("the last save failed, and is tried again: {}", line(&e));
+                    last = Some(e);
+                }
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_secs(10));
+        }
+    };
+    let saved = tokio::select! {
+        biased;
+        save = trying => Some(save),
+        () = limit => None,
+    };
+    saved.ok_or_else(|| {
+        last.unwrap_or_else(|| Failure::new("the store did not answer in time").into())
+    })
+}

@@ -1,0 +1,165 @@
+//! `mimawari round show`: what there is of a round, and what is missing.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use mimawari_probes::http::printable;
+use mimawari_targets::Shard;
+use serde::Serialize;
+
+use super::plan::{self, Planned};
+use super::result::RoundResult;
+use super::{Round, reduce, restore};
+use crate::cli::round::RoundShowArgs;
+use crate::commands::print;
+use crate::failure::Status;
+use crate::run::RunStatus;
+use crate::scan::Context;
+
+/// How far a shard is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Missing,
+    Saved,
+    Done,
+    Damaged,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    shard: String,
+    state: State,
+    cells: u64,
+    finished: u64,
+    at: Option<Timestamp>,
+    attempt: Option<String>,
+    damage: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    version: u32,
+    round: String,
+    claim: String,
+    planned_at: Timestamp,
+    cells: u64,
+    shards: Vec<Row>,
+    missing_shards: Vec<String>,
+    result: Option<RoundResult>,
+}
+
+/// `mimawari round show`
+pub(super) async fn command(args: &RoundShowArgs, context: &Context) -> Result<Status> {
+    let round = Round::open(&args.which, None)?;
+    let planned = plan::must_read(&round).await?;
+    let p = &planned.plan;
+    let mut shards = Vec::new();
+    for shard in (1..=p.shards).filter_map(|i| Shard::new(i, p.shards)) {
+        shards.push(row(&round, &planned, shard).await?);
+    }
+    let missing = shards.iter().filter(|r| r.state != State::Done);
+    let result = match reduce::before(&round).await? {
+        Some(Err(why)) => {
+            tracing::warn!("{} is damaged: {why}", round.shown("result.json"));
+            None
+        }
+        other => other.and_then(Result::ok),
+    };
+    let shown = Shown {
+        version: 1,
+        round: round.id.to_string(),
+        claim: p.claim.clone(),
+        planned_at: p.planned_at,
+        cells: p.cells(),
+        missing_shards: missing.map(|r| r.shard.clone()).collect(),
+        shards,
+        result,
+    };
+    if args.json {
+        let mut text = serde_json::to_string_pretty(&shown)?;
+        text.push('\n');
+        print(&text)?;
+    } else {
+        print(&table(&shown, (context.now)()))?;
+    }
+    Ok(Status::Clean)
+}
+
+async fn row(round: &Round, planned: &Planned, shard: Shard) -> Result<Row> {
+    let mut row = Row {
+        shard: shard.to_string(),
+        state: State::Missing,
+        cells: planned.plan.walk(shard).map_or(0, |w| w.len()),
+        finished: 0,
+        at: None,
+        attempt: None,
+        damage: Vec::new(),
+    };
+    match restore::done(round, planned, shard).await? {
+        Some(Ok(done)) => {
+            row.state = State::Done;
+            row.finished = done.finished;
+            row.at = Some(done.at);
+            row.attempt = Some(done.attempt.to_string());
+            return Ok(row);
+        }
+        Some(Err(why)) => row.damage.push(why),
+        None => {}
+    }
+    let (saves, wrong) = restore::saves(round, planned, shard).await?;
+    row.damage.extend(wrong);
+    if let Some(save) = saves.first() {
+        row.state = State::Saved;
+        row.finished = save.finished;
+        row.at = Some(save.saved_at);
+        row.attempt = Some(save.attempt.to_string());
+        if save.status == RunStatus::Complete {
+            row.finished = row.finished.max(save.finished);
+        }
+    } else if !row.damage.is_empty() {
+        row.state = State::Damaged;
+    }
+    Ok(row)
+}
+
+fn table(s: &Shown, now: Timestamp) -> String {
+    let ago = |at: Timestamp| crate::duration::shown(at.duration_until(now).as_secs_f64().max(0.0));
+    let clean = |text: &str| printable(text.as_bytes(), 400);
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "round {}: planned {} ago by {}; {} cells",
+        s.round,
+        ago(s.planned_at),
+        clean(&s.claim),
+        s.cells
+    );
+    for r in &s.shards {
+        let state = match r.state {
+            State::Missing => "missing",
+            State::Saved => "saved",
+            State::Done => "done",
+            State::Damaged => "damaged",
+        };
+        let _ = write!(out, "{:>11}  {state:<8}", r.shard);
+        if let (Some(at), Some(attempt)) = (r.at, &r.attempt) {
+            let _ =
+                write!(out, "{} of {} cells, {} ago, by {attempt}", r.finished, r.cells, ago(at));
+        } else {
+            let _ = write!(out, "{} cells", r.cells);
+        }
+        out.push('\n');
+        for d in &r.damage {
+            let _ = writeln!(out, "{:>11}  {}", "", clean(d));
+        }
+    }
+    match &s.result {
+        None => out.push_str("not reduced yet\n"),
+        Some(r) => {
+            let _ = writeln!(out, "{}\n{}", clean(&r.headline), clean(&r.report));
+        }
+    }
+    out
+}

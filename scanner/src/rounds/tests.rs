@@ -1,0 +1,160 @@
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use mimawari_probes::observation::{CellState, Observation, TcpObservation};
+use mimawari_targets::{Plan, Port, Shard};
+
+use super::attempt::{Attempt, folder};
+use super::plan::Planned;
+use super::save::Saver;
+use super::*;
+use crate::run::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts};
+use crate::run::{RunFolder, read_meta};
+
+const CONFIG: &str = "version = 1\n[scope]\nallow = [\"192.0.2.0/28\"]\nauthorised_by = \"T-1\"\n\
+                      [rounds]\nurl = \"store\"\n";
+
+struct Bench {
+    _dir: TempDir,
+    run: PathBuf,
+    round: Round,
+    planned: Planned,
+    folder: RunFolder,
+    saver: Saver,
+}
+
+/// A run of shard 1/2 that has begun.
+fn bench() -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config::parse("t", CONFIG, dir.path()).unwrap();
+    let rounds = config.rounds.clone().unwrap();
+    let objects = Objects::open(&rounds.url).unwrap();
+    let plan = Plan::new(config.scope.whole(), "1-5".parse().unwrap(), 9).unwrap();
+    let shard = Shard::new(1, 2).unwrap();
+    let meta =
+        RunMeta { status: RunStatus::Running, ..RunMeta::for_test(&config.scope, &plan, shard) };
+    let run = dir.path().join("run");
+    let made = RunFolder::create(&run, &meta).unwrap();
+    let planned = Planned {
+        plan: RoundPlan {
+            version: 1,
+            round: "r".to_owned(),
+            claim: "c".to_owned(),
+            planned_at: jiff::Timestamp::UNIX_EPOCH,
+            program: String::new(),
+            vantage: config.vantage.clone(),
+            scope: ScopeFacts::of(&config.scope).digest,
+            plan: PlanFacts::of(&plan),
+            part: None,
+            shards: 2,
+            rate: 1,
+            rate_auto: false,
+            recall: 0.9999,
+            tier: 1,
+            notes: Vec::new(),
+            not_covered: Vec::new(),
+        },
+        digest: "d".repeat(64),
+    };
+    let round = Round { config, rounds, id: "r".parse().unwrap(), objects, work: None };
+    let attempt = Attempt::draw(jiff::Timestamp::UNIX_EPOCH).unwrap();
+    let saver = Saver {
+        objects: round.objects.clone(),
+        prefix: round.name(&format!("{}/{attempt}", folder(shard))),
+        dir: run.clone(),
+        round: "r".to_owned(),
+        plan: planned.digest.clone(),
+        shard,
+        cells: 40,
+        attempt,
+        sequence: 0,
+        pieces: [Vec::new(), Vec::new()],
+    };
+    Bench { _dir: dir, run, round, planned, folder: made, saver }
+}
+
+fn seen(n: u8) -> Observation {
+    Observation::Tcp(TcpObservation {
+        ip: [192, 0, 2, n].into(),
+        port: Port::new(1).unwrap(),
+        state: CellState::Open,
+        at: jiff::Timestamp::UNIX_EPOCH,
+        attempt: 1,
+        ttl: None,
+        confirmed: false,
+        service: None,
+    })
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    ["run.json", "observations.ndjson", "coverage.bin"]
+        .iter()
+        .all(|f| fs::read(a.join(f)).unwrap() == fs::read(b.join(f)).unwrap())
+}
+
+async fn saved_and_fetched(b: &mut Bench, n: u32) {
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let save = b.saver.save(now).await.unwrap().unwrap();
+    let to = b.run.with_file_name(format!("back-{n}"));
+    restore::fetch(&b.round, &b.planned, &save, &to).await.unwrap().unwrap();
+    assert!(same(&b.run, &to), "save {n}");
+}
+
+#[tokio::test]
+async fn what_is_fetched_is_what_was_there_and_only_what_was_appended_is_sent() {
+    let mut b = bench();
+    saved_and_fetched(&mut b, 0).await;
+    for n in 1..6u8 {
+        b.folder.observe(&[seen(n)]).unwrap();
+        let states = vec![CellState::Closed; 3];
+        let chunk = mimawari_engine::Chunk { first_step: u64::from(n) * 3, states };
+        b.folder.cover(&chunk).unwrap();
+        saved_and_fetched(&mut b, n.into()).await;
+    }
+    let lengths: Vec<u64> = b.saver.pieces[0].iter().map(|p| p.length).collect();
+    assert_eq!(lengths.len(), 5);
+    assert!(lengths.iter().all(|n| *n == lengths[0]), "{lengths:?}");
+    // What a full disk took back, and what was written instead.
+    let path = b.run.join("observations.ndjson");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - lengths[0] as usize]).unwrap();
+    saved_and_fetched(&mut b, 7).await;
+    fs::write(
+        &path,
+        [&whole[..whole.len() - lengths[0] as usize], &whole[..lengths[0] as usize]].concat(),
+    )
+    .unwrap();
+    saved_and_fetched(&mut b, 8).await;
+}
+
+#[tokio::test]
+async fn a_save_that_fails_or_is_dropped_leaves_the_one_before_and_the_next_one_is_whole() {
+    let mut b = bench();
+    saved_and_fetched(&mut b, 0).await;
+    let store = b.run.with_file_name("store");
+    let away = b.run.with_file_name("away");
+    b.folder.observe(&[seen(1)]).unwrap();
+    fs::rename(&store, &away).unwrap();
+    fs::write(&store, "no folder").unwrap();
+    assert!(b.saver.save(jiff::Timestamp::UNIX_EPOCH).await.is_err());
+    let patience =
+        shard::Patience { ended: Duration::from_millis(50), stopped: Duration::from_millis(50) };
+    let context = Context {
+        stop: crate::signals::Stop::new(),
+        now: || jiff::Timestamp::UNIX_EPOCH,
+        log_format: crate::cli::LogFormat::Text,
+        quiet: true,
+    };
+    // It comes to an end with what is wrong, and the folder is still here.
+    let saver = std::mem::replace(&mut b.saver, bench().saver);
+    let e = shard::save_for_sure(saver, &context, patience).await.unwrap_err();
+    assert!(e.to_string().contains("store"), "{e}");
+    assert_eq!(read_meta(&b.run).unwrap().status, RunStatus::Running);
+    fs::remove_file(&store).unwrap();
+    fs::rename(&away, &store).unwrap();
+    let dir = b.run.with_file_name("furthest");
+    let shard = Shard::new(1, 2).unwrap();
+    let (found, wrong) = restore::furthest(&b.round, &b.planned, shard, &dir).await.unwrap();
+    assert_eq!((found.unwrap().save.sequence, wrong.len()), (1, 0));
+}
