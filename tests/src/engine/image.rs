@@ -36,9 +36,10 @@ impl Image {
     pub fn program(mut self, name: &str) -> Self {
         let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
         let found = folders.iter().map(|f| Path::new(f).join(name)).find(|p| p.exists());
-        self.programs.push(
-            found.unwrap_or_else(|| panic!("there is no {name}; the full suite needs it installed")),
-        );
+        self.programs
+            .push(found.unwrap_or_else(|| {
+                panic!("there is no {name}; the full suite needs it installed")
+            }));
         self
     }
 

@@ -69,7 +69,10 @@ impl Engine {
     /// When it does not start; the message says what to install, or shows its log.
     #[must_use]
     pub fn start() -> Self {
-        assert!(nix::unistd::getuid().is_root(), "a Docker engine needs root: run the suite as root");
+        assert!(
+            nix::unistd::getuid().is_root(),
+            "a Docker engine needs root: run the suite as root"
+        );
         let dir = tempfile::Builder::new().prefix("engine-").tempdir().expect("a folder");
         let log = std::fs::File::create(dir.path().join("log")).expect("a log");
         let at = |name: &str| dir.path().join(name);
@@ -162,7 +165,8 @@ impl Drop for Engine {
         // Their shims would outlive the engine.
         let all = self.docker(["ps", "--all", "--quiet", "--no-trunc"]).stdout;
         if !all.trim().is_empty() {
-            let _ = self.docker(["rm", "--force", "--volumes"].into_iter().chain(all.split_whitespace()));
+            let _ = self
+                .docker(["rm", "--force", "--volumes"].into_iter().chain(all.split_whitespace()));
         }
         let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
         let end = Instant::now() + END;

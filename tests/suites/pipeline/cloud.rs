@@ -115,13 +115,28 @@ impl Cloud {
         let resources =
             format!("type=FARGATE,maxvCpus=16,subnets={subnet},securityGroupIds={group}");
         self.aws(&[
-            "batch", "create-compute-environment", "--compute-environment-name", "fargate",
-            "--type", "MANAGED", "--service-role", &role, "--compute-resources", &resources,
+            "batch",
+            "create-compute-environment",
+            "--compute-environment-name",
+            "fargate",
+            "--type",
+            "MANAGED",
+            "--service-role",
+            &role,
+            "--compute-resources",
+            &resources,
         ]);
         let queue = self.aws(&[
-            "batch", "create-job-queue", "--job-queue-name", QUEUE, "--priority", "1",
-            "--compute-environment-order", "order=1,computeEnvironment=fargate",
-            "--query", "jobQueueArn",
+            "batch",
+            "create-job-queue",
+            "--job-queue-name",
+            QUEUE,
+            "--priority",
+            "1",
+            "--compute-environment-order",
+            "order=1,computeEnvironment=fargate",
+            "--query",
+            "jobQueueArn",
         ]);
         let mut register = self.command(deploy("register"));
         for key in ["EXECUTION_ROLE", "PLAN_ROLE", "SCAN_ROLE", "REDUCE_ROLE", "EVENTS_ROLE"] {
@@ -192,7 +207,8 @@ impl Cloud {
     /// What all jobs printed so far.
     pub fn logs(&self) -> String {
         let streams = ["logs", "describe-log-streams", "--log-group-name", "/aws/batch/job"];
-        let out = self.cli(&[streams.as_slice(), &["--query", "logStreams[].logStreamName"]].concat());
+        let out =
+            self.cli(&[streams.as_slice(), &["--query", "logStreams[].logStreamName"]].concat());
         let mut all = String::new();
         for stream in out.stdout.split_whitespace() {
             let events = ["logs", "get-log-events", "--log-group-name", "/aws/batch/job"];

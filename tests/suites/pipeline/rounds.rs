@@ -86,7 +86,8 @@ pub fn killed_then_whole(cloud: &Cloud) {
 /// rules and starts nothing.
 fn by_rule(cloud: &Cloud, scan: &str) -> String {
     let name = "mimawari-shard-failed";
-    let pattern = cloud.aws(&["events", "describe-rule", "--name", name, "--query", "EventPattern"]);
+    let pattern =
+        cloud.aws(&["events", "describe-rule", "--name", name, "--query", "EventPattern"]);
     let pattern: Value = serde_json::from_str(&pattern).expect("a pattern");
     let job = cloud.aws(&["batch", "describe-jobs", "--jobs", scan, "--query", "jobs[0].jobName"]);
     let prefix = pattern["detail"]["jobName"][0]["prefix"].as_str().expect("a prefix");
@@ -103,7 +104,17 @@ fn by_rule(cloud: &Cloud, scan: &str) -> String {
     let definition = target("Targets[0].BatchParameters.JobDefinition");
     let name = target("Targets[0].BatchParameters.JobName");
     cloud.aws(&[
-        "batch", "submit-job", "--job-queue", QUEUE, "--job-name", &name, "--job-definition",
-        &definition, "--parameters", &round, "--query", "jobId",
+        "batch",
+        "submit-job",
+        "--job-queue",
+        QUEUE,
+        "--job-name",
+        &name,
+        "--job-definition",
+        &definition,
+        "--parameters",
+        &round,
+        "--query",
+        "jobId",
     ])
 }
