@@ -30,13 +30,13 @@ mod site;
 use cloud::Cloud;
 
 /// One case, since the second half goes on from the first.
-const CASE: &str = "pipeline::a_killed_shard_is_named_and_four_shards_are_one_run";
+const CASE: &str = "pipeline::four_shards_are_one_run_and_a_killed_one_is_named";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let full = std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full");
     let trial = Trial::test(CASE, || {
-        rounds::killed_then_whole(&Cloud::new());
+        rounds::whole_then_killed(&Cloud::new());
         Ok(())
     });
     let trials = vec![trial.with_ignored_flag(!full)];

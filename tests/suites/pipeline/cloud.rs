@@ -131,6 +131,8 @@ impl Cloud {
             "create-job-queue",
             "--job-queue-name",
             QUEUE,
+            "--state",
+            "ENABLED",
             "--priority",
             "1",
             "--compute-environment-order",
