@@ -60,6 +60,9 @@ pub fn main() -> ExitCode {
     };
     logging::init(cli.common.log_format, cli.common.quiet);
     let exit_zero = cli.common.exit_zero;
+    if let Err(e) = signals::end_as_init() {
+        tracing::debug!(error = %e, "process 1 does not listen to SIGTERM");
+    }
     let done = run(&cli);
     config::fetched::remove_copies();
     match done {

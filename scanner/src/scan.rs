@@ -232,14 +232,16 @@ fn choose_method(config: &Config) -> Result<(Method, Option<String>)> {
         Method::Connect => Ok((Method::Connect, None)),
         Method::Syn => Ok((Method::Syn, None)),
         Method::Auto if packet::have_net_raw() => Ok((Method::Syn, None)),
-        Method::Auto => Ok((
-            Method::Connect,
-            Some(
-                "no CAP_NET_RAW: full connections instead of SYN packets, slower and with the same \
-                 results"
-                    .to_owned(),
-            ),
-        )),
+        Method::Auto => {
+            let why = packet::Lack::find().reason().map(|r| format!(" ({r})")).unwrap_or_default();
+            Ok((
+                Method::Connect,
+                Some(format!(
+                    "no CAP_NET_RAW{why}: full connections instead of SYN packets, slower and with \
+                     the same results"
+                )),
+            ))
+        }
     }
 }
 

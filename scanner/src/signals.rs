@@ -1,5 +1,6 @@
 //! SIGTERM and SIGINT: stop sending, wait for late answers, write everything.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -54,8 +55,9 @@ impl Stop {
     ///
     /// # Errors
     /// When a handler cannot be set.
-    pub fn on_signals(&self) -> std::io::Result<()> {
+    pub fn on_signals(&self) -> io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
+        take_over();
         let mut term = signal(SignalKind::terminate())?;
         let mut int = signal(SignalKind::interrupt())?;
         let stop = self.clone();
@@ -78,4 +80,46 @@ impl Stop {
         });
         Ok(())
     }
+}
+
+/// Whether the command listens to signals itself.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// The command listens to signals itself from now on: [`end_as_init`] leaves them to it.
+pub fn take_over() {
+    TAKEN.store(true, Ordering::Relaxed);
+}
+
+/// As process 1 of a container, makes SIGTERM and SIGINT end the program, with 128 and the signal's
+/// number for its exit status, until a command [takes them over](take_over). Any other process ends
+/// by itself; for process 1 the kernel leaves out the default (pid_namespaces(7)), and a container
+/// would be killed only after its time to stop is over.
+///
+/// # Errors
+/// When no handler can be set.
+pub fn end_as_init() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    if std::process::id() != 1 {
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    // Handlers are there when this function returns.
+    let (mut term, mut int) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            loop {
+                let status = tokio::select! {
+                    _ = term.recv() => 128 + 15,
+                    _ = int.recv() => 128 + 2,
+                };
+                if !TAKEN.load(Ordering::Relaxed) {
+                    std::process::exit(status);
+                }
+            }
+        });
+    })?;
+    Ok(())
 }

@@ -234,6 +234,7 @@ impl Visitor for Writer<'_, '_> {
 /// When a handler cannot be set.
 pub fn stop_on_signals(context: &Context) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
+    crate::signals::take_over();
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     let stop = context.stop.clone();

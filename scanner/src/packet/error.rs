@@ -3,6 +3,8 @@
 use std::io;
 use std::net::IpAddr;
 
+use super::Lack;
+
 /// Why packets cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum PacketError {
@@ -11,6 +13,8 @@ pub enum PacketError {
     MissingCapability {
         /// What was tried.
         operation: String,
+        /// Why there is none.
+        lack: Lack,
     },
     /// The interface does not exist.
     #[error("there is no interface `{name}`")]
@@ -95,7 +99,9 @@ impl PacketError {
     pub(super) fn io(operation: impl Into<String>, source: io::Error) -> Self {
         let operation = operation.into();
         match source.kind() {
-            io::ErrorKind::PermissionDenied => Self::MissingCapability { operation },
+            io::ErrorKind::PermissionDenied => {
+                Self::MissingCapability { operation, lack: Lack::find() }
+            }
             _ => Self::Io { operation, source },
         }
     }
@@ -104,11 +110,7 @@ impl PacketError {
     #[must_use]
     pub fn help(&self) -> String {
         match self {
-            Self::MissingCapability { .. } => {
-                "run `setcap cap_net_raw=ep` on the program, or set `method = \"connect\"` under \
-                 [scan]: full connections need no privilege"
-                    .to_owned()
-            }
+            Self::MissingCapability { lack, .. } => lack.help().to_owned(),
             Self::NoInterface { existing, .. } => format!(
                 "set `interface` under [scan] to \"auto\" or to one of: {}",
                 existing.join(", ")
@@ -166,10 +168,10 @@ mod tests {
     #[test]
     fn every_error_says_what_and_how_to_mend_it() {
         let errors = [
-            PacketError::io(
-                "opening a packet socket on eth0",
-                io::ErrorKind::PermissionDenied.into(),
-            ),
+            PacketError::MissingCapability {
+                operation: "opening a packet socket on eth0".into(),
+                lack: Lack::NotGranted,
+            },
             PacketError::NoInterface {
                 name: "eth9".into(),
                 existing: vec!["lo".into(), "eth0".into()],

@@ -42,7 +42,7 @@ use mimawari_targets::Scope;
 
 pub use burst::{Burst, BurstOutcome, Tally, ports_of_a_burst};
 pub use error::PacketError;
-pub use privilege::{drop_all, have_net_raw};
+pub use privilege::{Lack, drop_all, have_net_raw};
 pub use receiver::receivers_for;
 pub use sending::senders_for;
 

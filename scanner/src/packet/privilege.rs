@@ -20,6 +20,87 @@ pub(super) fn raise_net_raw() -> bool {
         || (has(CapSet::Permitted) && caps::raise(None, CapSet::Effective, capability).is_ok())
 }
 
+/// Why this process has no CAP_NET_RAW, as far as the kernel tells; each has its own remedy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// Whoever started it took the capability away: no program can have it here (the bounding set).
+    TakenAway,
+    /// Whoever started it set `no_new_privs`: what files grant does not count.
+    NoNewPrivileges,
+    /// It is there, and packet sockets are refused all the same: by a seccomp filter, or because the
+    /// network belongs to another user namespace.
+    Refused,
+    /// Nobody gave it.
+    NotGranted,
+}
+
+impl Lack {
+    /// Of this process.
+    #[must_use]
+    pub fn find() -> Self {
+        Self::read(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+    }
+
+    /// From the text of `/proc/PID/status` (proc_pid_status(5)).
+    fn read(status: &str) -> Self {
+        let value = |key: &str| {
+            let line = status.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':'));
+            line.map(str::trim)
+        };
+        let set = |key: &str| {
+            let bits = value(key).and_then(|v| u64::from_str_radix(v, 16).ok());
+            bits.map(|bits| bits & Capability::CAP_NET_RAW.bitmask() != 0)
+        };
+        if set("CapPrm") == Some(true) {
+            Self::Refused
+        } else if set("CapBnd") == Some(false) {
+            Self::TakenAway
+        } else if value("NoNewPrivs") == Some("1") {
+            Self::NoNewPrivileges
+        } else {
+            Self::NotGranted
+        }
+    }
+
+    /// The reason in a few words; `None` where there is nothing to tell.
+    #[must_use]
+    pub const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::TakenAway => Some("taken away by what started the program"),
+            Self::NoNewPrivileges => Some("no-new-privileges voids the file's capability"),
+            Self::Refused => Some("it is there, and packet sockets are refused all the same"),
+            Self::NotGranted => None,
+        }
+    }
+
+    /// What to do about it, as an imperative sentence without a full stop.
+    #[must_use]
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::TakenAway => {
+                "leave NET_RAW to the container: drop the other capabilities by name instead of ALL \
+                 (ECS, Docker), or add NET_RAW after dropping ALL (Docker, Kubernetes); or set \
+                 `method = \"connect\"` under [scan]: full connections need no privilege"
+            }
+            Self::NoNewPrivileges => {
+                "start the program without no-new-privileges (Docker: `--security-opt \
+                 no-new-privileges`, Kubernetes: `allowPrivilegeEscalation: false`, systemd: \
+                 `NoNewPrivileges=`), which voids the file's capability; or set `method = \
+                 \"connect\"` under [scan]: full connections need no privilege"
+            }
+            Self::Refused => {
+                "allow `socket(AF_PACKET)` in the container's seccomp profile, and do not run in a \
+                 user namespace that does not own the network; or set `method = \"connect\"` under \
+                 [scan]: full connections need no privilege"
+            }
+            Self::NotGranted => {
+                "run `setcap cap_net_raw=ep` on the program, or set `method = \"connect\"` under \
+                 [scan]: full connections need no privilege"
+            }
+        }
+    }
+}
+
 /// Gives up all capabilities of the calling thread and of what it starts from now on. Sockets that
 /// are open stay usable. Other threads keep theirs: capabilities belong to threads.
 ///
@@ -35,6 +116,21 @@ pub fn drop_all() -> Result<(), caps::errors::CapsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernel_tells_why_the_capability_is_missing() {
+        let status = |bounding: &str, no_new: u8| {
+            format!(
+                "Name:\tmimawari\nCapPrm:\t0000000000000000\nCapBnd:\t{bounding}\nNoNewPrivs:\t{no_new}\n"
+            )
+        };
+        assert_eq!(Lack::read(&status("0000000000000000", 0)), Lack::TakenAway);
+        assert_eq!(Lack::read(&status("00000000a80405fb", 1)), Lack::TakenAway);
+        assert_eq!(Lack::read(&status("00000000a80425fb", 1)), Lack::NoNewPrivileges);
+        assert_eq!(Lack::read(&status("0000000000002000", 0)), Lack::NotGranted);
+        assert_eq!(Lack::read("CapPrm:\t0000000000002000\n"), Lack::Refused);
+        assert_eq!(Lack::read(""), Lack::NotGranted);
+    }
 
     #[test]
     fn what_is_dropped_is_gone_for_this_thread_alone() {
