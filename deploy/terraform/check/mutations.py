@@ -88,6 +88,10 @@ MUTATIONS = [
     M("a number as environment", ROUND, r'"shards.\$": "States.Format\(\'\{\}\', \$.in.shards\)"', '"shards.$": "$.in.shards"', "machines", "not all texts"),
     M("an event starts two rounds of a name", EVENT, r"'event-\{\}-\{\}', \$.id, \$\$.Map.Item.Index", "'event-{}', $.id", "machines", "events"),
     M("an event that came twice fails", EVENT, r'"StepFunctions.ExecutionAlreadyExistsException"', '"Other"', "machines", "events"),
+    M("rounds beget rounds", EVENT, r'"StartAt": "Whose"', '"StartAt": "Wait"', "machines", "never reached|events"),
+    M("rounds beget rounds, by another group", T + "events.tf", r"group       = aws_security_group.scanner.id", 'group       = "sg-0"', "rendered", "own tasks"),
+    M("a round without a limit", ROUND, r'"Next": "TooManyShards"', '"Next": "Scan"', "machines", "too_many|never reached"),
+    M("image that goes while a round runs", T + "ecs.tf", r"  skip_destroy +=[^\n]*\n", "", "rendered", "round that runs"),
     # By other people's programs.
     M("a key that Step Functions does not know", ROUND, r'"MaxConcurrency"', '"MaxConcurency"', "cfn", "MaxConcurency"),
     M("an architecture that there is not", T + "ecs.tf", r"cpu_architecture        = var.architecture", 'cpu_architecture = "SPARC"', "cfn", "SPARC"),

@@ -84,6 +84,8 @@ def task_definitions(e):
         assert env["MIMAWARI_CONFIG"] == f"s3://{e.outputs['bucket']}/config/patrol.toml", env
         assert env["MIMAWARI_LOG_FORMAT"] == "json" and env["AWS_REGION"], env
         assert t["task_role_arn"] != t["execution_role_arn"]
+        assert t["skip_destroy"] is True, "a round that runs could start no more tasks after an apply"
+        assert env["TMPDIR"] == env["MIMAWARI_WORK"] == "/var/lib/mimawari", "the one folder that can be written"
 
 
 def exit_statuses(e):
@@ -242,6 +244,11 @@ def machine(e):
     assert scan["TaskDefinition"] == arns["scan"] and d["States"]["Plan"]["Parameters"]["TaskDefinition"] == arns["scan"]
     assert d["States"]["Reduce"]["Parameters"]["TaskDefinition"] == arns["reduce"]
     assert d["States"]["Scan"]["MaxConcurrency"] <= 40
+    event = e.definition("event")
+    if event:
+        whose = json.dumps(event["States"]["Whose"]["Choices"])
+        assert e.outputs["security_group_id"] in whose, "rounds would be started for our own tasks"
+        assert all(s in whose for s in e.outputs["subnet_ids"]), "rounds would be started for our own tasks"
     for m in e.of("aws_sfn_state_machine").values():
         assert m["logging_configuration"][0]["level"] == "ERROR" and m["tracing_configuration"][0]["enabled"] is True
 
