@@ -276,7 +276,8 @@ def schedules(e):
 
 def alarms(e):
     """Names and dimensions of what the program writes (scanner/report, `emf`) and the machine tells."""
-    written = {"Coverage", "Suspect", "DeliveryFailures", "OldestUnverified", "FindingsOpen", "FindingsAcknowledged"}
+    written = {"Coverage", "Suspect", "DeliveryFailures", "OldestUnverified", "FindingsOpen", "FindingsAcknowledged",
+               "FindingsUnverified", "FindingsResolving", "FindingsMissing"}
     vantage = re.search(r'vantage = "([^"]+)"', e.outputs["patrol_toml"])[1]
     seen = set()
     for address, a in e.of("aws_cloudwatch_metric_alarm").items():
@@ -288,8 +289,18 @@ def alarms(e):
             if namespace == "mimawari" and name != "RoundComplete":
                 assert name in written and dimensions == {"Vantage": vantage}, (name, dimensions)
     assert written | {"RoundComplete", "ExecutionsFailed", "ApproximateNumberOfMessagesVisible"} <= seen, seen
+    q, = [a["metric_query"] for address, a in e.of("aws_cloudwatch_metric_alarm").items() if address.endswith("open_too_long")]
+    formula, = [m["expression"] for m in q if m["expression"]]
+    for counted in ("open", "unverified", "missing"):
+        assert f"FILL({counted}, REPEAT)" in formula.split(" - ")[0], f"a finding that is {counted} stays open unseen: {formula}"
+    watched = {a["dimensions"]["StateMachineArn"] for a in e.of("aws_cloudwatch_metric_alarm").values() if a["metric_name"] == "ExecutionsFailed"}
+    assert len(watched) == len(e.of("aws_sfn_state_machine")), f"a machine fails unheard: {watched}"
+    # A week between two rounds of a profile is no alarm.
+    unverified, = [a["threshold"] for a in e.of("aws_cloudwatch_metric_alarm").values() if a["metric_name"] == "OldestUnverified"]
+    weekly = any(" ? * " in s["schedule_expression"] for s in e.of("aws_scheduler_schedule").values())
+    assert not weekly or unverified > 7 * 86400, f"pages between two weekly rounds: {unverified} s"
     for address, a in e.of("aws_cloudwatch_metric_alarm").items():
-        if '"no-round-' in address:
+        if '"no-round-' in address or '"no-figures"' in address:
             assert a["treat_missing_data"] == "breaching", f"{address}: silence would look like health"
 
 

@@ -74,7 +74,7 @@ module "mimawari" {
   bucket_kms = true
   round_days = 180
 
-  alarms = { coverage_percent = 99.5, open_hours = 48, unverified_hours = 72 }
+  alarms = { coverage_percent = 99.5, open_hours = 48, unverified_hours = 200 }
 }
 
 output "mimawari" {
