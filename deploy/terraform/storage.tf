@@ -102,6 +102,10 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
       noncurrent_version_expiration {
         noncurrent_days = var.noncurrent_days
       }
+      # What is left of steps that were pruned: it would make every listing longer, for ever.
+      expiration {
+        expired_object_delete_marker = true
+      }
     }
   }
 

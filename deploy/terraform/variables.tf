@@ -449,7 +449,7 @@ variable "network" {
     error_message = "network: subnet_ids and vpc_id belong together; give both, or none for a network made here."
   }
   validation {
-    condition     = can(cidrsubnet(var.network.vpc_cidr, 4, 15)) && try(tonumber(split("/", var.network.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.network.vpc_cidr)[1]) <= 24, false)
+    condition     = can(cidrsubnet(var.network.vpc_cidr, 3, 7)) && try(tonumber(split("/", var.network.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.network.vpc_cidr)[1]) <= 24, false)
     error_message = "network.vpc_cidr: an IPv4 range from /16 to /24."
   }
   validation {

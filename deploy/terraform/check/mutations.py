@@ -26,7 +26,7 @@ MUTATIONS = [
     # The variables.
     M("a tag is enough", T + "variables.tf", r'"\^\[\^@\\\\s\]\+@sha256:\[0-9a-f\]\{64\}\$"', '".*"', "test", "a_tag"),
     M("the Internet may be scanned", T + "variables.tf", r"\? 32 : 8\), true", "? 0 : 0), true", "test", "wider_than_an_eighth"),
-    M("a zone more", T + "network.tf", r"cidrsubnet\(var.network.vpc_cidr, 4, count.index\)", "cidrsubnet(var.network.vpc_cidr, 4, 99)", "test", "the_least"),
+    M("a zone more", T + "network.tf", r"cidrsubnet\(var.network.vpc_cidr, 3, count.index\)", "cidrsubnet(var.network.vpc_cidr, 3, 99)", "test", "the_least"),
     # Task definitions.
     M("drop ALL", T + "ecs.tf", r'"AUDIT_WRITE", "CHOWN"', '"ALL", "CHOWN"', "rendered", "blinds the scanner"),
     M("drop NET_RAW", T + "ecs.tf", '"MKNOD", ', '"MKNOD", "NET_RAW", ', "rendered", "NET_RAW must stay"),
@@ -55,7 +55,7 @@ MUTATIONS = [
     M("without TLS", T + "storage.tf", r'"aws:SecureTransport" = "false"', '"aws:SecureTransport" = "true"', "rendered", "bucket"),
     M("not versioned", T + "storage.tf", 'status = "Enabled"', 'status = "Suspended"', "rendered", "bucket"),
     M("public", T + "storage.tf", r"restrict_public_buckets = true", "restrict_public_buckets = false", "rendered", "bucket"),
-    M("the state expires", T + "storage.tf", r'(prefix = rule.value\s*\})', r"\1\n expiration {\n days = 30\n }", "rendered", "would be lost"),
+    M("the state expires", T + "storage.tf", r"expired_object_delete_marker = true", "days = 30", "rendered", "would be lost"),
     M("tracked flows", T + "network.tf", r'(resource "aws_vpc_security_group_ingress_rule" "all" \{.*?ip_protocol       = )"-1"', r'\1"6"', "rendered", "tracked"),
     M("any port of anybody", T + "acl.tf", "from = 443, to = 443", "from = 0, to = 65535", "rendered", "network"),
     M("answers are cut off", T + "acl.tf", "from = 1024, to = 65535", "from = 32768, to = 60999", "rendered", "network"),

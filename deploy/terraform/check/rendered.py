@@ -189,7 +189,9 @@ def bucket(e):
     assert len(tls["Resource"]) == 2
     for rule in e.one("aws_s3_bucket_lifecycle_configuration.this")["rule"]:
         prefix = rule["filter"][0]["prefix"] if rule["filter"] else ""
-        assert not rule["expiration"] or prefix == "rounds/", f"what is current under {prefix!r} would be lost"
+        expires = [x for x in rule["expiration"] or [] if x["days"] or x["date"]]
+        assert not expires or prefix == "rounds/", f"what is current under {prefix!r} would be lost"
+        assert rule["expiration"] or prefix == "", f"markers of what was deleted under {prefix!r} would pile up"
 
 
 def configuration(e):

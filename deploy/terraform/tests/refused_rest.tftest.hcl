@@ -338,3 +338,12 @@ run "vantage" {
   }
   expect_failures = [var.vantage]
 }
+
+run "fewer_addresses_than_tasks" {
+  command = plan
+  variables {
+    network      = { zones = 1 }
+    max_parallel = 40
+  }
+  expect_failures = [aws_subnet.public]
+}
