@@ -139,6 +139,8 @@ locals {
     deny          = var.denied_ranges
     authorised_by = var.authorised_by
     scan          = var.scan
+    scan_keys     = var.scan_keys
+    http_keys     = var.http_keys
     vhosts        = contains(keys(var.config_files), "vhosts.csv")
     bucket        = local.bucket
     region        = local.region

@@ -200,6 +200,44 @@ variable "scan" {
   }
 }
 
+variable "scan_keys" {
+  description = "More keys of [scan], lines of TOML, such as `rate_per_host = 200`. Ceilings hold for each task: shards that run at once multiply them."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = !can(regex("(?m)^\\s*\\[", var.scan_keys))
+    error_message = "scan_keys holds a table: here stand keys of [scan] alone; tables go into config_extra."
+  }
+  validation {
+    condition     = !can(regex("(?m)^\\s*\"?(rate|recall|canaries|shard|part|ports|targets)\"?\\s*=", var.scan_keys))
+    error_message = "scan_keys: rate, recall and canaries stand in `scan`, ports, targets and shards in `profiles`."
+  }
+  validation {
+    condition     = !can(regex("(?m)^\\s*\"?rotate\"?\\s*=", var.scan_keys))
+    error_message = "scan_keys: `rotate` makes the plan depend on the state, which a task that faces the network may not read. Use more shards, or profiles with fewer targets each."
+  }
+  validation {
+    condition     = !can(regex("(?m)^\\s*\"?nameservers\"?\\s*=", var.scan_keys)) || !var.acl.enabled || length(var.network.subnet_ids) > 0
+    error_message = "scan_keys: the network ACL lets no answers of `nameservers` through, and names would look as if they were not there. Use the VPC's resolver (leave it out), or acl = { enabled = false }."
+  }
+}
+
+variable "http_keys" {
+  description = "Keys of [http], lines of TOML: user_agent (your organisation, and an address for mail that is read), checks, manifests, evidence_key. The key's file goes into the bucket by hand, `aws s3 cp evidence.key s3://BUCKET/config/`: never through config_files."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = !can(regex("(?m)^\\s*\\[", var.http_keys))
+    error_message = "http_keys holds a table: here stand keys of [http] alone; tables go into config_extra."
+  }
+  validation {
+    condition     = !can(regex("(?m)^\\s*\"?(vhosts|tier)\"?\\s*=", var.http_keys))
+    error_message = "http_keys: vhosts.csv is used when it stands in config_files, and the tier is that of the profile."
+  }
+}
+
 variable "config_files" {
   description = "More files beside patrol.toml, path to contents: vhosts.csv (used if it is there), checks, manifests. Contents land in Terraform's state: no secrets."
   type        = map(string)
@@ -208,6 +246,10 @@ variable "config_files" {
   validation {
     condition     = alltrue([for p in keys(var.config_files) : can(regex("^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$", p))])
     error_message = "config_files: plain relative paths, such as vhosts.csv or checks/own.toml."
+  }
+  validation {
+    condition     = !anytrue([for p in keys(var.config_files) : can(regex("(?i)\\.(key|pem)$", p))])
+    error_message = "config_files holds a key: its contents would stand in Terraform's state. Put it into the bucket by hand: aws s3 cp FILE s3://BUCKET/config/."
   }
   validation {
     condition     = !contains(keys(var.config_files), "patrol.toml")
@@ -222,7 +264,7 @@ variable "config_extra" {
 
   validation {
     condition     = !can(regex("(?m)^\\s*\\[\\s*(scope|scan|http|baseline|state|rounds)\\s*\\]", var.config_extra))
-    error_message = "config_extra: [scope], [scan], [http], [baseline], [state] and [rounds] are written by this module; TOML allows a table once."
+    error_message = "config_extra: [scope], [scan], [http], [baseline], [state] and [rounds] are written by this module, and TOML allows a table once; keys of [scan] and [http] go into scan_keys and http_keys."
   }
 }
 

@@ -200,6 +200,9 @@ def configuration(e):
     assert toml["scope"]["allow"] and toml["scope"]["authorised_by"] == "SEC-1042"
     for table in ("baseline", "state", "rounds"):
         assert toml[table]["url"] == f"s3://{e.outputs['bucket']}/{table}", toml[table]
+    if e.name == "complete":
+        assert toml["scan"]["rate_per_host"] == 200 and toml["scan"]["rate"] == 10000, toml["scan"]
+        assert set(toml["http"]) == {"vhosts", "user_agent", "evidence_key"}, toml["http"]
     assert {"kind": "emf"} in toml["notify"], "the alarms live from the metrics"
 
 

@@ -37,6 +37,11 @@ module "mimawari" {
     rate     = 10000
     canaries = ["198.51.100.10:443"]
   }
+  scan_keys    = "rate_per_host = 200"
+  http_keys    = <<-EOT
+    user_agent = "exposure check of Example Corp; security@example.com"
+    evidence_key = "evidence.key"
+  EOT
   config_files = { "vhosts.csv" = file("${path.module}/vhosts.csv") }
   config_extra = <<-EOT
     [[notify]]
