@@ -201,7 +201,7 @@ variable "scan" {
 }
 
 variable "scan_keys" {
-  description = "More keys of [scan], lines of TOML, such as `rate_per_host = 200`. Ceilings hold for each task: shards that run at once multiply them."
+  description = "More keys of [scan], lines of TOML, such as `rate_per_host = 200`, or `targets = [...]`: what is scanned of owned_ranges where a profile names nothing (of IPv6 the addresses in use, or prefixes of /112 and longer). Ceilings hold for each task: shards that run at once multiply them."
   type        = string
   default     = ""
 
@@ -210,8 +210,8 @@ variable "scan_keys" {
     error_message = "scan_keys holds a table: here stand keys of [scan] alone; tables go into config_extra."
   }
   validation {
-    condition     = !can(regex("(?m)^\\s*\"?(rate|recall|canaries|shard|part|ports|targets)\"?\\s*=", var.scan_keys))
-    error_message = "scan_keys: rate, recall and canaries stand in `scan`, ports, targets and shards in `profiles`."
+    condition     = !can(regex("(?m)^\\s*\"?(rate|recall|canaries|shard|part|ports)\"?\\s*=", var.scan_keys))
+    error_message = "scan_keys: rate, recall and canaries stand in `scan`, ports and shards in `profiles`."
   }
   validation {
     condition     = !can(regex("(?m)^\\s*\"?rotate\"?\\s*=", var.scan_keys))

@@ -37,7 +37,10 @@ module "mimawari" {
     rate     = 10000
     canaries = ["198.51.100.10:443"]
   }
-  scan_keys    = "rate_per_host = 200"
+  scan_keys    = <<-EOT
+    rate_per_host = 200
+    targets = ["198.51.100.0/24", "203.0.113.0/25", "2001:db8:10::10", "2001:db8:10::25"]
+  EOT
   http_keys    = <<-EOT
     user_agent = "exposure check of Example Corp; security@example.com"
     evidence_key = "evidence.key"
