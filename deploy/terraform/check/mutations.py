@@ -52,6 +52,8 @@ MUTATIONS = [
     M("pull requests write the state", T + "iam.tf", r"concat\(\[local.list.read, local.read_rounds\],", 'concat([local.list.read, merge(local.read_rounds, { Action = ["s3:GetObject", "s3:PutObject"] })],', "rendered", "the pull request's own"),
     M("pull requests publish", T + "iam.tf", r'\["publish", "settle"\] : name => \[', '["publish", "settle"] : name => ["repo:${var.github.repository}:pull_request", ', "rendered", "trusts"),
     M("publish writes the state", T + "iam.tf", r'(Sid      = "Publish".*?Resource = \["\$\{local.bucket_arn\}/)baseline', r"\1state", "rendered", "roles_apart"),
+    M("settle cannot tell", T + "iam.tf", r"local.s3_kms, local.tell\)", "local.s3_kms)", "rendered", "settle cannot tell"),
+    M("a variable that nobody reads", T + "outputs.tf", "MIMAWARI_ROUNDS  ", "MIMAWARI_ROUNDS_URL", "rendered", "told and not read"),
     M("anybody's service", T + "iam.tf", r'Action    = "sts:AssumeRole"\s*Condition = \{ StringEquals = \{ "aws:SourceAccount" = local.account \} \}', 'Action    = "sts:AssumeRole"', "rendered", "anybody's service"),
     # Bucket, network, logs.
     M("without TLS", T + "storage.tf", r'"aws:SecureTransport" = "false"', '"aws:SecureTransport" = "true"', "rendered", "bucket"),

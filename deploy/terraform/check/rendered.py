@@ -4,6 +4,7 @@ Every function is a check of one example's resources; it raises AssertionError w
 """
 import ipaddress
 import json
+import pathlib
 import re
 
 GIVEN_BY_FARGATE = {
@@ -104,9 +105,11 @@ def secrets(e):
     for name, d in e.policies():
         for s in d["Statement"]:
             if "secretsmanager:GetSecretValue" in many(s["Action"]):
-                assert name == "execution" and all(":secret:" in r or len(r) == 8 for r in many(s["Resource"])), s
+                assert name in ("execution", "settle") and all(":secret:" in r or len(r) == 8 for r in many(s["Resource"])), s
     holders = [a for a, v in e.of("aws_iam_role_policy").items() if "GetSecretValue" in v["policy"]]
-    assert set(holders) <= {'aws_iam_role_policy.execution["reduce"]'}, holders
+    assert set(holders) <= {'aws_iam_role_policy.execution["reduce"]', 'aws_iam_role_policy.github["settle"]'}, holders
+    # Whoever saves the state tells what changed, and ends with 2 before it judges if a notifier lacks its secret.
+    assert len(holders) == (2 if e.name == "complete" else 0), f"settle cannot tell: {holders}"
     for v in (a for kind, a in e.all.items() if kind.startswith("aws_secretsmanager_secret_version")):
         raise AssertionError("a secret's value would stand in Terraform's state")
 
@@ -204,6 +207,19 @@ def configuration(e):
         assert toml["scan"]["rate_per_host"] == 200 and toml["scan"]["rate"] == 10000, toml["scan"]
         assert set(toml["http"]) == {"vhosts", "user_agent", "evidence_key"}, toml["http"]
     assert {"kind": "emf"} in toml["notify"], "the alarms live from the metrics"
+
+
+def baseline_repository(e):
+    """The variables that the workflows of the template read are those that the module tells, and no others."""
+    template = pathlib.Path(__file__).resolve().parents[2] / "baseline-repo/.github/workflows"
+    read = {v for f in template.glob("*.yml") for v in re.findall(r"vars\.(\w+)", f.read_text())}
+    told = e.outputs["github_variables"]
+    if told is not None:
+        assert read == set(told), f"read and not told, or told and not read: {sorted(read ^ set(told))}"
+        for name, table in (("MIMAWARI_ROUNDS", "rounds"), ("MIMAWARI_STATE", "state"), ("MIMAWARI_BASELINE", "baseline")):
+            assert told[name] == f"s3://{e.outputs['bucket']}/{table}", told[name]
+        line = r"[A-Z][A-Z0-9_]*=\S+"
+        assert all(re.fullmatch(line, n) for n in told["MIMAWARI_NOTIFY"].split("\n")), told["MIMAWARI_NOTIFY"]
 
 
 def network(e):
@@ -318,4 +334,5 @@ def encrypted(e):
 
 
 CHECKS = [task_definitions, exit_statuses, secrets, actions, pass_role, roles_apart, trust, run_task, bucket, configuration,
+          baseline_repository,
           network, machine, time_for_reduce, schedules, alarms, encrypted]
