@@ -320,7 +320,7 @@ locals {
       {
         Sid      = "Start"
         Effect   = "Allow"
-        Action   = ["states:StartExecution"]
+        Action   = ["states:StartExecution", "states:ListExecutions"]
         Resource = local.machine_arn
       },
       {

@@ -328,9 +328,9 @@ variable "profiles" {
     error_message = "profiles: alarm_after_hours is 1 to 168: CloudWatch looks back seven days at most. For a weekly profile leave it out; its failures raise an alarm all the same."
   }
   validation {
-    # A task's overrides may have 8192 characters; the targets are the only long part.
-    condition     = alltrue([for p in var.profiles : length(join(",", p.targets)) <= 6000])
-    error_message = "profiles: targets of a profile have more than 6000 characters; name fewer, wider ranges."
+    # A task's overrides may have 8192 characters, and names, claim and brackets take some 700.
+    condition     = alltrue([for p in var.profiles : length(join(",", p.targets)) <= 6000 && length(p.ports) <= 1000])
+    error_message = "profiles: targets of a profile have more than 6000 characters, or its ports more than 1000; name fewer, wider ranges."
   }
   validation {
     condition = alltrue(flatten([for p in var.profiles : [for t in p.targets : anytrue([for r in var.owned_ranges : try(

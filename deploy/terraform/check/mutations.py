@@ -26,7 +26,7 @@ MUTATIONS = [
     # The variables.
     M("a tag is enough", T + "variables.tf", r'"\^\[\^@\\\\s\]\+@sha256:\[0-9a-f\]\{64\}\$"', '".*"', "test", "a_tag"),
     M("the Internet may be scanned", T + "variables.tf", r"\? 32 : 8\), true", "? 0 : 0), true", "test", "wider_than_an_eighth"),
-    M("a plan that nobody can make", T + "storage.tf", r"length\(local.unsweepable\) == 0 \|\|", "true ||", "test", "more_ipv6"),
+    M("a plan that nobody can make", T + "storage.tf", r"length\(local.unsweepable\) == 0 \|\|", "true ||", "test", "more_ipv6_than_anybody_sweeps"),
     M("a plan by the state", T + "variables.tf", r"rotate\\", r"rotation\\", "test", "a_plan_by_the_state"),
     M("a zone more", T + "network.tf", r"cidrsubnet\(var.network.vpc_cidr, 3, count.index\)", "cidrsubnet(var.network.vpc_cidr, 3, 99)", "test", "the_least"),
     # Task definitions.
