@@ -489,7 +489,7 @@ def folders(w):
     """A round out of a folder, for those who keep none on S3."""
     print("rounds in a folder")
     rounds = w.work / "rounds"
-    for id, incomplete in (("hourly-1", False), ("hourly-2", True), ("nightly-3", False)):
+    for id, incomplete in (("hourly-1", False), ("hourly-2", True), ("nightly-3", False), ("hourly-eu-4", False)):
         (rounds / id / "run").mkdir(parents=True)
         (rounds / id / "run/run.json").write_text(id)
         (rounds / id / "result.json").write_text(json.dumps({"incomplete": incomplete}))
@@ -504,6 +504,32 @@ def folders(w):
     check(run("weekly-", "f2") == ("", []), "and none where there is none")
     shutil.rmtree(rounds / "hourly-1")
     check(run("hourly-", "f3") == ("hourly-2", ["run.json"]), "an incomplete one where no other is")
+
+
+def telling(w):
+    """Who settles tells: the notifiers' secrets come by name, and nothing else gets into the environment."""
+    print("what settling tells")
+    script = ROOT / ".github/actions/baseline/settle.sh"
+    bin, seen = w.work / "telling", w.work / "telling/seen"
+    bin.mkdir()
+    (bin / "mimawari").write_text(f'#!/bin/sh\nenv >"{seen}"\nexit 2\n')
+    (bin / "mimawari").chmod(0o755)
+
+    def run(told):
+        seen.unlink(missing_ok=True)
+        env = w.machine | {"ROUNDS_URL": str(w.work / "rounds"), "ROUND_PREFIX": "hourly-", "CONFIG": "x", "BASELINE_DIR": "x",
+                           "VERDICT_FILE": str(bin / "verdict.json"), "NOTIFY_ENVIRONMENT": told,
+                           "PATH": f"{bin}:{w.machine['PATH']}"}
+        done = subprocess.run([script], env=env, text=True, capture_output=True, timeout=60)
+        return done.stdout + done.stderr, seen.read_text().splitlines() if seen.exists() else None
+
+    arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:mimawari/all-AbCdEf:slack::"
+    said, env = run(f"SLACK_WEBHOOK_URL={arn}\r\n\nHOOK_SECRET={arn}\n")
+    check(env and {f"SLACK_WEBHOOK_URL={arn}", f"HOOK_SECRET={arn}"} <= set(env), "secrets are named to the program", said)
+    check(run("")[1] is not None, "and need not be")
+    for bad in ("SLACK_WEBHOOK_URL=https://hooks.example.invalid/not-a-secret", f"LD_PRELOAD={arn}", f"AWS_PROFILE={arn}", f"path={arn}", "x"):
+        said, env = run(bad)
+        check(env is None and "not-a-secret" not in said and "::error title=not settled::" in said, f"refused: {bad[:20]}", said)
 
 
 def installation(w):
@@ -558,6 +584,7 @@ def main():
         prune(w)
         limits(w)
         folders(w)
+        telling(w)
         installation(w)
         print("the workflows did what they say")
     finally:

@@ -29,8 +29,14 @@ resource "aws_sns_topic_policy" "alarms" {
 locals {
   topic = coalesce(var.alarms.topic_arn, try(aws_sns_topic.alarms[0].arn, null))
 
-  vantage  = { Vantage = var.vantage }
-  machines = { StateMachineArn = local.machine_arn }
+  vantage = { Vantage = var.vantage }
+  # The machine of events too: if it fails, no new address is looked at, and its rounds cannot tell.
+  machines = merge(
+    { machine = { StateMachineArn = local.machine_arn } },
+    { for m in aws_sfn_state_machine.event : "event-machine" => { StateMachineArn = m.arn } },
+  )
+  # After how many hours without a complete round of any profile it is certain that something is wrong.
+  silent_hours = try(min([for p in var.profiles : p.alarm_after_hours if p.alarm_after_hours != null && p.enabled && var.schedules_enabled]...), null)
 
   alarms = merge(
     # Nothing came for N hours: the schedule, AWS, the image or the network; whatever it was, nobody looked.
@@ -48,16 +54,24 @@ locals {
       period    = 300, periods = 1, points = 1
       missing   = "ignore"
     } },
-    { for metric, text in {
+    merge([for machine, dimensions in local.machines : { for metric, text in {
       ExecutionsFailed   = "An execution failed: a round, or one that never became a round."
       ExecutionsTimedOut = "An execution ran out of time."
       ExecutionsAborted  = "An execution was stopped by hand."
-      } : "machine-${metric}" => {
+      } : "${machine}-${metric}" => {
       text      = text
-      namespace = "AWS/States", metric = metric, dimensions = local.machines
+      namespace = "AWS/States", metric = metric, dimensions = dimensions
       statistic = "Sum", compare = "GreaterThanThreshold", threshold = 0
       period    = 300, periods = 1, points = 1
       missing   = "notBreaching"
+    } }]...),
+    # The alarms below live from the metrics in the log of the reduce task, and keep their state without them.
+    { for hours in local.silent_hours[*] : "no-figures" => {
+      text      = "No run told its figures for ${hours} h: coverage, suspect, unverified and open-too-long know nothing."
+      namespace = local.namespace, metric = "Suspect", dimensions = local.vantage
+      statistic = "SampleCount", compare = "LessThanThreshold", threshold = 1
+      period    = 3600, periods = hours, points = hours
+      missing   = "breaching"
     } },
     {
       dead-letters = {
@@ -118,7 +132,8 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   tags                = local.tags
 }
 
-# Open for too long. Only runs tell figures, so an hour without a run repeats the last one (FILL).
+# Open for too long. Only runs tell figures, so an hour without a run repeats the last one (FILL). A finding that the
+# hourly run does not cover is `unverified` until the nightly one sees it again: it is as open as before.
 resource "aws_cloudwatch_metric_alarm" "open_too_long" {
   alarm_name          = "${var.name}-open-too-long"
   alarm_description   = "For ${var.alarms.open_hours} h there was always a finding open that nobody mended, allowed or acknowledged. What to do: deploy/RUNBOOK.md."
@@ -133,12 +148,18 @@ resource "aws_cloudwatch_metric_alarm" "open_too_long" {
 
   metric_query {
     id          = "untended"
-    expression  = "FILL(open, REPEAT) - FILL(acknowledged, REPEAT)"
+    expression  = join(" - ", [join(" + ", [for id in ["open", "unverified", "resolving", "missing"] : "FILL(${id}, REPEAT)"]), "FILL(acknowledged, REPEAT)"])
     label       = "Open and not acknowledged"
     return_data = true
   }
   dynamic "metric_query" {
-    for_each = { open = "FindingsOpen", acknowledged = "FindingsAcknowledged" }
+    for_each = {
+      open         = "FindingsOpen"
+      unverified   = "FindingsUnverified"
+      resolving    = "FindingsResolving"
+      missing      = "FindingsMissing"
+      acknowledged = "FindingsAcknowledged"
+    }
     content {
       id = metric_query.key
       metric {

@@ -15,6 +15,7 @@ locals {
     MIMAWARI_CONFIG     = "s3://${local.bucket}/config/patrol.toml"
     MIMAWARI_LOG_FORMAT = "json"
     MIMAWARI_WORK       = "/var/lib/mimawari"
+    TMPDIR              = "/var/lib/mimawari"
   }
 
   tasks = {
@@ -91,6 +92,8 @@ resource "aws_ecs_task_definition" "this" {
   execution_role_arn       = aws_iam_role.execution[each.key].arn
   task_role_arn            = each.key == "scan" ? aws_iam_role.scan.arn : aws_iam_role.reduce.arn
   container_definitions    = jsonencode(local.containers[each.key])
+  # A round that runs names its revision and finishes by it: an inactive one starts no task, not even Reduce.
+  skip_destroy = true
 
   runtime_platform {
     operating_system_family = "LINUX"

@@ -9,6 +9,9 @@
 #   RunInstances             the interfaces' ids; public addresses are given after the answer: looked up likewise
 #   CreateSubnet             its range. It is private unless your own public range is the VPC's: then it is scanned
 #
+# Every task of this module makes such an interface as well: the machine drops those first, for a round of one's own
+# tasks would beget the next.
+#
 # So a small machine waits, looks the addresses up, and starts one round for each. An address outside owned_ranges
 # is refused by Plan, and a refused round of the profile `event` ends quietly: it pages nobody. An event that comes twice
 # makes the same names of executions, which Step Functions starts once.
@@ -29,9 +32,12 @@ locals {
 
   event_definition = templatefile("${path.module}/../stepfunctions/event.asl.json.tftpl", {
     machine = local.machine_arn
-    wait    = var.events.wait_seconds
-    ports   = var.events.ports
-    tier    = tostring(var.events.tier)
+    # By these our own tasks are known: all have this group, and nothing else is in subnets made here.
+    group       = aws_security_group.scanner.id
+    own_subnets = aws_subnet.public[*].id
+    wait        = var.events.wait_seconds
+    ports       = var.events.ports
+    tier        = tostring(var.events.tier)
   })
 }
 

@@ -5,7 +5,7 @@
 #   reduce     reads all of it, writes results and state. Its execution role alone reads the secrets.
 #   publish    the baseline repository's workflow on one branch: writes baseline/ and nothing else.
 #   read       pull requests: what a change of the baseline would do to the last round. Writes nothing.
-#   settle     after a merge: judges the last round again and keeps what that changes in state/.
+#   settle     after a merge: judges the last round again, keeps what that changes in state/, and tells it.
 #   operator   a policy for people and for scan-now: starts a round, watches it, reads its result.
 
 locals {
@@ -82,6 +82,30 @@ locals {
     ], local.s3_kms)
   }
 
+  # Whoever saves the state tells what changed, so it needs what the notifiers need. On ECS the execution role reads the
+  # secrets; the workflow that settles reads them itself.
+  findings = var.security_hub ? [{
+    Sid      = "Findings"
+    Effect   = "Allow"
+    Action   = ["securityhub:BatchImportFindings"]
+    Resource = "arn:${local.partition}:securityhub:${local.region}:${local.account}:product/${local.account}/default"
+  }] : []
+  read_secrets = [for s in [
+    {
+      Sid      = "Secrets"
+      Effect   = "Allow"
+      Action   = ["secretsmanager:GetSecretValue"]
+      Resource = local.secret_resources
+    },
+    {
+      Sid      = "SecretsKey"
+      Effect   = "Allow"
+      Action   = ["kms:Decrypt"]
+      Resource = local.kms_key_arn
+    },
+  ] : s if length(local.secret_refs) > 0]
+  tell = concat(local.findings, local.read_secrets)
+
   policy_reduce = {
     Version = "2012-10-17"
     Statement = concat([
@@ -110,12 +134,7 @@ locals {
         Action   = ["s3:DeleteObject"]
         Resource = ["${local.bucket_arn}/state/*"]
       },
-      ], local.s3_kms, var.security_hub ? [{
-        Sid      = "Findings"
-        Effect   = "Allow"
-        Action   = ["securityhub:BatchImportFindings"]
-        Resource = "arn:${local.partition}:securityhub:${local.region}:${local.account}:product/${local.account}/default"
-    }] : [])
+    ], local.s3_kms, local.findings)
   }
 
   policy_execution = { for name in keys(local.tasks) : name => {
@@ -142,20 +161,7 @@ locals {
           Resource = "*"
         },
       ] : s if var.ecr_repository_arn != null],
-      [for s in [
-        {
-          Sid      = "Secrets"
-          Effect   = "Allow"
-          Action   = ["secretsmanager:GetSecretValue"]
-          Resource = local.secret_resources
-        },
-        {
-          Sid      = "SecretsKey"
-          Effect   = "Allow"
-          Action   = ["kms:Decrypt"]
-          Resource = local.kms_key_arn
-        },
-      ] : s if name == "reduce" && length(local.secret_refs) > 0],
+      [for s in local.read_secrets : s if name == "reduce"],
     )
   } }
 
@@ -305,7 +311,7 @@ locals {
       Effect   = "Allow"
       Action   = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
       Resource = ["${local.bucket_arn}/state/*"]
-    }], local.s3_kms)
+    }], local.s3_kms, local.tell)
   }
 
   policy_operator = {
@@ -314,7 +320,7 @@ locals {
       {
         Sid      = "Start"
         Effect   = "Allow"
-        Action   = ["states:StartExecution"]
+        Action   = ["states:StartExecution", "states:ListExecutions"]
         Resource = local.machine_arn
       },
       {

@@ -12,6 +12,8 @@ locals {
   subnet_ids  = local.own_network ? aws_subnet.public[*].id : var.network.subnet_ids
   vpc_id      = local.own_network ? aws_vpc.this[0].id : var.network.vpc_id
   zones       = local.own_network ? var.network.zones : 0
+  # Tasks that find an address, of an eighth of the range in each zone; AWS keeps five.
+  task_addresses = try(local.zones * (pow(2, 29 - tonumber(split("/", var.network.vpc_cidr)[1])) - 5), 0)
 }
 
 data "aws_availability_zones" "available" {
@@ -48,7 +50,7 @@ resource "aws_subnet" "public" {
   count                           = local.zones
   vpc_id                          = aws_vpc.this[0].id
   availability_zone               = data.aws_availability_zones.available.names[count.index]
-  cidr_block                      = cidrsubnet(var.network.vpc_cidr, 4, count.index)
+  cidr_block                      = cidrsubnet(var.network.vpc_cidr, 3, count.index)
   ipv6_cidr_block                 = var.network.ipv6 ? cidrsubnet(aws_vpc.this[0].ipv6_cidr_block, 8, count.index) : null
   assign_ipv6_address_on_creation = var.network.ipv6
   # The task asks for its public address itself; nothing else that lands here gets one.
@@ -58,6 +60,12 @@ resource "aws_subnet" "public" {
   lifecycle {
     # AWS may add a zone and the list be counted anew: no reason to move a subnet.
     ignore_changes = [availability_zone]
+
+    # The interfaces of tasks that have ended stay for a while, and other rounds run too.
+    precondition {
+      condition     = local.task_addresses >= var.max_parallel + 10
+      error_message = "The subnets have ${local.task_addresses} addresses, and max_parallel = ${var.max_parallel} shards with what else runs need ${var.max_parallel + 10}. Give network.vpc_cidr a shorter prefix (such as 10.83.0.0/22), or more zones."
+    }
   }
 }
 

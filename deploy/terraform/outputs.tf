@@ -43,6 +43,23 @@ output "scan_now_role_arn" {
   value       = try(aws_iam_role.github["scan-now"].arn, null)
 }
 
+output "github_variables" {
+  description = "Variables of the baseline repository (those of scan-now belong to its environment); null without `github`."
+  value = var.github == null ? null : { for k, v in {
+    MIMAWARI_READ_ROLE     = aws_iam_role.github["read"].arn
+    MIMAWARI_PUBLISH_ROLE  = aws_iam_role.github["publish"].arn
+    MIMAWARI_SETTLE_ROLE   = aws_iam_role.github["settle"].arn
+    MIMAWARI_SCAN_ROLE     = try(aws_iam_role.github["scan-now"].arn, "")
+    MIMAWARI_STATE_MACHINE = aws_sfn_state_machine.round.arn
+    MIMAWARI_REGION        = local.region
+    MIMAWARI_CONFIG        = "s3://${local.bucket}/config/patrol.toml"
+    MIMAWARI_ROUNDS        = "s3://${local.bucket}/rounds"
+    MIMAWARI_STATE         = "s3://${local.bucket}/state"
+    MIMAWARI_BASELINE      = "s3://${local.bucket}/baseline"
+    MIMAWARI_NOTIFY        = join("\n", [for k, arn in local.secret_refs : "${k}=${arn}"])
+  } : k => v if v != "" }
+}
+
 output "secret_arns" {
   description = "Secrets to put values into: name of the environment variable to ARN."
   value       = { for k, s in aws_secretsmanager_secret.this : k => s.arn }

@@ -13,6 +13,7 @@ locals {
     bucket      = local.bucket
     namespace   = local.namespace
     shards      = 1
+    most        = var.max_shards
     parallel    = var.max_parallel
     scan_time   = var.scan_timeout_minutes * 60
     reduce_time = var.reduce_timeout_minutes * 60

@@ -102,6 +102,10 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
       noncurrent_version_expiration {
         noncurrent_days = var.noncurrent_days
       }
+      # What is left of steps that were pruned: it would make every listing longer, for ever.
+      expiration {
+        expired_object_delete_marker = true
+      }
     }
   }
 
@@ -135,12 +139,18 @@ locals {
     deny          = var.denied_ranges
     authorised_by = var.authorised_by
     scan          = var.scan
+    scan_keys     = var.scan_keys
+    http_keys     = var.http_keys
     vhosts        = contains(keys(var.config_files), "vhosts.csv")
     bucket        = local.bucket
     region        = local.region
     extra         = var.config_extra
   })
   config_files = merge(var.config_files, { "patrol.toml" = local.patrol_toml })
+
+  # The program plans no IPv6 prefix that is wider.
+  unsweepable = [for r in var.owned_ranges : r if strcontains(r, ":") && try(tonumber(split("/", r)[1]) < 112, false)]
+  has_targets = can(regex("(?m)^\\s*\"?targets\"?\\s*=", var.scan_keys)) || alltrue([for p in var.profiles : length(p.targets) > 0])
 }
 
 resource "aws_s3_object" "config" {
@@ -152,4 +162,11 @@ resource "aws_s3_object" "config" {
   source_hash  = sha256(each.value)
   tags         = local.tags
   depends_on   = [aws_s3_bucket_versioning.this, aws_s3_bucket_server_side_encryption_configuration.this]
+
+  lifecycle {
+    precondition {
+      condition     = length(local.unsweepable) == 0 || local.has_targets
+      error_message = "owned_ranges holds ${join(", ", local.unsweepable)}: nobody sweeps so many IPv6 addresses, and each Plan would be refused. Name those in use: scan_keys = \"targets = [\\\"198.51.100.0/24\\\", \\\"2001:db8::10\\\"]\", or targets for every profile; owned_ranges may stay as wide as it is."
+    }
+  }
 }

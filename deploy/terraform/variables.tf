@@ -200,6 +200,44 @@ variable "scan" {
   }
 }
 
+variable "scan_keys" {
+  description = "More keys of [scan], lines of TOML, such as `rate_per_host = 200`, or `targets = [...]`: what is scanned of owned_ranges where a profile names nothing (of IPv6 the addresses in use, or prefixes of /112 and longer). Ceilings hold for each task: shards that run at once multiply them."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = !can(regex("(?m)^\\s*\\[", var.scan_keys))
+    error_message = "scan_keys holds a table: here stand keys of [scan] alone; tables go into config_extra."
+  }
+  validation {
+    condition     = !can(regex("(?m)^\\s*\"?(rate|recall|canaries|shard|part|ports)\"?\\s*=", var.scan_keys))
+    error_message = "scan_keys: rate, recall and canaries stand in `scan`, ports and shards in `profiles`."
+  }
+  validation {
+    condition     = !can(regex("(?m)^\\s*\"?rotate\"?\\s*=", var.scan_keys))
+    error_message = "scan_keys: `rotate` makes the plan depend on the state, which a task that faces the network may not read. Use more shards, or profiles with fewer targets each."
+  }
+  validation {
+    condition     = !can(regex("(?m)^\\s*\"?nameservers\"?\\s*=", var.scan_keys)) || !var.acl.enabled || length(var.network.subnet_ids) > 0
+    error_message = "scan_keys: the network ACL lets no answers of `nameservers` through, and names would look as if they were not there. Use the VPC's resolver (leave it out), or acl = { enabled = false }."
+  }
+}
+
+variable "http_keys" {
+  description = "Keys of [http], lines of TOML: user_agent (your organisation, and an address for mail that is read), checks, manifests, evidence_key. The key's file goes into the bucket by hand, `aws s3 cp evidence.key s3://BUCKET/config/`: never through config_files."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = !can(regex("(?m)^\\s*\\[", var.http_keys))
+    error_message = "http_keys holds a table: here stand keys of [http] alone; tables go into config_extra."
+  }
+  validation {
+    condition     = !can(regex("(?m)^\\s*\"?(vhosts|tier)\"?\\s*=", var.http_keys))
+    error_message = "http_keys: vhosts.csv is used when it stands in config_files, and the tier is that of the profile."
+  }
+}
+
 variable "config_files" {
   description = "More files beside patrol.toml, path to contents: vhosts.csv (used if it is there), checks, manifests. Contents land in Terraform's state: no secrets."
   type        = map(string)
@@ -208,6 +246,10 @@ variable "config_files" {
   validation {
     condition     = alltrue([for p in keys(var.config_files) : can(regex("^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$", p))])
     error_message = "config_files: plain relative paths, such as vhosts.csv or checks/own.toml."
+  }
+  validation {
+    condition     = !anytrue([for p in keys(var.config_files) : can(regex("(?i)\\.(key|pem)$", p))])
+    error_message = "config_files holds a key: its contents would stand in Terraform's state. Put it into the bucket by hand: aws s3 cp FILE s3://BUCKET/config/."
   }
   validation {
     condition     = !contains(keys(var.config_files), "patrol.toml")
@@ -222,7 +264,7 @@ variable "config_extra" {
 
   validation {
     condition     = !can(regex("(?m)^\\s*\\[\\s*(scope|scan|http|baseline|state|rounds)\\s*\\]", var.config_extra))
-    error_message = "config_extra: [scope], [scan], [http], [baseline], [state] and [rounds] are written by this module; TOML allows a table once."
+    error_message = "config_extra: [scope], [scan], [http], [baseline], [state] and [rounds] are written by this module, and TOML allows a table once; keys of [scan] and [http] go into scan_keys and http_keys."
   }
 }
 
@@ -286,9 +328,9 @@ variable "profiles" {
     error_message = "profiles: alarm_after_hours is 1 to 168: CloudWatch looks back seven days at most. For a weekly profile leave it out; its failures raise an alarm all the same."
   }
   validation {
-    # A task's overrides may have 8192 characters; the targets are the only long part.
-    condition     = alltrue([for p in var.profiles : length(join(",", p.targets)) <= 6000])
-    error_message = "profiles: targets of a profile have more than 6000 characters; name fewer, wider ranges."
+    # A task's overrides may have 8192 characters, and names, claim and brackets take some 700.
+    condition     = alltrue([for p in var.profiles : length(join(",", p.targets)) <= 6000 && length(p.ports) <= 1000])
+    error_message = "profiles: targets of a profile have more than 6000 characters, or its ports more than 1000; name fewer, wider ranges."
   }
   validation {
     condition = alltrue(flatten([for p in var.profiles : [for t in p.targets : anytrue([for r in var.owned_ranges : try(
@@ -449,7 +491,7 @@ variable "network" {
     error_message = "network: subnet_ids and vpc_id belong together; give both, or none for a network made here."
   }
   validation {
-    condition     = can(cidrsubnet(var.network.vpc_cidr, 4, 15)) && try(tonumber(split("/", var.network.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.network.vpc_cidr)[1]) <= 24, false)
+    condition     = can(cidrsubnet(var.network.vpc_cidr, 3, 7)) && try(tonumber(split("/", var.network.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.network.vpc_cidr)[1]) <= 24, false)
     error_message = "network.vpc_cidr: an IPv4 range from /16 to /24."
   }
   validation {
@@ -554,12 +596,12 @@ variable "log_days" {
 # Alarms -----------------------------------------------------------------------------------------------------
 
 variable "alarms" {
-  description = "topic_arn: where alarms go; null: a topic is made. coverage_percent: less is an alarm. open_hours: findings neither mended, allowed nor acknowledged for so long (1 to 168). unverified_hours: a finding not covered by any round for so long."
+  description = "topic_arn: where alarms go; null: a topic is made. coverage_percent: less is an alarm. open_hours: findings neither mended, allowed nor acknowledged for so long (1 to 168). unverified_hours: a finding not covered by any round for so long; more than the longest time between two rounds of a profile, here a week and a day."
   type = object({
     topic_arn        = optional(string)
     coverage_percent = optional(number, 99)
     open_hours       = optional(number, 72)
-    unverified_hours = optional(number, 72)
+    unverified_hours = optional(number, 192)
   })
   default = {}
 

@@ -51,6 +51,8 @@ chosen=''
 tried=0
 while IFS= read -r id; do
     [[ $id =~ ^[A-Za-z0-9._-]{1,80}$ ]] || continue
+    # `hourly-eu-…` is another profile's, and would sort behind all of `hourly-`.
+    [[ ${id#"$ROUND_PREFIX"} =~ ^[0-9] ]] || continue
     tried=$((tried + 1))
     [ "$tried" -le 50 ] || break
     rc=0

@@ -4,11 +4,25 @@
 #   BASELINE_DIR, CONFIG       of the checked out repository (the current folder)
 #   SCAN_CONFIG                the scans' own configuration on S3, in place of CONFIG; or empty
 #   ROUNDS_URL, ROUND_PREFIX   see fetch-run.sh
+#   NOTIFY_ENVIRONMENT         lines NAME=ARN of a secret in AWS Secrets Manager, for the configuration's notifiers; or empty
 #   VERDICT_FILE               where the verdict goes
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=github-api.sh
 . "$here/github-api.sh"
+
+# What a merge re-opens is told here or never: the next round finds it in the state. Names of secrets alone; the role reads
+# them, and no variable of the runner itself is set.
+while IFS= read -r line; do
+    line=${line%$'\r'}
+    [ -n "$line" ] || continue
+    [[ $line =~ ^[A-Z][A-Z0-9_]{0,63}=arn:aws[a-z-]*:secretsmanager:[A-Za-z0-9:/_+=.@-]+$ ]] &&
+        [[ $line != AWS_* && $line != MIMAWARI_* && $line != GITHUB_* && $line != LD_* ]] || {
+        echo "::error title=not settled::notify-environment is a line NAME=ARN of a secret for each secret of the notifiers"
+        exit 1
+    }
+    export "${line?}"
+done <<<"${NOTIFY_ENVIRONMENT:-}"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

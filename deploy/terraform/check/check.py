@@ -253,7 +253,7 @@ def templates(some):
                        "reduce": "arn:aws:ecs:ap-northeast-1:123456789012:task-definition/reduce:1"},
               "public_ip": "ENABLED", "bucket": "x", "namespace": "mimawari", "shards": 1, "parallel": 10,
               "scan_time": 600, "reduce_time": 600, "time": 9999, "scan_launch": '{"LaunchType":"FARGATE"}',
-              "machine": "arn:aws:states:ap-northeast-1:123456789012:stateMachine:x", "wait": 10, "ports": "all", "tier": "1"}
+              "own_subnets": ["subnet-1"], "most": 400, "machine": "arn:aws:states:ap-northeast-1:123456789012:stateMachine:x", "wait": 10, "ports": "all", "tier": "1"}
     with tempfile.TemporaryDirectory(prefix="mimawari-tf-") as to, Provider() as provider:
         root = pathlib.Path(to)
         whole = copy(root / "whole").parent

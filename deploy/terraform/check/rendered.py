@@ -4,6 +4,7 @@ Every function is a check of one example's resources; it raises AssertionError w
 """
 import ipaddress
 import json
+import pathlib
 import re
 
 GIVEN_BY_FARGATE = {
@@ -84,6 +85,8 @@ def task_definitions(e):
         assert env["MIMAWARI_CONFIG"] == f"s3://{e.outputs['bucket']}/config/patrol.toml", env
         assert env["MIMAWARI_LOG_FORMAT"] == "json" and env["AWS_REGION"], env
         assert t["task_role_arn"] != t["execution_role_arn"]
+        assert t["skip_destroy"] is True, "a round that runs could start no more tasks after an apply"
+        assert env["TMPDIR"] == env["MIMAWARI_WORK"] == "/var/lib/mimawari", "the one folder that can be written"
 
 
 def exit_statuses(e):
@@ -102,9 +105,11 @@ def secrets(e):
     for name, d in e.policies():
         for s in d["Statement"]:
             if "secretsmanager:GetSecretValue" in many(s["Action"]):
-                assert name == "execution" and all(":secret:" in r or len(r) == 8 for r in many(s["Resource"])), s
+                assert name in ("execution", "settle") and all(":secret:" in r or len(r) == 8 for r in many(s["Resource"])), s
     holders = [a for a, v in e.of("aws_iam_role_policy").items() if "GetSecretValue" in v["policy"]]
-    assert set(holders) <= {'aws_iam_role_policy.execution["reduce"]'}, holders
+    assert set(holders) <= {'aws_iam_role_policy.execution["reduce"]', 'aws_iam_role_policy.github["settle"]'}, holders
+    # Whoever saves the state tells what changed, and ends with 2 before it judges if a notifier lacks its secret.
+    assert len(holders) == (2 if e.name == "complete" else 0), f"settle cannot tell: {holders}"
     for v in (a for kind, a in e.all.items() if kind.startswith("aws_secretsmanager_secret_version")):
         raise AssertionError("a secret's value would stand in Terraform's state")
 
@@ -187,7 +192,9 @@ def bucket(e):
     assert len(tls["Resource"]) == 2
     for rule in e.one("aws_s3_bucket_lifecycle_configuration.this")["rule"]:
         prefix = rule["filter"][0]["prefix"] if rule["filter"] else ""
-        assert not rule["expiration"] or prefix == "rounds/", f"what is current under {prefix!r} would be lost"
+        expires = [x for x in rule["expiration"] or [] if x["days"] or x["date"]]
+        assert not expires or prefix == "rounds/", f"what is current under {prefix!r} would be lost"
+        assert rule["expiration"] or prefix == "", f"markers of what was deleted under {prefix!r} would pile up"
 
 
 def configuration(e):
@@ -196,7 +203,23 @@ def configuration(e):
     assert toml["scope"]["allow"] and toml["scope"]["authorised_by"] == "SEC-1042"
     for table in ("baseline", "state", "rounds"):
         assert toml[table]["url"] == f"s3://{e.outputs['bucket']}/{table}", toml[table]
+    if e.name == "complete":
+        assert toml["scan"]["rate_per_host"] == 200 and toml["scan"]["rate"] == 10000, toml["scan"]
+        assert set(toml["http"]) == {"vhosts", "user_agent", "evidence_key"}, toml["http"]
     assert {"kind": "emf"} in toml["notify"], "the alarms live from the metrics"
+
+
+def baseline_repository(e):
+    """The variables that the workflows of the template read are those that the module tells, and no others."""
+    template = pathlib.Path(__file__).resolve().parents[2] / "baseline-repo/.github/workflows"
+    read = {v for f in template.glob("*.yml") for v in re.findall(r"vars\.(\w+)", f.read_text())}
+    told = e.outputs["github_variables"]
+    if told is not None:
+        assert read == set(told), f"read and not told, or told and not read: {sorted(read ^ set(told))}"
+        for name, table in (("MIMAWARI_ROUNDS", "rounds"), ("MIMAWARI_STATE", "state"), ("MIMAWARI_BASELINE", "baseline")):
+            assert told[name] == f"s3://{e.outputs['bucket']}/{table}", told[name]
+        line = r"[A-Z][A-Z0-9_]*=\S+"
+        assert all(re.fullmatch(line, n) for n in told["MIMAWARI_NOTIFY"].split("\n")), told["MIMAWARI_NOTIFY"]
 
 
 def network(e):
@@ -242,6 +265,11 @@ def machine(e):
     assert scan["TaskDefinition"] == arns["scan"] and d["States"]["Plan"]["Parameters"]["TaskDefinition"] == arns["scan"]
     assert d["States"]["Reduce"]["Parameters"]["TaskDefinition"] == arns["reduce"]
     assert d["States"]["Scan"]["MaxConcurrency"] <= 40
+    event = e.definition("event")
+    if event:
+        whose = json.dumps(event["States"]["Whose"]["Choices"])
+        assert e.outputs["security_group_id"] in whose, "rounds would be started for our own tasks"
+        assert all(s in whose for s in e.outputs["subnet_ids"]), "rounds would be started for our own tasks"
     for m in e.of("aws_sfn_state_machine").values():
         assert m["logging_configuration"][0]["level"] == "ERROR" and m["tracing_configuration"][0]["enabled"] is True
 
@@ -269,7 +297,8 @@ def schedules(e):
 
 def alarms(e):
     """Names and dimensions of what the program writes (scanner/report, `emf`) and the machine tells."""
-    written = {"Coverage", "Suspect", "DeliveryFailures", "OldestUnverified", "FindingsOpen", "FindingsAcknowledged"}
+    written = {"Coverage", "Suspect", "DeliveryFailures", "OldestUnverified", "FindingsOpen", "FindingsAcknowledged",
+               "FindingsUnverified", "FindingsResolving", "FindingsMissing"}
     vantage = re.search(r'vantage = "([^"]+)"', e.outputs["patrol_toml"])[1]
     seen = set()
     for address, a in e.of("aws_cloudwatch_metric_alarm").items():
@@ -281,8 +310,18 @@ def alarms(e):
             if namespace == "mimawari" and name != "RoundComplete":
                 assert name in written and dimensions == {"Vantage": vantage}, (name, dimensions)
     assert written | {"RoundComplete", "ExecutionsFailed", "ApproximateNumberOfMessagesVisible"} <= seen, seen
+    q, = [a["metric_query"] for address, a in e.of("aws_cloudwatch_metric_alarm").items() if address.endswith("open_too_long")]
+    formula, = [m["expression"] for m in q if m["expression"]]
+    for counted in ("open", "unverified", "missing"):
+        assert f"FILL({counted}, REPEAT)" in formula.split(" - ")[0], f"a finding that is {counted} stays open unseen: {formula}"
+    watched = {a["dimensions"]["StateMachineArn"] for a in e.of("aws_cloudwatch_metric_alarm").values() if a["metric_name"] == "ExecutionsFailed"}
+    assert len(watched) == len(e.of("aws_sfn_state_machine")), f"a machine fails unheard: {watched}"
+    # A week between two rounds of a profile is no alarm.
+    unverified, = [a["threshold"] for a in e.of("aws_cloudwatch_metric_alarm").values() if a["metric_name"] == "OldestUnverified"]
+    weekly = any(" ? * " in s["schedule_expression"] for s in e.of("aws_scheduler_schedule").values())
+    assert not weekly or unverified > 7 * 86400, f"pages between two weekly rounds: {unverified} s"
     for address, a in e.of("aws_cloudwatch_metric_alarm").items():
-        if '"no-round-' in address:
+        if '"no-round-' in address or '"no-figures"' in address:
             assert a["treat_missing_data"] == "breaching", f"{address}: silence would look like health"
 
 
@@ -295,4 +334,5 @@ def encrypted(e):
 
 
 CHECKS = [task_definitions, exit_statuses, secrets, actions, pass_role, roles_apart, trust, run_task, bucket, configuration,
+          baseline_repository,
           network, machine, time_for_reduce, schedules, alarms, encrypted]

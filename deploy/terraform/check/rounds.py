@@ -3,6 +3,7 @@
 Every function is a check: it raises AssertionError with what is wrong.
 """
 import json
+import re
 
 import asl
 from asl import Failed
@@ -95,6 +96,12 @@ def run(definition, world, given=None):
     return asl.Machine(definition, world.task).run(INPUT if given is None else given, arn=ARN)
 
 
+def most(definition):
+    """How many shards the machine takes."""
+    rule, = definition["States"]["NotTooMany"]["Choices"]
+    return int(re.search(r"\[(\d+)\]$", rule["Variable"])[1])
+
+
 def scans(world):
     return [c for c in world.calls if c.startswith("shard")]
 
@@ -163,15 +170,24 @@ def shard_interrupted(definition):
 
 def all_shards_die(definition):
     """The largest round there may be, and every shard with a long cause: Reduce all the same."""
-    w = World(items=400, shards={f"{i + 1}/400": [stopped(2)] for i in range(400)})
+    n = most(definition)
+    w = World(items=n, shards={f"{i + 1}/{n}": [stopped(2)] for i in range(n)})
     end = run(definition, w)
     assert end[:2] == ("FAILED", "Incomplete") and w.calls.count("reduce") == 1, end[:2]
 
 
 def large(definition):
-    w = World(items=400)
+    w = World(items=most(definition))
     end = run(definition, w)
-    assert end[0] == "SUCCEEDED" and len(set(scans(w))) == 400, end[:2]
+    assert end[0] == "SUCCEEDED" and len(set(scans(w))) == most(definition), end[:2]
+
+
+def too_many(definition):
+    """More shards than the machine has time and history for: none is started, whoever planned them."""
+    for plan in ([None], [stopped(137)]):
+        w = World(items=most(definition) + 1, plan=plan)
+        end = run(definition, w)
+        assert end[:2] == ("FAILED", "TooManyShards") and not scans(w), (end[:2], w.calls)
 
 
 def taken(definition):
@@ -271,7 +287,7 @@ def everything_once(definition):
                 assert not w.missing and len(set(scans(w))) == 4, f"{what} {e}: a success that is none"
 
 
-ROUND = [graph, good, on_demand, shard_dies, shard_interrupted, all_shards_die, large, taken, own_plan, refused,
+ROUND = [graph, good, on_demand, shard_dies, shard_interrupted, all_shards_die, large, too_many, taken, own_plan, refused,
          plan_slow_to_start, not_reduced, no_shard_list, doubtful_result, no_metrics, everything_once]
 
 
@@ -315,6 +331,18 @@ def events(definition):
     assert event(definition, made, interfaces=[{"Association": {"PublicIp": "198.51.100.9"}}]) == {first: "198.51.100.9"}
     assert event(definition, made, interfaces=[{"PrivateIpAddress": "10.0.0.1"}]) == {}, "no public address: no round"
     assert event(definition, made, interfaces=[]) == {}
+    # A task of ours has an interface with a public address too: a round for it would start the next one, for ever.
+    choice = definition["States"][definition["StartAt"]]
+    group = next(r["StringEquals"] for r in choice["Choices"][0]["And"] if "StringEquals" in r)
+    subnet = choice["Choices"][1]["And"][1]["Or"][0]["StringEquals"]
+    assert group and subnet != "none", choice
+    ours = {"groupSet": {"items": [{"groupId": group}]}}, {"subnetId": subnet, "groupSet": {"items": [{"groupId": "sg-else"}]}}
+    for of in ours:
+        one = told("CreateNetworkInterface", {"networkInterface": {"networkInterfaceId": "eni-1", **of}})
+        assert event(definition, one, interfaces=[{"Association": {"PublicIp": "203.0.113.9"}}]) == {}, "rounds beget rounds"
+    theirs = {"networkInterfaceId": "eni-1", "subnetId": "subnet-else", "groupSet": {"items": [{"groupId": "sg-else"}]}}
+    assert event(definition, told("CreateNetworkInterface", {"networkInterface": theirs}),
+                 interfaces=[{"Association": {"PublicIp": "198.51.100.9"}}]) == {first: "198.51.100.9"}
     run_ = told("RunInstances", {"instancesSet": {"items": [{"instanceId": "i-1"}, {"instanceId": "i-2"}]}})
     two = [{"Association": {"PublicIp": "198.51.100.9"}}, {}, {"Association": {"PublicIp": "198.51.100.10"}}]
     assert sorted(event(definition, run_, interfaces=two).values()) == ["198.51.100.10", "198.51.100.9"]

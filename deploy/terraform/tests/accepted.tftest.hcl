@@ -62,6 +62,7 @@ run "private_by_intent" {
   command = plan
   variables {
     owned_ranges         = ["10.1.0.0/16", "fd00:1::/64"]
+    scan_keys            = "targets = [\"10.1.0.0/16\", \"fd00:1::10\"]"
     allow_private_ranges = true
     network              = { subnet_ids = ["subnet-1"], vpc_id = "vpc-1", assign_public_ip = false }
   }
@@ -75,6 +76,7 @@ run "both_families" {
   command = plan
   variables {
     owned_ranges = ["198.51.100.0/24", "2001:DB8:0::/64"]
+    profiles     = { x = { schedule = "rate(1 hour)", targets = ["198.51.100.0/24"] } }
     network      = { ipv6 = true, zones = 3 }
   }
   assert {

@@ -338,3 +338,68 @@ run "vantage" {
   }
   expect_failures = [var.vantage]
 }
+
+run "fewer_addresses_than_tasks" {
+  command = plan
+  variables {
+    network      = { zones = 1 }
+    max_parallel = 40
+  }
+  expect_failures = [aws_subnet.public]
+}
+
+run "a_table_in_scan_keys" {
+  command = plan
+  variables {
+    scan_keys = "[http]\nenabled = false"
+  }
+  expect_failures = [var.scan_keys]
+}
+
+run "a_key_twice" {
+  command = plan
+  variables {
+    scan_keys = "max_age = \"26h\"\nrate = 5"
+  }
+  expect_failures = [var.scan_keys]
+}
+
+run "a_plan_by_the_state" {
+  command = plan
+  variables {
+    scan_keys = "rotate = \"1/24\""
+  }
+  expect_failures = [var.scan_keys]
+}
+
+run "name_servers_behind_the_acl" {
+  command = plan
+  variables {
+    scan_keys = "nameservers = [\"192.0.2.53\"]"
+  }
+  expect_failures = [var.scan_keys]
+}
+
+run "a_table_in_http_keys" {
+  command = plan
+  variables {
+    http_keys = "user_agent = \"x\"\n[scope]"
+  }
+  expect_failures = [var.http_keys]
+}
+
+run "vhosts_twice" {
+  command = plan
+  variables {
+    http_keys = "vhosts = \"x.csv\""
+  }
+  expect_failures = [var.http_keys]
+}
+
+run "a_key_in_the_state" {
+  command = plan
+  variables {
+    config_files = { "evidence.key" = "x" }
+  }
+  expect_failures = [var.config_files]
+}

@@ -300,3 +300,12 @@ run "schedule" {
   }
   expect_failures = [var.profiles]
 }
+
+run "more_ipv6_than_anybody_sweeps" {
+  command = plan
+  variables {
+    owned_ranges = ["198.51.100.0/24", "2001:db8:10::/64"]
+    network      = { ipv6 = true }
+  }
+  expect_failures = [aws_s3_object.config]
+}

@@ -37,6 +37,14 @@ module "mimawari" {
     rate     = 10000
     canaries = ["198.51.100.10:443"]
   }
+  scan_keys    = <<-EOT
+    rate_per_host = 200
+    targets = ["198.51.100.0/24", "203.0.113.0/25", "2001:db8:10::10", "2001:db8:10::25"]
+  EOT
+  http_keys    = <<-EOT
+    user_agent = "exposure check of Example Corp; security@example.com"
+    evidence_key = "evidence.key"
+  EOT
   config_files = { "vhosts.csv" = file("${path.module}/vhosts.csv") }
   config_extra = <<-EOT
     [[notify]]
@@ -74,7 +82,7 @@ module "mimawari" {
   bucket_kms = true
   round_days = 180
 
-  alarms = { coverage_percent = 99.5, open_hours = 48, unverified_hours = 72 }
+  alarms = { coverage_percent = 99.5, open_hours = 48, unverified_hours = 200 }
 }
 
 output "mimawari" {
