@@ -201,7 +201,8 @@ fn describe(first: &LoadedRun, runs: &[&LoadedRun], missing: &[u32]) -> RunMeta 
         shard: Shard::WHOLE,
         method: methods.into_iter().collect::<Vec<_>>().join(" and "),
         rate_asked: all().fold(0, |n, m| n.saturating_add(m.rate_asked)),
-        rate_reached: all().map(|m| m.rate_reached).sum(),
+        // JSON has no infinity: it would be read back as nothing.
+        rate_reached: all().map(|m| m.rate_reached).sum::<f64>().clamp(0.0, f64::MAX),
         frames_refused: all().fold(0, |n, m| n.saturating_add(m.frames_refused)),
         sweep: Some(combine(runs, whole(m), missing.is_empty())),
         canaries: canaries(runs),

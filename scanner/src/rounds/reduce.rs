@@ -18,7 +18,7 @@ use crate::published;
 use crate::run::meta::{HttpFacts, RunMeta, ScopeFacts, VERSION, hex};
 use crate::run::{RunFolder, RunStatus};
 use crate::scan::Context;
-use crate::store::{Got, Store};
+use crate::store::{Got, Store, Written};
 
 /// The files of the merged run that are kept, in the order of their sending.
 const EVIDENCE: [&str; 3] = ["observations.ndjson", "coverage.bin", "run.json"];
@@ -301,6 +301,7 @@ async fn agree(
     let mine = bytes::Bytes::from(std::fs::read(out.join("run.json"))?);
     for n in 0..TRIES {
         let read = async |name: &str| round.objects.get_within(&round.name(name), VERDICT).await;
+        let seen = round.objects.get(&round.name(RESULT)).await?.map(|(_, seen)| seen);
         let is_mine = read("run/run.json").await? == Got::Is(mine.clone());
         let missing = result.missing_shards.len();
         if !is_mine && knows_more(round, &result.of, missing, found).await? {
@@ -308,7 +309,10 @@ async fn agree(
             return Ok(());
         }
         send(round, out, if n == 0 { &REPORTS } else { &ALL }).await?;
-        round.objects.overwrite(&round.name(RESULT), to_json(result)?).await?;
+        let written = round.objects.replace(&round.name(RESULT), to_json(result)?, seen).await?;
+        if written == Written::Conflict {
+            continue;
+        }
         let verdict = match read("run/verdict.json").await? {
             Got::Is(bytes) => serde_json::from_slice::<Verdict>(&bytes).ok(),
             _ => None,
