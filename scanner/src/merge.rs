@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use mimawari_engine::{Chunk, Summary};
 use mimawari_probes::observation::CellState;
-use mimawari_targets::{Port, Shard};
+use mimawari_targets::Shard;
 
 use crate::failure::Failure;
 use crate::run::meta::{CanaryFacts, HttpFacts, MergedRun, RunMeta, RunStatus};
 use crate::run::{LoadedRun, RunFolder};
+use crate::scan::NOTHING_ASKED;
 
 /// Cells that are interleaved at once.
 const BLOCK: u64 = 1 << 20;
@@ -174,7 +175,12 @@ fn describe(first: &LoadedRun, runs: &[&LoadedRun], missing: &[u32]) -> RunMeta 
         if run.meta.status == RunStatus::Running {
             not_covered.push(format!("Shard {shard} did not come to its end."));
         }
-        not_covered.extend(run.meta.not_covered.iter().map(|n| format!("Shard {shard}: {n}")));
+        let of_all = |n: &&String| {
+            // Another shard may have the open web port that this one has not.
+            !n.starts_with(NOTHING_ASKED) || runs.iter().all(|r| r.meta.not_covered.contains(n))
+        };
+        let own = run.meta.not_covered.iter().filter(of_all);
+        not_covered.extend(own.map(|n| format!("Shard {shard}: {n}")));
     }
     let methods: BTreeSet<&str> = all().map(|m| m.method.as_str()).collect();
     if methods.len() > 1 {
@@ -182,9 +188,9 @@ fn describe(first: &LoadedRun, runs: &[&LoadedRun], missing: &[u32]) -> RunMeta 
     }
     let mut http = HttpFacts { tier: m.http.tier, ..HttpFacts::default() };
     for m in all() {
-        http.targets += m.http.targets;
-        http.checks_planned += m.http.checks_planned;
-        http.checks_covered += m.http.checks_covered;
+        http.targets = http.targets.saturating_add(m.http.targets);
+        http.checks_planned = http.checks_planned.saturating_add(m.http.checks_planned);
+        http.checks_covered = http.checks_covered.saturating_add(m.http.checks_covered);
     }
     RunMeta {
         run_id: format!("{}-merged", m.run_id),
@@ -195,8 +201,9 @@ fn describe(first: &LoadedRun, runs: &[&LoadedRun], missing: &[u32]) -> RunMeta 
         shard: Shard::WHOLE,
         method: methods.into_iter().collect::<Vec<_>>().join(" and "),
         rate_asked: all().fold(0, |n, m| n.saturating_add(m.rate_asked)),
-        rate_reached: all().map(|m| m.rate_reached).sum(),
-        frames_refused: all().map(|m| m.frames_refused).sum(),
+        // JSON has no infinity: it would be read back as nothing.
+        rate_reached: all().map(|m| m.rate_reached).sum::<f64>().clamp(0.0, f64::MAX),
+        frames_refused: all().fold(0, |n, m| n.saturating_add(m.frames_refused)),
         sweep: Some(combine(runs, whole(m), missing.is_empty())),
         canaries: canaries(runs),
         http,
@@ -207,23 +214,14 @@ fn describe(first: &LoadedRun, runs: &[&LoadedRun], missing: &[u32]) -> RunMeta 
     }
 }
 
-/// A canary was swept by the shard that has its cell, and asked by the others beside their sweep:
-/// what the sweep saw decides.
+/// A canary was swept by the shard that has its cell, and asked by the others beside their sweep,
+/// each from its own place: one that did not hear it may have heard nothing else either, so that a
+/// silence in its cells proves nothing. All must have heard it.
 fn canaries(runs: &[&LoadedRun]) -> Vec<CanaryFacts> {
     let mut all: BTreeMap<&str, bool> = BTreeMap::new();
     for run in runs {
         for c in &run.meta.canaries {
-            *all.entry(c.endpoint.as_str()).or_default() |= c.answered;
-        }
-    }
-    for run in runs {
-        for c in &run.meta.canaries {
-            let swept = c.endpoint.parse::<std::net::SocketAddr>().is_ok_and(|a| {
-                Port::new(a.port()).is_some_and(|p| run.walk().step_of(a.ip(), p).is_some())
-            });
-            if swept {
-                all.insert(&c.endpoint, c.answered);
-            }
+            *all.entry(c.endpoint.as_str()).or_insert(true) &= c.answered;
         }
     }
     all.into_iter()
@@ -250,9 +248,9 @@ fn combine(runs: &[&LoadedRun], cells: u64, none_missing: bool) -> Summary {
             s.promise_kept = false;
             continue;
         };
-        s.sent += own.sent;
-        s.send_failures += own.send_failures;
-        s.receive_lost += own.receive_lost;
+        s.sent = s.sent.saturating_add(own.sent);
+        s.send_failures = s.send_failures.saturating_add(own.send_failures);
+        s.receive_lost = s.receive_lost.saturating_add(own.receive_lost);
         s.rate = s.rate.saturating_add(own.rate);
         s.path_capacity = match (s.path_capacity, own.path_capacity) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -268,9 +266,9 @@ fn combine(runs: &[&LoadedRun], cells: u64, none_missing: bool) -> Summary {
             if s.answers_by_attempt.len() <= i {
                 s.answers_by_attempt.push(0);
             }
-            s.answers_by_attempt[i] += n;
+            s.answers_by_attempt[i] = s.answers_by_attempt[i].saturating_add(*n);
         }
-        let answered = (own.open + own.closed) as f64;
+        let answered = own.open as f64 + own.closed as f64;
         losses.extend(own.loss_estimate.map(|l| (answered, l)));
         if let (Some(r), Some((low, high))) = (own.recall_estimate, own.recall_interval) {
             weights.push((own.open as f64, answered, [r, low, high]));

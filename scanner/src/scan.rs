@@ -10,6 +10,7 @@ mod look;
 mod odd;
 mod resume;
 
+pub(crate) use look::NOTHING_ASKED;
 pub use look::{catalogue, evidence_key};
 
 use std::collections::BTreeSet;
@@ -45,6 +46,8 @@ use confirm::{Look, Opened};
 
 /// A canary is asked this often before it counts as silent.
 const CANARY_TRIES: usize = 3;
+/// How long all canaries together are asked by a run that was stopped: whoever stopped it waits.
+const STOPPED: Duration = Duration::from_secs(5);
 
 /// What the commands know besides the configuration.
 #[derive(Debug, Clone)]
@@ -434,7 +437,8 @@ pub async fn scan(
         shared: Arc::clone(&shared),
     };
     looking.run(&confirmed.web, &mut meta).await?;
-    canaries(config, &mut meta, &swept.open, &confirmed.accepted, context).await;
+    let was_probed = |step| crate::run::state_in(&dir, step) != CellState::NotProbed;
+    canaries(config, &mut meta, &swept.open, &confirmed.accepted, was_probed, context).await;
     meta.ended_at = Some((context.now)());
     meta.status = if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
     if meta.status == RunStatus::Stopped {
@@ -709,16 +713,20 @@ async fn canaries(
     meta: &mut RunMeta,
     swept_open: &BTreeSet<SocketAddr>,
     accepted: &BTreeSet<SocketAddr>,
+    was_probed: impl Fn(u64) -> bool,
     context: &Context,
 ) {
     let walk = meta.walk().ok();
+    let until = tokio::time::Instant::now() + STOPPED;
     for canary in &config.scan.canaries {
         let Some(port) = Port::new(canary.port()) else { continue };
-        let swept = walk.as_ref().is_some_and(|w| w.step_of(canary.ip(), port).is_some());
-        let answered = if swept {
+        let step = walk.as_ref().and_then(|w| w.step_of(canary.ip(), port));
+        // A sweep that was stopped may not have come to it.
+        let swept = step.is_some_and(|step| !context.stop.is_stopped() || was_probed(step));
+        let answered = if swept || swept_open.contains(canary) {
             swept_open.contains(canary)
         } else {
-            accepted.contains(canary) || ask_canary(config, *canary, context).await
+            accepted.contains(canary) || ask_canary(config, *canary, context, until).await
         };
         if !answered {
             meta.not_covered.push(format!(
@@ -729,18 +737,29 @@ async fn canaries(
     }
 }
 
-async fn ask_canary(config: &Config, canary: SocketAddr, context: &Context) -> bool {
+async fn ask_canary(
+    config: &Config,
+    canary: SocketAddr,
+    context: &Context,
+    until: tokio::time::Instant,
+) -> bool {
     let Some(endpoint) =
         Port::new(canary.port()).and_then(|p| config.scope.endpoint(canary.ip(), p).ok())
     else {
         return false;
     };
-    for _ in 0..CANARY_TRIES {
-        if context.stop.is_stopped() {
+    for n in 0..CANARY_TRIES {
+        let stopped = context.stop.is_stopped();
+        // What a stopped run saw is judged as well, so that it is asked once even then.
+        if stopped && n > 0 {
             return false;
         }
+        let mut limit = Duration::from_secs(3);
+        if stopped {
+            limit = until.saturating_duration_since(tokio::time::Instant::now()).min(limit);
+        }
         let connecting = tokio::net::TcpStream::connect(endpoint.socket_addr());
-        if matches!(tokio::time::timeout(Duration::from_secs(3), connecting).await, Ok(Ok(_))) {
+        if matches!(tokio::time::timeout(limit, connecting).await, Ok(Ok(_))) {
             return true;
         }
     }

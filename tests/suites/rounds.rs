@@ -3,6 +3,8 @@
 //! All packets go to loopback. The cases on S3 are left out and counted as ignored unless
 //! `MIMAWARI_LAB=full`; they then run in a namespace with no way out.
 
+#[path = "rounds/attack.rs"]
+mod attack;
 #[path = "rounds/desk.rs"]
 mod desk;
 #[path = "rounds/hostile.rs"]
@@ -45,6 +47,14 @@ const FOLDER: &[Case] = &[
     ("hostile_ids_are_refused", hostile::ids),
     ("hostile_objects_are_refused", hostile::objects),
     ("mistakes_are_told", hostile::mistakes),
+    ("what_shards_look_at_is_what_a_patrol_looks_at", attack::looked),
+    ("a_look_that_was_stopped_is_done_again", attack::stopped_in_the_look),
+    ("a_shard_that_heard_no_canary_makes_the_round_suspect", attack::deaf_shard),
+    ("a_deadline_of_one_shard_is_named", attack::deadline),
+    ("two_reductions_at_once_leave_the_files_of_one", attack::two_reductions),
+    ("forged_runs_break_nothing_and_reach_no_terminal", attack::forged),
+    ("no_verdict_upon_a_plan_of_another_scope", attack::reduced_elsewhere),
+    ("names_parts_and_empty_lists_of_targets", attack::odd_plans),
 ];
 
 fn main() -> ExitCode {

@@ -92,7 +92,8 @@ impl Checkpoint {
             if chunk.first < at || chunk.cells.len() != chunk.length as usize {
                 return Err(CheckpointError::Damaged);
             }
-            at = chunk.first + u64::from(chunk.length);
+            let end = chunk.first.checked_add(u64::from(chunk.length));
+            at = end.ok_or(CheckpointError::Damaged)?;
         }
         let in_work: u64 = self.chunks.iter().map(|c| u64::from(c.length)).sum();
         let begun = self.finished.checked_add(in_work);

@@ -338,7 +338,7 @@ fn parse_rotate(text: &str) -> Option<u32> {
 }
 
 /// Parts whose ages the state keeps; a run every hour walks so many in a year and more.
-const MAX_PARTS: u32 = 10_000;
+pub(crate) const MAX_PARTS: u32 = 10_000;
 
 fn parse_part(text: &str, rotate: Option<u32>) -> Result<Shard, String> {
     let part = text.parse::<Shard>().ok().filter(|p| p.count() <= MAX_PARTS);

@@ -63,6 +63,9 @@ pub async fn round(command: &RoundCommand, context: &Context) -> Result<Status> 
         RoundCommand::Scan(args) => shard::command(args, context).await,
         RoundCommand::Reduce(args) => {
             let round = Round::open(&args.which, args.work.work.clone())?;
+            // As PID 1 a process without handlers ignores the signals; elsewhere one would end it
+            // between the state and those who are to be told.
+            context.stop.on_signals()?;
             reduce::reduce(&round, context).await
         }
         RoundCommand::Run(args) => run(args, context).await,

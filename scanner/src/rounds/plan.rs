@@ -12,7 +12,7 @@ use super::{Round, to_json};
 use crate::cli::round::{Asking, RoundPlanArgs};
 use crate::commands::print;
 use crate::config::rounds::check_shards;
-use crate::config::{Config, check_rate, check_recall, read_targets};
+use crate::config::{Config, MAX_PARTS, check_rate, check_recall, read_targets};
 use crate::failure::{Failure, Status};
 use crate::run::meta::{ORDER, PlanFacts, ScopeFacts, hex};
 use crate::scan::{self, Context};
@@ -266,7 +266,7 @@ impl RoundPlan {
     }
 
     /// What can be told without a configuration.
-    fn check(&self, round: &str) -> Result<(), String> {
+    pub(super) fn check(&self, round: &str) -> Result<(), String> {
         if self.version != VERSION || self.plan.order != ORDER {
             let order = printable(self.plan.order.as_bytes(), 40);
             return Err(format!("version {} ({order}) is not known", self.version));
@@ -277,6 +277,9 @@ impl RoundPlan {
         check_shards(i64::from(self.shards))?;
         check_rate(i64::from(self.rate))?;
         check_recall(self.recall)?;
+        if self.part.is_some_and(|p| p.count() > MAX_PARTS) {
+            return Err("it has too many parts".to_owned());
+        }
         if !(1..=3).contains(&self.tier) {
             return Err(format!("tier {} is not known", self.tier));
         }
@@ -294,7 +297,7 @@ impl RoundPlan {
     /// A [`Failure`] when it was planned under another scope or vantage, or by another numbering.
     pub fn apply(&self, config: &mut Config, shard: Shard) -> Result<()> {
         let refused = |why: &str| {
-            Failure::new(format!("the round {} was planned {why}; nothing is sent", self.round)).help(
+            Failure::new(format!("the round {} was planned {why}; nothing is sent or judged", self.round)).help(
                 "plan a new round, or give this task the configuration that the round was planned with",
             )
         };

@@ -18,11 +18,15 @@ use crate::published;
 use crate::run::meta::{HttpFacts, RunMeta, ScopeFacts, VERSION, hex};
 use crate::run::{RunFolder, RunStatus};
 use crate::scan::Context;
-use crate::store::{Got, Store};
+use crate::store::{Got, Store, Written};
 
 /// The files of the merged run that are kept, in the order of their sending.
 const EVIDENCE: [&str; 3] = ["observations.ndjson", "coverage.bin", "run.json"];
 const REPORTS: [&str; 3] = ["report.md", "report.html", "verdict.json"];
+const ALL: [&str; 6] =
+    ["observations.ndjson", "coverage.bin", "run.json", "report.md", "report.html", "verdict.json"];
+/// How often the files beside the result are sent again because another reduction wrote over them.
+const TRIES: usize = 5;
 /// Bytes of a verdict that is read back, at most.
 const VERDICT: u64 = 1 << 30;
 
@@ -42,15 +46,22 @@ struct Part {
 pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
     let planned = plan::must_read(round).await?;
     let config = &round.config;
+    // As every shard does: no verdict upon a plan that nobody would have scanned.
+    planned.plan.apply(&mut config.clone(), Shard::WHOLE)?;
     // What would stop the judgement, or the telling, is found before anything is fetched.
     let notifiers = notifiers(config, context).await?;
     let agreed = published::agreed(config, None).await?;
     let store = Store::open(&config.state)?;
     store.check().await?;
     let scratch = round.scratch("reduce")?;
+    let found = before(round).await?.and_then(Result::ok);
     let (mut parts, mut of) = (Vec::new(), Sha256::new());
     of.update(&planned.digest);
     for index in 1..=planned.plan.shards {
+        if context.stop.is_stopped() {
+            print(&format!("reduction of {}: stopped, nothing is judged or told\n", round.id))?;
+            return Ok(Status::Interrupted);
+        }
         let Some(shard) = Shard::new(index, planned.plan.shards) else { continue };
         let dir = scratch.path().join(index.to_string());
         parts.push(gather(round, &planned, shard, &dir, &mut of).await?);
@@ -66,10 +77,13 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
     }
     let out = scratch.path().join("run");
     merge(round, &planned, &parts, &out)?;
-    send(round, &out, &EVIDENCE).await?;
+    let missing = parts.iter().filter(|p| !p.whole).count();
+    if !knows_more(round, &of, missing, found.as_ref()).await? {
+        send(round, &out, &EVIDENCE).await?;
+    }
     let verdict = settle_run(&store, config, context, &agreed, &out).await?;
     // The state is saved: from here on all are told, whatever else fails.
-    let kept = keep(round, &parts, &verdict, &out, of).await;
+    let kept = keep(round, &parts, &verdict, &out, of, found.as_ref()).await;
     tell(&notifiers, config, &verdict, &out).await;
     letters(round, &out).await;
     kept?;
@@ -225,15 +239,15 @@ async fn send(round: &Round, out: &Path, files: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Sends the reports, and the result last of all.
+/// Sends the reports, and the result last of all. `found`: the result as this reduction began.
 async fn keep(
     round: &Round,
     parts: &[Part],
     verdict: &Verdict,
     out: &Path,
     of: String,
+    found: Option<&RoundResult>,
 ) -> Result<()> {
-    send(round, out, &REPORTS).await?;
     let named = |keep: &dyn Fn(&&Part) -> bool| -> Vec<String> {
         parts.iter().filter(keep).map(|p| p.shard.to_string()).collect()
     };
@@ -255,11 +269,67 @@ async fn keep(
         verdict: round.shown("run/verdict.json"),
         of,
     };
-    round.objects.overwrite(&round.name(RESULT), to_json(&result)?).await.map_err(|e| {
+    agree(round, &result, out, found).await.map_err(|e| {
         Failure::new(format!("the state is saved, and the result is not: {}", line(&e)))
             .help("reduce again; nothing is told twice")
             .into()
     })
+}
+
+/// Whether another reduction, that was not there when this one began, took in more shards.
+async fn knows_more(
+    round: &Round,
+    of: &str,
+    missing: usize,
+    found: Option<&RoundResult>,
+) -> Result<bool> {
+    let now = before(round).await?.and_then(Result::ok);
+    let is_it =
+        |r: &RoundResult| Some(r) != found && r.of != of && r.missing_shards.len() < missing;
+    Ok(now.as_ref().is_some_and(is_it))
+}
+
+/// Writes the result and sees that what lies beside it is of the same reduction. Two at once write over
+/// each other's files: whoever finds another's beside its own result sends its own again, and one
+/// that knows of fewer shards leaves the other's.
+async fn agree(
+    round: &Round,
+    result: &RoundResult,
+    out: &Path,
+    found: Option<&RoundResult>,
+) -> Result<()> {
+    let mine = bytes::Bytes::from(std::fs::read(out.join("run.json"))?);
+    for n in 0..TRIES {
+        let read = async |name: &str| round.objects.get_within(&round.name(name), VERDICT).await;
+        let seen = round.objects.get(&round.name(RESULT)).await?.map(|(_, seen)| seen);
+        let is_mine = read("run/run.json").await? == Got::Is(mine.clone());
+        let missing = result.missing_shards.len();
+        if !is_mine && knows_more(round, &result.of, missing, found).await? {
+            tracing::warn!("another reduction took in more shards meanwhile: its result stays");
+            return Ok(());
+        }
+        send(round, out, if n == 0 { &REPORTS } else { &ALL }).await?;
+        let written = round.objects.replace(&round.name(RESULT), to_json(result)?, seen).await?;
+        if written == Written::Conflict {
+            continue;
+        }
+        let verdict = match read("run/verdict.json").await? {
+            Got::Is(bytes) => serde_json::from_slice::<Verdict>(&bytes).ok(),
+            _ => None,
+        };
+        let is_mine = verdict.is_some_and(|v| v.judged_at == result.judged_at)
+            && read("run/run.json").await? == Got::Is(mine.clone());
+        let last = before(round).await?.and_then(Result::ok);
+        // Whoever wrote another one looks after it.
+        if is_mine || last.is_some_and(|r| r != *result) {
+            return Ok(());
+        }
+    }
+    tracing::warn!(
+        "others reduce this round again and again: {} may be of another reduction",
+        round.shown("run")
+    );
+    Ok(())
 }
 
 /// Sends the letters that could not be delivered, since this folder goes.

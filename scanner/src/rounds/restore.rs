@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mimawari_engine::{Sweep, SweepConfig};
 use mimawari_targets::Shard;
 use sha2::{Digest, Sha256};
 
@@ -147,7 +148,17 @@ fn belongs(dir: &Path, plan: &super::RoundPlan, shard: Shard) -> Result<RunMeta,
         return Err("it is of another plan or shard".to_owned());
     }
     if meta.status != RunStatus::Complete {
-        Saved::read(dir).map_err(|e| format!("its checkpoint cannot be used: {e}"))?;
+        let unfit = |e: &dyn std::fmt::Display| format!("its checkpoint cannot be used: {e}");
+        let saved = Saved::read(dir).map_err(|e| unfit(&e))?;
+        if let Some(saved) = saved {
+            // Who went on from it would be refused, and so would everybody after.
+            let length = dir.join("coverage.bin").metadata().map_err(|e| unfit(&e))?.len();
+            if !(8..=length).contains(&saved.coverage) {
+                return Err(unfit(&"it speaks of coverage that is not there"));
+            }
+            let walk = meta.walk().map_err(|e| unfit(&e))?;
+            Sweep::resume(walk, SweepConfig::default(), &saved.sweep).map_err(|e| unfit(&e))?;
+        }
     }
     Ok(meta)
 }

@@ -59,7 +59,9 @@ impl Saver {
         };
         let meta = &small.meta;
         let finished = match (&small.point, meta.status, &meta.sweep) {
-            (_, RunStatus::Complete, Some(s)) | (None, _, Some(s)) => s.cells - s.not_probed,
+            (_, RunStatus::Complete, Some(s)) | (None, _, Some(s)) => {
+                s.cells.saturating_sub(s.not_probed)
+            }
             (Some(saved), ..) => saved.sweep.settled(),
             (None, ..) => 0,
         };
@@ -104,22 +106,34 @@ impl Saver {
 
     /// Sends what was appended to a file since the save before.
     async fn send_appended(&mut self, i: usize, name: &str) -> Result<()> {
-        loop {
-            let sent: u64 = self.pieces[i].iter().map(|p| p.length).sum();
-            let path = self.dir.join(name);
-            let read = tokio::task::spawn_blocking(move || read_from(&path, sent)).await;
-            match read.context("reading the run folder")?.map_err(|e| self.cannot(e))? {
-                // A full disk takes back what could not be written whole: from the beginning.
-                None => self.pieces[i].clear(),
-                Some(bytes) if bytes.is_empty() => return Ok(()),
-                Some(bytes) => {
-                    let stem = name.split('.').next().unwrap_or(name);
-                    let digest = hex(&Sha256::digest(&bytes)[..16]);
-                    let piece = self.send(format!("{stem}-{sent:014}-{digest}"), bytes).await?;
-                    self.pieces[i].push(piece);
-                }
+        let sent = |pieces: &[Piece]| pieces.iter().map(|p| p.length).sum::<u64>();
+        // The end of a file may be taken back and written anew: half a record by a full disk, what
+        // stands behind the checkpoint by whoever goes on. What was sent of it then is no more.
+        while let Some((last, before)) = self.pieces[i].split_last() {
+            let bytes = self.read(name, sent(before), last.length).await?;
+            if hex(&Sha256::digest(&bytes)) == last.sha256 {
+                break;
             }
+            self.pieces[i].pop();
         }
+        loop {
+            let at = sent(&self.pieces[i]);
+            let bytes = self.read(name, at, SEGMENT).await?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            let stem = name.split('.').next().unwrap_or(name);
+            let digest = hex(&Sha256::digest(&bytes)[..16]);
+            let piece = self.send(format!("{stem}-{at:014}-{digest}"), bytes).await?;
+            self.pieces[i].push(piece);
+        }
+    }
+
+    /// At most `most` bytes of a file of the run folder, from `at` on.
+    async fn read(&self, name: &str, at: u64, most: u64) -> Result<Vec<u8>> {
+        let path = self.dir.join(name);
+        let read = tokio::task::spawn_blocking(move || read_from(&path, at, most)).await;
+        read.context("reading the run folder")?.map_err(|e| self.cannot(e))
     }
 
     /// Creates an object. One that is there by this name was sent by us, and its answer was lost: the
@@ -169,14 +183,11 @@ fn read_small(dir: &Path) -> io::Result<Option<Small>> {
     Ok(Some(Small { checkpoint, point, run, meta }))
 }
 
-/// The next piece of a file from `at` on; `None` if the file is shorter than that.
-fn read_from(path: &Path, at: u64) -> io::Result<Option<Vec<u8>>> {
+/// At most `most` bytes of a file from `at` on.
+fn read_from(path: &Path, at: u64, most: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
-    if file.metadata()?.len() < at {
-        return Ok(None);
-    }
     file.seek(SeekFrom::Start(at))?;
     let mut bytes = Vec::new();
-    file.take(SEGMENT).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

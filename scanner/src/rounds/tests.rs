@@ -129,6 +129,83 @@ async fn what_is_fetched_is_what_was_there_and_only_what_was_appended_is_sent() 
 }
 
 #[tokio::test]
+async fn what_was_taken_back_between_two_saves_and_written_anew_is_saved_as_it_is() {
+    let mut b = bench();
+    for n in 1..6u8 {
+        b.folder.observe(&[seen(n)]).unwrap();
+        saved_and_fetched(&mut b, n.into()).await;
+    }
+    // Two records less, three others more: longer than what was saved, and never seen shorter.
+    let path = b.run.join("observations.ndjson");
+    let whole = fs::read(&path).unwrap();
+    let line = b.saver.pieces[0][0].length as usize;
+    let kept = &whole[..3 * line];
+    fs::write(&path, [kept, &whole[..line], &whole[..2 * line]].concat()).unwrap();
+    saved_and_fetched(&mut b, 6).await;
+    assert_eq!(&b.saver.pieces[0][..3].iter().map(|p| p.length).sum::<u64>(), &(3 * line as u64));
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_nobody_can_go_on_from_is_damage() {
+    let mut b = bench();
+    let plan = b.planned.plan.plan.to_plan().unwrap();
+    let sweep = || {
+        let config = mimawari_engine::SweepConfig::default();
+        let mut sweep = mimawari_engine::Sweep::new(plan.clone().walk(b.saver.shard), config);
+        sweep.poll_transmit(Duration::ZERO);
+        sweep.checkpoint().unwrap()
+    };
+    let fits = crate::run::checkpoint::Saved { coverage: 8, sweep: sweep() };
+    let long = crate::run::checkpoint::Saved { coverage: 9, sweep: sweep() };
+    let other = mimawari_engine::Sweep::new(
+        plan.walk(Shard::WHOLE),
+        mimawari_engine::SweepConfig::default(),
+    );
+    let other = crate::run::checkpoint::Saved { coverage: 8, sweep: other.checkpoint().unwrap() };
+    for (n, (point, good)) in [(fits, true), (long, false), (other, false)].iter().enumerate() {
+        fs::write(b.run.join("checkpoint.bin"), point.encode().unwrap()).unwrap();
+        let save = b.saver.save(jiff::Timestamp::UNIX_EPOCH).await.unwrap().unwrap();
+        let to = b.run.with_file_name(format!("point-{n}"));
+        let read = restore::fetch(&b.round, &b.planned, &save, &to).await.unwrap();
+        assert_eq!(read.is_ok(), *good, "{n}: {read:?}");
+        if let Err(why) = read {
+            assert!(why.contains("its checkpoint cannot be used"), "{why}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_of_absurd_numbers_is_refused() {
+    let b = bench();
+    let good = serde_json::to_value(&b.planned.plan).unwrap();
+    let check = |key: &str, value: serde_json::Value| {
+        let mut bad = good.clone();
+        bad[key] = value;
+        // As it is in the bucket.
+        let bad = bad.to_string();
+        serde_json::from_str::<RoundPlan>(&bad).map_err(|e| e.to_string())?.check("r")
+    };
+    assert_eq!(check("shards", 2.into()), Ok(()));
+    for (key, value) in [
+        ("part", "1/4294967295".into()),
+        ("part", "2147483648/2147483648".into()),
+        ("part", "0/0".into()),
+        ("shards", 4_294_967_295_u32.into()),
+        ("shards", 0.into()),
+        ("rate", 0.into()),
+        ("rate", 4_294_967_295_u32.into()),
+        ("recall", (-1.0).into()),
+        ("recall", 1.0.into()),
+        ("recall", serde_json::Value::Null),
+        ("tier", 255.into()),
+        ("version", 2.into()),
+        ("round", "other".into()),
+    ] {
+        assert!(check(key, value.clone()).is_err(), "{key} = {value}");
+    }
+}
+
+#[tokio::test]
 async fn a_save_that_fails_or_is_dropped_leaves_the_one_before_and_the_next_one_is_whole() {
     let mut b = bench();
     saved_and_fetched(&mut b, 0).await;

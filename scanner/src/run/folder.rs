@@ -180,6 +180,12 @@ impl RunFolder {
     }
 }
 
+/// What a folder's coverage says of a step by now; not probed where it cannot be read.
+pub(crate) fn state_in(dir: &Path, step: u64) -> CellState {
+    let reader = coverage::Reader::open(&dir.join(COVERAGE));
+    reader.map_or(CellState::NotProbed, |r| r.state(step))
+}
+
 /// Keeps two processes from writing one run. The lock ends with the process, whatever ends it.
 fn lock(dir: &Path, file: &File) -> Result<()> {
     match file.try_lock() {

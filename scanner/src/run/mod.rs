@@ -15,5 +15,6 @@ mod folder;
 pub mod meta;
 mod observations;
 
+pub(crate) use folder::state_in;
 pub use folder::{LoadedRun, RunFolder, read_meta, write_atomically};
 pub use meta::{RunMeta, RunStatus};

@@ -7,6 +7,9 @@ use std::path::Path;
 use mimawari_probes::observation::{Observation, Record, VERSION};
 use serde::Serialize;
 
+/// Bytes of a line, at most; a certificate with its names has some thousands.
+const LONGEST: u64 = 16 << 20;
+
 /// Appends records.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -87,8 +90,12 @@ pub(super) fn read(path: &Path, mut take: impl FnMut(Observation)) -> io::Result
     let mut line = Vec::new();
     for number in 1u64.. {
         line.clear();
-        if reader.read_until(b'\n', &mut line)? == 0 {
+        if reader.by_ref().take(LONGEST).read_until(b'\n', &mut line)? == 0 {
             break;
+        }
+        if line.len() as u64 == LONGEST && line.last() != Some(&b'\n') {
+            let why = format!("line {number}: longer than {LONGEST} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         if line.last() != Some(&b'\n') {
             return Ok(true);

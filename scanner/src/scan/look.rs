@@ -102,6 +102,9 @@ pub fn evidence_key(path: &std::path::Path) -> Result<[u8; 32]> {
     Ok(Sha256::digest(key).into())
 }
 
+/// How a sentence begins about a manifest that nothing was asked by: in one shard, it may be.
+pub(crate) const NOTHING_ASKED: &str = "Nothing was asked by the manifest of";
+
 /// Indexes the list of virtual hosts.
 pub(super) fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {
     let Some(path) = config.http.vhosts.as_ref().filter(|_| config.http.enabled) else {
@@ -305,7 +308,7 @@ impl Look<'_> {
             let by_name = !hosts.is_empty() && self.vhosts.is_none();
             if by_address || by_name {
                 meta.not_covered.push(format!(
-                    "Nothing was asked by the manifest of {named}: {}.",
+                    "{NOTHING_ASKED} {named}: {}.",
                     if by_name {
                         "no list of virtual hosts names it (`vhosts` under [http])"
                     } else {

@@ -85,7 +85,11 @@ pub fn scope(desk: &Desk) {
         assert_ne!(changed, config);
         desk.write("patrol.toml", &changed);
         let said = desk.round("scan", "r", &[]).expect(2);
-        assert!(said.err.contains("under another scope; nothing is sent"), "{}", said.err);
+        assert!(
+            said.err.contains("under another scope; nothing is sent or judged"),
+            "{}",
+            said.err
+        );
     }
     desk.write("patrol.toml", &config.replace("version = 1\n", "version = 1\nvantage = \"x\"\n"));
     assert!(desk.round("scan", "r", &[]).expect(2).err.contains("from another vantage"));
