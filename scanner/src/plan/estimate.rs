@@ -46,6 +46,8 @@ pub struct Ask {
     pub ports: u32,
     /// Packets per second of each shard.
     pub rate: u32,
+    /// Packets per second that the targets bear, of all shards together; `u32::MAX`: any number.
+    pub ceiling: u32,
     /// The promised recall.
     pub recall: f64,
     /// In how many runs the plan is walked; 1 when each run covers all of it.
@@ -145,7 +147,11 @@ const MIN_ROWS_TO: u32 = 8;
 /// Estimates a plan. Values outside their range are moved to the nearest one inside.
 #[must_use]
 pub fn estimate(ask: &Ask) -> Estimate {
-    let engine = SweepConfig { rate: ask.rate, recall: ask.recall, ..SweepConfig::default() };
+    let engine = SweepConfig {
+        rate: ask.rate.min(ask.ceiling),
+        recall: ask.recall,
+        ..SweepConfig::default()
+    };
     let engine = engine.clamped();
     let loss = clamp(ask.assumed.loss, 0.99);
     let silent = clamp(ask.assumed.silent, 1.0);
@@ -166,7 +172,9 @@ pub fn estimate(ask: &Ask) -> Estimate {
     let waits = f64::from(attempts) * engine.spacing.as_secs_f64();
     let row = |shards: u32| {
         let cells = per_run.div_ceil(u64::from(shards));
-        let sending = cells as f64 * per_cell / f64::from(engine.rate);
+        // Where the targets set the pace, more shards are no faster.
+        let sending = (cells as f64 * per_cell / f64::from(engine.rate))
+            .max(packets / f64::from(ask.ceiling.max(1)));
         let seconds = sending + waits;
         let memory = BASE_MEMORY + MEMORY_PER_CHUNK_CELL * cells.min(u64::from(engine.chunk_cells));
         let vcpu = f64::from(engine.rate) * CPU_PER_PACKET * CPU_HEADROOM;
@@ -237,6 +245,7 @@ mod tests {
             v6: 0,
             ports: 100,
             rate: 20_000,
+            ceiling: u32::MAX,
             recall: 0.9999,
             parts: 1,
             assumed: Assumed { loss: 0.01, silent: 0.2 },
@@ -275,15 +284,23 @@ mod tests {
         assert!(e.shards[0].memory < 256 << 20);
     }
 
+    #[test]
+    fn where_the_targets_set_the_pace_more_shards_are_no_faster() {
+        let e = estimate(&Ask { ceiling: 1_000, ..ask() });
+        assert_eq!(e.rate, 1_000);
+        assert!(e.shards.iter().all(|r| (r.seconds - (7_916.749 + 2.0)).abs() < 0.01));
+        assert_eq!(e.fits_with, None);
+    }
+
     proptest! {
         #[test]
         fn nothing_overflows_and_more_shards_are_never_slower(
             v4 in any::<u32>(), v6 in any::<u64>(), ports in 1u32..=65_535, rate in any::<u32>(),
-            parts in any::<u32>(), loss in any::<f64>(), silent in any::<f64>(), window in any::<f64>(),
+            parts in any::<u32>(), ceiling in any::<u32>(), loss in any::<f64>(), silent in any::<f64>(), window in any::<f64>(),
         ) {
             let assumed = Assumed { loss, silent };
             let e = estimate(&Ask {
-                v4: u64::from(v4), v6, ports, rate, parts, assumed, window, ..ask()
+                v4: u64::from(v4), v6, ports, rate, ceiling, parts, assumed, window, ..ask()
             });
             prop_assert!(!e.shards.is_empty());
             prop_assert!(e.shards.windows(2).all(|w| w[1].seconds <= w[0].seconds));

@@ -53,7 +53,9 @@ pub fn ask(args: &PlanArgs, config: &Config, plan: &Plan) -> Result<Ask> {
         v4: count(addrs.len() - v6),
         v6: count(v6),
         ports: plan.ports().len(),
-        rate: rate(config, count(addrs.len())),
+        // A rate that is found by itself is not known before, so the default is assumed for it.
+        rate: if config.scan.rate_auto { DEFAULT_RATE } else { config.scan.rate },
+        ceiling: ceiling(config, count(addrs.len())),
         recall: config.scan.recall,
         parts: config.scan.part.map_or(config.scan.rotate.unwrap_or(1), |p| p.count()),
         assumed: Assumed {
@@ -70,16 +72,14 @@ pub fn ask(args: &PlanArgs, config: &Config, plan: &Plan) -> Result<Ask> {
     })
 }
 
-/// Packets per second that the sweep can come to: the ceilings of hosts and networks bind small jobs.
-/// A rate that is found by itself is not known before, so the default is assumed for it.
-fn rate(config: &Config, addresses: u64) -> u32 {
+/// Packets per second that the targets bear: the ceilings of hosts and networks bind small jobs.
+fn ceiling(config: &Config, addresses: u64) -> u32 {
     let scan = &config.scan;
-    let asked = if scan.rate_auto { DEFAULT_RATE } else { scan.rate };
     let ceiling = |each: u32, of: u64| match each {
         0 => u32::MAX,
         each => u32::try_from(u64::from(each).saturating_mul(of)).unwrap_or(u32::MAX),
     };
     // As few networks as the addresses can lie in.
     let networks = addresses.div_ceil(256);
-    asked.min(ceiling(scan.rate_per_host, addresses)).min(ceiling(scan.rate_per_network, networks))
+    ceiling(scan.rate_per_host, addresses).min(ceiling(scan.rate_per_network, networks))
 }

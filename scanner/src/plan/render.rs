@@ -190,6 +190,7 @@ mod tests {
             v6: 256,
             ports: 65_535,
             rate: 100_000,
+            ceiling: u32::MAX,
             recall: 0.9999,
             parts: 1,
             assumed: Assumed::default(),

@@ -328,6 +328,20 @@ impl RoundPlan {
         (scan.rate, scan.rate_auto) = (self.rate, self.rate_auto);
         scan.recall = self.recall;
         config.http.tier = self.tier;
+        divide_ceilings(config, self.shards);
         Ok(())
+    }
+}
+
+/// What a host or a network bears is divided among the tasks that may ask it at once. A site is one
+/// shard's alone. No ceiling stays none.
+pub(super) fn divide_ceilings(config: &mut Config, tasks: u32) {
+    for ceiling in [
+        &mut config.scan.rate_per_host,
+        &mut config.scan.rate_per_network,
+        &mut config.http.rate_per_address,
+        &mut config.http.rate_per_network,
+    ] {
+        *ceiling = if *ceiling == 0 { 0 } else { (*ceiling / tasks.max(1)).max(1) };
     }
 }

@@ -235,3 +235,18 @@ async fn a_save_that_fails_or_is_dropped_leaves_the_one_before_and_the_next_one_
     let (found, wrong) = restore::furthest(&b.round, &b.planned, shard, &dir).await.unwrap();
     assert_eq!((found.unwrap().save.sequence, wrong.len()), (1, 0));
 }
+
+#[test]
+fn what_the_targets_bear_is_divided_among_the_tasks() {
+    let b = bench();
+    let tasks = 4;
+    let mut config = b.round.config.clone();
+    (config.scan.rate_per_host, config.scan.rate_per_network) = (tasks * 500, 0);
+    (config.http.rate_per_address, config.http.rate_per_network) = (1, tasks * 7);
+    config.http.rate_per_site = 9;
+    plan::divide_ceilings(&mut config, tasks);
+    // No ceiling stays none, and no task is forbidden to ask at all.
+    assert_eq!((config.scan.rate_per_host, config.scan.rate_per_network), (500, 0));
+    assert_eq!((config.http.rate_per_address, config.http.rate_per_network), (1, 7));
+    assert_eq!(config.http.rate_per_site, 9);
+}
