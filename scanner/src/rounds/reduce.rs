@@ -83,10 +83,8 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
         send(round, &out, &EVIDENCE).await?;
     }
     if let Some(unheard) = unheard(round, &store, found.as_ref()).await? {
-        tracing::info!(
-            "the round was judged at {:.0}, and perhaps nobody was told",
-            unheard.judged_at
-        );
+        let at = unheard.judged_at;
+        tracing::info!("the round was judged at {at:.0}, and perhaps nobody was told");
         tell(&notifiers, config, &unheard, &out).await;
     }
     // Before the state, since nobody could say otherwise what it holds as told.
