@@ -84,7 +84,7 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
     }
     if let Some(unheard) = unheard(round, &store, found.as_ref()).await? {
         let at = unheard.judged_at;
-        tracing::info!("the round was judged at {at:.0}, and perhaps nobody was told");
+        tracing::info!("the round was judged at {at:.0}, and perhaps not told of");
         tell(&notifiers, config, &unheard, &out).await;
     }
     // Before the state, since nobody could say otherwise what it holds as told.
