@@ -157,12 +157,13 @@ pub async fn patrol_with(
     let store = Store::open(&config.state)?;
     store.check().await?;
     let scanned = scan::scan(config, context, Seeds::draw()?, folder).await?;
-    let verdict = settle_run(&store, config, context, &agreed, &scanned.dir).await?;
+    let verdict = settle_run(&store, config, context, &agreed, &scanned.dir, || Ok(())).await?;
     tell(&notifiers, config, &verdict, &scanned.dir).await;
     Ok((verdict, scanned.dir))
 }
 
-/// Judges one run upon the newest state, writes its reports into its folder, and saves the state.
+/// Judges one run upon the newest state, writes its reports into its folder, and saves the state;
+/// `written` is called between the two.
 ///
 /// # Errors
 /// As [`settle`]; a report that cannot be written.
@@ -172,6 +173,7 @@ pub(crate) async fn settle_run(
     context: &Context,
     agreed: &published::Agreed,
     dir: &std::path::PathBuf,
+    mut written: impl FnMut() -> Result<()>,
 ) -> Result<Verdict> {
     let (verdict, saved) = settle(store, |previous| {
         let runs = Runs::open(std::slice::from_ref(dir), &config.scope, &previous.state)?
@@ -181,6 +183,7 @@ pub(crate) async fn settle_run(
         // The state goes last: if a report could not be written, the next run finds everything new
         // again, which is better than a finding that nobody was told of.
         write_reports(&judged.0, dir)?;
+        written()?;
         Ok(judged)
     })
     .await?;

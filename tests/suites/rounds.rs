@@ -51,6 +51,7 @@ const FOLDER: &[Case] = &[
     ("a_look_that_was_stopped_is_done_again", attack::stopped_in_the_look),
     ("a_shard_that_heard_no_canary_makes_the_round_suspect", attack::deaf_shard),
     ("a_deadline_of_one_shard_is_named", attack::deadline),
+    ("what_nobody_was_told_of_is_told_by_the_next_reduction", attack::killed_before_telling),
     ("two_reductions_at_once_leave_the_files_of_one", attack::two_reductions),
     ("forged_runs_break_nothing_and_reach_no_terminal", attack::forged),
     ("no_verdict_upon_a_plan_of_another_scope", attack::reduced_elsewhere),

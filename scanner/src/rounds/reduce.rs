@@ -23,6 +23,7 @@ use crate::store::{Got, Store, Written};
 /// The files of the merged run that are kept, in the order of their sending.
 const EVIDENCE: [&str; 3] = ["observations.ndjson", "coverage.bin", "run.json"];
 const REPORTS: [&str; 3] = ["report.md", "report.html", "verdict.json"];
+const VERDICTS: [&str; 1] = ["verdict.json"];
 const ALL: [&str; 6] =
     ["observations.ndjson", "coverage.bin", "run.json", "report.md", "report.html", "verdict.json"];
 /// How often the files beside the result are sent again because another reduction wrote over them.
@@ -81,7 +82,15 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
     if !knows_more(round, &of, missing, found.as_ref()).await? {
         send(round, &out, &EVIDENCE).await?;
     }
-    let verdict = settle_run(&store, config, context, &agreed, &out).await?;
+    if let Some(unheard) = unheard(round, &store, found.as_ref()).await? {
+        let at = unheard.judged_at;
+        tracing::info!("the round was judged at {at:.0}, and perhaps not told of");
+        tell(&notifiers, config, &unheard, &out).await;
+    }
+    // Before the state, since nobody could say otherwise what it holds as told.
+    let runtime = tokio::runtime::Handle::current();
+    let first = || tokio::task::block_in_place(|| runtime.block_on(send(round, &out, &VERDICTS)));
+    let verdict = settle_run(&store, config, context, &agreed, &out, first).await?;
     // The state is saved: from here on all are told, whatever else fails.
     let kept = keep(round, &parts, &verdict, &out, of, found.as_ref()).await;
     tell(&notifiers, config, &verdict, &out).await;
@@ -89,6 +98,24 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
     kept?;
     told(round, &verdict)?;
     Ok(Status::from_verdict(verdict.exit))
+}
+
+/// The verdict of a reduction that was killed after it saved the state: there is no result of it, and
+/// the newest state is its own. The ledger knows whether somebody was told.
+async fn unheard(
+    round: &Round,
+    store: &Store,
+    found: Option<&RoundResult>,
+) -> Result<Option<Verdict>> {
+    let Some(header) = store.latest().await?.header else { return Ok(None) };
+    let name = round.name("run/verdict.json");
+    let Got::Is(bytes) = round.objects.get_within(&name, VERDICT).await? else { return Ok(None) };
+    let verdict: Option<Verdict> = serde_json::from_slice(&bytes).ok();
+    Ok(verdict.filter(|v| {
+        header.run.as_ref() == Some(&v.run_id)
+            && header.at == v.judged_at
+            && found.is_none_or(|r| r.judged_at != v.judged_at)
+    }))
 }
 
 /// The summary, unless a notifier has stdout for itself.

@@ -186,6 +186,25 @@ pub fn two_reductions(desk: &Desk) {
     assert_eq!(desk.json("r", "result.json")["missing_shards"], json!([]));
 }
 
+/// Killed between the state and those who are to be told: they are told by the next reduction.
+pub fn killed_before_telling(desk: &Desk) {
+    let _servers: Vec<_> = (0..6u8).map(|n| desk.server(20 + 9 * n, u16::from(n))).collect();
+    desk.round("plan", "r", &["--shards", "2"]).expect(0);
+    desk.scan_all("r", 1..=2, 2);
+    // Nobody is to be told yet, and the result is not written: as a kill leaves it.
+    desk.round("reduce", "r", &[]).expect(1);
+    std::fs::remove_file(desk.path("store/r/result.json")).expect("a result");
+    desk.configure(20_000, "[[notify]]\nkind = \"events\"\nfile = \"told.ndjson\"\n");
+    let told = || desk.read("told.ndjson").matches("\"change\":\"opened\"").count();
+    desk.round("reduce", "r", &[]).expect(1);
+    assert_eq!(told(), 6, "{}", desk.read("told.ndjson"));
+    for _ in 0..2 {
+        std::fs::remove_file(desk.path("store/r/result.json")).expect("a result");
+        desk.round("reduce", "r", &[]).expect(1);
+        assert_eq!(told(), 6, "told twice: {}", desk.read("told.ndjson"));
+    }
+}
+
 /// Writes `run.json` of a shard that was handed in anew, with what belongs to it.
 fn forge(desk: &Desk, shard: u32, forge: impl Fn(&mut Value)) {
     let folder = format!("shards/{shard:05}");
