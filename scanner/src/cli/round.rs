@@ -91,7 +91,7 @@ pub struct RoundPlanArgs {
     #[command(flatten)]
     /// What it covers.
     pub asking: Asking,
-    /// Into how many shards it is divided [default: `shards` under [rounds]].
+    /// Into how many shards it is divided [default: `shards` under `[rounds]`].
     #[arg(long, value_name = "N", env = "MIMAWARI_SHARDS")]
     pub shards: Option<String>,
 }

@@ -1,6 +1,6 @@
 //! `mimawari selfcheck`: what works at this place, line by line, and what to do about what does not.
 //!
-//! Each check has a file with a pure function `judge` from facts to a line ([`line::Found`]), and the
+//! Each check has a file with a pure function `judge` from facts to a line (`line::Found`), and the
 //! few lines that gather the facts. Every check runs on a thread of its own and has a limit of time: a
 //! store that never answers, a file system that hangs or a defect is a line, and the others go on.
 
