@@ -44,8 +44,8 @@ type Cases = &'static [Named];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // A case has a lab of its own and mostly waits, for what is lost or silent.
-    arguments.test_threads.get_or_insert(4);
+    // One at a time: a lab that has to share its processors loses what it is to measure.
+    arguments.test_threads.get_or_insert(1);
     let profile = std::env::var("MIMAWARI_LAB").unwrap_or_default();
     let skip = profile == "skip";
     if !skip

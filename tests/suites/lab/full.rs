@@ -64,7 +64,9 @@ fn recall(c: &Case) {
             output.status
         );
         assert!(found >= 0.999, "recall {found}\n{}", output.stderr);
-        assert!(peak < 128 * 1024, "{peak} KiB");
+        // Pages of code count too, and without optimisation there are several times as many.
+        let most = if cfg!(debug_assertions) { 192 } else { 128 };
+        assert!(peak < most * 1024, "{peak} KiB");
         let confirmed = c.confirmed(&out).len();
         assert!(confirmed >= seen.len() * 995 / 1000, "{confirmed} of {} confirmed", seen.len());
         recalls.push(found);
