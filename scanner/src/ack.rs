@@ -4,6 +4,7 @@ use anyhow::Result;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::state::{NotFound, State};
 use mimawari_drift::verdict::{Acknowledgement, Finding};
 use mimawari_probes::http::printable;
@@ -11,7 +12,6 @@ use mimawari_probes::http::printable;
 use crate::cli::ack::AckArgs;
 use crate::commands::print;
 use crate::config::Config;
-use crate::failure::{Failure, Status};
 use crate::scan::Context;
 use crate::store::{Meta, Origin, Random, Store};
 

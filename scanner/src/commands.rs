@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::{Failure, Status};
+use mimawari_base::files::write_atomically;
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::http::{Catalogue, Check};
@@ -14,14 +16,13 @@ use crate::cli::{
     ScanArgs, SchemaArgs, SchemaFormat,
 };
 use crate::config::Config;
-use crate::failure::{Failure, Status};
 use crate::http::connection::BODY_LIMIT;
 use crate::judge::{self, Runs};
 use crate::notify::client::World;
 use crate::notify::{Notifiers, StateLedger};
 use crate::plan;
 use crate::published;
-use crate::run::{RunStatus, write_atomically};
+use crate::run::RunStatus;
 use crate::scan::{self, Context, Folder, Scanned, Seeds};
 use crate::store::{Generation, Link, Meta, Origin, Random, Store};
 
@@ -220,7 +221,7 @@ pub(crate) async fn tell(notifiers: &Notifiers, config: &Config, verdict: &Verdi
     match StateLedger::open(&config.state) {
         Ok(ledger) => drop(notifiers.deliver(verdict, run, &ledger).await),
         Err(e) => {
-            tracing::error!("no notifier is told: {}", crate::failure::line(&e));
+            tracing::error!("no notifier is told: {}", mimawari_base::failure::line(&e));
         }
     }
 }

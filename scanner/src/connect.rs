@@ -8,13 +8,12 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use mimawari_base::signals::Stop;
 use mimawari_engine::{Answer, Event, Probe, Reply, Sweep};
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::Scope;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-
-use crate::signals::Stop;
 
 /// What the driver counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
+use mimawari_base::failure::Failure;
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::freshness::Turn;
 use mimawari_drift::judge::{CoverageView, RunInput, judge};
@@ -15,7 +16,6 @@ use mimawari_drift::verdict::{Coverage, RunFacts, Verdict};
 use mimawari_probes::observation::{CellState, Observation};
 use mimawari_targets::{Plan, Port, Scope, Shard};
 
-use crate::failure::Failure;
 use crate::run::{LoadedRun, RunStatus, read_meta};
 
 /// The runs that are judged together: one, or the shards of one plan.
@@ -316,7 +316,7 @@ pub fn latest_run(runs: &Path) -> Result<PathBuf> {
             }
             Ok(_) => others += 1,
             Err(e) => {
-                tracing::warn!("{}", crate::failure::line(&e));
+                tracing::warn!("{}", mimawari_base::failure::line(&e));
                 others += 1;
             }
         }

@@ -17,11 +17,8 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod connect;
-mod crypto;
 pub mod demo;
-pub mod duration;
 pub mod export;
-pub mod failure;
 pub mod generate;
 pub mod http;
 pub mod import;
@@ -38,14 +35,13 @@ pub mod run;
 pub mod scan;
 pub mod selfcheck;
 pub mod service;
-pub mod signals;
 pub mod state_commands;
 pub mod store;
 
 use cli::{BaselineCommand, Cli, Command};
-use failure::Status;
+use mimawari_base::failure::{self, Status};
+use mimawari_base::signals::{self, Stop};
 use scan::Context;
-use signals::Stop;
 
 /// The program: reads the command line, carries the command out, tells the exit status.
 #[must_use]
@@ -64,7 +60,7 @@ pub fn main() -> ExitCode {
         tracing::debug!(error = %e, "process 1 does not listen to SIGTERM");
     }
     let done = run(&cli);
-    config::fetched::remove_copies();
+    mimawari_base::shown::remove_copies();
     match done {
         Ok(Status::Drift | Status::Incomplete) if exit_zero => Status::Clean.into(),
         Ok(status) => status.into(),

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mimawari_base::failure::Failure;
 use mimawari_engine::{Chunk, Summary};
 use mimawari_probes::observation::CellState;
 use mimawari_targets::Shard;
 
-use crate::failure::Failure;
 use crate::run::meta::{CanaryFacts, HttpFacts, MergedRun, RunMeta, RunStatus};
 use crate::run::{LoadedRun, RunFolder};
 use crate::scan::NOTHING_ASKED;

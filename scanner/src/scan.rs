@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
+use mimawari_base::signals::Stop;
 use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_targets::dns;
@@ -34,13 +36,11 @@ use tokio::sync::mpsc;
 use crate::cli::{LogFormat, Method};
 use crate::config::Config;
 use crate::connect;
-use crate::failure::Failure;
 use crate::logging::ProgressView;
 use crate::packet::{self, PacketConfig, PacketSweep};
 use crate::run::RunFolder;
 use crate::run::checkpoint::Checkpointer;
 use crate::run::meta::{self, CanaryFacts, HttpFacts, PlanFacts, RunMeta, RunStatus, ScopeFacts};
-use crate::signals::Stop;
 
 use confirm::{Look, Opened};
 
@@ -177,7 +177,7 @@ fn refused_plan(e: &mimawari_targets::PlanError, config: &Config) -> Failure {
         format!(
             ": one packet to each of {} ports would take {} at {} packets per second",
             config.scan.ports.len(),
-            crate::duration::shown(seconds),
+            mimawari_base::duration::shown(seconds),
             config.scan.rate
         )
     });
@@ -267,7 +267,7 @@ impl Shared {
         match f(&mut folder) {
             Ok(()) => ControlFlow::Continue(()),
             Err(e) => {
-                tracing::error!("{}", crate::failure::render(&e));
+                tracing::error!("{}", mimawari_base::failure::render(&e));
                 *broken = Some(e);
                 self.stop.stop();
                 ControlFlow::Break(())
@@ -492,7 +492,7 @@ impl Deadline {
         self.passed.load(Ordering::Relaxed).then(|| {
             format!(
                 "The deadline of {} was reached before the end of the run.",
-                crate::duration::shown(self.after.as_secs_f64())
+                mimawari_base::duration::shown(self.after.as_secs_f64())
             )
         })
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::format;
 use mimawari_drift::lint::codeowners::CodeOwners;
@@ -21,7 +22,6 @@ use self::place::Home;
 use crate::cli::baseline::{BaselineCheckArgs, LintFormat};
 use crate::commands::print;
 use crate::config::Config;
-use crate::failure::{Failure, Status};
 use crate::scan::{self, Context};
 use crate::store::{Location, Store};
 

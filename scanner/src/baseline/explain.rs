@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::explain::{Covered, Known, Question};
 use mimawari_drift::judge::CoverageView;
 use mimawari_drift::state::State;
@@ -16,7 +17,6 @@ use super::instant;
 use crate::cli::baseline_plan::BaselineExplainArgs;
 use crate::commands::{print, width};
 use crate::config::Config;
-use crate::failure::{Failure, Status};
 use crate::judge::{Runs, read_baseline};
 use crate::scan::Context;
 use crate::store::Store;

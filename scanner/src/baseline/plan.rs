@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::impact::{Newly, Side, compare};
 use mimawari_probes::observation::{CellState, Observation};
 use mimawari_targets::Port;
@@ -12,7 +13,6 @@ use super::instant;
 use crate::cli::baseline_plan::{BaselinePlanArgs, PlanFormat};
 use crate::commands::{width, write_out};
 use crate::config::Config;
-use crate::failure::{Failure, Status};
 use crate::judge::{Runs, read_baseline};
 use crate::run::LoadedRun;
 use crate::scan::Context;

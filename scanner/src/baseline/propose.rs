@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::{Timestamp, ToSpan};
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::propose::{Proposal, Proposed, Request, file_name, propose as proposed};
 use mimawari_drift::edit::{append, new_file};
@@ -22,7 +23,6 @@ use crate::cli::BaselineProposeArgs;
 use crate::commands::{print, read_verdict};
 use crate::config::Config;
 use crate::config::fetched::Fetched;
-use crate::failure::{Failure, Status};
 use crate::judge::{self, Runs};
 use crate::scan::Context;
 use crate::store::Store;

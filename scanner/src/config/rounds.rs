@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use mimawari_base::duration;
+
 use super::{Check, file};
-use crate::duration;
 use crate::store::Location;
 
 /// Tasks of one round, at most: what an array job of AWS Batch can have.

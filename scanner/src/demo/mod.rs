@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::{Timestamp, ToSpan};
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::verdict::{FindingKind, FindingState, Verdict};
 
 use crate::cli::DemoArgs;
 use crate::commands;
 use crate::config::Config;
-use crate::failure::{Failure, Status};
 use crate::scan::{Context, Folder, Seeds};
 use centre::Centre;
 

@@ -9,11 +9,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
 
 use crate::cli::{ExportArgs, ExportFormat};
-use crate::failure::{Failure, Status};
 use crate::judge::Runs;
 use crate::run::read_meta;
 

@@ -20,13 +20,13 @@ use std::path::Path;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_probes::observation::CellState;
 use mimawari_targets::{Plan, Port, PortError, PortSet, ScopedSet};
 use sha2::{Digest, Sha256};
 
 use crate::cli::{ImportArgs, ImportFormat};
 use crate::config::{Config, read_targets};
-use crate::failure::{Failure, Status};
 use crate::run::RunStatus;
 use crate::scan::{Context, order_seed};
 use seen::{Seen, Sink, Told};

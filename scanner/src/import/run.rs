@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
 use mimawari_engine::Summary;
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_targets::{Plan, Port, PortSet, Shard, Walk};
@@ -13,7 +14,6 @@ use mimawari_targets::{Plan, Port, PortSet, Shard, Walk};
 use super::cells::Cells;
 use super::seen::{Seen, Sink, Told};
 use crate::config::Config;
-use crate::failure::Failure;
 use crate::run::meta::{CanaryFacts, HttpFacts, PlanFacts, RunMeta, ScopeFacts, VERSION};
 use crate::run::{RunFolder, RunStatus};
 use crate::scan::run_id;

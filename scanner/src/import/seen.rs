@@ -4,10 +4,9 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
 use mimawari_probes::observation::{CellState, Service};
 use mimawari_targets::{Port, PortSet};
-
-use crate::failure::Failure;
 
 /// One port of one address, as a file tells it.
 #[derive(Debug, Clone)]

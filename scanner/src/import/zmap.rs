@@ -7,12 +7,12 @@
 use std::io::BufRead;
 
 use anyhow::Result;
+use mimawari_base::failure::Failure;
 use mimawari_probes::observation::CellState;
 use mimawari_targets::Port;
 
 use super::lines::Lines;
 use super::seen::{Place, Seen, Sink, Told, shown};
-use crate::failure::Failure;
 
 /// Longest line.
 const LINE: u64 = 1 << 16;

@@ -13,7 +13,7 @@ use super::client::Fault;
 /// # Errors
 /// A [`Fault`] when there are none, or none in time.
 pub async fn credential(region: &str, deadline: Instant) -> Result<Arc<AwsCredential>, Fault> {
-    crate::crypto::provide();
+    mimawari_base::crypto::provide();
     let failed = |e: object_store::Error| Fault::certain(format!("no credentials of AWS: {e}"));
     // The chain hangs on the builder of a bucket; none is asked for.
     let chain = AmazonS3Builder::from_env()

@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
 use mimawari_probes::http::printable;
 use reqwest::redirect;
 use tokio::time::Instant;
 
 use super::secret::Secret;
-use crate::failure::Failure;
 
 /// How patient sending is.
 #[derive(Debug, Clone, Copy)]
@@ -307,7 +307,7 @@ fn told(e: reqwest::Error) -> String {
 /// # Errors
 /// A [`Failure`] where the system has no root certificates.
 pub fn client(loopback: bool) -> Result<reqwest::Client, Failure> {
-    crate::crypto::provide();
+    mimawari_base::crypto::provide();
     let mut builder = reqwest::Client::builder()
         .redirect(redirect::Policy::none())
         .connect_timeout(Duration::from_secs(5))

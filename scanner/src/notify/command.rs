@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::verdict::Verdict;
 
 use super::client::World;
@@ -12,7 +13,6 @@ use super::letter::{self, Letter};
 use super::{How, Message, Notifiers};
 use crate::cli::NotifyArgs;
 use crate::config::Config;
-use crate::failure::{Failure, Status};
 use crate::scan::Context;
 
 /// `mimawari notify`

@@ -55,7 +55,7 @@ impl StateLedger {
     /// In `notified/` of where the state is.
     ///
     /// # Errors
-    /// A [`crate::failure::Failure`] when it cannot be reached.
+    /// A [`mimawari_base::failure::Failure`] when it cannot be reached.
     pub fn open(state: &Location) -> anyhow::Result<Self> {
         Ok(Self { objects: Objects::open(state)? })
     }
@@ -63,7 +63,7 @@ impl StateLedger {
     async fn create(&self, name: &str, text: String) -> io::Result<bool> {
         match self.objects.create(name, text.into()).await {
             Ok(written) => Ok(matches!(written, Written::Done)),
-            Err(e) => Err(io::Error::other(crate::failure::line(&e))),
+            Err(e) => Err(io::Error::other(mimawari_base::failure::line(&e))),
         }
     }
 }
@@ -83,7 +83,7 @@ impl Ledger for StateLedger {
     }
 
     async fn unfinished(&self, notifier: &str, at: Timestamp) -> io::Result<Vec<String>> {
-        let failed = |e: anyhow::Error| io::Error::other(crate::failure::line(&e));
+        let failed = |e: anyhow::Error| io::Error::other(mimawari_base::failure::line(&e));
         let folder = folder(notifier);
         let listed = self.objects.list(&folder, None).await.map_err(failed)?;
         let ended: HashSet<&str> =

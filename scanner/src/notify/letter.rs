@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
+use mimawari_base::files::write_atomically;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::client::Fault;
-use crate::failure::Failure;
-use crate::run::write_atomically;
 
 /// Version of the file.
 const VERSION: u32 = 1;

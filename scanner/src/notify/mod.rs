@@ -33,7 +33,6 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::notify::{Kind, Notifier};
-use crate::failure::Failure;
 use client::{Fault, Policy, Request, Sender, World};
 use github::Github;
 use hub::Hub;
@@ -41,6 +40,7 @@ use ledger::Ledger;
 pub use ledger::StateLedger;
 use letter::Letter;
 use message::Message;
+use mimawari_base::failure::Failure;
 pub use secret::Secret;
 
 /// Most bytes of an answer: a list of issues, and everything else.
@@ -344,7 +344,8 @@ impl Notifiers {
         let by_file = |e: io::Error| whole(Fault::certain(format!("cannot be written: {e}")));
         match (&n.how, message) {
             (How::Prometheus { file }, Message::Text(text)) => {
-                return crate::run::write_atomically(file, text.as_bytes()).map_err(by_file);
+                return mimawari_base::files::write_atomically(file, text.as_bytes())
+                    .map_err(by_file);
             }
             (How::Events { file } | How::Emf { file, .. }, Message::Text(text)) => {
                 return append(file.as_deref(), text).map_err(by_file);

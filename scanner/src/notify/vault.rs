@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
+use mimawari_base::failure::Failure;
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequestBody;
 use serde_json::{Value, json};
@@ -18,7 +19,6 @@ use super::client::{self, Fault, Policy, Request, Sender, World};
 use super::secret::Secret;
 use super::{ANSWER_LIMIT, aws, check_url, is_loopback};
 use crate::config::notify::{Kind, Notifier};
-use crate::failure::Failure;
 
 /// The endpoint of all services' SDKs for this one, for emulators.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";

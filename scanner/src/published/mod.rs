@@ -20,12 +20,12 @@ use std::path::Path;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::failure::Failure;
 use crate::judge;
 use crate::store::{Objects, Seen};
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::Bytes;
 use jiff::Timestamp;
+use mimawari_base::failure::{Failure, Status};
 
 use super::git::{self, Commit, Order};
 use super::{Bundle, File, POINTER, Pointer, VERSION, object, pointer};
 use crate::cli::publish::PublishArgs;
 use crate::commands::print;
-use crate::failure::{Failure, Status};
 use crate::judge;
 use crate::scan::Context;
 use crate::store::{Location, Objects, Random, Written};

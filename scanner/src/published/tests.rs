@@ -78,7 +78,7 @@ async fn a_step_back_is_refused_or_recorded() {
     let mut all = String::new();
     for commit in [Some(commit(A, 9)), Some(commit(C, 4)), None] {
         let e = put(&objects, "one", commit, false).await.unwrap_err();
-        all.push_str(&format!("{}\n\n", crate::failure::render(&e)));
+        all.push_str(&format!("{}\n\n", mimawari_base::failure::render(&e)));
     }
     insta::assert_snapshot!("step_back", all);
     assert_eq!(pointer(&objects).await.unwrap().unwrap().0.sequence, 1);
@@ -103,7 +103,7 @@ async fn what_is_damaged_is_never_an_empty_baseline() {
     let mut all = String::new();
     let objects = Objects::in_memory();
     let refusal = async |objects: &Objects| {
-        format!("{}\n\n", crate::failure::render(&read(objects).await.unwrap_err()))
+        format!("{}\n\n", mimawari_base::failure::render(&read(objects).await.unwrap_err()))
     };
     all.push_str(&refusal(&objects).await);
     let p = published(put(&objects, "one", None, false).await);
@@ -117,7 +117,7 @@ async fn what_is_damaged_is_never_an_empty_baseline() {
     // It is not published over, either.
     put(&objects, "two", None, false).await.unwrap();
     let e = put(&objects, "one", None, false).await.unwrap_err();
-    all.push_str(&format!("{}\n\n", crate::failure::render(&e)));
+    all.push_str(&format!("{}\n\n", mimawari_base::failure::render(&e)));
     objects.delete(&object(&pointer(&objects).await.unwrap().unwrap().0.digest)).await.unwrap();
     all.push_str(&refusal(&objects).await);
     // The remedy that it names is one.

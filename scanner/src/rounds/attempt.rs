@@ -4,10 +4,10 @@ use std::fmt;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
 use mimawari_targets::Shard;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
 use crate::run::RunStatus;
 
 /// Version of `save-SEQUENCE.json` and `done.json`.

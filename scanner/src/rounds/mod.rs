@@ -42,6 +42,7 @@ pub use result::RoundResult;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status};
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
@@ -49,7 +50,6 @@ use crate::cli::round::{RoundCommand, RoundRunArgs, Which};
 use crate::commands::{print, warn};
 use crate::config::Config;
 use crate::config::rounds::Rounds;
-use crate::failure::{Failure, Status};
 use crate::scan::Context;
 use crate::store::{Got, Objects};
 

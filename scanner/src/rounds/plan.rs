@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_probes::http::printable;
 use mimawari_targets::list::Targets;
 use mimawari_targets::{Plan, Shard, Walk};
@@ -13,7 +14,6 @@ use crate::cli::round::{Asking, RoundPlanArgs};
 use crate::commands::print;
 use crate::config::rounds::check_shards;
 use crate::config::{Config, MAX_PARTS, check_rate, check_recall, read_targets};
-use crate::failure::{Failure, Status};
 use crate::run::meta::{ORDER, PlanFacts, ScopeFacts, hex};
 use crate::scan::{self, Context};
 use crate::store::{Got, Written};

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status, line};
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::http::printable;
 use mimawari_targets::Shard;
@@ -12,7 +13,6 @@ use super::plan::{self, Planned};
 use super::result::{self, RESULT, RoundResult};
 use super::{Round, read_json, restore, to_json};
 use crate::commands::{notifiers, print, settle_run, summary, tell};
-use crate::failure::{Failure, Status, line};
 use crate::merge::merge_as;
 use crate::published;
 use crate::run::meta::{HttpFacts, RunMeta, ScopeFacts, VERSION, hex};

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, line};
 use mimawari_engine::{Sweep, SweepConfig};
 use mimawari_targets::Shard;
 use sha2::{Digest, Sha256};
@@ -13,7 +14,6 @@ use sha2::{Digest, Sha256};
 use super::attempt::{Attempt, Done, LIST, SMALL, Save, VERSION, folder};
 use super::plan::Planned;
 use super::{Round, read_json};
-use crate::failure::{Failure, line};
 use crate::run::checkpoint::Saved;
 use crate::run::meta::hex;
 use crate::run::{LoadedRun, RunMeta, RunStatus};

@@ -218,7 +218,7 @@ async fn a_save_that_fails_or_is_dropped_leaves_the_one_before_and_the_next_one_
     let patience =
         shard::Patience { ended: Duration::from_millis(50), stopped: Duration::from_millis(50) };
     let context = Context {
-        stop: crate::signals::Stop::new(),
+        stop: mimawari_base::signals::Stop::new(),
         now: || jiff::Timestamp::UNIX_EPOCH,
         log_format: crate::cli::LogFormat::Text,
         quiet: true,

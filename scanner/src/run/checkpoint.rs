@@ -19,10 +19,9 @@ use std::thread::JoinHandle;
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
+use mimawari_base::files::write_atomically;
 use mimawari_engine::Checkpoint;
 use serde::{Deserialize, Serialize};
-
-use super::folder::write_atomically;
 
 /// The file's name in a run folder.
 pub const CHECKPOINT: &str = "checkpoint.bin";

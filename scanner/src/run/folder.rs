@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mimawari_base::failure::Failure;
+use mimawari_base::files::write_atomically;
 use mimawari_engine::Chunk;
 use mimawari_probes::observation::{
     CellState, HttpObservation, Observation, Scheme, TcpObservation,
@@ -17,7 +19,6 @@ use super::checkpoint::{CHECKPOINT, Checkpointer, Saved};
 use super::coverage;
 use super::meta::{ORDER, RunMeta, RunStatus, VERSION};
 use super::observations;
-use crate::failure::Failure;
 
 const META: &str = "run.json";
 const OBSERVATIONS: &str = "observations.ndjson";
@@ -243,25 +244,6 @@ fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');
     Ok(text)
-}
-
-/// Writes a file so that readers see the old or the new one, never half of it.
-///
-/// # Errors
-/// Any I/O error; the old file is then untouched.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    // A temporary file is private to its owner; a report is for whoever the folder is for.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    }
-    file.persist(path).map_err(|e| e.error)?;
-    File::open(dir)?.sync_all()
 }
 
 /// A run folder as it was read.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use mimawari_base::failure::Failure;
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::observation::{Observation, Scheme, WebObservation};
@@ -19,7 +20,6 @@ use tokio::sync::mpsc;
 
 use super::{Context, Seeds, Shared};
 use crate::config::Config;
-use crate::failure::Failure;
 use crate::http::{self, Targets, VhostIndex, WebTarget};
 use crate::run::meta::RunMeta;
 

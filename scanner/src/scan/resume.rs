@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
 use mimawari_engine::Checkpoint;
 use mimawari_probes::observation::TcpObservation;
 use mimawari_probes::wire::SynAckSigns;
@@ -11,7 +12,6 @@ use mimawari_targets::{AddrSet, Shard, Walk};
 
 use super::confirm::Opened;
 use crate::config::Config;
-use crate::failure::Failure;
 use crate::run::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts};
 use crate::run::read_meta;
 

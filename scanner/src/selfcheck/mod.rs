@@ -37,19 +37,19 @@ use mimawari_targets::Port;
 use tokio::sync::oneshot;
 
 pub use line::{Check, Document, Mark};
+use line::{Found, Sweep, VERSION, verdict};
+use mimawari_base::failure::Status;
+use mimawari_base::signals::Stop;
+use store::Kept;
 
 use crate::cli::Method;
 use crate::cli::selfcheck::SelfcheckArgs;
 use crate::commands::print;
 use crate::config::Config;
-use crate::failure::Status;
 use crate::notify::Notifiers;
 use crate::notify::client::World;
 use crate::scan::Context;
-use crate::signals::Stop;
 use crate::store::Location;
-use line::{Found, Sweep, VERSION, verdict};
-use store::Kept;
 
 /// What asks only this machine has so long.
 const SHORT: Duration = Duration::from_secs(10);

@@ -158,9 +158,10 @@ pub fn judge(at: &Location, kept: Kept, trial: &Trial) -> Found {
 
 #[cfg(test)]
 mod tests {
+    use mimawari_base::failure::Failure;
+
     use super::super::line::Mark;
     use super::*;
-    use crate::failure::Failure;
 
     fn trial() -> Trial {
         Trial {

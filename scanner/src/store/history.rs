@@ -24,7 +24,7 @@ impl Store {
     /// The `count` newest generations, the newest first, and what is wrong with them.
     ///
     /// # Errors
-    /// A [`crate::failure::Failure`] when they cannot be read; one that is damaged is no error here.
+    /// A [`mimawari_base::failure::Failure`] when they cannot be read; one that is damaged is no error here.
     pub async fn history(&self, count: usize) -> Result<Vec<Entry>> {
         let (highest, hint) = self.highest(self.hint().await?).await?;
         let mut entries = Vec::new();

@@ -40,8 +40,8 @@ use jiff::Timestamp;
 use mimawari_drift::state::State;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
 use generation::Broken;
+use mimawari_base::failure::Failure;
 
 /// Where `[state] url` points.
 pub type StateUrl = Location;
@@ -315,12 +315,15 @@ impl Store {
     /// What may follow a commit and may fail: the hint, and the pruning.
     async fn after(&self, number: u64, now: Timestamp) {
         if let Err(e) = self.hint_at(number).await {
-            tracing::warn!("the state is saved, its hint is not: {}", crate::failure::line(&e));
+            tracing::warn!(
+                "the state is saved, its hint is not: {}",
+                mimawari_base::failure::line(&e)
+            );
         }
         if number.is_multiple_of(prune::EVERY)
             && let Err(e) = self.prune(now).await
         {
-            tracing::warn!("old generations are not removed: {}", crate::failure::line(&e));
+            tracing::warn!("old generations are not removed: {}", mimawari_base::failure::line(&e));
         }
     }
 

@@ -17,6 +17,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::local::LocalFileSystem;
@@ -28,7 +29,6 @@ use object_store::{
 };
 
 use super::location::{Bucket, Location};
-use crate::failure::Failure;
 
 /// No object of ours is larger; a larger one is not read.
 pub const MAX_OBJECT: u64 = 1 << 30;
@@ -361,7 +361,7 @@ fn cannot_reach(shown: &str, e: &Error) -> Failure {
 /// The client of a bucket. Credentials come from the environment, in the order of AWS's own tools:
 /// keys, web identity, the task's role, the machine's role.
 fn s3(bucket: &Bucket, shown: &str) -> Result<object_store::aws::AmazonS3, Failure> {
-    crate::crypto::provide();
+    mimawari_base::crypto::provide();
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(&bucket.name)
         .with_conditional_put(S3ConditionalPut::ETagMatch)

@@ -38,7 +38,7 @@ impl Store {
     /// Removes what is old.
     ///
     /// # Errors
-    /// A [`crate::failure::Failure`]; what was not removed is tried again a hundred generations later.
+    /// A [`mimawari_base::failure::Failure`]; what was not removed is tried again a hundred generations later.
     pub(super) async fn prune(&self, now: Timestamp) -> Result<()> {
         let found = self.objects.list(FOLDER, None).await?;
         let number = |(name, at): (String, _)| Some((generation::number(&name)?, at));

@@ -1,8 +1,7 @@
 //! Random numbers for waiting times and for telling writers apart; nothing that must be secret.
 
 use anyhow::Result;
-
-use crate::failure::Failure;
+use mimawari_base::failure::Failure;
 
 /// A source of random numbers: SplitMix64 (Steele, Lea, Flood 2014) from a seed.
 #[derive(Debug, Clone)]

@@ -40,7 +40,7 @@ async fn text(store: &Store, number: u64) -> Bytes {
 }
 
 async fn refusal(store: &Store) -> String {
-    crate::failure::render(&store.latest().await.expect_err("it was taken for good"))
+    mimawari_base::failure::render(&store.latest().await.expect_err("it was taken for good"))
 }
 
 #[tokio::test]
@@ -291,7 +291,7 @@ async fn no_number_is_too_large_and_no_text_reaches_the_screen_as_it_is() {
     let parent = store.load(last).await.unwrap();
     let mut random = Random::seeded(1);
     let e = store.commit(&parent, &state("x"), &meta("x"), &mut random).await.unwrap_err();
-    insta::assert_snapshot!("last_number", crate::failure::render(&e));
+    insta::assert_snapshot!("last_number", mimawari_base::failure::render(&e));
     let evil = "{\"version\":1,\"\u{9b}2J\\u001b[2J\":1}";
     put(&store, &object(last), &forged(last, 1, evil)).await;
     let told = refusal(&store).await;

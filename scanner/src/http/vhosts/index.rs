@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Result;
+use mimawari_base::failure::Failure;
 use mimawari_targets::Scope;
 use mimawari_targets::diagnostic::Diagnostics;
 
 use super::hosts::Hosts;
 use super::numbering::Numbering;
 use super::pass::{Pass, Run, told};
-use crate::failure::Failure;
 
 /// What tells that a file is another than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -262,9 +262,9 @@ fn pipes_are_copied_and_folders_refused() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the copy has no name");
 
     let error = VhostIndex::open(dir.path(), &scope(), dir.path()).unwrap_err();
-    assert!(crate::failure::render(&error).contains("Is a directory"), "{error:#}");
+    assert!(mimawari_base::failure::render(&error).contains("Is a directory"), "{error:#}");
     let error = VhostIndex::open(&dir.path().join("none"), &scope(), dir.path()).unwrap_err();
-    assert!(crate::failure::render(&error).contains("none: No such file"), "{error:#}");
+    assert!(mimawari_base::failure::render(&error).contains("none: No such file"), "{error:#}");
     let error = VhostIndex::spool("<stdin>", &b"x"[..], &scope(), &path).unwrap_err();
     assert!(error.0[0].title.starts_with("cannot keep a copy"), "{error}");
 }

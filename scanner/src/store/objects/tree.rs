@@ -7,11 +7,11 @@ use std::path::Path;
 
 use anyhow::Result;
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use mimawari_base::failure::Failure;
 use object_store::path::Path as Key;
 use object_store::{Error, ObjectStore as _, ObjectStoreExt as _};
 
 use super::{Objects, cannot_open, explain, is_absent};
-use crate::failure::Failure;
 
 const READ_REMEDY: &str = "see that bucket, region and endpoint are right, and that the role may do s3:GetObject and \
      s3:ListBucket there";

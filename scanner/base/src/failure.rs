@@ -92,7 +92,7 @@ impl std::error::Error for Failure {
 /// The whole error as the user sees it: the chain on the first line, the remedy on the next.
 #[must_use]
 pub fn render(error: &anyhow::Error) -> String {
-    crate::config::fetched::named(&of_files(error)).into_owned()
+    crate::shown::named(&of_files(error)).into_owned()
 }
 
 /// As [`render`], with the names of files as they were opened.
