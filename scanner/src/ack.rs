@@ -8,12 +8,12 @@ use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::state::{NotFound, State};
 use mimawari_drift::verdict::{Acknowledgement, Finding};
 use mimawari_probes::http::printable;
+use mimawari_store::{Meta, Origin, Random, Store};
 
 use crate::cli::ack::AckArgs;
 use crate::commands::print;
 use crate::config::Config;
 use crate::scan::Context;
-use crate::store::{Meta, Origin, Random, Store};
 
 /// Longest acknowledgement: what is to be left alone for longer is agreed, and agreements are in the
 /// baseline.

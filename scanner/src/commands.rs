@@ -10,6 +10,8 @@ use mimawari_base::files::write_atomically;
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::http::{Catalogue, Check};
+use mimawari_store::published;
+use mimawari_store::{Generation, Link, Meta, Origin, Random, Store};
 
 use crate::cli::{
     ChecksCommand, JudgeArgs, ManifestArgs, MergeArgs, PatrolArgs, ReportArgs, ReportFormat,
@@ -21,10 +23,8 @@ use crate::judge::{self, Runs};
 use crate::notify::client::World;
 use crate::notify::{Notifiers, StateLedger};
 use crate::plan;
-use crate::published;
 use crate::run::RunStatus;
 use crate::scan::{self, Context, Folder, Scanned, Seeds};
-use crate::store::{Generation, Link, Meta, Origin, Random, Store};
 
 /// `mimawari scan`
 ///
@@ -154,7 +154,7 @@ pub async fn patrol_with(
 ) -> Result<(Verdict, std::path::PathBuf)> {
     // What would stop the judgement, or the telling, is found before a packet is sent.
     let notifiers = notifiers(config, context).await?;
-    let agreed = published::agreed(config, None).await?;
+    let agreed = published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?;
     let store = Store::open(&config.state)?;
     store.check().await?;
     let scanned = scan::scan(config, context, Seeds::draw()?, folder).await?;
@@ -261,7 +261,10 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
                 .source(e)
         })?,
     };
-    let agreed = published::agreed(&config, args.baseline.as_deref()).await?;
+    let agreed = match &args.baseline {
+        Some(dir) => published::agreed(None, dir).await?,
+        None => published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?,
+    };
     let dirs = judge::named_runs(&args.run, &config.runs_dir)?;
     let judged = |previous: &Generation| {
         let runs = Runs::open(&dirs, &config.scope, &previous.state)?;

@@ -29,18 +29,18 @@ pub mod merge;
 pub mod notify;
 pub mod packet;
 pub mod plan;
-pub mod published;
+pub mod publish;
 pub mod rounds;
 pub mod run;
 pub mod scan;
 pub mod selfcheck;
 pub mod service;
 pub mod state_commands;
-pub mod store;
 
-use cli::{BaselineCommand, Cli, Command};
 use mimawari_base::failure::{self, Status};
 use mimawari_base::signals::{self, Stop};
+
+use cli::{BaselineCommand, Cli, Command};
 use scan::Context;
 
 /// The program: reads the command line, carries the command out, tells the exit status.
@@ -88,7 +88,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Judge(args) => runtime()?.block_on(commands::judge(args, &context)),
         Command::Report(args) => commands::report(args),
         Command::Baseline(BaselineCommand::Publish(args)) => {
-            runtime()?.block_on(published::publish_command(args, &context))
+            runtime()?.block_on(publish::run(args, &context))
         }
         Command::Baseline(BaselineCommand::Plan(args)) => {
             runtime()?.block_on(baseline::plan::run(args, &context))

@@ -165,7 +165,7 @@ async fn part_of_this_run(config: &Config, plan: &Plan) -> Result<Shard> {
     let (Some(parts), None) = (config.scan.rotate, config.scan.part) else {
         return Ok(config.scan.part.unwrap_or(Shard::WHOLE));
     };
-    let state = crate::store::Store::look(&config.state)?.latest().await?.state;
+    let state = mimawari_store::Store::look(&config.state)?.latest().await?.state;
     let digest = PlanFacts::of(plan).digest(parts, &config.vantage);
     let next = mimawari_drift::freshness::next_part(state.plans.get(&digest), parts);
     Ok(Shard::new(next, parts).unwrap_or(Shard::WHOLE))

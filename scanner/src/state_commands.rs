@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use mimawari_base::duration;
 use mimawari_base::failure::Status;
 use mimawari_probes::http::printable;
+use mimawari_store::{Entry, Generation, Header, Origin, Random, Store};
 
 use crate::cli::state::{StateCommand, StateHistoryArgs, StateRollbackArgs, StateShowArgs};
 use crate::commands::print;
 use crate::config::Config;
 use crate::scan::Context;
-use crate::store::{Entry, Generation, Header, Origin, Random, Store};
 
 /// `mimawari state`
 ///

@@ -15,6 +15,7 @@ use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::format;
 use mimawari_drift::lint::codeowners::CodeOwners;
 use mimawari_drift::lint::{BUDGET, Lint, LintContext, Owners, Place, Profile, lint, rules};
+use mimawari_store::{Location, Store};
 use mimawari_targets::diagnostic::{Gravity, Source};
 use mimawari_targets::{AddrSet, Scope, mistake};
 
@@ -23,7 +24,6 @@ use crate::cli::baseline::{BaselineCheckArgs, LintFormat};
 use crate::commands::print;
 use crate::config::Config;
 use crate::scan::{self, Context};
-use crate::store::{Location, Store};
 
 /// Longest baseline file, in bytes: some 25,000 rules.
 const LONGEST: u64 = 4 << 20;

@@ -10,6 +10,8 @@ use mimawari_drift::judge::CoverageView;
 use mimawari_drift::state::State;
 use mimawari_probes::http::printable;
 use mimawari_probes::observation::{CellState, Observation};
+use mimawari_store::Store;
+use mimawari_store::baseline::read_baseline;
 use mimawari_targets::{Port, Shard};
 
 use super::blame::blame;
@@ -17,9 +19,8 @@ use super::instant;
 use crate::cli::baseline_plan::BaselineExplainArgs;
 use crate::commands::{print, width};
 use crate::config::Config;
-use crate::judge::{Runs, read_baseline};
+use crate::judge::Runs;
 use crate::scan::Context;
-use crate::store::Store;
 
 /// Longest question that is repeated, in characters.
 const MAX_SHOWN: usize = 200;

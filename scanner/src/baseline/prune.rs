@@ -8,6 +8,7 @@ use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::edit::remove;
 use mimawari_drift::edit::stale::stale;
 use mimawari_drift::state::State;
+use mimawari_store::{Location, Store};
 
 use super::diff::diff;
 use super::files::{self, TextFile};
@@ -15,7 +16,6 @@ use super::{instant, note, shown};
 use crate::cli::BaselinePruneArgs;
 use crate::commands::print;
 use crate::scan::Context;
-use crate::store::{Location, Store};
 
 /// `mimawari baseline prune`
 ///

@@ -11,9 +11,8 @@ use anyhow::Result;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use mimawari_base::failure::Failure;
 use mimawari_base::shown::name_copy;
+use mimawari_store::{Location, Objects};
 use tempfile::TempDir;
-
-use crate::store::{Location, Objects};
 
 /// Objects in the folder of a configuration, at most.
 pub const MAX_OBJECTS: usize = 2_000;

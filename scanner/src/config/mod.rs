@@ -18,13 +18,13 @@ use std::time::Duration;
 use anyhow::Result;
 use mimawari_base::duration;
 use mimawari_base::failure::Failure;
+use mimawari_store::{Location, LocationError};
 use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
 use mimawari_targets::list::{self, Targets};
 use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Scope, Shard, missing, mistake};
 use toml::Spanned;
 
 use crate::cli::{Looking, Method, Selection, Tuning};
-use crate::store::{Location, LocationError};
 
 /// Packets per second, where the file says nothing. Moderate: a /24 with a hundred ports takes two
 /// seconds, and no target notices.

@@ -80,8 +80,8 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<Status> {
 
 /// One patrol, judged as of `now`.
 async fn round(config: &Config, context: &Context, now: Timestamp, out: &Path) -> Result<Verdict> {
-    let baseline = crate::judge::read_baseline(&config.baseline_dir)?;
-    let store = crate::store::Store::open(&config.state)?;
+    let baseline = mimawari_store::baseline::read_baseline(&config.baseline_dir)?;
+    let store = mimawari_store::Store::open(&config.state)?;
     let scanned =
         crate::scan::scan(config, context, Seeds::draw()?, Folder::New(Some(out))).await?;
     let settled = commands::settle(&store, |previous| {

@@ -9,8 +9,7 @@ use std::future::Future;
 use std::io;
 
 use jiff::{SignedDuration, Timestamp};
-
-use crate::store::{Location, Objects, Written};
+use mimawari_store::{Location, Objects, Written};
 
 /// A claim is without an end, and not merely under way, after this time.
 const UNDER_WAY: SignedDuration = SignedDuration::from_mins(5);

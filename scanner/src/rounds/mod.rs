@@ -43,6 +43,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use mimawari_base::failure::{Failure, Status};
+use mimawari_store::{Got, Objects};
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
@@ -51,7 +52,6 @@ use crate::commands::{print, warn};
 use crate::config::Config;
 use crate::config::rounds::Rounds;
 use crate::scan::Context;
-use crate::store::{Got, Objects};
 
 /// `mimawari round`
 ///

@@ -4,6 +4,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::{Failure, Status};
 use mimawari_probes::http::printable;
+use mimawari_store::{Got, Written};
 use mimawari_targets::list::Targets;
 use mimawari_targets::{Plan, Shard, Walk};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,6 @@ use crate::config::rounds::check_shards;
 use crate::config::{Config, MAX_PARTS, check_rate, check_recall, read_targets};
 use crate::run::meta::{ORDER, PlanFacts, ScopeFacts, hex};
 use crate::scan::{self, Context};
-use crate::store::{Got, Written};
 
 /// Version of `plan.json` and `shards.json`.
 const VERSION: u32 = 1;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use mimawari_base::failure::{Failure, line};
 use mimawari_engine::{Sweep, SweepConfig};
+use mimawari_store::Got;
 use mimawari_targets::Shard;
 use sha2::{Digest, Sha256};
 
@@ -17,7 +18,6 @@ use super::{Round, read_json};
 use crate::run::checkpoint::Saved;
 use crate::run::meta::hex;
 use crate::run::{LoadedRun, RunMeta, RunStatus};
-use crate::store::Got;
 
 /// Attempts of a shard that are looked at, the newest: who is retried more often has another problem.
 const ATTEMPTS: usize = 20;

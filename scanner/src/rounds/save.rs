@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
+use mimawari_store::{Objects, Written};
 use mimawari_targets::Shard;
 use sha2::{Digest, Sha256};
 
@@ -20,7 +21,6 @@ use super::to_json;
 use crate::run::checkpoint::{CHECKPOINT, Saved};
 use crate::run::meta::hex;
 use crate::run::{RunMeta, RunStatus};
-use crate::store::{Objects, Written};
 
 /// What of a run folder is saved, and where.
 #[derive(Debug)]

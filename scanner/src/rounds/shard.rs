@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use mimawari_base::failure::{Failure, Status, line};
 use mimawari_base::signals::Stop;
+use mimawari_store::Written;
 use mimawari_targets::Shard;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -19,7 +20,6 @@ use crate::commands::print;
 use crate::config::shard::{COUNT, from_environment};
 use crate::run::RunStatus;
 use crate::scan::{self, Context, Folder, Seeds};
-use crate::store::Written;
 
 /// For how long the last save of a shard is tried.
 #[derive(Debug, Clone, Copy)]

@@ -42,6 +42,8 @@ use mimawari_base::failure::Status;
 use mimawari_base::signals::Stop;
 use store::Kept;
 
+use mimawari_store::Location;
+
 use crate::cli::Method;
 use crate::cli::selfcheck::SelfcheckArgs;
 use crate::commands::print;
@@ -49,7 +51,6 @@ use crate::config::Config;
 use crate::notify::Notifiers;
 use crate::notify::client::World;
 use crate::scan::Context;
-use crate::store::Location;
 
 /// What asks only this machine has so long.
 const SHORT: Duration = Duration::from_secs(10);
@@ -405,7 +406,9 @@ async fn resolver(desk: &mut Desk, config: &Arc<Config>) -> Result<()> {
 }
 
 async fn read_baseline(config: &Config) -> Result<baseline::Baseline> {
-    let agreed = crate::published::agreed(config, None).await?;
+    let agreed =
+        mimawari_store::published::agreed(config.baseline_url.as_ref(), &config.baseline_dir)
+            .await?;
     let place = match &config.baseline_url {
         Some(url) => url.to_string(),
         None => config.baseline_dir.display().to_string(),

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 use bytes::Bytes;
 use jiff::Timestamp;
+use mimawari_store::{Location, Objects, Store, Written};
 
 use super::line::Found;
-use crate::store::{Location, Objects, Store, Written};
 
 /// What is kept at a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use super::git::Order;
 use super::publish::{Ask, Outcome, publish};
 use super::*;
-use crate::store::{Location, Random};
+use crate::{Location, Random};
 
 const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";

@@ -1,20 +1,16 @@
-//! `mimawari baseline publish`.
+//! Publishing a baseline: its files under their digest, then the pointer.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
 use jiff::Timestamp;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::Failure;
 
-use super::git::{self, Commit, Order};
+use super::git::{Commit, Order};
 use super::{Bundle, File, POINTER, Pointer, VERSION, object, pointer};
-use crate::cli::publish::PublishArgs;
-use crate::commands::print;
-use crate::judge;
-use crate::scan::Context;
-use crate::store::{Location, Objects, Random, Written};
+use crate::baseline::parse_baseline;
+use crate::{Objects, Random, Written};
 
 /// How often a moved pointer is looked at again.
 const TRIES: u32 = 10;
@@ -26,44 +22,6 @@ pub enum Outcome {
     Published(Pointer),
     /// The pointer named it already.
     Unchanged(Pointer),
-}
-
-/// `mimawari baseline publish`
-///
-/// # Errors
-/// Diagnostics of the baseline; a [`Failure`] when it may not or cannot be published.
-pub async fn publish_command(args: &PublishArgs, context: &Context) -> Result<Status> {
-    let place =
-        Location::parse(&args.to, args.region.as_deref(), args.endpoint.as_deref(), Path::new(""))
-            .map_err(|e| {
-                Failure::new(format!("--to: {e}"))
-                    .help("write --to s3://bucket/prefix, or a folder")
-            })?;
-    let files = judge::baseline_files(&args.dir)?;
-    // Before anything is opened or made: what is wrong is never published.
-    judge::parse_baseline(&files)?;
-    let commit = git::commit(&args.dir);
-    if commit.as_ref().is_some_and(|c| c.dirty) {
-        tracing::warn!("{} holds changes that are not committed", args.dir.display());
-    }
-    let objects = Objects::open(&place)?;
-    let mut random = Random::draw()?;
-    let order = |this: &str, other: &str| git::order(&args.dir, this, other);
-    let now = (context.now)();
-    let ask = Ask { files: &files, commit, now, force_back: args.force_back };
-    let outcome = publish(&objects, &ask, order, &mut random).await?;
-    print(&match outcome {
-        Outcome::Published(p) if p.back => {
-            format!("went back: {} of {place}, digest {}\n", p.words(), p.digest)
-        }
-        Outcome::Published(p) => {
-            format!("published {} to {place}, digest {}\n", p.words(), p.digest)
-        }
-        Outcome::Unchanged(p) => {
-            format!("nothing to do: {} at {place} is the same, digest {}\n", p.words(), p.digest)
-        }
-    })?;
-    Ok(Status::Clean)
 }
 
 /// What is to be published.
@@ -89,7 +47,7 @@ pub async fn publish(
     order: impl Fn(&str, &str) -> Order,
     random: &mut Random,
 ) -> Result<Outcome> {
-    let baseline = judge::parse_baseline(ask.files)?;
+    let baseline = parse_baseline(ask.files)?;
     let digest = baseline.digest();
     for tries in 0..TRIES {
         let current = pointer(objects).await?;

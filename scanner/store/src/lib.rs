@@ -17,11 +17,13 @@
 //! never pruned; so a hint above everything that exists means that a generation was lost, which is
 //! an error. Both stores list what was written before the listing began (S3 is strongly consistent).
 
+pub mod baseline;
 mod generation;
 mod history;
 mod location;
 mod objects;
 mod prune;
+pub mod published;
 mod random;
 #[cfg(test)]
 mod tests;
@@ -37,11 +39,11 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::Bytes;
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
 use mimawari_drift::state::State;
 use serde::{Deserialize, Serialize};
 
 use generation::Broken;
-use mimawari_base::failure::Failure;
 
 /// Where `[state] url` points.
 pub type StateUrl = Location;

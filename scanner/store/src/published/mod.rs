@@ -8,13 +8,13 @@
 //! The digest is the baseline's own ([`Baseline::digest`]), so what is read is held against its name,
 //! and a verdict's `baseline_digest` names the object that it was judged by.
 
-mod git;
+pub mod git;
 mod publish;
 #[cfg(test)]
 mod tests;
 
 pub use git::Commit;
-pub use publish::{Outcome, publish, publish_command};
+pub use publish::{Ask, Outcome, publish};
 
 use std::path::Path;
 
@@ -25,9 +25,8 @@ use mimawari_drift::baseline::Baseline;
 use mimawari_drift::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
-use crate::judge;
-use crate::store::{Objects, Seen};
+use crate::baseline::{parse_baseline, read_baseline};
+use crate::{Location, Objects, Seen};
 
 /// Version of both forms.
 const VERSION: u32 = 1;
@@ -84,18 +83,15 @@ pub struct Agreed {
     pub pointer: Option<Pointer>,
 }
 
-/// The baseline that the configuration names, or the one of the folder `instead`. A published one
+/// The baseline that is published at `url`, or without one that of the folder `dir`. A published one
 /// is read once, so that one run is judged by one baseline, whatever is published meanwhile.
 ///
 /// # Errors
 /// A [`Failure`] when it cannot be read or is not what its digest says; diagnostics of its files.
-pub async fn agreed(config: &Config, instead: Option<&Path>) -> Result<Agreed> {
-    match (&config.baseline_url, instead) {
-        (Some(url), None) => read(&Objects::look(url)?).await,
-        (_, dir) => {
-            let dir = dir.unwrap_or(&config.baseline_dir);
-            Ok(Agreed { baseline: judge::read_baseline(dir)?, pointer: None })
-        }
+pub async fn agreed(url: Option<&Location>, dir: &Path) -> Result<Agreed> {
+    match url {
+        Some(url) => read(&Objects::look(url)?).await,
+        None => Ok(Agreed { baseline: read_baseline(dir)?, pointer: None }),
     }
 }
 
@@ -196,7 +192,7 @@ pub async fn read(objects: &Objects) -> Result<Agreed> {
     {
         return Err(wrong().into());
     }
-    let baseline = judge::parse_baseline(&files)?;
+    let baseline = parse_baseline(&files)?;
     tracing::info!(
         digest = pointer.digest,
         sequence = pointer.sequence,
