@@ -10,6 +10,8 @@ use mimawari_base::files::write_atomically;
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::http::{Catalogue, Check};
+use mimawari_runs::RunStatus;
+use mimawari_runs::{Runs, judge};
 use mimawari_store::published;
 use mimawari_store::{Generation, Link, Meta, Origin, Random, Store};
 
@@ -19,11 +21,9 @@ use crate::cli::{
 };
 use crate::config::Config;
 use crate::http::connection::BODY_LIMIT;
-use crate::judge::{self, Runs};
 use crate::notify::client::World;
 use crate::notify::{Notifiers, StateLedger};
 use crate::plan;
-use crate::run::RunStatus;
 use crate::scan::{self, Context, Folder, Scanned, Seeds};
 
 /// `mimawari scan`
@@ -106,9 +106,9 @@ fn scan_summary(s: &Scanned) -> String {
 /// `mimawari merge`
 ///
 /// # Errors
-/// A [`Failure`] when the runs do not belong together; see [`crate::merge::merge`].
+/// A [`Failure`] when the runs do not belong together; see [`mimawari_runs::merge::merge`].
 pub fn merge(args: &MergeArgs) -> Result<Status> {
-    let meta = crate::merge::merge(&args.runs, &args.out)?;
+    let meta = mimawari_runs::merge::merge(&args.runs, &args.out)?;
     let complete = meta.status == RunStatus::Complete
         && meta.not_covered.is_empty()
         && meta.canaries.iter().all(|c| c.answered);
@@ -463,7 +463,7 @@ pub fn schema_text(format: SchemaFormat) -> Result<String> {
         SchemaFormat::Verdict => schema::verdict(),
         SchemaFormat::Observation => schema::observation(),
         SchemaFormat::Baseline => schema::baseline(),
-        SchemaFormat::Run => pretty(&schemars::schema_for!(crate::run::RunMeta))?,
+        SchemaFormat::Run => pretty(&schemars::schema_for!(mimawari_runs::RunMeta))?,
         SchemaFormat::Selfcheck => pretty(&schemars::schema_for!(crate::selfcheck::Document))?,
         SchemaFormat::Round => pretty(&schemars::schema_for!(crate::rounds::RoundResult))?,
         SchemaFormat::Manifest => {

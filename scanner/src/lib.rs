@@ -22,16 +22,13 @@ pub mod export;
 pub mod generate;
 pub mod http;
 pub mod import;
-pub mod judge;
 pub mod logging;
 pub mod manifest;
-pub mod merge;
 pub mod notify;
 pub mod packet;
 pub mod plan;
 pub mod publish;
 pub mod rounds;
-pub mod run;
 pub mod scan;
 pub mod selfcheck;
 pub mod service;
@@ -108,7 +105,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
             runtime()?.block_on(baseline::prune(args, &context))
         }
         Command::Export(args) => export::export(args),
-        Command::Import(args) => import::import(args, &context),
+        Command::Import(args) => import::run(args, &context),
         Command::Checks(command) => commands::checks(command),
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
         Command::Selfcheck(args) => runtime()?.block_on(selfcheck::run(args, &context)),

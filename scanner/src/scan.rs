@@ -10,7 +10,6 @@ mod look;
 mod odd;
 mod resume;
 
-pub(crate) use look::NOTHING_ASKED;
 pub use look::{catalogue, evidence_key};
 
 use std::collections::BTreeSet;
@@ -28,9 +27,13 @@ use mimawari_base::failure::Failure;
 use mimawari_base::signals::Stop;
 use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
+use mimawari_runs::RunFolder;
+use mimawari_runs::checkpoint::Checkpointer;
+use mimawari_runs::meta::{
+    self, CanaryFacts, HttpFacts, PlanFacts, RunMeta, RunStatus, ScopeFacts, order_seed, run_id,
+};
 use mimawari_targets::dns;
-use mimawari_targets::{AddrSet, Endpoint, Plan, Port, PortSet, Scope, Shard, Walk};
-use sha2::{Digest, Sha256};
+use mimawari_targets::{Endpoint, Plan, Port, Scope, Shard, Walk};
 use tokio::sync::mpsc;
 
 use crate::cli::{LogFormat, Method};
@@ -38,9 +41,6 @@ use crate::config::Config;
 use crate::connect;
 use crate::logging::ProgressView;
 use crate::packet::{self, PacketConfig, PacketSweep};
-use crate::run::RunFolder;
-use crate::run::checkpoint::Checkpointer;
-use crate::run::meta::{self, CanaryFacts, HttpFacts, PlanFacts, RunMeta, RunStatus, ScopeFacts};
 
 use confirm::{Look, Opened};
 
@@ -182,18 +182,6 @@ fn refused_plan(e: &mimawari_targets::PlanError, config: &Config) -> Failure {
         )
     });
     Failure::new(format!("{e}{time}")).help(e.help())
-}
-
-/// The seed of the probing order, from the plan itself: the shards of one plan run on machines that
-/// know nothing of each other, and must agree on who probes what. What has to be new in every run
-/// (the cookie's key, the source ports) is drawn elsewhere.
-pub(crate) fn order_seed(addrs: &AddrSet, ports: &PortSet) -> u64 {
-    let mut hash = Sha256::new();
-    for range in addrs.ranges() {
-        hash.update(format!("{range}\n"));
-    }
-    hash.update(ports.to_string());
-    hash.finalize().iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b))
 }
 
 async fn resolve(
@@ -437,7 +425,7 @@ pub async fn scan(
         shared: Arc::clone(&shared),
     };
     looking.run(&confirmed.web, &mut meta).await?;
-    let was_probed = |step| crate::run::state_in(&dir, step) != CellState::NotProbed;
+    let was_probed = |step| mimawari_runs::state_in(&dir, step) != CellState::NotProbed;
     canaries(config, &mut meta, &swept.open, &confirmed.accepted, was_probed, context).await;
     meta.ended_at = Some((context.now)());
     meta.status = if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
@@ -504,11 +492,6 @@ impl Drop for Deadline {
             timer.abort();
         }
     }
-}
-
-/// `20261123T060000Z-7f3a`
-pub(crate) fn run_id(at: Timestamp, tail: u16) -> String {
-    format!("{}-{tail:04x}", at.strftime("%Y%m%dT%H%M%SZ"))
 }
 
 fn open_packets(

@@ -47,6 +47,9 @@ fn crates_use_only_what_the_design_allows() {
     may_use("targets", &[]);
     may_use("probes", &["mimawari-targets"]);
     may_use("scanner/base", &["mimawari-targets"]);
+    let below = ["mimawari-base", "mimawari-drift", "mimawari-probes", "mimawari-targets"];
+    may_use("scanner/store", &below);
+    may_use("scanner/runs", &[&below[..], &["mimawari-engine"]].concat());
     may_use("scanner/rawio", &[]);
     may_use("scanner/engine", &["mimawari-probes", "mimawari-targets"]);
     may_use("scanner/drift", &["mimawari-probes", "mimawari-targets"]);
@@ -75,6 +78,8 @@ fn only_rawio_may_hold_unsafe_code() {
         "probes",
         "scanner",
         "scanner/base",
+        "scanner/runs",
+        "scanner/store",
         "scanner/engine",
         "scanner/drift",
         "scanner/report",

@@ -111,7 +111,7 @@ impl Desk {
     }
 
     fn ledger(&self) -> StateLedger {
-        StateLedger::open(&mimawari::store::Location::Folder(self.dir.path().to_owned()))
+        StateLedger::open(&mimawari_store::Location::Folder(self.dir.path().to_owned()))
             .expect("a ledger")
     }
 

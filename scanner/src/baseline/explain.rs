@@ -10,6 +10,7 @@ use mimawari_drift::judge::CoverageView;
 use mimawari_drift::state::State;
 use mimawari_probes::http::printable;
 use mimawari_probes::observation::{CellState, Observation};
+use mimawari_runs::Runs;
 use mimawari_store::Store;
 use mimawari_store::baseline::read_baseline;
 use mimawari_targets::{Port, Shard};
@@ -19,7 +20,6 @@ use super::instant;
 use crate::cli::baseline_plan::BaselineExplainArgs;
 use crate::commands::{print, width};
 use crate::config::Config;
-use crate::judge::Runs;
 use crate::scan::Context;
 
 /// Longest question that is repeated, in characters.

@@ -7,6 +7,8 @@ use anyhow::Result;
 use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::impact::{Newly, Side, compare};
 use mimawari_probes::observation::{CellState, Observation};
+use mimawari_runs::LoadedRun;
+use mimawari_runs::Runs;
 use mimawari_store::Store;
 use mimawari_store::baseline::read_baseline;
 use mimawari_targets::Port;
@@ -15,8 +17,6 @@ use super::instant;
 use crate::cli::baseline_plan::{BaselinePlanArgs, PlanFormat};
 use crate::commands::{width, write_out};
 use crate::config::Config;
-use crate::judge::Runs;
-use crate::run::LoadedRun;
 use crate::scan::Context;
 
 /// Cells that are looked up at a time, in the order in which they lie in the coverage.

@@ -14,6 +14,7 @@ use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::propose::{Proposal, Proposed, Request, file_name, propose as proposed};
 use mimawari_drift::edit::{append, new_file};
 use mimawari_drift::verdict::Verdict;
+use mimawari_runs::{Runs, judge};
 use mimawari_store::Store;
 use mimawari_targets::PortSet;
 
@@ -24,7 +25,6 @@ use crate::cli::BaselineProposeArgs;
 use crate::commands::{print, read_verdict};
 use crate::config::Config;
 use crate::config::fetched::Fetched;
-use crate::judge::{self, Runs};
 use crate::scan::Context;
 
 /// `mimawari baseline propose`

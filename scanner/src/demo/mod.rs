@@ -86,7 +86,7 @@ async fn round(config: &Config, context: &Context, now: Timestamp, out: &Path) -
         crate::scan::scan(config, context, Seeds::draw()?, Folder::New(Some(out))).await?;
     let settled = commands::settle(&store, |previous| {
         let dirs = std::slice::from_ref(&scanned.dir);
-        let runs = crate::judge::Runs::open(dirs, &config.scope, &previous.state)?;
+        let runs = mimawari_runs::Runs::open(dirs, &config.scope, &previous.state)?;
         let judged = runs.judge(&baseline, &previous.state, now);
         commands::write_reports(&judged.0, out)?;
         Ok(judged)

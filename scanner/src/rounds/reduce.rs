@@ -6,6 +6,9 @@ use anyhow::Result;
 use mimawari_base::failure::{Failure, Status, line};
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::http::printable;
+use mimawari_runs::merge::merge_as;
+use mimawari_runs::meta::{HttpFacts, RunMeta, ScopeFacts, VERSION, hex};
+use mimawari_runs::{RunFolder, RunStatus};
 use mimawari_store::published;
 use mimawari_store::{Got, Store, Written};
 use mimawari_targets::Shard;
@@ -15,9 +18,6 @@ use super::plan::{self, Planned};
 use super::result::{self, RESULT, RoundResult};
 use super::{Round, read_json, restore, to_json};
 use crate::commands::{notifiers, print, settle_run, summary, tell};
-use crate::merge::merge_as;
-use crate::run::meta::{HttpFacts, RunMeta, ScopeFacts, VERSION, hex};
-use crate::run::{RunFolder, RunStatus};
 use crate::scan::Context;
 
 /// The files of the merged run that are kept, in the order of their sending.

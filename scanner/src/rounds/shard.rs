@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use mimawari_base::failure::{Failure, Status, line};
 use mimawari_base::signals::Stop;
+use mimawari_runs::RunStatus;
 use mimawari_store::Written;
 use mimawari_targets::Shard;
 use tokio::sync::oneshot;
@@ -18,7 +19,6 @@ use super::{Round, RoundId, restore, to_json};
 use crate::cli::round::RoundScanArgs;
 use crate::commands::print;
 use crate::config::shard::{COUNT, from_environment};
-use crate::run::RunStatus;
 use crate::scan::{self, Context, Folder, Seeds};
 
 /// For how long the last save of a shard is tried.

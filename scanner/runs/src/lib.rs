@@ -8,13 +8,19 @@
 //! | `checkpoint.bin` | where the sweep was, until it is complete; see [`checkpoint`] |
 //!
 //! All of them can be read after SIGKILL: what was not written is simply not covered.
+//! Shards are joined by [`merge`], folders are judged by [`judge`], and exchanged with other scanners by
+//! [`import`] and [`export`].
 
 pub mod checkpoint;
 pub mod coverage;
+pub mod export;
 mod folder;
+pub mod import;
+pub mod judge;
+pub mod merge;
 pub mod meta;
 mod observations;
 
-pub(crate) use folder::state_in;
-pub use folder::{LoadedRun, RunFolder, read_meta};
+pub use folder::{LoadedRun, RunFolder, read_meta, state_in};
+pub use judge::Runs;
 pub use meta::{RunMeta, RunStatus};

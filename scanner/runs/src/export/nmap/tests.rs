@@ -4,21 +4,20 @@ use std::path::{Path, PathBuf};
 use mimawari_drift::state::State;
 use mimawari_engine::Chunk;
 use mimawari_probes::observation::{HttpFacts, Observation};
-use mimawari_targets::{Plan, Shard};
+use mimawari_targets::{AddrSet, Plan, Scope, Shard};
 
 use super::*;
-use crate::config::Config;
-use crate::run::{RunFolder, RunMeta};
+use crate::{RunFolder, RunMeta, RunStatus};
 
 const HOSTILE: &str = "a\"><script>alert(1)</script>\u{1b}[31m\0\u{202e}]]>&";
 
 /// A run of two addresses and forty ports: the first host has few silent and many closed ports, the
 /// second was never probed but for one port.
 fn run(dir: &Path, shard: Shard) -> PathBuf {
-    let text = "version = 1\n[scope]\nallow = [\"192.0.2.0/31\", \"2001:db8::1\"]\nauthorised_by = \"T-1\"\n";
-    let config = Config::parse("t", text, dir).unwrap();
-    let plan = Plan::new(config.scope.whole(), "1-40".parse().unwrap(), 9).unwrap();
-    let meta = RunMeta::for_test(&config.scope, &plan, shard);
+    let allow = ["192.0.2.0/31", "2001:db8::1"].map(|r| r.parse().unwrap());
+    let scope = Scope::new(AddrSet::from_ranges(allow), AddrSet::default(), "T-1");
+    let plan = Plan::new(scope.whole(), "1-40".parse().unwrap(), 9).unwrap();
+    let meta = RunMeta { status: RunStatus::Complete, ..RunMeta::blank(&scope, &plan, shard) };
     let out = dir.join(format!("s{}", shard.index()));
     let mut folder = RunFolder::create(&out, &meta).unwrap();
     let walk = plan.walk(shard);
@@ -66,7 +65,7 @@ fn run(dir: &Path, shard: Shard) -> PathBuf {
 }
 
 fn text(dirs: &[PathBuf]) -> String {
-    let scope = crate::run::read_meta(&dirs[0]).unwrap().scope.to_scope();
+    let scope = crate::read_meta(&dirs[0]).unwrap().scope.to_scope();
     let runs = Runs::open(dirs, &scope, &State::default()).unwrap();
     let mut out = Vec::new();
     write(&runs, &mut out).unwrap();
@@ -102,7 +101,7 @@ fn shards_together_are_the_whole_and_one_alone_says_that_it_is_not() {
 fn a_window_of_any_size_gives_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let out = run(dir.path(), Shard::WHOLE);
-    let scope = crate::run::read_meta(&out).unwrap().scope.to_scope();
+    let scope = crate::read_meta(&out).unwrap().scope.to_scope();
     let runs = Runs::open(&[out], &scope, &State::default()).unwrap();
     let all = |window: u64| {
         let mut hosts: BTreeMap<String, Vec<CellState>> = BTreeMap::new();

@@ -26,7 +26,7 @@ struct Facts<'a> {
 ///
 /// # Errors
 /// A coverage that cannot be read, an output that cannot be written.
-pub(super) fn write(runs: &Runs, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(runs: &Runs, out: &mut dyn Write) -> io::Result<()> {
     let metas = || runs.loaded().iter().map(|r| &r.meta);
     let start = metas().map(|m| m.started_at).min().unwrap_or(Timestamp::UNIX_EPOCH);
     let end = metas().filter_map(|m| m.ended_at).max().unwrap_or(start).max(start);

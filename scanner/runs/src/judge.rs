@@ -16,7 +16,7 @@ use mimawari_drift::verdict::{Coverage, RunFacts, Verdict};
 use mimawari_probes::observation::{CellState, Observation};
 use mimawari_targets::{Plan, Port, Scope, Shard};
 
-use crate::run::{LoadedRun, RunStatus, read_meta};
+use crate::{LoadedRun, RunStatus, read_meta};
 
 /// The runs that are judged together: one, or the shards of one plan.
 #[derive(Debug)]

@@ -11,12 +11,11 @@ use mimawari_engine::Summary;
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_targets::{Plan, Port, PortSet, Shard, Walk};
 
+use super::ImportJob;
 use super::cells::Cells;
 use super::seen::{Seen, Sink, Told};
-use crate::config::Config;
-use crate::run::meta::{CanaryFacts, HttpFacts, PlanFacts, RunMeta, ScopeFacts, VERSION};
-use crate::run::{RunFolder, RunStatus};
-use crate::scan::run_id;
+use crate::meta::{CanaryFacts, HttpFacts, PlanFacts, RunMeta, ScopeFacts, VERSION, run_id};
+use crate::{RunFolder, RunStatus};
 
 /// Records that are written at once.
 const RECORDS: usize = 1024;
@@ -25,7 +24,7 @@ const NAMED: usize = 5;
 
 /// What the run is of.
 pub(super) struct Facts<'a> {
-    pub(super) config: &'a Config,
+    pub(super) job: &'a ImportJob<'a>,
     pub(super) plan: Plan,
     pub(super) started: Timestamp,
     pub(super) ended: Timestamp,
@@ -78,8 +77,7 @@ pub(super) struct Importer {
 
 impl Importer {
     pub(super) fn create(out: &Path, facts: Facts<'_>, told: &Told) -> Result<Self> {
-        let config = facts.config;
-        let canaries = &config.scan.canaries;
+        let job = facts.job;
         let meta = RunMeta {
             version: VERSION,
             run_id: run_id(facts.started, facts.tail),
@@ -88,15 +86,15 @@ impl Importer {
             ended_at: Some(facts.ended),
             resumed_at: Vec::new(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
-            vantage: config.vantage.clone(),
-            scope: ScopeFacts::of(&config.scope),
+            vantage: job.vantage.to_owned(),
+            scope: ScopeFacts::of(job.scope),
             plan: PlanFacts::of(&facts.plan),
             shard: Shard::WHOLE,
             part: None,
             method: told.method.clone(),
             rate_asked: 0,
             rate_reached: 0.0,
-            recall_promised: config.scan.recall,
+            recall_promised: job.recall,
             frames_refused: 0,
             sweep: None,
             canaries: Vec::new(),
@@ -113,11 +111,12 @@ impl Importer {
             folder: RunFolder::create(out, &meta)?,
             dir: out.to_owned(),
             meta,
-            scope: config.scope.clone(),
+            scope: job.scope.clone(),
             walk: facts.plan.walk(Shard::WHOLE),
             cells: Cells::new(),
             batch: Vec::with_capacity(RECORDS),
-            canaries: canaries
+            canaries: job
+                .canaries
                 .iter()
                 .map(|c| ((c.ip().to_canonical(), c.port()), CellState::NotProbed))
                 .collect(),
@@ -260,7 +259,8 @@ impl Sink for Importer {
 }
 
 /// What the command prints.
-pub(super) fn summary(meta: &RunMeta, dir: &Path) -> String {
+#[must_use]
+pub fn summary(meta: &RunMeta, dir: &Path) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();
     if let Some(s) = &meta.sweep {

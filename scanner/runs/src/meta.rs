@@ -13,6 +13,28 @@ pub const VERSION: u32 = 1;
 /// Name of the cell numbering and permutation; a run with another one cannot be read.
 pub const ORDER: &str = "feistel-1";
 
+/// How a sentence begins about a manifest that nothing was asked by: in one shard, it may be.
+pub const NOTHING_ASKED: &str = "Nothing was asked by the manifest of";
+
+/// `20261123T060000Z-7f3a`
+#[must_use]
+pub fn run_id(at: Timestamp, tail: u16) -> String {
+    format!("{}-{tail:04x}", at.strftime("%Y%m%dT%H%M%SZ"))
+}
+
+/// The seed of the probing order, from the plan itself: the shards of one plan run on machines that
+/// know nothing of each other, and must agree on who probes what. What has to be new in every run
+/// (the cookie's key, the source ports) is drawn elsewhere.
+#[must_use]
+pub fn order_seed(addrs: &AddrSet, ports: &PortSet) -> u64 {
+    let mut hash = Sha256::new();
+    for range in addrs.ranges() {
+        hash.update(format!("{range}\n"));
+    }
+    hash.update(ports.to_string());
+    hash.finalize().iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b))
+}
+
 /// How far a run came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -98,14 +120,14 @@ pub struct MergedRun {
     pub shard: Shard,
 }
 
-#[cfg(test)]
 impl RunMeta {
-    /// A complete run without anything else to tell.
-    pub(crate) fn for_test(scope: &Scope, plan: &Plan, shard: Shard) -> Self {
+    /// A run that has begun, and of which nothing is known but what it is of.
+    #[must_use]
+    pub fn blank(scope: &Scope, plan: &Plan, shard: Shard) -> Self {
         Self {
             version: VERSION,
             run_id: format!("run-{}", shard.index()),
-            status: RunStatus::Complete,
+            status: RunStatus::Running,
             started_at: Timestamp::UNIX_EPOCH,
             ended_at: None,
             resumed_at: Vec::new(),
@@ -128,9 +150,7 @@ impl RunMeta {
             not_covered: Vec::new(),
         }
     }
-}
 
-impl RunMeta {
     /// The run's walk again, to look cells up in the coverage.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! `mimawari import`: a run folder out of another scanner's file. Reads files; sends nothing.
+//! A run folder out of another scanner's file. Reads files; sends nothing.
 //!
 //! The file is read twice: once for what it says of the whole scan (ports, times), once for its cells.
 //! What it does not tell is `not_probed`, so that the judge resolves nothing by it.
@@ -13,79 +13,104 @@ mod run;
 mod seen;
 mod zmap;
 
+pub use run::summary;
+
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::Failure;
 use mimawari_probes::observation::CellState;
-use mimawari_targets::{Plan, Port, PortError, PortSet, ScopedSet};
+use mimawari_targets::list::Targets;
+use mimawari_targets::{Plan, Port, PortSet, Scope, ScopedSet};
 use sha2::{Digest, Sha256};
 
-use crate::cli::{ImportArgs, ImportFormat};
-use crate::config::{Config, read_targets};
-use crate::run::RunStatus;
-use crate::scan::{Context, order_seed};
+use crate::RunMeta;
+use crate::meta::order_seed;
 use seen::{Seen, Sink, Told};
 
-/// `mimawari import`
+/// A form that other scanners write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportFormat {
+    /// nmap's, by -oX.
+    NmapXml,
+    /// masscan's, by -oJ or -oD.
+    MasscanJson,
+    /// masscan's, by -oL.
+    MasscanList,
+    /// ZMap's.
+    ZmapCsv,
+}
+
+/// What is imported: the file, and what the run is to be of.
+#[derive(Debug)]
+pub struct ImportJob<'a> {
+    /// The other scanner's file; `-` is stdin.
+    pub file: &'a Path,
+    /// Its form.
+    pub format: ImportFormat,
+    /// What may be seen; everything else is left out.
+    pub scope: &'a Scope,
+    /// The addresses that were scanned; without them the whole scope.
+    pub targets: Option<&'a Targets>,
+    /// The ports that were scanned, if they are named.
+    pub ports: Option<PortSet>,
+    /// The ports that were scanned, where neither they are named nor the file says it.
+    pub default_ports: &'a PortSet,
+    /// Endpoints that are known to be open.
+    pub canaries: &'a [SocketAddr],
+    /// From where it was seen.
+    pub vantage: &'a str,
+    /// The recall that the configuration asks for.
+    pub recall: f64,
+    /// The clock.
+    pub now: Timestamp,
+}
+
+/// Makes the run folder `out`.
 ///
 /// # Errors
 /// A file that cannot be read or is not of its format, with the line; a plan that cannot be made; a
 /// run folder that cannot be written.
-pub fn import(args: &ImportArgs, context: &Context) -> Result<Status> {
-    let mut config = Config::read(&args.from.config)?;
-    if !args.targets.is_empty() {
-        config.scan.targets = Some(read_targets(&args.targets)?);
-    }
-    let named: Option<PortSet> = args
-        .ports
-        .as_deref()
-        .map(|p| p.parse().map_err(|e: PortError| Failure::new(format!("--ports: {e}"))))
-        .transpose()?;
-    let mut source = Source::open(&args.file, args.format, named.as_ref())?;
-    let addrs = addresses(&config)?;
+pub fn import(job: &ImportJob<'_>, out: &Path) -> Result<RunMeta> {
+    let named = job.ports.clone();
+    let mut source = Source::open(job.file, job.format, named.as_ref())?;
+    let addrs = addresses(job)?;
 
     let mut survey = Survey { addrs: &addrs, ports: vec![false; 1 << 16], first: None, last: None };
     let told = source.read(&mut survey)?;
     let (first, last) = (survey.first, survey.last);
-    let ports = ports(named, &told, survey, &config);
+    let ports = ports(named, &told, survey, job.default_ports);
     let seed = order_seed(addrs.addrs(), &ports);
     let plan =
         Plan::new(addrs, ports, seed).map_err(|e| Failure::new(e.to_string()).help(e.help()))?;
 
-    let now = (context.now)();
-    let changed = source.changed.unwrap_or(now);
-    let ended = told.ended.or(last).unwrap_or(changed).min(now);
+    let changed = source.changed.unwrap_or(job.now);
+    let ended = told.ended.or(last).unwrap_or(changed).min(job.now);
     let started = told.started.or(first).unwrap_or(changed).min(ended);
     let facts = run::Facts {
-        config: &config,
+        job,
         plan,
         started,
         ended,
         tail: source.digest()?,
-        file: args
+        file: job
             .file
             .file_name()
             .map_or_else(|| source.name.clone(), |n| n.to_string_lossy().into()),
     };
-    let mut importer = run::Importer::create(&args.out, facts, &told)?;
+    let mut importer = run::Importer::create(out, facts, &told)?;
     source.read(&mut importer)?;
-    let meta = importer.finish(told)?;
-    crate::commands::print(&run::summary(&meta, &args.out))?;
-    let complete = meta.status == RunStatus::Complete
-        && meta.not_covered.is_empty()
-        && meta.canaries.iter().all(|c| c.answered);
-    Ok(if complete { Status::Clean } else { Status::Incomplete })
+    importer.finish(told)
 }
 
 /// The addresses of the plan: those named, else those configured. Names are not looked up: that would
 /// send packets, and what they point at today is not what was scanned then.
-fn addresses(config: &Config) -> Result<ScopedSet> {
-    let Some(targets) = &config.scan.targets else { return Ok(config.scope.whole()) };
+fn addresses(job: &ImportJob<'_>) -> Result<ScopedSet> {
+    let Some(targets) = job.targets else { return Ok(job.scope.whole()) };
     if let Some(name) = targets.names().first() {
         return Err(Failure::new(format!(
             "the target {name} is a name, and an import looks no names up"
@@ -93,7 +118,7 @@ fn addresses(config: &Config) -> Result<ScopedSet> {
         .help("name the addresses that were scanned with --targets")
         .into());
     }
-    Ok(config.scope.narrow(targets.addrs()).map_err(|e| {
+    Ok(job.scope.narrow(targets.addrs()).map_err(|e| {
         Failure::new(e.to_string())
             .help("targets may only narrow the scope; extend `allow` under [scope] if these addresses are yours")
     })?)
@@ -101,11 +126,11 @@ fn addresses(config: &Config) -> Result<ScopedSet> {
 
 /// The ports of the plan: those named; else what the file says was scanned; else those configured,
 /// and those that the file names, since they were scanned for certain.
-fn ports(named: Option<PortSet>, told: &Told, survey: Survey<'_>, config: &Config) -> PortSet {
+fn ports(named: Option<PortSet>, told: &Told, survey: Survey<'_>, default: &PortSet) -> PortSet {
     if let Some(ports) = named {
         return ports;
     }
-    let base = told.services.as_ref().unwrap_or(&config.scan.ports);
+    let base = told.services.as_ref().unwrap_or(default);
     let seen = (0..=u16::MAX).zip(survey.ports).filter(|(_, seen)| *seen).map(|(p, _)| (p, p));
     PortSet::from_ranges(base.ranges().iter().copied().chain(seen))
 }

@@ -1,9 +1,5 @@
 //! `mimawari export`: a run in the forms of other tools. Reads run folders; sends nothing.
 
-mod cells;
-mod nmap;
-mod xml;
-
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -12,10 +8,10 @@ use anyhow::Result;
 use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
+use mimawari_runs::export::write_nmap_xml;
+use mimawari_runs::{Runs, read_meta};
 
 use crate::cli::{ExportArgs, ExportFormat};
-use crate::judge::Runs;
-use crate::run::read_meta;
 
 /// `mimawari export`
 ///
@@ -29,7 +25,7 @@ pub fn export(args: &ExportArgs) -> Result<Status> {
     let scope = read_meta(first)?.scope.to_scope();
     let runs = Runs::open(&args.runs, &scope, &State::default())?;
     let written = match args.format {
-        ExportFormat::NmapXml => write(&args.out, |out| nmap::write(&runs, out)),
+        ExportFormat::NmapXml => write(&args.out, |out| write_nmap_xml(&runs, out)),
     };
     written.map_err(|e| {
         Failure::new(format!("cannot export to {}", args.out.display()))

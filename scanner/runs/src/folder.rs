@@ -182,7 +182,8 @@ impl RunFolder {
 }
 
 /// What a folder's coverage says of a step by now; not probed where it cannot be read.
-pub(crate) fn state_in(dir: &Path, step: u64) -> CellState {
+#[must_use]
+pub fn state_in(dir: &Path, step: u64) -> CellState {
     let reader = coverage::Reader::open(&dir.join(COVERAGE));
     reader.map_or(CellState::NotProbed, |r| r.state(step))
 }

@@ -13,9 +13,8 @@ use mimawari_engine::{Chunk, Summary};
 use mimawari_probes::observation::CellState;
 use mimawari_targets::Shard;
 
-use crate::run::meta::{CanaryFacts, HttpFacts, MergedRun, RunMeta, RunStatus};
-use crate::run::{LoadedRun, RunFolder};
-use crate::scan::NOTHING_ASKED;
+use crate::meta::{CanaryFacts, HttpFacts, MergedRun, NOTHING_ASKED, RunMeta, RunStatus};
+use crate::{LoadedRun, RunFolder};
 
 /// Cells that are interleaved at once.
 const BLOCK: u64 = 1 << 20;
@@ -297,6 +296,7 @@ fn combine(runs: &[&LoadedRun], cells: u64, none_missing: bool) -> Summary {
 
 #[cfg(test)]
 mod tests {
+    use mimawari_targets::{AddrSet, Scope};
     use proptest::prelude::*;
 
     use super::*;
@@ -326,11 +326,10 @@ mod tests {
     }
 
     fn run_of(dir: &Path, shard: Shard, states: &[CellState], amended: &[(u64, CellState)]) {
-        let text = "version = 1\n[scope]\nallow = [\"192.0.2.0/28\"]\nauthorised_by = \"T-1\"\n";
-        let config = crate::config::Config::parse("t", text, dir).unwrap();
-        let plan =
-            mimawari_targets::Plan::new(config.scope.whole(), "1-5".parse().unwrap(), 9).unwrap();
-        let meta = RunMeta::for_test(&config.scope, &plan, shard);
+        let allow = AddrSet::from_ranges(["192.0.2.0/28".parse().unwrap()]);
+        let scope = Scope::new(allow, AddrSet::default(), "T-1");
+        let plan = mimawari_targets::Plan::new(scope.whole(), "1-5".parse().unwrap(), 9).unwrap();
+        let meta = RunMeta { status: RunStatus::Complete, ..RunMeta::blank(&scope, &plan, shard) };
         let mut folder = RunFolder::create(dir, &meta).unwrap();
         for (i, part) in states.chunks(3).enumerate() {
             folder.cover(&Chunk { first_step: i as u64 * 3, states: part.to_vec() }).unwrap();

@@ -12,8 +12,8 @@ use std::net::IpAddr;
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_targets::Port;
 
+use crate::LoadedRun;
 use crate::judge::Runs;
-use crate::run::LoadedRun;
 
 /// Cells of a window: 64 MiB.
 const WINDOW: u64 = 1 << 26;
