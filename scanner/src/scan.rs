@@ -26,6 +26,8 @@ use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_base::signals::Stop;
 use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
+use mimawari_net::connect;
+use mimawari_net::packet::{self, PacketConfig, PacketSweep};
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_runs::RunFolder;
 use mimawari_runs::checkpoint::Checkpointer;
@@ -38,9 +40,7 @@ use tokio::sync::mpsc;
 
 use crate::cli::{LogFormat, Method};
 use crate::config::Config;
-use crate::connect;
 use crate::logging::ProgressView;
-use crate::packet::{self, PacketConfig, PacketSweep};
 
 use confirm::{Look, Opened};
 

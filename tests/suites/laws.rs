@@ -50,6 +50,14 @@ fn crates_use_only_what_the_design_allows() {
     let below = ["mimawari-base", "mimawari-drift", "mimawari-probes", "mimawari-targets"];
     may_use("scanner/store", &below);
     may_use("scanner/runs", &[&below[..], &["mimawari-engine"]].concat());
+    let sweep = [
+        "mimawari-base",
+        "mimawari-engine",
+        "mimawari-probes",
+        "mimawari-rawio",
+        "mimawari-targets",
+    ];
+    may_use("scanner/net", &sweep);
     may_use("scanner/rawio", &[]);
     may_use("scanner/engine", &["mimawari-probes", "mimawari-targets"]);
     may_use("scanner/drift", &["mimawari-probes", "mimawari-targets"]);
@@ -78,6 +86,7 @@ fn only_rawio_may_hold_unsafe_code() {
         "probes",
         "scanner",
         "scanner/base",
+        "scanner/net",
         "scanner/runs",
         "scanner/store",
         "scanner/engine",

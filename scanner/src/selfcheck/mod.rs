@@ -161,7 +161,7 @@ pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<Status> {
     let needed = method == Some(Method::Syn);
     desk.check("sockets", SHORT, move || {
         // Raises what is only permitted, for this thread.
-        let _ = crate::packet::have_net_raw();
+        let _ = mimawari_net::packet::have_net_raw();
         sockets::judge(&sockets::look(), capable, needed)
     })
     .await?;
@@ -173,7 +173,7 @@ pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<Status> {
             return Found::skip("no raw sockets");
         }
         // Raises what is only permitted, for this thread.
-        let _ = crate::packet::have_net_raw();
+        let _ = mimawari_net::packet::have_net_raw();
         sockets::judge_ring(&interface, &sockets::look_at_ring(&interface))
     })
     .await?;
