@@ -9,6 +9,7 @@ use mimawari_base::failure::{Failure, Status};
 use mimawari_base::files::write_atomically;
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
+use mimawari_look::http::connection::BODY_LIMIT;
 use mimawari_probes::http::{Catalogue, Check};
 use mimawari_runs::RunStatus;
 use mimawari_runs::{Runs, judge};
@@ -20,7 +21,6 @@ use crate::cli::{
     ScanArgs, SchemaArgs, SchemaFormat,
 };
 use crate::config::Config;
-use crate::http::connection::BODY_LIMIT;
 use crate::notify::client::World;
 use crate::notify::{Notifiers, StateLedger};
 use crate::plan;

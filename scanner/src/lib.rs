@@ -19,7 +19,6 @@ pub mod config;
 pub mod demo;
 pub mod export;
 pub mod generate;
-pub mod http;
 pub mod import;
 pub mod logging;
 pub mod manifest;
@@ -29,7 +28,6 @@ pub mod publish;
 pub mod rounds;
 pub mod scan;
 pub mod selfcheck;
-pub mod service;
 pub mod state_commands;
 
 use mimawari_base::failure::{self, Status};

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use mimawari::cli::SchemaFormat;
 use mimawari::config::Config;
-use mimawari::http::connection::Answer;
 use mimawari_drift::baseline::Baseline;
+use mimawari_look::http::connection::Answer;
 use mimawari_probes::http::Catalogue;
 use mimawari_targets::diagnostic::Source;
 
@@ -58,6 +58,7 @@ fn crates_use_only_what_the_design_allows() {
         "mimawari-targets",
     ];
     may_use("scanner/net", &sweep);
+    may_use("scanner/look", &["mimawari-base", "mimawari-probes", "mimawari-targets"]);
     may_use("scanner/rawio", &[]);
     may_use("scanner/engine", &["mimawari-probes", "mimawari-targets"]);
     may_use("scanner/drift", &["mimawari-probes", "mimawari-targets"]);
@@ -86,6 +87,7 @@ fn only_rawio_may_hold_unsafe_code() {
         "probes",
         "scanner",
         "scanner/base",
+        "scanner/look",
         "scanner/net",
         "scanner/runs",
         "scanner/store",
@@ -251,7 +253,7 @@ fn an_answer_shows_nothing_of_its_content() {
 #[test]
 fn no_log_line_is_made_of_a_body() {
     for (file, holder) in [
-        ("scanner/src/http/connection.rs", "pub struct Answer "),
+        ("scanner/look/src/http/connection.rs", "pub struct Answer "),
         ("probes/src/http/raw.rs", "pub struct Head<"),
         ("probes/src/http/check.rs", "pub struct Response<"),
         ("probes/src/http/gate.rs", "pub(super) struct Content<"),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
+use mimawari_look::http::{self, Targets, VhostIndex, WebTarget};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::observation::{Observation, Scheme, WebObservation};
@@ -21,7 +22,6 @@ use tokio::sync::mpsc;
 
 use super::{Context, Seeds, Shared};
 use crate::config::Config;
-use crate::http::{self, Targets, VhostIndex, WebTarget};
 
 /// How many virtual hosts or sites are named in a note.
 const SHOWN: usize = 5;
