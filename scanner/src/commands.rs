@@ -10,6 +10,8 @@ use mimawari_base::files::write_atomically;
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
 use mimawari_look::http::connection::BODY_LIMIT;
+use mimawari_notify::client::World;
+use mimawari_notify::{Notifiers, StateLedger};
 use mimawari_probes::http::{Catalogue, Check};
 use mimawari_runs::RunStatus;
 use mimawari_runs::{Runs, judge};
@@ -21,8 +23,6 @@ use crate::cli::{
     ScanArgs, SchemaArgs, SchemaFormat,
 };
 use crate::config::Config;
-use crate::notify::client::World;
-use crate::notify::{Notifiers, StateLedger};
 use crate::plan;
 use crate::scan::{self, Context, Folder, Scanned, Seeds};
 

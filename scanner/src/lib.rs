@@ -107,7 +107,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Selfcheck(args) => runtime()?.block_on(selfcheck::run(args, &context)),
         Command::Ack(args) => runtime()?.block_on(ack::ack(args, &context)),
         Command::State(command) => runtime()?.block_on(state_commands::state(command, &context)),
-        Command::Notify(args) => runtime()?.block_on(notify::command::notify(args, &context)),
+        Command::Notify(args) => runtime()?.block_on(notify::notify(args, &context)),
         Command::Demo(args) => runtime()?.block_on(demo::run(args, &context)),
         Command::Completions(args) => generate::completions(args),
         Command::Man(args) => generate::man(args),

@@ -49,6 +49,8 @@ fn crates_use_only_what_the_design_allows() {
     may_use("scanner/base", &["mimawari-targets"]);
     let below = ["mimawari-base", "mimawari-drift", "mimawari-probes", "mimawari-targets"];
     may_use("scanner/store", &below);
+    let sending = ["mimawari-report", "mimawari-store"];
+    may_use("scanner/notify", &[&below[..], &sending].concat());
     may_use("scanner/runs", &[&below[..], &["mimawari-engine"]].concat());
     let sweep = [
         "mimawari-base",
@@ -89,6 +91,7 @@ fn only_rawio_may_hold_unsafe_code() {
         "scanner/base",
         "scanner/look",
         "scanner/net",
+        "scanner/notify",
         "scanner/runs",
         "scanner/store",
         "scanner/engine",

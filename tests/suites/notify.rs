@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mimawari::config::Config;
-use mimawari::notify::client::{Policy, World};
-use mimawari::notify::{End, Notifiers, Outcome, StateLedger};
 use mimawari_drift::verdict::Verdict;
+use mimawari_notify::client::{Policy, World};
+use mimawari_notify::{End, Notifiers, Outcome, StateLedger};
 use serde_json::{Value, json};
 
 /// Planted secrets, visibly false. No output may hold any of them.

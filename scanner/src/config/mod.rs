@@ -59,7 +59,7 @@ pub struct Config {
     /// Where rounds of one or many tasks are kept, if anywhere.
     pub rounds: Option<rounds::Rounds>,
     /// Who is told.
-    pub notify: Vec<notify::Notifier>,
+    pub notify: Vec<mimawari_notify::Notifier>,
     /// From where this installation looks; part of every finding's identity.
     pub vantage: String,
     /// Things to know that do not stop the run.

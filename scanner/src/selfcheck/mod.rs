@@ -42,14 +42,14 @@ use mimawari_base::failure::Status;
 use mimawari_base::signals::Stop;
 use store::Kept;
 
+use mimawari_notify::Notifiers;
+use mimawari_notify::client::World;
 use mimawari_store::Location;
 
 use crate::cli::Method;
 use crate::cli::selfcheck::SelfcheckArgs;
 use crate::commands::print;
 use crate::config::Config;
-use crate::notify::Notifiers;
-use crate::notify::client::World;
 use crate::scan::Context;
 
 /// What asks only this machine has so long.

@@ -17,8 +17,7 @@ use tokio::time::Instant;
 
 use super::client::{self, Fault, Policy, Request, Sender, World};
 use super::secret::Secret;
-use super::{ANSWER_LIMIT, aws, check_url, is_loopback};
-use crate::config::notify::{Kind, Notifier};
+use super::{ANSWER_LIMIT, Kind, Notifier, aws, check_url, is_loopback};
 
 /// The endpoint of all services' SDKs for this one, for emulators.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";

@@ -7,12 +7,13 @@
 
 mod aws;
 pub mod client;
-pub mod command;
 mod github;
 mod hub;
 pub mod ledger;
 pub mod letter;
 mod message;
+mod notifier;
+mod retry;
 mod secret;
 pub mod signature;
 mod vault;
@@ -32,7 +33,6 @@ use ring::hmac;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::config::notify::{Kind, Notifier};
 use client::{Fault, Policy, Request, Sender, World};
 use github::Github;
 use hub::Hub;
@@ -41,6 +41,7 @@ pub use ledger::StateLedger;
 use letter::Letter;
 use message::Message;
 use mimawari_base::failure::Failure;
+pub use notifier::{Kind, Notifier};
 pub use secret::Secret;
 
 /// Most bytes of an answer: a list of issues, and everything else.

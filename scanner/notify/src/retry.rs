@@ -1,4 +1,4 @@
-//! `mimawari notify`: a test message, and another try for what could not be sent.
+//! A test message, and another try for what could not be sent.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,28 +8,8 @@ use anyhow::Result;
 use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::verdict::Verdict;
 
-use super::client::World;
 use super::letter::{self, Letter};
 use super::{How, Message, Notifiers};
-use crate::cli::NotifyArgs;
-use crate::config::Config;
-use crate::scan::Context;
-
-/// `mimawari notify`
-///
-/// # Errors
-/// A configuration or a letter that cannot be read; a missing environment variable.
-pub async fn notify(args: &NotifyArgs, context: &Context) -> Result<Status> {
-    let config = Config::read(&args.from.config)?;
-    let world = World::of(context.now);
-    let notifiers = Notifiers::from_environment(&config.notify, world).await?;
-    let (text, status) = match &args.retry {
-        Some(run) => notifiers.retry(run, args.doubtful).await?,
-        None => notifiers.test().await,
-    };
-    crate::commands::print(&text)?;
-    Ok(status)
-}
 
 impl Notifiers {
     /// Sends a message that says it is none to each. A line for each, and [`Status::Error`] if one was
