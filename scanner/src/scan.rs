@@ -35,7 +35,7 @@ use mimawari_runs::meta::{
     self, CanaryFacts, HttpFacts, PlanFacts, RunMeta, RunStatus, ScopeFacts, order_seed, run_id,
 };
 use mimawari_targets::dns;
-use mimawari_targets::{Endpoint, Plan, Port, Scope, Shard, Walk};
+use mimawari_targets::{AddrSet, Endpoint, Plan, Port, Scope, Shard, Walk};
 use tokio::sync::mpsc;
 
 use crate::cli::{LogFormat, Method};

@@ -14,7 +14,7 @@ use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::propose::{Proposal, Proposed, Request, file_name, propose as proposed};
 use mimawari_drift::edit::{append, new_file};
 use mimawari_drift::verdict::Verdict;
-use mimawari_runs::{Runs, judge};
+use mimawari_runs::Runs;
 use mimawari_store::Store;
 use mimawari_targets::PortSet;
 
