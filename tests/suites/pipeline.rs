@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use mimawari_tests::engine::{Container, Engine, Image, said};
+use mimawari_tests::engine::{Engine, Image, said};
 use mimawari_tests::suite::Selection;
 use serde_json::Value;
 
