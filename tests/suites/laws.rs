@@ -1,5 +1,7 @@
 //! The laws of the workspace, and that what is generated or described is true.
 
+mod reference;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -142,18 +144,37 @@ fn the_top_level_is_as_agreed() {
     }
 }
 
-#[test]
-fn every_path_that_architecture_names_exists() {
-    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+/// Paths in the documents that describe the sources; how many `text` names.
+fn check_paths(document: &str, text: &str) -> usize {
     let mut named = 0;
     for word in text.split('`').skip(1).step_by(2) {
         let tops = ["targets/", "probes/", "scanner/", "benches/", "deploy/", "tests/", ".ci/"];
         if tops.iter().any(|t| word.starts_with(t)) && !word.contains([' ', '*', '<']) {
             named += 1;
-            assert!(root().join(word).exists(), "ARCHITECTURE.md names {word}, which is not there");
+            assert!(root().join(word).exists(), "{document} names {word}, which is not there");
         }
     }
+    named
+}
+
+#[test]
+fn every_path_that_architecture_and_decisions_name_exists() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let named = check_paths("ARCHITECTURE.md", &text);
     assert!(named >= 10, "only {named} paths were found; the test looks at the wrong thing");
+    let lines = text.lines().count();
+    assert!(lines <= 110, "ARCHITECTURE.md has {lines} lines; two pages are 110");
+
+    let text = fs::read_to_string(root().join("CONTRIBUTING.md")).expect("CONTRIBUTING.md");
+    check_paths("CONTRIBUTING.md", &text);
+    let (mut decisions, mut named) = (0, 0);
+    for entry in fs::read_dir(root().join("docs/decisions")).expect("docs/decisions") {
+        let path = entry.expect("an entry").path();
+        let text = fs::read_to_string(&path).expect("a decision");
+        named += check_paths(&path.display().to_string(), &text);
+        decisions += 1;
+    }
+    assert!(decisions > 30 && named >= decisions - 2, "{named} paths in {decisions} decisions");
 }
 
 #[test]
