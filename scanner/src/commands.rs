@@ -7,6 +7,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
+use mimawari_probes::gap::GapEffect;
 use mimawari_probes::http::{Catalogue, Check};
 
 use crate::cli::{
@@ -36,9 +37,7 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     warn(&config);
     if args.plan.plan {
         let prepared = scan::prepare(&config).await?;
-        for refused in &prepared.refused {
-            tracing::warn!("{refused}");
-        }
+        warn_of_targets(&prepared);
         let ask = plan::ask(&args.plan, &config, prepared.walk.plan())?;
         let estimate = plan::estimate::estimate(&ask);
         print(&if args.plan.json {
@@ -50,9 +49,7 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     }
     if args.dry_run {
         let prepared = scan::prepare(&config).await?;
-        for refused in &prepared.refused {
-            tracing::warn!("{refused}");
-        }
+        warn_of_targets(&prepared);
         return match scan::dry_run(&prepared.walk, &mut io::stdout().lock()) {
             Ok(()) => Ok(Status::Clean),
             // `| head` closes the pipe; that is no error.
@@ -64,6 +61,13 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     let scanned = scan::scan(&config, context, Seeds::draw()?, args.selection.folder()).await?;
     print(&scan_summary(&scanned))?;
     Ok(if scanned.complete { Status::Clean } else { Status::Incomplete })
+}
+
+/// Logs the targets that will not be scanned.
+pub(crate) fn warn_of_targets(prepared: &scan::Prepared) {
+    for gap in prepared.gaps.iter().filter(|g| g.effect != GapEffect::Noted) {
+        tracing::warn!("{}", mimawari_report::gap_sentence(gap));
+    }
 }
 
 /// What a scan prints: the run folder, what is open, what was not covered.
@@ -95,8 +99,8 @@ fn scan_summary(s: &Scanned) -> String {
             m.http.checks_covered, m.http.checks_planned, m.http.targets
         );
     }
-    for n in &m.not_covered {
-        let _ = writeln!(out, "not covered: {n}");
+    for gap in m.gaps.iter().filter(|g| g.effect != GapEffect::Noted) {
+        let _ = writeln!(out, "not covered: {}", mimawari_report::gap_sentence(gap));
     }
     let _ = writeln!(out, "{}", s.dir.display());
     out
@@ -108,9 +112,7 @@ fn scan_summary(s: &Scanned) -> String {
 /// A [`Failure`] when the runs do not belong together; see [`crate::merge::merge`].
 pub fn merge(args: &MergeArgs) -> Result<Status> {
     let meta = crate::merge::merge(&args.runs, &args.out)?;
-    let complete = meta.status == RunStatus::Complete
-        && meta.not_covered.is_empty()
-        && meta.canaries.iter().all(|c| c.answered);
+    let complete = meta.is_whole();
     let merged = Scanned { dir: args.out.clone(), meta, complete };
     print(&scan_summary(&merged))?;
     Ok(if complete { Status::Clean } else { Status::Incomplete })
@@ -180,6 +182,7 @@ pub(crate) async fn settle_run(
             .with_max_age(config.scan.max_age);
         let mut judged = runs.judge(&agreed.baseline, &previous.state, (context.now)());
         agreed.note(&mut judged.0);
+        mimawari_report::describe_verdict(&mut judged.0);
         // The state goes last: if a report could not be written, the next run finds everything new
         // again, which is better than a finding that nobody was told of.
         write_reports(&judged.0, dir)?;
@@ -267,6 +270,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
         let runs = runs.with_max_age(config.scan.max_age);
         let mut judged = runs.judge(&agreed.baseline, &previous.state, now);
         agreed.note(&mut judged.0);
+        mimawari_report::describe_verdict(&mut judged.0);
         anyhow::Ok(judged)
     };
     // What went to stdout cannot be taken back, so it waits until the state is saved.

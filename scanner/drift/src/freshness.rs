@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use mimawari_probes::gap::Gap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -191,32 +192,24 @@ pub fn summary(ages: Option<&Ages>, turn: &Turn<'_>, now: Timestamp) -> Freshnes
 }
 
 impl Freshness {
-    /// Why the run is incomplete on account of age, as a sentence; `None` when nothing is stale.
+    /// Why the run is incomplete on account of age; `None` when nothing is stale.
     #[must_use]
-    pub fn complaint(&self) -> Option<String> {
-        let max = shown(self.max_age_seconds?);
-        if self.stale == 0 {
-            return None;
-        }
-        let mut s = format!(
-            "{} of {} parts of the plan were not covered within the last {max}",
-            self.stale, self.parts
-        );
-        if self.never_covered > 0 {
-            s.push_str(&format!("; {} never", self.never_covered));
-        }
-        if let Some(age) = self.oldest_age_seconds {
-            s.push_str(&format!("; the oldest coverage is {} old", shown(age)));
-        }
-        s.push('.');
-        Some(s)
+    pub fn gap(&self) -> Option<Gap> {
+        let max_age_seconds = self.max_age_seconds?;
+        (self.stale > 0).then(|| Gap::PartsStale {
+            stale: u64::from(self.stale),
+            of: u64::from(self.parts),
+            never: u64::from(self.never_covered),
+            max_age_seconds,
+            oldest_seconds: self.oldest_age_seconds,
+        })
     }
 
     /// One line for a report.
     #[must_use]
     pub fn sentence(&self) -> String {
         let oldest = match self.oldest_age_seconds {
-            Some(age) => format!("oldest coverage {} old", shown(age)),
+            Some(age) => format!("oldest coverage {} old", shown_age(age)),
             None => "nothing covered completely yet".to_owned(),
         };
         let never = match self.never_covered {
@@ -228,7 +221,8 @@ impl Freshness {
 }
 
 /// Seconds in the two largest units.
-fn shown(s: u64) -> String {
+#[must_use]
+pub fn shown_age(s: u64) -> String {
     match s {
         0..60 => format!("{s} s"),
         60..3_600 => format!("{} min", s / 60),
@@ -288,18 +282,20 @@ mod tests {
     }
 
     #[test]
-    fn an_age_turns_into_a_complaint() {
+    fn an_age_turns_into_a_gap() {
         let mut plans = Plans::new();
         record(&mut plans, &turn(1, 0, true), true);
         record(&mut plans, &turn(2, 20, true), true);
         let t = Turn { max_age: Some(SignedDuration::from_hours(24)), ..turn(2, 20, true) };
         let f = summary(plans.get("p"), &t, at(25));
-        assert_eq!(
-            f.complaint().as_deref(),
-            Some(
-                "2 of 3 parts of the plan were not covered within the last 24 h; 1 never; the oldest coverage is 25 h old."
-            )
-        );
+        let stale = Gap::PartsStale {
+            stale: 2,
+            of: 3,
+            never: 1,
+            max_age_seconds: 24 * 3_600,
+            oldest_seconds: Some(25 * 3_600),
+        };
+        assert_eq!(f.gap(), Some(stale));
         assert_eq!(f.sentence(), "part 2 of 3; oldest coverage 25 h old, 1 never covered");
         assert!(is_fresh(plans.get("p"), 1, at(2), &t, at(25)), "the cell itself was seen later");
         assert!(!is_fresh(plans.get("p"), 1, at(0), &t, at(25)));

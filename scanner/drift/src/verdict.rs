@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use mimawari_probes::gap::CoverageGap;
 use mimawari_probes::observation::{Evidence, Scheme, Severity};
 use mimawari_targets::{Port, Protocol};
 use schemars::JsonSchema;
@@ -230,6 +231,10 @@ pub struct Coverage {
     pub checks_covered: u64,
     /// What was not covered, by reason; each a sentence a person can act on.
     pub not_covered: Vec<String>,
+    /// What was not covered, what is doubtful and what is noted, by kind; the lists of sentences are
+    /// made of it. A verdict of a version before 1.1 has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<CoverageGap>,
     /// How old the coverage is; absent unless the plan is walked in parts or an age is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Freshness>,

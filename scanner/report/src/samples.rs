@@ -109,6 +109,7 @@ fn base() -> Verdict {
             checks_planned: 4_120,
             checks_covered: 4_120,
             not_covered: vec![],
+            gaps: vec![],
             freshness: None,
         },
         counts: Counts { allowed: 409, ..Counts::default() },

@@ -76,10 +76,7 @@ pub fn import(args: &ImportArgs, context: &Context) -> Result<Status> {
     source.read(&mut importer)?;
     let meta = importer.finish(told)?;
     crate::commands::print(&run::summary(&meta, &args.out))?;
-    let complete = meta.status == RunStatus::Complete
-        && meta.not_covered.is_empty()
-        && meta.canaries.iter().all(|c| c.answered);
-    Ok(if complete { Status::Clean } else { Status::Incomplete })
+    Ok(if meta.is_whole() { Status::Clean } else { Status::Incomplete })
 }
 
 /// The addresses of the plan: those named, else those configured. Names are not looked up: that would

@@ -33,7 +33,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::notify::{Kind, Notifier};
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use client::{Fault, Policy, Request, Sender, World};
 use github::Github;
 use hub::Hub;
@@ -136,6 +136,7 @@ impl Notifiers {
                         "the environment variable {name} of the notifier `{}` is not set",
                         n.name
                     ))
+                    .kind(FailureKind::SecretMissing)
                     .help(
                         "set it where mimawari runs, or take the [[notify]] out; nothing was sent",
                     )

@@ -22,6 +22,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::verdict::Verdict;
+use mimawari_probes::gap::Gap;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -103,7 +104,8 @@ impl Agreed {
     /// Notes in a verdict which publication it was judged by.
     pub fn note(&self, verdict: &mut Verdict) {
         if let Some(p) = &self.pointer {
-            verdict.run.notes.push(format!("Judged by {}.", p.words()));
+            let (sequence, commit) = (p.sequence, p.commit.clone());
+            verdict.coverage.gaps.push(Gap::BaselinePublication { sequence, commit }.noted());
         }
     }
 }

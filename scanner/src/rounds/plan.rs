@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_probes::gap::{CoverageGap, GapEffect};
 use mimawari_probes::http::printable;
 use mimawari_targets::list::Targets;
 use mimawari_targets::{Plan, Shard, Walk};
@@ -10,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Round, to_json};
 use crate::cli::round::{Asking, RoundPlanArgs};
-use crate::commands::print;
+use crate::commands::{print, warn_of_targets};
 use crate::config::rounds::check_shards;
 use crate::config::{Config, MAX_PARTS, check_rate, check_recall, read_targets};
 use crate::failure::{Failure, Status};
@@ -29,7 +30,6 @@ const LONGEST_CLAIM: usize = 512;
 
 /// `plan.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RoundPlan {
     /// Format version, 1.
     pub version: u32,
@@ -60,10 +60,9 @@ pub struct RoundPlan {
     pub recall: f64,
     /// Tier of the content checks.
     pub tier: u8,
-    /// Notes worth a reader's time, one sentence each.
-    pub notes: Vec<String>,
-    /// What was asked for and is not scanned, one sentence each.
-    pub not_covered: Vec<String>,
+    /// What was asked for and is not scanned, and what a reader should know.
+    #[serde(flatten, with = "crate::run::gaps")]
+    pub gaps: Vec<CoverageGap>,
 }
 
 /// A plan with the digest of its text, which tells it from any other that ever had its name.
@@ -101,8 +100,8 @@ pub(super) async fn command(args: &RoundPlanArgs, context: &Context) -> Result<S
         out.push_str(&format!(", part {part}"));
     }
     out.push('\n');
-    for text in &p.not_covered {
-        out.push_str(&format!("not covered: {}\n", printable(text.as_bytes(), 400)));
+    for gap in p.gaps.iter().filter(|g| g.effect != GapEffect::Noted) {
+        out.push_str(&format!("not covered: {}\n", mimawari_report::gap_sentence(gap)));
     }
     out.push_str(&round.shown(PLAN));
     out.push('\n');
@@ -196,9 +195,7 @@ fn ask(config: &mut Config, asking: &Asking, shards: u32) -> Result<String> {
 async fn create(round: &Round, claim: &str, shards: u32, context: &Context) -> Result<Planned> {
     let config = &round.config;
     let prepared = scan::prepare(config).await?;
-    for refused in &prepared.refused {
-        tracing::warn!("{refused}");
-    }
+    warn_of_targets(&prepared);
     let walk = &prepared.walk;
     let plan = RoundPlan {
         version: VERSION,
@@ -215,8 +212,7 @@ async fn create(round: &Round, claim: &str, shards: u32, context: &Context) -> R
         rate_auto: config.scan.rate_auto,
         recall: config.scan.recall,
         tier: config.http.tier,
-        notes: prepared.notes,
-        not_covered: prepared.refused,
+        gaps: prepared.gaps.clone(),
     };
     let text = to_json(&plan)?;
     let digest = hex(&Sha256::digest(&text));

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 use mimawari_drift::verdict::{Counts, Coverage, Verdict};
+use mimawari_probes::gap::{Gap, GapEffect};
+use mimawari_report::gap_sentence;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +36,14 @@ pub struct RoundResult {
     pub incomplete: bool,
     /// Whether the run is not to be believed; then nothing is resolved.
     pub suspect: bool,
-    /// The first line of the text report.
+    fn shorten(text: &mut String) {
+    if let Some((at, _)) = text.char_indices().nth(SENTENCE) {
+        text.truncate(at);
+        text.push('…');
+    }
+}
+
+/// The first line of the text report.
     pub headline: String,
     /// Findings by state.
     pub counts: Counts,
@@ -60,16 +69,27 @@ pub(super) fn brief(coverage: &Coverage) -> Coverage {
     let mut brief = coverage.clone();
     let more = brief.not_covered.len().saturating_sub(SENTENCES);
     brief.not_covered.truncate(SENTENCES);
-    for text in &mut brief.not_covered {
-        if let Some((at, _)) = text.char_indices().nth(SENTENCE) {
-            text.truncate(at);
-            text.push('…');
-        }
+    brief.not_covered.iter_mut().for_each(shorten);
+    // Those that make the result incomplete come first: the others are in the verdict.
+    brief.gaps.sort_by_key(|g| g.effect == GapEffect::Noted);
+    brief.gaps.truncate(SENTENCES);
+    for gap in &mut brief.gaps {
+        shorten(&mut gap.text);
     }
     if more > 0 {
-        brief.not_covered.push(format!("And {more} more; see the report."));
+        let mut rest = Gap::MoreGaps { gaps: more as u64 }.not_covered();
+        rest.text = gap_sentence(&rest);
+        brief.not_covered.push(rest.text.clone());
+        brief.gaps.push(rest);
     }
     brief
+}
+
+fn shorten(text: &mut String) {
+    if let Some((at, _)) = text.char_indices().nth(SENTENCE) {
+        text.truncate(at);
+        text.push('…');
+    }
 }
 
 /// The first line of the text report.

@@ -52,8 +52,7 @@ fn bench() -> Bench {
             rate_auto: false,
             recall: 0.9999,
             tier: 1,
-            notes: Vec::new(),
-            not_covered: Vec::new(),
+            gaps: Vec::new(),
         },
         digest: "d".repeat(64),
     };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use mimawari_engine::Chunk;
+use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::{
     CellState, HttpObservation, Observation, Scheme, TcpObservation,
 };
@@ -273,8 +274,8 @@ pub struct LoadedRun {
     pub observations: Vec<Observation>,
     /// Cells by state: not probed, silent, prohibited, closed, open.
     pub counts: [u64; 5],
-    /// What the reading found amiss, one sentence each.
-    pub damage: Vec<String>,
+    /// What is wrong with the files.
+    pub damage: Vec<Gap>,
     walk: Walk,
     coverage: coverage::Reader,
 }
@@ -302,13 +303,12 @@ impl LoadedRun {
         let mut latest = Latest::default();
         let read = observations::read(&path, |o| latest.take(o, &needed));
         if read.map_err(|e| damaged(&path, &e))? {
-            damage.push("observations.ndjson ends in half a line, which was left out".to_owned());
+            damage.push(Gap::ObservationsCutOff);
         }
         let path = dir.join(COVERAGE);
         let coverage = coverage::Reader::open(&path).map_err(|e| damaged(&path, &e))?;
         if coverage.is_cut_off() {
-            damage
-                .push("coverage.bin ends in half a frame, whose cells are not covered".to_owned());
+            damage.push(Gap::CoverageCutOff);
         }
         let counts = coverage.count(walk.len());
         let observations = latest.0.into_values().collect();

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use mimawari_engine::Summary;
+use mimawari_probes::gap::CoverageGap;
 use mimawari_targets::{AddrSet, Plan, PlanError, PortSet, Scope, Shard, Walk};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,10 +83,10 @@ pub struct RunMeta {
     /// The shards that were merged into this run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<MergedRun>,
-    /// Notes worth a reader's time, one sentence each.
-    pub notes: Vec<String>,
-    /// What was planned and not covered, one sentence each.
-    pub not_covered: Vec<String>,
+    /// What was not covered, what is doubtful, and what a reader should know.
+    #[serde(flatten, with = "super::gaps")]
+    #[schemars(with = "super::gaps::GapFields")]
+    pub gaps: Vec<CoverageGap>,
 }
 
 /// A run that is part of another one.
@@ -124,13 +125,20 @@ impl RunMeta {
             canaries: Vec::new(),
             http: HttpFacts::default(),
             merged: Vec::new(),
-            notes: Vec::new(),
-            not_covered: Vec::new(),
+            gaps: Vec::new(),
         }
     }
 }
 
 impl RunMeta {
+    /// Whether the run came to its end, left no gap, and its canaries answered.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.status == RunStatus::Complete
+            && super::gaps::is_complete(&self.gaps)
+            && self.canaries.iter().all(|c| c.answered)
+    }
+
     /// The run's walk again, to look cells up in the coverage.
     ///
     /// # Errors

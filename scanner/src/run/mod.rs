@@ -12,6 +12,7 @@
 pub mod checkpoint;
 pub mod coverage;
 mod folder;
+pub mod gaps;
 pub mod meta;
 mod observations;
 

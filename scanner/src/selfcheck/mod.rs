@@ -42,7 +42,7 @@ use crate::cli::Method;
 use crate::cli::selfcheck::SelfcheckArgs;
 use crate::commands::print;
 use crate::config::Config;
-use crate::failure::Status;
+use crate::failure::{FailureKind, Status};
 use crate::notify::Notifiers;
 use crate::notify::client::World;
 use crate::scan::Context;
@@ -310,9 +310,13 @@ struct Times {
 /// State, baseline and notifiers are the business of the task that reduces. Where rounds are divided among
 /// tasks, one that only scans may well have no right to them.
 fn for_others(config: &Config, found: Found) -> Found {
-    let is_denied = found.what.contains("HTTP status 403") || found.what.contains(" is not set");
-    match (&config.rounds, found.mark) {
-        (Some(_), Mark::Fail) if is_denied => Found::warn(
+    match (&config.rounds, found.mark, found.failure) {
+        // No right to the store, or no secret: others have them.
+        (
+            Some(_),
+            Mark::Fail,
+            Some(FailureKind::AccessDenied | FailureKind::SecretMissing),
+        ) => Found::warn(
             found.what,
             format!(
                 "right for a task that only scans; for one that reduces: {}",

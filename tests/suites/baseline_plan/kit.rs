@@ -210,8 +210,7 @@ pub fn write(
         canaries: Vec::new(),
         http: Default::default(),
         merged: Vec::new(),
-        notes: Vec::new(),
-        not_covered: Vec::new(),
+        gaps: Vec::new(),
     };
     let mut folder = RunFolder::create(&f.path(dir), &meta).unwrap();
     folder.observe(observations).unwrap();

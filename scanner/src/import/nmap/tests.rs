@@ -102,7 +102,9 @@ fn any_cut_is_told_and_claims_no_more_than_the_whole() {
 #[test]
 fn an_error_of_nmap_makes_it_incomplete() {
     let text = file(END).replace("exit=\"success\"", "exit=\"error\" errormsg=\"no route\"");
-    assert!(seen(&text).unwrap().0.cut_off.unwrap().ends_with("no route"));
+    let cut_off = seen(&text).unwrap().0.cut_off;
+    let (end, reason) = (ImportEnd::ScanError, Some("no route".to_owned()));
+    assert_eq!(cut_off, Some(Gap::ImportCutOff { end, reason }));
 }
 
 #[test]
