@@ -59,6 +59,8 @@ pub enum Gap {
     RunFailed,
     /// `observations.ndjson` ends in half a line.
     ObservationsCutOff,
+    /// Records of kinds that this version does not know.
+    RecordsUnknown { records: u64 },
     /// `coverage.bin` ends in half a frame.
     CoverageCutOff,
 
@@ -337,6 +339,15 @@ impl CoverageGap {
     pub fn from_sentence(effect: GapEffect, text: String) -> Self {
         let other = OtherGap { kind: String::new(), fields: Map::new() };
         Self { effect, shard: None, gap: Gap::Other(other), text }
+    }
+
+    /// Drops the fields of its kind when they are longer than so many bytes of JSON.
+    pub fn limit_fields(&mut self, bytes: usize) {
+        let record = GapRecord::from(self.clone());
+        let length = serde_json::to_string(&record.fields).map_or(usize::MAX, |text| text.len());
+        if length > bytes {
+            self.gap = Gap::Other(OtherGap { kind: record.kind, fields: Map::new() });
+        }
     }
 
     /// The same as a gap of this shard, unless it is of one already.

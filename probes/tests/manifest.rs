@@ -83,11 +83,11 @@ fn each_mistake_is_told_with_its_line() {
         ("{\"kind\":\"run\"}\n".into(), "1: this is no manifest"),
         (
             HEADER.replace("\"v\":1", "\"v\":2"),
-            "1: this manifest has version 2, and version 1 is understood",
+            "1: this manifest was written by a newer mimawari: it is of version 2, and this program reads version 1",
         ),
         (
             HEADER.replace("\"v\":1,", ""),
-            "1: this manifest has no version, and version 1 is understood",
+            "1: this manifest has no version",
         ),
         (
             HEADER.replace("Shop.example.jp", "ショップ.jp"),

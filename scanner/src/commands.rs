@@ -7,6 +7,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
+use mimawari_probes::format::{FormatFault, NEWER_HELP, read_document};
 use mimawari_probes::gap::GapEffect;
 use mimawari_probes::http::{Catalogue, Check};
 
@@ -22,7 +23,7 @@ use crate::notify::client::World;
 use crate::notify::{Notifiers, StateLedger};
 use crate::plan;
 use crate::published;
-use crate::run::{RunStatus, write_atomically};
+use crate::run::write_atomically;
 use crate::scan::{self, Context, Folder, Scanned, Seeds};
 use crate::store::{Generation, Link, Meta, Origin, Random, Store};
 
@@ -345,11 +346,15 @@ pub fn read_verdict(path: &Path) -> Result<Verdict> {
             .help("name a verdict.json that `mimawari patrol` or `judge` wrote")
             .source(e)
     })?;
-    serde_json::from_str(&text).map_err(|e| {
-        Failure::new(format!("{name} is not a verdict"))
-            .help("name a verdict.json that `mimawari patrol` or `judge` wrote")
-            .source(e)
-            .into()
+    read_document(text.as_bytes()).map_err(|fault| {
+        let failure = match fault {
+            FormatFault::Newer { .. } => {
+                Failure::new(format!("the verdict {name} {fault}")).help(NEWER_HELP)
+            }
+            FormatFault::Damaged(why) => Failure::new(format!("{name} is not a verdict: {why}"))
+                .help("name a verdict.json that `mimawari patrol` or `judge` wrote"),
+        };
+        failure.into()
     })
 }
 

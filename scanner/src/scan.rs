@@ -28,8 +28,7 @@ use mimawari_probes::gap::{CoverageGap, Gap};
 use mimawari_report::gap_sentence;
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_targets::dns;
-use mimawari_targets::{AddrSet, Endpoint, Plan, Port, PortSet, Scope, Shard, Walk};
-use sha2::{Digest, Sha256};
+use mimawari_targets::{AddrSet, Endpoint, Plan, Port, Scope, Shard, Walk};
 use tokio::sync::mpsc;
 
 use crate::cli::{LogFormat, Method};
@@ -125,16 +124,16 @@ pub async fn prepare(config: &Config) -> Result<Prepared> {
                 for (name, ip) in &resolution.inside {
                     found.push((*ip).into());
                     gaps.push(
-                        Gap::NameResolved { name: name.clone(), ip: ip.to_string() }.noted(),
+                        Gap::NameResolved { name: name.to_string(), ip: ip.to_string() }.noted(),
                     );
                 }
                 for (name, ip) in &resolution.outside {
-                    let (name, ip) = (name.clone(), ip.to_string());
+                    let (name, ip) = (name.to_string(), ip.to_string());
                     gaps.push(Gap::NameOutsideScope { name, ip }.not_covered());
                 }
                 for (name, why) in &resolution.failed {
                     let partly = resolution.inside.iter().any(|(n, _)| n == name);
-                    let (name, reason) = (name.clone(), why.to_string());
+                    let (name, reason) = (name.to_string(), why.to_string());
                     gaps.push(Gap::NameUnresolved { name, reason, partly }.not_covered());
                 }
                 addrs = addrs.union(&AddrSet::from_ranges(found));
@@ -151,7 +150,7 @@ pub async fn prepare(config: &Config) -> Result<Prepared> {
             })?
         }
     };
-    let seed = order_seed(addrs.addrs(), &config.scan.ports);
+    let seed = meta::order_seed(addrs.addrs(), &config.scan.ports);
     let plan =
         Plan::new(addrs, config.scan.ports.clone(), seed).map_err(|e| refused_plan(&e, config))?;
     let part = part_of_this_run(config, &plan).await?;
@@ -180,18 +179,6 @@ fn refused_plan(e: &mimawari_targets::PlanError, config: &Config) -> Failure {
         )
     });
     Failure::new(format!("{e}{time}")).help(e.help())
-}
-
-/// The seed of the probing order, from the plan itself: the shards of one plan run on machines that
-/// know nothing of each other, and must agree on who probes what. What has to be new in every run
-/// (the cookie's key, the source ports) is drawn elsewhere.
-pub(crate) fn order_seed(addrs: &AddrSet, ports: &PortSet) -> u64 {
-    let mut hash = Sha256::new();
-    for range in addrs.ranges() {
-        hash.update(format!("{range}\n"));
-    }
-    hash.update(ports.to_string());
-    hash.finalize().iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b))
 }
 
 async fn resolve(
@@ -341,6 +328,7 @@ pub async fn scan(
     resumed_at.extend(before.is_some().then_some(started_at));
     let mut meta = RunMeta {
         version: meta::VERSION,
+        minor: meta::MINOR,
         run_id,
         status: RunStatus::Running,
         started_at: before.as_ref().map_or(started_at, |b| b.started_at),

@@ -23,7 +23,6 @@ pub type Plans = BTreeMap<String, Ages>;
 
 /// When the parts of one plan were last covered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Ages {
     /// Runs of this plan until now.
     pub turns: u64,
@@ -48,7 +47,6 @@ impl Ages {
 
 /// One part's age.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PartAge {
     /// When the last run that covered it completely began; absent if none has.
     pub covered: Option<Timestamp>,
@@ -79,7 +77,6 @@ pub struct Turn<'a> {
 
 /// How fresh the coverage of a plan is, for the report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Freshness {
     /// The part that this run walked, counted from 1.
     pub part: u32,

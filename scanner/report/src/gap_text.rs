@@ -94,6 +94,10 @@ fn plain_sentence(gap: &Gap) -> String {
         Gap::ObservationsCutOff => {
             "observations.ndjson ends in half a line, which was left out.".to_owned()
         }
+        Gap::RecordsUnknown { records } => format!(
+            "{records} records of observations.ndjson are of kinds that this version does not know: a newer \
+             mimawari wrote them, and they were left out."
+        ),
         Gap::CoverageCutOff => {
             "coverage.bin ends in half a frame, whose cells are not covered.".to_owned()
         }

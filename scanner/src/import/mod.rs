@@ -27,8 +27,8 @@ use sha2::{Digest, Sha256};
 use crate::cli::{ImportArgs, ImportFormat};
 use crate::config::{Config, read_targets};
 use crate::failure::{Failure, Status};
-use crate::run::RunStatus;
-use crate::scan::{Context, order_seed};
+use crate::run::meta::order_seed;
+use crate::scan::Context;
 use seen::{Seen, Sink, Told};
 
 /// `mimawari import`

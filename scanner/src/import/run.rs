@@ -15,7 +15,7 @@ use super::cells::Cells;
 use super::seen::{Seen, Sink, Told};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::run::meta::{CanaryFacts, HttpFacts, PlanFacts, RunMeta, ScopeFacts, VERSION};
+use crate::run::meta::{CanaryFacts, HttpFacts, PlanFacts, RunMeta, ScopeFacts, MINOR, VERSION};
 use crate::run::{RunFolder, RunStatus};
 use crate::scan::run_id;
 
@@ -80,6 +80,7 @@ impl Importer {
         let canaries = &config.scan.canaries;
         let meta = RunMeta {
             version: VERSION,
+            minor: MINOR,
             run_id: run_id(facts.started, facts.tail),
             status: RunStatus::Running,
             started_at: facts.started,

@@ -15,7 +15,7 @@ use crate::commands::{notifiers, print, settle_run, summary, tell};
 use crate::failure::{Failure, Status, line};
 use crate::merge::merge_as;
 use crate::published;
-use crate::run::meta::{HttpFacts, RunMeta, ScopeFacts, VERSION, hex};
+use crate::run::meta::{HttpFacts, RunMeta, ScopeFacts, MINOR, VERSION, hex};
 use crate::run::{RunFolder, RunStatus};
 use crate::scan::Context;
 use crate::store::{Got, Store, Written};
@@ -184,7 +184,7 @@ pub(super) async fn before(round: &Round) -> Result<Option<Result<RoundResult, S
     let read = read_json::<RoundResult>(&round.objects, &name, result::LARGEST).await?;
     Ok(read.map(|read| {
         let fits = |r: &RoundResult| r.version == result::VERSION && r.round == round.id.as_str();
-        read.and_then(|r| if fits(&r) { Ok(r) } else { Err("it is of another round".to_owned()) })
+        read.and_then(|r| if fits(&r) { Ok(r) } else { Err("is of another round".to_owned()) })
     }))
 }
 
@@ -228,6 +228,7 @@ fn nothing(round: &Round, planned: &Planned) -> RunMeta {
     });
     RunMeta {
         version: VERSION,
+        minor: MINOR,
         run_id: String::new(),
         status: RunStatus::Stopped,
         started_at: p.planned_at,
@@ -275,6 +276,7 @@ async fn keep(
     };
     let result = RoundResult {
         version: result::VERSION,
+        minor: result::MINOR,
         round: round.id.to_string(),
         run_id: verdict.run_id.clone(),
         judged_at: verdict.judged_at,

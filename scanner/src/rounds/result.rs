@@ -2,13 +2,16 @@
 
 use jiff::Timestamp;
 use mimawari_drift::verdict::{Counts, Coverage, Verdict};
+use mimawari_probes::format::VersionedFormat;
 use mimawari_probes::gap::{Gap, GapEffect};
 use mimawari_report::gap_sentence;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Version of `result.json`.
+/// Major version of `result.json`.
 pub(super) const VERSION: u32 = 1;
+/// Minor version: 1 has `coverage.gaps`.
+pub(super) const MINOR: u32 = 1;
 pub(super) const RESULT: &str = "result.json";
 /// Bytes of it, at most.
 pub(super) const LARGEST: u64 = 1 << 20;
@@ -16,13 +19,17 @@ pub(super) const LARGEST: u64 = 1 << 20;
 const SENTENCES: usize = 20;
 /// Characters of each.
 const SENTENCE: usize = 400;
+/// Bytes of the fields of each gap.
+const GAP: usize = 2_000;
 
 /// `result.json` of a round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct RoundResult {
-    /// Format version, 1.
+    /// Major version of the format, 1.
     pub version: u32,
+    /// Minor version of the format; absent in version 1.0.
+    #[serde(default)]
+    pub minor: u32,
     /// The round's id.
     pub round: String,
     /// Id of the merged run.
@@ -36,14 +43,7 @@ pub struct RoundResult {
     pub incomplete: bool,
     /// Whether the run is not to be believed; then nothing is resolved.
     pub suspect: bool,
-    fn shorten(text: &mut String) {
-    if let Some((at, _)) = text.char_indices().nth(SENTENCE) {
-        text.truncate(at);
-        text.push('…');
-    }
-}
-
-/// The first line of the text report.
+    /// The first line of the text report.
     pub headline: String,
     /// Findings by state.
     pub counts: Counts,
@@ -75,6 +75,8 @@ pub(super) fn brief(coverage: &Coverage) -> Coverage {
     brief.gaps.truncate(SENTENCES);
     for gap in &mut brief.gaps {
         shorten(&mut gap.text);
+        // The names in it may be long: then its kind and its sentence have to do.
+        gap.limit_fields(GAP);
     }
     if more > 0 {
         let mut rest = Gap::MoreGaps { gaps: more as u64 }.not_covered();
@@ -83,6 +85,14 @@ pub(super) fn brief(coverage: &Coverage) -> Coverage {
         brief.gaps.push(rest);
     }
     brief
+}
+
+impl VersionedFormat for RoundResult {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
+    }
 }
 
 fn shorten(text: &mut String) {

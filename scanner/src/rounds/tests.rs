@@ -39,6 +39,7 @@ fn bench() -> Bench {
     let planned = Planned {
         plan: RoundPlan {
             version: 1,
+            minor: 1,
             round: "r".to_owned(),
             claim: "c".to_owned(),
             planned_at: jiff::Timestamp::UNIX_EPOCH,

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use mimawari_engine::Chunk;
+use mimawari_probes::format::{FormatFault, NEWER_HELP, read_document};
 use mimawari_probes::gap::Gap;
+use mimawari_probes::http::printable;
 use mimawari_probes::observation::{
     CellState, HttpObservation, Observation, Scheme, TcpObservation,
 };
@@ -16,7 +18,7 @@ use mimawari_targets::{Port, Walk};
 
 use super::checkpoint::{CHECKPOINT, Checkpointer, Saved};
 use super::coverage;
-use super::meta::{ORDER, RunMeta, RunStatus, VERSION};
+use super::meta::{ORDER, RunMeta, RunStatus};
 use super::observations;
 use crate::failure::Failure;
 
@@ -62,7 +64,8 @@ impl RunFolder {
         let observations = observations::Writer::create(&dir.join(OBSERVATIONS))
             .map_err(|e| failed("write", e))?;
         let coverage =
-            coverage::Writer::create(&dir.join(COVERAGE)).map_err(|e| failed("write", e))?;
+            coverage::Writer::create(&dir.join(COVERAGE), &meta.cells_digest())
+                .map_err(|e| failed("write", e))?;
         lock(dir, observations.file())?;
         Ok(Self { dir: dir.to_owned(), observations, coverage })
     }
@@ -100,8 +103,12 @@ impl RunFolder {
             })
             .collect();
         let coverage =
-            coverage::Writer::append(&dir.join(COVERAGE), saved.as_ref().map(|s| s.coverage))
-                .map_err(|e| damaged(COVERAGE, e))?;
+            coverage::Writer::append(
+                &dir.join(COVERAGE),
+                saved.as_ref().map(|s| s.coverage),
+                &read_meta(dir)?.cells_digest(),
+            )
+            .map_err(|e| damaged(COVERAGE, e))?;
         Ok((Self { dir: dir.to_owned(), observations, coverage }, saved, open))
     }
 
@@ -206,23 +213,52 @@ fn lock(dir: &Path, file: &File) -> Result<()> {
 /// A [`Failure`] naming the file.
 pub fn read_meta(dir: &Path) -> Result<RunMeta> {
     let path = dir.join(META);
-    let text = fs::read_to_string(&path).map_err(|e| {
+    let text = fs::read(&path).map_err(|e| {
         Failure::new(format!("{} is not a run folder: cannot read run.json", dir.display()))
             .help("name a folder that `mimawari scan` or `patrol` wrote")
             .source(e)
     })?;
-    let meta: RunMeta = serde_json::from_str(&text).map_err(|e| damaged(&path, &e))?;
-    if meta.version != VERSION || meta.plan.order != ORDER {
+    let meta: RunMeta = read_document(&text).map_err(|fault| refused(&path, &fault))?;
+    if meta.plan.order != ORDER {
         return Err(Failure::new(format!(
-            "{} is of version {} ({}), which this program does not know",
+            "{} has the order {}, which this program does not know",
             path.display(),
-            meta.version,
-            meta.plan.order
+            printable(meta.plan.order.as_bytes(), 40)
         ))
         .help("judge it with the version that wrote it")
         .into());
     }
     Ok(meta)
+}
+
+/// What is wrong with a document of a run folder.
+fn refused(path: &Path, fault: &FormatFault) -> Failure {
+    let failure = Failure::new(format!("{} {fault}", path.display()));
+    failure.help(if fault.is_newer() {
+        NEWER_HELP
+    } else {
+        "the run cannot be judged; run the scan again"
+    })
+}
+
+/// What is wrong with a file of a run folder that cannot be read.
+fn unreadable(path: &Path, e: &io::Error) -> Failure {
+    match e.get_ref().and_then(|inner| inner.downcast_ref::<FormatFault>()) {
+        Some(fault) => refused(path, fault),
+        None => damaged(path, e),
+    }
+}
+
+/// `run.json` and `coverage.bin` say different things of what the steps are.
+fn not_of_one_plan(dir: &Path) -> Failure {
+    Failure::new(format!(
+        "run.json and coverage.bin of {} are not of one plan: which cells were covered is not known",
+        dir.display()
+    ))
+    .help(
+        "restore run.json as mimawari wrote it (a program that rounds numbers above 2^53 may have written \
+         it anew), or run the scan again",
+    )
 }
 
 fn damaged(path: &Path, e: &dyn std::fmt::Display) -> Failure {
@@ -302,11 +338,23 @@ impl LoadedRun {
         let path = dir.join(OBSERVATIONS);
         let mut latest = Latest::default();
         let read = observations::read(&path, |o| latest.take(o, &needed));
-        if read.map_err(|e| damaged(&path, &e))? {
+        let end = read.map_err(|e| unreadable(&path, &e))?;
+        if end.cut_off {
             damage.push(Gap::ObservationsCutOff);
         }
+        if end.unknown > 0 {
+            damage.push(Gap::RecordsUnknown { records: end.unknown });
+        }
         let path = dir.join(COVERAGE);
-        let coverage = coverage::Reader::open(&path).map_err(|e| damaged(&path, &e))?;
+        let coverage = coverage::Reader::open(&path).map_err(|e| unreadable(&path, &e))?;
+        let is_its = match coverage.cells_digest() {
+            Some(digest) => *digest == meta.cells_digest(),
+            // Version 1.0 wrote none.
+            None => !meta.seed_is_rounded(),
+        };
+        if !is_its {
+            return Err(not_of_one_plan(dir).into());
+        }
         if coverage.is_cut_off() {
             damage.push(Gap::CoverageCutOff);
         }

@@ -2,14 +2,17 @@
 
 use jiff::Timestamp;
 use mimawari_engine::Summary;
+use mimawari_probes::format::{VersionedFormat, text_number};
 use mimawari_probes::gap::CoverageGap;
 use mimawari_targets::{AddrSet, Plan, PlanError, PortSet, Scope, Shard, Walk};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Version of `run.json`.
+/// Major version of `run.json`.
 pub const VERSION: u32 = 1;
+/// Minor version: 1 has the seed as text, and `gaps`.
+pub const MINOR: u32 = 1;
 
 /// Name of the cell numbering and permutation; a run with another one cannot be read.
 pub const ORDER: &str = "feistel-1";
@@ -31,8 +34,11 @@ pub enum RunStatus {
 /// `run.json`: everything about a run that is not an observation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunMeta {
-    /// Format version, [`VERSION`].
+    /// Major version of the format, [`VERSION`].
     pub version: u32,
+    /// Minor version of the format, [`MINOR`]; absent in version 1.0.
+    #[serde(default)]
+    pub minor: u32,
     /// The run's id: its start in UTC, then four random hex digits.
     pub run_id: String,
     /// How far it came.
@@ -105,6 +111,7 @@ impl RunMeta {
     pub(crate) fn for_test(scope: &Scope, plan: &Plan, shard: Shard) -> Self {
         Self {
             version: VERSION,
+            minor: MINOR,
             run_id: format!("run-{}", shard.index()),
             status: RunStatus::Complete,
             started_at: Timestamp::UNIX_EPOCH,
@@ -139,6 +146,31 @@ impl RunMeta {
             && self.canaries.iter().all(|c| c.answered)
     }
 
+    /// What tells the cells behind the run's steps from those of every other plan, part and shard.
+    /// `coverage.bin` holds it, so that it is never read by another plan than it was written by.
+    #[must_use]
+    pub fn cells_digest(&self) -> [u8; 32] {
+        let PlanFacts { addresses, ports, seed, order, .. } = &self.plan;
+        let mut hash = Sha256::new();
+        for range in addresses.ranges() {
+            hash.update(format!("{range}\n"));
+        }
+        let part = self.part.unwrap_or(Shard::WHOLE);
+        hash.update(format!("{ports}\n{seed}\n{order}\n{part}\n{}", self.shard));
+        hash.finalize().into()
+    }
+
+    /// Whether a program that knows no numbers above 2^53 has written the seed anew: it is one that such
+    /// a program can hold, and not the one of these addresses and ports. Version 1.0 had the seed as a
+    /// number, and no digest in `coverage.bin` that would show it.
+    #[must_use]
+    pub fn seed_is_rounded(&self) -> bool {
+        let PlanFacts { addresses, ports, seed, .. } = &self.plan;
+        // Rounding to a double and back changes what has more than 53 digits between its ends.
+        let is_double = u64::BITS - seed.leading_zeros() - seed.trailing_zeros().min(63) <= 53;
+        *seed > 1 << 53 && is_double && *seed != order_seed(addresses, ports)
+    }
+
     /// The run's walk again, to look cells up in the coverage.
     ///
     /// # Errors
@@ -146,6 +178,14 @@ impl RunMeta {
     pub fn walk(&self) -> Result<Walk, PlanError> {
         let part = self.part.unwrap_or(Shard::WHOLE);
         Ok(self.plan.to_plan()?.walk_part(part, self.shard))
+    }
+}
+
+impl VersionedFormat for RunMeta {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
     }
 }
 
@@ -200,6 +240,19 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// The seed of the probing order, from the plan itself: the shards of one plan run on machines that
+/// know nothing of each other, and must agree on who probes what. What has to be new in every run
+/// (the cookie's key, the source ports) is drawn elsewhere.
+#[must_use]
+pub fn order_seed(addrs: &AddrSet, ports: &PortSet) -> u64 {
+    let mut hash = Sha256::new();
+    for range in addrs.ranges() {
+        hash.update(format!("{range}\n"));
+    }
+    hash.update(ports.to_string());
+    hash.finalize().iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b))
+}
+
 /// The plan, enough to number its cells again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanFacts {
@@ -209,7 +262,9 @@ pub struct PlanFacts {
     /// The ports.
     #[schemars(with = "String")]
     pub ports: PortSet,
-    /// Seed of the order.
+    /// Seed of the order, as text, since it may be above 2^53; up to version 1.0 a number.
+    #[serde(with = "text_number")]
+    #[schemars(with = "String")]
     pub seed: u64,
     /// Name of the numbering, [`ORDER`].
     pub order: String,

@@ -72,7 +72,7 @@ impl Found {
     /// It was not looked at.
     #[must_use]
     pub fn skip(why: impl Into<String>) -> Self {
-        Self { mark: Mark::Skip, what: why.into(), remedy: None }
+        Self { mark: Mark::Skip, what: why.into(), remedy: None, failure: None }
     }
 
     /// An error of a command as what a check found.
