@@ -115,7 +115,8 @@ fn is_read(dir: &Path) {
     works(dir, &["state", "history"]);
     // The round.
     let shown: Value =
-        serde_json::from_str(&works(dir, &["round", "show", "--round", "r-1", "--json"])).expect("");
+        serde_json::from_str(&works(dir, &["round", "show", "--round", "r-1", "--json"]))
+            .expect("");
     assert_eq!(shown["missing_shards"], json!(["2/2"]), "{shown}");
     assert!(shown["result"].is_object(), "{shown}");
     works(dir, &["round", "reduce", "--round", "r-1"]);
@@ -253,12 +254,14 @@ fn a_record_of_a_later_kind_makes_the_run_incomplete_and_not_unreadable() {
     let mut text = fs::read_to_string(&path).expect("lines");
     text.push_str("{\"v\":1,\"kind\":\"udp\",\"ip\":\"127.81.7.3\",\"port\":53}\n");
     fs::write(&path, text).expect("a file");
-    let verdict: Value = serde_json::from_str(&works(dir.path(), &["judge", "--run", "run2"])).expect("");
+    let verdict: Value =
+        serde_json::from_str(&works(dir.path(), &["judge", "--run", "run2"])).expect("");
     assert_eq!(verdict["incomplete"], true);
     let gaps = verdict["coverage"]["gaps"].as_array().expect("gaps");
     assert!(gaps.iter().any(|g| g["kind"] == "records_unknown" && g["records"] == 1), "{gaps:?}");
     // A known kind that is damaged stays damage.
-    let text = fs::read_to_string(&path).expect("lines").replace("\"kind\":\"udp\"", "\"kind\":\"tcp\"");
+    let text =
+        fs::read_to_string(&path).expect("lines").replace("\"kind\":\"udp\"", "\"kind\":\"tcp\"");
     fs::write(&path, text).expect("a file");
     let ran = run(dir.path(), &["judge", "--run", "run2"]);
     assert!(ran.status == Some(2) && ran.stderr.contains("is damaged"), "{ran:?}");
@@ -287,7 +290,11 @@ fn a_newer_major_version_is_called_newer_and_never_damaged() {
     for set in sets() {
         is_called_newer(&set, newer("run2/run.json"), judge);
         is_called_newer(&set, begins("run2/coverage.bin", b"MMWCOV2\nxxxxxxxx"), judge);
-        is_called_newer(&set, begins("run2/observations.ndjson", b"{\"v\":2,\"z\":1}\n{\"v\":2}\n"), judge);
+        is_called_newer(
+            &set,
+            begins("run2/observations.ndjson", b"{\"v\":2,\"z\":1}\n{\"v\":2}\n"),
+            judge,
+        );
         is_called_newer(&set, begins("killed/checkpoint.bin", b"MMWCKP2\nxxxxxxxx"), resume);
         is_called_newer(
             &set,
@@ -329,7 +336,9 @@ fn a_newer_major_version_is_called_newer_and_never_damaged() {
 /// Numbers of a document above 2^53.
 fn large_numbers(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
-        Value::Number(n) if n.as_u64().is_some_and(|n| n > 1 << 53) => found.push(format!("{at}: {n}")),
+        Value::Number(n) if n.as_u64().is_some_and(|n| n > 1 << 53) => {
+            found.push(format!("{at}: {n}"))
+        }
         Value::Array(all) => all.iter().for_each(|v| large_numbers(v, at, found)),
         Value::Object(all) => {
             all.iter().for_each(|(key, v)| large_numbers(v, &format!("{at}.{key}"), found));

@@ -41,10 +41,8 @@ pub fn describe_verdict(v: &mut Verdict) {
     let of = |is: &dyn Fn(GapEffect) -> bool| -> Vec<String> {
         gaps.iter().filter(|g| is(g.effect)).map(|g| g.text.clone()).collect()
     };
-    let (doubted, not_covered) = (
-        of(&|effect| effect == GapEffect::Doubted),
-        of(&|effect| effect == GapEffect::NotCovered),
-    );
+    let (doubted, not_covered) =
+        (of(&|effect| effect == GapEffect::Doubted), of(&|effect| effect == GapEffect::NotCovered));
     v.run.notes = of(&|effect| effect == GapEffect::Noted);
     v.incomplete_because = doubted.into_iter().chain(not_covered.iter().cloned()).collect();
     v.coverage.not_covered = not_covered;
@@ -87,9 +85,7 @@ fn plain_sentence(gap: &Gap) -> String {
         ),
         Gap::SweepFailed { reason } => format!("The sweep failed: {reason}."),
         Gap::WriteFailed { reason } => format!("Results could not be written: {reason}."),
-        Gap::RunUnfinished => {
-            "The run has no end: it was killed, or is still going on.".to_owned()
-        }
+        Gap::RunUnfinished => "The run has no end: it was killed, or is still going on.".to_owned(),
         Gap::RunFailed => "The run ended by an error.".to_owned(),
         Gap::ObservationsCutOff => {
             "observations.ndjson ends in half a line, which was left out.".to_owned()
@@ -205,10 +201,9 @@ fn plain_sentence(gap: &Gap) -> String {
         }
 
         Gap::ContentChecksOff => "Content checks are switched off.".to_owned(),
-        Gap::ChecksUnanswered { checks, of, named: sample } => format!(
-            "{checks} of {of} content checks got no usable answer: {}.",
-            named(sample)
-        ),
+        Gap::ChecksUnanswered { checks, of, named: sample } => {
+            format!("{checks} of {of} content checks got no usable answer: {}.", named(sample))
+        }
         Gap::VhostsWithoutPort { hosts, named: sample } => format!(
             "{hosts} virtual hosts had no open web port in this run and were not looked at: {}.",
             named(sample)
@@ -411,7 +406,8 @@ mod tests {
 
     #[test]
     fn a_kind_that_is_not_known_keeps_the_sentence_that_it_came_with() {
-        let newer = r#"{"kind":"moon_phase","effect":"noted","shard":"2/3","text":"Shard 2/3: dark."}"#;
+        let newer =
+            r#"{"kind":"moon_phase","effect":"noted","shard":"2/3","text":"Shard 2/3: dark."}"#;
         let mut gap: CoverageGap = serde_json::from_str(newer).unwrap();
         describe_gaps(std::slice::from_mut(&mut gap));
         assert_eq!(gap.text, "Shard 2/3: dark.");

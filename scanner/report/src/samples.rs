@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use mimawari_drift::sites::{NoticeKind, SiteChange, SiteCounts, SiteFact, SiteNotice};
 use mimawari_drift::verdict::{
-    Cause, Counts, Coverage, Finding, FindingKind, FindingState, RunFacts, MINOR, VERSION, Verdict,
+    Cause, Counts, Coverage, Finding, FindingKind, FindingState, MINOR, RunFacts, VERSION, Verdict,
 };
 use mimawari_probes::observation::{Canary, Evidence, Scheme, Severity};
 use mimawari_targets::{Port, Protocol};

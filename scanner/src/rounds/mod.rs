@@ -42,16 +42,16 @@ pub use result::RoundResult;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_probes::format::{FormatFault, VersionedFormat, read_document};
+use mimawari_store::{Got, Objects};
 use tempfile::TempDir;
 
 use crate::cli::round::{RoundCommand, RoundRunArgs, Which};
 use crate::commands::{print, warn};
 use crate::config::Config;
 use crate::config::rounds::Rounds;
-use crate::failure::{Failure, Status};
 use crate::scan::Context;
-use crate::store::{Got, Objects};
 
 /// `mimawari round`
 ///
@@ -159,7 +159,9 @@ async fn read_json<T: VersionedFormat>(
 ) -> Result<Option<Result<T, String>>> {
     Ok(match objects.get_within(name, most).await? {
         Got::Absent => None,
-        Got::TooLarge(n) => Some(Err(FormatFault::Damaged(format!("it has {n} bytes")).to_string())),
+        Got::TooLarge(n) => {
+            Some(Err(FormatFault::Damaged(format!("it has {n} bytes")).to_string()))
+        }
         Got::Is(bytes) => Some(read_document(&bytes).map_err(|fault| fault.to_string())),
     })
 }

@@ -2,9 +2,12 @@
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_probes::format::{FormatFault, NEWER_HELP, VersionedFormat, read_document};
 use mimawari_probes::gap::{CoverageGap, GapEffect};
 use mimawari_probes::http::printable;
+use mimawari_runs::meta::{ORDER, PlanFacts, ScopeFacts, hex, order_seed};
+use mimawari_store::{Got, Written};
 use mimawari_targets::list::Targets;
 use mimawari_targets::{Plan, Shard, Walk};
 use serde::{Deserialize, Serialize};
@@ -15,10 +18,7 @@ use crate::cli::round::{Asking, RoundPlanArgs};
 use crate::commands::{print, warn_of_targets};
 use crate::config::rounds::check_shards;
 use crate::config::{Config, MAX_PARTS, check_rate, check_recall, read_targets};
-use crate::failure::{Failure, Status};
-use crate::run::meta::{ORDER, PlanFacts, ScopeFacts, hex, order_seed};
 use crate::scan::{self, Context};
-use crate::store::{Got, Written};
 
 /// Major version of `plan.json` and `shards.json`.
 const VERSION: u32 = 1;
@@ -67,7 +67,7 @@ pub struct RoundPlan {
     /// Tier of the content checks.
     pub tier: u8,
     /// What was asked for and is not scanned, and what a reader should know.
-    #[serde(flatten, with = "crate::run::gaps")]
+    #[serde(flatten, with = "mimawari_runs::gaps")]
     pub gaps: Vec<CoverageGap>,
 }
 

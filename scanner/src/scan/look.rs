@@ -8,10 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use mimawari_base::failure::Failure;
+use mimawari_look::http::{self, Targets, VhostIndex, WebTarget};
 use mimawari_probes::gap::{Gap, ManifestIdle, NamedSample};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::observation::{Observation, Scheme, WebObservation};
+use mimawari_runs::meta::RunMeta;
 use mimawari_targets::diagnostic::Source;
 use mimawari_targets::dns::SystemResolver;
 use mimawari_targets::{AddrSet, Endpoint, Port};
@@ -20,9 +23,6 @@ use tokio::sync::mpsc;
 
 use super::{Context, Seeds, Shared};
 use crate::config::Config;
-use crate::failure::Failure;
-use crate::http::{self, Targets, VhostIndex, WebTarget};
-use crate::run::meta::RunMeta;
 
 /// How many virtual hosts or sites are named in a note.
 const SHOWN: usize = 5;

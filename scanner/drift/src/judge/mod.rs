@@ -35,8 +35,8 @@ use crate::id::FindingId;
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
 use crate::state::{Allowed, Standing, State, Tracked};
 use crate::verdict::{
-    Cause, Counts, Coverage, Finding, FindingKind, FindingState, MAX_TIMELINE, MINOR,
-    RunFacts, RunSummary, VERSION, Verdict,
+    Cause, Counts, Coverage, Finding, FindingKind, FindingState, MAX_TIMELINE, MINOR, RunFacts,
+    RunSummary, VERSION, Verdict,
 };
 
 /// Covered runs in which a silent cell must be silent before its finding is resolved, and a required
