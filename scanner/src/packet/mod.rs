@@ -127,8 +127,12 @@ pub struct PacketSweep {
     links: Vec<Link>,
     receiving: Vec<Receiving>,
     neighbours: Neighbours<Held>,
+    gateways: Gateways,
     notes: Vec<String>,
 }
+
+/// Paths by a router, and who the router is.
+type Gateways = Vec<(usize, neighbour::Key)>;
 
 /// A probe that waits for a neighbour, and the path that it takes.
 type Held = (Probe, usize);
