@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::config::fetched::Fetched;
 use crate::failure::{Failure, Status};
 use crate::judge::{self, Runs};
+use crate::run::temporary_in;
 use crate::scan::Context;
 use crate::store::Store;
 
@@ -156,14 +157,9 @@ fn write(dir: &Path, made: &Proposed) -> Result<()> {
 /// Writes a file that is not there yet, whole or not at all.
 fn create(path: &Path, text: &str) -> std::io::Result<()> {
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir)?;
+    let mut file = temporary_in(dir)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    }
     file.persist_noclobber(path).map_err(|e| e.error)?;
     Ok(())
 }

@@ -16,5 +16,5 @@ pub mod meta;
 mod observations;
 
 pub(crate) use folder::state_in;
-pub use folder::{LoadedRun, RunFolder, read_meta, write_atomically};
+pub use folder::{LoadedRun, RunFolder, read_meta, temporary_in, write_atomically};
 pub use meta::{RunMeta, RunStatus};
