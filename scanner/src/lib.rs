@@ -7,6 +7,7 @@
 //! loopback.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use jiff::Timestamp;
@@ -39,7 +40,9 @@ pub mod scan;
 pub mod selfcheck;
 pub mod service;
 pub mod signals;
+pub mod sockets;
 pub mod state_commands;
+mod stderr;
 pub mod store;
 
 use cli::{BaselineCommand, Cli, Command};
@@ -65,16 +68,20 @@ pub fn main() -> ExitCode {
     }
     let done = run(&cli);
     config::fetched::remove_copies();
-    match done {
+    let status = match done {
         Ok(Status::Drift | Status::Incomplete) if exit_zero => Status::Clean.into(),
         Ok(status) => status.into(),
         Err(e) => {
-            use std::io::Write as _;
-            let _ = writeln!(std::io::stderr(), "{}", failure::render(&e));
+            stderr::write(format!("{}\n", failure::render(&e)).as_bytes());
             Status::Error.into()
         }
-    }
+    };
+    stderr::flush(LAST_WORDS);
+    status
 }
+
+/// How long the last lines may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 fn run(cli: &Cli) -> anyhow::Result<Status> {
     let context = Context {

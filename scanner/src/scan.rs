@@ -6,6 +6,7 @@
 //! ```
 
 mod confirm;
+mod ends;
 mod look;
 mod odd;
 mod resume;
@@ -36,13 +37,15 @@ use crate::config::Config;
 use crate::connect;
 use crate::failure::Failure;
 use crate::logging::ProgressView;
-use crate::packet::{self, PacketConfig, PacketSweep};
+use crate::packet::{self, PacketConfig, PacketError, PacketSweep};
 use crate::run::RunFolder;
 use crate::run::checkpoint::Checkpointer;
 use crate::run::meta::{self, CanaryFacts, HttpFacts, PlanFacts, RunMeta, RunStatus, ScopeFacts};
 use crate::signals::Stop;
+use crate::sockets;
 
 use confirm::{Look, Opened};
+use ends::SitePorts;
 
 /// A canary is asked this often before it counts as silent.
 const CANARY_TRIES: usize = 3;
@@ -320,6 +323,16 @@ pub async fn scan(
         Folder::New(_) => None,
         Folder::Resume(dir) => Some(resume::read(dir, config, &walk)?),
     };
+    let (before, walk, left) = match before {
+        None => (None, walk, AddrSet::default()),
+        Some(resume::Before { meta, walk: old, left }) => (Some(meta), old.unwrap_or(walk), left),
+    };
+    if !left.is_empty() {
+        notes.push(format!(
+            "Left the scope since the run was begun, and was not probed any more: {}.",
+            ends::few(left.ranges())
+        ));
+    }
     let vhosts = look::read_vhosts(config)?;
     let checks = look::read_checks(config)?;
     let names = if vhosts.is_some() && config.http.dns { Some(resolver(config)?) } else { None };
@@ -329,9 +342,20 @@ pub async fn scan(
         tracing::warn!("{why}");
         notes.push(format!("Method connect: {why}."));
     }
+    // Second looks and requests leave by the interface of the sweep.
+    sockets::leave_by(config.scan.interface.as_deref());
     // Sockets first: nothing is left behind when they cannot be had.
     let packets = match method {
-        Method::Syn => Some(open_packets(config, &walk, &scope, seeds)?),
+        Method::Syn => match open_packets(config, &walk, &scope, seeds) {
+            Ok(packets) => Some(packets),
+            Err(e) if config.scan.method == Method::Auto && e.is_refusal() => {
+                let why = format!("{e}: full connections instead of SYN packets");
+                tracing::warn!("{why}");
+                notes.push(format!("Method connect: {why}."));
+                None
+            }
+            Err(e) => return Err(Failure::new(e.to_string()).help(e.help()).into()),
+        },
         _ => None,
     };
     let run_id = before.as_ref().map_or_else(|| run_id(started_at, seeds.id), |b| b.run_id.clone());
@@ -392,6 +416,7 @@ pub async fn scan(
         stop: context.stop.clone(),
     });
     let (open_tx, open_rx) = mpsc::unbounded_channel();
+    let sockets = SocketShares::of(sockets::socket_budget(), packets.is_none());
     let look_again = Look {
         shared: Arc::clone(&shared),
         scope: Arc::clone(&scope),
@@ -399,6 +424,11 @@ pub async fn scan(
         // Parts and shards hold about their share of each host's ports.
         share: walk.plan().ports().len().div_ceil(walk.part().count() * walk.shard().count()),
         salt: seeds.salt,
+        at_once: sockets.confirming,
+        sites: config.http.enabled.then(|| match &config.http.ports {
+            None => SitePorts::Open,
+            Some(ports) => SitePorts::Listed(ports.clone()),
+        }),
         now: context.now,
     };
     let confirming = tokio::spawn(look_again.confirm_all(open_rx));
@@ -409,7 +439,7 @@ pub async fn scan(
         let _ = open_tx.send(opened.clone());
     }
     let deadline = Deadline::start(config.scan.deadline, &context.stop);
-    let job = Job { walk, point, packets, checkpoints };
+    let job = Job { walk, point, packets, checkpoints, connections: sockets.sweeping, left };
     let mut swept = sweep(config, context, job, &scope, &shared, open_tx).await;
     if let Ok(swept) = &mut swept {
         swept.open.extend(seen.iter().map(|o| o.endpoint.socket_addr()));
@@ -427,6 +457,7 @@ pub async fn scan(
     };
     swept.describe(&mut meta);
     meta.notes.extend(confirmed.notes.iter().cloned());
+    meta.not_covered.extend(confirmed.gaps.iter().cloned());
     let looking = look::Look {
         config,
         context,
@@ -516,7 +547,7 @@ fn open_packets(
     walk: &Walk,
     scope: &Arc<Scope>,
     seeds: Seeds,
-) -> Result<PacketSweep> {
+) -> Result<PacketSweep, PacketError> {
     let packet_config = PacketConfig {
         interface: config.scan.interface.clone(),
         first_source_port: config.scan.source_port,
@@ -524,10 +555,11 @@ fn open_packets(
         seed: seeds.salt,
         receivers: packet::receivers_for(config.scan.rate),
         senders: packet::senders_for(config.scan.rate),
+        // Questions to neighbours count toward the rate, and never fill all of it for long.
+        solicitations: config.scan.rate.clamp(1, packet::neighbour::RATE),
         ..PacketConfig::default()
     };
     PacketSweep::open(walk, Arc::clone(scope), &packet_config)
-        .map_err(|e| Failure::new(e.to_string()).help(e.help()).into())
 }
 
 /// What the sweep came to.
@@ -548,11 +580,10 @@ impl Swept {
         meta.frames_refused = self.frames_refused;
         meta.notes.extend(s.notes.iter().cloned());
         meta.notes.extend(self.notes.iter().cloned());
-        if s.not_probed > 0 {
-            meta.not_covered.push(format!(
-                "{} of {} cells were not probed to the end.",
-                s.not_probed, self.walk_len
-            ));
+        let missing = s.not_probed.saturating_sub(s.excluded);
+        if missing > 0 {
+            meta.not_covered
+                .push(format!("{missing} of {} cells were not probed to the end.", self.walk_len));
         }
         if !s.promise_kept {
             meta.not_covered.push(format!(
@@ -573,6 +604,27 @@ struct Job {
     /// SYN packets; `None`: full connections.
     packets: Option<PacketSweep>,
     checkpoints: Checkpointer,
+    /// How many connections the connect method makes at once.
+    connections: usize,
+    /// Addresses of the walk that left the scope.
+    left: AddrSet,
+}
+
+/// What each part of a run may open at once, of the sockets that the limits of this machine allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SocketShares {
+    sweeping: usize,
+    confirming: usize,
+}
+
+impl SocketShares {
+    /// Shares of a budget; the sweep needs sockets where it makes full connections.
+    fn of(budget: usize, connects: bool) -> Self {
+        // A second look has more than one socket at times, while one is being closed.
+        let most = confirm::CONFIRM_AT_ONCE;
+        let confirming = if connects { budget / 4 } else { budget / 2 }.clamp(1, most);
+        Self { sweeping: budget.saturating_sub(2 * confirming).max(1), confirming }
+    }
 }
 
 /// How often a checkpoint is made. With what is repeated for the sake of answers under way, no more
@@ -589,7 +641,7 @@ async fn sweep(
     shared: &Arc<Shared>,
     opened: mpsc::UnboundedSender<Opened>,
 ) -> Result<Swept> {
-    let Job { walk, point, packets, checkpoints } = job;
+    let Job { walk, point, packets, checkpoints, connections, left } = job;
     let walk_len = walk.len();
     let mut view = ProgressView::new(walk_len, context.log_format, context.quiet);
     let sweep_config = SweepConfig {
@@ -608,6 +660,7 @@ async fn sweep(
                 .help("run the scan again into another folder")
         })?,
     };
+    engine.exclude(left);
     let sent_before = engine.progress().sent;
     let now = context.now;
     let writing = Arc::clone(shared);
@@ -655,7 +708,7 @@ async fn sweep(
             let s = connect::run(
                 &mut engine,
                 scope,
-                connect::socket_budget(),
+                connections,
                 spacing,
                 &context.stop,
                 |event| on_event(event, &mut open),
@@ -686,6 +739,7 @@ fn record(
             attempt,
             ttl,
             confirmed: false,
+            second_look: None,
             service: None,
         })
     };
@@ -758,8 +812,9 @@ async fn ask_canary(
         if stopped {
             limit = until.saturating_duration_since(tokio::time::Instant::now()).min(limit);
         }
-        let connecting = tokio::net::TcpStream::connect(endpoint.socket_addr());
-        if matches!(tokio::time::timeout(limit, connecting).await, Ok(Ok(_))) {
+        let address = endpoint.socket_addr();
+        let Ok(socket) = sockets::socket_to(address) else { continue };
+        if matches!(tokio::time::timeout(limit, socket.connect(address)).await, Ok(Ok(_))) {
             return true;
         }
     }

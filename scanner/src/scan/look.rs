@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::http::{self, Targets, VhostIndex, WebTarget};
 use crate::run::meta::RunMeta;
+use crate::sockets;
 
 /// How many virtual hosts or sites are named in a note.
 const SHOWN: usize = 5;
@@ -156,7 +157,8 @@ impl Look<'_> {
             tier: config.tier,
             manifests: self.checks.manifests.clone(),
             paths_per_target: config.paths_per_site,
-            targets_at_once: config.concurrency,
+            // A site has two connections at most, and one more while another is being closed.
+            targets_at_once: config.concurrency.min(sockets::socket_budget() / 3).max(1),
             per_target_time: TIME_PER_SITE[usize::from(config.tier.clamp(1, 3)) - 1],
             rate_per_site: config.rate_per_site,
             rate_per_address: config.rate_per_address,
