@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mimawari_look::service::{self, ServiceConfig};
 use mimawari_probes::observation::{CellState, Observation, Scheme, SecondLook, TcpObservation};
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::{Endpoint, PortSet, Scope};
@@ -20,7 +21,6 @@ use tokio::time::Instant;
 
 use super::ends::{Ends, Looked, SitePorts, few};
 use super::{Shared, odd};
-use crate::service::{self, ServiceConfig};
 
 /// How many connections confirm open ports at once, where the limit of file descriptors allows it.
 pub(super) const CONFIRM_AT_ONCE: usize = 256;
