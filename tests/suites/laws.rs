@@ -158,7 +158,7 @@ fn every_path_that_architecture_names_exists() {
 
 #[test]
 fn committed_schemas_are_the_generated_ones() {
-    // To renew: MIMAWARI_BLESS=1 cargo test -p mimawari-tests --test laws
+    // To renew: MIMAWARI_BLESS=1 cargo test -p mimawari-tests --test pure laws::
     let bless = std::env::var_os("MIMAWARI_BLESS").is_some();
     for (format, name) in [
         (SchemaFormat::Verdict, "verdict.v1.json"),
@@ -177,7 +177,7 @@ fn committed_schemas_are_the_generated_ones() {
         let committed = fs::read_to_string(&path).unwrap_or_default();
         assert!(
             committed == generated,
-            "{name} is stale: MIMAWARI_BLESS=1 cargo test -p mimawari-tests --test laws"
+            "{name} is stale: MIMAWARI_BLESS=1 cargo test -p mimawari-tests --test pure laws::"
         );
     }
 }
