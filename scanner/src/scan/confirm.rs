@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mimawari_look::service::{self, ServiceConfig};
+use mimawari_probes::gap::{CoverageGap, Gap, NamedSample};
 use mimawari_probes::observation::{CellState, Observation, Scheme, SecondLook, TcpObservation};
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::{Endpoint, PortSet, Scope};
@@ -19,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::ends::{Ends, Looked, SitePorts, few};
+use super::ends::{Ends, Looked, SHOWN, SitePorts};
 use super::{Shared, odd};
 
 /// How many connections confirm open ports at once, where the limit of file descriptors allows it.
@@ -57,9 +58,7 @@ pub(super) struct Opened {
 pub(super) struct Confirmed {
     pub accepted: BTreeSet<SocketAddr>,
     pub web: Vec<(Endpoint, Scheme)>,
-    pub notes: Vec<String>,
-    /// What was not covered for want of a second look.
-    pub gaps: Vec<String>,
+    pub gaps: Vec<CoverageGap>,
 }
 
 /// What the second look needs to know.
@@ -151,19 +150,17 @@ impl Look {
         };
         confirmed.gaps = ends.gaps(self.sites.as_ref(), skipped);
         if stopped > 0 {
-            confirmed.notes.push(format!(
-                "{stopped} open ports were not confirmed, since the run was stopped."
-            ));
+            confirmed.gaps.push(Gap::ConfirmationStopped { ports: stopped }.noted());
         }
         if !left_out.is_empty() {
-            confirmed.notes.push(format!(
-                "{} open ports of {} hosts that answer on most ports were not confirmed one by one: {}.",
-                left_out.values().map(|n| u64::from(*n)).sum::<u64>(),
-                left_out.len(),
-                few(left_out.keys())
-            ));
+            let left_out = Gap::ConfirmationLeftOut {
+                ports: left_out.values().map(|n| u64::from(*n)).sum::<u64>(),
+                hosts: left_out.len() as u64,
+                named: NamedSample::take(left_out.keys(), SHOWN),
+            };
+            confirmed.gaps.push(left_out.noted());
         }
-        confirmed.notes.extend(odd);
+        confirmed.gaps.extend(odd.map(Gap::noted));
         confirmed
     }
 
@@ -213,13 +210,13 @@ impl Look {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Asks hosts that look odd on random ports. Returns a sentence about it, and the hosts that
-    /// accept connections there.
+    /// Asks hosts that look odd on random ports. Returns what came of it, and the hosts that accept
+    /// connections there.
     async fn ask_odd_hosts(
         &self,
         hosts: &BTreeMap<IpAddr, odd::Facts>,
         gate: &Arc<Semaphore>,
-    ) -> (Option<String>, BTreeSet<IpAddr>) {
+    ) -> (Option<Gap>, BTreeSet<IpAddr>) {
         let mut tasks = JoinSet::new();
         let (mut asked, mut accepting, mut left_out) = (0u64, BTreeSet::new(), 0u64);
         let mut count = |record: HostRecord| {
@@ -268,19 +265,13 @@ impl Look {
         if asked + left_out == 0 {
             return (None, accepting);
         }
-        let mut text = format!(
-            "{asked} hosts looked odd and were asked on random ports outside the plan; {} of them \
-             accept connections there",
-            accepting.len()
-        );
-        if !accepting.is_empty() {
-            text.push_str(&format!(" ({})", few(&accepting)));
-        }
-        if left_out > 0 {
-            text.push_str(&format!("; {left_out} more were not asked"));
-        }
-        text.push('.');
-        (Some(text), accepting)
+        let gap = Gap::OddHosts {
+            asked,
+            accepting: accepting.len() as u64,
+            left_out,
+            named: NamedSample::take(&accepting, SHOWN),
+        };
+        (Some(gap), accepting)
     }
 }
 

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use mimawari_probes::gap::{CoverageGap, Gap, NamedSample};
 use mimawari_probes::observation::SecondLook;
 use mimawari_targets::PortSet;
 
+/// How many ports or hosts a gap names.
+pub(super) const SHOWN: usize = 5;
 /// Where a listener that says nothing is most likely a site that could not be looked at.
 const SITES: [u16; 4] = [80, 443, 8080, 8443];
 /// So many looks prove something about all of them together.
@@ -135,21 +138,15 @@ impl Ends {
         &self,
         sites: Option<&SitePorts>,
         skipped: impl Fn(&SocketAddr) -> bool,
-    ) -> Vec<String> {
+    ) -> Vec<CoverageGap> {
         let mut gaps = Vec::new();
         let asked = self.kept.values().filter(|l| l.end != SecondLook::NotMade);
         let failed = asked.filter(|l| l.end != SecondLook::Confirmed).count() as u64;
         if self.accepted == 0 && failed >= MANY {
-            gaps.push(format!(
-                "None of {failed} open ports accepted a second connection: this machine's own \
-                 firewall or routes, or somebody who shuts the scanner out, may be the reason."
-            ));
+            gaps.push(Gap::SecondLooksFailed { ports: failed });
         } else if self.streak >= STREAK.0 && self.streak_hosts.len() >= STREAK.1 {
-            gaps.push(format!(
-                "The last {} open ports did not accept a second connection, while {} before them \
-                 did: somebody may have shut the scanner out during the run.",
-                self.streak, self.accepted
-            ));
+            let (ports, confirmed) = (self.streak, self.accepted);
+            gaps.push(Gap::SecondLooksShutOut { ports, confirmed });
         }
         let of = |keep: &dyn Fn(&Looked) -> bool| -> Vec<&SocketAddr> {
             self.kept.iter().filter(|(_, l)| keep(l)).map(|(a, _)| a).collect()
@@ -158,55 +155,31 @@ impl Ends {
             |l: &Looked| l.end == SecondLook::OwnError || l.cut_short == Some(SecondLook::OwnError);
         let ours = of(&own);
         if !ours.is_empty() {
-            gaps.push(format!(
-                "{} open ports got no second look, because this machine could not make the \
-                 connections (its limit of file descriptors, its memory, its ports or its routes): {}.",
-                ours.len(),
-                few(ours)
-            ));
+            let named = NamedSample::take(&ours, SHOWN);
+            gaps.push(Gap::SecondLooksOwnError { ports: ours.len() as u64, named });
         }
-        let Some(sites) = sites else { return gaps };
-        let may_be_site = |a: &&SocketAddr| sites.holds(a) && !skipped(a);
-        let unseen: Vec<_> = of(&|l| {
-            !own(l)
-                && (l.end.is_unconfirmed() && l.end != SecondLook::NotMade
-                    || l.cut_short.is_some_and(SecondLook::is_unconfirmed))
-        })
-        .into_iter()
-        .filter(may_be_site)
-        .collect();
-        if !unseen.is_empty() {
-            gaps.push(format!(
-                "{} open ports did not answer when they were to be looked at for web sites: {}.",
-                unseen.len(),
-                few(unseen)
-            ));
+        if let Some(sites) = sites {
+            let may_be_site = |a: &&SocketAddr| sites.holds(a) && !skipped(a);
+            let unanswered = of(&|l| {
+                !own(l)
+                    && (l.end.is_unconfirmed() && l.end != SecondLook::NotMade
+                        || l.cut_short.is_some_and(SecondLook::is_unconfirmed))
+            });
+            let unanswered: Vec<_> = unanswered.into_iter().filter(may_be_site).collect();
+            if !unanswered.is_empty() {
+                let named = NamedSample::take(&unanswered, SHOWN);
+                gaps.push(Gap::SitesUnanswered { ports: unanswered.len() as u64, named });
+            }
+            let mute = of(&|l| l.mute && l.cut_short.is_none()).into_iter();
+            let mute: Vec<_> =
+                mute.filter(|a| SITES.contains(&a.port())).filter(may_be_site).collect();
+            if !mute.is_empty() {
+                let named = NamedSample::take(&mute, SHOWN);
+                gaps.push(Gap::WebPortsMute { ports: mute.len() as u64, named });
+            }
         }
-        let mute: Vec<_> = of(&|l| l.mute && l.cut_short.is_none())
-            .into_iter()
-            .filter(|a| SITES.contains(&a.port()))
-            .filter(may_be_site)
-            .collect();
-        if !mute.is_empty() {
-            gaps.push(format!(
-                "{} web ports accepted a connection and sent nothing, so no site was looked at there \
-                 (an idle service, a ban, or a path that loses large packets): {}.",
-                mute.len(),
-                few(mute)
-            ));
-        }
-        gaps
+        gaps.into_iter().map(Gap::not_covered).collect()
     }
-}
-
-/// The first few of many.
-pub(super) fn few<T: ToString>(all: impl IntoIterator<Item = T>) -> String {
-    let mut all = all.into_iter();
-    let mut text: Vec<String> = all.by_ref().take(5).map(|t| t.to_string()).collect();
-    if all.next().is_some() {
-        text.push("…".to_owned());
-    }
-    text.join(", ")
 }
 
 #[cfg(test)]
@@ -221,8 +194,8 @@ mod tests {
         SocketAddr::from(([192, 0, 2, host], port))
     }
 
-    fn gaps(ends: &Ends) -> Vec<String> {
-        ends.gaps(Some(&SitePorts::Open), |_| false)
+    fn gaps(ends: &Ends) -> Vec<Gap> {
+        ends.gaps(Some(&SitePorts::Open), |_| false).into_iter().map(|g| g.gap).collect()
     }
 
     #[test]
@@ -242,9 +215,10 @@ mod tests {
             for host in 0..4 {
                 ends.note(at(host, 22), ended(end));
             }
-            assert!(gaps(&ends)[0].starts_with("None of 4"), "{end:?}");
+            assert_eq!(gaps(&ends)[0], Gap::SecondLooksFailed { ports: 4 }, "{end:?}");
             ends.note(at(9, 22), ended(SecondLook::Confirmed));
-            assert!(!gaps(&ends).iter().any(|g| g.starts_with("None of")), "{end:?}");
+            let failed = |g: &Gap| matches!(g, Gap::SecondLooksFailed { .. });
+            assert!(!gaps(&ends).iter().any(failed), "{end:?}");
         }
     }
 
@@ -258,10 +232,11 @@ mod tests {
             ends.note(at(host, 22), ended(SecondLook::TimedOut));
         }
         ends.first_looks_are_over();
-        assert!(gaps(&ends)[0].starts_with("The last 30"), "{:?}", gaps(&ends));
+        assert_eq!(gaps(&ends)[0], Gap::SecondLooksShutOut { ports: 30, confirmed: 30 });
         // One that is accepted later shows that nobody is shut out.
         ends.note(at(31, 22), ended(SecondLook::Confirmed));
-        assert!(!gaps(&ends)[0].starts_with("The last"), "{:?}", gaps(&ends));
+        let shut_out = |g: &Gap| matches!(g, Gap::SecondLooksShutOut { .. });
+        assert!(!gaps(&ends).iter().any(shut_out), "{:?}", gaps(&ends));
     }
 
     #[test]
@@ -272,7 +247,7 @@ mod tests {
         let cut = Looked { cut_short: Some(SecondLook::OwnError), ..ended(SecondLook::Confirmed) };
         ends.note(at(3, 80), cut);
         assert_eq!(gaps(&ends).len(), 1);
-        assert!(gaps(&ends)[0].starts_with("2 open ports got no second look"));
+        assert!(matches!(gaps(&ends)[0], Gap::SecondLooksOwnError { ports: 2, .. }));
         for host in [2, 3] {
             ends.note(at(host, 80), ended(SecondLook::Confirmed));
         }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use mimawari_engine::{Answer, Event, Probe, Summary, Sweep, SweepConfig};
+use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
 use mimawari_targets::{Endpoint, Walk};
 
@@ -172,7 +173,10 @@ impl Books {
         let least = self.config.min_attempts;
         // In an outage that did not end, silence is not believed.
         let early = self.stopped
-            || summary.notes.iter().any(|n| n.contains("gave up") || n.contains("almost nothing"));
+            || summary
+                .gaps
+                .iter()
+                .any(|g| matches!(g, Gap::SweepGaveUp | Gap::StretchesUnanswered { .. }));
         let mut count = [0u64; 5];
         let (mut open_there, mut open_found, mut false_open) = (0, 0, 0);
         let mut open_not_probed = 0;
