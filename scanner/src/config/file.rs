@@ -41,6 +41,10 @@ pub(super) struct Scope {
     pub deny: Vec<Spanned<String>>,
     /// Who allowed the scan; in every report.
     pub authorised_by: Spanned<String>,
+    /// Kinds of special addresses that are in `allow` on purpose: `link-local`, `multicast`,
+    /// `broadcast`, `metadata`, `unspecified`.
+    #[serde(default)]
+    pub special: Vec<Spanned<String>>,
 }
 
 /// The sweep of ports.
