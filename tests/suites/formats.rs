@@ -212,13 +212,14 @@ fn fields_of_a_later_minor_version_are_ignored() {
             let mut value = read(&path);
             with_more(&mut value);
             // Inside as well.
-            for inside in ["plan", "scope", "coverage", "counts", "run", "sweep"] {
-                if value[inside].is_object() && inside != "counts" {
-                    with_more(&mut value[inside]);
+            for inside in ["plan", "scope", "coverage", "run", "sweep"] {
+                if let Some(value) = value.get_mut(inside).filter(|v| v.is_object()) {
+                    with_more(value);
                 }
             }
             for list in ["findings", "gaps", "files", "canaries", "timeline"] {
-                for item in value[list].as_array_mut().into_iter().flatten() {
+                for item in value.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
+                {
                     with_more(item);
                 }
             }
@@ -398,6 +399,6 @@ fn a_run_that_does_not_fit_its_coverage_is_refused_and_nothing_is_judged() {
                 assert!(ran.stderr.contains("are not of one plan"), "{ran:?}");
             }
         }
-        assert!(!ran.stdout.contains("resolved"), "{ran:?}");
+        assert!(!ran.stdout.contains("\"state\": \"resolved\""), "{ran:?}");
     }
 }
