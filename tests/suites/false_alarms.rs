@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mimawari::http::{HttpConfig, WebTarget};
-use mimawari_probes::http::{Catalogue, Failure, Names, PathCheck, PathPlan, Response, decode};
+use mimawari_probes::http::{Catalogue, Day, Failure, Names, PathCheck, PathPlan, Response, decode};
 use mimawari_probes::observation::{Outcome, Scheme, Severity};
 use mimawari_targets::{AddrRange, AddrSet, Endpoint, Port, Scope};
 use mimawari_tests::fake::{Ask, Behaviour, Reply, Swarm, gzip};
 use mimawari_tests::looking::look_at;
 use sha2::{Digest, Sha256};
 
+const TODAY: Day = Day { year: 2026, month: 11, day: 24 };
 const PHP: &str = "<?php\n$user = 'shop';\n$password = 'not-a-real-secret-1';\n";
 const SQL: &str = "-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)\nCREATE TABLE `a` (b int);\n\
     INSERT INTO `a` VALUES (1);\n";
@@ -224,7 +225,7 @@ fn every_behaviour_meets_every_check() {
     let behaviours = behaviours();
     assert!(behaviours.len() >= 25 && catalogue.all().count() >= 105);
     let plan = catalogue.plan(3);
-    let names = Names { host: Some("www.shop.example.jp"), year: 2026 };
+    let names = Names { host: Some("www.shop.example.jp"), today: TODAY };
     let plan = plan.on(names, &[]);
     assert!(plan.len() > 1000);
     let mut alarms = BTreeMap::new();
@@ -266,7 +267,7 @@ fn fifty_virtual_hosts_of_every_behaviour() {
     // Every check has its main paths in the second tier.
     let full = std::env::var("MIMAWARI_LAB").is_ok_and(|v| v == "full");
     let tier = if full { 2 } else { 1 };
-    let names = Names { host: Some("h0.example.jp"), year: 2026 };
+    let names = Names { host: Some("h0.example.jp"), today: TODAY };
     let planned = catalogue.plan(tier).on(names, &[]).len();
     let count = targets.len();
     let config = HttpConfig {

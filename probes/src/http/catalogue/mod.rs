@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
 
 pub use self::format::{Fixture, Spec as Check};
-pub use self::paths::Names;
+pub use self::paths::{Day, Names};
 use self::paths::Template;
 use super::manifest::{Entry, Manifest};
 pub(super) use crate::observation::Severity;
