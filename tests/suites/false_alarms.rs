@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mimawari::http::{HttpConfig, WebTarget};
-use mimawari_probes::http::{Catalogue, Day, Failure, Names, PathCheck, PathPlan, Response, decode};
+use mimawari_look::http::{HttpConfig, WebTarget};
+use mimawari_probes::http::{
+    Catalogue, Day, Failure, Names, PathCheck, PathPlan, Response, decode,
+};
 use mimawari_probes::observation::{Outcome, Scheme, Severity};
 use mimawari_targets::{AddrRange, AddrSet, Endpoint, Port, Scope};
 use mimawari_tests::fake::{Ask, Behaviour, Reply, Swarm, gzip};

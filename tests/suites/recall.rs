@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mimawari::http::{HttpConfig, WebTarget};
+use mimawari_look::http::{HttpConfig, WebTarget};
 use mimawari_probes::http::format::Controls;
 use mimawari_probes::http::{Catalogue, Check, Day, Fixture, Names, PathCheck, PathPlan, Response};
 use mimawari_probes::observation::{Outcome, Scheme, Severity};
@@ -77,7 +77,7 @@ fn site(catalogue: &Catalogue, form: Form) -> (FakeSite, Expected) {
     }
     // A check with more fixtures than paths may leave some out, and none may be left out wholly.
     let found: BTreeSet<&String> = expected.values().map(|(id, _)| id).collect();
-    let content = |c: &&mimawari_probes::http::Check| c.hits.iter().any(|h| h.status(c) == 200);
+    let content = |c: &&Check| c.hits.iter().any(|h| h.status(c) == 200);
     for check in catalogue.all().filter(content) {
         let alone = check.paths.iter().all(|(_, t)| t.on(names) == ["/"]);
         assert!(

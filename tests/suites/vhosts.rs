@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use mimawari::http::pointing::{DnsSummary, cross_check};
+use mimawari_look::http::pointing::{DnsSummary, cross_check};
 use mimawari_probes::observation::Pointing;
 use mimawari_targets::dns::{Resolve, SystemResolver};
 use mimawari_targets::{AddrRange, AddrSet, Scope};
@@ -73,7 +73,7 @@ fn a_list_in_no_order_takes_24_bytes_a_row() {
     assert!(grown < 8 * 1024, "{grown} KiB");
 }
 
-/// cargo test --release -p mimawari-tests --test vhosts -- --ignored --nocapture
+/// cargo test --release -p mimawari-tests --test program vhosts:: -- --ignored --nocapture
 #[test]
 #[ignore = "a measurement: two million rows take some seconds"]
 fn two_million_rows() {

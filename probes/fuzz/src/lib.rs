@@ -39,7 +39,10 @@ pub fn raw_answer(data: &[u8]) {
 fn plan() -> &'static [PathPlan] {
     static PLAN: std::sync::OnceLock<Vec<PathPlan>> = std::sync::OnceLock::new();
     PLAN.get_or_init(|| {
-        let names = Names { host: Some("www.shop.example.jp"), today: Day { year: 2026, month: 11, day: 24 } };
+        let names = Names {
+            host: Some("www.shop.example.jp"),
+            today: Day { year: 2026, month: 11, day: 24 },
+        };
         Catalogue::builtin().plan(3).on(names, &[]).into_owned()
     })
 }

@@ -174,9 +174,9 @@ impl<'a> PathCheck<'a> {
             let (everywhere, hits): (Vec<_>, Vec<_>) =
                 hits.partition(|(probe, _)| probe.controls() == Controls::Everywhere);
             // The worst counts; of equals the first, which is the more particular one.
-            let worst = hits.into_iter().reduce(|worst, hit| {
-                if severity(&hit) > severity(&worst) { hit } else { worst }
-            });
+            let worst = hits
+                .into_iter()
+                .reduce(|worst, hit| if severity(&hit) > severity(&worst) { hit } else { worst });
             if let Some((probe, hit)) = worst {
                 self.found = Some(Found {
                     probe,

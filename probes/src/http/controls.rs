@@ -183,6 +183,10 @@ mod tests {
             "<?php\nrequire 'a.php'; // ee3\n"
         ));
         // More of it.
-        assert!(!same("<?php\n$a = 'k1'; $b = 'k2';\n", "<?php\n$a = 'k3';\n", "<?php\n$a = 'k4';\n"));
+        assert!(!same(
+            "<?php\n$a = 'k1'; $b = 'k2';\n",
+            "<?php\n$a = 'k3';\n",
+            "<?php\n$a = 'k4';\n"
+        ));
     }
 }

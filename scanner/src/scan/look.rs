@@ -8,9 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use mimawari_base::failure::Failure;
+use mimawari_look::http::{self, Targets, VhostIndex, WebTarget};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::observation::{Observation, Scheme, WebObservation};
+use mimawari_runs::meta::{NOTHING_ASKED, RunMeta};
 use mimawari_targets::diagnostic::Source;
 use mimawari_targets::dns::SystemResolver;
 use mimawari_targets::{AddrSet, Endpoint, Port};
@@ -19,9 +22,6 @@ use tokio::sync::mpsc;
 
 use super::{Context, Seeds, Shared};
 use crate::config::Config;
-use crate::failure::Failure;
-use crate::http::{self, Targets, VhostIndex, WebTarget};
-use crate::run::meta::RunMeta;
 
 /// How many virtual hosts or sites are named in a note.
 const SHOWN: usize = 5;
@@ -101,9 +101,6 @@ pub fn evidence_key(path: &std::path::Path) -> Result<[u8; 32]> {
     }
     Ok(Sha256::digest(key).into())
 }
-
-/// How a sentence begins about a manifest that nothing was asked by: in one shard, it may be.
-pub(crate) const NOTHING_ASKED: &str = "Nothing was asked by the manifest of";
 
 /// Indexes the list of virtual hosts.
 pub(super) fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {

@@ -13,7 +13,7 @@ use mimawari_probes::observation::{CellState, Observation};
 use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Protocol, Scope};
 use proptest::prelude::*;
 
-use crate::kit;
+use super::kit;
 
 const ADDRESSES: u8 = 16;
 const PORTS: u16 = 6;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use mimawari_probes::http::format::Controls;
 use mimawari_probes::http::{
-    Catalogue, Day, Check, Finished, Fixture, Names, PathCheck, PathPlan, Probe, Response,
+    Catalogue, Check, Day, Finished, Fixture, Names, PathCheck, PathPlan, Probe, Response,
 };
 use mimawari_probes::observation::Outcome;
 use mimawari_tests::fake::{Answer, FakeServer, FakeSite};
 
-use crate::desk::{Desk, files};
+use super::desk::{Desk, files};
 
 /// Letters alone, so that no digest, number or date looks like a piece of it.
 fn marker() -> String {

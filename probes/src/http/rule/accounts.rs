@@ -15,17 +15,65 @@ const LONGEST: usize = 300;
 
 /// Words at the end of a label behind which a password stands. Lower case, half-width.
 const PASSWORD: [&str; 19] = [
-    "password", "passwords", "passwd", "passcode", "passphrase", "pass", "pwd", "psw", "pw",
-    "secret", "パスワード", "パスワ-ド", "ﾊﾟｽﾜｰﾄﾞ", "暗証番号", "暗証", "パス", "pass word", "合言葉",
+    "password",
+    "passwords",
+    "passwd",
+    "passcode",
+    "passphrase",
+    "pass",
+    "pwd",
+    "psw",
+    "pw",
+    "secret",
+    "パスワード",
+    "パスワ-ド",
+    "ﾊﾟｽﾜｰﾄﾞ",
+    "暗証番号",
+    "暗証",
+    "パス",
+    "pass word",
+    "合言葉",
     "ﾊﾟｽ",
 ];
 
 /// Words at the end of a label behind which a name, an address or a host stands.
 const ACCOUNT: [&str; 36] = [
-    "id", "user", "users", "username", "user name", "userid", "user id", "login", "login id",
-    "loginid", "account", "name", "mail", "email", "e-mail", "mail address", "host", "hostname",
-    "server", "url", "site", "ftp", "ssh", "db", "database", "port", "ユーザー名", "ユーザ名",
-    "ユーザー", "ユーザ", "アカウント", "ログイン", "アドレス", "ホスト", "サーバー", "サーバ",
+    "id",
+    "user",
+    "users",
+    "username",
+    "user name",
+    "userid",
+    "user id",
+    "login",
+    "login id",
+    "loginid",
+    "account",
+    "name",
+    "mail",
+    "email",
+    "e-mail",
+    "mail address",
+    "host",
+    "hostname",
+    "server",
+    "url",
+    "site",
+    "ftp",
+    "ssh",
+    "db",
+    "database",
+    "port",
+    "ユーザー名",
+    "ユーザ名",
+    "ユーザー",
+    "ユーザ",
+    "アカウント",
+    "ログイン",
+    "アドレス",
+    "ホスト",
+    "サーバー",
+    "サーバ",
 ];
 
 /// Values that say what is asked for.
@@ -39,9 +87,8 @@ fn readable(text: &[u8]) -> Cow<'_, str> {
     let decoded: Cow<'_, str> = if memchr::memmem::find(text, b"\x1b$").is_some() {
         ISO_2022_JP.decode_without_bom_handling(text).0
     } else {
-        let read = |set: &'static Encoding| {
-            set.decode_without_bom_handling_and_without_replacement(text)
-        };
+        let read =
+            |set: &'static Encoding| set.decode_without_bom_handling_and_without_replacement(text);
         match std::str::from_utf8(text) {
             Ok(text) => Cow::Borrowed(text),
             // The end of what was read may be the middle of a character.
@@ -133,9 +180,8 @@ fn labelled(text: &str, seen: &mut Seen) -> bool {
         }
         others += usize::from(!known);
     }
-    let there = passwords > 0
-        && (accounts > 0 || passwords >= 2)
-        && others <= 4 * (accounts + passwords);
+    let there =
+        passwords > 0 && (accounts > 0 || passwords >= 2) && others <= 4 * (accounts + passwords);
     if there {
         seen.take(found);
     }
@@ -213,7 +259,10 @@ fn is_password(value: &str, strange: bool) -> bool {
 fn is_strange(value: &str) -> bool {
     let letters = value.bytes().any(|b| b.is_ascii_alphabetic());
     let digits = value.bytes().filter(u8::is_ascii_digit).count();
-    let signs = value.bytes().any(|b| b.is_ascii_punctuation() && !matches!(b, b'.' | b',' | b':' | b'-' | b'/' | b'\'' | b'(' | b')'));
+    let signs = value.bytes().any(|b| {
+        b.is_ascii_punctuation()
+            && !matches!(b, b'.' | b',' | b':' | b'-' | b'/' | b'\'' | b'(' | b')')
+    });
     (letters && (digits > 0 || signs)) || (digits >= 4 && digits == value.len())
 }
 
@@ -271,11 +320,46 @@ fn pairs(text: &str, seen: &mut Seen) -> bool {
 
 /// Local parts of addresses that belong to nobody in particular.
 const ROLES: [&str; 40] = [
-    "info", "information", "support", "sales", "contact", "admin", "administrator", "webmaster",
-    "postmaster", "hostmaster", "root", "noreply", "no-reply", "donotreply", "help", "helpdesk",
-    "office", "mail", "shop", "store", "order", "orders", "news", "newsletter", "press", "media",
-    "pr", "abuse", "security", "privacy", "recruit", "jobs", "hr", "service", "customer", "inquiry",
-    "enquiry", "toiawase", "otoiawase", "marketing",
+    "info",
+    "information",
+    "support",
+    "sales",
+    "contact",
+    "admin",
+    "administrator",
+    "webmaster",
+    "postmaster",
+    "hostmaster",
+    "root",
+    "noreply",
+    "no-reply",
+    "donotreply",
+    "help",
+    "helpdesk",
+    "office",
+    "mail",
+    "shop",
+    "store",
+    "order",
+    "orders",
+    "news",
+    "newsletter",
+    "press",
+    "media",
+    "pr",
+    "abuse",
+    "security",
+    "privacy",
+    "recruit",
+    "jobs",
+    "hr",
+    "service",
+    "customer",
+    "inquiry",
+    "enquiry",
+    "toiawase",
+    "otoiawase",
+    "marketing",
 ];
 
 /// Whether mail addresses of two people at least stand in it.

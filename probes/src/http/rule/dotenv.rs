@@ -23,9 +23,11 @@ pub(super) fn is_environment(text: &[u8], seen: &mut Seen) -> bool {
         }
         match pair(line) {
             Some(pair) => {
-                open = pair.value.first().copied().filter(|q| {
-                    matches!(q, b'"' | b'\'') && !pair.value[1..].contains(q)
-                });
+                open = pair
+                    .value
+                    .first()
+                    .copied()
+                    .filter(|q| matches!(q, b'"' | b'\'') && !pair.value[1..].contains(q));
                 file.take(number, &pair, seen);
             }
             None => file.others += 1,
@@ -83,7 +85,9 @@ struct Pair<'a> {
 fn pair(line: &[u8]) -> Option<Pair<'_>> {
     let line = ["export", "set", "setenv"]
         .iter()
-        .find_map(|w| line.strip_prefix(w.as_bytes()).filter(|r| r.starts_with(b" ") || r.starts_with(b"\t")))
+        .find_map(|w| {
+            line.strip_prefix(w.as_bytes()).filter(|r| r.starts_with(b" ") || r.starts_with(b"\t"))
+        })
         .unwrap_or(line)
         .trim_ascii_start();
     let length = line.iter().take_while(|b| is_name(**b)).count();
@@ -125,8 +129,24 @@ fn unquoted(value: &[u8]) -> &[u8] {
 
 /// Words that are a secret's name by themselves.
 const SECRETS: [&str; 19] = [
-    "PASS", "PASSWORD", "PASSWD", "PASSPHRASE", "PASSCODE", "PWD", "PW", "PSW", "SECRET",
-    "SECRETS", "TOKEN", "TOKENS", "DSN", "CRED", "CREDS", "CREDENTIAL", "CREDENTIALS", "WEBHOOK",
+    "PASS",
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "PASSCODE",
+    "PWD",
+    "PW",
+    "PSW",
+    "SECRET",
+    "SECRETS",
+    "TOKEN",
+    "TOKENS",
+    "DSN",
+    "CRED",
+    "CREDS",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "WEBHOOK",
     "PEPPER",
 ];
 
@@ -137,28 +157,89 @@ const ENDS: [&str; 7] =
 /// What stands before `PASS`, `PWD` or `KEY` in such words. `BYPASS`, `COMPASS`, `KEYBOARD` and
 /// `MONKEY` are other words.
 const JOINED: [&str; 24] = [
-    "DB", "SQL", "MYSQL", "PG", "FTP", "SFTP", "SSH", "SMTP", "IMAP", "POP", "MAIL", "USER", "ROOT",
-    "ADMIN", "LOGIN", "API", "APP", "AUTH", "ACCESS", "SECRET", "PRIVATE", "MASTER", "SIGNING",
+    "DB",
+    "SQL",
+    "MYSQL",
+    "PG",
+    "FTP",
+    "SFTP",
+    "SSH",
+    "SMTP",
+    "IMAP",
+    "POP",
+    "MAIL",
+    "USER",
+    "ROOT",
+    "ADMIN",
+    "LOGIN",
+    "API",
+    "APP",
+    "AUTH",
+    "ACCESS",
+    "SECRET",
+    "PRIVATE",
+    "MASTER",
+    "SIGNING",
     "ENCRYPTION",
 ];
 
 /// Words before `KEY` with which it is none, or one for everybody.
 const OPEN_KEYS: [&str; 14] = [
-    "PUBLIC", "PUBLISHABLE", "SITE", "SORT", "PRIMARY", "FOREIGN", "CACHE", "INDEX", "PARTITION",
-    "HOT", "SHORTCUT", "ROUTING", "UNIQUE", "CLIENTSIDE",
+    "PUBLIC",
+    "PUBLISHABLE",
+    "SITE",
+    "SORT",
+    "PRIMARY",
+    "FOREIGN",
+    "CACHE",
+    "INDEX",
+    "PARTITION",
+    "HOT",
+    "SHORTCUT",
+    "ROUTING",
+    "UNIQUE",
+    "CLIENTSIDE",
 ];
 
 /// Words behind the name of a secret that leave it one.
 const BEHIND: [&str; 22] = [
-    "PROD", "PRODUCTION", "DEV", "DEVELOPMENT", "TEST", "TESTING", "STAGING", "STG", "LIVE",
-    "LOCAL", "SANDBOX", "BASE64", "B64", "VALUE", "PLAIN", "OLD", "NEW", "MAIN", "DEFAULT", "RW",
-    "RO", "CURRENT",
+    "PROD",
+    "PRODUCTION",
+    "DEV",
+    "DEVELOPMENT",
+    "TEST",
+    "TESTING",
+    "STAGING",
+    "STG",
+    "LIVE",
+    "LOCAL",
+    "SANDBOX",
+    "BASE64",
+    "B64",
+    "VALUE",
+    "PLAIN",
+    "OLD",
+    "NEW",
+    "MAIN",
+    "DEFAULT",
+    "RW",
+    "RO",
+    "CURRENT",
 ];
 
 /// Prefixes of variables that a build puts into what every browser gets.
 const PUBLISHED: [&str; 11] = [
-    "VITE_", "NEXT_PUBLIC_", "REACT_APP_", "VUE_APP_", "NUXT_PUBLIC_", "EXPO_PUBLIC_", "GATSBY_",
-    "NG_APP_", "STORYBOOK_", "MIX_", "PUBLIC_",
+    "VITE_",
+    "NEXT_PUBLIC_",
+    "REACT_APP_",
+    "VUE_APP_",
+    "NUXT_PUBLIC_",
+    "EXPO_PUBLIC_",
+    "GATSBY_",
+    "NG_APP_",
+    "STORYBOOK_",
+    "MIX_",
+    "PUBLIC_",
 ];
 
 /// Whether a name is a secret's, by whole words, and the value can be one.
@@ -182,11 +263,9 @@ fn is_secret(name: &[u8], value: &[u8]) -> bool {
         words.pop();
     }
     let Some((last, before)) = words.split_last() else { return false };
-    let joined = |end: &str| {
-        last.strip_suffix(end.as_bytes()).is_some_and(|start| is(start, &JOINED))
-    };
-    let key = (is(last, &["KEY", "KEYS"])
-        && !before.last().is_some_and(|w| is(w, &OPEN_KEYS)))
+    let joined =
+        |end: &str| last.strip_suffix(end.as_bytes()).is_some_and(|start| is(start, &JOINED));
+    let key = (is(last, &["KEY", "KEYS"]) && !before.last().is_some_and(|w| is(w, &OPEN_KEYS)))
         || joined("KEY")
         || is(last, &["APIKEY"]);
     let hook = is(last, &["HOOK"]) && words_url(value);

@@ -94,9 +94,7 @@ fn first_tag(text: &[u8]) -> Option<(usize, &'static [u8])> {
 
 fn begins_element(text: &[u8], name: &[u8]) -> bool {
     text.get(..name.len()).is_some_and(|t| t.eq_ignore_ascii_case(name))
-        && text
-            .get(name.len())
-            .is_none_or(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/'))
+        && text.get(name.len()).is_none_or(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/'))
 }
 
 /// `<?php`, `<?=`, or the short form: `<?` and white space.
@@ -156,7 +154,22 @@ fn begins_code(text: &[u8], expression: bool) -> bool {
                 || (close.starts_with(b"\\") && !close.starts_with(b"\\n"));
             let argument = || match close.first() {
                 None => false,
-                Some(b) => matches!(b, b'$' | b'\'' | b'"' | b'(' | b'{' | b'[' | b';' | b'\\' | b'<' | b'?' | b'/' | b'_') || b.is_ascii_alphanumeric(),
+                Some(b) => {
+                    matches!(
+                        b,
+                        b'$' | b'\''
+                            | b'"'
+                            | b'('
+                            | b'{'
+                            | b'['
+                            | b';'
+                            | b'\\'
+                            | b'<'
+                            | b'?'
+                            | b'/'
+                            | b'_'
+                    ) || b.is_ascii_alphanumeric()
+                }
             };
             length > 0 && (used || (known && argument()) || (expression && !name.is_empty()))
         }
@@ -169,8 +182,7 @@ const fn is_word(b: u8) -> bool {
 
 /// A line that names a password, and the value that it gives.
 pub(super) fn names_password(text: &[u8], seen: &mut Seen) -> bool {
-    const TOKENS: [&[u8]; 6] =
-        [b"password", b"passwd", b"db_pass", b"dbpass", b"'pass'", b"$pass"];
+    const TOKENS: [&[u8]; 6] = [b"password", b"passwd", b"db_pass", b"dbpass", b"'pass'", b"$pass"];
     let mut named = false;
     for (number, line) in lines(text) {
         let Some(at) = TOKENS.iter().find_map(|t| find_ignoring_case(line, t)) else {
