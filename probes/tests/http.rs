@@ -1,5 +1,6 @@
 //! The content checks: what they find, what they must not find, and what they never tell.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -455,6 +456,7 @@ fn catch_all_sites_are_never_exposed() {
     let catalogue = Catalogue::builtin();
     let behaviours = catch_alls();
     assert!(behaviours.len() >= 15);
+    let mut everywhere = BTreeSet::new();
     for (name, site) in &behaviours {
         for plan in catalogue.plan(3).on(HOST, &[]).iter() {
             let mut n = 0;
@@ -462,9 +464,16 @@ fn catch_all_sites_are_never_exposed() {
                 n += 1;
                 site(p, n - 1)
             });
+            // Source of PHP at every path is one finding of the site, whatever its paths are.
+            if found.check == "php-everywhere" {
+                assert!(&*plan.path == "/index.php" && name.starts_with("php-"), "{name}");
+                everywhere.insert(name);
+                continue;
+            }
             assert_ne!(found.outcome, Outcome::Exposed, "{name} at {}", plan.path);
         }
     }
+    assert!(everywhere.iter().any(|n| *n == "php-source 0 to everything"), "{everywhere:?}");
 }
 
 #[test]
@@ -487,6 +496,96 @@ fn rules_by_ending_and_by_name_are_told_from_files() {
                 });
             assert_eq!(in_folder.0.outcome, Outcome::CatchAll, "{}", plan.path);
             assert!(in_folder.0.evidence.is_some() && in_folder.0.reason.is_some());
+        }
+    }
+}
+
+/// A site of scripts whose handler is missing, with a front controller for every other path.
+fn without_handler(path: &str) -> Reply {
+    match path.rsplit('/').next().unwrap_or_default() {
+        "password.php" if path == "/password.php" => {
+            ok(format!("<?php\n$user = 'root';\n$password = '{SECRET}';\n"))
+        }
+        "config.php" if path == "/config.php" => ok("<?php\nreturn ['db' => ['host' => 'x']];\n"),
+        _ => ok("<?php\ndefine('WP_USE_THEMES', true);\nrequire 'wp-blog-header.php';\n"),
+    }
+}
+
+#[test]
+fn a_different_body_is_a_different_file() {
+    let catalogue = Catalogue::builtin();
+    let plan = catalogue.plan(1);
+    let mut found: Vec<(String, String, Severity)> = Vec::new();
+    for plan in plan.on(HOST, &[]).iter() {
+        let (finished, _) = run(plan, without_handler);
+        if finished.outcome == Outcome::Exposed {
+            found.push((plan.path.to_string(), finished.check, finished.severity));
+        }
+    }
+    found.sort();
+    let expected = [
+        ("/config.php", "php-source"),
+        ("/index.php", "php-everywhere"),
+        ("/password.php", "php-source"),
+    ];
+    let expected = expected.map(|(p, c)| (p.to_owned(), c.to_owned(), Severity::Critical));
+    assert_eq!(found, expected);
+}
+
+/// Pages of one form, each with something new in it, are one page.
+#[test]
+fn what_varies_in_a_page_is_no_difference() {
+    let catalogue = Catalogue::builtin();
+    let plan = plan_of(&catalogue, "php-source");
+    let mut n = 0;
+    let (found, asked) = run(&plan, |path| {
+        n += 1;
+        let name = path.trim_matches('/').replace('/', " of ");
+        ok(format!("<?php\n// {name}, id x{n}y, {n}\nrequire 'a.php';\n"))
+    });
+    assert_eq!((found.outcome, asked.len()), (Outcome::CatchAll, 4));
+    // The same pages, and one file among them.
+    let mut n = 0;
+    let (found, _) = run(&plan, |path| {
+        n += 1;
+        let other = format!("<?php\n// id x{n}y\nrequire 'a.php';\n");
+        ok(if path == &*plan.path { format!("<?php\n$password = '{SECRET}';\n") } else { other })
+    });
+    assert_eq!(found.outcome, Outcome::Exposed);
+}
+
+/// A site that strips the first folder of a path gives a file below every folder.
+#[test]
+fn an_alias_is_no_catch_all() {
+    let catalogue = Catalogue::builtin();
+    for (file, body) in [
+        ("/password.php", "<?php\n$password = 'Zq7vKp2xWm9tRb4n';\n"),
+        ("/.env", "A=1\nDB_PASSWORD=Zq7vKp2xWm9tRb4n\n"),
+        ("/htpasswd", "admin:$apr1$FAKEsalt$FAKEFAKEFAKEFAKEFAKE1.\n"),
+    ] {
+        let plan = catalogue.plan(1);
+        let plan = plan.on(HOST, &[]);
+        let plan = plan.iter().find(|p| &*p.path == file).expect("a planned path");
+        let strips = |path: &str| {
+            let name = path.rfind('/').map_or(path, |at| &path[at..]);
+            if name == file { ok(body) } else { ok("<?php\nrequire 'index.php';\n") }
+        };
+        let (found, asked) = run(plan, strips);
+        assert_eq!(found.outcome, Outcome::Exposed, "{file}");
+        assert!(asked.len() <= 8, "{asked:?}");
+        let canaries = found.evidence.expect("evidence").canaries;
+        assert!(canaries.len() >= 3, "{canaries:?}");
+        // A rule by a part of the name is a catch-all all the same.
+        let end = &file[1..];
+        for by_name in [
+            &(|path: &str| if path.ends_with(end) { ok(body) } else { not_found() })
+                as &dyn Fn(&str) -> Reply,
+            &|path: &str| {
+                let name = path.rsplit('/').next().unwrap_or_default();
+                if name.starts_with(end) { ok(body) } else { not_found() }
+            },
+        ] {
+            assert_eq!(run(plan, by_name).0.outcome, Outcome::CatchAll, "{file}");
         }
     }
 }

@@ -68,6 +68,31 @@ enum Stage {
     Done,
 }
 
+impl Found<'_> {
+    /// Whether the hit is the page of which the first control and this one are two.
+    fn is_page(&self, second: Option<&Content<'_>>) -> bool {
+        let (text, served) = match second {
+            Some(second) => (&*second.text, second.bytes),
+            None => (&self.other[..], &self.other_served[..]),
+        };
+        // Of the controls whose first has another body alone; of the others this one is both.
+        let (first, first_served) = match (self.other.is_empty(), second) {
+            (true, _) => (text, served),
+            (false, _) => (&self.other[..], &self.other_served[..]),
+        };
+        is_same_page(&self.bodies, first, text) || is_same_page(&self.served, first_served, served)
+    }
+
+    /// Whether an answer has the hit's own body: without the path that was asked for, with it, or
+    /// with the hit's path in its place, since the hit's path may stand in the page as such.
+    fn has_body(&self, content: &Content<'_>, hit: &str, control: &str) -> bool {
+        let is_served = |body: &[u8]| self.served.iter().any(|b| **b == *body);
+        self.bodies.iter().any(|b| **b == *content.text)
+            || is_served(content.bytes)
+            || is_served(&gate::replaced(content.bytes, control.as_bytes(), hit.as_bytes()))
+    }
+}
+
 /// The course of one path on one target. A hit takes four requests; up to nine where paths that
 /// cannot exist have the hit's signature, too.
 pub struct PathCheck<'a> {
@@ -92,8 +117,11 @@ struct Found<'a> {
     everywhere: Option<(&'a Probe, Hit)>,
     /// The bodies of both answers, without the requested path.
     bodies: Vec<Vec<u8>>,
+    /// The same as they were served.
+    served: Vec<Vec<u8>>,
     /// That of a control which has the signature, and another content.
     other: Vec<u8>,
+    other_served: Vec<u8>,
 }
 
 impl<'a> PathCheck<'a> {
@@ -185,7 +213,9 @@ impl<'a> PathCheck<'a> {
                     evidence: evidence(hit, probe, response, self.key),
                     everywhere: everywhere.into_iter().next(),
                     bodies: vec![content.text.into_owned()],
+                    served: vec![content.bytes.to_owned()],
                     other: Vec::new(),
+                    other_served: Vec::new(),
                 });
                 self.stage = Stage::Repeat;
                 return;
@@ -206,6 +236,7 @@ impl<'a> PathCheck<'a> {
             let Some(found) = &mut self.found else { return };
             found.evidence.repeated = true;
             found.bodies.push(content.text.into_owned());
+            found.served.push(content.bytes.to_owned());
             if found.certain || found.probe.controls() == Controls::None {
                 self.finish_as(Outcome::Exposed, None);
             } else {
@@ -232,24 +263,15 @@ impl<'a> PathCheck<'a> {
         }
         let Some(found) = &mut self.found else { return };
         let strict = found.probe.controls() == Controls::Signature;
-        let body = &content.text;
-        let same = has_signature
-            && match control {
-                Control::Stem(0) | Control::Folder(0) => {
-                    strict || found.bodies.iter().any(|b| **b == **body)
-                }
-                Control::Stem(_) | Control::Folder(_) => {
-                    is_same_page(&found.bodies, &found.other, body)
-                }
-                Control::Longer | Control::Extended | Control::Bare | Control::Deep => {
-                    is_same_page(&found.bodies, body, body)
-                }
-            };
-        // The second of two controls may not have the signature: what varies is not known then.
-        let same = same
-            || matches!(control, Control::Stem(1) | Control::Folder(1))
-                && !has_signature
-                && is_same_page(&found.bodies, &found.other, &found.other);
+        let has_body = has_signature && found.has_body(&content, &self.plan.path, &self.control);
+        let same = match control {
+            Control::Stem(0) | Control::Folder(0) => has_signature && strict || has_body,
+            // The second of two controls shows what varies, unless it has not the signature.
+            Control::Stem(_) | Control::Folder(_) => {
+                found.is_page(has_signature.then_some(&content))
+            }
+            _ => has_signature && (has_body || found.is_page(Some(&content))),
+        };
         // The hit's own bytes below a folder that cannot exist, and no page for every name: the
         // site strips folders, and the file is real.
         let alias = same && control == Control::Folder(0) && !strict && is_in_root(&self.plan.path);
@@ -266,6 +288,7 @@ impl<'a> PathCheck<'a> {
             _ if same => self.refute(),
             // The same signature, and another body: a second control shows what varies.
             Control::Stem(0) | Control::Folder(0) if has_signature => {
+                found.other_served = content.bytes.to_owned();
                 found.other = content.text.into_owned();
                 self.ask(match control {
                     Control::Stem(_) => Control::Stem(1),

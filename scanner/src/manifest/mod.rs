@@ -65,7 +65,8 @@ pub fn make(args: &ManifestArgs, context: &Context) -> Result<Status> {
         other => other?,
     }
     counts.tell(&walked);
-    Ok(if counts.unreadable == 0 { Status::Clean } else { Status::Incomplete })
+    let whole = counts.unreadable + counts.outside + counts.leading_out == 0;
+    Ok(if whole { Status::Clean } else { Status::Incomplete })
 }
 
 fn is_broken_pipe(e: &anyhow::Error) -> bool {
@@ -131,6 +132,7 @@ struct Counts {
     bytes: u64,
     unreadable: u64,
     outside: u64,
+    leading_out: u64,
 }
 
 impl Counts {
@@ -153,7 +155,24 @@ impl Counts {
             tracing::warn!("{} more places could not be read", more(self.unreadable));
         }
         if more(self.outside) > 0 {
-            tracing::warn!("{} more links lead out of the document root", more(self.outside));
+            tracing::warn!(
+                "{} more links lead out of the document root, to what belongs to others",
+                more(self.outside)
+            );
+        }
+        if self.leading_out > 0 {
+            tracing::warn!(
+                "{} links lead out of the document root; what they lead to now is in the manifest. \
+                 It may change while the document root does not, so make the manifest again after \
+                 each deployment",
+                self.leading_out
+            );
+        }
+        if self.outside > 0 {
+            tracing::warn!(
+                "incomplete: {} links lead to what belongs to others, which is not looked for",
+                self.outside
+            );
         }
         if self.unreadable > 0 {
             tracing::warn!(
@@ -206,6 +225,13 @@ impl Visitor for Writer<'_, '_> {
         self.line(&ManifestLine::file(entry))
     }
 
+    fn leads_out(&mut self, url: &str) {
+        self.counts.leading_out += 1;
+        if self.counts.leading_out <= NAMED {
+            tracing::warn!("{url} is a link out of the document root");
+        }
+    }
+
     fn skipped(&mut self, url: &str, why: Skipped) {
         match why {
             Skipped::Unreadable(e) => {
@@ -220,7 +246,10 @@ impl Visitor for Writer<'_, '_> {
             Skipped::Outside => {
                 self.counts.outside += 1;
                 if self.counts.outside <= NAMED {
-                    tracing::warn!("{url} is a link out of the document root; not followed");
+                    tracing::warn!(
+                        "{url} is a link out of the document root, to what belongs to somebody \
+                         else; not followed"
+                    );
                 }
             }
         }

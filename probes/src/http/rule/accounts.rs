@@ -363,7 +363,7 @@ const ROLES: [&str; 40] = [
 ];
 
 /// Whether mail addresses of two people at least stand in it.
-pub(super) fn names_people(text: &[u8]) -> bool {
+pub(in super::super) fn names_people(text: &[u8]) -> bool {
     let mut people: HashSet<Vec<u8>> = HashSet::new();
     for at in memchr::memchr_iter(b'@', text) {
         let before = &text[..at];

@@ -14,11 +14,18 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use memchr::memmem;
 use regex::bytes::{Captures, Regex};
 
+pub(super) use self::accounts::names_people;
 use self::json::Json;
 use self::shapes::userinfo;
 use super::catalogue::format::{Answered, Reading, Rule, Spec, Test, WHOLE_LIMIT};
 use super::gate::{Content, Status, find_ignoring_case, is_html, is_placeholder};
 use crate::observation::Severity;
+
+/// Whether a text is a list of accounts, with at least one password of its own.
+pub(super) fn is_account_list(text: &[u8]) -> bool {
+    let mut seen = Seen::default();
+    accounts::is_list(text, &mut seen) && seen.secrets > 0
+}
 
 /// The group of an expression that holds a secret's value.
 const SECRET: &str = "secret";
