@@ -6,6 +6,7 @@ mod baseline_plan;
 mod cli;
 mod content;
 mod false_alarms;
+mod formats;
 mod http;
 mod import;
 mod manifest;

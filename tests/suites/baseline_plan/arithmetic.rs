@@ -103,7 +103,7 @@ proptest! {
             totals: Coverage::default(),
             facts: RunFacts::default(),
             suspect_because: Vec::new(),
-            incomplete_because: Vec::new(),
+            gaps: Vec::new(),
             addresses: &set,
             ports: &ports,
             turn: None,
