@@ -70,7 +70,7 @@ enum Stage {
 
 impl Found<'_> {
     /// Whether the hit is the page of which the first control and this one are two.
-    fn is_page(&self, second: Option<&Content<'_>>) -> bool {
+    fn is_page(&self, path: &str, second: Option<&Content<'_>>) -> bool {
         let (text, served) = match second {
             Some(second) => (&*second.text, second.bytes),
             None => (&self.other[..], &self.other_served[..]),
@@ -80,7 +80,8 @@ impl Found<'_> {
             (true, _) => (text, served),
             (false, _) => (&self.other[..], &self.other_served[..]),
         };
-        is_same_page(&self.bodies, first, text) || is_same_page(&self.served, first_served, served)
+        is_same_page(path, &self.bodies, first, text)
+            || is_same_page(path, &self.served, first_served, served)
     }
 
     /// Whether an answer has the hit's own body: without the path that was asked for, with it, or
@@ -268,9 +269,9 @@ impl<'a> PathCheck<'a> {
             Control::Stem(0) | Control::Folder(0) => has_signature && strict || has_body,
             // The second of two controls shows what varies, unless it has not the signature.
             Control::Stem(_) | Control::Folder(_) => {
-                found.is_page(has_signature.then_some(&content))
+                found.is_page(&self.plan.path, has_signature.then_some(&content))
             }
-            _ => has_signature && (has_body || found.is_page(Some(&content))),
+            _ => has_signature && (has_body || found.is_page(&self.plan.path, Some(&content))),
         };
         // The hit's own bytes below a folder that cannot exist, and no page for every name: the
         // site strips folders, and the file is real.

@@ -70,13 +70,15 @@ pub(super) fn is_in_root(path: &str) -> bool {
 
 /// Whether one of the hit's two bodies is the page of which two controls brought `a` and `b`. All
 /// of them come without the path that was asked for. What varies between `a` and `b` may vary in
-/// the hit as well, and so may numbers.
-pub(super) fn is_same_page(hits: &[Vec<u8>], a: &[u8], b: &[u8]) -> bool {
+/// the hit as well, and so may numbers and the words of the hit's path.
+pub(super) fn is_same_page(path: &str, hits: &[Vec<u8>], a: &[u8], b: &[u8]) -> bool {
     if hits.iter().any(|hit| hit == a || hit == b) {
         return true;
     }
     let common: HashSet<&[u8]> = tokens(b).collect();
-    let common: HashSet<&[u8]> = tokens(a).filter(|t| common.contains(t)).collect();
+    let words: Vec<&[u8]> = tokens(path.as_bytes()).filter(|w| is_word(w[0])).collect();
+    let named = |token: &[u8]| words.iter().any(|w| w.eq_ignore_ascii_case(token));
+    let common: HashSet<&[u8]> = tokens(a).filter(|t| common.contains(t) && !named(t)).collect();
     let page = masked(a, &common);
     // A site that invents a page of another form each time: nothing tells the hit from its pages.
     page != masked(b, &common) || hits.iter().any(|hit| masked(hit, &common) == page)
@@ -166,12 +168,13 @@ mod tests {
     #[test]
     fn pages() {
         let same = |hit: &str, a: &str, b: &str| {
-            is_same_page(&[hit.as_bytes().to_vec()], a.as_bytes(), b.as_bytes())
+            is_same_page("/.env", &[hit.as_bytes().to_vec()], a.as_bytes(), b.as_bytes())
         };
         assert!(same("<p>gone</p>", "<p>gone</p>", "<p>gone</p>"));
         // The name, of however many words, a time, a nonce.
         assert!(same("no wp-config.php, 10:02", "no qwerty, 10:03", "no zxcvbn, 10:03"));
         assert!(same("<i n='a1'>x</i>", "<i n='b2'>x</i>", "<i n='c3'>x</i>"));
+        assert!(same("NAME=.ENV\nA=1", "NAME=.QWERTY.ENV\nA=1", "NAME=.ZXCVBN.ENV\nA=1"));
         // Pages without anything in common.
         assert!(same("a b c", "d, e", "f: g h"));
         // Another file with the same signature.

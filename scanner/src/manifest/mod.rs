@@ -155,10 +155,7 @@ impl Counts {
             tracing::warn!("{} more places could not be read", more(self.unreadable));
         }
         if more(self.outside) > 0 {
-            tracing::warn!(
-                "{} more links lead out of the document root, to what belongs to others",
-                more(self.outside)
-            );
+            tracing::warn!("{} more links lead out of the document root", more(self.outside));
         }
         if self.leading_out > 0 {
             tracing::warn!(
@@ -170,7 +167,8 @@ impl Counts {
         }
         if self.outside > 0 {
             tracing::warn!(
-                "incomplete: {} links lead to what belongs to others, which is not looked for",
+                "incomplete: {} links lead out of the document root and were not followed: what \
+                 they lead to belongs to another owner or to the system, and is not looked for",
                 self.outside
             );
         }
@@ -228,7 +226,7 @@ impl Visitor for Writer<'_, '_> {
     fn leads_out(&mut self, url: &str) {
         self.counts.leading_out += 1;
         if self.counts.leading_out <= NAMED {
-            tracing::warn!("{url} is a link out of the document root");
+            tracing::warn!("{url} is a link out of the document root; followed, for one owner");
         }
     }
 
@@ -246,10 +244,7 @@ impl Visitor for Writer<'_, '_> {
             Skipped::Outside => {
                 self.counts.outside += 1;
                 if self.counts.outside <= NAMED {
-                    tracing::warn!(
-                        "{url} is a link out of the document root, to what belongs to somebody \
-                         else; not followed"
-                    );
+                    tracing::warn!("{url} is a link out of the document root; not followed");
                 }
             }
         }

@@ -314,8 +314,13 @@ impl<V: Visitor> Walk<'_, V> {
         }
     }
 
-    /// Whether a link and what it leads to outside of the root belong to one owner.
+    /// Whether a link and what it leads to outside of the root belong to one owner. A folder around
+    /// the root is none of the site's, nor are the kernel's.
     fn is_one_owners(&self, level: &Level, name: &CStr, target: &Path) -> bool {
+        let kernel = ["/proc", "/sys", "/dev", "/run"];
+        if self.root.starts_with(target) || kernel.iter().any(|k| target.starts_with(k)) {
+            return false;
+        }
         let link = fstatat(&level.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW);
         // Nothing is read by this descriptor; a FIFO would not wait.
         let path_only = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
