@@ -275,7 +275,10 @@ mod tests {
         for n in 0..2000u32 {
             let ip = std::net::Ipv4Addr::from(n).into();
             let port = mimawari_targets::Port::new(80).unwrap();
-            let allowed = mimawari_drift::state::Allowed::cell(ip, port, at);
+            let allowed = mimawari_drift::state::Allowed::new(
+                mimawari_drift::subject::Subject::tcp(ip, port),
+                at,
+            );
             state.allowed.insert(format!("{n:016x}").parse().unwrap(), allowed);
         }
         state
