@@ -5,25 +5,27 @@ use std::path::Path;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::{Failure, Status};
+use mimawari_base::files::write_atomically;
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
+use mimawari_look::http::connection::BODY_LIMIT;
+use mimawari_notify::client::World;
+use mimawari_notify::{Notifiers, StateLedger};
+use mimawari_probes::format::{FormatFault, NEWER_HELP, read_document};
+use mimawari_probes::gap::GapEffect;
 use mimawari_probes::http::{Catalogue, Check};
+use mimawari_runs::{Runs, judge};
+use mimawari_store::published;
+use mimawari_store::{Generation, Link, Meta, Origin, Random, Store};
 
 use crate::cli::{
     ChecksCommand, JudgeArgs, ManifestArgs, MergeArgs, PatrolArgs, ReportArgs, ReportFormat,
     ScanArgs, SchemaArgs, SchemaFormat,
 };
 use crate::config::Config;
-use crate::failure::{Failure, Status};
-use crate::http::connection::BODY_LIMIT;
-use crate::judge::{self, Runs};
-use crate::notify::client::World;
-use crate::notify::{Notifiers, StateLedger};
 use crate::plan;
-use crate::published;
-use crate::run::{RunStatus, write_atomically};
 use crate::scan::{self, Context, Folder, Scanned, Seeds};
-use crate::store::{Generation, Link, Meta, Origin, Random, Store};
 
 /// `mimawari scan`
 ///
@@ -36,9 +38,7 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     warn(&config);
     if args.plan.plan {
         let prepared = scan::prepare(&config).await?;
-        for refused in &prepared.refused {
-            tracing::warn!("{refused}");
-        }
+        warn_of_targets(&prepared);
         let ask = plan::ask(&args.plan, &config, prepared.walk.plan())?;
         let estimate = plan::estimate::estimate(&ask);
         print(&if args.plan.json {
@@ -50,9 +50,7 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     }
     if args.dry_run {
         let prepared = scan::prepare(&config).await?;
-        for refused in &prepared.refused {
-            tracing::warn!("{refused}");
-        }
+        warn_of_targets(&prepared);
         return match scan::dry_run(&prepared.walk, &mut io::stdout().lock()) {
             Ok(()) => Ok(Status::Clean),
             // `| head` closes the pipe; that is no error.
@@ -64,6 +62,13 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     let scanned = scan::scan(&config, context, Seeds::draw()?, args.selection.folder()).await?;
     print(&scan_summary(&scanned))?;
     Ok(if scanned.complete { Status::Clean } else { Status::Incomplete })
+}
+
+/// Logs the targets that will not be scanned.
+pub(crate) fn warn_of_targets(prepared: &scan::Prepared) {
+    for gap in prepared.gaps.iter().filter(|g| g.effect != GapEffect::Noted) {
+        tracing::warn!("{}", mimawari_report::gap_sentence(gap));
+    }
 }
 
 /// What a scan prints: the run folder, what is open, what was not covered.
@@ -95,8 +100,8 @@ fn scan_summary(s: &Scanned) -> String {
             m.http.checks_covered, m.http.checks_planned, m.http.targets
         );
     }
-    for n in &m.not_covered {
-        let _ = writeln!(out, "not covered: {n}");
+    for gap in m.gaps.iter().filter(|g| g.effect != GapEffect::Noted) {
+        let _ = writeln!(out, "not covered: {}", mimawari_report::gap_sentence(gap));
     }
     let _ = writeln!(out, "{}", s.dir.display());
     out
@@ -105,12 +110,10 @@ fn scan_summary(s: &Scanned) -> String {
 /// `mimawari merge`
 ///
 /// # Errors
-/// A [`Failure`] when the runs do not belong together; see [`crate::merge::merge`].
+/// A [`Failure`] when the runs do not belong together; see [`mimawari_runs::merge::merge`].
 pub fn merge(args: &MergeArgs) -> Result<Status> {
-    let meta = crate::merge::merge(&args.runs, &args.out)?;
-    let complete = meta.status == RunStatus::Complete
-        && meta.not_covered.is_empty()
-        && meta.canaries.iter().all(|c| c.answered);
+    let meta = mimawari_runs::merge::merge(&args.runs, &args.out)?;
+    let complete = meta.is_whole();
     let merged = Scanned { dir: args.out.clone(), meta, complete };
     print(&scan_summary(&merged))?;
     Ok(if complete { Status::Clean } else { Status::Incomplete })
@@ -153,7 +156,7 @@ pub async fn patrol_with(
 ) -> Result<(Verdict, std::path::PathBuf)> {
     // What would stop the judgement, or the telling, is found before a packet is sent.
     let notifiers = notifiers(config, context).await?;
-    let agreed = published::agreed(config, None).await?;
+    let agreed = published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?;
     let store = Store::open(&config.state)?;
     store.check().await?;
     let scanned = scan::scan(config, context, Seeds::draw()?, folder).await?;
@@ -180,6 +183,7 @@ pub(crate) async fn settle_run(
             .with_max_age(config.scan.max_age);
         let mut judged = runs.judge(&agreed.baseline, &previous.state, (context.now)());
         agreed.note(&mut judged.0);
+        mimawari_report::describe_verdict(&mut judged.0);
         // The state goes last: if a report could not be written, the next run finds everything new
         // again, which is better than a finding that nobody was told of.
         write_reports(&judged.0, dir)?;
@@ -220,7 +224,7 @@ pub(crate) async fn tell(notifiers: &Notifiers, config: &Config, verdict: &Verdi
     match StateLedger::open(&config.state) {
         Ok(ledger) => drop(notifiers.deliver(verdict, run, &ledger).await),
         Err(e) => {
-            tracing::error!("no notifier is told: {}", crate::failure::line(&e));
+            tracing::error!("no notifier is told: {}", mimawari_base::failure::line(&e));
         }
     }
 }
@@ -260,13 +264,17 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
                 .source(e)
         })?,
     };
-    let agreed = published::agreed(&config, args.baseline.as_deref()).await?;
+    let agreed = match &args.baseline {
+        Some(dir) => published::agreed(None, dir).await?,
+        None => published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?,
+    };
     let dirs = judge::named_runs(&args.run, &config.runs_dir)?;
     let judged = |previous: &Generation| {
         let runs = Runs::open(&dirs, &config.scope, &previous.state)?;
         let runs = runs.with_max_age(config.scan.max_age);
         let mut judged = runs.judge(&agreed.baseline, &previous.state, now);
         agreed.note(&mut judged.0);
+        mimawari_report::describe_verdict(&mut judged.0);
         anyhow::Ok(judged)
     };
     // What went to stdout cannot be taken back, so it waits until the state is saved.
@@ -341,11 +349,15 @@ pub fn read_verdict(path: &Path) -> Result<Verdict> {
             .help("name a verdict.json that `mimawari patrol` or `judge` wrote")
             .source(e)
     })?;
-    serde_json::from_str(&text).map_err(|e| {
-        Failure::new(format!("{name} is not a verdict"))
-            .help("name a verdict.json that `mimawari patrol` or `judge` wrote")
-            .source(e)
-            .into()
+    read_document(text.as_bytes()).map_err(|fault| {
+        let failure = match fault {
+            FormatFault::Newer { .. } => {
+                Failure::new(format!("the verdict {name} {fault}")).help(NEWER_HELP)
+            }
+            FormatFault::Damaged(why) => Failure::new(format!("{name} is not a verdict: {why}"))
+                .help("name a verdict.json that `mimawari patrol` or `judge` wrote"),
+        };
+        failure.into()
     })
 }
 
@@ -459,7 +471,7 @@ pub fn schema_text(format: SchemaFormat) -> Result<String> {
         SchemaFormat::Verdict => schema::verdict(),
         SchemaFormat::Observation => schema::observation(),
         SchemaFormat::Baseline => schema::baseline(),
-        SchemaFormat::Run => pretty(&schemars::schema_for!(crate::run::RunMeta))?,
+        SchemaFormat::Run => pretty(&schemars::schema_for!(mimawari_runs::RunMeta))?,
         SchemaFormat::Selfcheck => pretty(&schemars::schema_for!(crate::selfcheck::Document))?,
         SchemaFormat::Round => pretty(&schemars::schema_for!(crate::rounds::RoundResult))?,
         SchemaFormat::Manifest => {

@@ -4,11 +4,11 @@ use std::fmt;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
+use mimawari_probes::format::VersionedFormat;
+use mimawari_runs::RunStatus;
 use mimawari_targets::Shard;
 use serde::{Deserialize, Serialize};
-
-use crate::failure::Failure;
-use crate::run::RunStatus;
 
 /// Version of `save-SEQUENCE.json` and `done.json`.
 pub(super) const VERSION: u32 = 1;
@@ -42,7 +42,7 @@ impl Attempt {
     pub(super) fn draw(now: Timestamp) -> Result<Self> {
         let mut tail = [0; 8];
         getrandom::fill(&mut tail).map_err(|e| Failure::new(format!("no randomness: {e}")))?;
-        let tail = crate::run::meta::hex(&tail);
+        let tail = mimawari_runs::meta::hex(&tail);
         Ok(Self(format!("{}-{tail}", now.strftime("%Y%m%dT%H%M%SZ"))))
     }
 
@@ -79,7 +79,6 @@ fn is_plain(name: &str) -> bool {
 
 /// An object that holds a file or a piece of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Piece {
     /// Its name in the attempt's folder.
     pub object: String,
@@ -91,7 +90,6 @@ pub(super) struct Piece {
 
 /// A file of the run folder, as its pieces one behind the other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct SavedFile {
     pub name: String,
     pub pieces: Vec<Piece>,
@@ -105,7 +103,6 @@ impl SavedFile {
 
 /// `save-SEQUENCE.json`: a run folder as it was at one moment, as SIGKILL would have left it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Save {
     pub version: u32,
     pub round: String,
@@ -188,9 +185,24 @@ impl Save {
     }
 }
 
+impl VersionedFormat for Save {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
+    }
+}
+
+impl VersionedFormat for Done {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
+    }
+}
+
 /// `done.json`: the shard is handed in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Done {
     pub version: u32,
     pub round: String,

@@ -3,8 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status, line};
 use mimawari_drift::verdict::Verdict;
-use mimawari_probes::http::printable;
+use mimawari_probes::gap::{Gap, GapEffect};
+use mimawari_runs::merge::merge_as;
+use mimawari_runs::meta::{HttpFacts, MINOR, RunMeta, ScopeFacts, VERSION, hex};
+use mimawari_runs::{RunFolder, RunStatus};
+use mimawari_store::published;
+use mimawari_store::{Got, Store, Written};
 use mimawari_targets::Shard;
 use sha2::{Digest, Sha256};
 
@@ -12,13 +18,7 @@ use super::plan::{self, Planned};
 use super::result::{self, RESULT, RoundResult};
 use super::{Round, read_json, restore, to_json};
 use crate::commands::{notifiers, print, settle_run, summary, tell};
-use crate::failure::{Failure, Status, line};
-use crate::merge::merge_as;
-use crate::published;
-use crate::run::meta::{HttpFacts, RunMeta, ScopeFacts, VERSION, hex};
-use crate::run::{RunFolder, RunStatus};
 use crate::scan::Context;
-use crate::store::{Got, Store, Written};
 
 /// The files of the merged run that are kept, in the order of their sending.
 const EVIDENCE: [&str; 3] = ["observations.ndjson", "coverage.bin", "run.json"];
@@ -51,7 +51,7 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
     planned.plan.apply(&mut config.clone(), Shard::WHOLE)?;
     // What would stop the judgement, or the telling, is found before anything is fetched.
     let notifiers = notifiers(config, context).await?;
-    let agreed = published::agreed(config, None).await?;
+    let agreed = published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?;
     let store = Store::open(&config.state)?;
     store.check().await?;
     let scratch = round.scratch("reduce")?;
@@ -184,7 +184,7 @@ pub(super) async fn before(round: &Round) -> Result<Option<Result<RoundResult, S
     let read = read_json::<RoundResult>(&round.objects, &name, result::LARGEST).await?;
     Ok(read.map(|read| {
         let fits = |r: &RoundResult| r.version == result::VERSION && r.round == round.id.as_str();
-        read.and_then(|r| if fits(&r) { Ok(r) } else { Err("it is of another round".to_owned()) })
+        read.and_then(|r| if fits(&r) { Ok(r) } else { Err("is of another round".to_owned()) })
     }))
 }
 
@@ -195,22 +195,18 @@ fn merge(round: &Round, planned: &Planned, parts: &[Part], out: &Path) -> Result
         // The same whenever the round is reduced: it is one witness.
         meta.run_id = format!("{}-{}", round.id, &planned.digest[..8]);
         if planned.plan.shards == 1 {
-            for text in meta.notes.iter_mut().chain(&mut meta.not_covered) {
-                if let Some(own) = text.strip_prefix("Shard 1/1: ") {
-                    *text = own.to_owned();
-                }
+            // The one shard is the whole.
+            for gap in &mut meta.gaps {
+                gap.shard = None;
             }
         }
-        meta.notes.splice(0..0, planned.plan.notes.iter().cloned());
-        meta.not_covered.extend(planned.plan.not_covered.iter().cloned());
+        meta.gaps.splice(0..0, planned.plan.gaps.iter().cloned());
         for part in parts {
-            let named = |why: &String| format!("Shard {}: {why}.", part.shard);
-            let wrong = part.wrong.iter().map(named);
             // What is made up for by another save is no gap.
-            if part.whole { meta.notes.extend(wrong) } else { meta.not_covered.extend(wrong) }
-        }
-        for text in meta.notes.iter_mut().chain(&mut meta.not_covered) {
-            *text = printable(text.as_bytes(), 2000);
+            let effect = if part.whole { GapEffect::Noted } else { GapEffect::NotCovered };
+            meta.gaps.extend(part.wrong.iter().map(|why| {
+                Gap::ShardDamaged { reason: why.clone() }.with(effect).of_shard(part.shard)
+            }));
         }
     };
     if !dirs.is_empty() {
@@ -228,10 +224,11 @@ fn nothing(round: &Round, planned: &Planned) -> RunMeta {
     let p = &planned.plan;
     let missing = (1..=p.shards).filter_map(|i| Shard::new(i, p.shards)).map(|shard| {
         let cells = p.walk(shard).map_or(0, |w| w.len());
-        format!("Shard {shard} is missing: its {cells} cells were not probed.")
+        Gap::ShardMissing { missing: shard, cells }.not_covered()
     });
     RunMeta {
         version: VERSION,
+        minor: MINOR,
         run_id: String::new(),
         status: RunStatus::Stopped,
         started_at: p.planned_at,
@@ -252,8 +249,7 @@ fn nothing(round: &Round, planned: &Planned) -> RunMeta {
         canaries: Vec::new(),
         http: HttpFacts { tier: p.tier, ..HttpFacts::default() },
         merged: Vec::new(),
-        notes: Vec::new(),
-        not_covered: missing.collect(),
+        gaps: missing.collect(),
     }
 }
 
@@ -280,6 +276,7 @@ async fn keep(
     };
     let result = RoundResult {
         version: result::VERSION,
+        minor: result::MINOR,
         round: round.id.to_string(),
         run_id: verdict.run_id.clone(),
         judged_at: verdict.judged_at,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
+use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
 use mimawari_targets::Cell;
 
@@ -30,15 +31,14 @@ impl Judge<'_> {
     pub(super) fn guards(&mut self) {
         let t = &self.run.totals;
         if t.cells_covered > 0 && self.open.is_empty() && t.open + t.closed + t.prohibited == 0 {
-            self.suspect_because.push("Nothing answered at all.".to_owned());
+            self.suspect_because.push(Gap::NothingAnswered);
         }
         let f = &self.run.facts;
         if f.canaries_answered < f.canaries_total {
-            self.suspect_because.push(format!(
-                "{} of {} canaries, known to be open, did not answer.",
-                f.canaries_total - f.canaries_answered,
-                f.canaries_total
-            ));
+            self.suspect_because.push(Gap::CanariesSilent {
+                silent: f.canaries_total - f.canaries_answered,
+                of: f.canaries_total,
+            });
         }
         let known = self.known_open();
         self.refused_at_once(&known);
@@ -75,11 +75,10 @@ impl Judge<'_> {
             return;
         }
         self.gone_alone = self.suspect_because.is_empty();
-        self.suspect_because.push(format!(
-            "{} of {} cells that were open before are gone at once.",
-            known.iter().filter(gone).count(),
-            known.len()
-        ));
+        self.suspect_because.push(Gap::GoneAtOnce {
+            gone: known.iter().filter(gone).count() as u64,
+            of: known.len() as u64,
+        });
         if self.gone_alone {
             let gone: HashSet<Cell> = known.iter().filter(gone).map(|k| k.cell).collect();
             self.remember_missed(&gone);

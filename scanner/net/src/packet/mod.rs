@@ -1,0 +1,166 @@
+//! The SYN method: the engine's sweep on raw packets.
+//!
+//! ```text
+//!  open: routes ─▶ segments ─▶ links (sender + ring) ─▶ gateways' Ethernet addresses ─▶ source ports
+//!  run:  engine ─▶ frames ─▶ scope ─▶ parcels (the caller's thread) ─▶ wire (sending threads)
+//!        engine ◀─ channel ◀─ answers ◀─ cookie ◀─ rings ◀─ wire (one thread a link)
+//! ```
+//!
+//! * CAP_NET_RAW is needed by [`PacketSweep::open`] alone. Nothing of the system's configuration is
+//!   read that needs more or changed at all: no address, route, neighbour or filter rule.
+//! * The kernel knows nothing of the connections that a SYN of ours opens. When the SYN-ACK comes, it
+//!   finds neither listener nor connection at the source port and answers with RST (RFC 9293, section
+//!   3.10.7.1), which closes what was opened. Only a local firewall that drops outgoing RST packets
+//!   would leave half-open connections with the probed hosts until they time out.
+//! * Which way an address goes is settled when the sweep is opened ([`route`]); addresses of this
+//!   machine itself go by `lo`, devices without Ethernet headers (tun, WireGuard) get bare IP packets.
+//! * A failed send is handed back to the engine, which slows down and asks for it again; it is never
+//!   counted as sent.
+
+mod allowance;
+mod burst;
+pub mod clock;
+mod driver;
+pub mod error;
+pub mod frame;
+mod link;
+pub mod neighbour;
+pub mod netlink;
+mod prepare;
+pub mod privilege;
+mod receiver;
+pub mod route;
+mod sending;
+pub mod source;
+
+use std::sync::Arc;
+
+use mimawari_engine::Probe;
+use mimawari_probes::cookie::Cookie;
+use mimawari_probes::gap::Gap;
+use mimawari_rawio::RingConfig;
+use mimawari_targets::Scope;
+
+pub use burst::{Burst, BurstOutcome, Tally, ports_of_a_burst};
+pub use error::PacketError;
+pub use privilege::{Lack, drop_all, have_net_raw};
+pub use receiver::receivers_for;
+pub use sending::senders_for;
+
+use link::{Link, Receiving};
+use neighbour::Neighbours;
+use route::Segment;
+use source::SourcePorts;
+
+/// How to open a packet sweep.
+#[derive(Debug, Clone)]
+pub struct PacketConfig {
+    /// Restricts sending to this interface; `None`: whatever the routes say.
+    pub interface: Option<String>,
+    /// First of the source ports, one an attempt; `None`: a random free block outside the range that
+    /// the kernel gives out.
+    pub first_source_port: Option<u16>,
+    /// The most attempts that the engine makes.
+    pub attempts: u8,
+    /// Key of the cookie; new and random for every run.
+    pub key: [u8; 16],
+    /// Chooses the block of source ports; new and random for every run.
+    pub seed: u64,
+    /// The receive ring of each link.
+    pub ring: RingConfig,
+    /// ARP requests and neighbour solicitations a second, at most.
+    pub solicitations: u32,
+    /// Receiving threads of each link; see [`receivers_for`].
+    pub receivers: usize,
+    /// Sending threads of each link; see [`senders_for`].
+    pub senders: usize,
+}
+
+impl Default for PacketConfig {
+    fn default() -> Self {
+        Self {
+            interface: None,
+            first_source_port: None,
+            attempts: mimawari_engine::SweepConfig::default().max_attempts,
+            key: [0; 16],
+            seed: 0,
+            ring: RingConfig::default(),
+            solicitations: neighbour::RATE,
+            receivers: 1,
+            senders: 1,
+        }
+    }
+}
+
+/// What the driver counted.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PacketStatistics {
+    /// SYN packets that left.
+    pub packets_sent: u64,
+    /// SYN packets that the system refused to send.
+    pub send_failures: u64,
+    /// Probes that have no way out, each time they were asked for.
+    pub unrouted: u64,
+    /// ARP requests and neighbour solicitations that left.
+    pub solicitations: u64,
+    /// Probes for neighbours that do not answer ARP or neighbour solicitations.
+    pub unreachable: u64,
+    /// Frames that the receive rings lost.
+    pub ring_drops: u64,
+    /// Frames that were not sent because the address in them is not in the scope or not in the plan;
+    /// anything but 0 is a defect.
+    pub frames_refused_by_scope: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Things to know, as plain sentences.
+    pub gaps: Vec<Gap>,
+}
+
+/// A packet sweep with everything open that it needs.
+pub struct PacketSweep {
+    scope: Arc<Scope>,
+    cookie: Cookie,
+    ports: SourcePorts,
+    /// Where each piece of the targets goes: index into `paths`.
+    segments: Vec<Segment>,
+    path_of: Vec<Option<usize>>,
+    paths: Vec<link::Path>,
+    links: Vec<Link>,
+    receiving: Vec<Receiving>,
+    neighbours: Neighbours<Held>,
+    gaps: Vec<Gap>,
+}
+
+/// A probe that waits for a neighbour, and the path that it takes.
+type Held = (Probe, usize);
+
+impl std::fmt::Debug for PacketSweep {
+    /// Without the key of the cookie.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PacketSweep")
+            .field("ports", &self.ports)
+            .field("segments", &self.segments)
+            .field("gaps", &self.gaps)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PacketSweep {
+    /// The source ports in use, first and last.
+    #[must_use]
+    pub const fn source_ports(&self) -> (u16, u16) {
+        (self.ports.first(), self.ports.last())
+    }
+
+    /// Which way each piece of the targets goes; pieces without a way are not probed.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Things to know before the run, as plain sentences.
+    #[must_use]
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
+    }
+}

@@ -1,0 +1,437 @@
+//! Everything before the first packet of the sweep: routes, interfaces, sockets, gateways.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mimawari_probes::cookie::Cookie;
+use mimawari_probes::gap::Gap;
+use mimawari_probes::wire::{self, Parsed, SynTemplate};
+use mimawari_rawio::Device;
+use mimawari_targets::{AddrRange, Scope, Walk};
+
+use super::link::{Link, Next, Path, Receiving, Solicited};
+use super::neighbour::{Key, Neighbours, Step};
+use super::netlink::{self, Kernel};
+use super::route::{self, NextHop, Segment};
+use super::source::{SourcePorts, address_for};
+use super::{PacketConfig, PacketError, PacketSweep, privilege};
+
+/// With more pieces than this the kernel is not asked about each.
+const LOOK_UPS: usize = 4096;
+/// No more ranges than this are named in a message.
+const NAMED: usize = 8;
+/// Up to this many on-link targets have their neighbours asked for before their first probe.
+const ASK_AHEAD: u128 = 1 << 16;
+
+/// A reason for which a segment has no way after all.
+type Without = BTreeMap<String, Vec<AddrRange>>;
+
+impl PacketSweep {
+    /// Settles the way of every target of the walk, opens the sockets, reserves the source ports and
+    /// asks for the gateways' Ethernet addresses (up to three seconds, when one does not answer).
+    /// Capabilities may be dropped afterwards.
+    ///
+    /// Targets without a way are left for the run to report as not probed, as long as there are
+    /// others.
+    ///
+    /// # Errors
+    /// [`PacketError`], each with its remedy.
+    pub fn open(
+        walk: &Walk,
+        scope: Arc<Scope>,
+        config: &PacketConfig,
+    ) -> Result<Self, PacketError> {
+        let targets: Vec<AddrRange> = walk.plan().addrs().addrs().ranges().collect();
+        let kernel = netlink::read(&targets)
+            .map_err(|e| PacketError::io("reading routes and interfaces by netlink", e))?;
+        let interface = config.interface.as_deref();
+        let device = interface.map(|name| find_interface(&kernel, name)).transpose()?;
+        let mut segments = ways(&targets, &kernel, device)?;
+        if segments.iter().all(|s| s.hop.is_none()) {
+            return Err(PacketError::NoRoute {
+                ranges: list(segments.iter().map(|s| s.range)),
+                interface: interface.map(str::to_owned),
+            });
+        }
+        let mut gaps = Vec::new();
+        let unrouted: Vec<AddrRange> =
+            segments.iter().filter(|s| s.hop.is_none()).map(|s| s.range).collect();
+        if !unrouted.is_empty() {
+            gaps.push(Gap::NoRoute { ranges: list(unrouted) });
+        }
+        // Without it the first socket says so.
+        privilege::raise_net_raw();
+        let ports = SourcePorts::reserve(config.first_source_port, config.attempts, config.seed)?;
+        let mut builder = Builder {
+            kernel: &kernel,
+            config,
+            ports: &ports,
+            links: Vec::new(),
+            receiving: Vec::new(),
+            link_of: HashMap::new(),
+            paths: Vec::new(),
+            path_by_hop: HashMap::new(),
+        };
+        let mut path_of = Vec::with_capacity(segments.len());
+        let mut without = Without::new();
+        let mut first_error = None;
+        for segment in &segments {
+            let path = match segment.hop.map(|hop| builder.path(hop, segment.range)) {
+                None => None,
+                Some(Ok(path)) => Some(path),
+                // These concern single interfaces; others may do.
+                Some(Err(
+                    e @ (PacketError::Interface { .. }
+                    | PacketError::InterfaceDown { .. }
+                    | PacketError::NoSource { .. }),
+                )) => {
+                    without.entry(capitalised(&e.to_string())).or_default().push(segment.range);
+                    first_error.get_or_insert(e);
+                    None
+                }
+                Some(Err(e)) => return Err(e),
+            };
+            path_of.push(path);
+        }
+        let Builder { mut links, mut receiving, mut paths, .. } = builder;
+        for r in receiving.iter().filter(|r| !r.ring.is_mapped()) {
+            gaps.push(Gap::NoMappedRing { interface: r.name.clone() });
+        }
+        let mut neighbours = Neighbours::new(config.solicitations);
+        let silent = resolve_gateways(
+            &segments,
+            &path_of,
+            &mut paths,
+            &mut links,
+            &mut receiving,
+            &kernel,
+            config.solicitations,
+        )
+        .map_err(|e| PacketError::io("asking for the gateways' Ethernet addresses", e))?;
+        for (segment, path) in segments.iter().zip(&mut path_of) {
+            let Some(p) = *path else { continue };
+            let gateway = segment.hop.and_then(|h| h.gateway);
+            if let Some(gateway) = gateway.filter(|g| silent.contains(&(paths[p].link, *g))) {
+                let interface = links[paths[p].link].device.name.clone();
+                let e = PacketError::GatewaySilent { gateway, interface };
+                without.entry(capitalised(&e.to_string())).or_default().push(segment.range);
+                first_error.get_or_insert(e);
+                *path = None;
+            }
+        }
+        if path_of.iter().all(Option::is_none)
+            && let Some(e) = first_error
+        {
+            return Err(e);
+        }
+        for (why, ranges) in without {
+            gaps.push(Gap::PathUnusable { reason: why, ranges: list(ranges) });
+        }
+        for (segment, path) in segments.iter_mut().zip(&path_of) {
+            if path.is_none() {
+                segment.hop = None;
+            }
+        }
+        for neighbour in kernel.neighbours.iter().filter(|n| n.fresh) {
+            if let Some(link) = links.iter().position(|l| l.device.index == neighbour.device) {
+                neighbours.insert((link, neighbour.ip), neighbour.mac);
+            }
+        }
+        ask_ahead(&segments, &path_of, &paths, &mut neighbours);
+        Ok(Self {
+            scope,
+            cookie: Cookie::new(config.key),
+            ports,
+            segments,
+            path_of,
+            paths,
+            links,
+            receiving,
+            neighbours,
+            gaps,
+        })
+    }
+}
+
+fn find_interface(kernel: &Kernel, name: &str) -> Result<u32, PacketError> {
+    let found = kernel.interfaces.iter().find(|i| i.name == name);
+    match found {
+        Some(i) if i.up => Ok(i.index),
+        Some(_) => Err(PacketError::InterfaceDown { name: name.to_owned() }),
+        None => Err(PacketError::NoInterface {
+            name: name.to_owned(),
+            existing: kernel.interfaces.iter().map(|i| i.name.clone()).collect(),
+        }),
+    }
+}
+
+/// The way of every piece of the targets: matched here, then confirmed by the kernel, which knows
+/// policy rules, multipath and its preferred source addresses.
+fn ways(
+    targets: &[AddrRange],
+    kernel: &Kernel,
+    device: Option<u32>,
+) -> Result<Vec<Segment>, PacketError> {
+    let mut segments = route::segments(targets, &kernel.routes, device);
+    if segments.len() <= LOOK_UPS {
+        // Restricted to a device, the kernel takes everything without a route for on-link: ask only
+        // where there is a route.
+        let asked: Vec<usize> = (0..segments.len())
+            .filter(|i| device.is_none() || segments[*i].hop.is_some())
+            .collect();
+        let addresses = asked.iter().map(|i| segments[*i].range.first()).collect();
+        let answers = netlink::look_up(addresses, device)
+            .map_err(|e| PacketError::io("asking the kernel for routes by netlink", e))?;
+        for (i, answer) in asked.into_iter().zip(answers) {
+            segments[i].hop = answer;
+        }
+    }
+    Ok(route::join(segments))
+}
+
+/// Opens links and lays paths as segments need them.
+struct Builder<'a> {
+    kernel: &'a Kernel,
+    config: &'a PacketConfig,
+    ports: &'a SourcePorts,
+    links: Vec<Link>,
+    receiving: Vec<Receiving>,
+    link_of: HashMap<u32, usize>,
+    paths: Vec<Path>,
+    path_by_hop: HashMap<(usize, IpAddr, Option<IpAddr>), usize>,
+}
+
+impl Builder<'_> {
+    fn path(&mut self, hop: NextHop, range: AddrRange) -> Result<usize, PacketError> {
+        let device = if hop.local {
+            let lo = self.kernel.interfaces.iter().find(|i| i.loopback);
+            lo.map_or(hop.device, |lo| lo.index)
+        } else {
+            hop.device
+        };
+        let link = self.link(device)?;
+        let own = &self.kernel.addresses;
+        let source = hop
+            .source
+            .filter(|s| !s.is_unspecified() && s.is_ipv4() == range.first().is_ipv4())
+            .or_else(|| address_for(range.first(), device, own))
+            // To itself a machine may speak from the very address it speaks to.
+            .or_else(|| hop.local.then_some(range.first()))
+            .ok_or_else(|| PacketError::NoSource {
+                interface: self.links[link].device.name.clone(),
+                v4: range.first().is_ipv4(),
+            })?;
+        if let Some(path) = self.path_by_hop.get(&(link, source, hop.gateway)) {
+            return Ok(*path);
+        }
+        let next = match (self.links[link].is_ethernet(), hop.gateway) {
+            (false, _) => Next::Direct,
+            // Known later; until then nothing is sent here.
+            (true, Some(_)) => Next::Gateway([0; 6]),
+            (true, None) => Next::OnLink,
+        };
+        let template = SynTemplate::new(self.links[link].header(), source);
+        self.paths.push(Path { link, source, next, template });
+        let path = self.paths.len() - 1;
+        self.path_by_hop.insert((link, source, hop.gateway), path);
+        Ok(path)
+    }
+
+    fn name(&self, index: u32) -> String {
+        let found = self.kernel.interfaces.iter().find(|i| i.index == index);
+        found.map_or_else(|| format!("number {index}"), |i| i.name.clone())
+    }
+
+    fn link(&mut self, index: u32) -> Result<usize, PacketError> {
+        if let Some(link) = self.link_of.get(&index) {
+            return Ok(*link);
+        }
+        let device = Device::by_index(index)
+            .map_err(|source| PacketError::Interface { name: self.name(index), source })?;
+        if !device.up {
+            return Err(PacketError::InterfaceDown { name: device.name });
+        }
+        let (link, receiving) =
+            Link::open(self.links.len(), device, &self.kernel.addresses, self.ports, self.config)?;
+        self.links.push(link);
+        self.receiving.extend(receiving);
+        self.link_of.insert(index, self.links.len() - 1);
+        Ok(self.links.len() - 1)
+    }
+}
+
+/// Finds the gateways' Ethernet addresses and writes them into the paths. Returns the gateways that
+/// do not answer.
+fn resolve_gateways(
+    segments: &[Segment],
+    path_of: &[Option<usize>],
+    paths: &mut [Path],
+    links: &mut [Link],
+    receiving: &mut [Receiving],
+    kernel: &Kernel,
+    rate: u32,
+) -> std::io::Result<Vec<Key>> {
+    let mut gateways: Vec<(usize, Key)> = Vec::new();
+    for (segment, path) in segments.iter().zip(path_of) {
+        if let (Some(gateway), Some(path)) = (segment.hop.and_then(|h| h.gateway), *path)
+            && matches!(paths[path].next, Next::Gateway(_))
+        {
+            gateways.push((path, (paths[path].link, gateway)));
+        }
+    }
+    gateways.sort_unstable();
+    gateways.dedup();
+    let mut table: Neighbours<()> = Neighbours::new(rate);
+    for (_, key) in &gateways {
+        let device = links[key.0].device.index;
+        let known = kernel.neighbours.iter().find(|n| n.device == device && n.ip == key.1);
+        match known {
+            Some(n) if n.fresh => table.insert(*key, n.mac),
+            _ => table.ask(*key, known.map(|n| n.mac)),
+        }
+    }
+    let mut silent = Vec::new();
+    let begun = Instant::now();
+    while table.is_asking() {
+        while let Some(step) = table.poll(begun.elapsed()) {
+            match step {
+                // A send that fails is a try that nobody answers.
+                Step::Solicit((link, ip)) => {
+                    if !matches!(links[link].solicit(ip, |asked| asked == ip), Ok(Solicited::Sent))
+                    {
+                        tracing::debug!(gateway = %ip, "the solicitation was not sent");
+                    }
+                }
+                Step::Unreachable(key, _) => silent.push(key),
+                Step::Fallback(key, _, _) => {
+                    tracing::debug!(gateway = %key.1, "no answer; the kernel's last known address is used");
+                }
+            }
+        }
+        let Some(at) = table.poll_timeout() else { break };
+        let mut left = at.saturating_sub(begun.elapsed());
+        if table.is_asking() && receiving.len() > 1 {
+            // The links take turns.
+            left = left.min(Duration::from_millis(5));
+        }
+        let mut heard = Vec::new();
+        for r in receiving.iter_mut() {
+            let (kind, link) = (r.kind, r.link);
+            r.ring.receive(left, &mut |frame| match wire::parse(kind, frame) {
+                Some(Parsed::Arp(a)) => heard.push(((link, IpAddr::V4(a.ip)), a.mac)),
+                Some(Parsed::Neighbour(n)) => heard.push(((link, IpAddr::V6(n.ip)), n.mac)),
+                _ => {}
+            })?;
+        }
+        for (key, mac) in heard {
+            table.learn(key, mac);
+        }
+    }
+    for (path, key) in gateways {
+        if let Some(mac) = table.known(key) {
+            paths[path].next = Next::Gateway(mac);
+        }
+    }
+    Ok(silent)
+}
+
+/// Begins to ask for the neighbours of on-link targets, so that few probes have to wait.
+fn ask_ahead<T>(
+    segments: &[Segment],
+    path_of: &[Option<usize>],
+    paths: &[Path],
+    neighbours: &mut Neighbours<T>,
+) {
+    let on_link = || {
+        segments.iter().zip(path_of).filter_map(|(segment, path)| {
+            let path = &paths[(*path)?];
+            (path.next == Next::OnLink).then_some((path.link, segment.range))
+        })
+    };
+    let mut all = 0u128;
+    for (_, range) in on_link() {
+        all = all.saturating_add(size(range));
+    }
+    if all > ASK_AHEAD {
+        return;
+    }
+    for (link, range) in on_link() {
+        for ip in addresses(range) {
+            neighbours.ask((link, ip), None);
+        }
+    }
+}
+
+fn size(range: AddrRange) -> u128 {
+    match (range.first(), range.last()) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => u128::from(b.to_bits() - a.to_bits()) + 1,
+        (IpAddr::V6(a), IpAddr::V6(b)) => (b.to_bits() - a.to_bits()).saturating_add(1),
+        _ => 0,
+    }
+}
+
+fn addresses(range: AddrRange) -> Box<dyn Iterator<Item = IpAddr>> {
+    match (range.first(), range.last()) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            Box::new((a.to_bits()..=b.to_bits()).map(|n| IpAddr::V4(n.into())))
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            Box::new((a.to_bits()..=b.to_bits()).map(|n| IpAddr::V6(n.into())))
+        }
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+/// Ranges for a message.
+pub(super) fn list(ranges: impl IntoIterator<Item = AddrRange>) -> String {
+    let all: Vec<AddrRange> = ranges.into_iter().collect();
+    let mut s = all.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if all.len() > NAMED {
+        s.push_str(&format!(" and {} more", all.len() - NAMED));
+    }
+    s
+}
+
+fn capitalised(s: &str) -> String {
+    let mut chars = s.chars();
+    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_ranges_are_cut_short() {
+        let range = |n: u8| AddrRange::from(IpAddr::from([192, 0, 2, n]));
+        assert_eq!(list([range(1)]), "192.0.2.1");
+        assert!(list((0..10).map(range)).ends_with("192.0.2.7 and 2 more"));
+    }
+
+    #[test]
+    fn an_interface_is_found_or_the_others_are_named() {
+        let kernel = Kernel {
+            interfaces: vec![
+                netlink::Interface { index: 1, name: "lo".into(), up: true, loopback: true },
+                netlink::Interface { index: 2, name: "eth0".into(), up: false, loopback: false },
+            ],
+            ..Kernel::default()
+        };
+        assert_eq!(find_interface(&kernel, "lo").ok(), Some(1));
+        let down = find_interface(&kernel, "eth0").unwrap_err();
+        assert_eq!(down.to_string(), "interface eth0 is down");
+        let missing = find_interface(&kernel, "eth9").unwrap_err();
+        assert!(missing.help().ends_with("lo, eth0"), "{}", missing.help());
+    }
+
+    #[test]
+    fn sizes_and_addresses_agree() {
+        for s in ["192.0.2.0/28", "255.255.255.255", "2001:db8::/124", "::1"] {
+            let range: AddrRange = s.parse().unwrap();
+            assert_eq!(addresses(range).count() as u128, size(range), "{s}");
+        }
+        assert_eq!(size("::/0".parse().unwrap()), u128::MAX);
+    }
+}
