@@ -654,6 +654,7 @@ fn record(
             attempt,
             ttl,
             confirmed: false,
+            second_look: None,
             service: None,
         })
     };

@@ -209,6 +209,7 @@ async fn confirm_one(
             attempt: o.attempt,
             ttl: o.ttl,
             confirmed: confirmation.accepted,
+            second_look: None,
             service: confirmation.service.map(Box::new),
         })])
     });
