@@ -9,6 +9,8 @@ mod golden;
 mod histories;
 #[path = "verdict/identity.rs"]
 mod identity;
+#[path = "verdict/life.rs"]
+mod life;
 #[path = "verdict/order.rs"]
 mod order;
 #[path = "verdict/sites.rs"]

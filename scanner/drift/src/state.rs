@@ -1,6 +1,6 @@
 //! The state between runs: what was already known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -392,6 +392,15 @@ pub enum NotFound {
     Several(Vec<String>),
 }
 
+/// What the end of a vantage settled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RetiredVantage {
+    /// Findings that nobody looks at any more.
+    pub findings: u64,
+    /// Allowed things that are forgotten.
+    pub allowed: u64,
+}
+
 /// Digits of an id below which a beginning of it names nothing.
 const MIN_DIGITS: usize = 6;
 
@@ -420,6 +429,55 @@ impl State {
                 Err(NotFound::Several(several.iter().take(SHOWN).map(|f| f.id.clone()).collect()))
             }
         }
+    }
+
+    /// All findings that are drift and that a text names: as [`Self::find_drift`], or by an address.
+    #[must_use]
+    pub fn find_all_drift(&self, text: &str) -> Vec<&Finding> {
+        let ip: Option<IpAddr> = text.parse().ok();
+        let cell: Option<Cell> = text.parse().ok();
+        let digits = text.to_ascii_lowercase();
+        let is_meant = |f: &&Finding| match (ip, cell) {
+            (Some(ip), _) => f.ip == ip,
+            (_, Some(cell)) => f.subject().cell() == Some(cell),
+            _ => digits.len() >= MIN_DIGITS && f.id.starts_with(&digits),
+        };
+        let drift = self.findings.values().map(|t| &t.finding).filter(|f| f.state.is_drift());
+        drift.filter(is_meant).collect()
+    }
+
+    /// The vantages from which something is known.
+    #[must_use]
+    pub fn known_vantages(&self) -> BTreeSet<&str> {
+        let findings = self.findings.values().map(|t| t.finding.vantage.as_str());
+        findings.chain(self.vantages.keys().map(String::as_str)).collect()
+    }
+
+    /// Nobody looks from a vantage any more: its findings are out of scope, and what was allowed and
+    /// which sites were seen from there is forgotten. `None` if nothing is known from it.
+    pub fn retire_vantage(&mut self, vantage: &str) -> Option<RetiredVantage> {
+        if !self.known_vantages().contains(vantage) {
+            return None;
+        }
+        let mut retired = RetiredVantage::default();
+        let mut forgotten = Vec::new();
+        let here = self.findings.iter_mut().filter(|(_, t)| t.finding.vantage == vantage);
+        for (id, t) in here {
+            let transition = crate::judge::retire(t);
+            retired.findings += u64::from(transition.settled);
+            if transition.forgotten {
+                forgotten.push(id.clone());
+            }
+        }
+        for id in forgotten {
+            self.findings.remove(&id);
+        }
+        let before = self.allowed.len();
+        self.allowed.retain(|id, a| a.subject.id(vantage) != *id);
+        retired.allowed = (before - self.allowed.len()) as u64;
+        self.sites.retain(|s| s.key.vantage != vantage);
+        self.vantages.remove(vantage);
+        Some(retired)
     }
 
     /// The contents that it knows of.

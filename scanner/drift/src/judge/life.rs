@@ -123,7 +123,7 @@ pub(super) struct Trust {
 
 /// What became of a finding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Transition {
+pub(crate) struct Transition {
     /// It is drift for the first time.
     pub new: bool,
     /// It came to a state that is settled, and is listed this once.

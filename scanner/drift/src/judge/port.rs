@@ -71,7 +71,10 @@ impl Judge<'_> {
         let plain = self.is_active(&plain_id) || (!forbidden && !self.is_active(&forbidden_id));
         let kind = if plain { FindingKind::UnexpectedOpen } else { FindingKind::ForbiddenOpen };
         let confirmed = end == SecondLook::Confirmed;
-        let sighting = Sighting::There { at: o.at, confirmed, service: service_of(o) };
+        // A look that learnt nothing does not take back what an earlier one learnt.
+        let learnt = o.service.as_ref().is_some_and(|s| s.name != "unknown");
+        let service = if known && !learnt { None } else { service_of(o) };
+        let sighting = Sighting::There { at: o.at, confirmed, service };
         self.seen(&subject, kind, reason, sighting);
     }
 
