@@ -104,6 +104,24 @@ fn only_rawio_may_hold_unsafe_code() {
     assert_eq!(manifest("tests")["lints"]["rust"]["unsafe_code"].as_str(), Some("forbid"));
 }
 
+/// What sends raw frames is opened in one file, whose type checks every frame: none can leave past the
+/// scope.
+#[test]
+fn one_type_alone_sends_raw_frames() {
+    let mut senders = Vec::new();
+    for dir in ["scanner", "probes", "targets"] {
+        for file in rust_files(&root().join(dir)) {
+            let text = fs::read_to_string(&file).expect("a source file");
+            let raw = ["Sender::packet", "Sender::raw_ip"];
+            let path = file.strip_prefix(root()).expect("a file of the workspace");
+            if raw.iter().any(|w| text.contains(w)) && !path.starts_with("scanner/rawio") {
+                senders.push(path.display().to_string());
+            }
+        }
+    }
+    assert_eq!(senders, ["scanner/net/src/packet/transmit.rs"]);
+}
+
 #[test]
 fn the_engine_and_the_judge_know_no_clock() {
     for dir in [
