@@ -7,6 +7,7 @@
 //!   its address is allowed.
 //! * [`Order`]: the keyed permutation of the cells (address × port).
 //! * [`list`]: target lists, as people write them, and host names.
+//! * [`text`]: foreign text made safe to show; [`hex`].
 //! * [`Plan`], [`Shard`], [`Walk`]: the cells of a job, and one shard's walk over them.
 //!
 //! Nothing here sends a packet, reads a clock or draws a random number; the optional `dns` module
@@ -16,13 +17,14 @@ mod addr;
 pub mod diagnostic;
 #[cfg(feature = "dns")]
 pub mod dns;
+pub mod hex;
 pub mod list;
 mod mistake;
 mod order;
 mod plan;
 mod port;
 mod scope;
-mod text;
+pub mod text;
 
 pub use addr::{AddrError, AddrRange, AddrSet};
 pub use mistake::{missing, mistake};

@@ -9,8 +9,8 @@ use super::catalogue::format::Answered;
 use super::catalogue::{PathPlan, Probe};
 use super::gate::{self, Content, Status};
 use super::manifest::{Class, Proof};
+use super::printable;
 use super::rule::{self, Hit};
-use super::text::printable;
 use crate::observation::{Canary, Evidence, Outcome, Severity};
 
 /// Most characters of a reason.
@@ -338,12 +338,7 @@ fn status_reason(status: u16) -> String {
 #[must_use]
 pub fn digest(key: &[u8; 32], body: &[u8]) -> String {
     let digest = Sha256::new().chain_update(key).chain_update(body).finalize();
-    let mut hex = String::with_capacity(32);
-    for byte in &digest[..16] {
-        // Writing to a string does not fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    mimawari_targets::hex::encode(&digest[..16])
 }
 
 fn evidence(hit: Hit, probe: &Probe, response: &Response<'_>, key: &[u8; 32]) -> Evidence {

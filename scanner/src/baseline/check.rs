@@ -137,7 +137,7 @@ fn tell(args: &BaselineCheckArgs, all: &[Lint], files: &[(String, String)]) -> R
             print(&summary(errors, all.len() - errors, files, refused))?;
         }
         LintFormat::Json => print(&form::json(all, level)?)?,
-        LintFormat::Sarif => print(&form::sarif(all, level)?)?,
+        LintFormat::Sarif => print(&form::sarif(all, level))?,
         LintFormat::Github => print(&form::github(all, level))?,
     }
     Ok(if errors > 0 { Status::Error } else { Status::Clean })

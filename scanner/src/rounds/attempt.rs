@@ -6,7 +6,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_runs::RunStatus;
-use mimawari_targets::Shard;
+use mimawari_targets::{Shard, hex};
 use serde::{Deserialize, Serialize};
 
 /// Version of `save-SEQUENCE.json` and `done.json`.
@@ -41,7 +41,7 @@ impl Attempt {
     pub(super) fn draw(now: Timestamp) -> Result<Self> {
         let mut tail = [0; 8];
         getrandom::fill(&mut tail).map_err(|e| Failure::new(format!("no randomness: {e}")))?;
-        let tail = mimawari_runs::meta::hex(&tail);
+        let tail = hex::encode(&tail);
         Ok(Self(format!("{}-{tail}", now.strftime("%Y%m%dT%H%M%SZ"))))
     }
 

@@ -4,10 +4,10 @@ use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::{Failure, Status};
 use mimawari_probes::http::printable;
-use mimawari_runs::meta::{ORDER, PlanFacts, ScopeFacts, hex, order_seed};
+use mimawari_runs::meta::{ORDER, PlanFacts, ScopeFacts, order_seed};
 use mimawari_store::{Got, Written};
 use mimawari_targets::list::Targets;
-use mimawari_targets::{Plan, Shard, Walk};
+use mimawari_targets::{Plan, Shard, Walk, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -181,7 +181,7 @@ fn ask(config: &mut Config, asking: &Asking, shards: u32) -> Result<String> {
     word("shards", &shards.to_string());
     word("scope", &ScopeFacts::of(&config.scope).digest);
     let claim = match given(&asking.claim) {
-        None => return Ok(format!("asked-{}", hex(&hash.finalize()[..8]))),
+        None => return Ok(format!("asked-{}", hex::encode(&hash.finalize()[..8]))),
         Some(claim) => claim,
     };
     if claim.chars().count() > LONGEST_CLAIM || claim.chars().any(char::is_control) {
@@ -219,7 +219,7 @@ async fn create(round: &Round, claim: &str, shards: u32, context: &Context) -> R
         not_covered: prepared.refused,
     };
     let text = to_json(&plan)?;
-    let digest = hex(&Sha256::digest(&text));
+    let digest = hex::encode(&Sha256::digest(&text));
     match round.objects.create(&round.name(PLAN), text).await? {
         Written::Done => Ok(Planned { plan, digest }),
         // Somebody else, or we ourselves by a request whose answer was lost.
@@ -249,7 +249,7 @@ pub(super) async fn read(round: &Round) -> Result<Option<Planned>> {
     };
     let plan: RoundPlan = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
     plan.check(round.id.as_str()).map_err(wrong)?;
-    Ok(Some(Planned { plan, digest: hex(&Sha256::digest(&bytes)) }))
+    Ok(Some(Planned { plan, digest: hex::encode(&Sha256::digest(&bytes)) }))
 }
 
 impl RoundPlan {

@@ -7,11 +7,11 @@ use mimawari_base::failure::{Failure, Status, line};
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::http::printable;
 use mimawari_runs::merge::merge_as;
-use mimawari_runs::meta::{HttpFacts, RunMeta, ScopeFacts, VERSION, hex};
+use mimawari_runs::meta::{HttpFacts, RunMeta, ScopeFacts, VERSION};
 use mimawari_runs::{RunFolder, RunStatus};
 use mimawari_store::published;
 use mimawari_store::{Got, Store, Written};
-use mimawari_targets::Shard;
+use mimawari_targets::{Shard, hex};
 use sha2::{Digest, Sha256};
 
 use super::plan::{self, Planned};
@@ -67,7 +67,7 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
         let dir = scratch.path().join(index.to_string());
         parts.push(gather(round, &planned, shard, &dir, &mut of).await?);
     }
-    let of = hex(&of.finalize());
+    let of = hex::encode(&of.finalize());
     if let Some((before, verdict)) = same(round, &of).await? {
         let at = before.judged_at;
         tracing::info!("the round was reduced at {at:.0}, and nothing was handed in since");

@@ -23,6 +23,7 @@ use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::verdict::Verdict;
+use mimawari_targets::hex::is_hex;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{parse_baseline, read_baseline};
@@ -133,10 +134,6 @@ impl Pointer {
         }
         Ok(self)
     }
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn damaged(shown: &str) -> anyhow::Error {
