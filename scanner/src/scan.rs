@@ -24,7 +24,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
-use mimawari_base::signals::Stop;
 use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
 use mimawari_net::connect;
 use mimawari_net::packet::{self, PacketConfig, PacketSweep};
@@ -38,8 +37,9 @@ use mimawari_targets::dns;
 use mimawari_targets::{AddrSet, Endpoint, Plan, Port, Scope, Shard, Walk};
 use tokio::sync::mpsc;
 
-use crate::cli::{LogFormat, Method};
+use crate::cli::{Method, Selection};
 use crate::config::Config;
+use crate::context::Context;
 use crate::logging::ProgressView;
 
 use confirm::{Look, Opened};
@@ -48,19 +48,6 @@ use confirm::{Look, Opened};
 const CANARY_TRIES: usize = 3;
 /// How long all canaries together are asked by a run that was stopped: whoever stopped it waits.
 const STOPPED: Duration = Duration::from_secs(5);
-
-/// What the commands know besides the configuration.
-#[derive(Debug, Clone)]
-pub struct Context {
-    /// Tells the run to end.
-    pub stop: Stop,
-    /// The clock.
-    pub now: fn() -> Timestamp,
-    /// How to log.
-    pub log_format: LogFormat,
-    /// Whether to keep quiet.
-    pub quiet: bool,
-}
 
 /// Random numbers of a run, drawn once from the system.
 #[derive(Debug, Clone, Copy)]
@@ -271,6 +258,17 @@ pub enum Folder<'a> {
     New(Option<&'a Path>),
     /// The folder of a run that did not come to its end.
     Resume(&'a Path),
+}
+
+impl<'a> Folder<'a> {
+    /// The one that the command line names.
+    #[must_use]
+    pub fn of(selection: &'a Selection) -> Self {
+        match &selection.resume {
+            Some(dir) => Self::Resume(dir),
+            None => Self::New(selection.out.as_deref()),
+        }
+    }
 }
 
 /// What a scan left behind.

@@ -11,9 +11,9 @@ use mimawari_probes::http::printable;
 use mimawari_store::{Entry, Generation, Header, Origin, Random, Store};
 
 use crate::cli::state::{StateCommand, StateHistoryArgs, StateRollbackArgs, StateShowArgs};
-use crate::commands::print;
 use crate::config::Config;
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::print;
 
 /// `mimawari state`
 ///

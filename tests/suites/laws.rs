@@ -188,7 +188,7 @@ fn committed_schemas_are_the_generated_ones() {
         (SchemaFormat::Manifest, "manifest.v1.json"),
     ] {
         let path = root().join("deploy/schemas").join(name);
-        let generated = mimawari::commands::schema_text(format).expect("a schema");
+        let generated = mimawari::schema::schema_text(format).expect("a schema");
         if bless {
             fs::write(&path, &generated).expect("writing the schema");
         }

@@ -21,9 +21,10 @@ use mimawari_targets::{AddrSet, Scope, mistake};
 
 use self::place::Home;
 use crate::cli::baseline::{BaselineCheckArgs, LintFormat};
-use crate::commands::print;
 use crate::config::Config;
-use crate::scan::{self, Context};
+use crate::context::Context;
+use crate::output::print;
+use crate::scan;
 
 /// Longest baseline file, in bytes: some 25,000 rules.
 const LONGEST: u64 = 4 << 20;

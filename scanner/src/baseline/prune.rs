@@ -14,8 +14,8 @@ use super::diff::diff;
 use super::files::{self, TextFile};
 use super::{instant, note, shown};
 use crate::cli::BaselinePruneArgs;
-use crate::commands::print;
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::print;
 
 /// `mimawari baseline prune`
 ///

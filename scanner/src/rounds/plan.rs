@@ -13,10 +13,11 @@ use sha2::{Digest, Sha256};
 
 use super::{Round, to_json};
 use crate::cli::round::{Asking, RoundPlanArgs};
-use crate::commands::print;
 use crate::config::rounds::check_shards;
 use crate::config::{Config, MAX_PARTS, check_rate, check_recall, read_targets};
-use crate::scan::{self, Context};
+use crate::context::Context;
+use crate::output::print;
+use crate::scan;
 
 /// Version of `plan.json` and `shards.json`.
 const VERSION: u32 = 1;
