@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
+use mimawari_base::signals::Stop;
 use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
 use mimawari_net::connect;
 use mimawari_net::packet::{self, PacketConfig, PacketSweep};

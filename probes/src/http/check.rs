@@ -1,7 +1,5 @@
 //! The course of one path: hit, hit again, and no hit where nothing can be.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
