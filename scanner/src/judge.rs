@@ -39,6 +39,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
         let runs = runs.with_max_age(config.scan.max_age);
         let mut judged = runs.judge(&agreed.baseline, &previous.state, now);
         agreed.note(&mut judged.0);
+        mimawari_report::describe_verdict(&mut judged.0);
         anyhow::Ok(judged)
     };
     // What went to stdout cannot be taken back, so it waits until the state is saved.

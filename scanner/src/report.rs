@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::verdict::Verdict;
+use mimawari_probes::format::{FormatFault, NEWER_HELP, read_document};
 
 use crate::cli::{ReportArgs, ReportFormat};
 use crate::output::{width, write_out};
@@ -46,11 +47,15 @@ pub fn read_verdict(path: &Path) -> Result<Verdict> {
             .help("name a verdict.json that `mimawari patrol` or `judge` wrote")
             .source(e)
     })?;
-    serde_json::from_str(&text).map_err(|e| {
-        Failure::new(format!("{name} is not a verdict"))
-            .help("name a verdict.json that `mimawari patrol` or `judge` wrote")
-            .source(e)
-            .into()
+    read_document(text.as_bytes()).map_err(|fault| {
+        let failure = match fault {
+            FormatFault::Newer { .. } => {
+                Failure::new(format!("the verdict {name} {fault}")).help(NEWER_HELP)
+            }
+            FormatFault::Damaged(why) => Failure::new(format!("{name} is not a verdict: {why}"))
+                .help("name a verdict.json that `mimawari patrol` or `judge` wrote"),
+        };
+        failure.into()
     })
 }
 

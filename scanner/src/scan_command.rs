@@ -4,7 +4,7 @@ use std::io;
 
 use anyhow::Result;
 use mimawari_base::failure::{Failure, Status};
-use mimawari_runs::RunStatus;
+use mimawari_probes::gap::GapEffect;
 
 use crate::cli::{MergeArgs, ScanArgs};
 use crate::config::Config;
@@ -24,9 +24,7 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     config.log_warnings();
     if args.plan.plan {
         let prepared = scan::prepare(&config).await?;
-        for refused in &prepared.refused {
-            tracing::warn!("{refused}");
-        }
+        prepared.log_refused();
         let ask = plan::ask(&args.plan, &config, prepared.walk.plan())?;
         let estimate = plan::estimate::estimate(&ask);
         print(&if args.plan.json {
@@ -38,9 +36,7 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     }
     if args.dry_run {
         let prepared = scan::prepare(&config).await?;
-        for refused in &prepared.refused {
-            tracing::warn!("{refused}");
-        }
+        prepared.log_refused();
         return match scan::dry_run(&prepared.walk, &mut io::stdout().lock()) {
             Ok(()) => Ok(Status::Clean),
             // `| head` closes the pipe; that is no error.
@@ -83,8 +79,8 @@ fn scan_summary(s: &Scanned) -> String {
             m.http.checks_covered, m.http.checks_planned, m.http.targets
         );
     }
-    for n in &m.not_covered {
-        let _ = writeln!(out, "not covered: {n}");
+    for gap in m.gaps.iter().filter(|g| g.effect != GapEffect::Noted) {
+        let _ = writeln!(out, "not covered: {}", mimawari_report::gap_sentence(gap));
     }
     let _ = writeln!(out, "{}", s.dir.display());
     out
@@ -96,9 +92,7 @@ fn scan_summary(s: &Scanned) -> String {
 /// A [`Failure`] when the runs do not belong together; see [`mimawari_runs::merge::merge`].
 pub fn merge(args: &MergeArgs) -> Result<Status> {
     let meta = mimawari_runs::merge::merge(&args.runs, &args.out)?;
-    let complete = meta.status == RunStatus::Complete
-        && meta.not_covered.is_empty()
-        && meta.canaries.iter().all(|c| c.answered);
+    let complete = meta.is_whole();
     let merged = Scanned { dir: args.out.clone(), meta, complete };
     print(&scan_summary(&merged))?;
     Ok(if complete { Status::Clean } else { Status::Incomplete })

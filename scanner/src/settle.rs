@@ -34,6 +34,7 @@ pub(crate) async fn settle_run(
             .with_max_age(config.scan.max_age);
         let mut judged = runs.judge(&agreed.baseline, &previous.state, (context.now)());
         agreed.note(&mut judged.0);
+        mimawari_report::describe_verdict(&mut judged.0);
         // The state goes last: if a report could not be written, the next run finds everything new
         // again, which is better than a finding that nobody was notified of.
         write_reports(&judged.0, dir)?;

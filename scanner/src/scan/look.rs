@@ -10,10 +10,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
 use mimawari_look::http::{self, Targets, VhostIndex, WebTarget};
+use mimawari_probes::gap::{Gap, ManifestIdle, NamedSample};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::observation::{Observation, Scheme, WebObservation};
-use mimawari_runs::meta::{NOTHING_ASKED, RunMeta};
+use mimawari_runs::meta::RunMeta;
 use mimawari_targets::diagnostic::Source;
 use mimawari_targets::dns::SystemResolver;
 use mimawari_targets::{AddrSet, Endpoint, Port};
@@ -127,7 +128,7 @@ impl Look<'_> {
     pub(super) async fn run(self, web: &[(Endpoint, Scheme)], meta: &mut RunMeta) -> Result<()> {
         let config = &self.config.http;
         if !config.enabled {
-            meta.notes.push("Content checks are switched off.".to_owned());
+            meta.gaps.push(Gap::ContentChecksOff.noted());
             return Ok(());
         }
         let listed: Vec<WebTarget> = web
@@ -181,17 +182,13 @@ impl Look<'_> {
                 .source(e)
         })?;
         meta.http.targets = looked.targets;
-        meta.not_covered.extend(looked.problems);
+        meta.gaps.extend(looked.problems.into_iter().map(Gap::not_covered));
         let missing = meta.http.checks_planned - meta.http.checks_covered;
         if missing > 0 {
-            let sites: Vec<String> =
-                failed.iter().take(SHOWN).map(|(site, n)| format!("{site} ({n})")).collect();
-            meta.not_covered.push(format!(
-                "{missing} of {} content checks got no usable answer: {}{}.",
-                meta.http.checks_planned,
-                sites.join(", "),
-                if failed.len() > sites.len() { ", …" } else { "" }
-            ));
+            let sites = failed.iter().map(|(site, n)| format!("{site} ({n})"));
+            let named = NamedSample::take(sites, SHOWN);
+            let (checks, of) = (missing, meta.http.checks_planned);
+            meta.gaps.push(Gap::ChecksUnanswered { checks, of, named }.not_covered());
         }
         Ok(())
     }
@@ -282,7 +279,7 @@ impl Look<'_> {
             drop(told);
         };
         let (summary, ()) = tokio::join!(checking, working);
-        meta.notes.extend(summary.notes());
+        meta.gaps.extend(summary.gaps().into_iter().map(Gap::noted));
         failed
     }
 
@@ -295,23 +292,16 @@ impl Look<'_> {
                 Clone::clone,
             );
             if manifest.unreadable() > 0 {
-                meta.not_covered.push(format!(
-                    "{} files or folders of {named} could not be read when its manifest was made.",
-                    manifest.unreadable()
-                ));
+                let (site, files) = (named.clone(), manifest.unreadable());
+                meta.gaps.push(Gap::ManifestUnreadable { site, files }.not_covered());
             }
             let by_address = hosts.is_empty()
                 && !listed.iter().any(|t| manifest.concerns(None, t.endpoint.ip()));
             let by_name = !hosts.is_empty() && self.vhosts.is_none();
             if by_address || by_name {
-                meta.not_covered.push(format!(
-                    "{NOTHING_ASKED} {named}: {}.",
-                    if by_name {
-                        "no list of virtual hosts names it (`vhosts` under [http])"
-                    } else {
-                        "none of its addresses has an open web port"
-                    }
-                ));
+                let reason =
+                    if by_name { ManifestIdle::NotListed } else { ManifestIdle::NoOpenPort };
+                meta.gaps.push(Gap::ManifestNotAsked { site: named, reason }.not_covered());
             }
         }
     }
@@ -368,18 +358,12 @@ fn idle(
 }
 
 fn note_idle(idle: impl Iterator<Item = (String, IpAddr)>, meta: &mut RunMeta) {
-    let (mut count, mut shown) = (0u64, Vec::new());
+    let (mut hosts, mut named) = (0u64, NamedSample::default());
     for (host, _) in idle {
-        count += 1;
-        if shown.len() < SHOWN {
-            shown.push(host);
-        }
+        hosts += 1;
+        if named.first.len() < SHOWN { named.first.push(host) } else { named.more = true }
     }
-    if count > 0 {
-        meta.notes.push(format!(
-            "{count} virtual hosts had no open web port in this run and were not looked at: {}{}.",
-            shown.join(", "),
-            if count > shown.len() as u64 { ", …" } else { "" }
-        ));
+    if hosts > 0 {
+        meta.gaps.push(Gap::VhostsWithoutPort { hosts, named }.noted());
     }
 }

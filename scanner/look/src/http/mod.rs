@@ -26,12 +26,12 @@ mod vhosts;
 mod walk;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mimawari_probes::gap::Gap;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::http::{Catalogue, Plan};
 use mimawari_probes::observation::{Observation, Scheme};
@@ -164,12 +164,21 @@ impl HttpConfig {
 }
 
 /// What a look came to, beside its observations.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Looked {
     /// Targets that were looked at, or tried.
     pub targets: u64,
-    /// What kept it from looking at something: a sentence each.
-    pub problems: BTreeSet<String>,
+    /// What kept it from looking at something.
+    pub problems: Vec<Gap>,
+}
+
+impl Looked {
+    /// Adds what kept it from looking, once.
+    pub(crate) fn add(&mut self, gap: Gap) {
+        if !self.problems.contains(&gap) {
+            self.problems.push(gap);
+        }
+    }
 }
 
 /// Looks at all targets. Sends exactly one HTTP observation for each (target, path) and one web
