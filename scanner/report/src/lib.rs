@@ -28,7 +28,6 @@ pub mod notify;
 pub mod plan;
 mod sarif;
 mod sarif_log;
-mod site_rows;
 mod site_words;
 mod text;
 mod words;
