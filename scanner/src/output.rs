@@ -2,10 +2,13 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use anyhow::Result;
 use mimawari_base::failure::Failure;
 use mimawari_base::files::write_atomically;
+use mimawari_base::signals::Stop;
 use mimawari_drift::verdict::Verdict;
 
 /// Results to stdout; a reader that has gone away is no error.
@@ -19,6 +22,34 @@ pub fn print(text: &str) -> Result<()> {
             Err(Failure::new("cannot write to stdout").source(e).into())
         }
         _ => Ok(()),
+    }
+}
+
+/// How long a run that was stopped waits for whoever reads its stdout.
+const READER: Duration = Duration::from_secs(2);
+
+/// As [`print`], for the end of a run: a run that was stopped does not wait for a reader that does
+/// not read. Everything is in its folder by then.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub(crate) fn print_result(text: &str, stop: &Stop) -> Result<()> {
+    let (done, printed) = std::sync::mpsc::channel();
+    let text = text.to_owned();
+    std::thread::spawn(move || done.send(print(&text)));
+    let step = Duration::from_millis(100);
+    let mut waited = Duration::ZERO;
+    loop {
+        match printed.recv_timeout(step) {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Timeout) if stop.is_stopped() => waited += step,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if waited >= READER {
+            tracing::warn!("nobody reads stdout: the summary was not printed");
+            return Ok(());
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use mimawari_store::{Store, published};
 use crate::cli::PatrolArgs;
 use crate::config::Config;
 use crate::context::Context;
-use crate::output::{print, summary};
+use crate::output::{print_result, summary};
 use crate::scan::{self, Folder, Seeds};
 use crate::settle::{notifiers, notify, settle_run};
 
@@ -26,7 +26,7 @@ pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<Status> {
     context.stop.on_signals()?;
     let (verdict, _) = patrol_with(&config, context, Folder::of(&args.selection)).await?;
     if !config.notify.iter().any(|n| n.kind.writes_stdout()) {
-        print(&summary(&verdict))?;
+        print_result(&summary(&verdict), &context.stop)?;
     }
     Ok(Status::from_verdict(verdict.exit))
 }

@@ -9,7 +9,7 @@ use mimawari_probes::gap::GapEffect;
 use crate::cli::{MergeArgs, ScanArgs};
 use crate::config::Config;
 use crate::context::Context;
-use crate::output::print;
+use crate::output::{print, print_result};
 use crate::plan;
 use crate::scan::{self, Folder, Scanned, Seeds};
 
@@ -46,7 +46,7 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     }
     context.stop.on_signals()?;
     let scanned = scan::scan(&config, context, Seeds::draw()?, Folder::of(&args.selection)).await?;
-    print(&scan_summary(&scanned))?;
+    print_result(&scan_summary(&scanned), &context.stop)?;
     Ok(if scanned.complete { Status::Clean } else { Status::Incomplete })
 }
 

@@ -24,6 +24,7 @@ mod order;
 mod plan;
 mod port;
 mod scope;
+mod special;
 pub mod text;
 
 pub use addr::{AddrError, AddrRange, AddrSet};
@@ -32,3 +33,4 @@ pub use order::Order;
 pub use plan::{Plan, PlanError, Shard, ShardError, Walk};
 pub use port::{Port, PortError, PortSet, Protocol};
 pub use scope::{Endpoint, OutOfScope, Scope, ScopedSet};
+pub use special::{SpecialKind, special_addresses};

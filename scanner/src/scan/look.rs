@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
+use mimawari_base::sockets;
 use mimawari_look::http::{self, Targets, VhostIndex, WebTarget};
 use mimawari_probes::gap::{Gap, ManifestIdle, NamedSample};
 use mimawari_probes::http::Catalogue;
@@ -154,7 +155,8 @@ impl Look<'_> {
             tier: config.tier,
             manifests: self.checks.manifests.clone(),
             paths_per_target: config.paths_per_site,
-            targets_at_once: config.concurrency,
+            // A site has two connections at most, and one more while another is being closed.
+            targets_at_once: config.concurrency.min(sockets::socket_budget() / 3).max(1),
             per_target_time: TIME_PER_SITE[usize::from(config.tier.clamp(1, 3)) - 1],
             rate_per_site: config.rate_per_site,
             rate_per_address: config.rate_per_address,
