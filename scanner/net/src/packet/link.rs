@@ -121,11 +121,6 @@ impl Link {
         Ok((link, receiving))
     }
 
-    /// Whether frames have an Ethernet header.
-    pub(super) const fn is_ethernet(&self) -> bool {
-        self.mac.is_some()
-    }
-
     /// Our Ethernet address.
     pub(super) const fn mac(&self) -> Option<[u8; 6]> {
         self.mac
