@@ -3,8 +3,12 @@
 
 #[path = "verdict/content.rs"]
 mod content;
+#[path = "verdict/golden.rs"]
+mod golden;
 #[path = "verdict/histories.rs"]
 mod histories;
+#[path = "verdict/identity.rs"]
+mod identity;
 #[path = "verdict/order.rs"]
 mod order;
 #[path = "verdict/sites.rs"]

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use mimawari_probes::observation::{CellState, Outcome, Severity};
-use mimawari_targets::Protocol;
 
 use super::content::{is_inventory, speaks_of};
 use super::port::port_severity;
 use super::{Evidence, Identity, Judge, RUNS_TO_SETTLE, legacy};
 use crate::baseline::Match;
+use crate::explain::subject_of;
 use crate::id::FindingId;
 use crate::state::{Allowed, AllowedWhat};
 use crate::verdict::{Cause, Finding, FindingKind, FindingState};
@@ -48,12 +48,7 @@ impl Judge<'_> {
                 self.next.allowed.remove(&id);
                 continue;
             }
-            let check = a.check().unwrap_or_default();
-            let found = match (a.kind(), a.path()) {
-                (FindingKind::LegacyTls, _) => self.baseline.check(a.ip, check, self.now),
-                (_, Some(path)) => self.baseline.content(a.ip, check, path, self.now),
-                (_, None) => self.baseline.port(a.ip, Protocol::Tcp, a.port, self.now),
-            };
+            let found = self.match_subject(&subject_of(&a), a.check());
             if let Match::Allowed(head) = found {
                 let rule = self.rule(&head.id);
                 if let Some(entry) = self.next.allowed.get_mut(&id) {
@@ -148,15 +143,7 @@ impl Judge<'_> {
     /// An open finding that was not seen in this run.
     pub(super) fn not_seen(&mut self, id: &str, f: &Finding) {
         // A rule that was merged settles it, looked at or not.
-        let found = match (f.kind, f.port, &f.path) {
-            (FindingKind::ExposedContent, _, Some(path)) => {
-                self.baseline.content(f.ip, f.check.as_deref().unwrap_or_default(), path, self.now)
-            }
-            (FindingKind::LegacyTls, ..) => self.baseline.check(f.ip, legacy::CHECK, self.now),
-            (FindingKind::SuspectHost, ..) => self.baseline.whole_host(f.ip, self.now),
-            (_, None, _) => Match::None,
-            (_, Some(port), _) => self.baseline.port(f.ip, Protocol::Tcp, port, self.now),
-        };
+        let found = self.match_subject(&f.subject(), f.check.as_deref());
         if let Match::Allowed(head) = found {
             let head = head.clone();
             self.now_allowed(id, &head);

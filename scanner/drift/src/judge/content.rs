@@ -1,10 +1,12 @@
 //! Published files.
 
 use mimawari_probes::observation::{HttpObservation, Outcome, Severity};
+use mimawari_targets::Cell;
 
 use super::{Identity, Judge};
 use crate::baseline::Match;
 use crate::state::{Allowed, AllowedWhat};
+use crate::subject::Subject;
 use crate::verdict::FindingKind;
 
 /// Whether a path exists and is no finding: inventory, such as a script that was executed.
@@ -54,8 +56,8 @@ impl Judge<'_> {
                 path: Some(&h.path),
             };
             let id = identity.id();
-            self.web_rules_seen(h.ip, &h.check, Some(&h.path), h.at);
-            let found = self.baseline.content(h.ip, &h.check, &h.path, self.now);
+            let subject = Subject::content(Cell::tcp(h.ip, h.port), h.host.as_deref(), &h.path);
+            let found = self.match_seen(&subject, &h.check, h.at);
             if let Match::Allowed(head) = found {
                 self.allowed_count += 1;
                 let what = AllowedWhat {

@@ -101,7 +101,7 @@ impl Judge<'_> {
                 && let Some(why) = self.why_suspect(ip, &open)
             {
                 self.suspect_hosts.insert(ip);
-                let allowed = self.baseline.whole_host(ip, self.now);
+                let allowed = self.match_subject(&crate::subject::Subject::Host(ip), None);
                 let identity = Identity {
                     kind: FindingKind::SuspectHost,
                     vantage: self.run.vantage,

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use mimawari_probes::observation::{Scheme, Severity, TlsFacts, WebObservation};
-use mimawari_targets::Port;
+use mimawari_targets::{Cell, Port};
 
 use super::{Identity, Judge};
 use crate::baseline::Match;
 use crate::state::{Allowed, AllowedWhat};
+use crate::subject::{ServerFact, Subject};
 use crate::verdict::{Cause, FindingKind};
 
 /// The name by which `[[allow_http]]` allows it.
@@ -39,8 +40,8 @@ impl Judge<'_> {
                 path: None,
             };
             let id = identity.id();
-            self.web_rules_seen(ip, CHECK, None, w.at);
-            let found = self.baseline.check(ip, CHECK, self.now);
+            let subject = Subject::Server(Cell::tcp(ip, port), ServerFact::LegacyTls);
+            let found = self.match_seen(&subject, CHECK, w.at);
             if let Match::Allowed(head) = found {
                 self.allowed_count += 1;
                 let what = AllowedWhat {

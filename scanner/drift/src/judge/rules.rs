@@ -1,43 +1,53 @@
 //! Whether the baseline's rules are still needed.
 
-use std::net::IpAddr;
-
 use jiff::Timestamp;
 use mimawari_probes::gap::GapEffect;
-use mimawari_targets::{PortSet, Protocol};
+use mimawari_targets::PortSet;
 
 use super::Judge;
-use crate::baseline::{HttpRule, Rule};
+use crate::baseline::{DecisionFacts, Head, HttpRule, Match, Rule};
 use crate::state::RuleUse;
+use crate::subject::Subject;
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
     /// Finds what the baseline says of each open port, once. Every rule that speaks of one is needed,
     /// also one that another rule outdoes.
     pub(super) fn match_open(&mut self) {
-        let (baseline, now) = (self.baseline, self.now);
+        let (baseline, facts) = (self.baseline, self.decision_facts(""));
         let seen = &mut self.rule_seen;
         self.found = self
             .open
             .iter()
             .map(|o| {
-                baseline.port_with(o.ip, Protocol::Tcp, o.port, now, |i| {
-                    seen[i] = seen[i].max(Some(o.at));
-                })
+                let subject = Subject::tcp(o.ip, o.port);
+                let each = |i: usize| seen[i] = seen[i].max(Some(o.at));
+                baseline.decide_with(&subject, &facts, each).says
             })
             .collect();
     }
 
-    /// Rules about a content are needed, or without a path about a property of a server.
-    pub(super) fn web_rules_seen(
+    fn decision_facts<'c>(&self, check: &'c str) -> DecisionFacts<'c>
+    where
+        'a: 'c,
+    {
+        DecisionFacts { check, vantage: self.run.vantage, now: self.now }
+    }
+
+    /// What the rules say of a subject, as this run sees it; `check` is the one that found a content.
+    pub(super) fn match_subject(&self, subject: &Subject, check: Option<&str>) -> Match<'a> {
+        self.baseline.decide(subject, &self.decision_facts(check.unwrap_or_default())).says
+    }
+
+    /// As [`Self::match_subject`], of a subject that was seen: every rule that speaks of it is needed.
+    pub(super) fn match_seen(
         &mut self,
-        ip: IpAddr,
+        subject: &Subject,
         check: &str,
-        path: Option<&str>,
         at: Timestamp,
-    ) {
-        for i in self.baseline.matching_web(ip, check, path) {
-            self.rule_seen[i] = self.rule_seen[i].max(Some(at));
-        }
+    ) -> Match<'a> {
+        let (baseline, facts) = (self.baseline, self.decision_facts(check));
+        let seen = &mut self.rule_seen;
+        baseline.decide_with(subject, &facts, |i| seen[i] = seen[i].max(Some(at))).says
     }
 
     /// Writes the use of the rules into the state; rules that are gone from the baseline are
@@ -70,14 +80,21 @@ impl Judge<'_> {
 
     /// Whether the plan holds every cell of a rule. UDP is not scanned.
     fn covers(&self, r: &Rule) -> bool {
-        r.udp.is_empty()
+        self.sees(&r.head)
+            && r.udp.is_empty()
             && is_within(&r.tcp, self.run.ports)
             && r.head.addrs.subtract(self.run.addresses).is_empty()
     }
 
+    /// Whether a run from here can say that nothing is seen of a rule.
+    fn sees(&self, head: &Head) -> bool {
+        head.is_for(self.run.vantage)
+    }
+
     fn covers_web(&self, r: &HttpRule) -> bool {
         let t = &self.run.totals;
-        t.checks_planned > 0
+        self.sees(&r.head)
+            && t.checks_planned > 0
             && t.checks_covered == t.checks_planned
             && r.head.addrs.subtract(self.run.addresses).is_empty()
     }
