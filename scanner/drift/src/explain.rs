@@ -14,7 +14,7 @@ use crate::baseline::{Baseline, Decision, DecisionFacts, Expect, Head, Match};
 use crate::id::FindingId;
 use crate::impact::RuleRef;
 use crate::state::{Allowed, State};
-use crate::subject::{ServerFact, Subject};
+use crate::subject::Subject;
 use crate::verdict::{Acknowledgement, Finding, FindingKind, FindingState, NearestRule};
 
 /// Version of the format.
@@ -224,16 +224,6 @@ pub struct Known<'a> {
     pub covered: &'a dyn Fn(IpAddr, Port) -> Covered,
 }
 
-/// What an allowed thing is.
-pub(crate) fn subject_of(a: &Allowed) -> Subject {
-    let cell = Cell::tcp(a.ip, a.port);
-    match (a.path(), a.check()) {
-        (Some(path), _) => Subject::content(cell, a.host(), path),
-        (None, Some(_)) => Subject::Server(cell, ServerFact::LegacyTls),
-        (None, None) => Subject::Port(cell),
-    }
-}
-
 /// One thing, with what is known of it besides.
 struct Asked<'a> {
     subject: Subject,
@@ -286,14 +276,9 @@ impl Known<'_> {
         // Drift speaks before what is settled, and the newer before the older.
         let told = here.iter().copied().filter(of_cell);
         let told = told.max_by_key(|f| (f.state.is_drift(), f.last_seen));
-        let allowed = self.state.allowed.values().find(|a| {
-            proto == Protocol::Tcp
-                && a.ip == ip
-                && a.port == port
-                && a.kind() == FindingKind::UnexpectedOpen
-        });
-        let asked = told
-            .map_or_else(|| self.asked(Subject::Port(Cell::new(ip, proto, port)), None), Asked::of);
+        let cell = Subject::Port(Cell::new(ip, proto, port));
+        let allowed = self.state.allowed.values().find(|a| a.subject == cell);
+        let asked = told.map_or_else(|| self.asked(cell, None), Asked::of);
         let mut answer = self.answer(&asked, told, allowed);
         let others = here.iter().filter(|f| {
             told.is_none_or(|t| t.id != f.id)
@@ -315,9 +300,8 @@ impl Known<'_> {
         let allowed = id.parse().ok().and_then(|id: FindingId| self.state.allowed.get(&id));
         match self.state.findings.get(id) {
             Some(t) => Some(self.answer(&Asked::of(&t.finding), Some(&t.finding), allowed)),
-            None => {
-                allowed.map(|a| self.answer(&self.asked(subject_of(a), a.check()), None, Some(a)))
-            }
+            None => allowed
+                .map(|a| self.answer(&self.asked(a.subject.clone(), a.check()), None, Some(a))),
         }
     }
 
@@ -335,11 +319,10 @@ impl Known<'_> {
             let f = &t.finding;
             Some((id.as_str(), f.ip, f.port?, f.host.as_deref(), f.path.as_deref()?))
         });
-        let allowed = self
-            .state
-            .allowed
-            .iter()
-            .filter_map(|(id, a)| Some((id.as_str(), a.ip, a.port, a.host(), a.path()?)));
+        let allowed = self.state.allowed.iter().filter_map(|(id, a)| {
+            let s = &a.subject;
+            Some((id.as_str(), s.ip(), s.port()?, s.host(), s.path()?))
+        });
         for (id, at, p, name, of) in findings.chain(allowed) {
             if !is_host(at, name) {
                 continue;

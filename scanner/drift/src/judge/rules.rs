@@ -1,29 +1,54 @@
-//! Whether the baseline's rules are still needed.
+//! What the baseline says of a subject, and whether its rules are still needed. The judge asks the
+//! baseline here and nowhere else.
+
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use mimawari_probes::gap::GapEffect;
-use mimawari_targets::PortSet;
+use mimawari_targets::{Cell, PortSet};
 
 use super::Judge;
-use crate::baseline::{DecisionFacts, Head, HttpRule, Match, Rule};
+use crate::baseline::{Baseline, DecisionFacts, Expect, Head, HttpRule, Match, Rule};
 use crate::state::RuleUse;
 use crate::subject::Subject;
+use crate::verdict::Finding;
+
+/// The heads of all rules by id.
+pub(super) fn heads_by_id(baseline: &Baseline) -> HashMap<&str, &Head> {
+    let ports = baseline.rules().iter().map(|r| &r.head);
+    let all = ports.chain(baseline.http_rules().iter().map(|r| &r.head));
+    all.map(|h| (h.id.as_str(), h)).collect()
+}
 
 impl<'a> Judge<'a> {
-    /// Finds what the baseline says of each open port, once. Every rule that speaks of one is needed,
-    /// also one that another rule outdoes.
-    pub(super) fn match_open(&mut self) {
-        let (baseline, facts) = (self.baseline, self.decision_facts(""));
+    /// What the rules say of a subject; of a content, `check` is what found it.
+    pub(super) fn match_subject(&self, subject: &Subject, check: Option<&str>) -> Match<'a> {
+        let facts = self.decision_facts(check.unwrap_or_default());
+        self.baseline.decide(subject, &facts).says
+    }
+
+    /// What the rules say of a finding, from where it was seen.
+    pub(super) fn match_finding(&self, f: &Finding) -> Match<'a> {
+        let check = f.check.as_deref().unwrap_or_default();
+        let facts = DecisionFacts { check, vantage: &f.vantage, now: self.now };
+        self.baseline.decide(&f.subject(), &facts).says
+    }
+
+    /// As [`Self::match_subject`], of a subject that was seen: every rule that speaks of it is needed.
+    pub(super) fn match_seen(
+        &mut self,
+        subject: &Subject,
+        check: Option<&str>,
+        at: Timestamp,
+    ) -> Match<'a> {
+        let baseline = self.baseline;
+        let facts = DecisionFacts {
+            check: check.unwrap_or_default(),
+            vantage: self.run.vantage,
+            now: self.now,
+        };
         let seen = &mut self.rule_seen;
-        self.found = self
-            .open
-            .iter()
-            .map(|o| {
-                let subject = Subject::tcp(o.ip, o.port);
-                let each = |i: usize| seen[i] = seen[i].max(Some(o.at));
-                baseline.decide_with(&subject, &facts, each).says
-            })
-            .collect();
+        baseline.decide_with(subject, &facts, |i| seen[i] = seen[i].max(Some(at))).says
     }
 
     fn decision_facts<'c>(&self, check: &'c str) -> DecisionFacts<'c>
@@ -33,21 +58,39 @@ impl<'a> Judge<'a> {
         DecisionFacts { check, vantage: self.run.vantage, now: self.now }
     }
 
-    /// What the rules say of a subject, as this run sees it; `check` is the one that found a content.
-    pub(super) fn match_subject(&self, subject: &Subject, check: Option<&str>) -> Match<'a> {
-        self.baseline.decide(subject, &self.decision_facts(check.unwrap_or_default())).says
+    /// Whether a live rule requires a cell.
+    pub(super) fn is_required(&self, cell: Cell) -> bool {
+        let facts = self.decision_facts("");
+        self.baseline.decide(&Subject::Port(cell), &facts).required.is_some()
     }
 
-    /// As [`Self::match_subject`], of a subject that was seen: every rule that speaks of it is needed.
-    pub(super) fn match_seen(
-        &mut self,
-        subject: &Subject,
-        check: &str,
-        at: Timestamp,
-    ) -> Match<'a> {
-        let (baseline, facts) = (self.baseline, self.decision_facts(check));
+    /// The rule that required a cell and has expired.
+    pub(super) fn expired_requirement(&self, cell: Cell) -> Option<&'a Head> {
+        let (now, vantage) = (self.now, self.run.vantage);
+        let expired = |r: &&Rule| {
+            r.expect == Expect::Must
+                && !r.head.is_live(now)
+                && r.head.is_for(vantage)
+                && r.head.addrs.contains(cell.ip)
+                && r.ports(cell.proto).contains(cell.port)
+        };
+        self.baseline.rules().iter().find(expired).map(|r| &r.head)
+    }
+
+    /// Finds what the baseline says of each open port, once. Every rule that speaks of one is needed,
+    /// also one that another rule outdoes.
+    pub(super) fn match_open(&mut self) {
+        let baseline = self.baseline;
+        let facts = DecisionFacts { check: "", vantage: self.run.vantage, now: self.now };
         let seen = &mut self.rule_seen;
-        baseline.decide_with(subject, &facts, |i| seen[i] = seen[i].max(Some(at))).says
+        self.found = self
+            .open
+            .iter()
+            .map(|o| {
+                let each = |i: usize| seen[i] = seen[i].max(Some(o.at));
+                baseline.decide_with(&Subject::tcp(o.ip, o.port), &facts, each).says
+            })
+            .collect();
     }
 
     /// Writes the use of the rules into the state; rules that are gone from the baseline are
@@ -80,26 +123,21 @@ impl<'a> Judge<'a> {
 
     /// Whether the plan holds every cell of a rule. UDP is not scanned.
     fn covers(&self, r: &Rule) -> bool {
-        self.sees(&r.head)
+        r.head.is_for(self.run.vantage)
             && r.udp.is_empty()
             && is_within(&r.tcp, self.run.ports)
             && r.head.addrs.subtract(self.run.addresses).is_empty()
     }
 
-    /// Whether a run from here can say that nothing is seen of a rule.
-    fn sees(&self, head: &Head) -> bool {
-        head.is_for(self.run.vantage)
-    }
-
     fn covers_web(&self, r: &HttpRule) -> bool {
         let t = &self.run.totals;
-        self.sees(&r.head)
+        r.head.is_for(self.run.vantage)
             && t.checks_planned > 0
             && t.checks_covered == t.checks_planned
             && r.head.addrs.subtract(self.run.addresses).is_empty()
     }
 }
 
-fn is_within(inner: &PortSet, outer: &PortSet) -> bool {
+pub(super) fn is_within(inner: &PortSet, outer: &PortSet) -> bool {
     inner.ranges().iter().all(|(a, b)| outer.ranges().iter().any(|(x, y)| x <= a && b <= y))
 }
