@@ -553,12 +553,8 @@ impl History {
 
 fn is_allowed(rules: &Baseline, f: &Finding, now: Timestamp) -> bool {
     let check = f.check.as_deref().unwrap_or_default();
-    let found = match (f.kind, f.port, &f.path) {
-        (LegacyTls, ..) => rules.check(f.ip, "legacy-tls", now),
-        (_, _, Some(path)) => rules.content(f.ip, check, path, now),
-        (_, Some(port), None) => rules.port(f.ip, f.proto, port, now),
-        (_, None, None) => rules.whole_host(f.ip, now),
-    };
+    let facts = DecisionFacts { check, vantage: &f.vantage, now };
+    let found = rules.decide(&f.subject(), &facts).says;
     matches!(found, Match::Allowed(_))
 }
 

@@ -58,7 +58,7 @@ impl Judge<'_> {
         }
         if f.kind == FindingKind::MissingRequired {
             let subject = f.subject();
-            let required = subject.cell().is_some_and(|cell| self.is_required(cell));
+            let required = subject.cell().is_some_and(|cell| self.is_required(cell, &f.vantage));
             if !required {
                 self.no_longer_required(id, f);
             }

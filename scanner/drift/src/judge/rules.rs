@@ -58,9 +58,9 @@ impl<'a> Judge<'a> {
         DecisionFacts { check, vantage: self.run.vantage, now: self.now }
     }
 
-    /// Whether a live rule requires a cell.
-    pub(super) fn is_required(&self, cell: Cell) -> bool {
-        let facts = self.decision_facts("");
+    /// Whether a live rule requires a cell, as seen from a vantage point.
+    pub(super) fn is_required(&self, cell: Cell, vantage: &str) -> bool {
+        let facts = DecisionFacts { check: "", vantage, now: self.now };
         self.baseline.decide(&Subject::Port(cell), &facts).required.is_some()
     }
 
