@@ -77,7 +77,8 @@ pub struct BaselineProposeArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 One rule is added, for exactly this finding: its address and its port, or its path and its site. No
-other line of the file changes. A content is allowed at every port of its address. The edit is printed as a diff; commit it, and let it be reviewed.
+other line of the file changes. A content is allowed at every port of its address. The edit is
+printed as a diff; commit it, and let it be reviewed.
 
 Examples:
   mimawari baseline accept 3f9a01 --reason \"Partner VPN, NET-7\" --expires 2027-03-31
