@@ -30,8 +30,8 @@ pub struct BaselineFmtArgs {
 #[command(after_help = "\
 Rules are made for ports that are open and confirmed in this verdict, and for nothing else: no cell
 (address and port) that is not a finding is ever covered. Exposed content, hosts that answer on
-everything and legacy TLS get no rule: `baseline accept` allows them one by one. The reason is left empty, so that `baseline check`
-fails until a person has written it.
+everything and legacy TLS get no rule: `baseline accept` allows them one by one. The reason is left
+empty, so that `baseline check` fails until a person has written it.
 
 Examples:
   mimawari baseline propose --verdict runs/R/verdict.json
