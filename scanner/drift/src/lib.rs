@@ -4,6 +4,7 @@
 //!
 //! * [`baseline`]: the rules, read from reviewed text.
 //! * [`subject`]: what is judged; [`id`]: what a finding about it is called.
+//! * [`lint_rules`]: everything that can be wrong with a baseline, each with its page.
 //! * [`lint`]: what reviewers want of the rules.
 //! * [`edit`]: changes of that text, comments kept.
 //! * [`state`]: what earlier runs knew.
@@ -11,6 +12,7 @@
 //! * [`impact`]: what a change of the baseline would do to a verdict.
 //! * [`explain`]: why a cell or a content is judged as it is.
 //! * [`sites`]: the inventory of web sites.
+//! * [`stale`]: which rules are no longer needed, and why.
 //! * [`verdict`]: what comes out.
 //! * [`schema`]: JSON Schemas of the formats.
 
@@ -22,9 +24,12 @@ pub mod id;
 pub mod impact;
 pub mod judge;
 pub mod lint;
+pub mod lint_rules;
 pub mod ports;
+pub(crate) mod reason;
 pub mod schema;
 pub mod sites;
+pub mod stale;
 pub mod state;
 pub mod subject;
 pub mod verdict;

@@ -103,7 +103,7 @@ impl RuleBook {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text);
         }
-        hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+        mimawari_targets::hex::encode(&hash.finalize())
     }
 
     /// Number of rules.

@@ -15,7 +15,7 @@ use super::index::{Known, join, point};
 use super::mistakes::{Mistakes, shown};
 use super::place::Starts;
 use super::port_count::PortCount;
-use crate::lint::rules::policy as rule;
+use crate::lint_rules::policy as rule;
 
 /// Pairs that are reported; each takes one look at every rule.
 const MOST: usize = 1000;

@@ -17,8 +17,8 @@ use super::fields::{Damage, Fields, kind, texts};
 use super::mistakes::{Mistakes, shown};
 use super::words::{last_day, name_mistake, parse_port, path_mistake, vantage_mistake};
 use super::{Expect, MAX_REQUIRED, VERSION, contradictions};
-use crate::lint::reason;
-use crate::lint::rules::{LintRule, reading as rule};
+use crate::lint_rules::{LintRule, reading as rule};
+use crate::reason;
 
 /// Mistakes of one file that are reported before the rest of it is left alone.
 pub(super) const MOST: usize = 1000;

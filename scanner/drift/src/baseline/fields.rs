@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::document::{MOST, Reader};
 use super::mistakes::shown;
-use crate::lint::rules::{LintRule, reading as rule};
+use crate::lint_rules::{LintRule, reading as rule};
 
 /// Where a text is no TOML.
 pub(super) struct Damage<'e> {

@@ -7,7 +7,7 @@ use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Gravity, Source};
 
 use super::document::File;
 use super::place::{Finder, Place, Starts};
-use crate::lint::rules::LintRule;
+use crate::lint_rules::LintRule;
 
 /// One thing that is wrong with a baseline.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use mimawari_targets::{AddrRange, PortSet, Protocol};
 use super::rule::{Content, NewRule};
 use super::words::{inert, slug};
 use crate::baseline::{Baseline, DecisionFacts, Expect, Match};
-use crate::lint::reason::boilerplate;
+use crate::reason::boilerplate;
 use crate::verdict::{Finding, FindingKind, FindingState};
 
 /// An id may be cut to so many digits.

@@ -19,7 +19,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::comments::{Comment, comments};
 use super::words::basic;
 use crate::baseline::{RuleDocument, parse_port};
-use crate::lint::rules::LintRule;
+use crate::lint_rules::LintRule;
 
 /// The comments of one statement.
 #[derive(Debug, Clone, Default)]

@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use mimawari_targets::{AddrSet, PortSet};
 
 use super::policy::named;
-use super::rules::upkeep as rule;
 use super::shown;
 use crate::baseline::{Entry, Expect, File, Mistakes, Ports, Starts};
+use crate::lint_rules::upkeep as rule;
 
 /// Comparisons that are made; ten thousand ordinary rules take a hundredth of it.
 const MOST_STEPS: u64 = 30_000_000;

@@ -14,8 +14,6 @@
 mod cells;
 pub mod codeowners;
 mod policy;
-pub(crate) mod reason;
-pub mod rules;
 mod scanned;
 mod upkeep;
 
@@ -28,10 +26,11 @@ use jiff::Timestamp;
 use mimawari_targets::{AddrSet, PortSet, Scope};
 
 use self::codeowners::CodeOwners;
-pub use self::rules::LintRule;
 use crate::baseline::RuleDocument;
 pub use crate::baseline::{Lint, Place};
 use crate::baseline::{Starts, shown};
+pub use crate::lint_rules as rules;
+pub use crate::lint_rules::LintRule;
 use crate::state::RuleUse;
 
 /// Cells (addresses × ports) that a rule may allow without `broad = true`, where nothing else is

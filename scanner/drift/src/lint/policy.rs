@@ -4,9 +4,9 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use mimawari_targets::{Protocol, mistake};
 
-use super::rules::policy as rule;
 use super::{LintContext, Owners, shown};
 use crate::baseline::{Entry, Expect, File, Mistakes, Ports, What};
+use crate::lint_rules::policy as rule;
 use crate::ports::first_sensitive;
 
 /// What each file must have: an owner that CODEOWNERS knows, and the form of `baseline fmt`.

@@ -6,9 +6,9 @@ use std::ops::Range;
 use mimawari_targets::{AddrRange, AddrSet, PortSet, Scope};
 
 use super::policy::named;
-use super::rules::policy as rule;
 use super::{LintContext, Profile, shown};
 use crate::baseline::{Entry, Expect, File, Mistakes};
+use crate::lint_rules::policy as rule;
 
 /// Addresses outside the scope: in groups, once, and in the rules' own lists. What `deny` cuts out
 /// of an allowed range is not held against a rule, unless nothing else is left of it.

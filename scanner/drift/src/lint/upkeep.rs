@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::LintContext;
 use super::policy::named;
-use super::rules::upkeep as rule;
 use crate::baseline::{Entry, Expect, File, Mistakes, RuleDocument, What};
-use crate::edit::stale::{UNSEEN_DAYS, UNSEEN_RUNS};
+use crate::lint_rules::upkeep as rule;
+use crate::stale::{UNSEEN_DAYS, UNSEEN_RUNS};
 use crate::state::RuleUse;
 
 /// Before a rule ends, its owner is told.
