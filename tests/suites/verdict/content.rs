@@ -263,7 +263,7 @@ fn legacy_tls_is_allowed_by_its_name_alone() {
     let rules = format!("{WEB}{LEGACY}");
     let v = Story::new(&rules).run(old());
     assert!(v.findings.is_empty() && v.exit == 0, "{:?}", v.findings);
-    let path = LEGACY.replace("checks = [\"legacy-tls\"]", "paths = [\"/\", \"\"]");
+    let path = LEGACY.replace("checks = [\"legacy-tls\"]", "paths = [\"/\", \"/legacy-tls\"]");
     assert_eq!(Story::new(&format!("{WEB}{path}")).run(old()).exit, 1);
     // Merged, looked at or not; and taken back, looked at or not.
     for look in [old, Run::new] {
