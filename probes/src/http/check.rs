@@ -11,17 +11,21 @@ use super::gate::{self, Content, Status};
 use super::manifest::{Class, Proof};
 use super::rule::{self, Hit};
 use super::text::printable;
-use crate::observation::{Canary, Evidence, Outcome, Severity};
+use crate::observation::{Canary, Evidence, Outcome, Severity, Sightings};
 
 /// Most characters of a reason.
 const REASON_LIMIT: usize = 256;
+
+/// After a hit, so many answers without it are taken before it counts as seen once: one of several
+/// servers behind an address may have it, or the site may have banned the asker.
+const MISSES: u32 = 4;
 
 /// An answer.
 #[derive(Clone, Copy)]
 pub struct Response<'a> {
     /// Status code.
     pub status: u16,
-    /// Where a redirect leads. Redirects are never followed.
+    /// Where a redirect leads.
     pub location: Option<&'a str>,
     /// What was read of the body, after [`decode`](super::decode).
     pub body: &'a [u8],
@@ -29,6 +33,27 @@ pub struct Response<'a> {
     pub truncated: bool,
     /// Length of the whole resource, bytes, where the server told it.
     pub total: Option<u64>,
+    /// Why what is there of the body may prove a hit, and nothing else.
+    pub flaw: Option<BodyFlaw>,
+}
+
+/// What is wrong with a body. Bytes that came are judged all the same; that nothing was found in
+/// them says nothing about the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFlaw {
+    /// It did not come to the end that was announced.
+    Incomplete,
+    /// Its content coding is not known here, or it is not coded as its head says.
+    Unreadable,
+}
+
+impl BodyFlaw {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Incomplete => "the body did not come to its end",
+            Self::Unreadable => "the body has a content coding that cannot be read",
+        }
+    }
 }
 
 /// There was no answer.
@@ -51,7 +76,7 @@ pub struct Finished {
     pub severity: Severity,
     /// Of the first hit.
     pub evidence: Option<Evidence>,
-    /// For `Error`, `Malformed`, `Skipped`, `Unstable` and `CatchAll`.
+    /// For `Error`, `Malformed`, `Skipped` and `CatchAll`, and for `Exposed` without a control.
     pub reason: Option<String>,
     /// What is exposed, in a line; for `Exposed`.
     pub title: Option<String>,
@@ -67,7 +92,7 @@ enum Stage {
     Done,
 }
 
-/// The course of one path on one target. At most four requests.
+/// The course of one path on one target. Four requests at most where all answers agree.
 pub struct PathCheck<'a> {
     plan: &'a PathPlan,
     salt: u64,
@@ -76,6 +101,11 @@ pub struct PathCheck<'a> {
     canary: String,
     stage: Stage,
     found: Option<Found<'a>>,
+    /// Answers to the path itself, with the hit and in all.
+    seen: u32,
+    asked: u32,
+    /// Answers without a hit that are still to be taken before the path counts as without one.
+    patience: u32,
     end: Option<(Outcome, Option<String>)>,
 }
 
@@ -98,8 +128,37 @@ impl<'a> PathCheck<'a> {
             canary: String::new(),
             stage: Stage::First,
             found: None,
+            seen: 0,
+            asked: 0,
+            patience: 0,
             end: None,
         }
+    }
+
+    /// For a path that had a hit before: so many answers without one, each on a connection of its
+    /// own, are taken before it counts as gone. With `misses` answers in a row by chance, one of
+    /// two servers is missed once in two to the power of them.
+    #[must_use]
+    pub const fn expecting(mut self, misses: u32) -> Self {
+        self.patience = misses;
+        self
+    }
+
+    /// Whether the next request is to be made on a new connection: on the former one the same
+    /// server would answer again.
+    #[must_use]
+    pub const fn wants_new_connection(&self) -> bool {
+        match self.stage {
+            Stage::First => self.asked > 0,
+            Stage::Repeat => self.asked > self.seen,
+            Stage::Canary(_) | Stage::Done => false,
+        }
+    }
+
+    /// Whether a check is true of this answer to the path itself.
+    #[must_use]
+    pub fn is_hit(&self, response: &Response<'_>) -> bool {
+        self.worst(response).is_some()
     }
 
     /// The path to ask for next, with GET; nothing when there is a result.
@@ -132,7 +191,15 @@ impl<'a> PathCheck<'a> {
         match self.stage {
             Stage::Done => {}
             Stage::First => self.finish_as(outcome, Some(failure.reason)),
-            Stage::Repeat | Stage::Canary(_) => self.lost(outcome, &failure.reason),
+            Stage::Repeat | Stage::Canary(_) if outcome == Outcome::Skipped => {
+                self.lost(&failure.reason);
+            }
+            // Whoever hands out a file and then answers no more has handed it out.
+            Stage::Repeat => {
+                self.asked += 1;
+                self.confirmed();
+            }
+            Stage::Canary(_) => self.uncontrolled(&failure.reason),
         }
     }
 
@@ -153,29 +220,49 @@ impl<'a> PathCheck<'a> {
         })
     }
 
-    fn first(&mut self, response: &Response<'_>) {
-        let status = gate::status(response.status);
-        let probes = &self.plan.probes;
-        // Nearly all answers are "not found": nothing is made for them.
-        if status == Status::Content || probes.iter().any(Probe::looks_at_any_status) {
-            let content = Content::new(response, &self.plan.path);
-            let hits = probes.iter().filter_map(|probe| {
-                let hit = probe.is_true(&content)?;
-                Some((hit.severity.unwrap_or_else(|| probe.severity()), probe, hit))
-            });
-            // The worst counts; of equals the first, which is the more particular one.
-            let worst = hits.reduce(|worst, hit| if hit.0 > worst.0 { hit } else { worst });
-            if let Some((severity, probe, hit)) = worst {
-                self.found = Some(Found {
-                    probe,
-                    severity,
-                    evidence: evidence(hit, probe, response, self.key),
-                });
-                self.stage = Stage::Repeat;
-                return;
-            }
+    /// The worst check that is true of an answer to the path itself.
+    fn worst(&self, response: &Response<'_>) -> Option<(Severity, &'a Probe, Hit)> {
+        let plan = self.plan;
+        let probes = &plan.probes;
+        let is_content = gate::status(response.status) == Status::Content;
+        // Nearly all answers are "not found" with a page: nothing is made for them.
+        let carries = !is_content && carries_file(response.body);
+        if !is_content && !carries && !probes.iter().any(Probe::looks_at_any_status) {
+            return None;
         }
+        let content = Content::new(response, &plan.path);
+        let hits = probes.iter().filter_map(|probe| {
+            let hit = probe.is_true(&content).or_else(|| {
+                carries.then(|| probe.is_carried(&content)).flatten()
+            })?;
+            Some((hit.severity.unwrap_or_else(|| probe.severity()), probe, hit))
+        });
+        // The worst counts; of equals the first, which is the more particular one.
+        hits.reduce(|worst, hit| if hit.0 > worst.0 { hit } else { worst })
+    }
+
+    fn first(&mut self, response: &Response<'_>) {
+        self.asked += 1;
+        if let Some((severity, probe, hit)) = self.worst(response) {
+            self.seen += 1;
+            self.found = Some(Found {
+                probe,
+                severity,
+                evidence: evidence(hit, probe, response, self.key),
+            });
+            self.stage = Stage::Repeat;
+            return;
+        }
+        if self.patience > 0 {
+            self.patience -= 1;
+            return;
+        }
+        let status = gate::status(response.status);
         match status {
+            Status::Content if response.flaw.is_some() => {
+                let reason = response.flaw.map(|f| f.reason().to_owned());
+                self.finish_as(Outcome::Error, reason);
+            }
             Status::Content | Status::Redirect | Status::Other => {
                 self.finish_as(Outcome::Absent, None)
             }
@@ -185,20 +272,25 @@ impl<'a> PathCheck<'a> {
     }
 
     fn again(&mut self, response: &Response<'_>) {
+        self.asked += 1;
         if self.is_true_again(response, &self.plan.path) {
-            let Some(found) = &mut self.found else { return };
-            found.evidence.repeated = true;
-            if found.probe.wants_canaries() {
-                self.next_canary(0);
-            } else {
-                self.finish_as(Outcome::Exposed, None);
-            }
-        } else if gate::status(response.status) == Status::Failed {
-            self.lost(Outcome::Error, &status_reason(response.status));
+            self.seen += 1;
+            self.confirmed();
+        } else if self.asked - self.seen >= MISSES {
+            self.confirmed();
+        }
+    }
+
+    /// All that can be had of the path itself is there: the controls are next.
+    fn confirmed(&mut self) {
+        let (seen, asked) = (self.seen, self.asked);
+        let Some(found) = &mut self.found else { return };
+        found.evidence.repeated = seen > 1;
+        found.evidence.sightings = (seen < asked).then_some(Sightings { seen, asked });
+        if found.probe.wants_canaries() {
+            self.next_canary(0);
         } else {
-            let reason =
-                format!("true of the first answer, not of the second (status {})", response.status);
-            self.finish_as(Outcome::Unstable, Some(reason));
+            self.finish_as(Outcome::Exposed, None);
         }
     }
 
@@ -209,7 +301,7 @@ impl<'a> PathCheck<'a> {
         }
         // "Later" is no answer. "Internal error" is one: some sites say so to every unknown path.
         if gate::is_postponed(response.status) {
-            return self.lost(Outcome::Error, &status_reason(response.status));
+            return self.uncontrolled(&status_reason(response.status));
         }
         let path = std::mem::take(&mut self.canary);
         if let Some(found) = &mut self.found {
@@ -224,22 +316,24 @@ impl<'a> PathCheck<'a> {
     }
 
     fn is_true_again(&self, response: &Response<'_>, path: &str) -> bool {
-        self.found
-            .as_ref()
-            .is_some_and(|f| f.probe.is_true(&Content::new(response, path)).is_some())
+        self.found.as_ref().is_some_and(|f| {
+            let content = Content::new(response, path);
+            f.probe.is_true(&content).is_some() || f.probe.is_carried(&content).is_some()
+        })
     }
 
-    /// A hit whose proof could not be brought to its end is none.
-    fn lost(&mut self, outcome: Outcome, reason: &str) {
+    /// Stopped before the proof came to its end.
+    fn lost(&mut self, reason: &str) {
         let what = match self.stage {
             Stage::Canary(_) => "no canary answer",
             _ => "no second answer",
         };
-        let outcome = match outcome {
-            Outcome::Skipped => Outcome::Skipped,
-            _ => Outcome::Error,
-        };
-        self.finish_as(outcome, Some(format!("{what}: {reason}")));
+        self.finish_as(Outcome::Skipped, Some(format!("{what}: {reason}")));
+    }
+
+    /// No control could be asked: what was seen was seen, and is less certain.
+    fn uncontrolled(&mut self, reason: &str) {
+        self.finish_as(Outcome::Exposed, Some(format!("not compared with a control: {reason}")));
     }
 
     fn finish_as(&mut self, outcome: Outcome, reason: Option<String>) {
@@ -321,12 +415,33 @@ impl Probe {
         }
     }
 
+    /// Whether it is true of the body whatever the status: bytes prove what is handed out, and a
+    /// status does not take them back. Only where controls are made, and for what is more than
+    /// inventory: that something exists is shown by a status alone.
+    fn is_carried(&self, content: &Content<'_>) -> Option<Hit> {
+        if content.status == Status::Content
+            || !self.wants_canaries()
+            || self.severity() == Severity::Info
+            || matches!(self, Self::Check(check) if check.status != Answered::Content)
+        {
+            return None;
+        }
+        let hit = self.is_true(&content.as_if_content())?;
+        (hit.severity != Some(Severity::Info)).then_some(hit)
+    }
+
     fn signature(&self) -> &str {
         match self {
             Self::Check(check) => &check.signature,
             Self::File(_) => "the bytes of the file that lies in the document root",
         }
     }
+}
+
+/// Whether an answer that is no content by its status may carry a file: a page of the site's own
+/// does not.
+fn carries_file(body: &[u8]) -> bool {
+    !body.trim_ascii_start().is_empty() && !gate::is_html(body)
 }
 
 fn status_reason(status: u16) -> String {
@@ -360,6 +475,7 @@ fn evidence(hit: Hit, probe: &Probe, response: &Response<'_>, key: &[u8; 32]) ->
         label: hit.label,
         signature: Some(probe.signature().to_owned()),
         repeated: false,
+        sightings: None,
         canaries: Vec::new(),
     }
 }

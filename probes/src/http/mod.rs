@@ -14,8 +14,8 @@ pub mod raw;
 mod rule;
 mod text;
 
-pub use body::{INFLATED_LIMIT, decode};
+pub use body::{Decoded, INFLATED_LIMIT, decode};
 pub use catalogue::format;
 pub use catalogue::{Catalogue, Check, Fixture, Names, PathPlan, Plan, Probe};
-pub use check::{Failure, Finished, PathCheck, Response, digest};
+pub use check::{BodyFlaw, Failure, Finished, PathCheck, Response, digest};
 pub use text::printable;
