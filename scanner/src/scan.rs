@@ -7,6 +7,7 @@
 
 mod confirm;
 mod look;
+mod named;
 mod odd;
 mod resume;
 
@@ -436,7 +437,7 @@ pub async fn scan(
         resolver: names,
         shared: Arc::clone(&shared),
     };
-    looking.run(&confirmed.web, &mut meta).await?;
+    looking.run(&confirmed, &mut meta).await?;
     let was_probed = |step| crate::run::state_in(&dir, step) != CellState::NotProbed;
     canaries(config, &mut meta, &swept.open, &confirmed.accepted, was_probed, context).await;
     meta.ended_at = Some((context.now)());

@@ -7,8 +7,8 @@
 use std::io;
 use std::time::Duration;
 
-use mimawari_probes::http::printable;
 use mimawari_probes::http::raw::{Head, title};
+use mimawari_probes::http::{public_text, public_title};
 use mimawari_probes::observation::{HttpFacts, Scheme, Service};
 use mimawari_targets::Endpoint;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -78,6 +78,9 @@ pub struct Confirmation {
     /// The connection was accepted and not one byte came back, asked or not: an idle service, a
     /// tarpit, or a way that carries no full-sized packets (RFC 2923, section 2.1).
     pub mute: bool,
+    /// What came proves another protocol than HTTP, or nothing may be sent there. Where neither this
+    /// nor [`Self::web`] is set, a site may be served under a name.
+    pub foreign: bool,
 }
 
 /// Connects to the endpoint and names what answers. At most three connections, each with a bound on
@@ -91,7 +94,45 @@ pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation
         }
     };
     let Identified { service, web, mute } = identify(stream, endpoint, config).await;
-    Confirmation { accepted: true, refused: false, service: Some(service), web, mute }
+    let is_known = !matches!(service.name.as_str(), "unknown" | "tls") || service.banner.is_some();
+    let foreign = web.is_none() && (is_known || PRINTER_PORTS.contains(&endpoint.port().get()));
+    Confirmation { accepted: true, refused: false, service: Some(service), web, mute, foreign }
+}
+
+/// By which scheme an endpoint answers for a name, where it says nothing without one.
+pub async fn scheme_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<Scheme> {
+    if PLAIN_PORTS.contains(&endpoint.port().get()) {
+        match plain_for(endpoint, name, config).await {
+            Some(scheme) => Some(scheme),
+            None => tls_for(endpoint, name, config).await,
+        }
+    } else {
+        match tls_for(endpoint, name, config).await {
+            Some(scheme) => Some(scheme),
+            None => plain_for(endpoint, name, config).await,
+        }
+    }
+}
+
+/// The scheme to ask by when no name had an answer.
+#[must_use]
+pub fn usual_scheme(endpoint: Endpoint) -> Scheme {
+    if TLS_PORTS.contains(&endpoint.port().get()) { Scheme::Https } else { Scheme::Http }
+}
+
+async fn plain_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<Scheme> {
+    let mut stream = Stream::Plain(dial(endpoint, config.connect_timeout).await.ok()?);
+    let answer = ask_http(&mut stream, name, config).await?;
+    Head::parse(&answer).map(|_| Scheme::Http)
+}
+
+async fn tls_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<Scheme> {
+    let tcp = dial(endpoint, config.connect_timeout).await.ok()?;
+    let limits = tls::Limits { connect: config.connect_timeout, handshake: config.answer_timeout };
+    match tls::handshake(tcp, endpoint, Some(name), &limits, None).await {
+        Ok(_) => Some(Scheme::Https),
+        Err(refusal) => refusal.spoke_tls.then_some(Scheme::Https),
+    }
 }
 
 struct Identified {
@@ -122,7 +163,13 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
     if !TLS_PORTS.contains(&port) {
         let wait = if plain_first { config.banner_wait / 4 } else { config.banner_wait };
         match first_word(&mut stream, wait).await {
-            Word::Spoke(bytes) => return Identified::new(spoke_first(&bytes), None),
+            Word::Spoke(bytes) => {
+                // A server with no room for one more says so at once.
+                return match read_reply(&bytes) {
+                    Reply::Http { facts, .. } => http_service(facts),
+                    _ => Identified::new(spoke_first(&bytes), None),
+                };
+            }
             // Closed without a word, as a TCP wrapper does: a request would tell no more.
             Word::Closed => return Identified::mute(),
             Word::Quiet => {}
@@ -132,7 +179,7 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
         return Identified::unknown();
     }
     if plain_first {
-        let plain = ask_http(&mut stream, endpoint, config).await;
+        let plain = ask_http(&mut stream, &endpoint.socket_addr().to_string(), config).await;
         let reply = plain.as_deref().map(read_reply);
         // What is certain needs no second look; a 400 or a hint towards https may be a TLS port.
         match &reply {
@@ -159,7 +206,7 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
         return Identified::unknown();
     };
     let mut fresh = Stream::Plain(fresh);
-    match ask_http(&mut fresh, endpoint, config).await.as_deref().map(read_reply) {
+    match ask_http(&mut fresh, &endpoint.socket_addr().to_string(), config).await.as_deref().map(read_reply) {
         Some(Reply::Http { facts, .. }) => http_service(facts),
         Some(Reply::Other(service)) => Identified::new(*service, None),
         Some(_) => Identified::unknown(),
@@ -228,7 +275,7 @@ async fn over_tls(
     let inner = match word {
         Word::Spoke(bytes) => Reply::Other(Box::new(spoke_first(&bytes))),
         Word::Closed => Reply::Unclear,
-        Word::Quiet => ask_http(&mut stream, endpoint, config)
+        Word::Quiet => ask_http(&mut stream, &endpoint.socket_addr().to_string(), config)
             .await
             .map_or(Reply::Unclear, |bytes| read_reply(&bytes)),
     };
@@ -260,14 +307,14 @@ async fn over_tls(
 /// of the time. `None` when nothing comes back.
 async fn ask_http(
     stream: &mut Stream,
-    endpoint: Endpoint,
+    host: &str,
     config: &ServiceConfig,
 ) -> Option<Vec<u8>> {
     let agent: String = config.user_agent.chars().filter(|c| !c.is_control()).collect();
     let request = format!(
         "GET / HTTP/1.1\r\nHost: {}\r\nUser-Agent: {agent}\r\nAccept: */*\r\n\
          Accept-Encoding: identity\r\nConnection: close\r\n\r\n",
-        endpoint.socket_addr()
+        host
     );
     let deadline = Instant::now() + config.answer_timeout;
     let write = async {
@@ -321,13 +368,12 @@ fn read_reply(bytes: &[u8]) -> Reply {
     if find_ignoring_case(head.rest, b"access MongoDB over HTTP").is_some() {
         return Reply::Other(Box::new(named("mongodb", Some(head.rest))));
     }
-    let clean = |b: &[u8]| Some(printable(b, TEXT_LIMIT)).filter(|s| !s.trim().is_empty());
     let to_https = (300..400).contains(&head.status)
         && head.field("location").is_some_and(|l| find_ignoring_case(l, b"https://") == Some(0));
     let facts = HttpFacts {
         status: head.status,
-        server: head.field("server").and_then(clean),
-        title: title(head.rest).and_then(clean),
+        server: head.field("server").and_then(|b| public_text(b, TEXT_LIMIT)),
+        title: title(head.rest).and_then(|b| public_title(b, TEXT_LIMIT)),
     };
     Reply::Http { facts, to_https }
 }
@@ -360,7 +406,7 @@ fn spoke_first(bytes: &[u8]) -> Service {
 }
 
 fn named(name: &str, banner: Option<&[u8]>) -> Service {
-    let banner = banner.map(|b| printable(b, TEXT_LIMIT)).filter(|s| !s.trim().is_empty());
+    let banner = banner.and_then(|b| public_text(b, TEXT_LIMIT));
     Service { name: name.to_owned(), banner, ..Service::default() }
 }
 

@@ -18,7 +18,7 @@ use mimawari_targets::Endpoint;
 
 use super::tls::Rung;
 use super::vhosts::Hosts;
-use super::walk::Ending;
+use super::target::Ending;
 use super::{Targets, WebTarget};
 
 /// How many workers of one address may be parked at once.
@@ -47,6 +47,8 @@ pub(super) struct Lane {
     pub endpoint: Endpoint,
     /// Plain or TLS.
     pub scheme: Scheme,
+    /// Whether rows that name no scheme are asked for here.
+    takes_any: bool,
     source: RefCell<Source>,
     /// Why nothing more is asked here.
     pub gone: RefCell<Option<Ending>>,
@@ -54,8 +56,10 @@ pub(super) struct Lane {
     pub answered: Cell<bool>,
     /// Connections in a row that could not be made.
     pub refused: Cell<u32>,
-    /// Hosts in a row that were given up without one answer.
+    /// Names in a row that were given up without one answer.
     pub dead_hosts: Cell<u32>,
+    /// Those among them that were waited for.
+    pub late_hosts: Cell<u32>,
     /// How to shake hands.
     pub rung: Cell<Option<Rung>>,
 }
@@ -73,7 +77,7 @@ struct Source {
 }
 
 impl Lane {
-    fn new(endpoint: Endpoint, scheme: Scheme) -> Self {
+    fn new(endpoint: Endpoint, scheme: Scheme, takes_any: bool) -> Self {
         let source = Source {
             listed: VecDeque::new(),
             rows: None,
@@ -85,11 +89,13 @@ impl Lane {
         Self {
             endpoint,
             scheme,
+            takes_any,
             source: RefCell::new(source),
             gone: RefCell::new(None),
             answered: Cell::new(false),
             refused: Cell::new(0),
             dead_hosts: Cell::new(0),
+            late_hosts: Cell::new(0),
             rung: Cell::new(None),
         }
     }
@@ -109,7 +115,7 @@ impl Lane {
             match row {
                 Ok(v)
                     if v.port.is_none_or(|p| p == self.endpoint.port())
-                        && v.scheme.is_none_or(|s| s == self.scheme) =>
+                        && v.scheme.map_or(self.takes_any, |s| s == self.scheme) =>
                 {
                     source.walked += 1;
                     return Ok(Some(Some(v.host)));
@@ -186,12 +192,18 @@ impl Turns {
             let found =
                 of.iter().position(|l| l.endpoint == target.endpoint && l.scheme == target.scheme);
             let index = found.unwrap_or_else(|| {
-                of.push(Lane::new(target.endpoint, target.scheme));
+                of.push(Lane::new(target.endpoint, target.scheme, true));
                 of.len() - 1
             });
             of[index].source.borrow_mut().listed.push_back(target.host);
         }
         drop(seen);
+        for port in targets.named {
+            let of = lanes.entry(port.endpoint.ip()).or_default();
+            if !of.iter().any(|l| l.endpoint == port.endpoint && l.scheme == port.scheme) {
+                of.push(Lane::new(port.endpoint, port.scheme, port.takes_any));
+            }
+        }
         if let Some(vhosts) = &targets.vhosts {
             for (ip, lanes) in &lanes {
                 if vhosts.count(*ip) > 0 {

@@ -39,7 +39,18 @@ pub(super) struct Opened {
 pub(super) struct Confirmed {
     pub accepted: BTreeSet<SocketAddr>,
     pub web: Vec<(Endpoint, Scheme)>,
+    /// Accepted a connection, and neither spoke HTTP nor proved another protocol: sites may be
+    /// served there by name.
+    pub unproven: Vec<Unproven>,
     pub notes: Vec<String>,
+}
+
+/// A port that nothing is proven of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unproven {
+    pub endpoint: Endpoint,
+    /// It speaks TLS.
+    pub tls: bool,
 }
 
 /// What the second look needs to know.
@@ -209,6 +220,7 @@ async fn confirm_one(
     now: fn() -> Timestamp,
 ) {
     let confirmation = service::confirm(o.endpoint, &ServiceConfig::default()).await;
+    let tls = confirmation.service.as_ref().is_some_and(|s| s.name == "tls");
     let _ = shared.write(|f| {
         f.observe(&[Observation::Tcp(TcpObservation {
             ip: o.endpoint.ip(),
@@ -231,6 +243,8 @@ async fn confirm_one(
     }
     if let Some(scheme) = confirmation.web {
         gathered.confirmed.web.push((o.endpoint, scheme));
+    } else if confirmation.accepted && !confirmation.foreign {
+        gathered.confirmed.unproven.push(Unproven { endpoint: o.endpoint, tls });
     }
     let host = gathered.hosts.entry(address.ip()).or_default();
     host.refused += u32::from(confirmation.refused);

@@ -8,19 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use mimawari_drift::verdict::{FindingKind, FindingState};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
-use mimawari_probes::observation::{Observation, Scheme, WebObservation};
+use mimawari_probes::observation::{Observation, WebObservation};
 use mimawari_targets::diagnostic::Source;
 use mimawari_targets::dns::SystemResolver;
-use mimawari_targets::{AddrSet, Endpoint, Port};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use super::confirm::Confirmed;
+use super::named::{Idle, idle, named_ports};
 use super::{Context, Seeds, Shared};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::http::{self, Targets, VhostIndex, WebTarget};
+use crate::http::{self, KnownPaths, Targets, Vhost, VhostIndex, WebTarget};
 use crate::run::meta::RunMeta;
 
 /// How many virtual hosts or sites are named in a note.
@@ -110,7 +112,40 @@ pub(super) fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {
     let Some(path) = config.http.vhosts.as_ref().filter(|_| config.http.enabled) else {
         return Ok(None);
     };
-    VhostIndex::open(path, &config.scope, &std::env::temp_dir()).map(Some)
+    let vhosts = VhostIndex::open(path, &config.scope, &std::env::temp_dir())?;
+    for row in &vhosts.skipped().shown {
+        tracing::warn!("a row of the list of virtual hosts is skipped: {row}");
+    }
+    Ok(Some(vhosts))
+}
+
+/// What was found before, from this vantage: it is asked for with patience. A state that cannot be
+/// read is reported by whoever needs it.
+async fn known_paths(config: &Config) -> KnownPaths {
+    let mut known = KnownPaths::default();
+    let state = match crate::store::Store::look(&config.state) {
+        Ok(store) => store.latest().await,
+        Err(e) => Err(e),
+    };
+    let state = match state {
+        Ok(latest) => latest.state,
+        Err(e) => {
+            tracing::debug!("the state is not used for the look: {e}");
+            return known;
+        }
+    };
+    for tracked in state.findings.values() {
+        let f = &tracked.finding;
+        let active = !matches!(f.state, FindingState::Resolved | FindingState::OutOfScope);
+        if active
+            && f.kind == FindingKind::ExposedContent
+            && f.vantage == config.vantage
+            && let (Some(port), Some(path)) = (f.port, &f.path)
+        {
+            known.add(f.ip, port, f.host.as_deref(), path);
+        }
+    }
+    known
 }
 
 /// The look, ready to run.
@@ -127,13 +162,14 @@ pub(super) struct Look<'a> {
 
 impl Look<'_> {
     /// Looks at every web endpoint and virtual host, and writes what is seen.
-    pub(super) async fn run(self, web: &[(Endpoint, Scheme)], meta: &mut RunMeta) -> Result<()> {
+    pub(super) async fn run(self, confirmed: &Confirmed, meta: &mut RunMeta) -> Result<()> {
         let config = &self.config.http;
         if !config.enabled {
             meta.notes.push("Content checks are switched off.".to_owned());
             return Ok(());
         }
-        let listed: Vec<WebTarget> = web
+        let listed: Vec<WebTarget> = confirmed
+            .web
             .iter()
             .filter(|(endpoint, _)| {
                 config.ports.as_ref().is_none_or(|p| p.contains(endpoint.port()))
@@ -144,16 +180,21 @@ impl Look<'_> {
                 host: None,
             })
             .collect();
+        let mut targets = Targets { listed, vhosts: self.vhosts.clone(), ..Targets::default() };
         if let Some(vhosts) = &self.vhosts {
-            note_idle(idle(vhosts, &listed, &meta.plan.addresses), meta);
+            let (unproven, stop) = (&confirmed.unproven, &self.context.stop);
+            targets.named = named_ports(unproven, vhosts, config.ports.as_ref(), stop).await;
+            note_skipped(vhosts, meta);
+            note_idle(self.idle(vhosts, &targets, meta), meta);
         }
-        self.note_manifests(&listed, meta);
-        if listed.is_empty() && self.resolver.is_none() {
+        self.note_manifests(&targets.listed, meta);
+        if targets.listed.is_empty() && targets.named.is_empty() && self.resolver.is_none() {
             return Ok(());
         }
         let http_config = Arc::new(http::HttpConfig {
             catalogue: Arc::clone(&self.checks.catalogue),
             tier: config.tier,
+            known: Arc::new(known_paths(self.config).await),
             manifests: self.checks.manifests.clone(),
             paths_per_target: config.paths_per_site,
             targets_at_once: config.concurrency,
@@ -167,10 +208,16 @@ impl Look<'_> {
             now: self.context.now,
             ..http::HttpConfig::default()
         });
-        tracing::info!(endpoints = listed.len(), "looking for published files");
+        tracing::info!(
+            endpoints = targets.listed.len() + targets.named.len(),
+            listed = self.vhosts.as_ref().map_or(0, VhostIndex::rows),
+            "looking for published files"
+        );
         let (tx, rx) = mpsc::channel(WAITING);
-        let unseen = self.vhosts.as_ref().map(|v| idle(v, &listed, &meta.plan.addresses));
-        let targets = Targets { listed, vhosts: self.vhosts.clone() };
+        let unseen = self.vhosts.as_ref().map(|v| {
+            let idle = self.idle(v, &targets, meta);
+            idle.map(|(v, _)| (v.host, v.ip))
+        });
         let looking = tokio::spawn(http::look(targets, http_config, self.context.stop.watch(), tx));
         let failed = match &self.resolver {
             None => self.write(rx, meta).await,
@@ -185,6 +232,14 @@ impl Look<'_> {
         })?;
         meta.http.targets = looked.targets;
         meta.not_covered.extend(looked.problems);
+        if looked.moved > 0 {
+            meta.notes.push(format!(
+                "{} default sites send every path to a site that no list names: {}{}.",
+                looked.moved,
+                looked.moved_first.join(", "),
+                if looked.moved > looked.moved_first.len() as u64 { ", …" } else { "" }
+            ));
+        }
         let missing = meta.http.checks_planned - meta.http.checks_covered;
         if missing > 0 {
             let sites: Vec<String> =
@@ -197,6 +252,16 @@ impl Look<'_> {
             ));
         }
         Ok(())
+    }
+
+    fn idle(
+        &self,
+        vhosts: &VhostIndex,
+        targets: &Targets,
+        meta: &RunMeta,
+    ) -> impl Iterator<Item = (Vhost, Idle)> + use<> {
+        let (plan, ports) = (&meta.plan.addresses, &meta.plan.ports);
+        idle(vhosts, targets, plan, ports, self.config.http.ports.as_ref())
     }
 
     /// Writes the observations as they come. The sites without an answer, and how often.
@@ -345,44 +410,54 @@ fn count(batch: &[Observation], meta: &mut RunMeta, failed: &mut Failed) {
     }
 }
 
-/// The virtual hosts of the plan that no endpoint is there for: nothing is open at their address, or
-/// not on their port, or it speaks another scheme.
-fn idle(
-    vhosts: &VhostIndex,
-    listed: &[WebTarget],
-    plan: &AddrSet,
-) -> impl Iterator<Item = (String, IpAddr)> + use<> {
-    let mut open: BTreeMap<IpAddr, Vec<(Port, Scheme)>> = BTreeMap::new();
-    for t in listed {
-        open.entry(t.endpoint.ip()).or_default().push((t.endpoint.port(), t.scheme));
+fn note_skipped(vhosts: &VhostIndex, meta: &mut RunMeta) {
+    let skipped = vhosts.skipped();
+    if skipped.rows > 0 {
+        let shown: Vec<String> = skipped
+            .shown
+            .iter()
+            .take(SHOWN)
+            .map(|d| format!("line {}: {}", d.line(), d.title))
+            .collect();
+        meta.not_covered.push(format!(
+            "{} rows of the list of virtual hosts were skipped: {}{}.",
+            skipped.rows,
+            shown.join("; "),
+            if skipped.rows > shown.len() as u64 { "; …" } else { "" }
+        ));
     }
-    let addresses: Vec<IpAddr> = vhosts.addresses().filter(|ip| plan.contains(*ip)).collect();
-    let vhosts = vhosts.clone();
-    addresses.into_iter().flat_map(move |ip| {
-        let there = open.get(&ip).cloned().unwrap_or_default();
-        // An error is told by whoever looks at the address.
-        vhosts.hosts(ip).flatten().filter_map(move |v| {
-            let fits = |(port, scheme): &(Port, Scheme)| {
-                v.port.is_none_or(|p| p == *port) && v.scheme.is_none_or(|s| s == *scheme)
-            };
-            (!there.iter().any(fits)).then_some((v.host, ip))
-        })
-    })
 }
 
-fn note_idle(idle: impl Iterator<Item = (String, IpAddr)>, meta: &mut RunMeta) {
-    let (mut count, mut shown) = (0u64, Vec::new());
-    for (host, _) in idle {
-        count += 1;
-        if shown.len() < SHOWN {
-            shown.push(host);
+/// Names the rows that were not asked for. Where nothing is open that they could be served on, they
+/// are not served; everywhere else nobody knows.
+fn note_idle(idle: impl Iterator<Item = (Vhost, Idle)>, meta: &mut RunMeta) {
+    let mut all: BTreeMap<&'static str, (u64, Vec<String>)> = BTreeMap::new();
+    let mut closed = (0u64, Vec::new());
+    for (v, why) in idle {
+        let port = v.port.map(|p| format!(":{p}")).unwrap_or_default();
+        let of = match why {
+            Idle::NothingOpen | Idle::LeftOut => &mut closed,
+            Idle::PortNotPlanned => all.entry("their port is not one of `ports`").or_default(),
+            Idle::OtherScheme => all.entry("their port speaks the other scheme").or_default(),
+        };
+        of.0 += 1;
+        if of.1.len() < SHOWN {
+            of.1.push(format!("{}{port}", v.host));
         }
     }
-    if count > 0 {
+    let more = |(count, shown): &(u64, Vec<String>)| {
+        let more = if *count > shown.len() as u64 { ", …" } else { "" };
+        format!("{}{more}", shown.join(", "))
+    };
+    if closed.0 > 0 {
         meta.notes.push(format!(
-            "{count} virtual hosts had no open web port in this run and were not looked at: {}{}.",
-            shown.join(", "),
-            if count > shown.len() as u64 { ", …" } else { "" }
+            "{} virtual hosts had no open web port in this run and were not looked at: {}.",
+            closed.0,
+            more(&closed)
         ));
+    }
+    for (why, of) in &all {
+        let text = format!("{} virtual hosts were not asked for, since {why}: {}.", of.0, more(of));
+        meta.not_covered.push(text);
     }
 }
