@@ -4,16 +4,16 @@ use anyhow::Result;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::state::{NotFound, State};
 use mimawari_drift::verdict::{Acknowledgement, Finding};
 use mimawari_probes::http::printable;
+use mimawari_store::{Meta, Origin, Random, Store};
 
 use crate::cli::ack::AckArgs;
 use crate::commands::print;
 use crate::config::Config;
-use crate::failure::{Failure, Status};
 use crate::scan::Context;
-use crate::store::{Meta, Origin, Random, Store};
 
 /// Longest acknowledgement: what is to be left alone for longer is agreed, and agreements are in the
 /// baseline.

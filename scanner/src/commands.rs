@@ -5,25 +5,26 @@ use std::path::Path;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::{Failure, Status};
+use mimawari_base::files::write_atomically;
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
+use mimawari_look::http::connection::BODY_LIMIT;
+use mimawari_notify::client::World;
+use mimawari_notify::{Notifiers, StateLedger};
 use mimawari_probes::http::{Catalogue, Check};
+use mimawari_runs::RunStatus;
+use mimawari_runs::{Runs, judge};
+use mimawari_store::published;
+use mimawari_store::{Generation, Link, Meta, Origin, Random, Store};
 
 use crate::cli::{
     ChecksCommand, JudgeArgs, ManifestArgs, MergeArgs, PatrolArgs, ReportArgs, ReportFormat,
     ScanArgs, SchemaArgs, SchemaFormat,
 };
 use crate::config::Config;
-use crate::failure::{Failure, Status};
-use crate::http::connection::BODY_LIMIT;
-use crate::judge::{self, Runs};
-use crate::notify::client::World;
-use crate::notify::{Notifiers, StateLedger};
 use crate::plan;
-use crate::published;
-use crate::run::{RunStatus, write_atomically};
 use crate::scan::{self, Context, Folder, Scanned, Seeds};
-use crate::store::{Generation, Link, Meta, Origin, Random, Store};
 
 /// `mimawari scan`
 ///
@@ -105,9 +106,9 @@ fn scan_summary(s: &Scanned) -> String {
 /// `mimawari merge`
 ///
 /// # Errors
-/// A [`Failure`] when the runs do not belong together; see [`crate::merge::merge`].
+/// A [`Failure`] when the runs do not belong together; see [`mimawari_runs::merge::merge`].
 pub fn merge(args: &MergeArgs) -> Result<Status> {
-    let meta = crate::merge::merge(&args.runs, &args.out)?;
+    let meta = mimawari_runs::merge::merge(&args.runs, &args.out)?;
     let complete = meta.status == RunStatus::Complete
         && meta.not_covered.is_empty()
         && meta.canaries.iter().all(|c| c.answered);
@@ -153,7 +154,7 @@ pub async fn patrol_with(
 ) -> Result<(Verdict, std::path::PathBuf)> {
     // What would stop the judgement, or the telling, is found before a packet is sent.
     let notifiers = notifiers(config, context).await?;
-    let agreed = published::agreed(config, None).await?;
+    let agreed = published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?;
     let store = Store::open(&config.state)?;
     store.check().await?;
     let scanned = scan::scan(config, context, Seeds::draw()?, folder).await?;
@@ -220,7 +221,7 @@ pub(crate) async fn tell(notifiers: &Notifiers, config: &Config, verdict: &Verdi
     match StateLedger::open(&config.state) {
         Ok(ledger) => drop(notifiers.deliver(verdict, run, &ledger).await),
         Err(e) => {
-            tracing::error!("no notifier is told: {}", crate::failure::line(&e));
+            tracing::error!("no notifier is told: {}", mimawari_base::failure::line(&e));
         }
     }
 }
@@ -260,7 +261,10 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
                 .source(e)
         })?,
     };
-    let agreed = published::agreed(&config, args.baseline.as_deref()).await?;
+    let agreed = match &args.baseline {
+        Some(dir) => published::agreed(None, dir).await?,
+        None => published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?,
+    };
     let dirs = judge::named_runs(&args.run, &config.runs_dir)?;
     let judged = |previous: &Generation| {
         let runs = Runs::open(&dirs, &config.scope, &previous.state)?;
@@ -459,7 +463,7 @@ pub fn schema_text(format: SchemaFormat) -> Result<String> {
         SchemaFormat::Verdict => schema::verdict(),
         SchemaFormat::Observation => schema::observation(),
         SchemaFormat::Baseline => schema::baseline(),
-        SchemaFormat::Run => pretty(&schemars::schema_for!(crate::run::RunMeta))?,
+        SchemaFormat::Run => pretty(&schemars::schema_for!(mimawari_runs::RunMeta))?,
         SchemaFormat::Selfcheck => pretty(&schemars::schema_for!(crate::selfcheck::Document))?,
         SchemaFormat::Round => pretty(&schemars::schema_for!(crate::rounds::RoundResult))?,
         SchemaFormat::Manifest => {

@@ -16,36 +16,25 @@ pub mod baseline;
 pub mod cli;
 pub mod commands;
 pub mod config;
-pub mod connect;
-mod crypto;
 pub mod demo;
-pub mod duration;
 pub mod export;
-pub mod failure;
 pub mod generate;
-pub mod http;
 pub mod import;
-pub mod judge;
 pub mod logging;
 pub mod manifest;
-pub mod merge;
 pub mod notify;
-pub mod packet;
 pub mod plan;
-pub mod published;
+pub mod publish;
 pub mod rounds;
-pub mod run;
 pub mod scan;
 pub mod selfcheck;
-pub mod service;
-pub mod signals;
 pub mod state_commands;
-pub mod store;
+
+use mimawari_base::failure::{self, Status};
+use mimawari_base::signals::{self, Stop};
 
 use cli::{BaselineCommand, Cli, Command};
-use failure::Status;
 use scan::Context;
-use signals::Stop;
 
 /// The program: reads the command line, carries the command out, tells the exit status.
 #[must_use]
@@ -64,7 +53,7 @@ pub fn main() -> ExitCode {
         tracing::debug!(error = %e, "process 1 does not listen to SIGTERM");
     }
     let done = run(&cli);
-    config::fetched::remove_copies();
+    mimawari_base::shown::remove_copies();
     match done {
         Ok(Status::Drift | Status::Incomplete) if exit_zero => Status::Clean.into(),
         Ok(status) => status.into(),
@@ -92,7 +81,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Judge(args) => runtime()?.block_on(commands::judge(args, &context)),
         Command::Report(args) => commands::report(args),
         Command::Baseline(BaselineCommand::Publish(args)) => {
-            runtime()?.block_on(published::publish_command(args, &context))
+            runtime()?.block_on(publish::run(args, &context))
         }
         Command::Baseline(BaselineCommand::Plan(args)) => {
             runtime()?.block_on(baseline::plan::run(args, &context))
@@ -112,13 +101,13 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
             runtime()?.block_on(baseline::prune(args, &context))
         }
         Command::Export(args) => export::export(args),
-        Command::Import(args) => import::import(args, &context),
+        Command::Import(args) => import::run(args, &context),
         Command::Checks(command) => commands::checks(command),
         Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
         Command::Selfcheck(args) => runtime()?.block_on(selfcheck::run(args, &context)),
         Command::Ack(args) => runtime()?.block_on(ack::ack(args, &context)),
         Command::State(command) => runtime()?.block_on(state_commands::state(command, &context)),
-        Command::Notify(args) => runtime()?.block_on(notify::command::notify(args, &context)),
+        Command::Notify(args) => runtime()?.block_on(notify::notify(args, &context)),
         Command::Demo(args) => runtime()?.block_on(demo::run(args, &context)),
         Command::Completions(args) => generate::completions(args),
         Command::Man(args) => generate::man(args),

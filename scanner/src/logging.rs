@@ -35,7 +35,7 @@ struct Named;
 impl Write for Named {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        io::stderr().write_all(crate::config::fetched::named(&text).as_bytes())?;
+        io::stderr().write_all(mimawari_base::shown::named(&text).as_bytes())?;
         Ok(line.len())
     }
 

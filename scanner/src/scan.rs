@@ -11,7 +11,6 @@ mod named;
 mod odd;
 mod resume;
 
-pub(crate) use look::NOTHING_ASKED;
 pub use look::{catalogue, evidence_key};
 
 use std::collections::BTreeSet;
@@ -25,23 +24,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
+use mimawari_base::signals::Stop;
 use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
+use mimawari_net::connect;
+use mimawari_net::packet::{self, PacketConfig, PacketSweep};
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
+use mimawari_runs::RunFolder;
+use mimawari_runs::checkpoint::Checkpointer;
+use mimawari_runs::meta::{
+    self, CanaryFacts, HttpFacts, PlanFacts, RunMeta, RunStatus, ScopeFacts, order_seed, run_id,
+};
 use mimawari_targets::dns;
-use mimawari_targets::{AddrSet, Endpoint, Plan, Port, PortSet, Scope, Shard, Walk};
-use sha2::{Digest, Sha256};
+use mimawari_targets::{AddrSet, Endpoint, Plan, Port, Scope, Shard, Walk};
 use tokio::sync::mpsc;
 
 use crate::cli::{LogFormat, Method};
 use crate::config::Config;
-use crate::connect;
-use crate::failure::Failure;
 use crate::logging::ProgressView;
-use crate::packet::{self, PacketConfig, PacketSweep};
-use crate::run::RunFolder;
-use crate::run::checkpoint::Checkpointer;
-use crate::run::meta::{self, CanaryFacts, HttpFacts, PlanFacts, RunMeta, RunStatus, ScopeFacts};
-use crate::signals::Stop;
 
 use confirm::{Look, Opened};
 
@@ -166,7 +166,7 @@ async fn part_of_this_run(config: &Config, plan: &Plan) -> Result<Shard> {
     let (Some(parts), None) = (config.scan.rotate, config.scan.part) else {
         return Ok(config.scan.part.unwrap_or(Shard::WHOLE));
     };
-    let state = crate::store::Store::look(&config.state)?.latest().await?.state;
+    let state = mimawari_store::Store::look(&config.state)?.latest().await?.state;
     let digest = PlanFacts::of(plan).digest(parts, &config.vantage);
     let next = mimawari_drift::freshness::next_part(state.plans.get(&digest), parts);
     Ok(Shard::new(next, parts).unwrap_or(Shard::WHOLE))
@@ -178,23 +178,11 @@ fn refused_plan(e: &mimawari_targets::PlanError, config: &Config) -> Failure {
         format!(
             ": one packet to each of {} ports would take {} at {} packets per second",
             config.scan.ports.len(),
-            crate::duration::shown(seconds),
+            mimawari_base::duration::shown(seconds),
             config.scan.rate
         )
     });
     Failure::new(format!("{e}{time}")).help(e.help())
-}
-
-/// The seed of the probing order, from the plan itself: the shards of one plan run on machines that
-/// know nothing of each other, and must agree on who probes what. What has to be new in every run
-/// (the cookie's key, the source ports) is drawn elsewhere.
-pub(crate) fn order_seed(addrs: &AddrSet, ports: &PortSet) -> u64 {
-    let mut hash = Sha256::new();
-    for range in addrs.ranges() {
-        hash.update(format!("{range}\n"));
-    }
-    hash.update(ports.to_string());
-    hash.finalize().iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b))
 }
 
 async fn resolve(
@@ -268,7 +256,7 @@ impl Shared {
         match f(&mut folder) {
             Ok(()) => ControlFlow::Continue(()),
             Err(e) => {
-                tracing::error!("{}", crate::failure::render(&e));
+                tracing::error!("{}", mimawari_base::failure::render(&e));
                 *broken = Some(e);
                 self.stop.stop();
                 ControlFlow::Break(())
@@ -438,7 +426,7 @@ pub async fn scan(
         shared: Arc::clone(&shared),
     };
     looking.run(&confirmed, &mut meta).await?;
-    let was_probed = |step| crate::run::state_in(&dir, step) != CellState::NotProbed;
+    let was_probed = |step| mimawari_runs::state_in(&dir, step) != CellState::NotProbed;
     canaries(config, &mut meta, &swept.open, &confirmed.accepted, was_probed, context).await;
     meta.ended_at = Some((context.now)());
     meta.status = if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
@@ -493,7 +481,7 @@ impl Deadline {
         self.passed.load(Ordering::Relaxed).then(|| {
             format!(
                 "The deadline of {} was reached before the end of the run.",
-                crate::duration::shown(self.after.as_secs_f64())
+                mimawari_base::duration::shown(self.after.as_secs_f64())
             )
         })
     }
@@ -505,11 +493,6 @@ impl Drop for Deadline {
             timer.abort();
         }
     }
-}
-
-/// `20261123T060000Z-7f3a`
-pub(crate) fn run_id(at: Timestamp, tail: u16) -> String {
-    format!("{}-{tail:04x}", at.strftime("%Y%m%dT%H%M%SZ"))
 }
 
 fn open_packets(

@@ -5,15 +5,15 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::duration;
+use mimawari_base::failure::Status;
 use mimawari_probes::http::printable;
+use mimawari_store::{Entry, Generation, Header, Origin, Random, Store};
 
 use crate::cli::state::{StateCommand, StateHistoryArgs, StateRollbackArgs, StateShowArgs};
 use crate::commands::print;
 use crate::config::Config;
-use crate::duration;
-use crate::failure::Status;
 use crate::scan::Context;
-use crate::store::{Entry, Generation, Header, Origin, Random, Store};
 
 /// `mimawari state`
 ///

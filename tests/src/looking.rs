@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mimawari::http::{HttpConfig, Targets, look};
+use mimawari_look::http::{HttpConfig, Targets, look};
 use mimawari_probes::observation::{HttpObservation, Observation, WebObservation};
 use tokio::sync::{mpsc, watch};
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mimawari::http::{HttpConfig, WebTarget};
+use mimawari_look::http::{HttpConfig, WebTarget};
 use mimawari_probes::http::{Catalogue, Failure, Names, PathCheck, PathPlan, Response, decode};
 use mimawari_probes::observation::{Outcome, Scheme, Severity};
 use mimawari_targets::{AddrRange, AddrSet, Endpoint, Port, Scope};

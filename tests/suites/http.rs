@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mimawari::http::{HttpConfig, VhostIndex, WebTarget};
-use mimawari::service::{Confirmation, ServiceConfig, confirm};
+use mimawari_look::http::{HttpConfig, VhostIndex, WebTarget};
+use mimawari_look::service::{Confirmation, ServiceConfig, confirm};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::observation::{HttpObservation, Outcome, Scheme};
 use mimawari_targets::{AddrRange, AddrSet, Endpoint, Port, Scope};

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use mimawari::cli::SchemaFormat;
 use mimawari::config::Config;
-use mimawari::http::connection::Answer;
 use mimawari_drift::baseline::Baseline;
+use mimawari_look::http::connection::Answer;
 use mimawari_probes::http::Catalogue;
 use mimawari_targets::diagnostic::Source;
 
@@ -46,6 +46,21 @@ fn may_use(dir: &str, allowed: &[&str]) {
 fn crates_use_only_what_the_design_allows() {
     may_use("targets", &[]);
     may_use("probes", &["mimawari-targets"]);
+    may_use("scanner/base", &["mimawari-targets"]);
+    let below = ["mimawari-base", "mimawari-drift", "mimawari-probes", "mimawari-targets"];
+    may_use("scanner/store", &below);
+    let sending = ["mimawari-report", "mimawari-store"];
+    may_use("scanner/notify", &[&below[..], &sending].concat());
+    may_use("scanner/runs", &[&below[..], &["mimawari-engine"]].concat());
+    let sweep = [
+        "mimawari-base",
+        "mimawari-engine",
+        "mimawari-probes",
+        "mimawari-rawio",
+        "mimawari-targets",
+    ];
+    may_use("scanner/net", &sweep);
+    may_use("scanner/look", &["mimawari-base", "mimawari-probes", "mimawari-targets"]);
     may_use("scanner/rawio", &[]);
     may_use("scanner/engine", &["mimawari-probes", "mimawari-targets"]);
     may_use("scanner/drift", &["mimawari-probes", "mimawari-targets"]);
@@ -73,6 +88,12 @@ fn only_rawio_may_hold_unsafe_code() {
         "targets",
         "probes",
         "scanner",
+        "scanner/base",
+        "scanner/look",
+        "scanner/net",
+        "scanner/notify",
+        "scanner/runs",
+        "scanner/store",
         "scanner/engine",
         "scanner/drift",
         "scanner/report",
@@ -235,7 +256,7 @@ fn an_answer_shows_nothing_of_its_content() {
 #[test]
 fn no_log_line_is_made_of_a_body() {
     for (file, holder) in [
-        ("scanner/src/http/connection.rs", "pub struct Answer "),
+        ("scanner/look/src/http/connection.rs", "pub struct Answer "),
         ("probes/src/http/raw.rs", "pub struct Head<"),
         ("probes/src/http/check.rs", "pub struct Response<"),
         ("probes/src/http/gate.rs", "pub(super) struct Content<"),
@@ -249,7 +270,7 @@ fn no_log_line_is_made_of_a_body() {
         );
     }
     let mut lines = 0;
-    for file in rust_files(&root().join("scanner/src")) {
+    for file in rust_files(&root().join("scanner")) {
         let text = fs::read_to_string(&file).expect("a source file");
         for call in text.split("tracing::").skip(1) {
             let call = call.split_once(";\n").map_or(call, |(call, _)| call);

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mimawari::config::Config;
-use mimawari::notify::client::{Policy, World};
-use mimawari::notify::{End, Notifiers, Outcome, StateLedger};
 use mimawari_drift::verdict::Verdict;
+use mimawari_notify::client::{Policy, World};
+use mimawari_notify::{End, Notifiers, Outcome, StateLedger};
 use serde_json::{Value, json};
 
 /// Planted secrets, visibly false. No output may hold any of them.
@@ -111,7 +111,7 @@ impl Desk {
     }
 
     fn ledger(&self) -> StateLedger {
-        StateLedger::open(&mimawari::store::Location::Folder(self.dir.path().to_owned()))
+        StateLedger::open(&mimawari_store::Location::Folder(self.dir.path().to_owned()))
             .expect("a ledger")
     }
 

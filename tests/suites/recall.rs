@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mimawari::http::{HttpConfig, WebTarget};
+use mimawari_look::http::{HttpConfig, WebTarget};
 use mimawari_probes::http::{Catalogue, Fixture, Names, PathCheck, PathPlan, Response};
 use mimawari_probes::observation::{Outcome, Scheme, Severity};
 use mimawari_targets::{AddrRange, AddrSet, Endpoint, Port, Scope};

@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
-use mimawari::http::connection::{Connection, Route, Timeouts};
-use mimawari::http::stream::dial;
-use mimawari::http::tls::{Limits, Refusal, RefusalKind, Rung, Session, handshake};
-use mimawari::http::{HttpConfig, WebTarget};
-use mimawari::service::{Confirmation, ServiceConfig, confirm};
+use mimawari_look::http::connection::{Connection, Route, Timeouts};
+use mimawari_look::http::stream::dial;
+use mimawari_look::http::tls::{Limits, Refusal, RefusalKind, Rung, Session, handshake};
+use mimawari_look::http::{HttpConfig, WebTarget};
+use mimawari_look::service::{Confirmation, ServiceConfig, confirm};
 use mimawari_probes::observation::{HttpObservation, Outcome, Scheme, TlsFacts};
 use mimawari_targets::{AddrRange, AddrSet, Endpoint, Port, Scope};
 use mimawari_tests::fake::{FakeSite, Openssl, Protocol};

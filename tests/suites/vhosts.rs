@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use mimawari::http::pointing::{DnsSummary, cross_check};
+use mimawari_look::http::pointing::{DnsSummary, cross_check};
 use mimawari_probes::observation::Pointing;
 use mimawari_targets::dns::{Resolve, SystemResolver};
 use mimawari_targets::{AddrRange, AddrSet, Scope};

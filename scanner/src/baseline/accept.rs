@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::civil::Date;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::baseline::Expect;
 use mimawari_drift::edit::acceptance::{self, Acceptance, NotFound, PREFIX};
 use mimawari_drift::edit::append;
@@ -15,7 +16,6 @@ use super::files::{self, TextFile};
 use super::{instant, shown};
 use crate::cli::{BaselineAcceptArgs, ExpectArg};
 use crate::commands::{print, read_verdict};
-use crate::failure::{Failure, Status};
 use crate::scan::Context;
 
 /// Findings that are named when more than one is meant.

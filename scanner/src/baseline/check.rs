@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::format;
 use mimawari_drift::lint::codeowners::CodeOwners;
 use mimawari_drift::lint::{BUDGET, Lint, LintContext, Owners, Place, Profile, lint, rules};
+use mimawari_store::{Location, Store};
 use mimawari_targets::diagnostic::{Gravity, Source};
 use mimawari_targets::{AddrSet, Scope, mistake};
 
@@ -21,9 +23,7 @@ use self::place::Home;
 use crate::cli::baseline::{BaselineCheckArgs, LintFormat};
 use crate::commands::print;
 use crate::config::Config;
-use crate::failure::{Failure, Status};
 use crate::scan::{self, Context};
-use crate::store::{Location, Store};
 
 /// Longest baseline file, in bytes: some 25,000 rules.
 const LONGEST: u64 = 4 << 20;

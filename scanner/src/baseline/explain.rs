@@ -4,11 +4,15 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::explain::{Covered, Known, Question};
 use mimawari_drift::judge::CoverageView;
 use mimawari_drift::state::State;
 use mimawari_probes::http::printable;
 use mimawari_probes::observation::{CellState, Observation};
+use mimawari_runs::Runs;
+use mimawari_store::Store;
+use mimawari_store::baseline::read_baseline;
 use mimawari_targets::{Port, Shard};
 
 use super::blame::blame;
@@ -16,10 +20,7 @@ use super::instant;
 use crate::cli::baseline_plan::BaselineExplainArgs;
 use crate::commands::{print, width};
 use crate::config::Config;
-use crate::failure::{Failure, Status};
-use crate::judge::{Runs, read_baseline};
 use crate::scan::Context;
-use crate::store::Store;
 
 /// Longest question that is repeated, in characters.
 const MAX_SHOWN: usize = 200;

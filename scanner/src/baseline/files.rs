@@ -5,11 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mimawari_base::failure::Failure;
+use mimawari_base::files::write_atomically;
 use mimawari_drift::baseline::Baseline;
 use mimawari_targets::diagnostic::Source;
-
-use crate::failure::Failure;
-use crate::run::write_atomically;
 
 /// A file and its text.
 #[derive(Debug, Clone)]

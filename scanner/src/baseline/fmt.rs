@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::edit::format_named;
 use mimawari_targets::diagnostic::Diagnostics;
 
@@ -12,7 +13,6 @@ use super::diff::diff;
 use super::files::{self, TextFile};
 use crate::cli::BaselineFmtArgs;
 use crate::commands::print;
-use crate::failure::{Failure, Status};
 
 /// `mimawari baseline fmt`
 ///

@@ -21,8 +21,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use mimawari_base::failure::Failure;
 
-use crate::failure::Failure;
 use crate::scan::Context;
 
 /// `--now`, or the clock.

@@ -4,19 +4,20 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::impact::{Newly, Side, compare};
 use mimawari_probes::observation::{CellState, Observation};
+use mimawari_runs::LoadedRun;
+use mimawari_runs::Runs;
+use mimawari_store::Store;
+use mimawari_store::baseline::read_baseline;
 use mimawari_targets::Port;
 
 use super::instant;
 use crate::cli::baseline_plan::{BaselinePlanArgs, PlanFormat};
 use crate::commands::{width, write_out};
 use crate::config::Config;
-use crate::failure::{Failure, Status};
-use crate::judge::{Runs, read_baseline};
-use crate::run::LoadedRun;
 use crate::scan::Context;
-use crate::store::Store;
 
 /// Cells that are looked up at a time, in the order in which they lie in the coverage.
 const AT_ONCE: usize = 1 << 18;

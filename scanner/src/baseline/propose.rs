@@ -9,10 +9,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::{Timestamp, ToSpan};
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::propose::{Proposal, Proposed, Request, file_name, propose as proposed};
 use mimawari_drift::edit::{append, new_file};
 use mimawari_drift::verdict::Verdict;
+use mimawari_runs::Runs;
+use mimawari_store::Store;
 use mimawari_targets::PortSet;
 
 use super::diff::diff;
@@ -22,10 +25,7 @@ use crate::cli::BaselineProposeArgs;
 use crate::commands::{print, read_verdict};
 use crate::config::Config;
 use crate::config::fetched::Fetched;
-use crate::failure::{Failure, Status};
-use crate::judge::{self, Runs};
 use crate::scan::Context;
-use crate::store::Store;
 
 /// `mimawari baseline propose`
 ///
@@ -68,7 +68,7 @@ async fn judged(
     }
     let config = Config::read(&args.config)?;
     let dir = args.baseline.clone().unwrap_or_else(|| config.baseline_dir.clone());
-    let baseline = judge::read_baseline(&dir)?;
+    let baseline = mimawari_store::baseline::read_baseline(&dir)?;
     let previous = Store::look(&config.state)?.latest().await?.state;
     let runs = Runs::open(&args.run, &config.scope, &previous)?.with_max_age(config.scan.max_age);
     let (verdict, _) = runs.judge(&baseline, &previous, now);

@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::edit::remove;
 use mimawari_drift::edit::stale::stale;
 use mimawari_drift::state::State;
+use mimawari_store::{Location, Store};
 
 use super::diff::diff;
 use super::files::{self, TextFile};
 use super::{instant, note, shown};
 use crate::cli::BaselinePruneArgs;
 use crate::commands::print;
-use crate::failure::{Failure, Status};
 use crate::scan::Context;
-use crate::store::{Location, Store};
 
 /// `mimawari baseline prune`
 ///

@@ -3,18 +3,16 @@
 //!
 //! The copy is gone when the configuration is. Messages name the objects, never the copies.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use anyhow::Result;
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use mimawari_base::failure::Failure;
+use mimawari_base::shown::name_copy;
+use mimawari_store::{Location, Objects};
 use tempfile::TempDir;
-
-use crate::failure::Failure;
-use crate::store::{Location, Objects};
 
 /// Objects in the folder of a configuration, at most.
 pub const MAX_OBJECTS: usize = 2_000;
@@ -26,11 +24,6 @@ const AT_ONCE: usize = 16;
 const MAX_DEPTH: usize = 16;
 
 const URL_HELP: &str = "write s3://bucket/folder/patrol.toml";
-
-/// The copies that there were, and what they are copies of. It is known to the whole process, since a
-/// message about a file is made where nobody knows where the file came from, and shown when the copy
-/// is gone.
-static COPIES: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
 /// A folder of files that came from S3. It is removed with the last of its users.
 #[derive(Debug)]
@@ -52,28 +45,6 @@ impl Fetched {
     pub fn shown(&self) -> &str {
         &self.shown
     }
-}
-
-/// Removes the copies that are still there, at the end of the process: a thread that nobody waits for
-/// may be the last user of one, and it has no end of its own.
-pub fn remove_copies() {
-    for (copy, _) in COPIES.lock().iter().flat_map(|copies| copies.iter()) {
-        let _ = std::fs::remove_dir_all(copy);
-    }
-}
-
-/// A text with the names of objects instead of those of their copies.
-#[must_use]
-pub fn named(text: &str) -> Cow<'_, str> {
-    let mut text = Cow::Borrowed(text);
-    if let Ok(copies) = COPIES.lock() {
-        for (copy, url) in copies.iter() {
-            if text.contains(copy.as_str()) {
-                text = Cow::Owned(text.replace(copy.as_str(), url));
-            }
-        }
-    }
-    text
 }
 
 /// Whether a configuration is to be fetched, and from where.
@@ -143,9 +114,7 @@ pub fn fetch(url: &str, reach: &Reach) -> Result<Fetched> {
         copying.join().unwrap_or_else(|_| Err(wrong(&"the program made a mistake").into()))
     })?;
     tracing::info!(config = url, objects = count, "configuration fetched");
-    if let Ok(mut copies) = COPIES.lock() {
-        copies.push((dir.path().display().to_string(), folder.to_owned()));
-    }
+    name_copy(dir.path().display().to_string(), folder.to_owned());
     Ok(Fetched { dir, file: file.to_owned(), shown: url.to_owned() })
 }
 
@@ -244,7 +213,7 @@ mod tests {
             ("s3://bucket/a//patrol.toml", "empty segment"),
         ] {
             let e = fetch(url, &reach).unwrap_err();
-            let text = crate::failure::render(&e);
+            let text = mimawari_base::failure::render(&e);
             assert!(text.contains(why), "{url}: {text}");
             assert!(text.contains("help: write s3://"), "{url}: {text}");
             assert!(!text.contains("not-a-secret"), "{text}");

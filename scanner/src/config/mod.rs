@@ -16,15 +16,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use mimawari_base::duration;
+use mimawari_base::failure::Failure;
+use mimawari_store::{Location, LocationError};
 use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
 use mimawari_targets::list::{self, Targets};
 use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Scope, Shard, missing, mistake};
 use toml::Spanned;
 
 use crate::cli::{Looking, Method, Selection, Tuning};
-use crate::duration;
-use crate::failure::Failure;
-use crate::store::{Location, LocationError};
 
 /// Packets per second, where the file says nothing. Moderate: a /24 with a hundred ports takes two
 /// seconds, and no target notices.
@@ -59,7 +59,7 @@ pub struct Config {
     /// Where rounds of one or many tasks are kept, if anywhere.
     pub rounds: Option<rounds::Rounds>,
     /// Who is told.
-    pub notify: Vec<notify::Notifier>,
+    pub notify: Vec<mimawari_notify::Notifier>,
     /// From where this installation looks; part of every finding's identity.
     pub vantage: String,
     /// Things to know that do not stop the run.

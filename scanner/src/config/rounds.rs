@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use mimawari_base::duration;
+use mimawari_store::Location;
+
 use super::{Check, file};
-use crate::duration;
-use crate::store::Location;
 
 /// Tasks of one round, at most: what an array job of AWS Batch can have.
 pub const MAX_SHARDS: u32 = 10_000;

@@ -1,8 +1,7 @@
 //! Which shard this process is, as orchestrators tell it.
 
+use mimawari_base::failure::Failure;
 use mimawari_targets::Shard;
-
-use crate::failure::Failure;
 
 /// Number of shards, where the orchestrator tells only an index.
 pub const COUNT: &str = "MIMAWARI_SHARDS";

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use mimawari_base::failure::Failure;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-
-use crate::failure::Failure;
 
 /// What listens at an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

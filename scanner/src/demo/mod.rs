@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::{Timestamp, ToSpan};
+use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::verdict::{FindingKind, FindingState, Verdict};
 
 use crate::cli::DemoArgs;
 use crate::commands;
 use crate::config::Config;
-use crate::failure::{Failure, Status};
 use crate::scan::{Context, Folder, Seeds};
 use centre::Centre;
 
@@ -80,13 +80,13 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<Status> {
 
 /// One patrol, judged as of `now`.
 async fn round(config: &Config, context: &Context, now: Timestamp, out: &Path) -> Result<Verdict> {
-    let baseline = crate::judge::read_baseline(&config.baseline_dir)?;
-    let store = crate::store::Store::open(&config.state)?;
+    let baseline = mimawari_store::baseline::read_baseline(&config.baseline_dir)?;
+    let store = mimawari_store::Store::open(&config.state)?;
     let scanned =
         crate::scan::scan(config, context, Seeds::draw()?, Folder::New(Some(out))).await?;
     let settled = commands::settle(&store, |previous| {
         let dirs = std::slice::from_ref(&scanned.dir);
-        let runs = crate::judge::Runs::open(dirs, &config.scope, &previous.state)?;
+        let runs = mimawari_runs::Runs::open(dirs, &config.scope, &previous.state)?;
         let judged = runs.judge(&baseline, &previous.state, now);
         commands::write_reports(&judged.0, out)?;
         Ok(judged)

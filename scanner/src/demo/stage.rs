@@ -6,12 +6,12 @@ use std::path::Path;
 use anyhow::Result;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use mimawari_base::failure::Failure;
 use mimawari_drift::verdict::{Cause, FindingKind, FindingState, Verdict};
 
 use super::centre::{Centre, MAIL_OCTET, PORTS};
 use super::drift;
 use crate::cli::Method;
-use crate::failure::Failure;
 
 /// The shipped configuration and baseline; `{…}` is filled in with this machine's addresses.
 const PATROL: &str = include_str!("patrol.toml");

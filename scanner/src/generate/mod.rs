@@ -8,11 +8,11 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::{Command, CommandFactory as _};
+use mimawari_base::failure::{Failure, Status};
+use mimawari_base::files::write_atomically;
 
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
 use crate::commands::print;
-use crate::failure::{Failure, Status};
-use crate::run::write_atomically;
 
 const NAME: &str = "mimawari";
 

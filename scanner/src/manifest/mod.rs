@@ -18,9 +18,9 @@ use mimawari_probes::http::manifest::{
 };
 
 use crate::cli::ManifestArgs;
-use crate::failure::{Failure, Status};
 use crate::logging::CountView;
 use crate::scan::Context;
+use mimawari_base::failure::{Failure, Status};
 use output::Output;
 pub use walk::{Skipped, Visitor, Walked, walk};
 
@@ -234,7 +234,7 @@ impl Visitor for Writer<'_, '_> {
 /// When a handler cannot be set.
 pub fn stop_on_signals(context: &Context) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    crate::signals::take_over();
+    mimawari_base::signals::take_over();
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     let stop = context.stop.clone();

@@ -5,9 +5,8 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mimawari_base::failure::Failure;
 use tempfile::NamedTempFile;
-
-use crate::failure::Failure;
 
 /// An output that is a whole manifest or nothing.
 pub(super) enum Output<'a> {

@@ -13,13 +13,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mimawari_base::failure::Failure;
 use mimawari_probes::http::manifest::{Entry, PATH_LIMIT, PREFIX, encode_segment};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-
-use crate::failure::Failure;
 
 /// Most folders below one another. Each holds a descriptor open.
 const DEPTH: usize = 256;

@@ -7,14 +7,14 @@ pub mod price;
 pub mod render;
 
 use anyhow::Result;
+use estimate::{Ask, Assumed};
+use mimawari_base::duration;
+use mimawari_base::failure::Failure;
 use mimawari_targets::Plan;
+use price::Price;
 
 use crate::cli::{Architecture, PlanArgs};
 use crate::config::{Config, DEFAULT_RATE};
-use crate::duration;
-use crate::failure::Failure;
-use estimate::{Ask, Assumed};
-use price::Price;
 
 /// The question that the command line asks about a plan.
 ///

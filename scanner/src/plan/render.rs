@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
+use mimawari_base::duration;
 use serde::Serialize;
 
 use super::estimate::{Estimate, Row};
 use super::price::{self, Price};
-use crate::duration;
 
 /// Version of the JSON.
 const VERSION: u32 = 1;

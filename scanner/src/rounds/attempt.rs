@@ -4,11 +4,10 @@ use std::fmt;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
+use mimawari_runs::RunStatus;
 use mimawari_targets::Shard;
 use serde::{Deserialize, Serialize};
-
-use crate::failure::Failure;
-use crate::run::RunStatus;
 
 /// Version of `save-SEQUENCE.json` and `done.json`.
 pub(super) const VERSION: u32 = 1;
@@ -42,7 +41,7 @@ impl Attempt {
     pub(super) fn draw(now: Timestamp) -> Result<Self> {
         let mut tail = [0; 8];
         getrandom::fill(&mut tail).map_err(|e| Failure::new(format!("no randomness: {e}")))?;
-        let tail = crate::run::meta::hex(&tail);
+        let tail = mimawari_runs::meta::hex(&tail);
         Ok(Self(format!("{}-{tail}", now.strftime("%Y%m%dT%H%M%SZ"))))
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::failure::Failure;
+use mimawari_base::failure::Failure;
 
 /// Longest id, characters.
 const LONGEST: usize = 80;

@@ -42,6 +42,8 @@ pub use result::RoundResult;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status};
+use mimawari_store::{Got, Objects};
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
@@ -49,9 +51,7 @@ use crate::cli::round::{RoundCommand, RoundRunArgs, Which};
 use crate::commands::{print, warn};
 use crate::config::Config;
 use crate::config::rounds::Rounds;
-use crate::failure::{Failure, Status};
 use crate::scan::Context;
-use crate::store::{Got, Objects};
 
 /// `mimawari round`
 ///

@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_probes::http::printable;
+use mimawari_runs::meta::{ORDER, PlanFacts, ScopeFacts, hex, order_seed};
+use mimawari_store::{Got, Written};
 use mimawari_targets::list::Targets;
 use mimawari_targets::{Plan, Shard, Walk};
 use serde::{Deserialize, Serialize};
@@ -13,10 +16,7 @@ use crate::cli::round::{Asking, RoundPlanArgs};
 use crate::commands::print;
 use crate::config::rounds::check_shards;
 use crate::config::{Config, MAX_PARTS, check_rate, check_recall, read_targets};
-use crate::failure::{Failure, Status};
-use crate::run::meta::{ORDER, PlanFacts, ScopeFacts, hex};
 use crate::scan::{self, Context};
-use crate::store::{Got, Written};
 
 /// Version of `plan.json` and `shards.json`.
 const VERSION: u32 = 1;
@@ -315,7 +315,7 @@ impl RoundPlan {
         let ports = &self.plan.ports;
         let plan = Plan::new(scoped, ports.clone(), self.plan.seed);
         let same = plan.is_ok_and(|p| PlanFacts::of(&p) == self.plan);
-        if !same || scan::order_seed(addresses, ports) != self.plan.seed {
+        if !same || order_seed(addresses, ports) != self.plan.seed {
             return Err(refused("by a version that numbers cells otherwise").into());
         }
         let scan = &mut config.scan;

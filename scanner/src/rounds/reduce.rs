@@ -3,8 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status, line};
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::http::printable;
+use mimawari_runs::merge::merge_as;
+use mimawari_runs::meta::{HttpFacts, RunMeta, ScopeFacts, VERSION, hex};
+use mimawari_runs::{RunFolder, RunStatus};
+use mimawari_store::published;
+use mimawari_store::{Got, Store, Written};
 use mimawari_targets::Shard;
 use sha2::{Digest, Sha256};
 
@@ -12,13 +18,7 @@ use super::plan::{self, Planned};
 use super::result::{self, RESULT, RoundResult};
 use super::{Round, read_json, restore, to_json};
 use crate::commands::{notifiers, print, settle_run, summary, tell};
-use crate::failure::{Failure, Status, line};
-use crate::merge::merge_as;
-use crate::published;
-use crate::run::meta::{HttpFacts, RunMeta, ScopeFacts, VERSION, hex};
-use crate::run::{RunFolder, RunStatus};
 use crate::scan::Context;
-use crate::store::{Got, Store, Written};
 
 /// The files of the merged run that are kept, in the order of their sending.
 const EVIDENCE: [&str; 3] = ["observations.ndjson", "coverage.bin", "run.json"];
@@ -51,7 +51,7 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
     planned.plan.apply(&mut config.clone(), Shard::WHOLE)?;
     // What would stop the judgement, or the telling, is found before anything is fetched.
     let notifiers = notifiers(config, context).await?;
-    let agreed = published::agreed(config, None).await?;
+    let agreed = published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?;
     let store = Store::open(&config.state)?;
     store.check().await?;
     let scratch = round.scratch("reduce")?;

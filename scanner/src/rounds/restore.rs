@@ -6,18 +6,18 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, line};
 use mimawari_engine::{Sweep, SweepConfig};
+use mimawari_runs::checkpoint::Saved;
+use mimawari_runs::meta::hex;
+use mimawari_runs::{LoadedRun, RunMeta, RunStatus};
+use mimawari_store::Got;
 use mimawari_targets::Shard;
 use sha2::{Digest, Sha256};
 
 use super::attempt::{Attempt, Done, LIST, SMALL, Save, VERSION, folder};
 use super::plan::Planned;
 use super::{Round, read_json};
-use crate::failure::{Failure, line};
-use crate::run::checkpoint::Saved;
-use crate::run::meta::hex;
-use crate::run::{LoadedRun, RunMeta, RunStatus};
-use crate::store::Got;
 
 /// Attempts of a shard that are looked at, the newest: who is retried more often has another problem.
 const ATTEMPTS: usize = 20;

@@ -11,16 +11,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
+use mimawari_runs::checkpoint::{CHECKPOINT, Saved};
+use mimawari_runs::meta::hex;
+use mimawari_runs::{RunMeta, RunStatus};
+use mimawari_store::{Objects, Written};
 use mimawari_targets::Shard;
 use sha2::{Digest, Sha256};
 
 use super::attempt::{APPENDED, Attempt, Piece, RUN, SEGMENT, Save, SavedFile, VERSION, WHOLE};
 use super::to_json;
-use crate::failure::Failure;
-use crate::run::checkpoint::{CHECKPOINT, Saved};
-use crate::run::meta::hex;
-use crate::run::{RunMeta, RunStatus};
-use crate::store::{Objects, Written};
 
 /// What of a run folder is saved, and where.
 #[derive(Debug)]

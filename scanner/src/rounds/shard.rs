@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
+use mimawari_base::failure::{Failure, Status, line};
+use mimawari_base::signals::Stop;
+use mimawari_runs::RunStatus;
+use mimawari_store::Written;
 use mimawari_targets::Shard;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -15,11 +19,7 @@ use super::{Round, RoundId, restore, to_json};
 use crate::cli::round::RoundScanArgs;
 use crate::commands::print;
 use crate::config::shard::{COUNT, from_environment};
-use crate::failure::{Failure, Status, line};
-use crate::run::RunStatus;
 use crate::scan::{self, Context, Folder, Seeds};
-use crate::signals::Stop;
-use crate::store::Written;
 
 /// For how long the last save of a shard is tried.
 #[derive(Debug, Clone, Copy)]
@@ -304,7 +304,7 @@ impl Task<'_> {
                 Err(e) => tracing::warn!(
                     "the shard {} is not saved, and tried again in {}: {}",
                     self.shard,
-                    crate::duration::shown(every.as_secs_f64()),
+                    mimawari_base::duration::shown(every.as_secs_f64()),
                     line(&e)
                 ),
             }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::Status;
 use mimawari_probes::http::printable;
 use mimawari_targets::Shard;
 use serde::Serialize;
@@ -13,7 +14,6 @@ use super::result::RoundResult;
 use super::{Round, reduce, restore};
 use crate::cli::round::RoundShowArgs;
 use crate::commands::print;
-use crate::failure::Status;
 use crate::scan::Context;
 
 /// How far a shard is.
@@ -121,7 +121,9 @@ async fn row(round: &Round, planned: &Planned, shard: Shard) -> Result<Row> {
 }
 
 fn table(s: &Shown, now: Timestamp) -> String {
-    let ago = |at: Timestamp| crate::duration::shown(at.duration_until(now).as_secs_f64().max(0.0));
+    let ago = |at: Timestamp| {
+        mimawari_base::duration::shown(at.duration_until(now).as_secs_f64().max(0.0))
+    };
     let clean = |text: &str| printable(text.as_bytes(), 400);
     let mut out = String::new();
     let _ = writeln!(

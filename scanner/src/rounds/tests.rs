@@ -3,14 +3,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
+use mimawari_runs::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts};
+use mimawari_runs::{RunFolder, read_meta};
 use mimawari_targets::{Plan, Port, Shard};
 
 use super::attempt::{Attempt, folder};
 use super::plan::Planned;
 use super::save::Saver;
 use super::*;
-use crate::run::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts};
-use crate::run::{RunFolder, read_meta};
 
 const CONFIG: &str = "version = 1\n[scope]\nallow = [\"192.0.2.0/28\"]\nauthorised_by = \"T-1\"\n\
                       [rounds]\nurl = \"store\"\n";
@@ -32,8 +32,7 @@ fn bench() -> Bench {
     let objects = Objects::open(&rounds.url).unwrap();
     let plan = Plan::new(config.scope.whole(), "1-5".parse().unwrap(), 9).unwrap();
     let shard = Shard::new(1, 2).unwrap();
-    let meta =
-        RunMeta { status: RunStatus::Running, ..RunMeta::for_test(&config.scope, &plan, shard) };
+    let meta = RunMeta::blank(&config.scope, &plan, shard);
     let run = dir.path().join("run");
     let made = RunFolder::create(&run, &meta).unwrap();
     let planned = Planned {
@@ -155,13 +154,14 @@ async fn a_checkpoint_that_nobody_can_go_on_from_is_damage() {
         sweep.poll_transmit(Duration::ZERO);
         sweep.checkpoint().unwrap()
     };
-    let fits = crate::run::checkpoint::Saved { coverage: 8, sweep: sweep() };
-    let long = crate::run::checkpoint::Saved { coverage: 9, sweep: sweep() };
+    let fits = mimawari_runs::checkpoint::Saved { coverage: 8, sweep: sweep() };
+    let long = mimawari_runs::checkpoint::Saved { coverage: 9, sweep: sweep() };
     let other = mimawari_engine::Sweep::new(
         plan.walk(Shard::WHOLE),
         mimawari_engine::SweepConfig::default(),
     );
-    let other = crate::run::checkpoint::Saved { coverage: 8, sweep: other.checkpoint().unwrap() };
+    let other =
+        mimawari_runs::checkpoint::Saved { coverage: 8, sweep: other.checkpoint().unwrap() };
     for (n, (point, good)) in [(fits, true), (long, false), (other, false)].iter().enumerate() {
         fs::write(b.run.join("checkpoint.bin"), point.encode().unwrap()).unwrap();
         let save = b.saver.save(jiff::Timestamp::UNIX_EPOCH).await.unwrap().unwrap();
@@ -218,7 +218,7 @@ async fn a_save_that_fails_or_is_dropped_leaves_the_one_before_and_the_next_one_
     let patience =
         shard::Patience { ended: Duration::from_millis(50), stopped: Duration::from_millis(50) };
     let context = Context {
-        stop: crate::signals::Stop::new(),
+        stop: mimawari_base::signals::Stop::new(),
         now: || jiff::Timestamp::UNIX_EPOCH,
         log_format: crate::cli::LogFormat::Text,
         quiet: true,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use mimawari_look::service::{self, ServiceConfig};
 use mimawari_probes::observation::{CellState, Observation, Scheme, TcpObservation};
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::{Endpoint, PortSet, Scope};
@@ -12,7 +13,6 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::{Shared, odd};
-use crate::service::{self, ServiceConfig};
 
 /// How many connections confirm open ports at once.
 const CONFIRM_AT_ONCE: usize = 256;

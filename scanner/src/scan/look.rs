@@ -8,10 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use mimawari_base::failure::Failure;
 use mimawari_drift::verdict::{FindingKind, FindingState};
+use mimawari_look::http::{self, KnownPaths, Targets, Vhost, VhostIndex, WebTarget};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::observation::{Observation, WebObservation};
+use mimawari_runs::meta::{NOTHING_ASKED, RunMeta};
 use mimawari_targets::diagnostic::Source;
 use mimawari_targets::dns::SystemResolver;
 use sha2::{Digest, Sha256};
@@ -21,9 +24,6 @@ use super::confirm::Confirmed;
 use super::named::{Idle, idle, named_ports};
 use super::{Context, Seeds, Shared};
 use crate::config::Config;
-use crate::failure::Failure;
-use crate::http::{self, KnownPaths, Targets, Vhost, VhostIndex, WebTarget};
-use crate::run::meta::RunMeta;
 
 /// How many virtual hosts or sites are named in a note.
 const SHOWN: usize = 5;
@@ -104,9 +104,6 @@ pub fn evidence_key(path: &std::path::Path) -> Result<[u8; 32]> {
     Ok(Sha256::digest(key).into())
 }
 
-/// How a sentence begins about a manifest that nothing was asked by: in one shard, it may be.
-pub(crate) const NOTHING_ASKED: &str = "Nothing was asked by the manifest of";
-
 /// Indexes the list of virtual hosts.
 pub(super) fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {
     let Some(path) = config.http.vhosts.as_ref().filter(|_| config.http.enabled) else {
@@ -123,7 +120,7 @@ pub(super) fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {
 /// read is reported by whoever needs it.
 async fn known_paths(config: &Config) -> KnownPaths {
     let mut known = KnownPaths::default();
-    let state = match crate::store::Store::look(&config.state) {
+    let state = match mimawari_store::Store::look(&config.state) {
         Ok(store) => store.latest().await,
         Err(e) => Err(e),
     };

@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use mimawari_base::signals::Stop;
+use mimawari_look::http::{NamedPort, Targets, Vhost, VhostIndex};
+use mimawari_look::service::{ServiceConfig, scheme_for, usual_scheme};
 use mimawari_probes::observation::Scheme;
 use mimawari_targets::{AddrSet, Port, PortSet};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::confirm::Unproven;
-use crate::http::{NamedPort, Targets, Vhost, VhostIndex};
-use crate::service::{ServiceConfig, scheme_for, usual_scheme};
-use crate::signals::Stop;
 
 /// So many names are tried to find out by which scheme a port answers.
 const NAMES_TRIED: usize = 8;

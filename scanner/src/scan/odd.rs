@@ -9,12 +9,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mimawari_look::http::stream::dial;
 use mimawari_probes::observation::{HostObservation, HostSign};
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::{Endpoint, Port, PortSet};
 use sha2::{Digest, Sha256};
-
-use crate::http::stream::dial;
 
 /// How many random ports are asked.
 const ASKED: usize = 4;

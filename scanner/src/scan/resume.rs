@@ -4,16 +4,16 @@ use std::path::Path;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_base::failure::Failure;
 use mimawari_engine::Checkpoint;
 use mimawari_probes::observation::TcpObservation;
 use mimawari_probes::wire::SynAckSigns;
+use mimawari_runs::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts};
+use mimawari_runs::read_meta;
 use mimawari_targets::{AddrSet, Shard, Walk};
 
 use super::confirm::Opened;
 use crate::config::Config;
-use crate::failure::Failure;
-use crate::run::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts};
-use crate::run::read_meta;
 
 /// The part of the plan that a run walked: it is gone on with whosever turn it would be now.
 ///

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_store::published::Pointer;
 
 use super::line::Found;
-use crate::published::Pointer;
 
 /// A publication older than this is worth a word.
 const OLD_DAYS: f64 = 180.0;

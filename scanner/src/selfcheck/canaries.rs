@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use mimawari_net::packet::Tally;
+
 use super::line::Found;
-use crate::packet::Tally;
 
 /// SYNs to each.
 pub const SYNS: u32 = 3;

@@ -75,7 +75,7 @@ impl Found {
     /// An error of a command as what a check found.
     #[must_use]
     pub fn of_error(error: &anyhow::Error) -> Self {
-        let text = crate::failure::render(error);
+        let text = mimawari_base::failure::render(error);
         let text = text.trim_start_matches("error: ");
         let (what, remedy) = text.split_once("\nhelp: ").unwrap_or((text, ""));
         let remedy = if remedy.is_empty() { "mend what the message names" } else { remedy };

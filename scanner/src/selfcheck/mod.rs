@@ -37,19 +37,20 @@ use mimawari_targets::Port;
 use tokio::sync::oneshot;
 
 pub use line::{Check, Document, Mark};
+use line::{Found, Sweep, VERSION, verdict};
+use mimawari_base::failure::Status;
+use mimawari_base::signals::Stop;
+use store::Kept;
+
+use mimawari_notify::Notifiers;
+use mimawari_notify::client::World;
+use mimawari_store::Location;
 
 use crate::cli::Method;
 use crate::cli::selfcheck::SelfcheckArgs;
 use crate::commands::print;
 use crate::config::Config;
-use crate::failure::Status;
-use crate::notify::Notifiers;
-use crate::notify::client::World;
 use crate::scan::Context;
-use crate::signals::Stop;
-use crate::store::Location;
-use line::{Found, Sweep, VERSION, verdict};
-use store::Kept;
 
 /// What asks only this machine has so long.
 const SHORT: Duration = Duration::from_secs(10);
@@ -160,7 +161,7 @@ pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<Status> {
     let needed = method == Some(Method::Syn);
     desk.check("sockets", SHORT, move || {
         // Raises what is only permitted, for this thread.
-        let _ = crate::packet::have_net_raw();
+        let _ = mimawari_net::packet::have_net_raw();
         sockets::judge(&sockets::look(), capable, needed)
     })
     .await?;
@@ -172,7 +173,7 @@ pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<Status> {
             return Found::skip("no raw sockets");
         }
         // Raises what is only permitted, for this thread.
-        let _ = crate::packet::have_net_raw();
+        let _ = mimawari_net::packet::have_net_raw();
         sockets::judge_ring(&interface, &sockets::look_at_ring(&interface))
     })
     .await?;
@@ -405,7 +406,9 @@ async fn resolver(desk: &mut Desk, config: &Arc<Config>) -> Result<()> {
 }
 
 async fn read_baseline(config: &Config) -> Result<baseline::Baseline> {
-    let agreed = crate::published::agreed(config, None).await?;
+    let agreed =
+        mimawari_store::published::agreed(config.baseline_url.as_ref(), &config.baseline_dir)
+            .await?;
     let place = match &config.baseline_url {
         Some(url) => url.to_string(),
         None => config.baseline_dir.display().to_string(),

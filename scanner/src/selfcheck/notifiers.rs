@@ -1,9 +1,9 @@
 //! Whether everybody who is to be told can be: the secrets are there. Nothing is sent, nothing shown.
 
 use anyhow::Result;
+use mimawari_notify::{Kind, Notifier};
 
 use super::line::Found;
-use crate::config::notify::{Kind, Notifier};
 
 /// Whether a kind speaks TLS to somebody.
 #[must_use]

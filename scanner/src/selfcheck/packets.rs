@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::join_all;
+use mimawari_net::packet::{Burst, BurstOutcome, PacketConfig, PacketSweep, ports_of_a_burst};
 use mimawari_targets::{AddrRange, AddrSet, Endpoint, Plan, Port, PortSet, Shard};
 
 use super::canaries::{self, Connection, MOST, SYNS};
@@ -15,7 +16,6 @@ use super::ramp::{self, Made, Step};
 use super::{Desk, LONG, mail, plans_mail};
 use crate::cli::selfcheck::SelfcheckArgs;
 use crate::config::{AUTO_RATE, Config, DEFAULT_RATE};
-use crate::packet::{Burst, BurstOutcome, PacketConfig, PacketSweep, ports_of_a_burst};
 
 /// Packets of the ramp, at most.
 const BUDGET: u32 = 40_000;
@@ -173,7 +173,7 @@ async fn ask_by_syns(
     .await?
 }
 
-fn refused(e: &crate::packet::PacketError) -> Found {
+fn refused(e: &mimawari_net::packet::PacketError) -> Found {
     Found::fail(e.to_string(), e.help())
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use mimawari_net::packet::{PacketConfig, PacketError, PacketSweep, netlink, route};
 use mimawari_targets::{AddrRange, AddrSet, Plan, PortSet, Scope, Shard};
 
 use super::line::Found;
-use crate::packet::{PacketConfig, PacketError, PacketSweep, netlink, route};
 
 /// Ranges of each family whose first address stands for them.
 const SAMPLE: usize = 8;

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 use bytes::Bytes;
 use jiff::Timestamp;
+use mimawari_store::{Location, Objects, Store, Written};
 
 use super::line::Found;
-use crate::store::{Location, Objects, Store, Written};
 
 /// What is kept at a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,9 +158,10 @@ pub fn judge(at: &Location, kept: Kept, trial: &Trial) -> Found {
 
 #[cfg(test)]
 mod tests {
+    use mimawari_base::failure::Failure;
+
     use super::super::line::Mark;
     use super::*;
-    use crate::failure::Failure;
 
     fn trial() -> Trial {
         Trial {

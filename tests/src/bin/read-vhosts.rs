@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use mimawari::http::VhostIndex;
+use mimawari_look::http::VhostIndex;
 use mimawari_targets::{AddrSet, Scope};
 
 fn main() -> Result<()> {

@@ -7,12 +7,12 @@ use std::process::Command;
 
 use jiff::Timestamp;
 use mimawari::config::Config;
-use mimawari::run::RunFolder;
-use mimawari::run::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts, VERSION};
 use mimawari_engine::Chunk;
 use mimawari_probes::observation::{
     CellState, HttpObservation, Observation, Outcome, Scheme, Severity, TcpObservation,
 };
+use mimawari_runs::RunFolder;
+use mimawari_runs::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts, VERSION};
 use mimawari_targets::{Plan, Port, Shard};
 use tempfile::TempDir;
 

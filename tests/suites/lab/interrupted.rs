@@ -66,7 +66,7 @@ fn stopped(c: &Case, signal: Signal) {
 
 /// Whether a run's coverage says that a cell was not probed.
 fn not_probed(c: &Case, ip: &str, port: u16) -> bool {
-    let run = mimawari::run::LoadedRun::open(&c.path("r2")).expect("the run");
+    let run = mimawari_runs::LoadedRun::open(&c.path("r2")).expect("the run");
     run.cell(ip.parse().expect("ip"), mimawari_targets::Port::new(port).expect("port"))
         == mimawari_probes::observation::CellState::NotProbed
 }
@@ -118,7 +118,7 @@ fn resumed(c: &Case, signal: Signal) {
     let after = fs::read_to_string(&seen).expect("observations");
     assert!(after.starts_with(&before), "what was written is never taken back");
     assert!(!c.path("r1/checkpoint.bin").exists());
-    let loaded = mimawari::run::LoadedRun::open(&c.path("r1")).expect("the run");
+    let loaded = mimawari_runs::LoadedRun::open(&c.path("r1")).expect("the run");
     assert_eq!(loaded.counts, [0, 0, 0, 1016, 1016]);
     let out = c.mimawari("scan").args(["--resume", "r1"]).run().expect(2);
     assert!(out.stderr.contains("is complete"), "{}", out.stderr);

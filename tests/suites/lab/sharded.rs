@@ -50,7 +50,7 @@ fn whole(c: &Case) {
     }
     assert_eq!(merged["merged"].as_array().map(Vec::len), Some(3));
     assert_eq!(c.confirmed("m"), c.confirmed("u"));
-    let load = |name: &str| mimawari::run::LoadedRun::open(&c.path(name)).expect("the run");
+    let load = |name: &str| mimawari_runs::LoadedRun::open(&c.path(name)).expect("the run");
     let (merged, single) = (load("m"), load("u"));
     for step in 0..single.walk().len() {
         let e = single.walk().endpoint(step).expect("a step");
@@ -81,7 +81,7 @@ fn missing(c: &Case) {
     assert_eq!((&sweep["cells"], &sweep["not_probed"]), (&744.into(), &248.into()));
     let all = judged(c, &["m"], 1);
     // What the two shards saw closed is resolved; what nobody looked at is still alarming.
-    let plan = mimawari::run::LoadedRun::open(&c.path("m")).expect("the run");
+    let plan = mimawari_runs::LoadedRun::open(&c.path("m")).expect("the run");
     let redis = mimawari_targets::Port::new(6379).expect("a port");
     let mut seen = [0, 0];
     for i in 100..124u8 {

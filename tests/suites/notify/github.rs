@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mimawari::notify::{End, Notifiers};
 use mimawari_drift::verdict::{Change, ChangeKind, FindingState, Verdict};
+use mimawari_notify::{End, Notifiers};
 use mimawari_tests::fake::{Received, Receiver, Told};
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mimawari::notify::End;
+use mimawari_notify::End;
 use mimawari_tests::fake::{Received, Receiver, Told};
 use serde_json::Value;
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use mimawari::notify::End;
+use mimawari_notify::End;
 use mimawari_tests::fake::{Received, Receiver, Told};
 use ring::hmac;
 

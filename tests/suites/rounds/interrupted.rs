@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use mimawari::run::checkpoint::Saved;
+use mimawari_runs::checkpoint::Saved;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 

@@ -58,7 +58,7 @@ pub fn merged(desk: &Desk) {
 /// The shard of each of the open ports, in a plan of three.
 fn shard_of(desk: &Desk, id: &str, server: &Server) -> u64 {
     let plan = desk.json(id, "plan.json");
-    let facts: mimawari::run::meta::PlanFacts =
+    let facts: mimawari_runs::meta::PlanFacts =
         serde_json::from_value(plan["plan"].clone()).expect("a plan");
     let walk = facts.walk(mimawari_targets::Shard::WHOLE).expect("a walk");
     let port = mimawari_targets::Port::new(server.at.port()).expect("a port");

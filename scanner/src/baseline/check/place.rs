@@ -5,9 +5,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mimawari_base::failure::Failure;
 use mimawari_drift::lint::codeowners::CodeOwners;
-
-use crate::failure::Failure;
 
 /// Where GitHub looks, in its order.
 const PLACES: [&str; 3] = [".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS"];

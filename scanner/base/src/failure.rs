@@ -1,0 +1,128 @@
+//! Exit statuses, and errors that tell what is wrong and how to mend it.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// Exit status of the program. Where several apply, 2 wins over 1, 1 over 3, 3 over 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Clean, and everything planned was covered.
+    Clean = 0,
+    /// Drift.
+    Drift = 1,
+    /// Usage, configuration, baseline or runtime error.
+    Error = 2,
+    /// Something planned was not covered, and no drift in what was.
+    Incomplete = 3,
+    /// The task was told to stop, and is to be started again: 3 as well, and never turned into 0,
+    /// since nobody would start it again then.
+    Interrupted,
+}
+
+impl Status {
+    /// The status that a verdict's `exit` stands for.
+    #[must_use]
+    pub const fn from_verdict(exit: u8) -> Self {
+        match exit {
+            0 => Self::Clean,
+            1 => Self::Drift,
+            3 => Self::Incomplete,
+            _ => Self::Error,
+        }
+    }
+}
+
+impl From<Status> for ExitCode {
+    fn from(s: Status) -> Self {
+        Self::from(match s {
+            Status::Interrupted => Status::Incomplete as u8,
+            other => other as u8,
+        })
+    }
+}
+
+/// An error with a remedy. The message is one line without a full stop; so is the remedy.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    help: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// An error without a remedy yet.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, source: None }
+    }
+
+    /// With a remedy.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// With the error behind it.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The remedy.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}
+
+/// The whole error as the user sees it: the chain on the first line, the remedy on the next.
+#[must_use]
+pub fn render(error: &anyhow::Error) -> String {
+    crate::shown::named(&of_files(error)).into_owned()
+}
+
+/// As [`render`], with the names of files as they were opened.
+fn of_files(error: &anyhow::Error) -> String {
+    use mimawari_targets::diagnostic::Diagnostics;
+    // A message that points at a line renders itself; the chain would bury it.
+    if let Some(d) = error.downcast_ref::<Diagnostics>() {
+        return d.to_string();
+    }
+    let mut out = format!("error: {error}");
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        // Many errors repeat their source in their own text.
+        if !last.contains(&text) {
+            out.push_str(": ");
+            out.push_str(&text);
+        }
+        last = text;
+    }
+    let help = error.chain().find_map(|e| e.downcast_ref::<Failure>().and_then(Failure::remedy));
+    if let Some(help) = help {
+        out.push_str("\nhelp: ");
+        out.push_str(help);
+    }
+    out
+}
+
+/// The whole error on one line, for a log.
+#[must_use]
+pub fn line(error: &anyhow::Error) -> String {
+    render(error).trim_start_matches("error: ").replace('\n', "; ")
+}

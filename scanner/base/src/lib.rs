@@ -1,0 +1,10 @@
+//! What every crate of the program stands on: errors with a remedy and exit statuses ([`failure`]),
+//! lengths of time ([`duration`]), the request to stop ([`signals`]), files that are replaced as a
+//! whole ([`files`]), and the provider of the cryptography ([`crypto`]).
+
+pub mod crypto;
+pub mod duration;
+pub mod failure;
+pub mod files;
+pub mod shown;
+pub mod signals;

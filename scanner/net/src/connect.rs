@@ -1,0 +1,176 @@
+//! The connect method: the same sweep with full connections, for when raw sockets are not allowed.
+//!
+//! The engine decides what is asked when; this driver asks by `connect()` and tells what came. An
+//! attempt that is neither accepted nor refused within the spacing is a silent one. The kernel
+//! cannot tell an ICMP "prohibited" from a dead host, so both are silent here.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use mimawari_base::signals::Stop;
+use mimawari_engine::{Answer, Event, Probe, Reply, Sweep};
+use mimawari_probes::wire::SynAckSigns;
+use mimawari_targets::Scope;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// What the driver counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ConnectStatistics {
+    /// Connections begun.
+    pub sent: u64,
+    /// Connections that the system refused to begin.
+    pub failures: u64,
+    /// Probes dropped because their address was not in the scope; anything but 0 is a defect.
+    pub refused_by_scope: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// How one connection ended.
+enum Outcome {
+    Answered(Reply),
+    Silent,
+    /// Our own system could not do it.
+    Failed(io::Error),
+}
+
+/// Runs a sweep to its end. `at_once` bounds the sockets in use; `patience` is how long one
+/// connection may take, at most the engine's spacing.
+///
+/// # Errors
+/// When `on_event` breaks, with what it broke with already handled by the caller; otherwise never:
+/// failures of single connections are the sweep's business.
+pub async fn run(
+    sweep: &mut Sweep,
+    scope: &Scope,
+    at_once: usize,
+    patience: Duration,
+    stop: &Stop,
+    mut on_event: impl FnMut(Event) -> ControlFlow<()>,
+    mut on_tick: impl FnMut(Duration, &Sweep),
+) -> ConnectStatistics {
+    let begun = Instant::now();
+    let mut statistics = ConnectStatistics::default();
+    let mut tasks: JoinSet<(Probe, Outcome)> = JoinSet::new();
+    let mut stop_watch = stop.watch();
+    let mut stopped = false;
+    let mut held: Option<Probe> = None;
+    let mut ticks = tokio::time::interval(Duration::from_millis(250));
+    loop {
+        let now = begun.elapsed();
+        if stop.is_stopped() && !stopped {
+            stopped = true;
+            sweep.stop(now);
+            if let Some(probe) = held.take() {
+                sweep.send_failed(now, probe);
+            }
+        }
+        while tasks.len() < at_once {
+            let Some(probe) = held.take().or_else(|| sweep.poll_transmit(now)) else { break };
+            if !scope.allows(probe.endpoint.ip()) {
+                statistics.refused_by_scope += 1;
+                sweep.send_failed(now, probe);
+                continue;
+            }
+            statistics.sent += 1;
+            tasks.spawn(async move { (probe, ask(probe, patience).await) });
+        }
+        while let Some(event) = sweep.poll_event() {
+            if on_event(event).is_break() && !stopped {
+                stopped = true;
+                sweep.stop(now);
+            }
+        }
+        if sweep.is_done() {
+            break;
+        }
+        let wake = match sweep.poll_timeout() {
+            // No free socket: the next answer or time-out is what there is to wait for.
+            _ if tasks.len() >= at_once => None,
+            Some(at) => Some(begun + at),
+            None => None,
+        };
+        let sleep = async {
+            match wake {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(done) = tasks.join_next() => {
+                let now = begun.elapsed();
+                let Ok((probe, outcome)) = done else { continue };
+                match outcome {
+                    Outcome::Answered(reply) => sweep.handle(now, Answer {
+                        ip: probe.endpoint.ip(),
+                        port: probe.endpoint.port(),
+                        attempt: probe.attempt,
+                        reply,
+                        ttl: None,
+                        signs: SynAckSigns::default(),
+                    }),
+                    Outcome::Silent => {}
+                    Outcome::Failed(e) => {
+                        tracing::debug!(endpoint = %probe.endpoint, error = %e, "cannot connect");
+                        statistics.failures += 1;
+                        statistics.sent -= 1;
+                        sweep.send_failed(now, probe);
+                    }
+                }
+            }
+            () = sleep => {}
+            _ = stop_watch.changed(), if !stopped => {}
+            _ = ticks.tick() => on_tick(begun.elapsed(), sweep),
+        }
+    }
+    statistics.seconds = begun.elapsed().as_secs_f64();
+    statistics
+}
+
+async fn ask(probe: Probe, patience: Duration) -> Outcome {
+    let address = probe.endpoint.socket_addr();
+    match tokio::time::timeout(patience, TcpStream::connect(address)).await {
+        Err(_) => Outcome::Silent,
+        Ok(Ok(stream)) => {
+            // Linux may connect a socket on loopback to itself when the ephemeral port it picks is
+            // the one asked for (RFC 9293, section 3.5, simultaneous open). Nobody listens there.
+            if stream.local_addr().ok() == stream.peer_addr().ok() {
+                return Outcome::Answered(Reply::Rst);
+            }
+            Outcome::Answered(Reply::SynAck)
+        }
+        Ok(Err(e)) => classify(e),
+    }
+}
+
+fn classify(e: io::Error) -> Outcome {
+    match e.kind() {
+        io::ErrorKind::ConnectionRefused => Outcome::Answered(Reply::Rst),
+        // Accepted, and reset before we looked: somebody listens.
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+            Outcome::Answered(Reply::SynAck)
+        }
+        // No ARP answer, or an ICMP error of whatever code.
+        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => Outcome::Silent,
+        _ => Outcome::Failed(e),
+    }
+}
+
+/// How many sockets this process may have open at once, less a reserve for everything else. Raises
+/// the soft limit to the hard one first.
+#[must_use]
+pub fn socket_budget() -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    const RESERVE: u64 = 128;
+    const MOST: u64 = 16_384;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 256 };
+    let wanted = hard.min(MOST + RESERVE);
+    let limit = if soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() {
+        wanted
+    } else {
+        soft
+    };
+    usize::try_from(limit.saturating_sub(RESERVE).clamp(64, MOST)).unwrap_or(256)
+}

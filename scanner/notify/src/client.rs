@@ -1,0 +1,324 @@
+//! The HTTP client of the notifiers: certificates verified, redirects not followed, every wait and
+//! every body bounded.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use jiff::Timestamp;
+use mimawari_base::failure::Failure;
+use mimawari_probes::http::printable;
+use reqwest::redirect;
+use tokio::time::Instant;
+
+use super::secret::Secret;
+
+/// How patient sending is.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// Times that a request is tried.
+    pub attempts: u32,
+    /// First wait between two tries; it doubles with each.
+    pub base: Duration,
+    /// Longest wait, a server's `Retry-After` included.
+    pub longest_wait: Duration,
+    /// Time for one try.
+    pub timeout: Duration,
+    /// Time for everything that a notifier does.
+    pub total: Duration,
+    /// Pause between two writes to GitHub, which asks for a second
+    /// (<https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api>).
+    pub pause: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            base: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(30),
+            timeout: Duration::from_secs(10),
+            total: Duration::from_secs(60),
+            pause: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What is taken from the world: the clock and chance.
+#[derive(Clone)]
+pub struct World {
+    /// The clock.
+    pub now: fn() -> Timestamp,
+    /// A random number.
+    pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl World {
+    /// The system's.
+    #[must_use]
+    pub fn of(now: fn() -> Timestamp) -> Self {
+        // Without chance every waiter comes back at once; that is all that is lost.
+        Self { now, random: Arc::new(|| getrandom::u64().unwrap_or(1 << 63)) }
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("World")
+    }
+}
+
+/// A request. No `Debug`: its URL and headers may be secrets.
+pub struct Request {
+    /// Method.
+    pub method: Method,
+    /// URL.
+    pub url: Secret,
+    /// Headers.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Body.
+    pub body: Bytes,
+}
+
+/// An answer that is no failure.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body, as far as it was read.
+    pub body: Bytes,
+}
+
+/// Why something was not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// For a person; without secrets and without control characters.
+    pub why: String,
+    /// Whether it may have arrived all the same.
+    pub doubtful: bool,
+}
+
+impl Fault {
+    /// It certainly was not accepted.
+    #[must_use]
+    pub fn certain(why: impl Into<String>) -> Self {
+        Self { why: why.into(), doubtful: false }
+    }
+
+    /// The same, fit to be shown.
+    #[must_use]
+    pub fn shown(self, secrets: &[Secret]) -> Self {
+        Self { why: printable(hide(secrets, &self.why).as_bytes(), 500), ..self }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+/// Sends requests until a deadline.
+pub struct Sender<'a> {
+    /// The client.
+    pub client: &'a reqwest::Client,
+    /// How patient.
+    pub policy: Policy,
+    /// Clock and chance.
+    pub world: &'a World,
+    /// No try and no wait goes on beyond it.
+    pub deadline: Instant,
+    /// What an answer must not show.
+    pub secrets: &'a [Secret],
+    /// Most bytes of an answer.
+    pub limit: usize,
+}
+
+/// What became of one try.
+enum Tried {
+    Done(Answer),
+    /// To be tried again, after this time if the server named one.
+    Again(Fault, Option<Duration>),
+    Never(Fault),
+}
+
+impl Sender<'_> {
+    /// Sends a request, which is made anew for each try: it may bear the time. What may have arrived
+    /// is sent again only if that does no harm (`harmless`): the receiver knows it by an id, or it
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// A [`Fault`] after the last try, or where another one would be of no use.
+    pub async fn send(
+        &self,
+        harmless: bool,
+        make: impl Fn() -> Result<Request, Fault>,
+    ) -> Result<Answer, Fault> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let (fault, asked) = match self.once(make()?, harmless).await {
+                Tried::Done(answer) => return Ok(answer),
+                Tried::Never(fault) => return Err(fault),
+                Tried::Again(fault, asked) => (fault, asked),
+            };
+            if tried >= self.policy.attempts {
+                return Err(fault);
+            }
+            let wait = asked.unwrap_or_else(|| self.back_off(tried));
+            if wait > self.policy.longest_wait || Instant::now() + wait > self.deadline {
+                let why = format!("{}; a wait of {} s is too long", fault.why, wait.as_secs());
+                return Err(Fault { why, ..fault });
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// The wait after so many tries: doubling, and half of it by chance, so that many who failed
+    /// together do not come back together.
+    fn back_off(&self, tried: u32) -> Duration {
+        let full = self.policy.base.saturating_mul(1 << (tried - 1).min(16));
+        let full = full.min(self.policy.longest_wait);
+        let share = ((self.world.random)() >> 11) as f64 / (1u64 << 53) as f64;
+        full.mul_f64(0.5 + share / 2.0)
+    }
+
+    async fn once(&self, request: Request, harmless: bool) -> Tried {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Tried::Never(Fault::certain("there was no time left for it"));
+        }
+        let mut builder = self
+            .client
+            .request(request.method, request.url.reveal())
+            .timeout(self.policy.timeout.min(left));
+        for (name, value) in request.headers {
+            builder = builder.header(name, value);
+        }
+        let mut response = match builder.body(request.body).send().await {
+            Ok(response) => response,
+            Err(e) => {
+                let unsent = e.is_connect() || e.is_builder();
+                let fault = Fault { why: told(e), doubtful: !unsent };
+                return if unsent || harmless {
+                    Tried::Again(fault, None)
+                } else {
+                    Tried::Never(fault)
+                };
+            }
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut body = BytesMut::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() > self.limit => {
+                    body.extend_from_slice(&chunk[..self.limit - body.len()]);
+                    break;
+                }
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => break,
+                // The status has come; for a message that is all there is to know.
+                Err(_) => break,
+            }
+        }
+        self.judged(status, headers, body.freeze(), harmless)
+    }
+
+    fn judged(&self, status: StatusCode, headers: HeaderMap, body: Bytes, harmless: bool) -> Tried {
+        if status.is_success() {
+            return Tried::Done(Answer { status, headers, body });
+        }
+        // Hidden first and cut after, so that no piece of a secret is left at the cut.
+        let said = String::from_utf8_lossy(&body[..body.len().min(65_536)]);
+        let said = printable(hide(self.secrets, &said).as_bytes(), 200);
+        let why = match said.trim() {
+            "" => format!("the answer was {}", status.as_u16()),
+            said => format!("the answer was {}: {said}", status.as_u16()),
+        };
+        let asked = self.asked_to_wait(status, &headers);
+        match status.as_u16() {
+            408 | 429 | 500 | 503 => Tried::Again(Fault::certain(why), asked),
+            // GitHub's limits; without a time it is a refusal.
+            403 if asked.is_some() => Tried::Again(Fault::certain(why), asked),
+            // A gateway does not know what became of it.
+            502 | 504 | 520..=599 => {
+                let fault = Fault { why, doubtful: true };
+                if harmless { Tried::Again(fault, asked) } else { Tried::Never(fault) }
+            }
+            _ => Tried::Never(Fault::certain(why)),
+        }
+    }
+
+    /// How long the server asks to wait: `Retry-After` (RFC 9110, section 10.2.3), or GitHub's time of
+    /// the next allowance.
+    fn asked_to_wait(&self, status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+        let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+        let until = |at: Timestamp| {
+            let left = at.duration_since((self.world.now)());
+            Duration::try_from(left).unwrap_or_default()
+        };
+        if let Some(after) = text("retry-after") {
+            return match after.parse::<u64>() {
+                Ok(s) => Some(Duration::from_secs(s.min(86_400))),
+                Err(_) => jiff::fmt::rfc2822::parse(after).ok().map(|t| until(t.timestamp())),
+            };
+        }
+        if matches!(status.as_u16(), 403 | 429) && text("x-ratelimit-remaining") == Some("0") {
+            let reset = text("x-ratelimit-reset")?.parse().ok()?;
+            return Timestamp::from_second(reset).ok().map(until);
+        }
+        None
+    }
+}
+
+fn hide(secrets: &[Secret], text: &str) -> String {
+    secrets.iter().fold(text.to_owned(), |t, s| s.hide_in(&t))
+}
+
+/// An error with its causes, and without the URL.
+fn told(e: reqwest::Error) -> String {
+    use std::error::Error as _;
+    let what = if e.is_timeout() {
+        "no answer in time"
+    } else if e.is_connect() {
+        "no connection"
+    } else {
+        "the request failed"
+    };
+    let e = e.without_url();
+    let mut cause = e.source();
+    let mut last = None;
+    while let Some(c) = cause {
+        last = Some(c.to_string());
+        cause = c.source();
+    }
+    match last {
+        Some(last) => format!("{what}: {last}"),
+        None => what.to_owned(),
+    }
+}
+
+/// The client; `loopback` for one that never uses a proxy.
+///
+/// # Errors
+/// A [`Failure`] where the system has no root certificates.
+pub fn client(loopback: bool) -> Result<reqwest::Client, Failure> {
+    mimawari_base::crypto::provide();
+    let mut builder = reqwest::Client::builder()
+        .redirect(redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(5))
+        .referer(false)
+        .user_agent(concat!("mimawari/", env!("CARGO_PKG_VERSION")));
+    if loopback {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|e| {
+        Failure::new("cannot make a client for HTTPS")
+            .help("install root certificates, such as the package ca-certificates, or name them in SSL_CERT_FILE")
+            .source(told(e))
+    })
+}

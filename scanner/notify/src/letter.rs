@@ -1,0 +1,115 @@
+//! Dead letters: what could not be sent, beside the run, to be sent later by hand.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use jiff::Timestamp;
+use mimawari_base::failure::Failure;
+use mimawari_base::files::write_atomically;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::client::Fault;
+
+/// Version of the file.
+const VERSION: u32 = 1;
+
+/// A message that was not sent. It holds no secret: URLs and keys are in the environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Letter {
+    /// Format version.
+    pub version: u32,
+    /// Kind of the notifier.
+    pub kind: String,
+    /// Its name.
+    pub notifier: String,
+    /// The event that was claimed for it.
+    pub event: String,
+    /// When it was given up.
+    pub at: Timestamp,
+    /// Why.
+    pub why: String,
+    /// Whether it may have arrived all the same.
+    pub doubtful: bool,
+    /// What was to be sent; for GitHub nothing, since issues are made from the verdict.
+    pub payload: Value,
+}
+
+impl Letter {
+    /// A letter.
+    #[must_use]
+    pub fn new(
+        kind: &str,
+        notifier: &str,
+        event: &str,
+        at: Timestamp,
+        fault: &Fault,
+        payload: Value,
+    ) -> Self {
+        Self {
+            version: VERSION,
+            kind: kind.to_owned(),
+            notifier: notifier.to_owned(),
+            event: event.to_owned(),
+            at,
+            why: fault.why.clone(),
+            doubtful: fault.doubtful,
+            payload,
+        }
+    }
+
+    /// Writes it into `undelivered/` of a run folder.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn write(&self, run: &Path) -> std::io::Result<PathBuf> {
+        let dir = run.join("undelivered");
+        fs::create_dir_all(&dir)?;
+        // The same run judged twice may leave two letters for one notifier.
+        let mut path = dir.join(format!("{}-{}.json", self.kind, self.notifier));
+        if path.exists() {
+            path = dir.join(format!("{}-{}-{}.json", self.kind, self.notifier, self.event));
+        }
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        write_atomically(&path, &text)?;
+        Ok(path)
+    }
+}
+
+/// The letters of a run, by file name.
+///
+/// # Errors
+/// A [`Failure`] for a folder or a file that cannot be read.
+pub fn read_all(run: &Path) -> Result<Vec<(PathBuf, Letter)>> {
+    let dir = run.join("undelivered");
+    let failed = |path: &Path| {
+        Failure::new(format!("cannot read {}", path.display()))
+            .help("name a run folder in which a notifier left what it could not send")
+    };
+    if !run.is_dir() {
+        return Err(failed(run).into());
+    }
+    let mut out = Vec::new();
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(out),
+        Err(e) => return Err(failed(&dir).source(e).into()),
+    };
+    for entry in entries {
+        let path = entry.map_err(|e| failed(&dir).source(e))?.path();
+        if path.extension().is_none_or(|e| e != "json") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).map_err(|e| failed(&path).source(e))?;
+        let letter: Letter = serde_json::from_str(&text).map_err(|e| failed(&path).source(e))?;
+        if letter.version != VERSION {
+            return Err(failed(&path).help("it was written by another version of mimawari").into());
+        }
+        out.push((path, letter));
+    }
+    out.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(out)
+}

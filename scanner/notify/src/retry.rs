@@ -1,0 +1,121 @@
+//! A test message, and another try for what could not be sent.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use mimawari_base::failure::{Failure, Status};
+use mimawari_drift::verdict::Verdict;
+
+use super::letter::{self, Letter};
+use super::{How, Message, Notifiers};
+
+impl Notifiers {
+    /// Sends a message that says it is none to each. A line for each, and [`Status::Error`] if one was
+    /// not sent.
+    pub async fn test(&self) -> (String, Status) {
+        let mut out = String::new();
+        let mut status = Status::Clean;
+        for n in &self.all {
+            let line = match Message::test(n, (self.world.now)()) {
+                None => "not tested: it writes figures alone".to_owned(),
+                Some(message) => match self.send(n, &message, None).await {
+                    Ok(()) => "sent".to_owned(),
+                    Err((fault, _)) => {
+                        status = Status::Error;
+                        format!("NOT sent: {fault}")
+                    }
+                },
+            };
+            let _ = writeln!(out, "{} {}: {line}", n.kind, n.name);
+        }
+        if self.all.is_empty() {
+            out.push_str("no notifier is configured\n");
+        }
+        (out, status)
+    }
+
+    /// Sends the letters of a run. A line for each, and [`Status::Error`] if one is left.
+    ///
+    /// # Errors
+    /// A [`Failure`] for what cannot be read.
+    pub async fn retry(&self, run: &Path, doubtful: bool) -> Result<(String, Status)> {
+        let letters = letter::read_all(run)?;
+        let mut out = String::new();
+        let mut status = Status::Clean;
+        for (path, letter) in &letters {
+            let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into());
+            let line = match self.again(run, path, letter, doubtful).await? {
+                Ok(()) => "sent".to_owned(),
+                Err(why) => {
+                    status = Status::Error;
+                    format!("NOT sent: {why}")
+                }
+            };
+            let _ = writeln!(out, "{name}: {line}");
+        }
+        if letters.is_empty() {
+            let _ = writeln!(out, "{}: nothing is left to send", run.display());
+        }
+        Ok((out, status))
+    }
+
+    async fn again(
+        &self,
+        run: &Path,
+        path: &Path,
+        letter: &Letter,
+        doubtful: bool,
+    ) -> Result<Result<(), String>> {
+        let Some(n) = self.all.iter().find(|n| n.name == letter.notifier && n.kind == letter.kind)
+        else {
+            return Ok(Err("the configuration has no such notifier any more".to_owned()));
+        };
+        if letter.doubtful && !doubtful {
+            return Ok(Err(
+                "it may have arrived; look, and add --doubtful to send it all the same".to_owned(),
+            ));
+        }
+        let Some(message) = Message::from_payload(n, letter.payload.clone()) else {
+            return Ok(Err("its payload is none of its kind".to_owned()));
+        };
+        let verdict = match &n.how {
+            How::Github(_) => Some(verdict(run)?),
+            _ => None,
+        };
+        // Of two who try, one finds the file.
+        let taken = path.with_extension("sending");
+        if let Err(e) = fs::rename(path, &taken) {
+            return Ok(Err(format!("it cannot be taken: {e}")));
+        }
+        match self.send(n, &message, verdict.as_ref()).await {
+            Ok(()) => {
+                let _ = fs::remove_file(&taken);
+                Ok(Ok(()))
+            }
+            Err((fault, left)) => {
+                let at = (self.world.now)();
+                let next = Letter::new(n.kind, &n.name, &letter.event, at, &fault, left);
+                let why = match next.write(run) {
+                    Ok(_) => {
+                        fs::remove_file(&taken).map_or_else(|e| e.to_string(), |()| String::new())
+                    }
+                    Err(e) => format!("; it stays as {}: {e}", taken.display()),
+                };
+                Ok(Err(format!("{fault}{why}")))
+            }
+        }
+    }
+}
+
+fn verdict(run: &Path) -> Result<Verdict> {
+    let path = run.join("verdict.json");
+    let failed = || {
+        Failure::new(format!("cannot read {}", path.display())).help(
+            "issues are made of the run's verdict.json; judge the run again with `mimawari judge`",
+        )
+    };
+    let text = fs::read_to_string(&path).map_err(|e| failed().source(e))?;
+    Ok(serde_json::from_str(&text).map_err(|e| failed().source(e))?)
+}

@@ -1,0 +1,80 @@
+//! `mimawari export`: a run in the forms of other tools. Reads run folders; sends nothing.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use anyhow::Result;
+use mimawari_base::failure::{Failure, Status};
+use mimawari_drift::state::State;
+use mimawari_drift::verdict::Verdict;
+use mimawari_runs::export::write_nmap_xml;
+use mimawari_runs::{Runs, read_meta};
+
+use crate::cli::{ExportArgs, ExportFormat};
+
+/// `mimawari export`
+///
+/// # Errors
+/// Runs that cannot be read or do not belong together; an output that cannot be written.
+pub fn export(args: &ExportArgs) -> Result<Status> {
+    let Some(first) = args.runs.first() else {
+        return Err(Failure::new("no run is named").help("name a run folder").into());
+    };
+    // The scope of the run itself: what it was allowed to see then is what it tells.
+    let scope = read_meta(first)?.scope.to_scope();
+    let runs = Runs::open(&args.runs, &scope, &State::default())?;
+    let written = match args.format {
+        ExportFormat::NmapXml => write(&args.out, |out| write_nmap_xml(&runs, out)),
+    };
+    written.map_err(|e| {
+        Failure::new(format!("cannot export to {}", args.out.display()))
+            .help("choose another file with --out FILE")
+            .source(e)
+    })?;
+    Ok(Status::Clean)
+}
+
+/// Streams into a file that takes its place when it is whole, or to stdout. A reader that has gone
+/// away is no error.
+fn write(path: &Path, render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    if path == Path::new("-") {
+        let mut out = BufWriter::new(io::stdout().lock());
+        return match render(&mut out).and_then(|()| out.flush()) {
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        };
+    }
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir)?;
+    let mut out = BufWriter::new(file);
+    render(&mut out)?;
+    let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.as_file().sync_all()?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    file.persist(path).map_err(|e| e.error)?;
+    File::open(dir)?.sync_all()
+}
+
+/// A verdict as SARIF.
+///
+/// # Errors
+/// A [`Failure`] when the verdict is incomplete or suspect.
+pub fn sarif(verdict: &Verdict) -> Result<String> {
+    mimawari_report::sarif(verdict).map_err(|refused| {
+        let what = if refused.suspect { "suspect" } else { "incomplete" };
+        let because = refused.because.trim_end_matches('.');
+        let because =
+            if because.is_empty() { String::new() } else { format!(" ({because})") };
+        Failure::new(format!(
+            "a verdict that is {what} is not written as SARIF{because}: alerts that it does not name \
+             would be closed, and it may only not have seen them"
+        ))
+        .help("upload the next whole run; --format json, markdown, html and csv say what was not covered")
+        .into()
+    })
+}

@@ -1,0 +1,57 @@
+//! `mimawari import`: a run folder out of another scanner's file. Reads files; sends nothing.
+
+use anyhow::Result;
+use mimawari_base::failure::{Failure, Status};
+use mimawari_runs::RunStatus;
+use mimawari_runs::import::{ImportFormat, ImportJob, import, summary};
+use mimawari_targets::{PortError, PortSet};
+
+use crate::cli::{self, ImportArgs};
+use crate::commands::print;
+use crate::config::{Config, read_targets};
+use crate::scan::Context;
+
+/// `mimawari import`
+///
+/// # Errors
+/// As [`import`], and for the configuration.
+pub fn run(args: &ImportArgs, context: &Context) -> Result<Status> {
+    let mut config = Config::read(&args.from.config)?;
+    if !args.targets.is_empty() {
+        config.scan.targets = Some(read_targets(&args.targets)?);
+    }
+    let ports: Option<PortSet> = args
+        .ports
+        .as_deref()
+        .map(|p| p.parse().map_err(|e: PortError| Failure::new(format!("--ports: {e}"))))
+        .transpose()?;
+    let job = ImportJob {
+        file: &args.file,
+        format: args.format.into(),
+        scope: &config.scope,
+        targets: config.scan.targets.as_ref(),
+        ports,
+        default_ports: &config.scan.ports,
+        canaries: &config.scan.canaries,
+        vantage: &config.vantage,
+        recall: config.scan.recall,
+        now: (context.now)(),
+    };
+    let meta = import(&job, &args.out)?;
+    print(&summary(&meta, &args.out))?;
+    let complete = meta.status == RunStatus::Complete
+        && meta.not_covered.is_empty()
+        && meta.canaries.iter().all(|c| c.answered);
+    Ok(if complete { Status::Clean } else { Status::Incomplete })
+}
+
+impl From<cli::ImportFormat> for ImportFormat {
+    fn from(format: cli::ImportFormat) -> Self {
+        match format {
+            cli::ImportFormat::NmapXml => Self::NmapXml,
+            cli::ImportFormat::MasscanJson => Self::MasscanJson,
+            cli::ImportFormat::MasscanList => Self::MasscanList,
+            cli::ImportFormat::ZmapCsv => Self::ZmapCsv,
+        }
+    }
+}

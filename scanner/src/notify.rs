@@ -1,0 +1,27 @@
+//! `mimawari notify`: a test message, and another try for what could not be sent.
+
+use anyhow::Result;
+use mimawari_base::failure::Status;
+use mimawari_notify::Notifiers;
+use mimawari_notify::client::World;
+
+use crate::cli::NotifyArgs;
+use crate::commands::print;
+use crate::config::Config;
+use crate::scan::Context;
+
+/// `mimawari notify`
+///
+/// # Errors
+/// A configuration or a letter that cannot be read; a missing environment variable.
+pub async fn notify(args: &NotifyArgs, context: &Context) -> Result<Status> {
+    let config = Config::read(&args.from.config)?;
+    let world = World::of(context.now);
+    let notifiers = Notifiers::from_environment(&config.notify, world).await?;
+    let (text, status) = match &args.retry {
+        Some(run) => notifiers.retry(run, args.doubtful).await?,
+        None => notifiers.test().await,
+    };
+    print(&text)?;
+    Ok(status)
+}
