@@ -84,7 +84,8 @@ pub struct Confirmation {
 }
 
 /// Connects to the endpoint and names what answers. At most three connections, each with a bound on
-/// time and bytes: one for HTTP, and one for each way of shaking hands without a name.
+/// time and bytes: one for HTTP, and one for each way of shaking hands without a name. One more
+/// where the server closes at a request, which may be one that speaks HTTP/2 alone.
 pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation {
     let stream = match dial(endpoint, config.connect_timeout).await {
         Ok(stream) => Stream::Plain(stream),
@@ -181,6 +182,13 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
     if plain_first {
         let plain = ask_http(&mut stream, &endpoint.socket_addr().to_string(), config).await;
         let reply = plain.as_deref().map(read_reply);
+        if let Some(bytes) = plain.as_deref()
+            && (bytes.is_empty() || is_settings(bytes))
+            && let Ok(fresh) = dial(endpoint, config.connect_timeout).await
+            && speaks_second(Stream::Plain(fresh), config).await
+        {
+            return http_service(HttpFacts::default());
+        }
         // What is certain needs no second look; a 400 or a hint towards https may be a TLS port.
         match &reply {
             Some(Reply::Http { facts, to_https }) if facts.status != 400 && !to_https => {
@@ -195,8 +203,8 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
         }
         return match reply {
             Some(Reply::Http { facts, .. }) => http_service(facts),
-            Some(_) => Identified::unknown(),
-            None => Identified::mute(),
+            Some(_) if plain.as_ref().is_some_and(|p| !p.is_empty()) => Identified::unknown(),
+            _ => Identified::mute(),
         };
     }
     if let Some(found) = over_tls(Some(stream), endpoint, config).await {
@@ -206,11 +214,12 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
         return Identified::unknown();
     };
     let mut fresh = Stream::Plain(fresh);
-    match ask_http(&mut fresh, &endpoint.socket_addr().to_string(), config).await.as_deref().map(read_reply) {
+    let answer = ask_http(&mut fresh, &endpoint.socket_addr().to_string(), config).await;
+    match answer.as_deref().map(read_reply) {
         Some(Reply::Http { facts, .. }) => http_service(facts),
         Some(Reply::Other(service)) => Identified::new(*service, None),
-        Some(_) => Identified::unknown(),
-        None => Identified::mute(),
+        Some(_) if answer.as_ref().is_some_and(|a| !a.is_empty()) => Identified::unknown(),
+        _ => Identified::mute(),
     }
 }
 
@@ -275,9 +284,19 @@ async fn over_tls(
     let inner = match word {
         Word::Spoke(bytes) => Reply::Other(Box::new(spoke_first(&bytes))),
         Word::Closed => Reply::Unclear,
-        Word::Quiet => ask_http(&mut stream, &endpoint.socket_addr().to_string(), config)
-            .await
-            .map_or(Reply::Unclear, |bytes| read_reply(&bytes)),
+        Word::Quiet => {
+            let answer = ask_http(&mut stream, &endpoint.socket_addr().to_string(), config).await;
+            // Whoever closes at a request of HTTP/1 may speak HTTP/2 alone.
+            if answer.as_ref().is_some_and(|a| a.is_empty() || is_settings(a))
+                && let Ok(tcp) = dial(endpoint, config.connect_timeout).await
+                && let Ok(again) = tls::handshake(tcp, endpoint, None, &limits, None).await
+                && speaks_second(again.stream, config).await
+            {
+                Reply::Http { facts: HttpFacts::default(), to_https: false }
+            } else {
+                answer.map_or(Reply::Unclear, |bytes| read_reply(&bytes))
+            }
+        }
     };
     let tls = Some(facts);
     Some(match inner {
@@ -304,7 +323,7 @@ async fn over_tls(
 }
 
 /// One GET of `/`, and what comes back: up to the end of the title, of the page, of the limit, or
-/// of the time. `None` when nothing comes back.
+/// of the time. `None` when nothing comes back, and the connection stays open.
 async fn ask_http(
     stream: &mut Stream,
     host: &str,
@@ -325,17 +344,43 @@ async fn ask_http(
     let _ = timeout_at(deadline, write).await.ok()?;
     let mut bytes = Vec::new();
     let mut chunk = vec![0; 4096];
+    let mut closed = false;
     while bytes.len() < PAGE_LIMIT {
         match timeout_at(deadline, stream.read(&mut chunk)).await {
             Ok(Ok(n)) if n > 0 => bytes.extend_from_slice(&chunk[..n]),
-            _ => break,
+            Ok(_) => {
+                closed = true;
+                break;
+            }
+            Err(_) => break,
         }
         if is_enough(&bytes) {
             break;
         }
     }
     bytes.truncate(PAGE_LIMIT);
-    (!bytes.is_empty()).then_some(bytes)
+    (closed || !bytes.is_empty()).then_some(bytes)
+}
+
+/// Whether bytes begin with the frame that every HTTP/2 server sends first (RFC 9113, section 3.4).
+fn is_settings(bytes: &[u8]) -> bool {
+    let Some([high, middle, low, kind, flags, stream @ ..]) = bytes.get(..9) else {
+        return false;
+    };
+    let length = u32::from_be_bytes([0, *high, *middle, *low]);
+    *kind == 4 && *flags == 0 && stream == [0; 4] && length % 6 == 0 && length <= 6 * 64
+}
+
+/// Whether the server answers the preface of HTTP/2, which nothing else does.
+async fn speaks_second(mut stream: Stream, config: &ServiceConfig) -> bool {
+    let talk = async {
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.ok()?;
+        stream.flush().await.ok()?;
+        let mut bytes = [0; 9];
+        stream.read_exact(&mut bytes).await.ok()?;
+        Some(is_settings(&bytes))
+    };
+    timeout(config.answer_timeout, talk).await.ok().flatten().unwrap_or(false)
 }
 
 /// Whether more bytes cannot tell more: not HTTP and a line is there, or the title is complete.
@@ -543,7 +588,7 @@ mod tests {
         assert_eq!(other(mongo), "mongodb");
         // A TLS alert, HTTP/2, HTTP/0.9 and rubbish.
         assert_eq!(other(b"\x15\x03\x01\x00\x02\x02\x46"), "unclear");
-        assert_eq!(other(b"HTTP/2 200\r\n\r\n"), "unclear");
+        assert_eq!(other(b"HTTP/3 200\r\n\r\n"), "unclear");
         assert_eq!(other(b"HTTP/1.1 2000 OK\r\n\r\n"), "unclear");
         assert_eq!(other(b"HTTP/1.1 -20\r\n\r\n"), "unclear");
         assert_eq!(other(b"<html>hello</html>"), "unclear");

@@ -39,7 +39,7 @@ const BODY_RANGE: &str = "bytes=0-65535";
 const COOKIE_LIMIT: usize = 4 * 1024;
 
 /// Largest head that is read, bytes.
-const HEAD_LIMIT: usize = 64 * 1024;
+pub(super) const HEAD_LIMIT: usize = 64 * 1024;
 
 /// hyper's own buffer: a whole head, and some body behind it.
 const BUFFER_LIMIT: usize = HEAD_LIMIT + 32 * 1024;
@@ -237,7 +237,7 @@ impl Asker {
         true
     }
 
-    fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, Fault> {
+    pub(super) fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, Fault> {
         let mut request = Request::new(Empty::new());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = origin_form(path)?;
@@ -422,7 +422,7 @@ impl Connection {
         }
         // Known now, and not only when the next request fails.
         let last = closes(parts.version, &parts.headers);
-        let total = resource_length(&parts.headers);
+        let total = whole_length(&parts.headers);
         let truncated = cut
             || (parts.status == StatusCode::PARTIAL_CONTENT
                 && total.is_none_or(|n| n > bytes.len() as u64));
@@ -483,7 +483,7 @@ impl Waiting<'_> {
 }
 
 /// Connects, and for HTTPS shakes hands.
-async fn stream_to(
+pub(super) async fn stream_to(
     route: &Route,
     timeouts: &Timeouts,
     hint: Option<Rung>,
@@ -511,7 +511,7 @@ pub async fn get_by_force(
     timeouts: &Timeouts,
     hint: Option<Rung>,
 ) -> Result<Answer, Fault> {
-    const PREFIX: &[u8] = b"HTTP/1.";
+    const PREFIX: &[u8] = b"HTTP/";
     let request = asker.bytes(path)?;
     let (mut stream, ..) = stream_to(route, timeouts, hint).await?;
     let mut bytes = Vec::new();
@@ -544,7 +544,7 @@ pub async fn get_by_force(
             headers.insert(name, value);
         }
     }
-    let total = resource_length(&headers);
+    let total = whole_length(&headers);
     let mut body = head.body().into_owned();
     let truncated = body.len() > BODY_LIMIT || bytes.len() >= HEAD_LIMIT + BODY_LIMIT;
     body.truncate(BODY_LIMIT);
@@ -574,7 +574,11 @@ fn is_whole(bytes: &[u8]) -> bool {
 
 /// Reads at most `limit` bytes; the flag says that more came or was announced. What came before an
 /// error stays in `bytes`.
-async fn read(body: &mut Incoming, bytes: &mut Vec<u8>, limit: usize) -> hyper::Result<bool> {
+pub(super) async fn read(
+    body: &mut Incoming,
+    bytes: &mut Vec<u8>,
+    limit: usize,
+) -> hyper::Result<bool> {
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else {
             continue;
@@ -605,7 +609,7 @@ fn closes(version: Version, headers: &HeaderMap) -> bool {
 }
 
 /// The whole length that `Content-Range: bytes a-b/n` names (RFC 9110, section 14.4).
-fn resource_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn whole_length(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     value.rsplit_once('/')?.1.trim().parse().ok()
 }
@@ -669,7 +673,7 @@ mod tests {
         let of = |v: &str| {
             let mut h = HeaderMap::new();
             h.insert(CONTENT_RANGE, HeaderValue::from_str(v).unwrap());
-            resource_length(&h)
+            whole_length(&h)
         };
         assert_eq!(of("bytes 0-65535/70000"), Some(70000));
         assert_eq!(of("bytes 0-9/*"), None);

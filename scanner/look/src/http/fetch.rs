@@ -7,7 +7,8 @@ use http::header::RETRY_AFTER;
 use mimawari_probes::observation::Outcome;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::connection::{Answer, Connection, Fault, FaultKind, Timeouts, get_by_force};
+use super::connection::{Answer, Fault, FaultKind, Timeouts, get_by_force};
+use super::link::{Dialect, Link};
 use super::target::{Ending, Target};
 use super::turns::{Lane, network};
 use super::walk::Worker;
@@ -287,7 +288,7 @@ impl Worker<'_> {
 /// Tries until there is an answer, or a fault that trying again would not mend.
 async fn persist(
     lane: &Lane,
-    connection: &mut Option<Connection>,
+    connection: &mut Option<Link>,
     target: &mut Target,
     path: &str,
     timeouts: &Timeouts,
@@ -304,9 +305,9 @@ async fn persist(
     let mut tries = 0;
     loop {
         tries += 1;
-        if !connection.as_ref().is_some_and(Connection::is_usable) {
+        if !connection.as_ref().is_some_and(Link::is_usable) {
             *connection = None;
-            match Connection::open(&target.route, timeouts, lane.rung.get()).await {
+            match Link::open(&target.route, timeouts, lane.rung.get(), lane.dialect.get()).await {
                 Ok(new) => {
                     lane.refused.set(0);
                     target.refused = 0;
@@ -356,13 +357,22 @@ async fn persist(
             FaultKind::Lost => true,
             FaultKind::Malformed if !used => {
                 let forced = get_by_force(&target.route, path, asker, timeouts, lane.rung.get());
-                return forced.await.or_else(|fault| best.ok_or(fault));
+                return match forced.await {
+                    Ok(answer) => Ok(answer),
+                    Err(fault) => in_second(lane, connection, target, path, asker, timeouts)
+                        .await
+                        .or(best)
+                        .ok_or(fault),
+                };
             }
             // On a used connection it may be the tail of the answer before.
             FaultKind::Malformed => true,
             _ => false,
         };
         if !again || tries >= most {
+            if fault.kind == FaultKind::Lost && best.is_none() {
+                best = in_second(lane, connection, target, path, asker, timeouts).await;
+            }
             return best.ok_or(fault);
         }
     }
@@ -380,4 +390,25 @@ fn ending(cut: &Cut, time: Duration) -> Ending {
 
 fn stopped() -> Ending {
     Ending { outcome: Outcome::Skipped, reason: "the run was stopped".to_owned() }
+}
+
+/// Whether a port that HTTP/1 got nothing from speaks HTTP/2; tried once for each port.
+async fn in_second(
+    lane: &Lane,
+    connection: &mut Option<Link>,
+    target: &Target,
+    path: &str,
+    asker: &super::connection::Asker,
+    timeouts: &Timeouts,
+) -> Option<Answer> {
+    if lane.answered.get() || lane.dialect.get() != Dialect::First {
+        return None;
+    }
+    lane.dialect.set(Dialect::FirstForSure);
+    let link = Link::open(&target.route, timeouts, lane.rung.get(), Dialect::Second).await;
+    let mut link = link.ok()?;
+    let answer = link.get(path, asker, timeouts).await.ok()?;
+    lane.dialect.set(Dialect::Second);
+    *connection = Some(link);
+    Some(answer)
 }

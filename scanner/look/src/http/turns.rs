@@ -18,6 +18,7 @@ use mimawari_targets::Endpoint;
 
 use super::tls::Rung;
 use super::vhosts::Hosts;
+use super::link::Dialect;
 use super::target::Ending;
 use super::{Targets, WebTarget};
 
@@ -60,6 +61,8 @@ pub(super) struct Lane {
     pub dead_hosts: Cell<u32>,
     /// Those among them that were waited for.
     pub late_hosts: Cell<u32>,
+    /// Which version of HTTP it speaks.
+    pub dialect: Cell<Dialect>,
     /// How to shake hands.
     pub rung: Cell<Option<Rung>>,
 }
@@ -96,6 +99,7 @@ impl Lane {
             refused: Cell::new(0),
             dead_hosts: Cell::new(0),
             late_hosts: Cell::new(0),
+            dialect: Cell::new(Dialect::First),
             rung: Cell::new(None),
         }
     }

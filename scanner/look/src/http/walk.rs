@@ -19,8 +19,9 @@ use mimawari_probes::observation::{
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::connection::{Answer, BODY_LIMIT, Connection};
+use super::connection::{Answer, BODY_LIMIT};
 use super::fetch::Wait;
+use super::link::Link;
 use super::redirect::{Destination, Origin, destination};
 use super::standing::{Blanket, Held, Shown, Standing};
 use super::target::{Ending, Target};
@@ -73,7 +74,7 @@ pub(super) struct Worker<'a> {
     pub(super) shared: &'a Shared,
     pub(super) ticket: &'a Ticket,
     pub(super) lane: &'a Lane,
-    pub(super) connection: Option<Connection>,
+    pub(super) connection: Option<Link>,
     /// What the last site on this connection looked like.
     face: Option<Face>,
     pub(super) nap: Option<Pin<Box<Sleep>>>,
@@ -346,12 +347,13 @@ impl Worker<'_> {
             Destination::Nowhere => return (answer, None),
             Destination::Path(place) => place,
         };
-        if !answer.body.is_empty() {
+        let is_hit = {
             let codings = answer.codings();
             let body = decode(codings.as_deref(), &answer.body);
-            if check.is_hit(&response(&answer, &body)) {
-                return (answer, None);
-            }
+            check.is_hit(&response(&answer, &body))
+        };
+        if is_hit {
+            return (answer, None);
         }
         let cookies = target.asker.as_mut().is_ok_and(|asker| asker.take_cookies(&answer));
         if place == path {
