@@ -4,7 +4,6 @@ for by what they are used for here, and their inputs are looked at.
 """
 
 import json
-import os
 import re
 import secrets
 import shutil
@@ -13,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-
 from expressions import Strict, Unknown, condition, substitute, text
 
 LEVEL = {"none": 0, "read": 1, "write": 2}
@@ -87,7 +85,7 @@ class Runner:
     def starts(self, workflow, event, changed=()):
         """Whether the event starts the workflow, by its `on`."""
         on = workflow["on"]
-        on = {on: None} if isinstance(on, str) else {k: None for k in on} if isinstance(on, list) else on
+        on = {on: None} if isinstance(on, str) else dict.fromkeys(on) if isinstance(on, list) else on
         if event["name"] not in on:
             return False
         filters = on[event["name"]] or {}
@@ -138,7 +136,7 @@ class Runner:
                 raise Refused(f"{caller}: the input {name} is missing")
             value = given[name] if name in given else about.get("default")
             inputs[name] = "" if value is None else value
-        passed = Strict({n: "" for n in declared.get("secrets") or {}})
+        passed = Strict(dict.fromkeys(declared.get("secrets") or {}, ""))
         for name in job.get("secrets") or {}:
             if name not in passed:
                 raise Refused(f"{caller}: there is no secret {name}")
@@ -205,7 +203,7 @@ class Runner:
         result.summary = summary.read_text() if summary.exists() else ""
         if len(result.summary.encode()) > 1024 * 1024:
             raise Refused(f"{id}: a summary of more than 1 MiB")
-        for held in list(self.hub.tokens) + [self.machine_secret(state)]:
+        for held in [*list(self.hub.tokens), self.machine_secret(state)]:
             if held and (held in result.log or held in result.summary):
                 raise Refused(f"{id}: a secret in the log")
         return result

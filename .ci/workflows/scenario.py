@@ -7,7 +7,6 @@ Usage: scenario.py MIMAWARI MOTO_SERVER TOOLS_BIN      (a folder with `aws`)
 
 import datetime
 import json
-import os
 import re
 import shutil
 import socket
@@ -19,8 +18,8 @@ import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from github import GitHub  # noqa: E402
-from runner import Refused, Runner, load  # noqa: E402
+from github import GitHub
+from runner import Refused, Runner, load
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "deploy/baseline-repo"
@@ -378,7 +377,7 @@ def merge(w, branch):
     check(pointer["commit"] == event["sha"] and not pointer["dirty"], "the published baseline is the merged commit", pointer)
     job = jobs["publish/settle"]
     check(job.result == "success", "settle is green", job.log)
-    check([r for r in w.runner.roles[roles:]] == [(PUBLISH, MAIN), (SETTLE, MAIN)], "each job took its own role, for main")
+    check(list(w.runner.roles[roles:]) == [(PUBLISH, MAIN), (SETTLE, MAIN)], "each job took its own role, for main")
     check("DRIFT" in job.summary or "drift" in job.summary.lower(), "the summary tells what is left", job.summary)
     verdict = json.loads((w.runner.work / f"run-{w.runner.runs}-settle/temp/verdict.json").read_text())
     before = json.loads((w.work / "demo/today/verdict.json").read_text())

@@ -87,8 +87,9 @@ def template(mimawari):
         must(copy.read_bytes() == printed, f"{copy.relative_to(ROOT)} is not what `mimawari schema baseline` prints")
     schema = json.loads(printed)
     # In the schema's terms a day is a string; TOML has a type of its own for it.
-    plain = lambda v: {k: plain(x) for k, x in v.items()} if isinstance(v, dict) else [plain(x) for x in v] if isinstance(v, list) \
-        else v if isinstance(v, (str, int, bool, float)) else v.isoformat()
+    def plain(v):
+        return {k: plain(x) for k, x in v.items()} if isinstance(v, dict) else [plain(x) for x in v] if isinstance(v, list) \
+            else v if isinstance(v, (str, int, bool, float)) else v.isoformat()
     files = sorted((TEMPLATE / "baseline").glob("*.toml"))
     must(files, "the template has no rules")
     owners = (TEMPLATE / ".github/CODEOWNERS").read_text()

@@ -4,6 +4,8 @@
 //! arguments. Every parser takes hostile bytes and is total.
 
 pub mod cookie;
+pub mod format;
+pub mod gap;
 pub mod http;
 pub mod observation;
 pub mod wire;

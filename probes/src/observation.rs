@@ -44,6 +44,9 @@ pub enum Observation {
     Web(Box<WebObservation>),
 }
 
+/// The kinds of [`Observation`], as in `kind`. A record of another kind is of a later version.
+pub const KINDS: [&str; 4] = ["tcp", "http", "host", "web"];
+
 /// State of a cell (address × protocol × port) at the end of a run.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,

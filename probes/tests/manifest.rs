@@ -83,12 +83,9 @@ fn each_mistake_is_told_with_its_line() {
         ("{\"kind\":\"run\"}\n".into(), "1: this is no manifest"),
         (
             HEADER.replace("\"v\":1", "\"v\":2"),
-            "1: this manifest has version 2, and version 1 is understood",
+            "1: this manifest was written by a newer mimawari: it is of version 2, and this program reads version 1",
         ),
-        (
-            HEADER.replace("\"v\":1,", ""),
-            "1: this manifest has no version, and version 1 is understood",
-        ),
+        (HEADER.replace("\"v\":1,", ""), "1: this manifest has no version"),
         (
             HEADER.replace("Shop.example.jp", "ショップ.jp"),
             "1: host `ショップ.jp` is not in ASCII; write the A-label form, such as xn--eckwd4c7c.example.jp",

@@ -12,8 +12,9 @@ use mimawari_drift::verdict::Verdict;
 use mimawari_look::http::connection::BODY_LIMIT;
 use mimawari_notify::client::World;
 use mimawari_notify::{Notifiers, StateLedger};
+use mimawari_probes::format::{FormatFault, NEWER_HELP, read_document};
+use mimawari_probes::gap::GapEffect;
 use mimawari_probes::http::{Catalogue, Check};
-use mimawari_runs::RunStatus;
 use mimawari_runs::{Runs, judge};
 use mimawari_store::published;
 use mimawari_store::{Generation, Link, Meta, Origin, Random, Store};
@@ -37,9 +38,7 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     warn(&config);
     if args.plan.plan {
         let prepared = scan::prepare(&config).await?;
-        for refused in &prepared.refused {
-            tracing::warn!("{refused}");
-        }
+        warn_of_targets(&prepared);
         let ask = plan::ask(&args.plan, &config, prepared.walk.plan())?;
         let estimate = plan::estimate::estimate(&ask);
         print(&if args.plan.json {
@@ -51,9 +50,7 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     }
     if args.dry_run {
         let prepared = scan::prepare(&config).await?;
-        for refused in &prepared.refused {
-            tracing::warn!("{refused}");
-        }
+        warn_of_targets(&prepared);
         return match scan::dry_run(&prepared.walk, &mut io::stdout().lock()) {
             Ok(()) => Ok(Status::Clean),
             // `| head` closes the pipe; that is no error.
@@ -65,6 +62,13 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     let scanned = scan::scan(&config, context, Seeds::draw()?, args.selection.folder()).await?;
     print(&scan_summary(&scanned))?;
     Ok(if scanned.complete { Status::Clean } else { Status::Incomplete })
+}
+
+/// Logs the targets that will not be scanned.
+pub(crate) fn warn_of_targets(prepared: &scan::Prepared) {
+    for gap in prepared.gaps.iter().filter(|g| g.effect != GapEffect::Noted) {
+        tracing::warn!("{}", mimawari_report::gap_sentence(gap));
+    }
 }
 
 /// What a scan prints: the run folder, what is open, what was not covered.
@@ -96,8 +100,8 @@ fn scan_summary(s: &Scanned) -> String {
             m.http.checks_covered, m.http.checks_planned, m.http.targets
         );
     }
-    for n in &m.not_covered {
-        let _ = writeln!(out, "not covered: {n}");
+    for gap in m.gaps.iter().filter(|g| g.effect != GapEffect::Noted) {
+        let _ = writeln!(out, "not covered: {}", mimawari_report::gap_sentence(gap));
     }
     let _ = writeln!(out, "{}", s.dir.display());
     out
@@ -109,9 +113,7 @@ fn scan_summary(s: &Scanned) -> String {
 /// A [`Failure`] when the runs do not belong together; see [`mimawari_runs::merge::merge`].
 pub fn merge(args: &MergeArgs) -> Result<Status> {
     let meta = mimawari_runs::merge::merge(&args.runs, &args.out)?;
-    let complete = meta.status == RunStatus::Complete
-        && meta.not_covered.is_empty()
-        && meta.canaries.iter().all(|c| c.answered);
+    let complete = meta.is_whole();
     let merged = Scanned { dir: args.out.clone(), meta, complete };
     print(&scan_summary(&merged))?;
     Ok(if complete { Status::Clean } else { Status::Incomplete })
@@ -181,6 +183,7 @@ pub(crate) async fn settle_run(
             .with_max_age(config.scan.max_age);
         let mut judged = runs.judge(&agreed.baseline, &previous.state, (context.now)());
         agreed.note(&mut judged.0);
+        mimawari_report::describe_verdict(&mut judged.0);
         // The state goes last: if a report could not be written, the next run finds everything new
         // again, which is better than a finding that nobody was told of.
         write_reports(&judged.0, dir)?;
@@ -271,6 +274,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
         let runs = runs.with_max_age(config.scan.max_age);
         let mut judged = runs.judge(&agreed.baseline, &previous.state, now);
         agreed.note(&mut judged.0);
+        mimawari_report::describe_verdict(&mut judged.0);
         anyhow::Ok(judged)
     };
     // What went to stdout cannot be taken back, so it waits until the state is saved.
@@ -345,11 +349,15 @@ pub fn read_verdict(path: &Path) -> Result<Verdict> {
             .help("name a verdict.json that `mimawari patrol` or `judge` wrote")
             .source(e)
     })?;
-    serde_json::from_str(&text).map_err(|e| {
-        Failure::new(format!("{name} is not a verdict"))
-            .help("name a verdict.json that `mimawari patrol` or `judge` wrote")
-            .source(e)
-            .into()
+    read_document(text.as_bytes()).map_err(|fault| {
+        let failure = match fault {
+            FormatFault::Newer { .. } => {
+                Failure::new(format!("the verdict {name} {fault}")).help(NEWER_HELP)
+            }
+            FormatFault::Damaged(why) => Failure::new(format!("{name} is not a verdict: {why}"))
+                .help("name a verdict.json that `mimawari patrol` or `judge` wrote"),
+        };
+        failure.into()
     })
 }
 

@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use mimawari_base::failure::{Failure, Status};
-use mimawari_runs::RunStatus;
 use mimawari_runs::import::{ImportFormat, ImportJob, import, summary};
 use mimawari_targets::{PortError, PortSet};
 
@@ -39,10 +38,7 @@ pub fn run(args: &ImportArgs, context: &Context) -> Result<Status> {
     };
     let meta = import(&job, &args.out)?;
     print(&summary(&meta, &args.out))?;
-    let complete = meta.status == RunStatus::Complete
-        && meta.not_covered.is_empty()
-        && meta.canaries.iter().all(|c| c.answered);
-    Ok(if complete { Status::Clean } else { Status::Incomplete })
+    Ok(if meta.is_whole() { Status::Clean } else { Status::Incomplete })
 }
 
 impl From<cli::ImportFormat> for ImportFormat {

@@ -29,7 +29,9 @@ use mimawari_base::signals::Stop;
 use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
 use mimawari_net::connect;
 use mimawari_net::packet::{self, PacketConfig, PacketSweep};
+use mimawari_probes::gap::{CoverageGap, Gap};
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
+use mimawari_report::gap_sentence;
 use mimawari_runs::RunFolder;
 use mimawari_runs::checkpoint::Checkpointer;
 use mimawari_runs::meta::{
@@ -105,10 +107,8 @@ impl Seeds {
 pub struct Prepared {
     /// This shard's cells.
     pub walk: Walk,
-    /// Things to know.
-    pub notes: Vec<String>,
-    /// Targets that will not be scanned, and why.
-    pub refused: Vec<String>,
+    /// What the names of targets resolved to, and those that will not be scanned.
+    pub gaps: Vec<CoverageGap>,
 }
 
 /// Settles the plan: resolves names, narrows to the scope, numbers the cells.
@@ -116,7 +116,7 @@ pub struct Prepared {
 /// # Errors
 /// When a target lies outside the scope, or nothing is left.
 pub async fn prepare(config: &Config) -> Result<Prepared> {
-    let (mut notes, mut refused) = (Vec::new(), Vec::new());
+    let mut gaps = Vec::new();
     let addrs = match &config.scan.targets {
         None => config.scope.whole(),
         Some(targets) => {
@@ -126,25 +126,24 @@ pub async fn prepare(config: &Config) -> Result<Prepared> {
                 let mut found = Vec::new();
                 for (name, ip) in &resolution.inside {
                     found.push((*ip).into());
-                    notes.push(format!("{name} is {ip}"));
+                    gaps.push(
+                        Gap::NameResolved { name: name.to_string(), ip: ip.to_string() }.noted(),
+                    );
                 }
                 for (name, ip) in &resolution.outside {
-                    refused.push(format!(
-                        "{name} resolves to {ip}, which is not in the scope: not scanned."
-                    ));
+                    let (name, ip) = (name.to_string(), ip.to_string());
+                    gaps.push(Gap::NameOutsideScope { name, ip }.not_covered());
                 }
                 for (name, why) in &resolution.failed {
-                    let known = resolution.inside.iter().any(|(n, _)| n == name);
-                    refused.push(if known {
-                        format!("{name} could be resolved only in part ({why}).")
-                    } else {
-                        format!("{name} could not be resolved ({why}): not scanned.")
-                    });
+                    let partly = resolution.inside.iter().any(|(n, _)| n == name);
+                    let (name, reason) = (name.to_string(), why.to_string());
+                    gaps.push(Gap::NameUnresolved { name, reason, partly }.not_covered());
                 }
                 addrs = addrs.union(&AddrSet::from_ranges(found));
             }
             if addrs.is_empty() {
-                return Err(Failure::new(format!("no target is left: {}", refused.join(" ")))
+                let why: Vec<String> = gaps.iter().map(gap_sentence).collect();
+                return Err(Failure::new(format!("no target is left: {}", why.join(" ")))
                     .help("correct the names, or extend `allow` under [scope] if these addresses are yours")
                     .into());
             }
@@ -158,7 +157,7 @@ pub async fn prepare(config: &Config) -> Result<Prepared> {
     let plan =
         Plan::new(addrs, config.scan.ports.clone(), seed).map_err(|e| refused_plan(&e, config))?;
     let part = part_of_this_run(config, &plan).await?;
-    Ok(Prepared { walk: plan.walk_part(part, config.scan.shard), notes, refused })
+    Ok(Prepared { walk: plan.walk_part(part, config.scan.shard), gaps })
 }
 
 /// The part of the plan whose turn it is: the one that was asked for, else by the state.
@@ -304,7 +303,7 @@ pub async fn scan(
         config.scan.part = resume::part(dir)?;
     }
     let config = &config;
-    let Prepared { walk, mut notes, refused } = prepare(config).await?;
+    let Prepared { walk, mut gaps } = prepare(config).await?;
     let before = match folder {
         Folder::New(_) => None,
         Folder::Resume(dir) => Some(resume::read(dir, config, &walk)?),
@@ -316,7 +315,7 @@ pub async fn scan(
     let (method, why) = choose_method(config)?;
     if let Some(why) = why {
         tracing::warn!("{why}");
-        notes.push(format!("Method connect: {why}."));
+        gaps.push(Gap::ConnectMethod { reason: why }.noted());
     }
     // Sockets first: nothing is left behind when they cannot be had.
     let packets = match method {
@@ -332,6 +331,7 @@ pub async fn scan(
     resumed_at.extend(before.is_some().then_some(started_at));
     let mut meta = RunMeta {
         version: meta::VERSION,
+        minor: meta::MINOR,
         run_id,
         status: RunStatus::Running,
         started_at: before.as_ref().map_or(started_at, |b| b.started_at),
@@ -352,15 +352,14 @@ pub async fn scan(
         canaries: Vec::new(),
         http: HttpFacts { tier: config.http.tier, ..HttpFacts::default() },
         merged: Vec::new(),
-        notes,
-        not_covered: refused,
+        gaps,
     };
     let (folder, point, seen) = match folder {
         Folder::New(_) => (RunFolder::create(&dir, &meta)?, None, Vec::new()),
         Folder::Resume(_) => {
             let (folder, saved, seen) = RunFolder::resume(&dir)?;
             let point = saved.map(|s| s.sweep);
-            meta.notes.push(resume::note(point.as_ref(), walk.len(), started_at));
+            meta.gaps.push(resume::note(point.as_ref(), walk.len(), started_at));
             folder.describe(&meta)?;
             (folder, point, seen)
         }
@@ -409,13 +408,13 @@ pub async fn scan(
         Err(e) => {
             meta.status = RunStatus::Failed;
             meta.ended_at = Some((context.now)());
-            meta.not_covered.push(format!("The sweep failed: {e}."));
+            meta.gaps.push(Gap::SweepFailed { reason: e.to_string() }.not_covered());
             let _ = shared.write(|f| f.finish(&meta));
             return Err(e);
         }
     };
     swept.describe(&mut meta);
-    meta.notes.extend(confirmed.notes.iter().cloned());
+    meta.gaps.extend(confirmed.gaps.iter().cloned().map(Gap::noted));
     let looking = look::Look {
         config,
         context,
@@ -431,23 +430,19 @@ pub async fn scan(
     meta.ended_at = Some((context.now)());
     meta.status = if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
     if meta.status == RunStatus::Stopped {
-        let why = deadline.passed();
-        let why = why.unwrap_or_else(|| "The run was stopped before its end.".to_owned());
-        meta.not_covered.insert(0, why);
+        meta.gaps.insert(0, deadline.passed().unwrap_or(Gap::Stopped).not_covered());
     }
     let broken = shared.broken.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(e) = broken {
         meta.status = RunStatus::Failed;
-        meta.not_covered.insert(0, format!("Results could not be written: {e}."));
+        meta.gaps.insert(0, Gap::WriteFailed { reason: e.to_string() }.not_covered());
         // The disk may have room for the smaller file, or for the end of this one.
         let mut folder = shared.folder.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = folder.finish(&meta);
         return Err(e);
     }
     shared.folder.lock().unwrap_or_else(PoisonError::into_inner).finish(&meta)?;
-    let complete = meta.status == RunStatus::Complete
-        && meta.not_covered.is_empty()
-        && meta.canaries.iter().all(|c| c.answered);
+    let complete = meta.is_whole();
     Ok(Scanned { dir, meta, complete })
 }
 
@@ -476,14 +471,10 @@ impl Deadline {
         Self { after: after.unwrap_or_default(), passed, timer }
     }
 
-    /// A sentence, if it was this that stopped the run.
-    fn passed(&self) -> Option<String> {
-        self.passed.load(Ordering::Relaxed).then(|| {
-            format!(
-                "The deadline of {} was reached before the end of the run.",
-                mimawari_base::duration::shown(self.after.as_secs_f64())
-            )
-        })
+    /// The gap, if it was this that stopped the run.
+    fn passed(&self) -> Option<Gap> {
+        let passed = self.passed.load(Ordering::Relaxed);
+        passed.then(|| Gap::DeadlineReached { seconds: self.after.as_secs_f64() })
     }
 }
 
@@ -522,7 +513,7 @@ struct Swept {
     open: BTreeSet<SocketAddr>,
     /// States of cells that are not covered, by port, for a sentence.
     walk_len: u64,
-    notes: Vec<String>,
+    gaps: Vec<Gap>,
 }
 
 impl Swept {
@@ -530,20 +521,14 @@ impl Swept {
         let s = &self.summary;
         meta.rate_reached = (self.rate_reached * 10.0).round() / 10.0;
         meta.frames_refused = self.frames_refused;
-        meta.notes.extend(s.notes.iter().cloned());
-        meta.notes.extend(self.notes.iter().cloned());
+        meta.gaps.extend(s.gaps.iter().chain(&self.gaps).cloned().map(Gap::noted));
         if s.not_probed > 0 {
-            meta.not_covered.push(format!(
-                "{} of {} cells were not probed to the end.",
-                s.not_probed, self.walk_len
-            ));
+            let (cells, of) = (s.not_probed, self.walk_len);
+            meta.gaps.push(Gap::CellsNotProbed { cells, of }.not_covered());
         }
         if !s.promise_kept {
-            meta.not_covered.push(format!(
-                "The promised recall of {} was not reached; the estimate is {}.",
-                meta.recall_promised,
-                s.recall_estimate.map_or_else(|| "unknown".to_owned(), |r| format!("{r:.5}")),
-            ));
+            let (promised, estimate) = (meta.recall_promised, s.recall_estimate);
+            meta.gaps.push(Gap::RecallNotReached { promised, estimate }.not_covered());
         }
         meta.sweep = Some(s.clone());
     }
@@ -611,7 +596,7 @@ async fn sweep(
     let on_event = move |event: Event, open: &mut BTreeSet<SocketAddr>| {
         record(event, &writing, &opened, now, open)
     };
-    let (summary, seconds, refused, notes) = match packets {
+    let (summary, seconds, refused, gaps) = match packets {
         Some(mut packets) => {
             let stop = context.stop.clone();
             let handle = std::thread::Builder::new()
@@ -633,7 +618,7 @@ async fn sweep(
                 .map_err(|_| Failure::new("the sweep ended by a defect of this program"))?;
             open = seen;
             let s = result.map_err(|e| Failure::new(e.to_string()).help(e.help()))?;
-            (summary, s.seconds, s.frames_refused_by_scope, s.notes)
+            (summary, s.seconds, s.frames_refused_by_scope, s.gaps)
         }
         None => {
             let s = connect::run(
@@ -651,7 +636,7 @@ async fn sweep(
     };
     let sent = summary.sent.saturating_sub(sent_before);
     let rate_reached = if seconds > 0.0 { sent as f64 / seconds } else { 0.0 };
-    Ok(Swept { summary, rate_reached, frames_refused: refused, open, walk_len, notes })
+    Ok(Swept { summary, rate_reached, frames_refused: refused, open, walk_len, gaps })
 }
 
 fn record(
@@ -713,9 +698,7 @@ async fn canaries(
             accepted.contains(canary) || ask_canary(config, *canary, context, until).await
         };
         if !answered {
-            meta.not_covered.push(format!(
-                "The canary {canary}, known to be open, did not answer: this run is not to be believed."
-            ));
+            meta.gaps.push(Gap::CanarySilent { canary: canary.to_string() }.not_covered());
         }
         meta.canaries.push(CanaryFacts { endpoint: canary.to_string(), answered });
     }

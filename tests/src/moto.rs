@@ -1,10 +1,16 @@
-//! moto's server, which speaks S3 on loopback. `.ci/run` puts it into `target/moto`.
+//! moto's server, which speaks S3 on loopback. `.ci/python/install` installs it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
+
+/// Its command.
+#[must_use]
+pub fn program() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/python/bin/moto_server")
+}
 
 /// moto's server; it ends when this is dropped.
 #[derive(Debug)]
@@ -32,7 +38,7 @@ impl Moto {
     /// When it is not installed or does not start.
     #[must_use]
     pub fn start() -> Self {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/moto/bin/moto_server");
+        let program = program();
         let mut child = Command::new(&program)
             .args(["-H", "127.0.0.1", "-p", "0"])
             .env("PYTHONUNBUFFERED", "1")
@@ -40,12 +46,7 @@ impl Moto {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|e| {
-                panic!(
-                    "{}: {e}; python3 -m venv target/moto && target/moto/bin/pip install 'moto[server]'",
-                    program.display()
-                )
-            });
+            .unwrap_or_else(|e| panic!("{}: {e}; run .ci/python/install", program.display()));
         let (tell, told) = mpsc::channel();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();

@@ -1,17 +1,17 @@
 //! State and baseline on S3, against moto's server on loopback, in a namespace with no way out.
 //!
-//! Needs moto's server in `target/moto` (`.ci/run` puts it there). Left out and counted as ignored
+//! Needs moto's server, which `.ci/python/install` installs. Left out and counted as ignored
 //! unless `MIMAWARI_LAB=full`.
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, ExitCode};
+use std::process::{Child, Command};
 use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Trial};
-use mimawari_tests::lab::{Namespace, enter};
+use libtest_mimic::Trial;
 use mimawari_tests::moto::Moto;
+use mimawari_tests::suite::Selection;
 use serde_json::Value;
 
 #[path = "aws/config.rs"]
@@ -40,35 +40,23 @@ const CASES: &[Case] = &[
 const SECRET: &str = "not-a-secret-key-0123456789";
 const TOKEN: &str = "not-a-secret-token-0123456789";
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let full = std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full");
-    let trials = |moto: Option<Arc<Moto>>| -> Vec<Trial> {
-        let trial = |(name, case): &Case| {
-            let (case, moto) = (*case, moto.clone());
-            let bucket = name.trim_start_matches("aws::").replace('_', "-");
-            let run = move || {
-                let moto = moto.ok_or("there is no server")?;
-                moto.make(&bucket[..bucket.len().min(60)]);
-                case(&moto, &bucket[..bucket.len().min(60)]);
-                Ok(())
-            };
-            Trial::test(*name, run).with_ignored_flag(!full)
+pub fn trials(selection: &Selection) -> Vec<Trial> {
+    let full = selection.mode.is_full();
+    let cases = || CASES.iter().chain(config::CASES);
+    let needed = full && cases().any(|(name, _)| selection.runs(name));
+    let moto = needed.then(|| Arc::new(Moto::start()));
+    let trial = |(name, case): &Case| {
+        let (case, moto) = (*case, moto.clone());
+        let bucket = name.trim_start_matches("aws::").replace('_', "-");
+        let run = move || {
+            let moto = moto.ok_or("there is no server")?;
+            moto.make(&bucket[..bucket.len().min(60)]);
+            case(&moto, &bucket[..bucket.len().min(60)]);
+            Ok(())
         };
-        CASES.iter().chain(config::CASES).map(trial).collect()
+        Trial::test(*name, run).with_ignored_flag(!full)
     };
-    if !full || arguments.list {
-        return libtest_mimic::run(&arguments, trials(None)).exit_code();
-    }
-    if let Err(e) = enter() {
-        eprintln!("the lab cannot be built: {e}");
-        return ExitCode::FAILURE;
-    }
-    // Threads and processes that are started in here stay in here.
-    Namespace::new().run(|| {
-        let moto = Arc::new(Moto::start());
-        libtest_mimic::run(&arguments, trials(Some(moto))).exit_code()
-    })
+    cases().map(trial).collect()
 }
 
 /// What this suite asks of moto.

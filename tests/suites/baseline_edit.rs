@@ -208,7 +208,7 @@ impl World {
             },
             facts: RunFacts { ended_at: Some(now), ..RunFacts::default() },
             suspect_because: Vec::new(),
-            incomplete_because: Vec::new(),
+            gaps: Vec::new(),
             addresses: scope.permitted(),
             ports: &ports,
             turn: None,

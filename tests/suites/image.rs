@@ -6,21 +6,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
 use mimawari_tests::engine::{Container, Engine, Image, said};
-use mimawari_tests::lab::{Namespace, enter};
+use mimawari_tests::suite::Selection;
 use serde_json::Value;
 
 #[path = "image/build.rs"]
-mod build;
+pub mod build;
 #[path = "image/run.rs"]
 mod run;
 #[path = "image/site.rs"]
-mod site;
+pub mod site;
 
 use site::Site;
 
@@ -37,30 +37,17 @@ const CASES: &[Case] = &[
     ("image::it_verifies_servers_by_the_roots_it_holds", run::verified),
 ];
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let full = std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full");
-    let trials = |site: Option<Arc<Site>>| -> Vec<Trial> {
-        let trial = |(name, case): &Case| {
-            let (case, site) = (*case, site.clone());
-            let run = move || {
-                case(&*site.ok_or("there is no engine")?);
-                Ok(())
-            };
-            Trial::test(*name, run).with_ignored_flag(!full)
+pub fn trials(selection: &Selection) -> Vec<Trial> {
+    let full = selection.mode.is_full();
+    let site =
+        (full && CASES.iter().any(|(name, _)| selection.runs(name))).then(|| Arc::new(Site::new()));
+    let trial = |(name, case): &Case| {
+        let (case, site) = (*case, site.clone());
+        let run = move || {
+            case(&*site.ok_or("there is no engine")?);
+            Ok(())
         };
-        CASES.iter().map(trial).collect()
+        Trial::test(*name, run).with_ignored_flag(!full)
     };
-    if !full || arguments.list {
-        return libtest_mimic::run(&arguments, trials(None)).exit_code();
-    }
-    if let Err(e) = enter() {
-        eprintln!("the lab cannot be built: {e}");
-        return ExitCode::FAILURE;
-    }
-    // Threads and processes that are started in here stay in here.
-    Namespace::new().run(|| {
-        let site = Arc::new(Site::new());
-        libtest_mimic::run(&arguments, trials(Some(site))).exit_code()
-    })
+    CASES.iter().map(trial).collect()
 }

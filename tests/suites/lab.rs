@@ -1,19 +1,16 @@
-//! The real program against a real kernel, in network namespaces with no way out.
+//! Sweeps of a data centre in namespaces.
 //!
 //! Each case gets a lab of its own. Everything that reaches the data centre's end of the link is
 //! captured, and a single frame to an address outside the scope fails the case.
-//!
-//! `MIMAWARI_LAB=full` adds the whole lab of 65,536 addresses; `MIMAWARI_LAB=skip` leaves the lab
-//! out and counts every case as ignored.
 
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
 use mimawari_targets::{AddrRange, AddrSet, Scope};
-use mimawari_tests::lab::{Behaviour, Capture, Lab, Output, Program, Server, enter, nft};
+use mimawari_tests::lab::{Behaviour, Capture, Lab, Output, Program, Server, nft};
+use mimawari_tests::suite::{LabMode, Selection};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -42,22 +39,11 @@ type Named = (&'static str, fn(&Case));
 /// The cases of one file.
 type Cases = &'static [Named];
 
-fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // One at a time: a lab that has to share its processors loses what it is to measure.
-    arguments.test_threads.get_or_insert(1);
-    let profile = std::env::var("MIMAWARI_LAB").unwrap_or_default();
-    let skip = profile == "skip";
-    if !skip
-        && !arguments.list
-        && let Err(e) = enter()
-    {
-        eprintln!("the lab cannot be built: {e}");
-        return ExitCode::FAILURE;
-    }
-    // The longest first, so that none of them is waited for at the end alone.
+/// The cases, the longest first.
+pub fn trials(selection: &Selection) -> Vec<Trial> {
+    let mode = selection.mode;
     let mut cases: Vec<(Named, bool)> =
-        full::CASES.iter().map(|case| (*case, profile != "full")).collect();
+        full::CASES.iter().map(|case| (*case, !mode.is_full())).collect();
     for others in [
         sweep::CASES,
         baseline::CASES,
@@ -66,19 +52,18 @@ fn main() -> ExitCode {
         refused::CASES,
         sharded::CASES,
     ] {
-        cases.extend(others.iter().map(|case| (*case, skip)));
+        cases.extend(others.iter().map(|case| (*case, mode == LabMode::Skip)));
     }
-    let trials = cases
+    cases
         .into_iter()
         .map(|((name, f), ignored)| {
-            Trial::test(name, move || {
+            Trial::test(format!("lab::{name}"), move || {
                 run(f);
                 Ok(())
             })
             .with_ignored_flag(ignored)
         })
-        .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+        .collect()
 }
 
 /// Runs a case under capture.

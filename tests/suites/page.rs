@@ -4,11 +4,10 @@
 //! runs in a network namespace with no way out. Pictures are written to `target/tmp/page`.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
 use mimawari_drift::verdict::Verdict;
-use mimawari_tests::lab::enter;
+use mimawari_tests::suite::Selection;
 
 #[path = "page/browser.rs"]
 mod browser;
@@ -40,25 +39,16 @@ const CASES: &[(&str, fn())] = &[
     ("page::pictures", pictures::all),
 ];
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let full = std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full");
-    if full
-        && !arguments.list
-        && let Err(e) = enter()
-    {
-        eprintln!("the lab cannot be built: {e}");
-        return ExitCode::FAILURE;
-    }
+pub fn trials(selection: &Selection) -> Vec<Trial> {
     let trial = |(name, case): &(&str, fn())| {
         let case = *case;
         let run = move || {
             case();
             Ok(())
         };
-        Trial::test(*name, run).with_ignored_flag(!full)
+        Trial::test(*name, run).with_ignored_flag(!selection.mode.is_full())
     };
-    libtest_mimic::run(&arguments, CASES.iter().map(trial).collect()).exit_code()
+    CASES.iter().map(trial).collect()
 }
 
 /// A page in a file of a folder.

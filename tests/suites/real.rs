@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
 use mimawari_targets::AddrRange;
-use mimawari_tests::lab::{Capture, Lab, enter};
+use mimawari_tests::lab::{Capture, Lab};
+use mimawari_tests::suite::Selection;
 use serde_json::Value;
 
 #[path = "real/daemon.rs"]
@@ -37,25 +38,16 @@ const CASES: &[Case] = &[
     ("real::old_tls_is_reached_as_the_new_is", old_tls::both, true),
 ];
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let full = std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full");
-    if full
-        && !arguments.list
-        && let Err(e) = enter()
-    {
-        eprintln!("the lab cannot be built: {e}");
-        return ExitCode::FAILURE;
-    }
+pub fn trials(selection: &Selection) -> Vec<Trial> {
     let trial = |(name, case, ready): &Case| {
         let case = *case;
         let run = move || {
             case();
             Ok(())
         };
-        Trial::test(*name, run).with_ignored_flag(!full || !ready)
+        Trial::test(*name, run).with_ignored_flag(!selection.mode.is_full() || !ready)
     };
-    libtest_mimic::run(&arguments, CASES.iter().map(trial).collect()).exit_code()
+    CASES.iter().map(trial).collect()
 }
 
 /// A run that was made in a folder.

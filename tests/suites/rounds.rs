@@ -14,13 +14,12 @@ mod interrupted;
 #[path = "rounds/whole.rs"]
 mod whole;
 
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use desk::{Desk, Place};
-use libtest_mimic::{Arguments, Trial};
-use mimawari_tests::lab::{Namespace, enter};
+use libtest_mimic::Trial;
 use mimawari_tests::moto::Moto;
+use mimawari_tests::suite::Selection;
 
 /// A case and its name.
 type Case = (&'static str, fn(&Desk));
@@ -58,41 +57,29 @@ const FOLDER: &[Case] = &[
     ("names_parts_and_empty_lists_of_targets", attack::odd_plans),
 ];
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let full = std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full");
-    let trials = |moto: Option<Arc<Moto>>| -> Vec<Trial> {
-        let mut all = Vec::new();
-        for (net, (name, case)) in (1..).zip(BOTH.iter().chain(FOLDER)) {
-            let case = *case;
-            all.push(Trial::test(format!("rounds::folder::{name}"), move || {
-                case(&Desk::new(Place::Folder, net));
-                Ok(())
-            }));
-        }
-        for (net, (name, case)) in (100..).zip(BOTH) {
-            let (case, moto) = (*case, moto.clone());
-            let run = move || {
-                let moto = moto.ok_or("there is no server")?;
-                let bucket = format!("rounds-{net}");
-                moto.make(&bucket);
-                case(&Desk::new(Place::Bucket(moto, bucket), net));
-                Ok(())
-            };
-            all.push(Trial::test(format!("rounds::s3::{name}"), run).with_ignored_flag(!full));
-        }
-        all
-    };
-    if !full || arguments.list {
-        return libtest_mimic::run(&arguments, trials(None)).exit_code();
+pub fn trials(selection: &Selection) -> Vec<Trial> {
+    let full = selection.mode.is_full();
+    let named = |place: &str, name: &str| format!("rounds::{place}::{name}");
+    let needed = full && BOTH.iter().any(|(name, _)| selection.runs(&named("s3", name)));
+    let moto = needed.then(|| Arc::new(Moto::start()));
+    let mut all = Vec::new();
+    for (net, (name, case)) in (1..).zip(BOTH.iter().chain(FOLDER)) {
+        let case = *case;
+        all.push(Trial::test(named("folder", name), move || {
+            case(&Desk::new(Place::Folder, net));
+            Ok(())
+        }));
     }
-    if let Err(e) = enter() {
-        eprintln!("the lab cannot be built: {e}");
-        return ExitCode::FAILURE;
+    for (net, (name, case)) in (100..).zip(BOTH) {
+        let (case, moto) = (*case, moto.clone());
+        let run = move || {
+            let moto = moto.ok_or("there is no server")?;
+            let bucket = format!("rounds-{net}");
+            moto.make(&bucket);
+            case(&Desk::new(Place::Bucket(moto, bucket), net));
+            Ok(())
+        };
+        all.push(Trial::test(named("s3", name), run).with_ignored_flag(!full));
     }
-    // Threads and processes that are started in here stay in here.
-    Namespace::new().run(|| {
-        let moto = Arc::new(Moto::start());
-        libtest_mimic::run(&arguments, trials(Some(moto))).exit_code()
-    })
+    all
 }

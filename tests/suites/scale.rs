@@ -110,7 +110,7 @@ fn a_million_observations_under_five_thousand_rules() {
             },
             facts: RunFacts { started_at: Some(now), ended_at: Some(now), ..RunFacts::default() },
             suspect_because: Vec::new(),
-            incomplete_because: Vec::new(),
+            gaps: Vec::new(),
             addresses: &set,
             ports: &ports,
             turn: None,

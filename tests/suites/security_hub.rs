@@ -1,15 +1,16 @@
 //! AWS Security Hub: signed calls to a receiver that checks the signature, and to moto's server.
 //!
-//! moto comes from PyPI into `target/moto`; its part is left out and counted as ignored unless
+//! `.ci/python/install` installs moto; its part is left out and counted as ignored unless
 //! `MIMAWARI_LAB=full`, and fails where it cannot be had.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
 use mimawari_tests::fake::{Received, Receiver, Told};
+use mimawari_tests::suite::Selection;
 use ring::{digest, hmac};
 use serde_json::{Value, json};
 
@@ -18,22 +19,20 @@ const BINARY: &str = env!("CARGO_BIN_EXE_mimawari-under-test");
 const KEY_ID: &str = "AKIDEXAMPLE";
 const KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let full = std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full");
+pub fn trials(selection: &Selection) -> Vec<Trial> {
+    let full = selection.mode.is_full();
     let trial = |name: &str, case: fn(), ready: bool| {
-        Trial::test(name, move || {
+        Trial::test(format!("security_hub::{name}"), move || {
             case();
             Ok(())
         })
         .with_ignored_flag(!ready)
     };
-    let trials = vec![
+    vec![
         trial("calls_are_signed_and_refusals_are_kept", signed, true),
         trial("a_variable_may_name_a_secret_of_secrets_manager", secrets, full),
         trial("moto_takes_what_is_sent_and_keeps_one_finding_by_its_id", moto, full),
-    ];
-    libtest_mimic::run(&arguments, trials).exit_code()
+    ]
 }
 
 fn folder(endpoint: &str) -> tempfile::TempDir {
@@ -181,23 +180,9 @@ impl Drop for Moto {
     }
 }
 
-/// The folder of the virtual environment, made on first use.
-fn environment() -> PathBuf {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/moto");
-    if !dir.join("bin/moto_server").exists() {
-        let run = |command: &mut Command| {
-            let out = command.output().expect("python3");
-            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        };
-        run(Command::new("python3").args(["-m", "venv"]).arg(&dir));
-        run(Command::new(dir.join("bin/pip")).args(["install", "--quiet", "moto[server]"]));
-    }
-    dir
-}
-
 impl Moto {
     fn start() -> Self {
-        let bin = environment().join("bin/moto_server");
+        let bin = mimawari_tests::moto::program();
         let port = {
             let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
             free.local_addr().expect("it").port()
@@ -207,7 +192,7 @@ impl Moto {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("moto");
+            .expect("moto_server; run .ci/python/install");
         let moto = Self { child, port };
         let until = Instant::now() + Duration::from_secs(60);
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -224,7 +209,8 @@ impl Moto {
 
     fn call(&self, service: &str, path: &str, target: &str, body: &Value) -> Value {
         use std::io::{Read as _, Write as _};
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).expect("moto");
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port))
+            .expect("moto_server; run .ci/python/install");
         let body = body.to_string();
         let auth = format!(
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260801/ap-northeast-1/{service}/aws4_request, SignedHeaders=host, Signature=0"

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Trial};
-use mimawari_tests::lab::{Capture, Lab, Output, Program, Server, enter, nft};
+use libtest_mimic::Trial;
+use mimawari_tests::lab::{Capture, Lab, Output, Program, Server, nft};
+use mimawari_tests::suite::{LabMode, Selection};
 use nix::mount::{MsFlags, mount};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -40,25 +41,16 @@ const CASES: &[Case] = &[
     ("selfcheck::secrets_are_looked_for_and_not_shown", secrets),
 ];
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let skip = std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "skip");
-    if !skip
-        && !arguments.list
-        && let Err(e) = enter()
-    {
-        eprintln!("the lab cannot be built: {e}");
-        return ExitCode::FAILURE;
-    }
+pub fn trials(selection: &Selection) -> Vec<Trial> {
     let trial = |(name, case): &Case| {
         let case = *case;
         let run = move || {
             Desk::run(case);
             Ok(())
         };
-        Trial::test(*name, run).with_ignored_flag(skip)
+        Trial::test(*name, run).with_ignored_flag(selection.mode == LabMode::Skip)
     };
-    libtest_mimic::run(&arguments, CASES.iter().map(trial).collect()).exit_code()
+    CASES.iter().map(trial).collect()
 }
 
 /// A lab with canaries, and a folder with a configuration.

@@ -7,12 +7,11 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
 use mimawari_look::http::connection::{Connection, Route, Timeouts};
 use mimawari_look::http::stream::dial;
 use mimawari_look::http::tls::{Limits, Refusal, RefusalKind, Rung, Session, handshake};
@@ -22,6 +21,7 @@ use mimawari_probes::observation::{HttpObservation, Outcome, Scheme, TlsFacts};
 use mimawari_targets::{AddrRange, AddrSet, Endpoint, Port, Scope};
 use mimawari_tests::fake::{FakeSite, Openssl, Protocol};
 use mimawari_tests::looking;
+use mimawari_tests::suite::Selection;
 use rcgen::{CertificateParams, DnType, KeyPair, SignatureAlgorithm};
 use rustls::server::Acceptor;
 
@@ -57,13 +57,15 @@ const CASES: &[Case] = &[
     ),
 ];
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let full = std::env::var("MIMAWARI_LAB").is_ok_and(|p| p == "full");
+pub fn trials(selection: &Selection) -> Vec<Trial> {
     // Where everything is to be run, the cases themselves say what they miss.
-    let able = full || Openssl::new().is_ok();
-    let left_out = CASES.iter().filter(|(.., needs)| *needs && !able).count();
-    if left_out > 0 && !arguments.list {
+    let able = selection.mode.is_full() || Openssl::new().is_ok();
+    let named = |name: &str| format!("tls::{name}");
+    let left_out = CASES
+        .iter()
+        .filter(|(name, _, needs)| *needs && !able && selection.runs(&named(name)))
+        .count();
+    if left_out > 0 {
         eprintln!(
             "left out, for they need the command openssl: {left_out} cases, counted as ignored"
         );
@@ -74,9 +76,9 @@ fn main() -> ExitCode {
             case();
             Ok(())
         };
-        Trial::test(*name, run).with_ignored_flag(*needs && !able)
+        Trial::test(named(name), run).with_ignored_flag(*needs && !able)
     };
-    libtest_mimic::run(&arguments, CASES.iter().map(trial).collect()).exit_code()
+    CASES.iter().map(trial).collect()
 }
 
 /// Nobody waits for this long; a test that gets here fails by its own assertion.

@@ -23,6 +23,7 @@ use mimawari_drift::state::State;
 use mimawari_drift::verdict::{
     Cause, Coverage, Finding, FindingKind, FindingState, RunFacts, Verdict,
 };
+use mimawari_probes::gap::{CoverageGap, Gap};
 use mimawari_probes::observation::{
     CellState, HostObservation, HttpObservation, Observation, Outcome, Scheme, Severity,
     TcpObservation, TlsFacts, WebObservation,
@@ -60,7 +61,7 @@ struct Run {
     random: BTreeMap<IpAddr, u32>,
     scope: Scope,
     canaries: (u32, u32),
-    incomplete: Vec<String>,
+    incomplete: Vec<CoverageGap>,
     ports: PortSet,
     /// Part of a plan of two, whether it was covered, the age allowed.
     turn: Option<(u32, bool, Option<SignedDuration>)>,
@@ -286,7 +287,7 @@ fn judged_at(
             ..RunFacts::default()
         },
         suspect_because: Vec::new(),
-        incomplete_because: run.incomplete.clone(),
+        gaps: run.incomplete.clone(),
         addresses: &addresses,
         ports: &run.ports,
         turn: run.turn.map(|(part, complete, max_age)| Turn {
@@ -644,7 +645,7 @@ fn a_port_on_a_host_that_answers_on_everything_is_unverified() {
 #[test]
 fn drift_comes_before_incomplete_and_incomplete_before_clean() {
     let mut run = Run::new();
-    run.incomplete = vec!["Something was not covered.".to_owned()];
+    run.incomplete = vec![Gap::Stopped.not_covered()];
     assert_eq!(Story::new("").run(run.clone()).exit, 3);
     assert_eq!(Story::new("").run(run.redis(Open)).exit, 1);
     assert_eq!(Story::new("").run(Run::new()).exit, 0);
@@ -665,13 +666,13 @@ fn in_a_rotation_a_finding_stays_open_while_its_part_is_fresh() {
     let mut story = Story::new("");
     let v = story.run(Run::new().part(1, true, None).redis(CellState::Open));
     assert_eq!(state(&v), FindingState::Open);
-    assert!(v.run.notes.iter().any(|n| n.contains("start anew")), "{:?}", v.run.notes);
+    assert!(v.coverage.gaps.contains(&Gap::PlanNew.noted()), "{:?}", v.coverage.gaps);
     // The other part's turn, and once again, because it failed: no part is overdue yet.
     for complete in [false, true] {
         let v = story.run(Run::new().part(2, complete, None).ssh(CellState::Closed));
         assert_eq!(state(&v), FindingState::Open);
         assert_eq!((v.exit, v.findings[0].new), (1, false));
-        assert!(!v.run.notes.iter().any(|n| n.contains("start anew")));
+        assert!(!v.coverage.gaps.contains(&Gap::PlanNew.noted()));
     }
     // Its own turn has been left out: more than one rotation.
     let v = story.run(Run::new().part(2, true, None).ssh(CellState::Closed));
@@ -691,17 +692,19 @@ fn an_age_makes_findings_unverified_and_the_run_incomplete() {
     let mut story = Story::new("");
     let v = story.run(Run::new().part(1, true, age).ssh(CellState::Closed));
     assert_eq!(v.exit, 3, "part 2 was never covered");
-    assert!(v.incomplete_because[0].contains("1 never"), "{:?}", v.incomplete_because);
+    let stale = |stale, never, oldest_seconds| Gap::PartsStale {
+        stale,
+        of: 2,
+        never,
+        max_age_seconds: 90 * 60,
+        oldest_seconds,
+    };
+    assert_eq!(v.coverage.gaps[0], stale(1, 1, Some(0)).doubted());
     let v = story.run(Run::new().part(2, true, age).ssh(CellState::Closed));
     assert_eq!((v.exit, v.coverage.freshness.map(|f| f.stale)), (0, Some(0)));
     let v = story.run(Run::new().part(2, true, age).ssh(CellState::Closed));
     assert_eq!(v.exit, 3);
-    assert_eq!(
-        v.incomplete_because,
-        [
-            "1 of 2 parts of the plan were not covered within the last 1 h 30 min; the oldest coverage is 2 h old."
-        ]
-    );
+    assert_eq!(v.coverage.gaps, [stale(1, 0, Some(2 * 3_600)).doubted()]);
     // An open one in the stale part.
     let v = story.run(Run::new().part(1, true, age).redis(CellState::Open));
     assert_eq!((v.exit, state(&v)), (1, FindingState::Open));

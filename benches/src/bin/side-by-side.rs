@@ -159,7 +159,7 @@ fn run(a: &Arguments) -> Result<()> {
         nmap: absolute(&a.nmap)?,
     };
     if a.tools.contains(&Tool::Mimawari) && !paths.mimawari.exists() {
-        bail!("{} is not there: cargo build --release -p mimawari", paths.mimawari.display());
+        bail!("{} is not there: cargo build --profile dist -p mimawari", paths.mimawari.display());
     }
     enter().map_err(anyhow::Error::msg)?;
     let stage = Stage::build(a.hosts, a.ports, |ports| Truth {

@@ -216,7 +216,7 @@ class ScanNow(unittest.TestCase):
 
     def test_drift(self):
         report = "s3://corp-scan/rounds/R/run/report.html"
-        self.machine(result={k: v for k, v in DRIFT.items()} | {"report": report})
+        self.machine(result=DRIFT | {"report": report})
         self.check(self.run_it("198.51.100.0/26", "2001:db8:10::7"), 1)
 
     def test_drift_with_its_report(self):
@@ -286,7 +286,7 @@ class ScanNow(unittest.TestCase):
             "control": good.replace(b"INCOMPLETE", b"\x1b[2J"), "nul": good.replace(b"INCOMPLETE", b"\x00"),
             "unterminated": good[:30] + b'"\\', "not a string": b'{"a\\ud83": 1}',
         }
-        for n, (what, body) in enumerate(wrong.items()):
+        for what, body in wrong.items():
             with self.subTest(what):
                 self.assertNotEqual(body, good)
                 process = self.follow(arn, "now-z", result=body)
@@ -326,7 +326,7 @@ class ScanNow(unittest.TestCase):
             self.assertEqual(f"::{lines[0].removeprefix('::stop-commands::')}::", lines[-1])
             self.assertIn(f"exit status {status}", summary.read_text().splitlines()[0])
             for line in summary.read_text().splitlines()[2:]:
-                self.assertTrue(line == "" or line.startswith("    ") or line.startswith("Refused"), line)
+                self.assertTrue(line == "" or line.startswith(("    ", "Refused")), line)
             self.assertFalse((self.folder / "x").exists())
             self.assertEqual("::error::fake" in summary.read_text(), status == 1)
 

@@ -89,7 +89,7 @@ def intrinsic(name, a):
             parts = a[0].split("{}")
             if len(parts) != len(a):
                 raise Failed("States.IntrinsicFailure", "as many {} as arguments")
-            return "".join(p + (text(v) if v is not None else "") for p, v in zip(parts, a[1:] + [None]))
+            return "".join(p + (text(v) if v is not None else "") for p, v in zip(parts, [*a[1:], None], strict=False))
         if name == "States.StringToJson":
             return json.loads(a[0])
         if name == "States.JsonToString":
@@ -171,7 +171,7 @@ def matches(names, error):
         if n == "States.ALL":
             # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
             return error not in ("States.DataLimitExceeded", "States.Runtime")
-        if n == error or n == "States.TaskFailed" and error != "States.Timeout" and not error.startswith(("States.Data", "States.Runtime", "ECS.", "AmazonECS.")):
+        if n == error or (n == "States.TaskFailed" and error != "States.Timeout" and not error.startswith(("States.Data", "States.Runtime", "ECS.", "AmazonECS."))):
             return True
     return False
 

@@ -16,10 +16,10 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import rendered  # noqa: E402
-import rounds  # noqa: E402
-from mutations import MUTATIONS  # noqa: E402
-from terraform import Provider  # noqa: E402
+import rendered
+import rounds
+from mutations import MUTATIONS
+from terraform import Provider
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODULE = HERE.parent
@@ -131,7 +131,7 @@ def checkov(module, only=None):
     except json.JSONDecodeError:
         raise Wrong(f"checkov said nothing to be read:\n{p.stdout[-2000:]}{p.stderr[-2000:]}") from None
     summary = report.get("summary", report)
-    if summary.get("parsing_errors") or not only and summary.get("passed", 0) < 100:
+    if summary.get("parsing_errors") or (not only and summary.get("passed", 0) < 100):
         raise Wrong(f"checkov saw too little: {summary}")
     if summary["failed"]:
         raise Wrong("checkov:\n" + "\n".join(
@@ -158,7 +158,7 @@ def test(provider, module):
     def some(names):
         status, out, err = provider.run(module, "test", "-no-color", *(f"-filter=tests/{n}.tftest.hcl" for n in names))
         if status:
-            raise Wrong("\n".join(l for l in (out + err).splitlines() if not l.endswith(("... pass", "... skip"))))
+            raise Wrong("\n".join(line for line in (out + err).splitlines() if not line.endswith(("... pass", "... skip"))))
         return int(re.findall(r"(\d+) passed, 0 failed", out)[0])
 
     with ThreadPoolExecutor(2) as pool:
@@ -234,7 +234,7 @@ def together(some):
             lines += [f'run "m{i}" {{', "  module {", f'    source = "./m{i}/terraform/examples/complete"', "  }", "}"]
         (root / "all.tftest.hcl").write_text("\n".join(lines) + "\n")
         init(provider, root)
-        status, out, err = provider.run(root, "test", "-verbose", "-json")
+        _status, out, err = provider.run(root, "test", "-verbose", "-json")
         made = {}
         for line in out.splitlines():
             d = json.loads(line)
@@ -271,10 +271,10 @@ def templates(some):
         out = json.loads(terraform(provider, root, "output", "-json", "all"))
     checks = {"round": rounds.ROUND, "event": rounds.EVENT}
     kind = lambda f: pathlib.Path(f).name.split(".")[0]  # noqa: E731
-    for name, text in zip(files, out[len(some):]):
+    for name, text in zip(files, out[len(some):], strict=True):
         hold(checks[name], json.loads(text), name)  # unspoiled, they are right
     missed = []
-    for m, text in zip(some, out):
+    for m, text in zip(some, out, strict=False):
         definition = json.loads(text)
         if m.check == "machines":
             missed.append(found(m, hold, checks[kind(m.file)], definition, "machine"))
@@ -308,8 +308,8 @@ def main():
                     examples = render(provider, MODULE)
                 said = {
                     "fmt": lambda: fmt(provider, MODULE), "validate": lambda: validate(provider, MODULE),
-                    "test": lambda: test(provider, MODULE), "rendered": lambda: assertions(examples),
-                    "machines": lambda: machines(examples), "cfn": lambda: cfn(examples),
+                    "test": lambda: test(provider, MODULE), "rendered": lambda shown=examples: assertions(shown),
+                    "machines": lambda shown=examples: machines(shown), "cfn": lambda shown=examples: cfn(shown),
                     "checkov": lambda: checkov(MODULE), "mutations": mutations,
                 }[name]()
                 print(f"ok    {name:10} {time.monotonic() - began:5.1f} s  {said or ''}", flush=True)

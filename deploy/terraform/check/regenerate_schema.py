@@ -90,8 +90,9 @@ def read(tar, folder):
 
 
 def main():
-    import cdktn_provider_aws
     from importlib.metadata import version
+
+    import cdktn_provider_aws
     base = pathlib.Path(cdktn_provider_aws.__file__).parent / "_jsii"
     archive = next(base.glob("*.jsii.tgz"))
     used = {"resource": set(), "data": set()}

@@ -41,9 +41,9 @@ class Example:
         return self.all[address]
 
     def policies(self):
-        for address, v in self.of("aws_iam_role_policy").items():
+        for v in self.of("aws_iam_role_policy").values():
             yield v["name"], json.loads(v["policy"])
-        for address, v in self.of("aws_iam_policy").items():
+        for v in self.of("aws_iam_policy").values():
             yield "operator", json.loads(v["policy"])
 
     def statement(self, document, sid):
@@ -110,7 +110,7 @@ def secrets(e):
     assert set(holders) <= {'aws_iam_role_policy.execution["reduce"]', 'aws_iam_role_policy.github["settle"]'}, holders
     # Whoever saves the state tells what changed, and ends with 2 before it judges if a notifier lacks its secret.
     assert len(holders) == (2 if e.name == "complete" else 0), f"settle cannot tell: {holders}"
-    for v in (a for kind, a in e.all.items() if kind.startswith("aws_secretsmanager_secret_version")):
+    for _v in (a for kind, a in e.all.items() if kind.startswith("aws_secretsmanager_secret_version")):
         raise AssertionError("a secret's value would stand in Terraform's state")
 
 
@@ -282,7 +282,7 @@ def time_for_reduce(e):
 
 
 def schedules(e):
-    for address, s in e.of("aws_scheduler_schedule").items():
+    for s in e.of("aws_scheduler_schedule").values():
         target, = s["target"]
         given = json.loads(target["input"])
         assert re.fullmatch(r"[a-z0-9-]+-<aws\.scheduler\.scheduled-time>", given["round"]), given
@@ -328,7 +328,7 @@ def alarms(e):
 def encrypted(e):
     for address, g in e.of("aws_cloudwatch_log_group").items():
         assert g["kms_key_id"] and g["retention_in_days"], address
-    for address, t in e.of("aws_sns_topic").items():
+    for t in e.of("aws_sns_topic").values():
         assert t["kms_master_key_id"] and "alias/aws/sns" not in t["kms_master_key_id"], "CloudWatch cannot publish under AWS's key"
     assert e.one("aws_kms_key.this[0]")["enable_key_rotation"] is True
 

@@ -41,11 +41,27 @@ impl From<Status> for ExitCode {
     }
 }
 
+/// What kind of failure it is, where something depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// A store refused the access (HTTP status 403).
+    AccessDenied,
+    /// A secret is not in the environment.
+    SecretMissing,
+}
+
+/// The kind of an error, if it or a cause of it has one.
+#[must_use]
+pub fn kind_of(error: &anyhow::Error) -> Option<FailureKind> {
+    error.chain().find_map(|e| e.downcast_ref::<Failure>().and_then(|f| f.kind))
+}
+
 /// An error with a remedy. The message is one line without a full stop; so is the remedy.
 #[derive(Debug)]
 pub struct Failure {
     message: String,
     help: Option<String>,
+    kind: Option<FailureKind>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -53,13 +69,20 @@ impl Failure {
     /// An error without a remedy yet.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, source: None }
+        Self { message: message.into(), help: None, kind: None, source: None }
     }
 
     /// With a remedy.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Of this kind.
+    #[must_use]
+    pub const fn kind(mut self, kind: FailureKind) -> Self {
+        self.kind = Some(kind);
         self
     }
 

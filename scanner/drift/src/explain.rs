@@ -115,7 +115,6 @@ pub enum Standing {
 
 /// An answer to a question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Explanation {
     /// Format version, [`VERSION`].
     pub version: u32,
@@ -129,7 +128,6 @@ pub struct Explanation {
 
 /// What is known of one cell or content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Answer {
     /// Address.
     pub ip: IpAddr,
@@ -171,7 +169,6 @@ pub struct Answer {
 
 /// The rule that decides, and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ExplainedRule {
     /// The rule.
     pub rule: RuleRef,
@@ -187,7 +184,6 @@ pub struct ExplainedRule {
 
 /// A commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Commit {
     /// Its id, hex.
     pub id: String,
@@ -202,7 +198,6 @@ pub struct Commit {
 
 /// When a cell was last covered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Covered {
     /// The start of the run that covered it, to be on the safe side; absent if that is not known.
     #[schemars(with = "Option<String>")]

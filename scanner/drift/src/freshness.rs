@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use mimawari_probes::gap::Gap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,6 @@ pub type Plans = BTreeMap<String, Ages>;
 
 /// When the parts of one plan were last covered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Ages {
     /// Runs of this plan until now.
     pub turns: u64,
@@ -47,7 +47,6 @@ impl Ages {
 
 /// One part's age.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PartAge {
     /// When the last run that covered it completely began; absent if none has.
     pub covered: Option<Timestamp>,
@@ -78,7 +77,6 @@ pub struct Turn<'a> {
 
 /// How fresh the coverage of a plan is, for the report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Freshness {
     /// The part that this run walked, counted from 1.
     pub part: u32,
@@ -191,32 +189,24 @@ pub fn summary(ages: Option<&Ages>, turn: &Turn<'_>, now: Timestamp) -> Freshnes
 }
 
 impl Freshness {
-    /// Why the run is incomplete on account of age, as a sentence; `None` when nothing is stale.
+    /// Why the run is incomplete on account of age; `None` when nothing is stale.
     #[must_use]
-    pub fn complaint(&self) -> Option<String> {
-        let max = shown(self.max_age_seconds?);
-        if self.stale == 0 {
-            return None;
-        }
-        let mut s = format!(
-            "{} of {} parts of the plan were not covered within the last {max}",
-            self.stale, self.parts
-        );
-        if self.never_covered > 0 {
-            s.push_str(&format!("; {} never", self.never_covered));
-        }
-        if let Some(age) = self.oldest_age_seconds {
-            s.push_str(&format!("; the oldest coverage is {} old", shown(age)));
-        }
-        s.push('.');
-        Some(s)
+    pub fn gap(&self) -> Option<Gap> {
+        let max_age_seconds = self.max_age_seconds?;
+        (self.stale > 0).then(|| Gap::PartsStale {
+            stale: u64::from(self.stale),
+            of: u64::from(self.parts),
+            never: u64::from(self.never_covered),
+            max_age_seconds,
+            oldest_seconds: self.oldest_age_seconds,
+        })
     }
 
     /// One line for a report.
     #[must_use]
     pub fn sentence(&self) -> String {
         let oldest = match self.oldest_age_seconds {
-            Some(age) => format!("oldest coverage {} old", shown(age)),
+            Some(age) => format!("oldest coverage {} old", shown_age(age)),
             None => "nothing covered completely yet".to_owned(),
         };
         let never = match self.never_covered {
@@ -228,7 +218,8 @@ impl Freshness {
 }
 
 /// Seconds in the two largest units.
-fn shown(s: u64) -> String {
+#[must_use]
+pub fn shown_age(s: u64) -> String {
     match s {
         0..60 => format!("{s} s"),
         60..3_600 => format!("{} min", s / 60),
@@ -288,18 +279,20 @@ mod tests {
     }
 
     #[test]
-    fn an_age_turns_into_a_complaint() {
+    fn an_age_turns_into_a_gap() {
         let mut plans = Plans::new();
         record(&mut plans, &turn(1, 0, true), true);
         record(&mut plans, &turn(2, 20, true), true);
         let t = Turn { max_age: Some(SignedDuration::from_hours(24)), ..turn(2, 20, true) };
         let f = summary(plans.get("p"), &t, at(25));
-        assert_eq!(
-            f.complaint().as_deref(),
-            Some(
-                "2 of 3 parts of the plan were not covered within the last 24 h; 1 never; the oldest coverage is 25 h old."
-            )
-        );
+        let stale = Gap::PartsStale {
+            stale: 2,
+            of: 3,
+            never: 1,
+            max_age_seconds: 24 * 3_600,
+            oldest_seconds: Some(25 * 3_600),
+        };
+        assert_eq!(f.gap(), Some(stale));
         assert_eq!(f.sentence(), "part 2 of 3; oldest coverage 25 h old, 1 never covered");
         assert!(is_fresh(plans.get("p"), 1, at(2), &t, at(25)), "the cell itself was seen later");
         assert!(!is_fresh(plans.get("p"), 1, at(0), &t, at(25)));

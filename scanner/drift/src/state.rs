@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use mimawari_probes::format::{FormatFault, VersionedFormat, read_document};
 use mimawari_probes::observation::{HttpObservation, Outcome, Severity};
 use mimawari_targets::Port;
 use serde::{Deserialize, Serialize};
@@ -14,12 +15,11 @@ use crate::id::FindingId;
 use crate::sites::Site;
 use crate::verdict::{Acknowledgement, Finding, FindingKind, FindingState, RunSummary};
 
-/// Version of the state.
+/// Major version of the state. Its minor version is 0, which is not written.
 pub const VERSION: u32 = 1;
 
 /// Everything that a later verdict needs of the earlier ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct State {
     /// Format version, [`VERSION`].
     pub version: u32,
@@ -53,7 +53,6 @@ pub struct State {
 
 /// Whether a rule is still needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RuleUse {
     /// When the rule was first judged by.
     pub since: Timestamp,
@@ -65,7 +64,6 @@ pub struct RuleUse {
 
 /// What was last told of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Told {
     /// Where it stood.
     pub what: Standing,
@@ -96,7 +94,6 @@ pub enum Standing {
 
 /// A finding and what is counted for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Tracked {
     /// As last reported.
     pub finding: Finding,
@@ -175,7 +172,6 @@ pub struct AllowedWhat {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct AllowedText {
     ip: IpAddr,
     port: Port,
@@ -280,6 +276,14 @@ impl Allowed {
     }
 }
 
+impl VersionedFormat for State {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
+    }
+}
+
 impl Default for State {
     fn default() -> Self {
         Self {
@@ -317,17 +321,6 @@ impl KnownContents {
         let hosts = || self.0.get(&(h.ip, h.port))?.get(h.path.as_str());
         h.outcome == Outcome::Exposed || hosts().is_some_and(|hosts| hosts.contains(&h.host))
     }
-}
-
-/// Why a state was refused. It is never taken for empty.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// Not the JSON of a state.
-    #[error("it is damaged")]
-    Damaged(#[from] serde_json::Error),
-    /// Of another version.
-    #[error("it is of version {0}, and this program knows version {VERSION}")]
-    Version(u64),
 }
 
 /// Why a text names no one finding that is drift.
@@ -395,19 +388,11 @@ impl State {
         known
     }
 
-    /// Reads a state.
+    /// Reads a state. It is never taken for empty.
     ///
     /// # Errors
-    /// [`StateError`]; the version is looked at first, so that a newer state is not called damaged.
-    pub fn parse(text: &str) -> Result<Self, StateError> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            version: u64,
-        }
-        let Versioned { version } = serde_json::from_str(text)?;
-        if version != u64::from(VERSION) {
-            return Err(StateError::Version(version));
-        }
-        Ok(serde_json::from_str(text)?)
+    /// [`FormatFault`]: a newer state is not called damaged.
+    pub fn parse(text: &str) -> Result<Self, FormatFault> {
+        read_document(text.as_bytes())
     }
 }

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use mimawari_probes::format::VersionedFormat;
+use mimawari_probes::gap::CoverageGap;
 use mimawari_probes::observation::{Evidence, Scheme, Severity};
 use mimawari_targets::{Port, Protocol};
 use schemars::JsonSchema;
@@ -11,15 +13,19 @@ use serde::{Deserialize, Serialize};
 use crate::freshness::Freshness;
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
 
-/// Version of `verdict.json`.
+/// Major version of `verdict.json`.
 pub const VERSION: u32 = 1;
+/// Minor version: 1 has `coverage.gaps`.
+pub const MINOR: u32 = 1;
 
 /// The verdict, `verdict.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Verdict {
-    /// Format version, [`VERSION`].
+    /// Major version of the format, [`VERSION`].
     pub version: u32,
+    /// Minor version of the format, [`MINOR`]; absent in version 1.0.
+    #[serde(default)]
+    pub minor: u32,
     /// Id of the judged run; several runs joined by `+`.
     pub run_id: String,
     /// When it was judged.
@@ -66,9 +72,16 @@ pub struct Verdict {
     pub site_notices: Vec<SiteNotice>,
 }
 
+impl VersionedFormat for Verdict {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
+    }
+}
+
 /// A change that is to be told, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Change {
     /// Which telling of which finding: its id and a count. Two runs never tell one key.
     pub key: String,
@@ -133,7 +146,6 @@ pub const MAX_TIMELINE: usize = 200;
 
 /// One run in the timeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct RunSummary {
     /// Id of the run.
     pub run_id: String,
@@ -164,7 +176,6 @@ pub const MAP_CELLS: u32 = 4_096;
 
 /// What is where in one range of the targets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct RangeMap {
     /// The CIDR that is drawn; the targets may leave parts of it out.
     pub range: String,
@@ -177,7 +188,6 @@ pub struct RangeMap {
 
 /// What is in one cell of a map: numbers of ports and contents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct MapMark {
     /// Which cell.
     pub index: u32,
@@ -202,7 +212,6 @@ const fn is_zero(n: &u32) -> bool {
 
 /// What was covered.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Coverage {
     /// Cells of the plan.
     pub cells_planned: u64,
@@ -230,6 +239,10 @@ pub struct Coverage {
     pub checks_covered: u64,
     /// What was not covered, by reason; each a sentence a person can act on.
     pub not_covered: Vec<String>,
+    /// What was not covered, what is doubtful and what is noted, by kind; the lists of sentences are
+    /// made of it. A verdict of a version before 1.1 has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<CoverageGap>,
     /// How old the coverage is; absent unless the plan is walked in parts or an age is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Freshness>,
@@ -237,7 +250,6 @@ pub struct Coverage {
 
 /// Findings by state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Counts {
     /// Findings in state `open`.
     pub open: u64,
@@ -267,7 +279,6 @@ pub struct Counts {
 
 /// What a reader wants to know of the run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct RunFacts {
     /// When it began.
     #[schemars(with = "Option<String>")]
@@ -419,7 +430,6 @@ pub enum Cause {
 
 /// One finding. Identity is `kind | vantage | ip | proto | port [| host | path]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Finding {
     /// First 16 hex digits of the SHA-256 of the identity.
     pub id: String,
@@ -488,7 +498,6 @@ pub struct Finding {
 
 /// The rule that comes nearest to allowing a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct NearestRule {
     /// The rule's id.
     pub id: String,
@@ -502,7 +511,6 @@ pub struct NearestRule {
 
 /// Somebody knows of a finding. It stays drift, and is not told of again until the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Acknowledgement {
     /// The instant from which on it is told again.
     #[schemars(with = "String")]

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
+use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
 use mimawari_targets::{Endpoint, Walk};
 
@@ -650,74 +651,52 @@ impl Sweep {
         let recall = pool.recall();
         let attempts = if self.sent == 0 { 0 } else { self.attempts };
 
-        let mut notes = Vec::new();
+        let mut gaps = Vec::new();
         if let Some(loss) = loss {
-            notes.push(format!(
-                "loss and recall are estimated by capture–recapture (removal method, Seber and \
-                 Le Cren 1967; intervals after Wilson 1927) from {}",
-                match class {
-                    Class::Tcp => "all TCP answers",
-                    Class::Open =>
-                        "the SYN-ACKs alone, because RSTs were lost at another rate (hosts may \
-                         limit them)",
-                }
-            ));
+            gaps.push(Gap::EstimateMethod { open_only: class == Class::Open });
             if !loss.seen && loss.bound > ASSUMED_LOSS {
-                notes.push(format!(
-                    "only {answered} cells answered and no answer was missed; a loss of at most \
-                     {} % was assumed",
-                    ASSUMED_LOSS * 100.0
-                ));
+                gaps.push(Gap::LossAssumed { answered, loss: ASSUMED_LOSS });
             }
         }
         let mut promise_kept = true;
-        let mut broken = |note: String| {
+        let mut broken = |gap: Gap| {
             promise_kept = false;
-            notes.push(note);
+            gaps.push(gap);
         };
         if answered == 0 && silent > 0 {
-            broken("nothing answered, so nothing can be said about loss and recall".to_owned());
+            broken(Gap::NoEstimate);
         }
         if self.broken > 0 {
-            broken(format!(
-                "the promised recall of {} was not reached in {} chunk(s) with the maximum of {} \
-                 attempts",
-                self.config.recall, self.broken, self.config.max_attempts
-            ));
+            broken(Gap::ChunksBelowRecall {
+                recall: self.config.recall,
+                chunks: self.broken,
+                attempts: self.config.max_attempts,
+            });
         }
         if self.gave_up {
-            broken("every send failed for 30 s: the sweep gave up".to_owned());
+            broken(Gap::SweepGaveUp);
         } else if self.stop_at.is_some() {
-            broken("the sweep was stopped before its end".to_owned());
+            broken(Gap::SweepStopped);
         }
         if not_probed > 0 {
-            broken(format!("{not_probed} cells were not probed"));
+            broken(Gap::CellsLeft { cells: not_probed });
         }
         if self.receive_lost > 0 {
-            notes.push(format!("{} frames were lost on receiving", self.receive_lost));
+            gaps.push(Gap::FramesLost { frames: self.receive_lost });
         }
         let facts = self.rate.facts;
         if let Some(capacity) = facts.capacity {
-            notes.push(format!(
-                "the path carried {capacity} packets per second at its worst: the rate was lowered {} \
-                 time(s), and what was lost was sent again",
-                facts.congested
-            ));
+            gaps.push(Gap::PathCapacity {
+                packets_per_second: capacity,
+                times: u64::from(facts.congested),
+            });
         }
         if let Some(left) = facts.worst_shift {
-            notes.push(format!(
-                "answers became fewer during the sweep, down to {:.0} % of what came before, and \
-                 sending more slowly did not help: hosts went away, or something shuts the scanner \
-                 out",
-                left * 100.0
-            ));
+            gaps.push(Gap::AnswersFewer { share_left: left });
         }
         let dispersion = facts.dispersion();
         if let Some(d) = dispersion.filter(|d| *d > BURSTY) {
-            notes.push(format!(
-                "losses came in bursts (answers varied {d:.1} times as much as by chance): the \
-                 estimate assumes single losses and may be too good"
-            ));
+            gaps.push(Gap::LossInBursts { dispersion: d });
         }
         Summary {
             cells: self.cells,
@@ -738,7 +717,8 @@ impl Sweep {
             recall_estimate: recall.map(|r| r.0),
             recall_interval: recall.map(|r| r.1),
             promise_kept,
-            notes,
+            notes: Vec::new(),
+            gaps,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::{Endpoint, Port};
@@ -252,6 +253,10 @@ pub struct Summary {
     pub recall_interval: Option<(f64, f64)>,
     /// Whether every cell was covered and the recall asked for was reached with confidence.
     pub promise_kept: bool,
-    /// Plain sentences: the method of the estimate, and why a promise was not kept.
+    /// Empty. Up to version 1.0 of `run.json` it held sentences, and those readers need the field.
+    #[serde(default)]
     pub notes: Vec<String>,
+    /// The method of the estimate, and why a promise was not kept. The run's own list has them.
+    #[serde(skip)]
+    pub gaps: Vec<Gap>,
 }

@@ -55,7 +55,7 @@ fn sweep(lost: impl Fn(u64, u8) -> bool) -> (Summary, u64) {
 fn without_loss_a_sample_is_all_that_is_asked_again() {
     let (summary, missed) = sweep(|_, _| false);
     assert_eq!(missed, 0);
-    assert!(summary.promise_kept, "{:?}", summary.notes);
+    assert!(summary.promise_kept, "{:?}", summary.gaps);
     assert_eq!(summary.attempts, 2);
     let (cells, silent) = (summary.cells as f64, summary.silent as f64);
     let sent = summary.sent as f64;
@@ -69,7 +69,7 @@ fn an_outage_in_any_part_of_a_pass_is_noticed() {
     for part in [0..2000, 90_000..92_000, 203_000..204_800] {
         let (summary, missed) = sweep(|step, attempt| attempt == 1 && part.contains(&step));
         assert_eq!(missed, 0, "{part:?} {summary:?}");
-        assert!(summary.promise_kept, "{:?}", summary.notes);
+        assert!(summary.promise_kept, "{:?}", summary.gaps);
     }
 }
 

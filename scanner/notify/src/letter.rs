@@ -7,17 +7,17 @@ use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_base::files::write_atomically;
+use mimawari_probes::format::{NEWER_HELP, VersionedFormat, read_document};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::client::Fault;
 
-/// Version of the file.
+/// Major version of the file. Its minor version is 0, which is not written.
 const VERSION: u32 = 1;
 
 /// A message that was not sent. It holds no secret: URLs and keys are in the environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Letter {
     /// Format version.
     pub version: u32,
@@ -35,6 +35,14 @@ pub struct Letter {
     pub doubtful: bool,
     /// What was to be sent; for GitHub nothing, since issues are made from the verdict.
     pub payload: Value,
+}
+
+impl VersionedFormat for Letter {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
+    }
 }
 
 impl Letter {
@@ -104,10 +112,14 @@ pub fn read_all(run: &Path) -> Result<Vec<(PathBuf, Letter)>> {
             continue;
         }
         let text = fs::read_to_string(&path).map_err(|e| failed(&path).source(e))?;
-        let letter: Letter = serde_json::from_str(&text).map_err(|e| failed(&path).source(e))?;
-        if letter.version != VERSION {
-            return Err(failed(&path).help("it was written by another version of mimawari").into());
-        }
+        let letter: Letter = read_document(text.as_bytes()).map_err(|fault| {
+            let help = fault.is_newer().then_some(NEWER_HELP);
+            let failure = failed(&path).source(fault);
+            match help {
+                Some(help) => failure.help(help),
+                None => failure,
+            }
+        })?;
         out.push((path, letter));
     }
     out.sort_by(|a, b| a.0.cmp(&b.0));

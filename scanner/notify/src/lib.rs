@@ -40,7 +40,7 @@ use ledger::Ledger;
 pub use ledger::StateLedger;
 use letter::Letter;
 use message::Message;
-use mimawari_base::failure::Failure;
+use mimawari_base::failure::{Failure, FailureKind};
 pub use notifier::{Kind, Notifier};
 pub use secret::Secret;
 
@@ -137,6 +137,7 @@ impl Notifiers {
                         "the environment variable {name} of the notifier `{}` is not set",
                         n.name
                     ))
+                    .kind(FailureKind::SecretMissing)
                     .help(
                         "set it where mimawari runs, or take the [[notify]] out; nothing was sent",
                     )

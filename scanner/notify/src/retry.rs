@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::verdict::Verdict;
+use mimawari_probes::format::{NEWER_HELP, read_document};
 
 use super::letter::{self, Letter};
 use super::{How, Message, Notifiers};
@@ -117,5 +118,9 @@ fn verdict(run: &Path) -> Result<Verdict> {
         )
     };
     let text = fs::read_to_string(&path).map_err(|e| failed().source(e))?;
-    Ok(serde_json::from_str(&text).map_err(|e| failed().source(e))?)
+    Ok(read_document(text.as_bytes()).map_err(|fault| {
+        let newer = fault.is_newer();
+        let failure = failed().source(fault);
+        if newer { failure.help(NEWER_HELP) } else { failure }
+    })?)
 }

@@ -19,6 +19,7 @@
 
 mod clean;
 mod csv;
+mod gap_text;
 pub mod groups;
 mod html;
 mod json;
@@ -35,6 +36,7 @@ mod words;
 mod samples;
 
 pub use csv::csv;
+pub use gap_text::{describe_gaps, describe_verdict, gap_sentence};
 pub use html::html;
 pub use json::json;
 pub use markdown::{MAX_CHARS as MARKDOWN_MAX_CHARS, markdown};

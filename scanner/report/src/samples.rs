@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use mimawari_drift::sites::{NoticeKind, SiteChange, SiteCounts, SiteFact, SiteNotice};
 use mimawari_drift::verdict::{
-    Cause, Counts, Coverage, Finding, FindingKind, FindingState, RunFacts, VERSION, Verdict,
+    Cause, Counts, Coverage, Finding, FindingKind, FindingState, MINOR, RunFacts, VERSION, Verdict,
 };
 use mimawari_probes::observation::{Canary, Evidence, Scheme, Severity};
 use mimawari_targets::{Port, Protocol};
@@ -89,6 +89,7 @@ pub(crate) fn content(ip: &str, at_port: u16, host: &str, path: &str) -> Finding
 fn base() -> Verdict {
     Verdict {
         version: VERSION,
+        minor: MINOR,
         run_id: "20260801T010000Z-7f3a".to_owned(),
         judged_at: at("2026-08-01T01:01:12Z"),
         exit: 0,
@@ -109,6 +110,7 @@ fn base() -> Verdict {
             checks_planned: 4_120,
             checks_covered: 4_120,
             not_covered: vec![],
+            gaps: vec![],
             freshness: None,
         },
         counts: Counts { allowed: 409, ..Counts::default() },

@@ -1,7 +1,7 @@
 //! `checkpoint.bin`: where a sweep was, so that it can be gone on with.
 //!
 //! ```text
-//! magic   8 bytes
+//! magic   8 bytes; the digit is the major version
 //! head    u32 length (little endian), JSON
 //! crc     u32 CRC-32 of the head and of the cells
 //! cells   raw deflate of one byte a cell of the chunks in work
@@ -21,6 +21,7 @@ use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use mimawari_base::files::write_atomically;
 use mimawari_engine::Checkpoint;
+use mimawari_probes::format::check_magic;
 use serde::{Deserialize, Serialize};
 
 /// The file's name in a run folder.
@@ -65,8 +66,10 @@ impl Saved {
     /// `InvalidData` for anything that [`encode`](Self::encode) did not write.
     pub fn decode(bytes: &[u8]) -> io::Result<Self> {
         let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-        let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| bad("not a checkpoint"))?;
         let cut = || bad("cut off");
+        let (magic, rest) = bytes.split_first_chunk::<8>().ok_or_else(cut)?;
+        check_magic(magic, MAGIC)
+            .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
         let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
         let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| cut())?;
         let (head, rest) = rest.split_at_checked(length).ok_or_else(cut)?;

@@ -3,13 +3,18 @@
 //! An append-only file. After the magic come frames:
 //!
 //! ```text
-//! kind   u8     1 = states of consecutive steps, 2 = one step changed by a late answer
-//! first  u64    first step, little endian
+//! kind   u8     1 = states of consecutive steps, 2 = one step changed by a late answer,
+//!               3 = of which plan the steps are
+//! first  u64    first step, little endian; for kind 3 the minor version
 //! cells  u32    number of steps
 //! size   u32    bytes of payload
 //! crc    u32    CRC-32 of everything before and of the payload
-//! payload       raw deflate of one CellState byte for each step; for kind 2 the byte itself
+//! payload       raw deflate of one CellState byte for each step; for kind 2 the byte itself; for kind
+//!               3 a digest of the plan, its part and its shard
 //! ```
+//!
+//! The digit of the magic is the major version. Kinds from 128 on may be passed over by a reader that does
+//! not know them. Version 1.0 had no frame of kind 3.
 //!
 //! Steps are numbered in the shard's probing order, so the file grows with the sweep and no cell's
 //! state is ever held twice. A frame that is cut off or does not fit its checksum ends the file:
@@ -24,12 +29,18 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
+use mimawari_probes::format::{FormatFault, check_magic};
 use mimawari_probes::observation::CellState;
 
 const MAGIC: &[u8; 8] = b"MMWCOV1\n";
 const HEADER: usize = 1 + 8 + 4 + 4 + 4;
 const STATES: u8 = 1;
 const AMENDED: u8 = 2;
+const PLAN: u8 = 3;
+/// A reader passes over kinds from here on that it does not know.
+const OPTIONAL: u8 = 128;
+/// Minor version: 1 has the digest of the plan.
+const MINOR: u64 = 1;
 /// No writer makes larger frames; a reader believes no larger ones.
 const MAX_CELLS: u32 = 1 << 24;
 
@@ -43,14 +54,19 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins a new file; it must not exist.
+    /// Begins a new file; it must not exist. `cells`: the digest of what the steps are.
     ///
     /// # Errors
     /// Any I/O error.
-    pub fn create(path: &Path) -> io::Result<Self> {
-        let mut file = File::create_new(path)?;
+    pub fn create(path: &Path, cells: &[u8; 32]) -> io::Result<Self> {
+        Self::begin(File::create_new(path)?, path, cells)
+    }
+
+    fn begin(mut file: File, path: &Path, cells: &[u8; 32]) -> io::Result<Self> {
         file.write_all(MAGIC)?;
-        Ok(Self { file, path: path.to_owned(), end: MAGIC.len() as u64 })
+        let mut writer = Self { file, path: path.to_owned(), end: MAGIC.len() as u64 };
+        writer.frame(PLAN, MINOR, 0, cells)?;
+        Ok(writer)
     }
 
     /// Goes on in a file at `end`, a length that it had once ([`end`](Self::end)); what stands behind
@@ -58,29 +74,21 @@ impl Writer {
     ///
     /// # Errors
     /// Any I/O error; `InvalidData` if the file is none of coverage or shorter than that.
-    pub fn append(path: &Path, end: Option<u64>) -> io::Result<Self> {
+    pub fn append(path: &Path, end: Option<u64>, cells: &[u8; 32]) -> io::Result<Self> {
         let bad = |what| io::Error::new(io::ErrorKind::InvalidData, what);
         let mut file = File::options().read(true).write(true).open(path)?;
-        let end = match end {
-            None => {
-                file.set_len(0)?;
-                file.write_all(MAGIC)?;
-                MAGIC.len() as u64
-            }
-            Some(end) => {
-                let mut magic = [0; 8];
-                file.read_exact(&mut magic)?;
-                if &magic != MAGIC {
-                    return Err(bad("not a coverage file"));
-                }
-                if end < magic.len() as u64 || file.metadata()?.len() < end {
-                    return Err(bad("shorter than its checkpoint says"));
-                }
-                file.set_len(end)?;
-                file.seek(SeekFrom::Start(end))?;
-                end
-            }
+        let Some(end) = end else {
+            file.set_len(0)?;
+            return Self::begin(file, path, cells);
         };
+        let mut magic = [0; 8];
+        file.read_exact(&mut magic)?;
+        check_magic(&magic, MAGIC).map_err(invalid)?;
+        if end < magic.len() as u64 || file.metadata()?.len() < end {
+            return Err(bad("shorter than its checkpoint says"));
+        }
+        file.set_len(end)?;
+        file.seek(SeekFrom::Start(end))?;
         Ok(Self { file, path: path.to_owned(), end })
     }
 
@@ -172,6 +180,8 @@ pub struct Reader {
     unpacked: RefCell<Option<(usize, Vec<u8>)>>,
     /// Whether the file ended in the middle of a frame.
     cut_off: bool,
+    /// The digest of what the steps are.
+    cells: Option<[u8; 32]>,
 }
 
 impl Reader {
@@ -189,10 +199,9 @@ impl Reader {
             cut_off = true;
         } else {
             file.read_exact(&mut magic)?;
-            if &magic != MAGIC {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "not a coverage file"));
-            }
+            check_magic(&magic, MAGIC).map_err(invalid)?;
         }
+        let mut cells = None;
         let mut at = 8u64;
         let mut payload = Vec::new();
         while !cut_off && at < length {
@@ -206,6 +215,8 @@ impl Reader {
                 (AMENDED, Some(state)) => {
                     amended.insert(frame.first, state);
                 }
+                (PLAN, _) if payload.len() >= 32 => cells = payload.first_chunk().copied(),
+                (OPTIONAL.., _) => {}
                 _ => {
                     cut_off = true;
                     break;
@@ -220,6 +231,7 @@ impl Reader {
             amended,
             unpacked: RefCell::new(None),
             cut_off,
+            cells,
         })
     }
 
@@ -227,6 +239,12 @@ impl Reader {
     #[must_use]
     pub const fn is_cut_off(&self) -> bool {
         self.cut_off
+    }
+
+    /// The digest of what the steps are; version 1.0 has none.
+    #[must_use]
+    pub const fn cells_digest(&self) -> Option<&[u8; 32]> {
+        self.cells.as_ref()
     }
 
     /// The state of a step; [`CellState::NotProbed`] for one that no frame holds.
@@ -321,6 +339,7 @@ impl Reader {
             amended: HashMap::new(),
             unpacked: RefCell::new(None),
             cut_off: self.cut_off,
+            cells: self.cells,
         };
         bare.state(step)
     }
@@ -333,6 +352,10 @@ impl Reader {
         DeflateDecoder::new(packed).take(u64::from(frame.cells)).read_to_end(&mut states)?;
         Ok(states)
     }
+}
+
+fn invalid(fault: FormatFault) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, fault)
 }
 
 /// The frame at `at` with its payload in `payload`, or `None` if it is cut off or damaged.
@@ -373,7 +396,7 @@ mod tests {
     fn written() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("coverage.bin");
-        let mut w = Writer::create(&path).unwrap();
+        let mut w = Writer::create(&path, &[7; 32]).unwrap();
         w.states(0, &[CellState::Closed, CellState::Silent, CellState::Open]).unwrap();
         w.states(3, &[CellState::NotProbed; 5]).unwrap();
         w.amended(1, CellState::Open).unwrap();
@@ -392,6 +415,28 @@ mod tests {
         );
         assert_eq!(r.count(10), [7, 0, 0, 1, 2]);
         assert!(!r.is_cut_off());
+    }
+
+    #[test]
+    fn what_is_not_known_is_passed_over_where_it_may_be_and_a_newer_file_is_no_damage() {
+        let (dir, path) = written();
+        assert_eq!(Reader::open(&path).unwrap().cells_digest(), Some(&[7; 32]));
+        let end = std::fs::metadata(&path).unwrap().len();
+        let mut w = Writer::append(&path, Some(end), &[7; 32]).unwrap();
+        w.frame(OPTIONAL, 9, 9, b"later").unwrap();
+        w.states(8, &[CellState::Open]).unwrap();
+        let r = Reader::open(&path).unwrap();
+        assert_eq!(
+            (r.state(0), r.state(8), r.is_cut_off()),
+            (CellState::Closed, CellState::Open, false)
+        );
+        w.frame(OPTIONAL - 1, 9, 9, b"needed").unwrap();
+        assert!(Reader::open(&path).unwrap().is_cut_off(), "it may have changed what is before it");
+        let newer = dir.path().join("newer");
+        std::fs::write(&newer, b"MMWCOV2\n and whatever it is").unwrap();
+        let e = Reader::open(&newer).unwrap_err();
+        let fault = e.get_ref().unwrap().downcast_ref::<FormatFault>().unwrap();
+        assert!(fault.is_newer(), "{fault}");
     }
 
     #[test]

@@ -10,6 +10,9 @@ use anyhow::Result;
 use mimawari_base::failure::Failure;
 use mimawari_base::files::write_atomically;
 use mimawari_engine::Chunk;
+use mimawari_probes::format::{FormatFault, NEWER_HELP, read_document};
+use mimawari_probes::gap::Gap;
+use mimawari_probes::http::printable;
 use mimawari_probes::observation::{
     CellState, HttpObservation, Observation, Scheme, TcpObservation,
 };
@@ -17,7 +20,7 @@ use mimawari_targets::{Port, Walk};
 
 use super::checkpoint::{CHECKPOINT, Checkpointer, Saved};
 use super::coverage;
-use super::meta::{ORDER, RunMeta, RunStatus, VERSION};
+use super::meta::{ORDER, RunMeta, RunStatus};
 use super::observations;
 
 const META: &str = "run.json";
@@ -61,8 +64,8 @@ impl RunFolder {
         write_atomically(&dir.join(META), &to_json(meta)?).map_err(|e| failed("write", e))?;
         let observations = observations::Writer::create(&dir.join(OBSERVATIONS))
             .map_err(|e| failed("write", e))?;
-        let coverage =
-            coverage::Writer::create(&dir.join(COVERAGE)).map_err(|e| failed("write", e))?;
+        let coverage = coverage::Writer::create(&dir.join(COVERAGE), &meta.cells_digest())
+            .map_err(|e| failed("write", e))?;
         lock(dir, observations.file())?;
         Ok(Self { dir: dir.to_owned(), observations, coverage })
     }
@@ -99,9 +102,12 @@ impl RunFolder {
                 _ => None,
             })
             .collect();
-        let coverage =
-            coverage::Writer::append(&dir.join(COVERAGE), saved.as_ref().map(|s| s.coverage))
-                .map_err(|e| damaged(COVERAGE, e))?;
+        let coverage = coverage::Writer::append(
+            &dir.join(COVERAGE),
+            saved.as_ref().map(|s| s.coverage),
+            &read_meta(dir)?.cells_digest(),
+        )
+        .map_err(|e| damaged(COVERAGE, e))?;
         Ok((Self { dir: dir.to_owned(), observations, coverage }, saved, open))
     }
 
@@ -207,23 +213,52 @@ fn lock(dir: &Path, file: &File) -> Result<()> {
 /// A [`Failure`] naming the file.
 pub fn read_meta(dir: &Path) -> Result<RunMeta> {
     let path = dir.join(META);
-    let text = fs::read_to_string(&path).map_err(|e| {
+    let text = fs::read(&path).map_err(|e| {
         Failure::new(format!("{} is not a run folder: cannot read run.json", dir.display()))
             .help("name a folder that `mimawari scan` or `patrol` wrote")
             .source(e)
     })?;
-    let meta: RunMeta = serde_json::from_str(&text).map_err(|e| damaged(&path, &e))?;
-    if meta.version != VERSION || meta.plan.order != ORDER {
+    let meta: RunMeta = read_document(&text).map_err(|fault| refused(&path, &fault))?;
+    if meta.plan.order != ORDER {
         return Err(Failure::new(format!(
-            "{} is of version {} ({}), which this program does not know",
+            "{} has the order {}, which this program does not know",
             path.display(),
-            meta.version,
-            meta.plan.order
+            printable(meta.plan.order.as_bytes(), 40)
         ))
         .help("judge it with the version that wrote it")
         .into());
     }
     Ok(meta)
+}
+
+/// What is wrong with a document of a run folder.
+fn refused(path: &Path, fault: &FormatFault) -> Failure {
+    let failure = Failure::new(format!("{} {fault}", path.display()));
+    failure.help(if fault.is_newer() {
+        NEWER_HELP
+    } else {
+        "the run cannot be judged; run the scan again"
+    })
+}
+
+/// What is wrong with a file of a run folder that cannot be read.
+fn unreadable(path: &Path, e: &io::Error) -> Failure {
+    match e.get_ref().and_then(|inner| inner.downcast_ref::<FormatFault>()) {
+        Some(fault) => refused(path, fault),
+        None => damaged(path, e),
+    }
+}
+
+/// `run.json` and `coverage.bin` say different things of what the steps are.
+fn not_of_one_plan(dir: &Path) -> Failure {
+    Failure::new(format!(
+        "run.json and coverage.bin of {} are not of one plan: which cells were covered is not known",
+        dir.display()
+    ))
+    .help(
+        "restore run.json as mimawari wrote it (a program that rounds numbers above 2^53 may have written \
+         it anew), or run the scan again",
+    )
 }
 
 fn damaged(path: &Path, e: &dyn std::fmt::Display) -> Failure {
@@ -256,8 +291,8 @@ pub struct LoadedRun {
     pub observations: Vec<Observation>,
     /// Cells by state: not probed, silent, prohibited, closed, open.
     pub counts: [u64; 5],
-    /// What the reading found amiss, one sentence each.
-    pub damage: Vec<String>,
+    /// What is wrong with the files.
+    pub damage: Vec<Gap>,
     walk: Walk,
     coverage: coverage::Reader,
 }
@@ -284,14 +319,25 @@ impl LoadedRun {
         let path = dir.join(OBSERVATIONS);
         let mut latest = Latest::default();
         let read = observations::read(&path, |o| latest.take(o, &needed));
-        if read.map_err(|e| damaged(&path, &e))? {
-            damage.push("observations.ndjson ends in half a line, which was left out".to_owned());
+        let end = read.map_err(|e| unreadable(&path, &e))?;
+        if end.cut_off {
+            damage.push(Gap::ObservationsCutOff);
+        }
+        if end.unknown > 0 {
+            damage.push(Gap::RecordsUnknown { records: end.unknown });
         }
         let path = dir.join(COVERAGE);
-        let coverage = coverage::Reader::open(&path).map_err(|e| damaged(&path, &e))?;
+        let coverage = coverage::Reader::open(&path).map_err(|e| unreadable(&path, &e))?;
+        let is_its = match coverage.cells_digest() {
+            Some(digest) => *digest == meta.cells_digest(),
+            // Version 1.0 wrote none.
+            None => !meta.seed_is_rounded(),
+        };
+        if !is_its {
+            return Err(not_of_one_plan(dir).into());
+        }
         if coverage.is_cut_off() {
-            damage
-                .push("coverage.bin ends in half a frame, whose cells are not covered".to_owned());
+            damage.push(Gap::CoverageCutOff);
         }
         let counts = coverage.count(walk.len());
         let observations = latest.0.into_values().collect();

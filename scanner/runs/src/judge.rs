@@ -13,7 +13,9 @@ use mimawari_drift::freshness::Turn;
 use mimawari_drift::judge::{CoverageView, RunInput, judge};
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::{Coverage, RunFacts, Verdict};
+use mimawari_probes::gap::{CoverageGap, Gap};
 use mimawari_probes::observation::{CellState, Observation};
+use mimawari_report::describe_verdict;
 use mimawari_targets::{Plan, Port, Scope, Shard};
 
 use crate::{LoadedRun, RunStatus, read_meta};
@@ -136,7 +138,6 @@ impl Runs {
                 &joined
             }
         };
-        let (incomplete_because, not_covered) = self.incomplete();
         let run_id = self.runs.iter().map(|r| r.meta.run_id.as_str()).collect::<Vec<_>>().join("+");
         let Some(first) = self.runs.first() else {
             unreachable!("`open` refuses an empty list");
@@ -157,60 +158,56 @@ impl Runs {
             scope: &self.scope,
             observations,
             coverage: self,
-            totals: self.totals(not_covered),
+            totals: self.totals(),
             facts: self.facts(),
             suspect_because: Vec::new(),
-            incomplete_because,
+            gaps: self.gaps(),
             addresses: &first.meta.plan.addresses,
             ports: &first.meta.plan.ports,
             turn: Some(turn),
         };
-        judge(&input, baseline, previous, now)
+        let (mut verdict, state) = judge(&input, baseline, previous, now);
+        describe_verdict(&mut verdict);
+        (verdict, state)
     }
 
-    /// Why the runs are not whole, and what of the plan they do not cover.
-    pub(crate) fn incomplete(&self) -> (Vec<String>, Vec<String>) {
-        let (mut why, mut not_covered) = (Vec::new(), Vec::new());
+    /// Why the runs are not whole, what of the plan they do not cover, and what they note.
+    pub(crate) fn gaps(&self) -> Vec<CoverageGap> {
+        let mut gaps = Vec::new();
         for run in &self.runs {
-            let of = if self.runs.len() > 1 {
-                format!("Shard {}: ", run.meta.shard)
-            } else {
-                String::new()
-            };
-            match run.meta.status {
-                RunStatus::Running => {
-                    why.push(format!(
-                        "{of}The run has no end: it was killed, or is still going on."
-                    ));
-                }
-                RunStatus::Failed => why.push(format!("{of}The run ended by an error.")),
-                RunStatus::Stopped | RunStatus::Complete => {}
-            }
-            why.extend(run.damage.iter().map(|d| format!("{of}{d}.")));
-            not_covered.extend(run.meta.not_covered.iter().map(|n| format!("{of}{n}")));
+            let mut own: Vec<CoverageGap> = Vec::new();
+            own.extend(match run.meta.status {
+                RunStatus::Running => Some(Gap::RunUnfinished.doubted()),
+                RunStatus::Failed => Some(Gap::RunFailed.doubted()),
+                RunStatus::Stopped | RunStatus::Complete => None,
+            });
+            own.extend(run.damage.iter().cloned().map(Gap::doubted));
+            own.extend(run.meta.gaps.iter().cloned());
             if run.meta.sweep.is_none() && run.counts[0] > 0 {
-                not_covered.push(format!(
-                    "{of}{} of {} cells were not probed to the end.",
-                    run.counts[0],
-                    run.walk().len()
-                ));
+                let (cells, of) = (run.counts[0], run.walk().len());
+                own.push(Gap::CellsNotProbed { cells, of }.not_covered());
             }
+            let several = self.runs.len() > 1;
+            gaps.extend(own.into_iter().map(
+                |g| {
+                    if several { g.of_shard(run.meta.shard) } else { g }
+                },
+            ));
         }
         if let Some(first) = self.runs.first() {
             let have: BTreeSet<u32> = self.runs.iter().map(|r| r.meta.shard.index()).collect();
             let n = first.meta.shard.count();
-            let missing: Vec<String> =
-                (1..=n).filter(|i| !have.contains(i)).map(|i| format!("{i}/{n}")).collect();
-            if !missing.is_empty() {
-                not_covered.push(format!("Not judged here: shard {}.", missing.join(", ")));
+            let missing = (1..=n).filter(|i| !have.contains(i));
+            let shards: Vec<Shard> = missing.filter_map(|i| Shard::new(i, n)).collect();
+            if !shards.is_empty() {
+                gaps.push(Gap::ShardsNotJudged { shards }.not_covered());
             }
         }
-        why.extend(not_covered.iter().cloned());
-        (why, not_covered)
+        gaps
     }
 
-    fn totals(&self, not_covered: Vec<String>) -> Coverage {
-        let mut c = Coverage { not_covered, ..Coverage::default() };
+    fn totals(&self) -> Coverage {
+        let mut c = Coverage::default();
         for run in &self.runs {
             let [not_probed, silent, prohibited, closed, open] = run.counts;
             c.not_probed += not_probed;
@@ -260,7 +257,6 @@ impl Runs {
             }
             f.canaries_total += m.canaries.len() as u32;
             f.canaries_answered += m.canaries.iter().filter(|c| c.answered).count() as u32;
-            f.notes.extend(m.notes.iter().cloned());
         }
         if let Some(first) = self.runs.first() {
             let m = &first.meta;

@@ -15,6 +15,7 @@ pub mod checkpoint;
 pub mod coverage;
 pub mod export;
 mod folder;
+pub mod gaps;
 pub mod import;
 pub mod judge;
 pub mod merge;

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use mimawari_base::failure::Failure;
 use mimawari_engine::{Chunk, Summary};
+use mimawari_probes::gap::{CoverageGap, Gap};
 use mimawari_probes::observation::CellState;
 use mimawari_targets::Shard;
 
-use crate::meta::{CanaryFacts, HttpFacts, MergedRun, NOTHING_ASKED, RunMeta, RunStatus};
+use crate::meta::{CanaryFacts, HttpFacts, MergedRun, RunMeta, RunStatus};
 use crate::{LoadedRun, RunFolder};
 
 /// Cells that are interleaved at once.
@@ -160,30 +161,28 @@ fn describe(first: &LoadedRun, runs: &[&LoadedRun], missing: &[u32]) -> RunMeta 
     let m = &first.meta;
     let all = || runs.iter().map(|r| &r.meta);
     let complete = missing.is_empty() && all().all(|m| m.status == RunStatus::Complete);
-    let mut notes = Vec::new();
-    let mut not_covered = Vec::new();
+    let mut gaps = Vec::new();
     for i in missing {
         let shard = Shard::new(*i, m.shard.count()).unwrap_or(Shard::WHOLE);
         let cells = RunMeta { shard, ..m.clone() }.walk().map_or(0, |w| w.len());
-        not_covered.push(format!("Shard {shard} is missing: its {cells} cells were not probed."));
+        gaps.push(Gap::ShardMissing { missing: shard, cells }.not_covered());
     }
     for run in runs {
         let shard = run.meta.shard;
-        notes.extend(run.meta.notes.iter().map(|n| format!("Shard {shard}: {n}")));
-        notes.extend(run.damage.iter().map(|n| format!("Shard {shard}: {n}")));
+        gaps.extend(run.damage.iter().map(|gap| gap.clone().noted().of_shard(shard)));
         if run.meta.status == RunStatus::Running {
-            not_covered.push(format!("Shard {shard} did not come to its end."));
+            gaps.push(Gap::ShardUnfinished { unfinished: shard }.not_covered());
         }
-        let of_all = |n: &&String| {
+        let of_all = |g: &&CoverageGap| {
             // Another shard may have the open web port that this one has not.
-            !n.starts_with(NOTHING_ASKED) || runs.iter().all(|r| r.meta.not_covered.contains(n))
+            !matches!(g.gap, Gap::ManifestNotAsked { .. })
+                || runs.iter().all(|r| r.meta.gaps.iter().any(|other| other.gap == g.gap))
         };
-        let own = run.meta.not_covered.iter().filter(of_all);
-        not_covered.extend(own.map(|n| format!("Shard {shard}: {n}")));
+        gaps.extend(run.meta.gaps.iter().filter(of_all).map(|g| g.clone().of_shard(shard)));
     }
     let methods: BTreeSet<&str> = all().map(|m| m.method.as_str()).collect();
     if methods.len() > 1 {
-        notes.push("The shards used different methods; `prohibited` is told by SYN only.".into());
+        gaps.push(Gap::MethodsDiffer.noted());
     }
     let mut http = HttpFacts { tier: m.http.tier, ..HttpFacts::default() };
     for m in all() {
@@ -207,8 +206,7 @@ fn describe(first: &LoadedRun, runs: &[&LoadedRun], missing: &[u32]) -> RunMeta 
         canaries: canaries(runs),
         http,
         merged: all().map(|m| MergedRun { run_id: m.run_id.clone(), shard: m.shard }).collect(),
-        notes,
-        not_covered,
+        gaps,
         ..m.clone()
     }
 }
@@ -385,7 +383,7 @@ mod tests {
                 prop_assert_eq!(whole.cell(e.ip(), e.port()), expected);
             }
             prop_assert_eq!(meta.status == RunStatus::Complete, absent.is_none());
-            prop_assert_eq!(meta.not_covered.iter().any(|n| n.contains("is missing")), absent.is_some());
+            prop_assert_eq!(meta.gaps.iter().any(|g| matches!(g.gap, Gap::ShardMissing { .. })), absent.is_some());
         }
     }
 }

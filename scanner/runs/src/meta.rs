@@ -2,19 +2,20 @@
 
 use jiff::Timestamp;
 use mimawari_engine::Summary;
+use mimawari_probes::format::{VersionedFormat, text_number};
+use mimawari_probes::gap::CoverageGap;
 use mimawari_targets::{AddrSet, Plan, PlanError, PortSet, Scope, Shard, Walk};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Version of `run.json`.
+/// Major version of `run.json`.
 pub const VERSION: u32 = 1;
+/// Minor version: 1 has the seed as text, and `gaps`.
+pub const MINOR: u32 = 1;
 
 /// Name of the cell numbering and permutation; a run with another one cannot be read.
 pub const ORDER: &str = "feistel-1";
-
-/// How a sentence begins about a manifest that nothing was asked by: in one shard, it may be.
-pub const NOTHING_ASKED: &str = "Nothing was asked by the manifest of";
 
 /// `20261123T060000Z-7f3a`
 #[must_use]
@@ -52,8 +53,11 @@ pub enum RunStatus {
 /// `run.json`: everything about a run that is not an observation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunMeta {
-    /// Format version, [`VERSION`].
+    /// Major version of the format, [`VERSION`].
     pub version: u32,
+    /// Minor version of the format, [`MINOR`]; absent in version 1.0.
+    #[serde(default)]
+    pub minor: u32,
     /// The run's id: its start in UTC, then four random hex digits.
     pub run_id: String,
     /// How far it came.
@@ -104,10 +108,10 @@ pub struct RunMeta {
     /// The shards that were merged into this run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<MergedRun>,
-    /// Notes worth a reader's time, one sentence each.
-    pub notes: Vec<String>,
-    /// What was planned and not covered, one sentence each.
-    pub not_covered: Vec<String>,
+    /// What was not covered, what is doubtful, and what a reader should know.
+    #[serde(flatten, with = "super::gaps")]
+    #[schemars(with = "super::gaps::GapFields")]
+    pub gaps: Vec<CoverageGap>,
 }
 
 /// A run that is part of another one.
@@ -126,6 +130,7 @@ impl RunMeta {
     pub fn blank(scope: &Scope, plan: &Plan, shard: Shard) -> Self {
         Self {
             version: VERSION,
+            minor: MINOR,
             run_id: format!("run-{}", shard.index()),
             status: RunStatus::Running,
             started_at: Timestamp::UNIX_EPOCH,
@@ -146,9 +151,41 @@ impl RunMeta {
             canaries: Vec::new(),
             http: HttpFacts::default(),
             merged: Vec::new(),
-            notes: Vec::new(),
-            not_covered: Vec::new(),
+            gaps: Vec::new(),
         }
+    }
+
+    /// Whether the run came to its end, left no gap, and its canaries answered.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.status == RunStatus::Complete
+            && crate::gaps::is_complete(&self.gaps)
+            && self.canaries.iter().all(|c| c.answered)
+    }
+
+    /// What tells the cells behind the run's steps from those of every other plan, part and shard.
+    /// `coverage.bin` holds it, so that it is never read by another plan than it was written by.
+    #[must_use]
+    pub fn cells_digest(&self) -> [u8; 32] {
+        let PlanFacts { addresses, ports, seed, order, .. } = &self.plan;
+        let mut hash = Sha256::new();
+        for range in addresses.ranges() {
+            hash.update(format!("{range}\n"));
+        }
+        let part = self.part.unwrap_or(Shard::WHOLE);
+        hash.update(format!("{ports}\n{seed}\n{order}\n{part}\n{}", self.shard));
+        hash.finalize().into()
+    }
+
+    /// Whether a program that knows no numbers above 2^53 has written the seed anew: it is one that such
+    /// a program can hold, and not the one of these addresses and ports. Version 1.0 had the seed as a
+    /// number, and no digest in `coverage.bin` that would show it.
+    #[must_use]
+    pub fn seed_is_rounded(&self) -> bool {
+        let PlanFacts { addresses, ports, seed, .. } = &self.plan;
+        // Rounding to a double and back changes what has more than 53 digits between its ends.
+        let is_double = u64::BITS - seed.leading_zeros() - seed.trailing_zeros().min(63) <= 53;
+        *seed > 1 << 53 && is_double && *seed != order_seed(addresses, ports)
     }
 
     /// The run's walk again, to look cells up in the coverage.
@@ -158,6 +195,14 @@ impl RunMeta {
     pub fn walk(&self) -> Result<Walk, PlanError> {
         let part = self.part.unwrap_or(Shard::WHOLE);
         Ok(self.plan.to_plan()?.walk_part(part, self.shard))
+    }
+}
+
+impl VersionedFormat for RunMeta {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
     }
 }
 
@@ -221,7 +266,9 @@ pub struct PlanFacts {
     /// The ports.
     #[schemars(with = "String")]
     pub ports: PortSet,
-    /// Seed of the order.
+    /// Seed of the order, as text, since it may be above 2^53; up to version 1.0 a number.
+    #[serde(with = "text_number")]
+    #[schemars(with = "String")]
     pub seed: u64,
     /// Name of the numbering, [`ORDER`].
     pub order: String,

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use mimawari_probes::observation::{Observation, Record, VERSION};
-use serde::Serialize;
+use mimawari_probes::format::{FormatFault, check_major};
+use mimawari_probes::observation::{KINDS, Observation, Record, VERSION};
+use serde::{Deserialize, Serialize};
 
 /// Bytes of a line, at most; a certificate with its names has some thousands.
 const LONGEST: u64 = 16 << 20;
@@ -81,11 +82,30 @@ impl Writer {
     }
 }
 
-/// Reads a file, record by record; a last line without its end is left out, and then this is true.
+/// How a file ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ReadEnd {
+    /// Whether the last line had no end, and was left out.
+    pub cut_off: bool,
+    /// Records of kinds that this version does not know, which were left out.
+    pub unknown: u64,
+}
+
+/// What every record has, of whatever version and kind.
+#[derive(Deserialize)]
+struct RecordHead {
+    v: u64,
+    kind: String,
+}
+
+/// Reads a file, record by record.
 ///
 /// # Errors
-/// An I/O error, or `InvalidData` naming the first line in the middle that is not a record.
-pub(super) fn read(path: &Path, mut take: impl FnMut(Observation)) -> io::Result<bool> {
+/// An I/O error; `InvalidData` naming the first line in the middle that is not a record, or with a
+/// [`FormatFault`] when it is a record of a newer version.
+pub(super) fn read(path: &Path, mut take: impl FnMut(Observation)) -> io::Result<ReadEnd> {
+    let mut end = ReadEnd::default();
+    let invalid = |fault: FormatFault| io::Error::new(io::ErrorKind::InvalidData, fault);
     let mut reader = BufReader::new(File::open(path)?);
     let mut line = Vec::new();
     for number in 1u64.. {
@@ -98,18 +118,26 @@ pub(super) fn read(path: &Path, mut take: impl FnMut(Observation)) -> io::Result
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         if line.last() != Some(&b'\n') {
-            return Ok(true);
+            end.cut_off = true;
+            break;
         }
-        let record: Record = serde_json::from_slice(&line).map_err(|e| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("line {number}: {e}"))
-        })?;
-        if record.v != VERSION {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("line {number}: version {} is not known", record.v),
-            ));
+        match serde_json::from_slice::<Record>(&line) {
+            Ok(record) => {
+                check_major(u64::from(record.v), VERSION).map_err(invalid)?;
+                take(record.observation);
+            }
+            Err(e) => {
+                let head: Option<RecordHead> = serde_json::from_slice(&line).ok();
+                if let Some(head) = &head {
+                    check_major(head.v, VERSION).map_err(invalid)?;
+                }
+                if head.is_none_or(|head| KINDS.contains(&head.kind.as_str())) {
+                    let why = format!("line {number}: {e}");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                }
+                end.unknown += 1;
+            }
         }
-        take(record.observation);
     }
-    Ok(false)
+    Ok(end)
 }

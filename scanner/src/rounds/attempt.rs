@@ -5,6 +5,7 @@ use std::fmt;
 use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
+use mimawari_probes::format::VersionedFormat;
 use mimawari_runs::RunStatus;
 use mimawari_targets::Shard;
 use serde::{Deserialize, Serialize};
@@ -78,7 +79,6 @@ fn is_plain(name: &str) -> bool {
 
 /// An object that holds a file or a piece of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Piece {
     /// Its name in the attempt's folder.
     pub object: String,
@@ -90,7 +90,6 @@ pub(super) struct Piece {
 
 /// A file of the run folder, as its pieces one behind the other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct SavedFile {
     pub name: String,
     pub pieces: Vec<Piece>,
@@ -104,7 +103,6 @@ impl SavedFile {
 
 /// `save-SEQUENCE.json`: a run folder as it was at one moment, as SIGKILL would have left it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Save {
     pub version: u32,
     pub round: String,
@@ -187,9 +185,24 @@ impl Save {
     }
 }
 
+impl VersionedFormat for Save {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
+    }
+}
+
+impl VersionedFormat for Done {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
+    }
+}
+
 /// `done.json`: the shard is handed in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Done {
     pub version: u32,
     pub round: String,

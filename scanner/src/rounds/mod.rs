@@ -43,8 +43,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use mimawari_base::failure::{Failure, Status};
+use mimawari_probes::format::{FormatFault, VersionedFormat, read_document};
 use mimawari_store::{Got, Objects};
-use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 use crate::cli::round::{RoundCommand, RoundRunArgs, Which};
@@ -151,16 +151,18 @@ impl Round {
     }
 }
 
-/// A small JSON object; an error of the inner kind says what is wrong with it.
-async fn read_json<T: DeserializeOwned>(
+/// A small JSON object; an error of the inner kind says what is wrong with it, as half a sentence.
+async fn read_json<T: VersionedFormat>(
     objects: &Objects,
     name: &str,
     most: u64,
 ) -> Result<Option<Result<T, String>>> {
     Ok(match objects.get_within(name, most).await? {
         Got::Absent => None,
-        Got::TooLarge(n) => Some(Err(format!("it has {n} bytes"))),
-        Got::Is(bytes) => Some(serde_json::from_slice(&bytes).map_err(|e| e.to_string())),
+        Got::TooLarge(n) => {
+            Some(Err(FormatFault::Damaged(format!("it has {n} bytes")).to_string()))
+        }
+        Got::Is(bytes) => Some(read_document(&bytes).map_err(|fault| fault.to_string())),
     })
 }
 

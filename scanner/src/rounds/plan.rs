@@ -3,6 +3,8 @@
 use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::{Failure, Status};
+use mimawari_probes::format::{FormatFault, NEWER_HELP, VersionedFormat, read_document};
+use mimawari_probes::gap::{CoverageGap, GapEffect};
 use mimawari_probes::http::printable;
 use mimawari_runs::meta::{ORDER, PlanFacts, ScopeFacts, hex, order_seed};
 use mimawari_store::{Got, Written};
@@ -13,13 +15,15 @@ use sha2::{Digest, Sha256};
 
 use super::{Round, to_json};
 use crate::cli::round::{Asking, RoundPlanArgs};
-use crate::commands::print;
+use crate::commands::{print, warn_of_targets};
 use crate::config::rounds::check_shards;
 use crate::config::{Config, MAX_PARTS, check_rate, check_recall, read_targets};
 use crate::scan::{self, Context};
 
-/// Version of `plan.json` and `shards.json`.
+/// Major version of `plan.json` and `shards.json`.
 const VERSION: u32 = 1;
+/// Minor version of `plan.json`: 1 has the seed as text, and `gaps`.
+const MINOR: u32 = 1;
 pub(super) const PLAN: &str = "plan.json";
 const SHARDS: &str = "shards.json";
 /// A million single addresses are 40 MB of text.
@@ -29,10 +33,12 @@ const LONGEST_CLAIM: usize = 512;
 
 /// `plan.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RoundPlan {
-    /// Format version, 1.
+    /// Major version of the format, 1.
     pub version: u32,
+    /// Minor version of the format; absent in version 1.0.
+    #[serde(default)]
+    pub minor: u32,
     /// The round's id.
     pub round: String,
     /// Who planned it.
@@ -60,10 +66,17 @@ pub struct RoundPlan {
     pub recall: f64,
     /// Tier of the content checks.
     pub tier: u8,
-    /// Notes worth a reader's time, one sentence each.
-    pub notes: Vec<String>,
-    /// What was asked for and is not scanned, one sentence each.
-    pub not_covered: Vec<String>,
+    /// What was asked for and is not scanned, and what a reader should know.
+    #[serde(flatten, with = "mimawari_runs::gaps")]
+    pub gaps: Vec<CoverageGap>,
+}
+
+impl VersionedFormat for RoundPlan {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
+    }
 }
 
 /// A plan with the digest of its text, which tells it from any other that ever had its name.
@@ -101,8 +114,8 @@ pub(super) async fn command(args: &RoundPlanArgs, context: &Context) -> Result<S
         out.push_str(&format!(", part {part}"));
     }
     out.push('\n');
-    for text in &p.not_covered {
-        out.push_str(&format!("not covered: {}\n", printable(text.as_bytes(), 400)));
+    for gap in p.gaps.iter().filter(|g| g.effect != GapEffect::Noted) {
+        out.push_str(&format!("not covered: {}\n", mimawari_report::gap_sentence(gap)));
     }
     out.push_str(&round.shown(PLAN));
     out.push('\n');
@@ -196,12 +209,11 @@ fn ask(config: &mut Config, asking: &Asking, shards: u32) -> Result<String> {
 async fn create(round: &Round, claim: &str, shards: u32, context: &Context) -> Result<Planned> {
     let config = &round.config;
     let prepared = scan::prepare(config).await?;
-    for refused in &prepared.refused {
-        tracing::warn!("{refused}");
-    }
+    warn_of_targets(&prepared);
     let walk = &prepared.walk;
     let plan = RoundPlan {
         version: VERSION,
+        minor: MINOR,
         round: round.id.to_string(),
         claim: claim.to_owned(),
         planned_at: (context.now)(),
@@ -215,8 +227,7 @@ async fn create(round: &Round, claim: &str, shards: u32, context: &Context) -> R
         rate_auto: config.scan.rate_auto,
         recall: config.scan.recall,
         tier: config.http.tier,
-        notes: prepared.notes,
-        not_covered: prepared.refused,
+        gaps: prepared.gaps.clone(),
     };
     let text = to_json(&plan)?;
     let digest = hex(&Sha256::digest(&text));
@@ -238,16 +249,21 @@ pub(super) async fn must_read(round: &Round) -> Result<Planned> {
 
 /// The plan of a round, if it has one.
 pub(super) async fn read(round: &Round) -> Result<Option<Planned>> {
-    let wrong = |why: String| {
-        Failure::new(format!("{} is damaged: {why}", round.shown(PLAN)))
-            .help("begin a round of another id; nothing of this one is scanned")
+    let refused = |fault: FormatFault| {
+        let failure = Failure::new(format!("{} {fault}", round.shown(PLAN)));
+        failure.help(if fault.is_newer() {
+            NEWER_HELP
+        } else {
+            "begin a round of another id; nothing of this one is scanned"
+        })
     };
+    let wrong = |why: String| refused(FormatFault::Damaged(why));
     let bytes = match round.objects.get_within(&round.name(PLAN), LARGEST).await? {
         Got::Absent => return Ok(None),
         Got::TooLarge(n) => return Err(wrong(format!("it has {n} bytes")).into()),
         Got::Is(bytes) => bytes,
     };
-    let plan: RoundPlan = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+    let plan: RoundPlan = read_document(&bytes).map_err(refused)?;
     plan.check(round.id.as_str()).map_err(wrong)?;
     Ok(Some(Planned { plan, digest: hex(&Sha256::digest(&bytes)) }))
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use mimawari_base::failure::{Failure, Status, line};
 use mimawari_drift::verdict::Verdict;
-use mimawari_probes::http::printable;
+use mimawari_probes::gap::{Gap, GapEffect};
 use mimawari_runs::merge::merge_as;
-use mimawari_runs::meta::{HttpFacts, RunMeta, ScopeFacts, VERSION, hex};
+use mimawari_runs::meta::{HttpFacts, MINOR, RunMeta, ScopeFacts, VERSION, hex};
 use mimawari_runs::{RunFolder, RunStatus};
 use mimawari_store::published;
 use mimawari_store::{Got, Store, Written};
@@ -184,7 +184,7 @@ pub(super) async fn before(round: &Round) -> Result<Option<Result<RoundResult, S
     let read = read_json::<RoundResult>(&round.objects, &name, result::LARGEST).await?;
     Ok(read.map(|read| {
         let fits = |r: &RoundResult| r.version == result::VERSION && r.round == round.id.as_str();
-        read.and_then(|r| if fits(&r) { Ok(r) } else { Err("it is of another round".to_owned()) })
+        read.and_then(|r| if fits(&r) { Ok(r) } else { Err("is of another round".to_owned()) })
     }))
 }
 
@@ -195,22 +195,18 @@ fn merge(round: &Round, planned: &Planned, parts: &[Part], out: &Path) -> Result
         // The same whenever the round is reduced: it is one witness.
         meta.run_id = format!("{}-{}", round.id, &planned.digest[..8]);
         if planned.plan.shards == 1 {
-            for text in meta.notes.iter_mut().chain(&mut meta.not_covered) {
-                if let Some(own) = text.strip_prefix("Shard 1/1: ") {
-                    *text = own.to_owned();
-                }
+            // The one shard is the whole.
+            for gap in &mut meta.gaps {
+                gap.shard = None;
             }
         }
-        meta.notes.splice(0..0, planned.plan.notes.iter().cloned());
-        meta.not_covered.extend(planned.plan.not_covered.iter().cloned());
+        meta.gaps.splice(0..0, planned.plan.gaps.iter().cloned());
         for part in parts {
-            let named = |why: &String| format!("Shard {}: {why}.", part.shard);
-            let wrong = part.wrong.iter().map(named);
             // What is made up for by another save is no gap.
-            if part.whole { meta.notes.extend(wrong) } else { meta.not_covered.extend(wrong) }
-        }
-        for text in meta.notes.iter_mut().chain(&mut meta.not_covered) {
-            *text = printable(text.as_bytes(), 2000);
+            let effect = if part.whole { GapEffect::Noted } else { GapEffect::NotCovered };
+            meta.gaps.extend(part.wrong.iter().map(|why| {
+                Gap::ShardDamaged { reason: why.clone() }.with(effect).of_shard(part.shard)
+            }));
         }
     };
     if !dirs.is_empty() {
@@ -228,10 +224,11 @@ fn nothing(round: &Round, planned: &Planned) -> RunMeta {
     let p = &planned.plan;
     let missing = (1..=p.shards).filter_map(|i| Shard::new(i, p.shards)).map(|shard| {
         let cells = p.walk(shard).map_or(0, |w| w.len());
-        format!("Shard {shard} is missing: its {cells} cells were not probed.")
+        Gap::ShardMissing { missing: shard, cells }.not_covered()
     });
     RunMeta {
         version: VERSION,
+        minor: MINOR,
         run_id: String::new(),
         status: RunStatus::Stopped,
         started_at: p.planned_at,
@@ -252,8 +249,7 @@ fn nothing(round: &Round, planned: &Planned) -> RunMeta {
         canaries: Vec::new(),
         http: HttpFacts { tier: p.tier, ..HttpFacts::default() },
         merged: Vec::new(),
-        notes: Vec::new(),
-        not_covered: missing.collect(),
+        gaps: missing.collect(),
     }
 }
 
@@ -280,6 +276,7 @@ async fn keep(
     };
     let result = RoundResult {
         version: result::VERSION,
+        minor: result::MINOR,
         round: round.id.to_string(),
         run_id: verdict.run_id.clone(),
         judged_at: verdict.judged_at,

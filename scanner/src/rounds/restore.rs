@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use mimawari_base::failure::{Failure, line};
 use mimawari_engine::{Sweep, SweepConfig};
+use mimawari_probes::format::FormatFault;
 use mimawari_runs::checkpoint::Saved;
 use mimawari_runs::meta::hex;
 use mimawari_runs::{LoadedRun, RunMeta, RunStatus};
@@ -35,7 +36,7 @@ pub(super) async fn done(
     let name = round.name(&format!("{}/done.json", folder(shard)));
     let read = read_json::<Done>(&round.objects, &name, SMALL).await?;
     Ok(read.map(|read| {
-        let done = read.map_err(|e| format!("done.json is damaged: {e}"))?;
+        let done = read.map_err(|e| format!("done.json {e}"))?;
         if done.version != VERSION || done.shard != shard || done.plan != planned.digest {
             return Err("done.json is of another plan, shard or version".to_owned());
         }
@@ -57,10 +58,10 @@ pub(super) async fn save(
         return Ok(Err(format!("{object} of the attempt {attempt} is missing")));
     };
     let checked = read.and_then(|s| {
-        s.check(&planned.digest, shard, attempt, sequence)?;
-        Ok(s)
+        let checked = s.check(&planned.digest, shard, attempt, sequence);
+        checked.map(|()| s).map_err(|why| FormatFault::Damaged(why).to_string())
     });
-    Ok(checked.map_err(|e| format!("{object} of the attempt {attempt} is damaged: {e}")))
+    Ok(checked.map_err(|e| format!("{object} of the attempt {attempt} {e}")))
 }
 
 /// The newest saves of every attempt, the furthest first, and what is wrong with others.

@@ -2,11 +2,16 @@
 
 use jiff::Timestamp;
 use mimawari_drift::verdict::{Counts, Coverage, Verdict};
+use mimawari_probes::format::VersionedFormat;
+use mimawari_probes::gap::{Gap, GapEffect};
+use mimawari_report::gap_sentence;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Version of `result.json`.
+/// Major version of `result.json`.
 pub(super) const VERSION: u32 = 1;
+/// Minor version: 1 has `coverage.gaps`.
+pub(super) const MINOR: u32 = 1;
 pub(super) const RESULT: &str = "result.json";
 /// Bytes of it, at most.
 pub(super) const LARGEST: u64 = 1 << 20;
@@ -14,13 +19,17 @@ pub(super) const LARGEST: u64 = 1 << 20;
 const SENTENCES: usize = 20;
 /// Characters of each.
 const SENTENCE: usize = 400;
+/// Bytes of the fields of each gap.
+const GAP: usize = 2_000;
 
 /// `result.json` of a round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct RoundResult {
-    /// Format version, 1.
+    /// Major version of the format, 1.
     pub version: u32,
+    /// Minor version of the format; absent in version 1.0.
+    #[serde(default)]
+    pub minor: u32,
     /// The round's id.
     pub round: String,
     /// Id of the merged run.
@@ -60,16 +69,37 @@ pub(super) fn brief(coverage: &Coverage) -> Coverage {
     let mut brief = coverage.clone();
     let more = brief.not_covered.len().saturating_sub(SENTENCES);
     brief.not_covered.truncate(SENTENCES);
-    for text in &mut brief.not_covered {
-        if let Some((at, _)) = text.char_indices().nth(SENTENCE) {
-            text.truncate(at);
-            text.push('…');
-        }
+    brief.not_covered.iter_mut().for_each(shorten);
+    // Those that make the result incomplete come first: the others are in the verdict.
+    brief.gaps.sort_by_key(|g| g.effect == GapEffect::Noted);
+    brief.gaps.truncate(SENTENCES);
+    for gap in &mut brief.gaps {
+        shorten(&mut gap.text);
+        // The names in it may be long: then its kind and its sentence have to do.
+        gap.limit_fields(GAP);
     }
     if more > 0 {
-        brief.not_covered.push(format!("And {more} more; see the report."));
+        let mut rest = Gap::MoreGaps { gaps: more as u64 }.not_covered();
+        rest.text = gap_sentence(&rest);
+        brief.not_covered.push(rest.text.clone());
+        brief.gaps.push(rest);
     }
     brief
+}
+
+impl VersionedFormat for RoundResult {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
+    }
+}
+
+fn shorten(text: &mut String) {
+    if let Some((at, _)) = text.char_indices().nth(SENTENCE) {
+        text.truncate(at);
+        text.push('…');
+    }
 }
 
 /// The first line of the text report.

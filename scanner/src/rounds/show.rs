@@ -61,7 +61,7 @@ pub(super) async fn command(args: &RoundShowArgs, context: &Context) -> Result<S
     let missing = shards.iter().filter(|r| r.state != State::Done);
     let result = match reduce::before(&round).await? {
         Some(Err(why)) => {
-            tracing::warn!("{} is damaged: {why}", round.shown("result.json"));
+            tracing::warn!("{} {why}", round.shown("result.json"));
             None
         }
         other => other.and_then(Result::ok),

@@ -38,6 +38,7 @@ fn bench() -> Bench {
     let planned = Planned {
         plan: RoundPlan {
             version: 1,
+            minor: 1,
             round: "r".to_owned(),
             claim: "c".to_owned(),
             planned_at: jiff::Timestamp::UNIX_EPOCH,
@@ -51,8 +52,7 @@ fn bench() -> Bench {
             rate_auto: false,
             recall: 0.9999,
             tier: 1,
-            notes: Vec::new(),
-            not_covered: Vec::new(),
+            gaps: Vec::new(),
         },
         digest: "d".repeat(64),
     };

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use mimawari_look::service::{self, ServiceConfig};
+use mimawari_probes::gap::{Gap, NamedSample};
 use mimawari_probes::observation::{CellState, Observation, Scheme, TcpObservation};
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::{Endpoint, PortSet, Scope};
@@ -21,6 +22,8 @@ const CONFIRM_AT_ONCE: usize = 256;
 const CONFIRM_PER_ODD_HOST: u32 = 64;
 /// No more than this many odd hosts are asked on random ports; the others are counted.
 const ODD_HOSTS: usize = 16_384;
+/// How many ports or hosts a gap names.
+const SHOWN: usize = 5;
 /// Where a listener that says nothing is most likely a site that could not be looked at.
 const SITES: [u16; 4] = [80, 443, 8080, 8443];
 
@@ -42,7 +45,7 @@ pub(super) struct Confirmed {
     /// Accepted a connection, and neither spoke HTTP nor proved another protocol: sites may be
     /// served there by name.
     pub unproven: Vec<Unproven>,
-    pub notes: Vec<String>,
+    pub gaps: Vec<Gap>,
 }
 
 /// A port that nothing is proven of.
@@ -116,36 +119,31 @@ impl Look {
         let Gathered { mut confirmed, mute_sites, .. } = std::mem::take(&mut *lock(&gathered));
         confirmed.web.sort();
         if stopped > 0 {
-            confirmed.notes.push(format!(
-                "{stopped} open ports were not confirmed, since the run was stopped."
-            ));
+            confirmed.gaps.push(Gap::ConfirmationStopped { ports: stopped });
         }
         if !left_out.is_empty() {
-            confirmed.notes.push(format!(
-                "{} open ports of {} hosts that answer on most ports were not confirmed one by one: {}.",
-                left_out.values().map(|n| u64::from(*n)).sum::<u64>(),
-                left_out.len(),
-                some(left_out.keys())
-            ));
+            confirmed.gaps.push(Gap::ConfirmationLeftOut {
+                ports: left_out.values().map(|n| u64::from(*n)).sum::<u64>(),
+                hosts: left_out.len() as u64,
+                named: NamedSample::take(left_out.keys(), SHOWN),
+            });
         }
         if !mute_sites.is_empty() {
-            confirmed.notes.push(format!(
-                "{} web ports accepted a connection and sent nothing, so no site was looked at there \
-                 (an idle service, or a path that loses large packets): {}.",
-                mute_sites.len(),
-                some(&mute_sites)
-            ));
+            confirmed.gaps.push(Gap::WebPortsMute {
+                ports: mute_sites.len() as u64,
+                named: NamedSample::take(&mute_sites, SHOWN),
+            });
         }
-        confirmed.notes.extend(odd);
+        confirmed.gaps.extend(odd);
         confirmed
     }
 
-    /// Asks hosts that look odd on random ports. Returns a sentence about it.
+    /// Asks hosts that look odd on random ports, and returns what came of it.
     async fn ask_odd_hosts(
         &self,
         hosts: &BTreeMap<IpAddr, odd::Facts>,
         gate: &Arc<Semaphore>,
-    ) -> Option<String> {
+    ) -> Option<Gap> {
         let mut tasks = JoinSet::new();
         let (mut asked, mut accepting, mut left_out) = (0u64, BTreeSet::new(), 0u64);
         let mut count = |record: HostRecord| {
@@ -194,19 +192,12 @@ impl Look {
         if asked + left_out == 0 {
             return None;
         }
-        let mut text = format!(
-            "{asked} hosts looked odd and were asked on random ports outside the plan; {} of them \
-             accept connections there",
-            accepting.len()
-        );
-        if !accepting.is_empty() {
-            text.push_str(&format!(" ({})", some(&accepting)));
-        }
-        if left_out > 0 {
-            text.push_str(&format!("; {left_out} more were not asked"));
-        }
-        text.push('.');
-        Some(text)
+        Some(Gap::OddHosts {
+            asked,
+            accepting: accepting.len() as u64,
+            left_out,
+            named: NamedSample::take(&accepting, SHOWN),
+        })
     }
 }
 
@@ -253,14 +244,4 @@ async fn confirm_one(
 
 fn lock(gathered: &Mutex<Gathered>) -> std::sync::MutexGuard<'_, Gathered> {
     gathered.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The first few of many.
-fn some<T: ToString>(all: impl IntoIterator<Item = T>) -> String {
-    let mut all = all.into_iter();
-    let mut text: Vec<String> = all.by_ref().take(5).map(|t| t.to_string()).collect();
-    if all.next().is_some() {
-        text.push("…".to_owned());
-    }
-    text.join(", ")
 }

@@ -11,10 +11,11 @@ use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
 use mimawari_drift::verdict::{FindingKind, FindingState};
 use mimawari_look::http::{self, KnownPaths, Targets, Vhost, VhostIndex, WebTarget};
+use mimawari_probes::gap::{Gap, ManifestIdle, NamedSample, VhostIdle};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::observation::{Observation, WebObservation};
-use mimawari_runs::meta::{NOTHING_ASKED, RunMeta};
+use mimawari_runs::meta::RunMeta;
 use mimawari_targets::diagnostic::Source;
 use mimawari_targets::dns::SystemResolver;
 use sha2::{Digest, Sha256};
@@ -162,7 +163,7 @@ impl Look<'_> {
     pub(super) async fn run(self, confirmed: &Confirmed, meta: &mut RunMeta) -> Result<()> {
         let config = &self.config.http;
         if !config.enabled {
-            meta.notes.push("Content checks are switched off.".to_owned());
+            meta.gaps.push(Gap::ContentChecksOff.noted());
             return Ok(());
         }
         let listed: Vec<WebTarget> = confirmed
@@ -228,25 +229,17 @@ impl Look<'_> {
                 .source(e)
         })?;
         meta.http.targets = looked.targets;
-        meta.not_covered.extend(looked.problems);
+        meta.gaps.extend(looked.problems.into_iter().map(Gap::not_covered));
         if looked.moved > 0 {
-            meta.notes.push(format!(
-                "{} default sites send every path to a site that no list names: {}{}.",
-                looked.moved,
-                looked.moved_first.join(", "),
-                if looked.moved > looked.moved_first.len() as u64 { ", …" } else { "" }
-            ));
+            let (sites, named) = (looked.moved, looked.moved_first);
+            meta.gaps.push(Gap::SitesMoved { sites, named }.noted());
         }
         let missing = meta.http.checks_planned - meta.http.checks_covered;
         if missing > 0 {
-            let sites: Vec<String> =
-                failed.iter().take(SHOWN).map(|(site, n)| format!("{site} ({n})")).collect();
-            meta.not_covered.push(format!(
-                "{missing} of {} content checks got no usable answer: {}{}.",
-                meta.http.checks_planned,
-                sites.join(", "),
-                if failed.len() > sites.len() { ", …" } else { "" }
-            ));
+            let sites = failed.iter().map(|(site, n)| format!("{site} ({n})"));
+            let named = NamedSample::take(sites, SHOWN);
+            let (checks, of) = (missing, meta.http.checks_planned);
+            meta.gaps.push(Gap::ChecksUnanswered { checks, of, named }.not_covered());
         }
         Ok(())
     }
@@ -347,7 +340,7 @@ impl Look<'_> {
             drop(told);
         };
         let (summary, ()) = tokio::join!(checking, working);
-        meta.notes.extend(summary.notes());
+        meta.gaps.extend(summary.gaps().into_iter().map(Gap::noted));
         failed
     }
 
@@ -360,23 +353,16 @@ impl Look<'_> {
                 Clone::clone,
             );
             if manifest.unreadable() > 0 {
-                meta.not_covered.push(format!(
-                    "{} files or folders of {named} could not be read when its manifest was made.",
-                    manifest.unreadable()
-                ));
+                let (site, files) = (named.clone(), manifest.unreadable());
+                meta.gaps.push(Gap::ManifestUnreadable { site, files }.not_covered());
             }
             let by_address = hosts.is_empty()
                 && !listed.iter().any(|t| manifest.concerns(None, t.endpoint.ip()));
             let by_name = !hosts.is_empty() && self.vhosts.is_none();
             if by_address || by_name {
-                meta.not_covered.push(format!(
-                    "{NOTHING_ASKED} {named}: {}.",
-                    if by_name {
-                        "no list of virtual hosts names it (`vhosts` under [http])"
-                    } else {
-                        "none of its addresses has an open web port"
-                    }
-                ));
+                let reason =
+                    if by_name { ManifestIdle::NotListed } else { ManifestIdle::NoOpenPort };
+                meta.gaps.push(Gap::ManifestNotAsked { site: named, reason }.not_covered());
             }
         }
     }
@@ -410,51 +396,38 @@ fn count(batch: &[Observation], meta: &mut RunMeta, failed: &mut Failed) {
 fn note_skipped(vhosts: &VhostIndex, meta: &mut RunMeta) {
     let skipped = vhosts.skipped();
     if skipped.rows > 0 {
-        let shown: Vec<String> = skipped
-            .shown
-            .iter()
-            .take(SHOWN)
-            .map(|d| format!("line {}: {}", d.line(), d.title))
-            .collect();
-        meta.not_covered.push(format!(
-            "{} rows of the list of virtual hosts were skipped: {}{}.",
-            skipped.rows,
-            shown.join("; "),
-            if skipped.rows > shown.len() as u64 { "; …" } else { "" }
-        ));
+        let shown = skipped.shown.iter().take(SHOWN);
+        let first: Vec<String> =
+            shown.map(|d| format!("line {}: {}", d.line(), d.title)).collect();
+        let more = skipped.rows > first.len() as u64;
+        let named = NamedSample { first, more };
+        meta.gaps.push(Gap::VhostRowsSkipped { rows: skipped.rows, named }.not_covered());
     }
 }
 
 /// Names the rows that were not asked for. Where nothing is open that they could be served on, they
 /// are not served; everywhere else nobody knows.
 fn note_idle(idle: impl Iterator<Item = (Vhost, Idle)>, meta: &mut RunMeta) {
-    let mut all: BTreeMap<&'static str, (u64, Vec<String>)> = BTreeMap::new();
-    let mut closed = (0u64, Vec::new());
+    let mut all: BTreeMap<Option<VhostIdle>, (u64, NamedSample)> = BTreeMap::new();
     for (v, why) in idle {
         let port = v.port.map(|p| format!(":{p}")).unwrap_or_default();
-        let of = match why {
-            Idle::NothingOpen | Idle::LeftOut => &mut closed,
-            Idle::PortNotPlanned => all.entry("their port is not one of `ports`").or_default(),
-            Idle::OtherScheme => all.entry("their port speaks the other scheme").or_default(),
+        let why = match why {
+            Idle::NothingOpen | Idle::LeftOut => None,
+            Idle::PortNotPlanned => Some(VhostIdle::PortNotPlanned),
+            Idle::OtherScheme => Some(VhostIdle::OtherScheme),
         };
-        of.0 += 1;
-        if of.1.len() < SHOWN {
-            of.1.push(format!("{}{port}", v.host));
+        let (count, named) = all.entry(why).or_default();
+        *count += 1;
+        if named.first.len() < SHOWN {
+            named.first.push(format!("{}{port}", v.host));
+        } else {
+            named.more = true;
         }
     }
-    let more = |(count, shown): &(u64, Vec<String>)| {
-        let more = if *count > shown.len() as u64 { ", …" } else { "" };
-        format!("{}{more}", shown.join(", "))
-    };
-    if closed.0 > 0 {
-        meta.notes.push(format!(
-            "{} virtual hosts had no open web port in this run and were not looked at: {}.",
-            closed.0,
-            more(&closed)
-        ));
-    }
-    for (why, of) in &all {
-        let text = format!("{} virtual hosts were not asked for, since {why}: {}.", of.0, more(of));
-        meta.not_covered.push(text);
+    for (why, (hosts, named)) in all {
+        meta.gaps.push(match why {
+            None => Gap::VhostsWithoutPort { hosts, named }.noted(),
+            Some(reason) => Gap::VhostsNotAsked { hosts, reason, named }.not_covered(),
+        });
     }
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_engine::Checkpoint;
+use mimawari_probes::gap::{CoverageGap, Gap};
 use mimawari_probes::observation::TcpObservation;
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_runs::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts};
@@ -79,16 +80,11 @@ fn brief(text: String) -> String {
     }
 }
 
-/// A sentence for `run.json`.
-pub(super) fn note(point: Option<&Checkpoint>, cells: u64, at: Timestamp) -> String {
-    match point {
-        Some(point) => format!(
-            "Resumed at {at:.0}: {} of {cells} cells were finished, {} more in work.",
-            point.finished(),
-            point.chunks.iter().map(|c| u64::from(c.length)).sum::<u64>()
-        ),
-        None => format!("Resumed at {at:.0}, from the beginning: there was no checkpoint yet."),
-    }
+/// From where the run was gone on with.
+pub(super) fn note(point: Option<&Checkpoint>, cells: u64, at: Timestamp) -> CoverageGap {
+    let in_work = point.map_or(0, |p| p.chunks.iter().map(|c| u64::from(c.length)).sum());
+    let finished = point.map(Checkpoint::finished);
+    Gap::Resumed { at: format!("{at:.0}"), cells, finished, in_work }.noted()
 }
 
 /// An open cell that was seen before; `None` if it is not in the scope.

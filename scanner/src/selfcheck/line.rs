@@ -1,5 +1,6 @@
 //! What a check found, and how it is shown.
 
+use mimawari_base::failure::{FailureKind, kind_of};
 use mimawari_probes::http::printable;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,31 +46,33 @@ pub struct Found {
     pub what: String,
     /// What to do about it.
     pub remedy: Option<String>,
+    /// The kind of the error that it was made of.
+    pub failure: Option<FailureKind>,
 }
 
 impl Found {
     /// It works.
     #[must_use]
     pub fn ok(what: impl Into<String>) -> Self {
-        Self { mark: Mark::Ok, what: what.into(), remedy: None }
+        Self { mark: Mark::Ok, what: what.into(), remedy: None, failure: None }
     }
 
     /// It works with a reservation.
     #[must_use]
     pub fn warn(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { mark: Mark::Warn, what: what.into(), remedy: Some(remedy.into()) }
+        Self { mark: Mark::Warn, what: what.into(), remedy: Some(remedy.into()), failure: None }
     }
 
     /// It does not work.
     #[must_use]
     pub fn fail(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { mark: Mark::Fail, what: what.into(), remedy: Some(remedy.into()) }
+        Self { mark: Mark::Fail, what: what.into(), remedy: Some(remedy.into()), failure: None }
     }
 
     /// It was not looked at.
     #[must_use]
     pub fn skip(why: impl Into<String>) -> Self {
-        Self { mark: Mark::Skip, what: why.into(), remedy: None }
+        Self { mark: Mark::Skip, what: why.into(), remedy: None, failure: None }
     }
 
     /// An error of a command as what a check found.
@@ -79,7 +82,8 @@ impl Found {
         let text = text.trim_start_matches("error: ");
         let (what, remedy) = text.split_once("\nhelp: ").unwrap_or((text, ""));
         let remedy = if remedy.is_empty() { "mend what the message names" } else { remedy };
-        Self::fail(one_line(what), one_line(remedy))
+        let found = Self::fail(one_line(what), one_line(remedy));
+        Self { failure: kind_of(error), ..found }
     }
 }
 

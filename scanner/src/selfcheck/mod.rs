@@ -38,7 +38,7 @@ use tokio::sync::oneshot;
 
 pub use line::{Check, Document, Mark};
 use line::{Found, Sweep, VERSION, verdict};
-use mimawari_base::failure::Status;
+use mimawari_base::failure::{FailureKind, Status};
 use mimawari_base::signals::Stop;
 use store::Kept;
 
@@ -311,15 +311,17 @@ struct Times {
 /// State, baseline and notifiers are the business of the task that reduces. Where rounds are divided among
 /// tasks, one that only scans may well have no right to them.
 fn for_others(config: &Config, found: Found) -> Found {
-    let is_denied = found.what.contains("HTTP status 403") || found.what.contains(" is not set");
-    match (&config.rounds, found.mark) {
-        (Some(_), Mark::Fail) if is_denied => Found::warn(
-            found.what,
-            format!(
-                "right for a task that only scans; for one that reduces: {}",
-                found.remedy.unwrap_or_default()
-            ),
-        ),
+    match (&config.rounds, found.mark, found.failure) {
+        // No right to the store, or no secret: others have them.
+        (Some(_), Mark::Fail, Some(FailureKind::AccessDenied | FailureKind::SecretMissing)) => {
+            Found::warn(
+                found.what,
+                format!(
+                    "right for a task that only scans; for one that reduces: {}",
+                    found.remedy.unwrap_or_default()
+                ),
+            )
+        }
         _ => found,
     }
 }

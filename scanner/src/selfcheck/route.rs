@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use mimawari_net::packet::{PacketConfig, PacketError, PacketSweep, netlink, route};
+use mimawari_probes::gap::Gap;
+use mimawari_report::gap_sentence;
 use mimawari_targets::{AddrRange, AddrSet, Plan, PortSet, Scope, Shard};
 
 use super::line::Found;
@@ -33,12 +35,12 @@ pub struct Hop {
 }
 
 /// Whether the routers answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Gateways {
     /// Nobody asked.
     NotAsked,
-    /// What the sweep will say: no notes, all answer.
-    Asked(Vec<String>),
+    /// What the sweep will say: no gaps, all answer.
+    Asked(Vec<Gap>),
     /// The sweep could not begin; what is wrong, and the remedy.
     Refused(String, String),
 }
@@ -109,7 +111,7 @@ pub fn ask_gateways(sample: &[IpAddr], scope: &Arc<Scope>, interface: Option<&st
         },
     };
     match PacketSweep::open(&plan.walk(Shard::WHOLE), Arc::clone(scope), &config) {
-        Ok(sweep) => Gateways::Asked(sweep.notes().to_vec()),
+        Ok(sweep) => Gateways::Asked(sweep.gaps().to_vec()),
         // Told by the line of the capability.
         Err(PacketError::MissingCapability { .. }) => Gateways::NotAsked,
         Err(e) => Gateways::Refused(e.to_string(), e.help()),
@@ -150,11 +152,16 @@ pub fn judge(ways: &std::io::Result<Vec<Way>>, gateways: &Gateways) -> Found {
     let mut what = routed.join("; ");
     match gateways {
         Gateways::Refused(e, remedy) => return Found::fail(format!("{what}; {e}"), remedy),
-        Gateways::Asked(notes) => {
-            let silent: Vec<&String> = notes.iter().filter(|n| n.contains("not probed")).collect();
-            if !silent.is_empty() {
-                let all = silent.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ");
-                return Found::warn(format!("{what}; {all}"), ROUTE);
+        Gateways::Asked(gaps) => {
+            let unreachable =
+                |g: &&Gap| matches!(g, Gap::NoRoute { .. } | Gap::PathUnusable { .. });
+            let all: Vec<String> = gaps
+                .iter()
+                .filter(unreachable)
+                .map(|gap| gap_sentence(&gap.clone().not_covered()))
+                .collect();
+            if !all.is_empty() {
+                return Found::warn(format!("{what}; {}", all.join(" ")), ROUTE);
             }
             if ways.iter().any(|w| w.hop.as_ref().is_some_and(|h| h.gateway.is_some())) {
                 what.push_str("; the gateway answers");
@@ -225,7 +232,7 @@ mod tests {
     fn what_has_no_way_is_said() {
         let some = Ok(vec![way("198.51.100.1", None), lost("2001:db8::1")]);
         let found =
-            judge(&some, &Gateways::Asked(vec!["No route to 2001:db8::1: not probed.".into()]));
+            judge(&some, &Gateways::Asked(vec![Gap::NoRoute { ranges: "2001:db8::1".into() }]));
         assert_eq!(found.mark, Mark::Warn);
         assert!(found.what.contains("2001:db8::1"), "{}", found.what);
         assert_eq!(judge(&some, &Gateways::NotAsked).mark, Mark::Warn);

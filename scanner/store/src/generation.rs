@@ -14,14 +14,15 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
-use mimawari_drift::state::{State, StateError};
+use mimawari_drift::state::State;
+use mimawari_probes::format::{FormatFault, VersionedFormat, read_document};
 use mimawari_probes::http::printable;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::objects::MAX_OBJECT;
 
-/// Version of the form.
+/// Major version of the form. Its minor version is 0, which is not written.
 pub const VERSION: u32 = 1;
 
 /// A first line is shorter than this, line end included.
@@ -52,7 +53,6 @@ pub fn number(name: &str) -> Option<u64> {
 
 /// The first line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Header {
     /// Version of the form, 1.
     pub version: u32,
@@ -78,9 +78,16 @@ pub struct Header {
     pub writer: String,
 }
 
+impl VersionedFormat for Header {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
+    }
+}
+
 /// A generation by number and digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Link {
     /// Its number.
     pub number: u64,
@@ -108,9 +115,9 @@ pub enum Broken {
     /// No first line that is a header.
     #[error("its first line is no header")]
     Header,
-    /// Of another version.
-    #[error("it is of version {0}, and this program knows version {VERSION}")]
-    Version(u64),
+    /// Of a newer version: it, or the state in it.
+    #[error("it {0}")]
+    Newer(FormatFault),
     /// It is another generation than its name says.
     #[error("it says that it is generation {0}")]
     Number(u64),
@@ -118,7 +125,7 @@ pub enum Broken {
     #[error("its content is not what its first line says: it was cut off or changed")]
     Content,
     /// The state itself.
-    #[error("its content is no state: {0}")]
+    #[error("its content {0}")]
     State(String),
 }
 
@@ -198,16 +205,9 @@ pub fn digest(beginning: &[u8]) -> String {
 /// # Errors
 /// [`Broken`].
 pub fn header(number: u64, beginning: &[u8]) -> Result<Header, Broken> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        version: u64,
-    }
     let line = first_line(beginning);
-    let Versioned { version } = serde_json::from_slice(line).map_err(|_| Broken::Header)?;
-    if version != u64::from(VERSION) {
-        return Err(Broken::Version(version));
-    }
-    let header: Header = serde_json::from_slice(line).map_err(|_| Broken::Header)?;
+    let header: Header = read_document(line)
+        .map_err(|fault| if fault.is_newer() { Broken::Newer(fault) } else { Broken::Header })?;
     if header.number != number {
         return Err(Broken::Number(header.number));
     }
@@ -239,19 +239,16 @@ pub fn decode(number: u64, text: &[u8]) -> Result<(Header, State), Broken> {
         return Err(Broken::Content);
     }
     let content = std::str::from_utf8(&content).map_err(|_| Broken::Content)?;
-    Ok((header, parse(content).map_err(Broken::State)?))
+    let state = State::parse(content).map_err(|fault| {
+        if fault.is_newer() { Broken::Newer(fault) } else { Broken::State(shown(&fault)) }
+    })?;
+    Ok((header, state))
 }
 
-/// Reads a state. What is said of a wrong one may repeat what it holds, so it is made fit for a
-/// screen.
-///
-/// # Errors
-/// A phrase that says what is wrong.
-pub fn parse(text: &str) -> Result<State, String> {
-    State::parse(text).map_err(|e: StateError| {
-        let source = std::error::Error::source(&e).map_or(String::new(), |s| format!(": {s}"));
-        printable(format!("{e}{source}").as_bytes(), 300)
-    })
+/// What is wrong with a state. It may repeat what the state holds, so it is made fit for a screen.
+#[must_use]
+pub fn shown(fault: &FormatFault) -> String {
+    printable(fault.to_string().as_bytes(), 300)
 }
 
 /// SHA-256, hex.

@@ -41,6 +41,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_drift::state::State;
+use mimawari_probes::format::{FormatFault, NEWER_HELP, read_document};
 use serde::{Deserialize, Serialize};
 
 use generation::Broken;
@@ -241,11 +242,16 @@ impl Store {
     /// The state of the former form, if there is one.
     async fn former(&self) -> Result<Option<State>> {
         let Some((text, _)) = self.objects.get(FORMER).await? else { return Ok(None) };
-        let state = std::str::from_utf8(&text).map_err(|e| e.to_string());
-        state.and_then(generation::parse).map(Some).map_err(|e| {
-            Failure::new(format!("the state {} cannot be understood: {e}", self.objects.shown(FORMER)))
-                .help("restore it from a backup; move it away only if you accept that every finding is new again")
-                .into()
+        let state: Result<State, FormatFault> = read_document(&text);
+        state.map(Some).map_err(|fault| {
+            let text =
+                format!("the state {} {}", self.objects.shown(FORMER), generation::shown(&fault));
+            let help = if fault.is_newer() {
+                NEWER_HELP
+            } else {
+                "restore it from a backup; move it away only if you accept that every finding is new again"
+            };
+            Failure::new(text).help(help).into()
         })
     }
 
@@ -397,12 +403,9 @@ impl Store {
 
     fn damaged(&self, number: u64, e: Broken) -> Failure {
         let file = self.objects.shown(&object(number));
-        if matches!(e, Broken::Version(_)) {
-            return Failure::new(format!(
-                "generation {number} of the state cannot be read ({file})"
-            ))
-            .help("use the version of mimawari that wrote it, or a newer one")
-            .source(e);
+        if let Broken::Newer(fault) = e {
+            return Failure::new(format!("generation {number} of the state ({file}) {fault}"))
+                .help(NEWER_HELP);
         }
         let failure = Failure::new(format!("generation {number} of the state is damaged ({file})"));
         failure.source(e).help(format!("{MEND} with N from `mimawari state history`"))

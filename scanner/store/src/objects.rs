@@ -17,7 +17,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
-use mimawari_base::failure::Failure;
+use mimawari_base::failure::{Failure, FailureKind};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::local::LocalFileSystem;
@@ -322,13 +322,13 @@ impl Objects {
     }
 
     fn cannot_read(&self, name: &str, e: &Error) -> anyhow::Error {
-        Failure::new(format!("cannot read {}: {}", self.shown(name), explain(e)))
+        of_kind(Failure::new(format!("cannot read {}: {}", self.shown(name), explain(e))), e)
             .help(self.remedy(e))
             .into()
     }
 
     fn cannot_write(&self, name: &str, e: &Error) -> anyhow::Error {
-        Failure::new(format!("cannot write {}: {}", self.shown(name), explain(e)))
+        of_kind(Failure::new(format!("cannot write {}: {}", self.shown(name), explain(e))), e)
             .help(self.remedy(e))
             .into()
     }
@@ -355,7 +355,7 @@ fn cannot_open(shown: &str, e: &std::io::Error) -> Failure {
 }
 
 fn cannot_reach(shown: &str, e: &Error) -> Failure {
-    Failure::new(format!("cannot reach {shown}: {}", explain(e))).help(S3_REMEDY)
+    of_kind(Failure::new(format!("cannot reach {shown}: {}", explain(e))), e).help(S3_REMEDY)
 }
 
 /// The client of a bucket. Credentials come from the environment, in the order of AWS's own tools:
@@ -418,16 +418,33 @@ fn system_error(e: &Error) -> Option<&std::io::Error> {
     chain(e).filter_map(|e| e.downcast_ref::<std::io::Error>()).last()
 }
 
+/// The word that follows on `before` in what the library says: it keeps the status of an answer in its
+/// text alone.
+fn word_after(e: &Error, before: &str, fits: fn(char) -> bool) -> Option<String> {
+    let said = chain(e).map(ToString::to_string).collect::<String>();
+    let (_, after) = said.split_once(before)?;
+    let word: String = after.chars().take_while(|c| fits(*c)).take(64).collect();
+    (!word.is_empty()).then_some(word)
+}
+
+/// The HTTP status of an answer, if there was one.
+fn http_status(e: &Error) -> Option<String> {
+    word_after(e, "status code: ", |c| c.is_ascii_digit())
+}
+
+/// The failure with its kind, where it has one.
+fn of_kind(failure: Failure, e: &Error) -> Failure {
+    if http_status(e).as_deref() == Some("403") {
+        failure.kind(FailureKind::AccessDenied)
+    } else {
+        failure
+    }
+}
+
 /// What may be said of an error: no URL, no header, no answer's text.
 fn explain(e: &Error) -> String {
-    let said = chain(e).map(ToString::to_string).collect::<String>();
-    let between = |before: &str, fits: fn(char) -> bool| {
-        let (_, after) = said.split_once(before)?;
-        let word: String = after.chars().take_while(|c| fits(*c)).take(64).collect();
-        (!word.is_empty()).then_some(word)
-    };
-    if let Some(status) = between("status code: ", |c| c.is_ascii_digit()) {
-        let code = between("<Code>", |c| c.is_ascii_alphanumeric());
+    if let Some(status) = http_status(e) {
+        let code = word_after(e, "<Code>", |c| c.is_ascii_alphanumeric());
         return match code {
             Some(code) => format!("HTTP status {status}, {code}"),
             None => format!("HTTP status {status}"),
@@ -488,8 +505,11 @@ mod tests {
                 .into(),
         };
         assert_eq!(explain(&e), "HTTP status 403, AccessDenied");
+        let failure = anyhow::Error::from(cannot_reach("s3://b", &e));
+        assert_eq!(mimawari_base::failure::kind_of(&failure), Some(FailureKind::AccessDenied));
         let e = Error::Generic { store: "S3", source: "token not-a-secret".into() };
         assert!(!explain(&e).contains("not-a-secret"));
+        assert_eq!(mimawari_base::failure::kind_of(&cannot_reach("s3://b", &e).into()), None);
     }
 
     #[tokio::test]

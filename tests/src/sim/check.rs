@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use mimawari_engine::{Answer, Event, Probe, Summary, Sweep, SweepConfig};
+use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
 use mimawari_targets::{Endpoint, Walk};
 
@@ -170,7 +171,7 @@ impl Books {
     pub(super) fn close(self, sweep: &Sweep, world: &World, time: Duration) -> Report {
         let summary = sweep.summary();
         let least = self.config.min_attempts;
-        let early = self.stopped || summary.notes.iter().any(|n| n.contains("gave up"));
+        let early = self.stopped || summary.gaps.contains(&Gap::SweepGaveUp);
         let mut count = [0u64; 5];
         let (mut open_there, mut open_found, mut false_open) = (0, 0, 0);
         for (step, cell) in (0..).zip(&self.cells) {

@@ -13,7 +13,7 @@ use mimawari_probes::observation::{CellState, Observation};
 use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Protocol, Scope};
 use proptest::prelude::*;
 
-use crate::kit;
+use super::kit;
 
 const ADDRESSES: u8 = 16;
 const PORTS: u16 = 6;
@@ -103,7 +103,7 @@ proptest! {
             totals: Coverage::default(),
             facts: RunFacts::default(),
             suspect_because: Vec::new(),
-            incomplete_because: Vec::new(),
+            gaps: Vec::new(),
             addresses: &set,
             ports: &ports,
             turn: None,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::kit::{self, Fixture, NOW, Ran};
+use super::kit::{self, Fixture, NOW, Ran};
 
 const BASELINE: &str = r#"version = 1
 owner = "@corp/hosting"

@@ -12,7 +12,7 @@ use mimawari_probes::observation::{
     CellState, HttpObservation, Observation, Outcome, Scheme, Severity, TcpObservation,
 };
 use mimawari_runs::RunFolder;
-use mimawari_runs::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts, VERSION};
+use mimawari_runs::meta::{MINOR, PlanFacts, RunMeta, RunStatus, ScopeFacts, VERSION};
 use mimawari_targets::{Plan, Port, Shard};
 use tempfile::TempDir;
 
@@ -190,6 +190,7 @@ pub fn write(
     let plan = Plan::new(config.scope.whole(), config.scan.ports.clone(), 9).unwrap();
     let meta = RunMeta {
         version: VERSION,
+        minor: MINOR,
         run_id: Path::new(dir).file_name().unwrap().to_string_lossy().into_owned(),
         status: if covered == Covered::All { RunStatus::Complete } else { RunStatus::Stopped },
         started_at: at(),
@@ -210,8 +211,7 @@ pub fn write(
         canaries: Vec::new(),
         http: Default::default(),
         merged: Vec::new(),
-        notes: Vec::new(),
-        not_covered: Vec::new(),
+        gaps: Vec::new(),
     };
     let mut folder = RunFolder::create(&f.path(dir), &meta).unwrap();
     folder.observe(observations).unwrap();

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use mimawari_probes::observation::CellState;
 
-use crate::kit::{self, Covered, Fixture};
+use super::kit::{self, Covered, Fixture};
 
 const CONFIG: &str = r#"version = 1
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use mimawari_tests::fake::{Answer, FakeServer, FakeSite, Fallback};
 use serde_json::Value;
 
-use crate::desk::{Desk, files};
+use super::desk::{Desk, files};
 
 const A: &str = "a.example.test";
 const B: &str = "b.example.test";
@@ -193,7 +193,7 @@ fn a_digest_tells_its_owner_which_file_was_served() {
     assert_ne!(digest("other-key", file), digest("key", file));
     assert!(!digest("key", "docroot/password.php").contains(&served));
     // Without a key of the user's, each run has one of its own.
-    let digests = |patrol: &crate::desk::Patrol| -> BTreeSet<String> {
+    let digests = |patrol: &super::desk::Patrol| -> BTreeSet<String> {
         let of = |o: &Value| o["evidence"]["digest"].as_str().map(str::to_owned);
         patrol.of_kind("http").filter_map(of).collect()
     };

@@ -2,7 +2,7 @@
 
 use mimawari_tests::fake::{Answer, FakeSite};
 
-use crate::desk::Desk;
+use super::desk::Desk;
 
 const GOOD: &str = r#"version = 1
 

@@ -12,7 +12,7 @@ use mimawari_probes::http::{
 use mimawari_probes::observation::Outcome;
 use mimawari_tests::fake::{Answer, FakeServer, FakeSite};
 
-use crate::desk::{Desk, files};
+use super::desk::{Desk, files};
 
 /// Letters alone, so that no digest, number or date looks like a piece of it.
 fn marker() -> String {

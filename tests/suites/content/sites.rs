@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use mimawari_tests::fake::{Answer, FakeDns, FakeSite, Fallback, Zone};
 use serde_json::Value;
 
-use crate::desk::{Desk, Patrol};
+use super::desk::{Desk, Patrol};
 
 fn rows(address: SocketAddr, hosts: &[&str]) -> String {
     hosts.iter().map(|h| format!("{},{h},{},http\n", address.ip(), address.port())).collect()

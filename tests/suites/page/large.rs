@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use crate::browser::Browser;
-use crate::{full, page, samples};
+use super::browser::Browser;
+use super::{full, page, samples};
 
 /// Megabytes of the file, which no machine changes: a tenth more than measured.
 const FILE: f64 = 15.0;

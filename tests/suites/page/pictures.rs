@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::{full, page, samples};
+use super::browser::Browser;
+use super::{full, page, samples};
 
 pub fn all() {
     let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::{full, page, samples};
+use super::browser::Browser;
+use super::{full, page, samples};
 
 pub fn quiet() {
     let d = tempfile::tempdir().expect("a folder");

@@ -7,8 +7,8 @@ use mimawari_probes::observation::Severity;
 use mimawari_targets::AddrRange;
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::{full, page, samples};
+use super::browser::Browser;
+use super::{full, page, samples};
 
 /// Number that the page says it shows.
 fn shown(b: &Browser) -> u64 {

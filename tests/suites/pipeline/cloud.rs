@@ -151,12 +151,8 @@ impl Cloud {
     /// A command with the account's credentials and the CLI.
     pub fn command(&self, program: PathBuf) -> Command {
         let mut command = Command::new(program);
-        let cli = root().join("target/tools/aws/bin/aws");
-        assert!(
-            cli.exists(),
-            "{}: python3 -m venv target/tools/aws && target/tools/aws/bin/pip install awscli",
-            cli.display()
-        );
+        let cli = root().join("target/tools/python/bin/aws");
+        assert!(cli.exists(), "{} is missing: run .ci/python/install", cli.display());
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
@@ -172,7 +168,7 @@ impl Cloud {
     }
 
     fn cli(&self, args: &[&str]) -> Said {
-        let mut command = self.command(root().join("target/tools/aws/bin/aws"));
+        let mut command = self.command(root().join("target/tools/python/bin/aws"));
         said(command.args(args).args(["--output", "text"]))
     }
 
@@ -238,7 +234,7 @@ struct Moto {
 
 impl Moto {
     fn start(engine: &Engine) -> Self {
-        let program = root().join("target/moto/bin/moto_server");
+        let program = root().join("target/tools/python/bin/moto_server");
         let mut command = engine.command(&program);
         let mut child = command
             .args(["-H", "0.0.0.0", "-p", "0"])
@@ -247,12 +243,7 @@ impl Moto {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|e| {
-                panic!(
-                    "{}: {e}; python3 -m venv target/moto && target/moto/bin/pip install 'moto[server]' docker",
-                    program.display()
-                )
-            });
+            .unwrap_or_else(|e| panic!("{}: {e}; run .ci/python/install", program.display()));
         let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
         let port = lines
             .by_ref()

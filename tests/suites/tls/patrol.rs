@@ -1,7 +1,7 @@
 //! What the program says of a server that has stayed behind.
 
-use crate::desk::Desk;
-use crate::{kit, make_by_openssl};
+use super::desk::Desk;
+use super::{kit, make_by_openssl};
 
 /// Legacy TLS alone is a finding of its own, beside what is found by it, and allowed by its name.
 pub fn legacy_tls_is_a_finding_of_its_own() {

@@ -85,7 +85,7 @@ fn what_only_the_inside_sees_does_not_make_the_outside_suspect() {
     for _ in 0..3 {
         assert!(!s.run(ten(0).from("inside")).suspect);
         let v = s.run(ten(10).from("outside"));
-        assert!(!v.suspect, "{:?}", v.incomplete_because);
+        assert!(!v.suspect, "{:?}", v.coverage.gaps);
         assert!(s.state.findings.values().all(|t| !t.missed));
     }
     let mut s = Story::new(&RULE.replace(HOST, "192.0.2.0/24"));
@@ -373,7 +373,7 @@ fn what_came_after_a_run_began_does_not_make_it_suspect() {
     let early = s.now.checked_add(30.minutes()).expect("a time");
     s.run(ten(0));
     let v = s.late(&ten(10), early);
-    assert!(!v.suspect, "{:?}", v.incomplete_because);
+    assert!(!v.suspect, "{:?}", v.coverage.gaps);
     assert!(s.state.findings.values().all(|t| !t.missed && t.finding.state == FindingState::Open));
     // A path that fails for the first time is not believed for that.
     assert!(s.run(ten(10)).suspect);

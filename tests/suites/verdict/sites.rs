@@ -347,7 +347,8 @@ fn the_inventory_is_bounded_and_forgets_what_was_seen_longest_ago() {
     assert!(s.state.sites.iter().all(|site| site.key != key(0)), "the oldest is forgotten");
     assert!(s.state.sites.iter().any(|site| site.key.port == port(443)));
     assert!(s.state.sites.is_sorted_by(|a, b| a.key < b.key));
-    assert!(v.run.notes.iter().any(|n| n.contains("1 that were seen longest ago")));
+    let gap = Gap::SitesForgotten { room: MAX_SITES as u64, forgotten: 1 };
+    assert!(v.coverage.gaps.contains(&gap.noted()), "{:?}", v.coverage.gaps);
 }
 
 /// States and verdicts from before there was an inventory are read as they were written.

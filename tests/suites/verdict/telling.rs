@@ -205,7 +205,7 @@ fn rules_that_nothing_backs_are_known_and_a_run_that_could_not_see_says_nothing_
         s.run(Run::new().ssh(Open).redis(Closed));
     }
     let mut run = Run::new().ssh(Closed);
-    run.incomplete = vec!["Stopped.".to_owned()];
+    run.incomplete = vec![Gap::Stopped.not_covered()];
     s.run(run);
     let used = |s: &Story, id: &str| {
         let u = &s.state.rules[id];

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::format::{Header, VERSION};
 use super::path::{is_url_path, unhex};
 use super::{Class, ENTRY_LIMIT, Entry, NAMED_LIMIT, PATH_LIMIT};
+use crate::format::{NEWER_HELP, check_major};
 use crate::observation::Severity;
 
 /// Longest header or end, bytes: tens of thousands of hosts, or a thousand unreadable paths.
@@ -257,7 +258,7 @@ impl<R: BufRead> Reader<'_, R> {
         /// What there must be before anything else is understood.
         #[derive(Deserialize)]
         struct Kind {
-            v: Option<u32>,
+            v: Option<u64>,
             kind: Option<String>,
         }
         if !self.next(LONG_LINE)? {
@@ -271,12 +272,12 @@ impl<R: BufRead> Reader<'_, R> {
         if kind.kind.as_deref() != Some("manifest") {
             return Err(other(Box::new(self.diagnostic(""))));
         }
-        if kind.v != Some(VERSION) {
-            let v = kind.v.map_or("no version".to_owned(), |v| format!("version {v}"));
-            return Err(self.refuse(
-                format!("this manifest has {v}, and version {VERSION} is understood"),
-                "make it with the same release of mimawari that reads it",
-            ));
+        let Some(version) = kind.v else {
+            return Err(self.refuse("this manifest has no version", REMAKE));
+        };
+        if let Err(fault) = check_major(version, VERSION) {
+            let help = if fault.is_newer() { NEWER_HELP } else { REMAKE };
+            return Err(self.refuse(format!("this manifest {fault}"), help));
         }
         let mut header: Header = self.parse()?;
         for host in &mut header.hosts {

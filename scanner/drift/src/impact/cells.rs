@@ -15,7 +15,6 @@ use crate::baseline::{Baseline, Expect, Rule};
 
 /// Cells (address × protocol × port), divided by what the run knows of them. The parts add up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Cells {
     /// All of them. In JSON no more than 2^53 − 1, the greatest whole number that every reader keeps
     /// (RFC 8259, section 6).
@@ -63,7 +62,6 @@ impl Cells {
 
 /// What one rule newly allows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct RuleCells {
     /// The rule, as head has it.
     pub rule: RuleRef,

@@ -39,7 +39,6 @@ pub struct Side<'a> {
 
 /// What a change of the baseline would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Impact {
     /// Format version, [`VERSION`].
     pub version: u32,
@@ -79,7 +78,6 @@ pub struct Impact {
 
 /// What a rule about contents newly allows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct RuleContents {
     /// The rule, as head has it.
     pub rule: RuleRef,
@@ -93,7 +91,6 @@ pub struct RuleContents {
 
 /// A finding that would be silenced.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Silenced {
     /// As it stands under base.
     pub finding: Finding,
@@ -103,7 +100,6 @@ pub struct Silenced {
 
 /// A finding that would be opened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Reopened {
     /// As it stands under head.
     pub finding: Finding,
@@ -115,7 +111,6 @@ pub struct Reopened {
 
 /// A finding that stays drift.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Left {
     /// Its id under head.
     pub id: String,

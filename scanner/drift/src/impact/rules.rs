@@ -16,7 +16,6 @@ const MAX_ITEMS: usize = 8;
 
 /// A rule, as far as a reader has to know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct RuleRef {
     /// Its id.
     pub id: String,
@@ -68,7 +67,6 @@ pub enum RuleChangeKind {
 
 /// A rule that is not the same in base and head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct RuleChange {
     /// What happened to it.
     pub what: RuleChangeKind,
@@ -95,7 +93,6 @@ impl RuleChange {
 
 /// A field of a rule that differs. Of a list only what went and what came is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct FieldChange {
     /// The field: `addresses`, `ports`, `expect`, `broad`, `checks`, `paths`, `owner`, `reason`,
     /// `expires`, `file`.

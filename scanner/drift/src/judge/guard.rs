@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
 use mimawari_targets::Port;
 
@@ -19,15 +20,14 @@ impl Judge<'_> {
     pub(super) fn guards(&mut self) {
         let t = &self.run.totals;
         if t.cells_covered > 0 && self.open.is_empty() && t.open + t.closed + t.prohibited == 0 {
-            self.suspect_because.push("Nothing answered at all.".to_owned());
+            self.suspect_because.push(Gap::NothingAnswered);
         }
         let f = &self.run.facts;
         if f.canaries_answered < f.canaries_total {
-            self.suspect_because.push(format!(
-                "{} of {} canaries, known to be open, did not answer.",
-                f.canaries_total - f.canaries_answered,
-                f.canaries_total
-            ));
+            self.suspect_because.push(Gap::CanariesSilent {
+                silent: f.canaries_total - f.canaries_answered,
+                of: f.canaries_total,
+            });
         }
         self.gone_at_once();
     }
@@ -49,11 +49,8 @@ impl Judge<'_> {
             return;
         }
         let nothing_else = self.suspect_because.is_empty();
-        self.suspect_because.push(format!(
-            "{} of {} cells that were open before are gone at once.",
-            gone(true),
-            covered.len()
-        ));
+        self.suspect_because
+            .push(Gap::GoneAtOnce { gone: gone(true) as u64, of: covered.len() as u64 });
         if nothing_else {
             let gone: Vec<(IpAddr, Port)> = covered
                 .into_iter()

@@ -21,6 +21,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use mimawari_probes::gap::{CoverageGap, Gap, GapEffect};
 use mimawari_probes::observation::{
     CellState, HttpObservation, Observation, Scheme, Severity, TcpObservation, WebObservation,
 };
@@ -34,7 +35,7 @@ use crate::id::FindingId;
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
 use crate::state::{Allowed, Standing, State, Tracked};
 use crate::verdict::{
-    Cause, Counts, Coverage, Finding, FindingKind, FindingState, MAX_TIMELINE, RunFacts,
+    Cause, Counts, Coverage, Finding, FindingKind, FindingState, MAX_TIMELINE, MINOR, RunFacts,
     RunSummary, VERSION, Verdict,
 };
 
@@ -76,9 +77,9 @@ pub struct RunInput<'a> {
     /// Facts, passed through.
     pub facts: RunFacts,
     /// Reasons from outside not to believe the run.
-    pub suspect_because: Vec<String>,
-    /// Why the run is not whole.
-    pub incomplete_because: Vec<String>,
+    pub suspect_because: Vec<Gap>,
+    /// What the run did not cover, what is doubtful, and what it notes.
+    pub gaps: Vec<CoverageGap>,
     /// The addresses of the plan.
     pub addresses: &'a AddrSet,
     /// The ports of the plan.
@@ -245,7 +246,7 @@ struct Judge<'a> {
     web: BTreeMap<WebKey<'a>, &'a WebObservation>,
     /// What hosts do on random ports.
     hosts: BTreeMap<IpAddr, RandomPorts>,
-    suspect_because: Vec<String>,
+    suspect_because: Vec<Gap>,
     suspect_hosts: BTreeSet<IpAddr>,
     /// Findings that this run has already dealt with.
     done: BTreeSet<String>,
@@ -254,7 +255,7 @@ struct Judge<'a> {
     fresh: BTreeSet<String>,
     unconfirmed: u64,
     allowed_count: u64,
-    notes: Vec<String>,
+    notes: Vec<Gap>,
     freshness: Option<Freshness>,
     /// Endpoints of which the inventory says that they speak legacy TLS.
     legacy_sites: BTreeSet<(IpAddr, Port)>,
@@ -349,9 +350,7 @@ impl<'a> Judge<'a> {
         let Some(turn) = &self.run.turn else { return };
         let rotates = turn.parts > 1;
         if rotates && !self.next.plans.contains_key(turn.plan) {
-            self.notes.push(
-                "This plan has not been run before: the ages of its parts start anew.".to_owned(),
-            );
+            self.notes.push(Gap::PlanNew);
         }
         let believed = !self.suspect();
         if let Some(ages) = self.next.plans.get_mut(turn.plan) {
@@ -650,18 +649,19 @@ impl<'a> Judge<'a> {
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
         let suspect = self.suspect();
         let maps = self.maps();
-        let mut incomplete_because = self.suspect_because.clone();
-        incomplete_because.extend(self.run.incomplete_because.iter().cloned());
-        incomplete_because.extend(self.freshness.as_ref().and_then(Freshness::complaint));
-        let incomplete = !incomplete_because.is_empty();
+        let mut gaps: Vec<CoverageGap> =
+            self.suspect_because.iter().cloned().map(Gap::doubted).collect();
+        gaps.extend(self.run.gaps.iter().cloned());
+        let stale = self.freshness.as_ref().and_then(Freshness::gap);
+        gaps.extend(stale.map(Gap::doubted));
+        gaps.extend(self.notes.drain(..).map(Gap::noted));
+        let incomplete = gaps.iter().any(|g| g.effect != GapEffect::Noted);
         let drift = findings.iter().any(|f| f.state.is_drift());
         let exit = match (drift, incomplete) {
             (true, _) => 1,
             (false, true) => 3,
             (false, false) => 0,
         };
-        let mut facts = self.run.facts.clone();
-        facts.notes.append(&mut self.notes);
         let changes = findings.iter().filter_map(|f| changes.get(&f.id).cloned()).collect();
         let summary = self.summary(exit, incomplete, &counts);
         let timeline = &mut self.next.timeline;
@@ -672,15 +672,20 @@ impl<'a> Judge<'a> {
         timeline.drain(..old);
         let verdict = Verdict {
             version: VERSION,
+            minor: MINOR,
             run_id: self.run.run_id.to_owned(),
             judged_at: self.now,
             exit,
             incomplete,
-            incomplete_because,
+            incomplete_because: Vec::new(),
             suspect,
-            coverage: Coverage { freshness: self.freshness.take(), ..self.run.totals.clone() },
+            coverage: Coverage {
+                freshness: self.freshness.take(),
+                gaps,
+                ..self.run.totals.clone()
+            },
             counts,
-            run: facts,
+            run: self.run.facts.clone(),
             baseline_digest: self.baseline.digest().to_owned(),
             findings,
             changes,

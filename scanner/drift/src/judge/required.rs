@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::{CellState, Severity};
 use mimawari_targets::Port;
 
@@ -59,9 +60,7 @@ impl Judge<'_> {
             self.done.insert(id);
         }
         if unplanned > 0 {
-            self.notes.push(format!(
-                "{unplanned} cells that must be open were not covered by this run, and nothing is said of them."
-            ));
+            self.notes.push(Gap::RequiredNotCovered { cells: unplanned });
         }
     }
 

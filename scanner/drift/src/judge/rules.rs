@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use mimawari_probes::gap::GapEffect;
 use mimawari_targets::{PortSet, Protocol};
 
 use super::Judge;
@@ -42,7 +43,7 @@ impl Judge<'_> {
     /// Writes the use of the rules into the state; rules that are gone from the baseline are
     /// forgotten. A run counts against a rule only if it covered all that the rule speaks of.
     pub(super) fn rules_used(&mut self) {
-        let whole = self.run.incomplete_because.is_empty()
+        let whole = self.run.gaps.iter().all(|g| g.effect == GapEffect::Noted)
             && !self.suspect()
             && self.parts() == 1
             && !self.again

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::{Outcome, WebObservation};
 
 use super::content::is_inventory;
@@ -99,9 +100,7 @@ impl<'a> Judge<'a> {
         let mut all: Vec<Site> = known.into_values().collect();
         if all.len() > MAX_SITES {
             let gone = all.len() - MAX_SITES;
-            self.notes.push(format!(
-                "The inventory holds {MAX_SITES} sites; {gone} that were seen longest ago are forgotten."
-            ));
+            self.notes.push(Gap::SitesForgotten { room: MAX_SITES as u64, forgotten: gone as u64 });
             all.sort_by_key(|s| std::cmp::Reverse(s.last_seen));
             all.truncate(MAX_SITES);
             all.sort_by(|a, b| a.key.cmp(&b.key));

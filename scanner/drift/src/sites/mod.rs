@@ -97,7 +97,6 @@ impl SiteFact {
 
 /// A site: where it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct SiteKey {
     /// From where it was seen.
     pub vantage: String,
@@ -114,7 +113,6 @@ pub struct SiteKey {
 
 /// A site and what is known of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Site {
     /// Where it is.
     pub key: SiteKey,
@@ -131,7 +129,6 @@ pub struct Site {
 
 /// What a site showed when it was last seen. Texts are bounded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Facts {
     /// Status of `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -167,7 +164,6 @@ pub struct Facts {
 
 /// A leaf certificate, as far as it is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct SiteCertificate {
     /// SHA-256, hex.
     pub sha256: String,
@@ -183,7 +179,6 @@ pub struct SiteCertificate {
 
 /// A path that exists and is no finding, such as a script that was executed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Present {
     /// Path and query, as sent.
     pub path: String,
@@ -193,7 +188,6 @@ pub struct Present {
 
 /// How steady a fact is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Trail {
     /// Runs in a row in which it changed.
     pub changed: u8,

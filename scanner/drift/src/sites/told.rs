@@ -15,7 +15,6 @@ pub const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// A change of a site, as listed in a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct SiteChange {
     /// Address.
     pub ip: IpAddr,
@@ -77,7 +76,6 @@ impl NoticeKind {
 
 /// A notice about a site, as listed in a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct SiteNotice {
     /// Which.
     pub what: NoticeKind,
@@ -99,7 +97,6 @@ pub struct SiteNotice {
 
 /// Sites by what is to be told of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct SiteCounts {
     /// Sites that this run saw.
     pub seen: u64,

@@ -34,12 +34,12 @@ mod vhosts;
 mod walk;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mimawari_probes::gap::{Gap, NamedSample};
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::http::{Catalogue, Plan};
 use mimawari_probes::observation::{Observation, Scheme};
@@ -194,23 +194,32 @@ impl HttpConfig {
 }
 
 /// What a look came to, beside its observations.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Looked {
     /// Targets that were looked at, or tried.
     pub targets: u64,
-    /// What kept it from looking at something: a sentence each.
-    pub problems: BTreeSet<String>,
+    /// What kept it from looking at something.
+    pub problems: Vec<Gap>,
     /// Default sites that send every path to another site, which no list names: how many.
     pub moved: u64,
     /// The first of them, and where they lead.
-    pub moved_first: Vec<String>,
+    pub moved_first: NamedSample,
 }
 
 impl Looked {
     fn moved(&mut self, from: &str, to: &str) {
         self.moved += 1;
-        if self.moved_first.len() < MOVED_SHOWN {
-            self.moved_first.push(format!("{from} to {to}"));
+        if self.moved_first.first.len() < MOVED_SHOWN {
+            self.moved_first.first.push(format!("{from} to {to}"));
+        } else {
+            self.moved_first.more = true;
+        }
+    }
+
+    /// Adds what kept it from looking, once.
+    pub(crate) fn add(&mut self, gap: Gap) {
+        if !self.problems.contains(&gap) {
+            self.problems.push(gap);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{LOCATION, SERVER};
+use mimawari_probes::gap::Gap;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::http::raw::title;
 use mimawari_probes::http::{
@@ -62,7 +63,10 @@ pub(super) async fn walk(shared: &Shared, ticket: &Ticket) -> Result<(), Unheard
             Ok(Some(host)) => worker.walk(host).await?,
             Ok(None) => return Ok(()),
             Err(error) => {
-                shared.looked.borrow_mut().problems.insert(format!("{error}."));
+                shared
+                    .looked
+                    .borrow_mut()
+                    .add(Gap::VhostListUnusable { reason: error.to_string() });
                 return Ok(());
             }
         }

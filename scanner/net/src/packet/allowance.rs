@@ -7,19 +7,16 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use mimawari_probes::gap::Gap;
 use mimawari_rawio::Device;
 
-/// The counters, and what it means when they rise.
-const ALLOWANCES: [(&str, &str); 5] = [
-    ("bw_in_allowance_exceeded", "the bandwidth allowance for incoming traffic"),
-    ("bw_out_allowance_exceeded", "the bandwidth allowance for outgoing traffic"),
-    ("pps_allowance_exceeded", "the packets-per-second allowance"),
-    (
-        "conntrack_allowance_exceeded",
-        "the allowance of tracked connections (open the security group both ways, so that flows are \
-         not tracked)",
-    ),
-    ("linklocal_allowance_exceeded", "the allowance for local services such as DNS"),
+/// The counters that rise when an allowance is exceeded.
+const ALLOWANCES: [&str; 5] = [
+    "bw_in_allowance_exceeded",
+    "bw_out_allowance_exceeded",
+    "pps_allowance_exceeded",
+    "conntrack_allowance_exceeded",
+    "linklocal_allowance_exceeded",
 ];
 /// How often the driver is asked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -61,21 +58,19 @@ impl Watch {
         Ok(more)
     }
 
-    /// What was exceeded since the beginning, one sentence each.
-    pub(super) fn notes(&self) -> Vec<String> {
-        risen(&self.first, &self.last)
-            .map(|(what, n)| {
-                format!(
-                    "{}: {n} packets exceeded {what}; lower the rate, or use a larger instance.",
-                    self.device.name
-                )
-            })
-            .collect()
+    /// What was exceeded since the beginning.
+    pub(super) fn gaps(&self) -> Vec<Gap> {
+        let gap = |(counter, packets): (&str, u64)| Gap::AllowanceExceeded {
+            interface: self.device.name.clone(),
+            packets,
+            allowance: counter.to_owned(),
+        };
+        risen(&self.first, &self.last).map(gap).collect()
     }
 }
 
 fn read(counters: &[(String, u64)]) -> Reading {
-    ALLOWANCES.map(|(name, _)| counters.iter().find(|(n, _)| n == name).map(|(_, value)| *value))
+    ALLOWANCES.map(|name| counters.iter().find(|(n, _)| n == name).map(|(_, value)| *value))
 }
 
 /// What rose from one reading to another. A counter that is missing or went back (the driver was
@@ -84,9 +79,9 @@ fn risen<'a>(
     before: &'a Reading,
     after: &'a Reading,
 ) -> impl Iterator<Item = (&'static str, u64)> + 'a {
-    ALLOWANCES.iter().zip(before.iter().zip(after)).filter_map(|((_, what), (before, after))| {
+    ALLOWANCES.iter().zip(before.iter().zip(after)).filter_map(|(name, (before, after))| {
         let more = after.as_ref()?.checked_sub((*before)?)?;
-        (more > 0).then_some((*what, more))
+        (more > 0).then_some((*name, more))
     })
 }
 
@@ -115,7 +110,7 @@ mod tests {
             ("linklocal_allowance_exceeded", 8),
         ]);
         let told: Vec<_> = risen(&before, &after).collect();
-        assert_eq!(told, [("the packets-per-second allowance", 5)]);
+        assert_eq!(told, [("pps_allowance_exceeded", 5)]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use mimawari_engine::{Event, Probe, Sweep};
+use mimawari_probes::gap::Gap;
 
 use super::allowance::Watch;
 use super::clock::EngineClock;
@@ -215,7 +216,7 @@ impl Run<'_> {
                 // All receiving threads have ended, which they do not by themselves; without the
                 // channel there is nothing to sleep on.
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.note("Receiving ended before its time.");
+                    self.note(Gap::ReceivingEnded);
                     self.stop();
                     std::thread::sleep(wake.saturating_sub(self.begun.elapsed()));
                 }
@@ -273,7 +274,8 @@ impl Run<'_> {
             Message::Lost(n) => self.lost(n),
             Message::Trouble { link, error } => {
                 let name = &self.parts.links[link].device.name;
-                self.note(&format!("Receiving on {name} failed for a time: {error}."));
+                let (interface, reason) = (name.clone(), error.to_string());
+                self.note(Gap::ReceivingFailed { interface, reason });
             }
         }
     }
@@ -434,11 +436,8 @@ impl Run<'_> {
         let name = self.parts.links[link].device.name.clone();
         let since = *self.failing_since.get_or_insert(real);
         if real.saturating_sub(since) >= HOPELESS && !self.stopped {
-            self.note(&format!(
-                "Nothing could be sent for {} seconds (interface {name}: {why}); the sweep was \
-                 stopped, and the cells left were not probed.",
-                HOPELESS.as_secs()
-            ));
+            let (interface, reason) = (name.clone(), why.to_string());
+            self.note(Gap::SendingHopeless { interface, reason, seconds: HOPELESS.as_secs() });
             self.stop();
         }
         *self.failures.entry((name, why.to_owned())).or_default() += n;
@@ -502,9 +501,9 @@ impl Run<'_> {
         self.sweep.stop(now);
     }
 
-    fn note(&mut self, note: &str) {
-        if !self.statistics.notes.iter().any(|n| n == note) {
-            self.statistics.notes.push(note.to_owned());
+    fn note(&mut self, gap: Gap) {
+        if !self.statistics.gaps.contains(&gap) {
+            self.statistics.gaps.push(gap);
         }
     }
 
@@ -512,21 +511,17 @@ impl Run<'_> {
         self.statistics.seconds = self.begun.elapsed().as_secs_f64();
         let failures = std::mem::take(&mut self.failures);
         for ((interface, why), n) in failures {
-            self.note(&format!("{n} sends on {interface} failed: {why}."));
+            self.note(Gap::SendsFailed { interface, sends: n, reason: why });
         }
         if self.statistics.frames_refused_by_scope > 0 {
-            self.note(&format!(
-                "{} frames for addresses outside the scope were held back: this is a defect, please \
-                 report it.",
-                self.statistics.frames_refused_by_scope
-            ));
+            self.note(Gap::FramesRefused { frames: self.statistics.frames_refused_by_scope });
         }
         for watch in &self.allowances {
-            self.statistics.notes.extend(watch.notes());
+            self.statistics.gaps.extend(watch.gaps());
         }
-        let mut notes = self.parts.notes.clone();
-        notes.append(&mut self.statistics.notes);
-        self.statistics.notes = notes;
+        let mut gaps = self.parts.gaps.clone();
+        gaps.append(&mut self.statistics.gaps);
+        self.statistics.gaps = gaps;
         self.statistics
     }
 }

@@ -37,6 +37,7 @@ use std::sync::Arc;
 
 use mimawari_engine::Probe;
 use mimawari_probes::cookie::Cookie;
+use mimawari_probes::gap::Gap;
 use mimawari_rawio::RingConfig;
 use mimawari_targets::Scope;
 
@@ -112,7 +113,7 @@ pub struct PacketStatistics {
     /// How long it took.
     pub seconds: f64,
     /// Things to know, as plain sentences.
-    pub notes: Vec<String>,
+    pub gaps: Vec<Gap>,
 }
 
 /// A packet sweep with everything open that it needs.
@@ -127,7 +128,7 @@ pub struct PacketSweep {
     links: Vec<Link>,
     receiving: Vec<Receiving>,
     neighbours: Neighbours<Held>,
-    notes: Vec<String>,
+    gaps: Vec<Gap>,
 }
 
 /// A probe that waits for a neighbour, and the path that it takes.
@@ -139,7 +140,7 @@ impl std::fmt::Debug for PacketSweep {
         f.debug_struct("PacketSweep")
             .field("ports", &self.ports)
             .field("segments", &self.segments)
-            .field("notes", &self.notes)
+            .field("gaps", &self.gaps)
             .finish_non_exhaustive()
     }
 }
@@ -159,7 +160,7 @@ impl PacketSweep {
 
     /// Things to know before the run, as plain sentences.
     #[must_use]
-    pub fn notes(&self) -> &[String] {
-        &self.notes
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mimawari_probes::cookie::Cookie;
+use mimawari_probes::gap::Gap;
 use mimawari_probes::wire::{self, Parsed, SynTemplate};
 use mimawari_rawio::Device;
 use mimawari_targets::{AddrRange, Scope, Walk};
@@ -54,11 +55,11 @@ impl PacketSweep {
                 interface: interface.map(str::to_owned),
             });
         }
-        let mut notes = Vec::new();
+        let mut gaps = Vec::new();
         let unrouted: Vec<AddrRange> =
             segments.iter().filter(|s| s.hop.is_none()).map(|s| s.range).collect();
         if !unrouted.is_empty() {
-            notes.push(format!("No route to {}: not probed.", list(unrouted)));
+            gaps.push(Gap::NoRoute { ranges: list(unrouted) });
         }
         // Without it the first socket says so.
         privilege::raise_net_raw();
@@ -96,11 +97,7 @@ impl PacketSweep {
         }
         let Builder { mut links, mut receiving, mut paths, .. } = builder;
         for r in receiving.iter().filter(|r| !r.ring.is_mapped()) {
-            notes.push(format!(
-                "Interface {} has no mapped receive ring; packets are received one by one, and more \
-                 may be lost at high rates.",
-                r.name
-            ));
+            gaps.push(Gap::NoMappedRing { interface: r.name.clone() });
         }
         let mut neighbours = Neighbours::new(config.solicitations);
         let silent = resolve_gateways(
@@ -130,7 +127,7 @@ impl PacketSweep {
             return Err(e);
         }
         for (why, ranges) in without {
-            notes.push(format!("{why}: {} not probed.", list(ranges)));
+            gaps.push(Gap::PathUnusable { reason: why, ranges: list(ranges) });
         }
         for (segment, path) in segments.iter_mut().zip(&path_of) {
             if path.is_none() {
@@ -153,7 +150,7 @@ impl PacketSweep {
             links,
             receiving,
             neighbours,
-            notes,
+            gaps,
         })
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use mimawari_probes::gap::GapEffect;
 use mimawari_probes::observation::{CellState, Service, TcpObservation};
 use mimawari_targets::{Port, PortSet};
 
@@ -54,7 +55,12 @@ pub fn write(runs: &Runs, out: &mut dyn Write) -> io::Result<()> {
         hosts += 1;
         write_host(&facts, host, out)
     })?;
-    let (why, _) = runs.incomplete();
+    let gaps = runs.gaps();
+    let why: Vec<String> = gaps
+        .iter()
+        .filter(|g| g.effect != GapEffect::Noted)
+        .map(mimawari_report::gap_sentence)
+        .collect();
     let exit = if why.is_empty() {
         "exit=\"success\"".to_owned()
     } else {

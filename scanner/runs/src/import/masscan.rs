@@ -6,6 +6,7 @@
 use std::io::BufRead;
 
 use anyhow::Result;
+use mimawari_probes::gap::{Gap, ImportEnd};
 use mimawari_probes::observation::CellState;
 use serde::Deserialize;
 
@@ -15,16 +16,14 @@ use super::seen::{Place, Seen, Sink, Told, service, shown};
 /// Longest line or object: a banner is in it.
 const ITEM: u64 = 1 << 20;
 
-fn told(cut_off: Option<String>, others: u64) -> Told {
-    let mut notes = Vec::new();
-    if others > 0 {
-        notes.push(format!("{others} entries of other protocols than TCP were left out."));
-    }
+fn told(cut_off: Option<ImportEnd>, others: u64) -> Told {
+    let cut_off = cut_off.map(|end| Gap::ImportCutOff { end, reason: None });
+    let others = (others > 0).then_some(Gap::OtherProtocols { entries: others });
     Told {
         method: "masscan".to_owned(),
         lists_answers_only: Some("masscan"),
         cut_off,
-        notes,
+        gaps: others.into_iter().collect(),
         ..Told::default()
     }
 }
@@ -92,7 +91,7 @@ pub(super) fn list(input: impl BufRead, name: &str, sink: &mut dyn Sink) -> Resu
             }
         }
     }
-    let cut_off = (!ended).then(|| "The file has no `# end`: the scan was stopped.".to_owned());
+    let cut_off = (!ended).then_some(ImportEnd::NoEndLine);
     Ok(told(cut_off, others))
 }
 
@@ -183,8 +182,7 @@ pub(super) fn json(input: impl BufRead, name: &str, sink: &mut dyn Sink) -> Resu
             }
         }
     }
-    let cut_off = (cut || array && !closed)
-        .then(|| "The file ends before its JSON does: the scan was stopped.".to_owned());
+    let cut_off = (cut || array && !closed).then_some(ImportEnd::JsonOpen);
     Ok(told(cut_off, others))
 }
 
@@ -306,7 +304,7 @@ mod tests {
                 "198.19.0.5 22 Open connected ssh: SSH-2.0-x [31m y"
             ]
         );
-        assert_eq!((told.cut_off, told.notes.len()), (None, 1));
+        assert_eq!((told.cut_off, told.gaps.len()), (None, 1));
     }
 
     #[test]

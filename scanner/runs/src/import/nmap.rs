@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use mimawari_probes::gap::{Gap, ImportEnd};
 use mimawari_probes::observation::CellState;
 use mimawari_targets::{Port, PortSet};
 use quick_xml::XmlVersion;
@@ -105,7 +106,7 @@ struct Reading {
     down: bool,
     port: Option<PortRead>,
     extra: String,
-    // Counted for the notes:
+    // Counted for the gaps:
     other_protocols: u64,
     without_ranges: u64,
     unclear: u64,
@@ -285,34 +286,23 @@ impl Reading {
     }
 
     fn told(self) -> Told {
-        let mut notes = Vec::new();
-        let mut note = |n: u64, what: &str| {
-            if n > 0 {
-                notes.push(format!("{n} {what}"));
-            }
-        };
-        note(self.other_protocols, "entries of other protocols than TCP were left out.");
-        note(
-            self.without_ranges,
-            "groups of ports were counted without their numbers, as nmap before 7.80 does; those ports are not covered.",
-        );
-        note(
-            self.unclear,
-            "ports are not covered: nmap could not tell their state, such as `open|filtered` or `filtered` by a host that was not reached.",
-        );
-        note(self.timed_out, "hosts were given up by nmap (--host-timeout).");
+        let counted = [
+            (self.other_protocols, Gap::OtherProtocols { entries: self.other_protocols }),
+            (self.without_ranges, Gap::PortsWithoutNumbers { groups: self.without_ranges }),
+            (self.unclear, Gap::PortsUnclear { ports: self.unclear }),
+            (self.timed_out, Gap::HostsGivenUp { hosts: self.timed_out }),
+        ];
+        let gaps = counted.into_iter().filter(|(n, _)| *n > 0).map(|(_, gap)| gap).collect();
         let cut_off = match (self.finished, &self.failed) {
-            (false, _) => Some(
-                "The file has no <finished>: the scan was stopped or the file is cut off."
-                    .to_owned(),
-            ),
-            (true, Some(why)) if why.is_empty() => Some("The scan ended by an error.".to_owned()),
-            (true, Some(why)) => Some(format!(
-                "The scan ended by an error: {}",
-                mimawari_probes::http::printable(why.as_bytes(), 200)
-            )),
+            (false, _) => Some((ImportEnd::NoFinished, None)),
+            (true, Some(why)) if why.is_empty() => Some((ImportEnd::ScanError, None)),
+            (true, Some(why)) => {
+                let why = mimawari_probes::http::printable(why.as_bytes(), 200);
+                Some((ImportEnd::ScanError, Some(why)))
+            }
             (true, None) => None,
         };
+        let cut_off = cut_off.map(|(end, reason)| Gap::ImportCutOff { end, reason });
         let method = match (self.imitated, self.connect) {
             (true, _) => "masscan",
             (false, true) => "nmap connect",
@@ -325,7 +315,7 @@ impl Reading {
             started: self.started,
             ended: self.ended,
             cut_off,
-            notes,
+            gaps,
         }
     }
 }

@@ -8,13 +8,14 @@ use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_engine::Summary;
+use mimawari_probes::gap::{CoverageGap, Gap, GapEffect, LeftOutReason, NamedSample};
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_targets::{Plan, Port, PortSet, Shard, Walk};
 
 use super::ImportJob;
 use super::cells::Cells;
 use super::seen::{Seen, Sink, Told};
-use crate::meta::{CanaryFacts, HttpFacts, PlanFacts, RunMeta, ScopeFacts, VERSION, run_id};
+use crate::meta::{CanaryFacts, HttpFacts, MINOR, PlanFacts, RunMeta, ScopeFacts, VERSION, run_id};
 use crate::{RunFolder, RunStatus};
 
 /// Records that are written at once.
@@ -48,13 +49,10 @@ impl LeftOut {
         }
     }
 
-    fn note(&self, why: &str) -> Option<String> {
-        let named: Vec<String> = self.named.iter().map(ToString::to_string).collect();
-        let more = if self.named.len() == NAMED { " and maybe others" } else { "" };
-        let ports = if self.count == 1 { "port was" } else { "ports were" };
-        (self.count > 0).then(|| {
-            format!("{} {ports} not imported: {why} ({}{more}).", self.count, named.join(", "))
-        })
+    fn gap(&self, reason: LeftOutReason) -> Option<CoverageGap> {
+        let first: Vec<String> = self.named.iter().map(ToString::to_string).collect();
+        let named = NamedSample { more: first.len() == NAMED, first };
+        (self.count > 0).then(|| Gap::PortsLeftOut { ports: self.count, reason, named }.noted())
     }
 }
 
@@ -80,6 +78,7 @@ impl Importer {
         let job = facts.job;
         let meta = RunMeta {
             version: VERSION,
+            minor: MINOR,
             run_id: run_id(facts.started, facts.tail),
             status: RunStatus::Running,
             started_at: facts.started,
@@ -100,12 +99,13 @@ impl Importer {
             canaries: Vec::new(),
             http: HttpFacts::default(),
             merged: Vec::new(),
-            notes: vec![format!(
-                "Imported from {}: {}.",
-                mimawari_probes::http::printable(facts.file.as_bytes(), 200),
-                told.method
-            )],
-            not_covered: Vec::new(),
+            gaps: vec![
+                Gap::Imported {
+                    file: mimawari_probes::http::printable(facts.file.as_bytes(), 200),
+                    method: told.method.clone(),
+                }
+                .noted(),
+            ],
         };
         Ok(Self {
             folder: RunFolder::create(out, &meta)?,
@@ -184,30 +184,19 @@ impl Importer {
                 answered: *state == CellState::Open,
             })
             .collect();
-        meta.notes.extend(told.notes);
-        meta.notes.extend(self.outside.note("they are outside the scope"));
-        meta.notes.extend(self.unplanned.note("their addresses or ports are not of the plan"));
+        meta.gaps.extend(told.gaps.into_iter().map(Gap::noted));
+        meta.gaps.extend(self.outside.gap(LeftOutReason::OutsideScope));
+        meta.gaps.extend(self.unplanned.gap(LeftOutReason::NotPlanned));
         if self.single > 0 {
-            meta.notes.push(format!(
-                "{} of {} answers that showed an open port were one SYN-ACK each: no second connection \
-                 confirmed them.",
-                self.single, self.opens
-            ));
+            meta.gaps.push(Gap::SingleAnswers { ports: self.single, of: self.opens }.noted());
         }
         if not_probed > 0 {
-            meta.not_covered.push(match told.lists_answers_only {
-                Some(scanner) => format!(
-                    "{not_probed} of {total} cells are not covered: {scanner} lists what answered and \
-                     nothing else, so nothing is resolved by their absence."
-                ),
-                None => format!(
-                    "{not_probed} of {total} cells are not covered: the file does not name their hosts, \
-                     calls them down, or could not tell the state of the port."
-                ),
-            });
+            let scanner = told.lists_answers_only.map(str::to_owned);
+            let (cells, of) = (not_probed, total);
+            meta.gaps.push(Gap::ImportNotCovered { cells, of, scanner }.not_covered());
         }
         meta.status = if told.cut_off.is_some() { RunStatus::Stopped } else { RunStatus::Complete };
-        meta.not_covered.extend(told.cut_off);
+        meta.gaps.extend(told.cut_off.map(Gap::not_covered));
         folder.finish(&meta)?;
         Ok(meta)
     }
@@ -270,11 +259,9 @@ pub fn summary(meta: &RunMeta, dir: &Path) -> String {
             s.cells, s.open, s.closed, s.prohibited, s.silent, s.not_probed
         );
     }
-    for note in &meta.notes {
-        let _ = writeln!(out, "note: {note}");
-    }
-    for why in &meta.not_covered {
-        let _ = writeln!(out, "not covered: {why}");
+    for gap in &meta.gaps {
+        let what = if gap.effect == GapEffect::Noted { "note" } else { "not covered" };
+        let _ = writeln!(out, "{what}: {}", mimawari_report::gap_sentence(gap));
     }
     let _ = writeln!(out, "{}", dir.display());
     out

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
+use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::{CellState, Service};
 use mimawari_targets::{Port, PortSet};
 
@@ -42,9 +43,9 @@ pub(super) struct Told {
     pub(super) started: Option<Timestamp>,
     pub(super) ended: Option<Timestamp>,
     /// Why the file is not that of a whole scan; `None` if it is.
-    pub(super) cut_off: Option<String>,
-    /// Sentences for the run's notes.
-    pub(super) notes: Vec<String>,
+    pub(super) cut_off: Option<Gap>,
+    /// What the run notes of the file.
+    pub(super) gaps: Vec<Gap>,
 }
 
 /// A place in a file, for messages.

@@ -8,6 +8,7 @@ use std::io::BufRead;
 
 use anyhow::Result;
 use mimawari_base::failure::Failure;
+use mimawari_probes::gap::{Gap, ImportEnd};
 use mimawari_probes::observation::CellState;
 use mimawari_targets::Port;
 
@@ -83,8 +84,7 @@ pub(super) fn read(
             continue;
         }
         if !whole {
-            cut_off =
-                Some("The file ends in the middle of a line: the scan was stopped.".to_owned());
+            cut_off = Some(Gap::ImportCutOff { end: ImportEnd::HalfLine, reason: None });
             break;
         }
         let row = split(text);
@@ -135,20 +135,18 @@ pub(super) fn read(
         let ttl = field(at.ttl).and_then(|t| t.parse().ok());
         sink.port(Seen { ip, port, state, at: time, ttl, connected: false, service: None })?;
     }
-    let mut notes = Vec::new();
+    let mut gaps = Vec::new();
     if unclear > 0 {
-        notes.push(format!("{unclear} answers were neither SYN-ACK nor RST and were left out."));
+        gaps.push(Gap::AnswersUnclear { answers: unclear });
     }
     if columns.is_some_and(|c| c.class.is_none() && c.success.is_none()) {
-        notes.push(
-            "The file does not say which answers were SYN-ACK; all are taken for it.".to_owned(),
-        );
+        gaps.push(Gap::AnswersUnclassified);
     }
     Ok(Told {
         method: "zmap".to_owned(),
         lists_answers_only: Some("ZMap"),
         cut_off,
-        notes,
+        gaps,
         ..Told::default()
     })
 }
@@ -187,10 +185,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(got, ["198.19.0.5 443 Open", "198.19.0.6 443 Closed"]);
-        assert_eq!(told.notes.len(), 1);
+        assert_eq!(told.gaps, [Gap::AnswersUnclear { answers: 1 }]);
         let (told, got) = seen("saddr\n198.19.0.5\n", Some(80)).unwrap();
         assert_eq!(got, ["198.19.0.5 80 Open"]);
-        assert!(told.notes[0].contains("does not say"));
+        assert_eq!(told.gaps, [Gap::AnswersUnclassified]);
         let (_, got) = seen("success,saddr\n0,198.19.0.5\n1,198.19.0.6\n", Some(80)).unwrap();
         assert_eq!(got, ["198.19.0.6 80 Open"]);
     }

@@ -11,7 +11,7 @@ use mimawari_base::failure::Failure;
 use object_store::path::Path as Key;
 use object_store::{Error, ObjectStore as _, ObjectStoreExt as _};
 
-use super::{Objects, cannot_open, explain, is_absent};
+use super::{Objects, cannot_open, explain, is_absent, of_kind};
 
 const READ_REMEDY: &str = "see that bucket, region and endpoint are right, and that the role may do s3:GetObject and \
      s3:ListBucket there";
@@ -91,6 +91,8 @@ impl Objects {
             .help("remove it; see who can write there")
             .into();
         }
-        Failure::new(format!("cannot read {shown}: {}", explain(e))).help(READ_REMEDY).into()
+        of_kind(Failure::new(format!("cannot read {shown}: {}", explain(e))), e)
+            .help(READ_REMEDY)
+            .into()
     }
 }

@@ -23,19 +23,20 @@ use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::verdict::Verdict;
+use mimawari_probes::format::{FormatFault, NEWER_HELP, VersionedFormat, read_document};
+use mimawari_probes::gap::Gap;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{parse_baseline, read_baseline};
 use crate::{Location, Objects, Seen};
 
-/// Version of both forms.
+/// Major version of both forms. Their minor version is 0, which is not written.
 const VERSION: u32 = 1;
 
 const POINTER: &str = "current.json";
 
 /// The pointer, `current.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Pointer {
     /// Version of the form, 1.
     pub version: u32,
@@ -59,7 +60,6 @@ pub struct Pointer {
 
 /// The files of a baseline, `baselines/<digest>.json`.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Bundle {
     version: u32,
     digest: String,
@@ -67,8 +67,23 @@ struct Bundle {
     files: Vec<File>,
 }
 
+impl VersionedFormat for Pointer {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
+    }
+}
+
+impl VersionedFormat for Bundle {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct File {
     name: String,
     text: String,
@@ -99,7 +114,8 @@ impl Agreed {
     /// Notes in a verdict which publication it was judged by.
     pub fn note(&self, verdict: &mut Verdict) {
         if let Some(p) = &self.pointer {
-            verdict.run.notes.push(format!("Judged by {}.", p.words()));
+            let (sequence, commit) = (p.sequence, p.commit.clone());
+            verdict.coverage.gaps.push(Gap::BaselinePublication { sequence, commit }.noted());
         }
     }
 }
@@ -116,14 +132,6 @@ impl Pointer {
     }
 
     fn check(self, shown: &str) -> Result<Self> {
-        if self.version != VERSION {
-            return Err(Failure::new(format!(
-                "{shown} is of version {}, and this program knows version {VERSION}",
-                self.version
-            ))
-            .help("use a newer mimawari")
-            .into());
-        }
         let is_commit = |c: &String| matches!(c.len(), 40 | 64) && is_hex(c);
         if self.digest.len() != 64
             || !is_hex(&self.digest)
@@ -152,7 +160,12 @@ fn damaged(shown: &str) -> anyhow::Error {
 pub async fn pointer(objects: &Objects) -> Result<Option<(Pointer, Seen)>> {
     let Some((text, seen)) = objects.get(POINTER).await? else { return Ok(None) };
     let shown = objects.shown(POINTER);
-    let pointer: Pointer = serde_json::from_slice(&text).map_err(|_| damaged(&shown))?;
+    let pointer: Pointer = read_document(&text).map_err(|fault| match fault {
+        FormatFault::Newer { .. } => {
+            anyhow::Error::from(Failure::new(format!("{shown} {fault}")).help(NEWER_HELP))
+        }
+        FormatFault::Damaged(_) => damaged(&shown),
+    })?;
     Ok(Some((pointer.check(&shown)?, seen)))
 }
 
@@ -182,14 +195,17 @@ pub async fn read(objects: &Objects) -> Result<Agreed> {
             "remove it and publish again with `mimawari baseline publish`; see who can write there",
         )
     };
-    let bundle: Bundle = serde_json::from_slice(&text).map_err(|_| wrong())?;
+    let bundle: Bundle = read_document(&text).map_err(|fault| {
+        if fault.is_newer() {
+            Failure::new(format!("the published baseline {shown} {fault}")).help(NEWER_HELP)
+        } else {
+            wrong()
+        }
+    })?;
     let files: Vec<(String, String)> = bundle.files.into_iter().map(|f| (f.name, f.text)).collect();
     // The digest first: what somebody else put there is not even parsed for its mistakes.
     let is_odd = |(name, _): &(String, String)| name.chars().any(char::is_control);
-    if bundle.version != VERSION
-        || Baseline::digest_of(&files) != pointer.digest
-        || files.iter().any(is_odd)
-    {
+    if Baseline::digest_of(&files) != pointer.digest || files.iter().any(is_odd) {
         return Err(wrong().into());
     }
     let baseline = parse_baseline(&files)?;

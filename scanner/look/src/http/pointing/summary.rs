@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mimawari_probes::gap::{Gap, NamedSample};
 use mimawari_probes::observation::Pointing;
 
 /// How many names a note gives.
@@ -39,31 +40,27 @@ impl DnsSummary {
         self.first_nowhere.names()
     }
 
-    /// Sentences for the run's notes; none when every name points at us.
+    /// What the run notes of it; nothing when every name points at us.
     #[must_use]
-    pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        let mut tell = |what: &str, count: u64, first: &First| {
-            if count > 0 {
-                let names: Vec<&str> = first.names().collect();
-                let more = if first.more { ", …" } else { "" };
-                let names = names.join(", ");
-                notes.push(format!("DNS {what} for {count} of the virtual hosts: {names}{more}."));
-            }
-        };
-        tell("has only addresses outside the scope", self.elsewhere, &self.first_elsewhere);
-        tell("has no address", self.nowhere, &self.first_nowhere);
+    pub fn gaps(&self) -> Vec<Gap> {
+        let mut gaps = Vec::new();
+        if self.elsewhere > 0 {
+            let named = self.first_elsewhere.sample();
+            gaps.push(Gap::NamesElsewhere { hosts: self.elsewhere, named });
+        }
+        if self.nowhere > 0 {
+            gaps.push(Gap::NamesNowhere {
+                hosts: self.nowhere,
+                named: self.first_nowhere.sample(),
+            });
+        }
         if self.unknown > 0 {
-            notes.push(format!("DNS gave no answer for {} of the virtual hosts.", self.unknown));
+            gaps.push(Gap::NamesUnanswered { hosts: self.unknown });
         }
         if self.gave_up {
-            notes.push(
-                "The DNS cross-check ended early, since the name server did not answer; the other \
-                 names were not looked up."
-                    .to_owned(),
-            );
+            gaps.push(Gap::NamesGivenUp);
         }
-        notes
+        gaps
     }
 
     pub(super) fn add(&mut self, number: u64, name: &str, pointing: Pointing) {
@@ -112,6 +109,10 @@ impl First {
 
     fn names(&self) -> impl Iterator<Item = &str> {
         self.names.values().map(String::as_str)
+    }
+
+    fn sample(&self) -> NamedSample {
+        NamedSample { first: self.names().map(str::to_owned).collect(), more: self.more }
     }
 }
 
