@@ -11,7 +11,7 @@ mod named;
 mod odd;
 mod resume;
 
-pub use look::{catalogue, evidence_key};
+pub use look::{catalogue, evidence_key, read_sites};
 
 use std::collections::BTreeSet;
 use std::io::Write as _;

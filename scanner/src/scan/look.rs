@@ -10,7 +10,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
 use mimawari_drift::verdict::{FindingKind, FindingState};
-use mimawari_look::http::{self, KnownPaths, Targets, Vhost, VhostIndex, WebTarget};
+use mimawari_look::http::{
+    self, KnownPaths, SkippedRows, Targets, Vhost, VhostIndex, WebTarget,
+};
 use mimawari_probes::gap::{Gap, ManifestIdle, NamedSample, VhostIdle};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
@@ -115,6 +117,15 @@ pub(super) fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {
         tracing::warn!("a row of the list of virtual hosts is skipped: {row}");
     }
     Ok(Some(vhosts))
+}
+
+/// Reads the list of virtual hosts as a run would: how many rows it has, and which cannot be used.
+///
+/// # Errors
+/// A list that cannot be read.
+pub fn read_sites(config: &Config) -> Result<(u64, SkippedRows)> {
+    let vhosts = read_vhosts(config)?;
+    Ok(vhosts.map_or_else(Default::default, |v| (v.rows(), v.skipped().clone())))
 }
 
 /// What was found before, from this vantage: it is asked for with patience. A state that cannot be
