@@ -331,8 +331,12 @@ impl<'a> PathCheck<'a> {
         self.finish_as(Outcome::Skipped, Some(format!("{what}: {reason}")));
     }
 
-    /// No control could be asked: what was seen was seen, and is less certain.
+    /// No control could be asked: what was seen was seen, and is less certain. Inventory is not worth
+    /// that: its signatures rest on the controls.
     fn uncontrolled(&mut self, reason: &str) {
+        if self.found.as_ref().is_none_or(|f| f.severity == Severity::Info) {
+            return self.finish_as(Outcome::Error, Some(format!("no canary answer: {reason}")));
+        }
         self.finish_as(Outcome::Exposed, Some(format!("not compared with a control: {reason}")));
     }
 

@@ -67,9 +67,10 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// The same with another reading of the status.
+    /// The same with another reading of the status. Its bytes count then, and no length.
     pub(super) fn as_if_content(&self) -> Content<'_> {
-        Content { text: Cow::Borrowed(&self.text), status: Status::Content, ..*self }
+        let text = Cow::Borrowed(&*self.text);
+        Content { text, status: Status::Content, total: None, ..*self }
     }
 
     /// The text, unless it begins as an HTML page does.

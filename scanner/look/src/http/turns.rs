@@ -115,21 +115,16 @@ impl Lane {
             source.exhausted = source.listed.is_empty() && source.rows.is_none();
             return Ok(Some(host));
         }
-        while let Some(row) = source.rows.as_mut().and_then(Iterator::next) {
-            match row {
-                Ok(v)
-                    if v.port.is_none_or(|p| p == self.endpoint.port())
-                        && v.scheme.map_or(self.takes_any, |s| s == self.scheme) =>
-                {
-                    source.walked += 1;
-                    return Ok(Some(Some(v.host)));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    (source.rows, source.exhausted) = (None, true);
-                    return Err(error);
-                }
+        match source.rows.as_mut().and_then(Iterator::next) {
+            Some(Ok(v)) => {
+                source.walked += 1;
+                return Ok(Some(Some(v.host)));
             }
+            Some(Err(error)) => {
+                (source.rows, source.exhausted) = (None, true);
+                return Err(error);
+            }
+            None => {}
         }
         (source.rows, source.exhausted) = (None, true);
         Ok(None)
@@ -212,7 +207,9 @@ impl Turns {
             for (ip, lanes) in &lanes {
                 if vhosts.count(*ip) > 0 {
                     for lane in lanes {
-                        lane.source.borrow_mut().rows = Some(vhosts.hosts(*ip));
+                        let rows = vhosts.hosts(*ip);
+                        let rows = rows.only(lane.endpoint.port(), lane.scheme, lane.takes_any);
+                        lane.source.borrow_mut().rows = Some(rows);
                     }
                 }
             }
