@@ -79,6 +79,13 @@ pub enum Gap {
     CanarySilent { canary: String },
     /// What loss and recall were estimated from.
     EstimateMethod { open_only: bool },
+    /// Stretches of the sweep in which almost nothing answered, while the others did: their silence is
+    /// not believed.
+    StretchesUnanswered { stretches: u64, cells: u64 },
+    /// A router changed its Ethernet address during the sweep, and was followed.
+    RouterChanged { router: String },
+    /// Addresses that left the scope while the run was stopped.
+    AddressesLeftScope { named: NamedSample },
     /// No answer was missed among a few: a loss was assumed.
     LossAssumed { answered: u64, loss: f64 },
     /// Nothing answered, so that no recall can be estimated.
@@ -123,6 +130,14 @@ pub enum Gap {
     ConfirmationStopped { ports: u64 },
     /// Open ports of hosts that answer on most ports: not confirmed one by one.
     ConfirmationLeftOut { ports: u64, hosts: u64, named: NamedSample },
+    /// No open port accepted a second connection.
+    SecondLooksFailed { ports: u64 },
+    /// From some moment on no open port accepted a second connection.
+    SecondLooksShutOut { ports: u64, confirmed: u64 },
+    /// Open ports to which this machine could not make a second connection.
+    SecondLooksOwnError { ports: u64, named: NamedSample },
+    /// Open ports that did not answer when they were to be looked at for web sites.
+    SitesUnanswered { ports: u64, named: NamedSample },
     /// Web ports that accepted a connection and sent nothing.
     WebPortsMute { ports: u64, named: NamedSample },
     /// Hosts that looked odd and were asked on random ports.

@@ -107,9 +107,73 @@ pub struct TcpObservation {
     pub ttl: Option<u8>,
     /// Whether a second, full connection was accepted in the same run.
     pub confirmed: bool,
+    /// How the second, full connection ended. Absent: none has ended yet, or the record is of a
+    /// program that did not say; [`Self::second_look`] reads both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_look: Option<SecondLook>,
     /// What speaks there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Box<Service>>,
+}
+
+impl TcpObservation {
+    /// How the second look ended, also where the record does not say.
+    #[must_use]
+    pub fn second_look(&self) -> SecondLook {
+        match self.second_look {
+            Some(end) => end,
+            None if self.confirmed => SecondLook::Confirmed,
+            None => SecondLook::NotMade,
+        }
+    }
+}
+
+/// How the second look at an open cell, a full connection of the kernel, ended. Only
+/// [`Self::Refused`] speaks against the port; every other failure leaves it open, with less
+/// certainty.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum SecondLook {
+    /// The connection was accepted.
+    Confirmed,
+    /// The host refused it, each time it was asked.
+    Refused,
+    /// Nothing came back in time: a limit on connections, a ban, loss.
+    TimedOut,
+    /// The network said that the host cannot be reached.
+    Unreachable,
+    /// Our own system could not make the connection: file descriptors, memory, ports, routes.
+    OwnError,
+    /// It was not made, or its end is not known: the run was stopped or killed, or the host answers
+    /// on everything.
+    NotMade,
+    /// A reason of a newer program.
+    #[serde(other)]
+    Other,
+}
+
+impl SecondLook {
+    /// Whether it neither confirmed nor refuted: the port counts as open, unconfirmed.
+    #[must_use]
+    pub const fn is_unconfirmed(self) -> bool {
+        !matches!(self, Self::Confirmed | Self::Refused)
+    }
+
+    /// A few words for a sentence.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Confirmed => "a second connection was accepted",
+            Self::Refused => "a second connection was refused",
+            Self::TimedOut => "a second connection had no answer",
+            Self::Unreachable => "the host could not be reached for a second connection",
+            Self::OwnError => "the scanner's own system could not make a second connection",
+            Self::NotMade => "no second connection was made",
+            Self::Other => "a second connection failed",
+        }
+    }
 }
 
 /// What a host that looked odd does on random high ports outside the plan. Where those accept
@@ -484,4 +548,30 @@ pub struct Canary {
     pub path: String,
     /// HTTP status of the answer.
     pub status: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(end: &str) -> SecondLook {
+        let line = format!(
+            r#"{{"ip":"192.0.2.1","port":22,"state":"open","at":"2026-01-01T00:00:00Z","attempt":1{end}}}"#
+        );
+        serde_json::from_str::<TcpObservation>(&line).unwrap().second_look()
+    }
+
+    #[test]
+    fn only_a_refusal_speaks_against_a_port() {
+        for (end, expected, unconfirmed) in [
+            (r#","confirmed":true"#, SecondLook::Confirmed, false),
+            (r#","confirmed":false"#, SecondLook::NotMade, true),
+            (r#","confirmed":false,"second_look":"refused""#, SecondLook::Refused, false),
+            (r#","confirmed":false,"second_look":"timed_out""#, SecondLook::TimedOut, true),
+            (r#","confirmed":false,"second_look":"own_error""#, SecondLook::OwnError, true),
+            (r#","confirmed":false,"second_look":"eaten_by_a_bear""#, SecondLook::Other, true),
+        ] {
+            assert_eq!((read(end), read(end).is_unconfirmed()), (expected, unconfirmed), "{end}");
+        }
+    }
 }

@@ -2,11 +2,14 @@
 
 use std::io::{self, IsTerminal, Read as _, Write};
 use std::path::Path;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::{Failure, Status};
 use mimawari_base::files::write_atomically;
+use mimawari_base::signals::Stop;
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
 use mimawari_look::http::connection::BODY_LIMIT;
@@ -63,7 +66,7 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     }
     context.stop.on_signals()?;
     let scanned = scan::scan(&config, context, Seeds::draw()?, args.selection.folder()).await?;
-    print(&scan_summary(&scanned))?;
+    print_result(&scan_summary(&scanned), &context.stop)?;
     Ok(if scanned.complete { Status::Clean } else { Status::Incomplete })
 }
 
@@ -143,7 +146,7 @@ pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<Status> {
     context.stop.on_signals()?;
     let (verdict, _) = patrol_with(&config, context, args.selection.folder()).await?;
     if !config.notify.iter().any(|n| n.kind.writes_stdout()) {
-        print(&summary(&verdict))?;
+        print_result(&summary(&verdict), &context.stop)?;
     }
     Ok(Status::from_verdict(verdict.exit))
 }
@@ -517,6 +520,34 @@ pub fn print(text: &str) -> Result<()> {
             Err(Failure::new("cannot write to stdout").source(e).into())
         }
         _ => Ok(()),
+    }
+}
+
+/// How long a run that was stopped waits for whoever reads its stdout.
+const READER: Duration = Duration::from_secs(2);
+
+/// As [`print`], for the end of a run: a run that was stopped does not wait for a reader that does
+/// not read. Everything is in its folder by then.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub(crate) fn print_result(text: &str, stop: &Stop) -> Result<()> {
+    let (done, printed) = std::sync::mpsc::channel();
+    let text = text.to_owned();
+    std::thread::spawn(move || done.send(print(&text)));
+    let step = Duration::from_millis(100);
+    let mut waited = Duration::ZERO;
+    loop {
+        match printed.recv_timeout(step) {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Timeout) if stop.is_stopped() => waited += step,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if waited >= READER {
+            tracing::warn!("nobody reads stdout: the summary was not printed");
+            return Ok(());
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use mimawari_base::failure::{Failure, Status};
+use mimawari_base::files::temporary_in;
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
 use mimawari_runs::export::write_nmap_xml;
@@ -46,16 +47,11 @@ fn write(path: &Path, render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> 
         };
     }
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir)?;
+    let file = temporary_in(dir)?;
     let mut out = BufWriter::new(file);
     render(&mut out)?;
     let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.as_file().sync_all()?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
     file.persist(path).map_err(|e| e.error)?;
     File::open(dir)?.sync_all()
 }

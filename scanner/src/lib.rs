@@ -7,6 +7,7 @@
 //! loopback.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use jiff::Timestamp;
@@ -29,6 +30,7 @@ pub mod rounds;
 pub mod scan;
 pub mod selfcheck;
 pub mod state_commands;
+mod stderr;
 
 use mimawari_base::failure::{self, Status};
 use mimawari_base::signals::{self, Stop};
@@ -54,16 +56,20 @@ pub fn main() -> ExitCode {
     }
     let done = run(&cli);
     mimawari_base::shown::remove_copies();
-    match done {
+    let status = match done {
         Ok(Status::Drift | Status::Incomplete) if exit_zero => Status::Clean.into(),
         Ok(status) => status.into(),
         Err(e) => {
-            use std::io::Write as _;
-            let _ = writeln!(std::io::stderr(), "{}", failure::render(&e));
+            stderr::write(format!("{}\n", failure::render(&e)).as_bytes());
             Status::Error.into()
         }
-    }
+    };
+    stderr::flush(LAST_WORDS);
+    status
 }
+
+/// How long the last lines may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 fn run(cli: &Cli) -> anyhow::Result<Status> {
     let context = Context {

@@ -35,12 +35,12 @@ struct Named;
 impl Write for Named {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        io::stderr().write_all(mimawari_base::shown::named(&text).as_bytes())?;
+        crate::stderr::write(mimawari_base::shown::named(&text).as_bytes());
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 //! ```
 
 mod confirm;
+mod ends;
 mod look;
 mod named;
 mod odd;
@@ -26,10 +27,11 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_base::signals::Stop;
+use mimawari_base::sockets;
 use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
 use mimawari_net::connect;
-use mimawari_net::packet::{self, PacketConfig, PacketSweep};
-use mimawari_probes::gap::{CoverageGap, Gap};
+use mimawari_net::packet::{self, PacketConfig, PacketError, PacketSweep};
+use mimawari_probes::gap::{CoverageGap, Gap, NamedSample};
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_report::gap_sentence;
 use mimawari_runs::RunFolder;
@@ -46,6 +48,7 @@ use crate::config::Config;
 use crate::logging::ProgressView;
 
 use confirm::{Look, Opened};
+use ends::SitePorts;
 
 /// A canary is asked this often before it counts as silent.
 const CANARY_TRIES: usize = 3;
@@ -308,6 +311,14 @@ pub async fn scan(
         Folder::New(_) => None,
         Folder::Resume(dir) => Some(resume::read(dir, config, &walk)?),
     };
+    let (before, walk, left) = match before {
+        None => (None, walk, AddrSet::default()),
+        Some(resume::Before { meta, walk: old, left }) => (Some(meta), old.unwrap_or(walk), left),
+    };
+    if !left.is_empty() {
+        let named = NamedSample::take(left.ranges(), ends::SHOWN);
+        gaps.push(Gap::AddressesLeftScope { named }.noted());
+    }
     let vhosts = look::read_vhosts(config)?;
     let checks = look::read_checks(config)?;
     let names = if vhosts.is_some() && config.http.dns { Some(resolver(config)?) } else { None };
@@ -317,9 +328,20 @@ pub async fn scan(
         tracing::warn!("{why}");
         gaps.push(Gap::ConnectMethod { reason: why }.noted());
     }
+    // Second looks and requests leave by the interface of the sweep.
+    sockets::leave_by(config.scan.interface.as_deref());
     // Sockets first: nothing is left behind when they cannot be had.
     let packets = match method {
-        Method::Syn => Some(open_packets(config, &walk, &scope, seeds)?),
+        Method::Syn => match open_packets(config, &walk, &scope, seeds) {
+            Ok(packets) => Some(packets),
+            Err(e) if config.scan.method == Method::Auto && e.is_refusal() => {
+                let why = format!("{e}: full connections instead of SYN packets");
+                tracing::warn!("{why}");
+                gaps.push(Gap::ConnectMethod { reason: why }.noted());
+                None
+            }
+            Err(e) => return Err(Failure::new(e.to_string()).help(e.help()).into()),
+        },
         _ => None,
     };
     let run_id = before.as_ref().map_or_else(|| run_id(started_at, seeds.id), |b| b.run_id.clone());
@@ -380,6 +402,7 @@ pub async fn scan(
         stop: context.stop.clone(),
     });
     let (open_tx, open_rx) = mpsc::unbounded_channel();
+    let sockets = SocketShares::of(sockets::socket_budget(), packets.is_none());
     let look_again = Look {
         shared: Arc::clone(&shared),
         scope: Arc::clone(&scope),
@@ -387,6 +410,11 @@ pub async fn scan(
         // Parts and shards hold about their share of each host's ports.
         share: walk.plan().ports().len().div_ceil(walk.part().count() * walk.shard().count()),
         salt: seeds.salt,
+        at_once: sockets.confirming,
+        sites: config.http.enabled.then(|| match &config.http.ports {
+            None => SitePorts::Open,
+            Some(ports) => SitePorts::Listed(ports.clone()),
+        }),
         now: context.now,
     };
     let confirming = tokio::spawn(look_again.confirm_all(open_rx));
@@ -397,7 +425,7 @@ pub async fn scan(
         let _ = open_tx.send(opened.clone());
     }
     let deadline = Deadline::start(config.scan.deadline, &context.stop);
-    let job = Job { walk, point, packets, checkpoints };
+    let job = Job { walk, point, packets, checkpoints, connections: sockets.sweeping, left };
     let mut swept = sweep(config, context, job, &scope, &shared, open_tx).await;
     if let Ok(swept) = &mut swept {
         swept.open.extend(seen.iter().map(|o| o.endpoint.socket_addr()));
@@ -414,7 +442,7 @@ pub async fn scan(
         }
     };
     swept.describe(&mut meta);
-    meta.gaps.extend(confirmed.gaps.iter().cloned().map(Gap::noted));
+    meta.gaps.extend(confirmed.gaps.iter().cloned());
     let looking = look::Look {
         config,
         context,
@@ -491,7 +519,7 @@ fn open_packets(
     walk: &Walk,
     scope: &Arc<Scope>,
     seeds: Seeds,
-) -> Result<PacketSweep> {
+) -> Result<PacketSweep, PacketError> {
     let packet_config = PacketConfig {
         interface: config.scan.interface.clone(),
         first_source_port: config.scan.source_port,
@@ -499,10 +527,11 @@ fn open_packets(
         seed: seeds.salt,
         receivers: packet::receivers_for(config.scan.rate),
         senders: packet::senders_for(config.scan.rate),
+        // Questions to neighbours count toward the rate, and never fill all of it for long.
+        solicitations: config.scan.rate.clamp(1, packet::neighbour::RATE),
         ..PacketConfig::default()
     };
     PacketSweep::open(walk, Arc::clone(scope), &packet_config)
-        .map_err(|e| Failure::new(e.to_string()).help(e.help()).into())
 }
 
 /// What the sweep came to.
@@ -522,8 +551,9 @@ impl Swept {
         meta.rate_reached = (self.rate_reached * 10.0).round() / 10.0;
         meta.frames_refused = self.frames_refused;
         meta.gaps.extend(s.gaps.iter().chain(&self.gaps).cloned().map(Gap::noted));
-        if s.not_probed > 0 {
-            let (cells, of) = (s.not_probed, self.walk_len);
+        let missing = s.not_probed.saturating_sub(s.excluded);
+        if missing > 0 {
+            let (cells, of) = (missing, self.walk_len);
             meta.gaps.push(Gap::CellsNotProbed { cells, of }.not_covered());
         }
         if !s.promise_kept {
@@ -542,6 +572,27 @@ struct Job {
     /// SYN packets; `None`: full connections.
     packets: Option<PacketSweep>,
     checkpoints: Checkpointer,
+    /// How many connections the connect method makes at once.
+    connections: usize,
+    /// Addresses of the walk that left the scope.
+    left: AddrSet,
+}
+
+/// What each part of a run may open at once, of the sockets that the limits of this machine allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SocketShares {
+    sweeping: usize,
+    confirming: usize,
+}
+
+impl SocketShares {
+    /// Shares of a budget; the sweep needs sockets where it makes full connections.
+    fn of(budget: usize, connects: bool) -> Self {
+        // A second look has more than one socket at times, while one is being closed.
+        let most = confirm::CONFIRM_AT_ONCE;
+        let confirming = if connects { budget / 4 } else { budget / 2 }.clamp(1, most);
+        Self { sweeping: budget.saturating_sub(2 * confirming).max(1), confirming }
+    }
 }
 
 /// How often a checkpoint is made. With what is repeated for the sake of answers under way, no more
@@ -558,7 +609,7 @@ async fn sweep(
     shared: &Arc<Shared>,
     opened: mpsc::UnboundedSender<Opened>,
 ) -> Result<Swept> {
-    let Job { walk, point, packets, checkpoints } = job;
+    let Job { walk, point, packets, checkpoints, connections, left } = job;
     let walk_len = walk.len();
     let mut view = ProgressView::new(walk_len, context.log_format, context.quiet);
     let sweep_config = SweepConfig {
@@ -577,6 +628,7 @@ async fn sweep(
                 .help("run the scan again into another folder")
         })?,
     };
+    engine.exclude(left);
     let sent_before = engine.progress().sent;
     let now = context.now;
     let writing = Arc::clone(shared);
@@ -624,7 +676,7 @@ async fn sweep(
             let s = connect::run(
                 &mut engine,
                 scope,
-                connect::socket_budget(),
+                connections,
                 spacing,
                 &context.stop,
                 |event| on_event(event, &mut open),
@@ -655,6 +707,7 @@ fn record(
             attempt,
             ttl,
             confirmed: false,
+            second_look: None,
             service: None,
         })
     };
@@ -725,8 +778,9 @@ async fn ask_canary(
         if stopped {
             limit = until.saturating_duration_since(tokio::time::Instant::now()).min(limit);
         }
-        let connecting = tokio::net::TcpStream::connect(endpoint.socket_addr());
-        if matches!(tokio::time::timeout(limit, connecting).await, Ok(Ok(_))) {
+        let address = endpoint.socket_addr();
+        let Ok(socket) = sockets::socket_to(address) else { continue };
+        if matches!(tokio::time::timeout(limit, socket.connect(address)).await, Ok(Ok(_))) {
             return true;
         }
     }

@@ -22,6 +22,7 @@ mod order;
 mod plan;
 mod port;
 mod scope;
+mod special;
 mod text;
 
 pub use addr::{AddrError, AddrRange, AddrSet};
@@ -30,3 +31,4 @@ pub use order::Order;
 pub use plan::{Plan, PlanError, Shard, ShardError, Walk};
 pub use port::{Port, PortError, PortSet, Protocol};
 pub use scope::{Endpoint, OutOfScope, Scope, ScopedSet};
+pub use special::{SpecialKind, special_addresses};

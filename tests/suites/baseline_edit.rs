@@ -157,6 +157,7 @@ impl World {
             attempt: 1,
             ttl: None,
             confirmed: true,
+            second_look: None,
             service: banner.map(|b| {
                 Box::new({
                     serde_json::from_value::<Service>(

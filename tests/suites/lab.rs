@@ -25,8 +25,12 @@ mod interrupted;
 mod odd;
 #[path = "lab/refused.rs"]
 mod refused;
+#[path = "lab/second_look.rs"]
+mod second_look;
 #[path = "lab/sharded.rs"]
 mod sharded;
+#[path = "lab/streams.rs"]
+mod streams;
 #[path = "lab/sweep.rs"]
 mod sweep;
 
@@ -50,7 +54,9 @@ pub fn trials(selection: &Selection) -> Vec<Trial> {
         interrupted::CASES,
         odd::CASES,
         refused::CASES,
+        second_look::CASES,
         sharded::CASES,
+        streams::CASES,
     ] {
         cases.extend(others.iter().map(|case| (*case, mode == LabMode::Skip)));
     }

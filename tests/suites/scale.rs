@@ -63,6 +63,7 @@ fn open(n: u32, at: Timestamp) -> Observation {
         attempt: 1,
         ttl: Some(57),
         confirmed: true,
+        second_look: None,
         service: None,
     })
 }

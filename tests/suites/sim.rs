@@ -188,6 +188,79 @@ fn the_loss_interval_covers_the_truth_about_as_often_as_it_says() {
     assert!((176..=200).contains(&covered), "{covered} of 200 intervals hold the truth");
 }
 
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[test]
+fn an_outage_that_ends_is_probed_again() {
+    for (from, to) in [(3, 6), (5, 9), (5, 20), (0, 5)] {
+        let world = World::new(11, 64, 100, Mix::HOSTING);
+        let network = Network::new(world, 11).out(seconds(from), seconds(to));
+        let config = SweepConfig { rate: 1000, ..quick() };
+        let report = Driver::default().run(config, network);
+        assert_eq!(report.recall(), 1.0, "{from} {to}: {:?}", report.summary);
+        assert_eq!(report.summary.not_probed, 0, "{from} {to}");
+    }
+}
+
+#[test]
+fn an_outage_that_does_not_end_is_not_covered() {
+    for chunk_cells in [1 << 20, 1000] {
+        let world = World::new(12, 64, 100, Mix::HOSTING);
+        let network = Network::new(world, 12).out(seconds(5), seconds(100_000));
+        let config = SweepConfig { rate: 1000, chunk_cells, ..quick() };
+        let report = Driver::default().run(config, network);
+        let summary = &report.summary;
+        assert!(!summary.promise_kept && summary.not_probed > 1000, "{summary:?}");
+        let stretches = |g: &Gap| matches!(g, Gap::StretchesUnanswered { .. });
+        assert!(summary.gaps.iter().any(stretches), "{summary:?}");
+        assert!(report.recall() < 0.9);
+        let low = summary.recall_interval.map(|i| i.0).unwrap();
+        assert!(report.recall_of_covered() >= low, "{} {summary:?}", report.recall_of_covered());
+        // Outside of the outage nothing is lost.
+        assert!(report.recall_of_covered() > 0.99, "{} {summary:?}", report.recall_of_covered());
+    }
+}
+
+/// Outages of any length at any time, also such as do not end, and tables that fill up.
+#[test]
+fn the_interval_holds_the_truth_under_outages_and_full_tables() {
+    let runs = 300;
+    let mut held = 0;
+    for seed in 0..runs {
+        let _named = Seed(seed);
+        let mut rng = Rng::new(seed);
+        let world = World::new(seed, 64, 60, Mix::HOSTING);
+        let mut network = Network::new(world, seed);
+        // Some 8 s in all.
+        let from = Duration::from_millis(rng.below(8000));
+        match rng.below(3) {
+            0 => network = network.out(from, from + Duration::from_millis(10 + rng.below(5000))),
+            1 => network = network.out(from, seconds(100_000)),
+            _ => {
+                let entries = 500 + rng.below(4000) as usize;
+                network = network.with_full_table(entries, 20 + rng.below(1000) as usize);
+            }
+        }
+        let config = SweepConfig { rate: 500, ..quick() };
+        let report = Driver::default().run(config, network);
+        let truth = report.recall_of_covered();
+        let held_here = report
+            .summary
+            .recall_interval
+            .is_none_or(|(low, high)| low <= truth + 1e-9 && truth <= high + 1e-9);
+        held += u64::from(held_here);
+        if !held_here {
+            eprintln!(
+                "{seed}: {truth} not in {:?}, kept {}",
+                report.summary.recall_interval, report.summary.promise_kept
+            );
+        }
+    }
+    assert!(held * 100 >= runs * 94, "{held} of {runs} intervals hold the truth");
+}
+
 #[test]
 fn an_empty_range_is_not_asked_to_the_maximum() {
     let network = Network::new(World::new(1, 256, 40, Mix::DARK), 1);

@@ -244,6 +244,7 @@ fn judged_at(
                 attempt: 1,
                 ttl: None,
                 confirmed: !run.unconfirmed.contains(&(*ip, *port)),
+                second_look: None,
                 service: None,
             })
         })

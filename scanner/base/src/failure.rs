@@ -125,10 +125,10 @@ fn of_files(error: &anyhow::Error) -> String {
     if let Some(d) = error.downcast_ref::<Diagnostics>() {
         return d.to_string();
     }
-    let mut out = format!("error: {error}");
-    let mut last = error.to_string();
+    let mut last = inert(&error.to_string());
+    let mut out = format!("error: {last}");
     for cause in error.chain().skip(1) {
-        let text = cause.to_string();
+        let text = inert(&cause.to_string());
         // Many errors repeat their source in their own text.
         if !last.contains(&text) {
             out.push_str(": ");
@@ -144,8 +144,50 @@ fn of_files(error: &anyhow::Error) -> String {
     out
 }
 
+/// No more characters than this of one message.
+const LONGEST: usize = 4096;
+
+/// A message without anything that a terminal obeys: readers of broken files quote from them. Lines
+/// stay lines.
+fn inert(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (n, c) in text.chars().enumerate() {
+        if n == LONGEST {
+            out.push('…');
+            break;
+        }
+        match c {
+            '\n' | '\t' => out.push(c),
+            // Overrides of the direction of text show one thing and mean another.
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.extend(c.escape_unicode());
+            }
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// The whole error on one line, for a log.
 #[must_use]
 pub fn line(error: &anyhow::Error) -> String {
     render(error).trim_start_matches("error: ").replace('\n', "; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_reader_quotes_from_a_broken_file_moves_no_terminal() {
+        let error = std::io::Error::other("unknown variant `\u{1b}[31mred\u{202e}\u{9b}2J`");
+        let failure = Failure::new("the run is damaged").help("begin a new one").source(error);
+        let shown = render(&failure.into());
+        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
+        assert!(
+            !shown.contains('\u{202e}') && shown.contains("help: begin a new one"),
+            "{shown:?}"
+        );
+    }
 }

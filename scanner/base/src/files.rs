@@ -10,15 +10,26 @@ use std::path::Path;
 /// Any I/O error; the old file is then untouched.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir)?;
+    let mut file = temporary_in(dir)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    // A temporary file is private to its owner; a report is for whoever the folder is for.
+    file.persist(path).map_err(|e| e.error)?;
+    File::open(dir)?.sync_all()
+}
+
+/// A temporary file that is to become a result. A temporary file is usually private to its owner; a
+/// result is for everybody whom the umask allows.
+///
+/// # Errors
+/// Any I/O error.
+pub fn temporary_in(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tmp-");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        // The kernel takes the umask away from these.
+        builder.permissions(fs::Permissions::from_mode(0o644));
     }
-    file.persist(path).map_err(|e| e.error)?;
-    File::open(dir)?.sync_all()
+    builder.tempfile_in(dir)
 }

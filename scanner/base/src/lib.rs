@@ -1,6 +1,6 @@
 //! What every crate of the program stands on: errors with a remedy and exit statuses ([`failure`]),
 //! lengths of time ([`duration`]), the request to stop ([`signals`]), files that are replaced as a
-//! whole ([`files`]), and the provider of the cryptography ([`crypto`]).
+//! whole ([`files`]), the limits of this machine's own sockets ([`sockets`]), and the provider of the cryptography ([`crypto`]).
 
 pub mod crypto;
 pub mod duration;
@@ -8,3 +8,4 @@ pub mod failure;
 pub mod files;
 pub mod shown;
 pub mod signals;
+pub mod sockets;

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: stop sending, wait for late answers, write everything.
+//! SIGTERM, SIGINT and SIGHUP: stop sending, wait for late answers, write everything.
 
 use std::io;
 use std::sync::Arc;
@@ -50,8 +50,8 @@ impl Stop {
         self.watch.subscribe()
     }
 
-    /// Listens to SIGTERM and SIGINT from now on. A second signal ends the process at once: the
-    /// files are readable then, too.
+    /// Listens to SIGTERM, SIGINT and SIGHUP from now on. A second signal ends the process at once:
+    /// the files are readable then, too. SIGHUP stays ignored where `nohup` had it ignored.
     ///
     /// # Errors
     /// When a handler cannot be set.
@@ -60,6 +60,7 @@ impl Stop {
         take_over();
         let mut term = signal(SignalKind::terminate())?;
         let mut int = signal(SignalKind::interrupt())?;
+        let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
         let stop = self.clone();
         tokio::spawn(async move {
             let mut asked = false;
@@ -67,6 +68,7 @@ impl Stop {
                 tokio::select! {
                     _ = term.recv() => {}
                     _ = int.recv() => {}
+                    () = received(hangup.as_mut()) => {}
                 }
                 if asked {
                     std::process::exit(3);
@@ -80,6 +82,25 @@ impl Stop {
         });
         Ok(())
     }
+}
+
+async fn received(signal: Option<&mut tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether SIGHUP was ignored when the program began, as `nohup` does it.
+fn ignores_hangup() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|text| ignored(&text, 1))
+}
+
+/// Whether a signal is ignored, by the text of `/proc/PID/status`.
+fn ignored(status: &str, signal: u32) -> bool {
+    let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|m| u64::from_str_radix(m.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
 }
 
 /// Whether the command listens to signals itself.
@@ -122,4 +143,17 @@ pub fn end_as_init() -> io::Result<()> {
         });
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ignored;
+
+    #[test]
+    fn an_ignored_signal_is_read_from_the_status() {
+        let status = "Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n";
+        assert!(ignored(status, 1) && ignored(status, 13));
+        assert!(!ignored(status, 2) && !ignored(status, 15));
+        assert!(!ignored("", 1));
+    }
 }

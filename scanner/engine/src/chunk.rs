@@ -1,16 +1,21 @@
 //! The cells of one chunk while they are in work, and after.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use mimawari_probes::observation::CellState;
 
 use crate::checkpoint::{ChunkPoint, IN_FLIGHT};
-use crate::estimate::{Pool, Tally};
+use crate::estimate::{Class, Pool, Tally};
+use crate::outage::{DISBELIEVED, Heard, Share, Stretch, stretches};
 use crate::types::Reply;
 
 /// Sends of one cell that may fail before the cell is given up.
 pub(crate) const MAX_SEND_TRIES: u16 = 10;
+
+/// The longest wait for answers to a stretch that is asked again is this power of two.
+const LONGEST_PATIENCE: u8 = 4;
 
 /// One cell in two bytes: bits 0–2 its state (0: unanswered), 3–6 attempts sent, 7–10 failed
 /// sends, 11 whether an attempt could not be made and the cell was given up, 12 whether its next
@@ -53,6 +58,18 @@ impl Cell {
 
     fn set_state(&mut self, state: CellState) {
         self.0 = self.0 & !0b111 | state as u16;
+    }
+
+    /// What it says about an outage. ICMP errors are limited by policy and say nothing; nor do RSTs
+    /// where they were lost at another rate than the SYN-ACKs.
+    const fn heard(self, class: Class) -> Heard {
+        match CellState::from_u8(self.state() as u8) {
+            _ if self.is_given_up() => Heard::Aside,
+            Some(CellState::Open) => Heard::Answered,
+            Some(CellState::Closed) if matches!(class, Class::Tcp) => Heard::Answered,
+            Some(CellState::Closed | CellState::Prohibited) => Heard::Aside,
+            _ => Heard::Silent,
+        }
     }
 
     /// The state to be reported when `rounds` attempts make silence believable.
@@ -128,6 +145,10 @@ pub(crate) struct Work {
     /// are. Spread over all of the time in which the chunk was sent, so that an outage in any part
     /// of it shows.
     sampling: usize,
+    /// What `sampling` was before doubted stretches were asked again.
+    sampled: usize,
+    /// Set once stretches with too few answers are asked again.
+    doubt: Option<Doubt>,
     /// Cells whose attempt of this pass waits for their host's ceiling.
     parked: u32,
     last_send: Duration,
@@ -135,6 +156,19 @@ pub(crate) struct Work {
     tally: Tally,
     /// Cells not answered and not given up.
     remaining: u64,
+}
+
+/// Stretches of a chunk with too few answers that are asked again.
+#[derive(Debug, Clone)]
+struct Doubt {
+    /// The attempts that every cell of the chunk has had.
+    rounds: u8,
+    /// The cells that are asked again.
+    cells: Range<usize>,
+    /// How often they were.
+    times: u8,
+    /// They answer by now, and are asked once more: their attempts before fell into the outage.
+    healed: bool,
 }
 
 /// Where the cursor stood when, for the last moments: what was sent then may still be answered.
@@ -193,6 +227,8 @@ impl Work {
             deferred: false,
             exhausted: false,
             sampling: 0,
+            sampled: 0,
+            doubt: None,
             parked: 0,
             last_send: now,
             marks: Marks::default(),
@@ -232,6 +268,9 @@ impl Work {
 
     /// Attempts that every remaining cell has had.
     pub(crate) const fn complete_passes(&self) -> u8 {
+        if let Some(doubt) = &self.doubt {
+            return doubt.rounds;
+        }
         if self.is_waiting() && self.sampling == 0 { self.pass } else { self.pass - 1 }
     }
 
@@ -251,6 +290,78 @@ impl Work {
         self.exhausted = false;
         self.sampling = sample;
         self.marks = Marks::default();
+    }
+
+    /// The attempts that every cell has had, once the chunk is complete but for stretches that are
+    /// asked again.
+    pub(crate) fn doubted(&self) -> Option<u8> {
+        self.doubt.as_ref().map(|d| d.rounds)
+    }
+
+    /// How many times the usual wait answers to this pass are waited for: longer each time that a
+    /// stretch is asked again, since an outage takes its time.
+    pub(crate) fn patience(&self) -> u32 {
+        self.doubt.as_ref().map_or(1, |d| 1 << d.times.min(LONGEST_PATIENCE))
+    }
+
+    /// Stretches with too few answers, the worst first. `before`: the share of the chunks before.
+    pub(crate) fn stretches(&self, class: Class, before: Share) -> Vec<Stretch> {
+        if self.remaining == 0 {
+            return Vec::new();
+        }
+        let heard: Vec<Heard> = self.cells.iter().map(|c| c.heard(class)).collect();
+        stretches(&heard, before)
+    }
+
+    /// How many cells answered outside of the stretches.
+    pub(crate) fn share(&self, class: Class, without: &[Stretch]) -> Share {
+        let mut share = Share::default();
+        for (n, cell) in self.cells.iter().enumerate() {
+            if !without.iter().any(|s| s.cells.contains(&n)) {
+                share.add(cell.heard(class));
+            }
+        }
+        share
+    }
+
+    /// Asks the silent cells of doubted stretches again, after all cells have had `rounds` attempts;
+    /// none: once more those that were asked before. `most`: how often at most. Whether it does.
+    pub(crate) fn ask_again(&mut self, rounds: u8, stretches: &[Stretch], most: u8) -> bool {
+        let from = stretches.iter().map(|s| s.cells.start).min();
+        let to = stretches.iter().map(|s| s.cells.end).max();
+        let doubt = match (self.doubt.take(), from.zip(to)) {
+            (None, None) => return false,
+            (None, Some((from, to))) => {
+                // An edge is known about as well as the stretch is long.
+                let margin = (to - from) / 8;
+                let cells = from.saturating_sub(margin)..(to + margin).min(self.cells.len());
+                Doubt { rounds, cells, times: 1, healed: false }
+            }
+            (Some(d), None) if d.healed || d.times >= most => {
+                self.doubt = Some(d);
+                return false;
+            }
+            (Some(d), None) => Doubt { healed: true, times: 1, ..d },
+            (Some(d), Some((from, to))) => {
+                // All cells of a pass have had the same attempts, so the range only shrinks.
+                let cells = from.max(d.cells.start)..to.min(d.cells.end);
+                if d.times >= most || cells.is_empty() {
+                    self.doubt = Some(d);
+                    return false;
+                }
+                Doubt { cells, times: d.times + 1, healed: false, ..d }
+            }
+        };
+        if self.sampling > 0 {
+            // The pass of the sample goes on with them.
+            self.sampled = self.sampling;
+            self.ask_the_others();
+        } else {
+            self.begin_next_pass(0);
+        }
+        self.cursor = doubt.cells.start;
+        self.doubt = Some(doubt);
+        true
     }
 
     /// Of how many silent cells this pass has asked one; 0: it asks all.
@@ -277,14 +388,15 @@ impl Work {
                 let n = rest.iter().step_by(stride).position(|c| c.wants(self.pass));
                 n.map(|n| from + n * stride)
             } else {
-                let rest = self.cells.get(self.cursor..).unwrap_or_default();
+                let end = self.doubt.as_ref().map_or(self.cells.len(), |d| d.cells.end);
+                let rest = self.cells.get(self.cursor..end).unwrap_or_default();
                 rest.iter().position(|c| c.wants(self.pass)).map(|n| self.cursor + n)
             };
             if let Some(index) = found {
                 self.cursor = index;
                 return Some(self.first + index as u64);
             }
-            self.cursor = 0;
+            self.cursor = self.doubt.as_ref().map_or(0, |d| d.cells.start);
             // Sends that failed are made up for within their pass, so that the distance between
             // the attempts is kept by the passes alone.
             self.exhausted = !std::mem::take(&mut self.deferred);
@@ -311,6 +423,13 @@ impl Work {
         cell.0 += 1 << 3;
         self.last_send = now;
         cell.tries() == 0
+    }
+
+    /// Gives up what [`Self::next`] returned: it must not be asked.
+    pub(crate) fn exclude(&mut self) {
+        self.cells[self.cursor].0 |= Cell::GIVEN_UP;
+        self.remaining -= 1;
+        self.cursor += 1;
     }
 
     /// Puts what [`Self::next`] returned aside until its host's ceiling lets it pass. Returns the
@@ -444,17 +563,32 @@ impl Work {
     }
 
     /// Ends the chunk. Cells with at least `rounds` attempts and no answer are silent, others
-    /// without an answer are not probed.
-    pub(crate) fn finish(self, rounds: u8, claimed: bool, pool: &Pool) -> (Reported, Storage) {
+    /// without an answer are not probed; nor are silent cells in stretches whose silence cannot be
+    /// believed.
+    pub(crate) fn finish(
+        self,
+        rounds: u8,
+        claimed: bool,
+        pool: &Pool,
+        stretches: &[Stretch],
+    ) -> (Reported, Storage) {
         let tail = pool.tail(&self.tally, rounds, self.remaining);
+        let (out, doubted): (Vec<_>, Vec<_>) =
+            stretches.iter().partition(|s| s.excess >= DISBELIEVED);
+        let doubted = doubted.iter().map(|s| s.missing).sum();
+        let believed = |n: usize, state| match state {
+            CellState::Silent if out.iter().any(|s| s.cells.contains(&n)) => CellState::NotProbed,
+            state => state,
+        };
         let cells = self
             .cells
             .iter()
-            .map(|c| c.verdict(rounds) as u8 | c.attempts() << 3)
+            .enumerate()
+            .map(|(n, c)| believed(n, c.verdict(rounds)) as u8 | c.attempts() << 3)
             .collect::<Box<[u8]>>();
         let silent = cells.iter().filter(|c| *c & 0b111 == CellState::Silent as u8).count() as u64;
         let complete = if claimed { rounds } else { self.complete_passes() };
-        let sampled = if claimed { self.sampling } else { 0 };
+        let sampled = if claimed { self.sampling.max(self.sampled) } else { 0 };
         let reported = Reported {
             sampled,
             first: self.first,
@@ -464,6 +598,7 @@ impl Work {
             claimed,
             silent,
             tail,
+            doubted,
         };
         (reported, Storage(self.cells))
     }
@@ -483,6 +618,8 @@ pub(crate) struct Reported {
     sampled: usize,
     silent: u64,
     tail: f64,
+    /// Cells that may have been missed in stretches that could not be told from chance.
+    doubted: f64,
 }
 
 impl Reported {
@@ -505,6 +642,7 @@ impl Reported {
         }
         if self.claimed {
             pool.add_finished(&self.tally, self.rounds, self.silent, self.tail);
+            pool.doubt(self.doubted);
         } else {
             pool.add(&self.tally, self.rounds);
         }
@@ -636,7 +774,7 @@ mod tests {
             }
         }
         assert_eq!(tries, MAX_SEND_TRIES);
-        let (reported, _) = w.finish(1, true, &Pool::default());
+        let (reported, _) = w.finish(1, true, &Pool::default(), &[]);
         let states: Vec<_> = reported.states().collect();
         assert_eq!(states, [CellState::NotProbed, CellState::Silent]);
     }
@@ -648,7 +786,7 @@ mod tests {
         w.begin_next_pass(0);
         assert_eq!(w.send_failed(101, 1), Failure::Noted);
         assert_eq!(send_all(&mut w), [(100, 2)]);
-        let (mut reported, _) = w.finish(2, true, &Pool::default());
+        let (mut reported, _) = w.finish(2, true, &Pool::default(), &[]);
         assert_eq!(reported.states().last(), Some(CellState::NotProbed));
         // And after the report the claim of silence is taken back.
         assert_eq!(reported.send_failed(100, 2), Failure::Retracted);

@@ -68,7 +68,8 @@
 //! # Limits
 //!
 //! q is an average. Loss that strikes the same cell at every attempt (a path that is down, a host
-//! that bans the scanner) looks like silence to every estimator of this kind.
+//! that bans the scanner) looks like silence to every estimator of this kind. It is looked for by
+//! another way: see [`outage`](crate::outage).
 
 use serde::{Deserialize, Serialize};
 
@@ -243,6 +244,10 @@ pub(crate) struct Pool {
     silent: u64,
     /// Cells that finished chunks are expected to have missed, from their last catches.
     tail: f64,
+    /// Cells that may have been missed in stretches with few answers that could not be told from
+    /// chance; see [`outage`](crate::outage).
+    #[serde(default)]
+    doubted: f64,
     /// First attempts were lost to a rate that has been lowered since: they say nothing of the loss
     /// of the others, and are not relied on.
     spoiled: bool,
@@ -284,6 +289,11 @@ impl Pool {
         for (a, b) in self.any.iter_mut().zip(tally.any) {
             *a += b;
         }
+    }
+
+    /// So many cells may have been missed in stretches with few answers.
+    pub(crate) const fn doubt(&mut self, cells: f64) {
+        self.doubted += cells;
     }
 
     /// The rate of the first attempts was too high for the path, and has been lowered.
@@ -397,16 +407,16 @@ impl Pool {
         }
         let loss = loss?;
         let all = self.tcp.missed(0.0, false).0.max(found);
-        let recall = |q: f64, tail: f64| {
+        let recall = |q: f64, tail: f64, doubted: f64| {
             let (found, missed) = pool.missed(q, self.spoiled);
-            let missed = missed.max(tail).min(self.silent as f64);
+            let missed = (missed.max(tail) + doubted).min(self.silent as f64);
             found / (found + missed)
         };
         // The tail was counted in cells of either class.
         let tail = self.tail * found / all;
-        let estimate = recall(loss.estimate, tail);
-        let low = recall(loss.interval.1, tail).min(estimate);
-        let high = recall(loss.interval.0, 0.0).max(estimate);
+        let estimate = recall(loss.estimate, tail, 0.0);
+        let low = recall(loss.interval.1, tail, self.doubted * found / all).min(estimate);
+        let high = recall(loss.interval.0, 0.0, 0.0).max(estimate);
         Some((estimate, (low, high)))
     }
 }

@@ -32,6 +32,7 @@ mod ceiling;
 mod checkpoint;
 mod chunk;
 pub mod estimate;
+pub mod outage;
 mod pacing;
 mod rate;
 mod sweep;

@@ -25,6 +25,8 @@ pub struct Pacer {
     burst: u32,
     /// At most `burst × PACKET + SLACK`.
     credit: u64,
+    /// What was sent beside and is still to be paid for, before there is credit again.
+    owed: u64,
     /// When `credit` was true.
     at: Duration,
     /// Whether packets are leaving: from the moment that there is credit for [`Self::begin`] of them
@@ -41,6 +43,7 @@ impl Pacer {
             rate: rate.max(1),
             burst: burst.max(1),
             credit: PACKET,
+            owed: 0,
             at: Duration::ZERO,
             flowing: true,
         }
@@ -86,13 +89,21 @@ impl Pacer {
         ready
     }
 
+    /// Pays for a packet that left without asking: later ones wait for it.
+    pub fn charge(&mut self, now: Duration) {
+        self.refill(now);
+        let paid = self.credit.min(PACKET);
+        self.credit -= paid;
+        self.owed = self.owed.saturating_add(PACKET - paid);
+    }
+
     /// When it is worth coming back: as soon as three quarters of a burst (of a large one, half; at
     /// least one packet) may leave. The rest of the bucket is for the lateness of the caller's own
     /// waking.
     #[must_use]
     pub fn next(&self) -> Duration {
         let wanted = if self.flowing { PACKET } else { self.begin().max(self.full() / 2) };
-        let missing = wanted.saturating_sub(self.credit);
+        let missing = wanted.saturating_sub(self.credit).saturating_add(self.owed);
         // Rounded up: a nanosecond too early would find nothing and ask again.
         self.at.saturating_add(Duration::from_nanos(missing.div_ceil(u64::from(self.rate))))
     }
@@ -118,6 +129,9 @@ impl Pacer {
         };
         let full = self.full();
         let earned = elapsed.as_nanos().saturating_mul(u128::from(self.rate));
+        let repaid = earned.min(u128::from(self.owed));
+        self.owed -= u64::try_from(repaid).unwrap_or(self.owed);
+        let earned = earned - repaid;
         self.credit = u64::try_from(u128::from(self.credit).saturating_add(earned))
             .unwrap_or(u64::MAX)
             .min(full);
@@ -128,6 +142,23 @@ impl Pacer {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn what_left_beside_is_paid_for() {
+        let mut pacer = Pacer::new(1000, 1);
+        let (mut sent, mut beside) = (0, 0);
+        for ms in 0..2000u64 {
+            let now = Duration::from_millis(ms);
+            // Half of the packets leave without asking, in the first second alone.
+            if ms < 1000 && ms % 2 == 0 {
+                pacer.charge(now);
+                beside += 1;
+            }
+            sent += u32::from(pacer.take(now));
+        }
+        assert_eq!(beside, 500);
+        assert!((1495..=1502).contains(&sent), "{sent}");
+    }
+
     use proptest::prelude::*;
 
     use super::*;

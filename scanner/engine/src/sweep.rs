@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
-use mimawari_targets::{Endpoint, Walk};
+use mimawari_targets::{AddrSet, Endpoint, Walk};
 
 use crate::backoff::Backoff;
 use crate::ceiling::Ceilings;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::chunk::{Change, Failure, Reported, Storage, Work};
 use crate::estimate::{ASSUMED_LOSS, Class, Pool};
+use crate::outage::{DISBELIEVED, Share, Stretch};
 use crate::pacing::Pacer;
 use crate::rate::Rate;
 use crate::types::{Answer, Chunk, Event, Probe, Progress, Reply, Summary, SweepConfig};
@@ -25,6 +26,9 @@ const PARKED: usize = 4096;
 const BURSTY: f64 = 3.0;
 /// How often a chunk is looked at whose answers may not have been told yet.
 const UNHEARD: Duration = Duration::from_millis(10);
+/// How often a stretch with too few answers is asked again: for about a minute; and after an outage
+/// that did not end within that.
+const ASKED_AGAIN: (u8, u8) = (6, 2);
 /// Reported chunks that late answers can still amend.
 const REMEMBERED: usize = 8;
 
@@ -79,6 +83,13 @@ pub struct Sweep {
     attempts: u8,
     /// Chunks that had the most attempts and still may miss too much.
     broken: u64,
+    /// Addresses that must not be asked, and their cells so far.
+    without: AddrSet,
+    excluded: u64,
+    /// What answered in the chunks that are reported, outside of outages.
+    usual: [Share; 2],
+    /// Stretches whose silence was not believed, and the silent cells in them.
+    outages: (u64, u64),
     /// Everything that arrived before this time has been told; `None`: the driver does not say.
     heard: Option<Duration>,
     /// When a stopped sweep ends.
@@ -122,6 +133,10 @@ impl Sweep {
             receive_lost: 0,
             attempts: 0,
             broken: 0,
+            without: AddrSet::default(),
+            excluded: 0,
+            usual: [Share::default(); 2],
+            outages: (0, 0),
             heard: None,
             stop_at: None,
             closed: false,
@@ -179,6 +194,12 @@ impl Sweep {
             pool,
             chunks: self.work.iter().map(|w| w.checkpoint(self.clock)).collect(),
         })
+    }
+
+    /// Takes addresses out of the walk: nothing is sent to them from now on, and their cells that are
+    /// not decided yet end as not probed.
+    pub fn exclude(&mut self, addresses: AddrSet) {
+        self.without = addresses;
     }
 
     /// The walk.
@@ -250,6 +271,11 @@ impl Sweep {
                 continue;
             };
             let endpoint = self.walk.endpoint(step)?;
+            if !self.without.is_empty() && self.without.contains(endpoint.ip()) {
+                work.exclude();
+                self.excluded += 1;
+                return Some(Turn::Again);
+            }
             let at = self.ceilings.reserve(now, endpoint.ip());
             if at > now {
                 self.parked.push(Reverse((at, step, work.park())));
@@ -280,6 +306,13 @@ impl Sweep {
         }
         self.sent += 1;
         self.attempts = self.attempts.max(attempt);
+    }
+
+    /// The driver has sent a packet of its own, such as a question to a neighbour: it counts toward the
+    /// rate.
+    pub fn sent_beside(&mut self, now: Duration) {
+        let now = self.tick(now);
+        self.pacer.charge(now);
     }
 
     /// The driver could not send this probe. It is tried again, after a pause that grows while
@@ -510,7 +543,7 @@ impl Sweep {
     }
 
     fn settled_at(&self, work: &Work) -> Duration {
-        work.last_send().saturating_add(self.config.spacing)
+        work.last_send().saturating_add(self.config.spacing * work.patience())
     }
 
     /// Whether the answers to everything sent of a waiting chunk have had their time.
@@ -527,12 +560,16 @@ impl Sweep {
                 i += 1;
                 continue;
             }
+            if let Some(rounds) = work.doubted() {
+                i += usize::from(!self.conclude(i, rounds));
+                continue;
+            }
             if work.sampling() > 0 {
                 let rounds = work.pass() - 1;
                 let (tally, silent, stride) = (work.tally(), work.remaining(), work.sampling());
                 let promise = self.config.recall;
                 if self.pool().sample_suffices(tally, rounds, silent, stride, promise) {
-                    self.report(i, rounds, true);
+                    i += usize::from(!self.conclude(i, rounds));
                 } else {
                     self.work[i].ask_the_others();
                     i += 1;
@@ -543,7 +580,7 @@ impl Sweep {
             let rounds = work.pass();
             if enough || rounds >= self.config.max_attempts {
                 self.broken += u64::from(!enough);
-                self.report(i, rounds, true);
+                i += usize::from(!self.conclude(i, rounds));
             } else {
                 let sample = if rounds >= self.config.min_attempts {
                     self.pool().sample(work.tally(), rounds, self.config.recall)
@@ -554,6 +591,24 @@ impl Sweep {
                 i += 1;
             }
         }
+    }
+
+    /// Reports a chunk that has had enough attempts, unless a stretch of it is to be asked again.
+    /// Whether it is reported.
+    fn conclude(&mut self, i: usize, rounds: u8) -> bool {
+        let class = self.pool().loss().0;
+        let before = self.usual[class as usize];
+        let times = if self.outages.0 > 0 { ASKED_AGAIN.1 } else { ASKED_AGAIN.0 };
+        if let Some(work) = self.work.get_mut(i)
+            && (work.sampling() > 0 || work.pass() < self.config.max_attempts)
+        {
+            let stretches = work.stretches(class, before);
+            if work.ask_again(rounds, &stretches, times) {
+                return false;
+            }
+        }
+        self.report(i, rounds, true);
+        true
     }
 
     fn enough(&self, work: &Work) -> bool {
@@ -575,7 +630,7 @@ impl Sweep {
         }
         for work in &self.work {
             let settled = if work.is_waiting() && !self.is_settled(work, self.clock) {
-                work.pass() - 1
+                work.complete_passes().min(work.pass() - 1)
             } else {
                 work.complete_passes()
             };
@@ -589,9 +644,27 @@ impl Sweep {
         let Some(work) = self.work.remove(i) else {
             return;
         };
-        let (reported, storage) = work.finish(rounds, claimed, &pool);
+        let mut stretches: Vec<Stretch> = Vec::new();
+        if claimed {
+            let class = pool.loss().0;
+            stretches = work.stretches(class, self.usual[class as usize]);
+            for class in [Class::Tcp, Class::Open] {
+                let share = work.share(class, &stretches);
+                let usual = &mut self.usual[class as usize];
+                usual.answered += share.answered;
+                usual.cells += share.cells;
+            }
+        }
+        let silent_before = work.remaining();
+        let (reported, storage) = work.finish(rounds, claimed, &pool, &stretches);
         self.spare.push(storage);
         let states: Vec<_> = reported.states().collect();
+        let outages = stretches.iter().filter(|s| s.excess >= DISBELIEVED).count() as u64;
+        if outages > 0 {
+            let still = states.iter().filter(|s| **s == CellState::Silent).count() as u64;
+            self.outages.0 += outages;
+            self.outages.1 += silent_before.saturating_sub(still);
+        }
         let silent = states.iter().filter(|s| **s == CellState::Silent).count() as u64;
         self.states[CellState::Silent as usize] += silent;
         self.finished += reported.len();
@@ -678,8 +751,12 @@ impl Sweep {
         } else if self.stop_at.is_some() {
             broken(Gap::SweepStopped);
         }
-        if not_probed > 0 {
-            broken(Gap::CellsLeft { cells: not_probed });
+        if not_probed > self.excluded {
+            broken(Gap::CellsLeft { cells: not_probed - self.excluded });
+        }
+        if self.outages.0 > 0 {
+            let (stretches, cells) = self.outages;
+            gaps.push(Gap::StretchesUnanswered { stretches, cells });
         }
         if self.receive_lost > 0 {
             gaps.push(Gap::FramesLost { frames: self.receive_lost });
@@ -705,6 +782,7 @@ impl Sweep {
             prohibited,
             silent,
             not_probed,
+            excluded: self.excluded.min(not_probed),
             sent: self.sent,
             send_failures: self.send_failures,
             receive_lost: self.receive_lost,

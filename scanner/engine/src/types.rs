@@ -206,6 +206,11 @@ pub struct Progress {
     pub lost: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
 /// What a sweep amounted to. `open + closed + prohibited + silent + not_probed == cells` once the
 /// sweep is done; before that, cells without a final state count as `not_probed`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -222,6 +227,9 @@ pub struct Summary {
     pub silent: u64,
     /// Cells of which nothing is known.
     pub not_probed: u64,
+    /// Of these, the cells that were taken out before they were probed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub excluded: u64,
     /// Attempts sent; failed sends are not in it.
     pub sent: u64,
     /// Sends that failed, each to be tried again.

@@ -7,9 +7,10 @@
 use std::io;
 use std::time::Duration;
 
+use mimawari_base::sockets;
 use mimawari_probes::http::raw::{Head, title};
 use mimawari_probes::http::{public_text, public_title};
-use mimawari_probes::observation::{HttpFacts, Scheme, Service};
+use mimawari_probes::observation::{HttpFacts, Scheme, SecondLook, Service};
 use mimawari_targets::Endpoint;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -81,6 +82,32 @@ pub struct Confirmation {
     /// What came proves another protocol than HTTP, or nothing may be sent there. Where neither this
     /// nor [`Self::web`] is set, a site may be served under a name.
     pub foreign: bool,
+    /// Why a connection failed other than by a refusal of the first: the first itself, or where that
+    /// was accepted, one that was to name the service, which is then not known to be no web site.
+    pub failure: Option<SecondLook>,
+}
+
+impl Confirmation {
+    /// How the second look ended.
+    #[must_use]
+    pub fn end(&self) -> SecondLook {
+        match self.failure {
+            _ if self.accepted => SecondLook::Confirmed,
+            _ if self.refused => SecondLook::Refused,
+            failure => failure.unwrap_or(SecondLook::NotMade),
+        }
+    }
+}
+
+/// What a connection that failed says about an open port.
+fn end_of(error: &io::Error) -> SecondLook {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => SecondLook::Refused,
+        _ if sockets::is_local_error(error) => SecondLook::OwnError,
+        io::ErrorKind::TimedOut => SecondLook::TimedOut,
+        io::ErrorKind::HostUnreachable => SecondLook::Unreachable,
+        _ => SecondLook::Other,
+    }
 }
 
 /// Connects to the endpoint and names what answers. At most three connections, each with a bound on
@@ -90,14 +117,24 @@ pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation
     let stream = match dial(endpoint, config.connect_timeout).await {
         Ok(stream) => Stream::Plain(stream),
         Err(error) => {
-            let refused = error.kind() == io::ErrorKind::ConnectionRefused;
-            return Confirmation { refused, ..Confirmation::default() };
+            let end = end_of(&error);
+            let refused = end == SecondLook::Refused;
+            let failure = (!refused).then_some(end);
+            return Confirmation { refused, failure, ..Confirmation::default() };
         }
     };
-    let Identified { service, web, mute } = identify(stream, endpoint, config).await;
+    let Identified { service, web, mute, failure } = identify(stream, endpoint, config).await;
     let is_known = !matches!(service.name.as_str(), "unknown" | "tls") || service.banner.is_some();
     let foreign = web.is_none() && (is_known || PRINTER_PORTS.contains(&endpoint.port().get()));
-    Confirmation { accepted: true, refused: false, service: Some(service), web, mute, foreign }
+    Confirmation {
+        accepted: true,
+        refused: false,
+        service: Some(service),
+        web,
+        mute,
+        foreign,
+        failure,
+    }
 }
 
 /// By which scheme an endpoint answers for a name, where it says nothing without one.
@@ -140,11 +177,12 @@ struct Identified {
     service: Service,
     web: Option<Scheme>,
     mute: bool,
+    failure: Option<SecondLook>,
 }
 
 impl Identified {
     const fn new(service: Service, web: Option<Scheme>) -> Self {
-        Self { service, web, mute: false }
+        Self { service, web, mute: false, failure: None }
     }
 
     /// Something was said that names nothing.
@@ -155,6 +193,11 @@ impl Identified {
     /// Nothing was said.
     fn mute() -> Self {
         Self { mute: true, ..Self::unknown() }
+    }
+
+    /// A connection that was to name it failed.
+    fn cut_short(failure: SecondLook) -> Self {
+        Self { failure: Some(failure), ..Self::unknown() }
     }
 }
 
@@ -198,20 +241,23 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
             _ => {}
         }
         drop(stream);
-        if let Some(found) = over_tls(None, endpoint, config).await {
-            return found;
-        }
-        return match reply {
-            Some(Reply::Http { facts, .. }) => http_service(facts),
-            Some(_) if plain.as_ref().is_some_and(|p| !p.is_empty()) => Identified::unknown(),
+        let tls = over_tls(None, endpoint, config).await;
+        return match (tls, reply) {
+            (Ok(Some(found)), _) => found,
+            (_, Some(Reply::Http { facts, .. })) => http_service(facts),
+            (Err(failure), _) => Identified::cut_short(failure),
+            (_, Some(_)) if plain.as_ref().is_some_and(|p| !p.is_empty()) => Identified::unknown(),
             _ => Identified::mute(),
         };
     }
-    if let Some(found) = over_tls(Some(stream), endpoint, config).await {
-        return found;
+    match over_tls(Some(stream), endpoint, config).await {
+        Ok(Some(found)) => return found,
+        Ok(None) => {}
+        Err(failure) => return Identified::cut_short(failure),
     }
-    let Ok(fresh) = dial(endpoint, config.connect_timeout).await else {
-        return Identified::unknown();
+    let fresh = match dial(endpoint, config.connect_timeout).await {
+        Ok(fresh) => fresh,
+        Err(error) => return Identified::cut_short(end_of(&error)),
     };
     let mut fresh = Stream::Plain(fresh);
     let answer = ask_http(&mut fresh, &endpoint.socket_addr().to_string(), config).await;
@@ -249,14 +295,17 @@ async fn first_word(stream: &mut Stream, wait: Duration) -> Word {
 
 /// Names a service by a ClientHello and, inside TLS, by its first word or an HTTP answer. `None`
 /// when the peer does not speak TLS.
+///
+/// # Errors
+/// Why no connection could be made.
 async fn over_tls(
     stream: Option<Stream>,
     endpoint: Endpoint,
     config: &ServiceConfig,
-) -> Option<Identified> {
+) -> Result<Option<Identified>, SecondLook> {
     let tcp = match stream {
         Some(Stream::Plain(tcp)) => tcp,
-        _ => dial(endpoint, config.connect_timeout).await.ok()?,
+        _ => dial(endpoint, config.connect_timeout).await.map_err(|e| end_of(&e))?,
     };
     let limits = tls::Limits { connect: config.connect_timeout, handshake: config.answer_timeout };
     let session = match tls::handshake(tcp, endpoint, None, &limits, None).await {
@@ -270,10 +319,10 @@ async fn over_tls(
                 // (one that wants a client's certificate, say). Looking there ends in `error`,
                 // which is the truth; leaving it out would pass over it in silence.
                 _ if refusal.spoke_tls => web_port,
-                _ => return None,
+                _ => return Ok(None),
             };
             let service = Service { name: "tls".to_owned(), ..Service::default() };
-            return Some(Identified::new(service, web.then_some(Scheme::Https)));
+            return Ok(Some(Identified::new(service, web.then_some(Scheme::Https))));
         }
     };
     let (mut stream, facts) = (session.stream, session.facts);
@@ -299,7 +348,7 @@ async fn over_tls(
         }
     };
     let tls = Some(facts);
-    Some(match inner {
+    Ok(Some(match inner {
         Reply::Http { facts, .. } => {
             let service =
                 Service { name: "https".to_owned(), tls, http: Some(facts), ..Service::default() };
@@ -319,7 +368,7 @@ async fn over_tls(
         Reply::Unclear => {
             Identified::new(Service { name: "tls".to_owned(), tls, ..Service::default() }, None)
         }
-    })
+    }))
 }
 
 /// One GET of `/`, and what comes back: up to the end of the title, of the page, of the limit, or

@@ -9,10 +9,10 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use mimawari_base::signals::Stop;
+use mimawari_base::sockets;
 use mimawari_engine::{Answer, Event, Probe, Reply, Sweep};
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::Scope;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 /// What the driver counted.
@@ -45,7 +45,7 @@ enum Outcome {
 pub async fn run(
     sweep: &mut Sweep,
     scope: &Scope,
-    at_once: usize,
+    mut at_once: usize,
     patience: Duration,
     stop: &Stop,
     mut on_event: impl FnMut(Event) -> ControlFlow<()>,
@@ -113,6 +113,10 @@ pub async fn run(
                     }),
                     Outcome::Silent => {}
                     Outcome::Failed(e) => {
+                        if sockets::is_exhaustion(&e) {
+                            // As many as there are now is what this machine has room for.
+                            at_once = at_once.min(tasks.len().max(1));
+                        }
                         tracing::debug!(endpoint = %probe.endpoint, error = %e, "cannot connect");
                         statistics.failures += 1;
                         statistics.sent -= 1;
@@ -131,7 +135,11 @@ pub async fn run(
 
 async fn ask(probe: Probe, patience: Duration) -> Outcome {
     let address = probe.endpoint.socket_addr();
-    match tokio::time::timeout(patience, TcpStream::connect(address)).await {
+    let socket = match sockets::socket_to(address) {
+        Ok(socket) => socket,
+        Err(e) => return Outcome::Failed(e),
+    };
+    match tokio::time::timeout(patience, socket.connect(address)).await {
         Err(_) => Outcome::Silent,
         Ok(Ok(stream)) => {
             // Linux may connect a socket on loopback to itself when the ephemeral port it picks is
@@ -152,25 +160,10 @@ fn classify(e: io::Error) -> Outcome {
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
             Outcome::Answered(Reply::SynAck)
         }
+        // Ours, and nothing of theirs: the attempt was not made.
+        _ if sockets::is_local_error(&e) => Outcome::Failed(e),
         // No ARP answer, or an ICMP error of whatever code.
         io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => Outcome::Silent,
         _ => Outcome::Failed(e),
     }
-}
-
-/// How many sockets this process may have open at once, less a reserve for everything else. Raises
-/// the soft limit to the hard one first.
-#[must_use]
-pub fn socket_budget() -> usize {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    const RESERVE: u64 = 128;
-    const MOST: u64 = 16_384;
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 256 };
-    let wanted = hard.min(MOST + RESERVE);
-    let limit = if soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() {
-        wanted
-    } else {
-        soft
-    };
-    usize::try_from(limit.saturating_sub(RESERVE).clamp(64, MOST)).unwrap_or(256)
 }

@@ -180,6 +180,34 @@ fn plain_sentence(gap: &Gap) -> String {
              one: {}.",
             named(sample)
         ),
+        Gap::SecondLooksFailed { ports } => format!(
+            "None of {ports} open ports accepted a second connection: this machine's own firewall or \
+             routes, or somebody who shuts the scanner out, may be the reason."
+        ),
+        Gap::SecondLooksShutOut { ports, confirmed } => format!(
+            "The last {ports} open ports did not accept a second connection, while {confirmed} before \
+             them did: somebody may have shut the scanner out during the run."
+        ),
+        Gap::SecondLooksOwnError { ports, named: sample } => format!(
+            "{ports} open ports got no second look, because this machine could not make the \
+             connections (its limit of file descriptors, its memory, its ports or its routes): {}.",
+            named(sample)
+        ),
+        Gap::SitesUnanswered { ports, named: sample } => format!(
+            "{ports} open ports did not answer when they were to be looked at for web sites: {}.",
+            named(sample)
+        ),
+        Gap::StretchesUnanswered { stretches, cells } => format!(
+            "Almost nothing answered in {stretches} stretches of the sweep, while the others did (an \
+             outage, a ban, a full table): the {cells} silent cells there are not covered."
+        ),
+        Gap::RouterChanged { router } => format!(
+            "The router {router} changed its Ethernet address during the sweep, and was followed."
+        ),
+        Gap::AddressesLeftScope { named: sample } => format!(
+            "Addresses left the scope since the run was begun, and were not probed any more: {}.",
+            named(sample)
+        ),
         Gap::WebPortsMute { ports, named: sample } => format!(
             "{ports} web ports accepted a connection and sent nothing, so no site was looked at there \
              (an idle service, or a path that loses large packets): {}.",

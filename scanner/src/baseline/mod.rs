@@ -48,8 +48,7 @@ fn shown(text: &str) -> String {
 
 /// A note beside the result, on stderr.
 fn note(context: &Context, text: &str) {
-    use std::io::Write as _;
     if !context.quiet {
-        let _ = writeln!(std::io::stderr(), "note: {text}");
+        crate::stderr::write(format!("note: {text}\n").as_bytes());
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use jiff::{Timestamp, ToSpan};
 use mimawari_base::failure::{Failure, Status};
+use mimawari_base::files::temporary_in;
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::propose::{Proposal, Proposed, Request, file_name, propose as proposed};
 use mimawari_drift::edit::{append, new_file};
@@ -156,14 +157,9 @@ fn write(dir: &Path, made: &Proposed) -> Result<()> {
 /// Writes a file that is not there yet, whole or not at all.
 fn create(path: &Path, text: &str) -> std::io::Result<()> {
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir)?;
+    let mut file = temporary_in(dir)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    }
     file.persist_noclobber(path).map_err(|e| e.error)?;
     Ok(())
 }

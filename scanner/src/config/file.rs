@@ -33,6 +33,8 @@ pub(super) struct Scope {
     #[serde(default)]
     pub deny: Vec<Spanned<String>>,
     pub authorised_by: Spanned<String>,
+    #[serde(default)]
+    pub special: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

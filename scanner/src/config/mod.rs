@@ -21,7 +21,10 @@ use mimawari_base::failure::Failure;
 use mimawari_store::{Location, LocationError};
 use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
 use mimawari_targets::list::{self, Targets};
-use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Scope, Shard, missing, mistake};
+use mimawari_targets::{
+    AddrRange, AddrSet, Port, PortSet, Scope, Shard, SpecialKind, missing, mistake,
+    special_addresses,
+};
 use toml::Spanned;
 
 use crate::cli::{Looking, Method, Selection, Tuning};
@@ -530,7 +533,49 @@ impl Check<'_> {
             );
             return None;
         }
+        self.special(s, &scope);
         Some(scope)
+    }
+
+    /// Addresses at which nobody's host is are in a scope only where their kind is named.
+    fn special(&mut self, s: &file::Scope, scope: &Scope) {
+        let mut named = Vec::new();
+        for word in &s.special {
+            match SpecialKind::from_word(word.get_ref()) {
+                Some(kind) => named.push(kind),
+                None => self.error(
+                    word.span(),
+                    format!("`{}` is no kind of special addresses", word.get_ref().escape_debug()),
+                    &format!("the kinds are: {}", SpecialKind::words().join(", ")),
+                ),
+            }
+        }
+        for (kind, set) in special_addresses(scope.permitted()) {
+            let v6_link =
+                kind == SpecialKind::LinkLocal && set.ranges().any(|r| r.first().is_ipv6());
+            if named.contains(&kind) && !v6_link {
+                continue;
+            }
+            let mut ranges: Vec<String> = set.ranges().take(4).map(|r| r.to_string()).collect();
+            if set.ranges().count() > ranges.len() {
+                ranges.push("…".to_owned());
+            }
+            let help = if v6_link {
+                "take them out (`deny` wins): an address of one link only cannot be a target"
+                    .to_owned()
+            } else {
+                format!(
+                    "take them out (`deny` wins), or say that you mean them: `special = [\"{}\"]` under \
+                     [scope]",
+                    kind.as_str()
+                )
+            };
+            self.error(
+                s.allow.span(),
+                format!("the scope holds {} addresses: {}", kind.as_str(), ranges.join(", ")),
+                &help,
+            );
+        }
     }
 
     fn scan(&mut self, s: file::Scan, scope: Option<&Scope>) -> Option<Scan> {

@@ -41,13 +41,6 @@ pub fn man(args: &ManArgs) -> Result<Status> {
     for (name, text) in pages()? {
         let path = args.out.join(name);
         write_atomically(&path, text.as_bytes()).map_err(|e| cannot(&path, e))?;
-        // Others than their owner read manual pages.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
-                .map_err(|e| cannot(&path, e))?;
-        }
     }
     Ok(Status::Clean)
 }

@@ -82,6 +82,7 @@ fn seen(n: u8) -> Observation {
         attempt: 1,
         ttl: None,
         confirmed: false,
+        second_look: None,
         service: None,
     })
 }

@@ -1,31 +1,47 @@
 //! The second look: a full connection to what the sweep saw open.
+//!
+//! A connection that fails is not a refutation: the port stays open, unconfirmed. What failed is
+//! asked again later, one connection a host at a time, since limits on connections and short queues
+//! are the usual reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use mimawari_look::service::{self, ServiceConfig};
-use mimawari_probes::gap::{Gap, NamedSample};
-use mimawari_probes::observation::{CellState, Observation, Scheme, TcpObservation};
+use mimawari_probes::gap::{CoverageGap, Gap, NamedSample};
+use mimawari_probes::observation::{CellState, Observation, Scheme, SecondLook, TcpObservation};
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::{Endpoint, PortSet, Scope};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use super::ends::{Ends, Looked, SHOWN, SitePorts};
 use super::{Shared, odd};
 
-/// How many connections confirm open ports at once.
-const CONFIRM_AT_ONCE: usize = 256;
+/// How many connections confirm open ports at once, where the limit of file descriptors allows it.
+pub(super) const CONFIRM_AT_ONCE: usize = 256;
 /// No more than this many open ports of one host are confirmed one by one once most of its probed
 /// ports are open: such a host answers on everything, and more of the same proves nothing.
 const CONFIRM_PER_ODD_HOST: u32 = 64;
 /// No more than this many odd hosts are asked on random ports; the others are counted.
 const ODD_HOSTS: usize = 16_384;
-/// How many ports or hosts a gap names.
-const SHOWN: usize = 5;
-/// Where a listener that says nothing is most likely a site that could not be looked at.
-const SITES: [u16; 4] = [80, 443, 8080, 8443];
+
+/// Pauses before the ports whose connection failed are asked again.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+/// How long ports are asked again at most, each time.
+const AGAIN: Duration = Duration::from_secs(60);
+/// How many hosts are asked again at once.
+const HOSTS_AGAIN: usize = 64;
+/// So many ports of one host are asked again in vain, and so many of all hosts together: then the
+/// others would be, too.
+const IN_VAIN: (u32, u32) = (3, 64);
+/// How many ports are asked again.
+const MOST_AGAIN: usize = 16_384;
 
 /// A cell that was seen open.
 #[derive(Debug, Clone)]
@@ -45,7 +61,17 @@ pub(super) struct Confirmed {
     /// Accepted a connection, and neither spoke HTTP nor proved another protocol: sites may be
     /// served there by name.
     pub unproven: Vec<Unproven>,
-    pub gaps: Vec<Gap>,
+    pub gaps: Vec<CoverageGap>,
+}
+
+impl Confirmed {
+    /// Those of the unproven ports that were not named as a site in the end, each once.
+    pub(super) fn still_unproven(&self) -> Vec<Unproven> {
+        let web: BTreeSet<SocketAddr> = self.web.iter().map(|(e, _)| e.socket_addr()).collect();
+        let all = self.unproven.iter().map(|u| (u.endpoint.socket_addr(), *u));
+        let each: BTreeMap<SocketAddr, Unproven> = all.collect();
+        each.into_iter().filter(|(a, _)| !web.contains(a)).map(|(_, u)| u).collect()
+    }
 }
 
 /// A port that nothing is proven of.
@@ -66,6 +92,10 @@ pub(super) struct Look {
     pub share: u32,
     /// Random number of the run.
     pub salt: u64,
+    /// How many connections at once.
+    pub at_once: usize,
+    /// The open ports that are looked at for web sites; `None`: no port is.
+    pub sites: Option<SitePorts>,
     pub now: fn() -> Timestamp,
 }
 
@@ -74,7 +104,9 @@ pub(super) struct Look {
 struct Gathered {
     confirmed: Confirmed,
     hosts: BTreeMap<IpAddr, odd::Facts>,
-    mute_sites: BTreeSet<SocketAddr>,
+    ends: Ends,
+    /// To be asked again later.
+    again: Vec<Opened>,
 }
 
 impl Look {
@@ -84,7 +116,8 @@ impl Look {
         mut opened: mpsc::UnboundedReceiver<Opened>,
     ) -> Confirmed {
         let gathered = Arc::new(Mutex::new(Gathered::default()));
-        let gate = Arc::new(Semaphore::new(CONFIRM_AT_ONCE));
+        // A host that looks odd is asked several connections in one go.
+        let gate = Arc::new(Semaphore::new(self.at_once.max(odd::ASKED)));
         let mut tasks = JoinSet::new();
         let mut left_out: BTreeMap<IpAddr, u32> = BTreeMap::new();
         let mut stopped = 0u64;
@@ -102,6 +135,7 @@ impl Look {
             if self.shared.stop.is_stopped() {
                 // The end is near, and a second look is the next run's business.
                 stopped += 1;
+                lock(&gathered).ends.not_made(o.endpoint.socket_addr());
                 continue;
             }
             let Ok(permit) = Arc::clone(&gate).acquire_owned().await else { break };
@@ -114,36 +148,96 @@ impl Look {
             });
         }
         while tasks.join_next().await.is_some() {}
-        let hosts = std::mem::take(&mut lock(&gathered).hosts);
-        let odd = self.ask_odd_hosts(&hosts, &gate).await;
-        let Gathered { mut confirmed, mute_sites, .. } = std::mem::take(&mut *lock(&gathered));
+        lock(&gathered).ends.first_looks_are_over();
+        for pause in PAUSES {
+            self.ask_again(pause, &gathered).await;
+        }
+        let Gathered { mut confirmed, mut hosts, ends, .. } = std::mem::take(&mut *lock(&gathered));
+        for (address, looked) in ends.all() {
+            let host = hosts.entry(address.ip()).or_default();
+            host.refused += u32::from(looked.end == SecondLook::Refused);
+            host.mute += u32::from(looked.mute);
+        }
+        let (odd, answers_everywhere) = self.ask_odd_hosts(&hosts, &gate).await;
         confirmed.web.sort();
+        // Whoever was named as a site in the end is one, whatever failed before.
+        let is_site = |address: &SocketAddr| {
+            confirmed.web.binary_search_by_key(address, |(e, _)| e.socket_addr()).is_ok()
+        };
+        let skipped = |address: &SocketAddr| {
+            answers_everywhere.contains(&address.ip())
+                || left_out.contains_key(&address.ip())
+                || is_site(address)
+        };
+        confirmed.gaps = ends.gaps(self.sites.as_ref(), skipped);
         if stopped > 0 {
-            confirmed.gaps.push(Gap::ConfirmationStopped { ports: stopped });
+            confirmed.gaps.push(Gap::ConfirmationStopped { ports: stopped }.noted());
         }
         if !left_out.is_empty() {
-            confirmed.gaps.push(Gap::ConfirmationLeftOut {
+            let left_out = Gap::ConfirmationLeftOut {
                 ports: left_out.values().map(|n| u64::from(*n)).sum::<u64>(),
                 hosts: left_out.len() as u64,
                 named: NamedSample::take(left_out.keys(), SHOWN),
-            });
+            };
+            confirmed.gaps.push(left_out.noted());
         }
-        if !mute_sites.is_empty() {
-            confirmed.gaps.push(Gap::WebPortsMute {
-                ports: mute_sites.len() as u64,
-                named: NamedSample::take(&mute_sites, SHOWN),
-            });
-        }
-        confirmed.gaps.extend(odd);
+        confirmed.gaps.extend(odd.map(Gap::noted));
         confirmed
     }
 
-    /// Asks hosts that look odd on random ports, and returns what came of it.
+    /// Asks again what has failed so far: each host by one connection at a time.
+    async fn ask_again(&self, pause: Duration, gathered: &Arc<Mutex<Gathered>>) {
+        let failed = std::mem::take(&mut lock(gathered).again);
+        if failed.is_empty() || self.shared.stop.is_stopped() {
+            return;
+        }
+        let mut stopped = self.shared.stop.watch();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+        let mut hosts: BTreeMap<IpAddr, Vec<Opened>> = BTreeMap::new();
+        for o in failed {
+            hosts.entry(o.endpoint.ip()).or_default().push(o);
+        }
+        let until = Instant::now() + AGAIN;
+        let gate = Arc::new(Semaphore::new(self.at_once.clamp(1, HOSTS_AGAIN)));
+        let in_vain = Arc::new(AtomicU32::new(0));
+        let mut tasks = JoinSet::new();
+        for (_, ports) in hosts {
+            let Ok(permit) = Arc::clone(&gate).acquire_owned().await else { break };
+            let (shared, gathered) = (Arc::clone(&self.shared), Arc::clone(gathered));
+            let (now, in_vain) = (self.now, Arc::clone(&in_vain));
+            tasks.spawn(async move {
+                let mut failures = 0;
+                for o in ports {
+                    let over = Instant::now() >= until
+                        || failures >= IN_VAIN.0
+                        || in_vain.load(Ordering::Relaxed) >= IN_VAIN.1;
+                    if over || shared.stop.is_stopped() {
+                        break;
+                    }
+                    if confirm_one(&o, &shared, &gathered, now).await {
+                        failures = 0;
+                        in_vain.store(0, Ordering::Relaxed);
+                    } else {
+                        failures += 1;
+                        in_vain.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                drop(permit);
+            });
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Asks hosts that look odd on random ports. Returns what came of it, and the hosts that accept
+    /// connections there.
     async fn ask_odd_hosts(
         &self,
         hosts: &BTreeMap<IpAddr, odd::Facts>,
         gate: &Arc<Semaphore>,
-    ) -> Option<Gap> {
+    ) -> (Option<Gap>, BTreeSet<IpAddr>) {
         let mut tasks = JoinSet::new();
         let (mut asked, mut accepting, mut left_out) = (0u64, BTreeSet::new(), 0u64);
         let mut count = |record: HostRecord| {
@@ -190,28 +284,54 @@ impl Look {
             done.into_iter().for_each(&mut count);
         }
         if asked + left_out == 0 {
-            return None;
+            return (None, accepting);
         }
-        Some(Gap::OddHosts {
+        let gap = Gap::OddHosts {
             asked,
             accepting: accepting.len() as u64,
             left_out,
             named: NamedSample::take(&accepting, SHOWN),
-        })
+        };
+        (Some(gap), accepting)
     }
 }
 
 /// An address, and whether it accepted any random port.
 type HostRecord = (IpAddr, bool);
 
+/// Makes one connection and writes what became of it. Whether it ended in something that need not be
+/// asked again.
 async fn confirm_one(
     o: &Opened,
     shared: &Shared,
     gathered: &Mutex<Gathered>,
     now: fn() -> Timestamp,
-) {
+) -> bool {
     let confirmation = service::confirm(o.endpoint, &ServiceConfig::default()).await;
     let tls = confirmation.service.as_ref().is_some_and(|s| s.name == "tls");
+    let address = o.endpoint.socket_addr();
+    let looked = Looked {
+        end: confirmation.end(),
+        mute: confirmation.mute,
+        cut_short: confirmation.failure.filter(|_| confirmation.accepted),
+    };
+    let (looked, settled) = {
+        let mut gathered = lock(gathered);
+        let looked = gathered.ends.note(address, looked);
+        if looked.end == SecondLook::Confirmed {
+            gathered.confirmed.accepted.insert(address);
+        }
+        if let Some(scheme) = confirmation.web {
+            gathered.confirmed.web.push((o.endpoint, scheme));
+        } else if confirmation.accepted && !confirmation.foreign {
+            gathered.confirmed.unproven.push(Unproven { endpoint: o.endpoint, tls });
+        }
+        let settled = looked.is_settled();
+        if !settled && gathered.again.len() < MOST_AGAIN {
+            gathered.again.push(o.clone());
+        }
+        (looked, settled)
+    };
     let _ = shared.write(|f| {
         f.observe(&[Observation::Tcp(TcpObservation {
             ip: o.endpoint.ip(),
@@ -220,26 +340,12 @@ async fn confirm_one(
             at: o.at.max(now()),
             attempt: o.attempt,
             ttl: o.ttl,
-            confirmed: confirmation.accepted,
+            confirmed: looked.end == SecondLook::Confirmed,
+            second_look: Some(looked.end),
             service: confirmation.service.map(Box::new),
         })])
     });
-    let mut gathered = lock(gathered);
-    let address = o.endpoint.socket_addr();
-    if confirmation.accepted {
-        gathered.confirmed.accepted.insert(address);
-    }
-    if confirmation.mute && SITES.contains(&address.port()) {
-        gathered.mute_sites.insert(address);
-    }
-    if let Some(scheme) = confirmation.web {
-        gathered.confirmed.web.push((o.endpoint, scheme));
-    } else if confirmation.accepted && !confirmation.foreign {
-        gathered.confirmed.unproven.push(Unproven { endpoint: o.endpoint, tls });
-    }
-    let host = gathered.hosts.entry(address.ip()).or_default();
-    host.refused += u32::from(confirmation.refused);
-    host.mute += u32::from(confirmation.mute);
+    settled
 }
 
 fn lock(gathered: &Mutex<Gathered>) -> std::sync::MutexGuard<'_, Gathered> {

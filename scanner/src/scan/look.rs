@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
+use mimawari_base::sockets;
 use mimawari_drift::verdict::{FindingKind, FindingState};
 use mimawari_look::http::{
     self, KnownPaths, SkippedRows, Targets, Vhost, VhostIndex, WebTarget,
@@ -191,8 +192,9 @@ impl Look<'_> {
             .collect();
         let mut targets = Targets { listed, vhosts: self.vhosts.clone(), ..Targets::default() };
         if let Some(vhosts) = &self.vhosts {
-            let (unproven, stop) = (&confirmed.unproven, &self.context.stop);
-            targets.named = named_ports(unproven, vhosts, config.ports.as_ref(), stop).await;
+            let unproven = confirmed.still_unproven();
+            let (ports, stop) = (config.ports.as_ref(), &self.context.stop);
+            targets.named = named_ports(&unproven, vhosts, ports, stop).await;
             note_skipped(vhosts, meta);
             note_idle(self.idle(vhosts, &targets, meta), meta);
         }
@@ -206,7 +208,8 @@ impl Look<'_> {
             known: Arc::new(known_paths(self.config).await),
             manifests: self.checks.manifests.clone(),
             paths_per_target: config.paths_per_site,
-            targets_at_once: config.concurrency,
+            // A site has two connections at most, and one more while another is being closed.
+            targets_at_once: config.concurrency.min(sockets::socket_budget() / 3).max(1),
             per_target_time: TIME_PER_SITE[usize::from(config.tier.clamp(1, 3)) - 1],
             rate_per_site: config.rate_per_site,
             rate_per_address: config.rate_per_address,

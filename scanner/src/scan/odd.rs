@@ -16,7 +16,7 @@ use mimawari_targets::{Endpoint, Port, PortSet};
 use sha2::{Digest, Sha256};
 
 /// How many random ports are asked.
-const ASKED: usize = 4;
+pub(super) const ASKED: usize = 4;
 /// Where they are drawn from: dynamic ports that no service is assigned to (RFC 6335, section 6), and
 /// above what Linux gives to its own outgoing connections first.
 const FIRST: u16 = 49152;

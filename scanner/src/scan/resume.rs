@@ -24,21 +24,46 @@ pub(super) fn part(dir: &Path) -> Result<Option<Shard>> {
     Ok(read_meta(dir)?.part)
 }
 
-/// The run that is to be gone on with.
+/// A run that is to be gone on with.
+pub(super) struct Before {
+    /// Its `run.json`.
+    pub meta: RunMeta,
+    /// Its walk, where the scope has shrunk since: the cells keep their numbers.
+    pub walk: Option<Walk>,
+    /// The addresses that left the scope since.
+    pub left: AddrSet,
+}
+
+/// The run that is to be gone on with. A scope that only shrank is no other job: what left it is not
+/// probed any more, and the rest goes on.
 ///
 /// # Errors
 /// A [`Failure`] when there is none, when it is complete, or when it was another job: what was seen
 /// of one plan says nothing of another.
-pub(super) fn read(dir: &Path, config: &Config, walk: &Walk) -> Result<RunMeta> {
+pub(super) fn read(dir: &Path, config: &Config, walk: &Walk) -> Result<Before> {
     let before = read_meta(dir)?;
     if before.status == RunStatus::Complete {
         return Err(Failure::new(format!("the run {} is complete", dir.display()))
             .help("judge it, or begin a new run without --resume")
             .into());
     }
+    if let Some(left) = shrunk(&before, config, walk) {
+        let now = RunMeta {
+            plan: PlanFacts::of(walk.plan()),
+            scope: ScopeFacts::of(&config.scope),
+            ..before.clone()
+        };
+        if differences(&now, config, walk).is_empty() {
+            let walk = before.walk().map_err(|e| {
+                Failure::new(format!("the plan of the run {} cannot be read: {e}", dir.display()))
+                    .help("begin a new run without --resume")
+            })?;
+            return Ok(Before { meta: before, walk: Some(walk), left });
+        }
+    }
     let differences = differences(&before, config, walk);
     if differences.is_empty() {
-        return Ok(before);
+        return Ok(Before { meta: before, walk: None, left: AddrSet::default() });
     }
     Err(Failure::new(format!(
         "the run {} was another job: {}",
@@ -47,6 +72,17 @@ pub(super) fn read(dir: &Path, config: &Config, walk: &Walk) -> Result<RunMeta> 
     ))
     .help("use the configuration and the flags that the run was begun with, or begin a new run")
     .into())
+}
+
+/// What left the scope since the run was begun, if that is all that changed about its addresses.
+fn shrunk(before: &RunMeta, config: &Config, walk: &Walk) -> Option<AddrSet> {
+    let permitted = config.scope.permitted();
+    let was = before.scope.to_scope();
+    let grew = !permitted.subtract(was.permitted()).is_empty();
+    let left = before.plan.addresses.subtract(permitted);
+    let rest = before.plan.addresses.intersect(permitted);
+    let same = rest == *walk.plan().addrs().addrs() && before.plan.ports == *walk.plan().ports();
+    (!grew && same && !left.is_empty()).then_some(left)
 }
 
 fn differences(before: &RunMeta, config: &Config, walk: &Walk) -> Vec<String> {

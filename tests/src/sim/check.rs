@@ -171,9 +171,15 @@ impl Books {
     pub(super) fn close(self, sweep: &Sweep, world: &World, time: Duration) -> Report {
         let summary = sweep.summary();
         let least = self.config.min_attempts;
-        let early = self.stopped || summary.gaps.contains(&Gap::SweepGaveUp);
+        // In an outage that did not end, silence is not believed.
+        let early = self.stopped
+            || summary
+                .gaps
+                .iter()
+                .any(|g| matches!(g, Gap::SweepGaveUp | Gap::StretchesUnanswered { .. }));
         let mut count = [0u64; 5];
         let (mut open_there, mut open_found, mut false_open) = (0, 0, 0);
+        let mut open_not_probed = 0;
         for (step, cell) in (0..).zip(&self.cells) {
             assert!(cell.chunk > 0, "step {step} was never reported");
             count[cell.state as usize] += 1;
@@ -194,6 +200,8 @@ impl Books {
             let endpoint = self.walk.endpoint(step).expect("of the walk");
             let truth = world.truth(endpoint);
             open_there += u64::from(truth == CellState::Open);
+            open_not_probed +=
+                u64::from(truth == CellState::Open && cell.state == CellState::NotProbed);
             open_found += u64::from(truth == CellState::Open && cell.state == CellState::Open);
             false_open += u64::from(truth != CellState::Open && cell.state == CellState::Open);
         }
@@ -213,7 +221,7 @@ impl Books {
         {
             assert!(0.0 <= low && low <= recall && recall <= high && high <= 1.0, "{summary:?}");
         }
-        Report { summary, time, open_there, open_found, false_open }
+        Report { summary, time, open_there, open_found, open_not_probed, false_open }
     }
 }
 
@@ -228,6 +236,8 @@ pub struct Report {
     pub open_there: u64,
     /// Of these, found.
     pub open_found: u64,
+    /// Of these, reported as not probed.
+    pub open_not_probed: u64,
     /// Reported as open, and not.
     pub false_open: u64,
 }
@@ -237,5 +247,12 @@ impl Report {
     #[must_use]
     pub fn recall(&self) -> f64 {
         if self.open_there == 0 { 1.0 } else { self.open_found as f64 / self.open_there as f64 }
+    }
+
+    /// The same among the cells that the sweep calls covered.
+    #[must_use]
+    pub fn recall_of_covered(&self) -> f64 {
+        let covered = self.open_there - self.open_not_probed;
+        if covered == 0 { 1.0 } else { self.open_found as f64 / covered as f64 }
     }
 }

@@ -88,6 +88,8 @@ pub struct Network {
     delays: Rng,
     policer: Option<(Policer, Bucket)>,
     resets: Option<(Policer, HashMap<IpAddr, Bucket>)>,
+    outages: Vec<(Duration, Duration)>,
+    table: Option<(usize, usize)>,
     on_the_way: BinaryHeap<Reverse<(Duration, u64, Parcel)>>,
     numbered: u64,
 }
@@ -117,6 +119,8 @@ impl Network {
             delays: rng.fork(3),
             policer: None,
             resets: None,
+            outages: Vec::new(),
+            table: None,
             on_the_way: BinaryHeap::new(),
             numbered: 0,
         }
@@ -145,6 +149,20 @@ impl Network {
         self
     }
 
+    /// A time in which nothing gets through.
+    #[must_use]
+    pub fn out(mut self, from: Duration, to: Duration) -> Self {
+        self.outages.push((from, to));
+        self
+    }
+
+    /// A table of connections on the way: after so many probes only every n-th finds an entry.
+    #[must_use]
+    pub const fn with_full_table(mut self, entries: usize, every: usize) -> Self {
+        self.table = Some((entries, every));
+        self
+    }
+
     /// The world behind it.
     #[must_use]
     pub const fn world(&self) -> &World {
@@ -157,6 +175,18 @@ impl Network {
             && !bucket.take(now, *policer)
         {
             return;
+        }
+        if self.outages.iter().any(|(from, to)| (*from..*to).contains(&now)) {
+            return;
+        }
+        if let Some((entries, every)) = &mut self.table {
+            if *entries == 0 {
+                if self.delays.below(*every as u64) > 0 {
+                    return;
+                }
+            } else {
+                *entries -= 1;
+            }
         }
         if self.there.loses() {
             return;

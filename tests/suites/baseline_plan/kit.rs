@@ -174,6 +174,7 @@ pub fn open(host: &str, p: u16) -> Observation {
         attempt: 1,
         ttl: Some(57),
         confirmed: true,
+        second_look: None,
         service: None,
     })
 }

@@ -5,9 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use mimawari_base::sockets::{self, Patience};
 use mimawari_targets::Endpoint;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 use tokio_rustls::client::TlsStream;
 
@@ -15,14 +16,32 @@ use tokio_rustls::client::TlsStream;
 /// server that sends without end, and what thousands of connections cost.
 const RECEIVE_BUFFER: u32 = 128 * 1024;
 
+/// How long a connection waits for what this machine is out of.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A kernel connection to the endpoint. Taking an [`Endpoint`] is what keeps every dialled address
 /// inside the scope: only a scope makes one.
 ///
 /// # Errors
-/// What `connect()` says, or [`io::ErrorKind::TimedOut`] after `timeout`.
+/// What `connect()` says, or [`io::ErrorKind::TimedOut`] after `timeout`. When this machine is out of
+/// file descriptors and alike, that is waited out first.
 pub async fn dial(endpoint: Endpoint, timeout: Duration) -> io::Result<TcpStream> {
+    let mut patience = Patience::new(PATIENCE);
+    loop {
+        let error = match dial_once(endpoint, timeout).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        match patience.pause(&error) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return Err(error),
+        }
+    }
+}
+
+async fn dial_once(endpoint: Endpoint, timeout: Duration) -> io::Result<TcpStream> {
     let address = endpoint.socket_addr();
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = sockets::socket_to(address)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     let stream = tokio::time::timeout(timeout, socket.connect(address)).await.map_err(|_| {
         io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {timeout:?}"))

@@ -183,7 +183,7 @@ impl PacketSweep {
             let path = way(self, *endpoint)?;
             let mac = match self.paths[path].next {
                 Next::Direct => None,
-                Next::Gateway(mac) => Some(mac),
+                Next::Gateway(mac) | Next::Own(mac) => Some(mac),
                 Next::OnLink => {
                     Some(self.neighbours.known((self.paths[path].link, endpoint.ip()))?)
                 }

@@ -17,7 +17,7 @@ use mimawari_probes::gap::Gap;
 use super::allowance::Watch;
 use super::clock::EngineClock;
 use super::link::{Link, Next, NoRoom, Solicited};
-use super::neighbour::{Found, Step};
+use super::neighbour::{Found, Key, Step};
 use super::receiver::{self, Message, Receiver};
 use super::sending::{self, Parcel, Sent};
 use super::{PacketError, PacketStatistics, PacketSweep, frame, route};
@@ -32,6 +32,9 @@ const PROBES_A_TURN: usize = 1024;
 const MESSAGES_A_TURN: usize = 2 * receiver::CHANNEL;
 /// After this long without a successful send, and failures only, the sweep is stopped.
 const HOPELESS: Duration = Duration::from_secs(10);
+/// How often the routers are asked for their Ethernet addresses again: after a failover another one
+/// answers for the same address.
+const ROUTERS: Duration = Duration::from_secs(1);
 /// When the engine has nothing to send for longer than this, it waits for answers, not for its rate.
 const IDLE: Duration = Duration::from_millis(100);
 
@@ -104,6 +107,7 @@ impl PacketSweep {
                 failing_since: None,
                 stopped: false,
                 to_send,
+                ask_routers: ROUTERS,
                 late: VecDeque::new(),
                 heard: vec![Duration::ZERO; receivers],
                 allowances: self
@@ -156,6 +160,8 @@ struct Run<'a> {
     stopped: bool,
     /// The queues of the sending threads, by link and lane.
     to_send: Vec<Vec<SyncSender<Parcel>>>,
+    /// When the routers are asked again, in real time.
+    ask_routers: Duration,
     /// Probes whose neighbour has answered, and for which no parcel was free.
     late: VecDeque<(Probe, usize, [u8; 6])>,
     /// Up to when each receiving thread has told everything.
@@ -186,6 +192,7 @@ impl Run<'_> {
                 }
             }
             self.ask_neighbours();
+            self.ask_routers();
             let more = self.transmit();
             while let Some(event) = self.sweep.poll_event() {
                 if on_event(event).is_break() {
@@ -260,6 +267,7 @@ impl Run<'_> {
                 }
             }
             Message::Neighbour { link, ip, mac } => {
+                self.follow_router((link, ip), mac);
                 for (probe, path) in self.parts.neighbours.learn((link, ip), mac) {
                     self.late.push_back((probe, path, mac));
                 }
@@ -343,7 +351,7 @@ impl Run<'_> {
         let Some(path) = path else { return Some(probe) };
         let mac = match self.parts.paths[path].next {
             Next::Direct => None,
-            Next::Gateway(mac) => Some(mac),
+            Next::Gateway(mac) | Next::Own(mac) => Some(mac),
             Next::OnLink => {
                 let key = (self.parts.paths[path].link, ip);
                 let real = self.begun.elapsed();
@@ -462,6 +470,47 @@ impl Run<'_> {
         }
     }
 
+    /// Asks the routers who they are now.
+    fn ask_routers(&mut self) {
+        let real = self.begun.elapsed();
+        if real < self.ask_routers || self.stopped {
+            return;
+        }
+        self.ask_routers = real + ROUTERS;
+        let mut routers: Vec<_> = self.parts.gateways.iter().map(|(_, key)| *key).collect();
+        routers.sort_unstable();
+        routers.dedup();
+        for (link, ip) in routers {
+            // A router is on the link, and what is asked is who it is.
+            if matches!(
+                self.parts.links[link].solicit(ip, |asked| asked == ip),
+                Ok(Solicited::Sent)
+            ) {
+                self.statistics.solicitations += 1;
+                let now = self.now();
+                self.sweep.sent_beside(now);
+            }
+        }
+    }
+
+    /// Somebody says which Ethernet address is a router's, asked or not: the kernel believes it, too.
+    fn follow_router(&mut self, key: Key, mac: [u8; 6]) {
+        if mac[0] & 1 == 1 || mac == [0; 6] {
+            return;
+        }
+        let mut changed = false;
+        for (path, router) in &self.parts.gateways {
+            let next = &mut self.parts.paths[*path].next;
+            if *router == key && *next != Next::Gateway(mac) {
+                *next = Next::Gateway(mac);
+                changed = true;
+            }
+        }
+        if changed {
+            self.note(Gap::RouterChanged { router: key.1.to_string() });
+        }
+    }
+
     /// Sends a solicitation. A neighbour that could not be asked is not taken for absent: what waits
     /// for it has failed.
     fn solicit(&mut self, link: usize, ip: IpAddr) {
@@ -472,6 +521,8 @@ impl Run<'_> {
             Ok(Solicited::Sent) => {
                 self.statistics.solicitations += 1;
                 self.failing_since = None;
+                let now = self.now();
+                self.sweep.sent_beside(now);
                 return;
             }
             Ok(Solicited::Refused) => {

@@ -80,6 +80,14 @@ pub enum PacketError {
         /// How many.
         width: u8,
     },
+    /// The kernel cannot be asked for routes and interfaces.
+    #[error("{operation}: {source}; routes and interfaces are read by AF_NETLINK sockets")]
+    Netlink {
+        /// What was tried.
+        operation: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// Everything else that the system refuses.
     #[error("{operation}: {source}")]
     Io {
@@ -103,6 +111,30 @@ impl PacketError {
                 Self::MissingCapability { operation, lack: Lack::find() }
             }
             _ => Self::Io { operation, source },
+        }
+    }
+
+    /// An error in asking the kernel.
+    pub(super) fn netlink(operation: impl Into<String>, source: io::Error) -> Self {
+        Self::Netlink { operation: operation.into(), source }
+    }
+
+    /// Whether this place does not allow packets at all, so that full connections are the way: a
+    /// capability or a kind of socket that is refused, not a route or an interface that is missing.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::MissingCapability { .. } | Self::Netlink { .. } => true,
+            Self::Io { source, .. } => matches!(
+                source.raw_os_error().map(nix::errno::Errno::from_raw),
+                Some(
+                    nix::errno::Errno::EAFNOSUPPORT
+                        | nix::errno::Errno::EPROTONOSUPPORT
+                        | nix::errno::Errno::ESOCKTNOSUPPORT
+                        | nix::errno::Errno::ENOSYS
+                )
+            ),
+            _ => false,
         }
     }
 
@@ -145,6 +177,9 @@ impl PacketError {
                 "choose a `source_port` from 1 to {}, or leave the key out",
                 u16::MAX - u16::from(*width - 1)
             ),
+            Self::Netlink { .. } => "allow AF_NETLINK sockets (systemd: add AF_NETLINK to \
+                 RestrictAddressFamilies), or set `method = \"connect\"` under [scan]"
+                .to_owned(),
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::OutOfMemory => {
                     "free some memory, or lift the limit on locked memory".to_owned()

@@ -59,6 +59,8 @@ pub(super) enum Next {
     Direct,
     /// A router with this Ethernet address.
     Gateway([u8; 6]),
+    /// The interface's own Ethernet address: nobody is asked for on it.
+    Own([u8; 6]),
     /// The destination itself.
     OnLink,
 }
@@ -122,6 +124,11 @@ impl Link {
     /// Whether frames have an Ethernet header.
     pub(super) const fn is_ethernet(&self) -> bool {
         self.mac.is_some()
+    }
+
+    /// Our Ethernet address.
+    pub(super) const fn mac(&self) -> Option<[u8; 6]> {
+        self.mac
     }
 
     /// The link header of frames from here.

@@ -128,8 +128,12 @@ pub struct PacketSweep {
     links: Vec<Link>,
     receiving: Vec<Receiving>,
     neighbours: Neighbours<Held>,
+    gateways: Gateways,
     gaps: Vec<Gap>,
 }
+
+/// Paths by a router, and who the router is.
+type Gateways = Vec<(usize, neighbour::Key)>;
 
 /// A probe that waits for a neighbour, and the path that it takes.
 type Held = (Probe, usize);

@@ -3,7 +3,7 @@
 //!
 //! What waits for one neighbour does not hold up the others. A neighbour is asked
 //! [`TRIES`] times, [`SPACING`] apart; then what waited for it is given back as unreachable, and so
-//! is what comes for it within [`ABSENCE`].
+//! is what comes for it within [`ABSENCE`]. Later it is asked once, and more and more rarely.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -13,8 +13,11 @@ use std::time::Duration;
 pub const TRIES: u8 = 3;
 /// Time between two (`RETRANS_TIMER`, RFC 4861, section 10).
 pub const SPACING: Duration = Duration::from_secs(1);
-/// For how long an absent neighbour is not asked again.
+/// For how long an absent neighbour is not asked again, the first time. Then it is asked once, and
+/// each further absence lasts four times as long as the one before, up to [`LONGEST_ABSENCE`].
 pub const ABSENCE: Duration = Duration::from_secs(30);
+/// The longest time between two questions to an absent neighbour.
+pub const LONGEST_ABSENCE: Duration = Duration::from_secs(1920);
 /// At most this many solicitations a second: each is a broadcast or multicast that interrupts
 /// everybody on the link.
 pub const RATE: u32 = 5_000;
@@ -40,8 +43,8 @@ pub enum Found {
 #[derive(Debug)]
 enum Entry<T> {
     Known([u8; 6]),
-    Asked { tries: u8, waiting: Vec<T>, last_known: Option<[u8; 6]> },
-    Absent { since: Duration },
+    Asked { tries: u8, waiting: Vec<T>, last_known: Option<[u8; 6]>, absences: u8 },
+    Absent { since: Duration, absences: u8 },
 }
 
 /// What to do next.
@@ -91,7 +94,7 @@ impl<T> Neighbours<T> {
     /// Has a neighbour asked for; `last_known` is used if it does not answer.
     pub fn ask(&mut self, key: Key, last_known: Option<[u8; 6]>) {
         if !self.entries.contains_key(&key) {
-            self.begin(key, last_known, Vec::new());
+            self.begin(key, last_known, Vec::new(), 0);
         }
     }
 
@@ -107,26 +110,32 @@ impl<T> Neighbours<T> {
     /// Looks for a neighbour. On [`Found::Waits`] `item` is kept until the neighbour answers or has
     /// proved absent.
     pub fn find(&mut self, now: Duration, key: Key, item: T) -> Found {
-        match self.entries.get_mut(&key) {
+        let absences = match self.entries.get_mut(&key) {
             Some(Entry::Known(mac)) => return Found::Mac(*mac),
             Some(Entry::Asked { waiting, .. }) => {
                 waiting.push(item);
                 self.waiting += 1;
                 return Found::Waits;
             }
-            Some(Entry::Absent { since }) if now < *since + ABSENCE => return Found::Absent,
-            Some(Entry::Absent { .. }) | None => {}
-        }
+            Some(Entry::Absent { since, absences }) => {
+                let lasts = ABSENCE * 4u32.pow(u32::from(*absences).saturating_sub(1).min(4));
+                if now < *since + lasts.min(LONGEST_ABSENCE) {
+                    return Found::Absent;
+                }
+                *absences
+            }
+            None => 0,
+        };
         self.waiting += 1;
-        self.begin(key, None, vec![item]);
+        self.begin(key, None, vec![item], absences);
         Found::Waits
     }
 
-    fn begin(&mut self, key: Key, last_known: Option<[u8; 6]>, waiting: Vec<T>) {
+    fn begin(&mut self, key: Key, last_known: Option<[u8; 6]>, waiting: Vec<T>, absences: u8) {
         if self.entries.len() >= REMEMBERED {
             self.entries.retain(|_, e| matches!(e, Entry::Asked { .. }));
         }
-        self.entries.insert(key, Entry::Asked { tries: 0, waiting, last_known });
+        self.entries.insert(key, Entry::Asked { tries: 0, waiting, last_known, absences });
         self.fresh.push_back(key);
     }
 
@@ -151,7 +160,8 @@ impl<T> Neighbours<T> {
     /// What is to be done at `now`; call again until `None`.
     pub fn poll(&mut self, now: Duration) -> Option<Step<T>> {
         while let Some((at, key)) = self.due.front().copied() {
-            let Some(Entry::Asked { tries, waiting, last_known }) = self.entries.get_mut(&key)
+            let Some(Entry::Asked { tries, waiting, last_known, absences }) =
+                self.entries.get_mut(&key)
             else {
                 self.due.pop_front();
                 continue;
@@ -174,14 +184,16 @@ impl<T> Neighbours<T> {
                 self.entries.insert(key, Entry::Known(mac));
                 return Some(Step::Fallback(key, mac, waiting));
             }
-            self.entries.insert(key, Entry::Absent { since: now });
+            let absences = absences.saturating_add(1);
+            self.entries.insert(key, Entry::Absent { since: now, absences });
             return Some(Step::Unreachable(key, waiting));
         }
         while now >= self.next
             && let Some(key) = self.fresh.pop_front()
         {
-            if let Some(Entry::Asked { tries, .. }) = self.entries.get_mut(&key) {
-                *tries = 1;
+            if let Some(Entry::Asked { tries, absences, .. }) = self.entries.get_mut(&key) {
+                // Whoever did not answer three times is asked once from then on.
+                *tries = if *absences > 0 { TRIES } else { 1 };
                 return Some(self.solicit(now, key));
             }
         }
@@ -345,6 +357,10 @@ mod tests {
         assert_eq!(t.find(ms(3001), key(1), 11), Found::Absent);
         assert_eq!(t.find(ms(33_001), key(1), 12), Found::Waits);
         assert_eq!(t.poll(ms(33_001)), Some(Step::Solicit(key(1))));
+        // From now on one question is enough, and they become rare.
+        assert_eq!(t.poll(ms(34_001)), Some(Step::Unreachable(key(1), vec![12])));
+        assert_eq!(t.find(ms(34_001 + 119_000), key(1), 13), Found::Absent);
+        assert_eq!(t.find(ms(34_001 + 121_000), key(1), 14), Found::Waits);
     }
 
     #[test]

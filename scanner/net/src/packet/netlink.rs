@@ -14,9 +14,10 @@ use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteNextHopFlags, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHopFlags, RouteType, RouteVia,
 };
-use rtnetlink::{Handle, RouteMessageBuilder};
+use rtnetlink::packet_route::rule::{RuleAttribute, RuleMessage};
+use rtnetlink::{Handle, IpVersion, RouteMessageBuilder};
 
 use super::route::{Hop, NextHop, Route, RouteKind};
 use super::source::OwnAddress;
@@ -32,6 +33,9 @@ pub struct Interface {
     pub up: bool,
     /// Whether it is a loopback.
     pub loopback: bool,
+    /// Whether neighbours are not asked for on it: frames go to its own Ethernet address, as the
+    /// kernel's do (ipvlan in L3 mode, `ip link set arp off`).
+    pub without_arp: bool,
 }
 
 /// An entry of the kernel's neighbour table with a usable Ethernet address.
@@ -80,6 +84,7 @@ pub fn read(targets: &[AddrRange]) -> io::Result<Kernel> {
                 name: name.unwrap_or_default(),
                 up: link.header.flags.contains(LinkFlags::Up),
                 loopback: link.header.flags.contains(LinkFlags::Loopback),
+                without_arp: link.header.flags.contains(LinkFlags::Noarp),
             });
         }
         let mut addresses = handle.address().get().execute();
@@ -93,6 +98,13 @@ pub fn read(targets: &[AddrRange]) -> io::Result<Kernel> {
             let mut routes = handle.route().get(query).execute();
             while let Some(message) = routes.try_next().await.map_err(other)? {
                 kernel.routes.extend(route(&message).filter(|r| touches(r, &targets)));
+            }
+        }
+        for version in [IpVersion::V4, IpVersion::V6] {
+            let mut rules = handle.rule().get(version).execute();
+            // A kernel without policy routing refuses the question, and has no rules.
+            while let Ok(Some(message)) = rules.try_next().await {
+                kernel.routes.extend(cut_of(&message).filter(|r| touches(r, &targets)));
             }
         }
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -121,11 +133,16 @@ pub fn look_up(addresses: Vec<IpAddr>, device: Option<u32>) -> io::Result<Vec<Op
             query.header.destination_prefix_length = width;
             query.attributes.push(RouteAttribute::Destination(ip.into()));
             query.attributes.extend(device.map(RouteAttribute::Oif));
+            // The answer then names the table that the way is from.
+            query.header.flags |= RouteFlags::LookupTable;
             let mut answers = handle.route().get(query).execute();
             let way = match answers.try_next().await {
                 Ok(Some(message)) => route(&message).and_then(|r| {
                     let local = r.kind == RouteKind::Local;
                     (local || r.kind == RouteKind::Unicast).then_some(())?;
+                    // Restricted to a device, an IPv4 kernel takes everything without a route for
+                    // on-link, and names no table.
+                    (local || device.is_none() || r.table != 0).then_some(())?;
                     let hop = r.hops.first()?;
                     Some(NextHop {
                         device: hop.device,
@@ -198,6 +215,24 @@ fn own_address(message: &AddressMessage) -> Option<OwnAddress> {
         usable: !flags.intersects(unusable),
         preferred: !flags
             .intersects(AddressHeaderFlags::Deprecated | AddressHeaderFlags::Secondary),
+    })
+}
+
+/// The destination of a policy rule as a route that cuts the targets and matches nothing: which way
+/// it sends them only the kernel knows.
+fn cut_of(rule: &RuleMessage) -> Option<Route> {
+    let network = rule.attributes.iter().find_map(|a| match a {
+        RuleAttribute::Destination(ip) => Some(*ip),
+        _ => None,
+    })?;
+    Some(Route {
+        network,
+        prefix: rule.header.dst_len,
+        table: 0,
+        metric: 0,
+        kind: RouteKind::Throw,
+        hops: Vec::new(),
+        source: None,
     })
 }
 

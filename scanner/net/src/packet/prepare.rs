@@ -15,11 +15,11 @@ use super::link::{Link, Next, Path, Receiving, Solicited};
 use super::neighbour::{Key, Neighbours, Step};
 use super::netlink::{self, Kernel};
 use super::route::{self, NextHop, Segment};
-use super::source::{SourcePorts, address_for};
-use super::{PacketConfig, PacketError, PacketSweep, privilege};
+use super::source::{SourcePorts, address_for, may_come_from};
+use super::{Gateways, PacketConfig, PacketError, PacketSweep, privilege};
 
-/// With more pieces than this the kernel is not asked about each.
-const LOOK_UPS: usize = 4096;
+/// How long duplicate address detection may take until an IPv6 address can be used.
+const DETECTION: Duration = Duration::from_secs(4);
 /// No more ranges than this are named in a message.
 const NAMED: usize = 8;
 /// Up to this many on-link targets have their neighbours asked for before their first probe.
@@ -44,8 +44,7 @@ impl PacketSweep {
         config: &PacketConfig,
     ) -> Result<Self, PacketError> {
         let targets: Vec<AddrRange> = walk.plan().addrs().addrs().ranges().collect();
-        let kernel = netlink::read(&targets)
-            .map_err(|e| PacketError::io("reading routes and interfaces by netlink", e))?;
+        let kernel = settled(&targets)?;
         let interface = config.interface.as_deref();
         let device = interface.map(|name| find_interface(&kernel, name)).transpose()?;
         let mut segments = ways(&targets, &kernel, device)?;
@@ -100,7 +99,7 @@ impl PacketSweep {
             gaps.push(Gap::NoMappedRing { interface: r.name.clone() });
         }
         let mut neighbours = Neighbours::new(config.solicitations);
-        let silent = resolve_gateways(
+        let (silent, gateways) = resolve_gateways(
             &segments,
             &path_of,
             &mut paths,
@@ -150,6 +149,7 @@ impl PacketSweep {
             links,
             receiving,
             neighbours,
+            gateways,
             gaps,
         })
     }
@@ -167,6 +167,21 @@ fn find_interface(kernel: &Kernel, name: &str) -> Result<u32, PacketError> {
     }
 }
 
+/// What the kernel knows, once its IPv6 addresses have proved to be unique, where IPv6 is scanned.
+fn settled(targets: &[AddrRange]) -> Result<Kernel, PacketError> {
+    let begun = Instant::now();
+    let v6 = targets.iter().any(|t| t.first().is_ipv6());
+    loop {
+        let kernel = netlink::read(targets)
+            .map_err(|e| PacketError::netlink("reading routes and interfaces by netlink", e))?;
+        let waits = v6 && kernel.addresses.iter().any(|a| a.ip.is_ipv6() && !a.usable);
+        if !waits || begun.elapsed() >= DETECTION {
+            return Ok(kernel);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 /// The way of every piece of the targets: matched here, then confirmed by the kernel, which knows
 /// policy rules, multipath and its preferred source addresses.
 fn ways(
@@ -175,18 +190,11 @@ fn ways(
     device: Option<u32>,
 ) -> Result<Vec<Segment>, PacketError> {
     let mut segments = route::segments(targets, &kernel.routes, device);
-    if segments.len() <= LOOK_UPS {
-        // Restricted to a device, the kernel takes everything without a route for on-link: ask only
-        // where there is a route.
-        let asked: Vec<usize> = (0..segments.len())
-            .filter(|i| device.is_none() || segments[*i].hop.is_some())
-            .collect();
-        let addresses = asked.iter().map(|i| segments[*i].range.first()).collect();
-        let answers = netlink::look_up(addresses, device)
-            .map_err(|e| PacketError::io("asking the kernel for routes by netlink", e))?;
-        for (i, answer) in asked.into_iter().zip(answers) {
-            segments[i].hop = answer;
-        }
+    let addresses = segments.iter().map(|s| s.range.first()).collect();
+    let answers = netlink::look_up(addresses, device)
+        .map_err(|e| PacketError::netlink("asking the kernel for routes by netlink", e))?;
+    for (segment, answer) in segments.iter_mut().zip(answers) {
+        segment.hop = answer;
     }
     Ok(route::join(segments))
 }
@@ -216,6 +224,7 @@ impl Builder<'_> {
         let source = hop
             .source
             .filter(|s| !s.is_unspecified() && s.is_ipv4() == range.first().is_ipv4())
+            .filter(|s| may_come_from(*s, range.first()))
             .or_else(|| address_for(range.first(), device, own))
             // To itself a machine may speak from the very address it speaks to.
             .or_else(|| hop.local.then_some(range.first()))
@@ -226,11 +235,13 @@ impl Builder<'_> {
         if let Some(path) = self.path_by_hop.get(&(link, source, hop.gateway)) {
             return Ok(*path);
         }
-        let next = match (self.links[link].is_ethernet(), hop.gateway) {
-            (false, _) => Next::Direct,
+        let without_arp = self.kernel.interfaces.iter().any(|i| i.index == device && i.without_arp);
+        let next = match (self.links[link].mac(), hop.gateway) {
+            (None, _) => Next::Direct,
+            (Some(mac), _) if without_arp => Next::Own(mac),
             // Known later; until then nothing is sent here.
-            (true, Some(_)) => Next::Gateway([0; 6]),
-            (true, None) => Next::OnLink,
+            (Some(_), Some(_)) => Next::Gateway([0; 6]),
+            (Some(_), None) => Next::OnLink,
         };
         let template = SynTemplate::new(self.links[link].header(), source);
         self.paths.push(Path { link, source, next, template });
@@ -263,7 +274,7 @@ impl Builder<'_> {
 }
 
 /// Finds the gateways' Ethernet addresses and writes them into the paths. Returns the gateways that
-/// do not answer.
+/// do not answer, and all of them with their paths.
 fn resolve_gateways(
     segments: &[Segment],
     path_of: &[Option<usize>],
@@ -272,8 +283,8 @@ fn resolve_gateways(
     receiving: &mut [Receiving],
     kernel: &Kernel,
     rate: u32,
-) -> std::io::Result<Vec<Key>> {
-    let mut gateways: Vec<(usize, Key)> = Vec::new();
+) -> std::io::Result<(Vec<Key>, Gateways)> {
+    let mut gateways: Gateways = Vec::new();
     for (segment, path) in segments.iter().zip(path_of) {
         if let (Some(gateway), Some(path)) = (segment.hop.and_then(|h| h.gateway), *path)
             && matches!(paths[path].next, Next::Gateway(_))
@@ -329,12 +340,13 @@ fn resolve_gateways(
             table.learn(key, mac);
         }
     }
-    for (path, key) in gateways {
-        if let Some(mac) = table.known(key) {
-            paths[path].next = Next::Gateway(mac);
+    for (path, key) in &gateways {
+        if let Some(mac) = table.known(*key) {
+            paths[*path].next = Next::Gateway(mac);
         }
     }
-    Ok(silent)
+    gateways.retain(|(_, key)| !silent.contains(key));
+    Ok((silent, gateways))
 }
 
 /// Begins to ask for the neighbours of on-link targets, so that few probes have to wait.
@@ -414,8 +426,20 @@ mod tests {
     fn an_interface_is_found_or_the_others_are_named() {
         let kernel = Kernel {
             interfaces: vec![
-                netlink::Interface { index: 1, name: "lo".into(), up: true, loopback: true },
-                netlink::Interface { index: 2, name: "eth0".into(), up: false, loopback: false },
+                netlink::Interface {
+                    index: 1,
+                    name: "lo".into(),
+                    up: true,
+                    loopback: true,
+                    without_arp: false,
+                },
+                netlink::Interface {
+                    index: 2,
+                    name: "eth0".into(),
+                    up: false,
+                    loopback: false,
+                    without_arp: false,
+                },
             ],
             ..Kernel::default()
         };

@@ -30,10 +30,18 @@ pub struct OwnAddress {
 pub fn address_for(destination: IpAddr, device: u32, own: &[OwnAddress]) -> Option<IpAddr> {
     own.iter()
         .filter(|a| a.device == device && a.usable && a.ip.is_ipv4() == destination.is_ipv4())
+        .filter(|a| may_come_from(a.ip, destination))
         .max_by_key(|a| {
             (link_local(a.ip) == link_local(destination), a.preferred, common(a.ip, destination))
         })
         .map(|a| a.ip)
+}
+
+/// Whether a router may forward what comes from this address (RFC 4291, section 2.5.6): from a
+/// link-local address nothing leaves its link.
+#[must_use]
+pub const fn may_come_from(source: IpAddr, destination: IpAddr) -> bool {
+    !link_local(source) || link_local(destination) || source.is_ipv4()
 }
 
 /// The address with which to ask for neighbours on a device: as for the destination, or any that

@@ -227,6 +227,7 @@ impl Sink for Importer {
             // To drop the answer would be to make a silence of it, so it is told, and the run's notes
             // say how many of its ports rest on a single answer.
             confirmed: s.state == CellState::Open,
+            second_look: None,
             service: s.service.map(Box::new),
         }));
         if self.batch.len() >= RECORDS {

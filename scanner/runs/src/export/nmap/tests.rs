@@ -44,6 +44,7 @@ fn run(dir: &Path, shard: Shard) -> PathBuf {
                 attempt: 1,
                 ttl: Some(57),
                 confirmed: e.port().get() == 1,
+                second_look: None,
                 service: (e.port().get() == 1).then(|| {
                     Box::new(Service {
                         name: "https".to_owned(),
