@@ -352,7 +352,7 @@ pub enum Outcome {
     Protected,
     /// The check is true of a path that cannot exist, too: the site says the same to everything.
     CatchAll,
-    /// True once, not true again. Written by former versions alone.
+    /// True once, not true again; of inventory alone.
     Unstable,
     /// Not readable as HTTP.
     Malformed,

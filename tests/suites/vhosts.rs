@@ -46,8 +46,7 @@ fn write_list(path: &Path, rows: u32, sorted: bool) {
 fn read_in_a_process_of_its_own(path: &Path) -> [u64; 6] {
     let ran = Command::new(env!("CARGO_BIN_EXE_read-vhosts")).arg(path).output().unwrap();
     let text = String::from_utf8(ran.stdout).unwrap();
-    // A listed site whose port is not planned is not covered.
-    assert_eq!(ran.status.code(), Some(3), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let numbers: Vec<u64> = text.split_whitespace().map(|n| n.parse().unwrap()).collect();
     numbers.try_into().unwrap()
 }
@@ -343,7 +342,8 @@ fn a_run_tells_which_of_the_names_no_longer_point_at_it() {
     let list = "127.0.0.1,here.example\n127.0.0.1,gone.example\n127.0.0.1,idle.example,1\n";
     child.stdin.take().unwrap().write_all(list.as_bytes()).unwrap();
     let ran = child.wait_with_output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    // A listed site whose port is not planned is not covered.
+    assert_eq!(ran.status.code(), Some(3), "{}", String::from_utf8_lossy(&ran.stderr));
     let meta = std::fs::read_to_string(dir.path().join("run/run.json")).unwrap();
     for note in [
         "DNS has only addresses outside the scope for 1 of the virtual hosts: gone.example.",
