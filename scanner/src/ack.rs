@@ -95,7 +95,7 @@ fn of_findings(
     wanted: Option<&Acknowledgement>,
 ) -> Result<String> {
     let mut findings: Vec<Finding> = Vec::new();
-    for text in &args.finding {
+    if let Some(text) = &args.finding {
         findings.push(find(state, text)?.clone());
     }
     for text in &args.all_of {

@@ -104,7 +104,11 @@ impl Coding {
             // Properly in the zlib format; some servers send the bare stream.
             Self::Deflate => {
                 let bytes = read(ZlibDecoder::new(body), INFLATED_LIMIT);
-                if bytes.is_empty() { read(DeflateDecoder::new(body), INFLATED_LIMIT) } else { bytes }
+                if bytes.is_empty() {
+                    read(DeflateDecoder::new(body), INFLATED_LIMIT)
+                } else {
+                    bytes
+                }
             }
             Self::Brotli => {
                 let brotli = brotli_decompressor::Decompressor::new(body, BROTLI_BUFFER);

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::catalogue::format::Answered;
+use super::catalogue::format::{Answered, Controls};
 use super::catalogue::{PathPlan, Probe};
+use super::controls::{Control, is_in_root, is_same_page};
 use super::gate::{self, Content, Status};
 use super::manifest::{Class, Proof};
 use super::rule::{self, Hit};
@@ -76,7 +77,7 @@ pub struct Finished {
     pub severity: Severity,
     /// Of the first hit.
     pub evidence: Option<Evidence>,
-    /// For `Error`, `Malformed`, `Skipped` and `CatchAll`, and for `Exposed` without a control.
+    /// For `Error`, `Malformed`, `Skipped`, `Unstable` and `CatchAll`.
     pub reason: Option<String>,
     /// What is exposed, in a line; for `Exposed`.
     pub title: Option<String>,
@@ -88,17 +89,44 @@ pub struct Finished {
 enum Stage {
     First,
     Repeat,
-    Canary(usize),
+    Control(Control),
     Done,
 }
 
-/// The course of one path on one target. Four requests at most where all answers agree.
+impl Found<'_> {
+    /// Whether the hit is the page of which the first control and this one are two.
+    fn is_page(&self, path: &str, second: Option<&Content<'_>>) -> bool {
+        let (text, served) = match second {
+            Some(second) => (&*second.text, second.bytes),
+            None => (&self.other[..], &self.other_served[..]),
+        };
+        // Of the controls whose first has another body alone; of the others this one is both.
+        let (first, first_served) = match (self.other.is_empty(), second) {
+            (true, _) => (text, served),
+            (false, _) => (&self.other[..], &self.other_served[..]),
+        };
+        is_same_page(path, &self.bodies, first, text)
+            || is_same_page(path, &self.served, first_served, served)
+    }
+
+    /// Whether an answer has the hit's own body: without the path that was asked for, with it, or
+    /// with the hit's path in its place, since the hit's path may stand in the page as such.
+    fn has_body(&self, content: &Content<'_>, hit: &str, control: &str) -> bool {
+        let is_served = |body: &[u8]| self.served.iter().any(|b| **b == *body);
+        self.bodies.iter().any(|b| **b == *content.text)
+            || is_served(content.bytes)
+            || is_served(&gate::replaced(content.bytes, control.as_bytes(), hit.as_bytes()))
+    }
+}
+
+/// The course of one path on one target. A hit takes four requests; up to nine where paths that
+/// cannot exist have the hit's signature, too.
 pub struct PathCheck<'a> {
     plan: &'a PathPlan,
     salt: u64,
     key: &'a [u8; 32],
-    /// The path of the canary in work.
-    canary: String,
+    /// The path of the control in work.
+    control: String,
     stage: Stage,
     found: Option<Found<'a>>,
     /// Answers to the path itself, with the hit and in all.
@@ -109,10 +137,22 @@ pub struct PathCheck<'a> {
     end: Option<(Outcome, Option<String>)>,
 }
 
+/// A hit in work. It holds what was served, so it has no `Debug`.
 struct Found<'a> {
     probe: &'a Probe,
     severity: Severity,
     evidence: Evidence,
+    /// The bytes are those of a file that must not be readable: no control can refute that.
+    certain: bool,
+    /// A check that is true as well, and about every path of the site.
+    everywhere: Option<(&'a Probe, Hit)>,
+    /// The bodies of both answers, without the requested path.
+    bodies: Vec<Vec<u8>>,
+    /// The same as they were served.
+    served: Vec<Vec<u8>>,
+    /// That of a control which has the signature, and another content.
+    other: Vec<u8>,
+    other_served: Vec<u8>,
 }
 
 impl<'a> PathCheck<'a> {
@@ -125,7 +165,7 @@ impl<'a> PathCheck<'a> {
             plan,
             salt,
             key: evidence_key,
-            canary: String::new(),
+            control: String::new(),
             stage: Stage::First,
             found: None,
             seen: 0,
@@ -151,14 +191,14 @@ impl<'a> PathCheck<'a> {
         match self.stage {
             Stage::First => self.asked > 0,
             Stage::Repeat => self.asked > self.seen,
-            Stage::Canary(_) | Stage::Done => false,
+            Stage::Control(_) | Stage::Done => false,
         }
     }
 
     /// Whether a check is true of this answer to the path itself.
     #[must_use]
     pub fn is_hit(&self, response: &Response<'_>) -> bool {
-        self.worst(response).is_some()
+        self.hits(&Content::new(response, &self.plan.path), response).1.is_some()
     }
 
     /// The path to ask for next, with GET; nothing when there is a result.
@@ -166,7 +206,7 @@ impl<'a> PathCheck<'a> {
     pub fn next_request(&self) -> Option<&str> {
         match self.stage {
             Stage::First | Stage::Repeat => Some(&self.plan.path),
-            Stage::Canary(_) => Some(&self.canary),
+            Stage::Control(_) => Some(&self.control),
             Stage::Done => None,
         }
     }
@@ -176,7 +216,7 @@ impl<'a> PathCheck<'a> {
         match self.stage {
             Stage::First => self.first(response),
             Stage::Repeat => self.again(response),
-            Stage::Canary(n) => self.canary(n, response),
+            Stage::Control(control) => self.control(control, response),
             Stage::Done => {}
         }
     }
@@ -191,7 +231,7 @@ impl<'a> PathCheck<'a> {
         match self.stage {
             Stage::Done => {}
             Stage::First => self.finish_as(outcome, Some(failure.reason)),
-            Stage::Repeat | Stage::Canary(_) if outcome == Outcome::Skipped => {
+            Stage::Repeat | Stage::Control(_) if outcome == Outcome::Skipped => {
                 self.lost(&failure.reason);
             }
             // Whoever hands out a file and then answers no more has handed it out.
@@ -199,7 +239,7 @@ impl<'a> PathCheck<'a> {
                 self.asked += 1;
                 self.confirmed();
             }
-            Stage::Canary(_) => self.uncontrolled(&failure.reason),
+            Stage::Control(_) => self.uncontrolled(&failure.reason),
         }
     }
 
@@ -220,44 +260,62 @@ impl<'a> PathCheck<'a> {
         })
     }
 
-    /// The worst check that is true of an answer to the path itself.
-    fn worst(&self, response: &Response<'_>) -> Option<(Severity, &'a Probe, Hit)> {
+    /// What is true of an answer to the path itself: the first check about every path of the site,
+    /// and the worst of the others.
+    fn hits(
+        &self,
+        content: &Content<'_>,
+        response: &Response<'_>,
+    ) -> (Option<(&'a Probe, Hit)>, Option<(&'a Probe, Hit)>) {
         let plan = self.plan;
-        let probes = &plan.probes;
-        let is_content = gate::status(response.status) == Status::Content;
         // Nearly all answers are "not found" with a page: nothing is made for them.
+        let is_content = content.status == Status::Content;
         let carries = !is_content && carries_file(response.body);
-        if !is_content && !carries && !probes.iter().any(Probe::looks_at_any_status) {
-            return None;
+        if !is_content && !carries && !plan.probes.iter().any(Probe::looks_at_any_status) {
+            return (None, None);
         }
-        let content = Content::new(response, &plan.path);
-        let hits = probes.iter().filter_map(|probe| {
-            let hit = probe.is_true(&content).or_else(|| {
-                carries.then(|| probe.is_carried(&content)).flatten()
-            })?;
-            Some((hit.severity.unwrap_or_else(|| probe.severity()), probe, hit))
+        let hits = plan.probes.iter().filter_map(|probe| {
+            let carried = || carries.then(|| probe.is_carried(content)).flatten();
+            Some((probe, probe.is_true(content).or_else(carried)?))
         });
+        let (everywhere, hits): (Vec<_>, Vec<_>) =
+            hits.partition(|(probe, _)| probe.controls() == Controls::Everywhere);
         // The worst counts; of equals the first, which is the more particular one.
-        hits.reduce(|worst, hit| if hit.0 > worst.0 { hit } else { worst })
+        let worst = hits
+            .into_iter()
+            .reduce(|worst, hit| if severity(&hit) > severity(&worst) { hit } else { worst });
+        (everywhere.into_iter().next(), worst)
     }
 
     fn first(&mut self, response: &Response<'_>) {
         self.asked += 1;
-        if let Some((severity, probe, hit)) = self.worst(response) {
-            self.seen += 1;
-            self.found = Some(Found {
-                probe,
-                severity,
-                evidence: evidence(hit, probe, response, self.key),
-            });
-            self.stage = Stage::Repeat;
-            return;
+        let status = gate::status(response.status);
+        let may_hit = status == Status::Content
+            || carries_file(response.body)
+            || self.plan.probes.iter().any(Probe::looks_at_any_status);
+        if may_hit {
+            let content = Content::new(response, &self.plan.path);
+            if let (everywhere, Some((probe, hit))) = self.hits(&content, response) {
+                self.seen += 1;
+                self.found = Some(Found {
+                    probe,
+                    severity: hit.severity.unwrap_or_else(|| probe.severity()),
+                    certain: hit.certain,
+                    evidence: evidence(hit, probe, response, self.key),
+                    everywhere,
+                    served: vec![content.bytes.to_owned()],
+                    bodies: vec![content.text.into_owned()],
+                    other: Vec::new(),
+                    other_served: Vec::new(),
+                });
+                self.stage = Stage::Repeat;
+                return;
+            }
         }
         if self.patience > 0 {
             self.patience -= 1;
             return;
         }
-        let status = gate::status(response.status);
         match status {
             Status::Content if response.flaw.is_some() => {
                 let reason = response.flaw.map(|f| f.reason().to_owned());
@@ -273,8 +331,13 @@ impl<'a> PathCheck<'a> {
 
     fn again(&mut self, response: &Response<'_>) {
         self.asked += 1;
-        if self.is_true_again(response, &self.plan.path) {
+        let content = Content::new(response, &self.plan.path);
+        if self.is_true_again(&content) {
             self.seen += 1;
+            if let Some(found) = &mut self.found {
+                found.served.push(content.bytes.to_owned());
+                found.bodies.push(content.text.into_owned());
+            }
             self.confirmed();
         } else if self.found.as_ref().is_some_and(|f| f.severity == Severity::Info) {
             // That something exists is shown by every answer or by none.
@@ -292,45 +355,100 @@ impl<'a> PathCheck<'a> {
         let Some(found) = &mut self.found else { return };
         found.evidence.repeated = seen > 1;
         found.evidence.sightings = (seen < asked).then_some(Sightings { seen, asked });
-        if found.probe.wants_canaries() {
-            self.next_canary(0);
-        } else {
+        if found.certain || found.probe.controls() == Controls::None {
             self.finish_as(Outcome::Exposed, None);
+        } else {
+            self.ask(Control::Stem(0));
         }
     }
 
-    fn canary(&mut self, n: usize, response: &Response<'_>) {
-        if self.is_true_again(response, &self.canary) {
-            let reason = "a path that cannot exist has the same content".to_owned();
-            return self.finish_as(Outcome::CatchAll, Some(reason));
-        }
+    fn control(&mut self, control: Control, response: &Response<'_>) {
+        let content = Content::new(response, &self.control);
+        let has_signature = match control {
+            Control::Bare | Control::Deep => self.is_everywhere(&content),
+            _ => self.is_true_again(&content),
+        };
         // "Later" is no answer. "Internal error" is one: some sites say so to every unknown path.
-        if gate::is_postponed(response.status) {
+        if !has_signature && gate::is_postponed(response.status) {
             return self.uncontrolled(&status_reason(response.status));
         }
-        let path = std::mem::take(&mut self.canary);
-        if let Some(found) = &mut self.found {
+        let Some(found) = &mut self.found else { return };
+        let strict = found.probe.controls() == Controls::Signature;
+        let has_body = has_signature && found.has_body(&content, &self.plan.path, &self.control);
+        let same = match control {
+            Control::Stem(0) | Control::Folder(0) => has_signature && strict || has_body,
+            // The second of two controls shows what varies, unless it has not the signature.
+            Control::Stem(_) | Control::Folder(_) => {
+                found.is_page(&self.plan.path, has_signature.then_some(&content))
+            }
+            _ => has_signature && (has_body || found.is_page(&self.plan.path, Some(&content))),
+        };
+        // The hit's own bytes below a folder that cannot exist, and no page for every name: the
+        // site strips folders, and the file is real.
+        let alias = same && control == Control::Folder(0) && !strict && is_in_root(&self.plan.path);
+        if !same {
+            let path = std::mem::take(&mut self.control);
             found.evidence.canaries.push(Canary { path, status: response.status });
         }
-        if n == 0 { self.next_canary(1) } else { self.finish_as(Outcome::Exposed, None) }
+        match control {
+            Control::Stem(_) if same && found.everywhere.is_some() => self.ask(Control::Bare),
+            Control::Bare if same => self.ask(Control::Deep),
+            Control::Deep if same => self.be_everywhere(),
+            Control::Bare | Control::Deep => self.refute(),
+            Control::Folder(0) if alias => self.ask(Control::Longer),
+            _ if same => self.refute(),
+            // The same signature, and another body: a second control shows what varies.
+            Control::Stem(0) | Control::Folder(0) if has_signature => {
+                found.other_served = content.bytes.to_owned();
+                found.other = content.text.into_owned();
+                self.ask(match control {
+                    Control::Stem(_) => Control::Stem(1),
+                    _ => Control::Folder(1),
+                });
+            }
+            Control::Stem(_) => self.ask(Control::Folder(0)),
+            Control::Longer => self.ask(Control::Extended),
+            Control::Folder(_) | Control::Extended => self.finish_as(Outcome::Exposed, None),
+        }
     }
 
-    fn next_canary(&mut self, n: usize) {
-        self.canary = canary(&self.plan.path, self.salt, n);
-        self.stage = Stage::Canary(n);
+    fn ask(&mut self, control: Control) {
+        self.control = control.path(&self.plan.path, self.salt);
+        self.stage = Stage::Control(control);
     }
 
-    fn is_true_again(&self, response: &Response<'_>, path: &str) -> bool {
+    fn is_true_again(&self, content: &Content<'_>) -> bool {
         self.found.as_ref().is_some_and(|f| {
-            let content = Content::new(response, path);
-            f.probe.is_true(&content).is_some() || f.probe.is_carried(&content).is_some()
+            f.probe.is_true(content).is_some() || f.probe.is_carried(content).is_some()
         })
+    }
+
+    fn is_everywhere(&self, content: &Content<'_>) -> bool {
+        let everywhere = self.found.as_ref().and_then(|f| f.everywhere.as_ref());
+        everywhere.is_some_and(|(probe, _)| probe.is_true(content).is_some())
+    }
+
+    fn refute(&mut self) {
+        let reason = "a path that cannot exist has the same content".to_owned();
+        self.finish_as(Outcome::CatchAll, Some(reason));
+    }
+
+    /// Every path has the content, and that is the finding.
+    fn be_everywhere(&mut self) {
+        let Some(found) = &mut self.found else { return };
+        let Some((probe, hit)) = found.everywhere.take() else { return };
+        found.severity = hit.severity.unwrap_or_else(|| probe.severity());
+        found.probe = probe;
+        found.evidence.label = hit.label;
+        found.evidence.signature = Some(probe.signature().to_owned());
+        found.evidence.canaries.clear();
+        self.finish_as(Outcome::Exposed, None);
     }
 
     /// Stopped before the proof came to its end.
     fn lost(&mut self, reason: &str) {
         let what = match self.stage {
-            Stage::Canary(_) => "no canary answer",
+            Stage::Control(_) => "no canary answer",
             _ => "no second answer",
         };
         self.finish_as(Outcome::Skipped, Some(format!("{what}: {reason}")));
@@ -401,10 +519,10 @@ impl Probe {
         matches!(self, Self::Check(check) if check.status != Answered::Content)
     }
 
-    fn wants_canaries(&self) -> bool {
+    fn controls(&self) -> Controls {
         match self {
-            Self::Check(check) => check.canary,
-            Self::File(_) => true,
+            Self::Check(check) => check.controls,
+            Self::File(_) => Controls::Page,
         }
     }
 
@@ -415,11 +533,13 @@ impl Probe {
                 if content.status != Status::Content {
                     return None;
                 }
-                let label = match file.proven(content.bytes, content.truncated)? {
+                let proof = file.proven(content.bytes, content.truncated)?;
+                let label = match proof {
                     Proof::SameBytes => format!("{}, same bytes", file.what),
                     Proof::Lines(n) => format!("{}, {n} lines of it", file.what),
                 };
-                Some(Hit { label: Some(label), ..Hit::default() })
+                let certain = proof == Proof::SameBytes;
+                Some(Hit { label: Some(label), certain, ..Hit::default() })
             }
         }
     }
@@ -429,7 +549,7 @@ impl Probe {
     /// inventory: that something exists is shown by a status alone.
     fn is_carried(&self, content: &Content<'_>) -> Option<Hit> {
         if content.status == Status::Content
-            || !self.wants_canaries()
+            || self.controls() == Controls::None
             || self.severity() == Severity::Info
             || matches!(self, Self::Check(check) if check.status != Answered::Content)
         {
@@ -445,6 +565,10 @@ impl Probe {
             Self::File(_) => "the bytes of the file that lies in the document root",
         }
     }
+}
+
+fn severity((probe, hit): &(&Probe, Hit)) -> Severity {
+    hit.severity.unwrap_or_else(|| probe.severity())
 }
 
 /// Whether an answer that is no content by its status may carry a file: a page of the site's own
@@ -487,36 +611,4 @@ fn evidence(hit: Hit, probe: &Probe, response: &Response<'_>, key: &[u8; 32]) ->
         sightings: None,
         canaries: Vec::new(),
     }
-}
-
-/// A path that cannot exist: the first has another stem in the same folder, which meets rules by
-/// ending, the second the same name in another folder, which meets rules by name.
-fn canary(path: &str, salt: u64, n: usize) -> String {
-    let digest = Sha256::new()
-        .chain_update(salt.to_be_bytes())
-        .chain_update([u8::from(n > 0)])
-        .chain_update(path)
-        .finalize();
-    let word: String = digest[..12].iter().map(|b| char::from(b'a' + b % 26)).collect();
-    let (path, query) = match path.find('?') {
-        Some(at) => path.split_at(at),
-        None => (path, ""),
-    };
-    if let Some(folder) = path.strip_suffix('/') {
-        let (parent, name) = folder.rsplit_once('/').unwrap_or(("", folder));
-        return match n {
-            0 => format!("{parent}/{word}/{query}"),
-            _ => format!("/{word}/{name}/{query}"),
-        };
-    }
-    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    if n > 0 {
-        return format!("/{word}/{name}{query}");
-    }
-    // A name that begins with a dot keeps it: some rules are about just that.
-    if name.starts_with('.') {
-        return format!("{folder}/.{word}{name}{query}");
-    }
-    let ending = name.find('.').map_or("", |dot| &name[dot..]);
-    format!("{folder}/{word}{ending}{query}")
 }

@@ -22,8 +22,24 @@ const CUT: usize = 256;
 
 /// Keys whose values are secrets; the end of a longer key counts.
 const KEYS: [&str; 18] = [
-    "password", "passwd", "passphrase", "passwort", "pass", "pwd", "pw", "secret", "token", "key",
-    "apikey", "auth", "authorization", "session", "sessid", "sid", "credential", "パスワード",
+    "password",
+    "passwd",
+    "passphrase",
+    "passwort",
+    "pass",
+    "pwd",
+    "pw",
+    "secret",
+    "token",
+    "key",
+    "apikey",
+    "auth",
+    "authorization",
+    "session",
+    "sessid",
+    "sid",
+    "credential",
+    "パスワード",
 ];
 
 /// Words behind which a secret stands without a sign between them.

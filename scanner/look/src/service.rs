@@ -373,11 +373,7 @@ async fn over_tls(
 
 /// One GET of `/`, and what comes back: up to the end of the title, of the page, of the limit, or
 /// of the time. `None` when nothing comes back, and the connection stays open.
-async fn ask_http(
-    stream: &mut Stream,
-    host: &str,
-    config: &ServiceConfig,
-) -> Option<Vec<u8>> {
+async fn ask_http(stream: &mut Stream, host: &str, config: &ServiceConfig) -> Option<Vec<u8>> {
     let agent: String = config.user_agent.chars().filter(|c| !c.is_control()).collect();
     let request = format!(
         "GET / HTTP/1.1\r\nHost: {}\r\nUser-Agent: {agent}\r\nAccept: */*\r\n\

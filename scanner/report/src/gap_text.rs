@@ -244,10 +244,9 @@ fn plain_sentence(gap: &Gap) -> String {
             },
             named(sample)
         ),
-        Gap::VhostRowsSkipped { rows, named: sample } => format!(
-            "{rows} rows of the list of virtual hosts were skipped: {}.",
-            named(sample)
-        ),
+        Gap::VhostRowsSkipped { rows, named: sample } => {
+            format!("{rows} rows of the list of virtual hosts were skipped: {}.", named(sample))
+        }
         Gap::SitesMoved { sites, named: sample } => format!(
             "{sites} default sites send every path to a site that no list names: {}.",
             named(sample)

@@ -11,9 +11,7 @@ use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
 use mimawari_base::sockets;
 use mimawari_drift::verdict::{FindingKind, FindingState};
-use mimawari_look::http::{
-    self, KnownPaths, SkippedRows, Targets, Vhost, VhostIndex, WebTarget,
-};
+use mimawari_look::http::{self, KnownPaths, SkippedRows, Targets, Vhost, VhostIndex, WebTarget};
 use mimawari_probes::gap::{Gap, ManifestIdle, NamedSample, VhostIdle};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
@@ -411,8 +409,7 @@ fn note_skipped(vhosts: &VhostIndex, meta: &mut RunMeta) {
     let skipped = vhosts.skipped();
     if skipped.rows > 0 {
         let shown = skipped.shown.iter().take(SHOWN);
-        let first: Vec<String> =
-            shown.map(|d| format!("line {}: {}", d.line(), d.title)).collect();
+        let first: Vec<String> = shown.map(|d| format!("line {}: {}", d.line(), d.title)).collect();
         let more = skipped.rows > first.len() as u64;
         let named = NamedSample { first, more };
         meta.gaps.push(Gap::VhostRowsSkipped { rows: skipped.rows, named }.not_covered());

@@ -41,7 +41,11 @@ fn a_site_that_answers_400_to_a_path_is_not_asked_twice_for_ever() {
 fn redirects_within_the_site_are_followed_once() {
     let file = |site: FakeSite, path: &str| site.route(path, Answer::ok(dotenv()));
     let sites = [
-        ("below a folder", file(FakeSite::new(), "/public/.env"), Fallback::Below("/public".into())),
+        (
+            "below a folder",
+            file(FakeSite::new(), "/public/.env"),
+            Fallback::Below("/public".into()),
+        ),
         ("a session", file(FakeSite::new(), "/.env?sid=1"), Fallback::Session("?sid=1".into())),
         ("a cookie", file(FakeSite::new(), "/.env").cookie_wall("seen=1"), Fallback::NotFound),
     ];

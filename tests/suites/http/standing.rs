@@ -15,7 +15,11 @@ fn a_site_that_refuses_everything_is_not_covered() {
         let server = FakeSite::new().fallback(all).start().unwrap();
         let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
         assert_complete(&seen, 1);
-        assert!(seen.iter().all(|o| o.outcome == Outcome::Error), "{status}: {:?}", outcomes(&seen));
+        assert!(
+            seen.iter().all(|o| o.outcome == Outcome::Error),
+            "{status}: {:?}",
+            outcomes(&seen)
+        );
         assert!(seen[0].reason.as_deref().is_some_and(|r| r.contains(&status.to_string())));
     }
 }
@@ -56,8 +60,7 @@ fn a_site_that_leads_to_another_that_is_looked_at_is_covered() {
     let (name, www) = ("shop.example.test", "www.shop.example.test");
     let there = FakeSite::new().start().unwrap();
     let to = format!("http://{www}:{}/", there.address().port());
-    let server =
-        FakeSite::new().fallback(Fallback::Always(Answer::redirect(&to))).start().unwrap();
+    let server = FakeSite::new().fallback(Fallback::Always(Answer::redirect(&to))).start().unwrap();
     let targets =
         vec![target(&server, Scheme::Http, Some(name)), target(&there, Scheme::Http, Some(www))];
     let seen = look_at(targets, config());

@@ -323,9 +323,7 @@ async fn persist(
                         target.refused += 1;
                         target.refused
                     };
-                    if fault.kind == FaultKind::NoSite
-                        || failed >= CONNECT_STRIKES
-                        || tries >= most
+                    if fault.kind == FaultKind::NoSite || failed >= CONNECT_STRIKES || tries >= most
                     {
                         return best.ok_or(fault);
                     }

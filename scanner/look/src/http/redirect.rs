@@ -78,7 +78,10 @@ pub(super) fn destination(location: &[u8], site: &Origin, path: &str) -> Destina
 }
 
 enum Split<'a> {
-    Absolute { origin: Origin, rest: &'a str },
+    Absolute {
+        origin: Origin,
+        rest: &'a str,
+    },
     Relative,
     /// Another scheme than HTTP's, or an authority that is none.
     Foreign,
@@ -121,7 +124,8 @@ fn split(location: &str, own: Scheme) -> Split<'_> {
     };
     let Some(port) = port.filter(|_| !host.is_empty()) else { return Split::Foreign };
     let host = host.strip_suffix('.').unwrap_or(host);
-    let host = host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |ip| ip.to_string());
+    let host =
+        host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |ip| ip.to_string());
     Split::Absolute { origin: Origin { scheme, host, port }, rest }
 }
 
@@ -136,8 +140,12 @@ fn encoded(location: &[u8]) -> String {
             }
             byte => {
                 out.push('%');
-                out.extend(char::from_digit(u32::from(byte >> 4), 16).map(|c| c.to_ascii_uppercase()));
-                out.extend(char::from_digit(u32::from(byte & 15), 16).map(|c| c.to_ascii_uppercase()));
+                out.extend(
+                    char::from_digit(u32::from(byte >> 4), 16).map(|c| c.to_ascii_uppercase()),
+                );
+                out.extend(
+                    char::from_digit(u32::from(byte & 15), 16).map(|c| c.to_ascii_uppercase()),
+                );
             }
         }
     }
@@ -207,9 +215,14 @@ mod tests {
             let Destination::Site(origin) = to(location) else { panic!("{location}") };
             assert_eq!(origin.shown(), shown);
         }
-        for location in
-            ["mailto:a@b", "javascript:alert(1)", "http:///x", "http://[::1", "https:x", "http://a:99999/"]
-        {
+        for location in [
+            "mailto:a@b",
+            "javascript:alert(1)",
+            "http:///x",
+            "http://[::1",
+            "https:x",
+            "http://a:99999/",
+        ] {
             assert_eq!(to(location), Destination::Nowhere, "{location}");
         }
         assert_eq!(to(&format!("/{}", "a".repeat(4000))), Destination::Nowhere);

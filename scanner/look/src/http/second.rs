@@ -114,9 +114,7 @@ impl SecondConnection {
         };
         let (cut, cut_short) = match done {
             Ok(Ok(cut)) => (cut, None),
-            Ok(Err(_)) => {
-                (true, Some(Fault::new(FaultKind::Lost, "the HTTP/2 stream was ended")))
-            }
+            Ok(Err(_)) => (true, Some(Fault::new(FaultKind::Lost, "the HTTP/2 stream was ended"))),
             Err(_) => {
                 let reason = format!("the body did not end within {:?}", timeouts.body);
                 (true, Some(Fault::new(FaultKind::Timeout, reason)))

@@ -16,10 +16,10 @@ use std::rc::Rc;
 use mimawari_probes::observation::Scheme;
 use mimawari_targets::Endpoint;
 
-use super::tls::Rung;
-use super::vhosts::Hosts;
 use super::link::Dialect;
 use super::target::Ending;
+use super::tls::Rung;
+use super::vhosts::Hosts;
 use super::{Targets, WebTarget};
 
 /// How many workers of one address may be parked at once.

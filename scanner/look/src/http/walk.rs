@@ -11,7 +11,7 @@ use mimawari_probes::gap::Gap;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::http::raw::title;
 use mimawari_probes::http::{
-    BodyFlaw, Decoded, Failure, Names, PathCheck, PathPlan, Response, decode, public_location,
+    BodyFlaw, Day, Decoded, Failure, Names, PathCheck, PathPlan, Response, decode, public_location,
     public_text, public_title,
 };
 use mimawari_probes::observation::{
@@ -113,8 +113,9 @@ impl Worker<'_> {
             .iter()
             .filter(|m| m.concerns(target.host.as_deref(), lane.endpoint.ip()))
             .collect();
-        let year = (config.now)().to_zoned(jiff::tz::TimeZone::UTC).year();
-        let plan = shared.plan.on(Names { host: target.host.as_deref(), year }, &manifests);
+        let now = (config.now)().to_zoned(jiff::tz::TimeZone::UTC);
+        let today = Day { year: now.year(), month: now.month(), day: now.day() };
+        let plan = shared.plan.on(Names { host: target.host.as_deref(), today }, &manifests);
         let known = config.known.at(&lane.endpoint, target.host.as_deref());
         let ceiling = config.paths_per_target.min(plan.len());
         let (asked, beyond) = plan.split_at(ceiling);
@@ -209,9 +210,8 @@ impl Worker<'_> {
             if let Ok(page) = self.fetch("/", target, Wait::Hasty).await
                 && let Shown::Refused(status) = Shown::by(page.status)
             {
-                reason = Some(format!(
-                    "the site refuses everything by now, `/` with status {status}"
-                ));
+                reason =
+                    Some(format!("the site refuses everything by now, `/` with status {status}"));
             }
             for held in standing.take_doubted() {
                 self.write_held(held, target, reason.as_deref()).await?;
