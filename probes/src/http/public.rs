@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::text::printable;
+use mimawari_targets::text::printable;
 
 /// What stands for something that was taken out.
 const MARK: char = '…';

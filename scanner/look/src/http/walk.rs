@@ -423,7 +423,7 @@ impl Worker<'_> {
                 let codings = icon.codings();
                 let body = decode(codings.as_deref(), &icon.body);
                 let digest = Sha256::digest(&body[..body.len().min(BODY_LIMIT)]);
-                digest.iter().map(|b| format!("{b:02x}")).collect()
+                mimawari_targets::hex::encode(&digest)
             });
         }
         self.shared.emit(Observation::Web(Box::new(web))).await
