@@ -285,6 +285,7 @@ fn run(plan: &PathPlan, behaviour: &Behaviour, n: &AtomicUsize) -> (Outcome, Sev
             body: &body,
             truncated: false,
             total: None,
+            flaw: None,
         });
     }
     let found = check.finish().unwrap();

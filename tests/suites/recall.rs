@@ -32,7 +32,14 @@ fn alone(plan: &PathPlan, body: &[u8]) -> (Outcome, String, Severity) {
     while let Some(path) = check.next_request() {
         let there = path == &*plan.path;
         let (status, body) = if there { (200, body) } else { (404, &b""[..]) };
-        check.response(&Response { status, location: None, body, truncated: false, total: None });
+        check.response(&Response {
+            status,
+            location: None,
+            body,
+            truncated: false,
+            total: None,
+            flaw: None,
+        });
     }
     let found = check.finish().unwrap();
     (found.outcome, found.check, found.severity)
