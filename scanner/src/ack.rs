@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use mimawari_base::failure::{Failure, Status};
-use mimawari_drift::state::{NotFound, State};
+use mimawari_drift::state::{NotFound, State, Tracked};
 use mimawari_drift::verdict::{Acknowledgement, Finding};
 use mimawari_probes::http::printable;
 use mimawari_store::{Meta, Origin, Random, Store};
@@ -38,41 +38,103 @@ pub async fn ack(args: &AckArgs, context: &Context) -> Result<Status> {
     }
     let by = text(&args.by);
     let store = Store::open(&Config::read(&args.from.config)?.state)?;
-    let (told, _) = store
+    let wanted = until.zip(reason).map(|(until, reason)| Acknowledgement {
+        until,
+        at: now,
+        by: by.clone(),
+        reason,
+    });
+    let (text, _) = store
         .settle(&mut Random::draw()?, |latest| {
             let mut state = latest.state.clone();
-            let finding = find(&state, &args.finding)?.clone();
-            let id = finding.id.clone();
-            let told = match (until, &reason) {
-                (Some(until), Some(reason)) => {
-                    let (by, reason) = (by.clone(), reason.clone());
-                    state.acknowledged.insert(id, Acknowledgement { until, at: now, by, reason });
-                    format!("{} is acknowledged until {until:.0}\n", shown(&finding))
-                }
-                _ if state.acknowledged.remove(&id).is_some() => {
-                    format!("{} is told of again\n", shown(&finding))
-                }
-                _ => {
-                    return Err(Failure::new(format!("{} is not acknowledged", shown(&finding)))
-                        .help("`mimawari ack FINDING --until TIME --reason TEXT` does that")
-                        .into());
-                }
+            let text = match &args.rule {
+                Some(rule) => of_rule(&mut state, rule, wanted.as_ref())?,
+                None => of_findings(&mut state, args, wanted.as_ref())?,
             };
-            let meta = Meta { at: now, run: state.last_run.clone(), origin: Origin::Acknowledged };
-            Ok((told, state, meta))
+            let (run, by) = (state.last_run.clone(), Some(by.clone()));
+            Ok((text, state, Meta { at: now, run, origin: Origin::Acknowledged, by }))
         })
         .await?;
-    print(&told)?;
+    print(&text)?;
     Ok(Status::Clean)
 }
 
+/// Acknowledges what a rule speaks of, or takes that back.
+fn of_rule(state: &mut State, rule: &str, wanted: Option<&Acknowledgement>) -> Result<String> {
+    let name = printable(rule.as_bytes(), 80);
+    let about =
+        |t: &&Tracked| t.finding.state.is_drift() && t.finding.rule.as_deref() == Some(rule);
+    let n = state.findings.values().filter(about).count();
+    if n == 0 && !state.rules.contains_key(rule) && !state.acknowledged_rules.contains_key(rule) {
+        return Err(Failure::new(format!("no rule `{name}` is known to the state"))
+            .help("the state knows the rules that the last run was judged by")
+            .into());
+    }
+    match wanted {
+        Some(wanted) => {
+            let until = wanted.until;
+            state.acknowledged_rules.insert(rule.to_owned(), wanted.clone());
+            Ok(format!(
+                "what the rule {name} speaks of is acknowledged until {until:.0}: {n} findings now, and \
+                 those to come\n"
+            ))
+        }
+        None if state.acknowledged_rules.remove(rule).is_some() => {
+            Ok(format!("what the rule {name} speaks of is notified again\n"))
+        }
+        None => Err(Failure::new(format!("the rule `{name}` is not acknowledged"))
+            .help("`mimawari ack --rule ID --until TIME --reason TEXT` does that")
+            .into()),
+    }
+}
+
+/// Acknowledges findings, or takes that back: all of them or none.
+fn of_findings(
+    state: &mut State,
+    args: &AckArgs,
+    wanted: Option<&Acknowledgement>,
+) -> Result<String> {
+    let mut findings: Vec<Finding> = Vec::new();
+    if let Some(text) = &args.finding {
+        findings.push(find(state, text)?.clone());
+    }
+    for text in &args.all_of {
+        let all = state.find_all_drift(text);
+        if all.is_empty() {
+            // Says why there is none.
+            find(state, text)?;
+        }
+        for f in all {
+            if findings.iter().all(|known| known.id != f.id) {
+                findings.push(f.clone());
+            }
+        }
+    }
+    let mut out = String::new();
+    for f in &findings {
+        let id = f.id.clone();
+        match wanted {
+            Some(wanted) => {
+                let until = wanted.until;
+                state.acknowledged.insert(id, wanted.clone());
+                out.push_str(&format!("{} is acknowledged until {until:.0}\n", shown(f)));
+            }
+            None if state.acknowledged.remove(&id).is_some() => {
+                out.push_str(&format!("{} is notified again\n", shown(f)));
+            }
+            None => {
+                return Err(Failure::new(format!("{} is not acknowledged", shown(f)))
+                    .help("`mimawari ack FINDING --until TIME --reason TEXT` does that")
+                    .into());
+            }
+        }
+    }
+    Ok(out)
+}
+
 fn shown(f: &Finding) -> String {
-    let place = match f.port {
-        Some(port) => std::net::SocketAddr::new(f.ip, port.get()).to_string(),
-        None => f.ip.to_string(),
-    };
-    let path = f.path.as_deref().map(|p| printable(p.as_bytes(), 200)).unwrap_or_default();
-    format!("{} ({} at {place}{path})", f.id, f.kind.as_str())
+    let subject = printable(f.subject().to_string().as_bytes(), 300);
+    format!("{} ({} at {subject})", f.id, f.kind.as_str())
 }
 
 /// The one finding that is meant, and is drift.

@@ -211,7 +211,7 @@ pub async fn settle(
     let attempt = |previous: &Generation| {
         let (verdict, state) = judge(previous)?;
         let run = Some(verdict.run_id.clone());
-        let meta = Meta { at: verdict.judged_at, run, origin: Origin::Judged };
+        let meta = Meta { at: verdict.judged_at, run, origin: Origin::Judged, by: None };
         Ok((verdict, state, meta))
     };
     store.settle(&mut Random::draw()?, attempt).await

@@ -6,11 +6,13 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::duration;
-use mimawari_base::failure::Status;
+use mimawari_base::failure::{Failure, Status};
 use mimawari_probes::http::printable;
-use mimawari_store::{Entry, Generation, Header, Origin, Random, Store};
+use mimawari_store::{Entry, Generation, Header, Meta, Origin, Random, Store};
 
-use crate::cli::state::{StateCommand, StateHistoryArgs, StateRollbackArgs, StateShowArgs};
+use crate::cli::state::{
+    StateCommand, StateHistoryArgs, StateRetireVantageArgs, StateRollbackArgs, StateShowArgs,
+};
 use crate::commands::print;
 use crate::config::Config;
 use crate::scan::Context;
@@ -24,6 +26,7 @@ pub async fn state(command: &StateCommand, context: &Context) -> Result<Status> 
         StateCommand::Show(args) => show(args, (context.now)()).await,
         StateCommand::History(args) => history(args).await,
         StateCommand::Rollback(args) => rollback(args, (context.now)()).await,
+        StateCommand::RetireVantage(args) => retire_vantage(args, (context.now)()).await,
     }
 }
 
@@ -64,7 +67,7 @@ fn shown(url: &str, latest: &Generation, now: Timestamp) -> String {
         put("generation", text.to_owned());
         return out;
     };
-    put("generation", format!("{}, {}{}", latest.number, second(header.at), origin(header.origin)));
+    put("generation", format!("{}, {}{}", latest.number, second(header.at), origin(header)));
     put("digest", latest.digest.clone());
     let run = state.last_run.as_ref().map_or("none".to_owned(), |r| printable(r.as_bytes(), 200));
     put("last run", run);
@@ -120,7 +123,7 @@ fn lines(entries: &[Entry]) -> String {
         let _ = write!(out, "{:>8}", entry.number);
         if let Some(h) = &entry.header {
             let run = h.run.as_ref().map_or("-".to_owned(), |r| printable(r.as_bytes(), 60));
-            let _ = write!(out, "  {}  {run:<22}  {}{}", second(h.at), tally(h), origin(h.origin));
+            let _ = write!(out, "  {}  {run:<22}  {}{}", second(h.at), tally(h), origin(h));
         }
         if let Some(wrong) = &entry.wrong {
             let _ = write!(out, "  {wrong}");
@@ -142,11 +145,16 @@ fn tally(h: &Header) -> String {
     )
 }
 
-fn origin(origin: Origin) -> String {
-    match origin {
+fn origin(header: &Header) -> String {
+    let by = header
+        .by
+        .as_deref()
+        .map_or_else(String::new, |name| format!(" by {}", printable(name.as_bytes(), 60)));
+    match header.origin {
         Origin::Judged => String::new(),
         Origin::TakenOver => " (taken over from state.json)".to_owned(),
-        Origin::Acknowledged => " (a finding was acknowledged)".to_owned(),
+        Origin::Acknowledged => format!(" (a finding was acknowledged{by})"),
+        Origin::VantageRetired => format!(" (a vantage was retired{by})"),
         Origin::RolledBack(to) => format!(" (generation {to} brought back)"),
     }
 }
@@ -164,5 +172,37 @@ async fn rollback(args: &StateRollbackArgs, now: Timestamp) -> Result<Status> {
          runs since then found is found again by the next\n",
         link.number, args.to
     ))?;
+    Ok(Status::Clean)
+}
+
+async fn retire_vantage(args: &StateRetireVantageArgs, now: Timestamp) -> Result<Status> {
+    let config = Config::read(&args.which.config)?;
+    let name = printable(args.vantage.as_bytes(), 60);
+    if config.vantage == args.vantage && !args.force {
+        return Err(Failure::new(format!("`{name}` is the vantage of this configuration"))
+            .help("give the new vantage in the configuration first, or add --force")
+            .into());
+    }
+    let by = Some(printable(args.by.trim().as_bytes(), 60)).filter(|b| !b.is_empty());
+    let (text, _) = Store::open(&config.state)?
+        .settle(&mut Random::draw()?, |latest| {
+            let mut state = latest.state.clone();
+            let Some(retired) = state.retire_vantage(&args.vantage) else {
+                let known: Vec<String> =
+                    state.known_vantages().iter().map(|v| printable(v.as_bytes(), 60)).collect();
+                return Err(Failure::new(format!("nothing is known from a vantage `{name}`"))
+                    .help(format!("the state knows: {}", known.join(", ")))
+                    .into());
+            };
+            let text = format!(
+                "vantage {name} is retired: {} findings are no longer looked at, and {} allowed \
+                 things are forgotten; none was seen to be closed\n",
+                retired.findings, retired.allowed
+            );
+            let (run, by) = (state.last_run.clone(), by.clone());
+            Ok((text, state, Meta { at: now, run, origin: Origin::VantageRetired, by }))
+        })
+        .await?;
+    print(&text)?;
     Ok(Status::Clean)
 }

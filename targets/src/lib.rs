@@ -1,6 +1,7 @@
 //! What may be scanned, and in which order.
 //!
 //! * [`Port`], [`PortSet`]: which ports.
+//! * [`Cell`]: address × protocol × port, what one probe is about.
 //! * [`AddrRange`], [`AddrSet`]: which addresses, as disjoint ranges with n-th element, subtraction
 //!   and length together.
 //! * [`Scope`]: the one place where an [`Endpoint`] can be made. An `Endpoint` in hand is proof that
@@ -13,6 +14,7 @@
 //! is the one place that touches the network, through the resolver it is given.
 
 mod addr;
+mod cell;
 pub mod diagnostic;
 #[cfg(feature = "dns")]
 pub mod dns;
@@ -26,6 +28,7 @@ mod special;
 mod text;
 
 pub use addr::{AddrError, AddrRange, AddrSet};
+pub use cell::{Cell, CellError};
 pub use mistake::{missing, mistake};
 pub use order::Order;
 pub use plan::{Plan, PlanError, Shard, ShardError, Walk};

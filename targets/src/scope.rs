@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{AddrRange, AddrSet, Port};
+use crate::{AddrRange, AddrSet, Cell, Port};
 
 /// What may be scanned, and on whose word. `deny` wins over `allow`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,31 +37,41 @@ fn describe(ranges: &[AddrRange]) -> String {
     s
 }
 
-/// A (address, TCP port) that the scope allows. Only a [`Scope`] or what it narrowed makes one, so
-/// whoever holds an `Endpoint` may send to it.
+/// A TCP cell that the scope allows. Only a [`Scope`] or what it narrowed makes one, so whoever
+/// holds an `Endpoint` may send to it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Endpoint {
-    ip: IpAddr,
-    port: Port,
+    cell: Cell,
 }
 
 impl Endpoint {
+    /// Private: a caller has shown that the scope allows the address.
+    const fn proven(ip: IpAddr, port: Port) -> Self {
+        Self { cell: Cell::tcp(ip, port) }
+    }
+
+    /// The cell, without the proof.
+    #[must_use]
+    pub const fn cell(self) -> Cell {
+        self.cell
+    }
+
     /// The address.
     #[must_use]
     pub const fn ip(self) -> IpAddr {
-        self.ip
+        self.cell.ip
     }
 
     /// The port.
     #[must_use]
     pub const fn port(self) -> Port {
-        self.port
+        self.cell.port
     }
 
     /// As the standard library's type.
     #[must_use]
     pub const fn socket_addr(self) -> SocketAddr {
-        SocketAddr::new(self.ip, self.port.get())
+        self.cell.socket_addr()
     }
 }
 
@@ -120,7 +130,7 @@ impl Scope {
     /// [`OutOfScope`] naming the address.
     pub fn endpoint(&self, ip: IpAddr, port: Port) -> Result<Endpoint, OutOfScope> {
         if self.allows(ip) {
-            Ok(Endpoint { ip, port })
+            Ok(Endpoint::proven(ip, port))
         } else {
             Err(OutOfScope { ranges: vec![AddrRange::from(ip)] })
         }
@@ -168,6 +178,6 @@ impl ScopedSet {
     /// The endpoint at the n-th address.
     #[must_use]
     pub fn endpoint(&self, n: u128, port: Port) -> Option<Endpoint> {
-        self.addrs.nth(n).map(|ip| Endpoint { ip, port })
+        self.addrs.nth(n).map(|ip| Endpoint::proven(ip, port))
     }
 }

@@ -3,8 +3,14 @@
 
 #[path = "verdict/content.rs"]
 mod content;
+#[path = "verdict/golden.rs"]
+mod golden;
 #[path = "verdict/histories.rs"]
 mod histories;
+#[path = "verdict/identity.rs"]
+mod identity;
+#[path = "verdict/life.rs"]
+mod life;
 #[path = "verdict/order.rs"]
 mod order;
 #[path = "verdict/sites.rs"]
@@ -25,8 +31,8 @@ use mimawari_drift::verdict::{
 };
 use mimawari_probes::gap::{CoverageGap, Gap};
 use mimawari_probes::observation::{
-    CellState, HostObservation, HttpObservation, Observation, Outcome, Scheme, Severity,
-    TcpObservation, TlsFacts, WebObservation,
+    CellState, HostObservation, HttpObservation, Observation, Outcome, Scheme, SecondLook, Service,
+    Severity, TcpObservation, TlsFacts, WebObservation,
 };
 use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Scope};
 
@@ -54,7 +60,9 @@ fn baseline(rules: &str) -> Baseline {
 struct Run {
     vantage: &'static str,
     cells: BTreeMap<(IpAddr, Port), CellState>,
-    unconfirmed: BTreeSet<(IpAddr, Port)>,
+    /// How the second look at a cell ended; accepted where nothing stands here.
+    second: BTreeMap<(IpAddr, Port), SecondLook>,
+    services: BTreeMap<(IpAddr, Port), &'static str>,
     http: Vec<HttpObservation>,
     web: Vec<WebObservation>,
     /// Hosts asked on four random ports, and how many accepted.
@@ -93,7 +101,8 @@ impl Run {
         Self {
             vantage: "default",
             cells: BTreeMap::from([((ip("192.0.2.200"), port(1)), CellState::Closed)]),
-            unconfirmed: BTreeSet::new(),
+            second: BTreeMap::new(),
+            services: BTreeMap::new(),
             http: Vec::new(),
             web: Vec::new(),
             random: BTreeMap::new(),
@@ -134,8 +143,19 @@ impl Run {
         self.cell(HOST, 22, state)
     }
 
-    fn unconfirmed(mut self) -> Self {
-        self.unconfirmed.insert((ip(HOST), port(6379)));
+    /// How the second look at redis ended.
+    fn second(mut self, end: SecondLook) -> Self {
+        self.second.insert((ip(HOST), port(6379)), end);
+        self
+    }
+
+    fn second_look(&self, ip: IpAddr, port: Port) -> SecondLook {
+        self.second.get(&(ip, port)).copied().unwrap_or(SecondLook::Confirmed)
+    }
+
+    /// The service at redis' port.
+    fn service(mut self, name: &'static str) -> Self {
+        self.services.insert((ip(HOST), port(6379)), name);
         self
     }
 
@@ -243,9 +263,12 @@ fn judged_at(
                 at: now,
                 attempt: 1,
                 ttl: None,
-                confirmed: !run.unconfirmed.contains(&(*ip, *port)),
-                second_look: None,
-                service: None,
+                confirmed: run.second_look(*ip, *port) == SecondLook::Confirmed,
+                second_look: Some(run.second_look(*ip, *port)),
+                service: run.services.get(&(*ip, *port)).map(|name| {
+                    let name = (*name).to_owned();
+                    Box::new(Service { name, ..Service::default() })
+                }),
             })
         })
         .collect();
@@ -331,10 +354,30 @@ fn open_and_unmatched_and_confirmed_is_open() {
 }
 
 #[test]
-fn open_and_unconfirmed_is_dropped_and_counted() {
-    let v = Story::new("").run(Run::new().redis(Open).unconfirmed());
+fn open_and_refused_by_the_second_look_is_dropped_and_counted() {
+    let v = Story::new("").run(Run::new().redis(Open).second(SecondLook::Refused));
     assert!(v.findings.is_empty());
     assert_eq!((v.counts.unconfirmed, v.exit), (1, 0));
+}
+
+#[test]
+fn open_and_not_confirmed_for_any_other_reason_is_open_and_unconfirmed() {
+    use SecondLook::*;
+    for end in [TimedOut, Unreachable, OwnError, NotMade, Other] {
+        let mut s = Story::new("");
+        let v = s.run(Run::new().redis(Open).second(end));
+        let f = one(&v, UnexpectedOpen);
+        assert_eq!((f.state, f.unconfirmed, v.exit), (FindingState::Open, true, 1), "{end:?}");
+        assert!(f.why.contains(end.words()), "{}", f.why);
+        // A later run confirms it, and no later failure takes that back.
+        let v = s.run(Run::new().redis(Open));
+        assert!(!one(&v, UnexpectedOpen).unconfirmed);
+        let v = s.run(Run::new().redis(Open).second(end));
+        assert!(!one(&v, UnexpectedOpen).unconfirmed);
+        // What was drift stays drift, even if a second look is refused once.
+        let v = s.run(Run::new().redis(Open).second(Refused));
+        assert_eq!(state(&v), FindingState::Open);
+    }
 }
 
 #[test]
@@ -498,7 +541,11 @@ fn a_required_cell_is_missing_after_two_covered_runs() {
     let mut s = Story::new(MUST);
     assert_eq!(s.run(Run::new().ssh(Open)).exit, 0);
     let v = s.run(Run::new().ssh(Closed));
-    assert_eq!((one(&v, MissingRequired).state, v.exit), (FindingState::MissingPending, 0));
+    assert_eq!(
+        (one(&v, MissingRequired).state, v.exit, v.counts.undecided, v.incomplete),
+        (FindingState::MissingPending, 3, 1, false),
+        "neither drift nor clean"
+    );
     let v = s.run(Run::new().ssh(Silent));
     assert_eq!(
         (one(&v, MissingRequired).state, v.exit, v.counts.missing),
@@ -557,7 +604,7 @@ fn a_run_whose_canaries_are_silent_resolves_nothing() {
 fn a_fifth_of_what_was_open_gone_at_once_is_not_believed() {
     let many = |gone: u8| {
         (1..=10).fold(Run::new(), |r, n| {
-            r.cell(&format!("192.0.2.{n}"), 6379, if n <= gone { Closed } else { Open })
+            r.cell(&format!("192.0.2.{n}"), 6379, if n <= gone { Silent } else { Open })
         })
     };
     for (gone, suspect) in [(2, false), (3, true)] {
@@ -565,7 +612,7 @@ fn a_fifth_of_what_was_open_gone_at_once_is_not_believed() {
         s.run(many(0));
         let v = s.run(many(gone));
         assert_eq!(v.suspect, suspect, "{gone} of 10");
-        assert_eq!(v.counts.resolved, if suspect { 0 } else { u64::from(gone) });
+        assert_eq!(v.counts.resolving, if suspect { 0 } else { u64::from(gone) });
     }
 }
 

@@ -4,7 +4,7 @@
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::http::raw::{Head, title};
 use mimawari_probes::http::{
-    Catalogue, INFLATED_LIMIT, Names, PathCheck, PathPlan, Response, decode, printable,
+    Catalogue, Day, INFLATED_LIMIT, Names, PathCheck, PathPlan, Response, decode, printable,
 };
 use mimawari_targets::diagnostic::Source;
 
@@ -39,7 +39,10 @@ pub fn raw_answer(data: &[u8]) {
 fn plan() -> &'static [PathPlan] {
     static PLAN: std::sync::OnceLock<Vec<PathPlan>> = std::sync::OnceLock::new();
     PLAN.get_or_init(|| {
-        let names = Names { host: Some("www.shop.example.jp"), year: 2026 };
+        let names = Names {
+            host: Some("www.shop.example.jp"),
+            today: Day { year: 2026, month: 11, day: 24 },
+        };
         Catalogue::builtin().plan(3).on(names, &[]).into_owned()
     })
 }
@@ -57,7 +60,7 @@ pub fn matchers(data: &[u8]) {
     let mut asked = 0;
     while check.next_request().is_some() {
         asked += 1;
-        assert!(asked <= 4, "a check ends after four requests");
+        assert!(asked <= 9, "a check ends after nine requests");
         // When the answers are used up they begin anew.
         if left.len() < 3 {
             left = rest;

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::catalogue::format::Answered;
+use super::catalogue::format::{Answered, Controls};
 use super::catalogue::{PathPlan, Probe};
+use super::controls::{Control, is_in_root, is_same_page};
 use super::gate::{self, Content, Status};
 use super::manifest::{Class, Proof};
 use super::rule::{self, Hit};
@@ -63,26 +64,65 @@ pub struct Finished {
 enum Stage {
     First,
     Repeat,
-    Canary(usize),
+    Control(Control),
     Done,
 }
 
-/// The course of one path on one target. At most four requests.
+impl Found<'_> {
+    /// Whether the hit is the page of which the first control and this one are two.
+    fn is_page(&self, path: &str, second: Option<&Content<'_>>) -> bool {
+        let (text, served) = match second {
+            Some(second) => (&*second.text, second.bytes),
+            None => (&self.other[..], &self.other_served[..]),
+        };
+        // Of the controls whose first has another body alone; of the others this one is both.
+        let (first, first_served) = match (self.other.is_empty(), second) {
+            (true, _) => (text, served),
+            (false, _) => (&self.other[..], &self.other_served[..]),
+        };
+        is_same_page(path, &self.bodies, first, text)
+            || is_same_page(path, &self.served, first_served, served)
+    }
+
+    /// Whether an answer has the hit's own body: without the path that was asked for, with it, or
+    /// with the hit's path in its place, since the hit's path may stand in the page as such.
+    fn has_body(&self, content: &Content<'_>, hit: &str, control: &str) -> bool {
+        let is_served = |body: &[u8]| self.served.iter().any(|b| **b == *body);
+        self.bodies.iter().any(|b| **b == *content.text)
+            || is_served(content.bytes)
+            || is_served(&gate::replaced(content.bytes, control.as_bytes(), hit.as_bytes()))
+    }
+}
+
+/// The course of one path on one target. A hit takes four requests; up to nine where paths that
+/// cannot exist have the hit's signature, too.
 pub struct PathCheck<'a> {
     plan: &'a PathPlan,
     salt: u64,
     key: &'a [u8; 32],
-    /// The path of the canary in work.
-    canary: String,
+    /// The path of the control in work.
+    control: String,
     stage: Stage,
     found: Option<Found<'a>>,
     end: Option<(Outcome, Option<String>)>,
 }
 
+/// A hit in work. It holds what was served, so it has no `Debug`.
 struct Found<'a> {
     probe: &'a Probe,
     severity: Severity,
     evidence: Evidence,
+    /// The bytes are those of a file that must not be readable: no control can refute that.
+    certain: bool,
+    /// A check that is true as well, and about every path of the site.
+    everywhere: Option<(&'a Probe, Hit)>,
+    /// The bodies of both answers, without the requested path.
+    bodies: Vec<Vec<u8>>,
+    /// The same as they were served.
+    served: Vec<Vec<u8>>,
+    /// That of a control which has the signature, and another content.
+    other: Vec<u8>,
+    other_served: Vec<u8>,
 }
 
 impl<'a> PathCheck<'a> {
@@ -95,7 +135,7 @@ impl<'a> PathCheck<'a> {
             plan,
             salt,
             key: evidence_key,
-            canary: String::new(),
+            control: String::new(),
             stage: Stage::First,
             found: None,
             end: None,
@@ -107,7 +147,7 @@ impl<'a> PathCheck<'a> {
     pub fn next_request(&self) -> Option<&str> {
         match self.stage {
             Stage::First | Stage::Repeat => Some(&self.plan.path),
-            Stage::Canary(_) => Some(&self.canary),
+            Stage::Control(_) => Some(&self.control),
             Stage::Done => None,
         }
     }
@@ -117,7 +157,7 @@ impl<'a> PathCheck<'a> {
         match self.stage {
             Stage::First => self.first(response),
             Stage::Repeat => self.again(response),
-            Stage::Canary(n) => self.canary(n, response),
+            Stage::Control(control) => self.control(control, response),
             Stage::Done => {}
         }
     }
@@ -132,7 +172,7 @@ impl<'a> PathCheck<'a> {
         match self.stage {
             Stage::Done => {}
             Stage::First => self.finish_as(outcome, Some(failure.reason)),
-            Stage::Repeat | Stage::Canary(_) => self.lost(outcome, &failure.reason),
+            Stage::Repeat | Stage::Control(_) => self.lost(outcome, &failure.reason),
         }
     }
 
@@ -159,17 +199,24 @@ impl<'a> PathCheck<'a> {
         // Nearly all answers are "not found": nothing is made for them.
         if status == Status::Content || probes.iter().any(Probe::looks_at_any_status) {
             let content = Content::new(response, &self.plan.path);
-            let hits = probes.iter().filter_map(|probe| {
-                let hit = probe.is_true(&content)?;
-                Some((hit.severity.unwrap_or_else(|| probe.severity()), probe, hit))
-            });
+            let hits = probes.iter().filter_map(|probe| Some((probe, probe.is_true(&content)?)));
+            let (everywhere, hits): (Vec<_>, Vec<_>) =
+                hits.partition(|(probe, _)| probe.controls() == Controls::Everywhere);
             // The worst counts; of equals the first, which is the more particular one.
-            let worst = hits.reduce(|worst, hit| if hit.0 > worst.0 { hit } else { worst });
-            if let Some((severity, probe, hit)) = worst {
+            let worst = hits
+                .into_iter()
+                .reduce(|worst, hit| if severity(&hit) > severity(&worst) { hit } else { worst });
+            if let Some((probe, hit)) = worst {
                 self.found = Some(Found {
                     probe,
-                    severity,
+                    severity: hit.severity.unwrap_or_else(|| probe.severity()),
+                    certain: hit.certain,
                     evidence: evidence(hit, probe, response, self.key),
+                    everywhere: everywhere.into_iter().next(),
+                    bodies: vec![content.text.into_owned()],
+                    served: vec![content.bytes.to_owned()],
+                    other: Vec::new(),
+                    other_served: Vec::new(),
                 });
                 self.stage = Stage::Repeat;
                 return;
@@ -185,13 +232,16 @@ impl<'a> PathCheck<'a> {
     }
 
     fn again(&mut self, response: &Response<'_>) {
-        if self.is_true_again(response, &self.plan.path) {
+        let content = Content::new(response, &self.plan.path);
+        if self.is_true_again(&content) {
             let Some(found) = &mut self.found else { return };
             found.evidence.repeated = true;
-            if found.probe.wants_canaries() {
-                self.next_canary(0);
-            } else {
+            found.bodies.push(content.text.into_owned());
+            found.served.push(content.bytes.to_owned());
+            if found.certain || found.probe.controls() == Controls::None {
                 self.finish_as(Outcome::Exposed, None);
+            } else {
+                self.ask(Control::Stem(0));
             }
         } else if gate::status(response.status) == Status::Failed {
             self.lost(Outcome::Error, &status_reason(response.status));
@@ -202,37 +252,91 @@ impl<'a> PathCheck<'a> {
         }
     }
 
-    fn canary(&mut self, n: usize, response: &Response<'_>) {
-        if self.is_true_again(response, &self.canary) {
-            let reason = "a path that cannot exist has the same content".to_owned();
-            return self.finish_as(Outcome::CatchAll, Some(reason));
-        }
+    fn control(&mut self, control: Control, response: &Response<'_>) {
+        let content = Content::new(response, &self.control);
+        let has_signature = match control {
+            Control::Bare | Control::Deep => self.is_everywhere(&content),
+            _ => self.is_true_again(&content),
+        };
         // "Later" is no answer. "Internal error" is one: some sites say so to every unknown path.
-        if gate::is_postponed(response.status) {
+        if !has_signature && gate::is_postponed(response.status) {
             return self.lost(Outcome::Error, &status_reason(response.status));
         }
-        let path = std::mem::take(&mut self.canary);
-        if let Some(found) = &mut self.found {
+        let Some(found) = &mut self.found else { return };
+        let strict = found.probe.controls() == Controls::Signature;
+        let has_body = has_signature && found.has_body(&content, &self.plan.path, &self.control);
+        let same = match control {
+            Control::Stem(0) | Control::Folder(0) => has_signature && strict || has_body,
+            // The second of two controls shows what varies, unless it has not the signature.
+            Control::Stem(_) | Control::Folder(_) => {
+                found.is_page(&self.plan.path, has_signature.then_some(&content))
+            }
+            _ => has_signature && (has_body || found.is_page(&self.plan.path, Some(&content))),
+        };
+        // The hit's own bytes below a folder that cannot exist, and no page for every name: the
+        // site strips folders, and the file is real.
+        let alias = same && control == Control::Folder(0) && !strict && is_in_root(&self.plan.path);
+        if !same {
+            let path = std::mem::take(&mut self.control);
             found.evidence.canaries.push(Canary { path, status: response.status });
         }
-        if n == 0 { self.next_canary(1) } else { self.finish_as(Outcome::Exposed, None) }
+        match control {
+            Control::Stem(_) if same && found.everywhere.is_some() => self.ask(Control::Bare),
+            Control::Bare if same => self.ask(Control::Deep),
+            Control::Deep if same => self.be_everywhere(),
+            Control::Bare | Control::Deep => self.refute(),
+            Control::Folder(0) if alias => self.ask(Control::Longer),
+            _ if same => self.refute(),
+            // The same signature, and another body: a second control shows what varies.
+            Control::Stem(0) | Control::Folder(0) if has_signature => {
+                found.other_served = content.bytes.to_owned();
+                found.other = content.text.into_owned();
+                self.ask(match control {
+                    Control::Stem(_) => Control::Stem(1),
+                    _ => Control::Folder(1),
+                });
+            }
+            Control::Stem(_) => self.ask(Control::Folder(0)),
+            Control::Longer => self.ask(Control::Extended),
+            Control::Folder(_) | Control::Extended => self.finish_as(Outcome::Exposed, None),
+        }
     }
 
-    fn next_canary(&mut self, n: usize) {
-        self.canary = canary(&self.plan.path, self.salt, n);
-        self.stage = Stage::Canary(n);
+    fn ask(&mut self, control: Control) {
+        self.control = control.path(&self.plan.path, self.salt);
+        self.stage = Stage::Control(control);
     }
 
-    fn is_true_again(&self, response: &Response<'_>, path: &str) -> bool {
-        self.found
-            .as_ref()
-            .is_some_and(|f| f.probe.is_true(&Content::new(response, path)).is_some())
+    fn is_true_again(&self, content: &Content<'_>) -> bool {
+        self.found.as_ref().is_some_and(|f| f.probe.is_true(content).is_some())
+    }
+
+    fn is_everywhere(&self, content: &Content<'_>) -> bool {
+        let everywhere = self.found.as_ref().and_then(|f| f.everywhere.as_ref());
+        everywhere.is_some_and(|(probe, _)| probe.is_true(content).is_some())
+    }
+
+    fn refute(&mut self) {
+        let reason = "a path that cannot exist has the same content".to_owned();
+        self.finish_as(Outcome::CatchAll, Some(reason));
+    }
+
+    /// Every path has the content, and that is the finding.
+    fn be_everywhere(&mut self) {
+        let Some(found) = &mut self.found else { return };
+        let Some((probe, hit)) = found.everywhere.take() else { return };
+        found.severity = hit.severity.unwrap_or_else(|| probe.severity());
+        found.probe = probe;
+        found.evidence.label = hit.label;
+        found.evidence.signature = Some(probe.signature().to_owned());
+        found.evidence.canaries.clear();
+        self.finish_as(Outcome::Exposed, None);
     }
 
     /// A hit whose proof could not be brought to its end is none.
     fn lost(&mut self, outcome: Outcome, reason: &str) {
         let what = match self.stage {
-            Stage::Canary(_) => "no canary answer",
+            Stage::Control(_) => "no canary answer",
             _ => "no second answer",
         };
         let outcome = match outcome {
@@ -298,10 +402,10 @@ impl Probe {
         matches!(self, Self::Check(check) if check.status != Answered::Content)
     }
 
-    fn wants_canaries(&self) -> bool {
+    fn controls(&self) -> Controls {
         match self {
-            Self::Check(check) => check.canary,
-            Self::File(_) => true,
+            Self::Check(check) => check.controls,
+            Self::File(_) => Controls::Page,
         }
     }
 
@@ -312,11 +416,13 @@ impl Probe {
                 if content.status != Status::Content {
                     return None;
                 }
-                let label = match file.proven(content.bytes, content.truncated)? {
+                let proof = file.proven(content.bytes, content.truncated)?;
+                let label = match proof {
                     Proof::SameBytes => format!("{}, same bytes", file.what),
                     Proof::Lines(n) => format!("{}, {n} lines of it", file.what),
                 };
-                Some(Hit { label: Some(label), ..Hit::default() })
+                let certain = proof == Proof::SameBytes;
+                Some(Hit { label: Some(label), certain, ..Hit::default() })
             }
         }
     }
@@ -327,6 +433,10 @@ impl Probe {
             Self::File(_) => "the bytes of the file that lies in the document root",
         }
     }
+}
+
+fn severity((probe, hit): &(&Probe, Hit)) -> Severity {
+    hit.severity.unwrap_or_else(|| probe.severity())
 }
 
 fn status_reason(status: u16) -> String {
@@ -362,36 +472,4 @@ fn evidence(hit: Hit, probe: &Probe, response: &Response<'_>, key: &[u8; 32]) ->
         repeated: false,
         canaries: Vec::new(),
     }
-}
-
-/// A path that cannot exist: the first has another stem in the same folder, which meets rules by
-/// ending, the second the same name in another folder, which meets rules by name.
-fn canary(path: &str, salt: u64, n: usize) -> String {
-    let digest = Sha256::new()
-        .chain_update(salt.to_be_bytes())
-        .chain_update([u8::from(n > 0)])
-        .chain_update(path)
-        .finalize();
-    let word: String = digest[..12].iter().map(|b| char::from(b'a' + b % 26)).collect();
-    let (path, query) = match path.find('?') {
-        Some(at) => path.split_at(at),
-        None => (path, ""),
-    };
-    if let Some(folder) = path.strip_suffix('/') {
-        let (parent, name) = folder.rsplit_once('/').unwrap_or(("", folder));
-        return match n {
-            0 => format!("{parent}/{word}/{query}"),
-            _ => format!("/{word}/{name}/{query}"),
-        };
-    }
-    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    if n > 0 {
-        return format!("/{word}/{name}{query}");
-    }
-    // A name that begins with a dot keeps it: some rules are about just that.
-    if name.starts_with('.') {
-        return format!("{folder}/.{word}{name}{query}");
-    }
-    let ending = name.find('.').map_or("", |dot| &name[dot..]);
-    format!("{folder}/{word}{ending}{query}")
 }

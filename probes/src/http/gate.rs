@@ -132,21 +132,23 @@ fn without_reflection<'a>(text: Cow<'a, [u8]>, path: &str) -> Cow<'a, [u8]> {
 }
 
 fn without<'a>(text: Cow<'a, [u8]>, part: &[u8]) -> Cow<'a, [u8]> {
-    let Some(mut at) = find(&text, part) else {
+    if find(&text, part).is_none() {
         return text;
-    };
+    }
+    Cow::Owned(replaced(&text, part, b""))
+}
+
+/// The text with another part in the place of each `part`, which is not empty.
+pub(super) fn replaced(text: &[u8], part: &[u8], other: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = &text[..];
-    loop {
+    let mut rest = text;
+    while let Some(at) = find(rest, part) {
         out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(other);
         rest = &rest[at + part.len()..];
-        match find(rest, part) {
-            Some(next) => at = next,
-            None => break,
-        }
     }
     out.extend_from_slice(rest);
-    Cow::Owned(out)
+    out
 }
 
 fn percent_decoded(path: &[u8]) -> Vec<u8> {

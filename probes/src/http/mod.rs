@@ -1,12 +1,13 @@
 //! Content checks over HTTP, without a socket.
 //!
 //! A [`Catalogue`] names the paths; a [`PathCheck`] says what to ask for next, is told the answers
-//! and comes to an outcome. A hit is reported as exposed only after a second answer agreed and two
-//! paths that cannot exist gave something else: many sites say "200" and the same to everything.
+//! and comes to an outcome. A hit is reported as exposed only after a second answer agreed and
+//! paths that cannot exist gave another body: many sites say "200" and the same to everything.
 
 mod body;
 mod catalogue;
 mod check;
+mod controls;
 mod fixtures;
 mod gate;
 pub mod manifest;
@@ -16,6 +17,6 @@ mod text;
 
 pub use body::{INFLATED_LIMIT, decode};
 pub use catalogue::format;
-pub use catalogue::{Catalogue, Check, Fixture, Names, PathPlan, Plan, Probe};
+pub use catalogue::{Catalogue, Check, Day, Fixture, Names, PathPlan, Plan, Probe};
 pub use check::{Failure, Finished, PathCheck, Response, digest};
 pub use text::printable;

@@ -258,13 +258,13 @@ impl<'a> Subject<'a> {
 
     fn of_allowed(a: &'a Allowed) -> Self {
         Self {
-            ip: a.ip,
-            proto: Protocol::Tcp,
-            port: Some(a.port),
-            host: a.host(),
-            path: a.path(),
-            check: a.check(),
-            kind: a.kind(),
+            ip: a.subject.ip(),
+            proto: a.subject.proto(),
+            port: a.subject.port(),
+            host: a.subject.host(),
+            path: a.subject.path(),
+            check: a.subject.check().or(a.check()),
+            kind: a.subject.kind(),
         }
     }
 }
@@ -301,12 +301,8 @@ impl Known<'_> {
         // Drift speaks before what is settled, and the newer before the older.
         let told = here.iter().copied().filter(of_cell);
         let told = told.max_by_key(|f| (f.state.is_drift(), f.last_seen));
-        let allowed = self.state.allowed.values().find(|a| {
-            proto == Protocol::Tcp
-                && a.ip == ip
-                && a.port == port
-                && a.kind() == FindingKind::UnexpectedOpen
-        });
+        let asked = crate::subject::Subject::Port(mimawari_targets::Cell::new(ip, proto, port));
+        let allowed = self.state.allowed.values().find(|a| a.subject == asked);
         let subject = told.map_or_else(|| Subject::cell(ip, proto, port), Subject::of);
         let mut answer = self.answer(&subject, told, allowed);
         let others = here.iter().filter(|f| {
@@ -347,11 +343,10 @@ impl Known<'_> {
             let f = &t.finding;
             Some((id.as_str(), f.ip, f.port?, f.host.as_deref(), f.path.as_deref()?))
         });
-        let allowed = self
-            .state
-            .allowed
-            .iter()
-            .filter_map(|(id, a)| Some((id.as_str(), a.ip, a.port, a.host(), a.path()?)));
+        let allowed = self.state.allowed.iter().filter_map(|(id, a)| {
+            let s = &a.subject;
+            Some((id.as_str(), s.ip(), s.port()?, s.host(), s.path()?))
+        });
         for (id, at, p, name, of) in findings.chain(allowed) {
             if !is_host(at, name) {
                 continue;

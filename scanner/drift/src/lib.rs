@@ -3,7 +3,7 @@
 //! Pure: no file, socket, clock or random number. The same inputs give the same bytes.
 //!
 //! * [`baseline`]: the rules, read from reviewed text.
-//! * [`id`]: what a finding is called.
+//! * [`subject`]: what is judged; [`id`]: what a finding about it is called.
 //! * [`lint`]: what reviewers want of the rules.
 //! * [`edit`]: changes of that text, comments kept.
 //! * [`state`]: what earlier runs knew.
@@ -26,4 +26,5 @@ pub mod ports;
 pub mod schema;
 pub mod sites;
 pub mod state;
+pub mod subject;
 pub mod verdict;

@@ -1,19 +1,20 @@
 //! The state between runs: what was already known.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use mimawari_probes::format::{FormatFault, VersionedFormat, read_document};
 use mimawari_probes::observation::{HttpObservation, Outcome, Severity};
-use mimawari_targets::Port;
+use mimawari_targets::{Cell, Port, Protocol};
 use serde::{Deserialize, Serialize};
 
 use crate::freshness::Plans;
 use crate::id::FindingId;
 use crate::sites::Site;
-use crate::verdict::{Acknowledgement, Finding, FindingKind, FindingState, RunSummary};
+use crate::subject::{ServerFact, Subject};
+use crate::verdict::{Acknowledgement, Finding, FindingState, RunSummary};
 
 /// Major version of the state. Its minor version is 0, which is not written.
 pub const VERSION: u32 = 1;
@@ -40,6 +41,13 @@ pub struct State {
     /// Who knows of which finding, by its id; those whose time is over are forgotten.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub acknowledged: BTreeMap<String, Acknowledgement>,
+    /// Work that is planned at what a rule speaks of, by the rule's id: its findings count as
+    /// acknowledged, also those that are not there yet.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub acknowledged_rules: BTreeMap<String, Acknowledgement>,
+    /// What was looked at from each vantage, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vantages: BTreeMap<String, VantageRecord>,
     /// What is known of the baseline's rules, by id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rules: BTreeMap<String, RuleUse>,
@@ -90,6 +98,27 @@ pub enum Standing {
     Allowed,
     /// Nobody looks any more.
     OutOfScope,
+    /// Nothing requires it any more.
+    NotRequired,
+}
+
+/// What is known of a vantage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VantageRecord {
+    /// When its last run began.
+    pub last_run: Timestamp,
+    /// Where its runs looked, so that what is looked at for the first time can be named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looked_at: Vec<LookedArea>,
+}
+
+/// A plan that was covered: its addresses and ports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookedArea {
+    /// The addresses, as ranges.
+    pub addresses: Vec<String>,
+    /// The ports, as a list.
+    pub ports: String,
 }
 
 /// A finding and what is counted for it.
@@ -125,27 +154,17 @@ pub struct Tracked {
     pub told: Option<Told>,
 }
 
-impl Tracked {
-    /// It is settled by other than being seen: what it did before must not make it flap later.
-    pub(crate) fn comes_to_rest(&mut self) {
-        self.changes.clear();
-        self.gone = false;
-        self.missed = false;
-        self.finding.flapping = false;
-    }
-}
-
-/// A cell, content or property of a server that was there and allowed. There may be a million, so it
-/// is held tightly; as text it is flat.
+/// Something that was there and is allowed. There may be a million, so it is kept small; as text it is
+/// flat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "AllowedText", into = "AllowedText")]
 pub struct Allowed {
-    /// Address.
-    pub ip: IpAddr,
-    /// Port.
-    pub port: Port,
-    /// What it is besides a cell.
-    pub what: Option<Box<AllowedWhat>>,
+    /// What it is.
+    pub subject: Subject,
+    /// What is known of a content, or of a fact of a server.
+    pub detail: Option<Box<AllowedDetail>>,
+    /// The service that last answered at a port.
+    pub service: ServiceName,
     /// The rule that allowed it last.
     pub rule: Arc<str>,
     /// When first seen.
@@ -158,28 +177,70 @@ pub struct Allowed {
     pub(crate) seen: bool,
 }
 
-/// A content, or what is no single path, at a port.
+/// What is known of an allowed content, or of an allowed fact of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AllowedWhat {
-    /// Virtual host, for content.
-    pub host: Option<String>,
-    /// Path, for content.
-    pub path: Option<String>,
+pub struct AllowedDetail {
     /// Check.
     pub check: Option<String>,
     /// Severity it would have as a finding.
     pub severity: Option<Severity>,
 }
 
+/// The short name of a service, kept in place: a state has a million.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct ServiceName([u8; 15]);
+
+impl ServiceName {
+    /// The name, cut to fifteen letters; what is unknown has none.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let mut out = [0; 15];
+        if name.is_ascii() && name != "unknown" {
+            for (to, from) in out.iter_mut().zip(name.bytes()) {
+                *to = from;
+            }
+        }
+        Self(out)
+    }
+
+    /// The name; empty if it is not known.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let end = self.0.iter().position(|b| *b == 0).unwrap_or(self.0.len());
+        // Only ASCII is ever put in.
+        std::str::from_utf8(&self.0[..end]).unwrap_or_default()
+    }
+
+    /// Whether it is not known.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        self.0[0] == 0
+    }
+}
+
+impl std::fmt::Debug for ServiceName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+/// Unknown fields are ignored.
 #[derive(Serialize, Deserialize)]
 struct AllowedText {
     ip: IpAddr,
-    port: Port,
+    /// Absent for TCP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proto: Option<Protocol>,
+    /// Absent for a whole host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    port: Option<Port>,
     host: Option<String>,
     path: Option<String>,
     check: Option<String>,
     severity: Option<Severity>,
     rule: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
     first_seen: Timestamp,
     last_seen: Timestamp,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -188,12 +249,20 @@ struct AllowedText {
 
 impl From<AllowedText> for Allowed {
     fn from(t: AllowedText) -> Self {
-        let AllowedText { host, path, check, severity, .. } = t;
-        let some = host.is_some() || path.is_some() || check.is_some() || severity.is_some();
+        let legacy = t.check.as_deref() == Some(ServerFact::LegacyTls.as_str());
+        let proto = t.proto.unwrap_or(Protocol::Tcp);
+        let subject = match (t.port.map(|port| Cell::new(t.ip, proto, port)), &t.path) {
+            (None, _) => Subject::Host(t.ip),
+            (Some(cell), Some(path)) => Subject::content(cell, t.host.as_deref(), path),
+            (Some(cell), None) if legacy => Subject::Server(cell, ServerFact::LegacyTls),
+            (Some(cell), None) => Subject::Port(cell),
+        };
+        let (check, severity) = (t.check, t.severity);
+        let some = check.is_some() || severity.is_some();
         Self {
-            ip: t.ip,
-            port: t.port,
-            what: some.then(|| Box::new(AllowedWhat { host, path, check, severity })),
+            subject,
+            detail: some.then(|| Box::new(AllowedDetail { check, severity })),
+            service: t.service.as_deref().map(ServiceName::new).unwrap_or_default(),
             rule: t.rule.into(),
             first_seen: t.first_seen,
             last_seen: t.last_seen,
@@ -205,17 +274,19 @@ impl From<AllowedText> for Allowed {
 
 impl From<Allowed> for AllowedText {
     fn from(a: Allowed) -> Self {
-        let what = a.what.map(|w| *w);
-        let (host, path, check, severity) =
-            what.map_or((None, None, None, None), |w| (w.host, w.path, w.check, w.severity));
+        let service = (!a.service.is_unknown()).then(|| a.service.as_str().to_owned());
+        let (check, severity) = a.detail.map_or((None, None), |d| (d.check, d.severity));
+        let proto = Some(a.subject.proto()).filter(|p| *p != Protocol::Tcp);
         Self {
-            ip: a.ip,
-            port: a.port,
-            host,
-            path,
+            ip: a.subject.ip(),
+            proto,
+            port: a.subject.port(),
+            host: a.subject.host().map(str::to_owned),
+            path: a.subject.path().map(str::to_owned),
             check,
             severity,
             rule: a.rule.as_ref().to_owned(),
+            service,
             first_seen: a.first_seen,
             last_seen: a.last_seen,
             missed: a.missed,
@@ -224,14 +295,14 @@ impl From<Allowed> for AllowedText {
 }
 
 impl Allowed {
-    /// A cell seen at this time.
+    /// A thing seen at this time.
     #[must_use]
-    pub fn cell(ip: IpAddr, port: Port, at: Timestamp) -> Self {
+    pub fn new(subject: Subject, at: Timestamp) -> Self {
         let (first_seen, last_seen) = (at, at);
         Self {
-            ip,
-            port,
-            what: None,
+            subject,
+            detail: None,
+            service: ServiceName::default(),
             rule: "".into(),
             first_seen,
             last_seen,
@@ -240,39 +311,24 @@ impl Allowed {
         }
     }
 
-    /// Virtual host, for content.
+    /// The same with what is known of a content, or of a fact of a server.
     #[must_use]
-    pub fn host(&self) -> Option<&str> {
-        self.what.as_ref()?.host.as_deref()
+    pub fn with_detail(mut self, check: Option<&str>, severity: Severity) -> Self {
+        let (check, severity) = (check.map(str::to_owned), Some(severity));
+        self.detail = Some(Box::new(AllowedDetail { check, severity }));
+        self
     }
 
-    /// Path, for content.
-    #[must_use]
-    pub fn path(&self) -> Option<&str> {
-        self.what.as_ref()?.path.as_deref()
-    }
-
-    /// Check, for content and for what is no single path.
+    /// Check, for a content and for a fact of a server.
     #[must_use]
     pub fn check(&self) -> Option<&str> {
-        self.what.as_ref()?.check.as_deref()
+        self.detail.as_ref()?.check.as_deref()
     }
 
-    /// Severity it would have as a finding; absent for a cell.
+    /// Severity it would have as a finding; absent for a port.
     #[must_use]
     pub fn severity(&self) -> Option<Severity> {
-        self.what.as_ref()?.severity
-    }
-
-    /// What it would be as a finding.
-    #[must_use]
-    pub fn kind(&self) -> FindingKind {
-        match (self.path(), self.check()) {
-            (Some(_), _) => FindingKind::ExposedContent,
-            // The only check without a path.
-            (None, Some(_)) => FindingKind::LegacyTls,
-            (None, None) => FindingKind::UnexpectedOpen,
-        }
+        self.detail.as_ref()?.severity
     }
 }
 
@@ -295,6 +351,8 @@ impl Default for State {
             plans: Plans::new(),
             sites: Vec::new(),
             acknowledged: BTreeMap::new(),
+            acknowledged_rules: BTreeMap::new(),
+            vantages: BTreeMap::new(),
             rules: BTreeMap::new(),
             timeline: Vec::new(),
             digest_at: None,
@@ -334,6 +392,15 @@ pub enum NotFound {
     Several(Vec<String>),
 }
 
+/// What the end of a vantage settled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RetiredVantage {
+    /// Findings that nobody looks at any more.
+    pub findings: u64,
+    /// Allowed things that are forgotten.
+    pub allowed: u64,
+}
+
 /// Digits of an id below which a beginning of it names nothing.
 const MIN_DIGITS: usize = 6;
 
@@ -345,10 +412,10 @@ impl State {
     /// [`NotFound`] when there is none, or more than one.
     pub fn find_drift(&self, text: &str) -> Result<&Finding, NotFound> {
         const SHOWN: usize = 5;
-        let place: Option<SocketAddr> = text.parse().ok();
+        let place: Option<Cell> = text.parse().ok();
         let digits = text.to_ascii_lowercase();
         let is_meant = |f: &Finding| match place {
-            Some(at) => f.ip == at.ip() && f.port.is_some_and(|p| p.get() == at.port()),
+            Some(at) => f.subject().cell() == Some(at),
             None => digits.len() >= MIN_DIGITS && f.id.starts_with(&digits),
         };
         let meant: Vec<&Finding> =
@@ -364,6 +431,55 @@ impl State {
         }
     }
 
+    /// All findings that are drift and that a text names: as [`Self::find_drift`], or by an address.
+    #[must_use]
+    pub fn find_all_drift(&self, text: &str) -> Vec<&Finding> {
+        let ip: Option<IpAddr> = text.parse().ok();
+        let cell: Option<Cell> = text.parse().ok();
+        let digits = text.to_ascii_lowercase();
+        let is_meant = |f: &&Finding| match (ip, cell) {
+            (Some(ip), _) => f.ip == ip,
+            (_, Some(cell)) => f.subject().cell() == Some(cell),
+            _ => digits.len() >= MIN_DIGITS && f.id.starts_with(&digits),
+        };
+        let drift = self.findings.values().map(|t| &t.finding).filter(|f| f.state.is_drift());
+        drift.filter(is_meant).collect()
+    }
+
+    /// The vantages from which something is known.
+    #[must_use]
+    pub fn known_vantages(&self) -> BTreeSet<&str> {
+        let findings = self.findings.values().map(|t| t.finding.vantage.as_str());
+        findings.chain(self.vantages.keys().map(String::as_str)).collect()
+    }
+
+    /// Nobody looks from a vantage any more: its findings are out of scope, and what was allowed and
+    /// which sites were seen from there is forgotten. `None` if nothing is known from it.
+    pub fn retire_vantage(&mut self, vantage: &str) -> Option<RetiredVantage> {
+        if !self.known_vantages().contains(vantage) {
+            return None;
+        }
+        let mut retired = RetiredVantage::default();
+        let mut forgotten = Vec::new();
+        let here = self.findings.iter_mut().filter(|(_, t)| t.finding.vantage == vantage);
+        for (id, t) in here {
+            let transition = crate::judge::retire(t);
+            retired.findings += u64::from(transition.settled);
+            if transition.forgotten {
+                forgotten.push(id.clone());
+            }
+        }
+        for id in forgotten {
+            self.findings.remove(&id);
+        }
+        let before = self.allowed.len();
+        self.allowed.retain(|id, a| a.subject.id(vantage) != *id);
+        retired.allowed = (before - self.allowed.len()) as u64;
+        self.sites.retain(|s| s.key.vantage != vantage);
+        self.vantages.remove(vantage);
+        Some(retired)
+    }
+
     /// The contents that it knows of.
     #[must_use]
     pub fn known_contents(&self) -> KnownContents {
@@ -375,8 +491,8 @@ impl State {
             }
         }
         for a in self.allowed.values() {
-            if let Some(path) = a.path() {
-                known.add(a.ip, a.port, a.host(), path);
+            if let Subject::Content(place) = &a.subject {
+                known.add(place.cell.ip, place.cell.port, place.host.as_deref(), &place.path);
             }
         }
         for site in &self.sites {

@@ -31,13 +31,14 @@ pub struct Verdict {
     /// When it was judged.
     #[schemars(with = "String")]
     pub judged_at: Timestamp,
-    /// 0 clean and covered, 1 drift, 3 incomplete without drift in what was covered.
+    /// 0 clean and covered, 1 drift, 3 incomplete or to be decided without drift in what was covered.
     pub exit: u8,
     /// Whether something planned was not covered, or the run is suspect.
     pub incomplete: bool,
     /// Why it is incomplete, one sentence each; empty when it is not.
     pub incomplete_because: Vec<String>,
-    /// Whether a run-level guard found the run not to be believed; then nothing is resolved.
+    /// Whether a run-level guard found the run not to be believed; then nothing is resolved but what the
+    /// run before it missed, too.
     pub suspect: bool,
     /// What was covered, and how sure.
     pub coverage: Coverage,
@@ -61,6 +62,9 @@ pub struct Verdict {
     /// Where in each range something is: a picture of it in a few thousand cells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub maps: Vec<RangeMap>,
+    /// Ports that another service answers at than before; at most 1,000 of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_changes: Vec<ServiceChange>,
     /// Web sites by what is to be told of them. Inventory: none of it is drift.
     #[serde(default)]
     pub sites: SiteCounts,
@@ -103,16 +107,18 @@ pub enum ChangeKind {
     Reopened,
     /// Still drift, and worse: of a higher severity than was told.
     Worse,
-    /// Still drift, and nobody has acknowledged it: told once a day.
+    /// Still drift, and nobody has acknowledged it: sent once a day, and when an acknowledgement ends.
     Reminder,
-    /// It comes and goes; nothing more is told until it holds still.
+    /// It comes and goes; while it does, it is only reminded of once a day.
     Flapping,
     /// It was seen to be gone.
     Resolved,
     /// A rule allows it now.
     Allowed,
-    /// Its address left the scope; it was not seen to be gone.
+    /// Its address left the scope, or its vantage was retired; it was not seen to be gone.
     OutOfScope,
+    /// No live rule requires it any more; it was not seen open again.
+    NotRequired,
 }
 
 impl ChangeKind {
@@ -128,6 +134,7 @@ impl ChangeKind {
             Self::Resolved => "resolved",
             Self::Allowed => "allowed",
             Self::OutOfScope => "out_of_scope",
+            Self::NotRequired => "not_required",
         }
     }
 
@@ -263,10 +270,13 @@ pub struct Counts {
     pub allowed: u64,
     /// Required cells that are gone.
     pub missing: u64,
-    /// Findings that left the scope.
+    /// Findings that left the scope in this run.
     pub out_of_scope: u64,
-    /// Open answers that a second look in the same run did not confirm; dropped.
+    /// Open answers that a second look in the same run refuted; dropped.
     pub unconfirmed: u64,
+    /// Required cells that this run missed for the first time; the next covered run decides.
+    #[serde(default)]
+    pub undecided: u64,
     /// Findings first seen in this run.
     pub new: u64,
     /// Findings that are drift and that somebody has acknowledged for a time.
@@ -371,12 +381,14 @@ pub enum FindingState {
     Allowed,
     /// Its address left the scope.
     OutOfScope,
-    /// A required cell, covered and not open once. Does not count yet.
+    /// A required cell, covered and not open once: to be decided by the next covered run.
     MissingPending,
     /// A required cell, covered and not open in two runs.
     Missing,
     /// Was missing; this run did not cover it. Still counts.
     MissingUnverified,
+    /// Was missing, and no live rule requires it any more. It was not seen open again.
+    NotRequired,
 }
 
 impl FindingState {
@@ -393,6 +405,7 @@ impl FindingState {
             Self::MissingPending => "missing_pending",
             Self::Missing => "missing",
             Self::MissingUnverified => "missing_unverified",
+            Self::NotRequired => "not_required",
         }
     }
 
@@ -418,6 +431,9 @@ impl FindingState {
 pub enum Cause {
     /// No rule has ever matched.
     Unmatched,
+    /// No rule has ever matched, and no run of this state has looked at this port before: it may have
+    /// been open for long.
+    FirstLook,
     /// The rule that allowed it has expired.
     Expired,
     /// The rule that allowed it is gone from the baseline.
@@ -478,10 +494,16 @@ pub struct Finding {
     pub reopened: u32,
     /// Whether it changes so often that it is kept quiet.
     pub flapping: bool,
+    /// Whether it answered as open, and no second look in the same run could confirm or refute that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unconfirmed: bool,
     /// Owner, from the rule or group nearest to it.
     pub owner: Option<String>,
     /// Id of the rule that allows it.
     pub allowed_by: Option<String>,
+    /// Id of the rule that requires or forbids it, or allowed it until it expired or was removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     /// The rule nearest to it, and why that does not match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nearest: Option<NearestRule>,
@@ -509,7 +531,32 @@ pub struct NearestRule {
     pub missed: String,
 }
 
-/// Somebody knows of a finding. It stays drift, and is not told of again until the end.
+/// A port that another service answers at than before. It is no drift by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceChange {
+    /// Address.
+    pub ip: IpAddr,
+    /// Protocol.
+    #[schemars(with = "String")]
+    pub proto: Protocol,
+    /// Port.
+    #[schemars(with = "u16")]
+    pub port: Port,
+    /// The service that answered before.
+    pub was: String,
+    /// The service that answers now.
+    pub now: String,
+    /// When the earlier one was last seen: it changed between then and `at`.
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+    /// When the change was seen.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// The rule that allows the port, if one does.
+    pub allowed_by: Option<String>,
+}
+
+/// Somebody knows of a finding. It stays drift, and nobody is reminded of it until the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledgement {
     /// The instant from which on it is told again.

@@ -92,6 +92,7 @@ fn cause(f: &Finding) -> String {
     use mimawari_drift::verdict::Cause;
     match f.cause {
         Cause::Unmatched => "unmatched",
+        Cause::FirstLook => "first_look",
         Cause::Expired => "expired",
         Cause::Removed => "removed",
         Cause::Forbidden => "forbidden",

@@ -64,6 +64,9 @@ pub fn markdown(verdict: &Verdict) -> String {
     hidden += page.table("Resolved", v, &[FindingState::Resolved]);
     hidden += page.table("Now allowed by the baseline", v, &[FindingState::Allowed]);
     hidden += page.table("Left the scope, not resolved", v, &[FindingState::OutOfScope]);
+    hidden +=
+        page.table("No longer required, not seen open again", v, &[FindingState::NotRequired]);
+    page.services(v);
     if hidden > 0 {
         let of = words::plural(v.findings.len() as u64, "finding");
         page.add(&format!("**{} more of {of} in `verdict.json`.**\n\n", words::grouped(hidden)));
@@ -198,6 +201,23 @@ impl Page {
     }
 
     /// Web sites: what changed of them, and what somebody should look after.
+    fn services(&mut self, v: &Verdict) {
+        const SHOWN: usize = 10;
+        let all = &v.service_changes;
+        if all.is_empty() {
+            return;
+        }
+        self.add("### Another service than before\n\n");
+        for c in all.iter().take(SHOWN) {
+            self.add(&format!("- {}\n", code(&words::service_change(c), SENTENCE)));
+        }
+        if all.len() > SHOWN {
+            let n = words::grouped((all.len() - SHOWN) as u64);
+            self.add(&format!("- {n} more; see `verdict.json`.\n"));
+        }
+        self.add("\n");
+    }
+
     fn sites(&mut self, v: &Verdict) {
         if !site_words::is_any(v) {
             return;

@@ -42,6 +42,7 @@ pub fn text(verdict: &Verdict, colour: bool, columns: usize) -> String {
     page.head(verdict);
     page.how_sure(verdict);
     page.findings(verdict);
+    page.services(verdict);
     page.sites(verdict);
     page.foot(verdict);
     page.out
@@ -94,7 +95,7 @@ struct Page {
 }
 
 /// A list below the table: title, and the states that belong to it.
-const LISTS: [(&str, &[FindingState]); 5] = [
+const LISTS: [(&str, &[FindingState]); 6] = [
     (
         "Required and not open",
         &[FindingState::Missing, FindingState::MissingUnverified, FindingState::MissingPending],
@@ -103,6 +104,7 @@ const LISTS: [(&str, &[FindingState]); 5] = [
     ("Resolved", &[FindingState::Resolved]),
     ("Now allowed by the baseline", &[FindingState::Allowed]),
     ("Left the scope, not resolved", &[FindingState::OutOfScope]),
+    ("No longer required, not seen open again", &[FindingState::NotRequired]),
 ];
 
 impl Page {
@@ -417,6 +419,20 @@ impl Page {
         }
     }
 
+    fn services(&mut self, v: &Verdict) {
+        let n = v.service_changes.len();
+        if n == 0 {
+            return;
+        }
+        let title = format!("Another service than before: {}", words::grouped(n as u64));
+        self.line(Ink::Bold, &title);
+        for c in v.service_changes.iter().take(MAX_CHANGES) {
+            self.sentence(Ink::Plain, "  ", 2, &words::service_change(c));
+        }
+        self.more(n.saturating_sub(MAX_CHANGES));
+        self.out.push('\n');
+    }
+
     fn foot(&mut self, v: &Verdict) {
         let c = &v.counts;
         let mut also = Vec::new();
@@ -425,7 +441,7 @@ impl Page {
         }
         if c.unconfirmed > 0 {
             also.push(format!(
-                "{} dropped, as a second look did not confirm them",
+                "{} dropped, as a second look refuted them",
                 words::grouped(c.unconfirmed)
             ));
         }

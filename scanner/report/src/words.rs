@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use mimawari_drift::verdict::{Cause, Coverage, Finding, FindingKind, FindingState, Verdict};
+use mimawari_drift::verdict::{
+    Cause, Coverage, Finding, FindingKind, FindingState, ServiceChange, Verdict,
+};
 use mimawari_probes::observation::{Evidence, Scheme, Severity};
 use mimawari_targets::{Port, Protocol};
 
@@ -63,6 +65,18 @@ pub(crate) fn headline(v: &Verdict) -> Headline {
             rest: "this run is not to be believed".to_owned(),
             caution: Some("No drift was seen, but that proves nothing here; nothing was resolved."),
         }
+    } else if v.counts.undecided > 0 && !v.incomplete {
+        let n = v.counts.undecided;
+        Headline {
+            tone: Tone::Incomplete,
+            word: "TO BE DECIDED",
+            rest: format!(
+                "{} {} not open for the first time",
+                plural(n, "required port"),
+                if n == 1 { "is" } else { "are" }
+            ),
+            caution: Some("No drift yet; the next covered run decides."),
+        }
     } else if v.incomplete || v.exit != 0 {
         let mut rest = match v.incomplete_because.first() {
             Some(first) => clean(first, SENTENCE).trim_end_matches('.').to_owned(),
@@ -96,7 +110,7 @@ pub(crate) const fn exit_meaning(exit: u8) -> &'static str {
         0 => "clean and covered",
         1 => "drift",
         2 => "usage, configuration, baseline or runtime error",
-        3 => "incomplete, and no drift in what was covered",
+        3 => "incomplete or to be decided, and no drift in what was covered",
         _ => "unknown",
     }
 }
@@ -222,7 +236,7 @@ pub(crate) fn packets(v: &Verdict) -> String {
 pub(crate) fn unconfirmed(v: &Verdict) -> String {
     match v.counts.unconfirmed {
         0 => "none".to_owned(),
-        n => format!("{}, dropped after a second look", plural(n, "open answer")),
+        n => format!("{}, dropped after a second look refuted them", plural(n, "open answer")),
     }
 }
 
@@ -242,9 +256,10 @@ pub(crate) const fn state(s: FindingState) -> &'static str {
         FindingState::Resolved => "resolved",
         FindingState::Allowed => "allowed",
         FindingState::OutOfScope => "out of scope",
-        FindingState::MissingPending => "missing once",
+        FindingState::MissingPending => "to be decided",
         FindingState::Missing => "missing",
         FindingState::MissingUnverified => "missing, unverified",
+        FindingState::NotRequired => "no longer required",
     }
 }
 
@@ -256,19 +271,22 @@ pub(crate) const fn state_meaning(s: FindingState) -> &'static str {
         FindingState::Resolving => "was open; silent in one covered run, so it still counts",
         FindingState::Resolved => "covered and no longer there, or silent in two covered runs",
         FindingState::Allowed => "a live rule of the baseline allows it",
-        FindingState::OutOfScope => "its address left the scope; not resolved",
+        FindingState::OutOfScope => {
+            "its address left the scope, or its vantage was retired; not resolved"
+        }
         FindingState::MissingPending => {
-            "required, and not open in one covered run; does not count yet"
+            "required, and not open in one covered run; to be decided by the next"
         }
         FindingState::Missing => "required, and not open in two covered runs",
         FindingState::MissingUnverified => {
             "was missing; this run did not cover it, so it still counts"
         }
+        FindingState::NotRequired => "was missing; no live rule requires it any more; not resolved",
     }
 }
 
 /// The states in the order of a reader's interest.
-pub(crate) const STATES: [FindingState; 9] = [
+pub(crate) const STATES: [FindingState; 10] = [
     FindingState::Open,
     FindingState::Missing,
     FindingState::Unverified,
@@ -278,6 +296,7 @@ pub(crate) const STATES: [FindingState; 9] = [
     FindingState::Resolved,
     FindingState::Allowed,
     FindingState::OutOfScope,
+    FindingState::NotRequired,
 ];
 
 /// The kind as a person reads it.
@@ -314,11 +333,27 @@ pub(crate) fn what(f: &Finding) -> String {
 pub(crate) const fn cause(c: Cause) -> &'static str {
     match c {
         Cause::Unmatched => "no rule has ever matched",
+        Cause::FirstLook => "looked at for the first time, and no rule matches",
         Cause::Expired => "the rule that allowed it has expired",
         Cause::Removed => "the rule that allowed it was removed",
         Cause::Forbidden => "a rule forbids it",
         Cause::Required => "a rule requires it",
     }
+}
+
+/// A port that another service answers at than before, in a line.
+pub(crate) fn service_change(c: &ServiceChange) -> String {
+    let rule = c.allowed_by.as_deref().map_or_else(
+        || "no rule allows it".to_owned(),
+        |id| format!("allowed by `{}`", clean(id, NAME)),
+    );
+    format!(
+        "{} answers as {}, and was {} until {}; {rule}",
+        address(c.ip, Some(c.port), c.proto),
+        clean(&c.now, NAME),
+        clean(&c.was, NAME),
+        minute(c.since)
+    )
 }
 
 /// Address and port, as one would type them; `/udp` where it is not TCP.
@@ -371,6 +406,9 @@ pub(crate) fn marks(f: &Finding) -> Vec<String> {
     }
     if f.flapping {
         m.push("flapping".to_owned());
+    }
+    if f.unconfirmed {
+        m.push("unconfirmed".to_owned());
     }
     m
 }

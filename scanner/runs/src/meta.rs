@@ -177,15 +177,13 @@ impl RunMeta {
         hash.finalize().into()
     }
 
-    /// Whether a program that knows no numbers above 2^53 has written the seed anew: it is one that such
-    /// a program can hold, and not the one of these addresses and ports. Version 1.0 had the seed as a
-    /// number, and no digest in `coverage.bin` that would show it.
+    /// Whether a program that rounds numbers above 2^53 has written the seed anew. Version 1.0 had the
+    /// seed as a number, and no digest in `coverage.bin` that would show it; but every seed that it wrote
+    /// was that of the addresses and ports.
     #[must_use]
     pub fn seed_is_rounded(&self) -> bool {
         let PlanFacts { addresses, ports, seed, .. } = &self.plan;
-        // Rounding to a double and back changes what has more than 53 digits between its ends.
-        let is_double = u64::BITS - seed.leading_zeros() - seed.trailing_zeros().min(63) <= 53;
-        *seed > 1 << 53 && is_double && *seed != order_seed(addresses, ports)
+        *seed > 1 << 53 && *seed != order_seed(addresses, ports)
     }
 
     /// The run's walk again, to look cells up in the coverage.

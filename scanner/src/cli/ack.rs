@@ -14,11 +14,20 @@ good belongs into the baseline, where a reviewer sees it.
 Examples:
   mimawari ack 3f2a90c1 --until 2026-12-01 --reason SEC-77
   mimawari ack 198.51.100.7:6379 --until 2026-11-30T18:00:00Z --reason 'moved on Monday'
+  mimawari ack --all-of 3f2a90c1 198.51.100.8 --until 2026-11-30 --reason SEC-78
+  mimawari ack --rule edge-https --until 2026-11-30T18:00:00Z --reason 'planned work'
   mimawari ack 3f2a90c1 --end")]
 pub struct AckArgs {
     /// The finding: its id, the first digits of it (at least 6), or ADDRESS:PORT.
-    #[arg(value_name = "FINDING")]
-    pub finding: String,
+    #[arg(value_name = "FINDING", required_unless_present_any = ["all_of", "rule"])]
+    pub finding: Option<String>,
+    /// All findings of these: ids, ADDRESS:PORT, or ADDRESS for all of a host.
+    #[arg(long, value_name = "FINDING", num_args = 1.., conflicts_with = "finding")]
+    pub all_of: Vec<String>,
+    /// All findings about what a rule of the baseline requires, forbids or allowed before, also those
+    /// to come: for planned work.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["finding", "all_of"])]
+    pub rule: Option<String>,
     /// Until when: a day, through 23:59:59 UTC, or an instant (RFC 3339).
     #[arg(long, value_name = "TIME", required_unless_present = "end")]
     pub until: Option<String>,

@@ -33,11 +33,12 @@ pub(super) const FORM: &str = r#"A file of checks:
 Paths:
   {a,b}     alternatives, one of which may be empty; several make a product
   {host}    the virtual host        {label}  its first label that is not www
-  {yyyy}    this year and the year before
+  {yyyy}    this year and the year before; {yyyy}-{mm}-{dd}: this day and its neighbours
 
 A check may have:
   status = "redirect"  for rules with `location`: 3xx; "any": whatever the status; default 200, 206
   canary = false       true of every path of the site, such as a debugger's page: no canaries
+  canary = "strict"    not true where it is true of a path that cannot exist, whatever the body
 
 A rule has `as` and `where`, and may have:
   severity  instead of the check's       label  a word for the evidence
@@ -62,8 +63,8 @@ Conditions, one in each { }; expressions are those of the Rust crate regex, on b
   location      the whole Location matches
   over          the whole resource is longer than so many bytes
   unpacked      a list of conditions for what a gzip file or a ZIP archive's first entry holds
-  shape         dotenv php-source php-copy php-password private-key ssh-key encrypted-key
-                transfer-account table empty
+  shape         dotenv php-source php-password private-key ssh-key encrypted-key
+                transfer-account account-list people table empty
   any, all, not of other conditions
   Options: nocase = true; within = 512 (among the first so many bytes)
   The first four characters of (?P<shown>…) are shown in reports; (?P<secret>…) never is.

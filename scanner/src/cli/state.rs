@@ -13,6 +13,31 @@ pub enum StateCommand {
     History(StateHistoryArgs),
     /// Bring an earlier generation back, as a new one. Nothing is deleted.
     Rollback(StateRollbackArgs),
+    /// Settle what was seen from a vantage that is no longer used. Nothing is called closed.
+    RetireVantage(StateRetireVantageArgs),
+}
+
+/// Arguments of `state retire-vantage`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A vantage that was renamed or taken down leaves its findings open for ever, since no run looks from
+there. They become out of scope, and the next run that is judged notifies their end as that.
+
+Example:
+  mimawari state retire-vantage -c patrol.toml office")]
+pub struct StateRetireVantageArgs {
+    /// The vantage, as it stands in the findings.
+    #[arg(value_name = "VANTAGE")]
+    pub vantage: String,
+    /// Who says so.
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "unknown")]
+    pub by: String,
+    /// Retire it even if it is the vantage of this configuration.
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    /// Whose.
+    pub which: ConfigFile,
 }
 
 /// Arguments of `state show`.

@@ -65,7 +65,8 @@ pub fn make(args: &ManifestArgs, context: &Context) -> Result<Status> {
         other => other?,
     }
     counts.tell(&walked);
-    Ok(if counts.unreadable == 0 { Status::Clean } else { Status::Incomplete })
+    let whole = counts.unreadable + counts.outside + counts.leading_out == 0;
+    Ok(if whole { Status::Clean } else { Status::Incomplete })
 }
 
 fn is_broken_pipe(e: &anyhow::Error) -> bool {
@@ -131,6 +132,7 @@ struct Counts {
     bytes: u64,
     unreadable: u64,
     outside: u64,
+    leading_out: u64,
 }
 
 impl Counts {
@@ -154,6 +156,21 @@ impl Counts {
         }
         if more(self.outside) > 0 {
             tracing::warn!("{} more links lead out of the document root", more(self.outside));
+        }
+        if self.leading_out > 0 {
+            tracing::warn!(
+                "{} links lead out of the document root; what they lead to now is in the manifest. \
+                 It may change while the document root does not, so make the manifest again after \
+                 each deployment",
+                self.leading_out
+            );
+        }
+        if self.outside > 0 {
+            tracing::warn!(
+                "incomplete: {} links lead out of the document root and were not followed: what \
+                 they lead to belongs to another owner or to the system, and is not looked for",
+                self.outside
+            );
         }
         if self.unreadable > 0 {
             tracing::warn!(
@@ -204,6 +221,13 @@ impl Visitor for Writer<'_, '_> {
             .into());
         }
         self.line(&ManifestLine::file(entry))
+    }
+
+    fn leads_out(&mut self, url: &str) {
+        self.counts.leading_out += 1;
+        if self.counts.leading_out <= NAMED {
+            tracing::warn!("{url} is a link out of the document root; followed, for one owner");
+        }
     }
 
     fn skipped(&mut self, url: &str, why: Skipped) {

@@ -2,7 +2,9 @@
 //!
 //! Everything is opened by its name in a folder that is open already, and never through a symbolic
 //! link. A link is resolved first, and followed if it leads to somewhere below the root; so whoever
-//! owns the files cannot have others read by exchanging a folder for a link meanwhile.
+//! owns the files cannot have others read by exchanging a folder for a link meanwhile. A link that
+//! leads out of the root (a deployment's shared folder) is followed only if the owner of the link
+//! owns what it leads to as well, which is asked of what was opened.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
@@ -40,6 +42,10 @@ pub trait Visitor {
 
     /// A place was left out. Folders end with a slash.
     fn skipped(&mut self, url: &str, why: Skipped);
+
+    /// A link leads out of the document root, and what it leads to belongs to the same owner. It is
+    /// read like the files of the root.
+    fn leads_out(&mut self, url: &str);
 }
 
 /// Why a place was left out.
@@ -47,7 +53,7 @@ pub trait Visitor {
 pub enum Skipped {
     /// It could not be read, so that nothing is known of it.
     Unreadable(io::Error),
-    /// It is a link to somewhere outside of the document root.
+    /// It is a link to somewhere outside of the document root, and to what belongs to somebody else.
     Outside,
 }
 
@@ -68,7 +74,7 @@ pub struct Walked {
 struct Level {
     fd: OwnedFd,
     id: Id,
-    /// Below the root, without links in it.
+    /// Below the root, or absolute outside of it; without links in it.
     real: PathBuf,
     /// Percent-encoded, with a slash at its end.
     url: String,
@@ -173,7 +179,7 @@ impl<V: Visitor> Walk<'_, V> {
         }
         let opened = match &folder.target {
             None => openat(&above.fd, folder.name.as_c_str(), folder_flags(), Mode::empty()),
-            Some(target) => open_below(&self.root_fd, target, folder_flags()),
+            Some(target) => self.open(target, folder_flags()),
         };
         let opened = opened.and_then(|fd| fstat(&fd).map(|s| (fd, id(&s))));
         let (fd, id) = match opened {
@@ -266,14 +272,21 @@ impl<V: Visitor> Walk<'_, V> {
                 return Ok(None);
             }
         };
-        let Ok(target) = target.strip_prefix(self.root) else {
-            self.visitor.skipped(url, Skipped::Outside);
-            return Ok(None);
+        let target = match target.strip_prefix(self.root) {
+            Ok(target) => target,
+            Err(_) => {
+                if !self.is_one_owners(level, name, &target) {
+                    self.visitor.skipped(url, Skipped::Outside);
+                    return Ok(None);
+                }
+                self.visitor.leads_out(url);
+                &target
+            }
         };
         // The kind is asked for without opening: a FIFO would wait, a device might act.
         let Some(last) = target.file_name() else { return Ok(Some(PathBuf::new())) };
         let parent = target.parent().unwrap_or(Path::new(""));
-        let kind = open_below(&self.root_fd, parent, folder_flags()).and_then(|parent| {
+        let kind = self.open(parent, folder_flags()).and_then(|parent| {
             let last = CString::new(last.as_bytes()).map_err(|_| Errno::EINVAL)?;
             Ok((kind_of(&parent, &last)?, parent, last))
         });
@@ -287,6 +300,32 @@ impl<V: Visitor> Walk<'_, V> {
             Err(e) => self.unreadable(url, e),
         }
         Ok(None)
+    }
+
+    /// Opens what lies at a path below the root, or at an absolute one, which must have no link in
+    /// it.
+    fn open(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+        match path.strip_prefix("/") {
+            Ok(path) => {
+                let top = nix::fcntl::open("/", folder_flags(), Mode::empty())?;
+                open_below(&top, path, flags)
+            }
+            Err(_) => open_below(&self.root_fd, path, flags),
+        }
+    }
+
+    /// Whether a link and what it leads to outside of the root belong to one owner. A folder around
+    /// the root is none of the site's, nor are the kernel's.
+    fn is_one_owners(&self, level: &Level, name: &CStr, target: &Path) -> bool {
+        let kernel = ["/proc", "/sys", "/dev", "/run"];
+        if self.root.starts_with(target) || kernel.iter().any(|k| target.starts_with(k)) {
+            return false;
+        }
+        let link = fstatat(&level.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        // Nothing is read by this descriptor; a FIFO would not wait.
+        let path_only = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let target = self.open(target, path_only).and_then(fstat);
+        matches!((link, target), (Ok(link), Ok(target)) if link.st_uid == target.st_uid)
     }
 
     fn file(

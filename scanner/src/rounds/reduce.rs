@@ -6,6 +6,7 @@ use anyhow::Result;
 use mimawari_base::failure::{Failure, Status, line};
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::gap::{Gap, GapEffect};
+use mimawari_probes::http::printable;
 use mimawari_runs::merge::merge_as;
 use mimawari_runs::meta::{HttpFacts, MINOR, RunMeta, ScopeFacts, VERSION, hex};
 use mimawari_runs::{RunFolder, RunStatus};
@@ -26,6 +27,8 @@ const REPORTS: [&str; 3] = ["report.md", "report.html", "verdict.json"];
 const VERDICTS: [&str; 1] = ["verdict.json"];
 const ALL: [&str; 6] =
     ["observations.ndjson", "coverage.bin", "run.json", "report.md", "report.html", "verdict.json"];
+/// Bytes of the fields of a gap that a shard handed in.
+const GAP: usize = 16 << 10;
 /// How often the files beside the result are sent again because another reduction wrote over them.
 const TRIES: usize = 5;
 /// Bytes of a verdict that is read back, at most.
@@ -207,6 +210,21 @@ fn merge(round: &Round, planned: &Planned, parts: &[Part], out: &Path) -> Result
             meta.gaps.extend(part.wrong.iter().map(|why| {
                 Gap::ShardDamaged { reason: why.clone() }.with(effect).of_shard(part.shard)
             }));
+        }
+    };
+    // What shards say comes from other machines.
+    let amend = |meta: &mut RunMeta| {
+        amend(meta);
+        let texts = [&mut meta.program, &mut meta.method]
+            .into_iter()
+            .chain(meta.canaries.iter_mut().map(|c| &mut c.endpoint))
+            .chain(meta.merged.iter_mut().map(|m| &mut m.run_id));
+        for text in texts {
+            *text = printable(text.as_bytes(), 200);
+        }
+        for gap in &mut meta.gaps {
+            gap.map_text(|text| printable(text.as_bytes(), 2000));
+            gap.limit_fields(GAP);
         }
     };
     if !dirs.is_empty() {

@@ -70,6 +70,9 @@ pub struct Header {
     pub run: Option<String>,
     /// How it came to be.
     pub origin: Origin,
+    /// Who made it, where a person did; absent for a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// Findings by state.
     pub counts: BTreeMap<String, u64>,
     /// What is known to be open and is allowed.
@@ -103,8 +106,10 @@ pub enum Origin {
     Judged,
     /// From a `state.json` of the former form.
     TakenOver,
-    /// Somebody acknowledged a finding, or took that back.
+    /// Somebody acknowledged findings, or took that back.
     Acknowledged,
+    /// A vantage was retired: nobody looks from there any more.
+    VantageRetired,
     /// An earlier generation was brought back: this one.
     RolledBack(u64),
 }
@@ -138,6 +143,8 @@ pub struct Meta {
     pub run: Option<String>,
     /// How it comes to be.
     pub origin: Origin,
+    /// Who makes it, where a person does.
+    pub by: Option<String>,
 }
 
 /// A generation in the form in which it is stored, and its digest.
@@ -170,6 +177,7 @@ pub fn encode(
         // The ids of many shards make a long line.
         run: meta.run.as_ref().map(|r| r.chars().take(1000).collect()),
         origin: meta.origin,
+        by: meta.by.clone(),
         counts,
         allowed: state.allowed.len() as u64,
         writer,
@@ -263,7 +271,7 @@ mod tests {
 
     fn meta() -> Meta {
         let at = "2026-11-24T08:00:00Z".parse().unwrap();
-        Meta { at, run: Some("r1".to_owned()), origin: Origin::Judged }
+        Meta { at, run: Some("r1".to_owned()), origin: Origin::Judged, by: None }
     }
 
     fn large() -> State {
@@ -272,7 +280,10 @@ mod tests {
         for n in 0..2000u32 {
             let ip = std::net::Ipv4Addr::from(n).into();
             let port = mimawari_targets::Port::new(80).unwrap();
-            let allowed = mimawari_drift::state::Allowed::cell(ip, port, at);
+            let allowed = mimawari_drift::state::Allowed::new(
+                mimawari_drift::subject::Subject::tcp(ip, port),
+                at,
+            );
             state.allowed.insert(format!("{n:016x}").parse().unwrap(), allowed);
         }
         state

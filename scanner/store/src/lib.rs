@@ -387,7 +387,8 @@ impl Store {
         let parent = Link { number: highest, digest: generation::digest(&text) };
         // A number that was in use once is not used again.
         let number = highest.max(hint.unwrap_or(0)) + 1;
-        let meta = Meta { at, run: wanted.state.last_run.clone(), origin: Origin::RolledBack(to) };
+        let run = wanted.state.last_run.clone();
+        let meta = Meta { at, run, origin: Origin::RolledBack(to), by: None };
         match self.write(number, Some(parent), &wanted.state, &meta, random).await? {
             Commit::Done(link) => {
                 self.after(number, at).await;

@@ -8,7 +8,7 @@ fn state(run: &str) -> State {
 
 fn meta(run: &str) -> Meta {
     let at = "2026-11-24T08:00:00Z".parse().unwrap();
-    Meta { at, run: Some(run.to_owned()), origin: Origin::Judged }
+    Meta { at, run: Some(run.to_owned()), origin: Origin::Judged, by: None }
 }
 
 /// A store on a folder and one in memory; the folder goes with the first value.

@@ -37,11 +37,11 @@ fn an_acknowledged_finding_stays_drift_and_says_who_knows() {
     assert_eq!(finding["acknowledged"]["by"], "alice");
     assert_eq!(finding["acknowledged"]["reason"], "SEC-77");
     let (_, history, _) = desk.run(&["state", "history"]);
-    assert!(history.contains("(a finding was acknowledged)"), "{history}");
+    assert!(history.contains("(a finding was acknowledged by alice)"), "{history}");
     let place = finding["ip"].as_str().expect("an address").to_owned();
     let place = format!("{place}:{}", finding["port"]);
     let (status, out, err) = desk.run(&["ack", &place, "--end"]);
-    assert_eq!((status, out.ends_with("is told of again\n")), (Some(0), true), "{out}{err}");
+    assert_eq!((status, out.ends_with("is notified again\n")), (Some(0), true), "{out}{err}");
     let (status, _, err) = desk.run(&["ack", &place, "--end"]);
     assert_eq!(status, Some(2));
     assert!(err.contains("is not acknowledged"), "{err}");

@@ -3,6 +3,7 @@
 
 use mimawari_drift::baseline::Match;
 use mimawari_drift::id::FindingId;
+use mimawari_drift::state::Tracked;
 use mimawari_drift::verdict::{Acknowledgement, ChangeKind};
 
 use super::*;
@@ -38,7 +39,8 @@ fn random_run(r: &mut Rng, truth: &mut BTreeMap<(IpAddr, Port), bool>) -> Run {
         }
         run.cells.insert(*cell, state);
         if r.next(12) == 0 {
-            run.unconfirmed.insert(*cell);
+            use SecondLook::*;
+            run.second.insert(*cell, [Refused, TimedOut, OwnError, NotMade][r.next(4) as usize]);
         }
     }
     if r.next(2) == 0 {
@@ -197,7 +199,9 @@ fn no_history_loses_an_alarm_or_resolves_what_it_did_not_see() {
         assert!(n > histories / 200, "only {n} {kind:?} were resolved");
     }
     use ChangeKind::*;
-    for what in [Opened, Reopened, Worse, Reminder, Flapping, Resolved, Allowed, OutOfScope] {
+    for what in
+        [Opened, Reopened, Worse, Reminder, Flapping, Resolved, Allowed, OutOfScope, NotRequired]
+    {
         let n = shown.told.get(&what).copied().unwrap_or(0);
         assert!(n > histories / 200, "only {n} {what:?} were told");
     }
@@ -345,7 +349,10 @@ impl History {
             let f = &t.finding;
             let port_kind = matches!(f.kind, UnexpectedOpen | ForbiddenOpen);
             let there = f.port.is_some_and(|p| self.truth.get(&(f.ip, p)) == Some(&true));
-            let settled = matches!(f.state, FindingState::Resolved | FindingState::Allowed);
+            let settled = matches!(
+                f.state,
+                FindingState::Resolved | FindingState::Allowed | FindingState::NotRequired
+            );
             let open = f.state == FindingState::Open && port_kind && there;
             assert!(open || settled, "seed {seed}: stuck: {t:#?}");
             assert!(!f.flapping, "seed {seed}: flaps for ever: {t:#?}");
@@ -375,7 +382,7 @@ impl History {
         let (seed, now) = (self.seed, self.now);
         let (v, next) = judged_at(run, rules, &self.state, began, now);
         let again = judged_at(run, rules, &self.state, began, now);
-        self.elsewhere(run, &next);
+        self.elsewhere(run, rules, &next);
         assert_eq!(
             serde_json::to_string(&v).ok(),
             serde_json::to_string(&again.0).ok(),
@@ -394,14 +401,14 @@ impl History {
                 let newer = seen.is_some_and(|at| at > began && at <= now);
                 assert!(!newer, "seed {seed}: resolved by a run that is older: {f:?}");
                 *self.shown.resolved.entry(f.kind).or_insert(0u64) += 1;
-                resolved_by_proof(run, &v, f, seed);
+                resolved_by_proof(run, &v, f, self.state.findings.get(&f.id), seed);
             }
         }
         // An alarm: seen open, confirmed, in the scope, and no live rule allows it.
         let mut alarm = false;
         for ((ip, port), s) in &run.cells {
-            let confirmed = !run.unconfirmed.contains(&(*ip, *port));
-            if *s == Open && confirmed && run.scope.allows(*ip) {
+            let refuted = run.second_look(*ip, *port) == SecondLook::Refused;
+            if *s == Open && !refuted && run.scope.allows(*ip) {
                 let found = rules.port(*ip, mimawari_targets::Protocol::Tcp, *port, now);
                 alarm |= !matches!(found, Match::Allowed(_));
             }
@@ -427,15 +434,30 @@ impl History {
     }
 
     /// What another vantage knows stays as it is, and no port is drift twice.
-    fn elsewhere(&mut self, run: &Run, next: &State) {
+    fn elsewhere(&mut self, run: &Run, rules: &Baseline, next: &State) {
         let seed = self.seed;
         for (id, t) in &self.state.findings {
             if t.finding.vantage == run.vantage {
                 continue;
             }
-            let later =
-                next.findings.get(id).unwrap_or_else(|| panic!("seed {seed}: {t:?} is gone"));
+            let Some(later) = next.findings.get(id) else {
+                let pending = t.finding.state == FindingState::MissingPending;
+                assert!(pending && t.told.is_none(), "seed {seed}: {t:?} is gone");
+                continue;
+            };
             let (a, b) = (&t.finding, &later.finding);
+            // A merged rule is no observation: it settles what any vantage saw.
+            let by_rule = match b.state {
+                FindingState::Allowed => is_allowed(rules, a, self.now),
+                FindingState::NotRequired => a.kind == MissingRequired,
+                _ => false,
+            };
+            if by_rule && a.state != b.state {
+                let live =
+                    matches!(a.state, FindingState::OutOfScope | FindingState::MissingPending);
+                assert!(a.state.is_drift() || live, "seed {seed}: {a:?}");
+                continue;
+            }
             assert_eq!(
                 (a.state, a.last_seen, a.cause, a.flapping, &t.changes, t.gone, t.missed),
                 (
@@ -452,7 +474,10 @@ impl History {
         }
         for (id, a) in &next.allowed {
             if !self.state.allowed.contains_key(id) {
-                self.allowed_from.insert(*id, run.vantage);
+                let here = a.subject.id(run.vantage) == *id;
+                let other = ["default", "outside"].into_iter().find(|v| *v != run.vantage);
+                let from = if here { Some(run.vantage) } else { other };
+                self.allowed_from.insert(*id, from.expect("two vantages"));
             } else if self.allowed_from.get(id) != Some(&run.vantage) {
                 assert_eq!(Some(a), self.state.allowed.get(id), "seed {seed}");
             }
@@ -487,8 +512,14 @@ impl History {
                     let quiet = f.acknowledged.is_some() && c.what == ChangeKind::Reminder;
                     assert!(!quiet, "seed {seed}: acknowledged, and told again");
                 }
-                ChangeKind::Flapping => assert!(f.flapping && was.is_some(), "seed {seed}"),
-                ChangeKind::Resolved | ChangeKind::Allowed | ChangeKind::OutOfScope => {
+                ChangeKind::Flapping => {
+                    let first = f.kind == MissingRequired;
+                    assert!(f.flapping && (was.is_some() || first), "seed {seed}");
+                }
+                ChangeKind::Resolved
+                | ChangeKind::Allowed
+                | ChangeKind::OutOfScope
+                | ChangeKind::NotRequired => {
                     assert!(!drift && was.is_some(), "seed {seed}: {f:?}");
                 }
             }
@@ -503,7 +534,10 @@ impl History {
                     "seed {seed}: nobody knows {f:?}"
                 );
             }
-            if matches!(f.state, FindingState::Allowed | FindingState::OutOfScope) {
+            if matches!(
+                f.state,
+                FindingState::Allowed | FindingState::OutOfScope | FindingState::NotRequired
+            ) {
                 assert_ne!(
                     self.believed.get(&f.id),
                     Some(&true),
@@ -514,9 +548,23 @@ impl History {
     }
 }
 
-/// Resolved by a run that covered it, that is believed, and that saw it gone.
-fn resolved_by_proof(run: &Run, v: &Verdict, f: &Finding, seed: u64) {
-    assert!(!v.suspect, "seed {seed}: resolved by a run that is not believed");
+fn is_allowed(rules: &Baseline, f: &Finding, now: Timestamp) -> bool {
+    let check = f.check.as_deref().unwrap_or_default();
+    let found = match (f.kind, f.port, &f.path) {
+        (LegacyTls, ..) => rules.check(f.ip, "legacy-tls", now),
+        (_, _, Some(path)) => rules.content(f.ip, check, path, now),
+        (_, Some(port), None) => rules.port(f.ip, f.proto, port, now),
+        (_, None, None) => rules.whole_host(f.ip, now),
+    };
+    matches!(found, Match::Allowed(_))
+}
+
+/// Resolved by a run that covered it, that is believed about it, and that saw it gone.
+fn resolved_by_proof(run: &Run, v: &Verdict, f: &Finding, before: Option<&Tracked>, seed: u64) {
+    // What the run before missed is settled, even if too much is gone at once.
+    let missed = before.is_some_and(|t| t.missed || t.silent_runs > 0);
+    let quiet = v.run.canaries_answered < v.run.canaries_total;
+    assert!(!v.suspect || missed && !quiet, "seed {seed}: by a run that is not believed: {f:?}");
     if f.kind == LegacyTls || f.kind == ExposedContent {
         return web_is_gone(run, f, seed);
     }

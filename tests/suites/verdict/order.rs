@@ -3,7 +3,9 @@
 use mimawari_drift::verdict::{Acknowledgement, ChangeKind};
 
 use super::*;
-use ChangeKind::{Allowed, Flapping, Opened, OutOfScope, Reminder, Reopened, Resolved, Worse};
+use ChangeKind::{
+    Allowed, Flapping, NotRequired, Opened, OutOfScope, Reminder, Reopened, Resolved, Worse,
+};
 
 /// The changes that a run tells.
 fn told(v: &Verdict) -> Vec<ChangeKind> {
@@ -105,12 +107,10 @@ fn a_required_cell_is_missing_from_where_it_is_missing() {
     }
     assert_eq!(s.stands(MissingRequired), FindingState::Missing);
     assert_eq!(s.tracked(MissingRequired).map(|t| t.finding.vantage.as_str()), Some("outside"));
-    // The rule is gone: settled by the next run from there.
+    // The rule is gone: that is no observation, and settled by the next run from anywhere.
     s.rules("");
     s.run(Run::new().ssh(Open).from("inside"));
-    assert_eq!(s.stands(MissingRequired), FindingState::Missing);
-    s.run(Run::new().ssh(Closed).from("outside"));
-    assert_eq!(s.stands(MissingRequired), FindingState::Allowed);
+    assert_eq!(s.stands(MissingRequired), FindingState::NotRequired);
 }
 
 // Rules that come and go.
@@ -259,7 +259,7 @@ fn a_rule_that_requires_again_counts_anew() {
     s.run(Run::new().ssh(Closed));
     s.run(Run::new().ssh(Closed));
     s.rules("");
-    assert_eq!(told(&s.run(Run::new().ssh(Closed))), [Allowed]);
+    assert_eq!(told(&s.run(Run::new().ssh(Closed))), [NotRequired]);
     s.rules(MUST);
     let v = s.run(Run::new().ssh(Closed));
     assert_eq!((s.stands(MissingRequired), told(&v)), (FindingState::MissingPending, vec![]));
@@ -301,8 +301,8 @@ fn what_was_missing_outside_the_scope_is_no_open_port_when_it_is_back() {
         s.run(narrow());
         s.rules("");
         let v = s.run(Run::new().ssh(look));
-        assert_eq!(s.stands(MissingRequired), FindingState::Allowed);
-        assert_eq!(told(&v).iter().filter(|c| **c == Allowed).count(), 1);
+        assert_eq!(s.stands(MissingRequired), FindingState::NotRequired);
+        assert_eq!(told(&v).iter().filter(|c| **c == NotRequired).count(), 1);
         assert_eq!(v.exit, u8::from(look == Open), "only what is open is drift");
     }
 }

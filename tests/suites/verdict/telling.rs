@@ -181,17 +181,17 @@ fn an_older_run_that_is_judged_late_closes_nothing_and_brings_nothing_back() {
 fn a_rack_that_was_taken_out_is_believed_when_the_next_run_finds_the_same() {
     let many = |gone: u8| {
         (1..=10).fold(Run::new(), |r, n| {
-            r.cell(&format!("192.0.2.{n}"), 6379, if n <= gone { Closed } else { Open })
+            r.cell(&format!("192.0.2.{n}"), 6379, if n <= gone { Silent } else { Open })
         })
     };
     let mut s = Story::new("");
     s.run(many(0));
     let v = s.run(many(5));
-    assert_eq!((v.suspect, v.counts.resolved), (true, 0));
+    assert_eq!((v.suspect, v.counts.resolving), (true, 0));
     let (again, _) = judged(&many(5), &baseline(""), &s.state, s.now);
-    assert!(again.suspect, "the same run is no second witness");
+    assert!(again.suspect, "the same run is no further evidence");
     let v = s.run(many(5));
-    assert_eq!((v.suspect, v.counts.resolved), (false, 5));
+    assert_eq!((v.suspect, v.counts.resolving), (false, 5));
     // And one that loses others again is not.
     assert!(s.run(many(8)).suspect);
 }

@@ -51,17 +51,13 @@ struct RawCheck {
     paths: Spanned<BTreeMap<Spanned<String>, Vec<Spanned<String>>>>,
     #[serde(default)]
     status: Answered,
-    #[serde(default = "yes")]
-    canary: bool,
+    #[serde(default)]
+    canary: Controls,
     rule: Spanned<Vec<RawRule>>,
     #[serde(default)]
     hit: Vec<Spanned<RawFixture>>,
     #[serde(default)]
     miss: Vec<Spanned<RawFixture>>,
-}
-
-const fn yes() -> bool {
-    true
 }
 
 #[derive(Debug, Deserialize)]
@@ -170,6 +166,49 @@ pub enum Answered {
     Any,
 }
 
+/// What answers of paths that cannot exist refute a hit. Written as `canary`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Controls {
+    /// `true`: the hit's own body, what varies in it aside.
+    #[default]
+    Page,
+    /// `"strict"`: anything of which the check is true. For what is no signature of its own.
+    Signature,
+    /// `false`: none is asked for.
+    None,
+    /// `"everywhere"`: the check is about every path of the site, and true only if every path has
+    /// the body of another hit at its path.
+    Everywhere,
+}
+
+impl<'de> Deserialize<'de> for Controls {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl Visitor<'_> for Either {
+            type Value = Controls;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false, \"strict\" or \"everywhere\"")
+            }
+
+            fn visit_bool<E>(self, asked: bool) -> Result<Controls, E> {
+                Ok(if asked { Controls::Page } else { Controls::None })
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Controls, E> {
+                match text {
+                    "strict" => Ok(Controls::Signature),
+                    "everywhere" => Ok(Controls::Everywhere),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
 /// How a body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -209,8 +248,8 @@ pub struct Spec {
     pub patterns: Vec<(u8, String)>,
     /// Which answers it looks at.
     pub status: Answered,
-    /// Whether two paths that cannot exist must differ.
-    pub canary: bool,
+    /// What paths that cannot exist must not have.
+    pub controls: Controls,
     /// The first one that is true decides.
     pub rules: Vec<Rule>,
     /// Bodies of which it is true.
@@ -318,10 +357,8 @@ pub enum Test {
 pub enum Shape {
     /// `NAME=value` lines, one of them a secret.
     Dotenv,
-    /// A PHP tag and a statement within the first 512 bytes, nothing but text before it.
+    /// A raw opening tag of PHP with code behind it, outside of elements that quote code.
     PhpSource,
-    /// The same within the first 1,024 bytes.
-    PhpCopy,
     /// A PHP line that names a password and gives a value.
     PhpPassword,
     /// A private key in PEM (RFC 7468), PKCS#8, RSA, EC or DSA.
@@ -334,22 +371,29 @@ pub enum Shape {
     TransferAccount,
     /// At least three lines with the same number of the same delimiter.
     Table,
+    /// Names with passwords, as people write them down.
+    AccountList,
+    /// Mail addresses of two people at least, those of offices aside.
+    People,
     /// Not one byte.
     Empty,
 }
 
 impl Shape {
-    /// All, with their names.
-    pub const ALL: [(&'static str, Self); 10] = [
+    /// All, with the names by which files know them.
+    pub const ALL: [(&'static str, Self); 12] = [
         ("dotenv", Self::Dotenv),
         ("php-source", Self::PhpSource),
-        ("php-copy", Self::PhpCopy),
+        // Its former name for copies.
+        ("php-copy", Self::PhpSource),
         ("php-password", Self::PhpPassword),
         ("private-key", Self::PrivateKey),
         ("ssh-key", Self::SshKey),
         ("encrypted-key", Self::EncryptedKey),
         ("transfer-account", Self::TransferAccount),
         ("table", Self::Table),
+        ("account-list", Self::AccountList),
+        ("people", Self::People),
         ("empty", Self::Empty),
     ];
 }
@@ -503,7 +547,7 @@ impl Reader<'_> {
             paths,
             patterns,
             status: raw.status,
-            canary: raw.canary,
+            controls: raw.canary,
             rules,
             hits: raw.hit.into_iter().filter_map(|f| self.fixture(f)).collect(),
             misses: raw.miss.into_iter().filter_map(|f| self.fixture(f)).collect(),

@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
 
 pub use self::format::{Fixture, Spec as Check};
-pub use self::paths::Names;
 use self::paths::Template;
+pub use self::paths::{Day, Names};
 use super::manifest::{Entry, Manifest};
 pub(super) use crate::observation::Severity;
 

@@ -5,6 +5,8 @@
 //! /{host}.key                     the virtual host asked for
 //! /{label}.sql                    its first label that is not `www`
 //! /backup-{yyyy}.zip              this year, and the one before
+//! /{yyyy}-{mm}.log                this month, and the one before
+//! /{yyyy}-{mm}-{dd}.log           this day, the one before and the one behind: some site is there
 //! ```
 
 /// Most paths that one pattern may stand for.
@@ -20,8 +22,59 @@ pub enum Name {
     Host,
     /// The first label of the virtual host that is not `www`.
     Label,
-    /// The year of the run, and the year before.
+    /// The year.
     Year,
+    /// The month, two digits.
+    Month,
+    /// The day of the month, two digits.
+    Day,
+}
+
+/// A day of the Gregorian calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Day {
+    /// Year.
+    pub year: i16,
+    /// 1 to 12.
+    pub month: i8,
+    /// 1 to 31.
+    pub day: i8,
+}
+
+impl Day {
+    const fn month_before(self) -> Self {
+        match self.month {
+            ..=1 => Self { year: self.year - 1, month: 12, day: 1 },
+            month => Self { year: self.year, month: month - 1, day: 1 },
+        }
+    }
+
+    const fn before(self) -> Self {
+        if self.day > 1 {
+            return Self { day: self.day - 1, ..self };
+        }
+        let before = self.month_before();
+        Self { day: before.length(), ..before }
+    }
+
+    const fn after(self) -> Self {
+        match self {
+            day if day.day < day.length() => Self { day: day.day + 1, ..day },
+            Self { year, month: 12.., .. } => Self { year: year + 1, month: 1, day: 1 },
+            Self { year, month, .. } => Self { year, month: month + 1, day: 1 },
+        }
+    }
+
+    /// Days of its month.
+    const fn length(self) -> i8 {
+        let leap = self.year % 4 == 0 && (self.year % 100 != 0 || self.year % 400 == 0);
+        match self.month {
+            2 if leap => 29,
+            2 => 28,
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        }
+    }
 }
 
 /// A piece of a path.
@@ -42,8 +95,8 @@ pub struct Template(Vec<Piece>);
 pub struct Names<'a> {
     /// The virtual host, in A-labels; absent for an address.
     pub host: Option<&'a str>,
-    /// The year of the run.
-    pub year: i16,
+    /// The day of the run, in UTC.
+    pub today: Day,
 }
 
 impl Template {
@@ -93,10 +146,12 @@ impl Template {
                     "host" => Name::Host,
                     "label" => Name::Label,
                     "yyyy" => Name::Year,
+                    "mm" => Name::Month,
+                    "dd" => Name::Day,
                     _ => {
                         return Err((
                             format!("`{{{inner}}}` is not a name"),
-                            "write {host}, {label} or {yyyy}, or alternatives with commas",
+                            "write {host}, {label}, {yyyy}, {mm} or {dd}, or alternatives with commas",
                         ));
                     }
                 };
@@ -120,24 +175,32 @@ impl Template {
     /// The paths on a target; none where it has no such name.
     #[must_use]
     pub fn on(&self, names: Names<'_>) -> Vec<String> {
-        let years: &[i16] = if self.0.contains(&Piece::Name(Name::Year)) {
-            &[names.year, names.year - 1]
+        let today = names.today;
+        let has = |name: Name| self.0.contains(&Piece::Name(name));
+        let days = if has(Name::Day) {
+            [Some(today), Some(today.before()), Some(today.after())]
+        } else if has(Name::Month) {
+            [Some(today), Some(today.month_before()), None]
+        } else if has(Name::Year) {
+            [Some(today), Some(Day { year: today.year - 1, ..today }), None]
         } else {
-            &[names.year]
+            [Some(today), None, None]
         };
-        let on = |year: &i16| {
+        let on = |day: Day| {
             let mut path = String::new();
             for piece in &self.0 {
                 match piece {
                     Piece::Text(text) => path.push_str(text),
                     Piece::Name(Name::Host) => path.push_str(names.host?),
                     Piece::Name(Name::Label) => path.push_str(label(names.host?)),
-                    Piece::Name(Name::Year) => path.push_str(&year.to_string()),
+                    Piece::Name(Name::Year) => path.push_str(&day.year.to_string()),
+                    Piece::Name(Name::Month) => path.push_str(&format!("{:02}", day.month)),
+                    Piece::Name(Name::Day) => path.push_str(&format!("{:02}", day.day)),
                 }
             }
             (path.len() <= LENGTH_LIMIT).then_some(path)
         };
-        years.iter().filter_map(on).collect()
+        days.into_iter().flatten().filter_map(on).collect()
     }
 }
 
@@ -185,7 +248,7 @@ mod tests {
     use super::*;
 
     fn on(pattern: &str, host: Option<&str>) -> Vec<String> {
-        let names = Names { host, year: 2026 };
+        let names = Names { host, today: Day { year: 2026, month: 3, day: 1 } };
         Template::expand(pattern).unwrap().iter().flat_map(|t| t.on(names)).collect()
     }
 
@@ -197,8 +260,26 @@ mod tests {
         assert_eq!(on("/{label}.sql", Some("www.shop.example.jp")), ["/shop.sql"]);
         assert_eq!(on("/{label}.sql", None), [""; 0]);
         assert_eq!(on("/{yyyy}.zip", None), ["/2026.zip", "/2025.zip"]);
+        assert_eq!(on("/{yyyy}-{mm}.sql", None), ["/2026-03.sql", "/2026-02.sql"]);
+        assert_eq!(on("/{mm}{dd}", None), ["/0301", "/0228", "/0302"]);
         assert!(Template::expand("/a{b,c}").unwrap().iter().all(|t| t.fixed().is_some()));
         assert!(Template::expand("/{host}").unwrap()[0].fixed().is_none());
+    }
+
+    #[test]
+    fn days() {
+        let day = |year, month, day| Day { year, month, day };
+        for (a, b) in [
+            (day(2026, 1, 1), day(2026, 1, 2)),
+            (day(2026, 12, 31), day(2027, 1, 1)),
+            (day(2024, 2, 28), day(2024, 2, 29)),
+            (day(2024, 2, 29), day(2024, 3, 1)),
+            (day(2100, 2, 28), day(2100, 3, 1)),
+            (day(2000, 2, 29), day(2000, 3, 1)),
+            (day(2026, 4, 30), day(2026, 5, 1)),
+        ] {
+            assert_eq!((a.after(), b.before()), (b, a));
+        }
     }
 
     #[test]

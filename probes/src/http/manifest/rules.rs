@@ -4,6 +4,8 @@
 //! class, the reason in a word, how bad it is when the content is readable, and how lines are
 //! picked.
 
+use super::super::gate::is_placeholder;
+use super::super::rule::{is_account_list, names_people};
 use super::Class::{self, Deny, Execute, Public};
 use super::lines::{Lines, opening_tag, without_bom};
 use crate::observation::Severity::{self, Critical, High, Info, Low, Medium};
@@ -92,7 +94,37 @@ static RULES: &[Rule] = &[
     rule(Ending(&["war"]), Anything, Deny, "site-copy", High, Lines::None),
     rule(SiteArchive, Anything, Deny, "site-copy", High, Lines::None),
 
+    // Notes, lists and settings under any other name, by what is in them.
+    rule(Is(&["passwd", "shadow", "accounts", "idpass"]), Anything, Deny, "password-list", High, Lines::Text),
+    rule(Telling, Anything, Deny, "password-list", High, Lines::None),
+    rule(Note, Accounts, Deny, "password-list", High, Lines::None),
+    rule(Table, People, Deny, "personal-data", High, Lines::None),
+    rule(Table, Records, Deny, "records", Medium, Lines::None),
+    rule(NoPage, SetsPassword, Deny, "secret", High, Lines::None),
+
     rule(Any, Anything, Public, "public", NONE, Lines::None),
+];
+
+/// Endings of pages and of what pages are made of: a password in them is mostly a word on a form.
+const OF_PAGES: &[&str] = &[
+    "html", "htm", "xhtml", "shtml", "css", "less", "scss", "js", "mjs", "cjs", "jsx", "ts", "tsx",
+    "vue", "svelte", "svg", "map", "po", "pot", "rst", "adoc", "tpl", "twig", "mustache", "hbs",
+];
+
+/// Words in the name of a document with which it lists accounts: パスワード in UTF-8, Shift_JIS and
+/// EUC-JP, アカウント and ログイン in UTF-8.
+const TELLING: &[&[u8]] = &[
+    b"password",
+    b"passwd",
+    b"idpass",
+    b"id_pass",
+    b"id-pass",
+    "パスワード".as_bytes(),
+    b"\x83p\x83X\x83\x8f\x81[\x83h",
+    b"\xa5\xd1\xa5\xb9\xa5\xef\xa1\xbc\xa5\xc9",
+    "アカウント".as_bytes(),
+    "ログイン".as_bytes(),
+    "暗証".as_bytes(),
 ];
 
 /// Endings of archives.
@@ -210,12 +242,12 @@ const fn rule(
 }
 
 use Content::{
-    Anything, AspTag, Begins, Code, Empty, EncryptedKey, Holds, LongPhpTag, PhpTag, PrivateKey,
-    Secret, Shebang, SqlRows,
+    Accounts, Anything, AspTag, Begins, Code, Empty, EncryptedKey, Holds, LongPhpTag, People,
+    PhpTag, PrivateKey, Records, Secret, SetsPassword, Shebang, SqlRows,
 };
 use Name::{
-    Any, Bare, Dot, Ending, Is, Older, OlderCode, SiteArchive, Starts, Under, UnderDot, Within,
-    YamlNamed,
+    Any, Bare, Dot, Ending, Is, NoPage, Note, Older, OlderCode, SiteArchive, Starts, Table,
+    Telling, Under, UnderDot, Within, YamlNamed,
 };
 
 /// Which names; letters of ASCII in either case.
@@ -246,6 +278,14 @@ enum Name {
     SiteArchive,
     /// YAML or TOML that is named like settings.
     YamlNamed,
+    /// A document that is named like a list of accounts.
+    Telling,
+    /// A note: text under the usual endings, or without one.
+    Note,
+    /// A table or a file of records.
+    Table,
+    /// Anything but a page and what pages are made of.
+    NoPage,
 }
 
 /// Which content, as far as it was read.
@@ -273,6 +313,14 @@ enum Content {
     SqlRows,
     /// A password or the like with a value.
     Secret,
+    /// A list of accounts, as people write it.
+    Accounts,
+    /// Mail addresses of two people at least.
+    People,
+    /// Lines of fields with the sign that scripts for bulletin boards put between them.
+    Records,
+    /// A password or key with a value that is no word, in any kind of text.
+    SetsPassword,
 }
 
 /// What a rule says of a file.
@@ -335,6 +383,23 @@ impl<'a> File<'a> {
                 self.is_named(Ending(&["yml", "yaml", "toml"]))
                     && words(&self.name).any(|w| YAML_WORDS.iter().any(|y| w == y.as_bytes()))
             }
+            Telling => {
+                let document = [
+                    "txt", "md", "csv", "tsv", "xls", "xlsx", "ods", "doc", "docx", "odt", "rtf",
+                    "pdf", "memo",
+                ];
+                (self.is_named(Bare) || document.iter().any(|e| ends(&self.name, e)))
+                    && TELLING.iter().any(|t| memchr::memmem::find(&self.name, t).is_some())
+            }
+            Note => {
+                self.is_named(Bare)
+                    || self.is_named(Ending(&["txt", "md", "memo", "csv", "tsv", "text"]))
+            }
+            Table => {
+                self.is_named(Bare)
+                    || self.is_named(Ending(&["csv", "tsv", "dat", "data", "txt", "lst", "list"]))
+            }
+            NoPage => !OF_PAGES.iter().any(|e| ends(&self.name, e)),
         }
     }
 
@@ -363,6 +428,13 @@ impl<'a> File<'a> {
                 l.starts_with(b"insert into ") || l.starts_with(b"copy ")
             }),
             Secret => !text.contains(&0) && lines(text).any(is_secret),
+            Accounts => !text.contains(&0) && is_account_list(text),
+            People => !text.contains(&0) && names_people(text),
+            Records => {
+                let record = |l: &[u8]| memchr::memmem::find_iter(l, b"<>").count() >= 2;
+                !text.contains(&0) && lines(text).any(record)
+            }
+            SetsPassword => !text.contains(&0) && lines(text).any(sets_password),
         }
     }
 
@@ -460,6 +532,46 @@ fn is_secret(line: &[u8]) -> bool {
     value >= 3
         && !matches!(key.first(), Some(b'#' | b';' | b'/'))
         && SECRET_WORDS.iter().any(|w| find(&key, w))
+}
+
+/// Whether a line gives a password or key a value that is no word of a language: `password: x1`,
+/// `"dbPassword": "x1"`, `<password>x1</password>`, `<a password='x1'/>`. What a link has as its
+/// token is none.
+fn sets_password(line: &[u8]) -> bool {
+    const WORDS: [&[u8]; 8] = [
+        b"password",
+        b"passwd",
+        b"passphrase",
+        b"pass",
+        b"pwd",
+        b"secret",
+        b"private_key",
+        b"access_key",
+    ];
+    let line = &line[..line.len().min(4096)];
+    let lower = line.to_ascii_lowercase();
+    let is_key = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    WORDS.iter().any(|word| {
+        memchr::memmem::find_iter(&lower, word).any(|at| {
+            let key = lower[..at].iter().rposition(|b| !is_key(b));
+            if key.is_some_and(|before| matches!(lower[before], b'?' | b'&' | b'#' | b'/')) {
+                return false;
+            }
+            let rest = &line[at + word.len()..];
+            let rest = rest.strip_prefix(b"\"").or(rest.strip_prefix(b"'")).unwrap_or(rest);
+            let rest = rest.trim_ascii_start();
+            let Some((b':' | b'=' | b'>', value)) = rest.split_first() else { return false };
+            let value = value.trim_ascii_start();
+            let value = value.strip_prefix(b">").unwrap_or(value).trim_ascii_start();
+            let value = value.strip_prefix(b"\"").or(value.strip_prefix(b"'")).unwrap_or(value);
+            let end =
+                |b: &u8| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'<' | b',' | b';');
+            let value = &value[..value.iter().position(end).unwrap_or(value.len())];
+            let letters = value.iter().any(u8::is_ascii_alphabetic);
+            let digits = value.iter().any(u8::is_ascii_digit);
+            (6..=256).contains(&value.len()) && letters && digits && !is_placeholder(value)
+        })
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Whether a check is true of an answer. Matching is on bytes, in linear time.
 
+mod accounts;
+mod dotenv;
 mod json;
+mod php;
 mod shapes;
 mod unpack;
 
@@ -11,10 +14,18 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use memchr::memmem;
 use regex::bytes::{Captures, Regex};
 
+pub(super) use self::accounts::names_people;
 use self::json::Json;
+use self::shapes::userinfo;
 use super::catalogue::format::{Answered, Reading, Rule, Spec, Test, WHOLE_LIMIT};
 use super::gate::{Content, Status, find_ignoring_case, is_html, is_placeholder};
 use crate::observation::Severity;
+
+/// Whether a text is a list of accounts, with at least one password of its own.
+pub(super) fn is_account_list(text: &[u8]) -> bool {
+    let mut seen = Seen::default();
+    accounts::is_list(text, &mut seen) && seen.secrets > 0
+}
 
 /// The group of an expression that holds a secret's value.
 const SECRET: &str = "secret";
@@ -37,6 +48,8 @@ pub(super) struct Hit {
     pub(super) severity: Option<Severity>,
     /// Such as `template`.
     pub(super) label: Option<String>,
+    /// The bytes are those of a known file.
+    pub(super) certain: bool,
 }
 
 /// The first rule of the check that is true of the answer.
@@ -88,6 +101,7 @@ fn hit(rule: &Rule, usual: Severity, content: &Content<'_>) -> Option<Hit> {
         masked: seen.mask,
         severity: if template { Some(usual.min(Severity::Low)) } else { rule.severity },
         label: if template { Some("template".to_owned()) } else { rule.label.clone() },
+        certain: false,
     })
 }
 
@@ -110,6 +124,14 @@ impl Seen {
         if self.mask.is_none() {
             self.mask = mask.filter(|m| !m.is_empty()).map(|m| m[..m.len().min(4)].to_vec());
         }
+    }
+
+    /// Takes over what a trial has seen.
+    fn take(&mut self, trial: Self) {
+        self.line = self.line.or(trial.line);
+        self.secret_line = self.secret_line.or(trial.secret_line);
+        self.secrets += trial.secrets;
+        self.placeholders += trial.placeholders;
     }
 
     fn secret(&mut self, line: Option<usize>, value: &[u8]) {

@@ -2,10 +2,12 @@
 
 use mimawari_probes::observation::{HttpObservation, Outcome, Severity};
 
-use super::{Identity, Judge};
+use mimawari_targets::Cell;
+
+use super::{Decision, Judge, Sighting};
 use crate::baseline::Match;
-use crate::state::{Allowed, AllowedWhat};
-use crate::verdict::FindingKind;
+use crate::state::Allowed;
+use crate::subject::Subject;
 
 /// Whether a path exists and is no finding: inventory, such as a script that was executed.
 pub(super) fn is_inventory(h: &HttpObservation) -> bool {
@@ -45,29 +47,16 @@ impl Judge<'_> {
             if !self.run.coverage.in_scope(h.ip) {
                 continue;
             }
-            let identity = Identity {
-                kind: FindingKind::ExposedContent,
-                vantage: self.run.vantage,
-                ip: h.ip,
-                port: Some(h.port),
-                host: h.host.as_deref(),
-                path: Some(&h.path),
-            };
-            let id = identity.id();
+            let subject = Subject::content(Cell::tcp(h.ip, h.port), h.host.as_deref(), &h.path);
+            let id = subject.id(self.run.vantage);
             self.web_rules_seen(h.ip, &h.check, Some(&h.path), h.at);
-            let found = self.baseline.content(h.ip, &h.check, &h.path, self.now);
+            let found = self.match_subject(&subject, Some(&h.check));
             if let Match::Allowed(head) = found {
                 self.allowed_count += 1;
-                let what = AllowedWhat {
-                    host: h.host.clone(),
-                    path: Some(h.path.clone()),
-                    check: Some(h.check.clone()),
-                    severity: Some(h.severity),
-                };
-                let cell = Allowed::cell(h.ip, h.port, h.at);
-                self.allow(id, head, Allowed { what: Some(Box::new(what)), ..cell });
+                let thing = Allowed::new(subject, h.at).with_detail(Some(&h.check), h.severity);
+                self.allow(id, head, thing);
                 if self.is_to_be_allowed(&id) {
-                    self.now_allowed(&id, head);
+                    self.apply(&id, Sighting::Elsewhere, &Decision::Allowed(head));
                 }
                 continue;
             }
@@ -86,9 +75,10 @@ impl Judge<'_> {
                 h.path,
                 h.check
             );
-            let (cause, why) = self.unmatched(id, &what, h.ip, found);
-            self.seen(&identity, cause, h.severity, h.at, why, None);
-            if let Some(t) = self.next.findings.get_mut(id.as_str()) {
+            let reason = self.reason(&subject, &what, h.severity, found);
+            let sighting = Sighting::There { at: h.at, confirmed: true, service: None };
+            let id = self.seen(&subject, subject.kind(), reason, sighting);
+            if let Some(t) = self.next.findings.get_mut(&id) {
                 let f = &mut t.finding;
                 f.scheme = Some(h.scheme);
                 f.check = Some(h.check.clone());

@@ -1,20 +1,31 @@
 //! Whether a run is to be believed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
-use mimawari_targets::Port;
+use mimawari_targets::Cell;
 
-use super::{Identity, Judge};
+use super::Judge;
 use crate::id::FindingId;
+use crate::subject::Subject;
 use crate::verdict::{FindingKind, FindingState};
 
 /// Known-open cells below which their being gone together proves nothing.
 const MIN_KNOWN: usize = 5;
-/// A run that finds more than one in so many of the known-open cells gone at once is not believed.
+/// A run that loses more than one in so many of the known-open cells at once is not believed.
 const GONE_SHARE: usize = 5;
+/// Open ports of one host that refuse at once before it looks like a ban.
+const MIN_REFUSED: usize = 2;
+
+/// A cell that was open when last seen, and that this run covered.
+struct KnownCell {
+    cell: Cell,
+    /// Whether the run before missed it in vain.
+    missed: bool,
+    now: CellState,
+}
 
 impl Judge<'_> {
     pub(super) fn guards(&mut self) {
@@ -29,57 +40,88 @@ impl Judge<'_> {
                 of: f.canaries_total,
             });
         }
-        self.gone_at_once();
+        let known = self.known_open();
+        self.refused_at_once(&known);
+        self.gone_at_once(&known);
     }
 
-    /// More than a fifth of what was open is gone: rather the path than the hosts. If the next run that
-    /// nothing else speaks against finds the same gone, it is believed: a rack that was taken out
-    /// does not come back, and the round must go on.
-    fn gone_at_once(&mut self) {
-        let covered = self.known_open();
-        let gone = |missed_too: bool| {
-            covered
-                .iter()
-                .filter(|(_, missed, s)| *s != CellState::Open && (missed_too || !missed))
-                .count()
-        };
-        // The same run again is no second witness.
-        let fresh = gone(self.again);
-        if covered.len() < MIN_KNOWN || fresh * GONE_SHARE <= covered.len() {
+    /// More than a fifth of what was open is gone: rather the path than the hosts. What newly answers
+    /// elsewhere and what refuses prove that the path works, and one host alone is no path. If the
+    /// next run that nothing else speaks against misses the same, it is believed about that, whatever
+    /// else it misses: a rack that was taken out does not come back, and the round must go on.
+    fn gone_at_once(&mut self, known: &[KnownCell]) {
+        let again = self.again;
+        let gone = |k: &&KnownCell| k.now != CellState::Open;
+        if !again {
+            let missed = known.iter().filter(gone).filter(|k| k.missed);
+            self.missed_again = missed.map(|k| k.cell).collect();
+        }
+        // The same run again is no further evidence.
+        let fresh = |k: &&KnownCell| gone(k) && (again || !k.missed);
+        let refused = |k: &&KnownCell| k.now == CellState::Closed;
+        let lost: Vec<&KnownCell> = known.iter().filter(fresh).filter(|k| !refused(k)).collect();
+        let hosts: BTreeSet<IpAddr> = known.iter().filter(fresh).map(|k| k.cell.ip).collect();
+        if known.len() < MIN_KNOWN || hosts.len() < 2 {
             return;
         }
-        let nothing_else = self.suspect_because.is_empty();
-        self.suspect_because
-            .push(Gap::GoneAtOnce { gone: gone(true) as u64, of: covered.len() as u64 });
-        if nothing_else {
-            let gone: Vec<(IpAddr, Port)> = covered
-                .into_iter()
-                .filter(|(.., s)| *s != CellState::Open)
-                .map(|(cell, ..)| cell)
-                .collect();
+        let known_cells: HashSet<Cell> = known.iter().map(|k| k.cell).collect();
+        let opened = self.open.iter().filter(|o| !known_cells.contains(&Cell::tcp(o.ip, o.port)));
+        let unexplained = lost.len().saturating_sub(opened.count());
+        // Where nothing at all is open any more, something that refuses may stand before all of it.
+        let all_refused = self.open.is_empty() && known.iter().filter(fresh).any(|k| refused(&k));
+        let all = known.iter().filter(fresh).count();
+        let too_many = |n: usize| n * GONE_SHARE > known.len();
+        if !too_many(unexplained) && !(all_refused && too_many(all)) {
+            return;
+        }
+        self.gone_alone = self.suspect_because.is_empty();
+        self.suspect_because.push(Gap::GoneAtOnce {
+            gone: known.iter().filter(gone).count() as u64,
+            of: known.len() as u64,
+        });
+        if self.gone_alone {
+            let gone: HashSet<Cell> = known.iter().filter(gone).map(|k| k.cell).collect();
             self.remember_missed(&gone);
         }
     }
 
+    /// Hosts all of whose known open ports refused in this run: one that bans a scanner by RST does
+    /// that, so that a refusal proves no more than silence there.
+    fn refused_at_once(&mut self, known: &[KnownCell]) {
+        let open: HashSet<IpAddr> = self.open.iter().map(|o| o.ip).collect();
+        let mut hosts: BTreeMap<IpAddr, Option<usize>> = BTreeMap::new();
+        for k in known {
+            let host = hosts.entry(k.cell.ip).or_insert(Some(0));
+            *host = host.filter(|_| k.now == CellState::Closed).map(|n| n + 1);
+        }
+        let refused = |(ip, n): (IpAddr, Option<usize>)| {
+            (n.is_some_and(|n| n >= MIN_REFUSED) && !open.contains(&ip)).then_some(ip)
+        };
+        self.refused_hosts = hosts.into_iter().filter_map(refused).collect();
+    }
+
     /// The covered ones of the cells that were open when last seen from here before this run, whether
-    /// the last run missed them, and what they are now. In order.
-    fn known_open(&self) -> Vec<((IpAddr, Port), bool, CellState)> {
+    /// the last run missed them, and what they answered now. In order.
+    fn known_open(&self) -> Vec<KnownCell> {
         let here = self.next.findings.values().filter(|t| {
             t.finding.vantage == self.run.vantage && !self.seen_since(t.finding.last_seen)
         });
-        let found: HashMap<(IpAddr, Port), bool> = here
+        let found: HashMap<Cell, bool> = here
             .filter_map(|t| {
                 let f = &t.finding;
                 let open = matches!(f.state, FindingState::Open | FindingState::Unverified);
-                let port_kind =
+                let kind =
                     matches!(f.kind, FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen);
-                (open && port_kind).then_some(((f.ip, f.port?), t.missed))
+                (open && kind).then_some((Cell::new(f.ip, f.proto, f.port?), t.missed))
             })
             .collect();
         let allowed = self.next.allowed.values();
-        let mut known: Vec<(IpAddr, Port)> = allowed
-            .filter(|a| a.path().is_none() && !self.seen_since(a.last_seen))
-            .map(|a| (a.ip, a.port))
+        let mut known: Vec<Cell> = allowed
+            .filter(|a| !self.seen_since(a.last_seen))
+            .filter_map(|a| match a.subject {
+                Subject::Port(cell) => Some(cell),
+                _ => None,
+            })
             .collect();
         known.extend(found.keys());
         // In order, since there may be a million: neighbours are looked up close to each other.
@@ -88,34 +130,31 @@ impl Judge<'_> {
         known.into_iter().filter_map(|cell| self.known_cell(cell, &found)).collect()
     }
 
-    fn known_cell(
-        &self,
-        (ip, port): (IpAddr, Port),
-        found: &HashMap<(IpAddr, Port), bool>,
-    ) -> Option<((IpAddr, Port), bool, CellState)> {
-        let state = self.cell(ip, port);
-        if !state.is_covered() {
+    fn known_cell(&self, cell: Cell, found: &HashMap<Cell, bool>) -> Option<KnownCell> {
+        let now = self.answer(cell.ip, cell.port);
+        if !now.is_covered() {
             return None;
         }
         // Nearly all are open still, and then it does not matter from where they were seen.
-        if state == CellState::Open {
-            return Some(((ip, port), false, state));
+        if now == CellState::Open {
+            return Some(KnownCell { cell, missed: false, now });
         }
-        let missed = found.get(&(ip, port)).copied().or_else(|| {
-            let (kind, vantage) = (FindingKind::UnexpectedOpen, self.run.vantage);
-            let here = Identity { kind, vantage, ip, port: Some(port), host: None, path: None };
-            let a = self.next.allowed.get(&here.id()).filter(|a| !self.seen_since(a.last_seen))?;
+        let missed = found.get(&cell).copied().or_else(|| {
+            let id = Subject::Port(cell).id(self.run.vantage);
+            let a = self.next.allowed.get(&id).filter(|a| !self.seen_since(a.last_seen))?;
             Some(a.missed)
         });
-        Some(((ip, port), missed?, state))
+        Some(KnownCell { cell, missed: missed?, now })
     }
 
-    fn remember_missed(&mut self, gone: &[(IpAddr, Port)]) {
-        let is_gone = |ip, port| gone.binary_search(&(ip, port)).is_ok();
+    fn remember_missed(&mut self, gone: &HashSet<Cell>) {
+        let is_gone = |a: &crate::state::Allowed| match a.subject {
+            Subject::Port(cell) | Subject::Server(cell, _) => gone.contains(&cell),
+            _ => false,
+        };
         let allowed = self.next.allowed.iter();
         let missed: Vec<FindingId> = allowed
-            .filter(|(_, a)| a.path().is_none() && is_gone(a.ip, a.port))
-            .filter(|(id, a)| self.is_seen_from_here(id, a))
+            .filter(|(id, a)| is_gone(a) && self.is_seen_from_here(id, a))
             .map(|(id, _)| *id)
             .collect();
         for id in missed {
@@ -126,7 +165,7 @@ impl Judge<'_> {
         let vantage = self.run.vantage;
         for t in self.next.findings.values_mut().filter(|t| t.finding.vantage == vantage) {
             if let Some(port) = t.finding.port.filter(|_| t.finding.state.is_drift()) {
-                t.missed |= is_gone(t.finding.ip, port);
+                t.missed |= gone.contains(&Cell::new(t.finding.ip, t.finding.proto, port));
             }
         }
     }

@@ -7,9 +7,14 @@ use jiff::Timestamp;
 use mimawari_probes::observation::{CellState, HostObservation, HostSign, Severity};
 use mimawari_targets::PortSet;
 
-use super::{Evidence, Identity, Judge};
+use super::{Decision, Judge, Sighting};
 use crate::baseline::Match;
-use crate::verdict::{Cause, Finding, FindingKind};
+use crate::state::Allowed;
+use crate::subject::Subject;
+use crate::verdict::Finding;
+
+/// How bad a host is that answers on everything.
+pub(super) const SEVERITY: Severity = Severity::Medium;
 
 /// A host that is open on more than half of its probed ports answers on everything; with fewer
 /// probed ports than this, half of them is no proof.
@@ -101,37 +106,37 @@ impl Judge<'_> {
                 && let Some(why) = self.why_suspect(ip, &open)
             {
                 self.suspect_hosts.insert(ip);
-                let allowed = self.baseline.whole_host(ip, self.now);
-                let identity = Identity {
-                    kind: FindingKind::SuspectHost,
-                    vantage: self.run.vantage,
-                    ip,
-                    port: None,
-                    host: None,
-                    path: None,
-                };
-                match allowed {
+                let subject = Subject::Host(ip);
+                let id = subject.id(self.run.vantage);
+                let found = self.match_subject(&subject, None);
+                match found {
                     Match::Allowed(head) => {
-                        let id = identity.id();
                         self.allowed_count += 1;
+                        let thing = Allowed::new(subject, open.at).with_detail(None, SEVERITY);
+                        self.allow(id, head, thing);
                         if self.is_to_be_allowed(&id) {
-                            self.now_allowed(&id, head);
+                            self.apply(&id, Sighting::Elsewhere, &Decision::Allowed(head));
                         }
                     }
-                    _ if self.gone_since(&identity.id(), open.at) => {}
+                    _ if self.gone_since(&id, open.at) => {}
                     _ => {
-                        let cause = match allowed {
-                            Match::Expired(_) => Cause::Expired,
-                            _ => Cause::Unmatched,
-                        };
-                        self.seen(&identity, cause, Severity::Medium, open.at, why, None);
-                        if let Some(t) = self.next.findings.get_mut(identity.id().as_str()) {
+                        let reason = self.reason(&subject, &why, SEVERITY, found);
+                        let at = open.at;
+                        let sighting = Sighting::There { at, confirmed: true, service: None };
+                        let id = self.seen(&subject, subject.kind(), reason, sighting);
+                        if let Some(t) = self.next.findings.get_mut(&id) {
                             t.ports = Some(self.run.ports.to_string());
                         }
                     }
                 }
             }
         }
+    }
+
+    /// Whether this run shows that a host does not answer on everything.
+    pub(super) fn is_plain_host(&self, ip: IpAddr) -> bool {
+        self.hosts.get(&ip).is_some_and(RandomPorts::refuse)
+            || matches!(self.no_longer_suspect(ip, true), Sighting::Gone(_))
     }
 
     /// Why a host's single ports say nothing, if so.
@@ -164,7 +169,7 @@ impl Judge<'_> {
     }
 
     /// Whether the plan holds most of the ports that were probed when the host answered on everything.
-    fn looks_where_it_answered(&self, f: &Finding) -> bool {
+    pub(super) fn looks_where_it_answered(&self, f: &Finding) -> bool {
         let before = self.next.findings.get(&f.id).and_then(|t| t.ports.as_ref());
         let before = before.and_then(|text| text.parse::<PortSet>().ok());
         before.is_none_or(|ports| {
@@ -174,8 +179,8 @@ impl Judge<'_> {
     }
 
     /// What is known of a host that answered on everything once, and now does not.
-    pub(super) fn no_longer_suspect(&self, f: &Finding) -> Evidence {
-        let ip = f.ip;
+    /// `same_ports` says whether this run looks at the ports on which it answered.
+    pub(super) fn no_longer_suspect(&self, ip: IpAddr, same_ports: bool) -> Sighting {
         let (mut open, mut closed, mut covered) = (0u32, 0u32, 0u32);
         for port in self.run.ports.iter() {
             let state = self.cell(ip, port);
@@ -185,30 +190,30 @@ impl Judge<'_> {
         }
         if u64::from(covered) * 2 <= u64::from(self.planned_ports()) {
             return if self.parts() > 1 && self.freshness.as_ref().is_some_and(|f| f.stale == 0) {
-                Evidence::Elsewhere
+                Sighting::Elsewhere
             } else {
-                Evidence::Unknown("this run did not cover enough of the host")
+                Sighting::Unknown("this run did not cover enough of the host")
             };
         }
         let random = self.hosts.get(&ip);
         if random.is_some_and(|r| r.accepted > 0) {
-            return Evidence::Unknown("it still accepts a connection on a random port");
+            return Sighting::Unknown("it still accepts a connection on a random port");
         }
         if random.is_some_and(RandomPorts::refuse) {
-            return Evidence::Gone("it no longer accepts connections on random ports");
+            return Sighting::Gone("it no longer accepts connections on random ports");
         }
-        if !self.looks_where_it_answered(f) {
-            return Evidence::Unknown(
+        if !same_ports {
+            return Sighting::Unknown(
                 "this run looks at other ports than those on which it answered",
             );
         }
         // Ports that refuse prove that nothing answers for all of them; silence proves less.
         if closed > covered / 2 {
-            Evidence::Gone("it no longer answers on most of its ports")
+            Sighting::Gone("it no longer answers on most of its ports")
         } else if open > covered / 2 {
-            Evidence::Unknown("most of its few probed ports are open, and nothing tells more")
+            Sighting::Unknown("most of its few probed ports are open, and nothing tells more")
         } else {
-            Evidence::Silent
+            Sighting::Silent("most of its ports were silent")
         }
     }
 }

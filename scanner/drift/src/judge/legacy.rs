@@ -1,18 +1,16 @@
 //! Servers that speak legacy TLS alone.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use mimawari_probes::observation::{Scheme, Severity, TlsFacts, WebObservation};
-use mimawari_targets::Port;
+use mimawari_targets::{Cell, Port};
 
-use super::{Identity, Judge};
+use super::{Decision, Judge, Sighting};
 use crate::baseline::Match;
-use crate::state::{Allowed, AllowedWhat};
-use crate::verdict::{Cause, FindingKind};
+use crate::state::Allowed;
+use crate::subject::{ServerFact, Subject};
 
-/// The name by which `[[allow_http]]` allows it.
-pub(super) const CHECK: &str = "legacy-tls";
 const TITLE: &str = "TLS that no current client accepts";
 const REMEDY: &str = "Enable TLS 1.2 and TLS 1.3 with AEAD suites and ephemeral keys (ECDHE), and \
                       disable TLS 1.1 and older (RFC 8996, RFC 9325).";
@@ -30,49 +28,36 @@ impl Judge<'_> {
             }
         }
         for ((ip, port), (w, tls)) in seen {
-            let identity = Identity {
-                kind: FindingKind::LegacyTls,
-                vantage: self.run.vantage,
-                ip,
-                port: Some(port),
-                host: None,
-                path: None,
-            };
-            let id = identity.id();
-            self.web_rules_seen(ip, CHECK, None, w.at);
-            let found = self.baseline.check(ip, CHECK, self.now);
+            let cell = Cell::tcp(ip, port);
+            let fact = ServerFact::LegacyTls;
+            let subject = Subject::Server(cell, fact);
+            let id = subject.id(self.run.vantage);
+            self.web_rules_seen(ip, fact.as_str(), None, w.at);
+            let found = self.match_subject(&subject, None);
             if let Match::Allowed(head) = found {
                 self.allowed_count += 1;
-                let what = AllowedWhat {
-                    host: None,
-                    path: None,
-                    check: Some(CHECK.to_owned()),
-                    severity: Some(Severity::Medium),
-                };
-                let cell = Allowed::cell(ip, port, w.at);
-                let thing = Allowed { what: Some(Box::new(what)), ..cell };
+                let thing =
+                    Allowed::new(subject, w.at).with_detail(Some(fact.as_str()), Severity::Medium);
                 self.allow(id, head, thing);
                 if self.is_to_be_allowed(&id) {
-                    self.now_allowed(&id, head);
+                    self.apply(&id, Sighting::Elsewhere, &Decision::Allowed(head));
                 }
                 continue;
             }
             if self.gone_since(&id, w.at) {
                 continue;
             }
-            let endpoint = SocketAddr::new(ip, port.get());
             let cipher = tls.cipher.as_deref().unwrap_or("an unknown cipher suite");
             // A suite may be legacy where the version is not.
             let than = if tls.version == "TLSv1.2" { "better" } else { "newer" };
             let asked = w.host.as_ref().map_or_else(String::new, |h| format!(" for {h}"));
-            let what = format!(
-                "{endpoint} accepts nothing {than} than {} with {cipher}{asked}",
-                tls.version
-            );
-            let (cause, why): (Cause, String) = self.unmatched(id, &what, ip, found);
+            let what =
+                format!("{cell} accepts nothing {than} than {} with {cipher}{asked}", tls.version);
+            let reason = self.reason(&subject, &what, Severity::Medium, found);
             let service = format!("{}: {} {cipher}", w.scheme.as_str(), tls.version);
-            self.seen(&identity, cause, Severity::Medium, w.at, why, Some(service));
-            if let Some(t) = self.next.findings.get_mut(id.as_str()) {
+            let sighting = Sighting::There { at: w.at, confirmed: true, service: Some(service) };
+            let id = self.seen(&subject, subject.kind(), reason, sighting);
+            if let Some(t) = self.next.findings.get_mut(&id) {
                 t.finding.title = Some(TITLE.to_owned());
                 t.finding.remedy = Some(REMEDY.to_owned());
             }

@@ -57,7 +57,7 @@ impl Judge<'_> {
 
     /// Everything that is drawn. There may be a million, so they are not collected.
     fn each_point(&self, f: &mut dyn FnMut(IpAddr, What)) {
-        self.next.allowed.values().for_each(|a| f(a.ip, What::Allowed));
+        self.next.allowed.values().for_each(|a| f(a.subject.ip(), What::Allowed));
         for t in self.next.findings.values() {
             let what = match t.finding.state {
                 FindingState::Open | FindingState::Resolving => What::Unexpected,

@@ -5,14 +5,18 @@
 //! canaries are silent, too much is gone at once) resolves nothing at all.
 
 mod absent;
+mod area;
 mod content;
 mod guard;
 mod host;
 mod legacy;
+mod life;
 mod map;
+mod memory;
 mod port;
 mod required;
 mod rules;
+mod service;
 mod sites;
 mod telling;
 
@@ -25,28 +29,20 @@ use mimawari_probes::gap::{CoverageGap, Gap, GapEffect};
 use mimawari_probes::observation::{
     CellState, HttpObservation, Observation, Scheme, Severity, TcpObservation, WebObservation,
 };
-use mimawari_targets::{AddrSet, Port, PortSet, Protocol, Scope};
-use sha2::{Digest, Sha256};
+use mimawari_targets::{AddrSet, Cell, Port, PortSet, Scope};
 
+use self::area::LookedAt;
 use self::host::RandomPorts;
+use self::life::{Decision, DriftReason, Life, Sighting, Transition, Trust};
 use crate::baseline::{Baseline, Head, Match};
 use crate::freshness::{self, Freshness, Turn};
-use crate::id::FindingId;
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
-use crate::state::{Allowed, Standing, State, Tracked};
+use crate::state::{State, Tracked};
+use crate::subject::Subject;
 use crate::verdict::{
-    Cause, Counts, Coverage, Finding, FindingKind, FindingState, MAX_TIMELINE, MINOR, RunFacts,
-    RunSummary, VERSION, Verdict,
+    Cause, Counts, Coverage, FindingKind, FindingState, MAX_TIMELINE, MINOR, RunFacts, RunSummary,
+    ServiceChange, VERSION, Verdict,
 };
-
-/// Covered runs in which a silent cell must be silent before its finding is resolved, and a required
-/// cell not open before it is missing.
-const RUNS_TO_SETTLE: u32 = 2;
-/// This many changes within [`FLAP_WINDOW`] covered runs are flapping.
-const FLAP_CHANGES: usize = 3;
-const FLAP_WINDOW: u64 = 10;
-/// Covered runs without a change after which flapping has ended.
-const FLAP_QUIET: u64 = 5;
 
 /// What a run knows of a cell that it did not observe open.
 pub trait CoverageView {
@@ -111,6 +107,7 @@ pub fn judge_onto(
     j.match_open();
     j.guards();
     j.ages();
+    j.look_around();
     j.suspect_hosts();
     j.open_cells();
     j.contents();
@@ -123,100 +120,13 @@ pub fn judge_onto(
     j.finish()
 }
 
-/// What identifies a finding.
-#[derive(Clone, Copy)]
-struct Identity<'a> {
-    kind: FindingKind,
-    vantage: &'a str,
-    ip: IpAddr,
-    port: Option<Port>,
-    host: Option<&'a str>,
-    path: Option<&'a str>,
-}
-
-impl Identity<'_> {
-    /// First 16 hex digits of the SHA-256 of `kind|vantage|ip|proto|port[|host|path]`, each part
-    /// preceded by its length, so that no two identities share a text.
-    fn id(&self) -> FindingId {
-        use std::io::Write as _;
-        let mut text = Vec::with_capacity(128);
-        let mut part = |write: &dyn Fn(&mut Vec<u8>)| {
-            let at = text.len();
-            text.extend([0; 8]);
-            write(&mut text);
-            let length = (text.len() - at - 8) as u64;
-            text[at..at + 8].copy_from_slice(&length.to_le_bytes());
-        };
-        part(&|out| out.extend(self.kind.as_str().bytes()));
-        part(&|out| out.extend(self.vantage.bytes()));
-        // Writing into memory cannot fail.
-        part(&|out| drop(write!(out, "{}", self.ip)));
-        part(&|out| out.extend(b"tcp"));
-        part(&|out| {
-            drop(match self.port {
-                Some(port) => write!(out, "{port}"),
-                None => write!(out, "*"),
-            });
-        });
-        if let Some(path) = self.path {
-            part(&|out| out.extend(self.host.unwrap_or("-").bytes()));
-            part(&|out| out.extend(path.bytes()));
-        }
-        FindingId::of(&Sha256::digest(&text))
-    }
-
-    /// A finding of this identity with nothing known of its history.
-    fn begun(
-        &self,
-        state: FindingState,
-        cause: Cause,
-        severity: Severity,
-        first_seen: Timestamp,
-        last_seen: Timestamp,
-    ) -> Tracked {
-        let finding = Finding {
-            id: self.id().to_string(),
-            kind: self.kind,
-            vantage: self.vantage.to_owned(),
-            proto: Protocol::Tcp,
-            ip: self.ip,
-            port: self.port,
-            host: self.host.map(str::to_owned),
-            path: self.path.map(str::to_owned),
-            scheme: None,
-            check: None,
-            title: None,
-            remedy: None,
-            state,
-            cause,
-            severity,
-            first_seen,
-            last_seen,
-            new: true,
-            reopened: 0,
-            flapping: false,
-            owner: None,
-            allowed_by: None,
-            nearest: None,
-            acknowledged: None,
-            why: String::new(),
-            service: None,
-            evidence: None,
-        };
-        Tracked {
-            finding,
-            silent_runs: 0,
-            missed_runs: 0,
-            covered_runs: 0,
-            changes: Vec::new(),
-            gone: false,
-            by_silence: false,
-            resolved_by: None,
-            missed: false,
-            ports: None,
-            told: None,
-        }
-    }
+/// Nobody looks from a finding's vantage any more.
+pub(crate) fn retire(t: &mut Tracked) -> Transition {
+    let at = t.finding.last_seen;
+    let trust = Trust { doubt: None, again: false, began: None, ended: at };
+    let why = "its vantage was retired: nobody looks from there any more, and it was not seen to be \
+               closed";
+    Life::new(t, false, trust).apply(Sighting::OutOfScope(why), &Decision::None)
 }
 
 /// A site of one run: address, port, scheme, virtual host.
@@ -232,8 +142,8 @@ struct Judge<'a> {
     again: bool,
     /// By rule, as the baseline numbers them: when something that it allows was seen.
     rule_seen: Vec<Option<Timestamp>>,
-    /// Ports that there was ever a finding at.
-    with_findings: HashSet<(IpAddr, Port)>,
+    /// Cells that there was ever a finding at.
+    with_findings: HashSet<Cell>,
     /// The ids of rules, each held once.
     rules: HashMap<String, Arc<str>>,
     /// Open cells that this run saw, sorted by address and port.
@@ -247,7 +157,20 @@ struct Judge<'a> {
     /// What hosts do on random ports.
     hosts: BTreeMap<IpAddr, RandomPorts>,
     suspect_because: Vec<Gap>,
+    /// Whether nothing else speaks against the run than that too much is gone at once.
+    gone_alone: bool,
+    /// Cells that the run before missed, and this one misses again: believed whatever else is gone.
+    missed_again: HashSet<Cell>,
+    /// Hosts all of whose open ports refused at once: a ban looks like that.
+    refused_hosts: HashSet<IpAddr>,
     suspect_hosts: BTreeSet<IpAddr>,
+    /// Where runs from this vantage looked before.
+    looked_at: LookedAt,
+    /// The rules' heads by id.
+    heads: HashMap<&'a str, &'a Head>,
+    service_changes: Vec<ServiceChange>,
+    /// Required cells that this run missed for the first time.
+    undecided: u64,
     /// Findings that this run has already dealt with.
     done: BTreeSet<String>,
     /// Findings whose state this run changed to one that is settled; they are reported this once.
@@ -301,7 +224,7 @@ impl<'a> Judge<'a> {
             with_findings: previous
                 .findings
                 .values()
-                .filter_map(|t| Some((t.finding.ip, t.finding.port?)))
+                .filter_map(|t| Some(Cell::new(t.finding.ip, t.finding.proto, t.finding.port?)))
                 .collect(),
             next: previous,
             rules: HashMap::new(),
@@ -312,7 +235,14 @@ impl<'a> Judge<'a> {
             web,
             hosts,
             suspect_because: run.suspect_because.clone(),
+            gone_alone: false,
+            missed_again: HashSet::new(),
+            refused_hosts: HashSet::new(),
             suspect_hosts: BTreeSet::new(),
+            looked_at: LookedAt::default(),
+            heads: rules::heads_by_id(baseline),
+            service_changes: Vec::new(),
+            undecided: 0,
             done: BTreeSet::new(),
             settled: BTreeSet::new(),
             fresh: BTreeSet::new(),
@@ -331,9 +261,18 @@ impl<'a> Judge<'a> {
         !self.suspect_because.is_empty()
     }
 
-    /// The state of a cell; one that was observed open is open, whatever the coverage could still
-    /// write down.
+    /// The state of a cell, for what depends on it: where all open ports of a host refused at once, a
+    /// refusal proves no more than silence.
     fn cell(&self, ip: IpAddr, port: Port) -> CellState {
+        match self.answer(ip, port) {
+            CellState::Closed if self.refused_hosts.contains(&ip) => CellState::Silent,
+            state => state,
+        }
+    }
+
+    /// What a cell answered. One that was observed open is open, whatever the coverage could still
+    /// write down.
+    fn answer(&self, ip: IpAddr, port: Port) -> CellState {
         if self.open.binary_search_by_key(&(ip, port), |t| (t.ip, t.port)).is_ok() {
             CellState::Open
         } else {
@@ -377,62 +316,147 @@ impl<'a> Judge<'a> {
         self.run.turn.as_ref().map_or(1, |t| t.parts.max(1))
     }
 
-    /// Cause and sentence for something that no live rule allows.
-    fn unmatched(
+    /// Why something that no live rule allows is drift.
+    fn reason(
         &self,
-        id: FindingId,
+        subject: &Subject,
         what: &str,
-        ip: IpAddr,
+        severity: Severity,
         found: Match<'_>,
-    ) -> (Cause, String) {
-        if let Match::Expired(head) = found {
-            return (
-                Cause::Expired,
-                format!(
-                    "{what}, and the rule `{}` at {} that allowed it has expired",
-                    head.id, head.place
-                ),
-            );
+    ) -> DriftReason {
+        let ip = subject.ip();
+        let nearest = self.baseline.nearest(ip);
+        let owner = nearest.map(|r| r.head.owner.clone());
+        if let Match::Forbidden(head) | Match::Expired(head) = found {
+            let (cause, why) = match found {
+                Match::Forbidden(_) => (Cause::Forbidden, "forbids it"),
+                _ => (Cause::Expired, "that allowed it has expired"),
+            };
+            return DriftReason {
+                cause,
+                severity: if cause == Cause::Forbidden { Severity::High } else { severity },
+                owner: Some(head.owner.clone()),
+                rule: Some(head.id.clone()),
+                why: format!("{what}, and the rule `{}` at {} {why}", head.id, head.place),
+            };
         }
+        let id = subject.id(self.run.vantage);
         if let Some(before) = self.next.allowed.get(&id) {
-            return (
-                Cause::Removed,
-                format!("{what}, and the rule `{}` that allowed it no longer does", before.rule),
-            );
+            let rule = &before.rule;
+            // Who agreed to it answers for it still, as long as anything of the rule is there.
+            let head = self.heads.get(rule.as_ref());
+            return DriftReason {
+                cause: Cause::Removed,
+                severity,
+                owner: head.map(|h| h.owner.clone()).or(owner),
+                rule: Some(rule.as_ref().to_owned()),
+                why: format!("{what}, and the rule `{rule}` that allowed it no longer does"),
+            };
         }
         // A finding that is open keeps the cause it was opened with.
-        let cause = self
-            .next
-            .findings
-            .get(id.as_str())
-            .filter(|t| t.finding.state.is_drift())
-            .map_or(Cause::Unmatched, |t| t.finding.cause);
-        let cause = if cause == Cause::Forbidden { Cause::Unmatched } else { cause };
-        let near = self.baseline.nearest(ip).map_or_else(String::new, |r| {
+        let known = self.next.findings.get(id.as_str()).map(|t| &t.finding);
+        let drift = known.filter(|f| f.state.is_drift() && f.cause != Cause::Forbidden);
+        let first_look = known.is_none() && self.is_first_look(subject);
+        let (cause, rule, owner) = match drift {
+            Some(f) => (f.cause, f.rule.clone(), owner.or_else(|| f.owner.clone())),
+            None if first_look => (Cause::FirstLook, None, owner),
+            None => (Cause::Unmatched, None, owner),
+        };
+        let first =
+            if cause == Cause::FirstLook { "; it is looked at for the first time" } else { "" };
+        let near = nearest.map_or_else(String::new, |r| {
             format!("; the nearest rule is `{}` at {}", r.head.id, r.head.place)
         });
-        (cause, format!("{what}, and no rule of the baseline allows it{near}"))
+        let why = format!("{what}, and no rule of the baseline allows it{first}{near}");
+        DriftReason { cause, severity, owner, rule, why }
     }
 
-    /// The place of what is allowed, as a finding.
-    fn identity_of<'b>(&self, a: &'b Allowed) -> Identity<'b>
-    where
-        'a: 'b,
-    {
-        Identity {
-            kind: a.kind(),
-            vantage: self.run.vantage,
-            ip: a.ip,
-            port: Some(a.port),
-            host: a.host(),
-            path: a.path(),
+    /// How far the run is believed about a finding.
+    fn trust(&self, t: &Tracked) -> Trust {
+        let f = &t.finding;
+        let cell = f.port.map(|port| Cell::new(f.ip, f.proto, port));
+        // What the run before missed is settled, whatever else is gone.
+        let seen_missing = self.gone_alone
+            && !self.again
+            && (t.silent_runs > 0
+                || t.missed_runs > 0
+                || cell.is_some_and(|c| self.missed_again.contains(&c)));
+        let doubt = if self.suspect() && !seen_missing {
+            Some("it was not seen, and this run is not to be believed")
+        } else if self.suspect_hosts.contains(&f.ip) && f.kind != FindingKind::MissingRequired {
+            Some("its host answers on everything, so that nothing is known of it")
+        } else {
+            None
+        };
+        let began = self.run.facts.started_at;
+        let ended = self.run.facts.ended_at.or(began).unwrap_or(self.now);
+        Trust { doubt, again: self.again, began, ended }
+    }
+
+    /// Applies what was seen to a finding that exists; nothing happens to one that does not.
+    fn apply(&mut self, id: &str, sighting: Sighting, decision: &Decision<'_>) {
+        let Some(trust) = self.next.findings.get(id).map(|t| self.trust(t)) else { return };
+        let Some(t) = self.next.findings.get_mut(id) else { return };
+        let transition = Life::new(t, false, trust).apply(sighting, decision);
+        self.take(id, transition);
+    }
+
+    /// Applies what was seen to a finding, which is begun if it does not exist.
+    fn apply_or_begin(
+        &mut self,
+        subject: &Subject,
+        kind: FindingKind,
+        first_seen: Timestamp,
+        sighting: Sighting,
+        decision: &Decision<'_>,
+    ) -> String {
+        let vantage = self.run.vantage;
+        let id = subject.id_as(kind, vantage).to_string();
+        if self.next.findings.contains_key(&id) {
+            self.apply(&id, sighting, decision);
+            return id;
         }
+        let mut t = life::begin_finding(subject, kind, vantage, first_seen);
+        let trust = self.trust(&t);
+        let transition = Life::new(&mut t, true, trust).apply(sighting, decision);
+        self.next.findings.insert(id.clone(), t);
+        self.take(&id, transition);
+        id
     }
 
-    /// Whether what is allowed under this id was seen from the vantage of this run, which knows nothing
-    /// of what is seen from another one.
-    fn is_seen_from_here(&self, id: &FindingId, a: &Allowed) -> bool {
-        self.identity_of(a).id() == *id
+    /// Writes down what became of a finding.
+    fn take(&mut self, id: &str, transition: Transition) {
+        if transition.forgotten {
+            self.next.findings.remove(id);
+        }
+        if transition.new {
+            self.fresh.insert(id.to_owned());
+        }
+        if transition.settled {
+            self.settled.insert(id.to_owned());
+        }
+        self.undecided += u64::from(transition.undecided);
+        self.done.insert(id.to_owned());
+    }
+
+    /// Something that must not be there was seen. Returns the finding's id.
+    fn seen(
+        &mut self,
+        subject: &Subject,
+        kind: FindingKind,
+        reason: DriftReason,
+        sighting: Sighting,
+    ) -> String {
+        // What a `never` rule forbids may have been allowed before, as a plain port.
+        let allowed = subject.id(self.run.vantage);
+        let at = match &sighting {
+            Sighting::There { at, .. } | Sighting::Remembered(at) => *at,
+            _ => self.now,
+        };
+        let first = self.next.allowed.get(&allowed).map_or(at, |a| a.first_seen.min(at));
+        let id = self.apply_or_begin(subject, kind, first, sighting, &Decision::Drift(reason));
+        self.next.allowed.remove(&allowed);
+        id
     }
 
     /// Whether another run saw it gone after this was seen. An older run that is judged late brings
@@ -444,152 +468,10 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// Whether a finding is settled, and whoever was told of it does not know yet.
-    fn is_restless(&self, id: &str) -> bool {
-        self.next.findings.get(id).is_some_and(|t| {
-            let told_so = t.told.is_none_or(|told| told.what == Standing::Resolved);
-            t.finding.state == FindingState::Resolved && (t.finding.flapping || !told_so)
-        })
-    }
-
-    /// Whether a rule that allows it is news for a finding.
-    fn is_to_be_allowed(&self, id: &str) -> bool {
-        let drift = |t: &Tracked| t.finding.state.is_drift();
-        self.next.findings.get(id).is_some_and(drift) || self.is_restless(id)
-    }
-
-    /// Something that must not be there was seen.
-    fn seen(
-        &mut self,
-        identity: &Identity<'_>,
-        cause: Cause,
-        severity: Severity,
-        at: Timestamp,
-        why: String,
-        service: Option<String>,
-    ) {
-        let id = identity.id().to_string();
-        // What a `never` rule forbids may have been allowed before, as a plain port.
-        let allowed_id = match identity.kind {
-            FindingKind::ForbiddenOpen => {
-                Identity { kind: FindingKind::UnexpectedOpen, ..*identity }.id()
-            }
-            _ => identity.id(),
-        };
-        let first = self.next.allowed.get(&allowed_id).map_or(at, |a| a.first_seen.min(at));
-        let owner = self.baseline.nearest(identity.ip).map(|r| r.head.owner.clone());
-        let fresh = !self.next.findings.contains_key(&id);
-        let begun = || identity.begun(FindingState::Open, cause, severity, first, at);
-        let t = self.next.findings.entry(id.clone()).or_insert_with(begun);
-        if !self.again {
-            t.covered_runs += 1;
-        }
-        t.silent_runs = 0;
-        t.missed = false;
-        if std::mem::take(&mut t.gone) && !self.again {
-            t.changes.push(t.covered_runs);
-        }
-        let f = &mut t.finding;
-        if f.state == FindingState::Resolved {
-            f.reopened += 1;
-        }
-        f.state = FindingState::Open;
-        f.cause = cause;
-        f.severity = severity;
-        f.new = fresh;
-        // A clock that went back does not make it seen less lately.
-        f.last_seen = f.last_seen.max(at);
-        f.owner = owner;
-        f.allowed_by = None;
-        f.why = why;
-        if service.is_some() {
-            f.service = service;
-        }
-        if fresh {
-            self.fresh.insert(id.clone());
-        }
-        self.next.allowed.remove(&allowed_id);
-        self.done.insert(id);
-    }
-
-    /// Remembers what is there and allowed.
-    fn allow(&mut self, id: FindingId, head: &Head, mut thing: Allowed) {
-        let at = thing.last_seen;
-        if self.with_findings.contains(&(thing.ip, thing.port))
-            && let Some(before) = self.next.findings.get(id.as_str())
-        {
-            thing.first_seen = at.min(before.finding.first_seen);
-        }
-        let rule = self.rule(&head.id);
-        let a = self.next.allowed.entry(id).or_insert(thing);
-        a.rule = rule;
-        a.last_seen = a.last_seen.max(at);
-        a.missed = false;
-        a.seen = true;
-    }
-
-    /// A rule's id, shared by all that it allows.
-    fn rule(&mut self, id: &str) -> Arc<str> {
-        if let Some(known) = self.rules.get(id) {
-            return Arc::clone(known);
-        }
-        let shared: Arc<str> = id.into();
-        self.rules.insert(id.to_owned(), Arc::clone(&shared));
-        shared
-    }
-
-    /// A finding that a live rule allows now.
-    fn now_allowed(&mut self, id: &str, head: &Head) {
-        if let Some(t) = self.next.findings.get_mut(id) {
-            t.silent_runs = 0;
-            t.comes_to_rest();
-            let f = &mut t.finding;
-            f.state = FindingState::Allowed;
-            f.allowed_by = Some(head.id.clone());
-            f.owner = Some(head.owner.clone());
-            f.new = false;
-            f.why = format!("the rule `{}` at {} allows it: {}", head.id, head.place, head.reason);
-            self.settled.insert(id.to_owned());
-            self.done.insert(id.to_owned());
-        }
-    }
-
-    fn set(&mut self, id: &str, state: FindingState, why: String) {
-        if let Some(t) = self.next.findings.get_mut(id) {
-            t.finding.state = state;
-            t.finding.new = false;
-            t.finding.why = why;
-        }
-    }
-
-    /// Whether something was seen by another run after this one began, so that this run cannot tell
+    /// Whether something was seen by another run after this one began, so that this run cannot say
     /// whether it is still there. A time in the future is a clock that was wrong, and proves nothing.
     fn seen_since(&self, at: Timestamp) -> bool {
         self.run.facts.started_at.is_some_and(|began| at > began && at <= self.now)
-    }
-
-    /// Its address left the scope: nobody looks any more.
-    fn left_the_scope(&mut self, id: &str, why: &str) {
-        self.set(id, FindingState::OutOfScope, why.to_owned());
-        if let Some(t) = self.next.findings.get_mut(id) {
-            t.comes_to_rest();
-        }
-    }
-
-    fn flapping(&mut self) {
-        for t in self.next.findings.values_mut() {
-            let n = t.covered_runs;
-            t.changes.retain(|c| c + FLAP_WINDOW > n);
-            let last = t.changes.last().copied().unwrap_or(0);
-            if last + FLAP_QUIET <= n {
-                // It holds still. What it did before must not make it flapping again.
-                if std::mem::take(&mut t.finding.flapping) {
-                    t.changes.clear();
-                }
-            } else if t.changes.len() >= FLAP_CHANGES {
-                t.finding.flapping = true;
-            }
-        }
     }
 
     /// What the run was, for the timeline.
@@ -609,15 +491,16 @@ impl<'a> Judge<'a> {
     }
 
     fn finish(mut self) -> (Verdict, State) {
-        self.flapping();
-        self.acknowledged();
+        self.next.findings.values_mut().for_each(life::watch_flapping);
+        let ended = self.acknowledged();
         self.nearest();
         self.rules_used();
-        let changes = self.tell();
+        let changes = self.tell(&ended);
         let digest_due = self.digest_due();
         let mut counts = Counts {
             allowed: self.allowed_count,
             unconfirmed: self.unconfirmed,
+            undecided: self.undecided,
             new: self.fresh.len() as u64,
             ..Counts::default()
         };
@@ -630,7 +513,7 @@ impl<'a> Judge<'a> {
                 FindingState::Unverified => counts.unverified += 1,
                 FindingState::Resolving => counts.resolving += 1,
                 FindingState::Missing | FindingState::MissingUnverified => counts.missing += 1,
-                FindingState::OutOfScope => counts.out_of_scope += 1,
+                FindingState::OutOfScope if settled => counts.out_of_scope += 1,
                 FindingState::Resolved if settled => counts.resolved += 1,
                 _ => {}
             }
@@ -641,7 +524,7 @@ impl<'a> Judge<'a> {
             let listed = f.state.is_drift()
                 || settled
                 || changes.contains_key(id)
-                || matches!(f.state, FindingState::MissingPending | FindingState::OutOfScope);
+                || f.state == FindingState::MissingPending;
             if listed {
                 findings.push(f.clone());
             }
@@ -660,10 +543,13 @@ impl<'a> Judge<'a> {
         let exit = match (drift, incomplete) {
             (true, _) => 1,
             (false, true) => 3,
+            // Something required is missing for the first time: neither drift nor clean.
+            (false, false) if self.undecided > 0 => 3,
             (false, false) => 0,
         };
         let changes = findings.iter().filter_map(|f| changes.get(&f.id).cloned()).collect();
         let summary = self.summary(exit, incomplete, &counts);
+        self.remember_area();
         let timeline = &mut self.next.timeline;
         timeline.retain(|r| r.run_id != summary.run_id);
         timeline.push(summary);
@@ -692,6 +578,7 @@ impl<'a> Judge<'a> {
             digest_due,
             timeline: self.next.timeline.clone(),
             maps,
+            service_changes: self.service_changes,
             sites: self.sites,
             site_changes: self.site_changes,
             site_notices: self.site_notices,
@@ -707,16 +594,4 @@ fn was_judged(run: &RunInput<'_>, previous: &State) -> bool {
     let from_here = previous.timeline.iter().filter(|r| r.vantage == run.vantage);
     let known: HashSet<&str> = from_here.flat_map(|r| r.run_id.split('+')).collect();
     run.run_id.split('+').all(|id| known.contains(id))
-}
-
-/// What a run knows of something that it did not see.
-enum Evidence {
-    /// Covered, and not there.
-    Gone(&'static str),
-    /// Covered, and no answer.
-    Silent,
-    /// Not covered.
-    Unknown(&'static str),
-    /// In another part of the plan, and fresh; or seen by another run after this one began.
-    Elsewhere,
 }

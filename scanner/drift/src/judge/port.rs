@@ -1,13 +1,15 @@
 //! Open ports.
 
-use mimawari_probes::observation::{Severity, TcpObservation};
-use mimawari_targets::Port;
+use mimawari_probes::observation::{SecondLook, Severity, TcpObservation};
+use mimawari_targets::{Cell, Port};
 
-use super::{Identity, Judge};
+use super::{Decision, Judge, Sighting};
 use crate::baseline::Match;
+use crate::id::FindingId;
 use crate::ports::is_sensitive;
-use crate::state::Allowed;
-use crate::verdict::{Cause, FindingKind, FindingState};
+use crate::state::{Allowed, ServiceName, Tracked};
+use crate::subject::Subject;
+use crate::verdict::{Cause, FindingKind};
 
 impl Judge<'_> {
     pub(super) fn open_cells(&mut self) {
@@ -17,7 +19,7 @@ impl Judge<'_> {
             if !self.run.coverage.in_scope(ip) {
                 continue;
             }
-            // Of a host that answers on everything only what is allowed is told one by one.
+            // Of a host that answers on everything only what is allowed is reported one by one.
             if self.suspect_hosts.contains(&ip) && !matches!(found, Match::Allowed(_)) {
                 continue;
             }
@@ -26,72 +28,59 @@ impl Judge<'_> {
     }
 
     pub(super) fn is_active(&self, id: &str) -> bool {
-        self.next.findings.get(id).is_some_and(|t| {
-            matches!(
-                t.finding.state,
-                FindingState::Open
-                    | FindingState::Unverified
-                    | FindingState::Resolving
-                    | FindingState::OutOfScope
-            )
-        })
+        self.next.findings.get(id).is_some_and(Tracked::is_active)
     }
 
     fn open_cell(&mut self, o: &TcpObservation, verdict: Match<'_>) {
-        let (ip, port) = (o.ip, o.port);
-        let vantage = self.run.vantage;
-        let identity =
-            |kind| Identity { kind, vantage, ip, port: Some(port), host: None, path: None };
-        let plain = identity(FindingKind::UnexpectedOpen);
-        let plain_id = plain.id();
-        let known_place = self.with_findings.contains(&(ip, port));
+        let cell = Cell::tcp(o.ip, o.port);
+        let subject = Subject::Port(cell);
+        let plain_id = subject.id(self.run.vantage);
+        let known_place = self.with_findings.contains(&cell);
+        self.note_service(cell, plain_id, o, verdict);
         if let Match::Allowed(head) = verdict {
             self.allowed_count += 1;
-            self.allow(plain_id, head, Allowed::cell(ip, port, o.at));
+            let mut thing = Allowed::new(subject.clone(), o.at);
+            thing.service =
+                o.service.as_ref().map(|s| ServiceName::new(&s.name)).unwrap_or_default();
+            self.allow(plain_id, head, thing);
             // Nearly all cells never were a finding.
             if known_place {
-                for id in [plain_id, identity(FindingKind::ForbiddenOpen).id()] {
-                    if self.is_active(&id) || self.is_restless(&id) {
-                        self.now_allowed(&id, head);
-                    }
+                for id in [plain_id, self.forbidden_id(&subject)] {
+                    self.apply(&id, Sighting::Elsewhere, &Decision::Allowed(head));
                 }
             }
             return;
         }
-        let forbidden = identity(FindingKind::ForbiddenOpen);
-        let (id, forbidden_id) = (plain_id.to_string(), forbidden.id().to_string());
-        let active = |s: &Self, id: &str| s.is_active(id);
-        if self.gone_since(&id, o.at) || self.gone_since(&forbidden_id, o.at) {
+        let forbidden_id = self.forbidden_id(&subject);
+        if self.gone_since(&plain_id, o.at) || self.gone_since(&forbidden_id, o.at) {
             return;
         }
         // An open finding keeps its identity when a `never` rule comes or goes: one alarm, not two.
-        let known = active(self, &id) || active(self, &forbidden_id);
-        if !o.confirmed && !known && !self.next.allowed.contains_key(&plain_id) {
+        let known = self.is_active(&plain_id) || self.is_active(&forbidden_id);
+        let end = o.second_look();
+        if end == SecondLook::Refused && !known && !self.next.allowed.contains_key(&plain_id) {
             self.unconfirmed += 1;
             return;
         }
-        let (cause, severity, why) = match verdict {
-            Match::Forbidden(head) => (
-                Cause::Forbidden,
-                Severity::High,
-                format!(
-                    "tcp/{port} on {ip} is open, and the rule `{}` at {} forbids it",
-                    head.id, head.place
-                ),
-            ),
-            _ => {
-                let (cause, why) =
-                    self.unmatched(plain_id, &format!("tcp/{port} on {ip} is open"), ip, verdict);
-                (cause, port_severity(port), why)
-            }
-        };
-        let which =
-            if active(self, &id) || (cause != Cause::Forbidden && !active(self, &forbidden_id)) {
-                plain
-            } else {
-                forbidden
-            };
-        self.seen(&which, cause, severity, o.at, why, service_of(o));
+        let what = format!("{}/{} on {} is open", cell.proto, cell.port, cell.ip);
+        let mut reason = self.reason(&subject, &what, port_severity(cell.port), verdict);
+        if end.is_unconfirmed() && !known {
+            reason.why.push_str(&format!("; it is not confirmed: {}", end.words()));
+        }
+        let forbidden = reason.cause == Cause::Forbidden;
+        let plain = self.is_active(&plain_id) || (!forbidden && !self.is_active(&forbidden_id));
+        let kind = if plain { FindingKind::UnexpectedOpen } else { FindingKind::ForbiddenOpen };
+        let confirmed = end == SecondLook::Confirmed;
+        // A look that learnt nothing does not take back what an earlier one learnt.
+        let learnt = o.service.as_ref().is_some_and(|s| s.name != "unknown");
+        let service = if known && !learnt { None } else { service_of(o) };
+        let sighting = Sighting::There { at: o.at, confirmed, service };
+        self.seen(&subject, kind, reason, sighting);
+    }
+
+    /// The id that a port has while a `never` rule forbids it.
+    pub(super) fn forbidden_id(&self, port: &Subject) -> FindingId {
+        port.id_as(FindingKind::ForbiddenOpen, self.run.vantage)
     }
 }
 

@@ -1,16 +1,57 @@
-//! Whether the baseline's rules are still needed.
+//! What the baseline says of a subject, and whether its rules are still needed. The judge asks the
+//! baseline here and nowhere else.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use mimawari_probes::gap::GapEffect;
-use mimawari_targets::{PortSet, Protocol};
+use mimawari_targets::{Cell, PortSet, Protocol};
 
 use super::Judge;
-use crate::baseline::{HttpRule, Rule};
+use crate::baseline::{Baseline, Expect, Head, HttpRule, Match, Rule};
 use crate::state::RuleUse;
+use crate::subject::Subject;
 
-impl Judge<'_> {
+/// The heads of all rules by id.
+pub(super) fn heads_by_id(baseline: &Baseline) -> HashMap<&str, &Head> {
+    let ports = baseline.rules().iter().map(|r| &r.head);
+    let all = ports.chain(baseline.http_rules().iter().map(|r| &r.head));
+    all.map(|h| (h.id.as_str(), h)).collect()
+}
+
+impl<'a> Judge<'a> {
+    /// What the rules say of a subject; of a content, `check` is what found it.
+    pub(super) fn match_subject(&self, subject: &Subject, check: Option<&str>) -> Match<'a> {
+        let (baseline, now) = (self.baseline, self.now);
+        match subject {
+            Subject::Port(cell) => baseline.port(cell.ip, cell.proto, cell.port, now),
+            Subject::Content(place) => {
+                baseline.content(place.cell.ip, check.unwrap_or_default(), &place.path, now)
+            }
+            Subject::Server(cell, fact) => baseline.check(cell.ip, fact.as_str(), now),
+            Subject::Host(ip) => baseline.whole_host(*ip, now),
+        }
+    }
+
+    /// Whether a live rule requires a cell.
+    pub(super) fn is_required(&self, cell: Cell) -> bool {
+        let holds =
+            |r: &Rule| r.head.addrs.contains(cell.ip) && r.ports(cell.proto).contains(cell.port);
+        self.baseline.required(self.now).any(holds)
+    }
+
+    /// The rule that required a cell and has expired.
+    pub(super) fn expired_requirement(&self, cell: Cell) -> Option<&'a Head> {
+        let now = self.now;
+        let expired = |r: &&Rule| {
+            r.expect == Expect::Must
+                && !r.head.is_live(now)
+                && r.head.addrs.contains(cell.ip)
+                && r.ports(cell.proto).contains(cell.port)
+        };
+        self.baseline.rules().iter().find(expired).map(|r| &r.head)
+    }
     /// Finds what the baseline says of each open port, once. Every rule that speaks of one is needed,
     /// also one that another rule outdoes.
     pub(super) fn match_open(&mut self) {
@@ -83,6 +124,6 @@ impl Judge<'_> {
     }
 }
 
-fn is_within(inner: &PortSet, outer: &PortSet) -> bool {
+pub(super) fn is_within(inner: &PortSet, outer: &PortSet) -> bool {
     inner.ranges().iter().all(|(a, b)| outer.ranges().iter().any(|(x, y)| x <= a && b <= y))
 }

@@ -1,12 +1,13 @@
 //! What is told, once: the difference between where a finding stands and what was last told of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{FLAP_QUIET, Judge};
+use super::Judge;
+use super::life::FLAP_QUIET;
 use crate::state::{Standing, Told, Tracked};
-use crate::verdict::{Change, ChangeKind, Finding, FindingKind, FindingState};
+use crate::verdict::{Acknowledgement, Change, ChangeKind, Finding, FindingKind, FindingState};
 
 /// Drift that nobody acknowledges is told again after a day; less a little, so that a daily run that
 /// starts some minutes early does not leave a day out.
@@ -15,14 +16,24 @@ const REMIND_AFTER: SignedDuration = SignedDuration::from_mins(23 * 60 + 30);
 const DIGEST_AFTER: SignedDuration = SignedDuration::from_mins((7 * 24 - 1) * 60);
 
 impl Judge<'_> {
-    /// Shows who knows of what, and forgets acknowledgements whose time is over.
-    pub(super) fn acknowledged(&mut self) {
+    /// Shows who knows of what, and forgets acknowledgements whose time is over. Returns the findings
+    /// whose acknowledgement ended since the last run.
+    pub(super) fn acknowledged(&mut self) -> BTreeSet<String> {
         let now = self.now;
-        self.next.acknowledged.retain(|_, a| a.until > now);
+        let live = |a: &Acknowledgement| a.until > now;
+        self.next.acknowledged.retain(|_, a| live(a));
+        self.next.acknowledged_rules.retain(|_, a| live(a));
+        let mut ended = BTreeSet::new();
         for (id, t) in &mut self.next.findings {
-            let known = self.next.acknowledged.get(id);
-            t.finding.acknowledged = known.filter(|_| t.finding.state.is_drift()).cloned();
+            let f = &mut t.finding;
+            let by_rule = f.rule.as_ref().and_then(|r| self.next.acknowledged_rules.get(r));
+            let known = self.next.acknowledged.get(id).or(by_rule).filter(|_| f.state.is_drift());
+            let before = std::mem::replace(&mut f.acknowledged, known.cloned());
+            if f.acknowledged.is_none() && before.is_some_and(|a| !live(&a)) {
+                ended.insert(id.clone());
+            }
         }
+        ended
     }
 
     /// Which rule comes nearest to allowing an open port, for the person who has to decide.
@@ -39,11 +50,11 @@ impl Judge<'_> {
     }
 
     /// The changes of this run, by finding, and writes down that they are told.
-    pub(super) fn tell(&mut self) -> BTreeMap<String, Change> {
+    pub(super) fn tell(&mut self, ended: &BTreeSet<String>) -> BTreeMap<String, Change> {
         let mut changes = BTreeMap::new();
         for (id, t) in &mut self.next.findings {
             let Some(standing) = standing(&t.finding) else { continue };
-            let what = change(t, standing, self.now);
+            let what = change(t, standing, self.now, ended.contains(id));
             if let Some(what) = what {
                 let count = t.told.map_or(0, |told| told.count) + 1;
                 t.told = Some(Told {
@@ -85,30 +96,35 @@ const fn standing(f: &Finding) -> Option<Standing> {
         FindingState::Resolved => Some(Standing::Resolved),
         FindingState::Allowed => Some(Standing::Allowed),
         FindingState::OutOfScope => Some(Standing::OutOfScope),
+        FindingState::NotRequired => Some(Standing::NotRequired),
         FindingState::MissingPending => None,
     }
 }
 
-/// What is to be told of a finding, if anything.
-fn change(t: &Tracked, standing: Standing, now: Timestamp) -> Option<ChangeKind> {
+/// What is to be notified of a finding, if anything. `ended` says that its acknowledgement just ended.
+fn change(t: &Tracked, standing: Standing, now: Timestamp, ended: bool) -> Option<ChangeKind> {
     use ChangeKind as C;
-    let Some(told) = t.told else {
-        // Settled before anybody was told of it.
-        return (standing == Standing::Drift).then_some(C::Opened);
-    };
     let drift = standing == Standing::Drift;
+    let shows_flapping = t.finding.flapping && (drift || standing == Standing::Resolved);
+    let Some(told) = t.told else {
+        // Settled before anybody was notified of it; a service that comes and goes is news even then.
+        return match (drift, shows_flapping) {
+            (true, false) => Some(C::Opened),
+            (_, true) => Some(C::Flapping),
+            (false, false) => None,
+        };
+    };
     // A time far in the future is of a clock that was wrong.
-    let due = now.duration_since(told.at).abs() >= REMIND_AFTER;
+    let due = ended || now.duration_since(told.at).abs() >= REMIND_AFTER;
     let quiet = t.finding.acknowledged.is_some();
     let worse = t.finding.severity > told.severity;
-    if t.finding.flapping && (drift || standing == Standing::Resolved) {
+    if shows_flapping {
         if !(told.flapping || drift && worse) {
             return Some(C::Flapping);
         }
-        // What nobody looks at any more will not hold still before somebody's eyes.
-        let unseen = t.finding.state == FindingState::Unverified && due && !quiet;
+        // It is there, comes and goes as it may: whoever has to close it is reminded once a day.
         return match told.what {
-            _ if !(drift && (worse || unseen)) => None,
+            _ if !(drift && (worse || due && !quiet)) => None,
             Standing::Drift if worse => Some(C::Worse),
             Standing::Drift => Some(C::Reminder),
             _ => Some(C::Reopened),
@@ -125,25 +141,24 @@ fn change(t: &Tracked, standing: Standing, now: Timestamp) -> Option<ChangeKind>
         (_, Standing::Drift) => Some(C::Reopened),
         (Standing::Resolved, Standing::Resolved) => None,
         (_, Standing::Resolved) => holds(t).then_some(C::Resolved),
-        (Standing::Allowed, Standing::Allowed) | (Standing::OutOfScope, Standing::OutOfScope) => {
-            None
-        }
+        (Standing::Allowed, Standing::Allowed)
+        | (Standing::OutOfScope, Standing::OutOfScope)
+        | (Standing::NotRequired, Standing::NotRequired) => None,
         // It was there again, and nothing requires it any more: no news.
-        (Standing::Resolved, Standing::Allowed)
+        (Standing::Resolved | Standing::Allowed, Standing::Allowed | Standing::NotRequired)
             if t.finding.kind == FindingKind::MissingRequired =>
         {
             None
         }
         (_, Standing::Allowed) => Some(C::Allowed),
         (_, Standing::OutOfScope) => Some(C::OutOfScope),
+        (_, Standing::NotRequired) => Some(C::NotRequired),
     }
 }
 
-/// Whether a resolution is told already. A refusal is proof, and the first one is told at once. Silence,
-/// and what has come back before, must hold for a while: a host that answers every other hour would
-/// else be told of twice a day.
+/// Whether a resolution is notified already. A refusal is proof, and is notified at once. Silence must
+/// hold for a while: a host that answers every other hour would else be reported twice a day.
 fn holds(t: &Tracked) -> bool {
-    let proven = !t.by_silence && t.changes.len() < 2;
     let last = t.changes.last().copied().unwrap_or(0);
-    proven || last + FLAP_QUIET <= t.covered_runs
+    !t.by_silence || last + FLAP_QUIET <= t.covered_runs
 }

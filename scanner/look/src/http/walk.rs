@@ -9,7 +9,9 @@ use http::header::{CONTENT_ENCODING, LOCATION, RETRY_AFTER, SERVER};
 use mimawari_probes::gap::Gap;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::http::raw::title;
-use mimawari_probes::http::{Failure, Names, PathCheck, PathPlan, Response, decode, printable};
+use mimawari_probes::http::{
+    Day, Failure, Names, PathCheck, PathPlan, Response, decode, printable,
+};
 use mimawari_probes::observation::{HttpObservation, Observation, Outcome, Scheme, WebObservation};
 use mimawari_targets::Endpoint;
 use sha2::{Digest, Sha256};
@@ -202,8 +204,9 @@ impl Worker<'_> {
             .iter()
             .filter(|m| m.concerns(target.host.as_deref(), lane.endpoint.ip()))
             .collect();
-        let year = (config.now)().to_zoned(jiff::tz::TimeZone::UTC).year();
-        let plan = shared.plan.on(Names { host: target.host.as_deref(), year }, &manifests);
+        let now = (config.now)().to_zoned(jiff::tz::TimeZone::UTC);
+        let today = Day { year: now.year(), month: now.month(), day: now.day() };
+        let plan = shared.plan.on(Names { host: target.host.as_deref(), today }, &manifests);
         let ceiling = config.paths_per_target.min(plan.len());
         let (asked, beyond) = plan.split_at(ceiling);
         let mut late = Vec::new();

@@ -127,7 +127,10 @@ impl Doubt {
     fn of_run(r: &RunSummary) -> Self {
         if r.suspect {
             Self::Suspect
-        } else if r.incomplete || r.exit == 3 || r.cells_covered < r.cells_planned {
+        } else if r.incomplete
+            || r.exit == 3 && r.counts.undecided == 0
+            || r.cells_covered < r.cells_planned
+        {
             Self::Incomplete
         } else {
             Self::None
@@ -187,6 +190,7 @@ fn counted(told: &[Told<'_>]) -> Vec<(ChangeKind, usize)> {
         K::Resolved,
         K::Allowed,
         K::OutOfScope,
+        K::NotRequired,
     ]
     .into_iter()
     .map(|k| (k, told.iter().filter(|t| t.change.what == k).count()))
@@ -205,6 +209,7 @@ const fn said(kind: ChangeKind) -> &'static str {
         ChangeKind::Resolved => "resolved",
         ChangeKind::Allowed => "now allowed",
         ChangeKind::OutOfScope => "out of scope",
+        ChangeKind::NotRequired => "no longer required",
     }
 }
 

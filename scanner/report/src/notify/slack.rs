@@ -41,7 +41,7 @@ const ALARMS: [ChangeKind; 4] =
 pub fn message(v: &Verdict, selection: &Selection) -> Option<Value> {
     let told = selection.told(v);
     let doubt = doubt_to_tell(v);
-    if told.is_empty() && doubt.is_none() && !v.digest_due {
+    if told.is_empty() && doubt.is_none() && !v.digest_due && v.service_changes.is_empty() {
         return None;
     }
     let alarms: Vec<&Finding> = told.iter().filter(|t| t.is(&ALARMS)).map(|t| t.finding).collect();
@@ -64,6 +64,9 @@ pub fn message(v: &Verdict, selection: &Selection) -> Option<Value> {
     }
     if v.digest_due {
         m.digest(v, selection);
+    }
+    if let Some(text) = services(v) {
+        m.section(&text);
     }
     if let Some(line) = settled(&told) {
         m.context(&line);
@@ -103,6 +106,10 @@ fn headline(v: &Verdict, told: &[Told<'_>], doubt: Option<Doubt>) -> String {
         Some(Doubt::Incomplete) => parts.push("the run is incomplete".to_owned()),
         _ => {}
     }
+    if !v.service_changes.is_empty() {
+        let n = v.service_changes.len() as u64;
+        parts.push(format!("{} with another service", plural(n, "port")));
+    }
     if v.digest_due {
         let open = v.findings.iter().filter(|f| f.state.is_drift()).count();
         parts.push(format!("weekly summary: {}", plural(open as u64, "finding")));
@@ -138,10 +145,26 @@ fn how_sure(v: &Verdict) -> String {
     s
 }
 
+/// Ports that another service answers at than before.
+fn services(v: &Verdict) -> Option<String> {
+    const SHOWN: usize = 5;
+    let all = &v.service_changes;
+    let lines: Vec<String> =
+        all.iter().take(SHOWN).map(|c| foreign(&words::service_change(c))).collect();
+    let more = match all.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        n => format!("\nand {} more", grouped(n as u64)),
+    };
+    let head = "*Another service than before*";
+    (!lines.is_empty()).then(|| format!("{head}\n• {}{more}", lines.join("\n• ")))
+}
+
 /// What is settled, in a line.
 fn settled(told: &[Told<'_>]) -> Option<String> {
     let mut parts = Vec::new();
-    for kind in [ChangeKind::Resolved, ChangeKind::Allowed, ChangeKind::OutOfScope] {
+    for kind in
+        [ChangeKind::Resolved, ChangeKind::Allowed, ChangeKind::OutOfScope, ChangeKind::NotRequired]
+    {
         let of: Vec<&Finding> = told.iter().filter(|t| t.is(&[kind])).map(|t| t.finding).collect();
         if of.is_empty() {
             continue;

@@ -69,6 +69,12 @@ fn examples() -> Vec<(&'static str, Vec<Example>)> {
         ("copy", vec![("index.html.bak", b"<html>"), ("a.jpg~", b"\xff\xd8"), ("x_old", b"x")]),
         ("site-copy", vec![("ROOT.war", b"PK")]),
         ("site-copy", vec![("backup.zip", b"PK"), ("www-2024-01-01.tar.gz", b"x"), ("public_html.tgz", b"x"), ("shop.example.jp.zip", b"PK"), ("www.shop.example.jp.zip", b"PK"), ("shop_20240101.7z", b"7z")]),
+        ("password-list", vec![("passwd", b"admin:visibly-fake1")]),
+        ("password-list", vec![("パスワード.txt", b"x"), ("a/ftp-password.xlsx", b"PK"), ("アカウント一覧.csv", b"x"), ("idpass.txt", b"x")]),
+        ("password-list", vec![("kanri-memo.txt", b"ID: admin\nPW: visibly-fake1\n"), ("note.md", b"user: a\npassword: visibly-fake1\n")]),
+        ("personal-data", vec![("members.csv", b"name,mail\na,a@example.jp\nb,b@example.jp\n")]),
+        ("records", vec![("bbs/log.dat", b"1<>name<>visibly-fake<>a@example.jp\n")]),
+        ("secret", vec![("config/app.json", b"{\"db\": {\"password\": \"visibly-fake1\"}}"), ("lib/settings.json", b"{\"dbPassword\":\"visibly-fake1\"}"), ("config.xml", b"<c><password>visibly-fake1</password></c>"), ("web.config.txt", b"<connectionStrings password='visibly-fake1'/>"), ("values.yaml", b"password: visibly-fake1\n")]),
         ("public", vec![
             ("index.html", b"<html>"), ("a.jpg", b"\xff\xd8"), ("plain.php", b"no tag at all"),
             ("feed.php", b"<?xml version=\"1.0\"?>"), ("x.inc", b"plain"), (".well-known/security.txt", b"Contact: x"),
