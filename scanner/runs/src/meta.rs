@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use mimawari_engine::Summary;
 use mimawari_probes::format::{VersionedFormat, text_number};
 use mimawari_probes::gap::CoverageGap;
-use mimawari_targets::{AddrSet, Plan, PlanError, PortSet, Scope, Shard, Walk};
+use mimawari_targets::{AddrSet, Plan, PlanError, PortSet, Scope, Shard, Walk, hex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -234,7 +234,7 @@ impl ScopeFacts {
             allow: scope.allow().clone(),
             deny: scope.deny().clone(),
             authorised_by: scope.authorised_by().to_owned(),
-            digest: hex(&hash.finalize()),
+            digest: hex::encode(&hash.finalize()),
         }
     }
 
@@ -243,16 +243,6 @@ impl ScopeFacts {
     pub fn to_scope(&self) -> Scope {
         Scope::new(self.allow.clone(), self.deny.clone(), self.authorised_by.clone())
     }
-}
-
-/// Lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut s, b| {
-        let _ = write!(s, "{b:02x}");
-        s
-    })
 }
 
 /// The plan, enough to number its cells again.
@@ -296,7 +286,7 @@ impl PlanFacts {
         }
         let Self { ports, seed, order, .. } = self;
         hash.update(format!("{ports}\n{seed}\n{order}\n{parts}\n{vantage}"));
-        hex(&hash.finalize()[..16])
+        hex::encode(&hash.finalize()[..16])
     }
 
     /// The walk of one shard of the whole plan again.

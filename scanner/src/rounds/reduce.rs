@@ -8,18 +8,19 @@ use mimawari_drift::verdict::Verdict;
 use mimawari_probes::gap::{Gap, GapEffect};
 use mimawari_probes::http::printable;
 use mimawari_runs::merge::merge_as;
-use mimawari_runs::meta::{HttpFacts, MINOR, RunMeta, ScopeFacts, VERSION, hex};
+use mimawari_runs::meta::{HttpFacts, MINOR, RunMeta, ScopeFacts, VERSION};
 use mimawari_runs::{RunFolder, RunStatus};
 use mimawari_store::published;
 use mimawari_store::{Got, Store, Written};
-use mimawari_targets::Shard;
+use mimawari_targets::{Shard, hex};
 use sha2::{Digest, Sha256};
 
 use super::plan::{self, Planned};
 use super::result::{self, RESULT, RoundResult};
 use super::{Round, read_json, restore, to_json};
-use crate::commands::{notifiers, print, settle_run, summary, tell};
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::{print, summary};
+use crate::settle::{notifiers, notify, settle_run};
 
 /// The files of the merged run that are kept, in the order of their sending.
 const EVIDENCE: [&str; 3] = ["observations.ndjson", "coverage.bin", "run.json"];
@@ -70,12 +71,12 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
         let dir = scratch.path().join(index.to_string());
         parts.push(gather(round, &planned, shard, &dir, &mut of).await?);
     }
-    let of = hex(&of.finalize());
+    let of = hex::encode(&of.finalize());
     if let Some((before, verdict)) = same(round, &of).await? {
         let at = before.judged_at;
         tracing::info!("the round was reduced at {at:.0}, and nothing was handed in since");
         // Whoever judged it may have been killed before all were told; nobody is told twice.
-        tell(&notifiers, config, &verdict, scratch.path()).await;
+        notify(&notifiers, config, &verdict, scratch.path()).await;
         told(round, &verdict)?;
         return Ok(Status::from_verdict(before.exit));
     }
@@ -88,7 +89,7 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
     if let Some(unheard) = unheard(round, &store, found.as_ref()).await? {
         let at = unheard.judged_at;
         tracing::info!("the round was judged at {at:.0}, and perhaps not told of");
-        tell(&notifiers, config, &unheard, &out).await;
+        notify(&notifiers, config, &unheard, &out).await;
     }
     // Before the state, since nobody could say otherwise what it holds as told.
     let runtime = tokio::runtime::Handle::current();
@@ -96,7 +97,7 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
     let verdict = settle_run(&store, config, context, &agreed, &out, first).await?;
     // The state is saved: from here on all are told, whatever else fails.
     let kept = keep(round, &parts, &verdict, &out, of, found.as_ref()).await;
-    tell(&notifiers, config, &verdict, &out).await;
+    notify(&notifiers, config, &verdict, &out).await;
     letters(round, &out).await;
     kept?;
     told(round, &verdict)?;
