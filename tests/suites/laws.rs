@@ -163,12 +163,15 @@ fn the_pure_crates_touch_no_file_socket_process_or_environment() {
             for word in ACTING {
                 assert!(!code.contains(word), "{name} has {word}");
             }
-            for of_net in code.split("std::net::").skip(1) {
-                let named = of_net.trim_start_matches('{');
-                let end = named.find([';', '}', ' ', ')']).filter(|_| !of_net.starts_with('{'));
-                let end = end.or_else(|| named.find('}')).unwrap_or(named.len());
-                let words = named[..end].split(|c: char| !c.is_ascii_alphanumeric());
-                for word in words.filter(|w| w.starts_with(|c: char| c.is_ascii_uppercase())) {
+            for named in code.split("std::net::").skip(1) {
+                // `IpAddr`, or `{IpAddr, SocketAddr}`.
+                let words = match named.strip_prefix('{') {
+                    Some(several) => several.split('}').next().unwrap_or_default(),
+                    None => {
+                        named.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default()
+                    }
+                };
+                for word in words.split(',').map(str::trim).filter(|w| !w.is_empty()) {
                     assert!(VALUES.contains(&word), "{name} has std::net::{word}");
                 }
             }
