@@ -238,7 +238,7 @@ impl<'a> PathCheck<'a> {
             found.evidence.repeated = true;
             found.bodies.push(content.text.into_owned());
             found.served.push(content.bytes.to_owned());
-            if found.certain || found.probe.controls() == Controls::None {
+            if found.probe.controls() == Controls::None {
                 self.finish_as(Outcome::Exposed, None);
             } else {
                 self.ask(Control::Stem(0));
@@ -263,6 +263,17 @@ impl<'a> PathCheck<'a> {
             return self.lost(Outcome::Error, &status_reason(response.status));
         }
         let Some(found) = &mut self.found else { return };
+        if found.certain {
+            // Asked for the report alone: no answer can refute the bytes of a known file.
+            if !has_signature {
+                let path = std::mem::take(&mut self.control);
+                found.evidence.canaries.push(Canary { path, status: response.status });
+            }
+            return match control {
+                Control::Stem(_) => self.ask(Control::Folder(0)),
+                _ => self.finish_as(Outcome::Exposed, None),
+            };
+        }
         let strict = found.probe.controls() == Controls::Signature;
         let has_body = has_signature && found.has_body(&content, &self.plan.path, &self.control);
         let same = match control {
@@ -339,6 +350,10 @@ impl<'a> PathCheck<'a> {
             Stage::Control(_) => "no canary answer",
             _ => "no second answer",
         };
+        let certain = self.found.as_ref().is_some_and(|f| f.certain);
+        if certain && matches!(self.stage, Stage::Control(_)) {
+            return self.finish_as(Outcome::Exposed, None);
+        }
         let outcome = match outcome {
             Outcome::Skipped => Outcome::Skipped,
             _ => Outcome::Error,
