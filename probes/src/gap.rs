@@ -358,6 +358,33 @@ impl CoverageGap {
         Self { effect, shard: None, gap: Gap::Other(other), text }
     }
 
+    /// Changes every text in it, such as to take out what acts on a screen.
+    pub fn map_text(&mut self, change: impl Fn(&str) -> String) {
+        fn walk(value: &mut Value, change: &impl Fn(&str) -> String) {
+            match value {
+                Value::String(text) => *text = change(text),
+                Value::Array(all) => all.iter_mut().for_each(|v| walk(v, change)),
+                Value::Object(all) => {
+                    let changed = std::mem::take(all).into_iter().map(|(key, mut value)| {
+                        walk(&mut value, change);
+                        (change(&key), value)
+                    });
+                    *all = changed.collect();
+                }
+                _ => {}
+            }
+        }
+        let mut record = GapRecord::from(self.clone());
+        (record.kind, record.text) = (change(&record.kind), change(&record.text));
+        let mut fields = Value::Object(record.fields);
+        walk(&mut fields, &change);
+        record.fields = match fields {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        *self = record.into();
+    }
+
     /// Drops the fields of its kind when they are longer than so many bytes of JSON.
     pub fn limit_fields(&mut self, bytes: usize) {
         let record = GapRecord::from(self.clone());

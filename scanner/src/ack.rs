@@ -11,9 +11,9 @@ use mimawari_probes::http::printable;
 use mimawari_store::{Meta, Origin, Random, Store};
 
 use crate::cli::ack::AckArgs;
-use crate::commands::print;
 use crate::config::Config;
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::print;
 
 /// Longest acknowledgement: what is to be left alone for longer is agreed, and agreements are in the
 /// baseline.
@@ -95,7 +95,7 @@ fn of_findings(
     wanted: Option<&Acknowledgement>,
 ) -> Result<String> {
     let mut findings: Vec<Finding> = Vec::new();
-    for text in &args.finding {
+    if let Some(text) = &args.finding {
         findings.push(find(state, text)?.clone());
     }
     for text in &args.all_of {

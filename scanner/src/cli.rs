@@ -21,7 +21,6 @@ pub use self::baseline::{BaselineCheckArgs, BaselineCommand};
 pub use self::baseline_edit::{
     BaselineAcceptArgs, BaselineFmtArgs, BaselineProposeArgs, BaselinePruneArgs, ExpectArg,
 };
-use crate::scan::Folder;
 pub use generate::{CompletionsArgs, ManArgs};
 pub use notify::NotifyArgs;
 
@@ -178,17 +177,6 @@ pub struct Selection {
     /// Go on with a run that was stopped or killed, where it was; same scope, targets and ports.
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
-}
-
-impl Selection {
-    /// Where the run is written.
-    #[must_use]
-    pub fn folder(&self) -> Folder<'_> {
-        match &self.resume {
-            Some(dir) => Folder::Resume(dir),
-            None => Folder::New(self.out.as_deref()),
-        }
-    }
 }
 
 /// What changes the sweep.

@@ -8,7 +8,6 @@ use anyhow::Result;
 use mimawari_base::failure::{Failure, Status};
 use mimawari_base::files::temporary_in;
 use mimawari_drift::state::State;
-use mimawari_drift::verdict::Verdict;
 use mimawari_runs::export::write_nmap_xml;
 use mimawari_runs::{Runs, read_meta};
 
@@ -54,23 +53,4 @@ fn write(path: &Path, render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> 
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
     File::open(dir)?.sync_all()
-}
-
-/// A verdict as SARIF.
-///
-/// # Errors
-/// A [`Failure`] when the verdict is incomplete or suspect.
-pub fn sarif(verdict: &Verdict) -> Result<String> {
-    mimawari_report::sarif(verdict).map_err(|refused| {
-        let what = if refused.suspect { "suspect" } else { "incomplete" };
-        let because = refused.because.trim_end_matches('.');
-        let because =
-            if because.is_empty() { String::new() } else { format!(" ({because})") };
-        Failure::new(format!(
-            "a verdict that is {what} is not written as SARIF{because}: alerts that it does not name \
-             would be closed, and it may only not have seen them"
-        ))
-        .help("upload the next whole run; --format json, markdown, html and csv say what was not covered")
-        .into()
-    })
 }

@@ -6,9 +6,9 @@ use mimawari_runs::import::{ImportFormat, ImportJob, import, summary};
 use mimawari_targets::{PortError, PortSet};
 
 use crate::cli::{self, ImportArgs};
-use crate::commands::print;
 use crate::config::{Config, read_targets};
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::print;
 
 /// `mimawari import`
 ///

@@ -1,10 +1,9 @@
 //! mimawari (見回り, the watchman's round): network exposure monitoring.
 //!
-//! The library behind the `mimawari` program. [`scan`] observes and writes a run folder ([`run`]),
-//! [`judge`] holds it against the baseline and the state ([`store`]), the report crate renders the
-//! verdict. [`packet`] and [`connect`] drive the engine's sweep, [`service`] and [`http`] look at
-//! what is open. [`commands`] joins the parts, one function a command; [`demo`] shows them on
-//! loopback.
+//! The library behind the `mimawari` program: a file a command, and what the commands share. The crates
+//! below do the work: `mimawari_net` sweeps and `mimawari_look` looks at what is open, both joined by
+//! [`scan`]; `mimawari_runs` keeps what was seen and judges it, `mimawari_store` keeps the state,
+//! `mimawari_notify` sends. [`demo`] shows all of it on loopback.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,21 +13,29 @@ use jiff::Timestamp;
 
 pub mod ack;
 pub mod baseline;
+pub mod checks;
 pub mod cli;
-pub mod commands;
 pub mod config;
+pub mod context;
 pub mod demo;
 pub mod export;
 pub mod generate;
 pub mod import;
+pub mod judge;
 pub mod logging;
 pub mod manifest;
 pub mod notify;
+mod output;
+pub mod patrol;
 pub mod plan;
 pub mod publish;
+pub mod report;
 pub mod rounds;
 pub mod scan;
+mod scan_command;
+pub mod schema;
 pub mod selfcheck;
+mod settle;
 pub mod state_commands;
 mod stderr;
 
@@ -36,7 +43,7 @@ use mimawari_base::failure::{self, Status};
 use mimawari_base::signals::{self, Stop};
 
 use cli::{BaselineCommand, Cli, Command};
-use scan::Context;
+use context::Context;
 
 /// The program: reads the command line, carries the command out, tells the exit status.
 #[must_use]
@@ -80,12 +87,12 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
     };
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match &cli.command {
-        Command::Patrol(args) => runtime()?.block_on(commands::patrol(args, &context)),
-        Command::Scan(args) => runtime()?.block_on(commands::scan(args, &context)),
+        Command::Patrol(args) => runtime()?.block_on(patrol::patrol(args, &context)),
+        Command::Scan(args) => runtime()?.block_on(scan_command::scan(args, &context)),
         Command::Round(command) => runtime()?.block_on(rounds::round(command, &context)),
-        Command::Merge(args) => commands::merge(args),
-        Command::Judge(args) => runtime()?.block_on(commands::judge(args, &context)),
-        Command::Report(args) => commands::report(args),
+        Command::Merge(args) => scan_command::merge(args),
+        Command::Judge(args) => runtime()?.block_on(judge::judge(args, &context)),
+        Command::Report(args) => report::report(args),
         Command::Baseline(BaselineCommand::Publish(args)) => {
             runtime()?.block_on(publish::run(args, &context))
         }
@@ -108,8 +115,8 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         }
         Command::Export(args) => export::export(args),
         Command::Import(args) => import::run(args, &context),
-        Command::Checks(command) => commands::checks(command),
-        Command::Manifest(args) => runtime()?.block_on(commands::manifest(args, &context)),
+        Command::Checks(command) => checks::checks(command),
+        Command::Manifest(args) => runtime()?.block_on(manifest::manifest(args, &context)),
         Command::Selfcheck(args) => runtime()?.block_on(selfcheck::run(args, &context)),
         Command::Ack(args) => runtime()?.block_on(ack::ack(args, &context)),
         Command::State(command) => runtime()?.block_on(state_commands::state(command, &context)),
@@ -117,6 +124,6 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Demo(args) => runtime()?.block_on(demo::run(args, &context)),
         Command::Completions(args) => generate::completions(args),
         Command::Man(args) => generate::man(args),
-        Command::Schema(args) => commands::schema(args),
+        Command::Schema(args) => schema::schema(args),
     }
 }

@@ -6,9 +6,9 @@ use mimawari_notify::Notifiers;
 use mimawari_notify::client::World;
 
 use crate::cli::NotifyArgs;
-use crate::commands::print;
 use crate::config::Config;
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::print;
 
 /// `mimawari notify`
 ///

@@ -9,8 +9,8 @@ use mimawari_store::published::{Ask, Outcome, git, publish};
 use mimawari_store::{Location, Objects, Random};
 
 use crate::cli::publish::PublishArgs;
-use crate::commands::print;
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::print;
 
 /// `mimawari baseline publish`
 ///

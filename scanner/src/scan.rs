@@ -30,7 +30,7 @@ use mimawari_base::sockets;
 use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
 use mimawari_net::connect;
 use mimawari_net::packet::{self, PacketConfig, PacketError, PacketSweep};
-use mimawari_probes::gap::{CoverageGap, Gap, NamedSample};
+use mimawari_probes::gap::{CoverageGap, Gap, GapEffect, NamedSample};
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_report::gap_sentence;
 use mimawari_runs::RunFolder;
@@ -42,8 +42,9 @@ use mimawari_targets::dns;
 use mimawari_targets::{AddrSet, Endpoint, Plan, Port, Scope, Shard, Walk};
 use tokio::sync::mpsc;
 
-use crate::cli::{LogFormat, Method};
+use crate::cli::{Method, Selection};
 use crate::config::Config;
+use crate::context::Context;
 use crate::logging::ProgressView;
 
 use confirm::{Look, Opened};
@@ -53,19 +54,6 @@ use ends::SitePorts;
 const CANARY_TRIES: usize = 3;
 /// How long all canaries together are asked by a run that was stopped: whoever stopped it waits.
 const STOPPED: Duration = Duration::from_secs(5);
-
-/// What the commands know besides the configuration.
-#[derive(Debug, Clone)]
-pub struct Context {
-    /// Tells the run to end.
-    pub stop: Stop,
-    /// The clock.
-    pub now: fn() -> Timestamp,
-    /// How to log.
-    pub log_format: LogFormat,
-    /// Whether to keep quiet.
-    pub quiet: bool,
-}
 
 /// Random numbers of a run, drawn once from the system.
 #[derive(Debug, Clone, Copy)]
@@ -111,6 +99,15 @@ pub struct Prepared {
     pub walk: Walk,
     /// What the names of targets resolved to, and those that will not be scanned.
     pub gaps: Vec<CoverageGap>,
+}
+
+impl Prepared {
+    /// Logs the targets that will not be scanned.
+    pub fn log_refused(&self) {
+        for gap in self.gaps.iter().filter(|g| g.effect != GapEffect::Noted) {
+            tracing::warn!("{}", mimawari_report::gap_sentence(gap));
+        }
+    }
 }
 
 /// Settles the plan: resolves names, narrows to the scope, numbers the cells.
@@ -273,6 +270,17 @@ pub enum Folder<'a> {
     New(Option<&'a Path>),
     /// The folder of a run that did not come to its end.
     Resume(&'a Path),
+}
+
+impl<'a> Folder<'a> {
+    /// The one that the command line names.
+    #[must_use]
+    pub fn of(selection: &'a Selection) -> Self {
+        match &selection.resume {
+            Some(dir) => Self::Resume(dir),
+            None => Self::New(selection.out.as_deref()),
+        }
+    }
 }
 
 /// What a scan left behind.

@@ -13,9 +13,9 @@ use mimawari_store::{Entry, Generation, Header, Meta, Origin, Random, Store};
 use crate::cli::state::{
     StateCommand, StateHistoryArgs, StateRetireVantageArgs, StateRollbackArgs, StateShowArgs,
 };
-use crate::commands::print;
 use crate::config::Config;
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::print;
 
 /// `mimawari state`
 ///

@@ -8,6 +8,7 @@
 //!   its address is allowed.
 //! * [`Order`]: the keyed permutation of the cells (address × port).
 //! * [`list`]: target lists, as people write them, and host names.
+//! * [`text`]: foreign text made safe to show; [`hex`].
 //! * [`Plan`], [`Shard`], [`Walk`]: the cells of a job, and one shard's walk over them.
 //!
 //! Nothing here sends a packet, reads a clock or draws a random number; the optional `dns` module
@@ -18,6 +19,7 @@ mod cell;
 pub mod diagnostic;
 #[cfg(feature = "dns")]
 pub mod dns;
+pub mod hex;
 pub mod list;
 mod mistake;
 mod order;
@@ -25,7 +27,7 @@ mod plan;
 mod port;
 mod scope;
 mod special;
-mod text;
+pub mod text;
 
 pub use addr::{AddrError, AddrRange, AddrSet};
 pub use cell::{Cell, CellError};

@@ -3,17 +3,85 @@
 /// How many characters of a refused item are shown.
 const SHOWN: usize = 80;
 
-/// Whether a character may change what a terminal shows beyond its own cell: control characters of
-/// C0 and C1, line and paragraph separators, and the directional formatting characters
-/// (Unicode Standard Annex 9).
-pub(crate) fn is_unsafe(c: char) -> bool {
+/// Whether a character acts on a screen instead of standing on it, or cannot be seen: control characters
+/// (C0, DEL, C1), line and paragraph separators, bidirectional controls (Unicode Standard Annex 9),
+/// other format characters (category Cf), fillers, variation selectors, and the private use areas.
+///
+/// This is the one list; everything that shows foreign text goes by it.
+#[must_use]
+pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+            '\u{00ad}'                   // soft hyphen
+            | '\u{034f}'                 // combining grapheme joiner
+            | '\u{0600}'..='\u{0605}'    // Arabic number signs
+            | '\u{061c}'                 // Arabic letter mark
+            | '\u{06dd}' | '\u{070f}'    // end of ayah, Syriac abbreviation mark
+            | '\u{0890}'..='\u{0891}' | '\u{08e2}'
+            | '\u{115f}' | '\u{1160}'    // Hangul fillers
+            | '\u{17b4}' | '\u{17b5}'    // Khmer inherent vowels
+            | '\u{180b}'..='\u{180f}'    // Mongolian selectors and vowel separator
+            | '\u{200b}'..='\u{200f}'    // zero width, marks of direction
+            | '\u{2028}'..='\u{202e}'    // separators, embeddings, overrides
+            | '\u{2060}'..='\u{206f}'    // word joiner, isolates, deprecated format characters
+            | '\u{3164}'                 // Hangul filler
+            | '\u{e000}'..='\u{f8ff}'    // private use
+            | '\u{fe00}'..='\u{fe0f}'    // variation selectors
+            | '\u{feff}'                 // byte order mark
+            | '\u{ffa0}'                 // half-width Hangul filler
+            | '\u{fff0}'..='\u{fffb}'    // interlinear annotation
+            | '\u{110bd}' | '\u{110cd}'  // Kaithi number signs
+            | '\u{13430}'..='\u{1343f}'  // hieroglyph format controls
+            | '\u{1bca0}'..='\u{1bca3}'  // shorthand format controls
+            | '\u{1d173}'..='\u{1d17a}'  // musical format controls
+            | '\u{e0000}'..='\u{10ffff}' // tags, selectors, private use
+        )
+}
+
+/// Text of hostile bytes, safe to print: at most `max` characters, none of them
+/// [unsafe](is_unsafe).
+///
+/// Line ends and tabs become spaces; bytes that are not UTF-8 become U+FFFD.
+#[must_use]
+pub fn printable(bytes: &[u8], max: usize) -> String {
+    // Lazily: the rest of a long input is never looked at.
+    bytes
+        .utf8_chunks()
+        .flat_map(|chunk| {
+            let broken = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+            chunk.valid().chars().chain(broken)
+        })
+        .filter_map(|c| match c {
+            '\t' | '\n' | '\r' | '\u{2028}' | '\u{2029}' => Some(' '),
+            c => (!is_unsafe(c)).then_some(c),
+        })
+        .take(max)
+        .collect()
+}
+
+/// JSON text in which what is [unsafe](is_unsafe) is written as `\u` escapes (RFC 8259, section 7), so
+/// that it can be looked at in a terminal and still parses to the same text.
+#[must_use]
+pub fn escape_json(plain: &str) -> String {
+    let mut out = String::with_capacity(plain.len() + 1);
+    let mut units = [0u16; 2];
+    for c in plain.chars() {
+        // The serialiser has escaped what is below U+0020; a line break here is its own indentation.
+        // Everything else that is unsafe can only stand inside a string, where an escape is the same.
+        if c != '\n' && is_unsafe(c) {
+            for unit in c.encode_utf16(&mut units) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// The text without unsafe characters, cut to a length that fits a message.
-pub(crate) fn shown(s: &str) -> String {
+#[must_use]
+pub fn shown(s: &str) -> String {
     let mut out: String = s.chars().take(SHOWN).map(replace).collect();
     if s.chars().nth(SHOWN).is_some() {
         out.push('…');
@@ -30,15 +98,18 @@ pub(crate) fn clean(s: &str, lines: bool) -> String {
 /// into it stay true. Tabs and line ends stay.
 pub(crate) fn clean_in_place(s: &str) -> String {
     s.chars()
-        .map(|c| match c {
-            '\t' | '\n' | '\r' => c,
-            _ if !is_unsafe(c) => c,
+        .flat_map(|c| match c {
+            '\t' | '\n' | '\r' => [Some(c), None],
+            _ if !is_unsafe(c) => [Some(c), None],
             _ => match c.len_utf8() {
-                1 => '?',
-                2 => '\u{00b7}',
-                _ => char::REPLACEMENT_CHARACTER,
+                1 => [Some('?'), None],
+                2 => [Some('\u{00b7}'), None],
+                3 => [Some(char::REPLACEMENT_CHARACTER), None],
+                // There is no replacement character of four bytes.
+                _ => [Some('?'), Some(char::REPLACEMENT_CHARACTER)],
             },
         })
+        .flatten()
         .collect()
 }
 
@@ -57,6 +128,21 @@ mod tests {
         assert_eq!(shown(&long).chars().count(), SHOWN + 1);
         assert!(shown(&long).ends_with('…'));
         assert_eq!(shown(&"x".repeat(SHOWN)), "x".repeat(SHOWN));
+    }
+
+    #[test]
+    fn what_is_printable_holds_nothing_unsafe_and_the_rest_stays() {
+        let all: String = ('\0'..=char::MAX).collect();
+        let shown = printable(all.as_bytes(), usize::MAX);
+        assert!(!shown.chars().any(is_unsafe));
+        assert_eq!(printable("a\u{1b}[31m\n\u{202e}日本".as_bytes(), 7), "a[31m 日");
+        assert_eq!(printable(b"a\xffb", 9), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn escaped_json_means_the_same_and_acts_on_nothing() {
+        let text = escape_json("[\n  \"\u{202e}\u{9b}\u{e0001}é\"\n]");
+        assert_eq!(text, "[\n  \"\\u202e\\u009b\\udb40\\udc01é\"\n]");
     }
 
     #[test]

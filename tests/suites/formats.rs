@@ -212,13 +212,14 @@ fn fields_of_a_later_minor_version_are_ignored() {
             let mut value = read(&path);
             with_more(&mut value);
             // Inside as well.
-            for inside in ["plan", "scope", "coverage", "counts", "run", "sweep"] {
-                if value[inside].is_object() && inside != "counts" {
-                    with_more(&mut value[inside]);
+            for inside in ["plan", "scope", "coverage", "run", "sweep"] {
+                if let Some(value) = value.get_mut(inside).filter(|v| v.is_object()) {
+                    with_more(value);
                 }
             }
             for list in ["findings", "gaps", "files", "canaries", "timeline"] {
-                for item in value[list].as_array_mut().into_iter().flatten() {
+                for item in value.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
+                {
                     with_more(item);
                 }
             }
@@ -359,15 +360,18 @@ fn no_document_of_this_version_holds_a_number_above_two_to_the_53() {
     assert!(seed.as_str().and_then(|s| s.parse::<u64>().ok()).is_some(), "{seed}");
 }
 
-/// As a program does that has doubles for numbers, such as jq 1.6 and everything in JavaScript.
+/// As a program does that has doubles for numbers, such as jq 1.6 and everything in JavaScript: it shows a
+/// large number by 17 digits, and zeros behind them.
 fn with_rounded_numbers(path: &Path) {
     let mut value = read(path);
     let seed = &mut value["plan"]["seed"];
     if let Some(n) = seed.as_u64() {
-        // A double is shown by as few digits as tell it from others.
-        let shown = format!("{:?}", n as f64);
-        let digits: f64 = shown.parse().expect("a number");
-        *seed = json!(digits as u64);
+        let text = n.to_string();
+        let (digits, rest) = text.split_at(17.min(text.len()));
+        let shown = format!("{digits}{}", "0".repeat(rest.len()));
+        let rounded: u64 = shown.parse().expect("a number");
+        assert_ne!(rounded, n);
+        *seed = json!(rounded);
     }
     write(path, &value);
 }
@@ -395,6 +399,6 @@ fn a_run_that_does_not_fit_its_coverage_is_refused_and_nothing_is_judged() {
                 assert!(ran.stderr.contains("are not of one plan"), "{ran:?}");
             }
         }
-        assert!(!ran.stdout.contains("resolved"), "{ran:?}");
+        assert!(!ran.stdout.contains("\"state\": \"resolved\""), "{ran:?}");
     }
 }

@@ -1,7 +1,5 @@
 //! The course of one path: hit, hit again, and no hit where nothing can be.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -10,8 +8,8 @@ use super::catalogue::{PathPlan, Probe};
 use super::controls::{Control, is_in_root, is_same_page};
 use super::gate::{self, Content, Status};
 use super::manifest::{Class, Proof};
+use super::printable;
 use super::rule::{self, Hit};
-use super::text::printable;
 use crate::observation::{Canary, Evidence, Outcome, Severity};
 
 /// Most characters of a reason.
@@ -463,12 +461,7 @@ fn status_reason(status: u16) -> String {
 #[must_use]
 pub fn digest(key: &[u8; 32], body: &[u8]) -> String {
     let digest = Sha256::new().chain_update(key).chain_update(body).finalize();
-    let mut hex = String::with_capacity(32);
-    for byte in &digest[..16] {
-        // Writing to a string does not fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    mimawari_targets::hex::encode(&digest[..16])
 }
 
 fn evidence(hit: Hit, probe: &Probe, response: &Response<'_>, key: &[u8; 32]) -> Evidence {

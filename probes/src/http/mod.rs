@@ -13,10 +13,10 @@ mod gate;
 pub mod manifest;
 pub mod raw;
 mod rule;
-mod text;
 
 pub use body::{INFLATED_LIMIT, decode};
 pub use catalogue::format;
 pub use catalogue::{Catalogue, Check, Day, Fixture, Names, PathPlan, Plan, Probe};
 pub use check::{Failure, Finished, PathCheck, Response, digest};
-pub use text::printable;
+// Where most texts of hostile servers are made.
+pub use mimawari_targets::text::printable;

@@ -11,6 +11,7 @@
 //! * [`impact`]: what a change of the baseline would do to a verdict.
 //! * [`explain`]: why a cell or a content is judged as it is.
 //! * [`sites`]: the inventory of web sites.
+//! * [`stale`]: which rules are no longer needed, and why.
 //! * [`verdict`]: what comes out.
 //! * [`schema`]: JSON Schemas of the formats.
 
@@ -25,6 +26,7 @@ pub mod lint;
 pub mod ports;
 pub mod schema;
 pub mod sites;
+pub mod stale;
 pub mod state;
 pub mod subject;
 pub mod verdict;

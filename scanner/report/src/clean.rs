@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+pub(crate) use mimawari_targets::text::is_unsafe as is_hostile;
 use unicode_width::UnicodeWidthChar;
 
 /// What stands where something was taken out.
@@ -10,31 +11,6 @@ const REMOVED: char = '\u{FFFD}';
 /// How many characters of no width may follow each other: enough for written languages, too few
 /// to pile marks over the neighbouring lines.
 const MAX_MARKS: usize = 2;
-
-/// Whether a character acts on a screen instead of standing on it: control characters (C0, DEL, C1),
-/// bidirectional controls (UAX #9), and characters that cannot be seen.
-pub(crate) fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{00AD}'                  // soft hyphen
-            | '\u{034F}'                // combining grapheme joiner
-            | '\u{061C}'                // Arabic letter mark
-            | '\u{115F}' | '\u{1160}'   // Hangul fillers
-            | '\u{17B4}' | '\u{17B5}'   // Khmer inherent vowels
-            | '\u{180B}'..='\u{180F}'   // Mongolian selectors and vowel separator
-            | '\u{200B}'..='\u{200F}'   // zero width, LRM, RLM
-            | '\u{2028}'..='\u{202E}'   // line and paragraph separators, embeddings, overrides
-            | '\u{2060}'..='\u{206F}'   // word joiner, isolates, deprecated format characters
-            | '\u{3164}'                // Hangul filler
-            | '\u{FE00}'..='\u{FE0F}'   // variation selectors
-            | '\u{FEFF}'                // byte order mark
-            | '\u{FFA0}'                // half-width Hangul filler
-            | '\u{FFF0}'..='\u{FFFB}'   // interlinear annotation
-            | '\u{1BCA0}'..='\u{1BCA3}' // shorthand format controls
-            | '\u{1D173}'..='\u{1D17A}' // musical format controls
-            | '\u{E0000}'..='\u{E0FFF}' // tags, variation selectors supplement
-        )
-}
 
 /// Foreign text on one line, at most `max_chars` characters long.
 ///

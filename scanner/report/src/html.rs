@@ -7,7 +7,6 @@ use mimawari_drift::verdict::Verdict;
 use sha2::{Digest as _, Sha256};
 
 use crate::clean::clean;
-use crate::site_rows::Sites;
 use crate::words::{self, NAME, SENTENCE, Tone};
 
 mod causes;
@@ -18,6 +17,7 @@ mod island;
 mod lead;
 mod map;
 mod row;
+mod site_rows;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -26,6 +26,7 @@ use causes::{Cause, Causes};
 use lead::Lead;
 use map::Maps;
 use row::{Row, in_order};
+use site_rows::Sites;
 use timeline::Timeline;
 
 const CSS: &str = include_str!("../templates/report.css");

@@ -1,10 +1,7 @@
 //! The verdict as JSON.
 
-use std::fmt::Write as _;
-
 use mimawari_drift::verdict::Verdict;
-
-use crate::clean::is_hostile;
+use mimawari_targets::text::escape_json;
 
 /// The verdict as `verdict.json`: indented, fields in the order of the type, a newline at the end.
 ///
@@ -26,19 +23,7 @@ pub(crate) fn of(value: &impl serde::Serialize) -> String {
 
 /// JSON text with what acts on a screen escaped, and a newline at the end.
 pub(crate) fn escaped(plain: &str) -> String {
-    let mut out = String::with_capacity(plain.len() + 1);
-    let mut units = [0u16; 2];
-    for c in plain.chars() {
-        // The serialiser has escaped what is below U+0020; a line break here is its own indentation.
-        // Everything else that is hostile can only stand inside a string, where an escape is the same.
-        if c != '\n' && is_hostile(c) {
-            for unit in c.encode_utf16(&mut units) {
-                let _ = write!(out, "\\u{unit:04x}");
-            }
-        } else {
-            out.push(c);
-        }
-    }
+    let mut out = escape_json(plain);
     out.push('\n');
     out
 }
@@ -46,6 +31,7 @@ pub(crate) fn escaped(plain: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clean::is_hostile;
     use crate::samples;
 
     #[test]

@@ -7,10 +7,8 @@ use mimawari_probes::observation::Severity;
 use serde_json::{Value, json};
 
 use crate::clean::clean;
+use crate::sarif_log::SarifLog;
 use crate::words::{self, NAME, SENTENCE};
-
-const SCHEMA: &str =
-    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
 /// Why a verdict is not written as SARIF.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,31 +58,21 @@ pub fn sarif(verdict: &Verdict) -> Result<String, SarifRefused> {
             result(f, &id, at)
         })
         .collect();
-    let log = json!({
-        "$schema": SCHEMA,
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": {
-                "name": "mimawari",
-                "semanticVersion": env!("CARGO_PKG_VERSION"),
-                "rules": rules,
-            }},
-            // Alerts of one vantage point must not be closed by the file of another.
-            "automationDetails": {
-                "id": format!("mimawari/{}/{}", segment(&verdict.run.vantage), segment(&verdict.run_id)),
-            },
-            "invocations": [invocation(verdict)],
-            "columnKind": "unicodeCodePoints",
-            "properties": {
-                "cellsPlanned": verdict.coverage.cells_planned,
-                "cellsCovered": verdict.coverage.cells_covered,
-                "authorisedBy": clean(&verdict.run.authorised_by, NAME),
-                "baselineDigest": clean(&verdict.baseline_digest, NAME),
-            },
-            "results": results,
-        }],
+    let run = json!({
+        // Alerts of one vantage point must not be closed by the file of another.
+        "automationDetails": {
+            "id": format!("mimawari/{}/{}", segment(&verdict.run.vantage), segment(&verdict.run_id)),
+        },
+        "invocations": [invocation(verdict)],
+        "properties": {
+            "cellsPlanned": verdict.coverage.cells_planned,
+            "cellsCovered": verdict.coverage.cells_covered,
+            "authorisedBy": clean(&verdict.run.authorised_by, NAME),
+            "baselineDigest": clean(&verdict.baseline_digest, NAME),
+        },
     });
-    Ok(crate::json::escaped(&serde_json::to_string_pretty(&log).unwrap_or_default()))
+    let run = run.as_object().cloned().unwrap_or_default();
+    Ok(SarifLog { tool: "mimawari", rules, results, run }.write())
 }
 
 fn invocation(v: &Verdict) -> Value {

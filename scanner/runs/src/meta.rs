@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use mimawari_engine::Summary;
 use mimawari_probes::format::{VersionedFormat, text_number};
 use mimawari_probes::gap::CoverageGap;
-use mimawari_targets::{AddrSet, Plan, PlanError, PortSet, Scope, Shard, Walk};
+use mimawari_targets::{AddrSet, Plan, PlanError, PortSet, Scope, Shard, Walk, hex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -177,15 +177,13 @@ impl RunMeta {
         hash.finalize().into()
     }
 
-    /// Whether a program that knows no numbers above 2^53 has written the seed anew: it is one that such
-    /// a program can hold, and not the one of these addresses and ports. Version 1.0 had the seed as a
-    /// number, and no digest in `coverage.bin` that would show it.
+    /// Whether a program that rounds numbers above 2^53 has written the seed anew. Version 1.0 had the
+    /// seed as a number, and no digest in `coverage.bin` that would show it; but every seed that it wrote
+    /// was that of the addresses and ports.
     #[must_use]
     pub fn seed_is_rounded(&self) -> bool {
         let PlanFacts { addresses, ports, seed, .. } = &self.plan;
-        // Rounding to a double and back changes what has more than 53 digits between its ends.
-        let is_double = u64::BITS - seed.leading_zeros() - seed.trailing_zeros().min(63) <= 53;
-        *seed > 1 << 53 && is_double && *seed != order_seed(addresses, ports)
+        *seed > 1 << 53 && *seed != order_seed(addresses, ports)
     }
 
     /// The run's walk again, to look cells up in the coverage.
@@ -236,7 +234,7 @@ impl ScopeFacts {
             allow: scope.allow().clone(),
             deny: scope.deny().clone(),
             authorised_by: scope.authorised_by().to_owned(),
-            digest: hex(&hash.finalize()),
+            digest: hex::encode(&hash.finalize()),
         }
     }
 
@@ -245,16 +243,6 @@ impl ScopeFacts {
     pub fn to_scope(&self) -> Scope {
         Scope::new(self.allow.clone(), self.deny.clone(), self.authorised_by.clone())
     }
-}
-
-/// Lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut s, b| {
-        let _ = write!(s, "{b:02x}");
-        s
-    })
 }
 
 /// The plan, enough to number its cells again.
@@ -298,7 +286,7 @@ impl PlanFacts {
         }
         let Self { ports, seed, order, .. } = self;
         hash.update(format!("{ports}\n{seed}\n{order}\n{parts}\n{vantage}"));
-        hex(&hash.finalize()[..16])
+        hex::encode(&hash.finalize()[..16])
     }
 
     /// The walk of one shard of the whole plan again.

@@ -95,7 +95,7 @@ pub(super) struct ReadEnd {
 #[derive(Deserialize)]
 struct RecordHead {
     v: u64,
-    kind: String,
+    kind: Option<String>,
 }
 
 /// Reads a file, record by record.
@@ -131,7 +131,8 @@ pub(super) fn read(path: &Path, mut take: impl FnMut(Observation)) -> io::Result
                 if let Some(head) = &head {
                     check_major(head.v, VERSION).map_err(invalid)?;
                 }
-                if head.is_none_or(|head| KINDS.contains(&head.kind.as_str())) {
+                let kind = head.and_then(|head| head.kind);
+                if kind.is_none_or(|kind| KINDS.contains(&kind.as_str())) {
                     let why = format!("line {number}: {e}");
                     return Err(io::Error::new(io::ErrorKind::InvalidData, why));
                 }

@@ -15,8 +15,9 @@ use super::diff::diff;
 use super::files::{self, TextFile};
 use super::{instant, shown};
 use crate::cli::{BaselineAcceptArgs, ExpectArg};
-use crate::commands::{print, read_verdict};
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::print;
+use crate::report::read_verdict;
 
 /// Findings that are named when more than one is meant.
 const NAMED: usize = 10;

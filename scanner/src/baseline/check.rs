@@ -21,9 +21,10 @@ use mimawari_targets::{AddrSet, Scope, mistake};
 
 use self::place::Home;
 use crate::cli::baseline::{BaselineCheckArgs, LintFormat};
-use crate::commands::print;
 use crate::config::Config;
-use crate::scan::{self, Context};
+use crate::context::Context;
+use crate::output::print;
+use crate::scan;
 
 /// Longest baseline file, in bytes: some 25,000 rules.
 const LONGEST: u64 = 4 << 20;
@@ -137,7 +138,7 @@ fn tell(args: &BaselineCheckArgs, all: &[Lint], files: &[(String, String)]) -> R
             print(&summary(errors, all.len() - errors, files, refused))?;
         }
         LintFormat::Json => print(&form::json(all, level)?)?,
-        LintFormat::Sarif => print(&form::sarif(all, level)?)?,
+        LintFormat::Sarif => print(&form::sarif(all, level))?,
         LintFormat::Github => print(&form::github(all, level))?,
     }
     Ok(if errors > 0 { Status::Error } else { Status::Clean })

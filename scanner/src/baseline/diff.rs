@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mimawari_targets::text::is_unsafe;
 use similar::TextDiff;
 
 /// A unified diff; nothing of it can move a terminal's cursor or turn its direction of writing.
@@ -21,11 +22,7 @@ fn clean(text: &str) -> String {
         .filter(|c| *c != '\r')
         .map(|c| match c {
             '\n' | '\t' => c,
-            c if mimawari_probes::http::printable(c.encode_utf8(&mut [0; 4]).as_bytes(), 1)
-                .is_empty() =>
-            {
-                char::REPLACEMENT_CHARACTER
-            }
+            c if is_unsafe(c) => char::REPLACEMENT_CHARACTER,
             c => c,
         })
         .collect()

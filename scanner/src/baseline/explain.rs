@@ -18,9 +18,9 @@ use mimawari_targets::{Port, Shard};
 use super::blame::blame;
 use super::instant;
 use crate::cli::baseline_plan::BaselineExplainArgs;
-use crate::commands::{print, width};
 use crate::config::Config;
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::{print, width};
 
 /// Longest question that is repeated, in characters.
 const MAX_SHOWN: usize = 200;

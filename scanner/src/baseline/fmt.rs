@@ -12,7 +12,7 @@ use mimawari_targets::diagnostic::Diagnostics;
 use super::diff::diff;
 use super::files::{self, TextFile};
 use crate::cli::BaselineFmtArgs;
-use crate::commands::print;
+use crate::output::print;
 
 /// `mimawari baseline fmt`
 ///

@@ -23,7 +23,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use mimawari_base::failure::Failure;
 
-use crate::scan::Context;
+use crate::context::Context;
 
 /// `--now`, or the clock.
 fn instant(given: Option<&str>, context: &Context) -> Result<Timestamp> {

@@ -15,9 +15,9 @@ use mimawari_targets::Port;
 
 use super::instant;
 use crate::cli::baseline_plan::{BaselinePlanArgs, PlanFormat};
-use crate::commands::{width, write_out};
 use crate::config::Config;
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::{width, write_out};
 
 /// Cells that are looked up at a time, in the order in which they lie in the coverage.
 const AT_ONCE: usize = 1 << 18;

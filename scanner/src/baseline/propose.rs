@@ -23,10 +23,11 @@ use super::diff::diff;
 use super::files::{self, TextFile};
 use super::{day, instant, note, shown};
 use crate::cli::BaselineProposeArgs;
-use crate::commands::{print, read_verdict};
 use crate::config::Config;
 use crate::config::fetched::Fetched;
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::print;
+use crate::report::read_verdict;
 
 /// `mimawari baseline propose`
 ///

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::edit::remove;
-use mimawari_drift::edit::stale::stale;
+use mimawari_drift::stale::stale;
 use mimawari_drift::state::State;
 use mimawari_store::{Location, Store};
 
@@ -14,8 +14,8 @@ use super::diff::diff;
 use super::files::{self, TextFile};
 use super::{instant, note, shown};
 use crate::cli::BaselinePruneArgs;
-use crate::commands::print;
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::print;
 
 /// `mimawari baseline prune`
 ///

@@ -145,6 +145,13 @@ pub struct Http {
 }
 
 impl Config {
+    /// Logs what is worth a warning in it.
+    pub fn log_warnings(&self) {
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+
     /// Reads and checks a configuration file; one on S3 (`s3://bucket/folder/patrol.toml`) is
     /// fetched first, with all of its folder.
     ///

@@ -15,9 +15,11 @@ use mimawari_base::failure::{Failure, Status};
 use mimawari_drift::verdict::{FindingKind, FindingState, Verdict};
 
 use crate::cli::DemoArgs;
-use crate::commands;
 use crate::config::Config;
-use crate::scan::{Context, Folder, Seeds};
+use crate::context::Context;
+use crate::output::{print, summary};
+use crate::scan::{Folder, Seeds};
+use crate::settle::{settle, write_reports};
 use centre::Centre;
 
 /// A file that marks a folder as this command's own, which it may replace.
@@ -39,28 +41,24 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<Status> {
     let mut config = Config::read(&out.join("patrol.toml"))?;
     config.scan.method = args.method;
 
-    commands::print(&stage::introduction(&centre))?;
+    print(&stage::introduction(&centre))?;
     let first = round(&config, context, yesterday, &out.join("yesterday")).await?;
-    commands::print(&format!(
+    print(&format!(
         "Yesterday's round: {} findings. Since then {} was taken down, and the rule `partner-vpn` has expired.\n\n",
         first.counts.open,
         centre.taken_down()
     ))?;
     centre.take_down().await;
     let second = round(&config, context, today, &out.join("today")).await?;
-    commands::print(&commands::summary(&second))?;
+    print(&summary(&second))?;
     let report = out.join("today").join("report.html");
-    commands::print(&format!(
-        "\nThe page:     {}\nAll files:    {}\n",
-        report.display(),
-        out.display()
-    ))?;
+    print(&format!("\nThe page:     {}\nAll files:    {}\n", report.display(), out.display()))?;
     if context.stop.is_stopped() {
         return Ok(Status::Incomplete);
     }
     let wrong = stage::compare(&second, &centre);
     if wrong.is_empty() {
-        commands::print(
+        print(
             "The demonstration worked: every staged finding was found, and nothing else.\n\
              (A patrol that sees this exits with status 1; the demonstration exits with 0.)\n",
         )?;
@@ -84,11 +82,11 @@ async fn round(config: &Config, context: &Context, now: Timestamp, out: &Path) -
     let store = mimawari_store::Store::open(&config.state)?;
     let scanned =
         crate::scan::scan(config, context, Seeds::draw()?, Folder::New(Some(out))).await?;
-    let settled = commands::settle(&store, |previous| {
+    let settled = settle(&store, |previous| {
         let dirs = std::slice::from_ref(&scanned.dir);
         let runs = mimawari_runs::Runs::open(dirs, &config.scope, &previous.state)?;
         let judged = runs.judge(&baseline, &previous.state, now);
-        commands::write_reports(&judged.0, out)?;
+        write_reports(&judged.0, out)?;
         Ok(judged)
     });
     Ok(settled.await?.0)

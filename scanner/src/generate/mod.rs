@@ -12,7 +12,7 @@ use mimawari_base::failure::{Failure, Status};
 use mimawari_base::files::write_atomically;
 
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
-use crate::commands::print;
+use crate::output::print;
 
 const NAME: &str = "mimawari";
 

@@ -18,8 +18,8 @@ use mimawari_probes::http::manifest::{
 };
 
 use crate::cli::ManifestArgs;
+use crate::context::Context;
 use crate::logging::CountView;
-use crate::scan::Context;
 use mimawari_base::failure::{Failure, Status};
 use output::Output;
 pub use walk::{Skipped, Visitor, Walked, walk};
@@ -27,12 +27,21 @@ pub use walk::{Skipped, Visitor, Walked, walk};
 /// How many places that were left out are named one by one.
 const NAMED: u64 = 20;
 
+/// `mimawari manifest`
+///
+/// # Errors
+/// As [`make`]; when a handler of signals cannot be set.
+pub async fn manifest(args: &ManifestArgs, context: &Context) -> Result<Status> {
+    stop_on_signals(context)?;
+    make(args, context)
+}
+
 /// Makes the manifest of a document root.
 ///
 /// # Errors
 /// A [`Failure`] when the arguments name nothing that can be read or written. What cannot be read
 /// below the document root is told and makes the manifest incomplete.
-pub fn make(args: &ManifestArgs, context: &Context) -> Result<Status> {
+fn make(args: &ManifestArgs, context: &Context) -> Result<Status> {
     let header = header(args, context)?;
     let root = root(&args.docroot)?;
     let mut output = Output::open(&args.out, &root)?;
@@ -256,7 +265,7 @@ impl Visitor for Writer<'_, '_> {
 ///
 /// # Errors
 /// When a handler cannot be set.
-pub fn stop_on_signals(context: &Context) -> io::Result<()> {
+fn stop_on_signals(context: &Context) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     mimawari_base::signals::take_over();
     let mut term = signal(SignalKind::terminate())?;

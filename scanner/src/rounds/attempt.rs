@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_probes::format::VersionedFormat;
 use mimawari_runs::RunStatus;
-use mimawari_targets::Shard;
+use mimawari_targets::{Shard, hex};
 use serde::{Deserialize, Serialize};
 
 /// Version of `save-SEQUENCE.json` and `done.json`.
@@ -42,7 +42,7 @@ impl Attempt {
     pub(super) fn draw(now: Timestamp) -> Result<Self> {
         let mut tail = [0; 8];
         getrandom::fill(&mut tail).map_err(|e| Failure::new(format!("no randomness: {e}")))?;
-        let tail = mimawari_runs::meta::hex(&tail);
+        let tail = hex::encode(&tail);
         Ok(Self(format!("{}-{tail}", now.strftime("%Y%m%dT%H%M%SZ"))))
     }
 

@@ -48,10 +48,10 @@ use mimawari_store::{Got, Objects};
 use tempfile::TempDir;
 
 use crate::cli::round::{RoundCommand, RoundRunArgs, Which};
-use crate::commands::{print, warn};
 use crate::config::Config;
 use crate::config::rounds::Rounds;
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::print;
 
 /// `mimawari round`
 ///
@@ -111,7 +111,7 @@ impl Round {
     fn open(which: &Which, work: Option<PathBuf>) -> Result<Self> {
         let id: RoundId = which.round.parse()?;
         let config = Config::read(&which.from.config)?;
-        warn(&config);
+        config.log_warnings();
         let Some(rounds) = config.rounds.clone() else {
             return Err(Failure::new(format!(
                 "{} says nothing of where rounds are kept",

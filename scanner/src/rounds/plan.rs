@@ -6,19 +6,20 @@ use mimawari_base::failure::{Failure, Status};
 use mimawari_probes::format::{FormatFault, NEWER_HELP, VersionedFormat, read_document};
 use mimawari_probes::gap::{CoverageGap, GapEffect};
 use mimawari_probes::http::printable;
-use mimawari_runs::meta::{ORDER, PlanFacts, ScopeFacts, hex, order_seed};
+use mimawari_runs::meta::{ORDER, PlanFacts, ScopeFacts, order_seed};
 use mimawari_store::{Got, Written};
 use mimawari_targets::list::Targets;
-use mimawari_targets::{Plan, Shard, Walk};
+use mimawari_targets::{Plan, Shard, Walk, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Round, to_json};
 use crate::cli::round::{Asking, RoundPlanArgs};
-use crate::commands::{print, warn_of_targets};
 use crate::config::rounds::check_shards;
 use crate::config::{Config, MAX_PARTS, check_rate, check_recall, read_targets};
-use crate::scan::{self, Context};
+use crate::context::Context;
+use crate::output::print;
+use crate::scan;
 
 /// Major version of `plan.json` and `shards.json`.
 const VERSION: u32 = 1;
@@ -194,7 +195,7 @@ fn ask(config: &mut Config, asking: &Asking, shards: u32) -> Result<String> {
     word("shards", &shards.to_string());
     word("scope", &ScopeFacts::of(&config.scope).digest);
     let claim = match given(&asking.claim) {
-        None => return Ok(format!("asked-{}", hex(&hash.finalize()[..8]))),
+        None => return Ok(format!("asked-{}", hex::encode(&hash.finalize()[..8]))),
         Some(claim) => claim,
     };
     if claim.chars().count() > LONGEST_CLAIM || claim.chars().any(char::is_control) {
@@ -209,7 +210,7 @@ fn ask(config: &mut Config, asking: &Asking, shards: u32) -> Result<String> {
 async fn create(round: &Round, claim: &str, shards: u32, context: &Context) -> Result<Planned> {
     let config = &round.config;
     let prepared = scan::prepare(config).await?;
-    warn_of_targets(&prepared);
+    prepared.log_refused();
     let walk = &prepared.walk;
     let plan = RoundPlan {
         version: VERSION,
@@ -230,7 +231,7 @@ async fn create(round: &Round, claim: &str, shards: u32, context: &Context) -> R
         gaps: prepared.gaps.clone(),
     };
     let text = to_json(&plan)?;
-    let digest = hex(&Sha256::digest(&text));
+    let digest = hex::encode(&Sha256::digest(&text));
     match round.objects.create(&round.name(PLAN), text).await? {
         Written::Done => Ok(Planned { plan, digest }),
         // Somebody else, or we ourselves by a request whose answer was lost.
@@ -265,7 +266,7 @@ pub(super) async fn read(round: &Round) -> Result<Option<Planned>> {
     };
     let plan: RoundPlan = read_document(&bytes).map_err(refused)?;
     plan.check(round.id.as_str()).map_err(wrong)?;
-    Ok(Some(Planned { plan, digest: hex(&Sha256::digest(&bytes)) }))
+    Ok(Some(Planned { plan, digest: hex::encode(&Sha256::digest(&bytes)) }))
 }
 
 impl RoundPlan {

@@ -6,19 +6,21 @@ use anyhow::Result;
 use mimawari_base::failure::{Failure, Status, line};
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::gap::{Gap, GapEffect};
+use mimawari_probes::http::printable;
 use mimawari_runs::merge::merge_as;
-use mimawari_runs::meta::{HttpFacts, MINOR, RunMeta, ScopeFacts, VERSION, hex};
+use mimawari_runs::meta::{HttpFacts, MINOR, RunMeta, ScopeFacts, VERSION};
 use mimawari_runs::{RunFolder, RunStatus};
 use mimawari_store::published;
 use mimawari_store::{Got, Store, Written};
-use mimawari_targets::Shard;
+use mimawari_targets::{Shard, hex};
 use sha2::{Digest, Sha256};
 
 use super::plan::{self, Planned};
 use super::result::{self, RESULT, RoundResult};
 use super::{Round, read_json, restore, to_json};
-use crate::commands::{notifiers, print, settle_run, summary, tell};
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::{print, summary};
+use crate::settle::{notifiers, notify, settle_run};
 
 /// The files of the merged run that are kept, in the order of their sending.
 const EVIDENCE: [&str; 3] = ["observations.ndjson", "coverage.bin", "run.json"];
@@ -26,6 +28,8 @@ const REPORTS: [&str; 3] = ["report.md", "report.html", "verdict.json"];
 const VERDICTS: [&str; 1] = ["verdict.json"];
 const ALL: [&str; 6] =
     ["observations.ndjson", "coverage.bin", "run.json", "report.md", "report.html", "verdict.json"];
+/// Bytes of the fields of a gap that a shard handed in.
+const GAP: usize = 16 << 10;
 /// How often the files beside the result are sent again because another reduction wrote over them.
 const TRIES: usize = 5;
 /// Bytes of a verdict that is read back, at most.
@@ -67,12 +71,12 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
         let dir = scratch.path().join(index.to_string());
         parts.push(gather(round, &planned, shard, &dir, &mut of).await?);
     }
-    let of = hex(&of.finalize());
+    let of = hex::encode(&of.finalize());
     if let Some((before, verdict)) = same(round, &of).await? {
         let at = before.judged_at;
         tracing::info!("the round was reduced at {at:.0}, and nothing was handed in since");
         // Whoever judged it may have been killed before all were told; nobody is told twice.
-        tell(&notifiers, config, &verdict, scratch.path()).await;
+        notify(&notifiers, config, &verdict, scratch.path()).await;
         told(round, &verdict)?;
         return Ok(Status::from_verdict(before.exit));
     }
@@ -85,7 +89,7 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
     if let Some(unheard) = unheard(round, &store, found.as_ref()).await? {
         let at = unheard.judged_at;
         tracing::info!("the round was judged at {at:.0}, and perhaps not told of");
-        tell(&notifiers, config, &unheard, &out).await;
+        notify(&notifiers, config, &unheard, &out).await;
     }
     // Before the state, since nobody could say otherwise what it holds as told.
     let runtime = tokio::runtime::Handle::current();
@@ -93,7 +97,7 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
     let verdict = settle_run(&store, config, context, &agreed, &out, first).await?;
     // The state is saved: from here on all are told, whatever else fails.
     let kept = keep(round, &parts, &verdict, &out, of, found.as_ref()).await;
-    tell(&notifiers, config, &verdict, &out).await;
+    notify(&notifiers, config, &verdict, &out).await;
     letters(round, &out).await;
     kept?;
     told(round, &verdict)?;
@@ -207,6 +211,21 @@ fn merge(round: &Round, planned: &Planned, parts: &[Part], out: &Path) -> Result
             meta.gaps.extend(part.wrong.iter().map(|why| {
                 Gap::ShardDamaged { reason: why.clone() }.with(effect).of_shard(part.shard)
             }));
+        }
+    };
+    // What shards say comes from other machines.
+    let amend = |meta: &mut RunMeta| {
+        amend(meta);
+        let texts = [&mut meta.program, &mut meta.method]
+            .into_iter()
+            .chain(meta.canaries.iter_mut().map(|c| &mut c.endpoint))
+            .chain(meta.merged.iter_mut().map(|m| &mut m.run_id));
+        for text in texts {
+            *text = printable(text.as_bytes(), 200);
+        }
+        for gap in &mut meta.gaps {
+            gap.map_text(|text| printable(text.as_bytes(), 2000));
+            gap.limit_fields(GAP);
         }
     };
     if !dirs.is_empty() {

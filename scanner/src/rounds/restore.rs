@@ -10,10 +10,9 @@ use mimawari_base::failure::{Failure, line};
 use mimawari_engine::{Sweep, SweepConfig};
 use mimawari_probes::format::FormatFault;
 use mimawari_runs::checkpoint::Saved;
-use mimawari_runs::meta::hex;
 use mimawari_runs::{LoadedRun, RunMeta, RunStatus};
 use mimawari_store::Got;
-use mimawari_targets::Shard;
+use mimawari_targets::{Shard, hex};
 use sha2::{Digest, Sha256};
 
 use super::attempt::{Attempt, Done, LIST, SMALL, Save, VERSION, folder};
@@ -122,7 +121,9 @@ pub(super) async fn fetch(
                 Got::TooLarge(_) => return Ok(Err(format!("{} is damaged", what()))),
                 Got::Is(bytes) => bytes,
             };
-            if bytes.len() as u64 != piece.length || hex(&Sha256::digest(&bytes)) != piece.sha256 {
+            if bytes.len() as u64 != piece.length
+                || hex::encode(&Sha256::digest(&bytes)) != piece.sha256
+            {
                 return Ok(Err(format!("{} is damaged", what())));
             }
             out.write_all(&bytes).map_err(|e| cannot_write(&path, e))?;

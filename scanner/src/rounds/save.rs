@@ -13,10 +13,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_runs::checkpoint::{CHECKPOINT, Saved};
-use mimawari_runs::meta::hex;
 use mimawari_runs::{RunMeta, RunStatus};
 use mimawari_store::{Objects, Written};
-use mimawari_targets::Shard;
+use mimawari_targets::{Shard, hex};
 use sha2::{Digest, Sha256};
 
 use super::attempt::{APPENDED, Attempt, Piece, RUN, SEGMENT, Save, SavedFile, VERSION, WHOLE};
@@ -111,7 +110,7 @@ impl Saver {
         // stands behind the checkpoint by whoever goes on. What was sent of it then is no more.
         while let Some((last, before)) = self.pieces[i].split_last() {
             let bytes = self.read(name, sent(before), last.length).await?;
-            if hex(&Sha256::digest(&bytes)) == last.sha256 {
+            if hex::encode(&Sha256::digest(&bytes)) == last.sha256 {
                 break;
             }
             self.pieces[i].pop();
@@ -123,7 +122,7 @@ impl Saver {
                 return Ok(());
             }
             let stem = name.split('.').next().unwrap_or(name);
-            let digest = hex(&Sha256::digest(&bytes)[..16]);
+            let digest = hex::encode(&Sha256::digest(&bytes)[..16]);
             let piece = self.send(format!("{stem}-{at:014}-{digest}"), bytes).await?;
             self.pieces[i].push(piece);
         }
@@ -139,7 +138,7 @@ impl Saver {
     /// Creates an object. One that is there by this name was sent by us, and its answer was lost: the
     /// folder is ours alone, and the name tells the content.
     async fn send(&self, object: String, bytes: Vec<u8>) -> Result<Piece> {
-        let (length, sha256) = (bytes.len() as u64, hex(&Sha256::digest(&bytes)));
+        let (length, sha256) = (bytes.len() as u64, hex::encode(&Sha256::digest(&bytes)));
         let name = format!("{}/{object}", self.prefix);
         match self.objects.create(&name, Bytes::from(bytes)).await? {
             Written::Done | Written::Conflict => Ok(Piece { object, length, sha256 }),

@@ -17,9 +17,10 @@ use super::plan::{self, Planned};
 use super::save::Saver;
 use super::{Round, RoundId, restore, to_json};
 use crate::cli::round::RoundScanArgs;
-use crate::commands::print;
 use crate::config::shard::{COUNT, from_environment};
-use crate::scan::{self, Context, Folder, Seeds};
+use crate::context::Context;
+use crate::output::print;
+use crate::scan::{self, Folder, Seeds};
 
 /// For how long the last save of a shard is tried.
 #[derive(Debug, Clone, Copy)]

@@ -13,8 +13,8 @@ use super::plan::{self, Planned};
 use super::result::RoundResult;
 use super::{Round, reduce, restore};
 use crate::cli::round::RoundShowArgs;
-use crate::commands::print;
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::print;
 
 /// How far a shard is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

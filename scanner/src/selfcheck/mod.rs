@@ -48,9 +48,9 @@ use mimawari_store::Location;
 
 use crate::cli::Method;
 use crate::cli::selfcheck::SelfcheckArgs;
-use crate::commands::print;
 use crate::config::Config;
-use crate::scan::Context;
+use crate::context::Context;
+use crate::output::print;
 
 /// What asks only this machine has so long.
 const SHORT: Duration = Duration::from_secs(10);

@@ -171,7 +171,7 @@ pub fn encode(
         version: VERSION,
         number,
         parent,
-        content: hex(&content),
+        content: sha256(&content),
         length,
         at: meta.at,
         // The ids of many shards make a long line.
@@ -183,7 +183,7 @@ pub fn encode(
         writer,
     };
     let mut text = serde_json::to_vec(&header)?;
-    let digest = hex(&text);
+    let digest = sha256(&text);
     text.push(b'\n');
     if content.len() > PLAIN {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
@@ -205,7 +205,7 @@ fn first_line(text: &[u8]) -> &[u8] {
 /// The digest by which the next generation knows this one, also when it is damaged.
 #[must_use]
 pub fn digest(beginning: &[u8]) -> String {
-    hex(first_line(beginning))
+    sha256(first_line(beginning))
 }
 
 /// Reads the first line of the generation `number`.
@@ -243,7 +243,7 @@ pub fn decode(number: u64, text: &[u8]) -> Result<(Header, State), Broken> {
     } else {
         rest.to_vec()
     };
-    if content.len() as u64 != header.length || hex(&content) != header.content {
+    if content.len() as u64 != header.length || sha256(&content) != header.content {
         return Err(Broken::Content);
     }
     let content = std::str::from_utf8(&content).map_err(|_| Broken::Content)?;
@@ -259,10 +259,10 @@ pub fn shown(fault: &FormatFault) -> String {
     printable(fault.to_string().as_bytes(), 300)
 }
 
-/// SHA-256, hex.
+/// SHA-256, in hexadecimal.
 #[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+pub fn sha256(bytes: &[u8]) -> String {
+    mimawari_targets::hex::encode(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -279,7 +279,7 @@ async fn no_number_is_too_large_and_no_text_reaches_the_screen_as_it_is() {
     // A forged chain of one, at the end of all numbers.
     let last = generation::MAX_NUMBER;
     let forged = |number: u64, parent: u64, state: &str| {
-        let content = generation::hex(state.as_bytes());
+        let content = generation::sha256(state.as_bytes());
         format!(
             "{{\"version\":1,\"number\":{number},\"parent\":{{\"number\":{parent},\"digest\":\"x\"}},\"content\":\"{content}\",\"length\":{},\"at\":\"2026-11-24T08:00:00Z\",\"run\":null,\"origin\":\"judged\",\"counts\":{{}},\"allowed\":0,\"writer\":\"\"}}\n{state}\n",
             state.len()

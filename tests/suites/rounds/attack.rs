@@ -240,6 +240,11 @@ pub fn forged(desk: &Desk) {
             }
             run["notes"] = json!([ill]);
             run["not_covered"] = json!([ill]);
+            run["gaps"] = json!([
+                {"kind": "sweep_failed", "effect": "not_covered", "reason": ill, "text": ill},
+                {"kind": ill, "effect": ill, "text": ill, ill: {ill: [ill, "x".repeat(1 << 20)]}},
+                {"kind": "cells_not_probed", "effect": "noted", "cells": ill, "of": -1},
+            ]);
             run["canaries"] = json!([{"endpoint": ill, "answered": false}]);
             run["http"] = json!({"tier": 9, "targets": u64::MAX, "checks_planned": u64::MAX,
                 "checks_covered": u64::MAX});
@@ -274,6 +279,9 @@ pub fn forged(desk: &Desk) {
     clean("report.html", &text("run/report.html"));
     assert!(!text("run/report.html").contains("<script>alert"), "a script");
     clean("result.json", &text("result.json"));
+    clean("run.json", &text("run/run.json"));
+    clean("verdict.json", &text("run/verdict.json"));
+    assert!(text("result.json").len() < 100_000, "a state machine passes on 256 KB");
     // One that would be gone on with.
     desk.put("r", "shards/00001/done.json", b"{}");
     let said = desk.round("show", "r", &[]).expect(0);

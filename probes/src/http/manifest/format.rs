@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use mimawari_targets::hex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::path::hex;
 use super::{Class, Entry};
 use crate::observation::Severity;
 
@@ -98,11 +98,11 @@ impl<'a> ManifestLine<'a> {
         Self::File {
             path: &entry.path,
             length: entry.length,
-            sha256: hex(&entry.prefix_sha256),
+            sha256: hex::encode(&entry.prefix_sha256),
             class: entry.class,
             severity: (entry.class != Class::Public).then_some(entry.severity),
             what: &entry.what,
-            lines: entry.lines.iter().map(|l| hex(l)).collect(),
+            lines: entry.lines.iter().map(|l| hex::encode(l)).collect(),
         }
     }
 

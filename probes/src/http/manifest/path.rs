@@ -90,12 +90,6 @@ pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(out)
 }
 
-/// The bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or('0');
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -186,7 +180,7 @@ mod tests {
 
         #[test]
         fn hexadecimal_both_ways(bytes in any::<[u8; 8]>()) {
-            prop_assert_eq!(unhex::<8>(&hex(&bytes)), Some(bytes));
+            prop_assert_eq!(unhex::<8>(&mimawari_targets::hex::encode(&bytes)), Some(bytes));
         }
     }
 }

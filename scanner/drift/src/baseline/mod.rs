@@ -166,7 +166,7 @@ impl Baseline {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text);
         }
-        hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+        mimawari_targets::hex::encode(&hash.finalize())
     }
 
     /// Number of rules.

@@ -4,7 +4,6 @@
 //! * [`NewRule`], [`append`]: adds rules; no line that was there changes.
 //! * [`remove`]: takes rules out, with the comments that stand directly above them.
 //! * [`propose`]: rules for findings, never for a cell that is not one.
-//! * [`stale`]: which rules are no longer needed, and why.
 //! * [`acceptance`]: the one rule for one finding.
 
 pub mod acceptance;
@@ -14,7 +13,6 @@ mod layout;
 pub mod propose;
 mod remove;
 mod rule;
-pub mod stale;
 mod words;
 
 pub use format::{format, format_named};

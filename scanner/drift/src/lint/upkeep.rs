@@ -9,7 +9,7 @@ use super::read::{Entry, File, What};
 use super::rules::upkeep as rule;
 use super::{LintContext, Lints, before};
 use crate::baseline::Expect;
-use crate::edit::stale::{UNSEEN_DAYS, UNSEEN_RUNS};
+use crate::stale::{UNSEEN_DAYS, UNSEEN_RUNS};
 use crate::state::RuleUse;
 
 /// Before a rule ends, its owner is told.

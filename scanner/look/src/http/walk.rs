@@ -331,7 +331,7 @@ impl Worker<'_> {
             web.favicon_sha256 = icon.filter(is_icon).map(|icon| {
                 let body = decode(icon.bytes(CONTENT_ENCODING), &icon.body);
                 let digest = Sha256::digest(&body[..body.len().min(BODY_LIMIT)]);
-                digest.iter().map(|b| format!("{b:02x}")).collect()
+                mimawari_targets::hex::encode(&digest)
             });
         }
         self.shared.emit(Observation::Web(Box::new(web))).await

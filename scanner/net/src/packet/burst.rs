@@ -2,8 +2,8 @@
 //!
 //! A sweep asks a cell a few times at most, so it cannot tell what a rate loses on the way to a single
 //! endpoint. A burst asks again and again, each time from another source port, so that every SYN is a
-//! connection of its own and every answer tells which SYN it answers. Ways, templates, cookie and the
-//! look at the finished frame are the sweep's.
+//! connection of its own and every answer tells which SYN it answers. Ways, templates, cookie and
+//! gate are the sweep's.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mimawari_probes::wire::{self, Parsed, TcpFlags};
-use mimawari_rawio::{Batch, LinkKind, Ring, RingConfig, filter};
+use mimawari_rawio::{LinkKind, Ring, RingConfig, filter};
 use mimawari_targets::Endpoint;
 
-use super::link::{Next, Solicited};
-use super::neighbour::Step;
-use super::{PacketError, PacketSweep, frame, route};
+use super::asking::ask_all;
+use super::frame::Reach;
+use super::link::Next;
+use super::transmit::{CheckedBatch, NotPushed};
+use super::{PacketError, PacketSweep, route};
 
 /// The source ports of bursts: below those that Linux gives out (ip(7)), above well-known services.
 const FIRST_PORT: u16 = 10_000;
@@ -178,7 +180,7 @@ impl PacketSweep {
                 }
             }
         }
-        self.burst_neighbours()?;
+        ask_all(&mut self.neighbours, &mut self.links, &mut self.receiving, NEIGHBOUR)?;
         let target = |endpoint: &Endpoint| {
             let path = way(self, *endpoint)?;
             let mac = match self.paths[path].next {
@@ -192,35 +194,6 @@ impl PacketSweep {
         };
         Ok(endpoints.iter().map(target).collect())
     }
-
-    fn burst_neighbours(&mut self) -> std::io::Result<()> {
-        let begun = Instant::now();
-        while self.neighbours.is_asking() && begun.elapsed() < NEIGHBOUR {
-            while let Some(step) = self.neighbours.poll(begun.elapsed()) {
-                let Step::Solicit((link, ip)) = step else { continue };
-                let scope = &self.scope;
-                let permitted = |asked| asked == ip && scope.allows(asked);
-                if !matches!(self.links[link].solicit(ip, permitted), Ok(Solicited::Sent)) {
-                    tracing::debug!(neighbour = %ip, "the solicitation was not sent");
-                }
-            }
-            let mut heard = Vec::new();
-            for r in &mut self.receiving {
-                let (kind, link) = (r.kind, r.link);
-                r.ring.receive(Duration::from_millis(5), &mut |frame| match wire::parse(
-                    kind, frame,
-                ) {
-                    Some(Parsed::Arp(a)) => heard.push(((link, IpAddr::V4(a.ip)), a.mac)),
-                    Some(Parsed::Neighbour(n)) => heard.push(((link, IpAddr::V6(n.ip)), n.mac)),
-                    _ => {}
-                })?;
-            }
-            for (key, mac) in heard {
-                self.neighbours.learn(key, mac);
-            }
-        }
-        Ok(())
-    }
 }
 
 /// One burst under way.
@@ -231,7 +204,7 @@ struct Run {
     /// By number of the packet: sent, answered.
     packets: Vec<(bool, bool)>,
     /// What is to leave, by link: frames and the numbers of their packets.
-    batches: BTreeMap<usize, (Batch, Vec<u32>)>,
+    batches: BTreeMap<usize, (CheckedBatch, Vec<u32>)>,
     outcome: BurstOutcome,
 }
 
@@ -280,7 +253,7 @@ impl Run {
         usize::try_from(slot.checked_sub(self.from)?).ok()
     }
 
-    /// Builds packet `n`, looks where it goes, and puts it with those that are to leave.
+    /// Builds packet `n` and puts it with those that are to leave, past the gate.
     fn push(&mut self, parts: &mut PacketSweep, n: u32) {
         self.packets.push((false, false));
         let (index, source_port) = self.place(n);
@@ -290,17 +263,12 @@ impl Run {
         let sequence = parts.cookie.sequence(path.source, source_port, ip, port);
         let finished = path.template.frame(ip, target.mac, source_port, port, sequence);
         let link = &parts.links[path.link];
-        let permitted = frame::destination(finished, link.is_ethernet())
-            .is_some_and(|to| to == ip && parts.scope.allows(to));
-        if !permitted {
-            self.outcome.refused_by_scope += 1;
-            return;
-        }
-        let batch = self.batches.entry(path.link).or_insert_with(|| (Batch::new(), Vec::new()));
-        if batch.0.push(finished) {
-            batch.1.push(n);
-        } else {
-            self.outcome.failed += 1;
+        let (batch, numbers) =
+            self.batches.entry(path.link).or_insert_with(|| (link.batch(), Vec::new()));
+        match batch.push(finished, Reach::Host(ip)) {
+            Ok(()) => numbers.push(n),
+            Err(NotPushed::Refused) => self.outcome.refused_by_scope += 1,
+            Err(NotPushed::Full) => self.outcome.failed += 1,
         }
     }
 

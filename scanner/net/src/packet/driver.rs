@@ -16,11 +16,12 @@ use mimawari_probes::gap::Gap;
 
 use super::allowance::Watch;
 use super::clock::EngineClock;
-use super::link::{Link, Next, NoRoom, Solicited};
+use super::link::{Link, Next, Solicited};
 use super::neighbour::{Found, Key, Step};
 use super::receiver::{self, Message, Receiver};
 use super::sending::{self, Parcel, Sent};
-use super::{PacketError, PacketStatistics, PacketSweep, frame, route};
+use super::transmit::NotPushed;
+use super::{PacketError, PacketStatistics, PacketSweep, route};
 
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(250);
@@ -370,7 +371,7 @@ impl Run<'_> {
         None
     }
 
-    /// Builds a probe's frame, looks once more where it goes, and puts it into a parcel.
+    /// Builds a probe's frame and puts it into a parcel, past the gate.
     fn frame(&mut self, probe: Probe, path: usize, mac: Option<[u8; 6]>) {
         let parts = &mut *self.parts;
         let path = &mut parts.paths[path];
@@ -385,22 +386,14 @@ impl Run<'_> {
         let frame = path.template.frame(ip, mac, source_port, port, sequence);
         let index = path.link;
         let link = &mut parts.links[index];
-        let permitted = frame::destination(frame, link.is_ethernet())
-            .is_some_and(|to| to == ip && self.sweep.walk().allows(&parts.scope, to));
-        if !permitted {
-            self.statistics.frames_refused_by_scope += 1;
-            self.sweep.send_failed(self.clock.now(self.begun.elapsed()), probe);
-            return;
-        }
         match link.push(frame, probe) {
-            Ok(None) => {}
-            Ok(Some(full)) => self.hand_over(index, full),
+            Ok(None) => return,
+            Ok(Some(full)) => return self.hand_over(index, full),
+            Err(NotPushed::Refused) => self.statistics.frames_refused_by_scope += 1,
             // Whoever calls has looked for room; a probe without it is not lost, only late.
-            Err(NoRoom) => {
-                self.statistics.send_failures += 1;
-                self.sweep.send_failed(self.now(), probe);
-            }
+            Err(NotPushed::Full) => self.statistics.send_failures += 1,
         }
+        self.sweep.send_failed(self.clock.now(self.begun.elapsed()), probe);
     }
 
     /// Gives a parcel to its sending thread. Never waits: a queue holds all parcels of its lane.
@@ -482,10 +475,7 @@ impl Run<'_> {
         routers.dedup();
         for (link, ip) in routers {
             // A router is on the link, and what is asked is who it is.
-            if matches!(
-                self.parts.links[link].solicit(ip, |asked| asked == ip),
-                Ok(Solicited::Sent)
-            ) {
+            if matches!(self.parts.links[link].solicit(ip), Ok(Solicited::Sent)) {
                 self.statistics.solicitations += 1;
                 let now = self.now();
                 self.sweep.sent_beside(now);
@@ -514,10 +504,7 @@ impl Run<'_> {
     /// Sends a solicitation. A neighbour that could not be asked is not taken for absent: what waits
     /// for it has failed.
     fn solicit(&mut self, link: usize, ip: IpAddr) {
-        let parts = &mut *self.parts;
-        let walk = self.sweep.walk();
-        let permitted = |asked| asked == ip && walk.allows(&parts.scope, asked);
-        let why = match parts.links[link].solicit(ip, permitted) {
+        let why = match self.parts.links[link].solicit(ip) {
             Ok(Solicited::Sent) => {
                 self.statistics.solicitations += 1;
                 self.failing_since = None;

@@ -2,25 +2,27 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use mimawari_engine::Probe;
 use mimawari_probes::wire::{self, LinkHeader, SynTemplate};
 use mimawari_rawio::filter;
-use mimawari_rawio::{Batch, Device, LinkKind, Ring, Sender};
+use mimawari_rawio::{Device, LinkKind, Ring};
 
 use super::PacketConfig;
 use super::error::PacketError;
-use super::frame;
+use super::frame::Reach;
 use super::sending::{PARCELS, Parcel};
 use super::source::{OwnAddress, SourcePorts, address_on};
+use super::transmit::{CheckedBatch, Gate, NotPushed, Transmitter};
 
 /// The sending half.
 pub(super) struct Link {
     pub(super) device: Device,
     /// For questions to neighbours.
-    sender: Sender,
+    asking: Transmitter,
     /// One a sending thread; they go to their threads for as long as the run takes.
-    pub(super) lanes: Vec<Sender>,
+    pub(super) lanes: Vec<Transmitter>,
     /// Our Ethernet address; `None`: frames begin with the IP header.
     mac: Option<[u8; 6]>,
     /// Being filled.
@@ -29,7 +31,7 @@ pub(super) struct Link {
     free: Vec<Parcel>,
     /// With the sending threads.
     out: usize,
-    question: Batch,
+    question: CheckedBatch,
     v4: Option<Ipv4Addr>,
     v6: Option<Ipv6Addr>,
 }
@@ -71,23 +73,18 @@ impl Link {
     pub(super) fn open(
         index: usize,
         device: Device,
+        gate: &Arc<Gate>,
         own: &[OwnAddress],
         ports: &SourcePorts,
         config: &PacketConfig,
     ) -> Result<(Self, Vec<Receiving>), PacketError> {
         let name = device.name.clone();
-        let sender = || {
-            if device.loopback {
-                // From a packet socket the kernel takes 127.0.0.0/8 for martians; a raw IP socket
-                // is routed as everything else.
-                Sender::raw_ip()
-            } else {
-                Sender::packet(&device)
-            }
-            .map_err(|e| PacketError::io(format!("opening a socket to send on {name}"), e))
+        let open = || {
+            Transmitter::open(&device)
+                .map_err(|e| PacketError::io(format!("opening a socket to send on {name}"), e))
         };
-        let question = sender()?;
-        let lanes = (0..config.senders.max(1)).map(|_| sender()).collect::<Result<Vec<_>, _>>()?;
+        let asking = open()?;
+        let lanes = (0..config.senders.max(1)).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
         let mac = match (device.loopback, device.kind) {
             (false, LinkKind::Ethernet) => Some(device.mac.unwrap_or_default()),
             _ => None,
@@ -105,25 +102,23 @@ impl Link {
             v4: v4.and_then(|a| if let IpAddr::V4(a) = a { Some(a) } else { None }),
             v6: v6.and_then(|a| if let IpAddr::V6(a) = a { Some(a) } else { None }),
             device,
-            sender: question,
+            asking,
             mac,
             filling: None,
             // The lanes take turns.
-            free: (0..PARCELS).flat_map(|_| (0..lanes.len()).map(Parcel::new)).collect(),
+            free: (0..PARCELS)
+                .flat_map(|_| 0..lanes.len())
+                .map(|lane| Parcel::new(lane, CheckedBatch::new(gate.clone(), mac.is_some())))
+                .collect(),
             out: 0,
             lanes,
-            question: Batch::new(),
+            question: CheckedBatch::new(gate.clone(), mac.is_some()),
         };
         let receiving = rings
             .into_iter()
             .map(|ring| Receiving { link: index, name: name.clone(), kind, ring })
             .collect();
         Ok((link, receiving))
-    }
-
-    /// Whether frames have an Ethernet header.
-    pub(super) const fn is_ethernet(&self) -> bool {
-        self.mac.is_some()
     }
 
     /// Our Ethernet address.
@@ -139,30 +134,35 @@ impl Link {
         }
     }
 
+    /// An empty batch for frames from here, behind the gate of the sweep.
+    pub(super) fn batch(&self) -> CheckedBatch {
+        self.question.another()
+    }
+
     /// Whether a frame finds room.
     pub(super) fn has_room(&self) -> bool {
         self.filling.is_some() || !self.free.is_empty()
     }
 
-    /// Adds a frame to the parcel being filled. Returns a parcel that is full and to be sent first;
-    /// the frame is then in the next one. `Err`: no parcel is free.
-    pub(super) fn push(&mut self, frame: &[u8], probe: Probe) -> Result<Option<Parcel>, NoRoom> {
+    /// Adds a probe's frame to the parcel being filled. Returns a parcel that is full and to be sent
+    /// first; the frame is then in the next one. `Err`: no parcel is free, or the frame may not leave.
+    pub(super) fn push(&mut self, frame: &[u8], probe: Probe) -> Result<Option<Parcel>, NotPushed> {
         let mut full = None;
         if let Some(parcel) = &mut self.filling {
-            if parcel.push(frame, probe) {
-                return Ok(None);
+            match parcel.push(frame, probe) {
+                Ok(()) => return Ok(None),
+                Err(NotPushed::Full) if !self.free.is_empty() => full = self.take(),
+                Err(e) => return Err(e),
             }
-            if self.free.is_empty() {
-                return Err(NoRoom);
-            }
-            full = self.take();
         }
-        let mut next = if self.free.is_empty() { return Err(NoRoom) } else { self.free.remove(0) };
+        if self.free.is_empty() {
+            return Err(NotPushed::Full);
+        }
+        let mut next = self.free.remove(0);
         // An empty parcel takes any SYN.
         let pushed = next.push(frame, probe);
-        debug_assert!(pushed);
         self.filling = Some(next);
-        Ok(full)
+        pushed.map(|()| full)
     }
 
     /// The parcel being filled, to be sent.
@@ -183,39 +183,25 @@ impl Link {
         self.out > 0
     }
 
-    /// Asks who has an address (ARP request, neighbour solicitation), if `permitted` says that the
-    /// finished frame may ask for the address that stands in it.
-    pub(super) fn solicit(
-        &mut self,
-        ip: IpAddr,
-        permitted: impl FnOnce(IpAddr) -> bool,
-    ) -> Result<Solicited, io::Error> {
+    /// Asks who has an address (ARP request, neighbour solicitation).
+    pub(super) fn solicit(&mut self, ip: IpAddr) -> io::Result<Solicited> {
         let Some(mac) = self.mac else { return Ok(Solicited::NoAddress) };
         let frame = match (ip, self.v4, self.v6) {
             (IpAddr::V4(ip), Some(own), _) => wire::arp_request(mac, own, ip).to_vec(),
             (IpAddr::V6(ip), _, Some(own)) => wire::neighbour_solicitation(mac, own, ip).to_vec(),
             _ => return Ok(Solicited::NoAddress),
         };
-        let asked = match ip {
-            IpAddr::V4(_) => frame::destination(&frame, true),
-            IpAddr::V6(_) => frame::solicited(&frame),
-        };
-        if !asked.is_some_and(permitted) {
+        self.question.clear();
+        if self.question.push(&frame, Reach::Neighbour(ip)).is_err() {
             return Ok(Solicited::Refused);
         }
-        self.question.clear();
-        self.question.push(&frame);
-        let outcome = self.sender.send(&self.question);
+        let outcome = self.asking.send(&self.question);
         match outcome.error {
             Some(e) if outcome.sent == 0 => Err(e),
             _ => Ok(Solicited::Sent),
         }
     }
 }
-
-/// Every parcel is full or being sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NoRoom;
 
 /// What became of a solicitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

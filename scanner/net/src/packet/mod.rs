@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  open: routes ─▶ segments ─▶ links (sender + ring) ─▶ gateways' Ethernet addresses ─▶ source ports
-//!  run:  engine ─▶ frames ─▶ scope ─▶ parcels (the caller's thread) ─▶ wire (sending threads)
+//!  run:  engine ─▶ frames ─▶ gate ─▶ parcels (the caller's thread) ─▶ wire (sending threads)
 //!        engine ◀─ channel ◀─ answers ◀─ cookie ◀─ rings ◀─ wire (one thread a link)
 //! ```
 //!
@@ -18,6 +18,7 @@
 //!   counted as sent.
 
 mod allowance;
+mod asking;
 mod burst;
 pub mod clock;
 mod driver;
@@ -32,14 +33,12 @@ mod receiver;
 pub mod route;
 mod sending;
 pub mod source;
-
-use std::sync::Arc;
+mod transmit;
 
 use mimawari_engine::Probe;
 use mimawari_probes::cookie::Cookie;
 use mimawari_probes::gap::Gap;
 use mimawari_rawio::RingConfig;
-use mimawari_targets::Scope;
 
 pub use burst::{Burst, BurstOutcome, Tally, ports_of_a_burst};
 pub use error::PacketError;
@@ -118,7 +117,6 @@ pub struct PacketStatistics {
 
 /// A packet sweep with everything open that it needs.
 pub struct PacketSweep {
-    scope: Arc<Scope>,
     cookie: Cookie,
     ports: SourcePorts,
     /// Where each piece of the targets goes: index into `paths`.

@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 
 use mimawari_probes::cookie::Cookie;
 use mimawari_probes::gap::Gap;
-use mimawari_probes::wire::{self, Parsed, SynTemplate};
+use mimawari_probes::wire::SynTemplate;
 use mimawari_rawio::Device;
 use mimawari_targets::{AddrRange, Scope, Walk};
 
-use super::link::{Link, Next, Path, Receiving, Solicited};
-use super::neighbour::{Key, Neighbours, Step};
+use super::asking::ask_all;
+use super::link::{Link, Next, Path, Receiving};
+use super::neighbour::{Key, Neighbours};
 use super::netlink::{self, Kernel};
 use super::route::{self, NextHop, Segment};
 use super::source::{SourcePorts, address_for, may_come_from};
+use super::transmit::Gate;
 use super::{Gateways, PacketConfig, PacketError, PacketSweep, privilege};
 
 /// How long duplicate address detection may take until an IPv6 address can be used.
@@ -63,7 +65,10 @@ impl PacketSweep {
         // Without it the first socket says so.
         privilege::raise_net_raw();
         let ports = SourcePorts::reserve(config.first_source_port, config.attempts, config.seed)?;
+        let gateways = segments.iter().filter_map(|s| s.hop?.gateway);
+        let gate = Arc::new(Gate::new(walk, scope, gateways));
         let mut builder = Builder {
+            gate: &gate,
             kernel: &kernel,
             config,
             ports: &ports,
@@ -140,7 +145,6 @@ impl PacketSweep {
         }
         ask_ahead(&segments, &path_of, &paths, &mut neighbours);
         Ok(Self {
-            scope,
             cookie: Cookie::new(config.key),
             ports,
             segments,
@@ -201,6 +205,7 @@ fn ways(
 
 /// Opens links and lays paths as segments need them.
 struct Builder<'a> {
+    gate: &'a Arc<Gate>,
     kernel: &'a Kernel,
     config: &'a PacketConfig,
     ports: &'a SourcePorts,
@@ -264,8 +269,9 @@ impl Builder<'_> {
         if !device.up {
             return Err(PacketError::InterfaceDown { name: device.name });
         }
+        let own = &self.kernel.addresses;
         let (link, receiving) =
-            Link::open(self.links.len(), device, &self.kernel.addresses, self.ports, self.config)?;
+            Link::open(self.links.len(), device, self.gate, own, self.ports, self.config)?;
         self.links.push(link);
         self.receiving.extend(receiving);
         self.link_of.insert(index, self.links.len() - 1);
@@ -303,43 +309,7 @@ fn resolve_gateways(
             _ => table.ask(*key, known.map(|n| n.mac)),
         }
     }
-    let mut silent = Vec::new();
-    let begun = Instant::now();
-    while table.is_asking() {
-        while let Some(step) = table.poll(begun.elapsed()) {
-            match step {
-                // A send that fails is a try that nobody answers.
-                Step::Solicit((link, ip)) => {
-                    if !matches!(links[link].solicit(ip, |asked| asked == ip), Ok(Solicited::Sent))
-                    {
-                        tracing::debug!(gateway = %ip, "the solicitation was not sent");
-                    }
-                }
-                Step::Unreachable(key, _) => silent.push(key),
-                Step::Fallback(key, _, _) => {
-                    tracing::debug!(gateway = %key.1, "no answer; the kernel's last known address is used");
-                }
-            }
-        }
-        let Some(at) = table.poll_timeout() else { break };
-        let mut left = at.saturating_sub(begun.elapsed());
-        if table.is_asking() && receiving.len() > 1 {
-            // The links take turns.
-            left = left.min(Duration::from_millis(5));
-        }
-        let mut heard = Vec::new();
-        for r in receiving.iter_mut() {
-            let (kind, link) = (r.kind, r.link);
-            r.ring.receive(left, &mut |frame| match wire::parse(kind, frame) {
-                Some(Parsed::Arp(a)) => heard.push(((link, IpAddr::V4(a.ip)), a.mac)),
-                Some(Parsed::Neighbour(n)) => heard.push(((link, IpAddr::V6(n.ip)), n.mac)),
-                _ => {}
-            })?;
-        }
-        for (key, mac) in heard {
-            table.learn(key, mac);
-        }
-    }
+    let silent = ask_all(&mut table, links, receiving, Duration::MAX)?;
     for (path, key) in &gateways {
         if let Some(mac) = table.known(*key) {
             paths[*path].next = Next::Gateway(mac);

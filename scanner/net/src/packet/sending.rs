@@ -9,10 +9,11 @@ use std::io;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use mimawari_engine::Probe;
-use mimawari_rawio::{Batch, Sender};
 
+use super::frame::Reach;
 use super::privilege;
 use super::receiver::Message;
+use super::transmit::{CheckedBatch, NotPushed, Transmitter};
 
 /// Parcels of one thread.
 pub(super) const PARCELS: usize = 2;
@@ -34,22 +35,20 @@ pub fn senders_for(rate: u32) -> usize {
 #[derive(Debug)]
 pub(super) struct Parcel {
     pub(super) lane: usize,
-    pub(super) batch: Batch,
+    pub(super) batch: CheckedBatch,
     pub(super) probes: Vec<Probe>,
 }
 
 impl Parcel {
-    pub(super) fn new(lane: usize) -> Self {
-        Self { lane, batch: Batch::new(), probes: Vec::new() }
+    pub(super) fn new(lane: usize, batch: CheckedBatch) -> Self {
+        Self { lane, batch, probes: Vec::new() }
     }
 
-    /// Adds a frame; `false`: it is full.
-    pub(super) fn push(&mut self, frame: &[u8], probe: Probe) -> bool {
-        let pushed = self.batch.push(frame);
-        if pushed {
-            self.probes.push(probe);
-        }
-        pushed
+    /// Adds the frame of a probe, if that is where it goes and it may.
+    pub(super) fn push(&mut self, frame: &[u8], probe: Probe) -> Result<(), NotPushed> {
+        self.batch.push(frame, Reach::Host(probe.endpoint.ip()))?;
+        self.probes.push(probe);
+        Ok(())
     }
 }
 
@@ -66,7 +65,7 @@ pub(super) struct Sent {
 /// Sends parcels until there are no more to come.
 pub(super) fn run(
     link: usize,
-    sender: &mut Sender,
+    sender: &mut Transmitter,
     parcels: &Receiver<Parcel>,
     out: &SyncSender<Message>,
 ) {
@@ -83,7 +82,7 @@ pub(super) fn run(
 
 /// Sends one parcel. A frame that the system refuses for its own sake does not keep back those
 /// behind it; a full queue or a dead interface does.
-fn send(link: usize, sender: &mut Sender, mut parcel: Parcel) -> Sent {
+fn send(link: usize, sender: &mut Transmitter, mut parcel: Parcel) -> Sent {
     let (mut total, mut error) = (0, None);
     let mut failed = Vec::new();
     let mut next = 0;

@@ -219,7 +219,7 @@ fn digest(parts: &[&str]) -> String {
         hash.update(p.as_bytes());
         hash.update([0]);
     }
-    hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
+    mimawari_targets::hex::encode(&hash.finalize()[..8])
 }
 
 fn update(k: &Known<'_>, title: String, body: String) -> Option<Action> {

@@ -96,8 +96,7 @@ pub fn event_id(v: &Verdict) -> String {
         .take(64)
         .collect();
     let digest = hash.finalize();
-    let hex: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
-    format!("{run}-{hex}")
+    format!("{run}-{}", mimawari_targets::hex::encode(&digest[..8]))
 }
 
 /// What is wrong with a run as a whole.

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use mimawari_drift::lint::{Lint, rules};
-use mimawari_probes::http::printable;
+use mimawari_report::SarifLog;
+use mimawari_targets::text::{escape_json, printable};
 use serde_json::{Value, json};
 
 /// An array with one object for each message.
@@ -28,8 +29,8 @@ pub(super) fn json(all: &[Lint], level: impl Fn(&Lint) -> &'static str) -> Resul
     written(&Value::Array(list))
 }
 
-/// SARIF 2.1.0 (OASIS standard of 27 March 2020): one run, with every rule that can be told.
-pub(super) fn sarif(all: &[Lint], level: impl Fn(&Lint) -> &'static str) -> Result<String> {
+/// SARIF 2.1.0: one run, with every rule of the lint.
+pub(super) fn sarif(all: &[Lint], level: impl Fn(&Lint) -> &'static str) -> String {
     let rules: Vec<Value> = rules::all()
         .map(|r| {
             json!({
@@ -67,19 +68,7 @@ pub(super) fn sarif(all: &[Lint], level: impl Fn(&Lint) -> &'static str) -> Resu
             })
         })
         .collect();
-    written(&json!({
-        "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": {
-                "name": "mimawari baseline check",
-                "version": env!("CARGO_PKG_VERSION"),
-                "rules": rules,
-            }},
-            "columnKind": "unicodeCodePoints",
-            "results": results,
-        }],
-    }))
+    SarifLog { tool: "mimawari baseline check", rules, results, ..SarifLog::default() }.write()
 }
 
 /// One workflow command a line ("Workflow commands for GitHub Actions", GitHub Docs). GitHub shows
@@ -136,26 +125,8 @@ fn uri(path: &str) -> String {
     out
 }
 
-/// JSON in which every character that a terminal may obey is escaped.
 fn written(value: &Value) -> Result<String> {
-    let text = serde_json::to_string_pretty(value)?;
-    let mut out = String::with_capacity(text.len() + 1);
-    for c in text.chars() {
-        let mut bytes = [0; 4];
-        let seen = c.is_ascii_graphic()
-            || matches!(c, ' ' | '\n')
-            || printable(c.encode_utf8(&mut bytes).as_bytes(), 1).starts_with(c);
-        if seen {
-            out.push(c);
-        } else {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                let _ = write!(out, "\\u{unit:04x}");
-            }
-        }
-    }
-    out.push('\n');
-    Ok(out)
+    Ok(escape_json(&serde_json::to_string_pretty(value)?) + "\n")
 }
 
 #[cfg(test)]
@@ -172,18 +143,5 @@ mod tests {
     fn a_uri_is_escaped() {
         assert_eq!(uri("baseline/my team%.toml"), "baseline/my%20team%25.toml");
         assert_eq!(uri("基/a:b.toml"), "%E5%9F%BA/a%3Ab.toml");
-    }
-
-    #[test]
-    fn json_is_inert() {
-        let text = written(&json!(["\u{1b}[31m", "\u{9b}", "\u{202e}", "日本", "\u{e0001}"]))
-            .expect("JSON");
-        assert!(
-            text.chars().all(|c| c == '\n' || !printable(c.to_string().as_bytes(), 1).is_empty())
-        );
-        assert!(text.contains("日本"));
-        let back: Vec<String> = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(back[2], "\u{202e}");
-        assert_eq!(back[4], "\u{e0001}");
     }
 }

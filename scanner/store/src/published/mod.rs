@@ -25,6 +25,7 @@ use mimawari_drift::baseline::Baseline;
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::format::{FormatFault, NEWER_HELP, VersionedFormat, read_document};
 use mimawari_probes::gap::Gap;
+use mimawari_targets::hex::is_hex;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{parse_baseline, read_baseline};
@@ -141,10 +142,6 @@ impl Pointer {
         }
         Ok(self)
     }
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn damaged(shown: &str) -> anyhow::Error {

@@ -162,17 +162,9 @@ fn facts(version: &str, cipher: Option<&str>, leaf: Option<&[u8]>, asked: &Asked
         version: version.to_owned(),
         cipher: cipher.map(str::to_owned),
         legacy: false,
-        certificate_sha256: leaf.map(|leaf| hex(&Sha256::digest(leaf))),
+        certificate_sha256: leaf.map(|leaf| mimawari_targets::hex::encode(&Sha256::digest(leaf))),
         certificate: leaf.and_then(|leaf| certificate::read(leaf, asked.name(), asked.ip)),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut s, b| {
-        let _ = write!(s, "{b:02x}");
-        s
-    })
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use mimawari_drift::sites::{SiteChange, SiteFact, SiteNotice};
 use mimawari_drift::verdict::Verdict;
 
+use super::Choice;
 use crate::clean::clean;
-use crate::html::Choice;
 use crate::site_words;
 use crate::words::{self, SENTENCE};
 

@@ -1,0 +1,19 @@
+//! What the commands know besides the configuration.
+
+use jiff::Timestamp;
+use mimawari_base::signals::Stop;
+
+use crate::cli::LogFormat;
+
+/// What the commands know besides the configuration.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Tells the run to end.
+    pub stop: Stop,
+    /// The clock.
+    pub now: fn() -> Timestamp,
+    /// How to log.
+    pub log_format: LogFormat,
+    /// Whether to keep quiet.
+    pub quiet: bool,
+}

@@ -1,0 +1,79 @@
+//! `mimawari judge`: runs, baseline and state in, verdict out. Reads files; sends nothing.
+
+use std::path::Path;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use mimawari_base::failure::{Failure, Status};
+use mimawari_runs::Runs;
+use mimawari_runs::judge::named_runs;
+use mimawari_store::{Generation, Store, published};
+
+use crate::cli::JudgeArgs;
+use crate::config::Config;
+use crate::context::Context;
+use crate::output::{print, summary, write_out};
+use crate::settle::{notifiers, notify, settle};
+
+/// `mimawari judge`
+///
+/// # Errors
+/// Unreadable runs, baseline or state.
+pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
+    let config = Config::read(&args.from.config)?;
+    let now = match &args.now {
+        None => (context.now)(),
+        Some(text) => text.parse::<Timestamp>().map_err(|e| {
+            Failure::new(format!("--now: `{text}` is not an instant"))
+                .help("write RFC 3339, such as 2027-01-01T00:00:00Z")
+                .source(e)
+        })?,
+    };
+    let agreed = match &args.baseline {
+        Some(dir) => published::agreed(None, dir).await?,
+        None => published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?,
+    };
+    let dirs = named_runs(&args.run, &config.runs_dir)?;
+    let judged = |previous: &Generation| {
+        let runs = Runs::open(&dirs, &config.scope, &previous.state)?;
+        let runs = runs.with_max_age(config.scan.max_age);
+        let mut judged = runs.judge(&agreed.baseline, &previous.state, now);
+        agreed.note(&mut judged.0);
+        mimawari_report::describe_verdict(&mut judged.0);
+        anyhow::Ok(judged)
+    };
+    // What went to stdout cannot be taken back, so it waits until the state is saved.
+    let to_stdout = args.out == Path::new("-");
+    let lines_on_stdout = args.save_state && config.notify.iter().any(|n| n.kind.writes_stdout());
+    let verdict = if args.save_state {
+        let notifiers = notifiers(&config, context).await?;
+        if to_stdout && lines_on_stdout {
+            return Err(Failure::new("the verdict and a notifier's lines would both go to stdout")
+                .help("name a file for the verdict with --out FILE")
+                .into());
+        }
+        let store = Store::open(&config.state)?;
+        let saved = settle(&store, |previous| {
+            let judged = judged(previous)?;
+            if !to_stdout {
+                write_out(&args.out, &mimawari_report::json(&judged.0))?;
+            }
+            Ok(judged)
+        });
+        let verdict = saved.await?.0;
+        notify(&notifiers, &config, &verdict, &dirs[0]).await;
+        verdict
+    } else {
+        let (verdict, _) = judged(&Store::look(&config.state)?.latest().await?)?;
+        if !to_stdout {
+            write_out(&args.out, &mimawari_report::json(&verdict))?;
+        }
+        verdict
+    };
+    if to_stdout {
+        write_out(&args.out, &mimawari_report::json(&verdict))?;
+    } else if !lines_on_stdout {
+        print(&summary(&verdict))?;
+    }
+    Ok(Status::from_verdict(verdict.exit))
+}

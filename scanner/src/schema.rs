@@ -1,0 +1,41 @@
+//! `mimawari schema`: the JSON Schemas of the formats.
+
+use anyhow::Result;
+use mimawari_base::failure::Status;
+
+use crate::cli::{SchemaArgs, SchemaFormat};
+use crate::output::print;
+
+/// `mimawari schema`
+///
+/// # Errors
+/// An unwritable stdout.
+pub fn schema(args: &SchemaArgs) -> Result<Status> {
+    print(&schema_text(args.format)?)?;
+    Ok(Status::Clean)
+}
+
+/// The JSON Schema of a format, as it is committed under `deploy/schemas`.
+///
+/// # Errors
+/// Never in practice; serialising a schema cannot fail.
+pub fn schema_text(format: SchemaFormat) -> Result<String> {
+    use mimawari_drift::schema;
+    Ok(match format {
+        SchemaFormat::Verdict => schema::verdict(),
+        SchemaFormat::Observation => schema::observation(),
+        SchemaFormat::Baseline => schema::baseline(),
+        SchemaFormat::Run => pretty(&schemars::schema_for!(mimawari_runs::RunMeta))?,
+        SchemaFormat::Selfcheck => pretty(&schemars::schema_for!(crate::selfcheck::Document))?,
+        SchemaFormat::Round => pretty(&schemars::schema_for!(crate::rounds::RoundResult))?,
+        SchemaFormat::Manifest => {
+            pretty(&schemars::schema_for!(mimawari_probes::http::manifest::ManifestLine<'_>))?
+        }
+    })
+}
+
+fn pretty(schema: &schemars::Schema) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(schema)?;
+    text.push('\n');
+    Ok(text)
+}
