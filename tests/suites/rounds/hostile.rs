@@ -176,9 +176,8 @@ pub fn objects(desk: &Desk) {
         ("rate", json!(0)),
         ("recall", json!(2)),
         ("tier", json!(9)),
-        ("version", json!(7)),
+        ("version", json!(0)),
         ("round", json!("other")),
-        ("more", json!(1)),
     ] {
         let mut bad = plan.clone();
         bad[key] = value;
@@ -187,6 +186,14 @@ pub fn objects(desk: &Desk) {
             let said = desk.round(step, "r", &[]).expect(2);
             assert!(said.err.contains("plan.json is damaged"), "{key}: {}", said.err);
         }
+    }
+    // One of a newer version is whole, and not for this one to go by.
+    let mut newer = plan.clone();
+    newer["version"] = json!(7);
+    desk.put("r", "plan.json", &serde_json::to_vec(&newer).expect("JSON"));
+    for step in ["scan", "reduce", "show"] {
+        let said = desk.round(step, "r", &[]).expect(2);
+        assert!(said.err.contains("plan.json was written by a newer mimawari"), "{}", said.err);
     }
 }
 
