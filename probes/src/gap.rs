@@ -150,7 +150,13 @@ pub enum Gap {
     ChecksUnanswered { checks: u64, of: u64, named: NamedSample },
     /// Virtual hosts without an open web port.
     VhostsWithoutPort { hosts: u64, named: NamedSample },
-    /// Rows of the list of virtual hosts that cannot be read or used.
+    /// Rows of the list of virtual hosts that were not asked for, though their address is planned.
+    VhostsNotAsked { hosts: u64, reason: VhostIdle, named: NamedSample },
+    /// Rows of the list of virtual hosts that cannot be used.
+    VhostRowsSkipped { rows: u64, named: NamedSample },
+    /// Default sites that send every path to a site that no list names.
+    SitesMoved { sites: u64, named: NamedSample },
+    /// The list of virtual hosts cannot be read.
     VhostListUnusable { reason: String },
     /// Files that were not readable when the manifest of a site was made.
     ManifestUnreadable { site: String, files: u64 },
@@ -262,6 +268,16 @@ impl NamedSample {
         let first = all.by_ref().take(most).map(|t| t.to_string()).collect();
         Self { first, more: all.next().is_some() }
     }
+}
+
+/// Why a row of the list of virtual hosts was not asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VhostIdle {
+    /// Its port is not one of the plan.
+    PortNotPlanned,
+    /// Its port speaks the other scheme.
+    OtherScheme,
 }
 
 /// Why nothing was asked by a manifest.

@@ -343,15 +343,16 @@ impl Scheme {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The bytes that make the check true are being served, repeatedly, and no canary matches.
+    /// The bytes that make the check true are being served, and no canary matches. The evidence says
+    /// whether they were seen again, and which canaries were asked.
     Exposed,
     /// Answered, and the check is not true of the answer.
     Absent,
-    /// 401 or 403.
+    /// Refused, by a site that answers other paths: 401, 403 and their kin.
     Protected,
     /// The check is true of a path that cannot exist, too: the site says the same to everything.
     CatchAll,
-    /// True once, not true again.
+    /// True once, not true again; of inventory alone.
     Unstable,
     /// Not readable as HTTP.
     Malformed,
@@ -521,9 +522,22 @@ pub struct Evidence {
     /// Whether a second answer had the same.
     #[serde(default, skip_serializing_if = "is_false")]
     pub repeated: bool,
+    /// How often it was seen, where not every answer had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sightings: Option<Sightings>,
     /// Paths that cannot exist, which were asked for and did not have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub canaries: Vec<Canary>,
+}
+
+/// How many answers to the same request had what was found: one of several servers behind an
+/// address may publish it, or the site may have refused to answer after the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Sightings {
+    /// With it.
+    pub seen: u32,
+    /// In all.
+    pub asked: u32,
 }
 
 /// A path that cannot exist, asked for to tell a finding from a site that says the same to

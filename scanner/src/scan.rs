@@ -8,10 +8,11 @@
 mod confirm;
 mod ends;
 mod look;
+mod named;
 mod odd;
 mod resume;
 
-pub use look::{catalogue, evidence_key};
+pub use look::{catalogue, evidence_key, read_sites};
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -459,7 +460,7 @@ pub async fn scan(
         resolver: names,
         shared: Arc::clone(&shared),
     };
-    looking.run(&confirmed.web, &mut meta).await?;
+    looking.run(&confirmed, &mut meta).await?;
     let was_probed = |step| mimawari_runs::state_in(&dir, step) != CellState::NotProbed;
     canaries(config, &mut meta, &swept.open, &confirmed.accepted, was_probed, context).await;
     meta.ended_at = Some((context.now)());

@@ -25,6 +25,8 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     if args.plan.plan {
         let prepared = scan::prepare(&config).await?;
         prepared.log_refused();
+        // What is wrong with the list is reported here as a run would.
+        scan::read_sites(&config)?;
         let ask = plan::ask(&args.plan, &config, prepared.walk.plan())?;
         let estimate = plan::estimate::estimate(&ask);
         print(&if args.plan.json {
@@ -37,6 +39,7 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
     if args.dry_run {
         let prepared = scan::prepare(&config).await?;
         prepared.log_refused();
+        scan::read_sites(&config)?;
         return match scan::dry_run(&prepared.walk, &mut io::stdout().lock()) {
             Ok(()) => Ok(Status::Clean),
             // `| head` closes the pipe; that is no error.

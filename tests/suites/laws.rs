@@ -561,6 +561,7 @@ fn an_answer_shows_nothing_of_its_content() {
             .collect(),
         body: b"zzz-secret".to_vec(),
         truncated: false,
+        cut_short: None,
         total: None,
         malformed: false,
     };

@@ -4,7 +4,8 @@
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::http::raw::{Head, title};
 use mimawari_probes::http::{
-    Catalogue, Day, INFLATED_LIMIT, Names, PathCheck, PathPlan, Response, decode, printable,
+    BodyFlaw, Catalogue, Day, INFLATED_LIMIT, Names, PathCheck, PathPlan, Response, decode,
+    printable,
 };
 use mimawari_targets::diagnostic::Source;
 
@@ -60,7 +61,7 @@ pub fn matchers(data: &[u8]) {
     let mut asked = 0;
     while check.next_request().is_some() {
         asked += 1;
-        assert!(asked <= 9, "a check ends after nine requests");
+        assert!(asked <= 12, "a check ends after twelve requests");
         // When the answers are used up they begin anew.
         if left.len() < 3 {
             left = rest;
@@ -78,6 +79,7 @@ pub fn matchers(data: &[u8]) {
             body: &decode((status & 8 != 0).then_some(b"gzip"), body),
             truncated: status & 16 != 0,
             total: (status & 32 != 0).then_some(u64::from(status) << 20),
+            flaw: (status & 64 != 0).then_some(BodyFlaw::Incomplete),
         });
     }
     let found = check.finish().expect("no request is left");
@@ -118,7 +120,7 @@ pub fn manifest(data: &[u8]) {
 
 /// Bodies that say that they are compressed.
 pub fn inflate(data: &[u8]) {
-    for encoding in ["gzip", "deflate", "x-gzip", "br"] {
+    for encoding in ["gzip", "deflate", "x-gzip", "br", "zstd", "br, gzip"] {
         let out = decode(Some(encoding.as_bytes()), data);
         assert!(out.len() <= INFLATED_LIMIT.max(data.len()));
     }

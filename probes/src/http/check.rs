@@ -10,17 +10,21 @@ use super::gate::{self, Content, Status};
 use super::manifest::{Class, Proof};
 use super::printable;
 use super::rule::{self, Hit};
-use crate::observation::{Canary, Evidence, Outcome, Severity};
+use crate::observation::{Canary, Evidence, Outcome, Severity, Sightings};
 
 /// Most characters of a reason.
 const REASON_LIMIT: usize = 256;
+
+/// After a hit, so many answers without it are taken before it counts as seen once: one of several
+/// servers behind an address may have it, or the site may have banned the asker.
+const MISSES: u32 = 4;
 
 /// An answer.
 #[derive(Clone, Copy)]
 pub struct Response<'a> {
     /// Status code.
     pub status: u16,
-    /// Where a redirect leads. Redirects are never followed.
+    /// Where a redirect leads.
     pub location: Option<&'a str>,
     /// What was read of the body, after [`decode`](super::decode).
     pub body: &'a [u8],
@@ -28,6 +32,27 @@ pub struct Response<'a> {
     pub truncated: bool,
     /// Length of the whole resource, bytes, where the server told it.
     pub total: Option<u64>,
+    /// Why what is there of the body may prove a hit, and nothing else.
+    pub flaw: Option<BodyFlaw>,
+}
+
+/// What is wrong with a body. Bytes that came are judged all the same; that nothing was found in
+/// them says nothing about the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFlaw {
+    /// It did not come to the end that was announced.
+    Incomplete,
+    /// Its content coding is not known here, or it is not coded as its head says.
+    Unreadable,
+}
+
+impl BodyFlaw {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Incomplete => "the body did not come to its end",
+            Self::Unreadable => "the body has a content coding that cannot be read",
+        }
+    }
 }
 
 /// There was no answer.
@@ -102,6 +127,11 @@ pub struct PathCheck<'a> {
     control: String,
     stage: Stage,
     found: Option<Found<'a>>,
+    /// Answers to the path itself, with the hit and in all.
+    seen: u32,
+    asked: u32,
+    /// Answers without a hit that are still to be taken before the path counts as without one.
+    patience: u32,
     end: Option<(Outcome, Option<String>)>,
 }
 
@@ -136,8 +166,37 @@ impl<'a> PathCheck<'a> {
             control: String::new(),
             stage: Stage::First,
             found: None,
+            seen: 0,
+            asked: 0,
+            patience: 0,
             end: None,
         }
+    }
+
+    /// For a path that had a hit before: so many answers without one, each on a connection of its
+    /// own, are taken before it counts as gone. With `misses` answers in a row by chance, one of
+    /// two servers is missed once in two to the power of them.
+    #[must_use]
+    pub const fn expecting(mut self, misses: u32) -> Self {
+        self.patience = misses;
+        self
+    }
+
+    /// Whether the next request is to be made on a new connection: on the former one the same
+    /// server would answer again.
+    #[must_use]
+    pub const fn wants_new_connection(&self) -> bool {
+        match self.stage {
+            Stage::First => self.asked > 0,
+            Stage::Repeat => self.asked > self.seen,
+            Stage::Control(_) | Stage::Done => false,
+        }
+    }
+
+    /// Whether a check is true of this answer to the path itself.
+    #[must_use]
+    pub fn is_hit(&self, response: &Response<'_>) -> bool {
+        self.hits(&Content::new(response, &self.plan.path), response).1.is_some()
     }
 
     /// The path to ask for next, with GET; nothing when there is a result.
@@ -170,7 +229,15 @@ impl<'a> PathCheck<'a> {
         match self.stage {
             Stage::Done => {}
             Stage::First => self.finish_as(outcome, Some(failure.reason)),
-            Stage::Repeat | Stage::Control(_) => self.lost(outcome, &failure.reason),
+            Stage::Repeat | Stage::Control(_) if outcome == Outcome::Skipped => {
+                self.lost(&failure.reason);
+            }
+            // Whoever hands out a file and then answers no more has handed it out.
+            Stage::Repeat => {
+                self.asked += 1;
+                self.confirmed();
+            }
+            Stage::Control(_) => self.uncontrolled(&failure.reason),
         }
     }
 
@@ -191,28 +258,51 @@ impl<'a> PathCheck<'a> {
         })
     }
 
+    /// What is true of an answer to the path itself: the first check about every path of the site,
+    /// and the worst of the others.
+    fn hits(
+        &self,
+        content: &Content<'_>,
+        response: &Response<'_>,
+    ) -> (Option<(&'a Probe, Hit)>, Option<(&'a Probe, Hit)>) {
+        let plan = self.plan;
+        // Nearly all answers are "not found" with a page: nothing is made for them.
+        let is_content = content.status == Status::Content;
+        let carries = !is_content && carries_file(response.body);
+        if !is_content && !carries && !plan.probes.iter().any(Probe::looks_at_any_status) {
+            return (None, None);
+        }
+        let hits = plan.probes.iter().filter_map(|probe| {
+            let carried = || carries.then(|| probe.is_carried(content)).flatten();
+            Some((probe, probe.is_true(content).or_else(carried)?))
+        });
+        let (everywhere, hits): (Vec<_>, Vec<_>) =
+            hits.partition(|(probe, _)| probe.controls() == Controls::Everywhere);
+        // The worst counts; of equals the first, which is the more particular one.
+        let worst = hits
+            .into_iter()
+            .reduce(|worst, hit| if severity(&hit) > severity(&worst) { hit } else { worst });
+        (everywhere.into_iter().next(), worst)
+    }
+
     fn first(&mut self, response: &Response<'_>) {
+        self.asked += 1;
         let status = gate::status(response.status);
-        let probes = &self.plan.probes;
-        // Nearly all answers are "not found": nothing is made for them.
-        if status == Status::Content || probes.iter().any(Probe::looks_at_any_status) {
+        let may_hit = status == Status::Content
+            || carries_file(response.body)
+            || self.plan.probes.iter().any(Probe::looks_at_any_status);
+        if may_hit {
             let content = Content::new(response, &self.plan.path);
-            let hits = probes.iter().filter_map(|probe| Some((probe, probe.is_true(&content)?)));
-            let (everywhere, hits): (Vec<_>, Vec<_>) =
-                hits.partition(|(probe, _)| probe.controls() == Controls::Everywhere);
-            // The worst counts; of equals the first, which is the more particular one.
-            let worst = hits
-                .into_iter()
-                .reduce(|worst, hit| if severity(&hit) > severity(&worst) { hit } else { worst });
-            if let Some((probe, hit)) = worst {
+            if let (everywhere, Some((probe, hit))) = self.hits(&content, response) {
+                self.seen += 1;
                 self.found = Some(Found {
                     probe,
                     severity: hit.severity.unwrap_or_else(|| probe.severity()),
                     certain: hit.certain,
                     evidence: evidence(hit, probe, response, self.key),
-                    everywhere: everywhere.into_iter().next(),
-                    bodies: vec![content.text.into_owned()],
+                    everywhere,
                     served: vec![content.bytes.to_owned()],
+                    bodies: vec![content.text.into_owned()],
                     other: Vec::new(),
                     other_served: Vec::new(),
                 });
@@ -220,7 +310,15 @@ impl<'a> PathCheck<'a> {
                 return;
             }
         }
+        if self.patience > 0 {
+            self.patience -= 1;
+            return;
+        }
         match status {
+            Status::Content if response.flaw.is_some() => {
+                let reason = response.flaw.map(|f| f.reason().to_owned());
+                self.finish_as(Outcome::Error, reason);
+            }
             Status::Content | Status::Redirect | Status::Other => {
                 self.finish_as(Outcome::Absent, None)
             }
@@ -230,23 +328,35 @@ impl<'a> PathCheck<'a> {
     }
 
     fn again(&mut self, response: &Response<'_>) {
+        self.asked += 1;
         let content = Content::new(response, &self.plan.path);
         if self.is_true_again(&content) {
-            let Some(found) = &mut self.found else { return };
-            found.evidence.repeated = true;
-            found.bodies.push(content.text.into_owned());
-            found.served.push(content.bytes.to_owned());
-            if found.certain || found.probe.controls() == Controls::None {
-                self.finish_as(Outcome::Exposed, None);
-            } else {
-                self.ask(Control::Stem(0));
+            self.seen += 1;
+            if let Some(found) = &mut self.found {
+                found.served.push(content.bytes.to_owned());
+                found.bodies.push(content.text.into_owned());
             }
-        } else if gate::status(response.status) == Status::Failed {
-            self.lost(Outcome::Error, &status_reason(response.status));
-        } else {
+            self.confirmed();
+        } else if self.found.as_ref().is_some_and(|f| f.severity == Severity::Info) {
+            // That something exists is shown by every answer or by none.
             let reason =
                 format!("true of the first answer, not of the second (status {})", response.status);
             self.finish_as(Outcome::Unstable, Some(reason));
+        } else if self.asked - self.seen >= MISSES {
+            self.confirmed();
+        }
+    }
+
+    /// All that can be had of the path itself is there: the controls are next.
+    fn confirmed(&mut self) {
+        let (seen, asked) = (self.seen, self.asked);
+        let Some(found) = &mut self.found else { return };
+        found.evidence.repeated = seen > 1;
+        found.evidence.sightings = (seen < asked).then_some(Sightings { seen, asked });
+        if found.probe.controls() == Controls::None {
+            self.finish_as(Outcome::Exposed, None);
+        } else {
+            self.ask(Control::Stem(0));
         }
     }
 
@@ -258,9 +368,20 @@ impl<'a> PathCheck<'a> {
         };
         // "Later" is no answer. "Internal error" is one: some sites say so to every unknown path.
         if !has_signature && gate::is_postponed(response.status) {
-            return self.lost(Outcome::Error, &status_reason(response.status));
+            return self.uncontrolled(&status_reason(response.status));
         }
         let Some(found) = &mut self.found else { return };
+        if found.certain {
+            // Asked for the report alone: no answer can refute the bytes of a known file.
+            if !has_signature {
+                let path = std::mem::take(&mut self.control);
+                found.evidence.canaries.push(Canary { path, status: response.status });
+            }
+            return match control {
+                Control::Stem(_) => self.ask(Control::Folder(0)),
+                _ => self.finish_as(Outcome::Exposed, None),
+            };
+        }
         let strict = found.probe.controls() == Controls::Signature;
         let has_body = has_signature && found.has_body(&content, &self.plan.path, &self.control);
         let same = match control {
@@ -306,7 +427,14 @@ impl<'a> PathCheck<'a> {
     }
 
     fn is_true_again(&self, content: &Content<'_>) -> bool {
-        self.found.as_ref().is_some_and(|f| f.probe.is_true(content).is_some())
+        self.found.as_ref().is_some_and(|f| {
+            f.probe.is_true(content).is_some() || f.probe.is_carried(content).is_some()
+        })
+    }
+
+    /// Whether the bytes are those of a known file, which no control can refute.
+    fn is_certain(&self) -> bool {
+        self.found.as_ref().is_some_and(|f| f.certain)
     }
 
     fn is_everywhere(&self, content: &Content<'_>) -> bool {
@@ -331,17 +459,28 @@ impl<'a> PathCheck<'a> {
         self.finish_as(Outcome::Exposed, None);
     }
 
-    /// A hit whose proof could not be brought to its end is none.
-    fn lost(&mut self, outcome: Outcome, reason: &str) {
+    /// Stopped before the proof came to its end.
+    fn lost(&mut self, reason: &str) {
         let what = match self.stage {
             Stage::Control(_) => "no canary answer",
             _ => "no second answer",
         };
-        let outcome = match outcome {
-            Outcome::Skipped => Outcome::Skipped,
-            _ => Outcome::Error,
-        };
-        self.finish_as(outcome, Some(format!("{what}: {reason}")));
+        if self.is_certain() && matches!(self.stage, Stage::Control(_)) {
+            return self.finish_as(Outcome::Exposed, None);
+        }
+        self.finish_as(Outcome::Skipped, Some(format!("{what}: {reason}")));
+    }
+
+    /// No control could be asked: what was seen was seen, and is less certain. Inventory is not worth
+    /// that: its signatures rest on the controls.
+    fn uncontrolled(&mut self, reason: &str) {
+        if self.is_certain() {
+            return self.finish_as(Outcome::Exposed, None);
+        }
+        if self.found.as_ref().is_none_or(|f| f.severity == Severity::Info) {
+            return self.finish_as(Outcome::Error, Some(format!("no canary answer: {reason}")));
+        }
+        self.finish_as(Outcome::Exposed, Some(format!("not compared with a control: {reason}")));
     }
 
     fn finish_as(&mut self, outcome: Outcome, reason: Option<String>) {
@@ -425,6 +564,21 @@ impl Probe {
         }
     }
 
+    /// Whether it is true of the body whatever the status: bytes prove what is handed out, and a
+    /// status does not take them back. Only where controls are made, and for what is more than
+    /// inventory: that something exists is shown by a status alone.
+    fn is_carried(&self, content: &Content<'_>) -> Option<Hit> {
+        if content.status == Status::Content
+            || self.controls() == Controls::None
+            || self.severity() == Severity::Info
+            || matches!(self, Self::Check(check) if check.status != Answered::Content)
+        {
+            return None;
+        }
+        let hit = self.is_true(&content.as_if_content())?;
+        (hit.severity != Some(Severity::Info)).then_some(hit)
+    }
+
     fn signature(&self) -> &str {
         match self {
             Self::Check(check) => &check.signature,
@@ -435,6 +589,12 @@ impl Probe {
 
 fn severity((probe, hit): &(&Probe, Hit)) -> Severity {
     hit.severity.unwrap_or_else(|| probe.severity())
+}
+
+/// Whether an answer that is no content by its status may carry a file: a page of the site's own
+/// does not.
+fn carries_file(body: &[u8]) -> bool {
+    !body.trim_ascii_start().is_empty() && !gate::is_html(body)
 }
 
 fn status_reason(status: u16) -> String {
@@ -463,6 +623,7 @@ fn evidence(hit: Hit, probe: &Probe, response: &Response<'_>, key: &[u8; 32]) ->
         label: hit.label,
         signature: Some(probe.signature().to_owned()),
         repeated: false,
+        sightings: None,
         canaries: Vec::new(),
     }
 }

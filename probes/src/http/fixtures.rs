@@ -79,6 +79,7 @@ pub(super) fn failures(check: &Check) -> Vec<(Range<usize>, String)> {
             body: &body,
             truncated: false,
             total: fixture.total,
+            flaw: None,
         };
         rule::evaluate(check, &Content::new(&response, "/"))
     };

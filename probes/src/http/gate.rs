@@ -9,25 +9,27 @@ use super::check::Response;
 /// How an answer's status is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
-    /// The content itself: 200, or 206 to our range.
+    /// The content itself: 200 and its kin, or 206 to our range.
     Content,
-    /// 401, 403, 407.
+    /// 401, 403, 407, and every other refusal that is about the resource. That something is missing
+    /// is never said so.
     Protected,
     /// 3xx.
     Redirect,
-    /// Anything else that answers the question.
+    /// 404, 410, and whatever else says that there is nothing.
     Other,
-    /// The server could not or would not answer now.
+    /// The server could not or would not answer now, or not this request: 416, 421, 426 and 431 are
+    /// about the way of asking.
     Failed,
 }
 
 pub(super) const fn status(code: u16) -> Status {
     match code {
-        200 | 206 => Status::Content,
+        200 | 201 | 203 | 206 => Status::Content,
         300..=399 => Status::Redirect,
-        401 | 403 | 407 => Status::Protected,
-        408 | 425 | 429 | 0..=199 | 500.. => Status::Failed,
-        _ => Status::Other,
+        404 | 410 | 200..=299 => Status::Other,
+        0..=199 | 408 | 416 | 421 | 425 | 426 | 429 | 431 | 500.. => Status::Failed,
+        400..=499 => Status::Protected,
     }
 }
 
@@ -63,6 +65,12 @@ impl<'a> Content<'a> {
             status: status(response.status),
             location: response.location,
         }
+    }
+
+    /// The same with another reading of the status. Its bytes count then, and no length.
+    pub(super) fn as_if_content(&self) -> Content<'_> {
+        let text = Cow::Borrowed(&*self.text);
+        Content { text, status: Status::Content, total: None, ..*self }
     }
 
     /// The text, unless it begins as an HTML page does.

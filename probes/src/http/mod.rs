@@ -11,12 +11,14 @@ mod controls;
 mod fixtures;
 mod gate;
 pub mod manifest;
+mod public;
 pub mod raw;
 mod rule;
 
-pub use body::{INFLATED_LIMIT, decode};
+pub use body::{Decoded, INFLATED_LIMIT, decode};
 pub use catalogue::format;
 pub use catalogue::{Catalogue, Check, Day, Fixture, Names, PathPlan, Plan, Probe};
-pub use check::{Failure, Finished, PathCheck, Response, digest};
+pub use check::{BodyFlaw, Failure, Finished, PathCheck, Response, digest};
 // Where most texts of hostile servers are made.
 pub use mimawari_targets::text::printable;
+pub use public::{public_location, public_text, public_title};

@@ -17,16 +17,17 @@ pub struct Head<'a> {
     pub rest: &'a [u8],
 }
 
+/// The versions that a status line may name. Some servers write HTTP/2 into a head of HTTP/1. The
+/// longer of two that begin alike stands first.
+const VERSIONS: [&str; 4] = ["1.0", "1.1", "2.0", "2"];
+
 impl<'a> Head<'a> {
-    /// Reads the beginning of an answer; nothing if it does not begin with `HTTP/1.0` or
-    /// `HTTP/1.1` and a status code.
+    /// Reads the beginning of an answer; nothing if it does not begin with one of [`VERSIONS`] and a
+    /// status code.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let rest = bytes
-            .strip_prefix(b"HTTP/1.")?
-            .split_first()
-            .filter(|(v, _)| matches!(v, b'0' | b'1'))?
-            .1;
+        let rest = bytes.strip_prefix(b"HTTP/")?;
+        let rest = VERSIONS.iter().find_map(|v| rest.strip_prefix(v.as_bytes()))?;
         let blank = rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
         let rest = rest.get(blank..).filter(|_| (1..=8).contains(&blank))?;
         let digits = rest.get(..3).filter(|d| d.iter().all(u8::is_ascii_digit))?;
@@ -113,10 +114,13 @@ mod tests {
         // A head that was cut off, and one with bare line feeds.
         assert_eq!(Head::parse(b"HTTP/1.0 403 ").unwrap().status, 403);
         assert_eq!(Head::parse(b"HTTP/1.0 204\nServer: x\n\ny").unwrap().rest, b"y");
+        assert_eq!(Head::parse(b"HTTP/2 200 OK\r\n\r\ny").unwrap().rest, b"y");
+        assert_eq!(Head::parse(b"HTTP/2.0 404\r\n\r\n").unwrap().status, 404);
         for none in [
             &b""[..],
             b"<html>",
-            b"HTTP/2 200 OK\r\n\r\n",
+            b"HTTP/3 200 OK\r\n\r\n",
+            b"HTTP/1.2 200 OK\r\n\r\n",
             b"HTTP/1.1 2000 OK\r\n\r\n",
             b"HTTP/1.1 -20\r\n\r\n",
             b"HTTP/1.1200",

@@ -8,8 +8,8 @@ use std::io;
 use std::time::Duration;
 
 use mimawari_base::sockets;
-use mimawari_probes::http::printable;
 use mimawari_probes::http::raw::{Head, title};
+use mimawari_probes::http::{public_text, public_title};
 use mimawari_probes::observation::{HttpFacts, Scheme, SecondLook, Service};
 use mimawari_targets::Endpoint;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,6 +79,9 @@ pub struct Confirmation {
     /// The connection was accepted and not one byte came back, asked or not: an idle service, a
     /// tarpit, or a way that carries no full-sized packets (RFC 2923, section 2.1).
     pub mute: bool,
+    /// What came proves another protocol than HTTP, or nothing may be sent there. Where neither this
+    /// nor [`Self::web`] is set, a site may be served under a name.
+    pub foreign: bool,
     /// Why a connection failed other than by a refusal of the first: the first itself, or where that
     /// was accepted, one that was to name the service, which is then not known to be no web site.
     pub failure: Option<SecondLook>,
@@ -108,7 +111,8 @@ fn end_of(error: &io::Error) -> SecondLook {
 }
 
 /// Connects to the endpoint and names what answers. At most three connections, each with a bound on
-/// time and bytes: one for HTTP, and one for each way of shaking hands without a name.
+/// time and bytes: one for HTTP, and one for each way of shaking hands without a name. One more
+/// where the server closes at a request, which may be one that speaks HTTP/2 alone.
 pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation {
     let stream = match dial(endpoint, config.connect_timeout).await {
         Ok(stream) => Stream::Plain(stream),
@@ -120,7 +124,53 @@ pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation
         }
     };
     let Identified { service, web, mute, failure } = identify(stream, endpoint, config).await;
-    Confirmation { accepted: true, refused: false, service: Some(service), web, mute, failure }
+    let is_known = !matches!(service.name.as_str(), "unknown" | "tls") || service.banner.is_some();
+    let foreign = web.is_none() && (is_known || PRINTER_PORTS.contains(&endpoint.port().get()));
+    Confirmation {
+        accepted: true,
+        refused: false,
+        service: Some(service),
+        web,
+        mute,
+        foreign,
+        failure,
+    }
+}
+
+/// By which scheme an endpoint answers for a name, where it says nothing without one.
+pub async fn scheme_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<Scheme> {
+    if PLAIN_PORTS.contains(&endpoint.port().get()) {
+        match plain_for(endpoint, name, config).await {
+            Some(scheme) => Some(scheme),
+            None => tls_for(endpoint, name, config).await,
+        }
+    } else {
+        match tls_for(endpoint, name, config).await {
+            Some(scheme) => Some(scheme),
+            None => plain_for(endpoint, name, config).await,
+        }
+    }
+}
+
+/// The scheme to ask by when no name had an answer.
+#[must_use]
+pub fn usual_scheme(endpoint: Endpoint) -> Scheme {
+    if TLS_PORTS.contains(&endpoint.port().get()) { Scheme::Https } else { Scheme::Http }
+}
+
+async fn plain_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<Scheme> {
+    let mut stream = Stream::Plain(dial(endpoint, config.connect_timeout).await.ok()?);
+    let answer = ask_http(&mut stream, name, config).await?;
+    Head::parse(&answer).map(|_| Scheme::Http)
+}
+
+async fn tls_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<Scheme> {
+    let tcp = dial(endpoint, config.connect_timeout).await.ok()?;
+    let limits = tls::Limits { connect: config.connect_timeout, handshake: config.answer_timeout };
+    match tls::handshake(tcp, endpoint, Some(name), &limits, None).await {
+        Ok(_) => Some(Scheme::Https),
+        Err(refusal) => refusal.spoke_tls.then_some(Scheme::Https),
+    }
 }
 
 struct Identified {
@@ -157,7 +207,13 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
     if !TLS_PORTS.contains(&port) {
         let wait = if plain_first { config.banner_wait / 4 } else { config.banner_wait };
         match first_word(&mut stream, wait).await {
-            Word::Spoke(bytes) => return Identified::new(spoke_first(&bytes), None),
+            Word::Spoke(bytes) => {
+                // A server with no room for one more says so at once.
+                return match read_reply(&bytes) {
+                    Reply::Http { facts, .. } => http_service(facts),
+                    _ => Identified::new(spoke_first(&bytes), None),
+                };
+            }
             // Closed without a word, as a TCP wrapper does: a request would tell no more.
             Word::Closed => return Identified::mute(),
             Word::Quiet => {}
@@ -167,8 +223,15 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
         return Identified::unknown();
     }
     if plain_first {
-        let plain = ask_http(&mut stream, endpoint, config).await;
+        let plain = ask_http(&mut stream, &endpoint.socket_addr().to_string(), config).await;
         let reply = plain.as_deref().map(read_reply);
+        if let Some(bytes) = plain.as_deref()
+            && (bytes.is_empty() || is_settings(bytes))
+            && let Ok(fresh) = dial(endpoint, config.connect_timeout).await
+            && speaks_second(Stream::Plain(fresh), config).await
+        {
+            return http_service(HttpFacts::default());
+        }
         // What is certain needs no second look; a 400 or a hint towards https may be a TLS port.
         match &reply {
             Some(Reply::Http { facts, to_https }) if facts.status != 400 && !to_https => {
@@ -183,8 +246,8 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
             (Ok(Some(found)), _) => found,
             (_, Some(Reply::Http { facts, .. })) => http_service(facts),
             (Err(failure), _) => Identified::cut_short(failure),
-            (_, Some(_)) => Identified::unknown(),
-            (_, None) => Identified::mute(),
+            (_, Some(_)) if plain.as_ref().is_some_and(|p| !p.is_empty()) => Identified::unknown(),
+            _ => Identified::mute(),
         };
     }
     match over_tls(Some(stream), endpoint, config).await {
@@ -197,11 +260,12 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
         Err(error) => return Identified::cut_short(end_of(&error)),
     };
     let mut fresh = Stream::Plain(fresh);
-    match ask_http(&mut fresh, endpoint, config).await.as_deref().map(read_reply) {
+    let answer = ask_http(&mut fresh, &endpoint.socket_addr().to_string(), config).await;
+    match answer.as_deref().map(read_reply) {
         Some(Reply::Http { facts, .. }) => http_service(facts),
         Some(Reply::Other(service)) => Identified::new(*service, None),
-        Some(_) => Identified::unknown(),
-        None => Identified::mute(),
+        Some(_) if answer.as_ref().is_some_and(|a| !a.is_empty()) => Identified::unknown(),
+        _ => Identified::mute(),
     }
 }
 
@@ -269,9 +333,19 @@ async fn over_tls(
     let inner = match word {
         Word::Spoke(bytes) => Reply::Other(Box::new(spoke_first(&bytes))),
         Word::Closed => Reply::Unclear,
-        Word::Quiet => ask_http(&mut stream, endpoint, config)
-            .await
-            .map_or(Reply::Unclear, |bytes| read_reply(&bytes)),
+        Word::Quiet => {
+            let answer = ask_http(&mut stream, &endpoint.socket_addr().to_string(), config).await;
+            // Whoever closes at a request of HTTP/1 may speak HTTP/2 alone.
+            if answer.as_ref().is_some_and(|a| a.is_empty() || is_settings(a))
+                && let Ok(tcp) = dial(endpoint, config.connect_timeout).await
+                && let Ok(again) = tls::handshake(tcp, endpoint, None, &limits, None).await
+                && speaks_second(again.stream, config).await
+            {
+                Reply::Http { facts: HttpFacts::default(), to_https: false }
+            } else {
+                answer.map_or(Reply::Unclear, |bytes| read_reply(&bytes))
+            }
+        }
     };
     let tls = Some(facts);
     Ok(Some(match inner {
@@ -298,17 +372,13 @@ async fn over_tls(
 }
 
 /// One GET of `/`, and what comes back: up to the end of the title, of the page, of the limit, or
-/// of the time. `None` when nothing comes back.
-async fn ask_http(
-    stream: &mut Stream,
-    endpoint: Endpoint,
-    config: &ServiceConfig,
-) -> Option<Vec<u8>> {
+/// of the time. `None` when nothing comes back, and the connection stays open.
+async fn ask_http(stream: &mut Stream, host: &str, config: &ServiceConfig) -> Option<Vec<u8>> {
     let agent: String = config.user_agent.chars().filter(|c| !c.is_control()).collect();
     let request = format!(
         "GET / HTTP/1.1\r\nHost: {}\r\nUser-Agent: {agent}\r\nAccept: */*\r\n\
          Accept-Encoding: identity\r\nConnection: close\r\n\r\n",
-        endpoint.socket_addr()
+        host
     );
     let deadline = Instant::now() + config.answer_timeout;
     let write = async {
@@ -319,17 +389,43 @@ async fn ask_http(
     let _ = timeout_at(deadline, write).await.ok()?;
     let mut bytes = Vec::new();
     let mut chunk = vec![0; 4096];
+    let mut closed = false;
     while bytes.len() < PAGE_LIMIT {
         match timeout_at(deadline, stream.read(&mut chunk)).await {
             Ok(Ok(n)) if n > 0 => bytes.extend_from_slice(&chunk[..n]),
-            _ => break,
+            Ok(_) => {
+                closed = true;
+                break;
+            }
+            Err(_) => break,
         }
         if is_enough(&bytes) {
             break;
         }
     }
     bytes.truncate(PAGE_LIMIT);
-    (!bytes.is_empty()).then_some(bytes)
+    (closed || !bytes.is_empty()).then_some(bytes)
+}
+
+/// Whether bytes begin with the frame that every HTTP/2 server sends first (RFC 9113, section 3.4).
+fn is_settings(bytes: &[u8]) -> bool {
+    let Some([high, middle, low, kind, flags, stream @ ..]) = bytes.get(..9) else {
+        return false;
+    };
+    let length = u32::from_be_bytes([0, *high, *middle, *low]);
+    *kind == 4 && *flags == 0 && stream == [0; 4] && length % 6 == 0 && length <= 6 * 64
+}
+
+/// Whether the server answers the preface of HTTP/2, which nothing else does.
+async fn speaks_second(mut stream: Stream, config: &ServiceConfig) -> bool {
+    let talk = async {
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.ok()?;
+        stream.flush().await.ok()?;
+        let mut bytes = [0; 9];
+        stream.read_exact(&mut bytes).await.ok()?;
+        Some(is_settings(&bytes))
+    };
+    timeout(config.answer_timeout, talk).await.ok().flatten().unwrap_or(false)
 }
 
 /// Whether more bytes cannot tell more: not HTTP and a line is there, or the title is complete.
@@ -362,13 +458,12 @@ fn read_reply(bytes: &[u8]) -> Reply {
     if find_ignoring_case(head.rest, b"access MongoDB over HTTP").is_some() {
         return Reply::Other(Box::new(named("mongodb", Some(head.rest))));
     }
-    let clean = |b: &[u8]| Some(printable(b, TEXT_LIMIT)).filter(|s| !s.trim().is_empty());
     let to_https = (300..400).contains(&head.status)
         && head.field("location").is_some_and(|l| find_ignoring_case(l, b"https://") == Some(0));
     let facts = HttpFacts {
         status: head.status,
-        server: head.field("server").and_then(clean),
-        title: title(head.rest).and_then(clean),
+        server: head.field("server").and_then(|b| public_text(b, TEXT_LIMIT)),
+        title: title(head.rest).and_then(|b| public_title(b, TEXT_LIMIT)),
     };
     Reply::Http { facts, to_https }
 }
@@ -401,7 +496,7 @@ fn spoke_first(bytes: &[u8]) -> Service {
 }
 
 fn named(name: &str, banner: Option<&[u8]>) -> Service {
-    let banner = banner.map(|b| printable(b, TEXT_LIMIT)).filter(|s| !s.trim().is_empty());
+    let banner = banner.and_then(|b| public_text(b, TEXT_LIMIT));
     Service { name: name.to_owned(), banner, ..Service::default() }
 }
 
@@ -538,7 +633,7 @@ mod tests {
         assert_eq!(other(mongo), "mongodb");
         // A TLS alert, HTTP/2, HTTP/0.9 and rubbish.
         assert_eq!(other(b"\x15\x03\x01\x00\x02\x02\x46"), "unclear");
-        assert_eq!(other(b"HTTP/2 200\r\n\r\n"), "unclear");
+        assert_eq!(other(b"HTTP/3 200\r\n\r\n"), "unclear");
         assert_eq!(other(b"HTTP/1.1 2000 OK\r\n\r\n"), "unclear");
         assert_eq!(other(b"HTTP/1.1 -20\r\n\r\n"), "unclear");
         assert_eq!(other(b"<html>hello</html>"), "unclear");

@@ -6,7 +6,7 @@
 use mimawari_drift::freshness::shown_age;
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::gap::{
-    CoverageGap, Gap, GapEffect, ImportEnd, LeftOutReason, ManifestIdle, NamedSample,
+    CoverageGap, Gap, GapEffect, ImportEnd, LeftOutReason, ManifestIdle, NamedSample, VhostIdle,
 };
 
 use crate::clean::clean;
@@ -234,6 +234,21 @@ fn plain_sentence(gap: &Gap) -> String {
         }
         Gap::VhostsWithoutPort { hosts, named: sample } => format!(
             "{hosts} virtual hosts had no open web port in this run and were not looked at: {}.",
+            named(sample)
+        ),
+        Gap::VhostsNotAsked { hosts, reason, named: sample } => format!(
+            "{hosts} virtual hosts were not asked for, since {}: {}.",
+            match reason {
+                VhostIdle::PortNotPlanned => "their port is not one of `ports`",
+                VhostIdle::OtherScheme => "their port speaks the other scheme",
+            },
+            named(sample)
+        ),
+        Gap::VhostRowsSkipped { rows, named: sample } => {
+            format!("{rows} rows of the list of virtual hosts were skipped: {}.", named(sample))
+        }
+        Gap::SitesMoved { sites, named: sample } => format!(
+            "{sites} default sites send every path to a site that no list names: {}.",
             named(sample)
         ),
         Gap::VhostListUnusable { reason } => format!("{reason}."),

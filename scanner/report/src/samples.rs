@@ -80,6 +80,7 @@ pub(crate) fn content(ip: &str, at_port: u16, host: &str, path: &str) -> Finding
             label: None,
             signature: Some("begins with a PHP opening tag".to_owned()),
             repeated: true,
+            sightings: None,
             canaries: ["/kqzjwtexhmpa.php", "/vbnsyrcdloiu/password.php"]
                 .map(|path| Canary { path: path.to_owned(), status: 404 })
                 .to_vec(),
@@ -448,6 +449,7 @@ pub(crate) fn hostile() -> Verdict {
                 label: Some((*e).to_owned()),
                 signature: Some((*e).to_owned()),
                 repeated: true,
+                sightings: None,
                 canaries: vec![Canary { path: (*e).to_owned(), status: 404 }],
             }),
             ..content("198.51.100.7", n, e, e)

@@ -450,8 +450,10 @@ pub(crate) fn certain(e: &Evidence) -> Option<String> {
     if let Some(s) = &e.signature {
         parts.push(format!("signature: {}", clean(s, SENTENCE)));
     }
-    if e.repeated {
-        parts.push("a second answer had it too".to_owned());
+    match e.sightings {
+        Some(s) => parts.push(format!("{} of {} answers had it", s.seen, s.asked)),
+        None if e.repeated => parts.push("a second answer had it too".to_owned()),
+        None => {}
     }
     if !e.canaries.is_empty() {
         let statuses: Vec<String> =
@@ -461,6 +463,8 @@ pub(crate) fn certain(e: &Evidence) -> Option<String> {
             plural(e.canaries.len() as u64, "path"),
             statuses.join(", ")
         ));
+    } else if e.sightings.is_some() {
+        parts.push("not compared with a path that cannot exist".to_owned());
     }
     (!parts.is_empty()).then(|| parts.join("; "))
 }

@@ -58,7 +58,28 @@ pub(super) struct Opened {
 pub(super) struct Confirmed {
     pub accepted: BTreeSet<SocketAddr>,
     pub web: Vec<(Endpoint, Scheme)>,
+    /// Accepted a connection, and neither spoke HTTP nor proved another protocol: sites may be
+    /// served there by name.
+    pub unproven: Vec<Unproven>,
     pub gaps: Vec<CoverageGap>,
+}
+
+impl Confirmed {
+    /// Those of the unproven ports that were not named as a site in the end, each once.
+    pub(super) fn still_unproven(&self) -> Vec<Unproven> {
+        let web: BTreeSet<SocketAddr> = self.web.iter().map(|(e, _)| e.socket_addr()).collect();
+        let all = self.unproven.iter().map(|u| (u.endpoint.socket_addr(), *u));
+        let each: BTreeMap<SocketAddr, Unproven> = all.collect();
+        each.into_iter().filter(|(a, _)| !web.contains(a)).map(|(_, u)| u).collect()
+    }
+}
+
+/// A port that nothing is proven of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unproven {
+    pub endpoint: Endpoint,
+    /// It speaks TLS.
+    pub tls: bool,
 }
 
 /// What the second look needs to know.
@@ -287,6 +308,7 @@ async fn confirm_one(
     now: fn() -> Timestamp,
 ) -> bool {
     let confirmation = service::confirm(o.endpoint, &ServiceConfig::default()).await;
+    let tls = confirmation.service.as_ref().is_some_and(|s| s.name == "tls");
     let address = o.endpoint.socket_addr();
     let looked = Looked {
         end: confirmation.end(),
@@ -301,6 +323,8 @@ async fn confirm_one(
         }
         if let Some(scheme) = confirmation.web {
             gathered.confirmed.web.push((o.endpoint, scheme));
+        } else if confirmation.accepted && !confirmation.foreign {
+            gathered.confirmed.unproven.push(Unproven { endpoint: o.endpoint, tls });
         }
         let settled = looked.is_settled();
         if !settled && gathered.again.len() < MOST_AGAIN {

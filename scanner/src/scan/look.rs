@@ -10,18 +10,20 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
 use mimawari_base::sockets;
-use mimawari_look::http::{self, Targets, VhostIndex, WebTarget};
-use mimawari_probes::gap::{Gap, ManifestIdle, NamedSample};
+use mimawari_drift::verdict::{FindingKind, FindingState};
+use mimawari_look::http::{self, KnownPaths, SkippedRows, Targets, Vhost, VhostIndex, WebTarget};
+use mimawari_probes::gap::{Gap, ManifestIdle, NamedSample, VhostIdle};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
-use mimawari_probes::observation::{Observation, Scheme, WebObservation};
+use mimawari_probes::observation::{Observation, WebObservation};
 use mimawari_runs::meta::RunMeta;
 use mimawari_targets::diagnostic::Source;
 use mimawari_targets::dns::SystemResolver;
-use mimawari_targets::{AddrSet, Endpoint, Port};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use super::confirm::Confirmed;
+use super::named::{Idle, idle, named_ports};
 use super::{Context, Seeds, Shared};
 use crate::config::Config;
 
@@ -109,7 +111,49 @@ pub(super) fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {
     let Some(path) = config.http.vhosts.as_ref().filter(|_| config.http.enabled) else {
         return Ok(None);
     };
-    VhostIndex::open(path, &config.scope, &std::env::temp_dir()).map(Some)
+    let vhosts = VhostIndex::open(path, &config.scope, &std::env::temp_dir())?;
+    for row in &vhosts.skipped().shown {
+        tracing::warn!("a row of the list of virtual hosts is skipped: {row}");
+    }
+    Ok(Some(vhosts))
+}
+
+/// Reads the list of virtual hosts as a run would: how many rows it has, and which cannot be used.
+///
+/// # Errors
+/// A list that cannot be read.
+pub fn read_sites(config: &Config) -> Result<(u64, SkippedRows)> {
+    let vhosts = read_vhosts(config)?;
+    Ok(vhosts.map_or_else(Default::default, |v| (v.rows(), v.skipped().clone())))
+}
+
+/// What was found before, from this vantage: it is asked for with patience. A state that cannot be
+/// read is reported by whoever needs it.
+async fn known_paths(config: &Config) -> KnownPaths {
+    let mut known = KnownPaths::default();
+    let state = match mimawari_store::Store::look(&config.state) {
+        Ok(store) => store.latest().await,
+        Err(e) => Err(e),
+    };
+    let state = match state {
+        Ok(latest) => latest.state,
+        Err(e) => {
+            tracing::debug!("the state is not used for the look: {e}");
+            return known;
+        }
+    };
+    for tracked in state.findings.values() {
+        let f = &tracked.finding;
+        let active = !matches!(f.state, FindingState::Resolved | FindingState::OutOfScope);
+        if active
+            && f.kind == FindingKind::ExposedContent
+            && f.vantage == config.vantage
+            && let (Some(port), Some(path)) = (f.port, &f.path)
+        {
+            known.add(f.ip, port, f.host.as_deref(), path);
+        }
+    }
+    known
 }
 
 /// The look, ready to run.
@@ -126,13 +170,14 @@ pub(super) struct Look<'a> {
 
 impl Look<'_> {
     /// Looks at every web endpoint and virtual host, and writes what is seen.
-    pub(super) async fn run(self, web: &[(Endpoint, Scheme)], meta: &mut RunMeta) -> Result<()> {
+    pub(super) async fn run(self, confirmed: &Confirmed, meta: &mut RunMeta) -> Result<()> {
         let config = &self.config.http;
         if !config.enabled {
             meta.gaps.push(Gap::ContentChecksOff.noted());
             return Ok(());
         }
-        let listed: Vec<WebTarget> = web
+        let listed: Vec<WebTarget> = confirmed
+            .web
             .iter()
             .filter(|(endpoint, _)| {
                 config.ports.as_ref().is_none_or(|p| p.contains(endpoint.port()))
@@ -143,16 +188,22 @@ impl Look<'_> {
                 host: None,
             })
             .collect();
+        let mut targets = Targets { listed, vhosts: self.vhosts.clone(), ..Targets::default() };
         if let Some(vhosts) = &self.vhosts {
-            note_idle(idle(vhosts, &listed, &meta.plan.addresses), meta);
+            let unproven = confirmed.still_unproven();
+            let (ports, stop) = (config.ports.as_ref(), &self.context.stop);
+            targets.named = named_ports(&unproven, vhosts, ports, stop).await;
+            note_skipped(vhosts, meta);
+            note_idle(self.idle(vhosts, &targets, meta), meta);
         }
-        self.note_manifests(&listed, meta);
-        if listed.is_empty() && self.resolver.is_none() {
+        self.note_manifests(&targets.listed, meta);
+        if targets.listed.is_empty() && targets.named.is_empty() && self.resolver.is_none() {
             return Ok(());
         }
         let http_config = Arc::new(http::HttpConfig {
             catalogue: Arc::clone(&self.checks.catalogue),
             tier: config.tier,
+            known: Arc::new(known_paths(self.config).await),
             manifests: self.checks.manifests.clone(),
             paths_per_target: config.paths_per_site,
             // A site has two connections at most, and one more while another is being closed.
@@ -167,10 +218,16 @@ impl Look<'_> {
             now: self.context.now,
             ..http::HttpConfig::default()
         });
-        tracing::info!(endpoints = listed.len(), "looking for published files");
+        tracing::info!(
+            endpoints = targets.listed.len() + targets.named.len(),
+            listed = self.vhosts.as_ref().map_or(0, VhostIndex::rows),
+            "looking for published files"
+        );
         let (tx, rx) = mpsc::channel(WAITING);
-        let unseen = self.vhosts.as_ref().map(|v| idle(v, &listed, &meta.plan.addresses));
-        let targets = Targets { listed, vhosts: self.vhosts.clone() };
+        let unseen = self.vhosts.as_ref().map(|v| {
+            let idle = self.idle(v, &targets, meta);
+            idle.map(|(v, _)| (v.host, v.ip))
+        });
         let looking = tokio::spawn(http::look(targets, http_config, self.context.stop.watch(), tx));
         let failed = match &self.resolver {
             None => self.write(rx, meta).await,
@@ -185,6 +242,10 @@ impl Look<'_> {
         })?;
         meta.http.targets = looked.targets;
         meta.gaps.extend(looked.problems.into_iter().map(Gap::not_covered));
+        if looked.moved > 0 {
+            let (sites, named) = (looked.moved, looked.moved_first);
+            meta.gaps.push(Gap::SitesMoved { sites, named }.noted());
+        }
         let missing = meta.http.checks_planned - meta.http.checks_covered;
         if missing > 0 {
             let sites = failed.iter().map(|(site, n)| format!("{site} ({n})"));
@@ -193,6 +254,16 @@ impl Look<'_> {
             meta.gaps.push(Gap::ChecksUnanswered { checks, of, named }.not_covered());
         }
         Ok(())
+    }
+
+    fn idle(
+        &self,
+        vhosts: &VhostIndex,
+        targets: &Targets,
+        meta: &RunMeta,
+    ) -> impl Iterator<Item = (Vhost, Idle)> + use<> {
+        let (plan, ports) = (&meta.plan.addresses, &meta.plan.ports);
+        idle(vhosts, targets, plan, ports, self.config.http.ports.as_ref())
     }
 
     /// Writes the observations as they come. The sites without an answer, and how often.
@@ -334,38 +405,40 @@ fn count(batch: &[Observation], meta: &mut RunMeta, failed: &mut Failed) {
     }
 }
 
-/// The virtual hosts of the plan that no endpoint is there for: nothing is open at their address, or
-/// not on their port, or it speaks another scheme.
-fn idle(
-    vhosts: &VhostIndex,
-    listed: &[WebTarget],
-    plan: &AddrSet,
-) -> impl Iterator<Item = (String, IpAddr)> + use<> {
-    let mut open: BTreeMap<IpAddr, Vec<(Port, Scheme)>> = BTreeMap::new();
-    for t in listed {
-        open.entry(t.endpoint.ip()).or_default().push((t.endpoint.port(), t.scheme));
+fn note_skipped(vhosts: &VhostIndex, meta: &mut RunMeta) {
+    let skipped = vhosts.skipped();
+    if skipped.rows > 0 {
+        let shown = skipped.shown.iter().take(SHOWN);
+        let first: Vec<String> = shown.map(|d| format!("line {}: {}", d.line(), d.title)).collect();
+        let more = skipped.rows > first.len() as u64;
+        let named = NamedSample { first, more };
+        meta.gaps.push(Gap::VhostRowsSkipped { rows: skipped.rows, named }.not_covered());
     }
-    let addresses: Vec<IpAddr> = vhosts.addresses().filter(|ip| plan.contains(*ip)).collect();
-    let vhosts = vhosts.clone();
-    addresses.into_iter().flat_map(move |ip| {
-        let there = open.get(&ip).cloned().unwrap_or_default();
-        // An error is told by whoever looks at the address.
-        vhosts.hosts(ip).flatten().filter_map(move |v| {
-            let fits = |(port, scheme): &(Port, Scheme)| {
-                v.port.is_none_or(|p| p == *port) && v.scheme.is_none_or(|s| s == *scheme)
-            };
-            (!there.iter().any(fits)).then_some((v.host, ip))
-        })
-    })
 }
 
-fn note_idle(idle: impl Iterator<Item = (String, IpAddr)>, meta: &mut RunMeta) {
-    let (mut hosts, mut named) = (0u64, NamedSample::default());
-    for (host, _) in idle {
-        hosts += 1;
-        if named.first.len() < SHOWN { named.first.push(host) } else { named.more = true }
+/// Names the rows that were not asked for. Where nothing is open that they could be served on, they
+/// are not served; everywhere else nobody knows.
+fn note_idle(idle: impl Iterator<Item = (Vhost, Idle)>, meta: &mut RunMeta) {
+    let mut all: BTreeMap<Option<VhostIdle>, (u64, NamedSample)> = BTreeMap::new();
+    for (v, why) in idle {
+        let port = v.port.map(|p| format!(":{p}")).unwrap_or_default();
+        let why = match why {
+            Idle::NothingOpen | Idle::LeftOut => None,
+            Idle::PortNotPlanned => Some(VhostIdle::PortNotPlanned),
+            Idle::OtherScheme => Some(VhostIdle::OtherScheme),
+        };
+        let (count, named) = all.entry(why).or_default();
+        *count += 1;
+        if named.first.len() < SHOWN {
+            named.first.push(format!("{}{port}", v.host));
+        } else {
+            named.more = true;
+        }
     }
-    if hosts > 0 {
-        meta.gaps.push(Gap::VhostsWithoutPort { hosts, named }.noted());
+    for (why, (hosts, named)) in all {
+        meta.gaps.push(match why {
+            None => Gap::VhostsWithoutPort { hosts, named }.noted(),
+            Some(reason) => Gap::VhostsNotAsked { hosts, reason, named }.not_covered(),
+        });
     }
 }

@@ -21,6 +21,7 @@ mod process;
 mod ramp;
 mod roots;
 mod route;
+mod sites;
 mod sockets;
 mod store;
 
@@ -347,6 +348,11 @@ async fn services(desk: &mut Desk, config: &Arc<Config>, path: &Path, times: Tim
     })
     .await?;
     resolver(desk, config).await?;
+    // From stdin it can be read once, by the patrol.
+    if config.http.vhosts.as_deref().is_some_and(|path| path != Path::new("-")) {
+        let config = Arc::clone(config);
+        desk.check("sites", LONG, move || sites::judge(&crate::scan::read_sites(&config))).await?;
+    }
     let needed = needs_roots(config);
     desk.check("roots", SHORT, move || roots::judge(&roots::look(), needed)).await?;
     let found =

@@ -30,6 +30,8 @@ pub enum Body {
         /// The pause.
         pause: Duration,
     },
+    /// These bytes without a length, and the connection stays open.
+    Unended(Vec<u8>),
     /// These bytes, then the connection ends although more were announced.
     Cut(Vec<u8>),
 }

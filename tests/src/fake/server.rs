@@ -22,12 +22,21 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// Longest request head, bytes.
 const REQUEST_LIMIT: usize = 64 * 1024;
 
+/// The page for what is not there.
+const NOT_FOUND: &str = "<html><title>404 Not Found</title><h1>Not Found</h1></html>";
+
 /// What a path that has no route gets.
 #[derive(Debug, Clone, Default)]
 pub enum Fallback {
-    /// 404 with a short page.
+    /// 404 with a short page; at `/` a page with the name that was asked for.
     #[default]
     NotFound,
+    /// 302 to the same path below this folder; in there, 404.
+    Below(String),
+    /// 302 to the same path with a query; with it, 404.
+    Session(String),
+    /// Closes the connection without an answer, as nginx does with `return 444`.
+    Hangup,
     /// This answer, whatever was asked: a catch-all site.
     Always(Answer),
     /// 200 and a page with the path that was asked in it, in text, attribute and script.
@@ -74,6 +83,10 @@ pub struct FakeSite {
     reset_paths: Vec<String>,
     failing: Option<Failing>,
     plain_on_tls: Option<Answer>,
+    range_status: Option<u16>,
+    keeps_first_host: bool,
+    cookie: Option<String>,
+    every_other: Vec<String>,
 }
 
 /// Some requests fail, by chance that a seed decides.
@@ -215,6 +228,36 @@ impl FakeSite {
     #[must_use]
     pub fn reset_on(mut self, path: &str) -> Self {
         self.reset_paths.push(path.to_owned());
+        self
+    }
+
+    /// Answers every request that asks for a `Range` with this status.
+    #[must_use]
+    pub fn refuses_ranges(mut self, status: u16) -> Self {
+        self.range_status = Some(status);
+        self
+    }
+
+    /// Takes every request of a connection for one of its first `Host`, as a front that picks the
+    /// site once.
+    #[must_use]
+    pub fn keeps_first_host(mut self) -> Self {
+        self.keeps_first_host = true;
+        self
+    }
+
+    /// Redirects everything to itself until this cookie comes back.
+    #[must_use]
+    pub fn cookie_wall(mut self, cookie: &str) -> Self {
+        self.cookie = Some(cookie.to_owned());
+        self
+    }
+
+    /// Of these paths every other request finds nothing, as with one of two servers behind one
+    /// address.
+    #[must_use]
+    pub fn every_other(mut self, paths: &[&str]) -> Self {
+        self.every_other = paths.iter().map(|p| (*p).to_owned()).collect();
         self
     }
 
@@ -431,17 +474,42 @@ fn serve_http(
     sni: Option<&str>,
 ) -> io::Result<()> {
     let site = &shared.site;
+    let mut first_host = None;
     for served in 0.. {
         let Some(seen) = read_request(wire, number, sni)? else {
             return Ok(());
         };
-        let (host, path) = (seen.host.clone(), seen.path.clone());
+        let (mut host, path) = (seen.host.clone(), seen.path.clone());
+        if site.keeps_first_host {
+            host = first_host.get_or_insert(host).clone();
+        }
+        let ranged = seen.header("range").is_some();
+        let walled = site.cookie.as_ref().filter(|c| {
+            !seen.header("cookie").is_some_and(|sent| sent.split("; ").any(|s| s == c.as_str()))
+        });
+        let special = if let Some(status) = site.range_status.filter(|_| ranged) {
+            Some(Answer::status(status))
+        } else {
+            walled.map(|c| Answer::redirect(&path).header("Set-Cookie", &format!("{c}; Path=/")))
+        };
+        let missing = site.every_other.contains(&path)
+            && lock(&shared.log).iter().filter(|s| s.path == path).count() % 2 == 1;
         shared.note(Some(seen));
+        if missing {
+            if !wire.send(&Answer::status(404))? {
+                break;
+            }
+            continue;
+        }
         if site.reset_after.is_some_and(|n| served >= n) || site.reset_paths.contains(&path) {
             return wire.reset();
         }
         let answer = match site.failing.and_then(|f| f.of(number, served)).map(|kind| kind % 6) {
-            None => site.answer(host.as_deref(), &path, served),
+            None if special.is_some() => special.unwrap_or_else(|| Answer::status(500)),
+            None => match site.answer(host.as_deref(), &path, served) {
+                Some(answer) => answer,
+                None => return Ok(()),
+            },
             Some(0) => Answer::status(500),
             Some(1) => Answer::status(502),
             Some(2) => Answer::status(503).header("Retry-After", "0"),
@@ -458,7 +526,8 @@ fn serve_http(
 }
 
 impl FakeSite {
-    fn answer(&self, host: Option<&str>, path: &str, served: usize) -> Answer {
+    /// None for a connection that is closed without an answer.
+    fn answer(&self, host: Option<&str>, path: &str, served: usize) -> Option<Answer> {
         // A Host field may carry the port.
         let name = host.map(|h| h.rsplit_once(':').map_or(h, |(name, _)| name).to_owned());
         let routed = self
@@ -466,14 +535,21 @@ impl FakeSite {
             .get(&(name.clone(), path.to_owned()))
             .or_else(|| self.routes.get(&(None, path.to_owned())));
         if let Some(answer) = routed {
-            return answer.clone();
+            return Some(answer.clone());
         }
+        let not_found = || Answer::status(404).body(Body::Bytes(NOT_FOUND.into()));
         let html = |page: String| Answer::ok(page).header("Content-Type", "text/html");
-        match name.and_then(|n| self.fallbacks.get(&n)).unwrap_or(&self.fallback) {
-            Fallback::NotFound => {
-                let page = "<html><title>404 Not Found</title><h1>Not Found</h1></html>";
-                Answer { status: 404, ..html(page.to_owned()) }
+        let fallback = name.as_ref().and_then(|n| self.fallbacks.get(n)).unwrap_or(&self.fallback);
+        Some(match fallback {
+            Fallback::Hangup => return None,
+            Fallback::NotFound if path == "/" => {
+                html(format!("<!doctype html><title>{}</title>", name.unwrap_or_default()))
             }
+            Fallback::NotFound => not_found().header("Content-Type", "text/html"),
+            Fallback::Below(folder) if path.starts_with(&format!("{folder}/")) => not_found(),
+            Fallback::Below(folder) => Answer::redirect(&format!("{folder}{path}")),
+            Fallback::Session(query) if path.ends_with(query.as_str()) => not_found(),
+            Fallback::Session(query) => Answer::redirect(&format!("{path}{query}")),
             Fallback::Always(answer) => answer.clone(),
             Fallback::Reflect => html(format!(
                 "<!doctype html><meta name=\"path\" content=\"{path}\"><p>{path}</p>\
@@ -488,7 +564,7 @@ impl FakeSite {
                 .iter()
                 .find(|(extension, _)| path.ends_with(extension.as_str()))
                 .map_or_else(|| html("<!doctype html><p>home</p>".to_owned()), |(_, a)| a.clone()),
-        }
+        })
     }
 }
 
@@ -698,6 +774,12 @@ impl Wire<'_> {
                     }
                     self.write_all(&[*byte])?;
                 }
+                self.drain().map(|()| false)
+            }
+            Body::Unended(bytes) => {
+                head.push_str("\r\n");
+                self.write_all(head.as_bytes())?;
+                self.write_all(bytes)?;
                 self.drain().map(|()| false)
             }
             Body::Cut(bytes) => {

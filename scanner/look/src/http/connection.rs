@@ -1,5 +1,6 @@
 //! One HTTP/1.1 connection to one endpoint, with a bound on everything.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::fmt;
 use std::future::poll_fn;
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_RANGE, HOST, HeaderMap,
-    HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER, SERVER, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_RANGE, COOKIE, HOST, HeaderMap,
+    HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER, SERVER, SET_COOKIE, USER_AGENT,
 };
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Empty};
@@ -34,8 +35,11 @@ pub const BODY_LIMIT: usize = 64 * 1024;
 /// The `Range` that asks for no more than [`BODY_LIMIT`].
 const BODY_RANGE: &str = "bytes=0-65535";
 
+/// Most cookies that are sent back to the site that set them, bytes.
+const COOKIE_LIMIT: usize = 4 * 1024;
+
 /// Largest head that is read, bytes.
-const HEAD_LIMIT: usize = 64 * 1024;
+pub(super) const HEAD_LIMIT: usize = 64 * 1024;
 
 /// hyper's own buffer: a whole head, and some body behind it.
 const BUFFER_LIMIT: usize = HEAD_LIMIT + 32 * 1024;
@@ -73,6 +77,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Whether the resource goes on behind what was read.
     pub truncated: bool,
+    /// Why the body ended before the end that was announced.
+    pub cut_short: Option<Fault>,
     /// Length of the whole resource, bytes, where `Content-Range` told it.
     pub total: Option<u64>,
     /// The head was not valid HTTP/1 and was read by force.
@@ -93,6 +99,24 @@ impl Answer {
     #[must_use]
     pub fn text(&self, name: HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|v| std::str::from_utf8(v.as_bytes()).ok())
+    }
+
+    /// The values of `Content-Encoding`, in the order in which they were applied.
+    #[must_use]
+    pub fn codings(&self) -> Option<Cow<'_, [u8]>> {
+        let mut all = self.headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+        let first = all.next()?;
+        Some(match all.next() {
+            None => Cow::Borrowed(first),
+            Some(second) => {
+                let mut joined = [first, b",", second].concat();
+                for value in all {
+                    joined.push(b',');
+                    joined.extend_from_slice(value);
+                }
+                Cow::Owned(joined)
+            }
+        })
     }
 
     /// A field's value.
@@ -119,6 +143,8 @@ pub enum FaultKind {
     Connect,
     /// No TLS handshake.
     Tls,
+    /// No TLS handshake in time.
+    Late,
     /// The handshake was refused because nothing is served under this name, or without one.
     NoSite,
     /// Connected, and no complete answer in time.
@@ -132,6 +158,11 @@ pub enum FaultKind {
 }
 
 impl Fault {
+    /// Whether nothing came in time, so that asking the next name would cost as much again.
+    pub(super) fn is_late(&self) -> bool {
+        matches!(self.kind, FaultKind::Timeout | FaultKind::Late)
+    }
+
     pub(super) fn new(kind: FaultKind, reason: impl Into<String>) -> Self {
         Self { kind, reason: reason.into() }
     }
@@ -162,7 +193,51 @@ impl Asker {
         Ok(Self { fields })
     }
 
-    fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, Fault> {
+    /// Asks for whole resources from now on: the server refuses a `Range` that is longer than the
+    /// resource.
+    pub fn drop_range(&mut self) {
+        self.fields.remove(RANGE);
+    }
+
+    /// Whether requests ask for a `Range`.
+    #[must_use]
+    pub fn has_range(&self) -> bool {
+        self.fields.contains_key(RANGE)
+    }
+
+    /// The same asker without a `Range`.
+    #[must_use]
+    pub fn without_range(&self) -> Self {
+        let mut other = self.clone();
+        other.drop_range();
+        other
+    }
+
+    /// Sends back the cookies that this answer sets. Whether there are any that were not sent
+    /// before.
+    pub fn take_cookies(&mut self, answer: &Answer) -> bool {
+        let before = self.fields.get(COOKIE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let mut cookies = before.to_vec();
+        for set in answer.headers.get_all(SET_COOKIE) {
+            let pair = set.as_bytes().split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+            let known = cookies.split(|b| *b == b';').any(|c| c.trim_ascii() == pair);
+            if !pair.contains(&b'=') || known || cookies.len() + pair.len() > COOKIE_LIMIT {
+                continue;
+            }
+            if !cookies.is_empty() {
+                cookies.extend_from_slice(b"; ");
+            }
+            cookies.extend_from_slice(pair);
+        }
+        if cookies == before {
+            return false;
+        }
+        let Ok(value) = HeaderValue::from_bytes(&cookies) else { return false };
+        self.fields.insert(COOKIE, value);
+        true
+    }
+
+    pub(super) fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, Fault> {
         let mut request = Request::new(Empty::new());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = origin_form(path)?;
@@ -318,23 +393,36 @@ impl Connection {
 
         let (parts, mut body) = response.into_parts();
         self.alarm.as_mut().reset(Instant::now() + timeouts.body);
-        let read = pin!(read(&mut body, BODY_LIMIT));
-        let waiting = Waiting {
-            driver: &mut self.driver,
-            epitaph: &mut self.epitaph,
-            alarm: &mut self.alarm,
+        let mut bytes = Vec::new();
+        let read = {
+            let read = pin!(read(&mut body, &mut bytes, BODY_LIMIT));
+            let waiting = Waiting {
+                driver: &mut self.driver,
+                epitaph: &mut self.epitaph,
+                alarm: &mut self.alarm,
+            };
+            waiting.until(read).await
         };
-        let (bytes, cut) = match waiting.until(read).await {
-            Some(Ok(read)) => read,
-            Some(Err(error)) => return Err(fault(&error, self.responses)),
+        let mut cut_short = None;
+        let cut = match read {
+            Some(Ok(cut)) => cut,
+            Some(Err(error)) => {
+                cut_short = Some(fault(&error, self.responses));
+                true
+            }
             None => {
                 let reason = format!("the body did not end within {:?}", timeouts.body);
-                return Err(Fault::new(FaultKind::Timeout, reason));
+                cut_short = Some(Fault::new(FaultKind::Timeout, reason));
+                true
             }
         };
+        // Bytes that came are an answer; none are not.
+        if let Some(fault) = cut_short.take_if(|_| bytes.is_empty()) {
+            return Err(fault);
+        }
         // Known now, and not only when the next request fails.
         let last = closes(parts.version, &parts.headers);
-        let total = resource_length(&parts.headers);
+        let total = whole_length(&parts.headers);
         let truncated = cut
             || (parts.status == StatusCode::PARTIAL_CONTENT
                 && total.is_none_or(|n| n > bytes.len() as u64));
@@ -343,6 +431,7 @@ impl Connection {
             headers: parts.headers,
             body: bytes,
             truncated,
+            cut_short,
             total,
             malformed: false,
         };
@@ -394,7 +483,7 @@ impl Waiting<'_> {
 }
 
 /// Connects, and for HTTPS shakes hands.
-async fn stream_to(
+pub(super) async fn stream_to(
     route: &Route,
     timeouts: &Timeouts,
     hint: Option<Rung>,
@@ -422,7 +511,7 @@ pub async fn get_by_force(
     timeouts: &Timeouts,
     hint: Option<Rung>,
 ) -> Result<Answer, Fault> {
-    const PREFIX: &[u8] = b"HTTP/1.";
+    const PREFIX: &[u8] = b"HTTP/";
     let request = asker.bytes(path)?;
     let (mut stream, ..) = stream_to(route, timeouts, hint).await?;
     let mut bytes = Vec::new();
@@ -449,17 +538,25 @@ pub async fn get_by_force(
         return Err(Fault::new(FaultKind::Malformed, "the answer is not HTTP/1"));
     };
     let mut headers = HeaderMap::new();
-    for name in [LOCATION, CONTENT_ENCODING, CONTENT_RANGE, SERVER, RETRY_AFTER] {
+    for name in [LOCATION, CONTENT_ENCODING, CONTENT_RANGE, SERVER, RETRY_AFTER, SET_COOKIE] {
         if let Some(value) = head.field(name.as_str()).and_then(|v| HeaderValue::from_bytes(v).ok())
         {
             headers.insert(name, value);
         }
     }
-    let total = resource_length(&headers);
+    let total = whole_length(&headers);
     let mut body = head.body().into_owned();
     let truncated = body.len() > BODY_LIMIT || bytes.len() >= HEAD_LIMIT + BODY_LIMIT;
     body.truncate(BODY_LIMIT);
-    Ok(Answer { status: head.status, headers, body, truncated, total, malformed: true })
+    Ok(Answer {
+        status: head.status,
+        headers,
+        body,
+        truncated,
+        cut_short: None,
+        total,
+        malformed: true,
+    })
 }
 
 /// Whether an answer has come as far as its head promises. A server that does not say how far, or
@@ -475,9 +572,13 @@ fn is_whole(bytes: &[u8]) -> bool {
     length.and_then(|v| v.parse::<usize>().ok()).is_some_and(|n| head.rest.len() >= n)
 }
 
-/// Reads at most `limit` bytes; the flag says that more came or was announced.
-async fn read(body: &mut Incoming, limit: usize) -> hyper::Result<(Vec<u8>, bool)> {
-    let mut bytes = Vec::new();
+/// Reads at most `limit` bytes; the flag says that more came or was announced. What came before an
+/// error stays in `bytes`.
+pub(super) async fn read(
+    body: &mut Incoming,
+    bytes: &mut Vec<u8>,
+    limit: usize,
+) -> hyper::Result<bool> {
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else {
             continue;
@@ -485,14 +586,14 @@ async fn read(body: &mut Incoming, limit: usize) -> hyper::Result<(Vec<u8>, bool
         let room = limit - bytes.len();
         bytes.extend_from_slice(&data[..data.len().min(room)]);
         if data.len() > room {
-            return Ok((bytes, true));
+            return Ok(true);
         }
         // Known to be more: no need to wait for it.
         if bytes.len() == limit && body.size_hint().lower() > 0 {
-            return Ok((bytes, true));
+            return Ok(true);
         }
     }
-    Ok((bytes, false))
+    Ok(false)
 }
 
 /// Whether the server closes after this answer (RFC 9112, section 9.3).
@@ -508,7 +609,7 @@ fn closes(version: Version, headers: &HeaderMap) -> bool {
 }
 
 /// The whole length that `Content-Range: bytes a-b/n` names (RFC 9110, section 14.4).
-fn resource_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn whole_length(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     value.rsplit_once('/')?.1.trim().parse().ok()
 }
@@ -572,7 +673,7 @@ mod tests {
         let of = |v: &str| {
             let mut h = HeaderMap::new();
             h.insert(CONTENT_RANGE, HeaderValue::from_str(v).unwrap());
-            resource_length(&h)
+            whole_length(&h)
         };
         assert_eq!(of("bytes 0-65535/70000"), Some(70000));
         assert_eq!(of("bytes 0-9/*"), None);

@@ -17,8 +17,16 @@
 //! than the requests.
 
 pub mod connection;
+mod directory;
+mod fetch;
+mod known;
+mod link;
 pub mod pointing;
+mod redirect;
+mod second;
+mod standing;
 pub mod stream;
+mod target;
 mod tempo;
 pub mod tls;
 mod turns;
@@ -31,7 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mimawari_probes::gap::Gap;
+use mimawari_probes::gap::{Gap, NamedSample};
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::http::{Catalogue, Plan};
 use mimawari_probes::observation::{Observation, Scheme};
@@ -39,9 +47,11 @@ use mimawari_targets::Endpoint;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
-pub use vhosts::{Hosts, Vhost, VhostIndex};
+pub use known::KnownPaths;
+pub use vhosts::{Hosts, SkippedRows, Vhost, VhostIndex};
 
 use connection::Timeouts;
+use directory::Directory;
 use tempo::Ceiling;
 use turns::{Limits, Ticket, Turns};
 
@@ -53,6 +63,9 @@ const FLUSH_EVERY: Duration = Duration::from_millis(50);
 
 /// For each active worker, so many may be parked.
 const PARKED_SHARE: usize = 15;
+
+/// So many default sites that lead elsewhere are named.
+const MOVED_SHOWN: usize = 5;
 
 /// Most workers, parked ones too: each is a socket and some 20 KiB.
 const WORKERS_LIMIT: usize = 2048;
@@ -68,11 +81,25 @@ pub struct WebTarget {
     pub host: Option<String>,
 }
 
+/// A port that is not known to speak HTTP, and not proven to speak anything else: its default site
+/// may say nothing. The names of the list are asked there, and the bare address is not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NamedPort {
+    /// The address and port; proof that both lie in the scope.
+    pub endpoint: Endpoint,
+    /// How to ask.
+    pub scheme: Scheme,
+    /// Whether rows that name no scheme are asked so.
+    pub takes_any: bool,
+}
+
 /// Everything to look at.
 #[derive(Debug, Default)]
 pub struct Targets {
     /// Targets one by one.
     pub listed: Vec<WebTarget>,
+    /// Ports that are asked for the names of the list alone.
+    pub named: Vec<NamedPort>,
     /// The virtual hosts of their addresses, read when their turn comes: whatever it names for an
     /// address is asked for on every listed endpoint of it.
     pub vhosts: Option<VhostIndex>,
@@ -80,7 +107,7 @@ pub struct Targets {
 
 impl From<Vec<WebTarget>> for Targets {
     fn from(listed: Vec<WebTarget>) -> Self {
-        Self { listed, vhosts: None }
+        Self { listed, ..Self::default() }
     }
 }
 
@@ -91,6 +118,8 @@ pub struct HttpConfig {
     pub catalogue: Arc<Catalogue>,
     /// Checks up to this tier are made.
     pub tier: u8,
+    /// What was found before.
+    pub known: Arc<KnownPaths>,
     /// What lies in document roots; each is looked for on its own hosts alone.
     pub manifests: Vec<Arc<Manifest>>,
     /// Most paths of one target; what is beyond is skipped.
@@ -135,6 +164,7 @@ impl Default for HttpConfig {
         Self {
             catalogue: Arc::new(Catalogue::builtin()),
             tier: 1,
+            known: Arc::default(),
             manifests: Vec::new(),
             paths_per_target: 20_000,
             targets_at_once: 64,
@@ -170,9 +200,22 @@ pub struct Looked {
     pub targets: u64,
     /// What kept it from looking at something.
     pub problems: Vec<Gap>,
+    /// Default sites that send every path to another site, which no list names: how many.
+    pub moved: u64,
+    /// The first of them, and where they lead.
+    pub moved_first: NamedSample,
 }
 
 impl Looked {
+    fn moved(&mut self, from: &str, to: &str) {
+        self.moved += 1;
+        if self.moved_first.first.len() < MOVED_SHOWN {
+            self.moved_first.first.push(format!("{from} to {to}"));
+        } else {
+            self.moved_first.more = true;
+        }
+    }
+
     /// Adds what kept it from looking, once.
     pub(crate) fn add(&mut self, gap: Gap) {
         if !self.problems.contains(&gap) {
@@ -220,6 +263,7 @@ struct Shared {
     plan: Plan,
     stop: watch::Receiver<bool>,
     turns: RefCell<Turns>,
+    directory: Directory,
     /// Somebody left a place.
     changed: Notify,
     addresses: RefCell<Ceiling>,
@@ -281,6 +325,7 @@ async fn look_here(
     };
     let shared = Rc::new(Shared {
         plan: config.catalogue.plan(config.tier),
+        directory: Directory::of(&targets),
         turns: RefCell::new(Turns::new(targets, limits)),
         changed: Notify::new(),
         addresses: RefCell::new(Ceiling::new(config.rate_per_address)),

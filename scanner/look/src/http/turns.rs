@@ -16,9 +16,10 @@ use std::rc::Rc;
 use mimawari_probes::observation::Scheme;
 use mimawari_targets::Endpoint;
 
+use super::link::Dialect;
+use super::target::Ending;
 use super::tls::Rung;
 use super::vhosts::Hosts;
-use super::walk::Ending;
 use super::{Targets, WebTarget};
 
 /// How many workers of one address may be parked at once.
@@ -47,6 +48,8 @@ pub(super) struct Lane {
     pub endpoint: Endpoint,
     /// Plain or TLS.
     pub scheme: Scheme,
+    /// Whether rows that name no scheme are asked for here.
+    takes_any: bool,
     source: RefCell<Source>,
     /// Why nothing more is asked here.
     pub gone: RefCell<Option<Ending>>,
@@ -54,8 +57,12 @@ pub(super) struct Lane {
     pub answered: Cell<bool>,
     /// Connections in a row that could not be made.
     pub refused: Cell<u32>,
-    /// Hosts in a row that were given up without one answer.
+    /// Names in a row that were given up without one answer.
     pub dead_hosts: Cell<u32>,
+    /// Those among them that were waited for.
+    pub late_hosts: Cell<u32>,
+    /// Which version of HTTP it speaks.
+    pub dialect: Cell<Dialect>,
     /// How to shake hands.
     pub rung: Cell<Option<Rung>>,
 }
@@ -73,7 +80,7 @@ struct Source {
 }
 
 impl Lane {
-    fn new(endpoint: Endpoint, scheme: Scheme) -> Self {
+    fn new(endpoint: Endpoint, scheme: Scheme, takes_any: bool) -> Self {
         let source = Source {
             listed: VecDeque::new(),
             rows: None,
@@ -85,11 +92,14 @@ impl Lane {
         Self {
             endpoint,
             scheme,
+            takes_any,
             source: RefCell::new(source),
             gone: RefCell::new(None),
             answered: Cell::new(false),
             refused: Cell::new(0),
             dead_hosts: Cell::new(0),
+            late_hosts: Cell::new(0),
+            dialect: Cell::new(Dialect::First),
             rung: Cell::new(None),
         }
     }
@@ -105,21 +115,16 @@ impl Lane {
             source.exhausted = source.listed.is_empty() && source.rows.is_none();
             return Ok(Some(host));
         }
-        while let Some(row) = source.rows.as_mut().and_then(Iterator::next) {
-            match row {
-                Ok(v)
-                    if v.port.is_none_or(|p| p == self.endpoint.port())
-                        && v.scheme.is_none_or(|s| s == self.scheme) =>
-                {
-                    source.walked += 1;
-                    return Ok(Some(Some(v.host)));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    (source.rows, source.exhausted) = (None, true);
-                    return Err(error);
-                }
+        match source.rows.as_mut().and_then(Iterator::next) {
+            Some(Ok(v)) => {
+                source.walked += 1;
+                return Ok(Some(Some(v.host)));
             }
+            Some(Err(error)) => {
+                (source.rows, source.exhausted) = (None, true);
+                return Err(error);
+            }
+            None => {}
         }
         (source.rows, source.exhausted) = (None, true);
         Ok(None)
@@ -186,17 +191,25 @@ impl Turns {
             let found =
                 of.iter().position(|l| l.endpoint == target.endpoint && l.scheme == target.scheme);
             let index = found.unwrap_or_else(|| {
-                of.push(Lane::new(target.endpoint, target.scheme));
+                of.push(Lane::new(target.endpoint, target.scheme, true));
                 of.len() - 1
             });
             of[index].source.borrow_mut().listed.push_back(target.host);
         }
         drop(seen);
+        for port in targets.named {
+            let of = lanes.entry(port.endpoint.ip()).or_default();
+            if !of.iter().any(|l| l.endpoint == port.endpoint && l.scheme == port.scheme) {
+                of.push(Lane::new(port.endpoint, port.scheme, port.takes_any));
+            }
+        }
         if let Some(vhosts) = &targets.vhosts {
             for (ip, lanes) in &lanes {
                 if vhosts.count(*ip) > 0 {
                     for lane in lanes {
-                        lane.source.borrow_mut().rows = Some(vhosts.hosts(*ip));
+                        let rows = vhosts.hosts(*ip);
+                        let rows = rows.only(lane.endpoint.port(), lane.scheme, lane.takes_any);
+                        lane.source.borrow_mut().rows = Some(rows);
                     }
                 }
             }

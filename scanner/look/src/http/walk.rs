@@ -1,92 +1,52 @@
 //! One worker: hosts of its lane one after the other, their paths one after the other, over one
 //! connection that is made anew whenever the server ends it.
 
-use std::pin::{Pin, pin};
+use std::collections::HashSet;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_ENCODING, LOCATION, RETRY_AFTER, SERVER};
+use http::header::{LOCATION, SERVER};
 use mimawari_probes::gap::Gap;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::http::raw::title;
 use mimawari_probes::http::{
-    Day, Failure, Names, PathCheck, PathPlan, Response, decode, printable,
+    BodyFlaw, Day, Decoded, Failure, Names, PathCheck, PathPlan, Response, decode, public_location,
+    public_text, public_title,
 };
-use mimawari_probes::observation::{HttpObservation, Observation, Outcome, Scheme, WebObservation};
-use mimawari_targets::Endpoint;
+use mimawari_probes::observation::{
+    HttpObservation, Observation, Outcome, Scheme, Severity, WebObservation,
+};
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep};
 
-use super::connection::{
-    Answer, Asker, BODY_LIMIT, Connection, Fault, FaultKind, Route, Timeouts, get_by_force,
-};
-use super::turns::{Lane, Ticket, network};
-use super::{Shared, Unheard, tempo};
+use super::connection::{Answer, BODY_LIMIT};
+use super::fetch::Wait;
+use super::link::Link;
+use super::redirect::{Destination, Origin, destination};
+use super::standing::{Blanket, Held, Shown, Standing};
+use super::target::{Ending, Target};
+use super::turns::{Lane, Ticket};
+use super::{Shared, Unheard};
 
-/// How often one request is tried on new connections, or at a server that fails.
-const TRIES: u32 = 3;
-
-/// After so many connections in a row that could not be made, the server counts as gone.
-const CONNECT_STRIKES: u32 = 3;
-
-/// After so many paths in a row without an answer in time, or without any answer since the
-/// beginning, the target counts as gone.
-const SILENT_STRIKES: u32 = 3;
-
-/// After so many paths in a row whose connection was cut. More patient than for silence: a filter
-/// in front of a healthy site cuts exactly the requests for files that should not be there.
-const CUT_STRIKES: u32 = 12;
-
-/// After so many names in a row that never brought an answer, a TLS port is dead for all.
+/// After so many names in a row that brought no answer, each further one gets one request.
 const DEAD_HOSTS: u32 = 3;
 
-/// A site that has failed so often in a row is asked only once for each path: it fails at all.
-const FAILING_LIMIT: u32 = 12;
-
-/// After so many paths in a row that were put off, the site counts as closed for now.
-const PUT_OFF_LIMIT: u32 = 5;
-
-/// Pause before another connection is tried, times the number of ends so far.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// A site that has been quick so far gets this long at least for an answer, and so many times its
-/// slowest answer; what is not there then is asked for once more, last and with all the time.
-const HASTE: (Duration, u32) = (Duration::from_secs(3), 20);
+/// After so many names in a row that brought no answer in time, a port is dead for all.
+const LATE_HOSTS: u32 = 256;
 
 /// So many paths that failed among others that did not are tried once more, at the end.
 const SECOND_CHANCES: usize = 32;
 
-/// After so many times the usual patience for an answer the address itself may go on with another
-/// host.
-const LONG_WAIT: u32 = 6;
+/// What was found before counts as gone after so many answers without it, each on a connection of
+/// its own: one server of several may still hand it out.
+const MISSES: u32 = 8;
 
 /// A worker walks so many hosts before others have their turn.
 const HOSTS_PER_TURN: usize = 4;
 
 /// Longest text of a site's facts, characters.
 const TEXT_LIMIT: usize = 256;
-
-/// Why a path has no answer that its check could judge.
-#[derive(Debug, Clone)]
-pub(super) struct Ending {
-    outcome: Outcome,
-    reason: String,
-}
-
-/// How long to wait for an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wait {
-    /// By what the site has shown.
-    Hasty,
-    /// As configured.
-    Full,
-}
-
-/// Why waiting came to an end.
-enum Cut {
-    Stopped,
-    TimeUp,
-}
 
 /// Walks a few hosts of the ticket's lane.
 pub(super) async fn walk(shared: &Shared, ticket: &Ticket) -> Result<(), Unheard> {
@@ -95,6 +55,7 @@ pub(super) async fn walk(shared: &Shared, ticket: &Ticket) -> Result<(), Unheard
         ticket,
         lane: &ticket.lane,
         connection: None,
+        face: None,
         nap: Some(Box::pin(sleep(Duration::ZERO))),
     };
     for _ in 0..HOSTS_PER_TURN {
@@ -113,62 +74,22 @@ pub(super) async fn walk(shared: &Shared, ticket: &Ticket) -> Result<(), Unheard
     Ok(())
 }
 
-/// The `Host` field (RFC 9112, section 3.2): the port is left out when it is the scheme's own, as
-/// browsers do; a few servers find no virtual host otherwise.
-fn host_field(host: Option<&str>, endpoint: Endpoint, scheme: Scheme) -> String {
-    let port = endpoint.port().get();
-    match host {
-        Some(host) if port == scheme.default_port() => host.to_owned(),
-        Some(host) => format!("{host}:{port}"),
-        None if port == scheme.default_port() && endpoint.ip().is_ipv4() => {
-            endpoint.ip().to_string()
-        }
-        None if port == scheme.default_port() => format!("[{}]", endpoint.ip()),
-        None => endpoint.socket_addr().to_string(),
-    }
+pub(super) struct Worker<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) ticket: &'a Ticket,
+    pub(super) lane: &'a Lane,
+    pub(super) connection: Option<Link>,
+    /// What the last site on this connection looked like.
+    face: Option<Face>,
+    pub(super) nap: Option<Pin<Box<Sleep>>>,
 }
 
-/// The target in work.
-struct Target {
-    host: Option<String>,
-    route: Route,
-    asker: Result<Asker, Fault>,
-    deadline: Instant,
-    tempo: tempo::Tempo,
-    ceiling: tempo::Ceiling,
-    answered: bool,
-    /// The longest that an answer took.
-    slowest: Duration,
-    /// The last fault was a timeout that came before its time.
-    hurried: bool,
-    /// Paths in a row without an answer.
-    silent: u32,
-    /// Paths in a row that the server put off.
-    put_off: u32,
-    /// TLS handshakes in a row that failed.
-    refused: u32,
-    gone: Option<Ending>,
-}
-
-impl Target {
-    /// Counts paths that were put off to the last, and gives up on a site that does so with all.
-    /// With one alone it may be a filter's way to say no.
-    fn putting_off(&mut self, status: u16) {
-        self.put_off = if matches!(status, 429 | 503) { self.put_off + 1 } else { 0 };
-        if self.put_off >= PUT_OFF_LIMIT {
-            let reason =
-                format!("{PUT_OFF_LIMIT} paths in a row were put off with status {status}");
-            self.gone.get_or_insert(Ending { outcome: Outcome::Error, reason });
-        }
-    }
-}
-
-struct Worker<'a> {
-    shared: &'a Shared,
-    ticket: &'a Ticket,
-    lane: &'a Lane,
-    connection: Option<Connection>,
-    nap: Option<Pin<Box<Sleep>>>,
+/// What a site looks like at first sight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Face {
+    status: u16,
+    title: Option<String>,
+    location: Option<String>,
 }
 
 impl Worker<'_> {
@@ -176,28 +97,16 @@ impl Worker<'_> {
         let (shared, lane) = (self.shared, self.lane);
         let config = &*shared.config;
         shared.looked.borrow_mut().targets += 1;
-        let sni = host.clone().filter(|_| lane.scheme == Scheme::Https);
-        let field = host_field(host.as_deref(), lane.endpoint, lane.scheme);
-        let mut target = Target {
-            route: Route { endpoint: lane.endpoint, scheme: lane.scheme, sni },
-            asker: Asker::new(&field, &config.user_agent),
-            deadline: Instant::now() + config.per_target_time,
-            tempo: tempo::Tempo::new(config.longest_pause),
-            ceiling: tempo::Ceiling::new(config.rate_per_site),
-            answered: false,
-            slowest: Duration::ZERO,
-            hurried: false,
-            silent: 0,
-            put_off: 0,
-            refused: 0,
-            gone: None,
-            host,
-        };
+        let mut target = Target::new(host, lane.endpoint, lane.scheme, config);
+        // The bare address proves nothing about the names on it, and the first names nothing about
+        // the last: each is asked, if only once.
+        target.brief = target.host.is_some() && lane.dead_hosts.get() >= DEAD_HOSTS;
         // A TLS connection belongs to one name.
         if lane.scheme == Scheme::Https {
             self.connection = None;
         }
-        self.facts(&mut target).await?;
+        let mut standing = Standing::default();
+        self.facts(&mut target, &mut standing).await?;
         // Names of files never go to another host than the one they came from.
         let manifests: Vec<&Arc<Manifest>> = config
             .manifests
@@ -207,65 +116,186 @@ impl Worker<'_> {
         let now = (config.now)().to_zoned(jiff::tz::TimeZone::UTC);
         let today = Day { year: now.year(), month: now.month(), day: now.day() };
         let plan = shared.plan.on(Names { host: target.host.as_deref(), today }, &manifests);
+        let known = config.known.at(&lane.endpoint, target.host.as_deref());
         let ceiling = config.paths_per_target.min(plan.len());
         let (asked, beyond) = plan.split_at(ceiling);
         let mut late = Vec::new();
         for path in asked {
-            let observation = self.check(path, &mut target, Wait::Hasty).await;
+            let observation =
+                self.check(path, &mut target, Wait::Hasty, &mut standing, known).await;
             let mendable = observation.outcome == Outcome::Error
                 && target.gone.is_none()
                 && Instant::now() < target.deadline;
             if mendable && target.answered && (target.hurried || late.len() < SECOND_CHANCES) {
                 late.push(path);
             } else {
-                shared.emit(Observation::Http(Box::new(observation))).await?;
+                self.keep(path, observation, &target, &mut standing, known).await?;
             }
         }
         // Slow or unlucky for once, or a tarpit: whoever is given up by now gets no more time.
         for path in late {
-            let observation = self.check(path, &mut target, Wait::Full).await;
-            shared.emit(Observation::Http(Box::new(observation))).await?;
+            let observation = self.check(path, &mut target, Wait::Full, &mut standing, known).await;
+            self.keep(path, observation, &target, &mut standing, known).await?;
         }
+        self.settle(&mut target, &mut standing).await?;
         if !beyond.is_empty() {
             let reason = format!("over the ceiling of {ceiling} paths for one target");
             target.gone.get_or_insert(Ending { outcome: Outcome::Skipped, reason });
         }
         for path in beyond {
-            let observation = self.check(path, &mut target, Wait::Hasty).await;
+            let observation =
+                self.check(path, &mut target, Wait::Hasty, &mut standing, known).await;
             shared.emit(Observation::Http(Box::new(observation))).await?;
         }
-        let dead = if target.answered { 0 } else { lane.dead_hosts.get() + 1 };
-        lane.dead_hosts.set(dead);
-        // A port that has never answered anybody will not answer the next name either. Behind TLS
-        // it may be the name.
-        let bound = if lane.scheme == Scheme::Https { DEAD_HOSTS } else { 1 };
-        if dead >= bound
+        self.bury(target);
+        Ok(())
+    }
+
+    /// Counts names without any answer. A port is dead for all after many of them that were waited
+    /// for; one that closes at once costs little, and each of its names is asked.
+    fn bury(&self, target: Target) {
+        let lane = self.lane;
+        if target.answered {
+            lane.dead_hosts.set(0);
+            lane.late_hosts.set(0);
+            return;
+        }
+        if target.host.is_none() {
+            return;
+        }
+        lane.dead_hosts.set(lane.dead_hosts.get() + 1);
+        if target.late {
+            lane.late_hosts.set(lane.late_hosts.get() + 1);
+        }
+        if lane.late_hosts.get() >= LATE_HOSTS
             && !lane.answered.get()
             && let Some(gone) = target.gone.filter(|g| g.outcome != Outcome::Skipped)
         {
             lane.gone.borrow_mut().get_or_insert(gone);
         }
+    }
+
+    /// Writes what came of a path, or keeps it back until it is known what it is worth.
+    async fn keep<'p>(
+        &self,
+        path: &'p PathPlan,
+        observation: HttpObservation,
+        target: &Target,
+        standing: &mut Standing<'p>,
+        known: Option<&HashSet<String>>,
+    ) -> Result<(), Unheard> {
+        // That there is no such site is about all of them.
+        if observation.reason.is_none() {
+            let known = known.is_some_and(|k| k.contains(&*path.path));
+            let held = Held { path, outcome: observation.outcome, at: observation.at };
+            if standing.hold(held, known).is_none() {
+                return Ok(());
+            }
+        }
+        for held in standing.take_settled() {
+            self.write_held(held, target, None).await?;
+        }
+        self.shared.emit(Observation::Http(Box::new(observation))).await
+    }
+
+    /// The end of a site: what was kept back is worth what the site showed.
+    async fn settle(
+        &mut self,
+        target: &mut Target,
+        standing: &mut Standing<'_>,
+    ) -> Result<(), Unheard> {
+        let mut reason = standing.verdict().and_then(|blanket| self.reason(&blanket, target));
+        if reason.is_none() && standing.has_doubts() {
+            // It answered `/` at first. If it does not any more, we were banned meanwhile.
+            if let Ok(page) = self.fetch("/", target, Wait::Hasty).await
+                && let Shown::Refused(status) = Shown::by(page.status)
+            {
+                reason =
+                    Some(format!("the site refuses everything by now, `/` with status {status}"));
+            }
+            for held in standing.take_doubted() {
+                self.write_held(held, target, reason.as_deref()).await?;
+            }
+            reason = None;
+        }
+        for held in standing.take_rest() {
+            self.write_held(held, target, reason.as_deref()).await?;
+        }
         Ok(())
     }
 
+    /// Why a site with one answer to everything is not covered; none when it is.
+    fn reason(&self, blanket: &Blanket<'_>, target: &Target) -> Option<String> {
+        if let Blanket::Away(Some(origin)) = blanket {
+            let ip = self.lane.endpoint.ip();
+            if self.shared.directory.is_looked_at(origin, ip, &target.origin) {
+                return None;
+            }
+            // The default site of an address belongs to nobody's plan. That it is elsewhere is all
+            // there is to it.
+            if target.host.is_none() && origin.host != target.origin.host {
+                self.shared.looked.borrow_mut().moved(&target.origin.shown(), &origin.shown());
+                return None;
+            }
+        }
+        Some(blanket.reason())
+    }
+
+    async fn write_held(
+        &self,
+        held: Held<'_>,
+        target: &Target,
+        reason: Option<&str>,
+    ) -> Result<(), Unheard> {
+        let probe = held.path.probes.first();
+        let observation = HttpObservation {
+            ip: self.lane.endpoint.ip(),
+            port: self.lane.endpoint.port(),
+            scheme: self.lane.scheme,
+            host: target.host.clone(),
+            path: held.path.path.to_string(),
+            check: probe.map(|p| p.id().to_owned()).unwrap_or_default(),
+            outcome: if reason.is_some() { Outcome::Error } else { held.outcome },
+            severity: probe.map_or(Severity::Info, |p| p.severity()),
+            at: held.at,
+            evidence: None,
+            reason: reason.map(str::to_owned),
+            title: None,
+            remedy: None,
+        };
+        self.shared.emit(Observation::Http(Box::new(observation))).await
+    }
+
     /// One path, from its first request to its outcome.
-    async fn check(&mut self, path: &PathPlan, target: &mut Target, wait: Wait) -> HttpObservation {
+    async fn check(
+        &mut self,
+        path: &PathPlan,
+        target: &mut Target,
+        wait: Wait,
+        standing: &mut Standing<'_>,
+        known: Option<&HashSet<String>>,
+    ) -> HttpObservation {
         let config = &*self.shared.config;
         target.hurried = false;
         let mut check = PathCheck::new(path, config.salt, &config.evidence_key);
-        let (mut malformed, mut no_site) = (false, false);
+        if known.is_some_and(|k| k.contains(&*path.path)) {
+            check = check.expecting(MISSES);
+        }
+        let (mut malformed, mut no_site, mut first) = (false, false, true);
         while let Some(next) = check.next_request().map(str::to_owned) {
+            if check.wants_new_connection() {
+                self.connection = None;
+            }
             match self.fetch(&next, target, wait).await {
                 Ok(answer) => {
+                    let (answer, to) = self.follow(answer, &next, target, wait, &check).await;
+                    if std::mem::take(&mut first) {
+                        standing.note(Shown::by(answer.status), to.as_ref());
+                    }
                     malformed |= answer.malformed;
-                    let body = decode(answer.bytes(CONTENT_ENCODING), &answer.body);
-                    check.response(&Response {
-                        status: answer.status,
-                        location: answer.text(LOCATION),
-                        body: &body,
-                        truncated: answer.truncated,
-                        total: answer.total,
-                    });
+                    let codings = answer.codings();
+                    let body = decode(codings.as_deref(), &answer.body);
+                    check.response(&response(&answer, &body));
                 }
                 Err(Ending { outcome, reason }) => {
                     // To the check every failure is a gap; that there is no such site answers for
@@ -302,10 +332,63 @@ impl Worker<'_> {
         }
     }
 
+    /// Follows a redirect within the site, once. The answer that counts, and the other site that it
+    /// leads to. A place that other paths led to as well is no answer to this one.
+    async fn follow(
+        &mut self,
+        answer: Answer,
+        path: &str,
+        target: &mut Target,
+        wait: Wait,
+        check: &PathCheck<'_>,
+    ) -> (Answer, Option<Origin>) {
+        if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+            return (answer, None);
+        }
+        let Some(location) = answer.bytes(LOCATION) else { return (answer, None) };
+        let place = match destination(location, &target.origin, path) {
+            Destination::Site(origin) => return (answer, Some(origin)),
+            Destination::Nowhere => return (answer, None),
+            Destination::Path(place) => place,
+        };
+        let is_hit = {
+            let codings = answer.codings();
+            let body = decode(codings.as_deref(), &answer.body);
+            check.is_hit(&response(&answer, &body))
+        };
+        if is_hit {
+            return (answer, None);
+        }
+        let cookies = target.asker.as_mut().is_ok_and(|asker| asker.take_cookies(&answer));
+        if place == path {
+            if !cookies {
+                return (answer, None);
+            }
+        } else if target.is_common_place(&place, path) {
+            return (answer, None);
+        }
+        match self.fetch(&place, target, wait).await {
+            Ok(there) => (there, None),
+            // The redirect itself stays a fact.
+            Err(_) => (answer, None),
+        }
+    }
+
     /// What the site shows of itself.
-    async fn facts(&mut self, target: &mut Target) -> Result<(), Unheard> {
-        let clean = |b: &[u8]| Some(printable(b, TEXT_LIMIT)).filter(|t| !t.trim().is_empty());
-        let page = self.fetch("/", target, Wait::Full).await.ok();
+    async fn facts(
+        &mut self,
+        target: &mut Target,
+        standing: &mut Standing<'_>,
+    ) -> Result<(), Unheard> {
+        let mut page = self.fetch("/", target, Wait::Full).await.ok();
+        // Some fronts pick the site by the first Host of a connection and keep it to the end. A name
+        // that looks like the one before it on the same connection gets one of its own.
+        if self.connection.is_some() && self.face.is_some() && self.face == page.as_ref().map(face)
+        {
+            self.connection = None;
+            page = self.fetch("/", target, Wait::Full).await.ok().or(page);
+        }
+        self.face = page.as_ref().map(face);
         let tls = self.connection.as_ref().and_then(|c| c.tls().cloned());
         let mut web = WebObservation {
             ip: self.lane.endpoint.ip(),
@@ -322,261 +405,54 @@ impl Worker<'_> {
             dns: None,
         };
         if let Some(page) = page {
-            let body = decode(page.bytes(CONTENT_ENCODING), &page.body);
+            let location = page.bytes(LOCATION);
+            let to = location.map(|l| destination(l, &target.origin, "/"));
+            let to = match &to {
+                Some(Destination::Site(origin)) => Some(origin),
+                _ => None,
+            };
+            standing.note_root(Shown::by(page.status), to);
+            let codings = page.codings();
+            let body = decode(codings.as_deref(), &page.body);
             web.status = Some(page.status);
-            web.server = page.bytes(SERVER).and_then(clean);
-            web.title = title(&body).and_then(clean);
-            web.location = page.bytes(LOCATION).and_then(clean);
+            web.server = page.bytes(SERVER).and_then(|b| public_text(b, TEXT_LIMIT));
+            web.title = title(&body).and_then(|b| public_title(b, TEXT_LIMIT));
+            web.location = location.and_then(|b| public_location(b, TEXT_LIMIT));
             let icon = self.fetch("/favicon.ico", target, Wait::Hasty).await.ok();
             web.favicon_sha256 = icon.filter(is_icon).map(|icon| {
-                let body = decode(icon.bytes(CONTENT_ENCODING), &icon.body);
+                let codings = icon.codings();
+                let body = decode(codings.as_deref(), &icon.body);
                 let digest = Sha256::digest(&body[..body.len().min(BODY_LIMIT)]);
                 mimawari_targets::hex::encode(&digest)
             });
         }
         self.shared.emit(Observation::Web(Box::new(web))).await
     }
+}
 
-    /// One path, with its retries and pauses.
-    async fn fetch(
-        &mut self,
-        path: &str,
-        target: &mut Target,
-        wait: Wait,
-    ) -> Result<Answer, Ending> {
-        let (shared, lane) = (self.shared, self.lane);
-        let time = shared.config.per_target_time;
-        let mut tries = 0;
-        loop {
-            if *shared.stop.borrow() {
-                return Err(stopped());
-            }
-            if let Some(gone) = lane.gone.borrow().as_ref().or(target.gone.as_ref()) {
-                return Err(gone.clone());
-            }
-            let now = Instant::now();
-            if now >= target.deadline {
-                let reason = format!("the time for one target, {time:?}, was used up before");
-                return Err(Ending { outcome: Outcome::Skipped, reason });
-            }
-            let ip = lane.endpoint.ip();
-            let by_site = target.tempo.rest_until().max(target.ceiling.take(ip, now));
-            let due = by_site
-                .max(shared.addresses.borrow_mut().take(ip, now))
-                .max(shared.networks.borrow_mut().take(network(ip), now));
-            if let Some(due) = due.filter(|due| *due > now) {
-                // A site that wants to be left alone says nothing about its neighbours.
-                let wait = if by_site == Some(due) { 1 } else { LONG_WAIT };
-                let rest = sleep_until(due);
-                let rest = self.patiently(target.deadline, wait, rest).await;
-                rest.map_err(|cut| ending(&cut, time))?;
-            }
-            tries += 1;
-            match self.ask(path, target, wait).await.map_err(|cut| ending(&cut, time))? {
-                Ok(answer) => {
-                    (target.answered, target.silent) = (true, 0);
-                    lane.answered.set(true);
-                    let clock = (shared.config.now)();
-                    let retry_after = answer.text(RETRY_AFTER);
-                    target.tempo.answered(answer.status, retry_after, Instant::now(), clock);
-                    // What fails now and then is asked again; what fails at all is not.
-                    let failed = matches!(answer.status, 408 | 425 | 429 | 500..);
-                    let again = failed
-                        && tries < TRIES
-                        && target.tempo.failing() < FAILING_LIMIT
-                        && !target.tempo.asks_too_much();
-                    if !again {
-                        target.putting_off(answer.status);
-                        return Ok(answer);
-                    }
-                }
-                Err(fault) => return Err(self.strike(fault, target)),
-            }
-        }
-    }
-
-    async fn ask(
-        &mut self,
-        path: &str,
-        target: &mut Target,
-        wait: Wait,
-    ) -> Result<Result<Answer, Fault>, Cut> {
-        let mut connection = self.connection.take();
-        let deadline = target.deadline;
-        let (shared, lane) = (self.shared, self.lane);
-        let mut timeouts = shared.config.timeouts();
-        let full = timeouts;
-        if wait == Wait::Hasty && target.answered {
-            let bearable = HASTE.0.max(target.slowest.saturating_mul(HASTE.1));
-            timeouts.head = timeouts.head.min(bearable);
-            timeouts.body = timeouts.body.min(bearable);
-        }
-        let began = Instant::now();
-        // When this future is dropped, the connection stays here and is marked as spent.
-        let asked = persist(lane, &mut connection, target, path, &timeouts);
-        let asked = self.patiently(deadline, LONG_WAIT, asked).await;
-        self.connection = connection;
-        match &asked {
-            Ok(Ok(_)) => target.slowest = target.slowest.max(began.elapsed()),
-            Ok(Err(fault)) => {
-                target.hurried = fault.kind == FaultKind::Timeout && timeouts != full;
-            }
-            Err(_) => {}
-        }
-        asked
-    }
-
-    /// Waits; and makes room for another worker when it takes long: for one of another address
-    /// after the usual patience, for one of its own after `wait` times as long.
-    async fn patiently<F: Future>(
-        &mut self,
-        deadline: Instant,
-        wait: u32,
-        future: F,
-    ) -> Result<F::Output, Cut> {
-        let shared = self.shared;
-        let mut future = pin!(future);
-        let mut nap = self.nap.take().unwrap_or_else(|| Box::pin(sleep(Duration::ZERO)));
-        nap.as_mut().reset(Instant::now() + shared.config.patience);
-        let quick = tokio::select! {
-            biased;
-            output = &mut future => Some(output),
-            () = nap.as_mut() => None,
-        };
-        self.nap = Some(nap);
-        if let Some(output) = quick {
-            return Ok(output);
-        }
-        shared.lend(self.ticket);
-        let mut stop = shared.stop.clone();
-        let stopped = async {
-            // A sender that is gone will never say stop.
-            if stop.wait_for(|stop| *stop).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        let mut stopped = pin!(stopped);
-        let mut bounded = pin!(timeout_at(deadline, future));
-        let mut parked = false;
-        let long = sleep(shared.config.patience * (wait - 1));
-        let mut long = pin!(long);
-        let output = loop {
-            tokio::select! {
-                biased;
-                () = &mut stopped => break Err(Cut::Stopped),
-                output = &mut bounded => break output.map_err(|_| Cut::TimeUp),
-                () = &mut long, if !parked => {
-                    parked = true;
-                    shared.park(self.ticket);
-                }
-            }
-        };
-        shared.resume(self.ticket, parked);
-        output
-    }
-
-    /// Counts a fault, and gives the target or the lane up when it is one too many.
-    fn strike(&self, fault: Fault, target: &mut Target) -> Ending {
-        let outcome = match fault.kind {
-            FaultKind::Malformed => Outcome::Malformed,
-            _ => Outcome::Error,
-        };
-        // Only as the first and last word: from a site that has answered before, it is a fault.
-        if fault.kind == FaultKind::NoSite && !target.answered {
-            let end = Ending { outcome: Outcome::Absent, reason: fault.reason };
-            target.gone = Some(end.clone());
-            return end;
-        }
-        let end = Ending { outcome, reason: fault.reason };
-        let in_a_row = |end: Ending| {
-            let reason = format!("{CONNECT_STRIKES} connections in a row failed: {}", end.reason);
-            Ending { outcome, reason }
-        };
-        if self.lane.refused.get() >= CONNECT_STRIKES {
-            let end = in_a_row(end);
-            *self.lane.gone.borrow_mut() = Some(end.clone());
-            return end;
-        }
-        if target.refused >= CONNECT_STRIKES {
-            let end = in_a_row(end);
-            target.gone = Some(end.clone());
-            return end;
-        }
-        if fault.kind == FaultKind::Request {
-            return end;
-        }
-        target.silent += 1;
-        let bound = match fault.kind {
-            FaultKind::Malformed | FaultKind::Lost if target.answered => CUT_STRIKES,
-            _ => SILENT_STRIKES,
-        };
-        if target.silent >= bound {
-            let reason = format!("{bound} paths in a row had no answer: {}", end.reason);
-            target.gone = Some(Ending { outcome, reason });
-        }
-        end
+fn response<'a>(answer: &'a Answer, body: &'a Decoded<'a>) -> Response<'a> {
+    let flaw = if answer.cut_short.is_some() {
+        Some(BodyFlaw::Incomplete)
+    } else {
+        body.is_unreadable().then_some(BodyFlaw::Unreadable)
+    };
+    Response {
+        status: answer.status,
+        location: answer.text(LOCATION),
+        body,
+        truncated: answer.truncated,
+        total: answer.total,
+        flaw,
     }
 }
 
-/// Tries until there is an answer, or a fault that trying again would not mend.
-async fn persist(
-    lane: &Lane,
-    connection: &mut Option<Connection>,
-    target: &mut Target,
-    path: &str,
-    timeouts: &Timeouts,
-) -> Result<Answer, Fault> {
-    let asker = target.asker.as_ref().map_err(Fault::clone)?;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        if !connection.as_ref().is_some_and(Connection::is_usable) {
-            *connection = None;
-            match Connection::open(&target.route, timeouts, lane.rung.get()).await {
-                Ok(new) => {
-                    lane.refused.set(0);
-                    target.refused = 0;
-                    lane.rung.set(new.rung());
-                    *connection = Some(new);
-                }
-                Err(fault) => {
-                    lane.rung.set(None);
-                    let failed = if fault.kind == FaultKind::Connect {
-                        lane.refused.set(lane.refused.get() + 1);
-                        lane.refused.get()
-                    } else {
-                        target.refused += 1;
-                        target.refused
-                    };
-                    if fault.kind == FaultKind::NoSite
-                        || failed >= CONNECT_STRIKES
-                        || tries >= TRIES
-                    {
-                        return Err(fault);
-                    }
-                    sleep(PAUSE * failed).await;
-                    continue;
-                }
-            }
-        }
-        let Some(open) = connection else { continue };
-        let used = open.responses() > 0;
-        let fault = match open.get(path, asker, timeouts).await {
-            Ok(answer) => return Ok(answer),
-            Err(fault) => fault,
-        };
-        let again = match fault.kind {
-            FaultKind::Lost => true,
-            FaultKind::Malformed if !used => {
-                return get_by_force(&target.route, path, asker, timeouts, lane.rung.get()).await;
-            }
-            // On a used connection it may be the tail of the answer before.
-            FaultKind::Malformed => true,
-            _ => false,
-        };
-        if !again || tries >= TRIES {
-            return Err(fault);
-        }
+fn face(page: &Answer) -> Face {
+    let codings = page.codings();
+    let body = decode(codings.as_deref(), &page.body);
+    Face {
+        status: page.status,
+        title: title(&body).and_then(|b| public_text(b, TEXT_LIMIT)),
+        location: page.bytes(LOCATION).and_then(|b| public_text(b, TEXT_LIMIT)),
     }
 }
 
@@ -587,44 +463,4 @@ fn is_icon(answer: &Answer) -> bool {
         && !start.is_empty()
         && !start.starts_with(b"<!")
         && !start.starts_with(b"<html")
-}
-
-fn ending(cut: &Cut, time: Duration) -> Ending {
-    match cut {
-        Cut::Stopped => stopped(),
-        Cut::TimeUp => {
-            let reason = format!("the time for one target, {time:?}, ended during the request");
-            Ending { outcome: Outcome::Error, reason }
-        }
-    }
-}
-
-fn stopped() -> Ending {
-    Ending { outcome: Outcome::Skipped, reason: "the run was stopped".to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use mimawari_targets::{AddrRange, AddrSet, Port, Scope};
-
-    use super::*;
-
-    #[test]
-    fn host_fields() {
-        let ranges = ["198.51.100.0/24", "2001:db8::/64"].map(|r| r.parse::<AddrRange>().unwrap());
-        let scope = Scope::new(AddrSet::from_ranges(ranges), AddrSet::default(), "test");
-        let field = |host: Option<&str>, ip: &str, port: u16, scheme| {
-            let at = scope.endpoint(ip.parse().unwrap(), Port::new(port).unwrap()).unwrap();
-            host_field(host, at, scheme)
-        };
-        let (v4, v6, name) = ("198.51.100.7", "2001:db8::7", Some("shop.example.jp"));
-        assert_eq!(field(name, v4, 80, Scheme::Http), "shop.example.jp");
-        assert_eq!(field(name, v4, 443, Scheme::Https), "shop.example.jp");
-        assert_eq!(field(name, v4, 80, Scheme::Https), "shop.example.jp:80");
-        assert_eq!(field(name, v6, 8080, Scheme::Http), "shop.example.jp:8080");
-        assert_eq!(field(None, v4, 80, Scheme::Http), "198.51.100.7");
-        assert_eq!(field(None, v4, 8080, Scheme::Http), "198.51.100.7:8080");
-        assert_eq!(field(None, v6, 443, Scheme::Https), "[2001:db8::7]");
-        assert_eq!(field(None, v6, 8443, Scheme::Https), "[2001:db8::7]:8443");
-    }
 }

@@ -36,7 +36,8 @@ impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         let kind = match refusal.kind {
             RefusalKind::NoSite => FaultKind::NoSite,
-            RefusalKind::Failed | RefusalKind::Late => FaultKind::Tls,
+            RefusalKind::Failed => FaultKind::Tls,
+            RefusalKind::Late => FaultKind::Late,
         };
         Self::new(kind, refusal.reason)
     }
@@ -65,8 +66,9 @@ impl Refusal {
     pub(super) fn alert(alert: AlertDescription, named: bool) -> Self {
         let no_site = match alert {
             AlertDescription::UnrecognisedName => true,
-            // What servers without a default certificate say to a hello without a name.
-            AlertDescription::AccessDenied => !named,
+            // What servers without a default certificate say to a hello without a name: Windows and
+            // Caddy among them.
+            AlertDescription::AccessDenied | AlertDescription::InternalError => !named,
             _ => false,
         };
         if no_site {
@@ -75,7 +77,8 @@ impl Refusal {
                 kind: RefusalKind::NoSite,
                 spoke_tls: true,
                 reason: format!("no site {what}: TLS alert {alert:?}"),
-                mendable: false,
+                // An old server may say the same to a hello that it cannot read.
+                mendable: alert == AlertDescription::InternalError,
             };
         }
         Self::failed(&format!("alert {alert:?}"), true, is_mendable_alert(alert))
@@ -251,6 +254,11 @@ mod tests {
             let unknown = Refusal::alert(A::UnrecognisedName, named);
             assert_eq!((unknown.kind, unknown.is_mendable()), (RefusalKind::NoSite, false));
         }
+        let caddy = Refusal::alert(A::InternalError, false);
+        assert_eq!((caddy.kind, caddy.is_mendable()), (RefusalKind::NoSite, true));
+        assert_eq!(Refusal::alert(A::InternalError, true).kind, RefusalKind::Failed);
+        assert_eq!(caddy.clone().then(caddy.clone()).kind, RefusalKind::NoSite);
+        assert_eq!(caddy.then(Refusal::failed("reset", false, true)).kind, RefusalKind::Failed);
         assert_eq!(Refusal::alert(A::AccessDenied, true).kind, RefusalKind::Failed);
         assert_eq!(Refusal::alert(A::AccessDenied, false).kind, RefusalKind::NoSite);
 

@@ -8,6 +8,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use mimawari_probes::observation::Scheme;
+use mimawari_targets::Port;
+
 use super::index::List;
 use super::records::{RecordError, Records};
 use super::{Vhost, row};
@@ -38,6 +41,17 @@ pub struct Hosts {
     hashes: RandomState,
     /// Whether an address has more than one row, so that rows can repeat.
     many: bool,
+    /// Rows for another port or scheme are left out.
+    only: Option<Only>,
+}
+
+/// Which rows are wanted.
+#[derive(Debug, Clone, Copy)]
+struct Only {
+    port: Port,
+    scheme: Scheme,
+    /// Rows that name no scheme as well.
+    takes_any: bool,
 }
 
 /// Bytes of the list, read without moving the file's position, which all readers share.
@@ -77,7 +91,16 @@ impl Hosts {
             seen: HashSet::new(),
             hashes: RandomState::new(),
             many,
+            only: None,
         }
+    }
+
+    /// The names alone that are served on this port by this scheme, each once. `takes_any`: by rows
+    /// that name no scheme as well.
+    #[must_use]
+    pub fn only(mut self, port: Port, scheme: Scheme, takes_any: bool) -> Self {
+        self.only = Some(Only { port, scheme, takes_any });
+        self
     }
 
     /// Begins the next run, if there is one.
@@ -136,8 +159,18 @@ impl Iterator for Hosts {
             match self.row() {
                 Ok(None) => return None,
                 Ok(Some(vhost)) => {
-                    let row = (&vhost.host, vhost.port, vhost.scheme);
-                    if !self.many || self.seen.insert(self.hashes.hash_one(row)) {
+                    let hash = match self.only {
+                        None => self.hashes.hash_one((&vhost.host, vhost.port, vhost.scheme)),
+                        Some(only) => {
+                            let fits = vhost.port.is_none_or(|p| p == only.port)
+                                && vhost.scheme.map_or(only.takes_any, |s| s == only.scheme);
+                            if !fits {
+                                continue;
+                            }
+                            self.hashes.hash_one(&vhost.host)
+                        }
+                    };
+                    if !self.many || self.seen.insert(hash) {
                         return Some(Ok(vhost));
                     }
                 }

@@ -14,7 +14,7 @@ use mimawari_targets::diagnostic::Diagnostics;
 
 use super::hosts::Hosts;
 use super::numbering::Numbering;
-use super::pass::{Pass, Run, told};
+use super::pass::{Pass, Run, SkippedRows, told};
 
 /// What tells that a file is another than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,7 @@ pub(super) struct List {
     /// In the order of the addresses' numbers, those of one address in the order of the list.
     pub runs: Vec<Run>,
     rows: u64,
+    skipped: SkippedRows,
 }
 
 impl List {
@@ -71,8 +72,8 @@ impl VhostIndex {
     ///
     /// # Errors
     /// A [`Failure`] when the list cannot be opened. [`Diagnostics`] when it cannot be read or
-    /// copied, when a row cannot be used, an address outside the scope among the reasons, or when
-    /// the list changed meanwhile.
+    /// copied, or when it changed meanwhile. A row that cannot be used, an address outside the scope
+    /// among the reasons, is [skipped](Self::skipped).
     pub fn open(path: &Path, scope: &Scope, spool_dir: &Path) -> Result<Self> {
         if path == Path::new("-") {
             return Ok(Self::spool("<stdin>", io::stdin().lock(), scope, spool_dir)?);
@@ -138,6 +139,12 @@ impl VhostIndex {
         self.list.rows
     }
 
+    /// The rows that cannot be used: nothing is asked for them.
+    #[must_use]
+    pub fn skipped(&self) -> &SkippedRows {
+        &self.list.skipped
+    }
+
     /// The addresses that have rows, each once; the order depends on the list and the scope alone.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let mut rest = self.list.runs.as_slice();
@@ -175,6 +182,7 @@ impl VhostIndex {
             numbering: pass.numbering,
             runs,
             rows: pass.rows,
+            skipped: pass.skipped,
         };
         Self { list: Arc::new(list) }
     }

@@ -6,7 +6,8 @@
 //! 198.51.100.7,admin.example.jp,8443,https
 //! ```
 //!
-//! The first line may name the columns. `port` and `scheme` may be left out or left empty; lines
+//! The first line may name the columns. A row that cannot be used is skipped, and the run says so.
+//! Names in other scripts than ASCII are asked for in their A-label form. `port` and `scheme` may be left out or left empty; lines
 //! that are blank or begin with `#` are passed over. Quoting follows RFC 4180.
 //!
 //! The list is never held in memory. One pass checks every row and notes where the rows of each
@@ -31,6 +32,7 @@ use mimawari_targets::Port;
 
 pub use hosts::Hosts;
 pub use index::VhostIndex;
+pub use pass::SkippedRows;
 
 /// A virtual host, at an address in the scope.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

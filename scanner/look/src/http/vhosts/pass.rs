@@ -8,9 +8,9 @@ use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
 
 use super::numbering::Numbering;
 use super::records::{RECORD_LIMIT, RecordError, Records};
-use super::row::{self, Mistake};
+use super::row;
 
-/// How many messages are given before the rest is only counted.
+/// How many skipped rows are shown before the rest is only counted.
 const SHOWN: usize = 20;
 
 /// Rows of one address that follow each other in the list; remarks may lie between. 24 bytes, so
@@ -37,8 +37,18 @@ pub(super) struct Pass<'a> {
     pub runs: Vec<Run>,
     pub rows: u64,
     errors: Vec<Diagnostic>,
-    /// Rows refused beyond the messages.
-    refused: u64,
+    pub skipped: SkippedRows,
+    /// The row before was skipped: a run does not go over it.
+    broken: bool,
+}
+
+/// Rows that cannot be used. The others are.
+#[derive(Debug, Clone, Default)]
+pub struct SkippedRows {
+    /// How many.
+    pub rows: u64,
+    /// What is wrong with the first of them.
+    pub shown: Vec<Diagnostic>,
 }
 
 impl<'a> Pass<'a> {
@@ -50,7 +60,8 @@ impl<'a> Pass<'a> {
             runs: Vec::new(),
             rows: 0,
             errors: Vec::new(),
-            refused: 0,
+            skipped: SkippedRows::default(),
+            broken: false,
         }
     }
 
@@ -80,8 +91,12 @@ impl<'a> Pass<'a> {
                 }
                 Err(_) if first && row::is_header(record.bytes) => {}
                 Err(mistake) => {
-                    let (line, bytes) = (record.line, record.bytes);
-                    refuse(&mut self.errors, &mut self.refused, self.name, &mistake, line, bytes);
+                    self.broken = true;
+                    self.skipped.rows += 1;
+                    if self.skipped.shown.len() < SHOWN {
+                        let shown = mistake.diagnostic(self.name, record.line, record.bytes);
+                        self.skipped.shown.push(shown);
+                    }
                 }
             }
             first = false;
@@ -93,7 +108,9 @@ impl<'a> Pass<'a> {
     fn add(&mut self, ip: IpAddr, offset: u64, end: u64, line: u64) -> Option<()> {
         let id = self.numbering.of(ip)?;
         self.rows += 1;
+        let broken = std::mem::take(&mut self.broken);
         if let Some(run) = self.runs.last_mut()
+            && !broken
             && run.id == id
             && let Ok(length) = u32::try_from(end - run.offset)
         {
@@ -129,32 +146,7 @@ impl<'a> Pass<'a> {
         if self.errors.is_empty() {
             return Ok(());
         }
-        let refused = self.refused;
-        if refused > 0
-            && let Some(last) = self.errors.get_mut(SHOWN - 1)
-        {
-            last.help = Some(format!(
-                "{}; {refused} more lines of this file are refused as well",
-                last.help.as_deref().unwrap_or("mend this line")
-            ));
-        }
         Err(Diagnostics(std::mem::take(&mut self.errors)))
-    }
-}
-
-/// Tells of a row, or counts it when enough was told.
-fn refuse(
-    errors: &mut Vec<Diagnostic>,
-    refused: &mut u64,
-    name: &str,
-    mistake: &Mistake,
-    line: u64,
-    bytes: &[u8],
-) {
-    if errors.len() < SHOWN {
-        errors.push(mistake.diagnostic(name, line, bytes));
-    } else {
-        *refused += 1;
     }
 }
 

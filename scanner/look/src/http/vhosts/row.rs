@@ -104,7 +104,13 @@ impl<'a> Fields<'a> {
 pub(super) fn is_header(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| {
         let fields = Fields::of(text);
-        fields.get(0).eq_ignore_ascii_case("ip") && fields.get(1).eq_ignore_ascii_case("host")
+        let named =
+            fields.get(0).eq_ignore_ascii_case("ip") && fields.get(1).eq_ignore_ascii_case("host");
+        // In the words of another language: no address, and no digit that could be meant as one.
+        let foreign = fields.count >= 2
+            && !text.contains(|c: char| c.is_numeric())
+            && fields.get(0).contains(|c: char| !c.is_ascii());
+        named || foreign
     })
 }
 
@@ -195,12 +201,19 @@ fn vhost(fields: &Fields<'_>, broken: bool, scope: &Scope) -> Result<Vhost, Mist
 
 fn host(text: &str) -> Result<String, Mistake> {
     let refuse = |title: String, help| Err(Mistake::new(1, title, help));
-    if !text.is_ascii() {
-        return refuse(
-            format!("host `{}` is not in ASCII", short(text)),
-            "write the A-label form, such as xn--eckwd4c7c.example.jp",
-        );
-    }
+    let ascii;
+    let text = if text.is_ascii() {
+        text
+    } else {
+        let Ok(converted) = idna::domain_to_ascii(text) else {
+            return refuse(
+                format!("host `{}` has no A-label form", short(text)),
+                "correct the name, or write its A-label form, such as xn--eckwd4c7c.example.jp",
+            );
+        };
+        ascii = converted;
+        &ascii
+    };
     if text.contains('/') {
         return refuse(
             format!("`{}` is a URL", short(text)),

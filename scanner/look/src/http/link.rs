@@ -1,0 +1,82 @@
+//! A connection of either version of HTTP.
+
+use mimawari_probes::observation::TlsFacts;
+
+use super::connection::{Answer, Asker, Connection, Fault, Route, Timeouts};
+use super::second::SecondConnection;
+use super::tls::Rung;
+
+/// Which version a lane speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// HTTP/1, as nearly everybody does.
+    First,
+    /// HTTP/1 did not work and HTTP/2 did not either.
+    FirstForSure,
+    /// HTTP/2 alone.
+    Second,
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) enum Link {
+    First(Box<Connection>),
+    Second(Box<SecondConnection>),
+}
+
+impl Link {
+    pub(super) async fn open(
+        route: &Route,
+        timeouts: &Timeouts,
+        hint: Option<Rung>,
+        dialect: Dialect,
+    ) -> Result<Self, Fault> {
+        Ok(match dialect {
+            Dialect::Second => {
+                Self::Second(Box::new(SecondConnection::open(route, timeouts, hint).await?))
+            }
+            _ => Self::First(Box::new(Connection::open(route, timeouts, hint).await?)),
+        })
+    }
+
+    pub(super) fn is_usable(&self) -> bool {
+        match self {
+            Self::First(c) => c.is_usable(),
+            Self::Second(c) => c.is_usable(),
+        }
+    }
+
+    /// How many heads it has brought; of HTTP/2, enough to be sure of the version.
+    pub(super) fn responses(&self) -> u32 {
+        match self {
+            Self::First(c) => c.responses(),
+            Self::Second(_) => 1,
+        }
+    }
+
+    pub(super) fn tls(&self) -> Option<&TlsFacts> {
+        match self {
+            Self::First(c) => c.tls(),
+            Self::Second(c) => c.tls(),
+        }
+    }
+
+    pub(super) fn rung(&self) -> Option<Rung> {
+        match self {
+            Self::First(c) => c.rung(),
+            Self::Second(c) => c.rung(),
+        }
+    }
+
+    pub(super) async fn get(
+        &mut self,
+        path: &str,
+        asker: &Asker,
+        timeouts: &Timeouts,
+    ) -> Result<Answer, Fault> {
+        match self {
+            Self::First(c) => c.get(path, asker, timeouts).await,
+            Self::Second(c) => c.get(path, asker, timeouts).await,
+        }
+    }
+}
