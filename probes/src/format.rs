@@ -61,15 +61,16 @@ pub fn check_major(found: u64, known: u32) -> Result<(), FormatFault> {
 }
 
 /// Checks what our binary files begin with: six letters, the major version as one digit, a line feed.
+/// `otherwise`: what to say of a file that begins with something else.
 ///
 /// # Errors
 /// [`FormatFault`] for a newer version, and for what is no such file.
-pub fn check_magic(found: &[u8; 8], own: &[u8; 8]) -> Result<(), FormatFault> {
+pub fn check_magic(found: &[u8; 8], own: &[u8; 8], otherwise: &str) -> Result<(), FormatFault> {
     let digit = |magic: &[u8; 8]| char::from(magic[6]).to_digit(10);
     let same = found[..6] == own[..6] && found[7] == own[7];
     match (digit(found), digit(own)) {
         (Some(found), Some(known)) if same => check_major(u64::from(found), known),
-        _ => Err(FormatFault::Damaged("it is no such file".to_owned())),
+        _ => Err(FormatFault::Damaged(otherwise.to_owned())),
     }
 }
 

@@ -114,12 +114,12 @@ pub enum Command {
     /// The baseline: what is agreed to be open.
     #[command(subcommand)]
     Baseline(BaselineCommand),
-    /// Say that somebody knows of a finding, so that it is not told of again for a time.
+    /// Acknowledge a finding, so that it is not notified again for a time.
     Ack(ack::AckArgs),
     /// The state: what is known from earlier runs.
     #[command(subcommand)]
     State(state::StateCommand),
-    /// The content checks: what the path prober looks for.
+    /// The content checks: what the path prober searches for.
     #[command(subcommand, after_help = "Use --help for the form of a file of checks of your own.", after_long_help = check_file::FORM)]
     Checks(ChecksCommand),
     /// On a web host: list what lies in a document root, for the path prober. Sends no packet.
@@ -163,8 +163,8 @@ pub struct Selection {
     /// Narrow the targets: CIDR, first-last, address, host name, @FILE or - for stdin. Repeatable.
     #[arg(long, value_name = "T", value_delimiter = ',', env = "MIMAWARI_TARGETS")]
     pub targets: Vec<String>,
-    /// Which part of the plan: i/n, counted from 1 [default: what MIMAWARI_SHARDS and
-    /// `AWS_BATCH_JOB_ARRAY_INDEX`, `AWS_BATCH_JOB_ID` or `JOB_COMPLETION_INDEX` tell].
+    /// Which part of the plan: i/n, counted from 1 [default: from MIMAWARI_SHARDS and
+    /// `AWS_BATCH_JOB_ARRAY_INDEX`, `AWS_BATCH_JOB_ID` or `JOB_COMPLETION_INDEX`].
     #[arg(long, value_name = "I/N", env = "MIMAWARI_SHARD")]
     pub shard: Option<String>,
     /// Which part of a plan that is walked over n runs: k/n [default: by `rotate`, the part covered
@@ -419,7 +419,7 @@ pub enum ChecksCommand {
         /// Whose.
         own: OwnChecks,
     },
-    /// The digest of a file as it stands in evidence, to tell which file was served.
+    /// The digest of a file as in evidence, to find out which file was served.
     Digest {
         /// The file with the key that the run was given by --evidence-key.
         #[arg(long, value_name = "FILE")]
@@ -433,7 +433,7 @@ pub enum ChecksCommand {
 /// Checks beside those that come with the program.
 #[derive(Debug, Args)]
 pub struct OwnChecks {
-    /// A file of checks of your own, as `[http] checks` names it; a mistake in it is told with its
+    /// A file of checks of your own, as `[http] checks` names it; an error in it is reported with its
     /// line. Repeatable.
     #[arg(long, value_name = "FILE")]
     pub checks: Vec<PathBuf>,

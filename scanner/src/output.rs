@@ -47,7 +47,7 @@ pub(crate) fn print_result(text: &str, stop: &Stop) -> Result<()> {
             Err(RecvTimeoutError::Timeout) => {}
         }
         if waited >= READER {
-            tracing::warn!("nobody reads stdout: the summary was not printed");
+            tracing::warn!("stdout is not being read: the summary was not printed");
             return Ok(());
         }
     }

@@ -78,7 +78,7 @@ fn write_all(messages: &Receiver<Message>, out: &mut dyn Write, lost: &AtomicU64
         }
         let lines = lost.swap(0, Ordering::Relaxed);
         if lines > 0 {
-            tracing::warn!(lines, "log lines were lost, because nobody read them in time");
+            tracing::warn!(lines, "log lines were lost, because they were not read in time");
         }
     }
     let _ = out.flush();

@@ -1,5 +1,7 @@
 //! The laws of the workspace, and that what is generated or described is true.
 
+mod reference;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -363,18 +365,67 @@ fn the_top_level_is_as_agreed() {
     }
 }
 
-#[test]
-fn every_path_that_architecture_names_exists() {
-    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+/// Paths in the documents that describe the sources; how many `text` names.
+fn check_paths(document: &str, text: &str) -> usize {
     let mut named = 0;
     for word in text.split('`').skip(1).step_by(2) {
         let tops = ["targets/", "probes/", "scanner/", "benches/", "deploy/", "tests/", ".ci/"];
         if tops.iter().any(|t| word.starts_with(t)) && !word.contains([' ', '*', '<']) {
             named += 1;
-            assert!(root().join(word).exists(), "ARCHITECTURE.md names {word}, which is not there");
+            assert!(root().join(word).exists(), "{document} names {word}, which is not there");
         }
     }
+    named
+}
+
+#[test]
+fn every_path_that_architecture_and_decisions_name_exists() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let named = check_paths("ARCHITECTURE.md", &text);
     assert!(named >= 10, "only {named} paths were found; the test looks at the wrong thing");
+    let lines = text.lines().count();
+    assert!(lines <= 110, "ARCHITECTURE.md has {lines} lines; two pages are 110");
+
+    let text = fs::read_to_string(root().join("CONTRIBUTING.md")).expect("CONTRIBUTING.md");
+    check_paths("CONTRIBUTING.md", &text);
+    let (mut decisions, mut named) = (0, 0);
+    for entry in fs::read_dir(root().join("docs/decisions")).expect("docs/decisions") {
+        let path = entry.expect("an entry").path();
+        let text = fs::read_to_string(&path).expect("a decision");
+        named += check_paths(&path.display().to_string(), &text);
+        decisions += 1;
+    }
+    assert!(decisions > 30 && named >= decisions - 2, "{named} paths in {decisions} decisions");
+}
+
+/// Words of docs/glossary.md's second table that no document may use any more.
+#[test]
+fn documents_use_the_words_of_the_field() {
+    let mut documents: Vec<PathBuf> =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"]
+            .map(|name| root().join(name))
+            .to_vec();
+    for dir in ["docs", "docs/decisions"] {
+        let entries = fs::read_dir(root().join(dir)).expect(dir);
+        documents.extend(entries.map(|entry| entry.expect("an entry").path()));
+    }
+    documents.retain(|path| path.is_file() && path.file_name().is_some_and(|n| n != "glossary.md"));
+    assert!(documents.len() > 40, "only {} documents were found", documents.len());
+    let gone = [
+        "tell", "tells", "told", "telling", "untold", "witness", "rung", "ladder", "epitaph",
+        "parcel", "blurred", "mend", "mended",
+    ];
+    for path in documents {
+        let text = fs::read_to_string(&path).expect("a document");
+        // What stands in backquotes is code or output.
+        for prose in text.split('`').step_by(2) {
+            for word in prose.split(|c: char| !c.is_alphanumeric()) {
+                let word = word.to_lowercase();
+                assert!(!gone.contains(&word.as_str()), "{}: `{word}`", path.display());
+            }
+            assert!(!prose.contains("held against"), "{}: `held against`", path.display());
+        }
+    }
 }
 
 #[test]
@@ -439,22 +490,6 @@ fn every_example_of_the_documents_is_understood() {
         }
     }
     assert!(read >= 5, "only {read} examples were found");
-}
-
-/// Keys of `patrol.toml`, from the structures that it is read into.
-#[test]
-fn every_key_of_the_configuration_is_in_the_readme() {
-    let source = fs::read_to_string(root().join("scanner/src/config/file.rs")).expect("it");
-    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
-    let keys: Vec<&str> = source
-        .lines()
-        .filter_map(|l| l.trim().strip_prefix("pub ")?.split_once(": ").map(|(key, _)| key))
-        .collect();
-    assert!(keys.len() > 30, "{keys:?}");
-    for key in keys {
-        let named = readme.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        assert!(named.into_iter().any(|w| w == key), "README.md does not name `{key}`");
-    }
 }
 
 /// The code of a file without its tests.

@@ -353,7 +353,7 @@ impl<'a> PathCheck<'a> {
         let Some(found) = &mut self.found else { return };
         found.evidence.repeated = seen > 1;
         found.evidence.sightings = (seen < asked).then_some(Sightings { seen, asked });
-        if found.certain || found.probe.controls() == Controls::None {
+        if found.probe.controls() == Controls::None {
             self.finish_as(Outcome::Exposed, None);
         } else {
             self.ask(Control::Stem(0));
@@ -371,6 +371,17 @@ impl<'a> PathCheck<'a> {
             return self.uncontrolled(&status_reason(response.status));
         }
         let Some(found) = &mut self.found else { return };
+        if found.certain {
+            // Asked for the report alone: no answer can refute the bytes of a known file.
+            if !has_signature {
+                let path = std::mem::take(&mut self.control);
+                found.evidence.canaries.push(Canary { path, status: response.status });
+            }
+            return match control {
+                Control::Stem(_) => self.ask(Control::Folder(0)),
+                _ => self.finish_as(Outcome::Exposed, None),
+            };
+        }
         let strict = found.probe.controls() == Controls::Signature;
         let has_body = has_signature && found.has_body(&content, &self.plan.path, &self.control);
         let same = match control {
@@ -421,6 +432,11 @@ impl<'a> PathCheck<'a> {
         })
     }
 
+    /// Whether the bytes are those of a known file, which no control can refute.
+    fn is_certain(&self) -> bool {
+        self.found.as_ref().is_some_and(|f| f.certain)
+    }
+
     fn is_everywhere(&self, content: &Content<'_>) -> bool {
         let everywhere = self.found.as_ref().and_then(|f| f.everywhere.as_ref());
         everywhere.is_some_and(|(probe, _)| probe.is_true(content).is_some())
@@ -449,12 +465,18 @@ impl<'a> PathCheck<'a> {
             Stage::Control(_) => "no canary answer",
             _ => "no second answer",
         };
+        if self.is_certain() && matches!(self.stage, Stage::Control(_)) {
+            return self.finish_as(Outcome::Exposed, None);
+        }
         self.finish_as(Outcome::Skipped, Some(format!("{what}: {reason}")));
     }
 
     /// No control could be asked: what was seen was seen, and is less certain. Inventory is not worth
     /// that: its signatures rest on the controls.
     fn uncontrolled(&mut self, reason: &str) {
+        if self.is_certain() {
+            return self.finish_as(Outcome::Exposed, None);
+        }
         if self.found.as_ref().is_none_or(|f| f.severity == Severity::Info) {
             return self.finish_as(Outcome::Error, Some(format!("no canary answer: {reason}")));
         }

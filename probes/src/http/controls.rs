@@ -99,16 +99,14 @@ const fn is_word(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b >= 0x80
 }
 
-/// The tokens with one mark for all numbers and another for what is not common. A name of several
+/// The tokens with one mark for numbers and for what is not common. A name of several
 /// words (`wp-config.php`) is one mark, as a control's single word is.
 fn masked<'a>(text: &'a [u8], common: &HashSet<&[u8]>) -> Vec<&'a [u8]> {
     const VARIES: &[u8] = b"";
-    const NUMBER: &[u8] = b"0";
     let mut out: Vec<&[u8]> = Vec::new();
     for token in tokens(text) {
-        if token.iter().all(u8::is_ascii_digit) {
-            out.push(NUMBER);
-        } else if common.contains(token) {
+        let number = token.iter().all(u8::is_ascii_digit);
+        if common.contains(token) && !number {
             out.push(token);
         } else {
             if let [.., before, joint] = out[..]

@@ -191,8 +191,10 @@ mod tests {
                     let found = stretches(&cells, Share::default());
                     let worst = &found[0];
                     assert!(worst.excess >= DISBELIEVED, "{p} {left} {seed}: {worst:?}");
-                    assert!(worst.cells.start.abs_diff(4000) < 100, "{worst:?}");
-                    assert!(worst.cells.end.abs_diff(4700) < 100, "{worst:?}");
+                    // An edge is known as closely as answers are dense.
+                    let margin = 100 + (20.0 / p) as usize;
+                    assert!(worst.cells.start.abs_diff(4000) < margin, "{worst:?}");
+                    assert!(worst.cells.end.abs_diff(4700) < margin, "{worst:?}");
                     let truth = 700.0 * p * (1.0 - left);
                     assert!((worst.missing - truth).abs() < 0.25 * truth, "{p}: {worst:?}");
                 }

@@ -68,7 +68,7 @@ impl Saved {
         let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
         let cut = || bad("cut off");
         let (magic, rest) = bytes.split_first_chunk::<8>().ok_or_else(cut)?;
-        check_magic(magic, MAGIC)
+        check_magic(magic, MAGIC, "not a checkpoint")
             .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
         let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
         let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| cut())?;

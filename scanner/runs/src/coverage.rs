@@ -83,7 +83,7 @@ impl Writer {
         };
         let mut magic = [0; 8];
         file.read_exact(&mut magic)?;
-        check_magic(&magic, MAGIC).map_err(invalid)?;
+        check_magic(&magic, MAGIC, "not a coverage file").map_err(invalid)?;
         if end < magic.len() as u64 || file.metadata()?.len() < end {
             return Err(bad("shorter than its checkpoint says"));
         }
@@ -199,7 +199,7 @@ impl Reader {
             cut_off = true;
         } else {
             file.read_exact(&mut magic)?;
-            check_magic(&magic, MAGIC).map_err(invalid)?;
+            check_magic(&magic, MAGIC, "not a coverage file").map_err(invalid)?;
         }
         let mut cells = None;
         let mut at = 8u64;

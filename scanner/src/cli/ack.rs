@@ -7,9 +7,9 @@ use super::ConfigFile;
 /// Arguments of `ack`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-An acknowledged finding stays drift: reports list it, and the exit status is 1. It is only not told
-of again until the end, unless it gets worse or comes back after it was gone. What may stay open for
-good belongs into the baseline, where a reviewer sees it.
+An acknowledged finding stays drift: reports list it, and the exit status is 1. It is not notified
+again until the end, unless it gets worse or comes back after it was gone. What may stay open for
+good belongs in the baseline, where a reviewer sees it.
 
 Examples:
   mimawari ack 3f2a90c1 --until 2026-12-01 --reason SEC-77

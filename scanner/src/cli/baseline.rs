@@ -38,15 +38,15 @@ pub enum BaselineCommand {
     after_help = "\
 Exit status: 0 nothing, or warnings alone; 2 errors, or warnings with --strict.
 
-Use --help for everything that is told; --explain ID tells more of one.",
+Use --help for a list of all rules; --explain ID explains one.",
     after_long_help = long_help()
 )]
 pub struct BaselineCheckArgs {
     /// The baseline folder [default: that of the first -c, or `baseline`].
     #[arg(value_name = "DIR", env = "MIMAWARI_BASELINE")]
     pub dir: Option<PathBuf>,
-    /// A configuration that scans for this baseline: its scope, targets and ports are held against
-    /// the rules. Repeatable, for several scan profiles.
+    /// A configuration that scans for this baseline: its scope, targets and ports are compared
+    /// with the rules. Repeatable, for several scan profiles.
     #[arg(
         short,
         long = "config",
@@ -55,10 +55,10 @@ pub struct BaselineCheckArgs {
         value_delimiter = ','
     )]
     pub configs: Vec<PathBuf>,
-    /// The state's folder: tells which rules nothing is seen of.
+    /// The state's folder: shows which rules match nothing that was seen.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// The baseline before the change: tells which rules are renewed without a word.
+    /// The baseline before the change: shows which rules are renewed without a new reason.
     #[arg(long, value_name = "DIR")]
     pub base: Option<PathBuf>,
     /// The CODEOWNERS file [default: in .github, at the top, or in docs of the git repository;
@@ -77,12 +77,12 @@ pub struct BaselineCheckArgs {
     /// Check as if it were this instant (RFC 3339).
     #[arg(long, value_name = "TIME")]
     pub now: Option<String>,
-    /// Explain what is told under this id, with a bad and a good example; without an id, list all.
+    /// Explain the rule with this id, with a bad and a good example; without an id, list all.
     #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "")]
     pub explain: Option<String>,
 }
 
-/// The form of what `baseline check` tells.
+/// The form in which `baseline check` reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LintFormat {
     /// For the terminal.
@@ -98,9 +98,9 @@ pub enum LintFormat {
 fn long_help() -> String {
     format!(
         "\
-What is told (--explain ID tells more of one):
+Rules (--explain ID explains one):
 {}
-A patrol refuses the baseline for what it cannot read; the rest is told here alone.
+A patrol refuses a baseline that it cannot read; everything else is reported here alone.
 
 Exit status: 0 nothing, or warnings alone; 2 errors, or warnings with --strict.
 

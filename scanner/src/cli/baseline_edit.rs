@@ -137,7 +137,7 @@ pub struct BaselinePruneArgs {
     /// The baseline folder.
     #[arg(value_name = "DIR", default_value = "baseline", env = "MIMAWARI_BASELINE")]
     pub dir: PathBuf,
-    /// The state folder, which knows what was seen [default: only expired rules are looked for].
+    /// The state folder, which knows what was seen [default: only expired rules are found].
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// Remove them; without it nothing is written.

@@ -77,7 +77,7 @@ impl From<AtLeast> for Severity {
 /// Arguments of `baseline explain`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "No packet is sent and no name is looked up: what is not known is said to be not known."
+    after_help = "No packet is sent and no name is resolved: what is not known is reported as not known."
 )]
 pub struct BaselineExplainArgs {
     /// What is to be explained.

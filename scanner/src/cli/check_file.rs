@@ -2,8 +2,8 @@
 
 /// The whole form. The catalogue that comes with the program is written in it, too.
 pub(super) const FORM: &str = r#"A file of checks:
-  [http] checks = ["own.toml"] asks every site for your own paths, too. `checks list --checks
-  own.toml` tells what is wrong with the file.
+  [http] checks = ["own.toml"] requests your own paths of every site, too. `checks list
+  --checks own.toml` reports what is wrong with the file.
 
   version = 1
 

@@ -38,13 +38,13 @@ pub enum ExportFormat {
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What the file does not tell is not covered. masscan and ZMap list what answered and nothing else, so
-nothing is resolved by what they do not name, and the exit status is 3. nmap tells closed and filtered
-ports, too. Of hosts that it took for down nothing is known; scan with -Pn to cover them.
+What the file does not say is not covered. masscan and ZMap list only what answered, so nothing is
+resolved by what they do not list, and the exit status is 3. nmap also lists closed and filtered
+ports. Hosts that it took for down are not covered; scan with -Pn to cover them.
 
-The plan is that of the configuration, and of nmap the ports that the file says were scanned. An
-address outside the scope is not imported. A port that one SYN-ACK showed open is told as open, and
-the run says how many there are: nobody asked a second time.
+The plan is that of the configuration; for nmap, with the ports that the file lists as scanned. An
+address outside the scope is not imported. A port that one SYN-ACK showed open is imported as open,
+not confirmed, and the run counts such ports.
 
 Formats:
   nmap-xml      nmap -sS or -sT, with -oX; also masscan -oX
@@ -71,7 +71,7 @@ pub struct ImportArgs {
     /// The run folder to write; it must not hold a run yet.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Which ports were scanned [default: what the file tells, else the configured ones and those
+    /// Which ports were scanned [default: from the file, else the configured ones and those
     /// that the file names].
     #[arg(long, value_name = "P")]
     pub ports: Option<String>,

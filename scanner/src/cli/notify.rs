@@ -11,8 +11,8 @@ use super::ConfigFile;
 #[command(
     group(ArgGroup::new("what").required(true).args(["test", "retry"])),
     after_help = "\
-`patrol` and `judge --save-state` tell what changed by themselves. What they could not send lies in
-RUN_DIR/undelivered; its file is removed when it was sent. Exit status 2 if something was not sent.
+`patrol` and `judge --save-state` send notifications themselves. What they could not send is in
+RUN_DIR/undelivered; a file is removed when it was sent. Exit status 2 if something was not sent.
 
 Examples:
   mimawari notify --test -c patrol.toml

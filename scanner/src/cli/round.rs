@@ -109,8 +109,8 @@ pub struct RoundScanArgs {
     #[command(flatten)]
     /// Which round.
     pub which: Which,
-    /// Which shard: i/n, counted from 1 [default: what `AWS_BATCH_JOB_ARRAY_INDEX`,
-    /// `AWS_BATCH_JOB_ID` or `JOB_COMPLETION_INDEX` tell].
+    /// Which shard: i/n, counted from 1 [default: from `AWS_BATCH_JOB_ARRAY_INDEX`,
+    /// `AWS_BATCH_JOB_ID` or `JOB_COMPLETION_INDEX`].
     #[arg(long, value_name = "I/N", env = "MIMAWARI_SHARD")]
     pub shard: Option<String>,
     #[command(flatten)]
@@ -121,8 +121,8 @@ pub struct RoundScanArgs {
 /// Arguments of `round reduce`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A shard that is missing is named, nothing in it is resolved, and the exit status is 3 (or 1). When
-it arrives later, reduce again takes it in. Nothing is told twice.
+A missing shard is named, nothing in it is resolved, and the exit status is 3 (or 1). When it arrives
+later, run reduce again to add it. Nothing is notified twice.
 
 Example:
   mimawari round reduce -c patrol.toml --round hourly-2026-11-24T15:00:00Z")]

@@ -65,7 +65,7 @@ pub struct StateHistoryArgs {
 /// Arguments of `state rollback`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What was found since then is found again by the next run, and told again.
+What was found since then is found again by the next run, and notified again.
 
 Example:
   mimawari state history -c patrol.toml

@@ -17,23 +17,42 @@ use super::Check;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Table {
+    /// `slack`, `github`, `webhook`, `security-hub`, `events`, `emf` or `prometheus`.
     kind: Spanned<String>,
+    /// Its name, unique. Default: its kind.
     name: Option<Spanned<String>>,
+    /// The least severity that is notified. Default: all.
     min_severity: Option<Spanned<String>>,
+    /// Findings of these owners alone. Default: all.
     owners: Option<Vec<String>>,
+    /// Where the report is; `{run_id}` is replaced.
     report_url: Option<Spanned<String>>,
+    /// `slack`: the environment variable with the URL.
     webhook_env: Option<Spanned<String>>,
+    /// `webhook`: the environment variable with the URL.
     url_env: Option<Spanned<String>>,
+    /// `webhook`: the environment variable with the key of the signature.
     secret_env: Option<Spanned<String>>,
+    /// `github`: the environment variable with the token.
     token_env: Option<Spanned<String>>,
+    /// `github`: `owner/name`.
     repo: Option<Spanned<String>>,
+    /// `github`: labels of new issues.
     labels: Option<Spanned<Vec<String>>>,
+    /// `github`: new issues of one run at most, 1 to 50. Default: 10.
     max_new: Option<Spanned<i64>>,
+    /// `github`: another API than GitHub's own.
     api_url: Option<Spanned<String>>,
+    /// `security-hub`: the account, 12 digits.
     account: Option<Spanned<String>>,
+    /// `security-hub`: the region.
     region: Option<Spanned<String>>,
+    /// `security-hub`: another endpoint than AWS's own.
     endpoint: Option<Spanned<String>>,
+    /// `events`, `emf`, `prometheus`: the file that is written. Without it `events` and `emf` write
+    /// to stdout.
     file: Option<Spanned<String>>,
+    /// `emf`: the namespace of the metrics.
     namespace: Option<Spanned<String>>,
 }
 

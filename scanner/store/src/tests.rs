@@ -292,7 +292,7 @@ async fn no_number_is_too_large_and_no_text_reaches_the_screen_as_it_is() {
     let mut random = Random::seeded(1);
     let e = store.commit(&parent, &state("x"), &meta("x"), &mut random).await.unwrap_err();
     insta::assert_snapshot!("last_number", mimawari_base::failure::render(&e));
-    let evil = "{\"version\":1,\"\u{9b}2J\\u001b[2J\":1}";
+    let evil = "{\"version\":1,\"findings\":\"\u{9b}2J\\u001b[2J\"}";
     put(&store, &object(last), &forged(last, 1, evil)).await;
     let told = refusal(&store).await;
     assert!(told.contains("2J") && !told.contains(['\u{1b}', '\u{9b}']), "{told:?}");

@@ -25,6 +25,10 @@ impl Rng {
 /// A run over a few hosts and ports in which anything may be open, closed, silent or not covered.
 fn random_run(r: &mut Rng, truth: &mut BTreeMap<(IpAddr, Port), bool>) -> Run {
     let mut run = Run::new();
+    // Two pools take turns.
+    if r.next(8) == 0 {
+        truth.values_mut().for_each(|open| *open = !*open);
+    }
     for (cell, open) in truth.iter_mut() {
         if r.next(6) == 0 {
             *open = !*open;
@@ -45,7 +49,15 @@ fn random_run(r: &mut Rng, truth: &mut BTreeMap<(IpAddr, Port), bool>) -> Run {
             run.second.insert(*cell, [Refused, TimedOut, OwnError, NotMade][r.next(4) as usize]);
         }
     }
-    if r.next(2) == 0 {
+    // A host bans the scanner: all of its ports refuse, whatever is open.
+    if r.next(10) == 0 {
+        let host = ip(["192.0.2.0", "192.0.2.1", HOST][r.next(3) as usize]);
+        for ((at, _), state) in &mut run.cells {
+            if *at == host {
+                *state = Closed;
+            }
+        }
+    } else if r.next(2) == 0 {
         random_web(r, &mut run);
     }
     match r.next(12) {
@@ -207,6 +219,10 @@ fn no_history_loses_an_alarm_or_resolves_what_it_did_not_see() {
         let n = shown.told.get(&what).copied().unwrap_or(0);
         assert!(n > histories / 200, "only {n} {what:?} were told");
     }
+    let rows = [shown.retired, shown.banned, shown.unconfirmed, shown.first_looks];
+    for (row, n) in ["retired", "banned", "unconfirmed", "first looks"].into_iter().zip(rows) {
+        assert!(n > histories / 100, "only {n} {row}");
+    }
     assert!(shown.site_changes > histories / 4, "only {} changes of sites", shown.site_changes);
 }
 
@@ -216,6 +232,10 @@ struct Shown {
     resolved: BTreeMap<FindingKind, u64>,
     told: BTreeMap<ChangeKind, u64>,
     site_changes: u64,
+    retired: u64,
+    banned: u64,
+    unconfirmed: u64,
+    first_looks: u64,
 }
 
 impl Shown {
@@ -227,6 +247,10 @@ impl Shown {
             *self.told.entry(what).or_default() += n;
         }
         self.site_changes += other.site_changes;
+        self.retired += other.retired;
+        self.banned += other.banned;
+        self.unconfirmed += other.unconfirmed;
+        self.first_looks += other.first_looks;
         self
     }
 }
@@ -294,6 +318,7 @@ impl History {
             // No two runs begin at the same time, or they would be one.
             self.now = later.expect("a time").checked_add((n + 1).milliseconds()).expect("a time");
             self.acknowledge();
+            self.retire();
             let mut run = random_run(&mut self.r, &mut self.truth);
             run.vantage = ["default", "outside"][self.r.next(vantages) as usize];
             if !settled || self.r.next(4) == 0 {
@@ -375,6 +400,32 @@ impl History {
         self.state.acknowledged.insert(id, Acknowledgement { until, at: self.now, by, reason });
     }
 
+    /// Now and then a vantage is retired: its findings are out of scope, and none is called closed.
+    fn retire(&mut self) {
+        let vantage = ["default", "outside"][self.r.next(2) as usize];
+        if self.r.next(30) > 0 {
+            return;
+        }
+        let before = self.state.findings.clone();
+        if self.state.retire_vantage(vantage).is_none() {
+            return;
+        }
+        self.shown.retired += 1;
+        for (id, t) in before {
+            let Some(after) = self.state.findings.get(&id) else {
+                assert_eq!(t.finding.state, FindingState::MissingPending, "seed {}", self.seed);
+                continue;
+            };
+            if t.finding.vantage != vantage {
+                assert_eq!(*after, t, "seed {}", self.seed);
+                continue;
+            }
+            assert!(!after.finding.state.is_drift(), "seed {}: {after:?}", self.seed);
+            let resolved = after.finding.state == FindingState::Resolved;
+            assert!(!resolved || t.finding.state == FindingState::Resolved, "seed {}", self.seed);
+        }
+    }
+
     fn step(&mut self, run: &Run, rules: &Baseline) {
         self.step_at(run, rules, self.now);
     }
@@ -390,7 +441,10 @@ impl History {
             serde_json::to_string(&again.0).ok(),
             "seed {seed}"
         );
+        self.bans(run, &v, began);
         for f in &v.findings {
+            self.shown.unconfirmed += u64::from(f.new && f.unconfirmed);
+            self.shown.first_looks += u64::from(f.new && f.cause == Cause::FirstLook);
             let key = (f.vantage.clone(), f.kind, f.ip, f.port, f.host.clone(), f.path.clone());
             let id = self.ids.entry(key).or_insert_with(|| f.id.clone());
             assert_eq!(*id, f.id, "seed {seed}: an identity changed");
@@ -434,6 +488,36 @@ impl History {
         assert_eq!(State::parse(&text).expect("its own text"), next, "seed {seed}");
         self.told(&v, &next);
         self.state = next;
+    }
+
+    /// A host all of whose known open ports refuse at once, two or more, is not seen to be closed.
+    fn bans(&mut self, run: &Run, v: &Verdict, began: Timestamp) {
+        for host in ["192.0.2.0", "192.0.2.1", HOST] {
+            let open = |t: &&Tracked| {
+                let f = &t.finding;
+                f.vantage == run.vantage
+                    && f.ip == ip(host)
+                    && matches!(f.kind, UnexpectedOpen | ForbiddenOpen)
+                    && matches!(f.state, FindingState::Open | FindingState::Unverified)
+                    && f.last_seen < began
+                    // One silent run may lie before it, and this is the second.
+                    && t.silent_runs == 0
+            };
+            let known: Vec<&Finding> =
+                self.state.findings.values().filter(open).map(|t| &t.finding).collect();
+            let refused =
+                |f: &&&Finding| f.port.is_some_and(|p| CoverageView::cell(run, f.ip, p) == Closed);
+            let any_open = run.cells.iter().any(|((at, _), s)| *at == ip(host) && *s == Open);
+            if known.len() < 2 || any_open || known.iter().filter(refused).count() < known.len() {
+                continue;
+            }
+            self.shown.banned += 1;
+            for f in known {
+                let now = v.findings.iter().find(|n| n.id == f.id);
+                let resolved = now.is_some_and(|n| n.state == FindingState::Resolved);
+                assert!(!resolved, "seed {}: a ban is no end: {f:?}", self.seed);
+            }
+        }
     }
 
     /// What another vantage knows stays as it is, and no port is drift twice.

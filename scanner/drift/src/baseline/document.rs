@@ -190,7 +190,7 @@ impl Reader {
         let kept = source.clone();
         let text = kept.text();
         let (root, errors) = DeTable::parse_recoverable(text);
-        let before = self.mistakes.len();
+        let (mut looked, mut refused) = (self.mistakes.len(), 0);
         let root = root.into_inner();
         let damage = Damage::new(&root, &errors, text);
         let (broken, damaged_outside) = (!errors.is_empty(), damage.outside);
@@ -243,7 +243,10 @@ impl Reader {
                 continue;
             };
             for item in list.iter() {
-                if self.mistakes.len() - before > MOST {
+                // What is only worth a remark never keeps a patrol from reading the rest.
+                refused += self.mistakes.refused_since(looked);
+                looked = self.mistakes.len();
+                if refused > MOST {
                     let title = format!(
                         "more than {MOST} mistakes; the rest of this file was not looked at"
                     );

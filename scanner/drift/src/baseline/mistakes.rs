@@ -44,6 +44,11 @@ impl Mistakes {
         self.0.len()
     }
 
+    /// Mistakes from the `from`-th on for which a patrol refuses the files.
+    pub(super) fn refused_since(&self, from: usize) -> usize {
+        self.0.iter().skip(from).filter(|m| m.rule.refused).count()
+    }
+
     pub(crate) fn report(
         &mut self,
         rule: &'static LintRule,
