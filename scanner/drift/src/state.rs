@@ -453,33 +453,6 @@ impl State {
         findings.chain(self.vantages.keys().map(String::as_str)).collect()
     }
 
-    /// Nobody looks from a vantage any more: its findings are out of scope, and what was allowed and
-    /// which sites were seen from there is forgotten. `None` if nothing is known from it.
-    pub fn retire_vantage(&mut self, vantage: &str) -> Option<RetiredVantage> {
-        if !self.known_vantages().contains(vantage) {
-            return None;
-        }
-        let mut retired = RetiredVantage::default();
-        let mut forgotten = Vec::new();
-        let here = self.findings.iter_mut().filter(|(_, t)| t.finding.vantage == vantage);
-        for (id, t) in here {
-            let transition = crate::judge::retire(t);
-            retired.findings += u64::from(transition.settled);
-            if transition.forgotten {
-                forgotten.push(id.clone());
-            }
-        }
-        for id in forgotten {
-            self.findings.remove(&id);
-        }
-        let before = self.allowed.len();
-        self.allowed.retain(|id, a| a.subject.id(vantage) != *id);
-        retired.allowed = (before - self.allowed.len()) as u64;
-        self.sites.retain(|s| s.key.vantage != vantage);
-        self.vantages.remove(vantage);
-        Some(retired)
-    }
-
     /// The contents that it knows of.
     #[must_use]
     pub fn known_contents(&self) -> KnownContents {

@@ -13,7 +13,7 @@ pub enum StateCommand {
     History(StateHistoryArgs),
     /// Bring an earlier generation back, as a new one. Nothing is deleted.
     Rollback(StateRollbackArgs),
-    /// Settle what was seen from a vantage that is no longer used. Nothing is called closed.
+    /// Settle what was seen from a vantage that is no longer used.
     RetireVantage(StateRetireVantageArgs),
 }
 

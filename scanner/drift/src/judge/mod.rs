@@ -15,6 +15,7 @@ mod map;
 mod memory;
 mod port;
 mod required;
+mod retire;
 mod rules;
 mod service;
 mod sites;
@@ -118,15 +119,6 @@ pub fn judge_onto(
     j.required();
     j.the_rest();
     j.finish()
-}
-
-/// Nobody looks from a finding's vantage any more.
-pub(crate) fn retire(t: &mut Tracked) -> Transition {
-    let at = t.finding.last_seen;
-    let trust = Trust { doubt: None, again: false, began: None, ended: at };
-    let why = "its vantage was retired: nobody looks from there any more, and it was not seen to be \
-               closed";
-    Life::new(t, false, trust).apply(Sighting::OutOfScope(why), &Decision::None)
 }
 
 /// A site of one run: address, port, scheme, virtual host.

@@ -166,7 +166,7 @@ fn what_is_pending_is_not_called_settled() {
     assert_eq!(
         tags,
         [
-            ("Missing once", "pending"),
+            ("To be decided", "pending"),
             ("Resolved", "settled"),
             ("Allowed", "settled"),
             ("Out of scope", "settled")
