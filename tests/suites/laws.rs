@@ -254,6 +254,49 @@ fn no_arrow_between_modules_runs_back() {
     assert_eq!(find_circle(&BTreeMap::from(graph)), Some(vec!["b".to_owned(), "c".to_owned()]));
 }
 
+/// Which rule speaks of a thing is asked in one place. The compiler keeps the matchers behind it private.
+#[test]
+fn one_place_decides_which_rule_speaks() {
+    let mut places = Vec::new();
+    for file in rust_files(&root().join("scanner")) {
+        if file.components().any(|c| c.as_os_str() == "target") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).expect("a source file");
+        let is_book = file.ends_with("baseline/book.rs") || file.ends_with("baseline/nearest.rs");
+        for line in text.lines().map(str::trim) {
+            if line.contains("fn decide_with(") || line.contains("fn nearest_to(") {
+                places.push(file.file_name().unwrap_or_default().to_string_lossy().into_owned());
+            }
+            let opens = ["pub fn port(", "pub fn web(", "pub fn whole_host(", "pub fn web_rules("];
+            assert!(!is_book || !opens.iter().any(|o| line.contains(o)), "{}", file.display());
+        }
+    }
+    assert_eq!(places, ["decide.rs", "decide.rs"]);
+}
+
+/// The keys that the reader takes and those of the schema are the same.
+#[test]
+fn the_schema_of_the_baseline_has_the_keys_that_are_read() {
+    let schema: serde_json::Value =
+        serde_json::from_str(&mimawari_drift::schema::baseline()).expect("JSON");
+    for (name, head) in [("AllowEntry", "[[allow]]"), ("AllowHttpEntry", "[[allow_http]]")] {
+        let keys = schema["$defs"][name]["properties"].as_object().expect("properties");
+        for key in keys.keys() {
+            let text = format!("version = 1\nowner = \"x\"\n{head}\n{key} = 7\n");
+            let refused = Baseline::parse(&[("a.toml".to_owned(), text)]).expect_err("refused");
+            let unknown = format!("unknown key `{key}`");
+            assert!(
+                !refused.to_string().contains(&unknown),
+                "{name} has `{key}`, which is not read"
+            );
+        }
+        let text = format!("version = 1\nowner = \"x\"\n{head}\nnone = 7\n");
+        let refused = Baseline::parse(&[("a.toml".to_owned(), text)]).expect_err("refused");
+        assert!(refused.to_string().contains("unknown key `none`"), "{refused}");
+    }
+}
+
 #[test]
 fn only_rawio_may_hold_unsafe_code() {
     let workspace = manifest("");

@@ -6,14 +6,15 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use mimawari_probes::observation::{CellState, Scheme};
-use mimawari_targets::{Port, Protocol};
+use mimawari_targets::{Cell, Port, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::baseline::{Baseline, Expect, Head, Match};
+use crate::baseline::{Baseline, Decision, DecisionFacts, Expect, Head, Match};
 use crate::id::FindingId;
 use crate::impact::RuleRef;
 use crate::state::{Allowed, State};
+use crate::subject::Subject;
 use crate::verdict::{Acknowledgement, Finding, FindingKind, FindingState, NearestRule};
 
 /// Version of the format.
@@ -24,8 +25,6 @@ pub const MAX_NEAREST: usize = 3;
 const MAX_ANSWERS: usize = 20;
 /// Other findings that are pointed at.
 const MAX_POINTERS: usize = 5;
-/// The name by which `[[allow_http]]` allows legacy TLS.
-const LEGACY_TLS: &str = "legacy-tls";
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,54 +216,30 @@ pub struct Known<'a> {
     pub state: &'a State,
     /// Now.
     pub now: Timestamp,
+    /// From where the question is asked, if nothing was seen.
+    pub vantage: &'a str,
     /// Whether an address is in the scope.
     pub in_scope: &'a dyn Fn(IpAddr) -> bool,
     /// When a cell was last covered.
     pub covered: &'a dyn Fn(IpAddr, Port) -> Covered,
 }
 
-/// One thing.
-#[derive(Clone)]
-struct Subject<'a> {
-    ip: IpAddr,
-    proto: Protocol,
-    port: Option<Port>,
-    host: Option<&'a str>,
-    path: Option<&'a str>,
+/// One thing, with what is known of it besides.
+struct Asked<'a> {
+    subject: Subject,
     check: Option<&'a str>,
-    kind: FindingKind,
+    vantage: &'a str,
+    /// Whether it is required and missing.
+    missing: bool,
 }
 
-impl<'a> Subject<'a> {
-    const fn cell(ip: IpAddr, proto: Protocol, port: Port) -> Self {
-        let kind = FindingKind::UnexpectedOpen;
-        Self { ip, proto, port: Some(port), host: None, path: None, check: None, kind }
-    }
-
+impl<'a> Asked<'a> {
     fn of(f: &'a Finding) -> Self {
         Self {
-            ip: f.ip,
-            proto: f.proto,
-            port: f.port,
-            host: f.host.as_deref(),
-            path: f.path.as_deref(),
-            check: match f.kind {
-                FindingKind::LegacyTls => Some(LEGACY_TLS),
-                _ => f.check.as_deref(),
-            },
-            kind: f.kind,
-        }
-    }
-
-    fn of_allowed(a: &'a Allowed) -> Self {
-        Self {
-            ip: a.subject.ip(),
-            proto: a.subject.proto(),
-            port: a.subject.port(),
-            host: a.subject.host(),
-            path: a.subject.path(),
-            check: a.subject.check().or(a.check()),
-            kind: a.subject.kind(),
+            subject: f.subject(),
+            check: f.check.as_deref(),
+            vantage: &f.vantage,
+            missing: f.kind == FindingKind::MissingRequired,
         }
     }
 }
@@ -301,10 +276,10 @@ impl Known<'_> {
         // Drift speaks before what is settled, and the newer before the older.
         let told = here.iter().copied().filter(of_cell);
         let told = told.max_by_key(|f| (f.state.is_drift(), f.last_seen));
-        let asked = crate::subject::Subject::Port(mimawari_targets::Cell::new(ip, proto, port));
-        let allowed = self.state.allowed.values().find(|a| a.subject == asked);
-        let subject = told.map_or_else(|| Subject::cell(ip, proto, port), Subject::of);
-        let mut answer = self.answer(&subject, told, allowed);
+        let cell = Subject::Port(Cell::new(ip, proto, port));
+        let allowed = self.state.allowed.values().find(|a| a.subject == cell);
+        let asked = told.map_or_else(|| self.asked(cell, None), Asked::of);
+        let mut answer = self.answer(&asked, told, allowed);
         let others = here.iter().filter(|f| {
             told.is_none_or(|t| t.id != f.id)
                 && f.state != FindingState::Resolved
@@ -324,8 +299,9 @@ impl Known<'_> {
     fn finding(&self, id: &str) -> Option<Answer> {
         let allowed = id.parse().ok().and_then(|id: FindingId| self.state.allowed.get(&id));
         match self.state.findings.get(id) {
-            Some(t) => Some(self.answer(&Subject::of(&t.finding), Some(&t.finding), allowed)),
-            None => allowed.map(|a| self.answer(&Subject::of_allowed(a), None, Some(a))),
+            Some(t) => Some(self.answer(&Asked::of(&t.finding), Some(&t.finding), allowed)),
+            None => allowed
+                .map(|a| self.answer(&self.asked(a.subject.clone(), a.check()), None, Some(a))),
         }
     }
 
@@ -373,13 +349,9 @@ impl Known<'_> {
             ips.sort_unstable();
             ips.dedup();
             for ip in ips.into_iter().take(MAX_ANSWERS) {
-                let subject = Subject {
-                    host: Some(host).filter(|h| h.parse::<IpAddr>().is_err()),
-                    path: Some(path),
-                    kind: FindingKind::ExposedContent,
-                    ..Subject::cell(ip, Protocol::Tcp, port)
-                };
-                answers.push(self.answer(&subject, None, None));
+                let host = Some(host).filter(|h| h.parse::<IpAddr>().is_err());
+                let subject = Subject::content(Cell::tcp(ip, port), host, path);
+                answers.push(self.answer(&self.asked(subject, None), None, None));
             }
             if answers.is_empty() {
                 notes.push(format!(
@@ -397,8 +369,17 @@ impl Known<'_> {
         answers
     }
 
-    fn answer(&self, s: &Subject<'_>, f: Option<&Finding>, allowed: Option<&Allowed>) -> Answer {
-        let found = self.found(s);
+    /// As seen from where the newest run looked.
+    fn asked<'a>(&'a self, subject: Subject, check: Option<&'a str>) -> Asked<'a> {
+        Asked { subject, check, vantage: self.vantage, missing: false }
+    }
+
+    fn answer(&self, a: &Asked<'_>, f: Option<&Finding>, allowed: Option<&Allowed>) -> Answer {
+        let s = &a.subject;
+        let facts =
+            DecisionFacts { check: a.check.unwrap_or_default(), vantage: a.vantage, now: self.now };
+        let decision = self.baseline.decide(s, &facts);
+        let found = decision.says;
         let mut notes = Vec::new();
         let drift = f.filter(|f| f.state.is_drift());
         let (standing, mut why) = match (drift.or(f), allowed) {
@@ -412,7 +393,7 @@ impl Known<'_> {
             }
             (Some(f), None) => (Standing::Finding(f.state), f.why.clone()),
             (None, None) => match found {
-                _ if !(self.in_scope)(s.ip) => (
+                _ if !(self.in_scope)(s.ip()) => (
                     Standing::NotInScope,
                     "its address is not in the scope, so that nobody looks at it".to_owned(),
                 ),
@@ -447,28 +428,22 @@ impl Known<'_> {
                 h.id
             ));
         }
-        let rule = self.deciding(s, found);
+        let rule = self.deciding(a, &decision);
         let decides = rule.as_ref().map(|r| r.rule.id.clone());
         let gone = allowed.map(|a| &*a.rule).or(f.and_then(|f| f.allowed_by.as_deref()));
         if let Some(id) = gone.filter(|id| !id.is_empty() && !self.baseline.has(id)) {
             notes.push(format!("The rule `{id}`, which allowed it, is no longer in the baseline."));
         }
-        let mut nearest = match (s.kind, s.port) {
-            (FindingKind::SuspectHost | FindingKind::MissingRequired, _) | (_, None) => Vec::new(),
-            (FindingKind::ExposedContent | FindingKind::LegacyTls, _) => {
-                let check = s.check.unwrap_or_default();
-                self.baseline.nearest_contents(s.ip, check, s.path, self.now, MAX_NEAREST)
-            }
-            (_, Some(port)) => {
-                self.baseline.nearest_rules(s.ip, s.proto, port, self.now, MAX_NEAREST)
-            }
+        let mut nearest = match a.missing {
+            true => Vec::new(),
+            false => self.baseline.nearest_to(s, &facts, MAX_NEAREST),
         };
         nearest.retain(|n| Some(&n.id) != decides.as_ref());
-        let covered = match s.port {
-            Some(_) if s.proto != Protocol::Tcp => {
+        let covered = match s.port() {
+            Some(_) if s.proto() != Protocol::Tcp => {
                 Covered { how: "never: runs look at TCP alone".to_owned(), ..Covered::default() }
             }
-            Some(port) => (self.covered)(s.ip, port),
+            Some(port) => (self.covered)(s.ip(), port),
             None => Covered {
                 how: "not known: it is a whole host and no single port".to_owned(),
                 ..Covered::default()
@@ -476,12 +451,12 @@ impl Known<'_> {
         };
         let first_seen = [f.map(|f| f.first_seen), allowed.map(|a| a.first_seen)];
         Answer {
-            ip: s.ip,
-            proto: s.proto,
-            port: s.port,
-            host: s.host.map(str::to_owned),
-            path: s.path.map(str::to_owned),
-            check: s.check.map(str::to_owned),
+            ip: s.ip(),
+            proto: s.proto(),
+            port: s.port(),
+            host: s.host().map(str::to_owned),
+            path: s.path().map(str::to_owned),
+            check: s.check().or(a.check).map(str::to_owned),
             standing,
             why,
             rule,
@@ -498,30 +473,11 @@ impl Known<'_> {
         }
     }
 
-    fn found(&self, s: &Subject<'_>) -> Match<'_> {
-        match (s.kind, s.port, s.path) {
-            (FindingKind::SuspectHost, ..) => Match::None,
-            (FindingKind::LegacyTls, ..) => self.baseline.check(s.ip, LEGACY_TLS, self.now),
-            (_, _, Some(path)) => {
-                self.baseline.content(s.ip, s.check.unwrap_or_default(), path, self.now)
-            }
-            (_, Some(port), None) => self.baseline.port(s.ip, s.proto, port, self.now),
-            (_, None, None) => Match::None,
-        }
-    }
-
-    fn deciding(&self, s: &Subject<'_>, found: Match<'_>) -> Option<ExplainedRule> {
-        let required = || {
-            let port = s.port?;
-            let holds = |r: &&crate::baseline::Rule| {
-                r.head.addrs.contains(s.ip) && r.ports(s.proto).contains(port)
-            };
-            self.baseline.required(self.now).find(holds).map(|r| &r.head)
-        };
-        let head: &Head = match (s.kind, found) {
-            (FindingKind::MissingRequired, _) => required()?,
-            (_, Match::Allowed(h) | Match::Forbidden(h) | Match::Expired(h)) => h,
-            (_, Match::None) => return None,
+    fn deciding(&self, a: &Asked<'_>, decision: &Decision<'_>) -> Option<ExplainedRule> {
+        let head: &Head = match (a.missing, decision.says) {
+            (true, _) => decision.required?,
+            (false, Match::Allowed(h) | Match::Forbidden(h) | Match::Expired(h)) => h,
+            (false, Match::None) => return None,
         };
         let expect = self.baseline.rules().iter().find(|r| r.head.id == head.id);
         Some(ExplainedRule {

@@ -4,6 +4,7 @@
 //!
 //! * [`baseline`]: the rules, read from reviewed text.
 //! * [`subject`]: what is judged; [`id`]: what a finding about it is called.
+//! * [`lint_rules`]: everything that can be wrong with a baseline, each with its page.
 //! * [`lint`]: what reviewers want of the rules.
 //! * [`edit`]: changes of that text, comments kept.
 //! * [`state`]: what earlier runs knew.
@@ -23,7 +24,9 @@ pub mod id;
 pub mod impact;
 pub mod judge;
 pub mod lint;
+pub mod lint_rules;
 pub mod ports;
+pub(crate) mod reason;
 pub mod schema;
 pub mod sites;
 pub mod stale;

@@ -137,8 +137,9 @@ fn choose<'a>(
         files.iter().filter(|f| !owner.is_empty() && f.owner().as_deref() == Some(owner)).collect();
     // `baseline/hosting.toml:12`
     let near = finding.nearest.as_ref().and_then(|n| n.place.rsplit_once(':')).map(|(p, _)| p);
-    let near = near.and_then(|p| Path::new(p).file_name());
-    let nearest = of.iter().find(|f| near.is_some() && f.path.file_name() == near);
+    // Behind the name of the folder.
+    let near = near.map(|p| p.split_once('/').map_or(p, |(_, below)| below));
+    let nearest = of.iter().find(|f| near.is_some_and(|n| f.path.ends_with(n)));
     match (of.as_slice(), nearest, files) {
         ([one], ..) => Ok(one),
         (_, Some(file), _) => Ok(file),

@@ -15,6 +15,7 @@ use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::format;
 use mimawari_drift::lint::codeowners::CodeOwners;
 use mimawari_drift::lint::{BUDGET, Lint, LintContext, Owners, Place, Profile, lint, rules};
+use mimawari_store::baseline::RuleFiles;
 use mimawari_store::{Location, Store};
 use mimawari_targets::diagnostic::{Gravity, Source};
 use mimawari_targets::{AddrSet, Scope, mistake};
@@ -189,7 +190,7 @@ fn explain(id: &str) -> Result<String> {
         .into())
 }
 
-/// The `*.toml` of a folder, by the names that they are shown under.
+/// The `*.toml` of a folder and its sub-folders, by the names that they are shown under.
 ///
 /// A file that is no text, or too long, goes to `unreadable`.
 fn read(
@@ -202,14 +203,9 @@ fn read(
             .help("name the folder with its .toml files: `mimawari baseline check DIR`")
             .source(e)
     };
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(dir).map_err(|e| failed(dir, e))? {
-        let path = entry.map_err(|e| failed(dir, e))?.path();
-        if path.extension().is_some_and(|e| e == "toml") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
+    let files = RuleFiles::list(dir).map_err(|(path, e)| failed(&path, e))?;
+    files.note_skipped();
+    let paths = files.paths;
     if paths.is_empty() || paths.len() > MOST_FILES {
         let (title, help) = match paths.len() {
             0 => (
@@ -227,7 +223,7 @@ fn read(
     }
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
-        let name = shown(&path.file_name().unwrap_or_default().to_string_lossy());
+        let name = shown(&path.strip_prefix(dir).unwrap_or(&path).to_string_lossy());
         let mut bytes = Vec::new();
         fs::File::open(&path)
             .and_then(|f| f.take(LONGEST + 1).read_to_end(&mut bytes))

@@ -48,8 +48,14 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<Status
     };
     let covered = |ip, port| covered(runs.as_ref(), &state, ip, port);
     let in_scope = |ip| config.scope.allows(ip);
-    let known =
-        Known { baseline: &baseline, state: &state, now, in_scope: &in_scope, covered: &covered };
+    let known = Known {
+        baseline: &baseline,
+        state: &state,
+        now,
+        vantage: &config.vantage,
+        in_scope: &in_scope,
+        covered: &covered,
+    };
     let mut explanation = known.explain(&args.what, &question);
     if explanation.answers.is_empty()
         && let Question::Finding(id) = &question
@@ -63,7 +69,7 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<Status
     explanation.notes.extend(note);
     for answer in &mut explanation.answers {
         let Some(rule) = &mut answer.rule else { continue };
-        match place(&rule.rule.place).ok_or_else(|| "its line is not known".to_owned()) {
+        match place(dir, &rule.rule.place).ok_or_else(|| "its line is not known".to_owned()) {
             Ok((file, line)) => match blame(dir, file, line) {
                 Ok(commit) => rule.commit = Some(commit),
                 Err(why) => rule.commit_unknown = Some(why),
@@ -80,9 +86,10 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<Status
 }
 
 /// File and line of `baseline/team.toml:12`; the file lies in the folder of the baseline.
-fn place(place: &str) -> Option<(&str, usize)> {
+fn place<'a>(dir: &Path, place: &'a str) -> Option<(&'a str, usize)> {
     let (path, line) = place.rsplit_once(':')?;
-    let file = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    let folder = dir.file_name().and_then(|f| path.strip_prefix(f.to_str()?));
+    let file = folder.and_then(|p| p.strip_prefix('/')).unwrap_or(path);
     Some((file, line.parse().ok()?))
 }
 

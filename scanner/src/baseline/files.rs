@@ -8,6 +8,7 @@ use anyhow::Result;
 use mimawari_base::failure::Failure;
 use mimawari_base::files::write_atomically;
 use mimawari_drift::baseline::Baseline;
+use mimawari_store::baseline::RuleFiles;
 use mimawari_targets::diagnostic::Source;
 
 /// A file and its text.
@@ -61,20 +62,14 @@ fn unreadable(path: &Path, e: io::Error) -> Failure {
         .source(e)
 }
 
-/// The `*.toml` files of a folder, by name; of a file, that file.
+/// The `*.toml` files of a folder and its sub-folders, by name; of a file, that file.
 pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>> {
     if !fs::metadata(path).map_err(|e| unreadable(path, e))?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let mut all = Vec::new();
-    for entry in fs::read_dir(path).map_err(|e| unreadable(path, e))? {
-        let entry = entry.map_err(|e| unreadable(path, e))?.path();
-        if entry.extension().is_some_and(|e| e == "toml") {
-            all.push(entry);
-        }
-    }
-    all.sort();
-    Ok(all)
+    let files = RuleFiles::list(path).map_err(|(path, e)| unreadable(&path, e))?;
+    files.note_skipped();
+    Ok(files.paths)
 }
 
 /// Every file of a baseline folder; at least one.

@@ -39,12 +39,14 @@ pub async fn run(args: &BaselinePlanArgs, context: &Context) -> Result<Status> {
     let runs = Runs::open(&args.run, &config.scope, &previous)?.with_max_age(config.scan.max_age);
     let (base_verdict, base_state) = runs.judge(&base, &previous, now);
     let (head_verdict, head_state) = runs.judge(&head, &previous, now);
-    let mut newly = Newly::between(&base, &head, now);
+    let vantage = runs.each().first().map_or(config.vantage.as_str(), |r| &r.meta.vantage);
+    let mut newly = Newly::between(&base, &head, vantage, now);
     look(&runs, &mut newly)?;
     let impact = compare(
         Side { baseline: &base, verdict: &base_verdict, state: &base_state },
         Side { baseline: &head, verdict: &head_verdict, state: &head_state },
         newly,
+        vantage,
     );
     let text = match args.format {
         PlanFormat::Text => mimawari_report::plan::text(&impact, width()),

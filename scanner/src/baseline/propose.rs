@@ -21,7 +21,7 @@ use mimawari_targets::PortSet;
 
 use super::diff::diff;
 use super::files::{self, TextFile};
-use super::{day, instant, note, shown};
+use super::{day, instant, note};
 use crate::cli::BaselineProposeArgs;
 use crate::config::Config;
 use crate::config::fetched::Fetched;
@@ -171,21 +171,9 @@ fn tell(context: &Context, made: &Proposed) {
     for (why, n) in &made.left {
         note(context, &format!("{} without a rule: {why}", findings(*n)));
     }
-    if !made.along.is_empty() {
-        let ids: Vec<String> = made.along.iter().take(5).map(|id| shown(id)).collect();
-        let more = if made.along.len() > 5 { ", …" } else { "" };
-        note(
-            context,
-            &format!(
-                "the rules also allow {} at the same path of the same address: {}{more}",
-                findings(made.along.len()),
-                ids.join(", ")
-            ),
-        );
-    }
     let rules: usize = made.proposals.iter().map(|p| p.rules.len()).sum();
     if rules == 0 {
-        return note(context, "no confirmed finding is open, so no rule is proposed");
+        return note(context, "no confirmed port is open without a rule, so no rule is proposed");
     }
     let rules = if rules == 1 { "1 rule".to_owned() } else { format!("{rules} rules") };
     note(

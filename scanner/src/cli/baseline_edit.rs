@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 /// Arguments of `baseline fmt`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Groups come first, then [[allow]], then [[allow_http]]; rules by first address, first port and id;
-keys in one order; addresses and ports as numbers, each once. Comments stay with what they stand at:
+Groups come first, then the rules in the order in which they are written; keys in one order;
+addresses and ports as numbers, each once. Comments stay with what they stand at:
 above, behind, inside lists, at the file's head and end. What the rules say does not change. If one
 file cannot be read, none is written.
 
@@ -28,10 +28,10 @@ pub struct BaselineFmtArgs {
 /// Arguments of `baseline propose`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Rules are made for ports and contents that are open and confirmed in this verdict, and for nothing
-else: no cell (address and port, address and path) that is not a finding is ever covered. Hosts that
-answer on everything and legacy TLS get no rule. The reason is left empty, so that `baseline check`
-fails until a person has written it.
+Rules are made for ports that are open and confirmed in this verdict, and for nothing else: no cell
+(address and port) that is not a finding is ever covered. Exposed content, hosts that answer on
+everything and legacy TLS get no rule: `baseline accept` allows them one by one. The reason is left
+empty, so that `baseline check` fails until a person has written it.
 
 Examples:
   mimawari baseline propose --verdict runs/R/verdict.json
@@ -76,9 +76,9 @@ pub struct BaselineProposeArgs {
 /// Arguments of `baseline accept`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-One rule is added, for exactly this finding: its address and its port or path. No other line of the
-file changes. A content is allowed for every virtual host and port of its address, since that is
-what [[allow_http]] says. The edit is printed as a diff; commit it, and let it be reviewed.
+One rule is added, for exactly this finding: its address and its port, or its path and its site. No
+other line of the file changes. A content is allowed at every port of its address. The edit is
+printed as a diff; commit it, and let it be reviewed.
 
 Examples:
   mimawari baseline accept 3f9a01 --reason \"Partner VPN, NET-7\" --expires 2027-03-31

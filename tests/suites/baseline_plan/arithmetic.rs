@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use mimawari_drift::baseline::{Baseline, Match};
+use mimawari_drift::baseline::{Baseline, DecisionFacts, Match};
 use mimawari_drift::impact::{Newly, Side, compare};
 use mimawari_drift::judge::{CoverageView, RunInput, judge};
 use mimawari_drift::state::State;
+use mimawari_drift::subject::Subject;
 use mimawari_drift::verdict::{Coverage, RunFacts};
 use mimawari_probes::observation::{CellState, Observation};
-use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Protocol, Scope};
+use mimawari_targets::{AddrRange, AddrSet, Cell, Port, PortSet, Protocol, Scope};
 use proptest::prelude::*;
 
 use super::kit;
@@ -49,6 +50,14 @@ fn baseline(rules: &[Option<Rule>]) -> Baseline {
         ));
     }
     Baseline::parse(&[("b.toml".to_owned(), text)]).unwrap_or_else(|e| panic!("{e}")).0
+}
+
+fn facts(now: Timestamp) -> DecisionFacts<'static> {
+    DecisionFacts { check: "", vantage: "default", now }
+}
+
+fn says(b: &Baseline, cell: Cell, now: Timestamp) -> Match<'_> {
+    b.decide(&Subject::Port(cell), &facts(now)).says
 }
 
 struct Run(BTreeMap<(IpAddr, Port), CellState>);
@@ -112,7 +121,7 @@ proptest! {
         let first = judge(&input, &baseline(&history), &State::default(), now).1;
         let (base_verdict, base_state) = judge(&input, &base, &first, now);
         let (head_verdict, head_state) = judge(&input, &head, &first, now);
-        let mut newly = Newly::between(&base, &head, now);
+        let mut newly = Newly::between(&base, &head, "default", now);
         let planned: Vec<_> = newly.planned_cells(&set, &ports).collect();
         prop_assert_eq!(newly.planned(&set, &ports), planned.len() as u128);
         prop_assert_eq!(planned.iter().collect::<BTreeSet<_>>().len(), planned.len());
@@ -132,7 +141,7 @@ proptest! {
         for a in 0..=ADDRESSES + 8 {
             for p in 1..=PORTS + 4 {
                 for proto in [Protocol::Tcp, Protocol::Udp] {
-                    let allowed = |b: &Baseline| matches!(b.port(addr(a), proto, kit::port(p), now), Match::Allowed(_));
+                    let allowed = |b: &Baseline| matches!(says(b, Cell::new(addr(a), proto, kit::port(p)), now), Match::Allowed(_));
                     if allowed(&head) && !allowed(&base) {
                         cells += 1;
                         let state = if proto == Protocol::Tcp { run.cell(addr(a), kit::port(p)) } else { CellState::NotProbed };
@@ -142,7 +151,7 @@ proptest! {
             }
         }
         let side = |baseline, verdict, state| Side { baseline, verdict, state };
-        let impact = compare(side(&base, &base_verdict, &base_state), side(&head, &head_verdict, &head_state), newly);
+        let impact = compare(side(&base, &base_verdict, &base_state), side(&head, &head_verdict, &head_state), newly, "default");
         let n = impact.newly_allowed;
         prop_assert_eq!(n.cells, cells);
         let of = |s: CellState| expected[s as usize];
@@ -173,7 +182,7 @@ proptest! {
         for s in impact.silenced.iter().filter(|s| s.finding.port.is_some()) {
             let f = &s.finding;
             if let Some(rule) = &s.by {
-                let found = head.port(f.ip, f.proto, f.port.unwrap(), now);
+                let found = says(&head, Cell::new(f.ip, f.proto, f.port.unwrap()), now);
                 prop_assert!(matches!(found, Match::Allowed(h) if h.id == rule.id), "{:?}", rule);
             }
         }
@@ -196,7 +205,7 @@ fn huge_prefixes_are_counted_and_never_wrap() {
             "version = 1\nowner = \"@t/t\"\n[[allow]]\nid = \"x\"\nhosts = [{hosts}]\nports = [{ports}]\nreason = \"x\"\nbroad = true\n"
         );
         let head = Baseline::parse(&[("b.toml".to_owned(), text)]).unwrap().0;
-        let mut newly = Newly::between(&none, &head, now);
+        let mut newly = Newly::between(&none, &head, "default", now);
         assert_eq!(newly.total().cells, cells, "{hosts} {ports}");
         newly.saw(kit::ip("2001:db8::1"), kit::port(443), CellState::Open);
         newly.saw(kit::ip("192.0.2.1"), kit::port(443), CellState::Closed);
@@ -221,7 +230,7 @@ fn five_thousand_rules_take_no_time_to_speak_of() {
     };
     let (base, head) = (many(0), many(4));
     let begun = std::time::Instant::now();
-    let newly = Newly::between(&base, &head, kit::NOW.parse().unwrap());
+    let newly = Newly::between(&base, &head, "default", kit::NOW.parse().unwrap());
     assert_eq!(newly.total().cells, 5_000 * 4 * 2);
     println!("5,000 rules against 5,000 in {:?}", begun.elapsed());
     // Far above what it takes, far below what every rule against every other would.
@@ -246,7 +255,7 @@ fn a_hundred_thousand_questions_to_five_thousand_rules_take_no_time_to_speak_of(
     for n in 0..100_000u32 {
         let ip = IpAddr::V4((0x0a00_0000 + n * 13).into());
         let port = kit::port(if n % 2 == 0 { 80 } else { 6379 });
-        found += usize::from(b.nearest_rule(ip, Protocol::Tcp, port, now).is_some());
+        found += usize::from(!b.nearest_to(&Subject::tcp(ip, port), &facts(now), 1).is_empty());
     }
     println!("{found} of 100,000 in {:?}", begun.elapsed());
     assert!(found > 45_000, "{found}");

@@ -174,3 +174,53 @@ fn outside_of_spans(line: &str) -> String {
     assert!(!in_span, "a span that does not end: {line}");
     out
 }
+
+/// Five thousand rules for one group, and forty-five thousand for single hosts of it.
+fn wide(more: &str) -> String {
+    use std::fmt::Write as _;
+    let mut text =
+        "version = 1\nowner = \"@corp/hosting\"\n[groups]\nedge = [\"198.18.0.0/15\"]\n".to_owned();
+    for n in 0..5_000 {
+        let _ = writeln!(
+            text,
+            "[[allow]]\nid = \"g{n}\"\ngroup = \"edge\"\nports = [\"tcp/{}\"]\nreason = \"x\"",
+            10_000 + n
+        );
+    }
+    for n in 0..45_000u32 {
+        let host = std::net::Ipv4Addr::from(0xc612_0000 + n * 2);
+        let _ = writeln!(
+            text,
+            "[[allow]]\nid = \"h{n}\"\nhosts = [\"{host}\"]\nports = [\"tcp/{}\"]\nreason = \"x\"",
+            1 + n % 9_000
+        );
+    }
+    text + more
+}
+
+/// Each rule once, and not once for each piece of the address space that others cut it into: that took
+/// 3.4 GB. The limit is one of addresses, of which threads and the allocator take some hundred MiB.
+#[test]
+fn memory_is_bounded_by_the_rules_as_they_are_written() {
+    let f = Fixture::new(CONFIG);
+    kit::write(&f, "runs/r1", &[], Covered::All, |_, _| CellState::Closed);
+    f.baseline("base", &wide(""));
+    let new =
+        "[[allow]]\nid = \"new\"\ngroup = \"edge\"\nports = [\"tcp/1-9999\"]\nreason = \"x\"\n";
+    f.baseline("head", &wide(new));
+    let program = env!("CARGO_BIN_EXE_mimawari-under-test");
+    let ran = std::process::Command::new("/bin/sh")
+        .args(["-c", "ulimit -v 1048576; exec \"$0\" \"$@\"", program, "baseline", "plan"])
+        .args(["--base", "base", "--head", "head", "--run", "runs/r1", "--now", kit::NOW])
+        .args(["--format", "json"])
+        .current_dir(f.path(""))
+        .env_clear()
+        .env("MALLOC_ARENA_MAX", "2")
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let impact: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    // Every host rule allowed one of the ports already.
+    let cells = (1u64 << 17) * 9_999 - 45_000;
+    assert_eq!(impact["newly_allowed"]["cells"], cells);
+}

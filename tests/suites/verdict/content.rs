@@ -263,7 +263,7 @@ fn legacy_tls_is_allowed_by_its_name_alone() {
     let rules = format!("{WEB}{LEGACY}");
     let v = Story::new(&rules).run(old());
     assert!(v.findings.is_empty() && v.exit == 0, "{:?}", v.findings);
-    let path = LEGACY.replace("checks = [\"legacy-tls\"]", "paths = [\"/\", \"\"]");
+    let path = LEGACY.replace("checks = [\"legacy-tls\"]", "paths = [\"/\", \"/legacy-tls\"]");
     assert_eq!(Story::new(&format!("{WEB}{path}")).run(old()).exit, 1);
     // Merged, looked at or not; and taken back, looked at or not.
     for look in [old, Run::new] {
@@ -284,4 +284,57 @@ fn legacy_tls_is_allowed_by_its_name_alone() {
     s.run(Run::new().web(|_| ()));
     s.rules(WEB);
     assert_eq!(s.run(Run::new()).exit, 0);
+}
+
+/// Another site of the address may publish another customer's secret at the same path.
+#[test]
+fn a_content_that_is_allowed_at_one_site_is_drift_at_another() {
+    let rule = |names: &str| {
+        format!(
+            "[[allow]]\nid = \"web\"\nhosts = [\"192.0.2.70\"]\nports = [\"tcp/80\"]\nreason = \"x\"\n[[allow_http]]\nid = \"h\"\nhosts = [\"192.0.2.70\"]\npaths = [\"/.env\"]\n{names}reason = \"x\"\n"
+        )
+    };
+    let at = |host: Option<&'static str>| {
+        Run::new().http(Outcome::Exposed, move |h| {
+            h.path = "/.env".to_owned();
+            h.host = host.map(str::to_owned);
+        })
+    };
+    for (names, host, allowed) in [
+        ("", Some("shop.example.jp"), true),
+        ("", None, true),
+        ("names = [\"shop.example.jp\"]\n", Some("shop.example.jp"), true),
+        ("names = [\"shop.example.jp\"]\n", Some("bank.example.jp"), false),
+        ("names = [\"shop.example.jp\"]\n", None, false),
+        ("names = [\"*.example.jp\"]\n", Some("bank.example.jp"), true),
+        ("names = [\"*.example.jp\"]\n", Some("example.jp"), false),
+        ("names = [\"192.0.2.70\"]\n", None, true),
+        ("names = [\"192.0.2.70\"]\n", Some("shop.example.jp"), false),
+    ] {
+        let v = Story::new(&rule(names)).run(at(host));
+        assert_eq!(v.exit == 0, allowed, "{names}{host:?}");
+    }
+}
+
+/// "Open from the office" says nothing of the Internet.
+#[test]
+fn what_is_allowed_from_one_vantage_is_drift_from_another() {
+    for (expect, from, exit) in [
+        ("may", "default", 1),
+        ("may", "office", 0),
+        ("never", "default", 1),
+        ("never", "office", 1),
+    ] {
+        let rule = format!("{RULE}vantages = [\"office\"]\nexpect = \"{expect}\"\n");
+        let v = Story::new(&rule).run(Run::new().redis(Open).from(from));
+        assert_eq!(v.exit, exit, "{expect} from {from}");
+    }
+    // What is required from the office is not missing outside.
+    let rule = format!("{MUST}vantages = [\"office\"]\n");
+    for (from, missing) in [("default", 0), ("office", 1)] {
+        let mut s = Story::new(&rule);
+        s.run(Run::new().cell(HOST, 22, Closed).from(from));
+        let v = s.run(Run::new().cell(HOST, 22, Closed).from(from));
+        assert_eq!(v.findings.len(), missing, "from {from}");
+    }
 }

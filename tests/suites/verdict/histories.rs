@@ -1,10 +1,12 @@
 //! Thousands of random histories: lost answers, kills, narrowed scopes, flaps, edits of the baseline,
 //! clocks that jump, runs that are judged again.
 
-use mimawari_drift::baseline::Match;
+use mimawari_drift::baseline::{DecisionFacts, Match};
 use mimawari_drift::id::FindingId;
 use mimawari_drift::state::Tracked;
+use mimawari_drift::subject::{ServerFact, Subject};
 use mimawari_drift::verdict::{Acknowledgement, ChangeKind};
+use mimawari_targets::Cell;
 
 use super::*;
 
@@ -409,7 +411,8 @@ impl History {
         for ((ip, port), s) in &run.cells {
             let refuted = run.second_look(*ip, *port) == SecondLook::Refused;
             if *s == Open && !refuted && run.scope.allows(*ip) {
-                let found = rules.port(*ip, mimawari_targets::Protocol::Tcp, *port, now);
+                let facts = DecisionFacts { check: "", vantage: run.vantage, now };
+                let found = rules.decide(&Subject::tcp(*ip, *port), &facts).says;
                 alarm |= !matches!(found, Match::Allowed(_));
             }
         }
@@ -550,12 +553,8 @@ impl History {
 
 fn is_allowed(rules: &Baseline, f: &Finding, now: Timestamp) -> bool {
     let check = f.check.as_deref().unwrap_or_default();
-    let found = match (f.kind, f.port, &f.path) {
-        (LegacyTls, ..) => rules.check(f.ip, "legacy-tls", now),
-        (_, _, Some(path)) => rules.content(f.ip, check, path, now),
-        (_, Some(port), None) => rules.port(f.ip, f.proto, port, now),
-        (_, None, None) => rules.whole_host(f.ip, now),
-    };
+    let facts = DecisionFacts { check, vantage: &f.vantage, now };
+    let found = rules.decide(&f.subject(), &facts).says;
     matches!(found, Match::Allowed(_))
 }
 
@@ -600,16 +599,21 @@ fn web_is_gone(run: &Run, f: &Finding, seed: u64) {
 /// Whether something was seen on the web that no live rule allows.
 fn web_alarm(run: &Run, rules: &Baseline, now: Timestamp) -> bool {
     let content = run.http.iter().any(|h| {
-        h.outcome == Outcome::Exposed
-            && h.severity > Severity::Info
-            && run.scope.allows(h.ip)
-            && !matches!(rules.content(h.ip, &h.check, &h.path, now), Match::Allowed(_))
+        h.outcome == Outcome::Exposed && h.severity > Severity::Info && run.scope.allows(h.ip) && {
+            let cell = Cell::tcp(h.ip, h.port);
+            let subject = Subject::content(cell, h.host.as_deref(), &h.path);
+            let facts = DecisionFacts { check: &h.check, vantage: run.vantage, now };
+            !matches!(rules.decide(&subject, &facts).says, Match::Allowed(_))
+        }
     });
     content
         || run.web.iter().any(|w| {
-            w.tls.as_ref().is_some_and(|t| t.legacy)
-                && run.scope.allows(w.ip)
-                && !matches!(rules.check(w.ip, "legacy-tls", now), Match::Allowed(_))
+            w.tls.as_ref().is_some_and(|t| t.legacy) && run.scope.allows(w.ip) && {
+                let cell = Cell::tcp(w.ip, w.port);
+                let subject = Subject::Server(cell, ServerFact::LegacyTls);
+                let facts = DecisionFacts { check: "", vantage: run.vantage, now };
+                !matches!(rules.decide(&subject, &facts).says, Match::Allowed(_))
+            }
         })
 }
 

@@ -1,92 +1,87 @@
-//! A baseline file as it is written.
+//! The form of a baseline file, for its JSON Schema. [`RuleDocument`](super::RuleDocument) reads it.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use toml::Spanned;
 
 use super::Expect;
 
 /// A baseline file as it is written.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[allow(dead_code, reason = "the schema is made of it")]
 pub struct BaselineFile {
     /// Format version, 1.
-    #[schemars(with = "u32")]
-    pub(super) version: Spanned<u32>,
+    version: u32,
     /// Who answers for the rules of this file.
-    #[schemars(with = "String")]
-    pub(super) owner: Spanned<String>,
+    owner: String,
     /// Named address lists.
-    #[serde(default)]
-    #[schemars(with = "BTreeMap<String, Vec<String>>")]
-    pub(super) groups: BTreeMap<String, Vec<Spanned<String>>>,
+    #[schemars(default)]
+    groups: BTreeMap<String, Vec<String>>,
     /// Ports that may, must or must never be open.
-    #[serde(default)]
-    #[schemars(with = "Vec<AllowEntry>")]
-    pub(super) allow: Vec<Spanned<AllowEntry>>,
+    #[schemars(default)]
+    allow: Vec<AllowEntry>,
     /// Contents that may be readable.
-    #[serde(default)]
-    #[schemars(with = "Vec<AllowHttpEntry>")]
-    pub(super) allow_http: Vec<Spanned<AllowHttpEntry>>,
+    #[schemars(default)]
+    allow_http: Vec<AllowHttpEntry>,
 }
 
 /// One `[[allow]]`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[allow(dead_code, reason = "the schema is made of it")]
 pub struct AllowEntry {
     /// Unique over all files.
-    #[schemars(with = "String")]
-    pub(super) id: Spanned<String>,
+    id: String,
     /// A group of this file.
-    #[schemars(with = "Option<String>")]
-    pub(super) group: Option<Spanned<String>>,
+    group: Option<String>,
     /// Addresses, CIDRs and ranges.
-    #[serde(default)]
-    #[schemars(with = "Vec<String>")]
-    pub(super) hosts: Vec<Spanned<String>>,
+    #[schemars(default)]
+    hosts: Vec<String>,
     /// `tcp/443`, `tcp/8000-8100`, `udp/53`.
-    #[schemars(with = "Vec<String>")]
-    pub(super) ports: Vec<Spanned<String>>,
+    ports: Vec<String>,
+    /// The `vantage` of the configurations that see it; absent for all.
+    #[schemars(default)]
+    vantages: Vec<String>,
     /// `may` (default), `must` or `never`.
-    #[serde(default)]
-    pub(super) expect: Expect,
+    #[schemars(default)]
+    expect: Expect,
     /// Says that the rule is meant to allow as much as it does: many addresses times many ports.
-    #[serde(default)]
-    pub(super) broad: bool,
+    #[schemars(default)]
+    broad: bool,
     /// Why; read by the reviewer of the pull request.
-    #[schemars(with = "String")]
-    pub(super) reason: Spanned<String>,
+    reason: String,
     /// The last day, through 23:59:59 UTC.
-    #[schemars(with = "Option<String>")]
-    pub(super) expires: Option<Spanned<toml::value::Datetime>>,
+    expires: Option<String>,
 }
 
 /// One `[[allow_http]]`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[allow(dead_code, reason = "the schema is made of it")]
 pub struct AllowHttpEntry {
     /// Unique over all files.
-    #[schemars(with = "String")]
-    pub(super) id: Spanned<String>,
+    id: String,
     /// A group of this file.
-    #[schemars(with = "Option<String>")]
-    pub(super) group: Option<Spanned<String>>,
+    group: Option<String>,
     /// Addresses, CIDRs and ranges.
-    #[serde(default)]
-    #[schemars(with = "Vec<String>")]
-    pub(super) hosts: Vec<Spanned<String>>,
+    #[schemars(default)]
+    hosts: Vec<String>,
     /// Ids of checks, and `legacy-tls`.
-    #[serde(default)]
-    pub(super) checks: Vec<String>,
+    #[schemars(default)]
+    checks: Vec<String>,
     /// Paths, exactly.
-    #[serde(default)]
-    pub(super) paths: Vec<String>,
+    #[schemars(default)]
+    paths: Vec<String>,
+    /// Sites: `shop.example.jp`, `*.example.jp` for all below it, or the address for requests without
+    /// a name; absent for every site of the addresses.
+    #[schemars(default)]
+    names: Vec<String>,
+    /// The `vantage` of the configurations that see it; absent for all.
+    #[schemars(default)]
+    vantages: Vec<String>,
     /// Why.
-    #[schemars(with = "String")]
-    pub(super) reason: Spanned<String>,
+    reason: String,
     /// The last day, through 23:59:59 UTC.
-    #[schemars(with = "Option<String>")]
-    pub(super) expires: Option<Spanned<toml::value::Datetime>>,
+    expires: Option<String>,
 }

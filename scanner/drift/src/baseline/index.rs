@@ -1,110 +1,200 @@
 //! Which rules hold an address.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use mimawari_targets::AddrSet;
+use mimawari_targets::{AddrSet, Port, PortSet, Protocol};
 
-/// Which rules hold an address: the address space cut at every rule's ends, a list for each piece.
+use super::intervals::Intervals;
+
+/// Rules for the same addresses, by the number of addresses and then by id.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Index {
-    v4: Pieces,
-    v6: Pieces,
+pub(crate) struct RuleClass {
+    /// Numbers of the rules, sorted by id.
+    pub rules: Vec<u32>,
+    /// Which of them hold a port.
+    ports: Intervals<u32>,
+    /// Which of them hold a check or a path, sorted. A path begins with `/` and a check does not.
+    things: Vec<(Box<str>, u32)>,
+}
+
+/// What the index has to know of a rule.
+pub(crate) struct Indexed<'a> {
+    pub addrs: &'a Arc<AddrSet>,
+    pub id: &'a str,
+    pub ports: Vec<(Protocol, &'a PortSet)>,
+    pub things: Vec<&'a str>,
+}
+
+/// Strips of ports sorted, and those that touch as one.
+pub(crate) fn join(strips: &mut Vec<(u32, u32)>) {
+    strips.sort_unstable();
+    strips.dedup_by(|next, kept| {
+        let touches = next.0 <= kept.1 + 1;
+        if touches {
+            kept.1 = kept.1.max(next.1);
+        }
+        touches
+    });
+}
+
+/// A port of a protocol as one number: TCP from 0, UDP from 65,536.
+pub(crate) const fn point(proto: Protocol, port: u16) -> u32 {
+    let proto = match proto {
+        Protocol::Tcp => 0,
+        Protocol::Udp => 1 << 16,
+    };
+    proto | port as u32
+}
+
+impl RuleClass {
+    /// Calls `each` with every rule that holds a port, in no order. Ranges of one rule do not overlap,
+    /// so that each is met once.
+    pub fn at_port(&self, proto: Protocol, port: Port, each: &mut impl FnMut(u32)) {
+        self.ports.at(point(proto, port.get()), each);
+    }
+
+    /// The rules that hold a check or a path.
+    pub fn of_thing(&self, thing: &str) -> impl Iterator<Item = u32> {
+        let begin = self.things.partition_point(|(t, _)| &**t < thing);
+        self.things[begin..].iter().take_while(move |(t, _)| &**t == thing).map(|(_, rule)| *rule)
+    }
+}
+
+/// Which rules hold an address. Rules for the same addresses (of one group, mostly) are one class, so
+/// that the memory is that of the ranges as they are written, and never rules × pieces of the address
+/// space.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RuleIndex {
+    classes: Vec<RuleClass>,
+    v4: Family,
+    v6: Family,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Pieces {
-    starts: Vec<u128>,
-    lists: Vec<Vec<u32>>,
+struct Family {
+    ranges: Intervals<u128>,
+    /// Last addresses with their classes, sorted.
+    ends: Vec<(u128, u32)>,
 }
 
-impl Pieces {
-    fn new(ranges: &[(u128, u128, u32)]) -> Self {
-        // Opened at its first address, closed behind its last one.
-        let mut events: Vec<(u128, bool, u32)> = Vec::with_capacity(ranges.len() * 2);
-        for (a, b, i) in ranges {
-            events.push((*a, true, *i));
-            if let Some(behind) = b.checked_add(1) {
-                events.push((behind, false, *i));
-            }
-        }
-        events.sort_unstable();
-        let mut out = Self::default();
-        let mut live: BTreeMap<u32, u32> = BTreeMap::new();
-        let mut at = 0;
-        while at < events.len() {
-            let start = events[at].0;
-            while at < events.len() && events[at].0 == start {
-                let (_, opens, i) = events[at];
-                let n = live.entry(i).or_default();
-                if opens {
-                    *n += 1;
-                } else {
-                    *n = n.saturating_sub(1);
-                    if *n == 0 {
-                        live.remove(&i);
-                    }
-                }
-                at += 1;
-            }
-            out.starts.push(start);
-            out.lists.push(live.keys().copied().collect());
-        }
-        out
-    }
-
-    fn at(&self, x: u128) -> &[u32] {
-        let i = self.starts.partition_point(|s| *s <= x);
-        i.checked_sub(1).and_then(|i| self.lists.get(i)).map_or(&[], Vec::as_slice)
-    }
-
-    /// The pieces below the one that holds `x`, nearest first, each with its last address.
-    fn below(&self, x: u128) -> impl Iterator<Item = (u128, &[u32])> {
-        let i = self.starts.partition_point(|s| *s <= x);
-        let ends = self.starts[..i].iter().rev().map(|start| start.saturating_sub(1));
-        ends.zip(self.lists[..i.saturating_sub(1)].iter().rev().map(Vec::as_slice))
-    }
-
-    /// The pieces above the one that holds `x`, nearest first, each with its first address.
-    fn above(&self, x: u128) -> impl Iterator<Item = (u128, &[u32])> {
-        let i = self.starts.partition_point(|s| *s <= x);
-        self.starts[i..].iter().copied().zip(self.lists[i..].iter().map(Vec::as_slice))
+impl Family {
+    fn new(ranges: Vec<(u128, u128, u32)>) -> Self {
+        let mut ends: Vec<_> = ranges.iter().map(|(_, last, class)| (*last, *class)).collect();
+        ends.sort_unstable();
+        Self { ranges: Intervals::new(ranges), ends }
     }
 }
 
-impl Index {
-    pub(super) fn new<'a>(sets: impl Iterator<Item = &'a AddrSet>) -> Self {
+impl RuleIndex {
+    /// Of rules in the order of their numbers.
+    pub fn new<'a>(rules: impl Iterator<Item = Indexed<'a>>) -> Self {
+        let mut known = Known::default();
+        let mut ids: Vec<Vec<(&str, u32)>> = Vec::new();
+        let mut ports: Vec<Vec<(u32, u32, u32)>> = Vec::new();
+        let mut things: Vec<Vec<(Box<str>, u32)>> = Vec::new();
+        for (number, rule) in (0u32..).zip(rules) {
+            let class = known.class_of(rule.addrs);
+            if class == ids.len() {
+                ids.push(Vec::new());
+                ports.push(Vec::new());
+                things.push(Vec::new());
+            }
+            ids[class].push((rule.id, number));
+            for (proto, set) in rule.ports {
+                let ranges = set.ranges().iter();
+                ports[class]
+                    .extend(ranges.map(|(a, b)| (point(proto, *a), point(proto, *b), number)));
+            }
+            things[class].extend(rule.things.into_iter().map(|t| (t.into(), number)));
+        }
+        let classes = ids
+            .into_iter()
+            .zip(ports)
+            .zip(things)
+            .map(|((mut ids, ports), mut things)| {
+                ids.sort_unstable();
+                things.sort_unstable();
+                // An item that is written twice is one.
+                things.dedup();
+                things.shrink_to_fit();
+                let rules = ids.into_iter().map(|(_, number)| number).collect();
+                RuleClass { rules, ports: Intervals::new(ports), things }
+            })
+            .collect();
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for (i, set) in (0u32..).zip(sets) {
+        for (class, set) in (0u32..).zip(known.sets) {
             for r in set.ranges() {
                 match (r.first(), r.last()) {
                     (IpAddr::V4(a), IpAddr::V4(b)) => {
-                        v4.push((u128::from(a.to_bits()), u128::from(b.to_bits()), i));
+                        v4.push((u128::from(a.to_bits()), u128::from(b.to_bits()), class));
                     }
-                    (IpAddr::V6(a), IpAddr::V6(b)) => v6.push((a.to_bits(), b.to_bits(), i)),
+                    (IpAddr::V6(a), IpAddr::V6(b)) => v6.push((a.to_bits(), b.to_bits(), class)),
                     _ => {}
                 }
             }
         }
-        Self { v4: Pieces::new(&v4), v6: Pieces::new(&v6) }
+        Self { classes, v4: Family::new(v4), v6: Family::new(v6) }
     }
 
-    pub(super) fn at(&self, ip: IpAddr) -> &[u32] {
+    /// The classes that hold an address, in no order.
+    pub fn at(&self, ip: IpAddr) -> Vec<&RuleClass> {
+        let mut out = Vec::new();
+        let (family, x) = self.family(ip);
+        family.ranges.at(x, &mut |class| out.extend(self.classes.get(class as usize)));
+        out
+    }
+
+    /// The classes that end below an address, or begin above it, nearest first, each with the distance.
+    pub fn beside(&self, ip: IpAddr, above: bool) -> impl Iterator<Item = (u128, &RuleClass)> {
+        let (family, x) = self.family(ip);
+        let starts = family.ranges.all();
+        let begin = starts.partition_point(|(first, ..)| *first <= x);
+        let up = above.then(|| starts[begin..].iter().map(move |(first, _, c)| (first - x, *c)));
+        let end = family.ends.partition_point(|(last, _)| *last < x);
+        let down =
+            (!above).then(|| family.ends[..end].iter().rev().map(move |(last, c)| (x - last, *c)));
+        let both = up.into_iter().flatten().chain(down.into_iter().flatten());
+        both.filter_map(|(distance, class)| Some((distance, self.classes.get(class as usize)?)))
+    }
+
+    fn family(&self, ip: IpAddr) -> (&Family, u128) {
         match ip {
-            IpAddr::V4(a) => self.v4.at(u128::from(a.to_bits())),
-            IpAddr::V6(a) => self.v6.at(a.to_bits()),
-        }
-    }
-
-    /// The rules of the neighbouring pieces on one side of an address, nearest first, each with its
-    /// distance in addresses.
-    pub(super) fn beside(&self, ip: IpAddr, above: bool) -> impl Iterator<Item = (u128, &[u32])> {
-        let (pieces, x) = match ip {
             IpAddr::V4(a) => (&self.v4, u128::from(a.to_bits())),
             IpAddr::V6(a) => (&self.v6, a.to_bits()),
+        }
+    }
+}
+
+/// Sets of addresses, each once.
+#[derive(Default)]
+pub(crate) struct Known {
+    pub sets: Vec<Arc<AddrSet>>,
+    /// Of one group all rules have the same set.
+    by_place: HashMap<*const AddrSet, usize>,
+    by_hash: HashMap<u64, Vec<usize>>,
+}
+
+impl Known {
+    /// The number of a set; a new one gets the next.
+    pub fn class_of(&mut self, set: &Arc<AddrSet>) -> usize {
+        if let Some(class) = self.by_place.get(&Arc::as_ptr(set)) {
+            return *class;
+        }
+        let mut hasher = DefaultHasher::new();
+        set.ranges().for_each(|r| r.hash(&mut hasher));
+        let alike = self.by_hash.entry(hasher.finish()).or_default();
+        let class = match alike.iter().find(|c| self.sets[**c] == *set) {
+            Some(class) => *class,
+            None => {
+                alike.push(self.sets.len());
+                self.sets.push(Arc::clone(set));
+                self.sets.len() - 1
+            }
         };
-        let up = above.then(|| pieces.above(x).map(move |(first, list)| (first - x, list)));
-        let down = (!above).then(|| pieces.below(x).map(move |(last, list)| (x - last, list)));
-        up.into_iter().flatten().chain(down.into_iter().flatten())
+        self.by_place.insert(Arc::as_ptr(set), class);
+        class
     }
 }

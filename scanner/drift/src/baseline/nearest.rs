@@ -1,22 +1,22 @@
 //! The rules that come nearest to what no rule allows, and why they miss it.
 //!
-//! Bounded work for each question, whatever the number of rules: the rules that hold the address, and
-//! a few neighbouring pieces of the address space on both sides.
+//! Bounded work for each question, whatever the number of rules: those that hold the address, and a few
+//! that begin or end near it.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
-use mimawari_targets::{Port, PortSet, Protocol};
+use mimawari_targets::{Cell, PortSet, Protocol};
 
-use super::index::Index;
-use super::{Baseline, Expect, Head, HttpRule, Rule};
+use super::DecisionFacts;
+use super::book::key;
+use super::index::RuleIndex;
+use super::{Expect, Head, HttpRule, Rule, RuleBook};
 use crate::verdict::NearestRule;
 
-/// Neighbouring pieces that are looked at on each side.
-const MAX_PIECES: usize = 32;
-/// Rules of neighbouring pieces that are looked at on each side.
+/// Neighbouring rules that are looked at on each side.
 const MAX_LOOKS: usize = 256;
 /// A rule that ends this near is more telling than one for the address itself and another port.
 const CLOSE: u128 = 8;
@@ -34,6 +34,10 @@ enum Miss {
     Forbids,
     /// Address and port, but it has expired.
     Expired,
+    /// Address and port, but it is for another vantage point.
+    OtherVantage,
+    /// Address and check or path, but it is for other sites.
+    OtherSite,
     /// Address and number of the port, but of the other protocol.
     OtherProtocol,
     /// Port, but its addresses lie so far below or above.
@@ -48,10 +52,11 @@ impl Miss {
         match self {
             Self::Forbids => (0, 0),
             Self::Expired => (1, 0),
-            Self::OtherProtocol => (2, 0),
-            Self::Away { distance, .. } if distance <= CLOSE => (3, distance),
-            Self::OtherThing => (4, 0),
-            Self::Away { distance, .. } => (5, distance),
+            Self::OtherVantage | Self::OtherSite => (2, 0),
+            Self::OtherProtocol => (3, 0),
+            Self::Away { distance, .. } if distance <= CLOSE => (4, distance),
+            Self::OtherThing => (5, 0),
+            Self::Away { distance, .. } => (6, distance),
         }
     }
 }
@@ -59,97 +64,107 @@ impl Miss {
 /// A rule and in what it misses.
 type Near<'a, R> = (Miss, &'a R);
 
-impl Baseline {
-    /// The rule nearest to allowing a cell, and why it does not. A live `never` rule that holds the
-    /// cell comes first. `None` where no rule is near, and for what is allowed.
+impl RuleBook {
+    /// The `max` rules nearest to allowing a cell, best first.
     ///
-    /// Takes O(log n) in the number of rules, and O(m) in those that hold the address.
-    #[must_use]
-    pub fn nearest_rule(
+    /// Takes O(log n) in the number of rules, and O(m) in the sets of addresses that hold the address.
+    pub(super) fn nearest_rules(
         &self,
-        ip: IpAddr,
-        proto: Protocol,
-        port: Port,
-        now: Timestamp,
-    ) -> Option<NearestRule> {
-        let all = self.near_ports(ip, proto, port, now);
-        let best = all.into_iter().min_by(|a, b| order(a, b, |r| &r.head))?;
-        Some(best.1.told(best.0, ip, proto, port))
-    }
-
-    /// The `max` nearest rules, best first; see [`nearest_rule`](Self::nearest_rule).
-    #[must_use]
-    pub fn nearest_rules(
-        &self,
-        ip: IpAddr,
-        proto: Protocol,
-        port: Port,
-        now: Timestamp,
+        cell: Cell,
+        facts: &DecisionFacts<'_>,
         max: usize,
     ) -> Vec<NearestRule> {
-        let mut all = self.near_ports(ip, proto, port, now);
+        let mut all = self.near_ports(cell, facts, max);
         all.sort_by(|a, b| order(a, b, |r| &r.head));
-        all.into_iter().take(max).map(|(miss, r)| r.told(miss, ip, proto, port)).collect()
+        all.into_iter().take(max).map(|(miss, r)| r.near(miss, cell)).collect()
     }
 
-    /// The `max` rules nearest to allowing a content, best first; `path` is absent for a check that
-    /// is about a server.
-    #[must_use]
-    pub fn nearest_contents(
+    /// The `max` rules nearest to allowing a content (host and path), or without one a fact of a server;
+    /// best first.
+    pub(super) fn nearest_contents(
         &self,
         ip: IpAddr,
         check: &str,
-        path: Option<&str>,
-        now: Timestamp,
+        site: Option<(Option<&str>, &str)>,
+        facts: &DecisionFacts<'_>,
         max: usize,
     ) -> Vec<NearestRule> {
-        let fits = |r: &HttpRule| {
+        let path = site.map(|(_, path)| path);
+        let holds_thing = |r: &HttpRule| {
             r.checks.iter().any(|c| c == check)
                 || path.is_some_and(|path| r.paths.iter().any(|p| p == path))
         };
+        let holds_site = |r: &HttpRule| r.holds_site(ip, site.map(|(host, _)| host));
         let mut all = Vec::new();
-        for rule in self.http_index.at(ip).iter().filter_map(|i| self.http.get(*i as usize)) {
-            match (fits(rule), rule.head.is_live(now)) {
-                (true, true) => return Vec::new(),
-                (true, false) => all.push((Miss::Expired, rule)),
-                (false, true) => all.push((Miss::OtherThing, rule)),
-                (false, false) => {}
-            }
-        }
-        all.extend(beside(&self.http_index, &self.http, ip, |r| r.head.is_live(now) && fits(r)));
-        all.sort_by(|a, b| order(a, b, |r| &r.head));
-        all.into_iter().take(max).map(|(miss, r)| r.told(miss, ip, check, path)).collect()
-    }
-
-    fn near_ports(
-        &self,
-        ip: IpAddr,
-        proto: Protocol,
-        port: Port,
-        now: Timestamp,
-    ) -> Vec<Near<'_, Rule>> {
-        let mut all = Vec::new();
-        let mut allowed = false;
-        for rule in self.index.at(ip).iter().filter_map(|i| self.rules.get(*i as usize)) {
-            let (live, fits) = (rule.head.is_live(now), rule.ports(proto).contains(port));
-            let miss = match (rule.expect, fits, live) {
-                (Expect::Never, true, true) => return vec![(Miss::Forbids, rule)],
-                (Expect::Never, ..) | (_, false, false) => continue,
-                (_, true, true) => {
-                    allowed = true;
-                    continue;
-                }
-                (_, true, false) => Miss::Expired,
-                (_, false, true) if rule.ports(other(proto)).contains(port) => Miss::OtherProtocol,
-                (_, false, true) => Miss::OtherThing,
+        for rule in self.web_rules(ip, check, path).filter_map(|i| self.http.get(i)) {
+            let miss = match (rule.head.is_live(facts.now), holds_site(rule)) {
+                (true, true) if rule.head.is_for(facts.vantage) => return Vec::new(),
+                (true, true) => Miss::OtherVantage,
+                (true, false) => Miss::OtherSite,
+                (false, true) => Miss::Expired,
+                (false, false) => continue,
             };
             all.push((miss, rule));
+        }
+        for class in self.http_index.at(ip) {
+            let rules = class.rules.iter().filter_map(|i| self.http.get(*i as usize));
+            let others = rules.filter(|r| r.head.is_live(facts.now) && !holds_thing(r));
+            all.extend(others.take(max).map(|r| (Miss::OtherThing, r)));
+        }
+        all.extend(beside(&self.http_index, &self.http, ip, |r| {
+            r.head.is_live(facts.now)
+                && r.head.is_for(facts.vantage)
+                && holds_thing(r)
+                && holds_site(r)
+        }));
+        all.sort_by(|a, b| order(a, b, |r| &r.head));
+        all.into_iter().take(max).map(|(miss, r)| r.near(miss, ip, check, site)).collect()
+    }
+
+    /// Candidates, among them the `max` nearest.
+    fn near_ports(&self, cell: Cell, facts: &DecisionFacts<'_>, max: usize) -> Vec<Near<'_, Rule>> {
+        let Cell { ip, proto, port } = cell;
+        let mut all = Vec::new();
+        let (mut allowed, mut forbids): (bool, Option<u32>) = (false, None);
+        let classes = self.index.at(ip);
+        let is_for = |r: &Rule| r.head.is_for(facts.vantage);
+        for class in &classes {
+            class.at_port(proto, port, &mut |i| {
+                let Some(rule) = self.rules.get(i as usize) else { return };
+                match (rule.expect, rule.head.is_live(facts.now)) {
+                    (Expect::Never, true) if is_for(rule) => {
+                        forbids = Some(forbids.map_or(i, |n| n.min(i)));
+                    }
+                    (Expect::Never, _) => {}
+                    (_, true) if is_for(rule) => allowed = true,
+                    (_, true) => all.push((Miss::OtherVantage, rule)),
+                    (_, false) => all.push((Miss::Expired, rule)),
+                }
+            });
+        }
+        if let Some(rule) = forbids.and_then(|i| self.rules.get(i as usize)) {
+            return vec![(Miss::Forbids, rule)];
         }
         if allowed {
             return Vec::new();
         }
+        let may = |r: &Rule| r.expect != Expect::Never && r.head.is_live(facts.now);
+        for class in classes {
+            class.at_port(other(proto), port, &mut |i| {
+                let rule = self.rules.get(i as usize);
+                let rule = rule.filter(|r| may(r) && !r.ports(proto).contains(port));
+                all.extend(rule.map(|r| (Miss::OtherProtocol, r)));
+            });
+            // They are sorted by what decides between them, so that the first ones are enough.
+            let rules = class.rules.iter().filter_map(|i| self.rules.get(*i as usize));
+            let others = rules.filter(|r| {
+                let holds = |proto| r.ports(proto).contains(port);
+                may(r) && !holds(proto) && !holds(other(proto))
+            });
+            all.extend(others.take(max).map(|r| (Miss::OtherThing, r)));
+        }
         all.extend(beside(&self.index, &self.rules, ip, |r| {
-            r.expect != Expect::Never && r.head.is_live(now) && r.ports(proto).contains(port)
+            may(r) && is_for(r) && r.ports(proto).contains(port)
         }));
         all
     }
@@ -157,7 +172,7 @@ impl Baseline {
 
 /// The nearest rule on each side that would fit, if only the address were another.
 fn beside<'a, R: HasHead>(
-    index: &Index,
+    index: &RuleIndex,
     rules: &'a [R],
     ip: IpAddr,
     fits: impl Fn(&R) -> bool,
@@ -166,32 +181,32 @@ fn beside<'a, R: HasHead>(
     let mut out: Vec<Near<'a, R>> = Vec::new();
     for above in [false, true] {
         let mut looks = MAX_LOOKS;
-        for (distance, list) in index.beside(ip, above).take(MAX_PIECES) {
-            if distance > far || looks == 0 {
+        let mut best: Option<Near<'a, R>> = None;
+        for (distance, class) in index.beside(ip, above) {
+            // Rules that begin or end at the same address are compared with each other.
+            let farther = best.is_some_and(|(miss, _)| miss.rank().1 < distance);
+            if distance > far || looks == 0 || farther {
                 break;
             }
-            let list = &list[..list.len().min(looks)];
+            let list = &class.rules[..class.rules.len().min(looks)];
             looks -= list.len();
-            let best = list
+            let near = list
                 .iter()
                 .filter_map(|i| rules.get(*i as usize))
-                .filter(|r| fits(r))
-                .map(|r| (Miss::Away { distance, above }, r))
-                .min_by(|a, b| order(a, b, HasHead::head));
-            // A rule of several ranges may lie on both sides; it is told for the nearer one.
-            match best {
-                Some(near) if out.iter().any(|o| o.1.head().id == near.1.head().id) => {
-                    if out.iter().all(|o| near.0.rank() < o.0.rank()) {
-                        out = vec![near];
-                    }
-                    break;
+                // Of a rule of several ranges another one may hold the address itself.
+                .filter(|r| fits(r) && !r.head().addrs.contains(ip))
+                .map(|r| (Miss::Away { distance, above }, r));
+            best = best.into_iter().chain(near).min_by(|a, b| order(a, b, HasHead::head));
+        }
+        // A rule of several ranges may lie on both sides; it is reported for the nearer one.
+        match best {
+            Some(near) if out.iter().any(|o| o.1.head().id == near.1.head().id) => {
+                if out.iter().all(|o| near.0.rank() < o.0.rank()) {
+                    out = vec![near];
                 }
-                Some(near) => {
-                    out.push(near);
-                    break;
-                }
-                None => {}
             }
+            Some(near) => out.push(near),
+            None => {}
         }
     }
     out
@@ -215,19 +230,21 @@ impl HasHead for HttpRule {
 
 /// Nearer first; then the rule for fewer addresses, then by id.
 fn order<R>(a: &Near<'_, R>, b: &Near<'_, R>, head: impl Fn(&R) -> &Head) -> Ordering {
-    a.0.rank().cmp(&b.0.rank()).then_with(|| super::key(head(a.1)).cmp(&super::key(head(b.1))))
+    a.0.rank().cmp(&b.0.rank()).then_with(|| key(head(a.1)).cmp(&key(head(b.1))))
 }
 
 impl Rule {
-    fn told(&self, miss: Miss, ip: IpAddr, proto: Protocol, port: Port) -> NearestRule {
+    fn near(&self, miss: Miss, cell: Cell) -> NearestRule {
+        let Cell { ip, proto, port } = cell;
         let missed = match miss {
+            Miss::OtherVantage => other_vantage(&self.head),
             Miss::Forbids => format!("forbids {proto}/{port} there, whatever other rules say"),
             Miss::Expired => expired(&self.head),
             Miss::OtherProtocol => {
                 let says = says(self.expect);
                 format!("{says} {}/{port}, not {proto}/{port}", other(proto))
             }
-            Miss::OtherThing => {
+            Miss::OtherThing | Miss::OtherSite => {
                 let says = says(self.expect);
                 let ports = self.ports(proto);
                 if ports.is_empty() {
@@ -245,8 +262,23 @@ impl Rule {
 }
 
 impl HttpRule {
-    fn told(&self, miss: Miss, ip: IpAddr, check: &str, path: Option<&str>) -> NearestRule {
+    fn near(
+        &self,
+        miss: Miss,
+        ip: IpAddr,
+        check: &str,
+        site: Option<(Option<&str>, &str)>,
+    ) -> NearestRule {
         let missed = match miss {
+            Miss::OtherVantage => other_vantage(&self.head),
+            Miss::OtherSite => {
+                let site = match site {
+                    Some((Some(host), _)) => format!("for {}", name(host)),
+                    Some((None, _)) => format!("for {ip} itself"),
+                    None => "for the whole server".to_owned(),
+                };
+                format!("is for {} alone, not {site}", list(&self.names))
+            }
             Miss::Expired => expired(&self.head),
             Miss::Away { distance, above } => away(&self.head, ip, distance, above),
             _ => {
@@ -258,8 +290,8 @@ impl HttpRule {
                     says.push(format!("the path {}", list(&self.paths)));
                 }
                 // A rule of paths alone misses by the path; every other one by the check.
-                let not = match path {
-                    Some(path) if self.checks.is_empty() => name(path),
+                let not = match site {
+                    Some((_, path)) if self.checks.is_empty() => name(path),
                     _ => name(check),
                 };
                 format!("allows {}, not {not}", says.join(" and "))
@@ -267,6 +299,10 @@ impl HttpRule {
         };
         near(&self.head, missed)
     }
+}
+
+fn other_vantage(head: &Head) -> String {
+    format!("is for the vantage {} alone", list(&head.vantages))
 }
 
 fn near(head: &Head, missed: String) -> NearestRule {
@@ -354,13 +390,16 @@ fn name(s: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use mimawari_targets::Port;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::subject::{ServerFact, Subject};
 
-    fn baseline(rules: &str) -> Baseline {
+    fn baseline(rules: &str) -> RuleBook {
         let text = format!("version = 1\nowner = \"@t/t\"\n{rules}");
-        Baseline::parse(&[("b/t.toml".to_owned(), text)]).unwrap().0
+        RuleBook::parse(&[("b/t.toml".to_owned(), text)]).unwrap().0
     }
 
     fn rule(id: &str, hosts: &str, ports: &str, more: &str) -> String {
@@ -373,10 +412,14 @@ mod tests {
         "2027-01-02T00:00:00Z".parse().unwrap()
     }
 
-    fn missed(b: &Baseline, ip: &str, proto: Protocol, port: u16) -> Vec<String> {
-        let (ip, port) = (ip.parse().unwrap(), Port::new(port).unwrap());
-        let all = b.nearest_rules(ip, proto, port, now(), 3);
-        assert_eq!(b.nearest_rule(ip, proto, port, now()), all.first().cloned());
+    fn facts(check: &str) -> DecisionFacts<'_> {
+        DecisionFacts { check, vantage: "default", now: now() }
+    }
+
+    fn missed(b: &RuleBook, ip: &str, proto: Protocol, port: u16) -> Vec<String> {
+        let cell = Cell::new(ip.parse().unwrap(), proto, Port::new(port).unwrap());
+        let all = b.nearest_to(&Subject::Port(cell), &facts(""), 3);
+        assert_eq!(b.nearest_to(&Subject::Port(cell), &facts(""), 1).first(), all.first());
         all.into_iter().map(|n| format!("{}: {}", n.id, n.missed)).collect()
     }
 
@@ -447,7 +490,12 @@ mod tests {
             .concat(),
         );
         let near = |ip: &str, check: &str, path: Option<&str>| -> Vec<String> {
-            let all = b.nearest_contents(ip.parse().unwrap(), check, path, now(), 3);
+            let cell = Cell::tcp(ip.parse().unwrap(), Port::new(80).unwrap());
+            let subject = match path {
+                Some(path) => Subject::content(cell, Some("a.example.jp"), path),
+                None => Subject::Server(cell, ServerFact::LegacyTls),
+            };
+            let all = b.nearest_to(&subject, &facts(check), 3);
             all.into_iter().map(|n| format!("{}: {}", n.id, n.missed)).collect()
         };
         assert_eq!(
@@ -466,8 +514,35 @@ mod tests {
         assert_eq!(near("192.0.2.1", "legacy-tls", None).len(), 2);
     }
 
+    #[test]
+    fn sites_and_vantages_are_named_where_they_miss() {
+        let b = baseline(
+            &[
+                rule("office", "\"192.0.2.1\"", "\"tcp/22\"", "vantages = [\"office\"]"),
+                "[[allow_http]]\nid = \"shop\"\nhosts = [\"192.0.2.1\"]\npaths = [\"/.env\"]\nnames = [\"shop.example.jp\"]\nreason = \"x\"\n".to_owned(),
+            ]
+            .concat(),
+        );
+        assert_eq!(
+            missed(&b, "192.0.2.1", Protocol::Tcp, 22),
+            ["office: is for the vantage office alone"]
+        );
+        let cell = Cell::tcp("192.0.2.1".parse().unwrap(), Port::new(80).unwrap());
+        for (host, expected) in [
+            (Some("shop.example.jp"), None),
+            (
+                Some("other.example.jp"),
+                Some("is for shop.example.jp alone, not for other.example.jp"),
+            ),
+            (None, Some("is for shop.example.jp alone, not for 192.0.2.1 itself")),
+        ] {
+            let all = b.nearest_to(&Subject::content(cell, host, "/.env"), &facts("dotenv"), 1);
+            assert_eq!(all.first().map(|n| n.missed.as_str()), expected, "{host:?}");
+        }
+    }
+
     proptest! {
-        /// Held against a look at every rule and every address around.
+        /// Compared with a look at every rule and every address around.
         #[test]
         fn the_nearest_on_each_side_is_found(
             rules in prop::collection::vec((0u8..60, 0u8..12, 0usize..3), 1..12), at in 0u8..90, p in 0usize..3
@@ -479,7 +554,7 @@ mod tests {
             let b = baseline(&text);
             let ip = IpAddr::from([10, 0, 0, at]);
             let port = Port::new(PORTS[p]).unwrap();
-            let found = b.near_ports(ip, Protocol::Tcp, port, now());
+            let found = b.near_ports(Cell::tcp(ip, port), &facts(""), usize::MAX);
             let of = |d: i32| rules.iter().any(|(a, n, q)| {
                 let x = i32::from(at) + d;
                 *q == p && (i32::from(*a)..=i32::from(*a + *n)).contains(&x)

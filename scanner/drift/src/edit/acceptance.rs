@@ -10,8 +10,8 @@ use mimawari_targets::{AddrRange, PortSet, Protocol};
 
 use super::rule::{Content, NewRule};
 use super::words::{inert, slug};
-use crate::baseline::{Baseline, Expect, Match};
-use crate::lint::reason::boilerplate;
+use crate::baseline::{Baseline, DecisionFacts, Expect, Match};
+use crate::reason::boilerplate;
 use crate::verdict::{Finding, FindingKind, FindingState};
 
 /// An id may be cut to so many digits.
@@ -175,7 +175,11 @@ pub fn accept(
         _ => {}
     }
     let content = match (f.kind, &f.path, f.port) {
-        (FindingKind::ExposedContent, Some(path), _) => Content::Paths(vec![path.clone()]),
+        (FindingKind::ExposedContent, Some(path), _) => {
+            // Another site of the address may publish another customer's secret at this path.
+            let site = f.host.as_ref().map_or_else(|| f.ip.to_string(), |h| h.to_ascii_lowercase());
+            Content::Paths { paths: vec![path.clone()], names: vec![site] }
+        }
         (FindingKind::LegacyTls, ..) => Content::Checks(vec!["legacy-tls".to_owned()]),
         (FindingKind::UnexpectedOpen, _, Some(port)) => {
             let one = || PortSet::from_ranges([(port.get(), port.get())]);
@@ -184,6 +188,15 @@ pub fn accept(
                 Protocol::Udp => (PortSet::default(), one()),
             };
             Content::Ports { tcp, udp, expect: said.expect }
+        }
+        (FindingKind::SuspectHost, ..) => {
+            if said.expires.is_none() {
+                return refuse(
+                    "the rule would allow all ports of the host, and would have no end",
+                    "add --expires YYYY-MM-DD, so that somebody looks at it again",
+                );
+            }
+            Content::Host
         }
         _ => return refuse("the finding names no port and no path", "write the rule by hand"),
     };
@@ -217,12 +230,8 @@ pub fn accept(
 /// The verdict may be older than the baseline.
 fn by_now(f: &Finding, baseline: &Baseline, now: Timestamp) -> Result<(), Refusal> {
     let check = f.check.as_deref().unwrap_or_default();
-    let of = match (f.kind, &f.path, f.port) {
-        (FindingKind::LegacyTls, ..) => baseline.check(f.ip, "legacy-tls", now),
-        (_, Some(path), _) => baseline.content(f.ip, check, path, now),
-        (_, None, Some(port)) => baseline.port(f.ip, f.proto, port, now),
-        (_, None, None) => Match::None,
-    };
+    let facts = DecisionFacts { check, vantage: &f.vantage, now };
+    let of = baseline.decide(&f.subject(), &facts).says;
     match of {
         Match::Allowed(head) => refuse(
             format!("the rule `{}` at {} allows it by now", inert(&head.id, 60), head.place),
@@ -239,10 +248,6 @@ fn by_now(f: &Finding, baseline: &Baseline, now: Timestamp) -> Result<(), Refusa
 fn may_be_accepted(f: &Finding) -> Result<(), Refusal> {
     let rule = |f: &Finding| f.allowed_by.as_ref().map_or(String::new(), |r| format!("`{r}`"));
     match (f.kind, f.state) {
-        (FindingKind::SuspectHost, _) => refuse(
-            "a host that answers on everything is not a port that can be allowed",
-            "mend the host, take it out of the targets, or write rules for the ports that are meant",
-        ),
         (FindingKind::MissingRequired, _) => refuse(
             "it is missing, and a rule with `expect = \"must\"` requires it",
             "change that rule to `expect = \"may\"`, or remove it",
@@ -276,7 +281,8 @@ pub(super) fn rule_id(content: &Content, hosts: &[AddrRange]) -> String {
                 None => proto.to_owned(),
             }
         }
-        Content::Paths(all) | Content::Checks(all) => {
+        Content::Host => "host".to_owned(),
+        Content::Paths { paths: all, .. } | Content::Checks(all) => {
             let slug = slug(all.first().map_or("", String::as_str), 24);
             if slug.is_empty() { "http".to_owned() } else { format!("http-{slug}") }
         }

@@ -89,7 +89,7 @@ fn refusals() {
         accept(&content("192.0.2.1", "a", "/"), &must, &b, NOW),
         accept(&plain, &id("tcp-22-192.0.2.1"), &b, NOW),
         accept(&plain, &id(" "), &b, NOW),
-        accept(&of(FindingKind::SuspectHost), &good, &b, NOW),
+        accept(&of(FindingKind::SuspectHost), &endless, &b, NOW),
         accept(&of(FindingKind::MissingRequired), &good, &b, NOW),
         accept(&of(FindingKind::ForbiddenOpen), &good, &b, NOW),
         accept(&is(FindingState::Allowed), &good, &b, NOW),
@@ -104,5 +104,7 @@ fn refusals() {
         .collect();
     insta::assert_snapshot!(all.join("\n"));
     assert!(accept(&plain, &endless, &b, NOW).is_ok());
+    let host = accept(&of(FindingKind::SuspectHost), &good, &b, NOW).unwrap();
+    assert_eq!(host.content, Content::Host);
     assert!(accept(&high, &must, &b, NOW).is_ok());
 }

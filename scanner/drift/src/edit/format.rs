@@ -1,26 +1,25 @@
 //! The canonical form of a baseline file.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
 
 use super::comments::comments;
-use super::layout::{Content, Element, Entry, Kind, Layout, Notes, Order, Section};
-use super::words::{basic, key};
+use super::layout::{Content, Element, Entry, Kind, Layout, Notes, Section};
+use super::words::key;
 
 /// Columns that a list may fill before it is written one item a line.
 const WIDTH: usize = 100;
 /// The order of keys; others come behind, as they were written.
 const KEYS: &[&str] = &[
-    "version", "owner", "id", "group", "hosts", "ports", "checks", "paths", "expect", "broad",
-    "reason", "expires",
+    "version", "owner", "id", "group", "hosts", "ports", "checks", "paths", "names", "vantages",
+    "expect", "broad", "reason", "expires",
 ];
 
-/// The canonical form of a baseline file: groups, then `allow`, then `allow_http`; rules by first
-/// address, first port and id; keys in one order; addresses and ports sorted as numbers and each
-/// once; one empty line between tables. Every comment stays with what it stands at. Formatting
-/// twice gives what formatting once gives, and the rules mean the same.
+/// The canonical form of a baseline file: groups, then rules in the order that people chose, since what
+/// stands together belongs together; keys in one order; addresses and ports sorted as numbers and each
+/// once; one empty line between tables. Every comment stays with what it stands at. Formatting twice
+/// gives what formatting once gives, and the rules mean the same.
 ///
 /// # Errors
 /// What keeps the text from being read, with the line. Rules that `baseline check` refuses for
@@ -43,23 +42,13 @@ pub fn format_named(name: &str, text: &str) -> Result<String, Diagnostics> {
             }
         }
         let place = |e: &Entry| KEYS.iter().position(|k| *k == e.key).unwrap_or(KEYS.len());
-        if section.kind == Kind::Groups {
-            section.entries.sort_by_cached_key(|e| {
-                let first = first(e);
-                (first.is_none(), first, e.key.clone())
-            });
-        } else {
+        if section.kind != Kind::Groups {
             section.entries.sort_by_key(place);
         }
     }
-    let groups: HashMap<String, Option<Order>> = layout
-        .sections
-        .iter()
-        .filter(|s| s.kind == Kind::Groups)
-        .flat_map(|s| s.entries.iter().map(|e| (basic(&e.key), first(e))))
-        .collect();
     let mut sections: Vec<&Section> = layout.sections.iter().collect();
-    sections.sort_by_cached_key(|s| (rank(s.kind), rule_order(s, &groups)));
+    // Rules of both kinds stay among each other, where they were written so.
+    sections.sort_by_key(|s| (rank(s.kind), s.start));
     let mut out = String::with_capacity(text.len() + 256);
     lines(&mut out, &layout.head);
     for section in sections {
@@ -95,8 +84,7 @@ const fn rank(kind: Kind) -> u8 {
     match kind {
         Kind::Top => 0,
         Kind::Groups => 1,
-        Kind::Allow => 2,
-        Kind::AllowHttp => 3,
+        Kind::Allow | Kind::AllowHttp => 2,
     }
 }
 
@@ -112,30 +100,6 @@ fn sort(items: &mut Vec<Element>, notes: &mut [Notes]) {
         }
         same
     });
-}
-
-/// The first item of a list that is sorted.
-fn first(entry: &Entry) -> Option<Order> {
-    match &entry.content {
-        Content::List(items) => items.first().map(|i| i.order.clone()),
-        Content::Scalar(_) => None,
-    }
-}
-
-/// By what rules are sorted: first address, first port or path, id; what has none comes last.
-fn rule_order(
-    section: &Section,
-    groups: &HashMap<String, Option<Order>>,
-) -> (bool, Option<Order>, bool, Option<Order>, String) {
-    let entry = |name: &str| section.entries.iter().find(|e| e.key == name);
-    let scalar = |name: &str| match entry(name).map(|e| &e.content) {
-        Some(Content::Scalar(s)) => s.as_str(),
-        _ => "",
-    };
-    let group = groups.get(scalar("group")).cloned().flatten();
-    let address = [entry("hosts").and_then(first), group].into_iter().flatten().min();
-    let port = ["ports", "checks", "paths"].iter().find_map(|k| entry(k).and_then(first));
-    (address.is_none(), address, port.is_none(), port, scalar("id").to_owned())
 }
 
 fn lines(out: &mut String, lines: &[String]) {

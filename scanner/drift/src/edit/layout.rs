@@ -8,15 +8,18 @@
 //!   white space before the next table, to the table above;
 //! * at the head, set off by an empty line, to the file; at the end, to the file's end.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
-use mimawari_targets::{AddrRange, Protocol, mistake};
-use toml_edit::{Array, Document, InlineTable, Item, Key, Table, Value};
+use mimawari_targets::diagnostic::{Diagnostics, Source};
+use mimawari_targets::{AddrRange, Protocol};
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::comments::{Comment, comments};
 use super::words::basic;
-use crate::baseline::{BaselineFile, VERSION, parse_port};
+use crate::baseline::{RuleDocument, parse_port};
+use crate::lint_rules::LintRule;
 
 /// The comments of one statement.
 #[derive(Debug, Clone, Default)]
@@ -80,6 +83,8 @@ pub(super) enum Kind {
 pub(super) struct Section {
     pub(super) kind: Kind,
     pub(super) slot: usize,
+    /// Where it begins in the text.
+    pub(super) start: usize,
     pub(super) entries: Vec<Entry>,
 }
 
@@ -113,14 +118,31 @@ struct Container {
     anchors: Vec<Anchor>,
 }
 
+/// Whether a mistake is one of the text and not of what the rules say.
+fn keeps_from_reading(rule: &LintRule) -> bool {
+    let of_text = [
+        "syntax",
+        "unknown-key",
+        "unknown-version",
+        "missing-key",
+        "wrong-value",
+        "bad-address",
+        "host-bits",
+        "mapped-address",
+        "bad-port",
+    ];
+    of_text.contains(&rule.id)
+}
+
 struct Builder<'a> {
-    source: &'a Source,
     text: &'a str,
     layout: Layout,
     statements: Vec<Anchor>,
     containers: Vec<Container>,
-    errors: Vec<Diagnostic>,
 }
+
+/// A key with its value.
+type Field<'t, 'i> = (&'t Spanned<Cow<'i, str>>, &'t Spanned<DeValue<'i>>);
 
 impl Layout {
     /// Reads a file.
@@ -128,24 +150,20 @@ impl Layout {
     /// # Errors
     /// Not TOML, not a baseline, or an address or port that cannot be read; with the line.
     pub(super) fn read(source: &Source) -> Result<Self, Diagnostics> {
+        let wrong = RuleDocument::of(source).messages(keeps_from_reading);
+        if !wrong.0.is_empty() {
+            return Err(wrong);
+        }
         let text = source.text();
-        toml::from_str::<BaselineFile>(text)
-            .map_err(|e| mistake(source, e.message(), e.span().unwrap_or(0..0)))?;
-        let doc = Document::parse(text)
-            .map_err(|e| mistake(source, e.message(), e.span().unwrap_or(0..0)))?;
+        let (root, _) = DeTable::parse_recoverable(text);
         let mut builder = Builder {
-            source,
             text,
             layout: Self::default(),
             statements: Vec::new(),
             containers: Vec::new(),
-            errors: Vec::new(),
         };
-        builder.section(Kind::Top);
-        builder.top(doc.as_table());
-        if !builder.errors.is_empty() {
-            return Err(Diagnostics(builder.errors));
-        }
+        builder.section(Kind::Top, 0);
+        builder.top(root.get_ref());
         builder.attach();
         Ok(builder.layout)
     }
@@ -157,9 +175,9 @@ impl Builder<'_> {
         self.layout.notes.len() - 1
     }
 
-    fn section(&mut self, kind: Kind) -> usize {
+    fn section(&mut self, kind: Kind, start: usize) -> usize {
         let slot = self.slot();
-        self.layout.sections.push(Section { kind, slot, entries: Vec::new() });
+        self.layout.sections.push(Section { kind, slot, start, entries: Vec::new() });
         self.layout.sections.len() - 1
     }
 
@@ -168,68 +186,65 @@ impl Builder<'_> {
         self.statements.push(Anchor { span, slot, section, opens });
     }
 
-    fn top(&mut self, table: &Table) {
-        for (name, _) in table {
-            let Some((key, item)) = table.get_key_value(name) else { continue };
-            let kind = match name {
+    fn top(&mut self, table: &DeTable<'_>) {
+        for (key, value) in in_order(table) {
+            let kind = match key.get_ref().as_ref() {
                 "groups" => Kind::Groups,
                 "allow" => Kind::Allow,
                 "allow_http" => Kind::AllowHttp,
                 _ => Kind::Top,
             };
-            match (kind, item) {
-                (Kind::Top, Item::Value(value)) => self.entry(0, Kind::Top, key, value, None),
-                (Kind::Groups, Item::Table(groups)) => {
-                    let section = self.section(kind);
-                    if !groups.is_dotted() {
-                        let slot = self.layout.sections[section].slot;
-                        self.statement(groups.span().unwrap_or_default(), slot, section, true);
-                    }
-                    for (name, _) in groups {
-                        if let Some((key, Item::Value(value))) = groups.get_key_value(name) {
-                            self.entry(section, kind, key, value, None);
-                        }
-                    }
-                }
-                (Kind::Groups, Item::Value(Value::InlineTable(groups))) => {
-                    let section = self.section(kind);
+            match (kind, value.get_ref()) {
+                (Kind::Groups, DeValue::Table(groups)) => {
+                    let span = value.span();
+                    let section = self.section(kind, span.start);
                     let slot = self.layout.sections[section].slot;
-                    let span = from(key)..groups.span().unwrap_or_default().end;
-                    self.statement(span, slot, section, true);
-                    self.inline(section, kind, groups, None);
+                    match self.text.as_bytes().get(span.start) {
+                        Some(b'{') => {
+                            self.statement(key.span().start..span.end, slot, section, true);
+                            self.inline(section, kind, (span, groups), None);
+                            continue;
+                        }
+                        Some(b'[') => self.statement(span, slot, section, true),
+                        // Dotted keys have no line of their own.
+                        _ => {}
+                    }
+                    for (key, value) in in_order(groups) {
+                        self.entry(section, kind, (key, value), None);
+                    }
                 }
-                (Kind::Allow | Kind::AllowHttp, Item::ArrayOfTables(rules)) => {
-                    for rule in rules {
-                        let section = self.section(kind);
+                (Kind::Allow | Kind::AllowHttp, DeValue::Array(rules)) => {
+                    let first = rules.iter().next().map(|r| r.span().start);
+                    let header = first.and_then(|at| self.text.as_bytes().get(at));
+                    if header != Some(&b'[') {
+                        self.rules_in_an_array(kind, key, value.span(), rules);
+                        continue;
+                    }
+                    for rule in rules.iter() {
+                        let DeValue::Table(table) = rule.get_ref() else { continue };
+                        let section = self.section(kind, rule.span().start);
                         let slot = self.layout.sections[section].slot;
-                        self.statement(rule.span().unwrap_or_default(), slot, section, true);
-                        for (name, _) in rule {
-                            if let Some((key, Item::Value(value))) = rule.get_key_value(name) {
-                                self.entry(section, kind, key, value, None);
-                            }
+                        self.statement(rule.span(), slot, section, true);
+                        for (key, value) in in_order(table) {
+                            self.entry(section, kind, (key, value), None);
                         }
                     }
                 }
-                (Kind::Allow | Kind::AllowHttp, Item::Value(Value::Array(rules))) => {
-                    self.rules_in_an_array(kind, key, rules);
-                }
-                _ => self.errors.push(
-                    Diagnostic::error(
-                        format!("`{name}` is not written as a table or a list of tables"),
-                        self.source,
-                        key.span().unwrap_or_default(),
-                    )
-                    .help("write [groups], [[allow]] and [[allow_http]]"),
-                ),
+                _ => self.entry(0, Kind::Top, (key, value), None),
             }
         }
     }
 
     /// `allow = [{ … }, { … }]`
-    fn rules_in_an_array(&mut self, kind: Kind, key: &Key, rules: &Array) {
-        let span = rules.span().unwrap_or_default();
+    fn rules_in_an_array(
+        &mut self,
+        kind: Kind,
+        key: &Spanned<Cow<'_, str>>,
+        span: Range<usize>,
+        rules: &DeArray<'_>,
+    ) {
         let statement = self.slot();
-        self.statement(from(key)..span.end, statement, 0, false);
+        self.statement(key.span().start..span.end, statement, 0, false);
         let container = self.containers.len();
         self.containers.push(Container {
             span,
@@ -238,21 +253,31 @@ impl Builder<'_> {
             of_rules: true,
             anchors: Vec::new(),
         });
-        for rule in rules {
-            let Value::InlineTable(rule) = rule else { continue };
-            let section = self.section(kind);
+        for rule in rules.iter() {
+            let DeValue::Table(table) = rule.get_ref() else { continue };
+            let section = self.section(kind, rule.span().start);
             let slot = self.layout.sections[section].slot;
-            let span = rule.span().unwrap_or_default();
-            self.containers[container].anchors.push(Anchor { span, slot, section, opens: true });
-            self.inline(section, kind, rule, Some(container));
+            let span = rule.span();
+            self.containers[container].anchors.push(Anchor {
+                span: span.clone(),
+                slot,
+                section,
+                opens: true,
+            });
+            self.inline(section, kind, (span, table), Some(container));
         }
     }
 
     /// `{ key = value, … }`
-    fn inline(&mut self, section: usize, kind: Kind, table: &InlineTable, parent: Option<usize>) {
+    fn inline(
+        &mut self,
+        section: usize,
+        kind: Kind,
+        (span, table): (Range<usize>, &DeTable<'_>),
+        parent: Option<usize>,
+    ) {
         let container = self.containers.len();
         let slot = self.layout.sections[section].slot;
-        let span = table.span().unwrap_or_default();
         self.containers.push(Container {
             span,
             slot,
@@ -260,10 +285,8 @@ impl Builder<'_> {
             of_rules: false,
             anchors: Vec::new(),
         });
-        for (name, _) in table {
-            if let Some((key, Item::Value(value))) = table.get_key_value(name) {
-                self.entry(section, kind, key, value, Some(container));
-            }
+        for (key, value) in in_order(table) {
+            self.entry(section, kind, (key, value), Some(container));
         }
     }
 
@@ -272,19 +295,20 @@ impl Builder<'_> {
         &mut self,
         section: usize,
         kind: Kind,
-        key: &Key,
-        value: &Value,
+        (key, value): Field<'_, '_>,
         parent: Option<usize>,
     ) {
         let slot = self.slot();
-        let span = value.span().unwrap_or_default();
-        let anchor = Anchor { span: from(key)..span.end, slot, section, opens: false };
+        let span = value.span();
+        let anchor = Anchor { span: key.span().start..span.end, slot, section, opens: false };
         match parent {
             Some(c) => self.containers[c].anchors.push(anchor),
             None => self.statements.push(anchor),
         }
-        let content = match value {
-            Value::Array(items) => {
+        let name = key.get_ref().as_ref();
+        let written = self.text.get(span.clone()).unwrap_or_default();
+        let content = match value.get_ref() {
+            DeValue::Array(items) => {
                 let container = self.containers.len();
                 self.containers.push(Container {
                     span,
@@ -293,26 +317,16 @@ impl Builder<'_> {
                     of_rules: false,
                     anchors: Vec::new(),
                 });
-                Content::List(self.items(section, kind, key.get(), items, container))
+                Content::List(self.items(section, kind, name, items, container))
             }
-            Value::String(s) => {
-                let written = self.text.get(span).unwrap_or_default();
+            DeValue::String(s) => {
                 // How a long reason is broken into lines is its author's.
                 let long = written.starts_with("\"\"\"") || written.starts_with("'''");
-                Content::Scalar(if long { written.to_owned() } else { basic(s.value()) })
+                Content::Scalar(if long { written.to_owned() } else { basic(s) })
             }
-            other => {
-                if key.get() == "version" && other.as_integer() != Some(i64::from(VERSION)) {
-                    let title = format!("version {} is not known", self.text[span.clone()].trim());
-                    self.errors.push(
-                        Diagnostic::error(title, self.source, span.clone())
-                            .help("write `version = 1`, or use a newer mimawari"),
-                    );
-                }
-                Content::Scalar(self.text.get(span).unwrap_or_default().to_owned())
-            }
+            _ => Content::Scalar(written.to_owned()),
         };
-        let entry = Entry { key: key.get().to_owned(), slot, content };
+        let entry = Entry { key: name.to_owned(), slot, content };
         self.layout.sections[section].entries.push(entry);
     }
 
@@ -321,29 +335,24 @@ impl Builder<'_> {
         section: usize,
         kind: Kind,
         key: &str,
-        items: &Array,
+        items: &DeArray<'_>,
         container: usize,
     ) -> Vec<Element> {
         let mut out = Vec::with_capacity(items.len());
-        for item in items {
-            let Some(written) = item.as_str() else { continue };
-            let span = item.span().unwrap_or_default();
+        for item in items.iter() {
+            let DeValue::String(written) = item.get_ref() else { continue };
             let read = match (kind, key) {
                 (Kind::Groups, _) | (_, "hosts") => address(written),
                 (_, "ports") => port(written),
-                _ => Ok((Order::Text(written.to_owned()), basic(written))),
+                _ => None,
             };
-            match read {
-                Ok((order, text)) => {
-                    let slot = self.slot();
-                    let anchor = Anchor { span, slot, section, opens: false };
-                    self.containers[container].anchors.push(anchor);
-                    out.push(Element { order, text, slot });
-                }
-                Err((title, help)) => {
-                    self.errors.push(Diagnostic::error(title, self.source, span).help(help));
-                }
-            }
+            // What cannot be read was refused before; as a text it would be lost by nobody.
+            let text = || (Order::Text(written.to_string()), basic(written));
+            let (order, text) = read.unwrap_or_else(text);
+            let slot = self.slot();
+            let anchor = Anchor { span: item.span(), slot, section, opens: false };
+            self.containers[container].anchors.push(anchor);
+            out.push(Element { order, text, slot });
         }
         out
     }
@@ -513,15 +522,19 @@ fn join(to: &mut Vec<String>, blocks: Vec<Vec<String>>) {
     }
 }
 
-fn from(key: &Key) -> usize {
-    key.span().unwrap_or_default().start
+/// The keys of a table in the order in which they are written.
+fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Field<'t, 'i>> {
+    let mut fields: Vec<Field<'t, 'i>> = table.iter().collect();
+    fields.sort_by_key(|(key, _)| key.span().start);
+    fields
 }
 
-type Read = Result<(Order, String), (String, String)>;
+/// By what an item is sorted, and how it is written.
+type Read = Option<(Order, String)>;
 
 fn address(written: &str) -> Read {
-    let range = written.parse::<AddrRange>().map_err(|e| (e.to_string(), e.help()))?;
-    Ok((addr_order(&range), basic(&range.to_string())))
+    let range: AddrRange = written.parse().ok()?;
+    Some((addr_order(&range), basic(&range.to_string())))
 }
 
 /// Numerically, IPv4 first; of two that begin alike the larger one first.
@@ -534,12 +547,11 @@ pub(super) fn addr_order(range: &AddrRange) -> Order {
 }
 
 fn port(written: &str) -> Read {
-    let (proto, (first, last)) = parse_port(written)
-        .map_err(|why| (why, "write `tcp/443`, `tcp/8000-8100` or `udp/53`".to_owned()))?;
+    let (proto, (first, last)) = parse_port(written).ok()?;
     let text = if first == last {
         format!("\"{proto}/{first}\"")
     } else {
         format!("\"{proto}/{first}-{last}\"")
     };
-    Ok((Order::Port(proto, first, last), text))
+    Some((Order::Port(proto, first, last), text))
 }

@@ -10,7 +10,7 @@ use mimawari_targets::{AddrRange, AddrSet, PortSet, Protocol};
 use super::acceptance::{rule_id, unique};
 use super::rule::{Content, NewRule};
 use super::words::slug;
-use crate::baseline::{Baseline, Expect, Match};
+use crate::baseline::{Baseline, DecisionFacts, Expect, Match};
 use crate::verdict::{Finding, FindingKind, FindingState};
 
 /// Findings that are named above a rule.
@@ -45,47 +45,27 @@ pub struct Proposed {
     pub findings: usize,
     /// Findings that count as drift and that no rule was made for: why, and how many.
     pub left: BTreeMap<&'static str, usize>,
-    /// Findings that the rules for contents allow along with others: the same path of the same
-    /// address, for another host or at another port. Their ids.
-    pub along: Vec<String>,
 }
 
-/// Proposes rules for the confirmed findings that are open. The cells (address × port, address ×
-/// path) of the rules are exactly those of the findings.
+/// Proposes rules for the confirmed ports that are open. The cells (address × port) of the rules are
+/// exactly those of the findings. Exposed contents get none: each is accepted by itself, or mended.
 #[must_use]
 pub fn propose(findings: &[Finding], baselines: &[Baseline], request: &Request<'_>) -> Proposed {
     let mut out = Proposed::default();
     let mut ports: BTreeMap<Option<&str>, Cells<'_, (Protocol, u16)>> = BTreeMap::new();
-    let mut paths: BTreeMap<Option<&str>, Cells<'_, String>> = BTreeMap::new();
-    let mut rest: Vec<&Finding> = Vec::new();
     for f in findings.iter().filter(|f| f.state.is_drift()) {
         if let Some(why) = left(f, baselines, request) {
             *out.left.entry(why).or_default() += 1;
-            rest.push(f);
             continue;
         }
         let owner = f.owner.as_deref().map(str::trim).filter(|o| !o.is_empty());
-        match (f.kind, f.port, &f.path) {
-            (FindingKind::UnexpectedOpen, Some(port), _) => {
-                let cells = ports.entry(owner).or_default();
-                cells.entry((f.ip, (f.proto, port.get()))).or_default().push(f);
-            }
-            (_, _, Some(path)) => {
-                let cells = paths.entry(owner).or_default();
-                cells.entry((f.ip, path.clone())).or_default().push(f);
-            }
-            _ => continue,
-        }
+        let Some(port) = f.port else { continue };
+        let cells = ports.entry(owner).or_default();
+        cells.entry((f.ip, (f.proto, port.get()))).or_default().push(f);
         out.findings += 1;
     }
-    for f in rest {
-        let Some(path) = &f.path else { continue };
-        if paths.values().any(|cells| cells.contains_key(&(f.ip, path.clone()))) {
-            out.along.push(f.id.clone());
-        }
-    }
     let mut taken: BTreeSet<String> = BTreeSet::new();
-    let owners: BTreeSet<Option<&str>> = ports.keys().chain(paths.keys()).copied().collect();
+    let owners: BTreeSet<Option<&str>> = ports.keys().copied().collect();
     for owner in owners {
         let mut rules = Vec::new();
         let mut add = |hosts: &[IpAddr], content: Content, seen: Vec<&Finding>| {
@@ -113,11 +93,6 @@ pub fn propose(findings: &[Finding], baselines: &[Baseline], request: &Request<'
                 add(&hosts, content, seen(cells, &hosts, &ports));
             }
         }
-        if let Some(cells) = paths.get(&owner) {
-            for (hosts, paths) in rectangles(cells) {
-                add(&hosts, Content::Paths(paths.clone()), seen(cells, &hosts, &paths));
-            }
-        }
         out.proposals.push(Proposal { owner: owner.map(str::to_owned), rules });
     }
     out
@@ -126,7 +101,12 @@ pub fn propose(findings: &[Finding], baselines: &[Baseline], request: &Request<'
 /// Why a finding gets no rule.
 fn left(f: &Finding, baselines: &[Baseline], request: &Request<'_>) -> Option<&'static str> {
     match f.kind {
-        FindingKind::UnexpectedOpen | FindingKind::ExposedContent => {}
+        FindingKind::UnexpectedOpen => {}
+        FindingKind::ExposedContent => {
+            return Some(
+                "exposed content is to be mended, or accepted one by one (`baseline accept`)",
+            );
+        }
         FindingKind::LegacyTls => return Some("legacy TLS is to be mended, not agreed to"),
         FindingKind::SuspectHost => {
             return Some("a host that answers on everything shows no port that is meant");
@@ -141,19 +121,11 @@ fn left(f: &Finding, baselines: &[Baseline], request: &Request<'_>) -> Option<&'
         return Some("--only leaves its port out");
     }
     let mapped = matches!(f.ip, IpAddr::V6(a) if a.to_ipv4_mapped().is_some());
-    if mapped || f.port.is_none() || (f.kind == FindingKind::ExposedContent && f.path.is_none()) {
+    if mapped || f.port.is_none() {
         return Some("it names no cell that a rule could");
     }
-    let allows = |b: &Baseline| {
-        let m = match (&f.path, f.port) {
-            (Some(path), _) => {
-                b.content(f.ip, f.check.as_deref().unwrap_or_default(), path, request.now)
-            }
-            (None, Some(port)) => b.port(f.ip, f.proto, port, request.now),
-            (None, None) => Match::None,
-        };
-        matches!(m, Match::Allowed(_))
-    };
+    let facts = DecisionFacts { check: "", vantage: &f.vantage, now: request.now };
+    let allows = |b: &Baseline| matches!(b.decide(&f.subject(), &facts).says, Match::Allowed(_));
     baselines.iter().any(allows).then_some("a rule allows it by now")
 }
 
@@ -261,15 +233,7 @@ fn comments(seen: Vec<&Finding>) -> Vec<String> {
 fn line(f: &Finding) -> String {
     let port = f.port.map_or(0, mimawari_targets::Port::get);
     let at = std::net::SocketAddr::new(f.ip, port);
-    let what = match (&f.path, &f.service) {
-        (Some(path), _) => {
-            let check = f.check.as_deref().unwrap_or("content");
-            let host = f.host.as_deref().map_or(String::new(), |h| format!(" for {h}"));
-            format!("{check}: {path}{host}")
-        }
-        (None, Some(service)) => service.clone(),
-        (None, None) => "no service was told".to_owned(),
-    };
+    let what = f.service.as_deref().unwrap_or("the service is not known");
     // The instant goes first, since what follows may be long and is cut.
     format!("{at}, first seen {}: {what}", f.first_seen.strftime("%Y-%m-%d"))
 }

@@ -3,29 +3,25 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use toml_edit::{Document, Item};
+use mimawari_targets::diagnostic::Source;
+
+use crate::baseline::RuleDocument;
 
 /// The text without the rules of these ids: their tables, and the comments that stand directly
 /// above them. Everything else stays byte for byte, but for the empty lines that were between.
 /// `None` when one of them is not a table of its own (`[[allow]]` or `[[allow_http]]`) in this text.
 #[must_use]
 pub fn remove(text: &str, ids: &BTreeSet<&str>) -> Option<String> {
-    let doc = Document::parse(text).ok()?;
+    let document = RuleDocument::of(&Source::new("", text));
     let mut found = BTreeSet::new();
     let mut cuts: Vec<Range<usize>> = Vec::new();
-    for name in ["allow", "allow_http"] {
-        let Some(Item::ArrayOfTables(rules)) = doc.get(name) else { continue };
-        for rule in rules {
-            let Some(id) = rule.get("id").and_then(Item::as_str) else { continue };
-            if !ids.contains(id) {
-                continue;
-            }
-            found.insert(id);
-            let header = rule.span()?;
-            let ends = rule.iter().filter_map(|(_, item)| item.span()).map(|s| s.end);
-            let last = ends.fold(header.end, usize::max);
-            cuts.push(above(text, header.start)..line_end(text, last));
+    for rule in &document.entries {
+        let Some(id) = rule.id().and_then(|id| ids.get(id)) else { continue };
+        if text.as_bytes().get(rule.span.start) != Some(&b'[') {
+            return None;
         }
+        found.insert(*id);
+        cuts.push(above(text, rule.span.start)..line_end(text, rule.end));
     }
     if found.len() != ids.len() {
         return None;

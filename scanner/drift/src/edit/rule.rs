@@ -24,8 +24,15 @@ pub enum Content {
         /// `may` is not written, being the default.
         expect: Expect,
     },
-    /// `[[allow_http]]`: paths, exactly.
-    Paths(Vec<String>),
+    /// `[[allow]]`: every TCP port, as a host has it that answers on everything.
+    Host,
+    /// `[[allow_http]]`: paths, exactly, of these sites.
+    Paths {
+        /// The paths.
+        paths: Vec<String>,
+        /// The sites; empty for all.
+        names: Vec<String>,
+    },
     /// `[[allow_http]]`: ids of checks.
     Checks(Vec<String>),
 }
@@ -68,8 +75,8 @@ impl NewRule {
         let strings = |all: &[String]| list(all.iter().map(|s| basic(s)).collect());
         let hosts = list(self.hosts.iter().map(|r| basic(&r.to_string())).collect());
         let head = match &self.content {
-            Content::Ports { .. } => "[[allow]]",
-            Content::Paths(_) | Content::Checks(_) => "[[allow_http]]",
+            Content::Ports { .. } | Content::Host => "[[allow]]",
+            Content::Paths { .. } | Content::Checks(_) => "[[allow_http]]",
         };
         let _ = writeln!(out, "{head}\nid = {}\nhosts = {hosts}", basic(&self.id));
         match &self.content {
@@ -91,8 +98,12 @@ impl NewRule {
                     Expect::Never => out.push_str("expect = \"never\"\n"),
                 }
             }
-            Content::Paths(paths) => {
+            Content::Host => out.push_str("ports = [\"tcp/1-65535\"]\nbroad = true\n"),
+            Content::Paths { paths, names } => {
                 let _ = writeln!(out, "paths = {}", strings(paths));
+                if !names.is_empty() {
+                    let _ = writeln!(out, "names = {}", strings(names));
+                }
             }
             Content::Checks(checks) => {
                 let _ = writeln!(out, "checks = {}", strings(checks));
@@ -210,7 +221,7 @@ mod tests {
         assert!(only_adds(&text, &new), "{new}");
         assert_eq!(format(&new).unwrap(), new);
         let order: Vec<&str> = new.lines().filter(|l| l.starts_with("id")).collect();
-        assert_eq!(order, ["id = \"a\"", "id = \"b\"", "id = \"c\""]);
+        assert_eq!(order, ["id = \"a\"", "id = \"c\"", "id = \"b\""]);
     }
 
     #[test]

@@ -6,12 +6,13 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use mimawari_probes::observation::CellState;
-use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Protocol};
+use mimawari_targets::{AddrRange, AddrSet, Port, PortSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::rules::RuleRef;
-use crate::baseline::{Baseline, Expect, Rule};
+use super::sums::{Allowing, sum};
+use crate::baseline::{Expect, Rule, RuleBook};
 
 /// Cells (address × protocol × port), divided by what the run knows of them. The parts add up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -69,22 +70,13 @@ pub struct RuleCells {
     pub cells: Cells,
 }
 
-/// Addresses with the same new ports of one protocol.
-#[derive(Debug, Clone)]
-struct Piece {
-    range: AddrRange,
-    proto: Protocol,
-    /// What all rules newly allow together.
-    all: PortSet,
-    /// What each rule does, by its place in `rules`.
-    each: Vec<(usize, PortSet)>,
-}
-
-/// The cells that head allows and base does not, at one instant.
+/// The cells that head allows and base does not, at one instant and from one vantage point.
 #[derive(Debug, Clone)]
 pub struct Newly {
-    /// Sorted by protocol, then by address.
-    pieces: Vec<Piece>,
+    /// What base allows.
+    base: Allowing,
+    /// What the rules of head allow that are not the same in base.
+    head: Allowing,
     total: Cells,
     rules: Vec<RuleCells>,
 }
@@ -92,8 +84,9 @@ pub struct Newly {
 impl Newly {
     /// Finds them. A rule that is the same in base and head allows nothing new.
     #[must_use]
-    pub fn between(base: &Baseline, head: &Baseline, now: Timestamp) -> Self {
-        let allows = |r: &&Rule| r.expect != Expect::Never && r.head.is_live(now);
+    pub fn between(base: &RuleBook, head: &RuleBook, vantage: &str, now: Timestamp) -> Self {
+        let allows =
+            |r: &&Rule| r.expect != Expect::Never && r.head.is_live(now) && r.head.is_for(vantage);
         let base: Vec<&Rule> = base.rules().iter().filter(allows).collect();
         let known: BTreeMap<&str, &Rule> = base.iter().map(|r| (r.head.id.as_str(), *r)).collect();
         let same = |r: &&Rule| {
@@ -102,32 +95,23 @@ impl Newly {
                 .is_some_and(|b| b.head.addrs == r.head.addrs && b.tcp == r.tcp && b.udp == r.udp)
         };
         let head: Vec<&Rule> = head.rules().iter().filter(allows).filter(|r| !same(r)).collect();
-        let mut pieces = Vec::new();
-        for v6 in [false, true] {
-            sweep(&base, &head, v6, &mut pieces);
-        }
-        pieces.sort_by_key(|p| (p.proto, p.range.first()));
+        let (base_rules, head_rules) = (Allowing::of(&base), Allowing::of(&head));
+        let sums = sum(&base_rules, &head_rules, None);
         let mut total = Cells::default();
-        let mut each = vec![Cells::default(); head.len()];
-        for p in &pieces {
-            let n = size(p.range);
-            total.add(n.saturating_mul(p.all.len().into()));
-            for (i, ports) in &p.each {
-                each[*i].add(n.saturating_mul(ports.len().into()));
-            }
-        }
-        let rules = head.iter().zip(each);
-        let rules =
-            rules.map(|(r, cells)| RuleCells { rule: RuleRef::of(&r.head), cells }).collect();
-        Self { pieces, total, rules }
+        total.add(sums.total);
+        let rules = head.iter().zip(sums.each).map(|(r, n)| {
+            let mut cells = Cells::default();
+            cells.add(n);
+            RuleCells { rule: RuleRef::of(&r.head), cells }
+        });
+        let rules = rules.collect();
+        Self { base: base_rules, head: head_rules, total, rules }
     }
 
     /// How many of them a plan of TCP cells has.
     #[must_use]
     pub fn planned(&self, addrs: &AddrSet, ports: &PortSet) -> u128 {
-        self.in_plan(addrs, ports).fold(0, |n, (addrs, ports)| {
-            n.saturating_add(addrs.len().saturating_mul(ports.len().into()))
-        })
+        sum(&self.base, &self.head, Some((addrs, ports))).total
     }
 
     /// Those that a plan of TCP cells has, each once.
@@ -136,37 +120,30 @@ impl Newly {
         addrs: &'a AddrSet,
         ports: &'a PortSet,
     ) -> impl Iterator<Item = (IpAddr, Port)> + 'a {
-        self.in_plan(addrs, ports).flat_map(|(addrs, ports)| {
-            let ports: Vec<Port> = ports.iter().collect();
+        self.head.rules.iter().enumerate().flat_map(move |(i, (set, tcp, _))| {
+            let ports: Vec<Port> = meet(tcp, ports).iter().collect();
+            let addrs = if ports.is_empty() { AddrSet::default() } else { set.intersect(addrs) };
             let ips: Vec<AddrRange> = addrs.ranges().collect();
             let ips =
                 ips.into_iter().flat_map(|r| AddrIter { next: Some(r.first()), last: r.last() });
-            ips.flat_map(move |ip| ports.clone().into_iter().map(move |p| (ip, p)))
+            let cells = ips.flat_map(move |ip| ports.clone().into_iter().map(move |p| (ip, p)));
+            // The first rule that newly allows a cell names it.
+            cells.filter(move |(ip, p)| {
+                self.head.at(*ip, *p).min() == Some(i) && self.base.at(*ip, *p).next().is_none()
+            })
         })
-    }
-
-    fn in_plan<'a>(
-        &'a self,
-        addrs: &'a AddrSet,
-        ports: &'a PortSet,
-    ) -> impl Iterator<Item = (AddrSet, PortSet)> + 'a {
-        self.pieces
-            .iter()
-            .filter(|p| p.proto == Protocol::Tcp)
-            .map(|p| (addrs.intersect(&AddrSet::from_ranges([p.range])), meet(&p.all, ports)))
     }
 
     /// Takes note of what the run knows of a TCP cell. To be called once for each; one that is not
     /// newly allowed is passed over.
     pub fn saw(&mut self, ip: IpAddr, port: Port, state: CellState) {
-        let i = self.pieces.partition_point(|p| p.proto == Protocol::Tcp && p.range.first() <= ip);
-        let Some(piece) = i.checked_sub(1).and_then(|i| self.pieces.get(i)) else { return };
-        if !piece.range.contains(ip) || !piece.all.contains(port) {
+        let mut of = self.head.at(ip, port).peekable();
+        if of.peek().is_none() || self.base.at(ip, port).next().is_some() {
             return;
         }
         self.total.saw(state);
-        for (i, _) in piece.each.iter().filter(|(_, ports)| ports.contains(port)) {
-            self.rules[*i].cells.saw(state);
+        for i in of {
+            self.rules[i].cells.saw(state);
         }
     }
 
@@ -203,60 +180,7 @@ impl Iterator for AddrIter {
     }
 }
 
-/// Cuts one family at every rule's ends and keeps the pieces in which head allows more than base.
-fn sweep(base: &[&Rule], head: &[&Rule], v6: bool, out: &mut Vec<Piece>) {
-    let all = || base.iter().chain(head).enumerate();
-    // Opened at its first address, closed behind its last one.
-    let mut events: Vec<(u128, bool, usize)> = Vec::new();
-    for (i, rule) in all() {
-        for r in rule.head.addrs.ranges().filter(|r| r.first().is_ipv6() == v6) {
-            events.push((bits(r.first()), true, i));
-            if let Some(behind) = bits(r.last()).checked_add(1) {
-                events.push((behind, false, i));
-            }
-        }
-    }
-    events.sort_unstable();
-    let top = if v6 { u128::MAX } else { u32::MAX.into() };
-    // How many ranges of each rule are open; those of head stand apart.
-    let mut open: [BTreeMap<usize, u32>; 2] = Default::default();
-    let mut at = 0;
-    while at < events.len() {
-        let start = events[at].0;
-        while at < events.len() && events[at].0 == start {
-            let (_, opens, i) = events[at];
-            let side = &mut open[usize::from(i >= base.len())];
-            let n = side.entry(i).or_default();
-            *n = if opens { *n + 1 } else { n.saturating_sub(1) };
-            if *n == 0 {
-                side.remove(&i);
-            }
-            at += 1;
-        }
-        if open[1].is_empty() {
-            continue;
-        }
-        let last = events.get(at).map_or(top, |next| next.0 - 1);
-        let Some(range) = AddrRange::new(address(start, v6), address(last, v6)) else { continue };
-        for proto in [Protocol::Tcp, Protocol::Udp] {
-            let before: PortSet = PortSet::from_ranges(
-                open[0].keys().flat_map(|i| base[*i].ports(proto).ranges().iter().copied()),
-            );
-            let each: Vec<(usize, PortSet)> = open[1]
-                .keys()
-                .map(|i| i - base.len())
-                .map(|i| (i, minus(head[i].ports(proto), &before)))
-                .filter(|(_, ports)| !ports.is_empty())
-                .collect();
-            if !each.is_empty() {
-                let all = each.iter().flat_map(|(_, ports)| ports.ranges().iter().copied());
-                out.push(Piece { range, proto, all: PortSet::from_ranges(all), each });
-            }
-        }
-    }
-}
-
-const fn bits(ip: IpAddr) -> u128 {
+pub(super) const fn bits(ip: IpAddr) -> u128 {
     match ip {
         IpAddr::V4(a) => a.to_bits() as u128,
         IpAddr::V6(a) => a.to_bits(),
@@ -268,11 +192,6 @@ fn address(bits: u128, v6: bool) -> IpAddr {
         Ok(low) if !v6 => IpAddr::V4(low.into()),
         _ => IpAddr::V6(bits.into()),
     }
-}
-
-/// Number of addresses, saturating.
-fn size(range: AddrRange) -> u128 {
-    (bits(range.last()) - bits(range.first())).saturating_add(1)
 }
 
 /// The ports of `a` that are not in `b`.
@@ -295,7 +214,7 @@ pub(super) fn minus(a: &PortSet, b: &PortSet) -> PortSet {
 }
 
 /// The ports that are in both.
-fn meet(a: &PortSet, b: &PortSet) -> PortSet {
+pub(super) fn meet(a: &PortSet, b: &PortSet) -> PortSet {
     let mut out = Vec::new();
     for (first, last) in a.ranges() {
         let next = b.ranges().partition_point(|(_, end)| end < first);

@@ -5,22 +5,24 @@
 //! what the verdict cannot show: the cells that are newly allowed and where nothing is open today.
 
 mod cells;
+mod cover;
 mod rules;
+mod sums;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use jiff::Timestamp;
 use mimawari_probes::observation::Severity;
-use mimawari_targets::{AddrSet, Port};
+use mimawari_targets::{AddrRange, AddrSet, Cell};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::cells::{Cells, Newly, RuleCells};
 pub(crate) use self::rules::last_day;
 pub use self::rules::{FieldChange, RuleChange, RuleChangeKind, RuleRef, changes, word};
-use crate::baseline::{Baseline, Head, HttpRule};
+use crate::baseline::{Baseline, DecisionFacts, Head, HttpRule, Match};
 use crate::state::State;
+use crate::subject::Subject;
 use crate::verdict::{Finding, FindingKind, FindingState, Verdict};
 
 /// Version of the format.
@@ -85,6 +87,9 @@ pub struct RuleContents {
     #[serde(serialize_with = "cells::bounded")]
     #[schemars(with = "u64")]
     pub places: u128,
+    /// Known sites at which it allows what base did not.
+    #[serde(default)]
+    pub sites: u64,
     /// Findings that it would silence.
     pub silences: u64,
 }
@@ -120,28 +125,22 @@ pub struct Left {
     pub newly_forbidden: bool,
 }
 
-/// What is the same thing under both baselines. A `never` rule changes a finding's kind, not what is
-/// open.
-type Key<'a> = (u8, IpAddr, Option<Port>, Option<&'a str>, Option<&'a str>);
+/// What is the same thing under both baselines: a subject and whether it is missing. A `never` rule
+/// changes a finding's kind, not what is open.
+type Key = (bool, Subject);
 
-fn key(f: &Finding) -> Key<'_> {
-    let class = match f.kind {
-        FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen => 0,
-        FindingKind::MissingRequired => 1,
-        FindingKind::ExposedContent => 2,
-        FindingKind::SuspectHost => 3,
-        FindingKind::LegacyTls => 4,
-    };
-    (class, f.ip, f.port, f.host.as_deref(), f.path.as_deref())
+fn key(f: &Finding) -> Key {
+    (f.kind == FindingKind::MissingRequired, f.subject())
 }
 
-fn drift(v: &Verdict) -> BTreeMap<Key<'_>, &Finding> {
+fn drift(v: &Verdict) -> BTreeMap<Key, &Finding> {
     v.findings.iter().filter(|f| f.state.is_drift()).map(|f| (key(f), f)).collect()
 }
 
-/// Compares two judgements of one run; `newly` has been told what the run covered.
+/// Compares two judgements of one run; `newly` knows what the run covered, and `vantage` from where it
+/// looked.
 #[must_use]
-pub fn compare(base: Side<'_>, head: Side<'_>, newly: Newly) -> Impact {
+pub fn compare(base: Side<'_>, head: Side<'_>, newly: Newly, vantage: &str) -> Impact {
     let (before, after) = (drift(base.verdict), drift(head.verdict));
     let now = head.verdict.judged_at;
     let (base_rules, head_rules) = (heads(base.baseline), heads(head.baseline));
@@ -193,7 +192,7 @@ pub fn compare(base: Side<'_>, head: Side<'_>, newly: Newly) -> Impact {
         rules: changes(base.baseline, head.baseline),
         newly_allowed: newly.total(),
         newly_allowed_by: newly.into_rules(),
-        contents_allowed_by: contents(&base, &head, &silenced, now),
+        contents_allowed_by: contents(&base, &head, &silenced, vantage, now),
         silenced,
         reopened,
         left,
@@ -229,10 +228,14 @@ fn allowed_by<'a>(side: &Side<'a>, f: &Finding) -> Option<&'a str> {
     if let Some(id) = state.findings.get(&f.id).and_then(|t| t.finding.allowed_by.as_deref()) {
         return Some(id);
     }
-    // Allowed things are remembered by the identity that they have without a `never` rule.
-    let port = f.port.filter(|_| f.kind == FindingKind::ForbiddenOpen)?;
-    match side.baseline.port(f.ip, f.proto, port, side.verdict.judged_at) {
-        crate::baseline::Match::Allowed(head) => Some(&head.id),
+    // Allowed things are remembered by the identity that they have without a `never` rule; a host that
+    // answers on everything is not remembered at all.
+    if !matches!(f.kind, FindingKind::ForbiddenOpen | FindingKind::SuspectHost) {
+        return None;
+    }
+    let facts = DecisionFacts { check: "", vantage: &f.vantage, now: side.verdict.judged_at };
+    match side.baseline.decide(&f.subject(), &facts).says {
+        Match::Allowed(head) => Some(&head.id),
         _ => None,
     }
 }
@@ -265,49 +268,80 @@ fn because(
     }
 }
 
-/// What the rules about contents newly allow: addresses × checks and paths.
+/// What a rule about contents allows, and where: a check (true) or path, of a site or of all.
+type Item<'a> = (bool, &'a str, Option<&'a str>);
+
+/// The items of a rule, each once.
+fn items(r: &HttpRule) -> BTreeSet<Item<'_>> {
+    let checks = r.checks.iter().map(|c| (true, c.as_str()));
+    let things = checks.chain(r.paths.iter().map(|p| (false, p.as_str())));
+    let names = || r.names.iter().map(|n| Some(n.as_str()));
+    let all = || r.names.is_empty().then_some(None);
+    things.flat_map(|(is_check, t)| names().chain(all()).map(move |n| (is_check, t, n))).collect()
+}
+
+/// What the rules about contents newly allow: addresses × checks and paths (× sites, where they are
+/// named), and the known sites among it.
 fn contents(
     base: &Side<'_>,
     head: &Side<'_>,
     silenced: &[Silenced],
+    vantage: &str,
     now: Timestamp,
 ) -> Vec<RuleContents> {
-    type Items<'a> = BTreeMap<(bool, &'a str), AddrSet>;
-    fn items(r: &HttpRule) -> impl Iterator<Item = (bool, &str)> {
-        let checks = r.checks.iter().map(|c| (true, c.as_str()));
-        // An item that is written twice is one.
-        checks
-            .chain(r.paths.iter().map(|p| (false, p.as_str())))
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-    }
-    let live = |r: &&HttpRule| r.head.is_live(now);
-    let mut before: Items<'_> = BTreeMap::new();
-    for rule in base.baseline.http_rules().iter().filter(live) {
+    let holds = |r: &&HttpRule| r.head.is_live(now) && r.head.is_for(vantage);
+    let mut ranges: BTreeMap<Item<'_>, Vec<AddrRange>> = BTreeMap::new();
+    for rule in base.baseline.http_rules().iter().filter(holds) {
         for item in items(rule) {
-            let set = before.entry(item).or_default();
-            *set = set.union(&rule.head.addrs);
+            ranges.entry(item).or_default().extend(rule.head.addrs.ranges());
         }
     }
+    let before: BTreeMap<Item<'_>, AddrSet> =
+        ranges.into_iter().map(|(item, r)| (item, AddrSet::from_ranges(r))).collect();
     let mut open: BTreeMap<&str, u64> = BTreeMap::new();
     for rule in silenced.iter().filter_map(|s| s.by.as_ref()) {
         *open.entry(&rule.id).or_default() += 1;
     }
     let mut out = Vec::new();
-    for rule in head.baseline.http_rules().iter().filter(live) {
+    for rule in head.baseline.http_rules().iter().filter(holds) {
         let mut n = 0u128;
-        for item in items(rule) {
-            let new = match before.get(&item) {
-                Some(known) => rule.head.addrs.subtract(known),
-                None => rule.head.addrs.clone(),
-            };
+        for (is_check, thing, name) in items(rule) {
+            let mut new = AddrSet::clone(&rule.head.addrs);
+            // A rule for all sites allowed each of them.
+            for known in [Some((is_check, thing, name)), name.map(|_| (is_check, thing, None))] {
+                if let Some(known) = known.and_then(|k| before.get(&k)) {
+                    new = new.subtract(known);
+                }
+            }
             n = n.saturating_add(new.len());
         }
         if n > 0 {
-            let silences = open.get(rule.head.id.as_str()).copied().unwrap_or_default();
-            out.push(RuleContents { rule: RuleRef::of(&rule.head), places: n, silences });
+            out.push(RuleContents {
+                rule: RuleRef::of(&rule.head),
+                places: n,
+                sites: sites(base, head, rule, vantage, now),
+                silences: open.get(rule.head.id.as_str()).copied().unwrap_or_default(),
+            });
         }
     }
     out.sort_by(|a, b| b.places.cmp(&a.places).then_with(|| a.rule.id.cmp(&b.rule.id)));
     out
+}
+
+/// The sites of the inventory at which a rule allows what no rule of base did.
+fn sites(base: &Side<'_>, head: &Side<'_>, rule: &HttpRule, vantage: &str, now: Timestamp) -> u64 {
+    let of = head.state.sites.iter().map(|s| &s.key).filter(|k| k.vantage == vantage);
+    let here = of.filter(|k| rule.head.addrs.contains(k.ip));
+    let opened = here.filter(|k| {
+        let cell = Cell::tcp(k.ip, k.port);
+        let allowed = |side: &Side<'_>, check: &str, path: &str| {
+            let subject = Subject::content(cell, k.host.as_deref(), path);
+            let facts = DecisionFacts { check, vantage, now };
+            matches!(side.baseline.decide(&subject, &facts).says, Match::Allowed(_))
+        };
+        let checks = rule.checks.iter().map(|c| (c.as_str(), ""));
+        let mut things = checks.chain(rule.paths.iter().map(|p| ("", p.as_str())));
+        things.any(|(check, path)| allowed(head, check, path) && !allowed(base, check, path))
+    });
+    opened.count() as u64
 }

@@ -94,8 +94,8 @@ impl RuleChange {
 /// A field of a rule that differs. Of a list only what went and what came is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldChange {
-    /// The field: `addresses`, `ports`, `expect`, `broad`, `checks`, `paths`, `owner`, `reason`,
-    /// `expires`, `file`.
+    /// The field: `addresses`, `ports`, `expect`, `broad`, `checks`, `paths`, `names`, `vantages`,
+    /// `owner`, `reason`, `expires`, `file`.
     pub field: String,
     /// What it was, or what went of a list; absent for nothing.
     pub was: Option<String>,
@@ -199,6 +199,8 @@ impl Any<'_> {
             (Any::Http(x), Any::Http(y)) => {
                 add("checks", without(&x.checks, &y.checks), without(&y.checks, &x.checks));
                 add("paths", without(&x.paths, &y.paths), without(&y.paths, &x.paths));
+                // No name is every site, so that the whole list is shown.
+                add("names", whole(&x.names), whole(&y.names));
             }
             (Any::Port(_), Any::Http(_)) => {
                 add("kind", Some("allow".to_owned()), Some("allow_http".to_owned()));
@@ -207,6 +209,7 @@ impl Any<'_> {
                 add("kind", Some("allow_http".to_owned()), Some("allow".to_owned()));
             }
         }
+        add("vantages", whole(&a.vantages), whole(&b.vantages));
         add("owner", Some(a.owner.clone()), Some(b.owner.clone()));
         add("reason", Some(a.reason.clone()), Some(b.reason.clone()));
         add("expires", a.ends.map(last_day), b.ends.map(last_day));
@@ -228,7 +231,7 @@ pub const fn word(expect: Expect) -> &'static str {
 /// A rule that has moved within its file has not changed, nor has one in a folder of another name.
 fn file(place: &str) -> String {
     let path = place.rsplit_once(':').map_or(place, |(path, _)| path);
-    path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned()
+    path.split_once('/').map_or(path, |(_, below)| below).to_owned()
 }
 
 fn addresses(set: &AddrSet) -> Option<String> {
@@ -250,6 +253,12 @@ fn without(a: &[String], b: &[String]) -> Option<String> {
     let only: Vec<String> = a.iter().filter(|x| !b.contains(x)).cloned().collect();
     let n = only.len();
     list(only.into_iter().take(MAX_ITEMS).collect(), n)
+}
+
+fn whole(a: &[String]) -> Option<String> {
+    let mut sorted = a.to_vec();
+    sorted.sort();
+    list(sorted.iter().take(MAX_ITEMS).cloned().collect(), sorted.len())
 }
 
 fn list(shown: Vec<String>, of: usize) -> Option<String> {

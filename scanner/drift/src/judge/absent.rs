@@ -58,11 +58,11 @@ impl Judge<'_> {
         }
         if f.kind == FindingKind::MissingRequired {
             let subject = f.subject();
-            let required = subject.cell().is_some_and(|cell| self.is_required(cell));
+            let required = subject.cell().is_some_and(|cell| self.is_required(cell, &f.vantage));
             if !required {
                 self.no_longer_required(id, f);
             }
-        } else if let Match::Allowed(head) = self.match_subject(&f.subject(), f.check.as_deref()) {
+        } else if let Match::Allowed(head) = self.match_finding(f) {
             return self.allow_unseen(id, f, head);
         }
         let last = self.next.vantages.get(&f.vantage).map_or(f.last_seen, |v| v.last_run);
@@ -77,7 +77,7 @@ impl Judge<'_> {
     fn not_seen(&mut self, id: &str, f: &Finding) {
         let subject = f.subject();
         // A rule that was merged settles it, looked at or not.
-        if let Match::Allowed(head) = self.match_subject(&subject, f.check.as_deref()) {
+        if let Match::Allowed(head) = self.match_finding(f) {
             return self.allow_unseen(id, f, head);
         }
         let host = self.suspect_hosts.contains(&f.ip) && matches!(subject, Subject::Port(_));

@@ -49,8 +49,7 @@ impl Judge<'_> {
             }
             let subject = Subject::content(Cell::tcp(h.ip, h.port), h.host.as_deref(), &h.path);
             let id = subject.id(self.run.vantage);
-            self.web_rules_seen(h.ip, &h.check, Some(&h.path), h.at);
-            let found = self.match_subject(&subject, Some(&h.check));
+            let found = self.match_seen(&subject, Some(&h.check), h.at);
             if let Match::Allowed(head) = found {
                 self.allowed_count += 1;
                 let thing = Allowed::new(subject, h.at).with_detail(Some(&h.check), h.severity);

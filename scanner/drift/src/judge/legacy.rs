@@ -32,8 +32,7 @@ impl Judge<'_> {
             let fact = ServerFact::LegacyTls;
             let subject = Subject::Server(cell, fact);
             let id = subject.id(self.run.vantage);
-            self.web_rules_seen(ip, fact.as_str(), None, w.at);
-            let found = self.match_subject(&subject, None);
+            let found = self.match_seen(&subject, None, w.at);
             if let Match::Allowed(head) = found {
                 self.allowed_count += 1;
                 let thing =

@@ -20,7 +20,7 @@ impl Judge<'_> {
     pub(super) fn required(&mut self) {
         let mut unplanned = 0u64;
         let mut cells: BTreeMap<Cell, &Head> = BTreeMap::new();
-        for rule in self.baseline.required(self.now) {
+        for rule in self.baseline.required(self.run.vantage, self.now) {
             for ip in rule.head.addrs.iter() {
                 for port in rule.tcp.iter() {
                     cells.entry(Cell::tcp(ip, port)).or_insert(&rule.head);

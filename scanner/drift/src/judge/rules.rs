@@ -2,16 +2,16 @@
 //! baseline here and nowhere else.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use jiff::Timestamp;
 use mimawari_probes::gap::GapEffect;
-use mimawari_targets::{Cell, PortSet, Protocol};
+use mimawari_targets::{Cell, PortSet};
 
 use super::Judge;
-use crate::baseline::{Baseline, Expect, Head, HttpRule, Match, Rule};
+use crate::baseline::{Baseline, DecisionFacts, Expect, Head, HttpRule, Match, Rule};
 use crate::state::RuleUse;
 use crate::subject::Subject;
+use crate::verdict::Finding;
 
 /// The heads of all rules by id.
 pub(super) fn heads_by_id(baseline: &Baseline) -> HashMap<&str, &Head> {
@@ -23,62 +23,74 @@ pub(super) fn heads_by_id(baseline: &Baseline) -> HashMap<&str, &Head> {
 impl<'a> Judge<'a> {
     /// What the rules say of a subject; of a content, `check` is what found it.
     pub(super) fn match_subject(&self, subject: &Subject, check: Option<&str>) -> Match<'a> {
-        let (baseline, now) = (self.baseline, self.now);
-        match subject {
-            Subject::Port(cell) => baseline.port(cell.ip, cell.proto, cell.port, now),
-            Subject::Content(place) => {
-                baseline.content(place.cell.ip, check.unwrap_or_default(), &place.path, now)
-            }
-            Subject::Server(cell, fact) => baseline.check(cell.ip, fact.as_str(), now),
-            Subject::Host(ip) => baseline.whole_host(*ip, now),
-        }
+        let facts = self.decision_facts(check.unwrap_or_default());
+        self.baseline.decide(subject, &facts).says
     }
 
-    /// Whether a live rule requires a cell.
-    pub(super) fn is_required(&self, cell: Cell) -> bool {
-        let holds =
-            |r: &Rule| r.head.addrs.contains(cell.ip) && r.ports(cell.proto).contains(cell.port);
-        self.baseline.required(self.now).any(holds)
+    /// What the rules say of a finding, from where it was seen.
+    pub(super) fn match_finding(&self, f: &Finding) -> Match<'a> {
+        let check = f.check.as_deref().unwrap_or_default();
+        let facts = DecisionFacts { check, vantage: &f.vantage, now: self.now };
+        self.baseline.decide(&f.subject(), &facts).says
+    }
+
+    /// As [`Self::match_subject`], of a subject that was seen: every rule that speaks of it is needed.
+    pub(super) fn match_seen(
+        &mut self,
+        subject: &Subject,
+        check: Option<&str>,
+        at: Timestamp,
+    ) -> Match<'a> {
+        let baseline = self.baseline;
+        let facts = DecisionFacts {
+            check: check.unwrap_or_default(),
+            vantage: self.run.vantage,
+            now: self.now,
+        };
+        let seen = &mut self.rule_seen;
+        baseline.decide_with(subject, &facts, |i| seen[i] = seen[i].max(Some(at))).says
+    }
+
+    fn decision_facts<'c>(&self, check: &'c str) -> DecisionFacts<'c>
+    where
+        'a: 'c,
+    {
+        DecisionFacts { check, vantage: self.run.vantage, now: self.now }
+    }
+
+    /// Whether a live rule requires a cell, as seen from a vantage point.
+    pub(super) fn is_required(&self, cell: Cell, vantage: &str) -> bool {
+        let facts = DecisionFacts { check: "", vantage, now: self.now };
+        self.baseline.decide(&Subject::Port(cell), &facts).required.is_some()
     }
 
     /// The rule that required a cell and has expired.
     pub(super) fn expired_requirement(&self, cell: Cell) -> Option<&'a Head> {
-        let now = self.now;
+        let (now, vantage) = (self.now, self.run.vantage);
         let expired = |r: &&Rule| {
             r.expect == Expect::Must
                 && !r.head.is_live(now)
+                && r.head.is_for(vantage)
                 && r.head.addrs.contains(cell.ip)
                 && r.ports(cell.proto).contains(cell.port)
         };
         self.baseline.rules().iter().find(expired).map(|r| &r.head)
     }
+
     /// Finds what the baseline says of each open port, once. Every rule that speaks of one is needed,
     /// also one that another rule outdoes.
     pub(super) fn match_open(&mut self) {
-        let (baseline, now) = (self.baseline, self.now);
+        let baseline = self.baseline;
+        let facts = DecisionFacts { check: "", vantage: self.run.vantage, now: self.now };
         let seen = &mut self.rule_seen;
         self.found = self
             .open
             .iter()
             .map(|o| {
-                baseline.port_with(o.ip, Protocol::Tcp, o.port, now, |i| {
-                    seen[i] = seen[i].max(Some(o.at));
-                })
+                let each = |i: usize| seen[i] = seen[i].max(Some(o.at));
+                baseline.decide_with(&Subject::tcp(o.ip, o.port), &facts, each).says
             })
             .collect();
-    }
-
-    /// Rules about a content are needed, or without a path about a property of a server.
-    pub(super) fn web_rules_seen(
-        &mut self,
-        ip: IpAddr,
-        check: &str,
-        path: Option<&str>,
-        at: Timestamp,
-    ) {
-        for i in self.baseline.matching_web(ip, check, path) {
-            self.rule_seen[i] = self.rule_seen[i].max(Some(at));
-        }
     }
 
     /// Writes the use of the rules into the state; rules that are gone from the baseline are
@@ -111,14 +123,16 @@ impl<'a> Judge<'a> {
 
     /// Whether the plan holds every cell of a rule. UDP is not scanned.
     fn covers(&self, r: &Rule) -> bool {
-        r.udp.is_empty()
+        r.head.is_for(self.run.vantage)
+            && r.udp.is_empty()
             && is_within(&r.tcp, self.run.ports)
             && r.head.addrs.subtract(self.run.addresses).is_empty()
     }
 
     fn covers_web(&self, r: &HttpRule) -> bool {
         let t = &self.run.totals;
-        t.checks_planned > 0
+        r.head.is_for(self.run.vantage)
+            && t.checks_planned > 0
             && t.checks_covered == t.checks_planned
             && r.head.addrs.subtract(self.run.addresses).is_empty()
     }

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Judge;
 use super::life::FLAP_QUIET;
+use crate::baseline::DecisionFacts;
 use crate::state::{Standing, Told, Tracked};
 use crate::verdict::{Acknowledgement, Change, ChangeKind, Finding, FindingKind, FindingState};
 
@@ -42,10 +43,11 @@ impl Judge<'_> {
         for t in self.next.findings.values_mut() {
             let f = &mut t.finding;
             let kind = matches!(f.kind, FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen);
-            f.nearest = f
-                .port
-                .filter(|_| kind && f.state.is_drift())
-                .and_then(|port| baseline.nearest_rule(f.ip, f.proto, port, now));
+            f.nearest = None;
+            if kind && f.state.is_drift() && f.port.is_some() {
+                let facts = DecisionFacts { check: "", vantage: &f.vantage, now };
+                f.nearest = baseline.nearest_to(&f.subject(), &facts, 1).pop();
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! Rules that share cells: contradictions, overlaps across files, rules that others cover.
+//! Rules that share cells: overlaps across files, rules that others cover. Contradictions are found when
+//! the files are read, since a patrol refuses them.
 //!
 //! A sweep over the addresses: a rule is live from the first to the last address of each of its
 //! ranges. Where one begins, the live rules are walked once in the order of their ports. That meets
@@ -10,20 +11,17 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use mimawari_targets::{AddrSet, PortSet};
 
-use super::place::Starts;
 use super::policy::named;
-use super::read::{Entry, File, Ports};
-use super::rules::policy as policy_rule;
-use super::rules::upkeep as rule;
-use super::{Lints, shown};
-use crate::baseline::Expect;
+use super::shown;
+use crate::baseline::{Entry, Expect, File, Mistakes, Ports, Starts};
+use crate::lint_rules::upkeep as rule;
 
 /// Comparisons that are made; ten thousand ordinary rules take a hundredth of it.
 const MOST_STEPS: u64 = 30_000_000;
 
 /// Tells of rules that share cells. `now` tells which of them hold.
 pub(super) fn shared(
-    lints: &mut Lints,
+    lints: &mut Mistakes,
     files: &[File],
     starts: &Starts,
     entries: &[Entry],
@@ -38,12 +36,6 @@ pub(super) fn shared(
         let name = files[e.file].source.name();
         format!("{}:{}", shown(name), starts.line(e.file, e.span.start))
     };
-    for (never, other) in found.clashes {
-        let (n, o) = (units[never as usize].entry, units[other as usize].entry);
-        let title = format!("{} forbids what {} at {} allows", named(n), named(o), place(o));
-        let help = "remove one of the two, or take the shared cells out of one";
-        lints.tell(&policy_rule::CONTRADICTION, n.file, n.span.clone(), n.id(), title, help);
-    }
     for (a, b) in found.overlaps {
         let (first, second) = (&units[a as usize], &units[b as usize]);
         let (o, e) = (first.entry, second.entry);
@@ -51,7 +43,7 @@ pub(super) fn shared(
             format!("{} allows cells that {} at {} allows, too", named(e), named(o), place(o));
         let help =
             "agree on one owner for them: the alarm after the end of one rule is lost in the other";
-        lints.tell(&rule::OVERLAP, e.file, e.addrs_span(), e.id(), title, help);
+        lints.report(&rule::OVERLAP, e.file, e.addrs_span(), e.id(), title, help);
     }
     for (a, b) in found.shadowed {
         let (e, by) = (units[a as usize].entry, units[b as usize].entry);
@@ -63,12 +55,12 @@ pub(super) fn shared(
         let title =
             format!("{} {says} nothing that {} at {} does not", named(e), named(by), place(by));
         let help = "remove it, or narrow the other one: as long as the other one stands, this one's end changes nothing";
-        lints.tell(&rule::SHADOWED, e.file, e.span.clone(), e.id(), title, help);
+        lints.report(&rule::SHADOWED, e.file, e.span.clone(), e.id(), title, help);
     }
     if !whole {
-        let title = "the rules overlap too much to compare them all; contradictions, overlaps and covered rules are told in part";
+        let title = "the rules overlap too much to compare them all; overlaps and covered rules are reported in part";
         let help = "use groups and CIDR blocks instead of single addresses, and fewer rules for one address";
-        lints.tell(&rule::NOT_COMPARED, 0, 0..0, None, title, help);
+        lints.report(&rule::NOT_COMPARED, 0, 0..0, None, title, help);
     }
 }
 
@@ -146,15 +138,12 @@ fn holds(set: &PortSet, a: u16, b: u16) -> bool {
 /// Pairs of numbers of units, in the order in which they were met.
 #[derive(Default)]
 struct Found {
-    /// The one that forbids, and one that allows.
-    clashes: Vec<(u32, u32)>,
     /// Of two files, in their order.
     overlaps: Vec<(u32, u32)>,
     /// The one that is too many, and the one that covers it.
     shadowed: Vec<(u32, u32)>,
     seen: HashSet<(u32, u32)>,
-    /// Units of which a clash or an overlap was told as the later of the two: one is enough.
-    clashed: HashSet<u32>,
+    /// Units of which an overlap was reported as the later of the two: one is enough.
     overlapped: HashSet<u32>,
 }
 
@@ -241,29 +230,17 @@ impl Sweep<'_> {
     /// Pairs that share a port, among the rules that are live at one address. Of all pairs of a
     /// rule and earlier ones, the one that reaches furthest is met.
     fn walk(&mut self, strips: &BTreeSet<(u8, u16, u16, u32)>) {
-        let (mut never, mut other): (Top, Top) = (None, None);
         // Of what allows and holds: the furthest one, and the furthest one of another file.
         let (mut top, mut next): (Top, Top) = (None, None);
         let mut at = 0;
         for (proto, start, end, unit) in strips {
             if *proto != at {
                 at = *proto;
-                (never, other, top, next) = (None, None, None, None);
+                (top, next) = (None, None);
             }
             let u = &self.units[*unit as usize];
             let meets = |t: Top| t.filter(|(e, _)| e >= start).map(|(_, unit)| unit);
-            if u.is_never() {
-                if let Some(o) = meets(other) {
-                    self.found.clash(*unit, *unit, o);
-                }
-                further(&mut never, *end, *unit);
-                continue;
-            }
-            if let Some(n) = meets(never) {
-                self.found.clash(*unit, n, *unit);
-            }
-            further(&mut other, *end, *unit);
-            if !u.live {
+            if u.is_never() || !u.live {
                 continue;
             }
             let file = |t: Top| t.map(|(_, i)| self.units[i as usize].entry.file);
@@ -306,13 +283,6 @@ impl Sweep<'_> {
 }
 
 impl Found {
-    fn clash(&mut self, met: u32, never: u32, other: u32) {
-        if !self.clashed.contains(&met) && self.seen.insert((never, other)) {
-            self.clashed.insert(met);
-            self.clashes.push((never, other));
-        }
-    }
-
     fn overlap(&mut self, a: u32, b: u32) {
         let pair = (a.min(b), a.max(b));
         if !self.overlapped.contains(&a) && self.seen.insert(pair) {

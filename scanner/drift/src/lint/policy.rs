@@ -4,17 +4,16 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use mimawari_targets::{Protocol, mistake};
 
-use super::read::{Entry, File, Ports, What};
-use super::rules::policy as rule;
-use super::{LintContext, Lints, Owners, shown};
-use crate::baseline::Expect;
+use super::{LintContext, Owners, shown};
+use crate::baseline::{Entry, Expect, File, Mistakes, Ports, What};
+use crate::lint_rules::policy as rule;
 use crate::ports::first_sensitive;
 
 /// What each file must have: an owner that CODEOWNERS knows, and the form of `baseline fmt`.
-pub(super) fn files(lints: &mut Lints, files: &[File], context: &LintContext<'_>) {
+pub(super) fn files(lints: &mut Mistakes, files: &[File], context: &LintContext<'_>) {
     if let (Owners::Absent, Some(first)) = (context.owners, files.first()) {
         let span = first.owner.as_ref().map_or(0..0, toml::Spanned::span);
-        lints.tell(
+        lints.report(
             &rule::NO_CODEOWNERS,
             0,
             span,
@@ -36,7 +35,7 @@ pub(super) fn files(lints: &mut Lints, files: &[File], context: &LintContext<'_>
 }
 
 fn owner(
-    lints: &mut Lints,
+    lints: &mut Mistakes,
     number: usize,
     file: &File,
     owners: &super::codeowners::CodeOwners,
@@ -44,7 +43,12 @@ fn owner(
 ) {
     let Some(owner) = &file.owner else { return };
     let name = file.source.name();
-    let path = format!("{folder}/{}", name.rsplit('/').next().unwrap_or(name));
+    // From the top of the repository, as CODEOWNERS has it; in a sub-folder as well.
+    let below = format!("{folder}/");
+    let path = match name.starts_with(&below) {
+        true => name.to_owned(),
+        false => format!("{folder}/{}", name.rsplit('/').next().unwrap_or(name)),
+    };
     let path = path.trim_start_matches('/');
     let said = owner.get_ref().trim();
     let in_file = shown(owners.name());
@@ -74,10 +78,10 @@ fn owner(
             )
         }
     };
-    lints.tell(&rule::OWNER_MISMATCH, number, owner.span(), None, title, help);
+    lints.report(&rule::OWNER_MISMATCH, number, owner.span(), None, title, help);
 }
 
-fn formatted(lints: &mut Lints, number: usize, text: &str, format: &dyn Fn(&str) -> String) {
+fn formatted(lints: &mut Mistakes, number: usize, text: &str, format: &dyn Fn(&str) -> String) {
     let wanted = format(text);
     if wanted == text {
         return;
@@ -92,19 +96,19 @@ fn formatted(lints: &mut Lints, number: usize, text: &str, format: &dyn Fn(&str)
     let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
     let title = "the file is not in the common form, from this line on";
     let help = "run `mimawari baseline fmt`";
-    lints.tell(&rule::NOT_FORMATTED, number, at..end, None, title, help);
+    lints.report(&rule::NOT_FORMATTED, number, at..end, None, title, help);
 }
 
 /// What each rule must have.
-pub(super) fn entry(lints: &mut Lints, e: &Entry, context: &LintContext<'_>) {
+pub(super) fn entry(lints: &mut Mistakes, e: &Entry, context: &LintContext<'_>) {
     match &e.what {
         What::Ports(p) => {
             too_broad(lints, e, p, context.budget);
             end(lints, e, p, context.now);
         }
-        What::Http { checks, .. } => {
+        What::Http(contents) => {
             let Some(known) = context.checks else { return };
-            for check in checks.iter().filter(|c| !known.contains(c.get_ref().as_str())) {
+            for check in contents.checks.iter().filter(|c| !known.contains(c.get_ref().as_str())) {
                 let written = shown(check.get_ref()).replace('`', "'");
                 // The nearest one, by the same rule as for keys.
                 let listed: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
@@ -118,7 +122,7 @@ pub(super) fn entry(lints: &mut Lints, e: &Entry, context: &LintContext<'_>) {
                         "`mimawari checks list` names them; --checks FILE adds your own".to_owned()
                     });
                 let title = format!("no check has the id `{written}`");
-                lints.tell(&rule::UNKNOWN_CHECK, e.file, check.span(), e.id(), title, help);
+                lints.report(&rule::UNKNOWN_CHECK, e.file, check.span(), e.id(), title, help);
             }
         }
     }
@@ -129,7 +133,7 @@ pub(super) fn named(e: &Entry) -> String {
     e.id().map_or_else(|| "the rule".to_owned(), |id| format!("`{}`", shown(id)))
 }
 
-fn too_broad(lints: &mut Lints, e: &Entry, p: &Ports, budget: u128) {
+fn too_broad(lints: &mut Mistakes, e: &Entry, p: &Ports, budget: u128) {
     let Some(addrs) = &e.addrs else { return };
     let ports = u128::from(p.tcp.len() + p.udp.len());
     let cells = addrs.len().saturating_mul(ports);
@@ -142,11 +146,11 @@ fn too_broad(lints: &mut Lints, e: &Entry, p: &Ports, budget: u128) {
         addrs.len(),
     );
     let help = "allow only what is needed; or write `broad = true` and an `expires`, so that a reviewer sees that it is meant";
-    lints.tell(&rule::TOO_BROAD, e.file, e.span.clone(), e.id(), title, help);
+    lints.report(&rule::TOO_BROAD, e.file, e.span.clone(), e.id(), title, help);
 }
 
 /// The end that rules for administration and data ports and broad rules need.
-fn end(lints: &mut Lints, e: &Entry, p: &Ports, now: Timestamp) {
+fn end(lints: &mut Mistakes, e: &Entry, p: &Ports, now: Timestamp) {
     if e.expires.is_some() || p.expect == Expect::Never {
         return;
     }
@@ -167,7 +171,7 @@ fn end(lints: &mut Lints, e: &Entry, p: &Ports, now: Timestamp) {
         Some(day) => format!("add the last day on which it is needed, such as `expires = {day}`"),
         None => "add the last day on which it is needed as `expires`".to_owned(),
     };
-    lints.tell(&rule::EXPIRES_MISSING, e.file, span, e.id(), title, help);
+    lints.report(&rule::EXPIRES_MISSING, e.file, span, e.id(), title, help);
 }
 
 fn in_90_days(now: Timestamp) -> Option<jiff::civil::Date> {

@@ -6,15 +6,14 @@ use std::ops::Range;
 use mimawari_targets::{AddrRange, AddrSet, PortSet, Scope};
 
 use super::policy::named;
-use super::read::{Entry, File};
-use super::rules::policy as rule;
-use super::{LintContext, Lints, Profile, shown};
-use crate::baseline::Expect;
+use super::{LintContext, Profile, shown};
+use crate::baseline::{Entry, Expect, File, Mistakes};
+use crate::lint_rules::policy as rule;
 
 /// Addresses outside the scope: in groups, once, and in the rules' own lists. What `deny` cuts out
 /// of an allowed range is not held against a rule, unless nothing else is left of it.
 pub(super) fn scope(
-    lints: &mut Lints,
+    lints: &mut Mistakes,
     files: &[File],
     entries: &[Entry],
     context: &LintContext<'_>,
@@ -33,7 +32,7 @@ pub(super) fn scope(
 }
 
 fn items(
-    lints: &mut Lints,
+    lints: &mut Mistakes,
     file: usize,
     id: Option<&str>,
     items: &[(Range<usize>, AddrRange)],
@@ -50,7 +49,7 @@ fn items(
             continue;
         };
         let help = "nothing outside [scope] is ever scanned, so a rule for it has no effect: mend the address, or move the rule to the baseline of another scope";
-        lints.tell(&rule::OUTSIDE_SCOPE, file, span.clone(), id, title, help);
+        lints.report(&rule::OUTSIDE_SCOPE, file, span.clone(), id, title, help);
     }
 }
 
@@ -65,8 +64,21 @@ fn listed(set: &AddrSet) -> String {
     out.join(", ")
 }
 
+/// Ports that must never be open, and that nobody looks at.
+pub(super) fn forbidden(lints: &mut Mistakes, entries: &[Entry]) {
+    for e in entries {
+        let Some(p) = e.ports().filter(|p| p.expect == Expect::Never && !p.udp.is_empty()) else {
+            continue;
+        };
+        let udp = shown(&p.udp.to_string());
+        let title = format!("{} forbids udp/{udp}, and nothing scans UDP", named(e));
+        let help = "forbid TCP ports alone: of UDP no alarm would ever come";
+        lints.report(&rule::NEVER_NOT_SCANNED, e.file, p.span.clone(), e.id(), title, help);
+    }
+}
+
 /// Cells that must be open, and that nobody looks at.
-pub(super) fn required(lints: &mut Lints, entries: &[Entry], context: &LintContext<'_>) {
+pub(super) fn required(lints: &mut Mistakes, entries: &[Entry], context: &LintContext<'_>) {
     if context.profiles.is_empty() {
         return;
     }
@@ -82,7 +94,7 @@ pub(super) fn required(lints: &mut Lints, entries: &[Entry], context: &LintConte
                 shown(&p.udp.to_string())
             );
             let help = "require TCP ports alone; a UDP port may stand in a rule of `may`";
-            lints.tell(&rule::MUST_NOT_SCANNED, e.file, p.span.clone(), e.id(), title, help);
+            lints.report(&rule::MUST_NOT_SCANNED, e.file, p.span.clone(), e.id(), title, help);
         }
         if let Some((ports, left)) = uncovered(addrs, p.tcp.ranges().to_vec(), context.profiles) {
             let ports = PortSet::from_ranges(ports);
@@ -93,7 +105,7 @@ pub(super) fn required(lints: &mut Lints, entries: &[Entry], context: &LintConte
                 listed(&left)
             );
             let help = "add the port to [scan] `ports` and the address to `targets` of a profile, or drop the rule: what nobody looks at is never missed";
-            lints.tell(&rule::MUST_NOT_SCANNED, e.file, p.span.clone(), e.id(), title, help);
+            lints.report(&rule::MUST_NOT_SCANNED, e.file, p.span.clone(), e.id(), title, help);
         }
     }
 }

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::LintContext;
 use super::policy::named;
-use super::read::{Entry, File, What};
-use super::rules::upkeep as rule;
-use super::{LintContext, Lints, before};
-use crate::baseline::Expect;
+use crate::baseline::{Entry, Expect, File, Mistakes, RuleDocument, What};
+use crate::lint_rules::upkeep as rule;
 use crate::stale::{UNSEEN_DAYS, UNSEEN_RUNS};
 use crate::state::RuleUse;
 
@@ -19,7 +18,7 @@ const STALE: SignedDuration = SignedDuration::from_hours(UNSEEN_DAYS * 24);
 
 /// Ends, use and renewal of each rule.
 pub(super) fn entries(
-    lints: &mut Lints,
+    lints: &mut Mistakes,
     files: &[File],
     entries: &[Entry],
     context: &LintContext<'_>,
@@ -32,7 +31,8 @@ pub(super) fn entries(
         }
     }
     let Some(base) = context.base else { return };
-    let (old_files, old) = before(base);
+    // What is wrong with the files as they were is not reported.
+    let RuleDocument { files: old_files, entries: old, .. } = RuleDocument::read(base);
     let old: HashMap<&str, &Entry> = old.iter().filter_map(|e| Some((e.id()?, e))).collect();
     for e in entries {
         let Some(was) = e.id().and_then(|id| old.get(id)) else { continue };
@@ -40,7 +40,7 @@ pub(super) fn entries(
     }
 }
 
-fn ending(lints: &mut Lints, e: &Entry, now: Timestamp) {
+fn ending(lints: &mut Mistakes, e: &Entry, now: Timestamp) {
     let Some(expires) = &e.expires else { return };
     let text = &expires.get_ref().text;
     let days = expires.get_ref().at.duration_since(now).as_hours() / 24;
@@ -62,12 +62,12 @@ fn ending(lints: &mut Lints, e: &Entry, now: Timestamp) {
         }
         _ => "let it end, or give it a new end and a reason that says why it is still needed",
     };
-    lints.tell(which, e.file, expires.span(), e.id(), title, help);
+    lints.report(which, e.file, expires.span(), e.id(), title, help);
 }
 
 /// Whether anything was seen of what the rule allows. Of `must` a patrol tells itself what is
 /// missing, and of `never` nothing is to be seen.
-fn used(lints: &mut Lints, e: &Entry, known: &RuleUse, now: Timestamp) {
+fn used(lints: &mut Mistakes, e: &Entry, known: &RuleUse, now: Timestamp) {
     if e.ports().is_some_and(|p| p.expect != Expect::May) {
         return;
     }
@@ -96,12 +96,12 @@ fn used(lints: &mut Lints, e: &Entry, known: &RuleUse, now: Timestamp) {
     } else {
         return;
     };
-    lints.tell(which, e.file, e.span.clone(), e.id(), title, help);
+    lints.report(which, e.file, e.span.clone(), e.id(), title, help);
 }
 
 /// A later end, and nothing else.
 fn renewed(
-    lints: &mut Lints,
+    lints: &mut Mistakes,
     (files, new): (&[File], &Entry),
     (old_files, old): (&[File], &Entry),
 ) {
@@ -122,23 +122,26 @@ fn renewed(
         to.get_ref().text
     );
     let help = "say in `reason` why it is still needed, so that the next reviewer knows";
-    lints.tell(&rule::RENEWAL_DATE_ONLY, new.file, to.span(), new.id(), title, help);
+    lints.report(&rule::RENEWAL_DATE_ONLY, new.file, to.span(), new.id(), title, help);
 }
 
 /// Whether two rules say the same, their ends aside.
 fn same(a: &Entry, b: &Entry) -> bool {
     let reason = |e: &Entry| e.reason.as_ref().map(|r| r.get_ref().trim().to_owned());
+    let texts = |l: &[toml::Spanned<String>]| -> Vec<String> {
+        l.iter().map(|t| t.get_ref().clone()).collect()
+    };
     let what = match (&a.what, &b.what) {
         (What::Ports(x), What::Ports(y)) => {
             (&x.tcp, &x.udp, x.expect, x.broad) == (&y.tcp, &y.udp, y.expect, y.broad)
         }
-        (What::Http { checks: a, paths: x }, What::Http { checks: b, paths: y }) => {
-            let texts = |l: &[toml::Spanned<String>]| -> Vec<String> {
-                l.iter().map(|t| t.get_ref().clone()).collect()
-            };
-            texts(a) == texts(b) && texts(x) == texts(y)
+        (What::Http(a), What::Http(b)) => {
+            texts(&a.checks) == texts(&b.checks)
+                && texts(&a.paths) == texts(&b.paths)
+                && texts(&a.names) == texts(&b.names)
         }
         _ => false,
     };
-    what && a.addrs == b.addrs && reason(a) == reason(b)
+    let vantages = texts(&a.vantages) == texts(&b.vantages);
+    what && vantages && a.addrs == b.addrs && reason(a) == reason(b)
 }

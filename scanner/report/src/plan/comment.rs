@@ -153,13 +153,14 @@ impl Page {
             self.more(i.newly_allowed_by.len().saturating_sub(n.saturating_sub(1)), "rule");
         }
         if !i.contents_allowed_by.is_empty() {
-            let head = "### Contents newly allowed\n\nPlaces are addresses × checks and paths.\n\n| Rule | Owner | Places | Findings silenced |\n|---|---|--:|--:|\n";
+            let head = "### Contents newly allowed\n\nPlaces are addresses × checks and paths.\n\n| Rule | Owner | Places | Sites opened | Findings silenced |\n|---|---|--:|--:|--:|\n";
             let rows = i.contents_allowed_by.iter().map(|r| {
                 format!(
-                    "| {} | {} | {} | {} |\n",
+                    "| {} | {} | {} | {} | {} |\n",
                     code(&r.rule.id, NAME),
                     code(&r.rule.owner, NAME),
                     amount(r.places),
+                    words::grouped(r.sites),
                     words::grouped(r.silences)
                 )
             });

@@ -140,9 +140,10 @@ impl Page {
             self.title("Newly allowed contents (addresses × checks and paths)");
             for r in i.contents_allowed_by.iter().take(MAX_ROWS) {
                 self.line(&format!(
-                    "  {}{:>15}  {} silenced",
+                    "  {}{:>15}  at {}, {} silenced",
                     pad(&clean(&r.rule.id, NAME), 22),
                     amount(r.places),
+                    words::plural(r.sites, "known site"),
                     words::plural(r.silences, "finding")
                 ));
             }

@@ -1,6 +1,6 @@
 //! Lines and columns of byte offsets, without counting a file from its start for each.
 
-use super::read::File;
+use super::document::File;
 
 /// A line and a column, both counted from 1; a column is a Unicode character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,7 +12,7 @@ pub struct Place {
 }
 
 /// Where the lines of each file begin.
-pub(super) struct Starts(Vec<Vec<usize>>);
+pub(crate) struct Starts(Vec<Vec<usize>>);
 
 impl Starts {
     pub fn of(files: &[File]) -> Self {

@@ -1,25 +1,77 @@
-//! Reads baseline files for the lint: part by part, so that one mistake does not hide the others.
+//! The one reader of baseline files: text in, files and rules with their places out.
+//!
+//! It reads part by part, so that one mistake does not hide the others, and a rule that has one is
+//! kept as far as it can be understood. The patrol, the lint and the edits all work on what it reads.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mimawari_targets::diagnostic::Source;
+use mimawari_targets::diagnostic::{Diagnostics, Source};
 use mimawari_targets::{AddrError, AddrRange, AddrSet, PortSet, Protocol, mistake};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{Damage, Fields, kind, texts};
-use super::rules::reading as rule;
-use super::{Lints, reason, shown};
-use crate::baseline::{Expect, MAX_REQUIRED, VERSION, last_day, parse_port};
+use super::mistakes::{Mistakes, shown};
+use super::words::{last_day, name_mistake, parse_port, path_mistake, vantage_mistake};
+use super::{Expect, MAX_REQUIRED, VERSION, contradictions};
+use crate::lint_rules::{LintRule, reading as rule};
+use crate::reason;
 
-/// Mistakes of one file that are told before the rest of it is left alone.
+/// Mistakes of one file that are reported before the rest of it is left alone.
 pub(super) const MOST: usize = 1000;
 
+/// Keys of a file.
+pub(super) const FILE_KEYS: &[&str] = &["version", "owner", "groups", "allow", "allow_http"];
+/// Keys of `[[allow]]`.
+pub(super) const ALLOW_KEYS: &[&str] =
+    &["id", "group", "hosts", "ports", "vantages", "expect", "broad", "reason", "expires"];
+/// Keys of `[[allow_http]]`.
+pub(super) const HTTP_KEYS: &[&str] =
+    &["id", "group", "hosts", "checks", "paths", "names", "vantages", "reason", "expires"];
+
+/// Baseline files as they are written: every part that can be understood, with its place, and what
+/// is wrong with the others.
+#[derive(Debug, Clone)]
+pub struct RuleDocument {
+    pub(crate) files: Vec<File>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) mistakes: Mistakes,
+}
+
+impl RuleDocument {
+    /// Reads files, given as (name, text). The order in which they come does not matter.
+    #[must_use]
+    pub fn read(files: &[(String, String)]) -> Self {
+        let mut sorted: Vec<_> = files.iter().collect();
+        sorted.sort();
+        let mut reader = Reader::default();
+        for (name, text) in sorted {
+            reader.file(Source::new(name.as_str(), text.as_str()));
+        }
+        let Reader { files, entries, mut mistakes, .. } = reader;
+        contradictions::report(&mut mistakes, &files, &entries);
+        Self { files, entries, mistakes }
+    }
+
+    /// Reads one file by itself; rules of other files are not asked for.
+    pub(crate) fn of(source: &Source) -> Self {
+        let mut reader = Reader::default();
+        reader.file(source.clone());
+        Self { files: reader.files, entries: reader.entries, mistakes: reader.mistakes }
+    }
+
+    /// The messages of the rules of the lint that `keep` names.
+    pub(crate) fn messages(self, keep: impl Fn(&LintRule) -> bool) -> Diagnostics {
+        self.mistakes.only(keep).into_diagnostics(&self.files)
+    }
+}
+
 /// A file, as far as it could be read.
-pub(super) struct File {
+#[derive(Debug, Clone)]
+pub(crate) struct File {
     /// Its text.
     pub source: Source,
     /// Who answers for it.
@@ -29,22 +81,26 @@ pub(super) struct File {
     /// Whether it is no TOML.
     pub broken: bool,
     /// Whether it is no TOML outside its rules, so that what is missing may only not have been seen.
-    blurred: bool,
+    damaged_outside: bool,
 }
 
 /// A group.
-pub(super) struct Group {
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
     pub items: Vec<(Range<usize>, AddrRange)>,
     /// `None`: an item is wrong.
     pub set: Option<Arc<AddrSet>>,
 }
 
 /// A rule of a file, as far as it could be read.
-pub(super) struct Entry {
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
     /// Number of its file.
     pub file: usize,
     /// Its header.
     pub span: Range<usize>,
+    /// Behind its last value.
+    pub end: usize,
     pub id: Option<Spanned<String>>,
     pub group: Option<Spanned<String>>,
     pub hosts: Vec<(Range<usize>, AddrRange)>,
@@ -52,24 +108,38 @@ pub(super) struct Entry {
     pub addrs: Option<Arc<AddrSet>>,
     pub reason: Option<Spanned<String>>,
     pub expires: Option<Spanned<End>>,
+    /// From where it is seen; empty for everywhere.
+    pub vantages: Vec<Spanned<String>>,
     pub what: What,
 }
 
 /// When a rule ends.
-pub(super) struct End {
+#[derive(Debug, Clone)]
+pub(crate) struct End {
     /// As written.
     pub text: String,
     pub at: Timestamp,
 }
 
 /// What a rule is about.
-pub(super) enum What {
+#[derive(Debug, Clone)]
+pub(crate) enum What {
     Ports(Ports),
-    Http { checks: Vec<Spanned<String>>, paths: Vec<Spanned<String>> },
+    Http(Contents),
+}
+
+/// Contents of a rule.
+#[derive(Debug, Clone)]
+pub(crate) struct Contents {
+    pub checks: Vec<Spanned<String>>,
+    pub paths: Vec<Spanned<String>>,
+    /// Sites, in lower case; empty for all.
+    pub names: Vec<Spanned<String>>,
 }
 
 /// Ports of a rule.
-pub(super) struct Ports {
+#[derive(Debug, Clone)]
+pub(crate) struct Ports {
     /// The whole list.
     pub span: Range<usize>,
     pub items: Vec<(Range<usize>, Protocol, (u16, u16))>,
@@ -93,7 +163,7 @@ impl Entry {
     pub fn ports(&self) -> Option<&Ports> {
         match &self.what {
             What::Ports(p) => Some(p),
-            What::Http { .. } => None,
+            What::Http(_) => None,
         }
     }
 
@@ -105,50 +175,53 @@ impl Entry {
 }
 
 /// Reads files one after the other.
-pub(super) struct Reader<'l> {
+#[derive(Default)]
+pub(super) struct Reader {
     pub files: Vec<File>,
-    pub entries: Vec<Entry>,
+    entries: Vec<Entry>,
     /// Where each id was first used.
     ids: HashMap<String, (usize, Range<usize>)>,
-    pub(super) lints: &'l mut Lints,
+    pub(super) mistakes: Mistakes,
 }
 
-impl<'l> Reader<'l> {
-    pub fn new(lints: &'l mut Lints) -> Self {
-        Self { files: Vec::new(), entries: Vec::new(), ids: HashMap::new(), lints }
-    }
-
-    pub fn file(&mut self, name: &str, text: &str) {
+impl Reader {
+    fn file(&mut self, source: Source) {
         let number = self.files.len();
-        let source = Source::new(name, text);
+        let kept = source.clone();
+        let text = kept.text();
         let (root, errors) = DeTable::parse_recoverable(text);
-        let before = self.lints.len();
+        let before = self.mistakes.len();
         let root = root.into_inner();
         let damage = Damage::new(&root, &errors, text);
-        let (broken, blurred) = (!errors.is_empty(), damage.outside);
-        self.files.push(File { source, owner: None, groups: HashMap::new(), broken, blurred });
-        for e in &damage.told {
+        let (broken, damaged_outside) = (!errors.is_empty(), damage.outside);
+        self.files.push(File {
+            source,
+            owner: None,
+            groups: HashMap::new(),
+            broken,
+            damaged_outside,
+        });
+        for e in &damage.reported {
             let span = e.span().unwrap_or(0..0);
             let m = mistake(&self.files[number].source, e.message(), span.clone());
             let help = m.help.unwrap_or_else(|| "mend this line, and check again".to_owned());
-            self.lints.tell(&rule::SYNTAX, number, span, None, shown(&m.title), help);
+            self.mistakes.report(&rule::SYNTAX, number, span, None, shown(&m.title), help);
         }
         let fields = Fields::new(number, 0..0, &root);
-        const KNOWN: &[&str] = &["version", "owner", "groups", "allow", "allow_http"];
-        if !blurred {
-            fields.unknown(self, KNOWN);
+        if !damaged_outside {
+            fields.unknown(self, FILE_KEYS);
         }
         self.version(&fields);
         let owner = fields.text(self, "owner");
         match &owner {
-            None if !fields.has("owner") && !self.files[number].blurred => {
+            None if !fields.has("owner") && !self.files[number].damaged_outside => {
                 fields.missing(
                     self,
                     "owner",
                     "name who answers for these rules, such as `owner = \"@corp/hosting\"`",
                 );
             }
-            Some(o) if o.get_ref().trim().is_empty() => self.lints.tell(
+            Some(o) if o.get_ref().trim().is_empty() => self.mistakes.report(
                 &rule::OWNER_MISSING,
                 number,
                 o.span(),
@@ -170,12 +243,12 @@ impl<'l> Reader<'l> {
                 continue;
             };
             for item in list.iter() {
-                if self.lints.len() - before > MOST {
+                if self.mistakes.len() - before > MOST {
                     let title = format!(
                         "more than {MOST} mistakes; the rest of this file was not looked at"
                     );
                     let help = "mend these first";
-                    self.lints.tell(&rule::SYNTAX, number, item.span(), None, title, help);
+                    self.mistakes.report(&rule::SYNTAX, number, item.span(), None, title, help);
                     return;
                 }
                 match item.get_ref() {
@@ -193,14 +266,14 @@ impl<'l> Reader<'l> {
         let number = fields.file;
         let help = "write `version = 1`, or use a newer mimawari";
         let Some((_, v)) = fields.get("version") else {
-            if !self.files[number].blurred {
+            if !self.files[number].damaged_outside {
                 fields.missing(self, "version", "add `version = 1` as the first line");
             }
             return;
         };
         match v.get_ref() {
             DeValue::Integer(i) if u32::from_str_radix(i.as_str(), i.radix()) == Ok(VERSION) => {}
-            DeValue::Integer(i) => self.lints.tell(
+            DeValue::Integer(i) => self.mistakes.report(
                 &rule::UNKNOWN_VERSION,
                 number,
                 v.span(),
@@ -218,7 +291,7 @@ impl<'l> Reader<'l> {
             return self.wrong(number, value.span(), value.get_ref(), help);
         };
         for (key, value) in table {
-            let mut whole = !self.files[number].blurred;
+            let mut whole = !self.files[number].damaged_outside;
             if !whole {
                 let group = Group { items: Vec::new(), set: None };
                 self.files[number].groups.insert(key.get_ref().to_string(), group);
@@ -234,7 +307,7 @@ impl<'l> Reader<'l> {
     /// A kind of value that cannot stand there.
     pub fn wrong(&mut self, file: usize, span: Range<usize>, found: &DeValue<'_>, help: &str) {
         let title = format!("this is {}, and cannot stand here", kind(found));
-        self.lints.tell(&rule::WRONG_VALUE, file, span, None, title, help);
+        self.mistakes.report(&rule::WRONG_VALUE, file, span, None, title, help);
     }
 
     fn addrs(
@@ -255,7 +328,7 @@ impl<'l> Reader<'l> {
                         AddrError::Mapped { .. } => &rule::MAPPED_ADDRESS,
                         _ => &rule::BAD_ADDRESS,
                     };
-                    self.lints.tell(which, file, item.span(), id, e.to_string(), e.help());
+                    self.mistakes.report(which, file, item.span(), id, e.to_string(), e.help());
                 }
             }
         }
@@ -272,15 +345,12 @@ impl<'l> Reader<'l> {
         is_http: bool,
         damaged: Option<usize>,
     ) {
-        let before = self.lints.len();
+        let before = self.mistakes.len();
         let header = span.start;
-        const ALLOW: &[&str] =
-            &["id", "group", "hosts", "ports", "expect", "broad", "reason", "expires"];
-        const HTTP: &[&str] = &["id", "group", "hosts", "checks", "paths", "reason", "expires"];
         let mut fields = Fields::new(file, span.clone(), table);
         let id = fields.text(self, "id");
         fields.id = id.as_ref().map(|i| i.get_ref().clone());
-        fields.unknown(self, if is_http { HTTP } else { ALLOW });
+        fields.unknown(self, if is_http { HTTP_KEYS } else { ALLOW_KEYS });
         self.id(&fields, id.as_ref());
         let reason = self.reason(&fields);
         let expires = self.expires(&fields);
@@ -291,27 +361,69 @@ impl<'l> Reader<'l> {
         let hosts = self.addrs(file, &hosts, fields.id.as_deref(), &mut whole);
         let own = AddrSet::from_ranges(hosts.iter().map(|h| h.1));
         let addrs = self.all_addrs(&fields, group.as_ref(), own, named).filter(|_| whole);
+        let mut whole = true;
+        let vantages = fields.texts(self, "vantages", &mut whole);
+        self.each(&fields, &vantages, vantage_mistake, &rule::BAD_VANTAGE);
+        self.not_empty(&fields, "vantages", &rule::BAD_VANTAGE);
         let what = if is_http {
-            let mut whole = true;
-            let checks = fields.texts(self, "checks", &mut whole);
-            let paths = fields.texts(self, "paths", &mut whole);
-            if checks.is_empty() && paths.is_empty() && whole {
-                fields.tell(
-                    self,
-                    &rule::EMPTY_RULE,
-                    span.clone(),
-                    "the rule names neither checks nor paths",
-                    "add `checks = [\"server-status\"]` or `paths = [\"/healthz\"]`",
-                );
-            }
-            What::Http { checks, paths }
+            What::Http(self.contents(&fields))
         } else {
             What::Ports(self.ports(&mut fields, addrs.as_deref()))
         };
         if let Some(at) = damaged {
-            return self.lints.retain_between(before, header + 1..at);
+            return self.mistakes.retain_between(before, header + 1..at);
         }
-        self.entries.push(Entry { file, span, id, group, hosts, addrs, reason, expires, what });
+        let end = table.values().map(|v| v.span().end).fold(span.end, usize::max);
+        let entry =
+            Entry { file, span, end, id, group, hosts, addrs, reason, expires, vantages, what };
+        self.entries.push(entry);
+    }
+
+    /// Reports each text that `mistake` finds fault with: what is wrong, and how to mend it.
+    fn each(
+        &mut self,
+        fields: &Fields<'_, '_>,
+        texts: &[Spanned<String>],
+        mistake: impl Fn(&str) -> Option<(&'static str, &'static str)>,
+        which: &'static LintRule,
+    ) {
+        for text in texts {
+            if let Some((what, help)) = mistake(text.get_ref()) {
+                let title = format!("`{}` {what}", shown(text.get_ref()));
+                fields.report(self, which, text.span(), title, help);
+            }
+        }
+    }
+
+    fn not_empty(&mut self, fields: &Fields<'_, '_>, key: &str, which: &'static LintRule) {
+        if let Some((_, v)) = fields.get(key)
+            && v.get_ref().as_array().is_some_and(|a| a.is_empty())
+        {
+            let help = "name at least one, or leave the key out for all";
+            fields.report(self, which, v.span(), format!("`{key}` is empty"), help);
+        }
+    }
+
+    fn contents(&mut self, fields: &Fields<'_, '_>) -> Contents {
+        let mut whole = true;
+        let checks = fields.texts(self, "checks", &mut whole);
+        let paths = fields.texts(self, "paths", &mut whole);
+        if checks.is_empty() && paths.is_empty() && whole {
+            fields.report(
+                self,
+                &rule::EMPTY_RULE,
+                fields.span.clone(),
+                "the rule names neither checks nor paths",
+                "add `checks = [\"server-status\"]` or `paths = [\"/healthz\"]`",
+            );
+        }
+        self.each(fields, &paths, path_mistake, &rule::BAD_PATH);
+        let names = fields.texts(self, "names", &mut whole);
+        self.each(fields, &names, name_mistake, &rule::BAD_NAME);
+        // An empty list would be read as every site by one reader and as none by another one.
+        self.not_empty(fields, "names", &rule::BAD_NAME);
+        let lower = |n: Spanned<String>| Spanned::new(n.span(), n.get_ref().to_ascii_lowercase());
+        Contents { checks, paths, names: names.into_iter().map(lower).collect() }
     }
 
     fn id(&mut self, fields: &Fields<'_, '_>, id: Option<&Spanned<String>>) {
@@ -328,13 +440,13 @@ impl<'l> Reader<'l> {
         };
         if id.get_ref().trim().is_empty() {
             let help = "give the rule a short name of its own";
-            return fields.tell(self, &rule::EMPTY_ID, id.span(), "`id` is empty", help);
+            return fields.report(self, &rule::EMPTY_ID, id.span(), "`id` is empty", help);
         }
         if let Some((of, at)) = self.ids.get(id.get_ref()) {
             let place = self.place(*of, at.start);
             let title = format!("the id `{}` is used twice; first at {place}", shown(id.get_ref()));
             let help = "give each rule an id of its own";
-            return fields.tell(self, &rule::DUPLICATE_ID, id.span(), title, help);
+            return fields.report(self, &rule::DUPLICATE_ID, id.span(), title, help);
         }
         self.ids.insert(id.get_ref().clone(), (file, id.span()));
     }
@@ -355,12 +467,12 @@ impl<'l> Reader<'l> {
         };
         let said = text.get_ref().trim();
         if said.is_empty() {
-            fields.tell(self, &rule::EMPTY_REASON, text.span(), "`reason` is empty", HELP);
+            fields.report(self, &rule::EMPTY_REASON, text.span(), "`reason` is empty", HELP);
         } else if let Some(why) =
             reason::boilerplate(said, fields.id.as_deref().unwrap_or_default())
         {
             let title = format!("the reason `{}` {why}", shown(said));
-            fields.tell(self, &rule::BOILERPLATE_REASON, text.span(), title, HELP);
+            fields.report(self, &rule::BOILERPLATE_REASON, text.span(), title, HELP);
         }
         Some(text)
     }
@@ -377,7 +489,7 @@ impl<'l> Reader<'l> {
                 DeValue::String(s) => format!("`\"{}\"`", shown(s)),
                 other => kind(other).to_owned(),
             };
-            fields.tell(
+            fields.report(
                 self,
                 &rule::BAD_DATE,
                 value.span(),
@@ -399,7 +511,7 @@ impl<'l> Reader<'l> {
         let file = fields.file;
         let Some(g) = group else {
             if !named && !fields.has("group") && !fields.wrong_list("hosts") {
-                fields.tell(
+                fields.report(
                     self,
                     &rule::EMPTY_RULE,
                     fields.span.clone(),
@@ -413,7 +525,7 @@ impl<'l> Reader<'l> {
             let set = found.set.clone()?;
             return Some(if own.is_empty() { set } else { Arc::new(set.union(&own)) });
         }
-        if self.files[file].blurred {
+        if self.files[file].damaged_outside {
             return None;
         }
         let mut known: Vec<&str> = self.files[file].groups.keys().map(String::as_str).collect();
@@ -427,7 +539,7 @@ impl<'l> Reader<'l> {
             }
         };
         let title = format!("the group `{}` is not defined", shown(g.get_ref()));
-        fields.tell(self, &rule::UNKNOWN_GROUP, g.span(), title, help);
+        fields.report(self, &rule::UNKNOWN_GROUP, g.span(), title, help);
         None
     }
 
@@ -437,7 +549,7 @@ impl<'l> Reader<'l> {
         let span = fields.get("ports").map_or(fields.span.clone(), |(_, v)| v.span());
         if texts.is_empty() && whole {
             let help = "add `ports = [\"tcp/443\"]`";
-            fields.tell(
+            fields.report(
                 self,
                 &rule::EMPTY_RULE,
                 fields.span.clone(),
@@ -451,7 +563,7 @@ impl<'l> Reader<'l> {
                 Ok((proto, range)) => items.push((t.span(), proto, range)),
                 Err(why) => {
                     let help = "write `tcp/443`, `tcp/8000-8100` or `udp/53`";
-                    fields.tell(self, &rule::BAD_PORT, t.span(), shown(&why), help);
+                    fields.report(self, &rule::BAD_PORT, t.span(), shown(&why), help);
                 }
             }
         }
@@ -466,7 +578,7 @@ impl<'l> Reader<'l> {
                 other => {
                     let title = format!("`{}` is not known here", shown(other));
                     let help = "write `may`, `must` or `never`";
-                    fields.tell(self, &rule::WRONG_VALUE, word.span(), title, help);
+                    fields.report(self, &rule::WRONG_VALUE, word.span(), title, help);
                     Expect::May
                 }
             },
@@ -485,7 +597,7 @@ impl<'l> Reader<'l> {
         if expect == Expect::Must && cells > MAX_REQUIRED {
             let title = format!("the rule requires {cells} open cells, more than {MAX_REQUIRED}");
             let help = "require only what an alarm should be raised for, cell by cell";
-            fields.tell(self, &rule::MUST_TOO_BROAD, fields.span.clone(), title, help);
+            fields.report(self, &rule::MUST_TOO_BROAD, fields.span.clone(), title, help);
         }
         Ports { span, items, tcp, udp, expect, broad }
     }

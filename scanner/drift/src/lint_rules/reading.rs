@@ -278,4 +278,58 @@ ports = ["tcp/443"]
 expect = "must"
 reason = "Customers notice at once when it is down"
 "#;
+    /// A path that no request has.
+    BAD_PATH: Error, true, "bad-path", "a path that no request can have",
+    "`paths` are compared with the paths of requests, each as a whole. One that does not begin with `/`, or holds\n\
+     a host or a fragment, would allow nothing. Sites stand in `names`.",
+    r#"[[allow_http]]
+id = "status-page"
+hosts = ["192.0.2.1"]
+paths = ["https://shop.example.jp/status"]
+reason = "Read by the monitoring"
+"#,
+    r#"[[allow_http]]
+id = "status-page"
+hosts = ["192.0.2.1"]
+paths = ["/status"]
+names = ["shop.example.jp"]
+reason = "Read by the monitoring"
+"#;
+    /// A name that no site has.
+    BAD_NAME: Error, true, "bad-name", "a name that no site has",
+    "`names` are the virtual hosts that a rule holds: `shop.example.jp`; `*.example.jp` for everything below it\n\
+     and not for itself; the address for requests without a name. Without the key the rule holds every site of\n\
+     its addresses.",
+    r#"[[allow_http]]
+id = "status-page"
+hosts = ["192.0.2.1"]
+paths = ["/status"]
+names = ["*.jp"]
+reason = "Read by the monitoring"
+"#,
+    r#"[[allow_http]]
+id = "status-page"
+hosts = ["192.0.2.1"]
+paths = ["/status"]
+names = ["shop.example.jp"]
+reason = "Read by the monitoring"
+"#;
+    /// No vantage point.
+    BAD_VANTAGE: Error, true, "bad-vantage", "no vantage point",
+    "`vantages` are the `vantage` of the configurations that a rule is for. Without the key it holds from\n\
+     everywhere.",
+    r#"[[allow]]
+id = "wiki"
+hosts = ["192.0.2.1"]
+ports = ["tcp/443"]
+vantages = []
+reason = "Wiki of the staff, from the office alone"
+"#,
+    r#"[[allow]]
+id = "wiki"
+hosts = ["192.0.2.1"]
+ports = ["tcp/443"]
+vantages = ["office"]
+reason = "Wiki of the staff, from the office alone"
+"#;
 }

@@ -175,4 +175,21 @@ hosts = ["192.0.2.1"]
 ports = ["tcp/443"]
 reason = "Public web sites"
 "#;
+    /// `never` where nothing looks.
+    NEVER_NOT_SCANNED: Error, false, "never-not-scanned", "a rule forbids what nobody looks at",
+    "`never` promises an alarm. Nothing scans UDP ports yet, so that this rule would never raise one.",
+    r#"[[allow]]
+id = "no-snmp"
+hosts = ["192.0.2.1"]
+ports = ["udp/161"]
+expect = "never"
+reason = "Switches are managed from within"
+"#,
+    r#"[[allow]]
+id = "no-telnet"
+hosts = ["192.0.2.1"]
+ports = ["tcp/23"]
+expect = "never"
+reason = "Switches are managed from within"
+"#;
 }

@@ -7,9 +7,9 @@ use mimawari_targets::mistake;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::read::{MOST, Reader};
-use super::rules::reading as rule;
-use super::shown;
+use super::document::{MOST, Reader};
+use super::mistakes::shown;
+use crate::lint_rules::{LintRule, reading as rule};
 
 /// Where a text is no TOML.
 pub(super) struct Damage<'e> {
@@ -19,7 +19,7 @@ pub(super) struct Damage<'e> {
     pub outside: bool,
     /// The first mistake of each rule, and of each line outside of rules: what follows a mistake is
     /// mostly its echo.
-    pub told: Vec<&'e toml::de::Error>,
+    pub reported: Vec<&'e toml::de::Error>,
 }
 
 impl<'e> Damage<'e> {
@@ -32,7 +32,7 @@ impl<'e> Damage<'e> {
         let at = |e: &toml::de::Error| e.span().map_or(text.len(), |s| s.start);
         let mut sorted: Vec<_> = errors.iter().collect();
         sorted.sort_by_key(|e| at(e));
-        let mut out = Self { rules: BTreeMap::new(), outside: false, told: Vec::new() };
+        let mut out = Self { rules: BTreeMap::new(), outside: false, reported: Vec::new() };
         let mut line_end = 0;
         for e in sorted {
             let at = at(e);
@@ -55,8 +55,8 @@ impl<'e> Damage<'e> {
                     first
                 }
             };
-            if first && out.told.len() < MOST {
-                out.told.push(e);
+            if first && out.reported.len() < MOST {
+                out.reported.push(e);
             }
         }
         out
@@ -86,7 +86,7 @@ impl<'t, 'i> Fields<'t, 'i> {
         self.table.contains_key(key)
     }
 
-    /// Whether the key is there and is no list, which was told already.
+    /// Whether the key is there and is no list, which was reported already.
     pub fn wrong_list(&self, key: &str) -> bool {
         self.get(key).is_some_and(|(_, v)| match v.get_ref() {
             DeValue::Array(a) => !a.is_empty(),
@@ -94,26 +94,26 @@ impl<'t, 'i> Fields<'t, 'i> {
         })
     }
 
-    pub fn tell(
+    pub fn report(
         &self,
-        r: &mut Reader<'_>,
-        which: &'static super::LintRule,
+        r: &mut Reader,
+        which: &'static LintRule,
         span: Range<usize>,
         title: impl Into<String>,
         help: impl Into<String>,
     ) {
-        r.lints.tell(which, self.file, span, self.id.as_deref(), title, help);
+        r.mistakes.report(which, self.file, span, self.id.as_deref(), title, help);
     }
 
-    pub fn missing(&self, r: &mut Reader<'_>, key: &str, help: &str) {
+    pub fn missing(&self, r: &mut Reader, key: &str, help: &str) {
         let which = match key {
             "owner" => &rule::OWNER_MISSING,
             _ => &rule::MISSING_KEY,
         };
-        self.tell(r, which, self.span.clone(), format!("the key `{key}` is missing"), help);
+        self.report(r, which, self.span.clone(), format!("the key `{key}` is missing"), help);
     }
 
-    pub fn unknown(&self, r: &mut Reader<'_>, known: &[&str]) {
+    pub fn unknown(&self, r: &mut Reader, known: &[&str]) {
         let listed: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
         for key in self.table.keys().filter(|k| !known.contains(&k.get_ref().as_ref())).take(MOST) {
             // The reader's own message; a backtick would end the name in it.
@@ -121,11 +121,11 @@ impl<'t, 'i> Fields<'t, 'i> {
             let message =
                 format!("unknown field `{written}`, expected one of {}", listed.join(", "));
             let m = mistake(&r.files[self.file].source, &message, key.span());
-            self.tell(r, &rule::UNKNOWN_KEY, key.span(), m.title, m.help.unwrap_or_default());
+            self.report(r, &rule::UNKNOWN_KEY, key.span(), m.title, m.help.unwrap_or_default());
         }
     }
 
-    pub fn text(&self, r: &mut Reader<'_>, key: &str) -> Option<Spanned<String>> {
+    pub fn text(&self, r: &mut Reader, key: &str) -> Option<Spanned<String>> {
         let (_, v) = self.get(key)?;
         match v.get_ref() {
             DeValue::String(s) => Some(Spanned::new(v.span(), s.to_string())),
@@ -136,7 +136,7 @@ impl<'t, 'i> Fields<'t, 'i> {
         }
     }
 
-    pub fn texts(&self, r: &mut Reader<'_>, key: &str, whole: &mut bool) -> Vec<Spanned<String>> {
+    pub fn texts(&self, r: &mut Reader, key: &str, whole: &mut bool) -> Vec<Spanned<String>> {
         match self.get(key) {
             Some((_, v)) => texts(r, self.file, v, whole),
             None => Vec::new(),
@@ -144,9 +144,9 @@ impl<'t, 'i> Fields<'t, 'i> {
     }
 }
 
-/// A list of texts; what is none is told, and `whole` is then false.
+/// A list of texts; what is none is reported, and `whole` is then false.
 pub(super) fn texts(
-    r: &mut Reader<'_>,
+    r: &mut Reader,
     file: usize,
     value: &Spanned<DeValue<'_>>,
     whole: &mut bool,

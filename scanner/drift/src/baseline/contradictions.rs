@@ -1,0 +1,149 @@
+//! `never` against `may` or `must` on one cell.
+//!
+//! A sweep over the addresses. Where a rule begins, its ports are looked up in a count of the ports that
+//! live rules of the other kind hold there; so every pair that shares a cell is met, and no rule is
+//! compared with each other one.
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
+
+use mimawari_targets::{PortSet, Protocol};
+
+use super::Expect;
+use super::document::{Entry, File, Ports};
+use super::index::{Known, join, point};
+use super::mistakes::{Mistakes, shown};
+use super::place::Starts;
+use super::port_count::PortCount;
+use crate::lint_rules::policy as rule;
+
+/// Pairs that are reported; each takes one look at every rule.
+const MOST: usize = 1000;
+
+/// Reports, for each rule that meets an opposite one, the first such pair.
+pub(super) fn report(mistakes: &mut Mistakes, files: &[File], entries: &[Entry]) {
+    let rules: Vec<(&Entry, &Ports)> = entries
+        .iter()
+        .filter(|e| e.addrs.as_ref().is_some_and(|a| !a.is_empty()))
+        .filter_map(|e| Some((e, e.ports()?)))
+        .collect();
+    let is_never = |p: &Ports| p.expect == Expect::Never;
+    if !rules.iter().any(|(_, p)| is_never(p)) || rules.iter().all(|(_, p)| is_never(p)) {
+        return;
+    }
+    let meeting = meeting(&rules);
+    if meeting.is_empty() {
+        return;
+    }
+    let starts = Starts::of(files);
+    let mut reported = HashSet::new();
+    for met in meeting.into_iter().take(MOST) {
+        let (e, p) = rules[met];
+        let other = rules.iter().position(|(o, q)| {
+            is_never(p) != is_never(q) && share_port(p, q) && share_address(e, o)
+        });
+        let Some(other) = other else { continue };
+        let (never, allows) = if is_never(p) { (met, other) } else { (other, met) };
+        if !reported.insert((never, allows)) {
+            continue;
+        }
+        let (n, o) = (rules[never].0, rules[allows].0);
+        let named =
+            |e: &Entry| e.id().map_or_else(|| "the rule".to_owned(), |i| format!("`{}`", shown(i)));
+        let name = files[o.file].source.name();
+        let line = starts.line(o.file, o.span.start);
+        let title =
+            format!("{} forbids what {} at {}:{line} allows", named(n), named(o), shown(name));
+        let help = "remove one of the two, or take the shared cells out of one";
+        mistakes.report(&rule::CONTRADICTION, n.file, n.span.clone(), n.id(), title, help);
+    }
+}
+
+/// Rules for the same addresses, by whether they forbid, and all their ports together.
+#[derive(Default)]
+struct Class {
+    rules: [Vec<usize>; 2],
+    strips: [Vec<(u32, u32)>; 2],
+}
+
+/// The rules that begin where a rule of the other kind holds one of their ports.
+fn meeting(rules: &[(&Entry, &Ports)]) -> BTreeSet<usize> {
+    let mut known = Known::default();
+    let mut classes: Vec<Class> = Vec::new();
+    for (i, (e, p)) in rules.iter().enumerate() {
+        let Some(addrs) = &e.addrs else { continue };
+        let class = known.class_of(addrs);
+        if class == classes.len() {
+            classes.push(Class::default());
+        }
+        let kind = usize::from(p.expect == Expect::Never);
+        classes[class].rules[kind].push(i);
+        classes[class].strips[kind].extend(strips(p));
+    }
+    for strips in classes.iter_mut().flat_map(|c| &mut c.strips) {
+        join(strips);
+    }
+    let mut found = BTreeSet::new();
+    for v6 in [false, true] {
+        // What ends goes before what begins.
+        let mut events: Vec<(u128, bool, u32)> = Vec::new();
+        for (class, set) in (0u32..).zip(&known.sets) {
+            for r in set.ranges().filter(|r| r.first().is_ipv6() == v6) {
+                events.push((bits(r.first()), true, class));
+                if let Some(behind) = bits(r.last()).checked_add(1) {
+                    events.push((behind, false, class));
+                }
+            }
+        }
+        events.sort_unstable();
+        let mut live = [PortCount::new(), PortCount::new()];
+        for group in events.chunk_by(|a, b| a.0 == b.0) {
+            for (_, begins, class) in group {
+                for kind in [0, 1] {
+                    for (first, last) in &classes[*class as usize].strips[kind] {
+                        live[kind].add(*first, *last, *begins);
+                    }
+                }
+            }
+            for (_, _, class) in group.iter().filter(|(_, begins, _)| *begins) {
+                for kind in [0, 1] {
+                    let (class, others) = (&classes[*class as usize], &live[1 - kind]);
+                    if !class.strips[kind].iter().any(|(a, b)| others.holds_any(*a, *b)) {
+                        continue;
+                    }
+                    let meets =
+                        |i: &&usize| strips(rules[**i].1).any(|(a, b)| others.holds_any(a, b));
+                    found.extend(class.rules[kind].iter().filter(meets));
+                }
+            }
+        }
+    }
+    found
+}
+
+const fn bits(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(a) => a.to_bits() as u128,
+        IpAddr::V6(a) => a.to_bits(),
+    }
+}
+
+/// Ranges of ports of both protocols, as points of one line.
+fn strips(p: &Ports) -> impl Iterator<Item = (u32, u32)> {
+    let of = |set: &PortSet, proto| {
+        let ranges = set.ranges().iter();
+        ranges.map(|(a, b)| (point(proto, *a), point(proto, *b))).collect::<Vec<_>>()
+    };
+    of(&p.tcp, Protocol::Tcp).into_iter().chain(of(&p.udp, Protocol::Udp))
+}
+
+fn share_port(a: &Ports, b: &Ports) -> bool {
+    strips(a).any(|(x, y)| strips(b).any(|(first, last)| x <= last && first <= y))
+}
+
+fn share_address(a: &Entry, b: &Entry) -> bool {
+    match (&a.addrs, &b.addrs) {
+        (Some(a), Some(b)) => std::sync::Arc::ptr_eq(a, b) || !a.intersect(b).is_empty(),
+        _ => false,
+    }
+}

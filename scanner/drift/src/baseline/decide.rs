@@ -1,0 +1,86 @@
+//! Which rule speaks of a thing: the one place that asks.
+
+use jiff::Timestamp;
+
+use super::book::{Match, RuleBook, key};
+use super::{Expect, Head};
+use crate::subject::Subject;
+use crate::verdict::NearestRule;
+
+/// What a decision needs to know besides the subject.
+#[derive(Debug, Clone, Copy)]
+pub struct DecisionFacts<'a> {
+    /// The check that found a content. Of other subjects it is not asked.
+    pub check: &'a str,
+    /// From where it is seen.
+    pub vantage: &'a str,
+    /// The instant.
+    pub now: Timestamp,
+}
+
+/// What the rules say of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision<'a> {
+    /// Whether it is forbidden or allowed. `never` wins; among what allows, the rule for the fewest
+    /// addresses, then the first by id.
+    pub says: Match<'a>,
+    /// The live rule that requires the port to be open, cell by cell.
+    pub required: Option<&'a Head>,
+}
+
+impl RuleBook {
+    /// What the rules say of a subject.
+    #[must_use]
+    pub fn decide(&self, subject: &Subject, facts: &DecisionFacts<'_>) -> Decision<'_> {
+        self.decide_with(subject, facts, |_| ())
+    }
+
+    /// As [`Self::decide`], and calls `each` with the number of each rule that speaks of the subject, live
+    /// or not, whatever it expects. Rules about contents are numbered behind those about ports.
+    pub fn decide_with(
+        &self,
+        subject: &Subject,
+        facts: &DecisionFacts<'_>,
+        mut each: impl FnMut(usize),
+    ) -> Decision<'_> {
+        let mut required: Option<&Head> = None;
+        let says = match subject {
+            Subject::Port(cell) => self.port(*cell, facts, |i, rule| {
+                each(i);
+                let must = rule.expect == Expect::Must && rule.head.is_live(facts.now);
+                if must && required.is_none_or(|r| key(&rule.head) < key(r)) {
+                    required = Some(&rule.head);
+                }
+            }),
+            Subject::Content(place) => {
+                let site = Some((place.host.as_deref(), place.path.as_str()));
+                self.web(place.cell.ip, facts.check, site, facts, each)
+            }
+            Subject::Server(cell, fact) => self.web(cell.ip, fact.as_str(), None, facts, each),
+            Subject::Host(ip) => self.whole_host(*ip, facts),
+        };
+        Decision { says, required }
+    }
+
+    /// The `max` rules nearest to allowing a subject, best first, and why they do not. A live `never`
+    /// rule that holds it comes first. None where no rule is near, for what is allowed, and for a host.
+    #[must_use]
+    pub fn nearest_to(
+        &self,
+        subject: &Subject,
+        facts: &DecisionFacts<'_>,
+        max: usize,
+    ) -> Vec<NearestRule> {
+        match subject {
+            Subject::Port(cell) => self.nearest_rules(*cell, facts, max),
+            Subject::Content(place) => {
+                let site = Some((place.host.as_deref(), place.path.as_str()));
+                self.nearest_contents(place.cell.ip, facts.check, site, facts, max)
+            }
+            Subject::Server(cell, fact) => {
+                self.nearest_contents(cell.ip, fact.as_str(), None, facts, max)
+            }
+            Subject::Host(_) => Vec::new(),
+        }
+    }
+}
