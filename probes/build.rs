@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use mimawari_targets::diagnostic::Source;
+use mimawari_targets::diagnostic::TextSource;
 use serde::Deserialize;
 
 #[path = "src/http/catalogue/format.rs"]
@@ -38,7 +38,7 @@ fn main() {
     for path in &files {
         let name = path.file_name().and_then(|n| n.to_str()).expect("a name in UTF-8");
         let text = std::fs::read_to_string(path).expect("a file in UTF-8");
-        match format::read(&Source::new(name, text), true) {
+        match format::read(&TextSource::new(name, text), true) {
             Ok(checks) => {
                 for check in checks {
                     assert!(ids.insert(check.id.clone()), "{name}: the id {} is taken", check.id);

@@ -8,11 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use mimawari_engine::{Answer, Reply, Sweep, SweepConfig};
+use mimawari_engine::{ProbeAnswer, ProbeReply, SweepConfig, SweepEngine};
 use mimawari_probes::cookie::Cookie;
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_probes::wire::{self, LinkHeader, SynTemplate};
-use mimawari_targets::{AddrRange, AddrSet, Order, Plan, PortSet, Scope, Shard, Walk, list};
+use mimawari_targets::{
+    AddrRange, AddrSet, CellPlan, PlanOrder, PlanShard, PortSet, ProbeOrder, Scope, list,
+};
 
 /// Calls in one iteration, so that the loop of the harness does not count.
 const CALLS: u64 = 1024;
@@ -27,7 +29,7 @@ fn order(c: &mut Criterion) {
         ("65536x1000", 65_536_000),
         ("2^48", 1 << 48),
     ] {
-        let order = Order::new(len, 0x5eed);
+        let order = ProbeOrder::new(len, 0x5eed);
         let mut from = 0;
         let mut next = move || {
             from = (from + CALLS) % (len - CALLS);
@@ -56,7 +58,7 @@ fn addresses(c: &mut Criterion) {
     group.throughput(Throughput::Elements(CALLS));
     for count in [1, 100, 100_000] {
         let set = blocks(count);
-        let order = Order::new(u64::try_from(set.len()).unwrap(), 1);
+        let order = ProbeOrder::new(u64::try_from(set.len()).unwrap(), 1);
         // In probing order: neighbours in time are not neighbours in memory.
         let some: Vec<u128> = (0..CALLS).map(|p| u128::from(order.at(p % order.len()))).collect();
         let ips: Vec<IpAddr> = some.iter().map(|n| set.nth(*n).unwrap()).collect();
@@ -70,10 +72,10 @@ fn addresses(c: &mut Criterion) {
     group.finish();
 }
 
-fn walk_of(ranges: u32) -> Walk {
+fn walk_of(ranges: u32) -> PlanOrder {
     let scope = Scope::new(blocks(ranges), AddrSet::default(), "bench");
     let ports: PortSet = "top1000".parse().unwrap();
-    Plan::new(scope.whole(), ports, 7).unwrap().walk(Shard::WHOLE)
+    CellPlan::new(scope.whole(), ports, 7).unwrap().walk(PlanShard::WHOLE)
 }
 
 fn walk(c: &mut Criterion) {
@@ -167,8 +169,9 @@ fn answers(c: &mut Criterion) {
             frame
         })
         .collect();
-    let read =
-        |frame: &[u8]| wire::classify(&cookie, &wire::parse(wire::Link::Ethernet, frame)?, PORT, 8);
+    let read = |frame: &[u8]| {
+        wire::classify(&cookie, &wire::parse(wire::LinkKind::Ethernet, frame)?, PORT, 8)
+    };
     assert!(frames.iter().all(|f| read(f).is_some()), "the frames are no answers");
     group.bench_function("parse and classify", |b| {
         b.iter(|| frames.iter().filter(|f| read(black_box(f)).is_some()).count());
@@ -183,7 +186,7 @@ fn sweep(c: &mut Criterion) {
     group.bench_function("transmit and handle", |b| {
         let new = || {
             let config = SweepConfig { rate: u32::MAX, burst: u32::MAX, ..SweepConfig::default() };
-            Sweep::new(walk_of(4096), config)
+            SweepEngine::new(walk_of(4096), config)
         };
         let (mut sweep, mut now) = (new(), Duration::ZERO);
         b.iter(|| {
@@ -204,11 +207,11 @@ fn sweep(c: &mut Criterion) {
                 let attempt = probe.attempt;
                 sweep.handle(
                     now,
-                    Answer {
+                    ProbeAnswer {
                         ip,
                         port,
                         attempt,
-                        reply: Reply::Rst,
+                        reply: ProbeReply::Rst,
                         ttl: None,
                         signs: SynAckSigns::default(),
                     },

@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use mimawari_probes::cookie::Cookie;
-use mimawari_probes::wire::{self, LinkHeader, Reply, SynTemplate};
-use mimawari_rawio::{Batch, Device, LinkKind, Ring, RingConfig, Sender, filter};
-use mimawari_targets::Order;
+use mimawari_probes::wire::{self, LinkHeader, SynTemplate, WireReply};
+use mimawari_rawio::{
+    FrameSender, InterfaceFacts, LinkKind, ReceiveRing, RingConfig, SendBatch, filter,
+};
+use mimawari_targets::ProbeOrder;
 use mimawari_tests::lab::{SCANNER_V4, host};
 
 /// First argument of the binary when it is to be the floor.
@@ -47,7 +49,7 @@ fn run(arguments: &[String]) -> Result<()> {
     };
     let (hosts, ports): (u64, u64) = (hosts.parse()?, ports.parse()?);
     let first_port: u16 = first_port.parse()?;
-    let device = Device::by_name("v0").context("the link")?;
+    let device = InterfaceFacts::by_name("v0").context("the link")?;
     let header = LinkHeader::Ethernet {
         source: device.mac.context("the link has no address")?,
         destination: mac(gateway).context("no Ethernet address of the gateway")?,
@@ -55,15 +57,15 @@ fn run(arguments: &[String]) -> Result<()> {
     let cookie = Cookie::new([7; 16]);
     let config = RingConfig { block_size: 1 << 18, blocks: 64, ..RingConfig::default() };
     let filter = filter::replies(LinkKind::Ethernet, SOURCE_PORT, SOURCE_PORT);
-    let mut ring = Ring::open(&device, &filter, config).context("the ring")?;
-    let order = Order::new(hosts * ports, 0x5eed);
+    let mut ring = ReceiveRing::open(&device, &filter, config).context("the ring")?;
+    let order = ProbeOrder::new(hosts * ports, 0x5eed);
     let done = AtomicBool::new(false);
     let begun = Instant::now();
     let (open, refused, sending) = std::thread::scope(|scope| -> Result<_> {
         let receiving = scope.spawn(|| receive(&mut ring, &cookie, &done));
         let senders: Vec<_> = (0..SENDERS)
             .map(|i| {
-                let sender = Sender::packet(&device).context("a packet socket");
+                let sender = FrameSender::packet(&device).context("a packet socket");
                 let (order, cookie) = (&order, &cookie);
                 let template = SynTemplate::new(header, SCANNER_V4.into());
                 scope.spawn(move || {
@@ -107,13 +109,13 @@ fn mac(text: &str) -> Option<[u8; 6]> {
 
 /// Sends a probe to each cell and returns how often the kernel refused a frame.
 fn send(
-    sender: &mut Sender,
+    sender: &mut FrameSender,
     mut template: SynTemplate,
     cookie: &Cookie,
     mut cells: impl Iterator<Item = (Ipv4Addr, u16)>,
 ) -> u64 {
     let source = IpAddr::from(SCANNER_V4);
-    let mut batch = Batch::new();
+    let mut batch = SendBatch::new();
     let mut refused = 0;
     let mut waiting = None;
     loop {
@@ -135,7 +137,7 @@ fn send(
 }
 
 /// Sends a whole batch, trying again what the kernel refuses, and returns how often it did.
-pub fn send_all(sender: &mut Sender, batch: &mut Batch) -> u64 {
+pub fn send_all(sender: &mut FrameSender, batch: &mut SendBatch) -> u64 {
     let mut refused = 0;
     loop {
         let outcome = sender.send(batch);
@@ -143,7 +145,7 @@ pub fn send_all(sender: &mut Sender, batch: &mut Batch) -> u64 {
             return refused;
         }
         refused += 1;
-        let mut rest = Batch::new();
+        let mut rest = SendBatch::new();
         for frame in batch.iter().skip(outcome.sent) {
             rest.push(frame);
         }
@@ -153,7 +155,7 @@ pub fn send_all(sender: &mut Sender, batch: &mut Batch) -> u64 {
 }
 
 fn receive(
-    ring: &mut Ring,
+    ring: &mut ReceiveRing,
     cookie: &Cookie,
     done: &AtomicBool,
 ) -> std::io::Result<BTreeSet<(IpAddr, u16)>> {
@@ -161,9 +163,9 @@ fn receive(
     loop {
         let last = done.load(Ordering::Acquire);
         let n = ring.receive(Duration::from_millis(100), &mut |frame| {
-            let answer = wire::parse(wire::Link::Ethernet, frame)
+            let answer = wire::parse(wire::LinkKind::Ethernet, frame)
                 .and_then(|p| wire::classify(cookie, &p, SOURCE_PORT, 1));
-            if let Some(a) = answer.filter(|a| a.reply == Reply::SynAck) {
+            if let Some(a) = answer.filter(|a| a.reply == WireReply::SynAck) {
                 open.insert((a.ip, a.port));
             }
         })?;

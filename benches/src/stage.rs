@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use mimawari_rawio::Device;
+use mimawari_rawio::InterfaceFacts;
 use mimawari_tests::lab::{CENTRE_V4, Lab, SCANNER_V4, Truth, enter, host};
 use socket2::{Domain, Socket, Type};
 
@@ -44,7 +44,8 @@ impl Stage {
             listen(&lab, *port).with_context(|| format!("listening on port {port}"))?;
         }
         murmur(&lab)?;
-        let gateway = lab.centre.run(|| Device::by_name("v1")).context("the link's far end")?;
+        let gateway =
+            lab.centre.run(|| InterfaceFacts::by_name("v1")).context("the link's far end")?;
         let gateway = gateway.mac.context("the link's far end has no address")?;
         Ok(Self { lab, truth, hosts, ports, gateway })
     }

@@ -82,14 +82,14 @@ pub fn check_magic(found: &[u8; 8], own: &[u8; 8], otherwise: &str) -> Result<()
 pub fn read_document<T: VersionedFormat>(bytes: &[u8]) -> Result<T, FormatFault> {
     /// What every major version has.
     #[derive(Deserialize)]
-    struct Head {
+    struct FormatHead {
         #[serde(alias = "v")]
         version: u64,
     }
     match serde_json::from_slice::<T>(bytes) {
         Ok(document) => check_major(u64::from(document.major()), T::MAJOR).map(|()| document),
         Err(e) => {
-            if let Ok(Head { version }) = serde_json::from_slice(bytes) {
+            if let Ok(FormatHead { version }) = serde_json::from_slice(bytes) {
                 check_major(version, T::MAJOR)?;
             }
             Err(FormatFault::Damaged(e.to_string()))

@@ -4,7 +4,7 @@
 //! numbers. Sentences are made by `mimawari-report` alone, and no code reads them. To add a kind, add a
 //! variant to [`Gap`] and a sentence in `report/src/gap_text.rs`; the compiler asks for the second.
 
-use mimawari_targets::Shard;
+use mimawari_targets::PlanShard;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -206,15 +206,15 @@ pub enum Gap {
 
     // Shards and rounds
     /// A shard is missing.
-    ShardMissing { missing: Shard, cells: u64 },
+    ShardMissing { missing: PlanShard, cells: u64 },
     /// A shard did not come to its end.
-    ShardUnfinished { unfinished: Shard },
+    ShardUnfinished { unfinished: PlanShard },
     /// A shard handed in or saved something that is damaged.
     ShardDamaged { reason: String },
     /// The shards used different methods.
     MethodsDiffer,
     /// Shards that are not judged here.
-    ShardsNotJudged { shards: Vec<Shard> },
+    ShardsNotJudged { shards: Vec<PlanShard> },
     /// More gaps than are listed here.
     MoreGaps { gaps: u64 },
 
@@ -333,7 +333,7 @@ pub struct CoverageGap {
     /// What it does to the result.
     pub effect: GapEffect,
     /// The shard that has it, when it is not of the whole run.
-    pub shard: Option<Shard>,
+    pub shard: Option<PlanShard>,
     /// What it is.
     pub gap: Gap,
     /// Its sentence, as `mimawari-report` made it; empty before that.
@@ -412,7 +412,7 @@ impl CoverageGap {
 
     /// The same as a gap of this shard, unless it is of one already.
     #[must_use]
-    pub fn of_shard(mut self, shard: Shard) -> Self {
+    pub fn of_shard(mut self, shard: PlanShard) -> Self {
         self.shard.get_or_insert(shard);
         self
     }
@@ -428,7 +428,7 @@ struct GapRecord {
     /// The shard that has it, `i/n`, when it is not of the whole run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
-    shard: Option<Shard>,
+    shard: Option<PlanShard>,
     /// The sentence for people. No program should read it.
     #[serde(default)]
     text: String,
@@ -493,7 +493,7 @@ mod tests {
 
     #[test]
     fn a_gap_is_the_same_after_json_and_says_its_kind() {
-        let shard = Shard::new(2, 3).unwrap();
+        let shard = PlanShard::new(2, 3).unwrap();
         for gap in [
             Gap::Stopped.not_covered(),
             Gap::CellsNotProbed { cells: 7, of: 10 }.not_covered().of_shard(shard),

@@ -15,7 +15,7 @@ pub const VERSION: u32 = 1;
 
 /// One line of `observations.ndjson`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Record {
+pub struct ObservationRecord {
     /// Format version, [`VERSION`].
     pub v: u32,
     /// What was seen.
@@ -23,7 +23,7 @@ pub struct Record {
     pub observation: Observation,
 }
 
-impl From<Observation> for Record {
+impl From<Observation> for ObservationRecord {
     fn from(observation: Observation) -> Self {
         Self { v: VERSION, observation }
     }
@@ -113,7 +113,7 @@ pub struct TcpObservation {
     pub second_look: Option<SecondLook>,
     /// What speaks there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<Box<Service>>,
+    pub service: Option<Box<ServiceFacts>>,
 }
 
 impl TcpObservation {
@@ -228,7 +228,7 @@ impl HostSign {
 
 /// What speaks on an open port. Evidence, never identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Service {
+pub struct ServiceFacts {
     /// A short name such as `ssh`, `http`, `https`, `tls`, `redis`; `unknown` when nothing fits.
     pub name: String,
     /// The first line that the server sent on its own, printable and at most 256 characters.
@@ -310,14 +310,14 @@ pub struct HttpFacts {
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
-pub enum Scheme {
+pub enum UrlScheme {
     /// Plain HTTP.
     Http,
     /// HTTP over TLS.
     Https,
 }
 
-impl Scheme {
+impl UrlScheme {
     /// `http` or `https`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -342,7 +342,7 @@ impl Scheme {
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum ContentOutcome {
     /// The bytes that make the check true are being served, and no canary matches. The evidence says
     /// whether they were seen again, and which canaries were asked.
     Exposed,
@@ -362,7 +362,7 @@ pub enum Outcome {
     Skipped,
 }
 
-impl Outcome {
+impl ContentOutcome {
     /// Whether the run may be believed about this path.
     #[must_use]
     pub const fn is_covered(self) -> bool {
@@ -411,7 +411,7 @@ pub struct HttpObservation {
     #[schemars(with = "u16")]
     pub port: Port,
     /// `http` or `https`.
-    pub scheme: Scheme,
+    pub scheme: UrlScheme,
     /// The virtual host asked for; absent when the address itself was the Host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -420,7 +420,7 @@ pub struct HttpObservation {
     /// The check's id.
     pub check: String,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: ContentOutcome,
     /// The check's severity, as the evidence has it.
     pub severity: Severity,
     /// When it ended.
@@ -428,7 +428,7 @@ pub struct HttpObservation {
     pub at: Timestamp,
     /// What was seen, without the secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<HttpEvidence>,
     /// Why it ended so, for `error`, `malformed`, `skipped`, `unstable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -450,7 +450,7 @@ pub struct WebObservation {
     #[schemars(with = "u16")]
     pub port: Port,
     /// `http` or `https`.
-    pub scheme: Scheme,
+    pub scheme: UrlScheme,
     /// The virtual host asked for; absent when the address itself was the Host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -477,7 +477,7 @@ pub struct WebObservation {
     pub tls: Option<TlsFacts>,
     /// Whether the name still points at this address; absent when nobody asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dns: Option<Pointing>,
+    pub dns: Option<DnsPointing>,
 }
 
 /// Where a virtual host's name points, by DNS.
@@ -485,7 +485,7 @@ pub struct WebObservation {
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum Pointing {
+pub enum DnsPointing {
     /// At this address, perhaps among others.
     Here,
     /// At other addresses in the scope, perhaps among others.
@@ -500,7 +500,7 @@ pub enum Pointing {
 
 /// Evidence of a hit. Never holds the secret itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Evidence {
+pub struct HttpEvidence {
     /// HTTP status.
     pub status: u16,
     /// Line of the match in the body, counted from 1; absent for binary content.
@@ -527,7 +527,7 @@ pub struct Evidence {
     pub sightings: Option<Sightings>,
     /// Paths that cannot exist, which were asked for and did not have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub canaries: Vec<Canary>,
+    pub canaries: Vec<CanaryResult>,
 }
 
 /// How many answers to the same request had what was found: one of several servers behind an
@@ -543,7 +543,7 @@ pub struct Sightings {
 /// A path that cannot exist, asked for to tell a finding from a site that says the same to
 /// everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Canary {
+pub struct CanaryResult {
     /// Path and query, as sent.
     pub path: String,
     /// HTTP status of the answer.

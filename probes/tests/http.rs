@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use mimawari_probes::http::format::Controls;
 use mimawari_probes::http::{
-    Catalogue, Check, Day, Failure, Finished, INFLATED_LIMIT, Names, PathCheck, PathPlan, Probe,
-    Response, decode, printable,
+    Catalogue, Check, CheckFailure, ContentProbe, DayName, FinishedCheck, HttpResponse,
+    INFLATED_LIMIT, NameLists, PathCheck, PathPlan, decode, printable,
 };
-use mimawari_probes::observation::{Outcome, Severity};
+use mimawari_probes::observation::{ContentOutcome, Severity};
 use proptest::prelude::*;
 
 const KEY: [u8; 32] = [9; 32];
-const TODAY: Day = Day { year: 2026, month: 11, day: 24 };
-const HOST: Names<'_> = Names { host: Some("www.shop.example.jp"), today: TODAY };
+const TODAY: DayName = DayName { year: 2026, month: 11, day: 24 };
+const HOST: NameLists<'_> = NameLists { host: Some("www.shop.example.jp"), today: TODAY };
 const SECRET: &str = "Zq7vKp2xWm9tRb4n";
 
 /// One answer of a made-up site; nothing is a lost connection.
@@ -29,13 +29,13 @@ fn not_found() -> Reply {
 }
 
 /// Runs a path to its end; with the paths that were asked for.
-fn run(plan: &PathPlan, mut site: impl FnMut(&str) -> Reply) -> (Finished, Vec<String>) {
+fn run(plan: &PathPlan, mut site: impl FnMut(&str) -> Reply) -> (FinishedCheck, Vec<String>) {
     let mut check = PathCheck::new(plan, 77, &KEY);
     let mut asked = Vec::new();
     while let Some(path) = check.next_request().map(str::to_owned) {
         assert!(asked.len() < 12, "too many requests: {asked:?}");
         match site(&path) {
-            Some((status, body)) => check.response(&Response {
+            Some((status, body)) => check.response(&HttpResponse {
                 status,
                 location: None,
                 body: &body,
@@ -43,8 +43,10 @@ fn run(plan: &PathPlan, mut site: impl FnMut(&str) -> Reply) -> (Finished, Vec<S
                 total: None,
                 flaw: None,
             }),
-            None => check
-                .failure(Failure { outcome: Outcome::Error, reason: "connection lost".to_owned() }),
+            None => check.failure(CheckFailure {
+                outcome: ContentOutcome::Error,
+                reason: "connection lost".to_owned(),
+            }),
         }
         asked.push(path);
     }
@@ -52,7 +54,7 @@ fn run(plan: &PathPlan, mut site: impl FnMut(&str) -> Reply) -> (Finished, Vec<S
 }
 
 /// One path served with this body, everything else not found.
-fn only(plan: &PathPlan, body: &[u8]) -> Finished {
+fn only(plan: &PathPlan, body: &[u8]) -> FinishedCheck {
     let at = plan.path.to_string();
     run(plan, |p| if p == at { ok(body) } else { not_found() }).0
 }
@@ -65,8 +67,8 @@ fn plan_of(catalogue: &Catalogue, id: &str) -> PathPlan {
 
 /// The paths of a check on some host.
 fn paths_of(check: &Check) -> Vec<PathPlan> {
-    let names = Names { host: Some("www.shop.example.jp"), today: TODAY };
-    let probes: Arc<[Probe]> = [Probe::Check(Arc::new(check.clone()))].into();
+    let names = NameLists { host: Some("www.shop.example.jp"), today: TODAY };
+    let probes: Arc<[ContentProbe]> = [ContentProbe::Check(Arc::new(check.clone()))].into();
     let paths = check.paths.iter().flat_map(|(_, template)| template.on(names));
     paths.map(|path| PathPlan { path: path.into(), probes: Arc::clone(&probes) }).collect()
 }
@@ -222,7 +224,7 @@ fn each_check_finds_what_it_is_about() {
         let shown = String::from_utf8_lossy(&body).into_owned();
         let plan = plan_of(&catalogue, id);
         let found = only(&plan, &body);
-        assert_eq!(found.outcome, Outcome::Exposed, "{id}: {shown}");
+        assert_eq!(found.outcome, ContentOutcome::Exposed, "{id}: {shown}");
         assert_eq!((found.check.as_str(), found.severity), (id, severity), "{shown}");
         let evidence = found.evidence.expect("evidence");
         assert_eq!((evidence.status, evidence.length), (200, body.len() as u64));
@@ -240,7 +242,7 @@ fn every_path_of_a_check_finds_it() {
     for (check, body) in all {
         for plan in paths_of(check) {
             let found = only(&plan, &body);
-            assert_eq!(found.outcome, Outcome::Exposed, "{}", plan.path);
+            assert_eq!(found.outcome, ContentOutcome::Exposed, "{}", plan.path);
             assert!(found.title.is_some() && found.remedy.is_some());
             let evidence = found.evidence.unwrap();
             assert!(evidence.repeated && evidence.signature.is_some());
@@ -250,7 +252,7 @@ fn every_path_of_a_check_finds_it() {
             let at = plan.path.to_string();
             let found =
                 run(&plan, |p| if p == at { Some((206, body.clone())) } else { not_found() });
-            assert_eq!(found.0.outcome, Outcome::Exposed, "{}", plan.path);
+            assert_eq!(found.0.outcome, ContentOutcome::Exposed, "{}", plan.path);
             assert_eq!(found.1.len(), 4);
         }
     }
@@ -280,7 +282,7 @@ fn text_in_utf_16_is_read() {
     };
     for body in [bytes([0xff, 0xfe], u16::to_le_bytes), bytes([0xfe, 0xff], u16::to_be_bytes)] {
         let found = only(&plan, &body);
-        assert_eq!(found.outcome, Outcome::Exposed);
+        assert_eq!(found.outcome, ContentOutcome::Exposed);
         let evidence = found.evidence.unwrap();
         assert_eq!((evidence.line, evidence.masked.as_deref()), (Some(2), Some("DB_P…")));
     }
@@ -309,7 +311,7 @@ fn pages_about_a_file_are_not_the_file() {
         for miss in misses {
             // Paths that a page repeats are no help either.
             let found = only(&plan_of(&catalogue, id), miss.as_bytes());
-            assert_eq!(found.outcome, Outcome::Absent, "{id}: {miss:.300}");
+            assert_eq!(found.outcome, ContentOutcome::Absent, "{id}: {miss:.300}");
             assert_eq!(found.evidence, None);
         }
     }
@@ -366,7 +368,12 @@ fn near_misses() {
     ];
     for (id, body) in cases {
         let found = only(&plan_of(&catalogue, id), &body);
-        assert_eq!(found.outcome, Outcome::Absent, "{id}: {:?}", String::from_utf8_lossy(&body));
+        assert_eq!(
+            found.outcome,
+            ContentOutcome::Absent,
+            "{id}: {:?}",
+            String::from_utf8_lossy(&body)
+        );
     }
 }
 
@@ -376,7 +383,7 @@ fn a_key_whose_end_was_not_read_counts() {
     let line = format!("{}\n", "A".repeat(64));
     let key = pem("", &line.repeat(1100));
     let cut = &key.as_bytes()[..64 << 10];
-    assert_eq!(only(&plan_of(&catalogue, "pem-key"), cut).outcome, Outcome::Exposed);
+    assert_eq!(only(&plan_of(&catalogue, "pem-key"), cut).outcome, ContentOutcome::Exposed);
 }
 
 /// A site's answer to every path, by path and number of the request.
@@ -471,7 +478,7 @@ fn catch_all_sites_are_never_exposed() {
                 everywhere.insert(name);
                 continue;
             }
-            assert_ne!(found.outcome, Outcome::Exposed, "{name} at {}", plan.path);
+            assert_ne!(found.outcome, ContentOutcome::Exposed, "{name} at {}", plan.path);
         }
     }
     assert!(everywhere.iter().any(|n| *n == "php-source 0 to everything"), "{everywhere:?}");
@@ -488,14 +495,14 @@ fn rules_by_ending_and_by_name_are_told_from_files() {
                 true => ok(body.clone()),
                 false => not_found(),
             });
-            assert_eq!(by_name.0.outcome, Outcome::CatchAll, "{}", plan.path);
+            assert_eq!(by_name.0.outcome, ContentOutcome::CatchAll, "{}", plan.path);
             let folder = bare(&plan.path).rsplit_once('/').unwrap().0.to_owned();
             let in_folder =
                 run(&plan, |p| match bare(p).rsplit_once('/').unwrap().0.starts_with(&folder) {
                     true => ok(body.clone()),
                     false => not_found(),
                 });
-            assert_eq!(in_folder.0.outcome, Outcome::CatchAll, "{}", plan.path);
+            assert_eq!(in_folder.0.outcome, ContentOutcome::CatchAll, "{}", plan.path);
             assert!(in_folder.0.evidence.is_some() && in_folder.0.reason.is_some());
         }
     }
@@ -519,7 +526,7 @@ fn a_different_body_is_a_different_file() {
     let mut found: Vec<(String, String, Severity)> = Vec::new();
     for plan in plan.on(HOST, &[]).iter() {
         let (finished, _) = run(plan, without_handler);
-        if finished.outcome == Outcome::Exposed {
+        if finished.outcome == ContentOutcome::Exposed {
             found.push((plan.path.to_string(), finished.check, finished.severity));
         }
     }
@@ -544,7 +551,7 @@ fn what_varies_in_a_page_is_no_difference() {
         let name = path.trim_matches('/').replace('/', " of ");
         ok(format!("<?php\n// {name}, id x{n}y, {n}\nrequire 'a.php';\n"))
     });
-    assert_eq!((found.outcome, asked.len()), (Outcome::CatchAll, 4));
+    assert_eq!((found.outcome, asked.len()), (ContentOutcome::CatchAll, 4));
     // The same pages, and one file among them.
     let mut n = 0;
     let (found, _) = run(&plan, |path| {
@@ -552,7 +559,7 @@ fn what_varies_in_a_page_is_no_difference() {
         let other = format!("<?php\n// id x{n}y\nrequire 'a.php';\n");
         ok(if path == &*plan.path { format!("<?php\n$password = '{SECRET}';\n") } else { other })
     });
-    assert_eq!(found.outcome, Outcome::Exposed);
+    assert_eq!(found.outcome, ContentOutcome::Exposed);
 }
 
 /// A site that strips the first folder of a path gives a file below every folder.
@@ -572,7 +579,7 @@ fn an_alias_is_no_catch_all() {
             if name == file { ok(body) } else { ok("<?php\nrequire 'index.php';\n") }
         };
         let (found, asked) = run(plan, strips);
-        assert_eq!(found.outcome, Outcome::Exposed, "{file}");
+        assert_eq!(found.outcome, ContentOutcome::Exposed, "{file}");
         assert!(asked.len() <= 8, "{asked:?}");
         let canaries = found.evidence.expect("evidence").canaries;
         assert!(canaries.len() >= 3, "{canaries:?}");
@@ -586,7 +593,7 @@ fn an_alias_is_no_catch_all() {
                 if name.starts_with(end) { ok(body) } else { not_found() }
             },
         ] {
-            assert_eq!(run(plan, by_name).0.outcome, Outcome::CatchAll, "{file}");
+            assert_eq!(run(plan, by_name).0.outcome, ContentOutcome::CatchAll, "{file}");
         }
     }
 }
@@ -596,38 +603,38 @@ fn statuses_and_failures() {
     let catalogue = Catalogue::builtin();
     let plan = plan_of(&catalogue, "php-source");
     for (status, outcome) in [
-        (200, Outcome::Absent),
-        (204, Outcome::Absent),
-        (301, Outcome::Absent),
-        (302, Outcome::Absent),
-        (401, Outcome::Protected),
-        (403, Outcome::Protected),
-        (404, Outcome::Absent),
-        (405, Outcome::Absent),
-        (410, Outcome::Absent),
-        (416, Outcome::Absent),
-        (429, Outcome::Error),
-        (500, Outcome::Error),
-        (503, Outcome::Error),
+        (200, ContentOutcome::Absent),
+        (204, ContentOutcome::Absent),
+        (301, ContentOutcome::Absent),
+        (302, ContentOutcome::Absent),
+        (401, ContentOutcome::Protected),
+        (403, ContentOutcome::Protected),
+        (404, ContentOutcome::Absent),
+        (405, ContentOutcome::Absent),
+        (410, ContentOutcome::Absent),
+        (416, ContentOutcome::Absent),
+        (429, ContentOutcome::Error),
+        (500, ContentOutcome::Error),
+        (503, ContentOutcome::Error),
     ] {
         let (found, asked) = run(&plan, |_| Some((status, b"nothing".to_vec())));
         assert_eq!((found.outcome, asked.len()), (outcome, 1), "{status}");
-        assert_eq!(found.reason.is_some(), outcome == Outcome::Error);
+        assert_eq!(found.reason.is_some(), outcome == ContentOutcome::Error);
         assert_eq!(found.check, "php-source");
     }
     let at = plan.path.to_string();
     let (found, _) = run(&plan, |p| if p == at { ok("<?php $a = 1;") } else { None });
-    assert_eq!(found.outcome, Outcome::Error);
+    assert_eq!(found.outcome, ContentOutcome::Error);
     assert_eq!(found.reason.as_deref(), Some("no canary answer: connection lost"));
     for (given, outcome) in [
-        (Outcome::Malformed, Outcome::Malformed),
-        (Outcome::Skipped, Outcome::Skipped),
-        (Outcome::Exposed, Outcome::Error),
+        (ContentOutcome::Malformed, ContentOutcome::Malformed),
+        (ContentOutcome::Skipped, ContentOutcome::Skipped),
+        (ContentOutcome::Exposed, ContentOutcome::Error),
     ] {
         let mut check = PathCheck::new(&plan, 1, &KEY);
         assert!(check.finish().is_none());
         let reason = "\u{1b}[31mred\u{202e}".to_owned();
-        check.failure(Failure { outcome: given, reason });
+        check.failure(CheckFailure { outcome: given, reason });
         let found = check.finish().unwrap();
         assert_eq!((found.outcome, found.reason.as_deref()), (outcome, Some("[31mred")));
         assert_eq!(check.next_request(), None);
@@ -650,7 +657,7 @@ fn canaries_differ_by_salt_and_are_no_planned_path() {
         }
         let mut other = PathCheck::new(plan, 78, &KEY);
         for status in [200, 200] {
-            other.response(&Response {
+            other.response(&HttpResponse {
                 status,
                 location: None,
                 body: &body,
@@ -688,7 +695,7 @@ fn the_digest_is_keyed() {
     let digest = |key: [u8; 32]| {
         let mut check = PathCheck::new(&plan, 1, &key);
         for (status, body) in [(200, &body[..]), (200, body), (404, b""), (404, b"")] {
-            check.response(&Response {
+            check.response(&HttpResponse {
                 status,
                 location: None,
                 body,
@@ -730,7 +737,7 @@ fn encodings_are_taken_off_within_bounds() {
     let catalogue = Catalogue::builtin();
     for id in ["sql-gz", "tar-gz"] {
         let found = only(&plan_of(&catalogue, id), &bomb);
-        assert_ne!(found.outcome, Outcome::Error);
+        assert_ne!(found.outcome, ContentOutcome::Error);
     }
 }
 
@@ -821,7 +828,7 @@ proptest! {
             let mut asked = 0;
             while check.next_request().is_some() {
                 let (status, body) = &answers[asked % answers.len()];
-                check.response(&Response { status: *status, location: None, body, truncated, total: None, flaw: None });
+                check.response(&HttpResponse { status: *status, location: None, body, truncated, total: None, flaw: None });
                 asked += 1;
                 prop_assert!(asked <= 12);
             }

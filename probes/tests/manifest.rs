@@ -4,15 +4,15 @@ use std::io::BufReader;
 use std::net::IpAddr;
 
 use mimawari_probes::http::manifest::{
-    Class, Entry, Header, Manifest, ManifestLine, PREFIX, Proof, host_name,
+    FileClass, FileProof, Manifest, ManifestEntry, ManifestHeader, ManifestLine, PREFIX, host_name,
 };
 use proptest::prelude::*;
 
 const HEADER: &str = r#"{"v":1,"kind":"manifest","hosts":["Shop.example.jp"],"ips":[],"prefix":"/","made_at":"2026-11-24T06:00:00Z","program":"0.1.0"}"#;
 
-fn of(name: &str, content: &[u8]) -> Entry {
+fn of(name: &str, content: &[u8]) -> ManifestEntry {
     let prefix = &content[..content.len().min(PREFIX)];
-    Entry::of(&format!("/{name}"), name.as_bytes(), content.len() as u64, prefix, &[])
+    ManifestEntry::of(&format!("/{name}"), name.as_bytes(), content.len() as u64, prefix, &[])
 }
 
 fn read(text: &str) -> Result<Manifest, String> {
@@ -48,7 +48,7 @@ fn what_is_written_is_what_is_read() {
         of("index.html", b"<p>hello</p>"),
         of("empty.php", b""),
     ];
-    let header = Header::new(
+    let header = ManifestHeader::new(
         vec!["shop.example.jp".into()],
         vec!["198.51.100.7".parse().unwrap(), "::ffff:198.51.100.8".parse().unwrap()],
         "/".into(),
@@ -285,13 +285,13 @@ const SOURCE: &[u8] = b"<?php\n// settings\n$fake_user = 'shop';\n$fake_pass = '
 #[test]
 fn the_file_itself_is_proof() {
     let e = of("conn.php", SOURCE);
-    assert_eq!((e.class, &*e.what), (Class::Execute, "php"));
-    assert_eq!(e.proven(SOURCE, false), Some(Proof::SameBytes));
+    assert_eq!((e.class, &*e.what), (FileClass::Execute, "php"));
+    assert_eq!(e.proven(SOURCE, false), Some(FileProof::SameBytes));
     // Of a file that is not code, nothing but the whole counts as the same bytes.
     let image = [&b"\x89PNG\0"[..], &[7; 5000]].concat();
     let e = of("a.png.bak", &image);
-    assert_eq!(e.class, Class::Deny);
-    assert_eq!(e.proven(&image, false), Some(Proof::SameBytes));
+    assert_eq!(e.class, FileClass::Deny);
+    assert_eq!(e.proven(&image, false), Some(FileProof::SameBytes));
     assert_eq!(e.proven(&image, true), None, "there is more of it");
     assert_eq!(e.proven(&image[1..], false), None);
     assert_eq!(e.proven(&[&image[..], b"x"].concat(), false), None);
@@ -305,11 +305,11 @@ fn of_a_large_file_the_first_64_kib_are() {
     for (body, truncated) in
         [(&large[..PREFIX], true), (&large[..PREFIX + 9], true), (&large[..], false)]
     {
-        assert_eq!(e.proven(body, truncated), Some(Proof::SameBytes));
+        assert_eq!(e.proven(body, truncated), Some(FileProof::SameBytes));
     }
     assert_eq!(e.proven(&large[..PREFIX - 1], true), None);
     let exact = of("b.db", &large[..PREFIX]);
-    assert_eq!(exact.proven(&large[..PREFIX], false), Some(Proof::SameBytes));
+    assert_eq!(exact.proven(&large[..PREFIX], false), Some(FileProof::SameBytes));
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn the_source_is_known_again_however_it_was_changed() {
     for form in forms {
         assert!(e.proven(form.as_bytes(), false).is_some(), "{form:?}");
     }
-    assert_eq!(e.proven(text.replace('\n', "\r\n").as_bytes(), false), Some(Proof::Lines(4)));
+    assert_eq!(e.proven(text.replace('\n', "\r\n").as_bytes(), false), Some(FileProof::Lines(4)));
 }
 
 #[test]
@@ -348,29 +348,29 @@ fn other_character_sets() {
         .concat()
     };
     let e = of("conn.php", &source(eucjp));
-    assert_eq!(e.proven(&source(eucjp), false), Some(Proof::SameBytes));
-    assert_eq!(e.proven(&source(utf8), false), Some(Proof::Lines(3)));
+    assert_eq!(e.proven(&source(eucjp), false), Some(FileProof::SameBytes));
+    assert_eq!(e.proven(&source(utf8), false), Some(FileProof::Lines(3)));
     // Where only one line is in ASCII, that one decides.
     let short = |word: &[u8]| {
         [&b"<?php\n$title = '"[..], word, b"';\n$fake_pass = 'visibly-fake';\n"].concat()
     };
-    assert_eq!(of("c.php", &short(eucjp)).proven(&short(utf8), false), Some(Proof::Lines(1)));
+    assert_eq!(of("c.php", &short(eucjp)).proven(&short(utf8), false), Some(FileProof::Lines(1)));
 }
 
 #[test]
 fn one_line_files() {
     for source in ["<?php $p='visibly-fake';", "<?=$a", "<? $p='fake';?>"] {
         let e = of("p.php", source.as_bytes());
-        assert_eq!(e.class, Class::Execute);
-        assert_eq!(e.proven(source.as_bytes(), false), Some(Proof::SameBytes), "{source}");
+        assert_eq!(e.class, FileClass::Execute);
+        assert_eq!(e.proven(source.as_bytes(), false), Some(FileProof::SameBytes), "{source}");
         for framed in [format!("{source}<script>added()</script>"), format!("<p>added</p>{source}")]
         {
-            assert_eq!(e.proven(framed.as_bytes(), false), Some(Proof::SameBytes), "{framed}");
+            assert_eq!(e.proven(framed.as_bytes(), false), Some(FileProof::SameBytes), "{framed}");
         }
     }
     let e = of("p.php", b"<?php $p='visibly-fake';\n");
     let body = b"<html>\r\n<?php $p='visibly-fake';\r\n</html>";
-    assert_eq!(e.proven(body, false), Some(Proof::Lines(1)));
+    assert_eq!(e.proven(body, false), Some(FileProof::Lines(1)));
     assert_eq!(e.proven(b"<html>\r\n<?php $p='another-one';\r\n", false), None);
 }
 
@@ -383,15 +383,15 @@ fn what_programs_say_too_proves_nothing() {
     }
     // From 8 bytes on it is the file.
     let e = of(".secret", b"12345678");
-    assert_eq!(e.proven(b"12345678", false), Some(Proof::SameBytes));
+    assert_eq!(e.proven(b"12345678", false), Some(FileProof::SameBytes));
     // Public and empty files are never a hit.
     for e in [of("a.html", b"<p>hello there</p>"), of("plain.php", b"hello there, visitor")] {
-        assert_eq!(e.class, Class::Public);
+        assert_eq!(e.class, FileClass::Public);
         assert_eq!(e.proven(b"<p>hello there</p>", false), None);
         assert_eq!(e.proven(b"hello there, visitor", false), None);
     }
     let e = of("empty.php", b"");
-    assert_eq!(e.class, Class::Public);
+    assert_eq!(e.class, FileClass::Public);
     assert_eq!(e.proven(b"", false), None);
 }
 
@@ -450,7 +450,7 @@ fn scripts_that_print_pages() {
     let printed = b"<html><head>\n<a href=\"#!/top\">x</a>\n<script>\nvar a = document.title;\nvar b = document.body.id;\nvar c = location.href + a;\n</script>\n";
     assert_eq!(e.proven(printed, false), None);
     let crlf = String::from_utf8(source.to_vec()).unwrap().replace('\n', "\r\n");
-    assert!(matches!(e.proven(crlf.as_bytes(), false), Some(Proof::Lines(3..))));
+    assert!(matches!(e.proven(crlf.as_bytes(), false), Some(FileProof::Lines(3..))));
 }
 
 #[test]
@@ -460,7 +460,7 @@ fn asp_pages() {
     let printed = b"<script type=\"text/template\"><%= x %></script>\n<script>\nvar a = document.title;\nvar b = document.body.id;\nvar c = location.href + a;\n</script>\n";
     assert_eq!(e.proven(printed, false), None);
     let crlf = String::from_utf8(source.to_vec()).unwrap().replace('\n', "\r\n");
-    assert_eq!(e.proven(crlf.as_bytes(), false), Some(Proof::Lines(3)));
+    assert_eq!(e.proven(crlf.as_bytes(), false), Some(FileProof::Lines(3)));
 }
 
 #[test]
@@ -469,7 +469,7 @@ fn a_denied_file_is_known_by_its_lines_too() {
     let e = of("wp-content/debug.log", log);
     // It has grown since.
     let grown = [&log[..], b"[24-Nov-2026 06:00:03] PHP Notice: d\n"].concat();
-    assert_eq!(e.proven(&grown, false), Some(Proof::Lines(3)));
+    assert_eq!(e.proven(&grown, false), Some(FileProof::Lines(3)));
     // Two lines are no proof where there are three.
     assert_eq!(e.proven(&log[..log.len() - 40], false), None);
     // The lines of a page stand in other pages rightfully.
@@ -477,7 +477,7 @@ fn a_denied_file_is_known_by_its_lines_too() {
     let e = of("index.html.bak", page);
     assert!(e.lines.is_empty());
     assert!(of(".x/part", page).lines.is_empty());
-    assert_eq!(e.proven(page, false), Some(Proof::SameBytes));
+    assert_eq!(e.proven(page, false), Some(FileProof::SameBytes));
     // The last line of what was read may be cut.
     let long: Vec<u8> =
         (0..4000).flat_map(|i| format!("INSERT INTO t VALUES ({i:06});\n").into_bytes()).collect();
@@ -487,7 +487,7 @@ fn a_denied_file_is_known_by_its_lines_too() {
     let cut = &crlf[..PREFIX];
     // Some of the lines lie behind the first 64 KiB when each is a byte longer.
     assert!(
-        matches!(e.proven(cut, true), Some(Proof::Lines(25..=32))),
+        matches!(e.proven(cut, true), Some(FileProof::Lines(25..=32))),
         "{:?}",
         e.proven(cut, true)
     );
@@ -569,8 +569,8 @@ proptest! {
         let (source, printed) = program(&pieces);
         let e = of("a.php", source.as_bytes());
         prop_assert_eq!(e.proven(printed.as_bytes(), false), None, "{}\n---\n{}", source, printed);
-        if e.class == Class::Execute {
-            prop_assert_eq!(e.proven(source.as_bytes(), false), Some(Proof::SameBytes));
+        if e.class == FileClass::Execute {
+            prop_assert_eq!(e.proven(source.as_bytes(), false), Some(FileProof::SameBytes));
             if !e.lines.is_empty() {
                 let crlf = source.replace('\n', "\r\n");
                 prop_assert!(e.proven(crlf.as_bytes(), false).is_some());
@@ -584,12 +584,12 @@ proptest! {
 
     #[test]
     fn nothing_panics(name in ".{0,20}", content in prop::collection::vec(any::<u8>(), 0..400), body in prop::collection::vec(any::<u8>(), 0..400)) {
-        let e = Entry::of("/x", name.as_bytes(), content.len() as u64, &content, &[]);
+        let e = ManifestEntry::of("/x", name.as_bytes(), content.len() as u64, &content, &[]);
         let _ = e.proven(&body, false);
         let proof = e.proven(&content, false);
-        if e.class != Class::Public && content.len() >= 8 {
-            prop_assert_eq!(proof, Some(Proof::SameBytes));
-        } else if e.class == Class::Public {
+        if e.class != FileClass::Public && content.len() >= 8 {
+            prop_assert_eq!(proof, Some(FileProof::SameBytes));
+        } else if e.class == FileClass::Public {
             prop_assert_eq!(proof, None);
         }
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mimawari_probes::cookie::Cookie;
 use mimawari_probes::wire::{
-    Link, LinkHeader, Parsed, Reply, SynTemplate, TcpFlags, arp_request, classify,
+    LinkHeader, LinkKind, ParsedFrame, SynTemplate, TcpFlags, WireReply, arp_request, classify,
     neighbour_solicitation, parse,
 };
 use pnet::packet::ipv4::Ipv4Packet;
@@ -81,13 +81,13 @@ proptest! {
         let mut t = SynTemplate::new(ethernet(), s);
         let f = t.frame(d, None, sport, dport, seq).to_vec();
         for (flags, reply) in [
-            (TcpFlags::SYN | TcpFlags::ACK, Reply::SynAck),
-            (TcpFlags::RST | TcpFlags::ACK, Reply::Rst),
+            (TcpFlags::SYN | TcpFlags::ACK, WireReply::SynAck),
+            (TcpFlags::RST | TcpFlags::ACK, WireReply::Rst),
         ] {
-            let a = parse(Link::Ethernet, &answer(&f, true, flags, seq.wrapping_add(1))).unwrap();
+            let a = parse(LinkKind::Ethernet, &answer(&f, true, flags, seq.wrapping_add(1))).unwrap();
             let c = classify(&cookie, &a, FIRST, 8).unwrap();
             prop_assert_eq!((c.ip, c.port, c.attempt, c.reply), (d, dport, attempt, reply));
-            let forged = parse(Link::Ethernet, &answer(&f, true, flags, seq.wrapping_add(1).wrapping_add(off))).unwrap();
+            let forged = parse(LinkKind::Ethernet, &answer(&f, true, flags, seq.wrapping_add(1).wrapping_add(off))).unwrap();
             prop_assert!(classify(&cookie, &forged, FIRST, 8).is_none());
             // Attempts that were never made have no port.
             prop_assert!(classify(&cookie, &a, FIRST, attempt - 1).is_none());
@@ -95,11 +95,11 @@ proptest! {
         }
         // A challenge ACK (RFC 5961, section 4.2) tells of another connection, even with the right number.
         for ack in [seq, seq.wrapping_add(1)] {
-            let challenge = parse(Link::Ethernet, &answer(&f, true, TcpFlags::ACK, ack)).unwrap();
+            let challenge = parse(LinkKind::Ethernet, &answer(&f, true, TcpFlags::ACK, ack)).unwrap();
             prop_assert!(classify(&cookie, &challenge, FIRST, 8).is_none());
         }
         // A RST that acknowledges nothing could be anybody's.
-        let bare = parse(Link::Ethernet, &answer(&f, true, TcpFlags::RST, 0)).unwrap();
+        let bare = parse(LinkKind::Ethernet, &answer(&f, true, TcpFlags::RST, 0)).unwrap();
         prop_assert!(classify(&cookie, &bare, FIRST, 8).is_none());
     }
 
@@ -115,17 +115,17 @@ proptest! {
         f.extend((28 + quoted.len() as u16).to_be_bytes());
         f.extend([0, 0, 0, 0, 60, 1, 0, 0, 198, 18, 0, 9, 198, 18, 0, 1, 3, code, 0, 0, 0, 0, 0, 0]);
         f.extend(quoted);
-        let p = parse(Link::None, &f).unwrap();
+        let p = parse(LinkKind::None, &f).unwrap();
         let c = classify(&cookie, &p, FIRST, 8);
         if [9, 10, 13].contains(&code) {
             let c = c.unwrap();
-            prop_assert_eq!((c.ip, c.port, c.attempt, c.reply, c.ttl), (d.into(), dport, 2, Reply::Prohibited, None));
+            prop_assert_eq!((c.ip, c.port, c.attempt, c.reply, c.ttl), (d.into(), dport, 2, WireReply::Prohibited, None));
         } else {
             prop_assert!(c.is_none());
         }
         let at = f.len() - quoted.len() + 24;
         f[at] ^= 1;
-        let p = parse(Link::None, &f).unwrap();
+        let p = parse(LinkKind::None, &f).unwrap();
         prop_assert!(classify(&cookie, &p, FIRST, 8).is_none());
     }
 
@@ -146,7 +146,7 @@ proptest! {
         if protocol.1 != 0 && let Some(x) = f.get_mut(protocol.0) { *x = protocol.1; }
         f.truncate(cut);
         let cookie = Cookie::new([7; 16]);
-        for link in [Link::Ethernet, Link::None] {
+        for link in [LinkKind::Ethernet, LinkKind::None] {
             if let Some(p) = parse(link, &f) {
                 prop_assert!(classify(&cookie, &p, 0, u8::MAX).is_none());
             }
@@ -158,9 +158,9 @@ proptest! {
 fn fragments_hold_no_header() {
     let mut t = SynTemplate::new(LinkHeader::None, Ipv4Addr::LOCALHOST.into());
     let mut f = t.frame(Ipv4Addr::LOCALHOST.into(), None, 1, 2, 3).to_vec();
-    assert!(parse(Link::None, &f).is_some());
+    assert!(parse(LinkKind::None, &f).is_some());
     f[7] = 1;
-    assert_eq!(parse(Link::None, &f), None);
+    assert_eq!(parse(LinkKind::None, &f), None);
 }
 
 #[test]
@@ -169,10 +169,10 @@ fn neighbours_are_asked_and_understood() {
     let a = pnet::packet::arp::ArpPacket::new(&f[14..]).unwrap();
     assert_eq!(a.get_operation(), pnet::packet::arp::ArpOperations::Request);
     assert_eq!(a.get_target_proto_addr(), Ipv4Addr::new(198, 18, 0, 2));
-    assert_eq!(parse(Link::Ethernet, &f), None, "a request is no reply");
+    assert_eq!(parse(LinkKind::Ethernet, &f), None, "a request is no reply");
     let mut reply = f;
     reply[21] = 2;
-    let Some(Parsed::Arp(r)) = parse(Link::Ethernet, &reply) else { panic!("no reply") };
+    let Some(ParsedFrame::Arp(r)) = parse(LinkKind::Ethernet, &reply) else { panic!("no reply") };
     assert_eq!((r.ip, r.mac), (Ipv4Addr::new(198, 18, 0, 1), MAC));
 
     let (own, wanted): (Ipv6Addr, Ipv6Addr) =
@@ -190,14 +190,16 @@ fn neighbours_are_asked_and_understood() {
     na[78] = 14;
     na.extend([2, 1, 2, 0, 0, 0, 0, 9]);
     na[19] = 40;
-    let Some(Parsed::Neighbour(n)) = parse(Link::Ethernet, &na) else { panic!("no advertisement") };
+    let Some(ParsedFrame::Neighbour(n)) = parse(LinkKind::Ethernet, &na) else {
+        panic!("no advertisement")
+    };
     assert_eq!((n.ip, n.mac), (wanted, [2, 0, 0, 0, 0, 9]));
     // From beyond a router, or with an option of length 0, it is none.
     na[21] = 254;
-    assert_eq!(parse(Link::Ethernet, &na), None);
+    assert_eq!(parse(LinkKind::Ethernet, &na), None);
     na[21] = 255;
     na[79] = 0;
-    assert_eq!(parse(Link::Ethernet, &na), None);
+    assert_eq!(parse(LinkKind::Ethernet, &na), None);
 }
 
 #[test]
@@ -209,7 +211,7 @@ fn odd_syn_acks_are_noticed() {
     let f = t.frame(d.into(), None, FIRST, 80, seq).to_vec();
     let syn_ack = answer(&f, false, TcpFlags::SYN | TcpFlags::ACK, seq.wrapping_add(1));
     let signs = |f: &[u8]| {
-        let parsed = parse(Link::None, f).unwrap();
+        let parsed = parse(LinkKind::None, f).unwrap();
         classify(&cookie, &parsed, FIRST, 8).unwrap().signs
     };
     assert!(!signs(&syn_ack).any(), "{:?}", signs(&syn_ack));

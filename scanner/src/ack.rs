@@ -4,11 +4,11 @@ use anyhow::Result;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
-use mimawari_base::failure::{Failure, Status};
-use mimawari_drift::state::{NotFound, State, Tracked};
+use mimawari_base::failure::{ExitStatus, Failure};
+use mimawari_drift::state::{AckTarget, State, TrackedFinding};
 use mimawari_drift::verdict::{Acknowledgement, Finding};
 use mimawari_probes::http::printable;
-use mimawari_store::{Meta, Origin, Random, Store};
+use mimawari_store::{GenerationMeta, GenerationOrigin, RandomSource, StateStore};
 
 use crate::cli::ack::AckArgs;
 use crate::config::Config;
@@ -26,7 +26,7 @@ const MAX_TEXT: usize = 300;
 /// # Errors
 /// No such finding, or one that is no drift; a time that has gone by or is too far; a state that
 /// cannot be read or written.
-pub async fn ack(args: &AckArgs, context: &Context) -> Result<Status> {
+pub async fn ack(args: &AckArgs, context: &Context) -> Result<ExitStatus> {
     let now = (context.now)();
     let until = args.until.as_deref().map(|text| end(text, now)).transpose()?;
     let text = |s: &str| printable(s.trim().as_bytes(), MAX_TEXT);
@@ -37,7 +37,7 @@ pub async fn ack(args: &AckArgs, context: &Context) -> Result<Status> {
             .into());
     }
     let by = text(&args.by);
-    let store = Store::open(&Config::read(&args.from.config)?.state)?;
+    let store = StateStore::open(&Config::read(&args.from.config)?.state)?;
     let wanted = until.zip(reason).map(|(until, reason)| Acknowledgement {
         until,
         at: now,
@@ -45,25 +45,29 @@ pub async fn ack(args: &AckArgs, context: &Context) -> Result<Status> {
         reason,
     });
     let (text, _) = store
-        .settle(&mut Random::draw()?, |latest| {
+        .settle(&mut RandomSource::draw()?, |latest| {
             let mut state = latest.state.clone();
             let text = match &args.rule {
                 Some(rule) => of_rule(&mut state, rule, wanted.as_ref())?,
                 None => of_findings(&mut state, args, wanted.as_ref())?,
             };
             let (run, by) = (state.last_run.clone(), Some(by.clone()));
-            Ok((text, state, Meta { at: now, run, origin: Origin::Acknowledged, by }))
+            Ok((
+                text,
+                state,
+                GenerationMeta { at: now, run, origin: GenerationOrigin::Acknowledged, by },
+            ))
         })
         .await?;
     print(&text)?;
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
 /// Acknowledges what a rule speaks of, or takes that back.
 fn of_rule(state: &mut State, rule: &str, wanted: Option<&Acknowledgement>) -> Result<String> {
     let name = printable(rule.as_bytes(), 80);
     let about =
-        |t: &&Tracked| t.finding.state.is_drift() && t.finding.rule.as_deref() == Some(rule);
+        |t: &&TrackedFinding| t.finding.state.is_drift() && t.finding.rule.as_deref() == Some(rule);
     let n = state.findings.values().filter(about).count();
     if n == 0 && !state.rules.contains_key(rule) && !state.acknowledged_rules.contains_key(rule) {
         return Err(Failure::new(format!("no rule `{name}` is known to the state"))
@@ -142,16 +146,16 @@ fn find<'a>(state: &'a State, text: &str) -> Result<&'a Finding> {
     let name = printable(text.as_bytes(), 80);
     state.find_drift(text).map_err(|e| {
         let failure = Failure::new(match &e {
-            NotFound::None => format!("no finding that is drift is called `{name}`"),
-            NotFound::Settled(state) => {
+            AckTarget::None => format!("no finding that is drift is called `{name}`"),
+            AckTarget::Settled(state) => {
                 format!("the finding `{name}` is {} and no drift", state.as_str())
             }
-            NotFound::Several(ids) => {
+            AckTarget::Several(ids) => {
                 format!("`{name}` is more than one finding: {}", ids.join(", "))
             }
         });
         match e {
-            NotFound::Several(_) => failure.help("name one of them by its id"),
+            AckTarget::Several(_) => failure.help("name one of them by its id"),
             _ => failure.help("the report and verdict.json name each finding's id; its first six digits are enough"),
         }
         .into()

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::Result;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_look::http::connection::BODY_LIMIT;
 use mimawari_probes::http::{Catalogue, Check};
 
@@ -16,7 +16,7 @@ use crate::scan;
 ///
 /// # Errors
 /// An unknown id; a file of checks or a key that cannot be read.
-pub fn checks(command: &ChecksCommand) -> Result<Status> {
+pub fn checks(command: &ChecksCommand) -> Result<ExitStatus> {
     use std::fmt::Write as _;
     let mut out = String::new();
     match command {
@@ -39,7 +39,7 @@ pub fn checks(command: &ChecksCommand) -> Result<Status> {
         }
     }
     print(&out)?;
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
 /// A line a check, under the columns' names.

@@ -56,12 +56,12 @@ pub struct Cli {
     pub command: Command,
     #[command(flatten)]
     /// What every command takes.
-    pub common: Common,
+    pub common: CommonArgs,
 }
 
 /// What every command takes.
 #[derive(Debug, Args)]
-pub struct Common {
+pub struct CommonArgs {
     // Their order is said, since it would else be that of their definition, which counts commands too:
     // they stand last, however many there are.
     /// How log lines on stderr are written.
@@ -156,7 +156,7 @@ pub struct ConfigFile {
 
 /// Where the configuration is, and what narrows it.
 #[derive(Debug, Args)]
-pub struct Selection {
+pub struct RunSelection {
     #[command(flatten)]
     /// By which configuration.
     pub from: ConfigFile,
@@ -181,7 +181,7 @@ pub struct Selection {
 
 /// What changes the sweep.
 #[derive(Debug, Args)]
-pub struct Tuning {
+pub struct ScanTuning {
     /// Ports: 22,80,8000-8100, top100, top1000 or all.
     #[arg(long, value_name = "P", env = "MIMAWARI_PORTS")]
     pub ports: Option<String>,
@@ -193,7 +193,7 @@ pub struct Tuning {
     pub recall: Option<f64>,
     /// How to sweep.
     #[arg(long, value_enum, env = "MIMAWARI_METHOD")]
-    pub method: Option<Method>,
+    pub method: Option<ScanMethod>,
     /// The network interface to send from, or auto.
     #[arg(long, value_name = "NAME", env = "MIMAWARI_INTERFACE")]
     pub interface: Option<String>,
@@ -202,7 +202,7 @@ pub struct Tuning {
 /// What changes the look for published files.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Content")]
-pub struct Looking {
+pub struct HttpArgs {
     /// Which checks: 1 (hourly), 2 (daily) or 3 (weekly, with every product of names and endings).
     #[arg(long, value_name = "N", env = "MIMAWARI_TIER", value_parser = clap::value_parser!(u8).range(1..=3))]
     pub tier: Option<u8>,
@@ -219,7 +219,7 @@ pub struct Looking {
 /// How to sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Method {
+pub enum ScanMethod {
     /// SYN where CAP_NET_RAW allows it, else connect; it says which.
     Auto,
     /// Raw SYN packets; needs CAP_NET_RAW.
@@ -240,13 +240,13 @@ Examples:
 pub struct PatrolArgs {
     #[command(flatten)]
     /// Which part.
-    pub selection: Selection,
+    pub selection: RunSelection,
     #[command(flatten)]
     /// How.
-    pub tuning: Tuning,
+    pub tuning: ScanTuning,
     #[command(flatten)]
     /// For what.
-    pub looking: Looking,
+    pub looking: HttpArgs,
 }
 
 /// Arguments of `scan`.
@@ -261,16 +261,16 @@ Examples:
 pub struct ScanArgs {
     #[command(flatten)]
     /// Which part.
-    pub selection: Selection,
+    pub selection: RunSelection,
     #[command(flatten)]
     /// How.
-    pub tuning: Tuning,
+    pub tuning: ScanTuning,
     /// Print `ip,port` lines in probing order and send nothing.
     #[arg(long, conflicts_with = "plan")]
     pub dry_run: bool,
     #[command(flatten)]
     /// For what.
-    pub looking: Looking,
+    pub looking: HttpArgs,
     #[command(flatten)]
     /// What it would take.
     pub plan: PlanArgs,
@@ -298,7 +298,7 @@ pub struct PlanArgs {
     pub assume_loss: Option<f64>,
     /// Whose list price.
     #[arg(long, value_enum, default_value = "x86", requires = "plan")]
-    pub architecture: Architecture,
+    pub architecture: CpuArchitecture,
     /// Your price of a vCPU-hour in US dollars, instead of the list price.
     #[arg(long, value_name = "USD", requires = "plan")]
     pub vcpu_hour: Option<f64>,
@@ -309,7 +309,7 @@ pub struct PlanArgs {
 
 /// A processor architecture of Fargate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Architecture {
+pub enum CpuArchitecture {
     /// Linux on x86-64.
     X86,
     /// Linux on ARM64.
@@ -484,7 +484,7 @@ pub struct DemoArgs {
     pub out: PathBuf,
     /// How to sweep.
     #[arg(long, value_enum, default_value = "auto")]
-    pub method: Method,
+    pub method: ScanMethod,
 }
 
 /// Arguments of `schema`.

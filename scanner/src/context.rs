@@ -1,7 +1,7 @@
 //! What the commands know besides the configuration.
 
 use jiff::Timestamp;
-use mimawari_base::signals::Stop;
+use mimawari_base::signals::StopSignal;
 
 use crate::cli::LogFormat;
 
@@ -9,7 +9,7 @@ use crate::cli::LogFormat;
 #[derive(Debug, Clone)]
 pub struct Context {
     /// Tells the run to end.
-    pub stop: Stop,
+    pub stop: StopSignal,
     /// The clock.
     pub now: fn() -> Timestamp,
     /// How to log.

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Result;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_base::files::temporary_in;
 use mimawari_drift::state::State;
 use mimawari_runs::export::write_nmap_xml;
@@ -17,7 +17,7 @@ use crate::cli::{ExportArgs, ExportFormat};
 ///
 /// # Errors
 /// Runs that cannot be read or do not belong together; an output that cannot be written.
-pub fn export(args: &ExportArgs) -> Result<Status> {
+pub fn export(args: &ExportArgs) -> Result<ExitStatus> {
     let Some(first) = args.runs.first() else {
         return Err(Failure::new("no run is named").help("name a run folder").into());
     };
@@ -32,7 +32,7 @@ pub fn export(args: &ExportArgs) -> Result<Status> {
             .help("choose another file with --out FILE")
             .source(e)
     })?;
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
 /// Streams into a file that takes its place when it is whole, or to stdout. A reader that has gone

@@ -1,7 +1,7 @@
 //! `mimawari import`: a run folder out of another scanner's file. Reads files; sends nothing.
 
 use anyhow::Result;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_runs::import::{ImportFormat, ImportJob, import, summary};
 use mimawari_targets::{PortError, PortSet};
 
@@ -14,7 +14,7 @@ use crate::output::print;
 ///
 /// # Errors
 /// As [`import`], and for the configuration.
-pub fn run(args: &ImportArgs, context: &Context) -> Result<Status> {
+pub fn run(args: &ImportArgs, context: &Context) -> Result<ExitStatus> {
     let mut config = Config::read(&args.from.config)?;
     if !args.targets.is_empty() {
         config.scan.targets = Some(read_targets(&args.targets)?);
@@ -38,7 +38,7 @@ pub fn run(args: &ImportArgs, context: &Context) -> Result<Status> {
     };
     let meta = import(&job, &args.out)?;
     print(&summary(&meta, &args.out))?;
-    Ok(if meta.is_whole() { Status::Clean } else { Status::Incomplete })
+    Ok(if meta.is_whole() { ExitStatus::Clean } else { ExitStatus::Incomplete })
 }
 
 impl From<cli::ImportFormat> for ImportFormat {

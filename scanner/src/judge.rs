@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_runs::Runs;
 use mimawari_runs::judge::named_runs;
-use mimawari_store::{Generation, Store, published};
+use mimawari_store::{StateGeneration, StateStore, published};
 
 use crate::cli::JudgeArgs;
 use crate::config::Config;
@@ -19,7 +19,7 @@ use crate::settle::{notifiers, notify, settle};
 ///
 /// # Errors
 /// Unreadable runs, baseline or state.
-pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
+pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<ExitStatus> {
     let config = Config::read(&args.from.config)?;
     let now = match &args.now {
         None => (context.now)(),
@@ -34,7 +34,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
         None => published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?,
     };
     let dirs = named_runs(&args.run, &config.runs_dir)?;
-    let judged = |previous: &Generation| {
+    let judged = |previous: &StateGeneration| {
         let runs = Runs::open(&dirs, &config.scope, &previous.state)?;
         let runs = runs.with_max_age(config.scan.max_age);
         let mut judged = runs.judge(&agreed.baseline, &previous.state, now);
@@ -52,7 +52,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
                 .help("name a file for the verdict with --out FILE")
                 .into());
         }
-        let store = Store::open(&config.state)?;
+        let store = StateStore::open(&config.state)?;
         let saved = settle(&store, |previous| {
             let judged = judged(previous)?;
             if !to_stdout {
@@ -64,7 +64,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
         notify(&notifiers, &config, &verdict, &dirs[0]).await;
         verdict
     } else {
-        let (verdict, _) = judged(&Store::look(&config.state)?.latest().await?)?;
+        let (verdict, _) = judged(&StateStore::look(&config.state)?.latest().await?)?;
         if !to_stdout {
             write_out(&args.out, &mimawari_report::json(&verdict))?;
         }
@@ -75,5 +75,5 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<Status> {
     } else if !lines_on_stdout {
         print(&summary(&verdict))?;
     }
-    Ok(Status::from_verdict(verdict.exit))
+    Ok(ExitStatus::from_verdict(verdict.exit))
 }

@@ -39,8 +39,8 @@ mod settle;
 pub mod state_commands;
 mod stderr;
 
-use mimawari_base::failure::{self, Status};
-use mimawari_base::signals::{self, Stop};
+use mimawari_base::failure::{self, ExitStatus};
+use mimawari_base::signals::{self, StopSignal};
 
 use cli::{BaselineCommand, Cli, Command};
 use context::Context;
@@ -53,7 +53,11 @@ pub fn main() -> ExitCode {
         Err(e) => {
             let _ = e.print();
             // --help and --version are no errors; everything else is a wrong command line.
-            return if e.use_stderr() { Status::Error.into() } else { Status::Clean.into() };
+            return if e.use_stderr() {
+                ExitStatus::Error.into()
+            } else {
+                ExitStatus::Clean.into()
+            };
         }
     };
     logging::init(cli.common.log_format, cli.common.quiet);
@@ -64,11 +68,11 @@ pub fn main() -> ExitCode {
     let done = run(&cli);
     mimawari_base::shown::remove_copies();
     let status = match done {
-        Ok(Status::Drift | Status::Incomplete) if exit_zero => Status::Clean.into(),
+        Ok(ExitStatus::Drift | ExitStatus::Incomplete) if exit_zero => ExitStatus::Clean.into(),
         Ok(status) => status.into(),
         Err(e) => {
             stderr::write(format!("{}\n", failure::render(&e)).as_bytes());
-            Status::Error.into()
+            ExitStatus::Error.into()
         }
     };
     stderr::flush(LAST_WORDS);
@@ -78,9 +82,9 @@ pub fn main() -> ExitCode {
 /// How long the last lines may take to be read.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-fn run(cli: &Cli) -> anyhow::Result<Status> {
+fn run(cli: &Cli) -> anyhow::Result<ExitStatus> {
     let context = Context {
-        stop: Stop::new(),
+        stop: StopSignal::new(),
         now: Timestamp::now,
         log_format: cli.common.log_format,
         quiet: cli.common.quiet,

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use mimawari_engine::Progress;
+use mimawari_engine::SweepProgress;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
@@ -17,22 +17,22 @@ pub fn init(format: LogFormat, quiet: bool) {
     let filter = EnvFilter::try_from_env("MIMAWARI_LOG").unwrap_or_else(|_| {
         EnvFilter::new(format!("{level},hickory_resolver=off,hickory_net=off,object_store=off"))
     });
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Named);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| NamedLayer);
     let _ = match format {
-        LogFormat::Json => builder.json().with_target(false).with_timer(Utc).try_init(),
+        LogFormat::Json => builder.json().with_target(false).with_timer(UtcTime).try_init(),
         LogFormat::Text => builder
             .with_target(false)
             .with_ansi(std::io::stderr().is_terminal())
-            .with_timer(Utc)
+            .with_timer(UtcTime)
             .compact()
             .try_init(),
     };
 }
 
 /// Stderr, where files that were fetched go by their own names.
-struct Named;
+struct NamedLayer;
 
-impl Write for Named {
+impl Write for NamedLayer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         crate::stderr::write(mimawari_base::shown::named(&text).as_bytes());
@@ -45,9 +45,9 @@ impl Write for Named {
 }
 
 /// RFC 3339 in UTC, to the millisecond.
-struct Utc;
+struct UtcTime;
 
-impl FormatTime for Utc {
+impl FormatTime for UtcTime {
     fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
         write!(w, "{:.3}", jiff::Timestamp::now())
     }
@@ -81,7 +81,7 @@ impl ProgressView {
     }
 
     /// Shows the state at `now` since the start.
-    pub fn show(&mut self, now: Duration, p: &Progress) {
+    pub fn show(&mut self, now: Duration, p: &SweepProgress) {
         let secs = now.as_secs_f64().max(0.001);
         if let Some(bar) = &self.bar {
             bar.set_position(p.finished);

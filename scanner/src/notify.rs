@@ -1,9 +1,9 @@
 //! `mimawari notify`: a test message, and another try for what could not be sent.
 
 use anyhow::Result;
-use mimawari_base::failure::Status;
+use mimawari_base::failure::ExitStatus;
 use mimawari_notify::Notifiers;
-use mimawari_notify::client::World;
+use mimawari_notify::client::ClientContext;
 
 use crate::cli::NotifyArgs;
 use crate::config::Config;
@@ -14,9 +14,9 @@ use crate::output::print;
 ///
 /// # Errors
 /// A configuration or a letter that cannot be read; a missing environment variable.
-pub async fn notify(args: &NotifyArgs, context: &Context) -> Result<Status> {
+pub async fn notify(args: &NotifyArgs, context: &Context) -> Result<ExitStatus> {
     let config = Config::read(&args.from.config)?;
-    let world = World::of(context.now);
+    let world = ClientContext::of(context.now);
     let notifiers = Notifiers::from_environment(&config.notify, world).await?;
     let (text, status) = match &args.retry {
         Some(run) => notifiers.retry(run, args.doubtful).await?,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use mimawari_base::failure::Failure;
 use mimawari_base::files::write_atomically;
-use mimawari_base::signals::Stop;
+use mimawari_base::signals::StopSignal;
 use mimawari_drift::verdict::Verdict;
 
 /// Results to stdout; a reader that has gone away is no error.
@@ -33,7 +33,7 @@ const READER: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub(crate) fn print_result(text: &str, stop: &Stop) -> Result<()> {
+pub(crate) fn print_result(text: &str, stop: &StopSignal) -> Result<()> {
     let (done, printed) = std::sync::mpsc::channel();
     let text = text.to_owned();
     std::thread::spawn(move || done.send(print(&text)));

@@ -3,32 +3,32 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use mimawari_base::failure::Status;
+use mimawari_base::failure::ExitStatus;
 use mimawari_drift::verdict::Verdict;
-use mimawari_store::{Store, published};
+use mimawari_store::{StateStore, published};
 
 use crate::cli::PatrolArgs;
 use crate::config::Config;
 use crate::context::Context;
 use crate::output::{print_result, summary};
-use crate::scan::{self, Folder, Seeds};
+use crate::scan::{self, FolderChoice, RandomSeeds};
 use crate::settle::{notifiers, notify, settle_run};
 
 /// `mimawari patrol`
 ///
 /// # Errors
 /// Whatever stops the scan or the judgement.
-pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<Status> {
+pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<ExitStatus> {
     let mut config = Config::read(&args.selection.from.config)?;
     config.apply(&args.selection, Some(&args.tuning))?;
     config.look_by(&args.looking);
     config.log_warnings();
     context.stop.on_signals()?;
-    let (verdict, _) = patrol_with(&config, context, Folder::of(&args.selection)).await?;
+    let (verdict, _) = patrol_with(&config, context, FolderChoice::of(&args.selection)).await?;
     if !config.notify.iter().any(|n| n.kind.writes_stdout()) {
         print_result(&summary(&verdict), &context.stop)?;
     }
-    Ok(Status::from_verdict(verdict.exit))
+    Ok(ExitStatus::from_verdict(verdict.exit))
 }
 
 /// The round itself: scan, judge, report into the run folder.
@@ -38,14 +38,14 @@ pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<Status> {
 pub async fn patrol_with(
     config: &Config,
     context: &Context,
-    folder: Folder<'_>,
+    folder: FolderChoice<'_>,
 ) -> Result<(Verdict, PathBuf)> {
     // What would stop the judgement, or the sending, is found before a packet is sent.
     let notifiers = notifiers(config, context).await?;
     let agreed = published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?;
-    let store = Store::open(&config.state)?;
+    let store = StateStore::open(&config.state)?;
     store.check().await?;
-    let scanned = scan::scan(config, context, Seeds::draw()?, folder).await?;
+    let scanned = scan::scan(config, context, RandomSeeds::draw()?, folder).await?;
     let verdict = settle_run(&store, config, context, &agreed, &scanned.dir, || Ok(())).await?;
     notify(&notifiers, config, &verdict, &scanned.dir).await;
     Ok((verdict, scanned.dir))

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Read as _};
 use std::path::Path;
 
 use anyhow::Result;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::format::{FormatFault, NEWER_HELP, read_document};
 
@@ -15,7 +15,7 @@ use crate::output::{width, write_out};
 ///
 /// # Errors
 /// An unreadable verdict or an unwritable output.
-pub fn report(args: &ReportArgs) -> Result<Status> {
+pub fn report(args: &ReportArgs) -> Result<ExitStatus> {
     let verdict = read_verdict(&args.verdict)?;
     let to_terminal = args.out == Path::new("-") && io::stdout().is_terminal();
     let text = match args.format {
@@ -27,7 +27,7 @@ pub fn report(args: &ReportArgs) -> Result<Status> {
         ReportFormat::Csv => mimawari_report::csv(&verdict),
     };
     write_out(&args.out, &text)?;
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
 /// Reads a `verdict.json`; `-` is stdin.

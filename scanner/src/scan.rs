@@ -26,29 +26,29 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
-use mimawari_base::signals::Stop;
+use mimawari_base::signals::StopSignal;
 use mimawari_base::sockets;
-use mimawari_engine::{Checkpoint, Event, Summary, Sweep, SweepConfig};
+use mimawari_engine::{SweepCheckpoint, SweepConfig, SweepEngine, SweepEvent, SweepSummary};
 use mimawari_net::connect;
 use mimawari_net::packet::{self, PacketConfig, PacketError, PacketSweep};
 use mimawari_probes::gap::{CoverageGap, Gap, GapEffect, NamedSample};
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_report::gap_sentence;
 use mimawari_runs::RunFolder;
-use mimawari_runs::checkpoint::Checkpointer;
+use mimawari_runs::checkpoint::CheckpointWriter;
 use mimawari_runs::meta::{
-    self, CanaryFacts, HttpFacts, PlanFacts, RunMeta, RunStatus, ScopeFacts, order_seed, run_id,
+    self, CanaryFacts, HttpTotals, PlanFacts, RunMeta, RunStatus, ScopeFacts, order_seed, run_id,
 };
 use mimawari_targets::dns;
-use mimawari_targets::{AddrSet, Endpoint, Plan, Port, Scope, Shard, Walk};
+use mimawari_targets::{AddrSet, CellPlan, Endpoint, PlanOrder, PlanShard, Port, Scope};
 use tokio::sync::mpsc;
 
-use crate::cli::{Method, Selection};
+use crate::cli::{RunSelection, ScanMethod};
 use crate::config::Config;
 use crate::context::Context;
 use crate::logging::ProgressView;
 
-use confirm::{Look, Opened};
+use confirm::{OpenedPort, ServiceLook};
 use ends::SitePorts;
 
 /// A canary is asked this often before it counts as silent.
@@ -58,7 +58,7 @@ const STOPPED: Duration = Duration::from_secs(5);
 
 /// Random numbers of a run, drawn once from the system.
 #[derive(Debug, Clone, Copy)]
-pub struct Seeds {
+pub struct RandomSeeds {
     /// Key of the cookie.
     pub cookie: [u8; 16],
     /// Key of the evidence digests.
@@ -69,7 +69,7 @@ pub struct Seeds {
     pub id: u16,
 }
 
-impl Seeds {
+impl RandomSeeds {
     /// Draws from the system.
     ///
     /// # Errors
@@ -95,14 +95,14 @@ impl Seeds {
 
 /// What is to be scanned, settled before anything is sent.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PreparedScan {
     /// This shard's cells.
-    pub walk: Walk,
+    pub walk: PlanOrder,
     /// What the names of targets resolved to, and those that will not be scanned.
     pub gaps: Vec<CoverageGap>,
 }
 
-impl Prepared {
+impl PreparedScan {
     /// Logs the targets that will not be scanned.
     pub fn log_refused(&self) {
         for gap in self.gaps.iter().filter(|g| g.effect != GapEffect::Noted) {
@@ -115,7 +115,7 @@ impl Prepared {
 ///
 /// # Errors
 /// When a target lies outside the scope, or nothing is left.
-pub async fn prepare(config: &Config) -> Result<Prepared> {
+pub async fn prepare(config: &Config) -> Result<PreparedScan> {
     let mut gaps = Vec::new();
     let addrs = match &config.scan.targets {
         None => config.scope.whole(),
@@ -154,21 +154,21 @@ pub async fn prepare(config: &Config) -> Result<Prepared> {
         }
     };
     let seed = order_seed(addrs.addrs(), &config.scan.ports);
-    let plan =
-        Plan::new(addrs, config.scan.ports.clone(), seed).map_err(|e| refused_plan(&e, config))?;
+    let plan = CellPlan::new(addrs, config.scan.ports.clone(), seed)
+        .map_err(|e| refused_plan(&e, config))?;
     let part = part_of_this_run(config, &plan).await?;
-    Ok(Prepared { walk: plan.walk_part(part, config.scan.shard), gaps })
+    Ok(PreparedScan { walk: plan.walk_part(part, config.scan.shard), gaps })
 }
 
 /// The part of the plan whose turn it is: the one that was asked for, else by the state.
-async fn part_of_this_run(config: &Config, plan: &Plan) -> Result<Shard> {
+async fn part_of_this_run(config: &Config, plan: &CellPlan) -> Result<PlanShard> {
     let (Some(parts), None) = (config.scan.rotate, config.scan.part) else {
-        return Ok(config.scan.part.unwrap_or(Shard::WHOLE));
+        return Ok(config.scan.part.unwrap_or(PlanShard::WHOLE));
     };
-    let state = mimawari_store::Store::look(&config.state)?.latest().await?.state;
+    let state = mimawari_store::StateStore::look(&config.state)?.latest().await?.state;
     let digest = PlanFacts::of(plan).digest(parts, &config.vantage);
     let next = mimawari_drift::freshness::next_part(state.plans.get(&digest), parts);
-    Ok(Shard::new(next, parts).unwrap_or(Shard::WHOLE))
+    Ok(PlanShard::new(next, parts).unwrap_or(PlanShard::WHOLE))
 }
 
 /// A plan that cannot be made, with how long it would have taken.
@@ -186,8 +186,8 @@ fn refused_plan(e: &mimawari_targets::PlanError, config: &Config) -> Failure {
 
 async fn resolve(
     config: &Config,
-    targets: &mimawari_targets::list::Targets,
-) -> Result<dns::Resolution> {
+    targets: &mimawari_targets::list::TargetList,
+) -> Result<dns::NameResolution> {
     Ok(dns::resolve_names(targets.names(), &resolver(config)?, &config.scope).await)
 }
 
@@ -209,7 +209,7 @@ pub(crate) fn resolver(config: &Config) -> Result<dns::SystemResolver> {
 ///
 /// # Errors
 /// When stdout cannot be written; a closed pipe is a quiet end.
-pub fn dry_run(walk: &Walk, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+pub fn dry_run(walk: &PlanOrder, out: &mut dyn std::io::Write) -> std::io::Result<()> {
     let mut out = std::io::BufWriter::with_capacity(1 << 16, out);
     for endpoint in walk.iter() {
         writeln!(out, "{},{}", endpoint.ip(), endpoint.port())?;
@@ -218,15 +218,18 @@ pub fn dry_run(walk: &Walk, out: &mut dyn std::io::Write) -> std::io::Result<()>
 }
 
 /// Which method a run uses, and why.
-fn choose_method(config: &Config) -> Result<(Method, Option<String>)> {
+fn choose_method(config: &Config) -> Result<(ScanMethod, Option<String>)> {
     match config.scan.method {
-        Method::Connect => Ok((Method::Connect, None)),
-        Method::Syn => Ok((Method::Syn, None)),
-        Method::Auto if packet::have_net_raw() => Ok((Method::Syn, None)),
-        Method::Auto => {
-            let why = packet::Lack::find().reason().map(|r| format!(" ({r})")).unwrap_or_default();
+        ScanMethod::Connect => Ok((ScanMethod::Connect, None)),
+        ScanMethod::Syn => Ok((ScanMethod::Syn, None)),
+        ScanMethod::Auto if packet::have_net_raw() => Ok((ScanMethod::Syn, None)),
+        ScanMethod::Auto => {
+            let why = packet::MissingCapability::find()
+                .reason()
+                .map(|r| format!(" ({r})"))
+                .unwrap_or_default();
             Ok((
-                Method::Connect,
+                ScanMethod::Connect,
                 Some(format!(
                     "no CAP_NET_RAW{why}: full connections instead of SYN packets, slower and with \
                      the same results"
@@ -237,14 +240,14 @@ fn choose_method(config: &Config) -> Result<(Method, Option<String>)> {
 }
 
 /// Everything the parts of a run share.
-struct Shared {
+struct SharedState {
     folder: Mutex<RunFolder>,
     /// The first error in writing; the run then stops.
     broken: Mutex<Option<anyhow::Error>>,
-    stop: Stop,
+    stop: StopSignal,
 }
 
-impl Shared {
+impl SharedState {
     /// Writes through the folder; on failure keeps the error and stops the run.
     fn write(&self, f: impl FnOnce(&mut RunFolder) -> Result<()>) -> ControlFlow<()> {
         let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -266,17 +269,17 @@ impl Shared {
 
 /// Where a scan writes.
 #[derive(Debug, Clone, Copy)]
-pub enum Folder<'a> {
+pub enum FolderChoice<'a> {
     /// A new run; `None`: a folder of its own among the runs.
     New(Option<&'a Path>),
     /// The folder of a run that did not come to its end.
     Resume(&'a Path),
 }
 
-impl<'a> Folder<'a> {
+impl<'a> FolderChoice<'a> {
     /// The one that the command line names.
     #[must_use]
-    pub fn of(selection: &'a Selection) -> Self {
+    pub fn of(selection: &'a RunSelection) -> Self {
         match &selection.resume {
             Some(dir) => Self::Resume(dir),
             None => Self::New(selection.out.as_deref()),
@@ -286,7 +289,7 @@ impl<'a> Folder<'a> {
 
 /// What a scan left behind.
 #[derive(Debug)]
-pub struct Scanned {
+pub struct ScanOutcome {
     /// The run folder.
     pub dir: PathBuf,
     /// `run.json`.
@@ -303,25 +306,27 @@ pub struct Scanned {
 pub async fn scan(
     config: &Config,
     context: &Context,
-    seeds: Seeds,
-    folder: Folder<'_>,
-) -> Result<Scanned> {
+    seeds: RandomSeeds,
+    folder: FolderChoice<'_>,
+) -> Result<ScanOutcome> {
     let started_at = (context.now)();
     let mut config = config.clone();
-    if let Folder::Resume(dir) = folder
+    if let FolderChoice::Resume(dir) = folder
         && config.scan.part.is_none()
     {
         config.scan.part = resume::part(dir)?;
     }
     let config = &config;
-    let Prepared { walk, mut gaps } = prepare(config).await?;
+    let PreparedScan { walk, mut gaps } = prepare(config).await?;
     let before = match folder {
-        Folder::New(_) => None,
-        Folder::Resume(dir) => Some(resume::read(dir, config, &walk)?),
+        FolderChoice::New(_) => None,
+        FolderChoice::Resume(dir) => Some(resume::read(dir, config, &walk)?),
     };
     let (before, walk, left) = match before {
         None => (None, walk, AddrSet::default()),
-        Some(resume::Before { meta, walk: old, left }) => (Some(meta), old.unwrap_or(walk), left),
+        Some(resume::EarlierRun { meta, walk: old, left }) => {
+            (Some(meta), old.unwrap_or(walk), left)
+        }
     };
     if !left.is_empty() {
         let named = NamedSample::take(left.ranges(), ends::SHOWN);
@@ -340,9 +345,9 @@ pub async fn scan(
     sockets::leave_by(config.scan.interface.as_deref());
     // Sockets first: nothing is left behind when they cannot be had.
     let packets = match method {
-        Method::Syn => match open_packets(config, &walk, &scope, seeds) {
+        ScanMethod::Syn => match open_packets(config, &walk, &scope, seeds) {
             Ok(packets) => Some(packets),
-            Err(e) if config.scan.method == Method::Auto && e.is_refusal() => {
+            Err(e) if config.scan.method == ScanMethod::Auto && e.is_refusal() => {
                 let why = format!("{e}: full connections instead of SYN packets");
                 tracing::warn!("{why}");
                 gaps.push(Gap::ConnectMethod { reason: why }.noted());
@@ -354,8 +359,8 @@ pub async fn scan(
     };
     let run_id = before.as_ref().map_or_else(|| run_id(started_at, seeds.id), |b| b.run_id.clone());
     let dir = match folder {
-        Folder::New(None) => config.runs_dir.join(&run_id),
-        Folder::New(Some(dir)) | Folder::Resume(dir) => dir.to_owned(),
+        FolderChoice::New(None) => config.runs_dir.join(&run_id),
+        FolderChoice::New(Some(dir)) | FolderChoice::Resume(dir) => dir.to_owned(),
     };
     let mut resumed_at = before.as_ref().map_or_else(Vec::new, |b| b.resumed_at.clone());
     resumed_at.extend(before.is_some().then_some(started_at));
@@ -372,7 +377,7 @@ pub async fn scan(
         scope: ScopeFacts::of(&config.scope),
         plan: PlanFacts::of(walk.plan()),
         shard: walk.shard(),
-        part: Some(walk.part()).filter(|p| *p != Shard::WHOLE),
+        part: Some(walk.part()).filter(|p| *p != PlanShard::WHOLE),
         method: if packets.is_some() { "syn" } else { "connect" }.to_owned(),
         rate_asked: config.scan.rate,
         rate_reached: 0.0,
@@ -380,13 +385,13 @@ pub async fn scan(
         frames_refused: 0,
         sweep: None,
         canaries: Vec::new(),
-        http: HttpFacts { tier: config.http.tier, ..HttpFacts::default() },
+        http: HttpTotals { tier: config.http.tier, ..HttpTotals::default() },
         merged: Vec::new(),
         gaps,
     };
     let (folder, point, seen) = match folder {
-        Folder::New(_) => (RunFolder::create(&dir, &meta)?, None, Vec::new()),
-        Folder::Resume(_) => {
+        FolderChoice::New(_) => (RunFolder::create(&dir, &meta)?, None, Vec::new()),
+        FolderChoice::Resume(_) => {
             let (folder, saved, seen) = RunFolder::resume(&dir)?;
             let point = saved.map(|s| s.sweep);
             meta.gaps.push(resume::note(point.as_ref(), walk.len(), started_at));
@@ -404,14 +409,14 @@ pub async fn scan(
         rate = config.scan.rate,
         "scan begins"
     );
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(SharedState {
         folder: Mutex::new(folder),
         broken: Mutex::new(None),
         stop: context.stop.clone(),
     });
     let (open_tx, open_rx) = mpsc::unbounded_channel();
     let sockets = SocketShares::of(sockets::socket_budget(), packets.is_none());
-    let look_again = Look {
+    let look_again = ServiceLook {
         shared: Arc::clone(&shared),
         scope: Arc::clone(&scope),
         ports: walk.plan().ports().clone(),
@@ -428,12 +433,13 @@ pub async fn scan(
     let confirming = tokio::spawn(look_again.confirm_all(open_rx));
     // What was seen before the end of the former process is confirmed again: its sites are looked
     // at in this one.
-    let seen: Vec<Opened> = seen.into_iter().filter_map(|t| resume::opened(config, &t)).collect();
+    let seen: Vec<OpenedPort> =
+        seen.into_iter().filter_map(|t| resume::opened(config, &t)).collect();
     for opened in &seen {
         let _ = open_tx.send(opened.clone());
     }
-    let deadline = Deadline::start(config.scan.deadline, &context.stop);
-    let job = Job { walk, point, packets, checkpoints, connections: sockets.sweeping, left };
+    let deadline = ScanDeadline::start(config.scan.deadline, &context.stop);
+    let job = SweepPlan { walk, point, packets, checkpoints, connections: sockets.sweeping, left };
     let mut swept = sweep(config, context, job, &scope, &shared, open_tx).await;
     if let Ok(swept) = &mut swept {
         swept.open.extend(seen.iter().map(|o| o.endpoint.socket_addr()));
@@ -451,7 +457,7 @@ pub async fn scan(
     };
     swept.describe(&mut meta);
     meta.gaps.extend(confirmed.gaps.iter().cloned());
-    let looking = look::Look {
+    let looking = look::ContentLook {
         config,
         context,
         seeds,
@@ -479,18 +485,18 @@ pub async fn scan(
     }
     shared.folder.lock().unwrap_or_else(PoisonError::into_inner).finish(&meta)?;
     let complete = meta.is_whole();
-    Ok(Scanned { dir, meta, complete })
+    Ok(ScanOutcome { dir, meta, complete })
 }
 
 /// Stops a run that takes too long, as SIGTERM would.
-struct Deadline {
+struct ScanDeadline {
     after: Duration,
     passed: Arc<AtomicBool>,
     timer: Option<tokio::task::JoinHandle<()>>,
 }
 
-impl Deadline {
-    fn start(after: Option<Duration>, stop: &Stop) -> Self {
+impl ScanDeadline {
+    fn start(after: Option<Duration>, stop: &StopSignal) -> Self {
         let passed = Arc::new(AtomicBool::new(false));
         let timer = after.map(|after| {
             let (passed, stop) = (Arc::clone(&passed), stop.clone());
@@ -514,7 +520,7 @@ impl Deadline {
     }
 }
 
-impl Drop for Deadline {
+impl Drop for ScanDeadline {
     fn drop(&mut self) {
         if let Some(timer) = &self.timer {
             timer.abort();
@@ -524,9 +530,9 @@ impl Drop for Deadline {
 
 fn open_packets(
     config: &Config,
-    walk: &Walk,
+    walk: &PlanOrder,
     scope: &Arc<Scope>,
-    seeds: Seeds,
+    seeds: RandomSeeds,
 ) -> Result<PacketSweep, PacketError> {
     let packet_config = PacketConfig {
         interface: config.scan.interface.clone(),
@@ -543,8 +549,8 @@ fn open_packets(
 }
 
 /// What the sweep came to.
-struct Swept {
-    summary: Summary,
+struct SweepOutcome {
+    summary: SweepSummary,
     rate_reached: f64,
     frames_refused: u64,
     open: BTreeSet<SocketAddr>,
@@ -553,7 +559,7 @@ struct Swept {
     gaps: Vec<Gap>,
 }
 
-impl Swept {
+impl SweepOutcome {
     fn describe(&self, meta: &mut RunMeta) {
         let s = &self.summary;
         meta.rate_reached = (self.rate_reached * 10.0).round() / 10.0;
@@ -573,13 +579,13 @@ impl Swept {
 }
 
 /// What is to be swept, and from where on.
-struct Job {
-    walk: Walk,
+struct SweepPlan {
+    walk: PlanOrder,
     /// Where another process was.
-    point: Option<Checkpoint>,
+    point: Option<SweepCheckpoint>,
     /// SYN packets; `None`: full connections.
     packets: Option<PacketSweep>,
-    checkpoints: Checkpointer,
+    checkpoints: CheckpointWriter,
     /// How many connections the connect method makes at once.
     connections: usize,
     /// Addresses of the walk that left the scope.
@@ -612,12 +618,12 @@ const CHECKPOINT_EVERY: Duration = Duration::from_millis(450);
 async fn sweep(
     config: &Config,
     context: &Context,
-    job: Job,
+    job: SweepPlan,
     scope: &Arc<Scope>,
-    shared: &Arc<Shared>,
-    opened: mpsc::UnboundedSender<Opened>,
-) -> Result<Swept> {
-    let Job { walk, point, packets, checkpoints, connections, left } = job;
+    shared: &Arc<SharedState>,
+    opened: mpsc::UnboundedSender<OpenedPort>,
+) -> Result<SweepOutcome> {
+    let SweepPlan { walk, point, packets, checkpoints, connections, left } = job;
     let walk_len = walk.len();
     let mut view = ProgressView::new(walk_len, context.log_format, context.quiet);
     let sweep_config = SweepConfig {
@@ -630,8 +636,8 @@ async fn sweep(
     };
     let spacing = sweep_config.spacing;
     let mut engine = match &point {
-        None => Sweep::new(walk, sweep_config),
-        Some(point) => Sweep::resume(walk, sweep_config, point).map_err(|e| {
+        None => SweepEngine::new(walk, sweep_config),
+        Some(point) => SweepEngine::resume(walk, sweep_config, point).map_err(|e| {
             Failure::new(format!("cannot go on with the run: {e}"))
                 .help("run the scan again into another folder")
         })?,
@@ -643,7 +649,7 @@ async fn sweep(
     let mut open = BTreeSet::new();
     let saving = Arc::clone(shared);
     let mut saved_at = Duration::ZERO;
-    let mut on_tick = move |at: Duration, sweep: &Sweep| {
+    let mut on_tick = move |at: Duration, sweep: &SweepEngine| {
         view.show(at, &sweep.progress());
         if at >= saved_at + CHECKPOINT_EVERY
             && let Some(point) = sweep.checkpoint()
@@ -653,7 +659,7 @@ async fn sweep(
             checkpoints.offer(folder.save(point));
         }
     };
-    let on_event = move |event: Event, open: &mut BTreeSet<SocketAddr>| {
+    let on_event = move |event: SweepEvent, open: &mut BTreeSet<SocketAddr>| {
         record(event, &writing, &opened, now, open)
     };
     let (summary, seconds, refused, gaps) = match packets {
@@ -696,13 +702,13 @@ async fn sweep(
     };
     let sent = summary.sent.saturating_sub(sent_before);
     let rate_reached = if seconds > 0.0 { sent as f64 / seconds } else { 0.0 };
-    Ok(Swept { summary, rate_reached, frames_refused: refused, open, walk_len, gaps })
+    Ok(SweepOutcome { summary, rate_reached, frames_refused: refused, open, walk_len, gaps })
 }
 
 fn record(
-    event: Event,
-    shared: &Shared,
-    opened: &mpsc::UnboundedSender<Opened>,
+    event: SweepEvent,
+    shared: &SharedState,
+    opened: &mpsc::UnboundedSender<OpenedPort>,
     now: fn() -> Timestamp,
     open: &mut BTreeSet<SocketAddr>,
 ) -> ControlFlow<()> {
@@ -720,19 +726,19 @@ fn record(
         })
     };
     match event {
-        Event::Open { endpoint, attempt, ttl, signs } => {
+        SweepEvent::Open { endpoint, attempt, ttl, signs } => {
             let at = now();
             open.insert(endpoint.socket_addr());
             // Written at once, unconfirmed: what was seen survives SIGKILL.
             let flow =
                 shared.write(|f| f.observe(&[line(endpoint, CellState::Open, attempt, ttl, at)]));
-            let _ = opened.send(Opened { endpoint, attempt, ttl, signs, at });
+            let _ = opened.send(OpenedPort { endpoint, attempt, ttl, signs, at });
             flow
         }
-        Event::Prohibited { endpoint, attempt, ttl } => shared
+        SweepEvent::Prohibited { endpoint, attempt, ttl } => shared
             .write(|f| f.observe(&[line(endpoint, CellState::Prohibited, attempt, ttl, now())])),
-        Event::Chunk(chunk) => shared.write(|f| f.cover(&chunk)),
-        Event::Amended { step, state } => shared.write(|f| f.amend(step, state)),
+        SweepEvent::Chunk(chunk) => shared.write(|f| f.cover(&chunk)),
+        SweepEvent::Amended { step, state } => shared.write(|f| f.amend(step, state)),
     }
 }
 

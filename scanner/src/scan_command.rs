@@ -3,7 +3,7 @@
 use std::io;
 
 use anyhow::Result;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_probes::gap::GapEffect;
 
 use crate::cli::{MergeArgs, ScanArgs};
@@ -11,13 +11,13 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::output::{print, print_result};
 use crate::plan;
-use crate::scan::{self, Folder, Scanned, Seeds};
+use crate::scan::{self, FolderChoice, RandomSeeds, ScanOutcome};
 
 /// `mimawari scan`
 ///
 /// # Errors
 /// Whatever stops the scan; see [`scan::scan`].
-pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
+pub async fn scan(args: &ScanArgs, context: &Context) -> Result<ExitStatus> {
     let mut config = Config::read(&args.selection.from.config)?;
     config.apply(&args.selection, Some(&args.tuning))?;
     config.look_by(&args.looking);
@@ -34,27 +34,29 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<Status> {
         } else {
             plan::render::text(&estimate)
         })?;
-        return Ok(Status::Clean);
+        return Ok(ExitStatus::Clean);
     }
     if args.dry_run {
         let prepared = scan::prepare(&config).await?;
         prepared.log_refused();
         scan::read_sites(&config)?;
         return match scan::dry_run(&prepared.walk, &mut io::stdout().lock()) {
-            Ok(()) => Ok(Status::Clean),
+            Ok(()) => Ok(ExitStatus::Clean),
             // `| head` closes the pipe; that is no error.
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Status::Clean),
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ExitStatus::Clean),
             Err(e) => Err(Failure::new("cannot write to stdout").source(e).into()),
         };
     }
     context.stop.on_signals()?;
-    let scanned = scan::scan(&config, context, Seeds::draw()?, Folder::of(&args.selection)).await?;
+    let scanned =
+        scan::scan(&config, context, RandomSeeds::draw()?, FolderChoice::of(&args.selection))
+            .await?;
     print_result(&scan_summary(&scanned), &context.stop)?;
-    Ok(if scanned.complete { Status::Clean } else { Status::Incomplete })
+    Ok(if scanned.complete { ExitStatus::Clean } else { ExitStatus::Incomplete })
 }
 
 /// What a scan prints: the run folder, what is open, what was not covered.
-fn scan_summary(s: &Scanned) -> String {
+fn scan_summary(s: &ScanOutcome) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();
     let m = &s.meta;
@@ -93,10 +95,10 @@ fn scan_summary(s: &Scanned) -> String {
 ///
 /// # Errors
 /// A [`Failure`] when the runs do not belong together; see [`mimawari_runs::merge::merge`].
-pub fn merge(args: &MergeArgs) -> Result<Status> {
+pub fn merge(args: &MergeArgs) -> Result<ExitStatus> {
     let meta = mimawari_runs::merge::merge(&args.runs, &args.out)?;
     let complete = meta.is_whole();
-    let merged = Scanned { dir: args.out.clone(), meta, complete };
+    let merged = ScanOutcome { dir: args.out.clone(), meta, complete };
     print(&scan_summary(&merged))?;
-    Ok(if complete { Status::Clean } else { Status::Incomplete })
+    Ok(if complete { ExitStatus::Clean } else { ExitStatus::Incomplete })
 }

@@ -1,7 +1,7 @@
 //! `mimawari schema`: the JSON Schemas of the formats.
 
 use anyhow::Result;
-use mimawari_base::failure::Status;
+use mimawari_base::failure::ExitStatus;
 
 use crate::cli::{SchemaArgs, SchemaFormat};
 use crate::output::print;
@@ -10,9 +10,9 @@ use crate::output::print;
 ///
 /// # Errors
 /// An unwritable stdout.
-pub fn schema(args: &SchemaArgs) -> Result<Status> {
+pub fn schema(args: &SchemaArgs) -> Result<ExitStatus> {
     print(&schema_text(args.format)?)?;
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
 /// The JSON Schema of a format, as it is committed under `deploy/schemas`.
@@ -26,7 +26,9 @@ pub fn schema_text(format: SchemaFormat) -> Result<String> {
         SchemaFormat::Observation => schema::observation(),
         SchemaFormat::Baseline => schema::baseline(),
         SchemaFormat::Run => pretty(&schemars::schema_for!(mimawari_runs::RunMeta))?,
-        SchemaFormat::Selfcheck => pretty(&schemars::schema_for!(crate::selfcheck::Document))?,
+        SchemaFormat::Selfcheck => {
+            pretty(&schemars::schema_for!(crate::selfcheck::SelfcheckReport))?
+        }
         SchemaFormat::Round => pretty(&schemars::schema_for!(crate::rounds::RoundResult))?,
         SchemaFormat::Manifest => {
             pretty(&schemars::schema_for!(mimawari_probes::http::manifest::ManifestLine<'_>))?

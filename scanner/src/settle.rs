@@ -8,10 +8,13 @@ use mimawari_base::failure::Failure;
 use mimawari_base::files::write_atomically;
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::Verdict;
-use mimawari_notify::client::World;
+use mimawari_notify::client::ClientContext;
 use mimawari_notify::{Notifiers, StateLedger};
 use mimawari_runs::Runs;
-use mimawari_store::{Generation, Link, Meta, Origin, Random, Store, published};
+use mimawari_store::{
+    ChainLink, GenerationMeta, GenerationOrigin, RandomSource, StateGeneration, StateStore,
+    published,
+};
 
 use crate::config::Config;
 use crate::context::Context;
@@ -22,10 +25,10 @@ use crate::context::Context;
 /// # Errors
 /// As [`settle`]; a report that cannot be written.
 pub(crate) async fn settle_run(
-    store: &Store,
+    store: &StateStore,
     config: &Config,
     context: &Context,
-    agreed: &published::Agreed,
+    agreed: &published::PublishedBaseline,
     dir: &PathBuf,
     mut written: impl FnMut() -> Result<()>,
 ) -> Result<Verdict> {
@@ -53,21 +56,26 @@ pub(crate) async fn settle_run(
 /// # Errors
 /// Whatever `judge` says; a state that cannot be read or written.
 pub async fn settle(
-    store: &Store,
-    mut judge: impl FnMut(&Generation) -> Result<(Verdict, State)>,
-) -> Result<(Verdict, Link)> {
-    let attempt = |previous: &Generation| {
+    store: &StateStore,
+    mut judge: impl FnMut(&StateGeneration) -> Result<(Verdict, State)>,
+) -> Result<(Verdict, ChainLink)> {
+    let attempt = |previous: &StateGeneration| {
         let (verdict, state) = judge(previous)?;
         let run = Some(verdict.run_id.clone());
-        let meta = Meta { at: verdict.judged_at, run, origin: Origin::Judged, by: None };
+        let meta = GenerationMeta {
+            at: verdict.judged_at,
+            run,
+            origin: GenerationOrigin::Judged,
+            by: None,
+        };
         Ok((verdict, state, meta))
     };
-    store.settle(&mut Random::draw()?, attempt).await
+    store.settle(&mut RandomSource::draw()?, attempt).await
 }
 
 /// The notifiers, with their secrets.
 pub(crate) async fn notifiers(config: &Config, context: &Context) -> Result<Notifiers> {
-    Ok(Notifiers::from_environment(&config.notify, World::of(context.now)).await?)
+    Ok(Notifiers::from_environment(&config.notify, ClientContext::of(context.now)).await?)
 }
 
 /// Sends what the verdict has to say. The state is saved; nothing here changes the exit status.

@@ -6,9 +6,12 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::duration;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_probes::http::printable;
-use mimawari_store::{Entry, Generation, Header, Meta, Origin, Random, Store};
+use mimawari_store::{
+    GenerationHeader, GenerationMeta, GenerationOrigin, HistoryEntry, RandomSource,
+    StateGeneration, StateStore,
+};
 
 use crate::cli::state::{
     StateCommand, StateHistoryArgs, StateRetireVantageArgs, StateRollbackArgs, StateShowArgs,
@@ -21,7 +24,7 @@ use crate::output::print;
 ///
 /// # Errors
 /// An unreadable configuration or state.
-pub async fn state(command: &StateCommand, context: &Context) -> Result<Status> {
+pub async fn state(command: &StateCommand, context: &Context) -> Result<ExitStatus> {
     match command {
         StateCommand::Show(args) => show(args, (context.now)()).await,
         StateCommand::History(args) => history(args).await,
@@ -30,16 +33,16 @@ pub async fn state(command: &StateCommand, context: &Context) -> Result<Status> 
     }
 }
 
-async fn show(args: &StateShowArgs, now: Timestamp) -> Result<Status> {
+async fn show(args: &StateShowArgs, now: Timestamp) -> Result<ExitStatus> {
     let url = Config::read(&args.which.config)?.state;
-    let latest = Store::look(&url)?.latest().await?;
+    let latest = StateStore::look(&url)?.latest().await?;
     let url = url.to_string();
     print(&if args.json { shown_json(&url, &latest, now)? } else { shown(&url, &latest, now) })?;
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
 /// Findings by state.
-fn counts(latest: &Generation) -> BTreeMap<&'static str, u64> {
+fn counts(latest: &StateGeneration) -> BTreeMap<&'static str, u64> {
     let mut counts = BTreeMap::new();
     for tracked in latest.state.findings.values() {
         *counts.entry(tracked.finding.state.as_str()).or_default() += 1;
@@ -51,7 +54,7 @@ fn age(of: Option<Timestamp>, now: Timestamp) -> Option<f64> {
     of.map(|at| at.duration_until(now).as_secs_f64().max(0.0))
 }
 
-fn shown(url: &str, latest: &Generation, now: Timestamp) -> String {
+fn shown(url: &str, latest: &StateGeneration, now: Timestamp) -> String {
     let state = &latest.state;
     let mut out = String::new();
     let mut put = |name: &str, value: String| {
@@ -85,7 +88,7 @@ fn shown(url: &str, latest: &Generation, now: Timestamp) -> String {
     out
 }
 
-fn shown_json(url: &str, latest: &Generation, now: Timestamp) -> Result<String> {
+fn shown_json(url: &str, latest: &StateGeneration, now: Timestamp) -> Result<String> {
     let state = &latest.state;
     let value = serde_json::json!({
         "version": 1,
@@ -104,17 +107,17 @@ fn shown_json(url: &str, latest: &Generation, now: Timestamp) -> Result<String> 
     Ok(format!("{}\n", serde_json::to_string_pretty(&value)?))
 }
 
-async fn history(args: &StateHistoryArgs) -> Result<Status> {
+async fn history(args: &StateHistoryArgs) -> Result<ExitStatus> {
     let url = Config::read(&args.which.config)?.state;
-    let entries = Store::look(&url)?.history(usize::from(args.number)).await?;
+    let entries = StateStore::look(&url)?.history(usize::from(args.number)).await?;
     print(&lines(&entries))?;
     // What cannot be gone on from is an error also where somebody only looks.
     let is_wrong = entries.iter().take(2).any(|e| e.wrong.is_some());
-    Ok(if is_wrong { Status::Error } else { Status::Clean })
+    Ok(if is_wrong { ExitStatus::Error } else { ExitStatus::Clean })
 }
 
 /// A line a generation, the newest first.
-fn lines(entries: &[Entry]) -> String {
+fn lines(entries: &[HistoryEntry]) -> String {
     let mut out = String::new();
     if entries.is_empty() {
         return "no generation has been saved yet\n".to_owned();
@@ -133,7 +136,7 @@ fn lines(entries: &[Entry]) -> String {
     out
 }
 
-fn tally(h: &Header) -> String {
+fn tally(h: &GenerationHeader) -> String {
     let of = |state: &str| h.counts.get(state).copied().unwrap_or(0);
     format!(
         "{} open, {} unverified, {} resolving, {} missing, {} allowed",
@@ -145,17 +148,17 @@ fn tally(h: &Header) -> String {
     )
 }
 
-fn origin(header: &Header) -> String {
+fn origin(header: &GenerationHeader) -> String {
     let by = header
         .by
         .as_deref()
         .map_or_else(String::new, |name| format!(" by {}", printable(name.as_bytes(), 60)));
     match header.origin {
-        Origin::Judged => String::new(),
-        Origin::TakenOver => " (taken over from state.json)".to_owned(),
-        Origin::Acknowledged => format!(" (a finding was acknowledged{by})"),
-        Origin::VantageRetired => format!(" (a vantage was retired{by})"),
-        Origin::RolledBack(to) => format!(" (generation {to} brought back)"),
+        GenerationOrigin::Judged => String::new(),
+        GenerationOrigin::TakenOver => " (taken over from state.json)".to_owned(),
+        GenerationOrigin::Acknowledged => format!(" (a finding was acknowledged{by})"),
+        GenerationOrigin::VantageRetired => format!(" (a vantage was retired{by})"),
+        GenerationOrigin::RolledBack(to) => format!(" (generation {to} brought back)"),
     }
 }
 
@@ -164,18 +167,18 @@ fn second(at: Timestamp) -> String {
     format!("{at:.0}")
 }
 
-async fn rollback(args: &StateRollbackArgs, now: Timestamp) -> Result<Status> {
+async fn rollback(args: &StateRollbackArgs, now: Timestamp) -> Result<ExitStatus> {
     let url = Config::read(&args.which.config)?.state;
-    let link = Store::open(&url)?.rollback(args.to, now, &mut Random::draw()?).await?;
+    let link = StateStore::open(&url)?.rollback(args.to, now, &mut RandomSource::draw()?).await?;
     print(&format!(
         "generation {} is generation {} again; what was saved in between is kept, and what the \
          runs since then found is found again by the next\n",
         link.number, args.to
     ))?;
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
-async fn retire_vantage(args: &StateRetireVantageArgs, now: Timestamp) -> Result<Status> {
+async fn retire_vantage(args: &StateRetireVantageArgs, now: Timestamp) -> Result<ExitStatus> {
     let config = Config::read(&args.which.config)?;
     let name = printable(args.vantage.as_bytes(), 60);
     if config.vantage == args.vantage && !args.force {
@@ -184,8 +187,8 @@ async fn retire_vantage(args: &StateRetireVantageArgs, now: Timestamp) -> Result
             .into());
     }
     let by = Some(printable(args.by.trim().as_bytes(), 60)).filter(|b| !b.is_empty());
-    let (text, _) = Store::open(&config.state)?
-        .settle(&mut Random::draw()?, |latest| {
+    let (text, _) = StateStore::open(&config.state)?
+        .settle(&mut RandomSource::draw()?, |latest| {
             let mut state = latest.state.clone();
             let Some(retired) = state.retire_vantage(&args.vantage) else {
                 let known: Vec<String> =
@@ -200,9 +203,13 @@ async fn retire_vantage(args: &StateRetireVantageArgs, now: Timestamp) -> Result
                 retired.findings, retired.allowed
             );
             let (run, by) = (state.last_run.clone(), by.clone());
-            Ok((text, state, Meta { at: now, run, origin: Origin::VantageRetired, by }))
+            Ok((
+                text,
+                state,
+                GenerationMeta { at: now, run, origin: GenerationOrigin::VantageRetired, by },
+            ))
         })
         .await?;
     print(&text)?;
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }

@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 /// How many lines may wait.
 const WAITING: usize = 1024;
 
-enum Message {
+enum LogMessage {
     Line(Vec<u8>),
     /// Everything before has been written; said to whoever asked.
     Flush(SyncSender<()>),
 }
 
-static QUEUE: OnceLock<Option<SyncSender<Message>>> = OnceLock::new();
+static QUEUE: OnceLock<Option<SyncSender<LogMessage>>> = OnceLock::new();
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-fn queue() -> Option<&'static SyncSender<Message>> {
+fn queue() -> Option<&'static SyncSender<LogMessage>> {
     let start = || {
         let (queue, messages) = mpsc::sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("stderr".to_owned());
@@ -46,16 +46,16 @@ pub fn flush(patience: Duration) {
     flush_queue(queue, patience);
 }
 
-fn offer(queue: &SyncSender<Message>, line: &[u8], lost: &AtomicU64) {
-    if queue.try_send(Message::Line(line.to_vec())).is_err() {
+fn offer(queue: &SyncSender<LogMessage>, line: &[u8], lost: &AtomicU64) {
+    if queue.try_send(LogMessage::Line(line.to_vec())).is_err() {
         lost.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-fn flush_queue(queue: &SyncSender<Message>, patience: Duration) {
+fn flush_queue(queue: &SyncSender<LogMessage>, patience: Duration) {
     let until = Instant::now() + patience;
     let (done, is_done) = mpsc::sync_channel(1);
-    let mut message = Message::Flush(done);
+    let mut message = LogMessage::Flush(done);
     loop {
         match queue.try_send(message) {
             Ok(()) => break,
@@ -69,12 +69,12 @@ fn flush_queue(queue: &SyncSender<Message>, patience: Duration) {
     let _ = is_done.recv_timeout(until.saturating_duration_since(Instant::now()));
 }
 
-fn write_all(messages: &Receiver<Message>, out: &mut dyn Write, lost: &AtomicU64) {
+fn write_all(messages: &Receiver<LogMessage>, out: &mut dyn Write, lost: &AtomicU64) {
     while let Ok(message) = messages.recv() {
         match message {
             // A line that cannot be written is lost; the next one may find room.
-            Message::Line(line) => drop(out.write_all(&line)),
-            Message::Flush(done) => drop(done.try_send(())),
+            LogMessage::Line(line) => drop(out.write_all(&line)),
+            LogMessage::Flush(done) => drop(done.try_send(())),
         }
         let lines = lost.swap(0, Ordering::Relaxed);
         if lines > 0 {

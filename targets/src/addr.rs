@@ -354,8 +354,8 @@ fn without_leading_zeros(s: &str) -> Option<String> {
 /// `::/0`: the kernel sends IPv4 packets for them, past whatever was said about IPv4 addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AddrSet {
-    v4: Ranges,
-    v6: Ranges,
+    v4: AddressRanges,
+    v6: AddressRanges,
 }
 
 /// The bounds of `::ffff:0:0/96`.
@@ -364,7 +364,7 @@ const MAPPED_LAST: u128 = 0xffff_ffff_ffff;
 
 /// Disjoint ranges over `u128` with the running count, for O(log n) look-up both ways.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Ranges {
+struct AddressRanges {
     ranges: Vec<(u128, u128)>,
     /// Number of addresses in the ranges before. No set holds the mapped block, so the sum of all
     /// ranges is below 2^128 and nothing wraps.
@@ -372,7 +372,7 @@ struct Ranges {
     len: u128,
 }
 
-impl Ranges {
+impl AddressRanges {
     fn new(mut r: Vec<(u128, u128)>) -> Self {
         r.sort_unstable();
         let mut out: Vec<(u128, u128)> = Vec::with_capacity(r.len());
@@ -474,7 +474,7 @@ impl AddrSet {
                 _ => {}
             }
         }
-        Self { v4: Ranges::new(v4), v6: Ranges::new(v6) }
+        Self { v4: AddressRanges::new(v4), v6: AddressRanges::new(v6) }
     }
 
     /// How many addresses; saturates at `u128::MAX`, which only every address of both families

@@ -14,14 +14,14 @@ const SHOWN: usize = 4096;
 
 /// A text and the name under which the user knows it (a path, `--targets`, `<stdin>`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub struct TextSource {
     name: Arc<str>,
     text: Arc<str>,
     /// The number of the text's first line.
     first_line: usize,
 }
 
-impl Source {
+impl TextSource {
     /// A named text.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
@@ -43,7 +43,7 @@ impl Source {
     ///
     /// # Errors
     /// A message that shows the first line that is not UTF-8.
-    pub fn from_bytes(name: impl Into<Arc<str>>, bytes: Vec<u8>) -> Result<Self, Diagnostics> {
+    pub fn from_bytes(name: impl Into<Arc<str>>, bytes: Vec<u8>) -> Result<Self, DiagnosticList> {
         let name = name.into();
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
             let source = Self::new(name, "");
@@ -104,7 +104,7 @@ fn floor(text: &str, at: usize) -> usize {
 
 /// How bad a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Gravity {
+pub enum DiagnosticLevel {
     /// Something to know; the run goes on.
     Warning,
     /// The input is refused.
@@ -115,11 +115,11 @@ pub enum Gravity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Error or warning.
-    pub gravity: Gravity,
+    pub gravity: DiagnosticLevel,
     /// What is wrong, in one line without a full stop.
     pub title: String,
     /// Where: the text.
-    pub source: Source,
+    pub source: TextSource,
     /// Where: the bytes of it.
     pub span: Range<usize>,
     /// A word under the place, if the title is not enough.
@@ -133,9 +133,9 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error at `span` of `source`.
     #[must_use]
-    pub fn error(title: impl Into<String>, source: &Source, span: Range<usize>) -> Self {
+    pub fn error(title: impl Into<String>, source: &TextSource, span: Range<usize>) -> Self {
         Self {
-            gravity: Gravity::Error,
+            gravity: DiagnosticLevel::Error,
             title: title.into(),
             source: source.clone(),
             span,
@@ -147,8 +147,8 @@ impl Diagnostic {
 
     /// A warning at `span` of `source`.
     #[must_use]
-    pub fn warning(title: impl Into<String>, source: &Source, span: Range<usize>) -> Self {
-        Self { gravity: Gravity::Warning, ..Self::error(title, source, span) }
+    pub fn warning(title: impl Into<String>, source: &TextSource, span: Range<usize>) -> Self {
+        Self { gravity: DiagnosticLevel::Warning, ..Self::error(title, source, span) }
     }
 
     /// With a word under the place.
@@ -190,8 +190,8 @@ impl Diagnostic {
             annotation = annotation.label(clean(label, true));
         }
         let level = match self.gravity {
-            Gravity::Error => Level::ERROR,
-            Gravity::Warning => Level::WARNING,
+            DiagnosticLevel::Error => Level::ERROR,
+            DiagnosticLevel::Warning => Level::WARNING,
         };
         let mut heading = level.primary_title(title.as_str());
         if let Some(code) = self.code {
@@ -221,9 +221,9 @@ impl fmt::Display for Diagnostic {
 
 /// One or more messages; at least one of them is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Diagnostics(pub Vec<Diagnostic>);
+pub struct DiagnosticList(pub Vec<Diagnostic>);
 
-impl fmt::Display for Diagnostics {
+impl fmt::Display for DiagnosticList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, d) in self.0.iter().enumerate() {
             if i > 0 {
@@ -235,9 +235,9 @@ impl fmt::Display for Diagnostics {
     }
 }
 
-impl std::error::Error for Diagnostics {}
+impl std::error::Error for DiagnosticList {}
 
-impl From<Diagnostic> for Diagnostics {
+impl From<Diagnostic> for DiagnosticList {
     fn from(d: Diagnostic) -> Self {
         Self(vec![d])
     }

@@ -43,14 +43,14 @@ const MAX_ADDRESSES: usize = 256;
 
 /// An address family, as a DNS record type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Family {
+pub enum AddressFamily {
     /// IPv4: A records (RFC 1035, section 3.4.1).
     V4,
     /// IPv6: AAAA records (RFC 3596).
     V6,
 }
 
-impl fmt::Display for Family {
+impl fmt::Display for AddressFamily {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::V4 => "A",
@@ -80,13 +80,13 @@ pub enum ResolveError {
 }
 
 /// Looks names up. Implemented by [`SystemResolver`], and by tests.
-pub trait Resolve: Sync {
+pub trait NameResolver: Sync {
     /// The addresses of one family. A name that exists without an address of the family is an
     /// empty list, not an error. The name is absolute: no search list applies.
     fn lookup<'a>(
         &'a self,
         name: &'a HostName,
-        family: Family,
+        family: AddressFamily,
     ) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>>;
 }
 
@@ -158,19 +158,19 @@ fn configuration(e: impl fmt::Display) -> ResolveError {
     ResolveError::Configuration(shown(&e.to_string()))
 }
 
-impl Resolve for SystemResolver {
+impl NameResolver for SystemResolver {
     fn lookup<'a>(
         &'a self,
         name: &'a HostName,
-        family: Family,
+        family: AddressFamily,
     ) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
         Box::pin(async move {
             let mut query = Name::from_ascii(name.as_str())
                 .map_err(|e| ResolveError::Server(shown(&e.to_string())))?;
             query.set_fqdn(true);
             let record_type = match family {
-                Family::V4 => RecordType::A,
-                Family::V6 => RecordType::AAAA,
+                AddressFamily::V4 => RecordType::A,
+                AddressFamily::V6 => RecordType::AAAA,
             };
             match self.resolver.lookup(query, record_type).await {
                 // The answers also hold the aliases (CNAME) on the way.
@@ -197,7 +197,7 @@ impl Resolve for SystemResolver {
 
 /// What became of a list of names, in the order of the list, addresses in ascending order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Resolution {
+pub struct NameResolution {
     /// Addresses in the scope.
     pub inside: Vec<(HostName, IpAddr)>,
     /// Addresses outside the scope: refused, no packet goes there.
@@ -209,26 +209,26 @@ pub struct Resolution {
 
 /// Looks up the names for both families, a bounded number at a time. One name's failure is no
 /// other name's. IPv4-mapped answers are outside any scope.
-pub async fn resolve_names<R: Resolve + ?Sized>(
+pub async fn resolve_names<R: NameResolver + ?Sized>(
     names: &[HostName],
     resolver: &R,
     scope: &Scope,
-) -> Resolution {
+) -> NameResolution {
     let mut answers = stream::iter(names)
         .map(|name| async move {
             let (v4, v6) = futures_util::join!(
-                lookup(resolver, name, Family::V4),
-                lookup(resolver, name, Family::V6)
+                lookup(resolver, name, AddressFamily::V4),
+                lookup(resolver, name, AddressFamily::V6)
             );
             (name, v4, v6)
         })
         // Ordered, so that the same list makes the same messages.
         .buffered(NAMES_AT_ONCE);
-    let mut resolution = Resolution::default();
+    let mut resolution = NameResolution::default();
     while let Some((name, v4, v6)) = answers.next().await {
         let mut addrs = BTreeSet::new();
-        let mut errors: Vec<(Family, ResolveError)> = Vec::new();
-        for (family, answer) in [(Family::V4, v4), (Family::V6, v6)] {
+        let mut errors: Vec<(AddressFamily, ResolveError)> = Vec::new();
+        for (family, answer) in [(AddressFamily::V4, v4), (AddressFamily::V6, v6)] {
             match answer {
                 Ok(found) => addrs.extend(found),
                 Err(e) => errors.push((family, e)),
@@ -263,14 +263,14 @@ pub async fn resolve_names<R: Resolve + ?Sized>(
 ///
 /// # Errors
 /// As the resolver says; [`ResolveError::Timeout`] after 30 s.
-pub async fn lookup<R: Resolve + ?Sized>(
+pub async fn lookup<R: NameResolver + ?Sized>(
     resolver: &R,
     name: &HostName,
-    family: Family,
+    family: AddressFamily,
 ) -> Result<Vec<IpAddr>, ResolveError> {
     let answer = tokio::time::timeout(LOOKUP_TIMEOUT, resolver.lookup(name, family)).await;
     let mut addrs = answer.unwrap_or(Err(ResolveError::Timeout))?;
-    addrs.retain(|ip| ip.is_ipv4() == (family == Family::V4));
+    addrs.retain(|ip| ip.is_ipv4() == (family == AddressFamily::V4));
     if addrs.len() > MAX_ADDRESSES {
         return Err(ResolveError::TooMany);
     }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Source};
+use crate::diagnostic::{Diagnostic, DiagnosticList, TextSource};
 use crate::text::shown;
 use crate::{AddrError, AddrRange, AddrSet};
 
@@ -150,19 +150,19 @@ impl FromStr for HostName {
 
 /// What a list names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Targets {
+pub struct TargetList {
     addrs: AddrSet,
     names: Vec<HostName>,
 }
 
-impl From<AddrSet> for Targets {
+impl From<AddrSet> for TargetList {
     /// Addresses and no names.
     fn from(addrs: AddrSet) -> Self {
         Self { addrs, names: Vec::new() }
     }
 }
 
-impl Targets {
+impl TargetList {
     /// The addresses.
     #[must_use]
     pub const fn addrs(&self) -> &AddrSet {
@@ -234,20 +234,20 @@ impl TargetError {
 
 /// One item.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Item {
+enum TargetItem {
     Range(AddrRange),
     Name(HostName),
 }
 
 /// Reads one item. What cannot be a name (it has a colon, a slash or a percent sign, or no letter)
 /// is meant as an address, so that the message speaks of what the author had in mind.
-fn parse_item(text: &str) -> Result<Item, TargetError> {
+fn parse_item(text: &str) -> Result<TargetItem, TargetError> {
     let text = text.trim();
     if text.is_empty() {
         return Err(TargetError::Empty);
     }
     let error = match AddrRange::from_str(text) {
-        Ok(range) => return Ok(Item::Range(range)),
+        Ok(range) => return Ok(TargetItem::Range(range)),
         Err(e) => e,
     };
     // Only plain bad syntax leaves open what was meant.
@@ -270,7 +270,7 @@ fn parse_item(text: &str) -> Result<Item, TargetError> {
     if text.contains([':', '/', '%']) || !text.contains(char::is_alphabetic) {
         return Err(error.into());
     }
-    Ok(Item::Name(text.parse()?))
+    Ok(TargetItem::Name(text.parse()?))
 }
 
 /// Reads a list: one item a line; blank lines, `#` comments, a byte order mark and CR LF line ends
@@ -278,12 +278,12 @@ fn parse_item(text: &str) -> Result<Item, TargetError> {
 ///
 /// # Errors
 /// Every bad line, every overlap within the list, and a list without any target.
-pub fn parse_text(name: &str, text: &str) -> Result<Targets, Diagnostics> {
-    let source = Source::new(name, text);
+pub fn parse_text(name: &str, text: &str) -> Result<TargetList, DiagnosticList> {
+    let source = TextSource::new(name, text);
     check_length(&source)?;
     let text = source.text();
     let mut at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    let mut list = Collector::new(&source);
+    let mut list = TargetCollector::new(&source);
     for line in text[at..].split('\n') {
         let item = line.split('#').next().unwrap_or_default();
         let trimmed = item.trim();
@@ -305,11 +305,11 @@ pub fn parse_text(name: &str, text: &str) -> Result<Targets, Diagnostics> {
 ///
 /// # Errors
 /// Every bad item, and every overlap within the items.
-pub fn parse_items(name: &str, items: &[String]) -> Result<Targets, Diagnostics> {
+pub fn parse_items(name: &str, items: &[String]) -> Result<TargetList, DiagnosticList> {
     // A text of its own for the items, so that a message can show them.
-    let source = Source::new(name, items.join("\n"));
+    let source = TextSource::new(name, items.join("\n"));
     check_length(&source)?;
-    let mut list = Collector::new(&source);
+    let mut list = TargetCollector::new(&source);
     let mut at = 0;
     for item in items {
         list.add(at..at + item.len(), item);
@@ -324,23 +324,23 @@ pub fn parse_items(name: &str, items: &[String]) -> Result<Targets, Diagnostics>
 /// # Errors
 /// Every bad item, and every overlap within the items.
 pub fn parse_spanned(
-    source: &Source,
+    source: &TextSource,
     items: &[(Range<usize>, String)],
-) -> Result<Targets, Diagnostics> {
-    let mut list = Collector::new(source);
+) -> Result<TargetList, DiagnosticList> {
+    let mut list = TargetCollector::new(source);
     for (span, text) in items {
         list.add(span.clone(), text);
     }
     list.finish()
 }
 
-fn check_length(source: &Source) -> Result<(), Diagnostics> {
+fn check_length(source: &TextSource) -> Result<(), DiagnosticList> {
     if source.text().len() <= MAX_BYTES {
         return Ok(());
     }
     Err(Diagnostic::error(
         format!("the list is longer than {} MiB", MAX_BYTES >> 20),
-        &Source::new(source.name(), ""),
+        &TextSource::new(source.name(), ""),
         0..0,
     )
     .help("write ranges and CIDR blocks instead of single addresses")
@@ -348,8 +348,8 @@ fn check_length(source: &Source) -> Result<(), Diagnostics> {
 }
 
 /// Collects the items and the mistakes of one source.
-struct Collector<'a> {
-    source: &'a Source,
+struct TargetCollector<'a> {
+    source: &'a TextSource,
     ranges: Vec<(AddrRange, Range<usize>)>,
     names: Vec<(HostName, Range<usize>)>,
     /// The first mistakes in the order of the list.
@@ -359,14 +359,14 @@ struct Collector<'a> {
 }
 
 /// Two items that name the same thing, by where they stand.
-struct Clash {
+struct TargetClash {
     at: Range<usize>,
     earlier: Range<usize>,
     title: String,
 }
 
-impl<'a> Collector<'a> {
-    fn new(source: &'a Source) -> Self {
+impl<'a> TargetCollector<'a> {
+    fn new(source: &'a TextSource) -> Self {
         Self { source, ranges: Vec::new(), names: Vec::new(), errors: Vec::new(), error_count: 0 }
     }
 
@@ -376,8 +376,8 @@ impl<'a> Collector<'a> {
 
     fn add(&mut self, span: Range<usize>, text: &str) {
         match parse_item(text) {
-            Ok(Item::Range(range)) => self.ranges.push((range, span)),
-            Ok(Item::Name(name)) => self.names.push((name, span)),
+            Ok(TargetItem::Range(range)) => self.ranges.push((range, span)),
+            Ok(TargetItem::Name(name)) => self.names.push((name, span)),
             Err(e) => {
                 self.error_count += 1;
                 // One more than is shown: the place of "and so many more".
@@ -388,14 +388,17 @@ impl<'a> Collector<'a> {
         }
     }
 
-    fn finish(mut self) -> Result<Targets, Diagnostics> {
+    fn finish(mut self) -> Result<TargetList, DiagnosticList> {
         let mut clashes = Vec::new();
         let overlaps = self.overlaps();
         let twice = self.twice();
         let total = self.error_count + overlaps.len() + twice.len();
         if total == 0 {
             let addrs = AddrSet::from_ranges(self.ranges.into_iter().map(|(r, _)| r));
-            return Ok(Targets { addrs, names: self.names.into_iter().map(|(n, _)| n).collect() });
+            return Ok(TargetList {
+                addrs,
+                names: self.names.into_iter().map(|(n, _)| n).collect(),
+            });
         }
         for (later, earlier) in first_by(overlaps, |(l, _)| self.ranges[*l].1.start) {
             let ((a, earlier), (b, at)) = (&self.ranges[earlier], &self.ranges[later]);
@@ -404,12 +407,12 @@ impl<'a> Collector<'a> {
             } else {
                 AddrError::Overlap { first: a.to_string(), second: b.to_string() }.to_string()
             };
-            clashes.push(Clash { at: at.clone(), earlier: earlier.clone(), title });
+            clashes.push(TargetClash { at: at.clone(), earlier: earlier.clone(), title });
         }
         for (later, earlier) in first_by(twice, |(l, _)| self.names[*l].1.start) {
             let ((_, earlier), (name, at)) = (&self.names[earlier], &self.names[later]);
             let title = format!("`{name}` is listed twice");
-            clashes.push(Clash { at: at.clone(), earlier: earlier.clone(), title });
+            clashes.push(TargetClash { at: at.clone(), earlier: earlier.clone(), title });
         }
         let source = self.source;
         let mut found: Vec<Diagnostic> = clashes
@@ -435,7 +438,7 @@ impl<'a> Collector<'a> {
                     .label("the next one"),
             );
         }
-        Err(Diagnostics(found))
+        Err(DiagnosticList(found))
     }
 
     /// The pairs (later, earlier) of overlapping ranges, at most one for each range: sorted by

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use crate::diagnostic::{Diagnostic, Source};
+use crate::diagnostic::{Diagnostic, TextSource};
 
 /// The message for what the reader says at a place: an unknown key with the one that was perhaps
 /// meant, a missing key, a word or a kind of value that is not wanted there. Anything else, such as
 /// a quotation mark that is missing, is told as the reader tells it.
 #[must_use]
-pub fn mistake(source: &Source, message: &str, span: Range<usize>) -> Diagnostic {
+pub fn mistake(source: &TextSource, message: &str, span: Range<usize>) -> Diagnostic {
     let message = message.trim().replace('\n', "; ");
     let with = |title: String| Diagnostic::error(title, source, span.clone());
     if let Some((written, known)) = unknown(&message, "unknown field `") {
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_the_reader_says() {
-        let source = Source::new("own.toml", "x");
+        let source = TextSource::new("own.toml", "x");
         let told = |message: &str| {
             let d = mistake(&source, message, 0..1);
             (d.title, d.help.unwrap_or_default())

@@ -8,7 +8,7 @@
 /// average. The round function is a keyed 64-bit mixer: the order needs to be spread evenly and
 /// be reproducible, not to resist cryptanalysis.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct ProbeOrder {
     len: u64,
     /// Bits of the left and of the right half before the first round.
     left: u32,
@@ -19,7 +19,7 @@ pub struct Order {
 /// Even, so that the halves' widths are back in place at the end.
 const ROUNDS: usize = 6;
 
-impl Order {
+impl ProbeOrder {
     /// The permutation of `0..len` that belongs to `seed`.
     #[must_use]
     pub fn new(len: u64, seed: u64) -> Self {

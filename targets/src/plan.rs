@@ -7,17 +7,17 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::text::shown;
-use crate::{AddrRange, AddrSet, Endpoint, Order, Port, PortSet, Scope, ScopedSet};
+use crate::{AddrRange, AddrSet, Endpoint, Port, PortSet, ProbeOrder, Scope, ScopedSet};
 
 /// The cells of a job (address × port) and the order in which they are probed.
 ///
 /// A cell is numbered `address index × ports + port index`; the order permutes these numbers.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct CellPlan {
     addrs: ScopedSet,
     ports: PortSet,
     seed: u64,
-    order: Order,
+    order: ProbeOrder,
 }
 
 /// Why a plan cannot be made.
@@ -76,7 +76,7 @@ impl PlanError {
     }
 }
 
-impl Plan {
+impl CellPlan {
     /// The plan over `addrs` × `ports` in the order that belongs to `seed`.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl Plan {
             .filter(|c| *c <= 1 << 48)
             .and_then(|c| u64::try_from(c).ok())
             .ok_or(PlanError::TooLarge { addresses: addrs.addrs().len(), ports: ports.len() })?;
-        Ok(Self { addrs, ports, seed, order: Order::new(cells, seed) })
+        Ok(Self { addrs, ports, seed, order: ProbeOrder::new(cells, seed) })
     }
 
     /// Number of cells, 1 to 2^48.
@@ -152,8 +152,8 @@ impl Plan {
 
     /// One shard's walk: the positions `i-1, i-1+n, i-1+2n, …`.
     #[must_use]
-    pub fn walk(self, shard: Shard) -> Walk {
-        self.walk_part(Shard::WHOLE, shard)
+    pub fn walk(self, shard: PlanShard) -> PlanOrder {
+        self.walk_part(PlanShard::WHOLE, shard)
     }
 
     /// One shard's walk over one part of the plan.
@@ -162,10 +162,10 @@ impl Plan {
     /// shard takes every m-th. Parts are walked one after the other, in runs; the shards of a part at
     /// the same time, on several machines.
     #[must_use]
-    pub fn walk_part(self, part: Shard, shard: Shard) -> Walk {
+    pub fn walk_part(self, part: PlanShard, shard: PlanShard) -> PlanOrder {
         let stride = u64::from(part.count) * u64::from(shard.count);
         let offset = u64::from(part.index - 1) + u64::from(part.count) * u64::from(shard.index - 1);
-        Walk { plan: self, part, shard, offset, stride }
+        PlanOrder { plan: self, part, shard, offset, stride }
     }
 
     /// The part of `parts`, counted from 1, that a cell is in; `None` if the plan does not hold it.
@@ -179,7 +179,7 @@ impl Plan {
 /// The i-th of n shards, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Shard {
+pub struct PlanShard {
     index: u32,
     count: u32,
 }
@@ -189,7 +189,7 @@ pub struct Shard {
 #[error("`{0}` is not a shard; write i/n with i from 1 to n, such as 1/7")]
 pub struct ShardError(String);
 
-impl Shard {
+impl PlanShard {
     /// The one shard of an undivided job.
     pub const WHOLE: Self = Self { index: 1, count: 1 };
 
@@ -212,13 +212,13 @@ impl Shard {
     }
 }
 
-impl fmt::Display for Shard {
+impl fmt::Display for PlanShard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.index, self.count)
     }
 }
 
-impl FromStr for Shard {
+impl FromStr for PlanShard {
     type Err = ShardError;
 
     fn from_str(s: &str) -> Result<Self, ShardError> {
@@ -233,7 +233,7 @@ impl FromStr for Shard {
     }
 }
 
-impl TryFrom<String> for Shard {
+impl TryFrom<String> for PlanShard {
     type Error = ShardError;
 
     fn try_from(s: String) -> Result<Self, ShardError> {
@@ -241,40 +241,40 @@ impl TryFrom<String> for Shard {
     }
 }
 
-impl From<Shard> for String {
-    fn from(s: Shard) -> Self {
+impl From<PlanShard> for String {
+    fn from(s: PlanShard) -> Self {
         s.to_string()
     }
 }
 
 /// One shard's cells in probing order, numbered `0..len` ("steps").
 #[derive(Debug, Clone)]
-pub struct Walk {
-    plan: Plan,
-    part: Shard,
-    shard: Shard,
+pub struct PlanOrder {
+    plan: CellPlan,
+    part: PlanShard,
+    shard: PlanShard,
     /// Position of step 0.
     offset: u64,
     /// Positions from one step to the next, at least 1.
     stride: u64,
 }
 
-impl Walk {
+impl PlanOrder {
     /// The plan behind it.
     #[must_use]
-    pub const fn plan(&self) -> &Plan {
+    pub const fn plan(&self) -> &CellPlan {
         &self.plan
     }
 
     /// Which shard.
     #[must_use]
-    pub const fn shard(&self) -> Shard {
+    pub const fn shard(&self) -> PlanShard {
         self.shard
     }
 
     /// Which part of the plan; [`Shard::WHOLE`] unless the plan is walked in several runs.
     #[must_use]
-    pub const fn part(&self) -> Shard {
+    pub const fn part(&self) -> PlanShard {
         self.part
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::BoxFuture;
 use insta::assert_snapshot;
 use mimawari_targets::dns::{
-    Family, Resolution, Resolve, ResolveError, SystemResolver, resolve_names,
+    AddressFamily, NameResolution, NameResolver, ResolveError, SystemResolver, resolve_names,
 };
 use mimawari_targets::list::HostName;
 use mimawari_targets::{AddrRange, AddrSet, Scope};
@@ -30,7 +30,7 @@ fn names(list: &[&str]) -> Vec<HostName> {
     list.iter().map(|n| n.parse().unwrap()).collect()
 }
 
-fn show(r: &Resolution) -> String {
+fn show(r: &NameResolution) -> String {
     let mut lines = Vec::new();
     lines.extend(r.inside.iter().map(|(n, ip)| format!("inside  {n} {ip}")));
     lines.extend(r.outside.iter().map(|(n, ip)| format!("outside {n} {ip}")));
@@ -311,7 +311,7 @@ async fn no_name_server_is_an_error_and_no_name_is_none() {
     assert!(matches!(SystemResolver::with_nameservers(&[]), Err(ResolveError::Configuration(_))));
     let server = Server::start(Zone::new()).await;
     let nothing = resolve_names(&[], &server.resolver(), &scope()).await;
-    assert_eq!(nothing, Resolution::default());
+    assert_eq!(nothing, NameResolution::default());
     assert!(server.asked.lock().unwrap().is_empty());
 }
 
@@ -325,11 +325,11 @@ struct Fake {
     most: AtomicUsize,
 }
 
-impl Resolve for Fake {
+impl NameResolver for Fake {
     fn lookup<'a>(
         &'a self,
         name: &'a HostName,
-        family: Family,
+        family: AddressFamily,
     ) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
         Box::pin(async move {
             let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
@@ -339,14 +339,14 @@ impl Resolve for Fake {
             let v6: IpAddr = "2001:db8::1".parse().unwrap();
             let answer = match (name.as_str().split('.').next().unwrap(), family) {
                 ("hangs", _) => std::future::pending().await,
-                ("hangs6", Family::V6) => std::future::pending().await,
-                ("flood", Family::V4) => {
+                ("hangs6", AddressFamily::V6) => std::future::pending().await,
+                ("flood", AddressFamily::V4) => {
                     Ok((0..100_000u32).map(|i| IpAddr::from(i.to_be_bytes())).collect())
                 }
-                ("liar", Family::V4) => Ok(vec![v6]),
-                ("twice", Family::V4) => Ok(vec![v4, v4]),
-                (_, Family::V4) => Ok(vec![v4]),
-                (_, Family::V6) => Ok(vec![]),
+                ("liar", AddressFamily::V4) => Ok(vec![v6]),
+                ("twice", AddressFamily::V4) => Ok(vec![v4, v4]),
+                (_, AddressFamily::V4) => Ok(vec![v4]),
+                (_, AddressFamily::V6) => Ok(vec![]),
             };
             self.now.fetch_sub(1, Ordering::SeqCst);
             answer

@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 
 use insta::assert_snapshot;
-use mimawari_targets::diagnostic::{Diagnostics, Source};
-use mimawari_targets::list::{self, HostName, MAX_BYTES, MAX_ERRORS, NameError, Targets};
+use mimawari_targets::diagnostic::{DiagnosticList, TextSource};
+use mimawari_targets::list::{self, HostName, MAX_BYTES, MAX_ERRORS, NameError, TargetList};
 use mimawari_targets::{AddrRange, Port, PortError, PortSet};
 
-fn read(text: &str) -> Result<Targets, Diagnostics> {
+fn read(text: &str) -> Result<TargetList, DiagnosticList> {
     list::parse_text("targets.txt", text)
 }
 
@@ -21,14 +21,15 @@ fn refusals(items: &[&str]) -> String {
     items
         .iter()
         .map(|item| {
-            let Diagnostics(d) = list::parse_items("--targets", &[(*item).to_owned()]).unwrap_err();
+            let DiagnosticList(d) =
+                list::parse_items("--targets", &[(*item).to_owned()]).unwrap_err();
             assert_eq!(d.len(), 1, "{item}");
             format!("{}: {}\n", d[0].title, d[0].help.as_deref().unwrap())
         })
         .collect()
 }
 
-fn summary(t: &Targets) -> String {
+fn summary(t: &TargetList) -> String {
     let addrs = t.addrs().ranges().map(|r| r.to_string());
     addrs.chain(t.names().iter().map(ToString::to_string)).collect::<Vec<_>>().join(" ")
 }
@@ -236,14 +237,14 @@ error: the list names no target
 help: write one CIDR block, range, address or host name on each line
 ");
     assert!(list::parse_items("--targets", &[]).unwrap().is_empty());
-    assert!(list::parse_spanned(&Source::new("x", ""), &[]).unwrap().is_empty());
+    assert!(list::parse_spanned(&TextSource::new("x", ""), &[]).unwrap().is_empty());
 }
 
 #[test]
 fn mistakes_in_a_larger_file_point_into_it() {
     let text =
         "[scope]\nallow = [\"198.51.100.0/24\", \"198.51.100.9\"]\ndeny = [\"10.0.0.1/8\"]\n";
-    let source = Source::new("patrol.toml", text);
+    let source = TextSource::new("patrol.toml", text);
     let span = |s: &str| {
         let at = text.find(s).unwrap();
         (at..at + s.len(), s.trim_matches('"').to_owned())
@@ -272,7 +273,7 @@ help: write `10.0.0.0/8` for the block, or `10.0.0.1` for the one address
 #[test]
 fn many_mistakes_are_counted_and_the_first_are_shown() {
     let text: String = (0..MAX_ERRORS + 7).map(|i| format!("10.0.{i}.1/24\n")).collect();
-    let Diagnostics(d) = read(&text).unwrap_err();
+    let DiagnosticList(d) = read(&text).unwrap_err();
     assert_eq!(d.len(), MAX_ERRORS + 1);
     assert!(d.iter().map(|d| d.line()).eq(1..=MAX_ERRORS + 1));
     assert_eq!(d[MAX_ERRORS].title, "and 7 more mistakes in this list");
@@ -281,7 +282,7 @@ fn many_mistakes_are_counted_and_the_first_are_shown() {
     assert_eq!(read(&text).unwrap_err().0.len(), MAX_ERRORS);
     // Mistakes of three kinds, shown in the order of the list.
     let text: String = (0..100).map(|i| format!("10.0.0.0/8\nh.jp\n1.1.{i}.1/24\n")).collect();
-    let Diagnostics(d) = read(&text).unwrap_err();
+    let DiagnosticList(d) = read(&text).unwrap_err();
     assert!(d.windows(2).all(|w| w[0].span.start < w[1].span.start));
     assert_eq!(d[MAX_ERRORS].title, format!("and {} more mistakes in this list", 298 - MAX_ERRORS));
 }
@@ -295,7 +296,7 @@ fn a_million_lines_are_read_and_a_million_mistakes_too() {
     assert_eq!(read(&reversed).unwrap(), read(&good).unwrap());
     // Each overlaps the first.
     let nested = format!("10.0.0.0/8\n{good}");
-    let Diagnostics(d) = read(&nested).unwrap_err();
+    let DiagnosticList(d) = read(&nested).unwrap_err();
     assert_eq!(d[MAX_ERRORS].title, "and 999950 more mistakes in this list");
     let bad = "198.51.100.1/24\n".repeat(1_000_000);
     assert_eq!(read(&bad).unwrap_err().0.len(), MAX_ERRORS + 1);
@@ -335,7 +336,7 @@ fn control_characters_do_not_reach_the_screen() {
 
 #[test]
 fn bytes_that_are_no_text_are_shown_by_line() {
-    let error = Source::from_bytes("list", b"198.51.100.1\nb\xffd\n".to_vec()).unwrap_err();
+    let error = TextSource::from_bytes("list", b"198.51.100.1\nb\xffd\n".to_vec()).unwrap_err();
     assert_snapshot!(error, @"
 error: this line is not UTF-8
  --> list:2:2
@@ -345,7 +346,7 @@ error: this line is not UTF-8
   |
 help: save the text as UTF-8
 ");
-    let error = Source::from_bytes("list", b"\xff\xfe1\0".to_vec()).unwrap_err();
+    let error = TextSource::from_bytes("list", b"\xff\xfe1\0".to_vec()).unwrap_err();
     assert_snapshot!(error, @"
 error: this text is UTF-16
  --> list:1:1
@@ -355,7 +356,7 @@ error: this text is UTF-16
   |
 help: save it as UTF-8
 ");
-    assert_eq!(Source::from_bytes("list", b"ok".to_vec()).unwrap().text(), "ok");
+    assert_eq!(TextSource::from_bytes("list", b"ok".to_vec()).unwrap().text(), "ok");
 }
 
 #[test]

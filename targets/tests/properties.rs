@@ -4,9 +4,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use mimawari_targets::diagnostic::{Diagnostic, Source};
+use mimawari_targets::diagnostic::{Diagnostic, TextSource};
 use mimawari_targets::list::{self, HostName};
-use mimawari_targets::{AddrRange, AddrSet, Order, Plan, Port, PortSet, Scope, Shard};
+use mimawari_targets::{AddrRange, AddrSet, CellPlan, PlanShard, Port, PortSet, ProbeOrder, Scope};
 use proptest::prelude::*;
 
 /// Failures print their smallest input; no file is written beside the sources.
@@ -186,7 +186,7 @@ proptest! {
 #[test]
 fn order_is_a_bijection_for_every_small_length() {
     for len in 0..2000u64 {
-        let order = Order::new(len, len.wrapping_mul(0x2545_f491_4f6c_dd1d));
+        let order = ProbeOrder::new(len, len.wrapping_mul(0x2545_f491_4f6c_dd1d));
         assert_eq!((order.len(), order.is_empty()), (len, len == 0));
         let mut seen = vec![false; usize::try_from(len).unwrap()];
         for position in 0..len {
@@ -207,7 +207,7 @@ proptest! {
     fn order_inverts_at_every_size(bits in 1..=48u32, delta in -2i64..=2, seed in any::<u64>(), picks in prop::collection::vec(any::<u64>(), 1..50)) {
         // Lengths next to powers of two, where the width of the network changes.
         let len = (1u64 << bits).saturating_add_signed(delta).clamp(1, 1 << 48);
-        let order = Order::new(len, seed);
+        let order = ProbeOrder::new(len, seed);
         for x in picks.iter().map(|p| p % len).chain([0, len - 1]) {
             let there = order.at(x);
             prop_assert!(there < len);
@@ -218,7 +218,7 @@ proptest! {
 
     #[test]
     fn order_inverts_over_all_of_u64(len in 1u64.., seed in any::<u64>(), x in any::<u64>()) {
-        let order = Order::new(len, seed);
+        let order = ProbeOrder::new(len, seed);
         prop_assert_eq!(order.position_of(order.at(x % len)), x % len);
     }
 }
@@ -226,7 +226,7 @@ proptest! {
 #[test]
 fn orders_of_different_seeds_differ() {
     let at = |seed| {
-        let order = Order::new(10_000, seed);
+        let order = ProbeOrder::new(10_000, seed);
         (0..100).map(move |p| order.at(p)).collect::<Vec<_>>()
     };
     let distinct: BTreeSet<Vec<u64>> = (0..1000).map(at).collect();
@@ -234,7 +234,7 @@ fn orders_of_different_seeds_differ() {
 }
 
 /// The largest number of probes for one host among any `window` consecutive ones.
-fn busiest(order: &Order, ports: u64, window: usize) -> usize {
+fn busiest(order: &ProbeOrder, ports: u64, window: usize) -> usize {
     let hosts: Vec<u64> = (0..order.len()).map(|p| order.at(p) / ports).collect();
     let mut count: HashMap<u64, usize> = HashMap::new();
     let mut most = 0;
@@ -255,7 +255,7 @@ fn consecutive_probes_do_not_hammer_one_host() {
     // Poisson count of mean 1: 14 or more has a chance of 1/(e·14!) = 4·10^-12, times at most 6.5
     // million (window, host) pairs = 3·10^-5 for each seed.
     let most: Vec<usize> =
-        (0..50).map(|seed| busiest(&Order::new(25_600, seed), 100, 256)).collect();
+        (0..50).map(|seed| busiest(&ProbeOrder::new(25_600, seed), 100, 256)).collect();
     assert!(most.iter().all(|m| *m <= 13), "{most:?}");
     let mean = most.iter().sum::<usize>() as f64 / most.len() as f64;
     assert!(mean < 9.0, "{mean}");
@@ -268,7 +268,7 @@ fn every_stretch_of_the_order_covers_the_hosts_evenly() {
     let (hosts, ports) = (256u64, 160u64);
     let mut total = 0.0;
     for seed in 0..50 {
-        let order = Order::new(hosts * ports, seed);
+        let order = ProbeOrder::new(hosts * ports, seed);
         let mut count = [0u32; 256];
         let stretch = hosts * ports / 16;
         for p in 0..stretch {
@@ -288,7 +288,7 @@ fn every_stretch_of_the_order_covers_the_hosts_evenly() {
 fn neighbours_in_the_order_are_not_neighbours_in_the_plan() {
     // The step between consecutive elements: a low entropy shows as a repeated difference.
     for (len, seed) in [(65_536u64 * 10, 1u64), (1 << 20, 2), ((1 << 20) + 1, 3), (999_983, 4)] {
-        let order = Order::new(len, seed);
+        let order = ProbeOrder::new(len, seed);
         let mut steps: HashMap<i64, u32> = HashMap::new();
         for p in 0..100_000u64 {
             let step = order.at(p + 1).cast_signed() - order.at(p).cast_signed();
@@ -326,13 +326,13 @@ proptest! {
             return Ok(());
         };
         let ports = PortSet::from_ranges(ports.iter().map(|(a, n)| (*a, a + n)));
-        let plan = Plan::new(addrs, ports.clone(), seed).unwrap();
+        let plan = CellPlan::new(addrs, ports.clone(), seed).unwrap();
         prop_assert_eq!(plan.cells(), hosts.len() as u64 * u64::from(ports.len()));
 
         let mut seen = BTreeSet::new();
         let mut steps = 0;
         for i in 1..=shards {
-            let walk = plan.clone().walk(Shard::new(i, shards).unwrap());
+            let walk = plan.clone().walk(PlanShard::new(i, shards).unwrap());
             steps += walk.len();
             prop_assert_eq!(walk.iter().count() as u64, walk.len());
             prop_assert_eq!(walk.is_empty(), walk.iter().next().is_none());
@@ -345,7 +345,7 @@ proptest! {
                 prop_assert_eq!(walk.step_of(ip, port), Some(step as u64));
                 // No other shard claims it.
                 for j in (1..=shards).filter(|j| *j != i) {
-                    let other = plan.clone().walk(Shard::new(j, shards).unwrap());
+                    let other = plan.clone().walk(PlanShard::new(j, shards).unwrap());
                     prop_assert_eq!(other.step_of(ip, port), None);
                 }
             }
@@ -390,15 +390,15 @@ proptest! {
         let last = Ipv4Addr::from_bits(0xc000_0200 + hosts - 1);
         let range: AddrRange = format!("{first}-{last}").parse().unwrap();
         let scope = Scope::new(AddrSet::from_ranges([range]), AddrSet::default(), "test");
-        let plan = Plan::new(scope.whole(), PortSet::from_ranges([(1, ports)]), seed).unwrap();
+        let plan = CellPlan::new(scope.whole(), PortSet::from_ranges([(1, ports)]), seed).unwrap();
         let mut seen = BTreeSet::new();
         for k in 1..=parts {
-            let part = Shard::new(k, parts).unwrap();
-            let whole = plan.clone().walk_part(part, Shard::WHOLE);
+            let part = PlanShard::new(k, parts).unwrap();
+            let whole = plan.clone().walk_part(part, PlanShard::WHOLE);
             prop_assert_eq!(whole.iter().count() as u64, whole.len());
             let mut of_part = BTreeSet::new();
             for i in 1..=shards {
-                let walk = plan.clone().walk_part(part, Shard::new(i, shards).unwrap());
+                let walk = plan.clone().walk_part(part, PlanShard::new(i, shards).unwrap());
                 prop_assert_eq!(walk.iter().count() as u64, walk.len());
                 for (step, e) in walk.iter().enumerate() {
                     prop_assert!(seen.insert((e.ip(), e.port())), "{} twice", e);
@@ -418,25 +418,25 @@ proptest! {
 fn the_largest_plan_walks_at_both_ends() {
     let range: AddrRange = "2001:db8::/96".parse().unwrap();
     let scope = Scope::new(AddrSet::from_ranges([range]), AddrSet::default(), "test");
-    let plan = Plan::new(scope.whole(), PortSet::all(), 7).unwrap();
+    let plan = CellPlan::new(scope.whole(), PortSet::all(), 7).unwrap();
     assert_eq!(plan.cells(), 65_535 << 32);
-    let walk = plan.walk(Shard::new(u32::MAX, u32::MAX).unwrap());
+    let walk = plan.walk(PlanShard::new(u32::MAX, u32::MAX).unwrap());
     for step in [0, 1, walk.len() - 1] {
         let e = walk.endpoint(step).unwrap();
         assert_eq!(walk.step_of(e.ip(), e.port()), Some(step));
     }
     assert_eq!(walk.endpoint(walk.len()), None);
-    let last = Shard::new(u32::MAX, u32::MAX).unwrap();
+    let last = PlanShard::new(u32::MAX, u32::MAX).unwrap();
     assert!(walk.plan().clone().walk_part(last, last).is_empty(), "more parts of parts than cells");
 
     let both: Vec<AddrRange> = ["0.0.0.0/0", "2001:db8::/96"].map(|r| r.parse().unwrap()).into();
     let scope = Scope::new(AddrSet::from_ranges(both), AddrSet::default(), "test");
-    let error = Plan::new(scope.whole(), PortSet::all(), 7).unwrap_err();
+    let error = CellPlan::new(scope.whole(), PortSet::all(), 7).unwrap_err();
     assert!(error.to_string().contains("8589934592 addresses × 65535 ports"), "{error}");
     let everything: Vec<AddrRange> = ["0.0.0.0/0", "::/0"].map(|r| r.parse().unwrap()).into();
     let scope = Scope::new(AddrSet::from_ranges(everything), AddrSet::default(), "test");
     assert_eq!(scope.permitted().len(), u128::MAX);
-    assert!(Plan::new(scope.whole(), PortSet::all(), 7).is_err());
+    assert!(CellPlan::new(scope.whole(), PortSet::all(), 7).is_err());
 }
 
 #[test]
@@ -444,7 +444,7 @@ fn an_ipv6_range_shorter_than_96_is_refused_and_addresses_out_of_it_are_not() {
     let wide: AddrRange = "2001:db8:10::/64".parse().unwrap();
     let scope = Scope::new(AddrSet::from_ranges([wide]), AddrSet::default(), "test");
     let port = PortSet::from_ranges([(443, 443)]);
-    let error = Plan::new(scope.whole(), port.clone(), 7).unwrap_err();
+    let error = CellPlan::new(scope.whole(), port.clone(), 7).unwrap_err();
     assert_eq!(
         error.to_string(),
         "2001:db8:10::/64 holds 18446744073709551616 IPv6 addresses, too many to be swept in full"
@@ -453,7 +453,7 @@ fn an_ipv6_range_shorter_than_96_is_refused_and_addresses_out_of_it_are_not() {
     let plan = |targets: &[&str]| {
         let targets: Vec<AddrRange> = targets.iter().map(|t| t.parse().unwrap()).collect();
         let inside = scope.narrow(&AddrSet::from_ranges(targets)).unwrap();
-        Plan::new(inside, port.clone(), 7).map(|p| p.cells())
+        CellPlan::new(inside, port.clone(), 7).map(|p| p.cells())
     };
     assert_eq!(plan(&["2001:db8:10::1", "2001:db8:10::8000:0/112"]), Ok(65_537));
     assert_eq!(plan(&["2001:db8:10::/96"]), Ok(1 << 32));
@@ -463,13 +463,13 @@ fn an_ipv6_range_shorter_than_96_is_refused_and_addresses_out_of_it_are_not() {
 #[test]
 fn an_empty_plan_is_refused() {
     let scope = Scope::new(AddrSet::default(), AddrSet::default(), "test");
-    assert!(Plan::new(scope.whole(), PortSet::all(), 0).is_err());
+    assert!(CellPlan::new(scope.whole(), PortSet::all(), 0).is_err());
     let scope = Scope::new(
         AddrSet::from_ranges(["192.0.2.1".parse().unwrap()]),
         AddrSet::default(),
         "test",
     );
-    assert!(Plan::new(scope.whole(), PortSet::default(), 0).is_err());
+    assert!(CellPlan::new(scope.whole(), PortSet::default(), 0).is_err());
     let error = scope.narrow(&AddrSet::default()).unwrap_err();
     assert_eq!(error.to_string(), "there is no target");
 }
@@ -489,12 +489,12 @@ fn no_set_holds_an_ipv4_mapped_address() {
 #[test]
 fn shards_are_written_in_one_way() {
     for good in ["1/1", "7/7", "1/4294967295"] {
-        assert_eq!(good.parse::<Shard>().unwrap().to_string(), good);
+        assert_eq!(good.parse::<PlanShard>().unwrap().to_string(), good);
     }
     for bad in
         ["", "/", "0/1", "2/1", "1/0", "01/7", "+1/7", "1/7 ", "1/2/3", "-1/2", "1/4294967296"]
     {
-        assert!(bad.parse::<Shard>().is_err(), "{bad}");
+        assert!(bad.parse::<PlanShard>().is_err(), "{bad}");
     }
 }
 
@@ -544,14 +544,14 @@ proptest! {
         if let Err(e) = s.parse::<PortSet>() {
             messages.push(e.to_string());
         }
-        if let Err(e) = s.parse::<Shard>() {
+        if let Err(e) = s.parse::<PlanShard>() {
             messages.push(e.to_string());
         }
         for m in &messages {
             prop_assert!(!m.chars().any(char::is_control), "{m:?}");
             prop_assert!(m.chars().count() < 400, "{m:?}");
         }
-        let source = Source::new("x", s.as_str());
+        let source = TextSource::new("x", s.as_str());
         let errors = [
             list::parse_text(&s, &s).err(),
             list::parse_items("--targets", std::slice::from_ref(&s)).err(),
@@ -576,7 +576,7 @@ proptest! {
 
     #[test]
     fn any_span_of_any_text_can_be_shown(s in any::<String>(), a in 0..200usize, b in 0..200usize) {
-        let source = Source::new("x", s.as_str());
+        let source = TextSource::new("x", s.as_str());
         #[allow(clippy::reversed_empty_ranges)]
         for span in [a..b, b..a, 0..usize::MAX] {
             let d = Diagnostic::error(s.as_str(), &source, span).label(s.as_str()).help(s.as_str());
@@ -590,7 +590,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_a_source_or_a_message(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        match Source::from_bytes("x", bytes.clone()) {
+        match TextSource::from_bytes("x", bytes.clone()) {
             Ok(source) => prop_assert_eq!(source.text().as_bytes(), bytes.as_slice()),
             Err(e) => prop_assert!(e.to_string().contains("UTF-8")),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mimawari_look::http::{HttpConfig, Targets, look};
+use mimawari_look::http::{HttpConfig, SiteTargets, look};
 use mimawari_probes::observation::{HttpObservation, Observation, WebObservation};
 use tokio::sync::{mpsc, watch};
 
@@ -19,7 +19,7 @@ pub struct Seen {
 ///
 /// # Panics
 /// When the prober does.
-pub fn look_at(targets: impl Into<Targets>, config: HttpConfig) -> Seen {
+pub fn look_at(targets: impl Into<SiteTargets>, config: HttpConfig) -> Seen {
     let (_stop, watch) = watch::channel(false);
     look_until(targets, config, watch)
 }
@@ -29,7 +29,7 @@ pub fn look_at(targets: impl Into<Targets>, config: HttpConfig) -> Seen {
 /// # Panics
 /// When the prober does.
 pub fn look_until(
-    targets: impl Into<Targets>,
+    targets: impl Into<SiteTargets>,
     config: HttpConfig,
     stop: watch::Receiver<bool>,
 ) -> Seen {

@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::judge::{CoverageView, RunInput, judge};
 use mimawari_drift::state::{RuleUse, State};
-use mimawari_drift::verdict::{Coverage, FindingKind, RunFacts, Verdict};
+use mimawari_drift::verdict::{FindingKind, RunFacts, Verdict, VerdictCoverage};
 use mimawari_probes::observation::{
-    CellState, HttpObservation, Observation, Outcome, Scheme, Service, Severity, TcpObservation,
-    TlsFacts, WebObservation,
+    CellState, ContentOutcome, HttpObservation, Observation, ServiceFacts, Severity,
+    TcpObservation, TlsFacts, UrlScheme, WebObservation,
 };
 use mimawari_targets::{AddrSet, Port, PortSet, Scope};
 use tempfile::TempDir;
@@ -160,7 +160,7 @@ impl World {
             second_look: None,
             service: banner.map(|b| {
                 Box::new({
-                    serde_json::from_value::<Service>(
+                    serde_json::from_value::<ServiceFacts>(
                         serde_json::json!({ "name": "redis", "banner": b }),
                     )
                     .expect("a service")
@@ -175,11 +175,11 @@ impl World {
             remedy: None,
             ip: ip(host),
             port: port(80),
-            scheme: Scheme::Http,
+            scheme: UrlScheme::Http,
             host: Some(name.to_owned()),
             path: path.to_owned(),
             check: "php-source".to_owned(),
-            outcome: Outcome::Exposed,
+            outcome: ContentOutcome::Exposed,
             severity: Severity::Critical,
             at: NOW.parse().expect("an instant"),
             evidence: None,
@@ -200,12 +200,12 @@ impl World {
             scope: &scope,
             observations: &self.0,
             coverage: self,
-            totals: Coverage {
+            totals: VerdictCoverage {
                 cells_planned: 9,
                 cells_covered: 9,
                 open: 5,
                 closed: 4,
-                ..Coverage::default()
+                ..VerdictCoverage::default()
             },
             facts: RunFacts { ended_at: Some(now), ..RunFacts::default() },
             suspect_because: Vec::new(),
@@ -235,7 +235,7 @@ fn world() -> World {
     w.0.push(Observation::Web(Box::new(WebObservation {
         ip: ip("192.0.2.1"),
         port: port(443),
-        scheme: Scheme::Https,
+        scheme: UrlScheme::Https,
         host: Some("shop.example.jp".to_owned()),
         at: NOW.parse().expect("an instant"),
         status: Some(200),

@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use mimawari_look::http::{HttpConfig, WebTarget};
 use mimawari_probes::http::{
-    Catalogue, Day, Failure, Names, PathCheck, PathPlan, Response, decode,
+    Catalogue, CheckFailure, DayName, HttpResponse, NameLists, PathCheck, PathPlan, decode,
 };
-use mimawari_probes::observation::{Outcome, Scheme, Severity};
+use mimawari_probes::observation::{ContentOutcome, Severity, UrlScheme};
 use mimawari_targets::{AddrRange, AddrSet, Endpoint, Port, Scope};
 use mimawari_tests::fake::{Ask, Behaviour, Reply, Swarm, gzip};
 use mimawari_tests::looking::look_at;
 use sha2::{Digest, Sha256};
 
-const TODAY: Day = Day { year: 2026, month: 11, day: 24 };
+const TODAY: DayName = DayName { year: 2026, month: 11, day: 24 };
 const PHP: &str = "<?php\n$user = 'shop';\n$password = 'not-a-real-secret-1';\n";
 const SQL: &str = "-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)\nCREATE TABLE `a` (b int);\n\
     INSERT INTO `a` VALUES (1);\n";
@@ -266,7 +266,11 @@ fn behaviours() -> Vec<(&'static str, Behaviour)> {
     all
 }
 
-fn run(plan: &PathPlan, behaviour: &Behaviour, n: &AtomicUsize) -> (Outcome, Severity, String) {
+fn run(
+    plan: &PathPlan,
+    behaviour: &Behaviour,
+    n: &AtomicUsize,
+) -> (ContentOutcome, Severity, String) {
     let key = [9; 32];
     let mut check = PathCheck::new(plan, 77, &key);
     while let Some(path) = check.next_request().map(str::to_owned) {
@@ -274,12 +278,12 @@ fn run(plan: &PathPlan, behaviour: &Behaviour, n: &AtomicUsize) -> (Outcome, Sev
         let reply = behaviour.answer(Ask { host: "shop.example.jp", path: &path, n });
         if reply.cut {
             let reason = "cut".to_owned();
-            check.failure(Failure { outcome: Outcome::Error, reason });
+            check.failure(CheckFailure { outcome: ContentOutcome::Error, reason });
             continue;
         }
         let field = |name| reply.fields.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str());
         let body = decode(field("content-encoding").map(str::as_bytes), &reply.body);
-        check.response(&Response {
+        check.response(&HttpResponse {
             status: reply.status,
             location: field("location"),
             body: &body,
@@ -298,7 +302,7 @@ fn every_behaviour_meets_every_check() {
     let behaviours = behaviours();
     assert!(behaviours.len() >= 57 && catalogue.all().count() >= 105);
     let plan = catalogue.plan(3);
-    let names = Names { host: Some("www.shop.example.jp"), today: TODAY };
+    let names = NameLists { host: Some("www.shop.example.jp"), today: TODAY };
     let plan = plan.on(names, &[]);
     assert!(plan.len() > 1000);
     let mut alarms = BTreeMap::new();
@@ -306,7 +310,7 @@ fn every_behaviour_meets_every_check() {
         let n = AtomicUsize::new(0);
         for path in plan.iter() {
             let (outcome, severity, check) = run(path, behaviour, &n);
-            if outcome == Outcome::Exposed {
+            if outcome == ContentOutcome::Exposed {
                 alarms.insert((*name, path.path.to_string()), (severity, check));
             }
         }
@@ -337,7 +341,7 @@ fn fifty_virtual_hosts_of_every_behaviour() {
             let host = Some(format!("h{n}.example.jp"));
             targets.push(WebTarget {
                 endpoint: endpoint(swarm.address()),
-                scheme: Scheme::Http,
+                scheme: UrlScheme::Http,
                 host,
             });
         }
@@ -345,7 +349,7 @@ fn fifty_virtual_hosts_of_every_behaviour() {
     // Every check has its main paths in the second tier.
     let full = std::env::var("MIMAWARI_LAB").is_ok_and(|v| v == "full");
     let tier = if full { 2 } else { 1 };
-    let names = Names { host: Some("h0.example.jp"), today: TODAY };
+    let names = NameLists { host: Some("h0.example.jp"), today: TODAY };
     let planned = catalogue.plan(tier).on(names, &[]).len();
     let count = targets.len();
     let config = HttpConfig {
@@ -362,8 +366,10 @@ fn fifty_virtual_hosts_of_every_behaviour() {
     let seen = look_at(targets, config);
     assert_eq!(seen.paths.len(), count * planned, "one for each (target, path)");
     assert_eq!(seen.sites.len(), count, "one for each target");
-    let alarm =
-        seen.paths.iter().find(|o| o.outcome == Outcome::Exposed && o.check != "php-everywhere");
+    let alarm = seen
+        .paths
+        .iter()
+        .find(|o| o.outcome == ContentOutcome::Exposed && o.check != "php-everywhere");
     if let Some(o) = alarm {
         let name = swarms.iter().find(|(_, s)| s.address().port() == o.port.get()).map(|(n, _)| n);
         panic!("an alarm at {name:?}: {o:?}");

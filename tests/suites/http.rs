@@ -12,7 +12,7 @@ use std::time::Duration;
 use mimawari_look::http::{HttpConfig, VhostIndex, WebTarget};
 use mimawari_look::service::{Confirmation, ServiceConfig, confirm};
 use mimawari_probes::http::Catalogue;
-use mimawari_probes::observation::{HttpObservation, Outcome, Scheme};
+use mimawari_probes::observation::{ContentOutcome, HttpObservation, UrlScheme};
 use mimawari_targets::{AddrRange, AddrSet, Endpoint, Port, Scope};
 use mimawari_tests::fake::{
     Answer, Body, FakeServer, FakeSite, Fallback, Form, Protocol, gzip_bomb,
@@ -36,7 +36,7 @@ fn endpoint(address: SocketAddr) -> Endpoint {
     scope().endpoint(address.ip(), Port::new(address.port()).unwrap()).unwrap()
 }
 
-fn target(server: &FakeServer, scheme: Scheme, host: Option<&str>) -> WebTarget {
+fn target(server: &FakeServer, scheme: UrlScheme, host: Option<&str>) -> WebTarget {
     WebTarget { endpoint: endpoint(server.address()), scheme, host: host.map(str::to_owned) }
 }
 
@@ -64,7 +64,8 @@ fn planned(tier: u8) -> BTreeSet<String> {
 
 /// Every planned path has one observation for this target, no more, no less.
 fn assert_complete(observations: &[HttpObservation], targets: usize) {
-    let mut seen: BTreeMap<(IpAddr, Port, Scheme, Option<String>), Vec<String>> = BTreeMap::new();
+    let mut seen: BTreeMap<(IpAddr, Port, UrlScheme, Option<String>), Vec<String>> =
+        BTreeMap::new();
     for o in observations {
         seen.entry((o.ip, o.port, o.scheme, o.host.clone())).or_default().push(o.path.clone());
     }
@@ -77,7 +78,11 @@ fn assert_complete(observations: &[HttpObservation], targets: usize) {
 }
 
 fn exposed(observations: &[HttpObservation]) -> BTreeSet<&str> {
-    observations.iter().filter(|o| o.outcome == Outcome::Exposed).map(|o| o.path.as_str()).collect()
+    observations
+        .iter()
+        .filter(|o| o.outcome == ContentOutcome::Exposed)
+        .map(|o| o.path.as_str())
+        .collect()
 }
 
 fn by_path(observations: &[HttpObservation]) -> HashMap<&str, &HttpObservation> {
@@ -131,13 +136,13 @@ fn planted_files_are_found_in_every_form() {
             let site = planted(form);
             let site = if tls { site.tls(&[]).without_close_notify() } else { site };
             let server = site.start().unwrap();
-            let scheme = if tls { Scheme::Https } else { Scheme::Http };
+            let scheme = if tls { UrlScheme::Https } else { UrlScheme::Http };
             let seen = look_at(vec![target(&server, scheme, None)], config());
             assert_complete(&seen, 1);
             assert_eq!(exposed(&seen), BTreeSet::from(PLANTED), "{form:?} tls {tls}");
             let others = seen.iter().filter(|o| !PLANTED.contains(&o.path.as_str()));
             for o in others {
-                assert_eq!(o.outcome, Outcome::Absent, "{form:?} tls {tls}: {o:?}");
+                assert_eq!(o.outcome, ContentOutcome::Absent, "{form:?} tls {tls}: {o:?}");
             }
             assert_no_secret(&seen);
         }
@@ -147,7 +152,7 @@ fn planted_files_are_found_in_every_form() {
 #[test]
 fn one_connection_is_kept_for_all_paths() {
     let server = planted(Form::Typed).start().unwrap();
-    let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+    let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
     assert_complete(&seen, 1);
     assert_eq!(server.connections(), 1);
     for request in server.requests() {
@@ -192,21 +197,21 @@ fn catch_all_sites_give_no_finding() {
         let server = FakeSite::new().fallback(fallback).start().unwrap();
         // The pauses before a site that fails would be most of the suite's time; what is found is judged here.
         let config = HttpConfig { longest_pause: Duration::from_millis(1), ..config() };
-        let seen = look_at(vec![target(&server, Scheme::Http, None)], config);
+        let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config);
         assert_complete(&seen, 1);
         // Source of PHP at every path is one finding of the site.
         let expected = match name {
-            "source to everything" => BTreeSet::from(["/index.php".to_owned()]),
+            "source to everything" => BTreeSet::from(["/index.php"]),
             _ => BTreeSet::new(),
         };
         assert_eq!(exposed(&seen), expected, "{name}: {:?}", outcomes(&seen));
         assert_no_secret(&seen);
         match name {
             "source to everything" => {
-                assert_eq!(by_path(&seen)["/password.php"].outcome, Outcome::CatchAll);
+                assert_eq!(by_path(&seen)["/password.php"].outcome, ContentOutcome::CatchAll);
             }
             // Who refuses everything may refuse us alone.
-            "forbidden" => assert!(seen.iter().all(|o| o.outcome == Outcome::Error)),
+            "forbidden" => assert!(seen.iter().all(|o| o.outcome == ContentOutcome::Error)),
             _ => {}
         }
     }
@@ -223,7 +228,7 @@ fn virtual_hosts_are_asked_by_their_names() {
         );
         let site = if tls { site.tls(&[a, b]) } else { site };
         let server = site.start().unwrap();
-        let scheme = if tls { Scheme::Https } else { Scheme::Http };
+        let scheme = if tls { UrlScheme::Https } else { UrlScheme::Http };
         let targets = [None, Some(a), Some(b)].map(|h| target(&server, scheme, h)).to_vec();
         let seen = look_at(targets, config());
         assert_complete(&seen, 3);
@@ -258,7 +263,7 @@ fn connections_that_end_early_are_replaced() {
     ];
     for (name, site) in sites {
         let server = site.start().unwrap();
-        let scheme = if name.ends_with("TLS") { Scheme::Https } else { Scheme::Http };
+        let scheme = if name.ends_with("TLS") { UrlScheme::Https } else { UrlScheme::Http };
         let seen = look_at(vec![target(&server, scheme, None)], config());
         assert_complete(&seen, 1);
         assert_eq!(exposed(&seen), BTreeSet::from(PLANTED), "{name}: {:?}", outcomes(&seen));
@@ -270,10 +275,10 @@ fn connections_that_end_early_are_replaced() {
 #[test]
 fn a_filter_that_cuts_one_path_costs_that_path_alone() {
     let server = planted(Form::Typed).reset_on("/.env").start().unwrap();
-    let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+    let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
     assert_complete(&seen, 1);
     let env = by_path(&seen)["/.env"];
-    assert_eq!(env.outcome, Outcome::Error);
+    assert_eq!(env.outcome, ContentOutcome::Error);
     assert!(env.reason.is_some());
     assert_eq!(outcomes(&seen)["Error"], 1);
     let tries = server.requests().iter().filter(|r| r.path == "/.env").count();
@@ -285,21 +290,21 @@ fn a_filter_that_cuts_one_path_costs_that_path_alone() {
 fn a_body_cut_short_is_no_answer() {
     let cut = Answer::status(200).body(Body::Cut(b"nothing of interest".to_vec()));
     let server = FakeSite::new().route("/.env", cut).start().unwrap();
-    let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+    let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
     assert_complete(&seen, 1);
-    assert_eq!(by_path(&seen)["/.env"].outcome, Outcome::Error);
+    assert_eq!(by_path(&seen)["/.env"].outcome, ContentOutcome::Error);
     assert_eq!(outcomes(&seen)["Error"], 1);
 }
 
 #[test]
 fn nobody_there_is_error_and_never_absent() {
     let server = FakeSite::new().start().unwrap();
-    let gone = target(&server, Scheme::Http, None);
+    let gone = target(&server, UrlScheme::Http, None);
     drop(server);
     let seen = look_at(vec![gone], config());
     assert_complete(&seen, 1);
     for o in &seen {
-        assert_eq!(o.outcome, Outcome::Error, "{o:?}");
+        assert_eq!(o.outcome, ContentOutcome::Error, "{o:?}");
         assert!(o.reason.as_deref().is_some_and(|r| r.contains("refused")), "{o:?}");
     }
 }
@@ -309,9 +314,9 @@ fn half_open_servers_end_by_the_head_timeout() {
     let server = FakeSite::speaking(Protocol::HalfOpen).start().unwrap();
     let quick = HttpConfig { head_timeout: Duration::from_millis(100), ..config() };
     let hosts = [None, Some("a.example.test"), Some("b.example.test")];
-    let seen = look_at(hosts.map(|h| target(&server, Scheme::Http, h)).to_vec(), quick);
+    let seen = look_at(hosts.map(|h| target(&server, UrlScheme::Http, h)).to_vec(), quick);
     assert_complete(&seen, 3);
-    assert!(seen.iter().all(|o| o.outcome == Outcome::Error), "{:?}", outcomes(&seen));
+    assert!(seen.iter().all(|o| o.outcome == ContentOutcome::Error), "{:?}", outcomes(&seen));
     // Given up after three paths, for each name: the bare address proves nothing about the names.
     assert_eq!(server.connections(), 9);
 }
@@ -322,7 +327,7 @@ fn endless_bodies_are_cut_off() {
         let endless = Answer::status(200).body(Body::Endless(body));
         let site = FakeSite::new().route("/password.php", endless.clone());
         let server = site.route("/.git/config", endless).start().unwrap();
-        let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+        let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
         assert_complete(&seen, 1);
         assert!(seen.iter().all(|o| o.outcome.is_covered()), "{:?}", outcomes(&seen));
         // 64 KiB read, and what two kernel buffers hold, for each of at most three requests.
@@ -337,10 +342,10 @@ fn a_body_byte_by_byte_ends_by_the_body_timeout() {
     let drip = Body::Drip { bytes: vec![b'a'; 100_000], pause: Duration::from_millis(50) };
     let server = FakeSite::new().route("/.env", Answer::status(200).body(drip)).start().unwrap();
     let quick = HttpConfig { body_timeout: Duration::from_millis(300), ..config() };
-    let seen = look_at(vec![target(&server, Scheme::Http, None)], quick);
+    let seen = look_at(vec![target(&server, UrlScheme::Http, None)], quick);
     assert_complete(&seen, 1);
     let slow = by_path(&seen)["/.env"];
-    assert_eq!(slow.outcome, Outcome::Error);
+    assert_eq!(slow.outcome, ContentOutcome::Error);
     assert!(slow.reason.as_deref().is_some_and(|r| r.contains("body")), "{slow:?}");
     assert_eq!(outcomes(&seen)["Error"], 1, "the others are not held up");
     assert!(server.bytes_sent() < 100_000);
@@ -355,10 +360,14 @@ fn the_time_of_a_target_is_bounded() {
         .fold(FakeSite::new(), |site, path| site.route(path, Answer::status(404)));
     let server = site.fallback(slow).start().unwrap();
     let quick = HttpConfig { per_target_time: Duration::from_millis(300), ..config() };
-    let seen = look_at(vec![target(&server, Scheme::Http, None)], quick);
+    let seen = look_at(vec![target(&server, UrlScheme::Http, None)], quick);
     assert_complete(&seen, 1);
-    assert_eq!(seen[0].outcome, Outcome::Error);
-    assert!(seen[1..].iter().all(|o| o.outcome == Outcome::Skipped), "{:?}", outcomes(&seen));
+    assert_eq!(seen[0].outcome, ContentOutcome::Error);
+    assert!(
+        seen[1..].iter().all(|o| o.outcome == ContentOutcome::Skipped),
+        "{:?}",
+        outcomes(&seen)
+    );
     assert!(seen.iter().all(|o| o.reason.is_some()));
     assert_eq!(server.requests().len(), 3);
 }
@@ -372,10 +381,10 @@ fn ten_thousand_header_fields_are_read_by_force() {
     // Bytes prove what is there, whatever stands before them; what is not there they do not prove.
     let server =
         FakeSite::new().route("/password.php", many.clone()).route("/.env", many).start().unwrap();
-    let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+    let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
     assert_complete(&seen, 1);
     assert_eq!(exposed(&seen), BTreeSet::from(["/password.php"]));
-    assert_eq!(by_path(&seen)["/.env"].outcome, Outcome::Malformed);
+    assert_eq!(by_path(&seen)["/.env"].outcome, ContentOutcome::Malformed);
     assert_eq!(outcomes(&seen)["Malformed"], 1);
     assert_no_secret(&seen);
 }
@@ -385,7 +394,7 @@ fn a_gzip_bomb_is_inflated_no_further_than_the_cap() {
     // Ten GiB of zeros behind some hundred KiB a second of wire; only 64 KiB of it are taken.
     let bomb = Answer::ok(gzip_bomb(10 * 1024)).header("Content-Encoding", "gzip");
     let server = FakeSite::new().route("/.env", bomb).start().unwrap();
-    let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+    let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
     assert_complete(&seen, 1);
     assert_eq!(exposed(&seen), BTreeSet::new());
     assert!(server.bytes_sent() < 4 << 20, "{} bytes", server.bytes_sent());
@@ -401,10 +410,10 @@ fn what_is_not_http_is_malformed() {
     ];
     for (name, protocol) in ports {
         let server = FakeSite::speaking(protocol).start().unwrap();
-        let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+        let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
         assert_complete(&seen, 1);
         assert!(
-            seen.iter().all(|o| o.outcome == Outcome::Malformed),
+            seen.iter().all(|o| o.outcome == ContentOutcome::Malformed),
             "{name}: {:?} {:?}",
             outcomes(&seen),
             seen[0]
@@ -416,9 +425,9 @@ fn what_is_not_http_is_malformed() {
 #[test]
 fn tls_that_fails_is_error() {
     let server = FakeSite::new().start().unwrap();
-    let seen = look_at(vec![target(&server, Scheme::Https, None)], config());
+    let seen = look_at(vec![target(&server, UrlScheme::Https, None)], config());
     assert_complete(&seen, 1);
-    assert!(seen.iter().all(|o| o.outcome == Outcome::Error), "{:?}", outcomes(&seen));
+    assert!(seen.iter().all(|o| o.outcome == ContentOutcome::Error), "{:?}", outcomes(&seen));
     assert_eq!(server.connections(), 3);
 }
 
@@ -427,15 +436,15 @@ fn a_server_that_wants_a_name_is_looked_at_by_name() {
     let name = "shop.example.test";
     let server = planted(Form::Typed).tls(&[name]).strict_names().start().unwrap();
     let found = confirm_with(&server, &service_config());
-    assert_eq!(found.web, Some(Scheme::Https), "{found:?}");
+    assert_eq!(found.web, Some(UrlScheme::Https), "{found:?}");
     let hosts = [None, Some("other.example.test"), Some(name)];
-    let seen = look_at(hosts.map(|h| target(&server, Scheme::Https, h)).to_vec(), config());
+    let seen = look_at(hosts.map(|h| target(&server, UrlScheme::Https, h)).to_vec(), config());
     assert_complete(&seen, 3);
     let (named, others): (Vec<_>, Vec<_>) =
         seen.into_iter().partition(|o| o.host.as_deref() == Some(name));
     assert_eq!(exposed(&named), BTreeSet::from(PLANTED));
     for o in others {
-        assert_eq!(o.outcome, Outcome::Absent);
+        assert_eq!(o.outcome, ContentOutcome::Absent);
         assert!(o.reason.is_some_and(|r| r.contains("no site")), "says why");
     }
     // One for the reader, one for the site, one for each refusal: no retries of what is certain.
@@ -446,9 +455,9 @@ fn a_server_that_wants_a_name_is_looked_at_by_name() {
 fn a_handshake_that_hangs_is_error() {
     let server = FakeSite::speaking(Protocol::HalfOpen).start().unwrap();
     let quick = HttpConfig { connect_timeout: Duration::from_millis(150), ..config() };
-    let seen = look_at(vec![target(&server, Scheme::Https, None)], quick);
+    let seen = look_at(vec![target(&server, UrlScheme::Https, None)], quick);
     assert_complete(&seen, 1);
-    assert!(seen.iter().all(|o| o.outcome == Outcome::Error), "{:?}", outcomes(&seen));
+    assert!(seen.iter().all(|o| o.outcome == ContentOutcome::Error), "{:?}", outcomes(&seen));
     assert!(seen[0].reason.as_deref().is_some_and(|r| r.contains("TLS handshake")), "{seen:?}");
     assert_eq!(server.connections(), 3);
 }
@@ -457,7 +466,7 @@ fn a_handshake_that_hangs_is_error() {
 fn a_stop_skips_the_rest() {
     let server = FakeSite::speaking(Protocol::HalfOpen).start().unwrap();
     let (stop, watch) = watch::channel(false);
-    let targets = vec![target(&server, Scheme::Http, None)];
+    let targets = vec![target(&server, UrlScheme::Http, None)];
     let looking = std::thread::spawn(move || looking::look_until(targets, config(), watch).paths);
     // The one request in flight would be waited for for a minute.
     while server.connections() == 0 {
@@ -466,7 +475,7 @@ fn a_stop_skips_the_rest() {
     stop.send(true).unwrap();
     let seen = looking.join().unwrap();
     assert_complete(&seen, 1);
-    assert!(seen.iter().all(|o| o.outcome == Outcome::Skipped), "{:?}", outcomes(&seen));
+    assert!(seen.iter().all(|o| o.outcome == ContentOutcome::Skipped), "{:?}", outcomes(&seen));
 }
 
 #[test]
@@ -474,9 +483,9 @@ fn stopped_before_it_began() {
     let server = planted(Form::Typed).start().unwrap();
     let (_stop, watch) = watch::channel(true);
     let seen =
-        looking::look_until(vec![target(&server, Scheme::Http, None)], config(), watch).paths;
+        looking::look_until(vec![target(&server, UrlScheme::Http, None)], config(), watch).paths;
     assert_complete(&seen, 1);
-    assert!(seen.iter().all(|o| o.outcome == Outcome::Skipped));
+    assert!(seen.iter().all(|o| o.outcome == ContentOutcome::Skipped));
     assert_eq!(server.connections(), 0);
 }
 
@@ -485,14 +494,14 @@ fn many_targets_are_all_looked_at() {
     let servers: Vec<FakeServer> = (0..12).map(|_| planted(Form::Typed).start().unwrap()).collect();
     let mut targets = Vec::new();
     for server in &servers {
-        targets.push(target(server, Scheme::Http, None));
-        targets.push(target(server, Scheme::Http, Some("a.example.test")));
+        targets.push(target(server, UrlScheme::Http, None));
+        targets.push(target(server, UrlScheme::Http, Some("a.example.test")));
         // Twice the same is once.
-        targets.push(target(server, Scheme::Http, None));
+        targets.push(target(server, UrlScheme::Http, None));
     }
     let seen = look_at(targets, HttpConfig { targets_at_once: 5, ..config() });
     assert_complete(&seen, 24);
-    assert_eq!(seen.iter().filter(|o| o.outcome == Outcome::Exposed).count(), 24 * 3);
+    assert_eq!(seen.iter().filter(|o| o.outcome == ContentOutcome::Exposed).count(), 24 * 3);
 }
 
 #[test]
@@ -530,7 +539,7 @@ proptest! {
     ) {
         let bytes = [head.as_bytes(), &rest].concat();
         let server = FakeSite::speaking(Protocol::Garbage(bytes)).start().unwrap();
-        let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+        let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
         assert_complete(&seen, 1);
         prop_assert_eq!(exposed(&seen), BTreeSet::new());
         let found = confirm_with(&server, &service_config());
@@ -592,9 +601,9 @@ fn services_are_named_by_their_bytes() {
             FakeSite::speaking(Protocol::Banner(b"220 mx ESMTP\r\n".to_vec())).tls(&[]),
             None,
         ),
-        ("http", web(), Some(Scheme::Http)),
-        ("https", web().tls(&[]), Some(Scheme::Https)),
-        ("https", web().tls(&[]).plain_on_tls(bad), Some(Scheme::Https)),
+        ("http", web(), Some(UrlScheme::Http)),
+        ("https", web().tls(&[]), Some(UrlScheme::Https)),
+        ("https", web().tls(&[]).plain_on_tls(bad), Some(UrlScheme::Https)),
         ("tls", FakeSite::speaking(Protocol::Closing).tls(&[]), None),
         ("unknown", FakeSite::speaking(Protocol::Closing), None),
         (
@@ -652,7 +661,7 @@ fn endless_pages_do_not_hold_the_service_reader() {
     let endless = Answer::status(200).body(Body::Endless(vec![b'x'; 4096]));
     let server = FakeSite::new().fallback(Fallback::Always(endless)).start().unwrap();
     let found = confirm_with(&server, &ServiceConfig { answer_timeout: LONG, ..service_config() });
-    assert_eq!(found.web, Some(Scheme::Http));
+    assert_eq!(found.web, Some(UrlScheme::Http));
     assert!(server.bytes_sent() < 4 << 20);
 }
 

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use mimawari::cli::SchemaFormat;
 use mimawari::config::Config;
 use mimawari_drift::baseline::Baseline;
-use mimawari_look::http::connection::Answer;
+use mimawari_look::http::connection::HttpAnswer;
 use mimawari_probes::http::Catalogue;
-use mimawari_targets::diagnostic::Source;
+use mimawari_targets::diagnostic::TextSource;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
@@ -470,7 +470,7 @@ fn every_example_of_the_documents_is_understood() {
             let done = if block.contains("[[check]]") {
                 // The example of the form may bear an id of the catalogue.
                 let block = block.replace("id = \"git-config\"", "id = \"example\"");
-                let added = Catalogue::builtin().add(&Source::new(document, block));
+                let added = Catalogue::builtin().add(&TextSource::new(document, block));
                 added.map_err(|e| e.to_string())
             } else if block.contains("[[allow") {
                 let whole = block.contains("owner =");
@@ -554,7 +554,7 @@ fn gaps_have_types_and_no_code_reads_their_sentences() {
 
 #[test]
 fn an_answer_shows_nothing_of_its_content() {
-    let answer = Answer {
+    let answer = HttpAnswer {
         status: 200,
         headers: [(http::header::SERVER, http::HeaderValue::from_static("zzz-secret"))]
             .into_iter()

@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use mimawari_probes::http::manifest::{Class, Manifest, Proof};
+use mimawari_probes::http::manifest::{FileClass, FileProof, Manifest};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
@@ -132,9 +132,9 @@ fn a_site_is_told_and_read_back() {
         manifest.concerns(Some("shop.example.jp"), "198.51.100.7".parse().expect("an address"))
     );
     let conn = manifest.entries().iter().find(|e| &*e.path == "/s/conn.php").expect("it is told");
-    assert_eq!(conn.class, Class::Execute);
-    assert_eq!(conn.proven(PHP.as_bytes(), false), Some(Proof::SameBytes));
-    assert_eq!(conn.proven(PHP.replace('\n', "\r\n").as_bytes(), false), Some(Proof::Lines(3)));
+    assert_eq!(conn.class, FileClass::Execute);
+    assert_eq!(conn.proven(PHP.as_bytes(), false), Some(FileProof::SameBytes));
+    assert_eq!(conn.proven(PHP.replace('\n', "\r\n").as_bytes(), false), Some(FileProof::Lines(3)));
     // The order is the same each time.
     let body = |m: &Made| m.text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(body(&made), body(&site.run(&["--ip", "198.51.100.7", "--prefix", "/s/"])));
@@ -254,8 +254,8 @@ fn a_huge_file_costs_its_first_64_kib() {
     assert_eq!(made.status, Some(0), "{}", made.stderr);
     let manifest = made.manifest();
     let entry = &manifest.entries()[0];
-    assert_eq!((entry.length, entry.class), (length, Class::Deny));
-    assert_eq!(entry.proven(&[0; 64 << 10], true), Some(Proof::SameBytes));
+    assert_eq!((entry.length, entry.class), (length, FileClass::Deny));
+    assert_eq!(entry.proven(&[0; 64 << 10], true), Some(FileProof::SameBytes));
 }
 
 #[test]

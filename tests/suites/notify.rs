@@ -17,8 +17,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mimawari::config::Config;
 use mimawari_drift::verdict::Verdict;
-use mimawari_notify::client::{Policy, World};
-use mimawari_notify::{End, Notifiers, Outcome, StateLedger};
+use mimawari_notify::client::{ClientContext, RetryPolicy};
+use mimawari_notify::{DeliveryEnd, Notifiers, NotifyOutcome, StateLedger};
 use serde_json::{Value, json};
 
 /// Planted secrets, visibly false. No output may hold any of them.
@@ -87,9 +87,9 @@ fn notifiers(tables: &str, environment: &[(&str, String)]) -> Notifiers {
     let config =
         Config::parse("patrol.toml", &text, Path::new("/nowhere")).expect("a configuration");
     let get = |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
-    let world = World { now: Timestamp::now, random: Arc::new(|| 1 << 62) };
+    let world = ClientContext { now: Timestamp::now, random: Arc::new(|| 1 << 62) };
     let mut all = Notifiers::ready(&config.notify, get, world).expect("ready");
-    all.policy = Policy {
+    all.policy = RetryPolicy {
         attempts: 4,
         base: Duration::from_millis(2),
         longest_wait: Duration::from_secs(5),
@@ -111,7 +111,7 @@ impl Desk {
     }
 
     fn ledger(&self) -> StateLedger {
-        StateLedger::open(&mimawari_store::Location::Folder(self.dir.path().to_owned()))
+        StateLedger::open(&mimawari_store::StoreLocation::Folder(self.dir.path().to_owned()))
             .expect("a ledger")
     }
 
@@ -128,7 +128,7 @@ impl Desk {
         out
     }
 
-    async fn deliver(&self, n: &Notifiers, v: &Verdict) -> Vec<Outcome> {
+    async fn deliver(&self, n: &Notifiers, v: &Verdict) -> Vec<NotifyOutcome> {
         let out = n.deliver(v, self.dir.path(), &self.ledger()).await;
         holds_no_secret(&format!("{out:?}{n:?}"));
         out
@@ -136,9 +136,9 @@ impl Desk {
 }
 
 #[track_caller]
-fn fault(out: &[Outcome]) -> (String, bool) {
+fn fault(out: &[NotifyOutcome]) -> (String, bool) {
     match &out[0].end {
-        End::Failed(f) => (f.why.clone(), f.doubtful),
+        DeliveryEnd::Failed(f) => (f.why.clone(), f.doubtful),
         other => panic!("{other:?}"),
     }
 }
@@ -163,7 +163,7 @@ async fn events_and_metrics_go_to_files_and_count_what_failed() {
     let out = desk.deliver(&n, &three()).await;
     assert!(fault(&out).0.starts_with("no connection"), "{out:?}");
     assert!(!fault(&out).1, "it cannot have arrived");
-    assert!(out[1..].iter().all(|o| o.end == End::Sent), "{out:?}");
+    assert!(out[1..].iter().all(|o| o.end == DeliveryEnd::Sent), "{out:?}");
     let read = |name: &str| std::fs::read_to_string(desk.dir.path().join(name)).expect(name);
     assert_eq!(read("events").lines().count(), 4);
     assert!(read("m.prom").contains("mimawari_delivery_failures{vantage=\"outside\"} 1"));

@@ -2,5 +2,6 @@
 
 mod fuzz;
 mod laws;
+mod names;
 mod sim;
 mod verdict;

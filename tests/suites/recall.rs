@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use mimawari_look::http::{HttpConfig, WebTarget};
 use mimawari_probes::http::format::Controls;
-use mimawari_probes::http::{Catalogue, Check, Day, Fixture, Names, PathCheck, PathPlan, Response};
-use mimawari_probes::observation::{Outcome, Scheme, Severity};
+use mimawari_probes::http::{
+    Catalogue, Check, CheckFixture, DayName, HttpResponse, NameLists, PathCheck, PathPlan,
+};
+use mimawari_probes::observation::{ContentOutcome, Severity, UrlScheme};
 use mimawari_targets::{AddrRange, AddrSet, Endpoint, Port, Scope};
 use mimawari_tests::fake::{Answer, FakeSite, Form};
 use mimawari_tests::looking::{Seen, look_at};
 
 const HOST: &str = "www.shop.example.jp";
-const TODAY: Day = Day { year: 2026, month: 11, day: 24 };
+const TODAY: DayName = DayName { year: 2026, month: 11, day: 24 };
 
 /// What must be found, by path.
 type Expected = BTreeMap<String, (String, Severity)>;
@@ -26,13 +28,13 @@ fn endpoint(address: SocketAddr) -> Endpoint {
 }
 
 /// What the checks of a path say of a body, where every other path is missing.
-fn alone(plan: &PathPlan, body: &[u8]) -> (Outcome, String, Severity) {
+fn alone(plan: &PathPlan, body: &[u8]) -> (ContentOutcome, String, Severity) {
     let key = [0; 32];
     let mut check = PathCheck::new(plan, 1, &key);
     while let Some(path) = check.next_request() {
         let there = path == &*plan.path;
         let (status, body) = if there { (200, body) } else { (404, &b""[..]) };
-        check.response(&Response {
+        check.response(&HttpResponse {
             status,
             location: None,
             body,
@@ -47,7 +49,7 @@ fn alone(plan: &PathPlan, body: &[u8]) -> (Outcome, String, Severity) {
 
 /// A site with every `hit` of every check at a path of its own, and what must be found there.
 fn site(catalogue: &Catalogue, form: Form) -> (FakeSite, Expected) {
-    let names = Names { host: Some(HOST), today: TODAY };
+    let names = NameLists { host: Some(HOST), today: TODAY };
     let plan = catalogue.plan(3);
     let plans: BTreeMap<String, PathPlan> =
         plan.on(names, &[]).iter().map(|p| (p.path.to_string(), p.clone())).collect();
@@ -61,7 +63,7 @@ fn site(catalogue: &Catalogue, form: Form) -> (FakeSite, Expected) {
     let most = checks.iter().map(|c| c.hits.len()).max().unwrap_or(0);
     for n in 0..most {
         for check in &checks {
-            let plain = |h: &&Fixture| {
+            let plain = |h: &&CheckFixture| {
                 // Redirects and error pages have no file; an empty file has no form.
                 h.status(check) == 200 && h.total.is_none() && !h.body().is_empty()
             };
@@ -71,7 +73,7 @@ fn site(catalogue: &Catalogue, form: Form) -> (FakeSite, Expected) {
             let mut free = paths.filter(|p| !expected.contains_key(p) && p != "/");
             let own = free.find(|p| {
                 let (outcome, id, _) = alone(&plans[p], &body);
-                outcome == Outcome::Exposed && id == check.id
+                outcome == ContentOutcome::Exposed && id == check.id
             });
             let Some(path) = own else {
                 missing.insert(check.id.clone());
@@ -107,7 +109,7 @@ fn look(catalogue: &Arc<Catalogue>, address: SocketAddr) -> Seen {
         ..HttpConfig::default()
     };
     let host = Some(HOST.to_owned());
-    look_at(vec![WebTarget { endpoint: endpoint(address), scheme: Scheme::Http, host }], config)
+    look_at(vec![WebTarget { endpoint: endpoint(address), scheme: UrlScheme::Http, host }], config)
 }
 
 fn assert_found(seen: &Seen, expected: &Expected, what: &str) {
@@ -115,7 +117,7 @@ fn assert_found(seen: &Seen, expected: &Expected, what: &str) {
     let mut wrong = Vec::new();
     for o in &seen.paths {
         assert!(paths.insert(&o.path), "{what}: {} twice", o.path);
-        let is = (o.outcome == Outcome::Exposed).then(|| (o.check.clone(), o.severity));
+        let is = (o.outcome == ContentOutcome::Exposed).then(|| (o.check.clone(), o.severity));
         if is.as_ref() != expected.get(&o.path) {
             wrong.push(format!("{} {:?} {:?} {:?}", o.path, o.outcome, is, expected.get(&o.path)));
         }

@@ -12,7 +12,7 @@ use jiff::{Timestamp, ToSpan};
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::judge::{CoverageView, RunInput, judge_onto};
 use mimawari_drift::state::State;
-use mimawari_drift::verdict::{Coverage, RunFacts};
+use mimawari_drift::verdict::{RunFacts, VerdictCoverage};
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Scope};
 
@@ -103,11 +103,11 @@ fn a_million_observations_under_five_thousand_rules() {
             scope: &scope,
             observations: &observations,
             coverage: &view,
-            totals: Coverage {
+            totals: VerdictCoverage {
                 cells_planned: u64::from(addresses) * 5,
                 cells_covered: u64::from(addresses) * 5,
                 open: u64::from(addresses) * 5,
-                ..Coverage::default()
+                ..VerdictCoverage::default()
             },
             facts: RunFacts { started_at: Some(now), ended_at: Some(now), ..RunFacts::default() },
             suspect_because: Vec::new(),

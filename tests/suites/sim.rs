@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use mimawari_engine::{Event, Summary, Sweep, SweepConfig};
+use mimawari_engine::{SweepConfig, SweepEngine, SweepEvent, SweepSummary};
 use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
 use mimawari_report::gap_sentence;
-use mimawari_targets::Shard;
+use mimawari_targets::PlanShard;
 use mimawari_tests::sim::{Bursts, Driver, Loss, Mix, Network, Policer, Report, Rng, World};
 
 /// Names the seed when a run panics.
@@ -25,7 +25,7 @@ impl Drop for Seed {
 }
 
 /// The sentences of a summary, one a line.
-fn sentences(summary: &Summary) -> String {
+fn sentences(summary: &SweepSummary) -> String {
     let sentence = |gap: &Gap| gap_sentence(&gap.clone().noted());
     summary.gaps.iter().map(sentence).collect::<Vec<_>>().join("\n")
 }
@@ -87,7 +87,7 @@ fn anything(seed: u64) -> (SweepConfig, Network, Driver) {
             .chance(0.3)
             .then(|| {
                 let count = 1 + rng.below(5) as u32;
-                Shard::new(1 + rng.below(u64::from(count)) as u32, count)
+                PlanShard::new(1 + rng.below(u64::from(count)) as u32, count)
             })
             .flatten(),
     };
@@ -362,7 +362,7 @@ fn the_largest_walk_stops_without_using_memory_for_what_was_never_begun() {
     let world = World::new(1, 1 << 17, u16::MAX, Mix::DARK);
     let walk = world.walk();
     let cells = walk.len();
-    let mut sweep = Sweep::new(walk, SweepConfig::default());
+    let mut sweep = SweepEngine::new(walk, SweepConfig::default());
     sweep.poll_transmit(Duration::ZERO).unwrap();
     sweep.stop(Duration::ZERO);
     assert_eq!(sweep.poll_timeout(), Some(Duration::from_secs(1)));
@@ -370,7 +370,7 @@ fn the_largest_walk_stops_without_using_memory_for_what_was_never_begun() {
     assert_eq!(sweep.poll_timeout(), None);
     let mut next = 0;
     while let Some(event) = sweep.poll_event() {
-        let Event::Chunk(chunk) = event else { panic!("{event:?}") };
+        let SweepEvent::Chunk(chunk) = event else { panic!("{event:?}") };
         assert_eq!(chunk.first_step, next);
         assert!(chunk.states.iter().take(100).all(|s| *s == CellState::NotProbed));
         next += chunk.states.len() as u64;
@@ -390,8 +390,8 @@ fn shards_together_are_the_whole() {
         driver.run(quick(), Network::new(world, 4)).summary
     };
     let whole = run(None);
-    let parts: Vec<_> = (1..=7).map(|i| run(Shard::new(i, 7))).collect();
-    let sum = |f: fn(&mimawari_engine::Summary) -> u64| parts.iter().map(f).sum::<u64>();
+    let parts: Vec<_> = (1..=7).map(|i| run(PlanShard::new(i, 7))).collect();
+    let sum = |f: fn(&mimawari_engine::SweepSummary) -> u64| parts.iter().map(f).sum::<u64>();
     assert_eq!(
         [whole.cells, whole.open, whole.closed, whole.prohibited],
         [sum(|s| s.cells), sum(|s| s.open), sum(|s| s.closed), sum(|s| s.prohibited)]

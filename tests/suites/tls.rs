@@ -12,12 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use mimawari_look::http::connection::{Connection, Route, Timeouts};
+use mimawari_look::http::connection::{HttpConnection, HttpTimeouts, SiteRoute};
 use mimawari_look::http::stream::dial;
-use mimawari_look::http::tls::{Limits, Refusal, RefusalKind, Rung, Session, handshake};
+use mimawari_look::http::tls::{
+    RefusalKind, TlsFallback, TlsLimits, TlsRefusal, TlsSession, handshake,
+};
 use mimawari_look::http::{HttpConfig, WebTarget};
 use mimawari_look::service::{Confirmation, ServiceConfig, confirm};
-use mimawari_probes::observation::{HttpObservation, Outcome, Scheme, TlsFacts};
+use mimawari_probes::observation::{ContentOutcome, HttpObservation, TlsFacts, UrlScheme};
 use mimawari_targets::{AddrRange, AddrSet, Endpoint, Port, Scope};
 use mimawari_tests::fake::{FakeSite, Openssl, Protocol};
 use mimawari_tests::looking;
@@ -113,17 +115,17 @@ fn look_at(address: SocketAddr, host: Option<&str>) -> Vec<HttpObservation> {
         ..HttpConfig::default()
     };
     let host = host.map(str::to_owned);
-    let target = WebTarget { endpoint: endpoint(address), scheme: Scheme::Https, host };
+    let target = WebTarget { endpoint: endpoint(address), scheme: UrlScheme::Https, host };
     looking::look_at(vec![target], config).paths
 }
 
 /// What the prober's own connection says of the handshake.
 fn facts(address: SocketAddr, host: Option<&str>) -> TlsFacts {
     let sni = host.map(str::to_owned);
-    let route = Route { endpoint: endpoint(address), scheme: Scheme::Https, sni };
-    let timeouts = Timeouts { connect: LONG, head: LONG, body: LONG };
+    let route = SiteRoute { endpoint: endpoint(address), scheme: UrlScheme::Https, sni };
+    let timeouts = HttpTimeouts { connect: LONG, head: LONG, body: LONG };
     run(async {
-        let connection = Connection::open(&route, &timeouts, None).await.unwrap();
+        let connection = HttpConnection::open(&route, &timeouts, None).await.unwrap();
         connection.tls().unwrap().clone()
     })
 }
@@ -143,9 +145,9 @@ fn shake(
     address: SocketAddr,
     sni: Option<&str>,
     limit: Duration,
-    hint: Option<Rung>,
-) -> Result<Session, Refusal> {
-    let limits = Limits { connect: LONG, handshake: limit };
+    hint: Option<TlsFallback>,
+) -> Result<TlsSession, TlsRefusal> {
+    let limits = TlsLimits { connect: LONG, handshake: limit };
     run(async {
         let tcp = dial(endpoint(address), LONG).await.unwrap();
         handshake(tcp, endpoint(address), sni, &limits, hint).await
@@ -156,7 +158,7 @@ fn shake(
 fn assert_found(observations: &[HttpObservation], what: &str) {
     let found: BTreeSet<&str> = observations
         .iter()
-        .filter(|o| o.outcome == Outcome::Exposed)
+        .filter(|o| o.outcome == ContentOutcome::Exposed)
         .map(|o| o.path.as_str())
         .collect();
     let reasons: BTreeSet<_> = observations.iter().map(|o| (o.outcome, &o.reason)).collect();
@@ -232,7 +234,7 @@ fn reach(openssl: &Openssl, row: &Row) {
     check(&facts(server.address(), Some(HOST)), true);
     check(&facts(server.address(), None), false);
     let confirmation = confirmed(server.address());
-    assert_eq!(confirmation.web, Some(Scheme::Https), "{what}: {confirmation:?}");
+    assert_eq!(confirmation.web, Some(UrlScheme::Https), "{what}: {confirmation:?}");
     let service = confirmation.service.unwrap();
     assert_eq!(service.name, "https", "{what}");
     assert_eq!(service.http.map(|h| h.status), Some(200), "{what}");
@@ -362,7 +364,7 @@ fn a_name_that_is_not_served() {
         assert_found(&look_at(server.address(), Some(HOST)), version);
         let other = look_at(server.address(), Some("other.example.jp"));
         for o in &other {
-            assert_eq!(o.outcome, Outcome::Absent, "{version}: {o:?}");
+            assert_eq!(o.outcome, ContentOutcome::Absent, "{version}: {o:?}");
             let reason = o.reason.as_deref().unwrap();
             assert!(reason.starts_with("no site under this name"), "{version}: {reason}");
         }
@@ -421,7 +423,7 @@ fn a_server_that_cannot_bear_a_name() {
         let _ = stream.read(&mut [0; 64]);
     });
     let session = shake(address, Some(HOST), LONG, None).unwrap();
-    assert_eq!((session.rung, count.load(Ordering::SeqCst)), (Rung::Nameless, 3));
+    assert_eq!((session.rung, count.load(Ordering::SeqCst)), (TlsFallback::Nameless, 3));
     // Nothing is old about it.
     assert!(!session.facts.legacy);
     assert_eq!(session.facts.version, "TLSv1.3");
@@ -429,9 +431,9 @@ fn a_server_that_cannot_bear_a_name() {
     assert!(!session.facts.certificate.unwrap().mismatch);
 
     let again = shake(address, Some(HOST), LONG, Some(session.rung)).unwrap();
-    assert_eq!((again.rung, count.load(Ordering::SeqCst)), (Rung::Nameless, 4));
+    assert_eq!((again.rung, count.load(Ordering::SeqCst)), (TlsFallback::Nameless, 4));
     let nameless = shake(address, None, LONG, None).unwrap();
-    assert_eq!((nameless.rung, count.load(Ordering::SeqCst)), (Rung::Modern, 5));
+    assert_eq!((nameless.rung, count.load(Ordering::SeqCst)), (TlsFallback::Modern, 5));
 }
 
 /// The prober climbs the ladder once: a server that closes after every page is refused no second time.
@@ -508,7 +510,7 @@ fn a_handshake_that_stalls_costs_one_connection() {
     let silent = counted(|_, mut stream| drop(stream.read_to_end(&mut Vec::new())));
     let slow = counted(|_, stream| trickle(stream));
     for (address, count) in [silent, slow] {
-        for hint in [None, Some(Rung::Legacy), Some(Rung::Nameless)] {
+        for hint in [None, Some(TlsFallback::Legacy), Some(TlsFallback::Nameless)] {
             count.store(0, Ordering::SeqCst);
             let refused = shake(address, Some(HOST), limit, hint).unwrap_err();
             assert_eq!(refused.kind, RefusalKind::Late, "{hint:?}: {refused:?}");

@@ -23,16 +23,16 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use mimawari_drift::baseline::Baseline;
-use mimawari_drift::freshness::Turn;
+use mimawari_drift::freshness::RotationPart;
 use mimawari_drift::judge::{CoverageView, RunInput, judge};
 use mimawari_drift::state::State;
 use mimawari_drift::verdict::{
-    Cause, Coverage, Finding, FindingKind, FindingState, RunFacts, Verdict,
+    Finding, FindingCause, FindingKind, FindingState, RunFacts, Verdict, VerdictCoverage,
 };
 use mimawari_probes::gap::{CoverageGap, Gap};
 use mimawari_probes::observation::{
-    CellState, HostObservation, HttpObservation, Observation, Outcome, Scheme, SecondLook, Service,
-    Severity, TcpObservation, TlsFacts, WebObservation,
+    CellState, ContentOutcome, HostObservation, HttpObservation, Observation, SecondLook,
+    ServiceFacts, Severity, TcpObservation, TlsFacts, UrlScheme, WebObservation,
 };
 use mimawari_targets::{AddrRange, AddrSet, Port, PortSet, Scope};
 
@@ -159,18 +159,18 @@ impl Run {
         self
     }
 
-    fn content(self, outcome: Outcome) -> Self {
+    fn content(self, outcome: ContentOutcome) -> Self {
         self.http(outcome, |_| ())
     }
 
     /// A content check on port 80, changed as wanted.
-    fn http(mut self, outcome: Outcome, change: impl FnOnce(&mut HttpObservation)) -> Self {
+    fn http(mut self, outcome: ContentOutcome, change: impl FnOnce(&mut HttpObservation)) -> Self {
         let mut h = HttpObservation {
             title: None,
             remedy: None,
             ip: ip(HOST),
             port: port(80),
-            scheme: Scheme::Http,
+            scheme: UrlScheme::Http,
             host: Some("shop.example.jp".to_owned()),
             path: "/password.php".to_owned(),
             check: "php-source".to_owned(),
@@ -191,7 +191,7 @@ impl Run {
         let mut w = WebObservation {
             ip: ip(HOST),
             port: port(443),
-            scheme: Scheme::Https,
+            scheme: UrlScheme::Https,
             host: Some("shop.example.jp".to_owned()),
             at: Timestamp::UNIX_EPOCH,
             status: Some(200),
@@ -267,7 +267,7 @@ fn judged_at(
                 second_look: Some(run.second_look(*ip, *port)),
                 service: run.services.get(&(*ip, *port)).map(|name| {
                     let name = (*name).to_owned();
-                    Box::new(Service { name, ..Service::default() })
+                    Box::new(ServiceFacts { name, ..ServiceFacts::default() })
                 }),
             })
         })
@@ -294,14 +294,14 @@ fn judged_at(
         scope: &run.scope,
         observations: &observations,
         coverage: run,
-        totals: Coverage {
+        totals: VerdictCoverage {
             cells_planned: run.cells.len() as u64,
             cells_covered: covered,
             open: count(CellState::Open),
             closed: count(CellState::Closed),
             prohibited: count(CellState::Prohibited),
             silent: count(CellState::Silent),
-            ..Coverage::default()
+            ..VerdictCoverage::default()
         },
         facts: RunFacts {
             canaries_answered: run.canaries.0,
@@ -314,7 +314,7 @@ fn judged_at(
         gaps: run.incomplete.clone(),
         addresses: &addresses,
         ports: &run.ports,
-        turn: run.turn.map(|(part, complete, max_age)| Turn {
+        turn: run.turn.map(|(part, complete, max_age)| RotationPart {
             plan: "plan",
             part,
             parts: 2,
@@ -350,7 +350,10 @@ use FindingKind::{
 fn open_and_unmatched_and_confirmed_is_open() {
     let v = Story::new("").run(Run::new().redis(Open));
     let f = one(&v, UnexpectedOpen);
-    assert_eq!((f.state, f.cause, f.new, v.exit), (FindingState::Open, Cause::Unmatched, true, 1));
+    assert_eq!(
+        (f.state, f.cause, f.new, v.exit),
+        (FindingState::Open, FindingCause::Unmatched, true, 1)
+    );
 }
 
 #[test]
@@ -398,7 +401,10 @@ fn allowed_whose_rule_expired_is_open_with_the_cause() {
     s.now = "2026-11-01T23:00:00Z".parse().expect("an instant");
     let v = s.run(Run::new().redis(Open));
     let f = one(&v, UnexpectedOpen);
-    assert_eq!((f.state, f.cause, f.first_seen), (FindingState::Open, Cause::Expired, first));
+    assert_eq!(
+        (f.state, f.cause, f.first_seen),
+        (FindingState::Open, FindingCause::Expired, first)
+    );
 }
 
 #[test]
@@ -411,7 +417,7 @@ fn allowed_whose_rule_was_removed_is_open_with_the_same_id() {
     s.rules("");
     let v = s.run(Run::new().redis(Open));
     let f = one(&v, UnexpectedOpen);
-    assert_eq!((f.state, f.cause, &f.id), (FindingState::Open, Cause::Removed, &id));
+    assert_eq!((f.state, f.cause, &f.id), (FindingState::Open, FindingCause::Removed, &id));
 }
 
 #[test]
@@ -422,7 +428,7 @@ fn allowed_whose_rule_was_removed_is_not_forgotten_because_nobody_looked() {
     let v = s.run(Run::new());
     assert_eq!(
         (state(&v), one(&v, UnexpectedOpen).cause, v.exit),
-        (FindingState::Unverified, Cause::Removed, 1)
+        (FindingState::Unverified, FindingCause::Removed, 1)
     );
 }
 
@@ -569,7 +575,7 @@ fn a_required_cell_that_nobody_looked_at_is_not_missing() {
 #[test]
 fn a_never_rule_forbids() {
     let v = Story::new(NEVER).run(Run::new().redis(Open));
-    assert_eq!((one(&v, ForbiddenOpen).cause, v.exit), (Cause::Forbidden, 1));
+    assert_eq!((one(&v, ForbiddenOpen).cause, v.exit), (FindingCause::Forbidden, 1));
 }
 
 // Guards of a run.

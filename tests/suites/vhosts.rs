@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use mimawari_look::http::pointing::{DnsSummary, cross_check};
 use mimawari_probes::gap::Gap;
-use mimawari_probes::observation::Pointing;
+use mimawari_probes::observation::DnsPointing;
 use mimawari_report::gap_sentence;
-use mimawari_targets::dns::{Resolve, SystemResolver};
+use mimawari_targets::dns::{NameResolver, SystemResolver};
 use mimawari_targets::{AddrRange, AddrSet, Scope};
 use mimawari_tests::fake::{FakeDns, FakeSite, Zone};
 use tokio::sync::mpsc;
@@ -112,11 +112,11 @@ fn resolver(server: &FakeDns) -> SystemResolver {
     SystemResolver::with_nameservers(&[server.address()]).unwrap()
 }
 
-type Told = Vec<(String, IpAddr, Pointing)>;
+type Told = Vec<(String, IpAddr, DnsPointing)>;
 
 async fn check(
     list: &[(&str, &str)],
-    resolver: &impl Resolve,
+    resolver: &impl NameResolver,
     at_once: usize,
 ) -> (Told, DnsSummary) {
     let (names_in, names) = mpsc::channel(4);
@@ -142,13 +142,13 @@ async fn check(
     (told, summary)
 }
 
-fn by_name(told: &Told) -> BTreeMap<(&str, IpAddr), Pointing> {
+fn by_name(told: &Told) -> BTreeMap<(&str, IpAddr), DnsPointing> {
     told.iter().map(|(n, ip, p)| ((n.as_str(), *ip), *p)).collect()
 }
 
 #[tokio::test]
 async fn names_are_told_where_they_point() {
-    use Pointing::{Elsewhere, Here, Nowhere, Ours, Unknown};
+    use DnsPointing::{Elsewhere, Here, Nowhere, Ours, Unknown};
     let server = FakeDns::start([
         ("here.example", at(&["198.51.100.7", "203.0.113.1"])),
         ("here6.example", at(&["2001:db8::7"])),
@@ -236,7 +236,7 @@ async fn a_name_server_that_fails_everything_ends_the_check_early() {
     let (told, summary) = check(&list, &resolver(&server), 8).await;
     assert!(summary.gave_up);
     assert!((20..200).contains(&told.len()), "{}", told.len());
-    assert!(told.iter().all(|(_, _, p)| *p == Pointing::Unknown));
+    assert!(told.iter().all(|(_, _, p)| *p == DnsPointing::Unknown));
     assert_eq!(summary.unknown, told.len() as u64);
     assert!(server.asked().len() < 400, "{}", server.asked().len());
     insta::assert_snapshot!(
@@ -248,11 +248,11 @@ async fn a_name_server_that_fails_everything_ends_the_check_early() {
 /// Never answers, and takes no real time about it.
 struct Silent;
 
-impl Resolve for Silent {
+impl NameResolver for Silent {
     fn lookup<'a>(
         &'a self,
         _: &'a mimawari_targets::list::HostName,
-        _: mimawari_targets::dns::Family,
+        _: mimawari_targets::dns::AddressFamily,
     ) -> futures_util::future::BoxFuture<'a, Result<Vec<IpAddr>, mimawari_targets::dns::ResolveError>>
     {
         Box::pin(std::future::pending())
@@ -297,7 +297,7 @@ async fn one_silent_name_holds_up_no_other() {
         first
     };
     let (summary, first) = tokio::join!(cross_check(names, &resolver, &scope, 2, out), watch);
-    assert_eq!(first, Some(("here.example".to_owned(), ip("198.51.100.7"), Pointing::Here)));
+    assert_eq!(first, Some(("here.example".to_owned(), ip("198.51.100.7"), DnsPointing::Here)));
     assert_eq!((summary.here, summary.unknown, summary.gave_up), (1, 0, false));
     // The sender is told, too.
     assert!(names_in.send((String::new(), ip("198.51.100.7"))).await.is_err());

@@ -15,7 +15,7 @@ use clap::Parser;
 use mimawari_benches::stage::{self, received};
 use mimawari_benches::table;
 use mimawari_probes::wire::{LinkHeader, SynTemplate};
-use mimawari_rawio::{Batch, Device, Sender};
+use mimawari_rawio::{FrameSender, InterfaceFacts, SendBatch};
 use mimawari_tests::lab::{Lab, SCANNER_V4, host, nft};
 use nix::sys::signal::Signal;
 
@@ -106,14 +106,15 @@ fn sweep(lab: &Lab, binary: &Path) -> Result<f64> {
 /// The same frame again and again.
 fn bare(lab: &Lab, threads: usize) -> Result<f64> {
     let (source, senders) = lab.scanner.run(|| -> Result<_> {
-        let device = Device::by_name("v0").context("the link")?;
-        let senders = (0..threads).map(|_| Sender::packet(&device)).collect::<Result<Vec<_>, _>>();
+        let device = InterfaceFacts::by_name("v0").context("the link")?;
+        let senders =
+            (0..threads).map(|_| FrameSender::packet(&device)).collect::<Result<Vec<_>, _>>();
         Ok((device.mac.context("its address")?, senders?))
     })?;
-    let gateway = lab.centre.run(|| Device::by_name("v1")).context("the far end")?;
+    let gateway = lab.centre.run(|| InterfaceFacts::by_name("v1")).context("the far end")?;
     let header = LinkHeader::Ethernet { source, destination: gateway.mac.context("its address")? };
     let mut template = SynTemplate::new(header, SCANNER_V4.into());
-    let mut batch = Batch::new();
+    let mut batch = SendBatch::new();
     while batch.push(template.frame(host(1).into(), None, 61_000, 80, 1)) {}
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {

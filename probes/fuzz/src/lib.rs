@@ -2,12 +2,12 @@
 //! include this file and replay the corpus.
 
 use mimawari_probes::http::manifest::Manifest;
-use mimawari_probes::http::raw::{Head, title};
+use mimawari_probes::http::raw::{RawHead, title};
 use mimawari_probes::http::{
-    BodyFlaw, Catalogue, Day, INFLATED_LIMIT, Names, PathCheck, PathPlan, Response, decode,
-    printable,
+    BodyFlaw, Catalogue, DayName, HttpResponse, INFLATED_LIMIT, NameLists, PathCheck, PathPlan,
+    decode, printable,
 };
-use mimawari_targets::diagnostic::Source;
+use mimawari_targets::diagnostic::TextSource;
 
 /// Takes bytes and panics when a promise is broken.
 pub type Target = fn(&[u8]);
@@ -23,7 +23,7 @@ pub const TARGETS: [(&str, Target); 5] = [
 
 /// A head that a strict reader may refuse, its fields, its body and its title.
 pub fn raw_answer(data: &[u8]) {
-    if let Some(head) = Head::parse(data) {
+    if let Some(head) = RawHead::parse(data) {
         assert!(head.status < 1000);
         assert!(head.rest.len() <= data.len());
         let body = head.body();
@@ -40,9 +40,9 @@ pub fn raw_answer(data: &[u8]) {
 fn plan() -> &'static [PathPlan] {
     static PLAN: std::sync::OnceLock<Vec<PathPlan>> = std::sync::OnceLock::new();
     PLAN.get_or_init(|| {
-        let names = Names {
+        let names = NameLists {
             host: Some("www.shop.example.jp"),
-            today: Day { year: 2026, month: 11, day: 24 },
+            today: DayName { year: 2026, month: 11, day: 24 },
         };
         Catalogue::builtin().plan(3).on(names, &[]).into_owned()
     })
@@ -73,7 +73,7 @@ pub fn matchers(data: &[u8]) {
         let body = left.get(3..).unwrap_or_default();
         let body = &body[..length.min(body.len())];
         left = left.get(3 + body.len()..).unwrap_or_default();
-        check.response(&Response {
+        check.response(&HttpResponse {
             status: STATUS[usize::from(status & 7)],
             location: std::str::from_utf8(body).ok(),
             body: &decode((status & 8 != 0).then_some(b"gzip"), body),
@@ -96,7 +96,7 @@ pub fn matchers(data: &[u8]) {
 pub fn catalogue(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let mut catalogue = Catalogue::builtin();
-    if let Err(diagnostics) = catalogue.add(&Source::new("own.toml", text)) {
+    if let Err(diagnostics) = catalogue.add(&TextSource::new("own.toml", text)) {
         let shown = diagnostics.to_string();
         assert!(shown.contains("own.toml"), "{shown}");
         assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");

@@ -21,12 +21,12 @@ const WINDOW_LIMIT: usize = 8 << 20;
 const BROTLI_BUFFER: usize = 4 << 10;
 
 /// A body without its codings, as far as they are known.
-pub struct Decoded<'a> {
+pub struct DecodedBody<'a> {
     bytes: Cow<'a, [u8]>,
     unreadable: bool,
 }
 
-impl Decoded<'_> {
+impl DecodedBody<'_> {
     /// Whether a coding is not known here, or the body is not coded as its head says. The bytes are
     /// the ones that came, then: they may prove something, their lack proves nothing.
     #[must_use]
@@ -35,7 +35,7 @@ impl Decoded<'_> {
     }
 }
 
-impl Deref for Decoded<'_> {
+impl Deref for DecodedBody<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -49,16 +49,16 @@ impl Deref for Decoded<'_> {
 /// out of each. A body that was cut off gives what can be had of it; one that is not coded as its
 /// head says, or in a way that is not known here, is returned as it is and called unreadable.
 #[must_use]
-pub fn decode<'a>(encoding: Option<&[u8]>, body: &'a [u8]) -> Decoded<'a> {
-    let mut decoded = Decoded { bytes: Cow::Borrowed(body), unreadable: false };
+pub fn decode<'a>(encoding: Option<&[u8]>, body: &'a [u8]) -> DecodedBody<'a> {
+    let mut decoded = DecodedBody { bytes: Cow::Borrowed(body), unreadable: false };
     let Some(encoding) = encoding.filter(|_| !body.is_empty()) else {
         return decoded;
     };
     // The last one was applied last (RFC 9110, section 8.4).
     let names = encoding.rsplit(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|n| !n.is_empty());
     for (n, name) in names.enumerate() {
-        match Coding::named(name) {
-            Some(Coding::Identity) => {}
+        match BodyCoding::named(name) {
+            Some(BodyCoding::Identity) => {}
             Some(coding) if n < CODINGS_LIMIT => match coding.take_off(&decoded.bytes) {
                 Some(bytes) => decoded.bytes = Cow::Owned(bytes),
                 // Named and not applied: a proxy took it off and left the name.
@@ -75,7 +75,7 @@ pub fn decode<'a>(encoding: Option<&[u8]>, body: &'a [u8]) -> Decoded<'a> {
 
 /// A content coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
+enum BodyCoding {
     Identity,
     Gzip,
     Deflate,
@@ -83,7 +83,7 @@ enum Coding {
     Zstandard,
 }
 
-impl Coding {
+impl BodyCoding {
     fn named(name: &[u8]) -> Option<Self> {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match () {

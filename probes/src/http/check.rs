@@ -3,14 +3,14 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::catalogue::format::{Answered, Controls};
-use super::catalogue::{PathPlan, Probe};
-use super::controls::{Control, is_in_root, is_same_page};
-use super::gate::{self, Content, Status};
-use super::manifest::{Class, Proof};
+use super::catalogue::format::{AnswerSpec, Controls};
+use super::catalogue::{ContentProbe, PathPlan};
+use super::controls::{ControlRequest, is_in_root, is_same_page};
+use super::gate::{self, GateStatus, PageContent};
+use super::manifest::{FileClass, FileProof};
 use super::printable;
-use super::rule::{self, Hit};
-use crate::observation::{Canary, Evidence, Outcome, Severity, Sightings};
+use super::rule::{self, RuleHit};
+use crate::observation::{CanaryResult, ContentOutcome, HttpEvidence, Severity, Sightings};
 
 /// Most characters of a reason.
 const REASON_LIMIT: usize = 256;
@@ -21,7 +21,7 @@ const MISSES: u32 = 4;
 
 /// An answer.
 #[derive(Clone, Copy)]
-pub struct Response<'a> {
+pub struct HttpResponse<'a> {
     /// Status code.
     pub status: u16,
     /// Where a redirect leads.
@@ -57,24 +57,24 @@ impl BodyFlaw {
 
 /// There was no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct CheckFailure {
     /// `Error`, `Malformed` or `Skipped`; anything else counts as `Error`.
-    pub outcome: Outcome,
+    pub outcome: ContentOutcome,
     /// Why.
     pub reason: String,
 }
 
 /// How a path ended. Holds nothing of the content but what [`Evidence`] has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Finished {
+pub struct FinishedCheck {
     /// The check's id; without a hit, that of the path's first check.
     pub check: String,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: ContentOutcome,
     /// As the content has it, or else the check's.
     pub severity: Severity,
     /// Of the first hit.
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<HttpEvidence>,
     /// For `Error`, `Malformed`, `Skipped`, `Unstable` and `CatchAll`.
     pub reason: Option<String>,
     /// What is exposed, in a line; for `Exposed`.
@@ -84,16 +84,16 @@ pub struct Finished {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum CheckStage {
     First,
     Repeat,
-    Control(Control),
+    Control(ControlRequest),
     Done,
 }
 
-impl Found<'_> {
+impl ContentHit<'_> {
     /// Whether the hit is the page of which the first control and this one are two.
-    fn is_page(&self, path: &str, second: Option<&Content<'_>>) -> bool {
+    fn is_page(&self, path: &str, second: Option<&PageContent<'_>>) -> bool {
         let (text, served) = match second {
             Some(second) => (&*second.text, second.bytes),
             None => (&self.other[..], &self.other_served[..]),
@@ -109,7 +109,7 @@ impl Found<'_> {
 
     /// Whether an answer has the hit's own body: without the path that was asked for, with it, or
     /// with the hit's path in its place, since the hit's path may stand in the page as such.
-    fn has_body(&self, content: &Content<'_>, hit: &str, control: &str) -> bool {
+    fn has_body(&self, content: &PageContent<'_>, hit: &str, control: &str) -> bool {
         let is_served = |body: &[u8]| self.served.iter().any(|b| **b == *body);
         self.bodies.iter().any(|b| **b == *content.text)
             || is_served(content.bytes)
@@ -125,25 +125,25 @@ pub struct PathCheck<'a> {
     key: &'a [u8; 32],
     /// The path of the control in work.
     control: String,
-    stage: Stage,
-    found: Option<Found<'a>>,
+    stage: CheckStage,
+    found: Option<ContentHit<'a>>,
     /// Answers to the path itself, with the hit and in all.
     seen: u32,
     asked: u32,
     /// Answers without a hit that are still to be taken before the path counts as without one.
     patience: u32,
-    end: Option<(Outcome, Option<String>)>,
+    end: Option<(ContentOutcome, Option<String>)>,
 }
 
 /// A hit in work. It holds what was served, so it has no `Debug`.
-struct Found<'a> {
-    probe: &'a Probe,
+struct ContentHit<'a> {
+    probe: &'a ContentProbe,
     severity: Severity,
-    evidence: Evidence,
+    evidence: HttpEvidence,
     /// The bytes are those of a file that must not be readable: no control can refute that.
     certain: bool,
     /// A check that is true as well, and about every path of the site.
-    everywhere: Option<(&'a Probe, Hit)>,
+    everywhere: Option<(&'a ContentProbe, RuleHit)>,
     /// The bodies of both answers, without the requested path.
     bodies: Vec<Vec<u8>>,
     /// The same as they were served.
@@ -164,7 +164,7 @@ impl<'a> PathCheck<'a> {
             salt,
             key: evidence_key,
             control: String::new(),
-            stage: Stage::First,
+            stage: CheckStage::First,
             found: None,
             seen: 0,
             asked: 0,
@@ -187,67 +187,67 @@ impl<'a> PathCheck<'a> {
     #[must_use]
     pub const fn wants_new_connection(&self) -> bool {
         match self.stage {
-            Stage::First => self.asked > 0,
-            Stage::Repeat => self.asked > self.seen,
-            Stage::Control(_) | Stage::Done => false,
+            CheckStage::First => self.asked > 0,
+            CheckStage::Repeat => self.asked > self.seen,
+            CheckStage::Control(_) | CheckStage::Done => false,
         }
     }
 
     /// Whether a check is true of this answer to the path itself.
     #[must_use]
-    pub fn is_hit(&self, response: &Response<'_>) -> bool {
-        self.hits(&Content::new(response, &self.plan.path), response).1.is_some()
+    pub fn is_hit(&self, response: &HttpResponse<'_>) -> bool {
+        self.hits(&PageContent::new(response, &self.plan.path), response).1.is_some()
     }
 
     /// The path to ask for next, with GET; nothing when there is a result.
     #[must_use]
     pub fn next_request(&self) -> Option<&str> {
         match self.stage {
-            Stage::First | Stage::Repeat => Some(&self.plan.path),
-            Stage::Control(_) => Some(&self.control),
-            Stage::Done => None,
+            CheckStage::First | CheckStage::Repeat => Some(&self.plan.path),
+            CheckStage::Control(_) => Some(&self.control),
+            CheckStage::Done => None,
         }
     }
 
     /// Takes the answer to [`next_request`](Self::next_request).
-    pub fn response(&mut self, response: &Response<'_>) {
+    pub fn response(&mut self, response: &HttpResponse<'_>) {
         match self.stage {
-            Stage::First => self.first(response),
-            Stage::Repeat => self.again(response),
-            Stage::Control(control) => self.control(control, response),
-            Stage::Done => {}
+            CheckStage::First => self.first(response),
+            CheckStage::Repeat => self.again(response),
+            CheckStage::Control(control) => self.control(control, response),
+            CheckStage::Done => {}
         }
     }
 
     /// Takes that there was no answer to [`next_request`](Self::next_request).
-    pub fn failure(&mut self, failure: Failure) {
+    pub fn failure(&mut self, failure: CheckFailure) {
         let outcome = match failure.outcome {
-            Outcome::Malformed => Outcome::Malformed,
-            Outcome::Skipped => Outcome::Skipped,
-            _ => Outcome::Error,
+            ContentOutcome::Malformed => ContentOutcome::Malformed,
+            ContentOutcome::Skipped => ContentOutcome::Skipped,
+            _ => ContentOutcome::Error,
         };
         match self.stage {
-            Stage::Done => {}
-            Stage::First => self.finish_as(outcome, Some(failure.reason)),
-            Stage::Repeat | Stage::Control(_) if outcome == Outcome::Skipped => {
+            CheckStage::Done => {}
+            CheckStage::First => self.finish_as(outcome, Some(failure.reason)),
+            CheckStage::Repeat | CheckStage::Control(_) if outcome == ContentOutcome::Skipped => {
                 self.lost(&failure.reason);
             }
             // Whoever hands out a file and then answers no more has handed it out.
-            Stage::Repeat => {
+            CheckStage::Repeat => {
                 self.asked += 1;
                 self.confirmed();
             }
-            Stage::Control(_) => self.uncontrolled(&failure.reason),
+            CheckStage::Control(_) => self.uncontrolled(&failure.reason),
         }
     }
 
     /// The result, once there is one.
     #[must_use]
-    pub fn finish(&self) -> Option<Finished> {
+    pub fn finish(&self) -> Option<FinishedCheck> {
         let (outcome, reason) = self.end.clone()?;
         let probe = self.found.as_ref().map(|f| f.probe).or_else(|| self.plan.probes.first())?;
-        let exposed = outcome == Outcome::Exposed;
-        Some(Finished {
+        let exposed = outcome == ContentOutcome::Exposed;
+        Some(FinishedCheck {
             check: probe.id().to_owned(),
             outcome,
             severity: self.found.as_ref().map_or_else(|| probe.severity(), |f| f.severity),
@@ -262,14 +262,14 @@ impl<'a> PathCheck<'a> {
     /// and the worst of the others.
     fn hits(
         &self,
-        content: &Content<'_>,
-        response: &Response<'_>,
-    ) -> (Option<(&'a Probe, Hit)>, Option<(&'a Probe, Hit)>) {
+        content: &PageContent<'_>,
+        response: &HttpResponse<'_>,
+    ) -> (Option<(&'a ContentProbe, RuleHit)>, Option<(&'a ContentProbe, RuleHit)>) {
         let plan = self.plan;
         // Nearly all answers are "not found" with a page: nothing is made for them.
-        let is_content = content.status == Status::Content;
+        let is_content = content.status == GateStatus::Content;
         let carries = !is_content && carries_file(response.body);
-        if !is_content && !carries && !plan.probes.iter().any(Probe::looks_at_any_status) {
+        if !is_content && !carries && !plan.probes.iter().any(ContentProbe::looks_at_any_status) {
             return (None, None);
         }
         let hits = plan.probes.iter().filter_map(|probe| {
@@ -285,17 +285,17 @@ impl<'a> PathCheck<'a> {
         (everywhere.into_iter().next(), worst)
     }
 
-    fn first(&mut self, response: &Response<'_>) {
+    fn first(&mut self, response: &HttpResponse<'_>) {
         self.asked += 1;
         let status = gate::status(response.status);
-        let may_hit = status == Status::Content
+        let may_hit = status == GateStatus::Content
             || carries_file(response.body)
-            || self.plan.probes.iter().any(Probe::looks_at_any_status);
+            || self.plan.probes.iter().any(ContentProbe::looks_at_any_status);
         if may_hit {
-            let content = Content::new(response, &self.plan.path);
+            let content = PageContent::new(response, &self.plan.path);
             if let (everywhere, Some((probe, hit))) = self.hits(&content, response) {
                 self.seen += 1;
-                self.found = Some(Found {
+                self.found = Some(ContentHit {
                     probe,
                     severity: hit.severity.unwrap_or_else(|| probe.severity()),
                     certain: hit.certain,
@@ -306,7 +306,7 @@ impl<'a> PathCheck<'a> {
                     other: Vec::new(),
                     other_served: Vec::new(),
                 });
-                self.stage = Stage::Repeat;
+                self.stage = CheckStage::Repeat;
                 return;
             }
         }
@@ -315,21 +315,23 @@ impl<'a> PathCheck<'a> {
             return;
         }
         match status {
-            Status::Content if response.flaw.is_some() => {
+            GateStatus::Content if response.flaw.is_some() => {
                 let reason = response.flaw.map(|f| f.reason().to_owned());
-                self.finish_as(Outcome::Error, reason);
+                self.finish_as(ContentOutcome::Error, reason);
             }
-            Status::Content | Status::Redirect | Status::Other => {
-                self.finish_as(Outcome::Absent, None)
+            GateStatus::Content | GateStatus::Redirect | GateStatus::Other => {
+                self.finish_as(ContentOutcome::Absent, None)
             }
-            Status::Protected => self.finish_as(Outcome::Protected, None),
-            Status::Failed => self.finish_as(Outcome::Error, Some(status_reason(response.status))),
+            GateStatus::Protected => self.finish_as(ContentOutcome::Protected, None),
+            GateStatus::Failed => {
+                self.finish_as(ContentOutcome::Error, Some(status_reason(response.status)))
+            }
         }
     }
 
-    fn again(&mut self, response: &Response<'_>) {
+    fn again(&mut self, response: &HttpResponse<'_>) {
         self.asked += 1;
-        let content = Content::new(response, &self.plan.path);
+        let content = PageContent::new(response, &self.plan.path);
         if self.is_true_again(&content) {
             self.seen += 1;
             if let Some(found) = &mut self.found {
@@ -341,7 +343,7 @@ impl<'a> PathCheck<'a> {
             // That something exists is shown by every answer or by none.
             let reason =
                 format!("true of the first answer, not of the second (status {})", response.status);
-            self.finish_as(Outcome::Unstable, Some(reason));
+            self.finish_as(ContentOutcome::Unstable, Some(reason));
         } else if self.asked - self.seen >= MISSES {
             self.confirmed();
         }
@@ -354,16 +356,16 @@ impl<'a> PathCheck<'a> {
         found.evidence.repeated = seen > 1;
         found.evidence.sightings = (seen < asked).then_some(Sightings { seen, asked });
         if found.probe.controls() == Controls::None {
-            self.finish_as(Outcome::Exposed, None);
+            self.finish_as(ContentOutcome::Exposed, None);
         } else {
-            self.ask(Control::Stem(0));
+            self.ask(ControlRequest::Stem(0));
         }
     }
 
-    fn control(&mut self, control: Control, response: &Response<'_>) {
-        let content = Content::new(response, &self.control);
+    fn control(&mut self, control: ControlRequest, response: &HttpResponse<'_>) {
+        let content = PageContent::new(response, &self.control);
         let has_signature = match control {
-            Control::Bare | Control::Deep => self.is_everywhere(&content),
+            ControlRequest::Bare | ControlRequest::Deep => self.is_everywhere(&content),
             _ => self.is_true_again(&content),
         };
         // "Later" is no answer. "Internal error" is one: some sites say so to every unknown path.
@@ -375,58 +377,65 @@ impl<'a> PathCheck<'a> {
             // Asked for the report alone: no answer can refute the bytes of a known file.
             if !has_signature {
                 let path = std::mem::take(&mut self.control);
-                found.evidence.canaries.push(Canary { path, status: response.status });
+                found.evidence.canaries.push(CanaryResult { path, status: response.status });
             }
             return match control {
-                Control::Stem(_) => self.ask(Control::Folder(0)),
-                _ => self.finish_as(Outcome::Exposed, None),
+                ControlRequest::Stem(_) => self.ask(ControlRequest::Folder(0)),
+                _ => self.finish_as(ContentOutcome::Exposed, None),
             };
         }
         let strict = found.probe.controls() == Controls::Signature;
         let has_body = has_signature && found.has_body(&content, &self.plan.path, &self.control);
         let same = match control {
-            Control::Stem(0) | Control::Folder(0) => has_signature && strict || has_body,
+            ControlRequest::Stem(0) | ControlRequest::Folder(0) => {
+                has_signature && strict || has_body
+            }
             // The second of two controls shows what varies, unless it has not the signature.
-            Control::Stem(_) | Control::Folder(_) => {
+            ControlRequest::Stem(_) | ControlRequest::Folder(_) => {
                 found.is_page(&self.plan.path, has_signature.then_some(&content))
             }
             _ => has_signature && (has_body || found.is_page(&self.plan.path, Some(&content))),
         };
         // The hit's own bytes below a folder that cannot exist, and no page for every name: the
         // site strips folders, and the file is real.
-        let alias = same && control == Control::Folder(0) && !strict && is_in_root(&self.plan.path);
+        let alias =
+            same && control == ControlRequest::Folder(0) && !strict && is_in_root(&self.plan.path);
         if !same {
             let path = std::mem::take(&mut self.control);
-            found.evidence.canaries.push(Canary { path, status: response.status });
+            found.evidence.canaries.push(CanaryResult { path, status: response.status });
         }
         match control {
-            Control::Stem(_) if same && found.everywhere.is_some() => self.ask(Control::Bare),
-            Control::Bare if same => self.ask(Control::Deep),
-            Control::Deep if same => self.be_everywhere(),
-            Control::Bare | Control::Deep => self.refute(),
-            Control::Folder(0) if alias => self.ask(Control::Longer),
+            ControlRequest::Stem(_) if same && found.everywhere.is_some() => {
+                self.ask(ControlRequest::Bare)
+            }
+            ControlRequest::Bare if same => self.ask(ControlRequest::Deep),
+            ControlRequest::Deep if same => self.be_everywhere(),
+            ControlRequest::Bare | ControlRequest::Deep => self.refute(),
+            ControlRequest::Folder(0) if alias => self.ask(ControlRequest::Longer),
             _ if same => self.refute(),
             // The same signature, and another body: a second control shows what varies.
-            Control::Stem(0) | Control::Folder(0) if has_signature => {
+            ControlRequest::Stem(0) | ControlRequest::Folder(0) if has_signature => {
                 found.other_served = content.bytes.to_owned();
                 found.other = content.text.into_owned();
                 self.ask(match control {
-                    Control::Stem(_) => Control::Stem(1),
-                    _ => Control::Folder(1),
+                    ControlRequest::Stem(_) => ControlRequest::Stem(1),
+                    _ => ControlRequest::Folder(1),
                 });
             }
-            Control::Stem(_) => self.ask(Control::Folder(0)),
-            Control::Longer => self.ask(Control::Extended),
-            Control::Folder(_) | Control::Extended => self.finish_as(Outcome::Exposed, None),
+            ControlRequest::Stem(_) => self.ask(ControlRequest::Folder(0)),
+            ControlRequest::Longer => self.ask(ControlRequest::Extended),
+            ControlRequest::Folder(_) | ControlRequest::Extended => {
+                self.finish_as(ContentOutcome::Exposed, None)
+            }
         }
     }
 
-    fn ask(&mut self, control: Control) {
+    fn ask(&mut self, control: ControlRequest) {
         self.control = control.path(&self.plan.path, self.salt);
-        self.stage = Stage::Control(control);
+        self.stage = CheckStage::Control(control);
     }
 
-    fn is_true_again(&self, content: &Content<'_>) -> bool {
+    fn is_true_again(&self, content: &PageContent<'_>) -> bool {
         self.found.as_ref().is_some_and(|f| {
             f.probe.is_true(content).is_some() || f.probe.is_carried(content).is_some()
         })
@@ -437,14 +446,14 @@ impl<'a> PathCheck<'a> {
         self.found.as_ref().is_some_and(|f| f.certain)
     }
 
-    fn is_everywhere(&self, content: &Content<'_>) -> bool {
+    fn is_everywhere(&self, content: &PageContent<'_>) -> bool {
         let everywhere = self.found.as_ref().and_then(|f| f.everywhere.as_ref());
         everywhere.is_some_and(|(probe, _)| probe.is_true(content).is_some())
     }
 
     fn refute(&mut self) {
         let reason = "a path that cannot exist has the same content".to_owned();
-        self.finish_as(Outcome::CatchAll, Some(reason));
+        self.finish_as(ContentOutcome::CatchAll, Some(reason));
     }
 
     /// Every path has the content, and that is the finding.
@@ -456,41 +465,45 @@ impl<'a> PathCheck<'a> {
         found.evidence.label = hit.label;
         found.evidence.signature = Some(probe.signature().to_owned());
         found.evidence.canaries.clear();
-        self.finish_as(Outcome::Exposed, None);
+        self.finish_as(ContentOutcome::Exposed, None);
     }
 
     /// Stopped before the proof came to its end.
     fn lost(&mut self, reason: &str) {
         let what = match self.stage {
-            Stage::Control(_) => "no canary answer",
+            CheckStage::Control(_) => "no canary answer",
             _ => "no second answer",
         };
-        if self.is_certain() && matches!(self.stage, Stage::Control(_)) {
-            return self.finish_as(Outcome::Exposed, None);
+        if self.is_certain() && matches!(self.stage, CheckStage::Control(_)) {
+            return self.finish_as(ContentOutcome::Exposed, None);
         }
-        self.finish_as(Outcome::Skipped, Some(format!("{what}: {reason}")));
+        self.finish_as(ContentOutcome::Skipped, Some(format!("{what}: {reason}")));
     }
 
     /// No control could be asked: what was seen was seen, and is less certain. Inventory is not worth
     /// that: its signatures rest on the controls.
     fn uncontrolled(&mut self, reason: &str) {
         if self.is_certain() {
-            return self.finish_as(Outcome::Exposed, None);
+            return self.finish_as(ContentOutcome::Exposed, None);
         }
         if self.found.as_ref().is_none_or(|f| f.severity == Severity::Info) {
-            return self.finish_as(Outcome::Error, Some(format!("no canary answer: {reason}")));
+            return self
+                .finish_as(ContentOutcome::Error, Some(format!("no canary answer: {reason}")));
         }
-        self.finish_as(Outcome::Exposed, Some(format!("not compared with a control: {reason}")));
+        self.finish_as(
+            ContentOutcome::Exposed,
+            Some(format!("not compared with a control: {reason}")),
+        );
     }
 
-    fn finish_as(&mut self, outcome: Outcome, reason: Option<String>) {
-        self.stage = Stage::Done;
+    fn finish_as(&mut self, outcome: ContentOutcome, reason: Option<String>) {
+        self.stage = CheckStage::Done;
         let reason = reason.map(|r| printable(r.as_bytes(), REASON_LIMIT));
         self.end = Some((outcome, reason));
     }
 }
 
-impl Probe {
+impl ContentProbe {
     /// The check's id.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -513,7 +526,7 @@ impl Probe {
         match self {
             Self::Check(check) => &check.title,
             Self::File(file) => match file.class {
-                Class::Execute => "Source code of this site is handed out instead of being run",
+                FileClass::Execute => "Source code of this site is handed out instead of being run",
                 _ => "A file of this site that must not be readable is handed out",
             },
         }
@@ -523,7 +536,7 @@ impl Probe {
         match self {
             Self::Check(check) => &check.remedy,
             Self::File(file) => match file.class {
-                Class::Execute => {
+                FileClass::Execute => {
                     "Restore the handler for this kind of file at once, then change every \
                      credential in the site's scripts."
                 }
@@ -536,7 +549,7 @@ impl Probe {
     }
 
     fn looks_at_any_status(&self) -> bool {
-        matches!(self, Self::Check(check) if check.status != Answered::Content)
+        matches!(self, Self::Check(check) if check.status != AnswerSpec::Content)
     }
 
     fn controls(&self) -> Controls {
@@ -546,20 +559,20 @@ impl Probe {
         }
     }
 
-    fn is_true(&self, content: &Content<'_>) -> Option<Hit> {
+    fn is_true(&self, content: &PageContent<'_>) -> Option<RuleHit> {
         match self {
             Self::Check(check) => rule::evaluate(check, content),
             Self::File(file) => {
-                if content.status != Status::Content {
+                if content.status != GateStatus::Content {
                     return None;
                 }
                 let proof = file.proven(content.bytes, content.truncated)?;
                 let label = match proof {
-                    Proof::SameBytes => format!("{}, same bytes", file.what),
-                    Proof::Lines(n) => format!("{}, {n} lines of it", file.what),
+                    FileProof::SameBytes => format!("{}, same bytes", file.what),
+                    FileProof::Lines(n) => format!("{}, {n} lines of it", file.what),
                 };
-                let certain = proof == Proof::SameBytes;
-                Some(Hit { label: Some(label), certain, ..Hit::default() })
+                let certain = proof == FileProof::SameBytes;
+                Some(RuleHit { label: Some(label), certain, ..RuleHit::default() })
             }
         }
     }
@@ -567,11 +580,11 @@ impl Probe {
     /// Whether it is true of the body whatever the status: bytes prove what is handed out, and a
     /// status does not take them back. Only where controls are made, and for what is more than
     /// inventory: that something exists is shown by a status alone.
-    fn is_carried(&self, content: &Content<'_>) -> Option<Hit> {
-        if content.status == Status::Content
+    fn is_carried(&self, content: &PageContent<'_>) -> Option<RuleHit> {
+        if content.status == GateStatus::Content
             || self.controls() == Controls::None
             || self.severity() == Severity::Info
-            || matches!(self, Self::Check(check) if check.status != Answered::Content)
+            || matches!(self, Self::Check(check) if check.status != AnswerSpec::Content)
         {
             return None;
         }
@@ -587,7 +600,7 @@ impl Probe {
     }
 }
 
-fn severity((probe, hit): &(&Probe, Hit)) -> Severity {
+fn severity((probe, hit): &(&ContentProbe, RuleHit)) -> Severity {
     hit.severity.unwrap_or_else(|| probe.severity())
 }
 
@@ -609,8 +622,13 @@ pub fn digest(key: &[u8; 32], body: &[u8]) -> String {
     mimawari_targets::hex::encode(&digest[..16])
 }
 
-fn evidence(hit: Hit, probe: &Probe, response: &Response<'_>, key: &[u8; 32]) -> Evidence {
-    Evidence {
+fn evidence(
+    hit: RuleHit,
+    probe: &ContentProbe,
+    response: &HttpResponse<'_>,
+    key: &[u8; 32],
+) -> HttpEvidence {
+    HttpEvidence {
         status: response.status,
         line: hit.line,
         length: response.body.len() as u64,

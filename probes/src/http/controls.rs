@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 /// A path that cannot exist, by how it is made of the hit's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Control {
+pub(super) enum ControlRequest {
     /// Another name with the same ending in the same folder: meets rules by ending. The second of
     /// them shows what varies.
     Stem(u8),
@@ -26,7 +26,7 @@ pub(super) enum Control {
     Deep,
 }
 
-impl Control {
+impl ControlRequest {
     /// The control's path. The words in it come from the salt.
     pub(super) fn path(self, hit: &str, salt: u64) -> String {
         let word = |n: u8| word(hit, salt, n);
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn paths() {
-        let path = |control: Control, hit: &str| control.path(hit, 7);
+        let path = |control: ControlRequest, hit: &str| control.path(hit, 7);
         let words = |hit: &str, n: u8| word(hit, 7, n);
         for (hit, stem, folder) in [
             ("/password.php", "/0.php", "/1/password.php"),
@@ -140,17 +140,17 @@ mod tests {
             ("/server-status?auto", "/0?auto", "/1/server-status?auto"),
             ("/", "/0/", "/1//"),
         ] {
-            assert_eq!(path(Control::Stem(0), hit), stem.replace('0', &words(hit, 0)));
-            assert_eq!(path(Control::Folder(0), hit), folder.replace('1', &words(hit, 1)));
-            assert_ne!(path(Control::Stem(1), hit), path(Control::Stem(0), hit));
-            assert_ne!(path(Control::Folder(1), hit), path(Control::Folder(0), hit));
+            assert_eq!(path(ControlRequest::Stem(0), hit), stem.replace('0', &words(hit, 0)));
+            assert_eq!(path(ControlRequest::Folder(0), hit), folder.replace('1', &words(hit, 1)));
+            assert_ne!(path(ControlRequest::Stem(1), hit), path(ControlRequest::Stem(0), hit));
+            assert_ne!(path(ControlRequest::Folder(1), hit), path(ControlRequest::Folder(0), hit));
         }
         let (longer, extended) = (words("/.env", 4), words("/.env", 5));
-        assert_eq!(path(Control::Longer, "/.env"), format!("/.{longer}.env"));
-        assert_eq!(path(Control::Extended, "/.env"), format!("/.env{extended}"));
+        assert_eq!(path(ControlRequest::Longer, "/.env"), format!("/.{longer}.env"));
+        assert_eq!(path(ControlRequest::Extended, "/.env"), format!("/.env{extended}"));
         let (longer, extended) = (words("/a/b/", 4), words("/a/b/", 5));
-        assert_eq!(path(Control::Longer, "/a/b/"), format!("/a/{longer}b/"));
-        assert_eq!(path(Control::Extended, "/a/b/"), format!("/a/b{extended}/"));
+        assert_eq!(path(ControlRequest::Longer, "/a/b/"), format!("/a/{longer}b/"));
+        assert_eq!(path(ControlRequest::Extended, "/a/b/"), format!("/a/b{extended}/"));
     }
 
     #[test]

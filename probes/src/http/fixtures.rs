@@ -6,14 +6,14 @@ use std::ops::Range;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 
-use super::catalogue::format::Answered;
-use super::catalogue::{Check, Fixture};
-use super::check::Response;
-use super::gate::Content;
+use super::catalogue::format::AnswerSpec;
+use super::catalogue::{Check, CheckFixture};
+use super::check::HttpResponse;
+use super::gate::PageContent;
 use super::rule;
 use crate::observation::Severity;
 
-impl Fixture {
+impl CheckFixture {
     /// The body as it would be served.
     ///
     /// # Panics
@@ -42,7 +42,7 @@ impl Fixture {
     /// The status that it would be served with, for this check.
     #[must_use]
     pub fn status(&self, check: &Check) -> u16 {
-        let usual = if check.status == Answered::Redirect { 302 } else { 200 };
+        let usual = if check.status == AnswerSpec::Redirect { 302 } else { 200 };
         self.status.unwrap_or(usual)
     }
 
@@ -71,9 +71,9 @@ fn zip(name: &str, data: &[u8]) -> Vec<u8> {
 /// What is wrong with a check by its own fixtures: where, and in words.
 pub(super) fn failures(check: &Check) -> Vec<(Range<usize>, String)> {
     let mut failures = Vec::new();
-    let found = |fixture: &Fixture| {
+    let found = |fixture: &CheckFixture| {
         let body = fixture.body();
-        let response = Response {
+        let response = HttpResponse {
             status: fixture.status(check),
             location: fixture.location.as_deref(),
             body: &body,
@@ -81,7 +81,7 @@ pub(super) fn failures(check: &Check) -> Vec<(Range<usize>, String)> {
             total: fixture.total,
             flaw: None,
         };
-        rule::evaluate(check, &Content::new(&response, "/"))
+        rule::evaluate(check, &PageContent::new(&response, "/"))
     };
     let id = &check.id;
     for fixture in &check.hits {

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
-use super::check::Response;
+use super::check::HttpResponse;
 
 /// How an answer's status is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum GateStatus {
     /// The content itself: 200 and its kin, or 206 to our range.
     Content,
     /// 401, 403, 407, and every other refusal that is about the resource. That something is missing
@@ -23,13 +23,13 @@ pub(super) enum Status {
     Failed,
 }
 
-pub(super) const fn status(code: u16) -> Status {
+pub(super) const fn status(code: u16) -> GateStatus {
     match code {
-        200 | 201 | 203 | 206 => Status::Content,
-        300..=399 => Status::Redirect,
-        404 | 410 | 200..=299 => Status::Other,
-        0..=199 | 408 | 416 | 421 | 425 | 426 | 429 | 431 | 500.. => Status::Failed,
-        400..=499 => Status::Protected,
+        200 | 201 | 203 | 206 => GateStatus::Content,
+        300..=399 => GateStatus::Redirect,
+        404 | 410 | 200..=299 => GateStatus::Other,
+        0..=199 | 408 | 416 | 421 | 425 | 426 | 429 | 431 | 500.. => GateStatus::Failed,
+        400..=499 => GateStatus::Protected,
     }
 }
 
@@ -39,7 +39,7 @@ pub(super) const fn is_postponed(code: u16) -> bool {
 }
 
 /// An answer's body as matchers see it. Never shown, so it has no `Debug`.
-pub(super) struct Content<'a> {
+pub(super) struct PageContent<'a> {
     /// As read.
     pub(super) bytes: &'a [u8],
     /// Without byte order mark, as a superset of ASCII, and without the requested path.
@@ -49,13 +49,13 @@ pub(super) struct Content<'a> {
     /// Length of the whole resource, where the server told it.
     pub(super) total: Option<u64>,
     /// How its status is read.
-    pub(super) status: Status,
+    pub(super) status: GateStatus,
     /// `Location`.
     pub(super) location: Option<&'a str>,
 }
 
-impl<'a> Content<'a> {
-    pub(super) fn new(response: &Response<'a>, path: &str) -> Self {
+impl<'a> PageContent<'a> {
+    pub(super) fn new(response: &HttpResponse<'a>, path: &str) -> Self {
         let text = without_reflection(normalised(response.body), path);
         Self {
             bytes: response.body,
@@ -68,9 +68,9 @@ impl<'a> Content<'a> {
     }
 
     /// The same with another reading of the status. Its bytes count then, and no length.
-    pub(super) fn as_if_content(&self) -> Content<'_> {
+    pub(super) fn as_if_content(&self) -> PageContent<'_> {
         let text = Cow::Borrowed(&*self.text);
-        Content { text, status: Status::Content, total: None, ..*self }
+        PageContent { text, status: GateStatus::Content, total: None, ..*self }
     }
 
     /// The text, unless it begins as an HTML page does.

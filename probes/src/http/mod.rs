@@ -15,10 +15,12 @@ mod public;
 pub mod raw;
 mod rule;
 
-pub use body::{Decoded, INFLATED_LIMIT, decode};
+pub use body::{DecodedBody, INFLATED_LIMIT, decode};
 pub use catalogue::format;
-pub use catalogue::{Catalogue, Check, Day, Fixture, Names, PathPlan, Plan, Probe};
-pub use check::{BodyFlaw, Failure, Finished, PathCheck, Response, digest};
+pub use catalogue::{
+    Catalogue, Check, CheckFixture, ContentProbe, DayName, NameLists, PathPlan, RequestPlan,
+};
+pub use check::{BodyFlaw, CheckFailure, FinishedCheck, HttpResponse, PathCheck, digest};
 // Where most texts of hostile servers are made.
 pub use mimawari_targets::text::printable;
 pub use public::{public_location, public_text, public_title};

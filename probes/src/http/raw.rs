@@ -8,7 +8,7 @@ use memchr::memmem;
 
 /// A status line and header fields (RFC 9112, section 2), read as far as they are there.
 #[derive(Clone, Copy)]
-pub struct Head<'a> {
+pub struct RawHead<'a> {
     /// Status code, 0 to 999.
     pub status: u16,
     fields: &'a [u8],
@@ -21,7 +21,7 @@ pub struct Head<'a> {
 /// longer of two that begin alike stands first.
 const VERSIONS: [&str; 4] = ["1.0", "1.1", "2.0", "2"];
 
-impl<'a> Head<'a> {
+impl<'a> RawHead<'a> {
     /// Reads the beginning of an answer; nothing if it does not begin with one of [`VERSIONS`] and a
     /// status code.
     #[must_use]
@@ -104,18 +104,19 @@ mod tests {
 
     #[test]
     fn heads() {
-        let head =
-            Head::parse(b"HTTP/1.1 200\nSERVER : x\r\nbad line\r\nContent-Length: -5\r\n\r\nbody")
-                .unwrap();
+        let head = RawHead::parse(
+            b"HTTP/1.1 200\nSERVER : x\r\nbad line\r\nContent-Length: -5\r\n\r\nbody",
+        )
+        .unwrap();
         assert_eq!((head.status, head.rest), (200, &b"body"[..]));
         assert_eq!(head.field("server"), Some(&b"x"[..]));
         assert_eq!(head.field("content-length"), Some(&b"-5"[..]));
         assert_eq!(&*head.body(), b"body");
         // A head that was cut off, and one with bare line feeds.
-        assert_eq!(Head::parse(b"HTTP/1.0 403 ").unwrap().status, 403);
-        assert_eq!(Head::parse(b"HTTP/1.0 204\nServer: x\n\ny").unwrap().rest, b"y");
-        assert_eq!(Head::parse(b"HTTP/2 200 OK\r\n\r\ny").unwrap().rest, b"y");
-        assert_eq!(Head::parse(b"HTTP/2.0 404\r\n\r\n").unwrap().status, 404);
+        assert_eq!(RawHead::parse(b"HTTP/1.0 403 ").unwrap().status, 403);
+        assert_eq!(RawHead::parse(b"HTTP/1.0 204\nServer: x\n\ny").unwrap().rest, b"y");
+        assert_eq!(RawHead::parse(b"HTTP/2 200 OK\r\n\r\ny").unwrap().rest, b"y");
+        assert_eq!(RawHead::parse(b"HTTP/2.0 404\r\n\r\n").unwrap().status, 404);
         for none in [
             &b""[..],
             b"<html>",
@@ -125,13 +126,13 @@ mod tests {
             b"HTTP/1.1 -20\r\n\r\n",
             b"HTTP/1.1200",
         ] {
-            assert!(Head::parse(none).is_none(), "{}", none.escape_ascii());
+            assert!(RawHead::parse(none).is_none(), "{}", none.escape_ascii());
         }
     }
 
     #[test]
     fn chunks() {
-        let body = |bytes: &'static [u8]| Head::parse(bytes).unwrap().body().into_owned();
+        let body = |bytes: &'static [u8]| RawHead::parse(bytes).unwrap().body().into_owned();
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n";
         let with = |rest: &[u8]| body([&head[..], rest].concat().leak());
         assert_eq!(with(b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"), b"abcde");

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::{Parsed, TcpFlags};
+use super::{ParsedFrame, TcpFlags};
 use crate::cookie::Cookie;
 
 /// How a probe was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reply {
+pub enum WireReply {
     /// SYN-ACK: open.
     SynAck,
     /// RST: closed.
@@ -36,7 +36,7 @@ impl SynAckSigns {
 
 /// An answer to one of our probes, its cookie verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Classified {
+pub struct ClassifiedFrame {
     /// The probed address.
     pub ip: IpAddr,
     /// The probed port.
@@ -44,7 +44,7 @@ pub struct Classified {
     /// Which attempt, from 1.
     pub attempt: u8,
     /// How.
-    pub reply: Reply,
+    pub reply: WireReply,
     /// Time to live on arrival, if the host itself answered.
     pub ttl: Option<u8>,
     /// What is odd about a SYN-ACK; nothing for other replies.
@@ -60,49 +60,49 @@ pub struct Classified {
 #[must_use]
 pub fn classify(
     cookie: &Cookie,
-    parsed: &Parsed,
+    parsed: &ParsedFrame,
     first_port: u16,
     ports: u8,
-) -> Option<Classified> {
+) -> Option<ClassifiedFrame> {
     let attempt = |source_port: u16| {
         let n = source_port.checked_sub(first_port)?;
         (n < u16::from(ports)).then(|| u8::try_from(n + 1).ok()).flatten()
     };
     match parsed {
-        Parsed::Tcp(t) => {
+        ParsedFrame::Tcp(t) => {
             let attempt = attempt(t.destination_port)?;
             let sent = cookie.sequence(t.destination, t.destination_port, t.source, t.source_port);
             if !t.flags.has(TcpFlags::ACK) || t.acknowledgement != sent.wrapping_add(1) {
                 return None;
             }
             let reply = if t.flags.has(TcpFlags::RST) {
-                Reply::Rst
+                WireReply::Rst
             } else if t.flags.has(TcpFlags::SYN) {
-                Reply::SynAck
+                WireReply::SynAck
             } else {
                 return None;
             };
             let signs = match reply {
-                Reply::SynAck => {
+                WireReply::SynAck => {
                     SynAckSigns { zero_window: t.window == 0, no_options: t.options_len == 0 }
                 }
                 _ => SynAckSigns::default(),
             };
             let (ip, port, ttl) = (t.source, t.source_port, Some(t.ttl));
-            Some(Classified { ip, port, attempt, reply, ttl, signs })
+            Some(ClassifiedFrame { ip, port, attempt, reply, ttl, signs })
         }
-        Parsed::IcmpError(e) => {
+        ParsedFrame::IcmpError(e) => {
             let attempt = attempt(e.source_port)?;
             let sent = cookie.sequence(e.source, e.source_port, e.destination, e.destination_port);
-            (e.prohibited && e.sequence == sent).then_some(Classified {
+            (e.prohibited && e.sequence == sent).then_some(ClassifiedFrame {
                 ip: e.destination,
                 port: e.destination_port,
                 attempt,
-                reply: Reply::Prohibited,
+                reply: WireReply::Prohibited,
                 ttl: (e.from == e.destination).then_some(e.ttl),
                 signs: SynAckSigns::default(),
             })
         }
-        Parsed::Arp(_) | Parsed::Neighbour(_) => None,
+        ParsedFrame::Arp(_) | ParsedFrame::Neighbour(_) => None,
     }
 }

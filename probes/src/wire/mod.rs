@@ -13,10 +13,10 @@ mod neighbour;
 mod parse;
 mod syn;
 
-pub use classify::{Classified, Reply, SynAckSigns, classify};
+pub use classify::{ClassifiedFrame, SynAckSigns, WireReply, classify};
 pub use neighbour::{arp_request, neighbour_solicitation};
 pub use parse::{
-    ArpReply, IcmpError, Link, NeighbourAdvertisement, Parsed, TcpFlags, TcpReply, parse,
+    ArpReply, IcmpError, LinkKind, NeighbourAdvertisement, ParsedFrame, TcpFlags, TcpReply, parse,
 };
 pub use syn::{LinkHeader, SynTemplate};
 

@@ -8,7 +8,7 @@ use super::{
 
 /// What stands before the IP header of a received frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
+pub enum LinkKind {
     /// Ethernet II.
     Ethernet,
     /// Nothing.
@@ -17,7 +17,7 @@ pub enum Link {
 
 /// What a frame says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parsed {
+pub enum ParsedFrame {
     /// A TCP segment.
     Tcp(TcpReply),
     /// An ICMP error that quotes a TCP segment of ours.
@@ -135,9 +135,9 @@ fn v6_at(b: &[u8], i: usize) -> Option<Ipv6Addr> {
 /// Reads a frame. Checksums are not looked at: virtual links and offloading leave them unfinished,
 /// and what must not be forged is covered by the cookie.
 #[must_use]
-pub fn parse(link: Link, frame: &[u8]) -> Option<Parsed> {
+pub fn parse(link: LinkKind, frame: &[u8]) -> Option<ParsedFrame> {
     match link {
-        Link::Ethernet => {
+        LinkKind::Ethernet => {
             let packet = frame.get(ETHERNET..)?;
             match u16_at(frame, 12)? {
                 ETHERTYPE_IPV4 => ipv4(packet),
@@ -146,7 +146,7 @@ pub fn parse(link: Link, frame: &[u8]) -> Option<Parsed> {
                 _ => None,
             }
         }
-        Link::None => match frame.first()? >> 4 {
+        LinkKind::None => match frame.first()? >> 4 {
             4 => ipv4(frame),
             6 => ipv6(frame),
             _ => None,
@@ -154,7 +154,7 @@ pub fn parse(link: Link, frame: &[u8]) -> Option<Parsed> {
     }
 }
 
-fn ipv4(p: &[u8]) -> Option<Parsed> {
+fn ipv4(p: &[u8]) -> Option<ParsedFrame> {
     if p.first()? >> 4 != 4 {
         return None;
     }
@@ -176,7 +176,7 @@ fn ipv4(p: &[u8]) -> Option<Parsed> {
     }
 }
 
-fn ipv6(p: &[u8]) -> Option<Parsed> {
+fn ipv6(p: &[u8]) -> Option<ParsedFrame> {
     if p.first()? >> 4 != 6 {
         return None;
     }
@@ -191,13 +191,13 @@ fn ipv6(p: &[u8]) -> Option<Parsed> {
     }
 }
 
-fn tcp(source: IpAddr, destination: IpAddr, ttl: u8, t: &[u8]) -> Option<Parsed> {
+fn tcp(source: IpAddr, destination: IpAddr, ttl: u8, t: &[u8]) -> Option<ParsedFrame> {
     let offset = *t.get(12)? >> 4;
     // A header that is shorter than the least or longer than the segment is none.
     if offset < 5 || t.len() < usize::from(offset) * 4 {
         return None;
     }
-    Some(Parsed::Tcp(TcpReply {
+    Some(ParsedFrame::Tcp(TcpReply {
         source,
         destination,
         source_port: u16_at(t, 0)?,
@@ -213,7 +213,7 @@ fn tcp(source: IpAddr, destination: IpAddr, ttl: u8, t: &[u8]) -> Option<Parsed>
 
 /// The quoted packet behind the eight bytes of an ICMP header. Only the first eight bytes of the
 /// TCP header are promised (RFC 792): ports and sequence number.
-fn icmp(from: IpAddr, ttl: u8, b: &[u8]) -> Option<Parsed> {
+fn icmp(from: IpAddr, ttl: u8, b: &[u8]) -> Option<ParsedFrame> {
     let (kind, code) = (*b.first()?, *b.get(1)?);
     if kind != 3 {
         return None;
@@ -224,7 +224,7 @@ fn icmp(from: IpAddr, ttl: u8, b: &[u8]) -> Option<Parsed> {
         return None;
     }
     let t = q.get(header..)?;
-    Some(Parsed::IcmpError(IcmpError {
+    Some(ParsedFrame::IcmpError(IcmpError {
         from,
         ttl,
         code,
@@ -237,7 +237,7 @@ fn icmp(from: IpAddr, ttl: u8, b: &[u8]) -> Option<Parsed> {
     }))
 }
 
-fn icmpv6(from: Ipv6Addr, ttl: u8, b: &[u8]) -> Option<Parsed> {
+fn icmpv6(from: Ipv6Addr, ttl: u8, b: &[u8]) -> Option<ParsedFrame> {
     let (kind, code) = (*b.first()?, *b.get(1)?);
     match kind {
         1 => {
@@ -246,7 +246,7 @@ fn icmpv6(from: Ipv6Addr, ttl: u8, b: &[u8]) -> Option<Parsed> {
                 return None;
             }
             let t = q.get(IPV6..)?;
-            Some(Parsed::IcmpError(IcmpError {
+            Some(ParsedFrame::IcmpError(IcmpError {
                 from: from.into(),
                 ttl,
                 code,
@@ -261,7 +261,7 @@ fn icmpv6(from: Ipv6Addr, ttl: u8, b: &[u8]) -> Option<Parsed> {
         // A hop limit of 255 proves that no router passed it on (RFC 4861, section 7.1.2).
         136 if ttl == 255 && code == 0 => {
             let ip = v6_at(b, 8)?;
-            Some(Parsed::Neighbour(NeighbourAdvertisement {
+            Some(ParsedFrame::Neighbour(NeighbourAdvertisement {
                 ip,
                 mac: target_link_layer(b.get(24..)?)?,
             }))
@@ -284,10 +284,10 @@ fn target_link_layer(mut options: &[u8]) -> Option<[u8; 6]> {
     }
 }
 
-fn arp(p: &[u8]) -> Option<Parsed> {
+fn arp(p: &[u8]) -> Option<ParsedFrame> {
     // Ethernet and IPv4, reply.
     if p.get(..8)? != [0, 1, 8, 0, 6, 4, 0, 2] {
         return None;
     }
-    Some(Parsed::Arp(ArpReply { mac: p.get(8..14)?.try_into().ok()?, ip: v4_at(p, 14)? }))
+    Some(ParsedFrame::Arp(ArpReply { mac: p.get(8..14)?.try_into().ok()?, ip: v4_at(p, 14)? }))
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 /// Exit status of the program. Where several apply, 2 wins over 1, 1 over 3, 3 over 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum ExitStatus {
     /// Clean, and everything planned was covered.
     Clean = 0,
     /// Drift.
@@ -19,7 +19,7 @@ pub enum Status {
     Interrupted,
 }
 
-impl Status {
+impl ExitStatus {
     /// The status that a verdict's `exit` stands for.
     #[must_use]
     pub const fn from_verdict(exit: u8) -> Self {
@@ -32,10 +32,10 @@ impl Status {
     }
 }
 
-impl From<Status> for ExitCode {
-    fn from(s: Status) -> Self {
+impl From<ExitStatus> for ExitCode {
+    fn from(s: ExitStatus) -> Self {
         Self::from(match s {
-            Status::Interrupted => Status::Incomplete as u8,
+            ExitStatus::Interrupted => ExitStatus::Incomplete as u8,
             other => other as u8,
         })
     }
@@ -120,9 +120,9 @@ pub fn render(error: &anyhow::Error) -> String {
 
 /// As [`render`], with the names of files as they were opened.
 fn of_files(error: &anyhow::Error) -> String {
-    use mimawari_targets::diagnostic::Diagnostics;
+    use mimawari_targets::diagnostic::DiagnosticList;
     // A message that points at a line renders itself; the chain would bury it.
-    if let Some(d) = error.downcast_ref::<Diagnostics>() {
+    if let Some(d) = error.downcast_ref::<DiagnosticList>() {
         return d.to_string();
     }
     let mut last = inert(&error.to_string());

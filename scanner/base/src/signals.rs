@@ -8,18 +8,18 @@ use tokio::sync::watch;
 
 /// Tells every part of a run to come to its end.
 #[derive(Debug, Clone)]
-pub struct Stop {
+pub struct StopSignal {
     flag: Arc<AtomicBool>,
     watch: watch::Sender<bool>,
 }
 
-impl Default for Stop {
+impl Default for StopSignal {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Stop {
+impl StopSignal {
     /// Nobody has asked yet.
     #[must_use]
     pub fn new() -> Self {

@@ -78,12 +78,12 @@ pub fn socket_to(address: SocketAddr) -> io::Result<TcpSocket> {
 
 /// How long to wait for what this machine is out of. Pure: it counts the pauses that it gives.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct SocketRetry {
     left: Duration,
     next: Duration,
 }
 
-impl Patience {
+impl SocketRetry {
     /// The first pause, and the longest.
     const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_others_give_back_is_waited_for_and_not_for_ever() {
-        let mut patience = Patience::new(Duration::from_secs(10));
+        let mut patience = SocketRetry::new(Duration::from_secs(10));
         assert_eq!(patience.pause(&io::Error::from(Errno::ECONNREFUSED)), None);
         let mut all = Duration::ZERO;
         let mut pauses = Vec::new();

@@ -5,15 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use mimawari_probes::observation::{CellState, Scheme};
+use mimawari_probes::observation::{CellState, UrlScheme};
 use mimawari_targets::{Cell, Port, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::baseline::{Baseline, Decision, DecisionFacts, Expect, Head, Match};
+use crate::baseline::{Baseline, Decision, DecisionFacts, RuleExpect, RuleHead, RuleMatch};
 use crate::id::FindingId;
 use crate::impact::RuleRef;
-use crate::state::{Allowed, State};
+use crate::state::{AllowedPort, State};
 use crate::subject::Subject;
 use crate::verdict::{Acknowledgement, Finding, FindingKind, FindingState, NearestRule};
 
@@ -28,11 +28,11 @@ const MAX_POINTERS: usize = 5;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Question {
+pub enum ExplainQuestion {
     /// A cell.
     Cell(IpAddr, Protocol, Port),
     /// A content: scheme, host as in the URL without brackets, port, path with its query.
-    Url(Scheme, String, Port, String),
+    Url(UrlScheme, String, Port, String),
     /// A finding by its id.
     Finding(String),
 }
@@ -48,14 +48,14 @@ pub enum QuestionError {
     Url,
 }
 
-impl FromStr for Question {
+impl FromStr for ExplainQuestion {
     type Err = QuestionError;
 
     fn from_str(s: &str) -> Result<Self, QuestionError> {
         if s.len() == 16 && s.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Ok(Self::Finding(s.to_ascii_lowercase()));
         }
-        for (prefix, scheme) in [("http://", Scheme::Http), ("https://", Scheme::Https)] {
+        for (prefix, scheme) in [("http://", UrlScheme::Http), ("https://", UrlScheme::Https)] {
             if s.get(..prefix.len()).is_some_and(|p| p.eq_ignore_ascii_case(prefix)) {
                 return url(scheme, &s[prefix.len()..]).ok_or(QuestionError::Url);
             }
@@ -72,7 +72,7 @@ impl FromStr for Question {
 }
 
 /// Authority and path of a URL (RFC 3986, section 3.2).
-fn url(scheme: Scheme, rest: &str) -> Option<Question> {
+fn url(scheme: UrlScheme, rest: &str) -> Option<ExplainQuestion> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let authority = authority.rsplit_once('@').map_or(authority, |(_, at)| at);
@@ -92,13 +92,13 @@ fn url(scheme: Scheme, rest: &str) -> Option<Question> {
     };
     let path = path.split('#').next().unwrap_or_default();
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    (!host.is_empty()).then(|| Question::Url(scheme, host.to_ascii_lowercase(), port, path))
+    (!host.is_empty()).then(|| ExplainQuestion::Url(scheme, host.to_ascii_lowercase(), port, path))
 }
 
 /// Where the thing stands, as a person asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum RuleStanding {
     /// A live rule allows it, and it was never seen.
     AllowedUnseen,
     /// A live rule forbids it, and it was never seen.
@@ -114,20 +114,20 @@ pub enum Standing {
 
 /// An answer to a question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Explanation {
+pub struct RuleExplanation {
     /// Format version, [`VERSION`].
     pub version: u32,
     /// What was asked for.
     pub asked: String,
     /// What it means; empty where nothing is known. A URL may mean several addresses.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<ExplainAnswer>,
     /// What has to be said besides, one sentence each.
     pub notes: Vec<String>,
 }
 
 /// What is known of one cell or content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Answer {
+pub struct ExplainAnswer {
     /// Address.
     pub ip: IpAddr,
     /// Protocol.
@@ -143,7 +143,7 @@ pub struct Answer {
     /// Check, for content.
     pub check: Option<String>,
     /// Where it stands.
-    pub standing: Standing,
+    pub standing: RuleStanding,
     /// Why, in a sentence.
     pub why: String,
     /// The finding, if there ever was one.
@@ -157,7 +157,7 @@ pub struct Answer {
     #[schemars(with = "Option<String>")]
     pub last_seen: Option<Timestamp>,
     /// When its port was last covered.
-    pub covered: Covered,
+    pub covered: LastCovered,
     /// Who knows of it.
     pub acknowledged: Option<Acknowledgement>,
     /// The rules that come nearest besides, best first; none for what is allowed.
@@ -172,18 +172,18 @@ pub struct ExplainedRule {
     /// The rule.
     pub rule: RuleRef,
     /// May, must or never; absent for a rule about contents.
-    pub expect: Option<Expect>,
+    pub expect: Option<RuleExpect>,
     /// Whether it holds now.
     pub live: bool,
     /// The commit that brought its line.
-    pub commit: Option<Commit>,
+    pub commit: Option<RuleCommit>,
     /// Why the commit is not known, as half a sentence.
     pub commit_unknown: Option<String>,
 }
 
 /// A commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Commit {
+pub struct RuleCommit {
     /// Its id, hex.
     pub id: String,
     /// Its author's name.
@@ -197,7 +197,7 @@ pub struct Commit {
 
 /// When a cell was last covered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Covered {
+pub struct LastCovered {
     /// The start of the run that covered it, to be on the safe side; absent if that is not known.
     #[schemars(with = "Option<String>")]
     pub at: Option<Timestamp>,
@@ -209,7 +209,7 @@ pub struct Covered {
 }
 
 /// What is known.
-pub struct Known<'a> {
+pub struct KnownFinding<'a> {
     /// The rules.
     pub baseline: &'a Baseline,
     /// The state, after the newest run was judged if there is one.
@@ -221,11 +221,11 @@ pub struct Known<'a> {
     /// Whether an address is in the scope.
     pub in_scope: &'a dyn Fn(IpAddr) -> bool,
     /// When a cell was last covered.
-    pub covered: &'a dyn Fn(IpAddr, Port) -> Covered,
+    pub covered: &'a dyn Fn(IpAddr, Port) -> LastCovered,
 }
 
 /// One thing, with what is known of it besides.
-struct Asked<'a> {
+struct QueriedSubject<'a> {
     subject: Subject,
     check: Option<&'a str>,
     vantage: &'a str,
@@ -233,7 +233,7 @@ struct Asked<'a> {
     missing: bool,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> QueriedSubject<'a> {
     fn of(f: &'a Finding) -> Self {
         Self {
             subject: f.subject(),
@@ -244,24 +244,24 @@ impl<'a> Asked<'a> {
     }
 }
 
-impl Known<'_> {
+impl KnownFinding<'_> {
     /// Answers a question. Nothing is looked up anywhere else.
     #[must_use]
-    pub fn explain(&self, asked: &str, question: &Question) -> Explanation {
+    pub fn explain(&self, asked: &str, question: &ExplainQuestion) -> RuleExplanation {
         let mut notes = Vec::new();
         let answers = match question {
-            Question::Cell(ip, proto, port) => vec![self.cell(*ip, *proto, *port)],
-            Question::Finding(id) => self.finding(id).into_iter().collect(),
-            Question::Url(_, host, port, path) => self.url(host, *port, path, &mut notes),
+            ExplainQuestion::Cell(ip, proto, port) => vec![self.cell(*ip, *proto, *port)],
+            ExplainQuestion::Finding(id) => self.finding(id).into_iter().collect(),
+            ExplainQuestion::Url(_, host, port, path) => self.url(host, *port, path, &mut notes),
         };
-        Explanation { version: VERSION, asked: asked.to_owned(), answers, notes }
+        RuleExplanation { version: VERSION, asked: asked.to_owned(), answers, notes }
     }
 
     fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.state.findings.values().map(|t| &t.finding)
     }
 
-    fn cell(&self, ip: IpAddr, proto: Protocol, port: Port) -> Answer {
+    fn cell(&self, ip: IpAddr, proto: Protocol, port: Port) -> ExplainAnswer {
         let here: Vec<&Finding> = self.findings().filter(|f| f.ip == ip).collect();
         let of_cell = |f: &&Finding| {
             f.proto == proto
@@ -278,7 +278,7 @@ impl Known<'_> {
         let told = told.max_by_key(|f| (f.state.is_drift(), f.last_seen));
         let cell = Subject::Port(Cell::new(ip, proto, port));
         let allowed = self.state.allowed.values().find(|a| a.subject == cell);
-        let asked = told.map_or_else(|| self.asked(cell, None), Asked::of);
+        let asked = told.map_or_else(|| self.asked(cell, None), QueriedSubject::of);
         let mut answer = self.answer(&asked, told, allowed);
         let others = here.iter().filter(|f| {
             told.is_none_or(|t| t.id != f.id)
@@ -296,16 +296,24 @@ impl Known<'_> {
         answer
     }
 
-    fn finding(&self, id: &str) -> Option<Answer> {
+    fn finding(&self, id: &str) -> Option<ExplainAnswer> {
         let allowed = id.parse().ok().and_then(|id: FindingId| self.state.allowed.get(&id));
         match self.state.findings.get(id) {
-            Some(t) => Some(self.answer(&Asked::of(&t.finding), Some(&t.finding), allowed)),
+            Some(t) => {
+                Some(self.answer(&QueriedSubject::of(&t.finding), Some(&t.finding), allowed))
+            }
             None => allowed
                 .map(|a| self.answer(&self.asked(a.subject.clone(), a.check()), None, Some(a))),
         }
     }
 
-    fn url(&self, host: &str, port: Port, path: &str, notes: &mut Vec<String>) -> Vec<Answer> {
+    fn url(
+        &self,
+        host: &str,
+        port: Port,
+        path: &str,
+        notes: &mut Vec<String>,
+    ) -> Vec<ExplainAnswer> {
         let ip: Option<IpAddr> = host.parse().ok();
         let is_host = |at: IpAddr, name: Option<&str>| match (ip, name) {
             (Some(ip), None) => at == ip,
@@ -340,7 +348,7 @@ impl Known<'_> {
         }
         ids.sort_unstable();
         ids.dedup();
-        let mut answers: Vec<Answer> =
+        let mut answers: Vec<ExplainAnswer> =
             ids.iter().take(MAX_ANSWERS).filter_map(|id| self.finding(id)).collect();
         if answers.is_empty() {
             let sites = self.state.sites.iter().map(|s| &s.key);
@@ -370,11 +378,16 @@ impl Known<'_> {
     }
 
     /// As seen from where the newest run looked.
-    fn asked<'a>(&'a self, subject: Subject, check: Option<&'a str>) -> Asked<'a> {
-        Asked { subject, check, vantage: self.vantage, missing: false }
+    fn asked<'a>(&'a self, subject: Subject, check: Option<&'a str>) -> QueriedSubject<'a> {
+        QueriedSubject { subject, check, vantage: self.vantage, missing: false }
     }
 
-    fn answer(&self, a: &Asked<'_>, f: Option<&Finding>, allowed: Option<&Allowed>) -> Answer {
+    fn answer(
+        &self,
+        a: &QueriedSubject<'_>,
+        f: Option<&Finding>,
+        allowed: Option<&AllowedPort>,
+    ) -> ExplainAnswer {
         let s = &a.subject;
         let facts =
             DecisionFacts { check: a.check.unwrap_or_default(), vantage: a.vantage, now: self.now };
@@ -383,44 +396,46 @@ impl Known<'_> {
         let mut notes = Vec::new();
         let drift = f.filter(|f| f.state.is_drift());
         let (standing, mut why) = match (drift.or(f), allowed) {
-            (Some(f), _) if f.state.is_drift() => (Standing::Finding(f.state), f.why.clone()),
+            (Some(f), _) if f.state.is_drift() => (RuleStanding::Finding(f.state), f.why.clone()),
             (_, Some(a)) => {
                 let why = match found {
-                    Match::Allowed(h) => format!("the rule `{}` at {} allows it", h.id, h.place),
+                    RuleMatch::Allowed(h) => {
+                        format!("the rule `{}` at {} allows it", h.id, h.place)
+                    }
                     _ => format!("the rule `{}` allowed it when it was last judged", a.rule),
                 };
-                (Standing::Finding(FindingState::Allowed), why)
+                (RuleStanding::Finding(FindingState::Allowed), why)
             }
-            (Some(f), None) => (Standing::Finding(f.state), f.why.clone()),
+            (Some(f), None) => (RuleStanding::Finding(f.state), f.why.clone()),
             (None, None) => match found {
                 _ if !(self.in_scope)(s.ip()) => (
-                    Standing::NotInScope,
+                    RuleStanding::NotInScope,
                     "its address is not in the scope, so that nobody looks at it".to_owned(),
                 ),
-                Match::Allowed(h) => (
-                    Standing::AllowedUnseen,
+                RuleMatch::Allowed(h) => (
+                    RuleStanding::AllowedUnseen,
                     format!("the rule `{}` at {} allows it, and it was never seen", h.id, h.place),
                 ),
-                Match::Forbidden(h) => (
-                    Standing::ForbiddenUnseen,
+                RuleMatch::Forbidden(h) => (
+                    RuleStanding::ForbiddenUnseen,
                     format!("the rule `{}` at {} forbids it, and it was never seen", h.id, h.place),
                 ),
-                Match::Expired(h) => (
-                    Standing::NeverSeen,
+                RuleMatch::Expired(h) => (
+                    RuleStanding::NeverSeen,
                     format!(
                         "the rule `{}` at {} has expired, and it was never seen",
                         h.id, h.place
                     ),
                 ),
-                Match::None => {
-                    (Standing::NeverSeen, "no rule allows it, and it was never seen".to_owned())
+                RuleMatch::None => {
+                    (RuleStanding::NeverSeen, "no rule allows it, and it was never seen".to_owned())
                 }
             },
         };
         if why.is_empty() {
             why = "nothing more was written down".to_owned();
         }
-        if let (Some(f), Match::Allowed(h)) = (drift, found)
+        if let (Some(f), RuleMatch::Allowed(h)) = (drift, found)
             && f.kind != FindingKind::MissingRequired
         {
             notes.push(format!(
@@ -440,17 +455,18 @@ impl Known<'_> {
         };
         nearest.retain(|n| Some(&n.id) != decides.as_ref());
         let covered = match s.port() {
-            Some(_) if s.proto() != Protocol::Tcp => {
-                Covered { how: "never: runs look at TCP alone".to_owned(), ..Covered::default() }
-            }
+            Some(_) if s.proto() != Protocol::Tcp => LastCovered {
+                how: "never: runs look at TCP alone".to_owned(),
+                ..LastCovered::default()
+            },
             Some(port) => (self.covered)(s.ip(), port),
-            None => Covered {
+            None => LastCovered {
                 how: "not known: it is a whole host and no single port".to_owned(),
-                ..Covered::default()
+                ..LastCovered::default()
             },
         };
         let first_seen = [f.map(|f| f.first_seen), allowed.map(|a| a.first_seen)];
-        Answer {
+        ExplainAnswer {
             ip: s.ip(),
             proto: s.proto(),
             port: s.port(),
@@ -473,11 +489,11 @@ impl Known<'_> {
         }
     }
 
-    fn deciding(&self, a: &Asked<'_>, decision: &Decision<'_>) -> Option<ExplainedRule> {
-        let head: &Head = match (a.missing, decision.says) {
+    fn deciding(&self, a: &QueriedSubject<'_>, decision: &Decision<'_>) -> Option<ExplainedRule> {
+        let head: &RuleHead = match (a.missing, decision.says) {
             (true, _) => decision.required?,
-            (false, Match::Allowed(h) | Match::Forbidden(h) | Match::Expired(h)) => h,
-            (false, Match::None) => return None,
+            (false, RuleMatch::Allowed(h) | RuleMatch::Forbidden(h) | RuleMatch::Expired(h)) => h,
+            (false, RuleMatch::None) => return None,
         };
         let expect = self.baseline.rules().iter().find(|r| r.head.id == head.id);
         Some(ExplainedRule {
@@ -498,19 +514,20 @@ mod tests {
     fn questions_are_told_by_their_form() {
         let port = |n| Port::new(n).unwrap();
         let url = |s, h: &str, p, path: &str| {
-            Ok(Question::Url(s, h.to_owned(), port(p), path.to_owned()))
+            Ok(ExplainQuestion::Url(s, h.to_owned(), port(p), path.to_owned()))
         };
-        let cell = |ip: &str, proto, p| Ok(Question::Cell(ip.parse().unwrap(), proto, port(p)));
+        let cell =
+            |ip: &str, proto, p| Ok(ExplainQuestion::Cell(ip.parse().unwrap(), proto, port(p)));
         for (text, question) in [
             ("192.0.2.1:22", cell("192.0.2.1", Protocol::Tcp, 22)),
             ("[2001:db8::1]:53/udp", cell("2001:db8::1", Protocol::Udp, 53)),
             ("192.0.2.1:80/tcp", cell("192.0.2.1", Protocol::Tcp, 80)),
-            ("00fF00ff00ff00ff", Ok(Question::Finding("00ff00ff00ff00ff".to_owned()))),
-            ("https://Shop.example.jp", url(Scheme::Https, "shop.example.jp", 443, "/")),
-            ("HTTP://a:81/x?y#z", url(Scheme::Http, "a", 81, "/x?y")),
-            ("http://u@[2001:db8::1]:8080/", url(Scheme::Http, "2001:db8::1", 8080, "/")),
-            ("http://[2001:db8::1]", url(Scheme::Http, "2001:db8::1", 80, "/")),
-            ("http://a?q", url(Scheme::Http, "a", 80, "/?q")),
+            ("00fF00ff00ff00ff", Ok(ExplainQuestion::Finding("00ff00ff00ff00ff".to_owned()))),
+            ("https://Shop.example.jp", url(UrlScheme::Https, "shop.example.jp", 443, "/")),
+            ("HTTP://a:81/x?y#z", url(UrlScheme::Http, "a", 81, "/x?y")),
+            ("http://u@[2001:db8::1]:8080/", url(UrlScheme::Http, "2001:db8::1", 8080, "/")),
+            ("http://[2001:db8::1]", url(UrlScheme::Http, "2001:db8::1", 80, "/")),
+            ("http://a?q", url(UrlScheme::Http, "a", 80, "/?q")),
             ("192.0.2.1", Err(QuestionError::Form)),
             ("192.0.2.1:0", Err(QuestionError::Form)),
             ("192.0.2.1:22/sctp", Err(QuestionError::Form)),
@@ -520,7 +537,7 @@ mod tests {
             ("http://a:0/", Err(QuestionError::Url)),
             ("http://[::1/", Err(QuestionError::Url)),
         ] {
-            assert_eq!(text.parse::<Question>(), question, "{text}");
+            assert_eq!(text.parse::<ExplainQuestion>(), question, "{text}");
         }
     }
 }

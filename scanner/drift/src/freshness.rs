@@ -19,11 +19,11 @@ const MAX_PLANS: usize = 16;
 const MAX_FAILURES: u32 = 2;
 
 /// Ages of the plans that were run, by the plan's digest.
-pub type Plans = BTreeMap<String, Ages>;
+pub type FreshPlans = BTreeMap<String, PartAges>;
 
 /// When the parts of one plan were last covered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ages {
+pub struct PartAges {
     /// Runs of this plan until now.
     pub turns: u64,
     /// When the last of them began.
@@ -32,7 +32,7 @@ pub struct Ages {
     pub parts: BTreeMap<u32, PartAge>,
 }
 
-impl Ages {
+impl PartAges {
     /// Forgets times after `now`: of a clock that was wrong, which would else let a part rest until
     /// the right one gets there.
     pub(crate) fn forget_after(&mut self, now: Timestamp) {
@@ -60,7 +60,7 @@ pub struct PartAge {
 
 /// What a run was of its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Turn<'a> {
+pub struct RotationPart<'a> {
     /// Digest of the plan: addresses, ports, seed, vantage and number of parts.
     pub plan: &'a str,
     /// The part that was walked, counted from 1.
@@ -77,7 +77,7 @@ pub struct Turn<'a> {
 
 /// How fresh the coverage of a plan is, for the report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Freshness {
+pub struct PartFreshness {
     /// The part that this run walked, counted from 1.
     pub part: u32,
     /// How many parts the plan has.
@@ -98,7 +98,7 @@ pub struct Freshness {
 /// The part whose turn it is: never covered before covered, then the one covered longest ago, then
 /// the lowest. One that failed twice in a row waits as if it had been covered when last tried.
 #[must_use]
-pub fn next_part(ages: Option<&Ages>, parts: u32) -> u32 {
+pub fn next_part(ages: Option<&PartAges>, parts: u32) -> u32 {
     let none = PartAge::default();
     let age = |p: u32| ages.and_then(|a| a.parts.get(&p)).unwrap_or(&none);
     (1..=parts.max(1))
@@ -110,7 +110,7 @@ pub fn next_part(ages: Option<&Ages>, parts: u32) -> u32 {
 }
 
 /// Writes a run into the ages. A run judged again changes nothing.
-pub fn record(plans: &mut Plans, turn: &Turn<'_>, believed: bool) {
+pub fn record(plans: &mut FreshPlans, turn: &RotationPart<'_>, believed: bool) {
     let ages = plans.entry(turn.plan.to_owned()).or_default();
     let again = ages.last_run.is_some_and(|t| turn.began <= t);
     if !again {
@@ -144,10 +144,10 @@ pub fn record(plans: &mut Plans, turn: &Turn<'_>, believed: bool) {
 /// last seen.
 #[must_use]
 pub fn is_fresh(
-    ages: Option<&Ages>,
+    ages: Option<&PartAges>,
     part: u32,
     seen: Timestamp,
-    turn: &Turn<'_>,
+    turn: &RotationPart<'_>,
     now: Timestamp,
 ) -> bool {
     let covered = ages.and_then(|a| Some((a, a.parts.get(&part)?)));
@@ -165,7 +165,7 @@ pub fn is_fresh(
 
 /// The figures for the report.
 #[must_use]
-pub fn summary(ages: Option<&Ages>, turn: &Turn<'_>, now: Timestamp) -> Freshness {
+pub fn summary(ages: Option<&PartAges>, turn: &RotationPart<'_>, now: Timestamp) -> PartFreshness {
     let parts = turn.parts.max(1);
     let covered: Vec<Timestamp> = ages
         .into_iter()
@@ -177,7 +177,7 @@ pub fn summary(ages: Option<&Ages>, turn: &Turn<'_>, now: Timestamp) -> Freshnes
     let old = |max: SignedDuration| covered.iter().filter(|t| age(**t) > max).count() as u32;
     let seconds = |d: SignedDuration| u64::try_from(d.as_secs()).unwrap_or(0);
     let oldest = covered.iter().min().copied();
-    Freshness {
+    PartFreshness {
         part: turn.part,
         parts,
         never_covered,
@@ -188,7 +188,7 @@ pub fn summary(ages: Option<&Ages>, turn: &Turn<'_>, now: Timestamp) -> Freshnes
     }
 }
 
-impl Freshness {
+impl PartFreshness {
     /// Why the run is incomplete on account of age; `None` when nothing is stale.
     #[must_use]
     pub fn gap(&self) -> Option<Gap> {
@@ -237,13 +237,13 @@ mod tests {
         Timestamp::from_second(hour * 3_600).expect("an instant")
     }
 
-    fn turn(part: u32, hour: i64, complete: bool) -> Turn<'static> {
-        Turn { plan: "p", part, parts: 3, began: at(hour), complete, max_age: None }
+    fn turn(part: u32, hour: i64, complete: bool) -> RotationPart<'static> {
+        RotationPart { plan: "p", part, parts: 3, began: at(hour), complete, max_age: None }
     }
 
     #[test]
     fn each_part_has_its_turn_and_a_failing_one_does_not_starve_the_others() {
-        let mut plans = Plans::new();
+        let mut plans = FreshPlans::new();
         let mut walked = Vec::new();
         for hour in 1..=9 {
             let part = next_part(plans.get("p"), 3);
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_run_judged_again_changes_nothing_and_one_not_believed_covers_nothing() {
-        let mut plans = Plans::new();
+        let mut plans = FreshPlans::new();
         record(&mut plans, &turn(1, 1, true), true);
         record(&mut plans, &turn(2, 2, true), false);
         let before = plans.clone();
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn without_an_age_a_part_is_fresh_for_one_rotation() {
-        let mut plans = Plans::new();
+        let mut plans = FreshPlans::new();
         record(&mut plans, &turn(1, 1, true), true);
         for (hour, fresh) in [(2, true), (3, true), (4, true), (5, false)] {
             let t = turn(2, hour, true);
@@ -280,10 +280,10 @@ mod tests {
 
     #[test]
     fn an_age_turns_into_a_gap() {
-        let mut plans = Plans::new();
+        let mut plans = FreshPlans::new();
         record(&mut plans, &turn(1, 0, true), true);
         record(&mut plans, &turn(2, 20, true), true);
-        let t = Turn { max_age: Some(SignedDuration::from_hours(24)), ..turn(2, 20, true) };
+        let t = RotationPart { max_age: Some(SignedDuration::from_hours(24)), ..turn(2, 20, true) };
         let f = summary(plans.get("p"), &t, at(25));
         let stale = Gap::PartsStale {
             stale: 2,
@@ -300,10 +300,10 @@ mod tests {
 
     #[test]
     fn a_plan_by_hand_does_not_wipe_out_the_whole_and_plans_are_bounded() {
-        let mut plans = Plans::new();
+        let mut plans = FreshPlans::new();
         for hour in 0..100 {
             let digest = format!("{hour}");
-            record(&mut plans, &Turn { plan: &digest, ..turn(1, 2 * hour, true) }, true);
+            record(&mut plans, &RotationPart { plan: &digest, ..turn(1, 2 * hour, true) }, true);
             record(&mut plans, &turn(1, 2 * hour + 1, true), true);
         }
         assert_eq!(plans.len(), MAX_PLANS);

@@ -1,6 +1,6 @@
 //! JSON Schemas of the formats, deterministic and pretty.
 
-use mimawari_probes::observation::Record;
+use mimawari_probes::observation::ObservationRecord;
 use schemars::{JsonSchema, schema_for};
 
 use crate::baseline::BaselineFile;
@@ -15,7 +15,7 @@ pub fn verdict() -> String {
 /// One line of `observations.ndjson`
 #[must_use]
 pub fn observation() -> String {
-    text::<Record>()
+    text::<ObservationRecord>()
 }
 
 /// A baseline file, read as JSON

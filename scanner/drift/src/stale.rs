@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::baseline::{Baseline, Expect, Head};
+use crate::baseline::{Baseline, RuleExpect, RuleHead};
 use crate::state::RuleUse;
 
 /// A rule that expired is left alone for so many days: somebody may be about to renew it.
@@ -16,7 +16,7 @@ pub const UNSEEN_RUNS: u32 = 10;
 
 /// A rule that can go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stale {
+pub struct StaleRule {
     /// The rule's id.
     pub id: String,
     /// `file:line`.
@@ -29,21 +29,25 @@ pub struct Stale {
 /// for [`UNSEEN_DAYS`] in [`UNSEEN_RUNS`] runs that looked for it. What must or must never be open
 /// is not stale for not being seen: that is what such a rule is for.
 #[must_use]
-pub fn stale(baseline: &Baseline, used: &BTreeMap<String, RuleUse>, now: Timestamp) -> Vec<Stale> {
+pub fn stale(
+    baseline: &Baseline,
+    used: &BTreeMap<String, RuleUse>,
+    now: Timestamp,
+) -> Vec<StaleRule> {
     let ports = baseline.rules().iter().map(|r| (&r.head, r.expect));
-    let http = baseline.http_rules().iter().map(|r| (&r.head, Expect::May));
-    let why = |(head, expect): (&Head, Expect)| {
+    let http = baseline.http_rules().iter().map(|r| (&r.head, RuleExpect::May));
+    let why = |(head, expect): (&RuleHead, RuleExpect)| {
         let unseen = || match expect {
-            Expect::May => unseen(used.get(&head.id)?, now),
-            Expect::Must | Expect::Never => None,
+            RuleExpect::May => unseen(used.get(&head.id)?, now),
+            RuleExpect::Must | RuleExpect::Never => None,
         };
         let why = expired(head, now).or_else(unseen)?;
-        Some(Stale { id: head.id.clone(), place: head.place.clone(), why })
+        Some(StaleRule { id: head.id.clone(), place: head.place.clone(), why })
     };
     ports.chain(http).filter_map(why).collect()
 }
 
-fn expired(head: &Head, now: Timestamp) -> Option<String> {
+fn expired(head: &RuleHead, now: Timestamp) -> Option<String> {
     let end = head.ends?;
     let since = now.duration_since(end);
     // The last day is the one before the instant at which the rule ends.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mimawari_probes::format::{FormatFault, VersionedFormat, read_document};
-use mimawari_probes::observation::{HttpObservation, Outcome, Severity};
+use mimawari_probes::observation::{ContentOutcome, HttpObservation, Severity};
 use mimawari_targets::{Cell, Port, Protocol};
 use serde::{Deserialize, Serialize};
 
-use crate::freshness::Plans;
+use crate::freshness::FreshPlans;
 use crate::id::FindingId;
-use crate::sites::Site;
+use crate::sites::SiteRecord;
 use crate::subject::{ServerFact, Subject};
 use crate::verdict::{Acknowledgement, Finding, FindingState, RunSummary};
 
@@ -29,15 +29,15 @@ pub struct State {
     /// The run that changed it.
     pub last_run: Option<String>,
     /// Every finding there ever was, by id; settled ones too, so that one that comes back is known.
-    pub findings: BTreeMap<String, Tracked>,
+    pub findings: BTreeMap<String, TrackedFinding>,
     /// What was seen and is allowed, by the id that it would have as a finding.
-    pub allowed: BTreeMap<FindingId, Allowed>,
+    pub allowed: BTreeMap<FindingId, AllowedPort>,
     /// When the parts of each plan were last covered; a state from before there were any has none.
-    #[serde(default, skip_serializing_if = "Plans::is_empty")]
-    pub plans: Plans,
+    #[serde(default, skip_serializing_if = "FreshPlans::is_empty")]
+    pub plans: FreshPlans,
     /// The inventory of web sites, sorted; a state from before there was one has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub sites: Vec<Site>,
+    pub sites: Vec<SiteRecord>,
     /// Who knows of which finding, by its id; those whose time is over are forgotten.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub acknowledged: BTreeMap<String, Acknowledgement>,
@@ -72,9 +72,9 @@ pub struct RuleUse {
 
 /// What was last told of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct NotifiedRecord {
     /// Where it stood.
-    pub what: Standing,
+    pub what: NotifiedState,
     /// When.
     pub at: Timestamp,
     /// How bad it was.
@@ -89,7 +89,7 @@ pub struct Told {
 /// Where a finding stands, as far as it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum NotifiedState {
     /// It counts.
     Drift,
     /// It was seen to be gone.
@@ -123,7 +123,7 @@ pub struct LookedArea {
 
 /// A finding and what is counted for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Tracked {
+pub struct TrackedFinding {
     /// As last reported.
     pub finding: Finding,
     /// Covered runs in a row that found it silent.
@@ -151,14 +151,14 @@ pub struct Tracked {
     pub ports: Option<String>,
     /// What was last told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<Told>,
+    pub told: Option<NotifiedRecord>,
 }
 
 /// Something that was there and is allowed. There may be a million, so it is kept small; as text it is
 /// flat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "AllowedText", into = "AllowedText")]
-pub struct Allowed {
+pub struct AllowedPort {
     /// What it is.
     pub subject: Subject,
     /// What is known of a content, or of a fact of a server.
@@ -247,7 +247,7 @@ struct AllowedText {
     missed: bool,
 }
 
-impl From<AllowedText> for Allowed {
+impl From<AllowedText> for AllowedPort {
     fn from(t: AllowedText) -> Self {
         let legacy = t.check.as_deref() == Some(ServerFact::LegacyTls.as_str());
         let proto = t.proto.unwrap_or(Protocol::Tcp);
@@ -272,8 +272,8 @@ impl From<AllowedText> for Allowed {
     }
 }
 
-impl From<Allowed> for AllowedText {
-    fn from(a: Allowed) -> Self {
+impl From<AllowedPort> for AllowedText {
+    fn from(a: AllowedPort) -> Self {
         let service = (!a.service.is_unknown()).then(|| a.service.as_str().to_owned());
         let (check, severity) = a.detail.map_or((None, None), |d| (d.check, d.severity));
         let proto = Some(a.subject.proto()).filter(|p| *p != Protocol::Tcp);
@@ -294,7 +294,7 @@ impl From<Allowed> for AllowedText {
     }
 }
 
-impl Allowed {
+impl AllowedPort {
     /// A thing seen at this time.
     #[must_use]
     pub fn new(subject: Subject, at: Timestamp) -> Self {
@@ -348,7 +348,7 @@ impl Default for State {
             last_run: None,
             findings: BTreeMap::new(),
             allowed: BTreeMap::new(),
-            plans: Plans::new(),
+            plans: FreshPlans::new(),
             sites: Vec::new(),
             acknowledged: BTreeMap::new(),
             acknowledged_rules: BTreeMap::new(),
@@ -377,13 +377,13 @@ impl KnownContents {
     #[must_use]
     pub fn needs(&self, h: &HttpObservation) -> bool {
         let hosts = || self.0.get(&(h.ip, h.port))?.get(h.path.as_str());
-        h.outcome == Outcome::Exposed || hosts().is_some_and(|hosts| hosts.contains(&h.host))
+        h.outcome == ContentOutcome::Exposed || hosts().is_some_and(|hosts| hosts.contains(&h.host))
     }
 }
 
 /// Why a text names no one finding that is drift.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotFound {
+pub enum AckTarget {
     /// No finding is called so.
     None,
     /// It is settled.
@@ -410,7 +410,7 @@ impl State {
     ///
     /// # Errors
     /// [`NotFound`] when there is none, or more than one.
-    pub fn find_drift(&self, text: &str) -> Result<&Finding, NotFound> {
+    pub fn find_drift(&self, text: &str) -> Result<&Finding, AckTarget> {
         const SHOWN: usize = 5;
         let place: Option<Cell> = text.parse().ok();
         let digits = text.to_ascii_lowercase();
@@ -423,10 +423,10 @@ impl State {
         let drift: Vec<&Finding> = meant.iter().copied().filter(|f| f.state.is_drift()).collect();
         match (&drift[..], &meant[..]) {
             ([one], _) => Ok(one),
-            ([], []) => Err(NotFound::None),
-            ([], [first, ..]) => Err(NotFound::Settled(first.state)),
+            ([], []) => Err(AckTarget::None),
+            ([], [first, ..]) => Err(AckTarget::Settled(first.state)),
             (several, _) => {
-                Err(NotFound::Several(several.iter().take(SHOWN).map(|f| f.id.clone()).collect()))
+                Err(AckTarget::Several(several.iter().take(SHOWN).map(|f| f.id.clone()).collect()))
             }
         }
     }

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use mimawari_probes::format::VersionedFormat;
 use mimawari_probes::gap::CoverageGap;
-use mimawari_probes::observation::{Evidence, Scheme, Severity};
+use mimawari_probes::observation::{HttpEvidence, Severity, UrlScheme};
 use mimawari_targets::{Port, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::freshness::Freshness;
+use crate::freshness::PartFreshness;
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
 
 /// Major version of `verdict.json`.
@@ -41,9 +41,9 @@ pub struct Verdict {
     /// run before it missed, too.
     pub suspect: bool,
     /// What was covered, and how sure.
-    pub coverage: Coverage,
+    pub coverage: VerdictCoverage,
     /// Findings by state.
-    pub counts: Counts,
+    pub counts: FindingCounts,
     /// What a reader wants to know of the run.
     pub run: RunFacts,
     /// Digest of the baseline that was used, hex.
@@ -52,7 +52,7 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// What changed of the findings in this run and is to be told; sorted as the findings are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub changes: Vec<Change>,
+    pub changes: Vec<FindingChange>,
     /// Whether the weekly summary is due.
     #[serde(default)]
     pub digest_due: bool,
@@ -86,7 +86,7 @@ impl VersionedFormat for Verdict {
 
 /// A change that is to be told, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Change {
+pub struct FindingChange {
     /// Which telling of which finding: its id and a count. Two runs never tell one key.
     pub key: String,
     /// The finding's id.
@@ -175,7 +175,7 @@ pub struct RunSummary {
     /// Expected share of the open cells that were found.
     pub recall_estimate: Option<f64>,
     /// Findings by state.
-    pub counts: Counts,
+    pub counts: FindingCounts,
 }
 
 /// Cells of a map; a range of fewer addresses has one for each.
@@ -219,7 +219,7 @@ const fn is_zero(n: &u32) -> bool {
 
 /// What was covered.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Coverage {
+pub struct VerdictCoverage {
     /// Cells of the plan.
     pub cells_planned: u64,
     /// Cells with a final state other than `not_probed`.
@@ -252,12 +252,12 @@ pub struct Coverage {
     pub gaps: Vec<CoverageGap>,
     /// How old the coverage is; absent unless the plan is walked in parts or an age is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub freshness: Option<Freshness>,
+    pub freshness: Option<PartFreshness>,
 }
 
 /// Findings by state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Counts {
+pub struct FindingCounts {
     /// Findings in state `open`.
     pub open: u64,
     /// Findings in state `unverified`.
@@ -428,7 +428,7 @@ impl FindingState {
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum Cause {
+pub enum FindingCause {
     /// No rule has ever matched.
     Unmatched,
     /// No rule has ever matched, and no run of this state has looked at this port before: it may have
@@ -463,7 +463,7 @@ pub struct Finding {
     pub port: Option<Port>,
     /// `http` or `https`, for content. Not part of the identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scheme: Option<Scheme>,
+    pub scheme: Option<UrlScheme>,
     /// Virtual host, for content.
     pub host: Option<String>,
     /// Path, for content.
@@ -479,7 +479,7 @@ pub struct Finding {
     /// Where it stands.
     pub state: FindingState,
     /// Why it is one.
-    pub cause: Cause,
+    pub cause: FindingCause,
     /// How bad.
     pub severity: Severity,
     /// When first seen.
@@ -515,7 +515,7 @@ pub struct Finding {
     /// Service name and banner or title, printable, for people.
     pub service: Option<String>,
     /// Evidence of content.
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<HttpEvidence>,
 }
 
 /// The rule that comes nearest to allowing a finding.

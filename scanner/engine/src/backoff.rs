@@ -17,7 +17,7 @@ const HOPELESS: Duration = Duration::from_secs(30);
 /// One that only tried known failures again says nothing about the interface and leaves the pause
 /// as it is, since a destination without a route must not slow down all the others.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Backoff {
+pub(crate) struct AttemptBackoff {
     pause: Duration,
     until: Duration,
     failing_since: Option<Duration>,
@@ -26,7 +26,7 @@ pub(crate) struct Backoff {
     failed: u64,
 }
 
-impl Backoff {
+impl AttemptBackoff {
     /// A probe was given to the driver; `fresh` unless its cell has failed before.
     pub(crate) fn handed(&mut self, fresh: bool) {
         self.handed += 1;
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn an_interface_that_takes_nothing_is_given_up_after_half_a_minute() {
-        let mut backoff = Backoff::default();
+        let mut backoff = AttemptBackoff::default();
         let (mut now, mut rounds) = (Duration::ZERO, 0);
         while !backoff.hopeless(now) {
             backoff.handed(true);
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn one_send_that_gets_through_forgives() {
-        let mut backoff = Backoff::default();
+        let mut backoff = AttemptBackoff::default();
         let mut now = Duration::ZERO;
         for _ in 0..1000 {
             backoff.handed(true);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn known_failures_do_not_end_the_sweep() {
-        let mut backoff = Backoff::default();
+        let mut backoff = AttemptBackoff::default();
         let mut now = Duration::ZERO;
         for _ in 0..100_000 {
             backoff.handed(false);

@@ -14,22 +14,22 @@ const BURST_NS: u64 = 50_000_000;
 /// The generic cell rate algorithm (ITU-T Recommendation I.371, annex A): each slot keeps the time
 /// at which its next packet would be due if all came evenly.
 #[derive(Debug, Clone)]
-pub(crate) struct Ceilings {
-    host: Option<Table>,
-    network: Option<Table>,
+pub(crate) struct HostCeilings {
+    host: Option<CeilingTable>,
+    network: Option<CeilingTable>,
 }
 
 #[derive(Debug, Clone)]
-struct Table {
+struct CeilingTable {
     interval: u64,
     tolerance: u64,
     due: Box<[u64]>,
 }
 
-impl Ceilings {
+impl HostCeilings {
     /// Packets a second for one address, and for a /24 (IPv4) or a /64 (IPv6); 0: no ceiling.
     pub(crate) fn new(host: u32, network: u32) -> Self {
-        Self { host: Table::new(host), network: Table::new(network) }
+        Self { host: CeilingTable::new(host), network: CeilingTable::new(network) }
     }
 
     /// Takes the next place for a probe to `ip` and returns its time, `now` or later.
@@ -57,7 +57,7 @@ impl Ceilings {
     }
 }
 
-impl Table {
+impl CeilingTable {
     fn new(rate: u32) -> Option<Self> {
         let interval = 1_000_000_000u64.checked_div(u64::from(rate))?;
         let tolerance = BURST_NS.saturating_sub(interval);
@@ -65,21 +65,25 @@ impl Table {
     }
 
     #[inline]
-    fn slot(&mut self, key: u64) -> Slot<'_> {
+    fn slot(&mut self, key: u64) -> CeilingSlot<'_> {
         // The top bits of a multiplication spread neighbouring addresses evenly (Knuth, The Art of
         // Computer Programming, volume 3, section 6.4).
         let index = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize % SLOTS;
-        Slot { due: &mut self.due[index], interval: self.interval, tolerance: self.tolerance }
+        CeilingSlot {
+            due: &mut self.due[index],
+            interval: self.interval,
+            tolerance: self.tolerance,
+        }
     }
 }
 
-struct Slot<'a> {
+struct CeilingSlot<'a> {
     due: &'a mut u64,
     interval: u64,
     tolerance: u64,
 }
 
-impl Slot<'_> {
+impl CeilingSlot<'_> {
     fn earliest(&self, now: u64) -> u64 {
         now.max(self.due.saturating_sub(self.tolerance))
     }
@@ -97,7 +101,7 @@ mod tests {
 
     #[test]
     fn without_ceilings_every_time_is_now() {
-        let mut c = Ceilings::new(0, 0);
+        let mut c = HostCeilings::new(0, 0);
         for _ in 0..10_000 {
             assert_eq!(c.reserve(Duration::from_secs(3), [192, 0, 2, 1].into()).as_secs(), 3);
         }
@@ -105,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_network_binds_its_hosts_together() {
-        let mut c = Ceilings::new(1000, 100);
+        let mut c = HostCeilings::new(1000, 100);
         let mut last = Duration::ZERO;
         for i in 0..1000u32 {
             let ip = IpAddr::from([192, 0, 2, (i % 256) as u8]);
@@ -120,7 +124,7 @@ mod tests {
             rate in 1u32..5000,
             steps in prop::collection::vec(0u64..20_000_000, 1..300),
         ) {
-            let mut c = Ceilings::new(rate, 0);
+            let mut c = HostCeilings::new(rate, 0);
             let mut now = 0;
             let mut at: Vec<u64> = steps.iter().map(|s| {
                 now += s;

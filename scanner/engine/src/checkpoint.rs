@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use mimawari_targets::Walk;
+use mimawari_targets::PlanOrder;
 use serde::{Deserialize, Serialize};
 
-use crate::estimate::{Pool, Tally};
+use crate::estimate::{AttemptTally, LossPool};
 
 /// Answers to what was sent this short a time before a checkpoint may be under way when it is made.
 /// They are lost with the process, so these attempts count as not made.
@@ -16,7 +16,7 @@ pub(crate) const IN_FLIGHT: Duration = Duration::from_millis(400);
 /// A sweep that is resumed uses another key, so answers to probes of the former process are lost.
 /// Attempts of the last 0.4 s before the checkpoint are therefore made again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Checkpoint {
+pub struct SweepCheckpoint {
     pub(crate) cells: u64,
     pub(crate) next_step: u64,
     pub(crate) finished: u64,
@@ -27,7 +27,7 @@ pub struct Checkpoint {
     pub(crate) receive_lost: u64,
     pub(crate) attempts: u8,
     pub(crate) broken: u64,
-    pub(crate) pool: Pool,
+    pub(crate) pool: LossPool,
     /// The chunks in work.
     pub chunks: Vec<ChunkPoint>,
 }
@@ -37,7 +37,7 @@ pub struct Checkpoint {
 pub struct ChunkPoint {
     pub(crate) first: u64,
     pub(crate) pass: u8,
-    pub(crate) tally: Tally,
+    pub(crate) tally: AttemptTally,
     /// Number of cells.
     pub length: u32,
     /// One byte a cell: bits 0–2 state, 3–6 attempts, 7 given up. Left out of the serialised form,
@@ -66,7 +66,7 @@ impl std::fmt::Display for CheckpointError {
 
 impl std::error::Error for CheckpointError {}
 
-impl Checkpoint {
+impl SweepCheckpoint {
     /// Cells that need no more probes.
     #[must_use]
     pub const fn finished(&self) -> u64 {
@@ -82,7 +82,7 @@ impl Checkpoint {
         self.finished + in_work as u64
     }
 
-    pub(crate) fn check(&self, walk: &Walk) -> Result<(), CheckpointError> {
+    pub(crate) fn check(&self, walk: &PlanOrder) -> Result<(), CheckpointError> {
         if self.cells != walk.len() {
             return Err(CheckpointError::OtherWalk);
         }

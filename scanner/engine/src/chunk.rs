@@ -7,9 +7,9 @@ use std::time::Duration;
 use mimawari_probes::observation::CellState;
 
 use crate::checkpoint::{ChunkPoint, IN_FLIGHT};
-use crate::estimate::{Class, Pool, Tally};
-use crate::outage::{DISBELIEVED, Heard, Share, Stretch, stretches};
-use crate::types::Reply;
+use crate::estimate::{AttemptTally, CellClass, LossPool};
+use crate::outage::{AnswerShare, DISBELIEVED, OutageReplies, SilentStretch, stretches};
+use crate::types::ProbeReply;
 
 /// Sends of one cell that may fail before the cell is given up.
 pub(crate) const MAX_SEND_TRIES: u16 = 10;
@@ -21,9 +21,9 @@ const LONGEST_PATIENCE: u8 = 4;
 /// sends, 11 whether an attempt could not be made and the cell was given up, 12 whether its next
 /// attempt waits for its host's ceiling.
 #[derive(Debug, Clone, Copy, Default)]
-struct Cell(u16);
+struct CellSlot(u16);
 
-impl Cell {
+impl CellSlot {
     const GIVEN_UP: u16 = 1 << 11;
     const PARKED: u16 = 1 << 12;
 
@@ -62,13 +62,13 @@ impl Cell {
 
     /// What it says about an outage. ICMP errors are limited by policy and say nothing; nor do RSTs
     /// where they were lost at another rate than the SYN-ACKs.
-    const fn heard(self, class: Class) -> Heard {
+    const fn heard(self, class: CellClass) -> OutageReplies {
         match CellState::from_u8(self.state() as u8) {
-            _ if self.is_given_up() => Heard::Aside,
-            Some(CellState::Open) => Heard::Answered,
-            Some(CellState::Closed) if matches!(class, Class::Tcp) => Heard::Answered,
-            Some(CellState::Closed | CellState::Prohibited) => Heard::Aside,
-            _ => Heard::Silent,
+            _ if self.is_given_up() => OutageReplies::Aside,
+            Some(CellState::Open) => OutageReplies::Answered,
+            Some(CellState::Closed) if matches!(class, CellClass::Tcp) => OutageReplies::Answered,
+            Some(CellState::Closed | CellState::Prohibited) => OutageReplies::Aside,
+            _ => OutageReplies::Silent,
         }
     }
 
@@ -86,7 +86,7 @@ impl Cell {
 
 /// A change that an answer made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Change {
+pub(crate) struct CellChange {
     pub from: CellState,
     pub to: CellState,
 }
@@ -95,7 +95,12 @@ pub(crate) struct Change {
 /// rise: open > closed > prohibited > unanswered. A SYN-ACK after an RST still means that
 /// something accepts connections (a load balancer's other half), an RST after a SYN-ACK only
 /// that it closed again.
-fn count(tally: &mut Tally, before: CellState, attempt: u8, reply: Reply) -> Option<Change> {
+fn count(
+    tally: &mut AttemptTally,
+    before: CellState,
+    attempt: u8,
+    reply: ProbeReply,
+) -> Option<CellChange> {
     let to = reply.state();
     if to <= before {
         return None;
@@ -115,12 +120,12 @@ fn count(tally: &mut Tally, before: CellState, attempt: u8, reply: Reply) -> Opt
     if to == CellState::Open {
         add(&mut tally.open);
     }
-    Some(Change { from: before, to })
+    Some(CellChange { from: before, to })
 }
 
 /// What became of the report of a failed send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum ResumeFailure {
     /// No such probe is out.
     Unknown,
     /// Noted; the cell is tried again, or given up.
@@ -131,9 +136,9 @@ pub(crate) enum Failure {
 
 /// A chunk in work.
 #[derive(Debug)]
-pub(crate) struct Work {
+pub(crate) struct ChunkWork {
     first: u64,
-    cells: Vec<Cell>,
+    cells: Vec<CellSlot>,
     /// The attempt now being made, from 1.
     pass: u8,
     cursor: usize,
@@ -148,19 +153,19 @@ pub(crate) struct Work {
     /// What `sampling` was before doubted stretches were asked again.
     sampled: usize,
     /// Set once stretches with too few answers are asked again.
-    doubt: Option<Doubt>,
+    doubt: Option<CellDoubt>,
     /// Cells whose attempt of this pass waits for their host's ceiling.
     parked: u32,
     last_send: Duration,
-    marks: Marks,
-    tally: Tally,
+    marks: CellMarks,
+    tally: AttemptTally,
     /// Cells not answered and not given up.
     remaining: u64,
 }
 
 /// Stretches of a chunk with too few answers that are asked again.
 #[derive(Debug, Clone)]
-struct Doubt {
+struct CellDoubt {
     /// The attempts that every cell of the chunk has had.
     rounds: u8,
     /// The cells that are asked again.
@@ -173,13 +178,13 @@ struct Doubt {
 
 /// Where the cursor stood when, for the last moments: what was sent then may still be answered.
 #[derive(Debug, Clone, Default)]
-struct Marks {
+struct CellMarks {
     marks: VecDeque<(Duration, usize)>,
     /// Attempts were made out of turn: nothing is known of when.
     unknown: bool,
 }
 
-impl Marks {
+impl CellMarks {
     const EVERY: Duration = Duration::from_millis(50);
     /// More than [`IN_FLIGHT`] needs.
     const MOST: usize = 16;
@@ -212,13 +217,13 @@ impl Marks {
 
 /// The storage of a chunk, to be used again.
 #[derive(Debug, Default)]
-pub(crate) struct Storage(Vec<Cell>);
+pub(crate) struct MarkStorage(Vec<CellSlot>);
 
-impl Work {
-    pub(crate) fn new(first: u64, len: u32, storage: Storage, now: Duration) -> Self {
+impl ChunkWork {
+    pub(crate) fn new(first: u64, len: u32, storage: MarkStorage, now: Duration) -> Self {
         let mut cells = storage.0;
         cells.clear();
-        cells.resize(len as usize, Cell::default());
+        cells.resize(len as usize, CellSlot::default());
         Self {
             first,
             cells,
@@ -231,8 +236,8 @@ impl Work {
             doubt: None,
             parked: 0,
             last_send: now,
-            marks: Marks::default(),
-            tally: Tally::default(),
+            marks: CellMarks::default(),
+            tally: AttemptTally::default(),
             remaining: u64::from(len),
         }
     }
@@ -274,7 +279,7 @@ impl Work {
         if self.is_waiting() && self.sampling == 0 { self.pass } else { self.pass - 1 }
     }
 
-    pub(crate) const fn tally(&self) -> &Tally {
+    pub(crate) const fn tally(&self) -> &AttemptTally {
         &self.tally
     }
 
@@ -289,7 +294,7 @@ impl Work {
         self.cursor = 0;
         self.exhausted = false;
         self.sampling = sample;
-        self.marks = Marks::default();
+        self.marks = CellMarks::default();
     }
 
     /// The attempts that every cell has had, once the chunk is complete but for stretches that are
@@ -305,17 +310,17 @@ impl Work {
     }
 
     /// Stretches with too few answers, the worst first. `before`: the share of the chunks before.
-    pub(crate) fn stretches(&self, class: Class, before: Share) -> Vec<Stretch> {
+    pub(crate) fn stretches(&self, class: CellClass, before: AnswerShare) -> Vec<SilentStretch> {
         if self.remaining == 0 {
             return Vec::new();
         }
-        let heard: Vec<Heard> = self.cells.iter().map(|c| c.heard(class)).collect();
+        let heard: Vec<OutageReplies> = self.cells.iter().map(|c| c.heard(class)).collect();
         stretches(&heard, before)
     }
 
     /// How many cells answered outside of the stretches.
-    pub(crate) fn share(&self, class: Class, without: &[Stretch]) -> Share {
-        let mut share = Share::default();
+    pub(crate) fn share(&self, class: CellClass, without: &[SilentStretch]) -> AnswerShare {
+        let mut share = AnswerShare::default();
         for (n, cell) in self.cells.iter().enumerate() {
             if !without.iter().any(|s| s.cells.contains(&n)) {
                 share.add(cell.heard(class));
@@ -326,7 +331,7 @@ impl Work {
 
     /// Asks the silent cells of doubted stretches again, after all cells have had `rounds` attempts;
     /// none: once more those that were asked before. `most`: how often at most. Whether it does.
-    pub(crate) fn ask_again(&mut self, rounds: u8, stretches: &[Stretch], most: u8) -> bool {
+    pub(crate) fn ask_again(&mut self, rounds: u8, stretches: &[SilentStretch], most: u8) -> bool {
         let from = stretches.iter().map(|s| s.cells.start).min();
         let to = stretches.iter().map(|s| s.cells.end).max();
         let doubt = match (self.doubt.take(), from.zip(to)) {
@@ -335,13 +340,13 @@ impl Work {
                 // An edge is known about as well as the stretch is long.
                 let margin = (to - from) / 8;
                 let cells = from.saturating_sub(margin)..(to + margin).min(self.cells.len());
-                Doubt { rounds, cells, times: 1, healed: false }
+                CellDoubt { rounds, cells, times: 1, healed: false }
             }
             (Some(d), None) if d.healed || d.times >= most => {
                 self.doubt = Some(d);
                 return false;
             }
-            (Some(d), None) => Doubt { healed: true, times: 1, ..d },
+            (Some(d), None) => CellDoubt { healed: true, times: 1, ..d },
             (Some(d), Some((from, to))) => {
                 // All cells of a pass have had the same attempts, so the range only shrinks.
                 let cells = from.max(d.cells.start)..to.min(d.cells.end);
@@ -349,7 +354,7 @@ impl Work {
                     self.doubt = Some(d);
                     return false;
                 }
-                Doubt { cells, times: d.times + 1, healed: false, ..d }
+                CellDoubt { cells, times: d.times + 1, healed: false, ..d }
             }
         };
         if self.sampling > 0 {
@@ -427,7 +432,7 @@ impl Work {
 
     /// Gives up what [`Self::next`] returned: it must not be asked.
     pub(crate) fn exclude(&mut self) {
-        self.cells[self.cursor].0 |= Cell::GIVEN_UP;
+        self.cells[self.cursor].0 |= CellSlot::GIVEN_UP;
         self.remaining -= 1;
         self.cursor += 1;
     }
@@ -435,7 +440,7 @@ impl Work {
     /// Puts what [`Self::next`] returned aside until its host's ceiling lets it pass. Returns the
     /// attempt.
     pub(crate) fn park(&mut self) -> u8 {
-        self.cells[self.cursor].0 |= Cell::PARKED;
+        self.cells[self.cursor].0 |= CellSlot::PARKED;
         self.parked += 1;
         self.cursor += 1;
         self.pass
@@ -446,10 +451,10 @@ impl Work {
     pub(crate) fn unpark(&mut self, step: u64, attempt: u8, now: Duration) -> Option<bool> {
         let index = self.index(step)?;
         let cell = &mut self.cells[index];
-        if cell.0 & Cell::PARKED == 0 || attempt != self.pass {
+        if cell.0 & CellSlot::PARKED == 0 || attempt != self.pass {
             return None;
         }
-        cell.0 &= !Cell::PARKED;
+        cell.0 &= !CellSlot::PARKED;
         self.parked -= 1;
         cell.wants(attempt).then(|| {
             // It was sent out of turn, so the cursor does not tell when.
@@ -458,16 +463,16 @@ impl Work {
         })
     }
 
-    pub(crate) fn send_failed(&mut self, step: u64, attempt: u8) -> Failure {
+    pub(crate) fn send_failed(&mut self, step: u64, attempt: u8) -> ResumeFailure {
         let Some(index) = self.index(step) else {
-            return Failure::Unknown;
+            return ResumeFailure::Unknown;
         };
         let cell = &mut self.cells[index];
         if attempt == 0 || cell.attempts() < attempt {
-            return Failure::Unknown;
+            return ResumeFailure::Unknown;
         }
         if cell.is_given_up() {
-            return Failure::Noted;
+            return ResumeFailure::Noted;
         }
         let mut give_up = true;
         if attempt == self.pass {
@@ -477,20 +482,25 @@ impl Work {
         }
         // A report about an attempt before the last comes too late to be made up for in time.
         if cell.is_answered() {
-            return Failure::Noted;
+            return ResumeFailure::Noted;
         }
         if give_up {
-            cell.0 |= Cell::GIVEN_UP;
+            cell.0 |= CellSlot::GIVEN_UP;
             self.remaining -= 1;
         } else {
             self.deferred = true;
             self.exhausted = false;
         }
-        Failure::Noted
+        ResumeFailure::Noted
     }
 
     #[inline]
-    pub(crate) fn answer(&mut self, step: u64, attempt: u8, reply: Reply) -> Option<Change> {
+    pub(crate) fn answer(
+        &mut self,
+        step: u64,
+        attempt: u8,
+        reply: ProbeReply,
+    ) -> Option<CellChange> {
         let index = self.index(step)?;
         let cell = self.cells[index];
         // An answer to what was never sent answers nothing.
@@ -541,8 +551,8 @@ impl Work {
             if attempts > point.pass || state != 0 && attempts == 0 {
                 return None;
             }
-            let given_up = if byte >> 7 == 1 { Cell::GIVEN_UP } else { 0 };
-            cells.push(Cell(u16::from(state) | u16::from(attempts) << 3 | given_up));
+            let given_up = if byte >> 7 == 1 { CellSlot::GIVEN_UP } else { 0 };
+            cells.push(CellSlot(u16::from(state) | u16::from(attempts) << 3 | given_up));
         }
         let open = cells.iter().filter(|c| !c.is_answered() && !c.is_given_up()).count();
         (cells.len() == point.length as usize && point.pass > 0).then(|| {
@@ -551,13 +561,13 @@ impl Work {
                 pass: point.pass,
                 tally: point.tally,
                 remaining: open as u64,
-                ..Self::new(point.first, 0, Storage(Vec::new()), Duration::ZERO)
+                ..Self::new(point.first, 0, MarkStorage(Vec::new()), Duration::ZERO)
             }
             .with(cells)
         })
     }
 
-    fn with(mut self, cells: Vec<Cell>) -> Self {
+    fn with(mut self, cells: Vec<CellSlot>) -> Self {
         self.cells = cells;
         self
     }
@@ -569,9 +579,9 @@ impl Work {
         self,
         rounds: u8,
         claimed: bool,
-        pool: &Pool,
-        stretches: &[Stretch],
-    ) -> (Reported, Storage) {
+        pool: &LossPool,
+        stretches: &[SilentStretch],
+    ) -> (ReportedCells, MarkStorage) {
         let tail = pool.tail(&self.tally, rounds, self.remaining);
         let (out, doubted): (Vec<_>, Vec<_>) =
             stretches.iter().partition(|s| s.excess >= DISBELIEVED);
@@ -589,7 +599,7 @@ impl Work {
         let silent = cells.iter().filter(|c| *c & 0b111 == CellState::Silent as u8).count() as u64;
         let complete = if claimed { rounds } else { self.complete_passes() };
         let sampled = if claimed { self.sampling.max(self.sampled) } else { 0 };
-        let reported = Reported {
+        let reported = ReportedCells {
             sampled,
             first: self.first,
             cells,
@@ -600,17 +610,17 @@ impl Work {
             tail,
             doubted,
         };
-        (reported, Storage(self.cells))
+        (reported, MarkStorage(self.cells))
     }
 }
 
 /// A chunk whose states have been reported, kept a while for late answers.
 #[derive(Debug)]
-pub(crate) struct Reported {
+pub(crate) struct ReportedCells {
     first: u64,
     /// Bits 0–2 state, 3–6 attempts.
     cells: Box<[u8]>,
-    tally: Tally,
+    tally: AttemptTally,
     rounds: u8,
     /// Whether silence was claimed, so that the recall speaks of this chunk.
     claimed: bool,
@@ -622,7 +632,7 @@ pub(crate) struct Reported {
     doubted: f64,
 }
 
-impl Reported {
+impl ReportedCells {
     pub(crate) const fn first(&self) -> u64 {
         self.first
     }
@@ -636,7 +646,7 @@ impl Reported {
     }
 
     /// Adds what this chunk knows of the loss.
-    pub(crate) fn add_to(&self, pool: &mut Pool) {
+    pub(crate) fn add_to(&self, pool: &mut LossPool) {
         if self.sampled > 0 {
             pool.add_sample(&self.tally, self.rounds, self.sampled);
         }
@@ -656,7 +666,12 @@ impl Reported {
         step.checked_sub(self.first).is_some_and(|i| i < self.len())
     }
 
-    pub(crate) fn answer(&mut self, step: u64, attempt: u8, reply: Reply) -> Option<Change> {
+    pub(crate) fn answer(
+        &mut self,
+        step: u64,
+        attempt: u8,
+        reply: ProbeReply,
+    ) -> Option<CellChange> {
         let cell = *self.cell(step)?;
         if attempt == 0 || attempt > cell >> 3 {
             return None;
@@ -670,19 +685,19 @@ impl Reported {
         Some(change)
     }
 
-    pub(crate) fn send_failed(&mut self, step: u64, attempt: u8) -> Failure {
+    pub(crate) fn send_failed(&mut self, step: u64, attempt: u8) -> ResumeFailure {
         let Some(cell) = self.cell(step) else {
-            return Failure::Unknown;
+            return ResumeFailure::Unknown;
         };
         if attempt == 0 || attempt > *cell >> 3 {
-            return Failure::Unknown;
+            return ResumeFailure::Unknown;
         }
         if *cell & 0b111 != CellState::Silent as u8 {
-            return Failure::Noted;
+            return ResumeFailure::Noted;
         }
         *cell = *cell & !0b111 | CellState::NotProbed as u8;
         self.silent -= 1;
-        Failure::Retracted
+        ResumeFailure::Retracted
     }
 }
 
@@ -690,11 +705,11 @@ impl Reported {
 mod tests {
     use super::*;
 
-    fn work(len: u32) -> Work {
-        Work::new(100, len, Storage::default(), Duration::ZERO)
+    fn work(len: u32) -> ChunkWork {
+        ChunkWork::new(100, len, MarkStorage::default(), Duration::ZERO)
     }
 
-    fn send_all(work: &mut Work) -> Vec<(u64, u8)> {
+    fn send_all(work: &mut ChunkWork) -> Vec<(u64, u8)> {
         let mut sent = Vec::new();
         while let Some(step) = work.next() {
             sent.push((step, work.sent(Duration::ZERO).0));
@@ -706,8 +721,8 @@ mod tests {
     fn a_pass_goes_to_unanswered_cells_only() {
         let mut w = work(4);
         assert_eq!(send_all(&mut w), [(100, 1), (101, 1), (102, 1), (103, 1)]);
-        w.answer(101, 1, Reply::Rst).unwrap();
-        w.answer(103, 1, Reply::Prohibited).unwrap();
+        w.answer(101, 1, ProbeReply::Rst).unwrap();
+        w.answer(103, 1, ProbeReply::Prohibited).unwrap();
         w.begin_next_pass(0);
         assert_eq!(send_all(&mut w), [(100, 2), (102, 2)]);
         assert_eq!(w.remaining(), 2);
@@ -720,13 +735,13 @@ mod tests {
         send_all(&mut w);
         let mut got = Vec::new();
         for reply in [
-            Reply::Prohibited,
-            Reply::Prohibited,
-            Reply::Rst,
-            Reply::Prohibited,
-            Reply::SynAck,
-            Reply::SynAck,
-            Reply::Rst,
+            ProbeReply::Prohibited,
+            ProbeReply::Prohibited,
+            ProbeReply::Rst,
+            ProbeReply::Prohibited,
+            ProbeReply::SynAck,
+            ProbeReply::SynAck,
+            ProbeReply::Rst,
         ] {
             got.extend(w.answer(100, 1, reply).map(|c| (c.from, c.to)));
         }
@@ -739,13 +754,13 @@ mod tests {
         let mut w = work(2);
         w.next();
         w.sent(Duration::ZERO);
-        assert_eq!(w.answer(101, 1, Reply::SynAck), None, "not yet sent");
-        assert_eq!(w.answer(100, 0, Reply::SynAck), None);
-        assert_eq!(w.answer(100, 2, Reply::SynAck), None, "attempt 2 is yet to come");
-        assert_eq!(w.answer(99, 1, Reply::SynAck), None);
-        assert_eq!(w.answer(102, 1, Reply::SynAck), None);
-        assert_eq!(w.answer(u64::MAX, 255, Reply::SynAck), None);
-        assert!(w.answer(100, 1, Reply::SynAck).is_some());
+        assert_eq!(w.answer(101, 1, ProbeReply::SynAck), None, "not yet sent");
+        assert_eq!(w.answer(100, 0, ProbeReply::SynAck), None);
+        assert_eq!(w.answer(100, 2, ProbeReply::SynAck), None, "attempt 2 is yet to come");
+        assert_eq!(w.answer(99, 1, ProbeReply::SynAck), None);
+        assert_eq!(w.answer(102, 1, ProbeReply::SynAck), None);
+        assert_eq!(w.answer(u64::MAX, 255, ProbeReply::SynAck), None);
+        assert!(w.answer(100, 1, ProbeReply::SynAck).is_some());
     }
 
     #[test]
@@ -753,11 +768,11 @@ mod tests {
         let mut w = work(3);
         w.next();
         w.sent(Duration::ZERO);
-        assert_eq!(w.send_failed(100, 1), Failure::Noted);
-        assert_eq!(w.send_failed(100, 1), Failure::Unknown, "reported twice");
+        assert_eq!(w.send_failed(100, 1), ResumeFailure::Noted);
+        assert_eq!(w.send_failed(100, 1), ResumeFailure::Unknown, "reported twice");
         assert_eq!(send_all(&mut w), [(101, 1), (102, 1), (100, 1)]);
         // Even when the report comes after the end of the pass.
-        assert_eq!(w.send_failed(102, 1), Failure::Noted);
+        assert_eq!(w.send_failed(102, 1), ResumeFailure::Noted);
         assert!(!w.is_waiting());
         assert_eq!(send_all(&mut w), [(102, 1)]);
     }
@@ -774,7 +789,7 @@ mod tests {
             }
         }
         assert_eq!(tries, MAX_SEND_TRIES);
-        let (reported, _) = w.finish(1, true, &Pool::default(), &[]);
+        let (reported, _) = w.finish(1, true, &LossPool::default(), &[]);
         let states: Vec<_> = reported.states().collect();
         assert_eq!(states, [CellState::NotProbed, CellState::Silent]);
     }
@@ -784,12 +799,12 @@ mod tests {
         let mut w = work(2);
         send_all(&mut w);
         w.begin_next_pass(0);
-        assert_eq!(w.send_failed(101, 1), Failure::Noted);
+        assert_eq!(w.send_failed(101, 1), ResumeFailure::Noted);
         assert_eq!(send_all(&mut w), [(100, 2)]);
-        let (mut reported, _) = w.finish(2, true, &Pool::default(), &[]);
+        let (mut reported, _) = w.finish(2, true, &LossPool::default(), &[]);
         assert_eq!(reported.states().last(), Some(CellState::NotProbed));
         // And after the report the claim of silence is taken back.
-        assert_eq!(reported.send_failed(100, 2), Failure::Retracted);
+        assert_eq!(reported.send_failed(100, 2), ResumeFailure::Retracted);
         assert_eq!(reported.states().next(), Some(CellState::NotProbed));
     }
 }

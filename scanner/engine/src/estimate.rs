@@ -105,7 +105,7 @@ pub fn wilson(successes: u64, trials: u64, z: f64) -> (f64, f64) {
 
 /// A measured loss per attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Loss {
+pub struct LossEstimate {
     /// The estimate, 0 to below 1.
     pub estimate: f64,
     /// 95 % confidence interval, two-sided.
@@ -116,7 +116,7 @@ pub struct Loss {
     pub seen: bool,
 }
 
-impl Loss {
+impl LossEstimate {
     /// From the catches of all rounds but the last (`before`) and of all but the first (`after`);
     /// `None` when both are 0.
     #[must_use]
@@ -149,31 +149,31 @@ impl Loss {
 }
 
 /// First answers by attempt (index 0 is attempt 1).
-pub(crate) type Catches = [u64; ROUNDS];
+pub(crate) type AttemptCatches = [u64; ROUNDS];
 
 /// The catches of one chunk.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(crate) struct Tally {
+pub(crate) struct AttemptTally {
     /// First answers of any kind.
-    pub any: Catches,
+    pub any: AttemptCatches,
     /// First answers by TCP.
-    pub tcp: Catches,
+    pub tcp: AttemptCatches,
     /// First SYN-ACKs.
-    pub open: Catches,
+    pub open: AttemptCatches,
 }
 
-impl Tally {
-    pub(crate) fn of(&self, class: Class) -> &Catches {
+impl AttemptTally {
+    pub(crate) fn of(&self, class: CellClass) -> &AttemptCatches {
         match class {
-            Class::Tcp => &self.tcp,
-            Class::Open => &self.open,
+            CellClass::Tcp => &self.tcp,
+            CellClass::Open => &self.open,
         }
     }
 }
 
 /// Which answers an estimate rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
+pub(crate) enum CellClass {
     /// SYN-ACKs and RSTs.
     Tcp,
     /// SYN-ACKs alone.
@@ -192,7 +192,7 @@ struct ClassPool {
 }
 
 impl ClassPool {
-    fn add(&mut self, catches: &Catches, rounds: usize, finished: bool) {
+    fn add(&mut self, catches: &AttemptCatches, rounds: usize, finished: bool) {
         for j in 1..rounds.min(ROUNDS) {
             self.before += catches[j - 1];
             self.after += catches[j];
@@ -236,10 +236,10 @@ impl ClassPool {
 
 /// What is known of the loss, pooled over chunks.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(crate) struct Pool {
+pub(crate) struct LossPool {
     tcp: ClassPool,
     open: ClassPool,
-    any: Catches,
+    any: AttemptCatches,
     /// Silent cells of finished chunks: no more than these can have been missed.
     silent: u64,
     /// Cells that finished chunks are expected to have missed, from their last catches.
@@ -253,15 +253,15 @@ pub(crate) struct Pool {
     spoiled: bool,
 }
 
-impl Pool {
+impl LossPool {
     /// Adds a chunk that has completed `rounds` attempts, answers waited for.
-    pub(crate) fn add(&mut self, tally: &Tally, rounds: u8) {
+    pub(crate) fn add(&mut self, tally: &AttemptTally, rounds: u8) {
         self.add_catches(tally, rounds, false);
     }
 
     /// Adds what a sample of a chunk's silent cells showed after `rounds` attempts: of the cells that
     /// answered before, the sample's share is compared with what it caught.
-    pub(crate) fn add_sample(&mut self, tally: &Tally, rounds: u8, stride: usize) {
+    pub(crate) fn add_sample(&mut self, tally: &AttemptTally, rounds: u8, stride: usize) {
         let last = usize::from(rounds);
         for (pool, catches) in [(&mut self.tcp, &tally.tcp), (&mut self.open, &tally.open)] {
             if let (Some(before), Some(after)) =
@@ -277,13 +277,19 @@ impl Pool {
     }
 
     /// Adds a chunk whose silent cells are claimed to be silent, after `rounds` attempts.
-    pub(crate) fn add_finished(&mut self, tally: &Tally, rounds: u8, silent: u64, tail: f64) {
+    pub(crate) fn add_finished(
+        &mut self,
+        tally: &AttemptTally,
+        rounds: u8,
+        silent: u64,
+        tail: f64,
+    ) {
         self.add_catches(tally, rounds, true);
         self.silent += silent;
         self.tail += tail;
     }
 
-    fn add_catches(&mut self, tally: &Tally, rounds: u8, finished: bool) {
+    fn add_catches(&mut self, tally: &AttemptTally, rounds: u8, finished: bool) {
         self.tcp.add(&tally.tcp, usize::from(rounds), finished);
         self.open.add(&tally.open, usize::from(rounds), finished);
         for (a, b) in self.any.iter_mut().zip(tally.any) {
@@ -302,32 +308,32 @@ impl Pool {
     }
 
     /// First answers by attempt.
-    pub(crate) const fn any(&self) -> &Catches {
+    pub(crate) const fn any(&self) -> &AttemptCatches {
         &self.any
     }
 
     /// Which answers to believe, and the loss they show.
-    pub(crate) fn loss(&self) -> (Class, Option<Loss>) {
+    pub(crate) fn loss(&self) -> (CellClass, Option<LossEstimate>) {
         let of = |class: &ClassPool| {
             let (before, after) = class.catches(self.spoiled);
-            Loss::from_catches(before, after)
+            LossEstimate::from_catches(before, after)
         };
         let (all, open) = (of(&self.tcp), of(&self.open));
         match (all, open) {
-            (Some(all), Some(open)) if !all.meets(open) => (Class::Open, Some(open)),
-            _ => (Class::Tcp, all),
+            (Some(all), Some(open)) if !all.meets(open) => (CellClass::Open, Some(open)),
+            _ => (CellClass::Tcp, all),
         }
     }
 
-    fn class(&self, class: Class) -> &ClassPool {
+    fn class(&self, class: CellClass) -> &ClassPool {
         match class {
-            Class::Tcp => &self.tcp,
-            Class::Open => &self.open,
+            CellClass::Tcp => &self.tcp,
+            CellClass::Open => &self.open,
         }
     }
 
     /// How many cells a chunk is expected to have missed by the look of its last catch.
-    pub(crate) fn tail(&self, tally: &Tally, rounds: u8, silent: u64) -> f64 {
+    pub(crate) fn tail(&self, tally: &AttemptTally, rounds: u8, silent: u64) -> f64 {
         let (class, loss) = self.loss();
         let k = usize::from(rounds);
         if !(2..=ROUNDS).contains(&k) {
@@ -337,15 +343,21 @@ impl Pool {
         let (a, b) = self.class(class).ratio[k - 2];
         // Late catches are small numbers and their ratio is mostly noise: it counts as far as it
         // is significantly above the average.
-        let ratio = Loss::from_catches(a, b).map_or(0.0, |l| l.interval.0);
+        let ratio = LossEstimate::from_catches(a, b).map_or(0.0, |l| l.interval.0);
         let r = ratio.max(loss.map_or(0.0, |l| l.estimate)).min(MAX_LOSS);
         (last * r / (1.0 - r)).min(silent as f64)
     }
 
     /// Whether a chunk may end after `rounds` attempts; rules 1 and 2 above.
-    pub(crate) fn enough(&self, tally: &Tally, rounds: u8, silent: u64, promise: f64) -> bool {
+    pub(crate) fn enough(
+        &self,
+        tally: &AttemptTally,
+        rounds: u8,
+        silent: u64,
+        promise: f64,
+    ) -> bool {
         let (class, loss) = self.loss();
-        let q = loss.map_or(ASSUMED_LOSS, Loss::prudent);
+        let q = loss.map_or(ASSUMED_LOSS, LossEstimate::prudent);
         let spoiled = self.class(class).is_spoiled(self.spoiled);
         if q.powi(i32::from(rounds) - i32::from(spoiled)) > 1.0 - promise {
             return false;
@@ -359,7 +371,7 @@ impl Pool {
     /// `rounds` + 1; rule 3 above.
     pub(crate) fn sample_suffices(
         &self,
-        tally: &Tally,
+        tally: &AttemptTally,
         rounds: u8,
         silent: u64,
         stride: usize,
@@ -371,7 +383,7 @@ impl Pool {
         let asked = (silent + caught) / (stride as u64).max(1);
         let missing = wilson(caught, asked.max(caught), Z_ONE_SIDED).1 * (silent + caught) as f64;
         // The attempt that would find them loses some as well.
-        let missed = missing / (1.0 - loss.map_or(ASSUMED_LOSS, Loss::prudent));
+        let missed = missing / (1.0 - loss.map_or(ASSUMED_LOSS, LossEstimate::prudent));
         let found: u64 = catches.iter().sum();
         missed <= (1.0 - promise) * (found as f64 + missed)
     }
@@ -379,7 +391,7 @@ impl Pool {
     /// With which sample the next attempt should begin: one in this many silent cells, so that
     /// catching none of them would be enough. 0: with all, because the loss is known to be too high
     /// for that after `rounds`, or too little answered.
-    pub(crate) fn sample(&self, tally: &Tally, rounds: u8, promise: f64) -> usize {
+    pub(crate) fn sample(&self, tally: &AttemptTally, rounds: u8, promise: f64) -> usize {
         /// Three is the upper bound of a rate of which nothing was seen; a little more for the loss.
         const UNSEEN: f64 = 4.0;
         const WIDEST: f64 = 16.0;
@@ -425,15 +437,15 @@ impl Pool {
 mod tests {
     use super::*;
 
-    fn geometric(n: f64, q: f64, rounds: usize) -> Catches {
+    fn geometric(n: f64, q: f64, rounds: usize) -> AttemptCatches {
         std::array::from_fn(|j| {
             if j < rounds { (n * q.powi(j as i32) * (1.0 - q)).round() as u64 } else { 0 }
         })
     }
 
-    fn tally(open: Catches, closed: Catches) -> Tally {
-        let tcp: Catches = std::array::from_fn(|j| open[j] + closed[j]);
-        Tally { any: tcp, tcp, open }
+    fn tally(open: AttemptCatches, closed: AttemptCatches) -> AttemptTally {
+        let tcp: AttemptCatches = std::array::from_fn(|j| open[j] + closed[j]);
+        AttemptTally { any: tcp, tcp, open }
     }
 
     #[test]
@@ -455,7 +467,7 @@ mod tests {
     fn an_exact_geometric_catch_gives_back_its_loss() {
         for q in [0.001, 0.01, 0.05, 0.1, 0.4] {
             for rounds in [2, 3, 8] {
-                let mut pool = Pool::default();
+                let mut pool = LossPool::default();
                 pool.add(&tally(geometric(1e6, q, rounds), [0; ROUNDS]), rounds as u8);
                 let loss = pool.loss().1.unwrap();
                 assert!((loss.estimate - q).abs() < 1e-4, "{q} {rounds}: {loss:?}");
@@ -469,7 +481,7 @@ mod tests {
         let attempts = |q: f64, n: f64, promise: f64| {
             (2..=15u8).find(|k| {
                 let tally = tally(geometric(n, q, usize::from(*k)), [0; ROUNDS]);
-                let mut pool = Pool::default();
+                let mut pool = LossPool::default();
                 pool.add(&tally, *k);
                 pool.enough(&tally, *k, 1000, promise)
             })
@@ -491,7 +503,7 @@ mod tests {
         let bad = geometric(5000.0, 0.5, 3);
         let good = geometric(95_000.0, 0.0, 3);
         let tally = tally(std::array::from_fn(|j| bad[j] + good[j]), [0; ROUNDS]);
-        let mut pool = Pool::default();
+        let mut pool = LossPool::default();
         pool.add(&tally, 3);
         let (_, loss) = pool.loss();
         assert!(loss.unwrap().prudent().powi(3) < 1e-4);
@@ -505,19 +517,19 @@ mod tests {
     fn limited_resets_do_not_count_as_loss_of_open_cells() {
         let open = geometric(4000.0, 0.0, 2);
         let closed = geometric(50_000.0, 0.5, 2);
-        let mut pool = Pool::default();
+        let mut pool = LossPool::default();
         pool.add(&tally(open, closed), 2);
         let (class, loss) = pool.loss();
-        assert_eq!(class, Class::Open);
+        assert_eq!(class, CellClass::Open);
         assert!(loss.unwrap().estimate < 1e-9);
     }
 
     #[test]
     fn recall_is_unknown_without_answers_and_certain_without_silence() {
-        let mut pool = Pool::default();
-        pool.add_finished(&Tally::default(), 3, 1000, 0.0);
+        let mut pool = LossPool::default();
+        pool.add_finished(&AttemptTally::default(), 3, 1000, 0.0);
         assert_eq!(pool.recall(), None);
-        let mut pool = Pool::default();
+        let mut pool = LossPool::default();
         pool.add_finished(&tally(geometric(10.0, 0.0, 1), [0; ROUNDS]), 1, 0, 0.0);
         assert_eq!(pool.recall(), Some((1.0, (1.0, 1.0))));
     }
@@ -525,7 +537,7 @@ mod tests {
     #[test]
     fn catches_that_grow_are_no_division_by_zero() {
         for (a, b) in [(0, 0), (0, 1), (1, 1), (1, 1000), (u64::MAX / 4, 7)] {
-            if let Some(loss) = Loss::from_catches(a, b) {
+            if let Some(loss) = LossEstimate::from_catches(a, b) {
                 assert!((0.0..1.0).contains(&loss.estimate), "{loss:?}");
                 assert!(loss.interval.0 <= loss.interval.1 && loss.interval.1 < 1.0);
             }

@@ -38,7 +38,10 @@ mod rate;
 mod sweep;
 mod types;
 
-pub use checkpoint::{Checkpoint, CheckpointError, ChunkPoint};
-pub use pacing::Pacer;
-pub use sweep::Sweep;
-pub use types::{Answer, Chunk, Event, Probe, Progress, Reply, Summary, SweepConfig};
+pub use checkpoint::{CheckpointError, ChunkPoint, SweepCheckpoint};
+pub use pacing::PacketPacer;
+pub use sweep::SweepEngine;
+pub use types::{
+    ChunkResult, ProbeAnswer, ProbeReply, SweepConfig, SweepEvent, SweepProgress, SweepSummary,
+    SynProbe,
+};

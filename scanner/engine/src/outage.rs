@@ -14,7 +14,7 @@ use std::ops::Range;
 
 /// What a cell says about an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum OutageReplies {
     /// It answered.
     Answered,
     /// It did not.
@@ -25,7 +25,7 @@ pub(crate) enum Heard {
 
 /// A stretch of consecutive cells with too few answers.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Stretch {
+pub(crate) struct SilentStretch {
     pub cells: Range<usize>,
     /// By how much the sum exceeds ln n.
     pub excess: f64,
@@ -46,19 +46,19 @@ const FEWEST: f64 = 10.0;
 
 /// How many cells answered of those that say something.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Share {
+pub(crate) struct AnswerShare {
     pub answered: f64,
     pub cells: f64,
 }
 
-impl Share {
-    pub(crate) fn add(&mut self, heard: Heard) {
+impl AnswerShare {
+    pub(crate) fn add(&mut self, heard: OutageReplies) {
         match heard {
-            Heard::Answered => {
+            OutageReplies::Answered => {
                 (self.answered, self.cells) = (self.answered + 1.0, self.cells + 1.0)
             }
-            Heard::Silent => self.cells += 1.0,
-            Heard::Aside => {}
+            OutageReplies::Silent => self.cells += 1.0,
+            OutageReplies::Aside => {}
         }
     }
 
@@ -71,7 +71,7 @@ impl Share {
 
 /// The stretches of a chunk in which fewer answered than is usual, the worst first. `before`: what
 /// other chunks of the sweep answered.
-pub(crate) fn stretches(chunk: &[Heard], before: Share) -> Vec<Stretch> {
+pub(crate) fn stretches(chunk: &[OutageReplies], before: AnswerShare) -> Vec<SilentStretch> {
     let mut found = by_sum(chunk, before);
     if before.answered == 0.0
         && let Some(gap) = widest_gap(chunk)
@@ -86,15 +86,15 @@ pub(crate) fn stretches(chunk: &[Heard], before: Share) -> Vec<Stretch> {
 /// their places are uniform, so that of k answers among n cells a gap of L is anywhere with a
 /// probability of at most (k + 1)(1 − L/n)ᵏ. This sees what the sum does not: an outage that begins
 /// before enough has answered for anything to be usual.
-fn widest_gap(chunk: &[Heard]) -> Option<Stretch> {
-    let mut all = Share::default();
+fn widest_gap(chunk: &[OutageReplies]) -> Option<SilentStretch> {
+    let mut all = AnswerShare::default();
     chunk.iter().for_each(|h| all.add(*h));
     let (mut gap, mut silent, mut from) = ((0.0, 0..0), 0.0, 0);
     for (n, heard) in chunk.iter().enumerate() {
         match heard {
-            Heard::Answered => (silent, from) = (0.0, n + 1),
-            Heard::Silent => silent += 1.0,
-            Heard::Aside => {}
+            OutageReplies::Answered => (silent, from) = (0.0, n + 1),
+            OutageReplies::Silent => silent += 1.0,
+            OutageReplies::Aside => {}
         }
         if silent > gap.0 {
             gap = (silent, from..n + 1);
@@ -107,13 +107,13 @@ fn widest_gap(chunk: &[Heard]) -> Option<Stretch> {
     let outside = all.cells - length;
     let chance = (all.answered + 1.0).ln() + all.answered * (outside / all.cells).ln();
     let missing = length * all.answered / outside;
-    (-chance >= DOUBTED).then_some(Stretch { cells, excess: -chance, missing })
+    (-chance >= DOUBTED).then_some(SilentStretch { cells, excess: -chance, missing })
 }
 
 /// The stretches that the sum shows.
-fn by_sum(chunk: &[Heard], before: Share) -> Vec<Stretch> {
+fn by_sum(chunk: &[OutageReplies], before: AnswerShare) -> Vec<SilentStretch> {
     let mut found: Vec<Range<usize>> = Vec::new();
-    let mut out: Vec<Stretch> = Vec::new();
+    let mut out: Vec<SilentStretch> = Vec::new();
     // What is outside of the stretches found so far is what is usual.
     for _ in 0..MOST {
         let mut share = before;
@@ -156,24 +156,33 @@ fn steps(usual: f64) -> (f64, f64) {
     (LEFT.ln(), ((1.0 - usual * LEFT) / (1.0 - usual)).ln())
 }
 
-fn measured(chunk: &[Heard], cells: Range<usize>, usual: f64, allowance: f64) -> Stretch {
-    let mut share = Share::default();
+fn measured(
+    chunk: &[OutageReplies],
+    cells: Range<usize>,
+    usual: f64,
+    allowance: f64,
+) -> SilentStretch {
+    let mut share = AnswerShare::default();
     chunk[cells.clone()].iter().for_each(|h| share.add(*h));
     let (answered, silent) = steps(usual);
     let sum = share.answered * answered + (share.cells - share.answered) * silent;
-    Stretch { cells, excess: sum - allowance, missing: share.cells * usual - share.answered }
+    SilentStretch { cells, excess: sum - allowance, missing: share.cells * usual - share.answered }
 }
 
 /// The part of `within` with the greatest sum.
-fn steepest(chunk: &[Heard], within: Range<usize>, usual: f64) -> Option<(Range<usize>, f64)> {
+fn steepest(
+    chunk: &[OutageReplies],
+    within: Range<usize>,
+    usual: f64,
+) -> Option<(Range<usize>, f64)> {
     let (answered, silent) = steps(usual);
     let (mut sum, mut from) = (0.0, within.start);
     let mut best: Option<(Range<usize>, f64)> = None;
     for n in within {
         sum += match chunk[n] {
-            Heard::Answered => answered,
-            Heard::Silent => silent,
-            Heard::Aside => 0.0,
+            OutageReplies::Answered => answered,
+            OutageReplies::Silent => silent,
+            OutageReplies::Aside => 0.0,
         };
         if sum <= 0.0 {
             (sum, from) = (0.0, n + 1);
@@ -196,13 +205,13 @@ mod tests {
         ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64 <= p
     }
 
-    fn chunk(seed: u64, n: usize, p: f64, out: Range<usize>, left: f64) -> Vec<Heard> {
+    fn chunk(seed: u64, n: usize, p: f64, out: Range<usize>, left: f64) -> Vec<OutageReplies> {
         let mut state = seed.wrapping_mul(0x2545_f491_4f6c_dd1d);
         (0..n)
             .map(|i| {
                 let there = chance(&mut state, p);
                 let heard = !out.contains(&i) || chance(&mut state, left);
-                if there && heard { Heard::Answered } else { Heard::Silent }
+                if there && heard { OutageReplies::Answered } else { OutageReplies::Silent }
             })
             .collect()
     }
@@ -213,7 +222,7 @@ mod tests {
             let (mut doubted, mut disbelieved) = (0, 0);
             for seed in 0..1000 {
                 let cells = chunk(seed, 2000, p, 0..0, 1.0);
-                let found = stretches(&cells, Share::default());
+                let found = stretches(&cells, AnswerShare::default());
                 doubted += u32::from(!found.is_empty());
                 disbelieved += u32::from(found.iter().any(|s| s.excess >= DISBELIEVED));
             }
@@ -228,7 +237,7 @@ mod tests {
             for left in [0.0, 0.05] {
                 for seed in 0..50 {
                     let cells = chunk(seed, 5000, p, 4000..4700, left);
-                    let found = stretches(&cells, Share::default());
+                    let found = stretches(&cells, AnswerShare::default());
                     let worst = &found[0];
                     assert!(worst.excess >= DISBELIEVED, "{p} {left} {seed}: {worst:?}");
                     // An edge is known as closely as answers are dense.
@@ -246,9 +255,9 @@ mod tests {
 
     #[test]
     fn a_chunk_without_any_answer_is_one_after_chunks_with_some() {
-        let silent = vec![Heard::Silent; 3000];
-        assert!(stretches(&silent, Share::default()).is_empty());
-        let before = Share { answered: 300.0, cells: 3000.0 };
+        let silent = vec![OutageReplies::Silent; 3000];
+        assert!(stretches(&silent, AnswerShare::default()).is_empty());
+        let before = AnswerShare { answered: 300.0, cells: 3000.0 };
         let found = stretches(&silent, before);
         assert_eq!(found[0].cells, 0..3000);
         assert!(found[0].excess >= DISBELIEVED && (found[0].missing - 300.0).abs() < 1.0);
@@ -256,27 +265,27 @@ mod tests {
 
     #[test]
     fn an_outage_that_begins_with_the_sweep_is_seen_by_the_gap() {
-        let mut cells = vec![Heard::Silent; 4000];
-        assert!(stretches(&cells, Share::default()).is_empty(), "nothing is usual");
+        let mut cells = vec![OutageReplies::Silent; 4000];
+        assert!(stretches(&cells, AnswerShare::default()).is_empty(), "nothing is usual");
         for n in [0, 1, 3, 4, 7] {
-            cells[n] = Heard::Answered;
+            cells[n] = OutageReplies::Answered;
         }
-        let found = stretches(&cells, Share::default());
+        let found = stretches(&cells, AnswerShare::default());
         assert_eq!(found[0].cells, 8..4000);
         assert!(found[0].excess >= DISBELIEVED, "{found:?}");
         // As few answers, spread out, are no outage.
-        let mut cells = vec![Heard::Silent; 4000];
+        let mut cells = vec![OutageReplies::Silent; 4000];
         for n in [300, 900, 1800, 2500, 3600] {
-            cells[n] = Heard::Answered;
+            cells[n] = OutageReplies::Answered;
         }
-        assert!(stretches(&cells, Share::default()).is_empty());
+        assert!(stretches(&cells, AnswerShare::default()).is_empty());
     }
 
     #[test]
     fn two_outages_are_two_stretches() {
         let mut cells = chunk(3, 8000, 0.5, 1000..1400, 0.0);
-        cells[6000..6300].fill(Heard::Silent);
-        let found = stretches(&cells, Share::default());
+        cells[6000..6300].fill(OutageReplies::Silent);
+        let found = stretches(&cells, AnswerShare::default());
         assert_eq!(found.iter().filter(|s| s.excess >= DISBELIEVED).count(), 2, "{found:?}");
     }
 }

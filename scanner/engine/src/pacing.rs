@@ -20,7 +20,7 @@ const LARGE: u32 = 128;
 /// of length T one looks at, at most `burst + ½ + rate × T` packets leave in it, and a caller that
 /// comes late by seconds finds `burst` packets waiting and not more.
 #[derive(Debug, Clone)]
-pub struct Pacer {
+pub struct PacketPacer {
     rate: u32,
     burst: u32,
     /// At most `burst × PACKET + SLACK`.
@@ -34,7 +34,7 @@ pub struct Pacer {
     flowing: bool,
 }
 
-impl Pacer {
+impl PacketPacer {
     /// A pacer of `rate` packets per second with `burst` packets at once, both at least 1. It
     /// begins with credit for one packet at time 0.
     #[must_use]
@@ -144,7 +144,7 @@ impl Pacer {
 mod tests {
     #[test]
     fn what_left_beside_is_paid_for() {
-        let mut pacer = Pacer::new(1000, 1);
+        let mut pacer = PacketPacer::new(1000, 1);
         let (mut sent, mut beside) = (0, 0);
         for ms in 0..2000u64 {
             let now = Duration::from_millis(ms);
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     /// Sends whenever the pacer lets it, woken at the given times; returns the times of sending.
-    fn run(pacer: &mut Pacer, wakes: impl IntoIterator<Item = Duration>) -> Vec<Duration> {
+    fn run(pacer: &mut PacketPacer, wakes: impl IntoIterator<Item = Duration>) -> Vec<Duration> {
         let mut sent = Vec::new();
         for now in wakes {
             while pacer.take(now) {
@@ -175,7 +175,7 @@ mod tests {
     }
 
     /// Sleeps exactly until `next` up to `end`.
-    fn by_the_book(pacer: &mut Pacer, end: Duration) -> Vec<Duration> {
+    fn by_the_book(pacer: &mut PacketPacer, end: Duration) -> Vec<Duration> {
         let mut sent = Vec::new();
         let mut now = Duration::ZERO;
         while now < end {
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn one_packet_a_second_is_exactly_that() {
-        let sent = by_the_book(&mut Pacer::new(1, 1), Duration::from_secs(100));
+        let sent = by_the_book(&mut PacketPacer::new(1, 1), Duration::from_secs(100));
         let expected: Vec<_> = (0..100).map(Duration::from_secs).collect();
         assert_eq!(sent, expected);
     }
@@ -201,7 +201,8 @@ mod tests {
         for rate in [3, 7, 999, 20_000, 1_000_003, 10_000_000, 40_000_000] {
             let burst = crate::SweepConfig::burst_for(rate);
             let seconds = if rate < 1000 { 300 } else { 1 };
-            let sent = by_the_book(&mut Pacer::new(rate, burst), Duration::from_secs(seconds));
+            let sent =
+                by_the_book(&mut PacketPacer::new(rate, burst), Duration::from_secs(seconds));
             let expected = f64::from(rate) * seconds as f64;
             let error = (sent.len() as f64 - expected).abs() / expected;
             assert!(error < 0.01, "{rate} pps: {} instead of {expected}", sent.len());
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn a_system_that_wakes_late_loses_no_rate() {
         for rate in [100, 1_000, 10_000, 100_000] {
-            let mut pacer = Pacer::new(rate, crate::SweepConfig::burst_for(rate));
+            let mut pacer = PacketPacer::new(rate, crate::SweepConfig::burst_for(rate));
             let (mut now, mut sent) = (Duration::ZERO, Vec::new());
             while now < Duration::from_secs(10) {
                 while pacer.take(now) {
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_starved_caller_gets_one_burst_and_no_more() {
-        let mut pacer = Pacer::new(20_000, 100);
+        let mut pacer = PacketPacer::new(20_000, 100);
         run(&mut pacer, [Duration::from_secs(1)]);
         let sent = run(&mut pacer, [Duration::from_secs(31)]);
         assert_eq!(sent.len(), 100);
@@ -240,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_lower_rate_counts_from_the_moment_it_is_set() {
-        let mut pacer = Pacer::new(1000, 10);
+        let mut pacer = PacketPacer::new(1000, 10);
         run(&mut pacer, [Duration::from_secs(1)]);
         pacer.set_rate(Duration::from_secs(1), 1);
         pacer.set_burst(Duration::from_secs(1), 1);
@@ -260,7 +261,7 @@ mod tests {
                 *t += s;
                 Some(Duration::from_nanos(*t))
             }).collect();
-            let sent = run(&mut Pacer::new(rate, burst), wakes);
+            let sent = run(&mut PacketPacer::new(rate, burst), wakes);
             for (i, from) in sent.iter().enumerate() {
                 // The worst window for a given first packet ends at some later packet.
                 for (j, to) in sent.iter().enumerate().skip(i).step_by(7) {
@@ -276,7 +277,7 @@ mod tests {
         fn waking_at_next_always_finds_a_packet(
             rate in 1u32..50_000_000, burst in 1u32..300, start in 0u64..10_000_000_000,
         ) {
-            let mut pacer = Pacer::new(rate, burst);
+            let mut pacer = PacketPacer::new(rate, burst);
             let now = Duration::from_nanos(start);
             while pacer.take(now) {}
             let next = pacer.next();

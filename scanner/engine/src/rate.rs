@@ -43,19 +43,19 @@ const STEP: Duration = Duration::from_secs(1);
 ///   shuts us out).
 /// * Frames lost on this machine lower the rate to 7/10, at most once a second.
 #[derive(Debug, Clone)]
-pub(crate) struct Rate {
+pub(crate) struct RateControl {
     floor: u32,
     ceiling: u32,
     /// The ceiling is a bound, not a wish: the rate is raised only on evidence.
     careful: bool,
     now: u32,
-    windows: VecDeque<Window>,
+    windows: VecDeque<RateWindow>,
     /// The share that is answered when the rate does no harm: probes and answers.
     reference: (f64, f64),
     /// Windows that began before this say nothing of the rate now.
     changed: Duration,
     /// What the last drop was, until the next window tells whether lowering the rate helped.
-    trial: Option<Trial>,
+    trial: Option<RateTrial>,
     /// Whether the rate was ever lowered.
     cut: bool,
     quiet: u32,
@@ -92,7 +92,7 @@ impl RateFacts {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Trial {
+struct RateTrial {
     rate: u32,
     share: f64,
     probes: f64,
@@ -100,7 +100,7 @@ struct Trial {
 
 /// First attempts sent one after another at one rate.
 #[derive(Debug, Clone, Copy)]
-struct Window {
+struct RateWindow {
     first: u64,
     /// One past the last step so far.
     end: u64,
@@ -112,7 +112,7 @@ struct Window {
     sent: (u64, u64),
 }
 
-impl Rate {
+impl RateControl {
     pub(crate) fn new(ceiling: u32, auto: bool) -> Self {
         let ceiling = ceiling.max(1);
         Self {
@@ -145,7 +145,7 @@ impl Rate {
                 w.end = step + 1;
                 w.probes += 1;
             }
-            _ => self.windows.push_back(Window {
+            _ => self.windows.push_back(RateWindow {
                 first: step,
                 end: step + 1,
                 probes: 1,
@@ -224,7 +224,7 @@ impl Rate {
         (answers > 0.0).then(|| answers / probes)
     }
 
-    fn judge(&mut self, now: Duration, w: Window, ended: Duration) {
+    fn judge(&mut self, now: Duration, w: RateWindow, ended: Duration) {
         let (probes, answers) = (w.probes as f64, w.answers as f64);
         let share = answers / probes.max(1.0);
         let Some(usual) = self.share() else {
@@ -271,7 +271,7 @@ impl Rate {
         self.facts.congested += 1;
         let measured = capacity.round().min(f64::from(u32::MAX)) as u32;
         self.facts.capacity = Some(self.facts.capacity.map_or(measured, |c| c.min(measured)));
-        self.trial = Some(Trial { rate: self.now, share, probes });
+        self.trial = Some(RateTrial { rate: self.now, share, probes });
         self.cut = true;
         self.quiet = 0;
         // One window is not to be believed more than that.
@@ -324,7 +324,12 @@ mod tests {
 
     /// A path that lets `capacity` packets a second through to cells of which `share` answer;
     /// answers come at once. Returns the rates over time, one a tenth of a second.
-    fn sweep(rate: &mut Rate, seconds: u32, capacity: impl Fn(f64) -> f64, share: f64) -> Vec<u32> {
+    fn sweep(
+        rate: &mut RateControl,
+        seconds: u32,
+        capacity: impl Fn(f64) -> f64,
+        share: f64,
+    ) -> Vec<u32> {
         let (mut step, mut owed, mut total) = (0u64, 0.0, 0u64);
         let mut rates = Vec::new();
         for tick in 0..seconds * 100 {
@@ -352,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_path_that_carries_all_is_used_within_a_second() {
-        let mut rate = Rate::new(400_000, false);
+        let mut rate = RateControl::new(400_000, false);
         let rates = sweep(&mut rate, 5, |_| 1e9, 0.8);
         assert_eq!(rates[0], START);
         assert!(rates[10] == 400_000 && rates[49] == 400_000, "{rates:?}");
@@ -362,7 +367,7 @@ mod tests {
     #[test]
     fn a_policer_is_found_and_kept_below() {
         for share in [0.8, 0.05] {
-            let mut rate = Rate::new(500_000, false);
+            let mut rate = RateControl::new(500_000, false);
             let rates = sweep(&mut rate, 40, |_| 50_000.0, share);
             let late = &rates[100..];
             let mean = late.iter().map(|r| f64::from(*r)).sum::<f64>() / late.len() as f64;
@@ -373,7 +378,7 @@ mod tests {
 
     #[test]
     fn auto_finds_the_capacity_from_below() {
-        let mut rate = Rate::new(10_000_000, true);
+        let mut rate = RateControl::new(10_000_000, true);
         let rates = sweep(&mut rate, 30, |_| 150_000.0, 0.5);
         assert_eq!(rates[0], START);
         assert!(rates.iter().max().is_some_and(|r| *r <= 320_000), "{rates:?}");
@@ -382,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_path_that_recovers_is_used_again() {
-        let mut rate = Rate::new(100_000, false);
+        let mut rate = RateControl::new(100_000, false);
         let capacity = |at: f64| if (5.0..10.0).contains(&at) { 20_000.0 } else { 1e9 };
         let rates = sweep(&mut rate, 40, capacity, 0.8);
         assert!(rates[95] < 30_000, "{rates:?}");
@@ -391,7 +396,7 @@ mod tests {
 
     #[test]
     fn hosts_that_go_away_do_not_slow_the_rest() {
-        let mut rate = Rate::new(50_000, false);
+        let mut rate = RateControl::new(50_000, false);
         sweep(&mut rate, 3, |_| 1e9, 0.8);
         // From here on half of them are gone, whatever the rate.
         let rates = {
@@ -419,14 +424,14 @@ mod tests {
 
     #[test]
     fn without_answers_the_ceiling_decides() {
-        let mut rate = Rate::new(20_000, false);
+        let mut rate = RateControl::new(20_000, false);
         let rates = sweep(&mut rate, 30, |_| 1e9, 0.0);
         assert_eq!(rates.last(), Some(&20_000));
     }
 
     #[test]
     fn frames_lost_here_lower_it_once_a_second() {
-        let mut rate = Rate::new(4_000, false);
+        let mut rate = RateControl::new(4_000, false);
         assert_eq!(rate.get(), 4000);
         assert_eq!(rate.lost(Duration::from_secs(2)), Some(2800));
         assert_eq!(rate.lost(Duration::from_millis(2500)), None, "once a second");
@@ -434,7 +439,7 @@ mod tests {
             rate.lost(Duration::from_secs(second));
         }
         assert_eq!(rate.get(), 62, "a sixty-fourth at least");
-        let mut one = Rate::new(1, false);
+        let mut one = RateControl::new(1, false);
         assert_eq!(one.lost(Duration::from_secs(1)), None);
         assert_eq!(one.get(), 1);
     }

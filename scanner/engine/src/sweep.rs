@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
-use mimawari_targets::{AddrSet, Endpoint, Walk};
+use mimawari_targets::{AddrSet, Endpoint, PlanOrder};
 
-use crate::backoff::Backoff;
-use crate::ceiling::Ceilings;
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::chunk::{Change, Failure, Reported, Storage, Work};
-use crate::estimate::{ASSUMED_LOSS, Class, Pool};
-use crate::outage::{DISBELIEVED, Share, Stretch};
-use crate::pacing::Pacer;
-use crate::rate::Rate;
-use crate::types::{Answer, Chunk, Event, Probe, Progress, Reply, Summary, SweepConfig};
+use crate::backoff::AttemptBackoff;
+use crate::ceiling::HostCeilings;
+use crate::checkpoint::{CheckpointError, SweepCheckpoint};
+use crate::chunk::{CellChange, ChunkWork, MarkStorage, ReportedCells, ResumeFailure};
+use crate::estimate::{ASSUMED_LOSS, CellClass, LossPool};
+use crate::outage::{AnswerShare, DISBELIEVED, SilentStretch};
+use crate::pacing::PacketPacer;
+use crate::rate::RateControl;
+use crate::types::{
+    ChunkResult, ProbeAnswer, ProbeReply, SweepConfig, SweepEvent, SweepProgress, SweepSummary,
+    SynProbe,
+};
 
 /// Chunks in work at once: while one waits for answers, the next ones are being sent.
 const IN_WORK: usize = 4;
@@ -33,8 +36,8 @@ const ASKED_AGAIN: (u8, u8) = (6, 2);
 const REMEMBERED: usize = 8;
 
 /// What a look for the next cell came to.
-enum Turn {
-    Probe(Probe),
+enum NextCell {
+    Probe(SynProbe),
     /// Something changed: look again.
     Again,
     /// No chunk in work has a cell to send.
@@ -53,27 +56,27 @@ enum Turn {
 /// Memory: 2 bytes a cell for up to 4 chunks in work, 1 byte for the 8 reported last. An answer
 /// that comes after that many further chunks have been reported is ignored.
 #[derive(Debug)]
-pub struct Sweep {
-    walk: Walk,
+pub struct SweepEngine {
+    walk: PlanOrder,
     cells: u64,
     config: SweepConfig,
-    pacer: Pacer,
+    pacer: PacketPacer,
     /// The burst is chosen from the rate, and follows it.
     own_burst: bool,
-    rate: Rate,
-    ceilings: Ceilings,
+    rate: RateControl,
+    ceilings: HostCeilings,
     /// Attempts that wait for the ceilings of their hosts: when, step, attempt.
     parked: BinaryHeap<Reverse<(Duration, u64, u8)>>,
-    backoff: Backoff,
+    backoff: AttemptBackoff,
     clock: Duration,
-    work: VecDeque<Work>,
-    reported: VecDeque<Reported>,
-    spare: Vec<Storage>,
+    work: VecDeque<ChunkWork>,
+    reported: VecDeque<ReportedCells>,
+    spare: Vec<MarkStorage>,
     /// The first step that is in no chunk yet.
     next_step: u64,
-    events: VecDeque<Event>,
+    events: VecDeque<SweepEvent>,
     /// The loss seen in chunks that are no longer remembered.
-    forgotten: Pool,
+    forgotten: LossPool,
     /// Cells by [`CellState`]. Answered cells count at once, silent ones when reported.
     states: [u64; 5],
     finished: u64,
@@ -87,7 +90,7 @@ pub struct Sweep {
     without: AddrSet,
     excluded: u64,
     /// What answered in the chunks that are reported, outside of outages.
-    usual: [Share; 2],
+    usual: [AnswerShare; 2],
     /// Stretches whose silence was not believed, and the silent cells in them.
     outages: (u64, u64),
     /// Everything that arrived before this time has been told; `None`: the driver does not say.
@@ -99,33 +102,33 @@ pub struct Sweep {
     gave_up: bool,
 }
 
-impl Sweep {
+impl SweepEngine {
     /// A sweep of `walk`. Values of `config` outside their range are moved to the nearest inside.
     #[must_use]
-    pub fn new(walk: Walk, config: SweepConfig) -> Self {
+    pub fn new(walk: PlanOrder, config: SweepConfig) -> Self {
         let own_burst = config.burst == 0;
         let config = config.clamped();
-        let rate = Rate::new(config.rate, config.auto);
+        let rate = RateControl::new(config.rate, config.auto);
         Self {
             cells: walk.len(),
             walk,
-            pacer: Pacer::new(
+            pacer: PacketPacer::new(
                 rate.get(),
                 if own_burst { SweepConfig::burst_for(rate.get()) } else { config.burst },
             ),
             own_burst,
             rate,
-            ceilings: Ceilings::new(config.per_host, config.per_network),
+            ceilings: HostCeilings::new(config.per_host, config.per_network),
             parked: BinaryHeap::new(),
             config,
-            backoff: Backoff::default(),
+            backoff: AttemptBackoff::default(),
             clock: Duration::ZERO,
             work: VecDeque::new(),
             reported: VecDeque::new(),
             spare: Vec::new(),
             next_step: 0,
             events: VecDeque::new(),
-            forgotten: Pool::default(),
+            forgotten: LossPool::default(),
             states: [0; 5],
             finished: 0,
             sent: 0,
@@ -135,7 +138,7 @@ impl Sweep {
             broken: 0,
             without: AddrSet::default(),
             excluded: 0,
-            usual: [Share::default(); 2],
+            usual: [AnswerShare::default(); 2],
             outages: (0, 0),
             heard: None,
             stop_at: None,
@@ -149,14 +152,14 @@ impl Sweep {
     /// # Errors
     /// [`CheckpointError`] when the checkpoint is not of this walk, or contradicts itself.
     pub fn resume(
-        walk: Walk,
+        walk: PlanOrder,
         config: SweepConfig,
-        point: &Checkpoint,
+        point: &SweepCheckpoint,
     ) -> Result<Self, CheckpointError> {
         point.check(&walk)?;
         let mut sweep = Self::new(walk, config);
         for chunk in &point.chunks {
-            sweep.work.push_back(Work::resume(chunk).ok_or(CheckpointError::Damaged)?);
+            sweep.work.push_back(ChunkWork::resume(chunk).ok_or(CheckpointError::Damaged)?);
         }
         sweep.next_step = point.next_step;
         sweep.finished = point.finished;
@@ -173,7 +176,7 @@ impl Sweep {
     /// What another process needs to go on from here; `None` once the sweep has ended. Events must
     /// have been read before: what they told is not in it.
     #[must_use]
-    pub fn checkpoint(&self) -> Option<Checkpoint> {
+    pub fn checkpoint(&self) -> Option<SweepCheckpoint> {
         if self.closed || self.is_finished() || !self.events.is_empty() {
             return None;
         }
@@ -181,7 +184,7 @@ impl Sweep {
         for reported in &self.reported {
             reported.add_to(&mut pool);
         }
-        Some(Checkpoint {
+        Some(SweepCheckpoint {
             cells: self.cells,
             next_step: self.next_step,
             finished: self.finished,
@@ -204,7 +207,7 @@ impl Sweep {
 
     /// The walk.
     #[must_use]
-    pub const fn walk(&self) -> &Walk {
+    pub const fn walk(&self) -> &PlanOrder {
         &self.walk
     }
 
@@ -213,7 +216,7 @@ impl Sweep {
     ///
     /// Also moves everything on that waits for time to pass, so it is to be called whenever
     /// [`Self::poll_timeout`] is reached.
-    pub fn poll_transmit(&mut self, now: Duration) -> Option<Probe> {
+    pub fn poll_transmit(&mut self, now: Duration) -> Option<SynProbe> {
         let now = self.tick(now);
         if self.closed {
             return None;
@@ -247,9 +250,9 @@ impl Sweep {
                 return None;
             }
             match self.take_next(now)? {
-                Turn::Probe(probe) => return Some(probe),
-                Turn::Again => {}
-                Turn::Exhausted => {
+                NextCell::Probe(probe) => return Some(probe),
+                NextCell::Again => {}
+                NextCell::Exhausted => {
                     if !self.open_chunk(now) {
                         return None;
                     }
@@ -260,7 +263,7 @@ impl Sweep {
 
     /// Looks for the next cell of the chunks in work. `None`: a step is not of the walk, which
     /// cannot be, and nothing may be sent for it.
-    fn take_next(&mut self, now: Duration) -> Option<Turn> {
+    fn take_next(&mut self, now: Duration) -> Option<NextCell> {
         let mut pass_ended = false;
         for work in &mut self.work {
             if !work.has_next() {
@@ -274,27 +277,27 @@ impl Sweep {
             if !self.without.is_empty() && self.without.contains(endpoint.ip()) {
                 work.exclude();
                 self.excluded += 1;
-                return Some(Turn::Again);
+                return Some(NextCell::Again);
             }
             let at = self.ceilings.reserve(now, endpoint.ip());
             if at > now {
                 self.parked.push(Reverse((at, step, work.park())));
-                return Some(Turn::Again);
+                return Some(NextCell::Again);
             }
             let (attempt, fresh) = work.sent(now);
             self.count_sent(now, step, attempt, fresh);
-            return Some(Turn::Probe(Probe { step, endpoint, attempt }));
+            return Some(NextCell::Probe(SynProbe { step, endpoint, attempt }));
         }
         // A pass without a single send has nothing to wait for: settle again at once.
-        Some(if pass_ended { Turn::Again } else { Turn::Exhausted })
+        Some(if pass_ended { NextCell::Again } else { NextCell::Exhausted })
     }
 
-    fn unpark(&mut self, now: Duration, step: u64, attempt: u8) -> Option<Probe> {
+    fn unpark(&mut self, now: Duration, step: u64, attempt: u8) -> Option<SynProbe> {
         let work = self.work.iter_mut().find(|w| w.holds(step))?;
         let fresh = work.unpark(step, attempt, now)?;
         let endpoint = self.walk.endpoint(step)?;
         self.count_sent(now, step, attempt, fresh);
-        Some(Probe { step, endpoint, attempt })
+        Some(SynProbe { step, endpoint, attempt })
     }
 
     #[inline]
@@ -318,7 +321,7 @@ impl Sweep {
     /// The driver could not send this probe. It is tried again, after a pause that grows while
     /// nothing gets through; a cell whose sends fail 10 times ends as not probed. When no send at
     /// all succeeds for half a minute, the sweep stops by itself.
-    pub fn send_failed(&mut self, now: Duration, probe: Probe) {
+    pub fn send_failed(&mut self, now: Duration, probe: SynProbe) {
         let now = self.tick(now);
         let failure = self.with_chunk(
             probe.step,
@@ -326,12 +329,12 @@ impl Sweep {
             |reported| reported.send_failed(probe.step, probe.attempt),
         );
         match failure {
-            None | Some(Failure::Unknown) => return,
-            Some(Failure::Noted) => {}
-            Some(Failure::Retracted) => {
+            None | Some(ResumeFailure::Unknown) => return,
+            Some(ResumeFailure::Noted) => {}
+            Some(ResumeFailure::Retracted) => {
                 self.states[CellState::Silent as usize] -= 1;
                 let state = CellState::NotProbed;
-                self.events.push_back(Event::Amended { step: probe.step, state });
+                self.events.push_back(SweepEvent::Amended { step: probe.step, state });
             }
         }
         self.backoff.failed(now);
@@ -342,7 +345,7 @@ impl Sweep {
     /// The driver knows that nobody has this address on the link: the neighbour did not answer
     /// ARP (RFC 826) or neighbour solicitations (RFC 4861). The probe counts as sent and
     /// unanswered, which is what a router in the way would have made of it.
-    pub fn unreachable(&mut self, now: Duration, probe: Probe) {
+    pub fn unreachable(&mut self, now: Duration, probe: SynProbe) {
         // It counted as sent when it was handed out.
         self.tick(now);
         debug_assert!(probe.step < self.next_step);
@@ -350,9 +353,9 @@ impl Sweep {
 
     /// An answer came. Answers to what was never sent, to cells outside the walk, and answers that
     /// say nothing new are ignored.
-    pub fn handle(&mut self, now: Duration, answer: Answer) {
+    pub fn handle(&mut self, now: Duration, answer: ProbeAnswer) {
         self.tick(now);
-        let Answer { ip, port, attempt, reply, .. } = answer;
+        let ProbeAnswer { ip, port, attempt, reply, .. } = answer;
         let Some(step) = self.walk.step_of(ip, port) else {
             return;
         };
@@ -365,7 +368,7 @@ impl Sweep {
                 reported.answer(step, attempt, reply)
             },
         );
-        let Some(Some(Change { from, to })) = change else {
+        let Some(Some(CellChange { from, to })) = change else {
             return;
         };
         // Cells that are not yet answered count nowhere before their chunk is reported.
@@ -380,16 +383,16 @@ impl Sweep {
             self.tell(endpoint, answer);
         }
         if late {
-            self.events.push_back(Event::Amended { step, state: to });
+            self.events.push_back(SweepEvent::Amended { step, state: to });
         }
     }
 
-    fn tell(&mut self, endpoint: Endpoint, answer: Answer) {
-        let Answer { attempt, reply, ttl, signs, .. } = answer;
+    fn tell(&mut self, endpoint: Endpoint, answer: ProbeAnswer) {
+        let ProbeAnswer { attempt, reply, ttl, signs, .. } = answer;
         self.events.push_back(match reply {
-            Reply::SynAck => Event::Open { endpoint, attempt, ttl, signs },
-            Reply::Prohibited => Event::Prohibited { endpoint, attempt, ttl },
-            Reply::Rst => return,
+            ProbeReply::SynAck => SweepEvent::Open { endpoint, attempt, ttl, signs },
+            ProbeReply::Prohibited => SweepEvent::Prohibited { endpoint, attempt, ttl },
+            ProbeReply::Rst => return,
         });
     }
 
@@ -408,7 +411,7 @@ impl Sweep {
         }
         let parked = self.parked.peek().map(|Reverse((at, ..))| *at);
         let sending = self.parked.len() < PARKED
-            && (self.can_open_chunk() || self.work.iter().any(Work::has_next));
+            && (self.can_open_chunk() || self.work.iter().any(ChunkWork::has_next));
         let due = if sending { Some(Duration::ZERO) } else { parked };
         let send = due.map(|at| at.max(self.pacer.next()).max(self.backoff.until()));
         // A chunk that waits to be heard is looked at again when it is, or a little later.
@@ -424,7 +427,7 @@ impl Sweep {
     }
 
     /// What there is to tell, oldest first. To be drained after every other call.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<SweepEvent> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
@@ -437,7 +440,7 @@ impl Sweep {
         self.next_step += u64::from(len);
         self.finished += u64::from(len);
         let states = vec![CellState::NotProbed; len as usize];
-        Some(Event::Chunk(Chunk { first_step, states }))
+        Some(SweepEvent::Chunk(ChunkResult { first_step, states }))
     }
 
     /// Ends the sweep early: nothing more is sent, answers are taken for one more `spacing`. Cells
@@ -490,15 +493,15 @@ impl Sweep {
 
     /// How far it is.
     #[must_use]
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> SweepProgress {
         let in_work: u64 = self.work.iter().map(|w| w.tally().any.iter().sum::<u64>()).sum();
-        Progress {
+        SweepProgress {
             cells: self.cells,
             finished: self.finished + in_work,
             sent: self.sent,
             answered: self.answered(),
             open: self.states[CellState::Open as usize],
-            attempt: self.work.front().map_or(0, Work::pass),
+            attempt: self.work.front().map_or(0, ChunkWork::pass),
             rate: self.rate.get(),
             lost: self.receive_lost,
         }
@@ -533,8 +536,8 @@ impl Sweep {
     fn with_chunk<T>(
         &mut self,
         step: u64,
-        in_work: impl FnOnce(&mut Work) -> T,
-        reported: impl FnOnce(&mut Reported) -> T,
+        in_work: impl FnOnce(&mut ChunkWork) -> T,
+        reported: impl FnOnce(&mut ReportedCells) -> T,
     ) -> Option<T> {
         if let Some(work) = self.work.iter_mut().find(|w| w.holds(step)) {
             return Some(in_work(work));
@@ -542,12 +545,12 @@ impl Sweep {
         self.reported.iter_mut().find(|r| r.holds(step)).map(reported)
     }
 
-    fn settled_at(&self, work: &Work) -> Duration {
+    fn settled_at(&self, work: &ChunkWork) -> Duration {
         work.last_send().saturating_add(self.config.spacing * work.patience())
     }
 
     /// Whether the answers to everything sent of a waiting chunk have had their time.
-    fn is_settled(&self, work: &Work, now: Duration) -> bool {
+    fn is_settled(&self, work: &ChunkWork, now: Duration) -> bool {
         let at = self.settled_at(work);
         now >= at && self.heard.is_none_or(|heard| heard >= at)
     }
@@ -611,7 +614,7 @@ impl Sweep {
         true
     }
 
-    fn enough(&self, work: &Work) -> bool {
+    fn enough(&self, work: &ChunkWork) -> bool {
         let rounds = work.complete_passes();
         work.remaining() == 0
             || rounds >= self.config.min_attempts.max(2)
@@ -620,7 +623,7 @@ impl Sweep {
 
     /// All that is known of the loss: complete passes only, since the answers to a pass under way
     /// are still to come.
-    fn pool(&self) -> Pool {
+    fn pool(&self) -> LossPool {
         let mut pool = self.forgotten;
         if self.rate.facts.congested > 0 {
             pool.spoil();
@@ -644,11 +647,11 @@ impl Sweep {
         let Some(work) = self.work.remove(i) else {
             return;
         };
-        let mut stretches: Vec<Stretch> = Vec::new();
+        let mut stretches: Vec<SilentStretch> = Vec::new();
         if claimed {
             let class = pool.loss().0;
             stretches = work.stretches(class, self.usual[class as usize]);
-            for class in [Class::Tcp, Class::Open] {
+            for class in [CellClass::Tcp, CellClass::Open] {
                 let share = work.share(class, &stretches);
                 let usual = &mut self.usual[class as usize];
                 usual.answered += share.answered;
@@ -668,7 +671,8 @@ impl Sweep {
         let silent = states.iter().filter(|s| **s == CellState::Silent).count() as u64;
         self.states[CellState::Silent as usize] += silent;
         self.finished += reported.len();
-        self.events.push_back(Event::Chunk(Chunk { first_step: reported.first(), states }));
+        self.events
+            .push_back(SweepEvent::Chunk(ChunkResult { first_step: reported.first(), states }));
         self.reported.push_back(reported);
         if self.reported.len() > REMEMBERED
             && let Some(oldest) = self.reported.pop_front()
@@ -706,14 +710,14 @@ impl Sweep {
         }
         let len = self.next_len();
         let storage = self.spare.pop().unwrap_or_default();
-        self.work.push_back(Work::new(self.next_step, len, storage, now));
+        self.work.push_back(ChunkWork::new(self.next_step, len, storage, now));
         self.next_step += u64::from(len);
         true
     }
 
     /// What it amounted to so far.
     #[must_use]
-    pub fn summary(&self) -> Summary {
+    pub fn summary(&self) -> SweepSummary {
         let count = |s: CellState| self.states[s as usize];
         let (open, closed) = (count(CellState::Open), count(CellState::Closed));
         let (prohibited, silent) = (count(CellState::Prohibited), count(CellState::Silent));
@@ -726,7 +730,7 @@ impl Sweep {
 
         let mut gaps = Vec::new();
         if let Some(loss) = loss {
-            gaps.push(Gap::EstimateMethod { open_only: class == Class::Open });
+            gaps.push(Gap::EstimateMethod { open_only: class == CellClass::Open });
             if !loss.seen && loss.bound > ASSUMED_LOSS {
                 gaps.push(Gap::LossAssumed { answered, loss: ASSUMED_LOSS });
             }
@@ -775,7 +779,7 @@ impl Sweep {
         if let Some(d) = dispersion.filter(|d| *d > BURSTY) {
             gaps.push(Gap::LossInBursts { dispersion: d });
         }
-        Summary {
+        SweepSummary {
             cells: self.cells,
             open,
             closed,

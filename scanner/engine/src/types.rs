@@ -92,7 +92,7 @@ impl Default for SweepConfig {
 
 /// One attempt to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Probe {
+pub struct SynProbe {
     /// Step of the walk.
     pub step: u64,
     /// Where to.
@@ -103,7 +103,7 @@ pub struct Probe {
 
 /// What an answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reply {
+pub enum ProbeReply {
     /// The port accepts connections.
     SynAck,
     /// Nobody listens.
@@ -112,7 +112,7 @@ pub enum Reply {
     Prohibited,
 }
 
-impl Reply {
+impl ProbeReply {
     /// The state that a cell has after this reply alone.
     #[must_use]
     pub const fn state(self) -> CellState {
@@ -126,7 +126,7 @@ impl Reply {
 
 /// An answer whose cookie the driver has verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
+pub struct ProbeAnswer {
     /// The probed address (for an ICMP error: the quoted destination, not the router).
     pub ip: IpAddr,
     /// The probed port.
@@ -134,7 +134,7 @@ pub struct Answer {
     /// Which attempt it answers, counted from 1.
     pub attempt: u8,
     /// What it says.
-    pub reply: Reply,
+    pub reply: ProbeReply,
     /// IP time-to-live or hop limit of the answer.
     pub ttl: Option<u8>,
     /// What is odd about a SYN-ACK.
@@ -143,7 +143,7 @@ pub struct Answer {
 
 /// What a sweep has to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum SweepEvent {
     /// A cell is open. At most once a cell.
     Open {
         /// Which.
@@ -165,7 +165,7 @@ pub enum Event {
         ttl: Option<u8>,
     },
     /// A run of steps has its states. Every step of the walk is in exactly one chunk.
-    Chunk(Chunk),
+    Chunk(ChunkResult),
     /// The state of a step whose chunk had been reported has changed: a late answer raised it, or
     /// a late report of a failed send took the claim of silence back.
     Amended {
@@ -178,7 +178,7 @@ pub enum Event {
 
 /// The states of consecutive steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chunk {
+pub struct ChunkResult {
     /// Step of the first state.
     pub first_step: u64,
     /// One state a step.
@@ -187,7 +187,7 @@ pub struct Chunk {
 
 /// How far a sweep is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct SweepProgress {
     /// Cells of the walk.
     pub cells: u64,
     /// Cells that have their final state.
@@ -214,7 +214,7 @@ const fn is_zero(n: &u64) -> bool {
 /// What a sweep amounted to. `open + closed + prohibited + silent + not_probed == cells` once the
 /// sweep is done; before that, cells without a final state count as `not_probed`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub struct SweepSummary {
     /// Cells of the walk.
     pub cells: u64,
     /// Cells that answered SYN-ACK.

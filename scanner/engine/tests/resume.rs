@@ -6,24 +6,26 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mimawari_engine::{Answer, Checkpoint, Event, Probe, Reply, Sweep, SweepConfig};
+use mimawari_engine::{
+    ProbeAnswer, ProbeReply, SweepCheckpoint, SweepConfig, SweepEngine, SweepEvent, SynProbe,
+};
 use mimawari_probes::observation::CellState;
 use mimawari_probes::wire::SynAckSigns;
-use mimawari_targets::{AddrRange, AddrSet, Plan, Scope, Shard, Walk};
+use mimawari_targets::{AddrRange, AddrSet, CellPlan, PlanOrder, PlanShard, Scope};
 use proptest::prelude::*;
 
-fn walk(ports: &str) -> Walk {
+fn walk(ports: &str) -> PlanOrder {
     let range: AddrRange = "192.0.2.0/26".parse().unwrap();
     let scope = Scope::new(AddrSet::from_ranges([range]), AddrSet::default(), "test");
-    Plan::new(scope.whole(), ports.parse().unwrap(), 11).unwrap().walk(Shard::WHOLE)
+    CellPlan::new(scope.whole(), ports.parse().unwrap(), 11).unwrap().walk(PlanShard::WHOLE)
 }
 
 /// The truth: every third cell is silent, every seventh of the others open.
-fn reply(step: u64) -> Option<Reply> {
+fn reply(step: u64) -> Option<ProbeReply> {
     match step {
         s if s % 3 == 0 => None,
-        s if s % 7 == 0 => Some(Reply::SynAck),
-        _ => Some(Reply::Rst),
+        s if s % 7 == 0 => Some(ProbeReply::SynAck),
+        _ => Some(ProbeReply::Rst),
     }
 }
 
@@ -33,18 +35,18 @@ type Reported = BTreeMap<u64, (CellState, u32)>;
 /// One process: sweeps until it is done or until `end`, and returns when it was. Answers take
 /// `delay`; those under way at the end are lost.
 struct Process<'a> {
-    sweep: Sweep,
+    sweep: SweepEngine,
     delay: Duration,
-    sent: &'a mut Vec<(Duration, Probe)>,
+    sent: &'a mut Vec<(Duration, SynProbe)>,
     reported: &'a mut Reported,
     open: &'a mut BTreeMap<u64, u32>,
 }
 
 impl Process<'_> {
     /// The last checkpoint that was made, with the states that were reported before it.
-    fn run(&mut self, end: Duration) -> Option<(Checkpoint, Reported)> {
+    fn run(&mut self, end: Duration) -> Option<(SweepCheckpoint, Reported)> {
         let mut now = Duration::ZERO;
-        let mut under_way: VecDeque<(Duration, Answer)> = VecDeque::new();
+        let mut under_way: VecDeque<(Duration, ProbeAnswer)> = VecDeque::new();
         let mut saved = None;
         let mut next_save = Duration::ZERO;
         loop {
@@ -55,7 +57,7 @@ impl Process<'_> {
             while let Some(probe) = self.sweep.poll_transmit(now) {
                 self.sent.push((now, probe));
                 if let Some(reply) = reply(probe.step) {
-                    let answer = Answer {
+                    let answer = ProbeAnswer {
                         ip: probe.endpoint.ip(),
                         port: probe.endpoint.port(),
                         attempt: probe.attempt,
@@ -68,18 +70,20 @@ impl Process<'_> {
             }
             while let Some(event) = self.sweep.poll_event() {
                 match event {
-                    Event::Chunk(chunk) => {
+                    SweepEvent::Chunk(chunk) => {
                         for (step, state) in (chunk.first_step..).zip(chunk.states) {
                             self.reported.entry(step).or_insert((state, 0)).1 += 1;
                         }
                     }
-                    Event::Open { endpoint, .. } => {
+                    SweepEvent::Open { endpoint, .. } => {
                         let walk = self.sweep.walk();
                         let step = walk.step_of(endpoint.ip(), endpoint.port()).unwrap();
                         *self.open.entry(step).or_default() += 1;
                     }
-                    Event::Amended { step, .. } => panic!("step {step} was changed afterwards"),
-                    Event::Prohibited { .. } => unreachable!(),
+                    SweepEvent::Amended { step, .. } => {
+                        panic!("step {step} was changed afterwards")
+                    }
+                    SweepEvent::Prohibited { .. } => unreachable!(),
                 }
             }
             if self.sweep.is_done() {
@@ -113,14 +117,14 @@ proptest! {
         let walk = walk("1-20");
         let (mut sent, mut open) = (Vec::new(), BTreeMap::new());
         let mut reported: Reported = BTreeMap::new();
-        let mut point: Option<Checkpoint> = None;
+        let mut point: Option<SweepCheckpoint> = None;
         let mut ends: Vec<Duration> = kills.iter().map(|ms| Duration::from_millis(*ms)).collect();
         ends.push(Duration::MAX);
         let mut done = false;
         for end in ends {
             let sweep = match &point {
-                None => Sweep::new(walk.clone(), config.clone()),
-                Some(point) => Sweep::resume(walk.clone(), config.clone(), point).unwrap(),
+                None => SweepEngine::new(walk.clone(), config.clone()),
+                Some(point) => SweepEngine::resume(walk.clone(), config.clone(), point).unwrap(),
             };
             let before = reported.clone();
             let mut process = Process {
@@ -145,7 +149,7 @@ proptest! {
         }
         prop_assert!(done);
         for step in 0..walk.len() {
-            let expected = reply(step).map_or(CellState::Silent, Reply::state);
+            let expected = reply(step).map_or(CellState::Silent, ProbeReply::state);
             prop_assert_eq!(reported.get(&step), Some(&(expected, 1)), "step {}", step);
             prop_assert_eq!(open.contains_key(&step), expected == CellState::Open);
         }
@@ -156,7 +160,7 @@ proptest! {
         let config = SweepConfig { rate, per_host, ..SweepConfig::default() };
         let (mut sent, mut reported, mut open) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let mut process = Process {
-            sweep: Sweep::new(walk("1-12"), config),
+            sweep: SweepEngine::new(walk("1-12"), config),
             delay: Duration::from_millis(20),
             sent: &mut sent,
             reported: &mut reported,
@@ -182,12 +186,12 @@ proptest! {
 
 #[test]
 fn a_checkpoint_of_another_walk_is_refused() {
-    let mut sweep = Sweep::new(walk("1-20"), SweepConfig::default());
+    let mut sweep = SweepEngine::new(walk("1-20"), SweepConfig::default());
     let _ = sweep.poll_transmit(Duration::ZERO);
     let point = sweep.checkpoint().unwrap();
-    assert!(Sweep::resume(walk("1-21"), SweepConfig::default(), &point).is_err());
+    assert!(SweepEngine::resume(walk("1-21"), SweepConfig::default(), &point).is_err());
     let mut damaged = point.clone();
     damaged.chunks[0].cells.pop();
-    assert!(Sweep::resume(walk("1-20"), SweepConfig::default(), &damaged).is_err());
-    assert!(Sweep::resume(walk("1-20"), SweepConfig::default(), &point).is_ok());
+    assert!(SweepEngine::resume(walk("1-20"), SweepConfig::default(), &damaged).is_err());
+    assert!(SweepEngine::resume(walk("1-20"), SweepConfig::default(), &point).is_ok());
 }

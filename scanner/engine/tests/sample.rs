@@ -4,18 +4,20 @@
 
 use std::time::Duration;
 
-use mimawari_engine::{Answer, Event, Reply, Summary, Sweep, SweepConfig};
+use mimawari_engine::{
+    ProbeAnswer, ProbeReply, SweepConfig, SweepEngine, SweepEvent, SweepSummary,
+};
 use mimawari_probes::wire::SynAckSigns;
-use mimawari_targets::{AddrRange, AddrSet, Plan, Scope, Shard};
+use mimawari_targets::{AddrRange, AddrSet, CellPlan, PlanShard, Scope};
 
 /// Sweeps 204,800 cells of which 60 % are silent; `lost` decides which (step, attempt) get through to
 /// no answer. Returns the account and the cells that were missed.
-fn sweep(lost: impl Fn(u64, u8) -> bool) -> (Summary, u64) {
+fn sweep(lost: impl Fn(u64, u8) -> bool) -> (SweepSummary, u64) {
     let range: AddrRange = "198.18.0.0/20".parse().unwrap();
     let scope = Scope::new(AddrSet::from_ranges([range]), AddrSet::default(), "test");
-    let plan = Plan::new(scope.whole(), "1-50".parse().unwrap(), 3).unwrap();
+    let plan = CellPlan::new(scope.whole(), "1-50".parse().unwrap(), 3).unwrap();
     let config = SweepConfig { rate: 1_000_000, ..SweepConfig::default() };
-    let mut sweep = Sweep::new(plan.walk(Shard::WHOLE), config);
+    let mut sweep = SweepEngine::new(plan.walk(PlanShard::WHOLE), config);
     // Which cells are silent has nothing to do with the order.
     let answers = |step: u64| step.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 & 0xff < 102;
     let mut now = Duration::ZERO;
@@ -30,11 +32,11 @@ fn sweep(lost: impl Fn(u64, u8) -> bool) -> (Summary, u64) {
                 let attempt = probe.attempt;
                 sweep.handle(
                     now,
-                    Answer {
+                    ProbeAnswer {
                         ip,
                         port,
                         attempt,
-                        reply: Reply::Rst,
+                        reply: ProbeReply::Rst,
                         ttl: None,
                         signs: SynAckSigns::default(),
                     },
@@ -42,7 +44,7 @@ fn sweep(lost: impl Fn(u64, u8) -> bool) -> (Summary, u64) {
             }
         }
         while let Some(event) = sweep.poll_event() {
-            assert!(!matches!(event, Event::Amended { .. }));
+            assert!(!matches!(event, SweepEvent::Amended { .. }));
         }
         now = sweep.poll_timeout().unwrap_or(now).max(now + Duration::from_nanos(1));
     }

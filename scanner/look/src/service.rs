@@ -8,14 +8,14 @@ use std::io;
 use std::time::Duration;
 
 use mimawari_base::sockets;
-use mimawari_probes::http::raw::{Head, title};
+use mimawari_probes::http::raw::{RawHead, title};
 use mimawari_probes::http::{public_text, public_title};
-use mimawari_probes::observation::{HttpFacts, Scheme, SecondLook, Service};
+use mimawari_probes::observation::{HttpFacts, SecondLook, ServiceFacts, UrlScheme};
 use mimawari_targets::Endpoint;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::http::stream::{Stream, dial};
+use crate::http::stream::{HttpStream, dial};
 use crate::http::tls::{self, RefusalKind};
 
 /// Longest banner, server field and title in an observation, characters.
@@ -73,9 +73,9 @@ pub struct Confirmation {
     /// The connection was refused with RST.
     pub refused: bool,
     /// What speaks there, whenever the connection was accepted.
-    pub service: Option<Service>,
+    pub service: Option<ServiceFacts>,
     /// Set where it speaks HTTP or HTTPS, or speaks TLS and wants to know a site's name first.
-    pub web: Option<Scheme>,
+    pub web: Option<UrlScheme>,
     /// The connection was accepted and not one byte came back, asked or not: an idle service, a
     /// tarpit, or a way that carries no full-sized packets (RFC 2923, section 2.1).
     pub mute: bool,
@@ -115,7 +115,7 @@ fn end_of(error: &io::Error) -> SecondLook {
 /// where the server closes at a request, which may be one that speaks HTTP/2 alone.
 pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation {
     let stream = match dial(endpoint, config.connect_timeout).await {
-        Ok(stream) => Stream::Plain(stream),
+        Ok(stream) => HttpStream::Plain(stream),
         Err(error) => {
             let end = end_of(&error);
             let refused = end == SecondLook::Refused;
@@ -123,7 +123,8 @@ pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation
             return Confirmation { refused, failure, ..Confirmation::default() };
         }
     };
-    let Identified { service, web, mute, failure } = identify(stream, endpoint, config).await;
+    let IdentifiedService { service, web, mute, failure } =
+        identify(stream, endpoint, config).await;
     let is_known = !matches!(service.name.as_str(), "unknown" | "tls") || service.banner.is_some();
     let foreign = web.is_none() && (is_known || PRINTER_PORTS.contains(&endpoint.port().get()));
     Confirmation {
@@ -138,7 +139,11 @@ pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation
 }
 
 /// By which scheme an endpoint answers for a name, where it says nothing without one.
-pub async fn scheme_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<Scheme> {
+pub async fn scheme_for(
+    endpoint: Endpoint,
+    name: &str,
+    config: &ServiceConfig,
+) -> Option<UrlScheme> {
     if PLAIN_PORTS.contains(&endpoint.port().get()) {
         match plain_for(endpoint, name, config).await {
             Some(scheme) => Some(scheme),
@@ -154,40 +159,41 @@ pub async fn scheme_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) 
 
 /// The scheme to ask by when no name had an answer.
 #[must_use]
-pub fn usual_scheme(endpoint: Endpoint) -> Scheme {
-    if TLS_PORTS.contains(&endpoint.port().get()) { Scheme::Https } else { Scheme::Http }
+pub fn usual_scheme(endpoint: Endpoint) -> UrlScheme {
+    if TLS_PORTS.contains(&endpoint.port().get()) { UrlScheme::Https } else { UrlScheme::Http }
 }
 
-async fn plain_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<Scheme> {
-    let mut stream = Stream::Plain(dial(endpoint, config.connect_timeout).await.ok()?);
+async fn plain_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<UrlScheme> {
+    let mut stream = HttpStream::Plain(dial(endpoint, config.connect_timeout).await.ok()?);
     let answer = ask_http(&mut stream, name, config).await?;
-    Head::parse(&answer).map(|_| Scheme::Http)
+    RawHead::parse(&answer).map(|_| UrlScheme::Http)
 }
 
-async fn tls_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<Scheme> {
+async fn tls_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<UrlScheme> {
     let tcp = dial(endpoint, config.connect_timeout).await.ok()?;
-    let limits = tls::Limits { connect: config.connect_timeout, handshake: config.answer_timeout };
+    let limits =
+        tls::TlsLimits { connect: config.connect_timeout, handshake: config.answer_timeout };
     match tls::handshake(tcp, endpoint, Some(name), &limits, None).await {
-        Ok(_) => Some(Scheme::Https),
-        Err(refusal) => refusal.spoke_tls.then_some(Scheme::Https),
+        Ok(_) => Some(UrlScheme::Https),
+        Err(refusal) => refusal.spoke_tls.then_some(UrlScheme::Https),
     }
 }
 
-struct Identified {
-    service: Service,
-    web: Option<Scheme>,
+struct IdentifiedService {
+    service: ServiceFacts,
+    web: Option<UrlScheme>,
     mute: bool,
     failure: Option<SecondLook>,
 }
 
-impl Identified {
-    const fn new(service: Service, web: Option<Scheme>) -> Self {
+impl IdentifiedService {
+    const fn new(service: ServiceFacts, web: Option<UrlScheme>) -> Self {
         Self { service, web, mute: false, failure: None }
     }
 
     /// Something was said that names nothing.
     fn unknown() -> Self {
-        Self::new(Service { name: "unknown".to_owned(), ..Service::default() }, None)
+        Self::new(ServiceFacts { name: "unknown".to_owned(), ..ServiceFacts::default() }, None)
     }
 
     /// Nothing was said.
@@ -201,26 +207,30 @@ impl Identified {
     }
 }
 
-async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig) -> Identified {
+async fn identify(
+    mut stream: HttpStream,
+    endpoint: Endpoint,
+    config: &ServiceConfig,
+) -> IdentifiedService {
     let port = endpoint.port().get();
     let plain_first = PLAIN_PORTS.contains(&port);
     if !TLS_PORTS.contains(&port) {
         let wait = if plain_first { config.banner_wait / 4 } else { config.banner_wait };
         match first_word(&mut stream, wait).await {
-            Word::Spoke(bytes) => {
+            ServiceWord::Spoke(bytes) => {
                 // A server with no room for one more says so at once.
                 return match read_reply(&bytes) {
-                    Reply::Http { facts, .. } => http_service(facts),
-                    _ => Identified::new(spoke_first(&bytes), None),
+                    ServiceReply::Http { facts, .. } => http_service(facts),
+                    _ => IdentifiedService::new(spoke_first(&bytes), None),
                 };
             }
             // Closed without a word, as a TCP wrapper does: a request would tell no more.
-            Word::Closed => return Identified::mute(),
-            Word::Quiet => {}
+            ServiceWord::Closed => return IdentifiedService::mute(),
+            ServiceWord::Quiet => {}
         }
     }
     if PRINTER_PORTS.contains(&port) {
-        return Identified::unknown();
+        return IdentifiedService::unknown();
     }
     if plain_first {
         let plain = ask_http(&mut stream, &endpoint.socket_addr().to_string(), config).await;
@@ -228,68 +238,73 @@ async fn identify(mut stream: Stream, endpoint: Endpoint, config: &ServiceConfig
         if let Some(bytes) = plain.as_deref()
             && (bytes.is_empty() || is_settings(bytes))
             && let Ok(fresh) = dial(endpoint, config.connect_timeout).await
-            && speaks_second(Stream::Plain(fresh), config).await
+            && speaks_second(HttpStream::Plain(fresh), config).await
         {
             return http_service(HttpFacts::default());
         }
         // What is certain needs no second look; a 400 or a hint towards https may be a TLS port.
         match &reply {
-            Some(Reply::Http { facts, to_https }) if facts.status != 400 && !to_https => {
+            Some(ServiceReply::Http { facts, to_https }) if facts.status != 400 && !to_https => {
                 return http_service(facts.clone());
             }
-            Some(Reply::Other(service)) => return Identified::new((**service).clone(), None),
+            Some(ServiceReply::Other(service)) => {
+                return IdentifiedService::new((**service).clone(), None);
+            }
             _ => {}
         }
         drop(stream);
         let tls = over_tls(None, endpoint, config).await;
         return match (tls, reply) {
             (Ok(Some(found)), _) => found,
-            (_, Some(Reply::Http { facts, .. })) => http_service(facts),
-            (Err(failure), _) => Identified::cut_short(failure),
-            (_, Some(_)) if plain.as_ref().is_some_and(|p| !p.is_empty()) => Identified::unknown(),
-            _ => Identified::mute(),
+            (_, Some(ServiceReply::Http { facts, .. })) => http_service(facts),
+            (Err(failure), _) => IdentifiedService::cut_short(failure),
+            (_, Some(_)) if plain.as_ref().is_some_and(|p| !p.is_empty()) => {
+                IdentifiedService::unknown()
+            }
+            _ => IdentifiedService::mute(),
         };
     }
     match over_tls(Some(stream), endpoint, config).await {
         Ok(Some(found)) => return found,
         Ok(None) => {}
-        Err(failure) => return Identified::cut_short(failure),
+        Err(failure) => return IdentifiedService::cut_short(failure),
     }
     let fresh = match dial(endpoint, config.connect_timeout).await {
         Ok(fresh) => fresh,
-        Err(error) => return Identified::cut_short(end_of(&error)),
+        Err(error) => return IdentifiedService::cut_short(end_of(&error)),
     };
-    let mut fresh = Stream::Plain(fresh);
+    let mut fresh = HttpStream::Plain(fresh);
     let answer = ask_http(&mut fresh, &endpoint.socket_addr().to_string(), config).await;
     match answer.as_deref().map(read_reply) {
-        Some(Reply::Http { facts, .. }) => http_service(facts),
-        Some(Reply::Other(service)) => Identified::new(*service, None),
-        Some(_) if answer.as_ref().is_some_and(|a| !a.is_empty()) => Identified::unknown(),
-        _ => Identified::mute(),
+        Some(ServiceReply::Http { facts, .. }) => http_service(facts),
+        Some(ServiceReply::Other(service)) => IdentifiedService::new(*service, None),
+        Some(_) if answer.as_ref().is_some_and(|a| !a.is_empty()) => IdentifiedService::unknown(),
+        _ => IdentifiedService::mute(),
     }
 }
 
-fn http_service(facts: HttpFacts) -> Identified {
-    let service = Service { name: "http".to_owned(), http: Some(facts), ..Service::default() };
-    Identified::new(service, Some(Scheme::Http))
+fn http_service(facts: HttpFacts) -> IdentifiedService {
+    let service =
+        ServiceFacts { name: "http".to_owned(), http: Some(facts), ..ServiceFacts::default() };
+    IdentifiedService::new(service, Some(UrlScheme::Http))
 }
 
 /// What a server says without being asked.
-enum Word {
+enum ServiceWord {
     Spoke(Vec<u8>),
     Closed,
     Quiet,
 }
 
-async fn first_word(stream: &mut Stream, wait: Duration) -> Word {
+async fn first_word(stream: &mut HttpStream, wait: Duration) -> ServiceWord {
     let mut buffer = vec![0; BANNER_LIMIT];
     match timeout(wait, stream.read(&mut buffer)).await {
-        Err(_) => Word::Quiet,
+        Err(_) => ServiceWord::Quiet,
         Ok(Ok(n)) if n > 0 => {
             buffer.truncate(n);
-            Word::Spoke(buffer)
+            ServiceWord::Spoke(buffer)
         }
-        Ok(_) => Word::Closed,
+        Ok(_) => ServiceWord::Closed,
     }
 }
 
@@ -299,15 +314,16 @@ async fn first_word(stream: &mut Stream, wait: Duration) -> Word {
 /// # Errors
 /// Why no connection could be made.
 async fn over_tls(
-    stream: Option<Stream>,
+    stream: Option<HttpStream>,
     endpoint: Endpoint,
     config: &ServiceConfig,
-) -> Result<Option<Identified>, SecondLook> {
+) -> Result<Option<IdentifiedService>, SecondLook> {
     let tcp = match stream {
-        Some(Stream::Plain(tcp)) => tcp,
+        Some(HttpStream::Plain(tcp)) => tcp,
         _ => dial(endpoint, config.connect_timeout).await.map_err(|e| end_of(&e))?,
     };
-    let limits = tls::Limits { connect: config.connect_timeout, handshake: config.answer_timeout };
+    let limits =
+        tls::TlsLimits { connect: config.connect_timeout, handshake: config.answer_timeout };
     let session = match tls::handshake(tcp, endpoint, None, &limits, None).await {
         Ok(session) => session,
         Err(refusal) => {
@@ -321,19 +337,19 @@ async fn over_tls(
                 _ if refusal.spoke_tls => web_port,
                 _ => return Ok(None),
             };
-            let service = Service { name: "tls".to_owned(), ..Service::default() };
-            return Ok(Some(Identified::new(service, web.then_some(Scheme::Https))));
+            let service = ServiceFacts { name: "tls".to_owned(), ..ServiceFacts::default() };
+            return Ok(Some(IdentifiedService::new(service, web.then_some(UrlScheme::Https))));
         }
     };
     let (mut stream, facts) = (session.stream, session.facts);
-    let mut word = Word::Quiet;
+    let mut word = ServiceWord::Quiet;
     if !TLS_PORTS.contains(&endpoint.port().get()) {
         word = first_word(&mut stream, config.banner_wait / 4).await;
     }
     let inner = match word {
-        Word::Spoke(bytes) => Reply::Other(Box::new(spoke_first(&bytes))),
-        Word::Closed => Reply::Unclear,
-        Word::Quiet => {
+        ServiceWord::Spoke(bytes) => ServiceReply::Other(Box::new(spoke_first(&bytes))),
+        ServiceWord::Closed => ServiceReply::Unclear,
+        ServiceWord::Quiet => {
             let answer = ask_http(&mut stream, &endpoint.socket_addr().to_string(), config).await;
             // Whoever closes at a request of HTTP/1 may speak HTTP/2 alone.
             if answer.as_ref().is_some_and(|a| a.is_empty() || is_settings(a))
@@ -341,20 +357,24 @@ async fn over_tls(
                 && let Ok(again) = tls::handshake(tcp, endpoint, None, &limits, None).await
                 && speaks_second(again.stream, config).await
             {
-                Reply::Http { facts: HttpFacts::default(), to_https: false }
+                ServiceReply::Http { facts: HttpFacts::default(), to_https: false }
             } else {
-                answer.map_or(Reply::Unclear, |bytes| read_reply(&bytes))
+                answer.map_or(ServiceReply::Unclear, |bytes| read_reply(&bytes))
             }
         }
     };
     let tls = Some(facts);
     Ok(Some(match inner {
-        Reply::Http { facts, .. } => {
-            let service =
-                Service { name: "https".to_owned(), tls, http: Some(facts), ..Service::default() };
-            Identified::new(service, Some(Scheme::Https))
+        ServiceReply::Http { facts, .. } => {
+            let service = ServiceFacts {
+                name: "https".to_owned(),
+                tls,
+                http: Some(facts),
+                ..ServiceFacts::default()
+            };
+            IdentifiedService::new(service, Some(UrlScheme::Https))
         }
-        Reply::Other(inner) => {
+        ServiceReply::Other(inner) => {
             // These have names of their own inside TLS; the others are `tls` with a banner.
             let name = match inner.name.as_str() {
                 "smtp" => "smtps",
@@ -363,17 +383,18 @@ async fn over_tls(
                 "ftp" => "ftps",
                 _ => "tls",
             };
-            Identified::new(Service { name: name.to_owned(), tls, ..*inner }, None)
+            IdentifiedService::new(ServiceFacts { name: name.to_owned(), tls, ..*inner }, None)
         }
-        Reply::Unclear => {
-            Identified::new(Service { name: "tls".to_owned(), tls, ..Service::default() }, None)
-        }
+        ServiceReply::Unclear => IdentifiedService::new(
+            ServiceFacts { name: "tls".to_owned(), tls, ..ServiceFacts::default() },
+            None,
+        ),
     }))
 }
 
 /// One GET of `/`, and what comes back: up to the end of the title, of the page, of the limit, or
 /// of the time. `None` when nothing comes back, and the connection stays open.
-async fn ask_http(stream: &mut Stream, host: &str, config: &ServiceConfig) -> Option<Vec<u8>> {
+async fn ask_http(stream: &mut HttpStream, host: &str, config: &ServiceConfig) -> Option<Vec<u8>> {
     let agent: String = config.user_agent.chars().filter(|c| !c.is_control()).collect();
     let request = format!(
         "GET / HTTP/1.1\r\nHost: {}\r\nUser-Agent: {agent}\r\nAccept: */*\r\n\
@@ -417,7 +438,7 @@ fn is_settings(bytes: &[u8]) -> bool {
 }
 
 /// Whether the server answers the preface of HTTP/2, which nothing else does.
-async fn speaks_second(mut stream: Stream, config: &ServiceConfig) -> bool {
+async fn speaks_second(mut stream: HttpStream, config: &ServiceConfig) -> bool {
     let talk = async {
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.ok()?;
         stream.flush().await.ok()?;
@@ -438,25 +459,25 @@ fn is_enough(bytes: &[u8]) -> bool {
 
 /// An answer to the GET.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Reply {
+enum ServiceReply {
     Http {
         facts: HttpFacts,
         to_https: bool,
     },
     /// Another protocol that is known by these bytes.
-    Other(Box<Service>),
+    Other(Box<ServiceFacts>),
     /// Bytes that tell nothing: a TLS alert among them.
     Unclear,
 }
 
 /// Reads an answer to the GET. Total on any bytes.
-fn read_reply(bytes: &[u8]) -> Reply {
-    let Some(head) = Head::parse(bytes) else {
+fn read_reply(bytes: &[u8]) -> ServiceReply {
+    let Some(head) = RawHead::parse(bytes) else {
         return read_foreign_reply(bytes);
     };
     // MongoDB dresses its complaint up as HTTP, but no page will ever come from it.
     if find_ignoring_case(head.rest, b"access MongoDB over HTTP").is_some() {
-        return Reply::Other(Box::new(named("mongodb", Some(head.rest))));
+        return ServiceReply::Other(Box::new(named("mongodb", Some(head.rest))));
     }
     let to_https = (300..400).contains(&head.status)
         && head.field("location").is_some_and(|l| find_ignoring_case(l, b"https://") == Some(0));
@@ -465,24 +486,24 @@ fn read_reply(bytes: &[u8]) -> Reply {
         server: head.field("server").and_then(|b| public_text(b, TEXT_LIMIT)),
         title: title(head.rest).and_then(|b| public_title(b, TEXT_LIMIT)),
     };
-    Reply::Http { facts, to_https }
+    ServiceReply::Http { facts, to_https }
 }
 
-fn read_foreign_reply(bytes: &[u8]) -> Reply {
+fn read_foreign_reply(bytes: &[u8]) -> ServiceReply {
     let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     // The wording of Redis and its kin to a command line `GET / HTTP/1.1` (RESP errors).
     let redis =
         [&b"-ERR wrong number of arguments for 'get' command"[..], b"-NOAUTH ", b"-DENIED "];
     if redis.iter().any(|r| line.starts_with(r)) {
-        return Reply::Other(Box::new(named("redis", Some(line))));
+        return ServiceReply::Other(Box::new(named("redis", Some(line))));
     }
     if line == b"ERROR" {
-        return Reply::Other(Box::new(named("memcached", Some(line))));
+        return ServiceReply::Other(Box::new(named("memcached", Some(line))));
     }
     match name_first_word(bytes) {
-        "unknown" => Reply::Unclear,
-        name => Reply::Other(Box::new(named(name, Some(first_line(bytes))))),
+        "unknown" => ServiceReply::Unclear,
+        name => ServiceReply::Other(Box::new(named(name, Some(first_line(bytes))))),
     }
 }
 
@@ -491,13 +512,13 @@ fn find_ignoring_case(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 /// A service that spoke before it was asked.
-fn spoke_first(bytes: &[u8]) -> Service {
+fn spoke_first(bytes: &[u8]) -> ServiceFacts {
     named(name_first_word(bytes), Some(first_line(bytes)))
 }
 
-fn named(name: &str, banner: Option<&[u8]>) -> Service {
+fn named(name: &str, banner: Option<&[u8]>) -> ServiceFacts {
     let banner = banner.and_then(|b| public_text(b, TEXT_LIMIT));
-    Service { name: name.to_owned(), banner, ..Service::default() }
+    ServiceFacts { name: name.to_owned(), banner, ..ServiceFacts::default() }
 }
 
 /// The line that goes on record. A MySQL greeting is binary; its version text is what tells.
@@ -605,7 +626,7 @@ mod tests {
     #[test]
     fn replies() {
         let http = |bytes: &[u8]| match read_reply(bytes) {
-            Reply::Http { facts, to_https } => (facts, to_https),
+            ServiceReply::Http { facts, to_https } => (facts, to_https),
             other => panic!("{other:?}"),
         };
         let (facts, to_https) = http(
@@ -621,9 +642,9 @@ mod tests {
         assert_eq!(http(b"HTTP/1.0 204\nServer: x\n\n").0.server.as_deref(), Some("x"));
 
         let other = |bytes: &[u8]| match read_reply(bytes) {
-            Reply::Other(service) => service.name,
-            Reply::Unclear => "unclear".to_owned(),
-            Reply::Http { .. } => "http".to_owned(),
+            ServiceReply::Other(service) => service.name,
+            ServiceReply::Unclear => "unclear".to_owned(),
+            ServiceReply::Http { .. } => "http".to_owned(),
         };
         assert_eq!(other(b"-ERR wrong number of arguments for 'get' command\r\n"), "redis");
         assert_eq!(other(b"-NOAUTH Authentication required.\r\n"), "redis");

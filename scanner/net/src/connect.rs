@@ -8,9 +8,9 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use mimawari_base::signals::Stop;
+use mimawari_base::signals::StopSignal;
 use mimawari_base::sockets;
-use mimawari_engine::{Answer, Event, Probe, Reply, Sweep};
+use mimawari_engine::{ProbeAnswer, ProbeReply, SweepEngine, SweepEvent, SynProbe};
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::Scope;
 use tokio::task::JoinSet;
@@ -29,8 +29,8 @@ pub struct ConnectStatistics {
 }
 
 /// How one connection ended.
-enum Outcome {
-    Answered(Reply),
+enum ConnectOutcome {
+    Answered(ProbeReply),
     Silent,
     /// Our own system could not do it.
     Failed(io::Error),
@@ -43,20 +43,20 @@ enum Outcome {
 /// When `on_event` breaks, with what it broke with already handled by the caller; otherwise never:
 /// failures of single connections are the sweep's business.
 pub async fn run(
-    sweep: &mut Sweep,
+    sweep: &mut SweepEngine,
     scope: &Scope,
     mut at_once: usize,
     patience: Duration,
-    stop: &Stop,
-    mut on_event: impl FnMut(Event) -> ControlFlow<()>,
-    mut on_tick: impl FnMut(Duration, &Sweep),
+    stop: &StopSignal,
+    mut on_event: impl FnMut(SweepEvent) -> ControlFlow<()>,
+    mut on_tick: impl FnMut(Duration, &SweepEngine),
 ) -> ConnectStatistics {
     let begun = Instant::now();
     let mut statistics = ConnectStatistics::default();
-    let mut tasks: JoinSet<(Probe, Outcome)> = JoinSet::new();
+    let mut tasks: JoinSet<(SynProbe, ConnectOutcome)> = JoinSet::new();
     let mut stop_watch = stop.watch();
     let mut stopped = false;
-    let mut held: Option<Probe> = None;
+    let mut held: Option<SynProbe> = None;
     let mut ticks = tokio::time::interval(Duration::from_millis(250));
     loop {
         let now = begun.elapsed();
@@ -103,7 +103,7 @@ pub async fn run(
                 let now = begun.elapsed();
                 let Ok((probe, outcome)) = done else { continue };
                 match outcome {
-                    Outcome::Answered(reply) => sweep.handle(now, Answer {
+                    ConnectOutcome::Answered(reply) => sweep.handle(now, ProbeAnswer {
                         ip: probe.endpoint.ip(),
                         port: probe.endpoint.port(),
                         attempt: probe.attempt,
@@ -111,8 +111,8 @@ pub async fn run(
                         ttl: None,
                         signs: SynAckSigns::default(),
                     }),
-                    Outcome::Silent => {}
-                    Outcome::Failed(e) => {
+                    ConnectOutcome::Silent => {}
+                    ConnectOutcome::Failed(e) => {
                         if sockets::is_exhaustion(&e) {
                             // As many as there are now is what this machine has room for.
                             at_once = at_once.min(tasks.len().max(1));
@@ -133,37 +133,37 @@ pub async fn run(
     statistics
 }
 
-async fn ask(probe: Probe, patience: Duration) -> Outcome {
+async fn ask(probe: SynProbe, patience: Duration) -> ConnectOutcome {
     let address = probe.endpoint.socket_addr();
     let socket = match sockets::socket_to(address) {
         Ok(socket) => socket,
-        Err(e) => return Outcome::Failed(e),
+        Err(e) => return ConnectOutcome::Failed(e),
     };
     match tokio::time::timeout(patience, socket.connect(address)).await {
-        Err(_) => Outcome::Silent,
+        Err(_) => ConnectOutcome::Silent,
         Ok(Ok(stream)) => {
             // Linux may connect a socket on loopback to itself when the ephemeral port it picks is
             // the one asked for (RFC 9293, section 3.5, simultaneous open). Nobody listens there.
             if stream.local_addr().ok() == stream.peer_addr().ok() {
-                return Outcome::Answered(Reply::Rst);
+                return ConnectOutcome::Answered(ProbeReply::Rst);
             }
-            Outcome::Answered(Reply::SynAck)
+            ConnectOutcome::Answered(ProbeReply::SynAck)
         }
         Ok(Err(e)) => classify(e),
     }
 }
 
-fn classify(e: io::Error) -> Outcome {
+fn classify(e: io::Error) -> ConnectOutcome {
     match e.kind() {
-        io::ErrorKind::ConnectionRefused => Outcome::Answered(Reply::Rst),
+        io::ErrorKind::ConnectionRefused => ConnectOutcome::Answered(ProbeReply::Rst),
         // Accepted, and reset before we looked: somebody listens.
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
-            Outcome::Answered(Reply::SynAck)
+            ConnectOutcome::Answered(ProbeReply::SynAck)
         }
         // Ours, and nothing of theirs: the attempt was not made.
-        _ if sockets::is_local_error(&e) => Outcome::Failed(e),
+        _ if sockets::is_local_error(&e) => ConnectOutcome::Failed(e),
         // No ARP answer, or an ICMP error of whatever code.
-        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => Outcome::Silent,
-        _ => Outcome::Failed(e),
+        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => ConnectOutcome::Silent,
+        _ => ConnectOutcome::Failed(e),
     }
 }

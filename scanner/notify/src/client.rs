@@ -13,11 +13,11 @@ use mimawari_probes::http::printable;
 use reqwest::redirect;
 use tokio::time::Instant;
 
-use super::secret::Secret;
+use super::secret::SecretText;
 
 /// How patient sending is.
 #[derive(Debug, Clone, Copy)]
-pub struct Policy {
+pub struct RetryPolicy {
     /// Times that a request is tried.
     pub attempts: u32,
     /// First wait between two tries; it doubles with each.
@@ -33,7 +33,7 @@ pub struct Policy {
     pub pause: Duration,
 }
 
-impl Default for Policy {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             attempts: 5,
@@ -48,14 +48,14 @@ impl Default for Policy {
 
 /// What is taken from the world: the clock and chance.
 #[derive(Clone)]
-pub struct World {
+pub struct ClientContext {
     /// The clock.
     pub now: fn() -> Timestamp,
     /// A random number.
     pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
-impl World {
+impl ClientContext {
     /// The system's.
     #[must_use]
     pub fn of(now: fn() -> Timestamp) -> Self {
@@ -64,18 +64,18 @@ impl World {
     }
 }
 
-impl fmt::Debug for World {
+impl fmt::Debug for ClientContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("World")
     }
 }
 
 /// A request. No `Debug`: its URL and headers may be secrets.
-pub struct Request {
+pub struct NotifyRequest {
     /// Method.
     pub method: Method,
     /// URL.
-    pub url: Secret,
+    pub url: SecretText,
     /// Headers.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Body.
@@ -84,7 +84,7 @@ pub struct Request {
 
 /// An answer that is no failure.
 #[derive(Debug)]
-pub struct Answer {
+pub struct NotifyResponse {
     /// Status.
     pub status: StatusCode,
     /// Headers.
@@ -95,14 +95,14 @@ pub struct Answer {
 
 /// Why something was not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct SendError {
     /// For a person; without secrets and without control characters.
     pub why: String,
     /// Whether it may have arrived all the same.
     pub doubtful: bool,
 }
 
-impl Fault {
+impl SendError {
     /// It certainly was not accepted.
     #[must_use]
     pub fn certain(why: impl Into<String>) -> Self {
@@ -111,42 +111,42 @@ impl Fault {
 
     /// The same, fit to be shown.
     #[must_use]
-    pub fn shown(self, secrets: &[Secret]) -> Self {
+    pub fn shown(self, secrets: &[SecretText]) -> Self {
         Self { why: printable(hide(secrets, &self.why).as_bytes(), 500), ..self }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)
     }
 }
 
 /// Sends requests until a deadline.
-pub struct Sender<'a> {
+pub struct HttpSender<'a> {
     /// The client.
     pub client: &'a reqwest::Client,
     /// How patient.
-    pub policy: Policy,
+    pub policy: RetryPolicy,
     /// Clock and chance.
-    pub world: &'a World,
+    pub world: &'a ClientContext,
     /// No try and no wait goes on beyond it.
     pub deadline: Instant,
     /// What an answer must not show.
-    pub secrets: &'a [Secret],
+    pub secrets: &'a [SecretText],
     /// Most bytes of an answer.
     pub limit: usize,
 }
 
 /// What became of one try.
-enum Tried {
-    Done(Answer),
+enum SendAttempt {
+    Done(NotifyResponse),
     /// To be tried again, after this time if the server named one.
-    Again(Fault, Option<Duration>),
-    Never(Fault),
+    Again(SendError, Option<Duration>),
+    Never(SendError),
 }
 
-impl Sender<'_> {
+impl HttpSender<'_> {
     /// Sends a request, which is made anew for each try: it may bear the time. What may have arrived
     /// is sent again only if that does no harm (`harmless`): the receiver knows it by an id, or it
     /// changes nothing.
@@ -156,15 +156,15 @@ impl Sender<'_> {
     pub async fn send(
         &self,
         harmless: bool,
-        make: impl Fn() -> Result<Request, Fault>,
-    ) -> Result<Answer, Fault> {
+        make: impl Fn() -> Result<NotifyRequest, SendError>,
+    ) -> Result<NotifyResponse, SendError> {
         let mut tried = 0;
         loop {
             tried += 1;
             let (fault, asked) = match self.once(make()?, harmless).await {
-                Tried::Done(answer) => return Ok(answer),
-                Tried::Never(fault) => return Err(fault),
-                Tried::Again(fault, asked) => (fault, asked),
+                SendAttempt::Done(answer) => return Ok(answer),
+                SendAttempt::Never(fault) => return Err(fault),
+                SendAttempt::Again(fault, asked) => (fault, asked),
             };
             if tried >= self.policy.attempts {
                 return Err(fault);
@@ -172,7 +172,7 @@ impl Sender<'_> {
             let wait = asked.unwrap_or_else(|| self.back_off(tried));
             if wait > self.policy.longest_wait || Instant::now() + wait > self.deadline {
                 let why = format!("{}; a wait of {} s is too long", fault.why, wait.as_secs());
-                return Err(Fault { why, ..fault });
+                return Err(SendError { why, ..fault });
             }
             tokio::time::sleep(wait).await;
         }
@@ -187,10 +187,10 @@ impl Sender<'_> {
         full.mul_f64(0.5 + share / 2.0)
     }
 
-    async fn once(&self, request: Request, harmless: bool) -> Tried {
+    async fn once(&self, request: NotifyRequest, harmless: bool) -> SendAttempt {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Tried::Never(Fault::certain("there was no time left for it"));
+            return SendAttempt::Never(SendError::certain("there was no time left for it"));
         }
         let mut builder = self
             .client
@@ -203,11 +203,11 @@ impl Sender<'_> {
             Ok(response) => response,
             Err(e) => {
                 let unsent = e.is_connect() || e.is_builder();
-                let fault = Fault { why: told(e), doubtful: !unsent };
+                let fault = SendError { why: told(e), doubtful: !unsent };
                 return if unsent || harmless {
-                    Tried::Again(fault, None)
+                    SendAttempt::Again(fault, None)
                 } else {
-                    Tried::Never(fault)
+                    SendAttempt::Never(fault)
                 };
             }
         };
@@ -228,9 +228,15 @@ impl Sender<'_> {
         self.judged(status, headers, body.freeze(), harmless)
     }
 
-    fn judged(&self, status: StatusCode, headers: HeaderMap, body: Bytes, harmless: bool) -> Tried {
+    fn judged(
+        &self,
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+        harmless: bool,
+    ) -> SendAttempt {
         if status.is_success() {
-            return Tried::Done(Answer { status, headers, body });
+            return SendAttempt::Done(NotifyResponse { status, headers, body });
         }
         // Hidden first and cut after, so that no piece of a secret is left at the cut.
         let said = String::from_utf8_lossy(&body[..body.len().min(65_536)]);
@@ -241,15 +247,15 @@ impl Sender<'_> {
         };
         let asked = self.asked_to_wait(status, &headers);
         match status.as_u16() {
-            408 | 429 | 500 | 503 => Tried::Again(Fault::certain(why), asked),
+            408 | 429 | 500 | 503 => SendAttempt::Again(SendError::certain(why), asked),
             // GitHub's limits; without a time it is a refusal.
-            403 if asked.is_some() => Tried::Again(Fault::certain(why), asked),
+            403 if asked.is_some() => SendAttempt::Again(SendError::certain(why), asked),
             // A gateway does not know what became of it.
             502 | 504 | 520..=599 => {
-                let fault = Fault { why, doubtful: true };
-                if harmless { Tried::Again(fault, asked) } else { Tried::Never(fault) }
+                let fault = SendError { why, doubtful: true };
+                if harmless { SendAttempt::Again(fault, asked) } else { SendAttempt::Never(fault) }
             }
-            _ => Tried::Never(Fault::certain(why)),
+            _ => SendAttempt::Never(SendError::certain(why)),
         }
     }
 
@@ -275,7 +281,7 @@ impl Sender<'_> {
     }
 }
 
-fn hide(secrets: &[Secret], text: &str) -> String {
+fn hide(secrets: &[SecretText], text: &str) -> String {
     secrets.iter().fold(text.to_owned(), |t, s| s.hide_in(&t))
 }
 

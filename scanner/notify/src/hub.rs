@@ -2,44 +2,44 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
-use mimawari_report::notify::security_hub::Account;
+use mimawari_report::notify::security_hub::HubAccount;
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequestBody;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::aws;
-use super::client::{Fault, Request, Sender};
-use super::secret::Secret;
+use super::client::{HttpSender, NotifyRequest, SendError};
+use super::secret::SecretText;
 
 /// A Security Hub.
 #[derive(Debug)]
-pub struct Hub {
+pub struct HubNotifier {
     /// Whose.
-    pub account: Account,
+    pub account: HubAccount,
     /// URL of the service, without a slash at its end.
     pub endpoint: String,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Imported {
+struct ImportResult {
     failed_count: u64,
-    failed_findings: Vec<Failed>,
+    failed_findings: Vec<FailedImport>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Failed {
+struct FailedImport {
     id: String,
     error_code: String,
     error_message: String,
 }
 
-impl Hub {
+impl HubNotifier {
     /// The service of a region.
     #[must_use]
-    pub fn new(account: Account, endpoint: Option<String>) -> Self {
+    pub fn new(account: HubAccount, endpoint: Option<String>) -> Self {
         let domain = match account.partition() {
             "aws-cn" => "amazonaws.com.cn",
             _ => "amazonaws.com",
@@ -56,9 +56,9 @@ impl Hub {
     /// findings that the service refused.
     pub async fn import(
         &self,
-        to: &Sender<'_>,
+        to: &HttpSender<'_>,
         batches: &[Value],
-    ) -> Result<(), (Fault, Vec<Value>)> {
+    ) -> Result<(), (SendError, Vec<Value>)> {
         let all = || batches.to_vec();
         let credential = match aws::credential(&self.account.region, to.deadline).await {
             Ok(credential) => credential,
@@ -76,12 +76,12 @@ impl Hub {
                     return Err((fault, refused));
                 }
             };
-            let imported: Imported = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let imported: ImportResult = serde_json::from_slice(&answer.body).unwrap_or_default();
             if imported.failed_count == 0 && imported.failed_findings.is_empty() {
                 continue;
             }
             let first = imported.failed_findings.first();
-            why = Some(Fault::certain(format!(
+            why = Some(SendError::certain(format!(
                 "{} findings were refused: {} {}",
                 imported.failed_count.max(imported.failed_findings.len() as u64),
                 first.map_or("", |f| f.error_code.as_str()),
@@ -101,14 +101,14 @@ impl Hub {
             None => Ok(()),
             Some(fault) => {
                 let why = mimawari_probes::http::printable(fault.why.as_bytes(), 500);
-                Err((Fault { why, ..fault }, refused))
+                Err((SendError { why, ..fault }, refused))
             }
         }
     }
 
-    fn request(&self, credential: &AwsCredential, body: Bytes) -> Result<Request, Fault> {
+    fn request(&self, credential: &AwsCredential, body: Bytes) -> Result<NotifyRequest, SendError> {
         let url = format!("{}/findings/import", self.endpoint);
-        let failed = |e: &dyn std::fmt::Display| Fault::certain(format!("cannot sign: {e}"));
+        let failed = |e: &dyn std::fmt::Display| SendError::certain(format!("cannot sign: {e}"));
         let mut request = http::Request::builder()
             .method(Method::POST)
             .uri(&url)
@@ -122,6 +122,6 @@ impl Hub {
         for (name, value) in request.headers() {
             headers.push((name.clone(), value.clone()));
         }
-        Ok(Request { method: Method::POST, url: Secret::new(url), headers, body })
+        Ok(NotifyRequest { method: Method::POST, url: SecretText::new(url), headers, body })
     }
 }

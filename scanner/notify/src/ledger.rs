@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io;
 
 use jiff::{SignedDuration, Timestamp};
-use mimawari_store::{Location, Objects, Written};
+use mimawari_store::{ObjectFolder, StoreLocation, WriteOutcome};
 
 /// A claim is without an end, and not merely under way, after this time.
 const UNDER_WAY: SignedDuration = SignedDuration::from_mins(5);
@@ -17,7 +17,7 @@ const UNDER_WAY: SignedDuration = SignedDuration::from_mins(5);
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
 
 /// Where claims are kept.
-pub trait Ledger: Send + Sync {
+pub trait NotifyLog: Send + Sync {
     /// Claims an event for a notifier; `false` if it was claimed before.
     fn claim(
         &self,
@@ -47,7 +47,7 @@ pub trait Ledger: Send + Sync {
 /// that are created and never changed.
 #[derive(Debug, Clone)]
 pub struct StateLedger {
-    objects: Objects,
+    objects: ObjectFolder,
 }
 
 impl StateLedger {
@@ -55,13 +55,13 @@ impl StateLedger {
     ///
     /// # Errors
     /// A [`mimawari_base::failure::Failure`] when it cannot be reached.
-    pub fn open(state: &Location) -> anyhow::Result<Self> {
-        Ok(Self { objects: Objects::open(state)? })
+    pub fn open(state: &StoreLocation) -> anyhow::Result<Self> {
+        Ok(Self { objects: ObjectFolder::open(state)? })
     }
 
     async fn create(&self, name: &str, text: String) -> io::Result<bool> {
         match self.objects.create(name, text.into()).await {
-            Ok(written) => Ok(matches!(written, Written::Done)),
+            Ok(written) => Ok(matches!(written, WriteOutcome::Done)),
             Err(e) => Err(io::Error::other(mimawari_base::failure::line(&e))),
         }
     }
@@ -71,7 +71,7 @@ fn folder(notifier: &str) -> String {
     format!("notified/{notifier}")
 }
 
-impl Ledger for StateLedger {
+impl NotifyLog for StateLedger {
     async fn claim(&self, notifier: &str, event: &str, at: Timestamp) -> io::Result<bool> {
         self.create(&format!("{}/{event}.claim", folder(notifier)), format!("{at}\n")).await
     }
@@ -128,7 +128,7 @@ mod tests {
     #[tokio::test]
     async fn an_event_is_claimed_once_and_a_lost_one_is_told_once() {
         let dir = tempfile::tempdir().unwrap();
-        let l = StateLedger::open(&Location::Folder(dir.path().to_owned())).unwrap();
+        let l = StateLedger::open(&StoreLocation::Folder(dir.path().to_owned())).unwrap();
         assert!(l.unfinished("slack", at(0)).await.unwrap().is_empty());
         assert!(l.claim("slack", "a", at(0)).await.unwrap());
         assert!(!l.claim("slack", "a", at(1)).await.unwrap());

@@ -11,14 +11,14 @@ use mimawari_probes::format::{NEWER_HELP, VersionedFormat, read_document};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::client::Fault;
+use super::client::SendError;
 
 /// Major version of the file. Its minor version is 0, which is not written.
 const VERSION: u32 = 1;
 
 /// A message that was not sent. It holds no secret: URLs and keys are in the environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Letter {
+pub struct UndeliveredMessage {
     /// Format version.
     pub version: u32,
     /// Kind of the notifier.
@@ -37,7 +37,7 @@ pub struct Letter {
     pub payload: Value,
 }
 
-impl VersionedFormat for Letter {
+impl VersionedFormat for UndeliveredMessage {
     const MAJOR: u32 = VERSION;
 
     fn major(&self) -> u32 {
@@ -45,7 +45,7 @@ impl VersionedFormat for Letter {
     }
 }
 
-impl Letter {
+impl UndeliveredMessage {
     /// A letter.
     #[must_use]
     pub fn new(
@@ -53,7 +53,7 @@ impl Letter {
         notifier: &str,
         event: &str,
         at: Timestamp,
-        fault: &Fault,
+        fault: &SendError,
         payload: Value,
     ) -> Self {
         Self {
@@ -91,7 +91,7 @@ impl Letter {
 ///
 /// # Errors
 /// A [`Failure`] for a folder or a file that cannot be read.
-pub fn read_all(run: &Path) -> Result<Vec<(PathBuf, Letter)>> {
+pub fn read_all(run: &Path) -> Result<Vec<(PathBuf, UndeliveredMessage)>> {
     let dir = run.join("undelivered");
     let failed = |path: &Path| {
         Failure::new(format!("cannot read {}", path.display()))
@@ -112,7 +112,7 @@ pub fn read_all(run: &Path) -> Result<Vec<(PathBuf, Letter)>> {
             continue;
         }
         let text = fs::read_to_string(&path).map_err(|e| failed(&path).source(e))?;
-        let letter: Letter = read_document(text.as_bytes()).map_err(|fault| {
+        let letter: UndeliveredMessage = read_document(text.as_bytes()).map_err(|fault| {
             let help = fault.is_newer().then_some(NEWER_HELP);
             let failure = failed(&path).source(fault);
             match help {

@@ -27,22 +27,22 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderName, HeaderValue, Method, header};
 use mimawari_drift::verdict::Verdict;
-use mimawari_report::notify::webhook::Post;
-use mimawari_report::notify::{Selection, event_id};
+use mimawari_report::notify::webhook::WebhookPost;
+use mimawari_report::notify::{ChangeSelection, event_id};
 use ring::hmac;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use client::{Fault, Policy, Request, Sender, World};
-use github::Github;
-use hub::Hub;
-use ledger::Ledger;
+use client::{ClientContext, HttpSender, NotifyRequest, RetryPolicy, SendError};
+use github::GithubNotifier;
+use hub::HubNotifier;
+use ledger::NotifyLog;
 pub use ledger::StateLedger;
-use letter::Letter;
-use message::Message;
+use letter::UndeliveredMessage;
+use message::OutgoingMessage;
 use mimawari_base::failure::{Failure, FailureKind};
-pub use notifier::{Kind, Notifier};
-pub use secret::Secret;
+pub use notifier::{NotifierConfig, NotifierKind};
+pub use secret::SecretText;
 
 /// Most bytes of an answer: a list of issues, and everything else.
 const LIST_LIMIT: usize = 16 << 20;
@@ -51,30 +51,30 @@ const ANSWER_LIMIT: usize = 256 << 10;
 /// The notifiers of a configuration, with their secrets, ready to send.
 #[derive(Debug)]
 pub struct Notifiers {
-    all: Vec<Ready>,
+    all: Vec<ReadyNotifier>,
     /// How patient sending is.
-    pub policy: Policy,
-    world: World,
+    pub policy: RetryPolicy,
+    world: ClientContext,
     /// Of all notifiers: no text that any of them shows may hold one.
-    secrets: Vec<Secret>,
+    secrets: Vec<SecretText>,
 }
 
 /// A notifier with what it needs.
 #[derive(Debug)]
-struct Ready {
+struct ReadyNotifier {
     name: String,
     kind: &'static str,
-    selection: Selection,
-    how: How,
+    selection: ChangeSelection,
+    how: DeliveryMode,
     client: Option<reqwest::Client>,
 }
 
 #[derive(Debug)]
-enum How {
-    Slack { url: Secret },
-    Webhook { url: Secret, key: hmac::Key },
-    Github(Github),
-    SecurityHub(Hub),
+enum DeliveryMode {
+    Slack { url: SecretText },
+    Webhook { url: SecretText, key: hmac::Key },
+    Github(GithubNotifier),
+    SecurityHub(HubNotifier),
     Events { file: Option<PathBuf> },
     Emf { file: Option<PathBuf>, namespace: String },
     Prometheus { file: PathBuf },
@@ -82,18 +82,18 @@ enum How {
 
 /// What became of a notifier's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct NotifyOutcome {
     /// Kind of the notifier.
     pub kind: &'static str,
     /// Its name.
     pub name: String,
     /// The end.
-    pub end: End,
+    pub end: DeliveryEnd,
 }
 
 /// How it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum DeliveryEnd {
     /// There was nothing to tell.
     Quiet,
     /// It was sent.
@@ -101,7 +101,7 @@ pub enum End {
     /// Another process has told it.
     ToldBefore,
     /// It was not sent, or not all of it.
-    Failed(Fault),
+    Failed(SendError),
 }
 
 impl Notifiers {
@@ -110,7 +110,10 @@ impl Notifiers {
     ///
     /// # Errors
     /// As [`Self::ready`]; a secret that cannot be had.
-    pub async fn from_environment(notifiers: &[Notifier], world: World) -> Result<Self, Failure> {
+    pub async fn from_environment(
+        notifiers: &[NotifierConfig],
+        world: ClientContext,
+    ) -> Result<Self, Failure> {
         let variable = |name: &str| std::env::var(name).ok();
         let held = vault::environment(notifiers, variable, &world).await?;
         Self::ready(notifiers, |name| held.get(name).cloned(), world)
@@ -122,17 +125,17 @@ impl Notifiers {
     /// A [`Failure`] that names the variable that is missing or holds no URL or key, never what it
     /// holds.
     pub fn ready(
-        notifiers: &[Notifier],
+        notifiers: &[NotifierConfig],
         environment: impl Fn(&str) -> Option<String>,
-        world: World,
+        world: ClientContext,
     ) -> Result<Self, Failure> {
         let mut clients: [Option<reqwest::Client>; 2] = [None, None];
         let mut all = Vec::new();
-        let mut known: Vec<Secret> = Vec::new();
+        let mut known: Vec<SecretText> = Vec::new();
         for n in notifiers {
             let secret = |name: &str| {
                 let text = environment(name).filter(|t| !t.trim().is_empty());
-                text.map(|t| Secret::new(t.trim())).ok_or_else(|| {
+                text.map(|t| SecretText::new(t.trim())).ok_or_else(|| {
                     Failure::new(format!(
                         "the environment variable {name} of the notifier `{}` is not set",
                         n.name
@@ -152,11 +155,11 @@ impl Notifiers {
                 Ok::<_, Failure>(url)
             };
             let (how, target, secrets) = match n.kind.clone() {
-                Kind::Slack { webhook_env } => {
+                NotifierKind::Slack { webhook_env } => {
                     let url = url(&webhook_env)?;
-                    (How::Slack { url: url.clone() }, Some(url.clone()), parts(&url))
+                    (DeliveryMode::Slack { url: url.clone() }, Some(url.clone()), parts(&url))
                 }
-                Kind::Webhook { url_env, secret_env } => {
+                NotifierKind::Webhook { url_env, secret_env } => {
                     let (url, secret) = (url(&url_env)?, secret(&secret_env)?);
                     let key = signature::key(&secret).map_err(|e| {
                         Failure::new(format!("the environment variable {secret_env} holds no key: {e}"))
@@ -164,26 +167,35 @@ impl Notifiers {
                     })?;
                     let mut secrets = parts(&url);
                     // Also without `whsec_`, in case somebody shows it so.
-                    secrets.push(Secret::new(secret.reveal().trim_start_matches("whsec_")));
-                    (How::Webhook { url: url.clone(), key }, Some(url), secrets)
+                    secrets.push(SecretText::new(secret.reveal().trim_start_matches("whsec_")));
+                    (DeliveryMode::Webhook { url: url.clone(), key }, Some(url), secrets)
                 }
-                Kind::Github { repo, token_env, api_url, labels, max_new } => {
+                NotifierKind::Github { repo, token_env, api_url, labels, max_new } => {
                     let token = secret(&token_env)?;
-                    let target = Secret::new(api_url.clone());
-                    let github =
-                        Github { api: api_url, repo, token: token.clone(), labels, max_new };
-                    (How::Github(github), Some(target), vec![token])
+                    let target = SecretText::new(api_url.clone());
+                    let github = GithubNotifier {
+                        api: api_url,
+                        repo,
+                        token: token.clone(),
+                        labels,
+                        max_new,
+                    };
+                    (DeliveryMode::Github(github), Some(target), vec![token])
                 }
-                Kind::SecurityHub { account, endpoint } => {
-                    let hub = Hub::new(account, endpoint);
-                    let target = Secret::new(hub.endpoint.clone());
+                NotifierKind::SecurityHub { account, endpoint } => {
+                    let hub = HubNotifier::new(account, endpoint);
+                    let target = SecretText::new(hub.endpoint.clone());
                     let names = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
-                    let secrets = names.iter().filter_map(|n| environment(n)).map(Secret::new);
-                    (How::SecurityHub(hub), Some(target), secrets.collect())
+                    let secrets = names.iter().filter_map(|n| environment(n)).map(SecretText::new);
+                    (DeliveryMode::SecurityHub(hub), Some(target), secrets.collect())
                 }
-                Kind::Events { file } => (How::Events { file }, None, Vec::new()),
-                Kind::Emf { file, namespace } => (How::Emf { file, namespace }, None, Vec::new()),
-                Kind::Prometheus { file } => (How::Prometheus { file }, None, Vec::new()),
+                NotifierKind::Events { file } => (DeliveryMode::Events { file }, None, Vec::new()),
+                NotifierKind::Emf { file, namespace } => {
+                    (DeliveryMode::Emf { file, namespace }, None, Vec::new())
+                }
+                NotifierKind::Prometheus { file } => {
+                    (DeliveryMode::Prometheus { file }, None, Vec::new())
+                }
             };
             let client = match target {
                 None => None,
@@ -196,7 +208,7 @@ impl Notifiers {
                     slot.clone()
                 }
             };
-            all.push(Ready {
+            all.push(ReadyNotifier {
                 name: n.name.clone(),
                 kind: n.kind.as_str(),
                 selection: n.selection.clone(),
@@ -207,28 +219,35 @@ impl Notifiers {
         }
         // The longest first: a part of a URL must not break the whole of it.
         known.sort_by_key(|s| std::cmp::Reverse(s.reveal().len()));
-        Ok(Self { all, policy: Policy::default(), world, secrets: known })
+        Ok(Self { all, policy: RetryPolicy::default(), world, secrets: known })
     }
 
     /// Tells what a verdict has to tell. `run` is the folder for dead letters. Never an error: what
     /// fails is logged, kept and in the outcomes.
-    pub async fn deliver(&self, v: &Verdict, run: &Path, ledger: &impl Ledger) -> Vec<Outcome> {
-        let is_metric = |n: &&Ready| matches!(n.how, How::Emf { .. } | How::Prometheus { .. });
+    pub async fn deliver(
+        &self,
+        v: &Verdict,
+        run: &Path,
+        ledger: &impl NotifyLog,
+    ) -> Vec<NotifyOutcome> {
+        let is_metric = |n: &&ReadyNotifier| {
+            matches!(n.how, DeliveryMode::Emf { .. } | DeliveryMode::Prometheus { .. })
+        };
         let (metrics, others): (Vec<_>, Vec<_>) = self.all.iter().partition(is_metric);
-        let one = async |n: &Ready, failures| {
+        let one = async |n: &ReadyNotifier, failures| {
             let end = self.one(n, v, run, ledger, failures).await;
-            Outcome { kind: n.kind, name: n.name.clone(), end }
+            NotifyOutcome { kind: n.kind, name: n.name.clone(), end }
         };
         let mut out = join_all(others.into_iter().map(|n| one(n, 0))).await;
         // Metrics go last, since they count what failed.
-        let failed = |o: &&Outcome| matches!(o.end, End::Failed(_));
+        let failed = |o: &&NotifyOutcome| matches!(o.end, DeliveryEnd::Failed(_));
         let failures = out.iter().filter(failed).count() as u64;
         out.extend(join_all(metrics.into_iter().map(|n| one(n, failures))).await);
         for o in &out {
             match &o.end {
-                End::Sent => tracing::info!(notifier = o.name, "told"),
-                End::ToldBefore => tracing::info!(notifier = o.name, "told before"),
-                End::Quiet | End::Failed(_) => {}
+                DeliveryEnd::Sent => tracing::info!(notifier = o.name, "told"),
+                DeliveryEnd::ToldBefore => tracing::info!(notifier = o.name, "told before"),
+                DeliveryEnd::Quiet | DeliveryEnd::Failed(_) => {}
             }
         }
         out
@@ -236,27 +255,27 @@ impl Notifiers {
 
     async fn one(
         &self,
-        n: &Ready,
+        n: &ReadyNotifier,
         v: &Verdict,
         run: &Path,
-        ledger: &impl Ledger,
+        ledger: &impl NotifyLog,
         failures: u64,
-    ) -> End {
+    ) -> DeliveryEnd {
         let event = event_id(v);
         // A figure that is written twice is no message that is told twice.
-        let claims = !matches!(n.how, How::Emf { .. } | How::Prometheus { .. });
+        let claims = !matches!(n.how, DeliveryMode::Emf { .. } | DeliveryMode::Prometheus { .. });
         if claims {
             self.warn_of_lost(n, ledger).await;
         }
-        let message = match Message::of(n, v, failures) {
+        let message = match OutgoingMessage::of(n, v, failures) {
             Ok(Some(message)) => message,
-            Ok(None) => return End::Quiet,
+            Ok(None) => return DeliveryEnd::Quiet,
             Err(fault) => return self.failed(n, &event, run, fault, Value::Null),
         };
         if claims {
             match self.claim(n, &event, ledger).await {
                 Ok(true) => {}
-                Ok(false) => return End::ToldBefore,
+                Ok(false) => return DeliveryEnd::ToldBefore,
                 Err(fault) => return self.failed(n, &event, run, fault, message.payload()),
             }
         }
@@ -265,7 +284,7 @@ impl Notifiers {
         let sent = tokio::time::timeout(all, self.send(n, &message, Some(v))).await;
         let sent = sent.unwrap_or_else(|_| {
             let why = format!("not done after {} s", all.as_secs());
-            Err((Fault { why, doubtful: true }, message.payload()))
+            Err((SendError { why, doubtful: true }, message.payload()))
         });
         if claims {
             let how = if sent.is_ok() { "sent" } else { "failed" };
@@ -275,22 +294,27 @@ impl Notifiers {
             }
         }
         match sent {
-            Ok(()) => End::Sent,
+            Ok(()) => DeliveryEnd::Sent,
             Err((fault, left)) => self.failed(n, &event, run, fault, left),
         }
     }
 
-    async fn claim(&self, n: &Ready, event: &str, ledger: &impl Ledger) -> Result<bool, Fault> {
+    async fn claim(
+        &self,
+        n: &ReadyNotifier,
+        event: &str,
+        ledger: &impl NotifyLog,
+    ) -> Result<bool, SendError> {
         let work = ledger.claim(&n.name, event, (self.world.now)());
         match tokio::time::timeout(self.policy.timeout, work).await {
             Ok(Ok(claimed)) => Ok(claimed),
-            Ok(Err(e)) => Err(Fault::certain(format!("the event cannot be claimed: {e}"))),
-            Err(_) => Err(Fault::certain("the event could not be claimed in time")),
+            Ok(Err(e)) => Err(SendError::certain(format!("the event cannot be claimed: {e}"))),
+            Err(_) => Err(SendError::certain("the event could not be claimed in time")),
         }
     }
 
     /// Warns of what a process claimed and did not end, on quiet runs, too.
-    async fn warn_of_lost(&self, n: &Ready, ledger: &impl Ledger) {
+    async fn warn_of_lost(&self, n: &ReadyNotifier, ledger: &impl NotifyLog) {
         let work = ledger.unfinished(&n.name, (self.world.now)());
         match tokio::time::timeout(self.policy.timeout, work).await {
             Ok(Ok(lost)) => {
@@ -308,8 +332,16 @@ impl Notifiers {
     }
 
     /// A failure is a warning and a dead letter.
-    fn failed(&self, n: &Ready, event: &str, run: &Path, fault: Fault, left: Value) -> End {
-        let letter = Letter::new(n.kind, &n.name, event, (self.world.now)(), &fault, left);
+    fn failed(
+        &self,
+        n: &ReadyNotifier,
+        event: &str,
+        run: &Path,
+        fault: SendError,
+        left: Value,
+    ) -> DeliveryEnd {
+        let letter =
+            UndeliveredMessage::new(n.kind, &n.name, event, (self.world.now)(), &fault, left);
         match letter.write(run) {
             Ok(path) => tracing::warn!(
                 notifier = n.name,
@@ -322,43 +354,47 @@ impl Notifiers {
                 "not told: {fault}; and no dead letter can be written: {e}"
             ),
         }
-        End::Failed(fault)
+        DeliveryEnd::Failed(fault)
     }
 
     /// Sends a message; on failure also what is left to send.
     async fn send(
         &self,
-        n: &Ready,
-        message: &Message,
+        n: &ReadyNotifier,
+        message: &OutgoingMessage,
         v: Option<&Verdict>,
-    ) -> Result<(), (Fault, Value)> {
+    ) -> Result<(), (SendError, Value)> {
         let sent = self.try_to_send(n, message, v).await;
         sent.map_err(|(fault, left)| (fault.shown(&self.secrets), left))
     }
 
     async fn try_to_send(
         &self,
-        n: &Ready,
-        message: &Message,
+        n: &ReadyNotifier,
+        message: &OutgoingMessage,
         v: Option<&Verdict>,
-    ) -> Result<(), (Fault, Value)> {
-        let whole = |fault: Fault| (fault, message.payload());
-        let by_file = |e: io::Error| whole(Fault::certain(format!("cannot be written: {e}")));
+    ) -> Result<(), (SendError, Value)> {
+        let whole = |fault: SendError| (fault, message.payload());
+        let by_file = |e: io::Error| whole(SendError::certain(format!("cannot be written: {e}")));
         match (&n.how, message) {
-            (How::Prometheus { file }, Message::Text(text)) => {
+            (DeliveryMode::Prometheus { file }, OutgoingMessage::Text(text)) => {
                 return mimawari_base::files::write_atomically(file, text.as_bytes())
                     .map_err(by_file);
             }
-            (How::Events { file } | How::Emf { file, .. }, Message::Text(text)) => {
+            (
+                DeliveryMode::Events { file } | DeliveryMode::Emf { file, .. },
+                OutgoingMessage::Text(text),
+            ) => {
                 return append(file.as_deref(), text).map_err(by_file);
             }
             _ => {}
         }
         let Some(client) = &n.client else {
-            return Err(whole(Fault::certain("this is no message of its kind")));
+            return Err(whole(SendError::certain("this is no message of its kind")));
         };
-        let limit = if matches!(n.how, How::Github(_)) { LIST_LIMIT } else { ANSWER_LIMIT };
-        let to = Sender {
+        let limit =
+            if matches!(n.how, DeliveryMode::Github(_)) { LIST_LIMIT } else { ANSWER_LIMIT };
+        let to = HttpSender {
             client,
             policy: self.policy,
             world: &self.world,
@@ -367,39 +403,39 @@ impl Notifiers {
             limit,
         };
         match (&n.how, message) {
-            (How::Slack { url }, Message::Body(body)) => {
+            (DeliveryMode::Slack { url }, OutgoingMessage::Body(body)) => {
                 let bytes = Bytes::from(body.to_string());
                 to.send(false, || Ok(post(url, bytes.clone()))).await.map(drop).map_err(whole)
             }
-            (How::Webhook { url, key }, Message::Posts(posts)) => {
+            (DeliveryMode::Webhook { url, key }, OutgoingMessage::Posts(posts)) => {
                 for (i, p) in posts.iter().enumerate() {
                     if let Err(fault) = self.hook(&to, url, key, p).await {
-                        return Err((fault, Message::Posts(posts[i..].to_vec()).payload()));
+                        return Err((fault, OutgoingMessage::Posts(posts[i..].to_vec()).payload()));
                     }
                 }
                 Ok(())
             }
-            (How::Github(github), Message::Issues) => {
+            (DeliveryMode::Github(github), OutgoingMessage::Issues) => {
                 let done = match v {
                     Some(v) => github.bring_in_line(&to, v, &n.selection).await,
                     None => github.test(&to).await,
                 };
                 done.map_err(whole)
             }
-            (How::SecurityHub(hub), Message::Batches(batches)) => {
+            (DeliveryMode::SecurityHub(hub), OutgoingMessage::Batches(batches)) => {
                 hub.import(&to, batches).await.map_err(|(fault, left)| (fault, left.into()))
             }
-            _ => Err(whole(Fault::certain("this is no message of its kind"))),
+            _ => Err(whole(SendError::certain("this is no message of its kind"))),
         }
     }
 
     async fn hook(
         &self,
-        to: &Sender<'_>,
-        url: &Secret,
+        to: &HttpSender<'_>,
+        url: &SecretText,
         key: &hmac::Key,
-        p: &Post,
-    ) -> Result<(), Fault> {
+        p: &WebhookPost,
+    ) -> Result<(), SendError> {
         let bytes = Bytes::from(p.body.to_string());
         // The receiver knows a message by its id, so that it may come twice.
         let make = || {
@@ -412,7 +448,7 @@ impl Notifiers {
             ];
             for (name, value) in values {
                 let value = HeaderValue::from_str(&value)
-                    .map_err(|_| Fault::certain("its id cannot stand in a header"))?;
+                    .map_err(|_| SendError::certain("its id cannot stand in a header"))?;
                 request.headers.push((HeaderName::from_static(name), value));
             }
             Ok(request)
@@ -422,20 +458,20 @@ impl Notifiers {
 }
 
 /// A URL that is a secret, and those of its parts that are enough to use it.
-fn parts(url: &Secret) -> Vec<Secret> {
+fn parts(url: &SecretText) -> Vec<SecretText> {
     let mut all = vec![url.clone()];
     if let Ok(parsed) = url.reveal().parse::<reqwest::Url>() {
-        all.push(Secret::new(parsed.path()));
-        all.extend(parsed.query().map(Secret::new));
+        all.push(SecretText::new(parsed.path()));
+        all.extend(parsed.query().map(SecretText::new));
         // A word such as `hook` is none.
         let long = |s: &&str| s.len() >= 12;
-        all.extend(parsed.path().split('/').filter(long).map(Secret::new));
+        all.extend(parsed.path().split('/').filter(long).map(SecretText::new));
     }
     all
 }
 
-fn post(url: &Secret, body: Bytes) -> Request {
-    Request {
+fn post(url: &SecretText, body: Bytes) -> NotifyRequest {
+    NotifyRequest {
         method: Method::POST,
         url: url.clone(),
         headers: vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))],

@@ -1,20 +1,20 @@
 //! What is sent: made of a verdict, or read out of a dead letter.
 
 use mimawari_drift::verdict::Verdict;
-use mimawari_report::notify::webhook::Post;
+use mimawari_report::notify::webhook::WebhookPost;
 use mimawari_report::notify::{events, github, metrics, security_hub, slack, webhook};
 use serde_json::{Value, json};
 
-use super::client::Fault;
-use super::{How, Ready};
+use super::client::SendError;
+use super::{DeliveryMode, ReadyNotifier};
 
 /// A message of a notifier.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Message {
+pub enum OutgoingMessage {
     /// One JSON body.
     Body(Value),
     /// Bodies with ids.
-    Posts(Vec<Post>),
+    Posts(Vec<WebhookPost>),
     /// Bodies of a service that knows findings by their ids.
     Batches(Vec<Value>),
     /// Lines.
@@ -23,40 +23,49 @@ pub enum Message {
     Issues,
 }
 
-impl Message {
+impl OutgoingMessage {
     /// What a notifier tells of a verdict; `None` on a quiet run.
     ///
     /// # Errors
     /// A finding that the receiver would refuse.
-    pub(super) fn of(n: &Ready, v: &Verdict, failures: u64) -> Result<Option<Self>, Fault> {
+    pub(super) fn of(
+        n: &ReadyNotifier,
+        v: &Verdict,
+        failures: u64,
+    ) -> Result<Option<Self>, SendError> {
         let s = &n.selection;
         Ok(match &n.how {
-            How::Slack { .. } => slack::message(v, s).map(Self::Body),
-            How::Webhook { .. } => {
+            DeliveryMode::Slack { .. } => slack::message(v, s).map(Self::Body),
+            DeliveryMode::Webhook { .. } => {
                 Some(webhook::posts(v, s)).filter(|p| !p.is_empty()).map(Self::Posts)
             }
-            How::Github(_) => github::is_due(v, s).then_some(Self::Issues),
-            How::SecurityHub(hub) => {
-                let batches = security_hub::batches(v, s, &hub.account).map_err(Fault::certain)?;
+            DeliveryMode::Github(_) => github::is_due(v, s).then_some(Self::Issues),
+            DeliveryMode::SecurityHub(hub) => {
+                let batches =
+                    security_hub::batches(v, s, &hub.account).map_err(SendError::certain)?;
                 Some(batches).filter(|b| !b.is_empty()).map(Self::Batches)
             }
-            How::Events { .. } => Some(Self::Text(events::lines(v, s))),
-            How::Emf { namespace, .. } => Some(Self::Text(metrics::emf(v, namespace, failures))),
-            How::Prometheus { .. } => Some(Self::Text(metrics::prometheus(v, failures))),
+            DeliveryMode::Events { .. } => Some(Self::Text(events::lines(v, s))),
+            DeliveryMode::Emf { namespace, .. } => {
+                Some(Self::Text(metrics::emf(v, namespace, failures)))
+            }
+            DeliveryMode::Prometheus { .. } => Some(Self::Text(metrics::prometheus(v, failures))),
         })
     }
 
     /// One that says it is none; `None` where it would be taken for a figure.
-    pub(super) fn test(n: &Ready, at: jiff::Timestamp) -> Option<Self> {
+    pub(super) fn test(n: &ReadyNotifier, at: jiff::Timestamp) -> Option<Self> {
         Some(match &n.how {
-            How::Slack { .. } => Self::Body(slack::test()),
-            How::Webhook { .. } => {
+            DeliveryMode::Slack { .. } => Self::Body(slack::test()),
+            DeliveryMode::Webhook { .. } => {
                 Self::Posts(vec![webhook::test(&format!("test-{}", at.as_millisecond()))])
             }
-            How::Github(_) => Self::Issues,
-            How::SecurityHub(hub) => Self::Batches(vec![security_hub::test(&hub.account, at)]),
-            How::Events { .. } => Self::Text(events::test(at)),
-            How::Emf { .. } | How::Prometheus { .. } => return None,
+            DeliveryMode::Github(_) => Self::Issues,
+            DeliveryMode::SecurityHub(hub) => {
+                Self::Batches(vec![security_hub::test(&hub.account, at)])
+            }
+            DeliveryMode::Events { .. } => Self::Text(events::test(at)),
+            DeliveryMode::Emf { .. } | DeliveryMode::Prometheus { .. } => return None,
         })
     }
 
@@ -75,21 +84,24 @@ impl Message {
     }
 
     /// Out of a dead letter of this notifier; `None` if it is no payload of its kind.
-    pub(super) fn from_payload(n: &Ready, payload: Value) -> Option<Self> {
+    pub(super) fn from_payload(n: &ReadyNotifier, payload: Value) -> Option<Self> {
         Some(match (&n.how, payload) {
-            (How::Slack { .. }, v @ Value::Object(_)) => Self::Body(v),
-            (How::Webhook { .. }, Value::Array(all)) => {
+            (DeliveryMode::Slack { .. }, v @ Value::Object(_)) => Self::Body(v),
+            (DeliveryMode::Webhook { .. }, Value::Array(all)) => {
                 let post = |mut v: Value| {
                     let id = v["id"].as_str()?.to_owned();
-                    Some(Post { id, body: v["body"].take() })
+                    Some(WebhookPost { id, body: v["body"].take() })
                 };
                 Self::Posts(all.into_iter().map(post).collect::<Option<_>>()?)
             }
-            (How::Github(_), Value::Null) => Self::Issues,
-            (How::SecurityHub(_), Value::Array(b)) => Self::Batches(b),
-            (How::Events { .. } | How::Emf { .. } | How::Prometheus { .. }, Value::String(t)) => {
-                Self::Text(t)
-            }
+            (DeliveryMode::Github(_), Value::Null) => Self::Issues,
+            (DeliveryMode::SecurityHub(_), Value::Array(b)) => Self::Batches(b),
+            (
+                DeliveryMode::Events { .. }
+                | DeliveryMode::Emf { .. }
+                | DeliveryMode::Prometheus { .. },
+                Value::String(t),
+            ) => Self::Text(t),
             _ => return None,
         })
     }

@@ -2,23 +2,23 @@
 
 use std::path::PathBuf;
 
-use mimawari_report::notify::Selection;
-use mimawari_report::notify::security_hub::Account;
+use mimawari_report::notify::ChangeSelection;
+use mimawari_report::notify::security_hub::HubAccount;
 
 /// A notifier.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notifier {
+pub struct NotifierConfig {
     /// Its name, unique: letters, digits, `-` and `_`. It names claims and dead letters.
     pub name: String,
     /// Of what it is told.
-    pub selection: Selection,
+    pub selection: ChangeSelection,
     /// How.
-    pub kind: Kind,
+    pub kind: NotifierKind,
 }
 
 /// How somebody is told. Secrets are named by the environment variable that holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum NotifierKind {
     /// A Slack incoming webhook.
     Slack {
         /// Holds the URL.
@@ -47,7 +47,7 @@ pub enum Kind {
     /// AWS Security Hub.
     SecurityHub {
         /// Whose.
-        account: Account,
+        account: HubAccount,
         /// Instead of the region's own.
         endpoint: Option<String>,
     },
@@ -70,7 +70,7 @@ pub enum Kind {
     },
 }
 
-impl Kind {
+impl NotifierKind {
     /// The word as it is configured.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {

@@ -5,26 +5,26 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::format::{NEWER_HELP, read_document};
 
-use super::letter::{self, Letter};
-use super::{How, Message, Notifiers};
+use super::letter::{self, UndeliveredMessage};
+use super::{DeliveryMode, Notifiers, OutgoingMessage};
 
 impl Notifiers {
     /// Sends a message that says it is none to each. A line for each, and [`Status::Error`] if one was
     /// not sent.
-    pub async fn test(&self) -> (String, Status) {
+    pub async fn test(&self) -> (String, ExitStatus) {
         let mut out = String::new();
-        let mut status = Status::Clean;
+        let mut status = ExitStatus::Clean;
         for n in &self.all {
-            let line = match Message::test(n, (self.world.now)()) {
+            let line = match OutgoingMessage::test(n, (self.world.now)()) {
                 None => "not tested: it writes figures alone".to_owned(),
                 Some(message) => match self.send(n, &message, None).await {
                     Ok(()) => "sent".to_owned(),
                     Err((fault, _)) => {
-                        status = Status::Error;
+                        status = ExitStatus::Error;
                         format!("NOT sent: {fault}")
                     }
                 },
@@ -41,16 +41,16 @@ impl Notifiers {
     ///
     /// # Errors
     /// A [`Failure`] for what cannot be read.
-    pub async fn retry(&self, run: &Path, doubtful: bool) -> Result<(String, Status)> {
+    pub async fn retry(&self, run: &Path, doubtful: bool) -> Result<(String, ExitStatus)> {
         let letters = letter::read_all(run)?;
         let mut out = String::new();
-        let mut status = Status::Clean;
+        let mut status = ExitStatus::Clean;
         for (path, letter) in &letters {
             let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into());
             let line = match self.again(run, path, letter, doubtful).await? {
                 Ok(()) => "sent".to_owned(),
                 Err(why) => {
-                    status = Status::Error;
+                    status = ExitStatus::Error;
                     format!("NOT sent: {why}")
                 }
             };
@@ -66,7 +66,7 @@ impl Notifiers {
         &self,
         run: &Path,
         path: &Path,
-        letter: &Letter,
+        letter: &UndeliveredMessage,
         doubtful: bool,
     ) -> Result<Result<(), String>> {
         let Some(n) = self.all.iter().find(|n| n.name == letter.notifier && n.kind == letter.kind)
@@ -78,11 +78,11 @@ impl Notifiers {
                 "it may have arrived; look, and add --doubtful to send it all the same".to_owned(),
             ));
         }
-        let Some(message) = Message::from_payload(n, letter.payload.clone()) else {
+        let Some(message) = OutgoingMessage::from_payload(n, letter.payload.clone()) else {
             return Ok(Err("its payload is none of its kind".to_owned()));
         };
         let verdict = match &n.how {
-            How::Github(_) => Some(verdict(run)?),
+            DeliveryMode::Github(_) => Some(verdict(run)?),
             _ => None,
         };
         // Of two who try, one finds the file.
@@ -97,7 +97,8 @@ impl Notifiers {
             }
             Err((fault, left)) => {
                 let at = (self.world.now)();
-                let next = Letter::new(n.kind, &n.name, &letter.event, at, &fault, left);
+                let next =
+                    UndeliveredMessage::new(n.kind, &n.name, &letter.event, at, &fault, left);
                 let why = match next.write(run) {
                     Ok(_) => {
                         fs::remove_file(&taken).map_or_else(|e| e.to_string(), |()| String::new())

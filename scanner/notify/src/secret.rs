@@ -4,9 +4,9 @@ use std::fmt;
 
 /// A secret. It has no way onto a screen or into a log.
 #[derive(Clone)]
-pub struct Secret(String);
+pub struct SecretText(String);
 
-impl Secret {
+impl SecretText {
     /// Takes a text for a secret.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
@@ -27,7 +27,7 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }

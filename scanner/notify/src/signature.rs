@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use ring::hmac;
 
-use super::secret::Secret;
+use super::secret::SecretText;
 
 /// Shortest key, bytes.
 const SHORTEST: usize = 16;
@@ -21,7 +21,7 @@ const SHORTEST: usize = 16;
 ///
 /// # Errors
 /// What is wrong, without the key.
-pub fn key(secret: &Secret) -> Result<hmac::Key, &'static str> {
+pub fn key(secret: &SecretText) -> Result<hmac::Key, &'static str> {
     let bytes = match secret.reveal().strip_prefix("whsec_") {
         Some(text) => STANDARD.decode(text).map_err(|_| "after `whsec_` it is not base64")?,
         None => secret.reveal().as_bytes().to_vec(),
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn the_example_of_the_specification() {
         // The vector that the reference libraries share.
-        let key = key(&Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();
+        let key = key(&SecretText::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();
         let at = Timestamp::from_second(1_614_265_330).unwrap();
         let signature = sign(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", at, br#"{"test": 2432232314}"#);
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn short_keys_are_refused() {
-        assert!(key(&Secret::new("short")).is_err());
-        assert!(key(&Secret::new("whsec_!!!!")).is_err());
-        assert_eq!(format!("{:?}", Secret::new("not-a-real-secret")), "[secret]");
+        assert!(key(&SecretText::new("short")).is_err());
+        assert!(key(&SecretText::new("whsec_!!!!")).is_err());
+        assert_eq!(format!("{:?}", SecretText::new("not-a-real-secret")), "[secret]");
     }
 }

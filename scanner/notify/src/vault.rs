@@ -15,9 +15,9 @@ use object_store::client::HttpRequestBody;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::client::{self, Fault, Policy, Request, Sender, World};
-use super::secret::Secret;
-use super::{ANSWER_LIMIT, Kind, Notifier, aws, check_url, is_loopback};
+use super::client::{self, ClientContext, HttpSender, NotifyRequest, RetryPolicy, SendError};
+use super::secret::SecretText;
+use super::{ANSWER_LIMIT, NotifierConfig, NotifierKind, aws, check_url, is_loopback};
 
 /// The endpoint of all services' SDKs for this one, for emulators.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A secret's name.
 #[derive(Debug, PartialEq, Eq)]
-struct Arn {
+struct SecretArn {
     partition: String,
     region: String,
     /// Up to the name.
@@ -37,7 +37,7 @@ struct Arn {
     version: Option<String>,
 }
 
-impl Arn {
+impl SecretArn {
     /// `None` for what is no ARN of Secrets Manager; then the text is the secret itself.
     fn parse(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split(':').collect();
@@ -67,16 +67,16 @@ impl Arn {
 /// # Errors
 /// A [`Failure`] that names the variable and never what it holds.
 pub async fn environment(
-    notifiers: &[Notifier],
+    notifiers: &[NotifierConfig],
     variable: impl Fn(&str) -> Option<String>,
-    world: &World,
+    world: &ClientContext,
 ) -> Result<HashMap<String, String>, Failure> {
     let deadline = Instant::now() + PATIENCE;
     let mut all = HashMap::new();
     let names = notifiers.iter().flat_map(|n| variables(&n.kind));
     for name in names {
         let Some(text) = variable(name).filter(|_| !all.contains_key(name)) else { continue };
-        let value = match Arn::parse(text.trim()) {
+        let value = match SecretArn::parse(text.trim()) {
             None => text,
             Some(arn) => fetch(&arn, variable(ENDPOINT), world, deadline).await.map_err(|e| {
                 Failure::new(format!(
@@ -99,29 +99,29 @@ pub async fn environment(
 }
 
 /// The variables that hold a kind's secrets.
-fn variables(kind: &Kind) -> Vec<&str> {
+fn variables(kind: &NotifierKind) -> Vec<&str> {
     match kind {
-        Kind::Slack { webhook_env } => vec![webhook_env],
-        Kind::Github { token_env, .. } => vec![token_env],
-        Kind::Webhook { url_env, secret_env } => vec![url_env, secret_env],
+        NotifierKind::Slack { webhook_env } => vec![webhook_env],
+        NotifierKind::Github { token_env, .. } => vec![token_env],
+        NotifierKind::Webhook { url_env, secret_env } => vec![url_env, secret_env],
         _ => Vec::new(),
     }
 }
 
 async fn fetch(
-    arn: &Arn,
+    arn: &SecretArn,
     endpoint: Option<String>,
-    world: &World,
+    world: &ClientContext,
     deadline: Instant,
-) -> Result<String, Fault> {
+) -> Result<String, SendError> {
     let endpoint = endpoint.unwrap_or_else(|| arn.endpoint());
-    check_url(&endpoint).map_err(|e| Fault::certain(format!("{ENDPOINT}: {e}")))?;
+    check_url(&endpoint).map_err(|e| SendError::certain(format!("{ENDPOINT}: {e}")))?;
     let credential = aws::credential(&arn.region, deadline).await?;
     let client = client::client(is_loopback(&endpoint))
-        .map_err(|e| Fault::certain(format!("no client: {e}")))?;
-    let to = Sender {
+        .map_err(|e| SendError::certain(format!("no client: {e}")))?;
+    let to = HttpSender {
         client: &client,
-        policy: Policy::default(),
+        policy: RetryPolicy::default(),
         world,
         deadline,
         secrets: &[],
@@ -130,21 +130,25 @@ async fn fetch(
     let answer = to.send(true, || request(arn, &endpoint, &credential)).await?;
     // Nothing of an answer is shown: it is the secret.
     let answer: Value = serde_json::from_slice(&answer.body)
-        .map_err(|_| Fault::certain("the answer is not JSON"))?;
+        .map_err(|_| SendError::certain("the answer is not JSON"))?;
     let text = answer["SecretString"]
         .as_str()
-        .ok_or_else(|| Fault::certain("it is a binary secret, and a text is needed"))?;
+        .ok_or_else(|| SendError::certain("it is a binary secret, and a text is needed"))?;
     let Some(key) = &arn.key else { return Ok(text.to_owned()) };
     let object: Value = serde_json::from_str(text)
-        .map_err(|_| Fault::certain("a JSON key is named, and the secret is not JSON"))?;
+        .map_err(|_| SendError::certain("a JSON key is named, and the secret is not JSON"))?;
     let found = object.get(key).and_then(Value::as_str);
     found
         .map(str::to_owned)
-        .ok_or_else(|| Fault::certain("the secret has no text of that JSON key"))
+        .ok_or_else(|| SendError::certain("the secret has no text of that JSON key"))
 }
 
-fn request(arn: &Arn, endpoint: &str, credential: &AwsCredential) -> Result<Request, Fault> {
-    let failed = |e: &dyn std::fmt::Display| Fault::certain(format!("cannot sign: {e}"));
+fn request(
+    arn: &SecretArn,
+    endpoint: &str,
+    credential: &AwsCredential,
+) -> Result<NotifyRequest, SendError> {
+    let failed = |e: &dyn std::fmt::Display| SendError::certain(format!("cannot sign: {e}"));
     let mut asked = json!({"SecretId": arn.secret});
     if let Some(stage) = &arn.stage {
         asked["VersionStage"] = stage.as_str().into();
@@ -165,7 +169,7 @@ fn request(arn: &Arn, endpoint: &str, credential: &AwsCredential) -> Result<Requ
         .try_authorize(&mut request, None)
         .map_err(|e| failed(&e))?;
     let headers = request.headers().iter().map(|(n, v)| (n.clone(), v.clone())).collect();
-    Ok(Request { method: Method::POST, url: Secret::new(url), headers, body })
+    Ok(NotifyRequest { method: Method::POST, url: SecretText::new(url), headers, body })
 }
 
 #[cfg(test)]
@@ -176,10 +180,10 @@ mod tests {
     fn an_arn_names_a_secret_and_perhaps_a_part_of_it() {
         let plain =
             "arn:aws:secretsmanager:ap-northeast-1:123456789012:secret:mimawari/slack-AbCdEf";
-        let arn = Arn::parse(plain).unwrap();
+        let arn = SecretArn::parse(plain).unwrap();
         assert_eq!((arn.secret.as_str(), &arn.key), (plain, &None));
         assert_eq!(arn.endpoint(), "https://secretsmanager.ap-northeast-1.amazonaws.com");
-        let part = Arn::parse(&format!("{plain}:url:AWSPREVIOUS:")).unwrap();
+        let part = SecretArn::parse(&format!("{plain}:url:AWSPREVIOUS:")).unwrap();
         assert_eq!(part.secret, plain);
         assert_eq!(
             (part.key.as_deref(), part.stage.as_deref()),
@@ -189,7 +193,7 @@ mod tests {
         for other in
             ["https://hooks.example/x", "arn:aws:ssm:r:1:parameter/x", "arn:aws:secretsmanager"]
         {
-            assert_eq!(Arn::parse(other), None, "{other}");
+            assert_eq!(SecretArn::parse(other), None, "{other}");
         }
     }
 }

@@ -7,18 +7,18 @@ pub const MAX_FRAME: usize = 256;
 
 /// A preallocated batch of frames.
 #[derive(Debug)]
-pub struct Batch {
+pub struct SendBatch {
     bytes: Vec<u8>,
     lengths: Vec<u16>,
 }
 
-impl Default for Batch {
+impl Default for SendBatch {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Batch {
+impl SendBatch {
     /// An empty batch.
     #[must_use]
     pub fn new() -> Self {
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn holds_what_was_pushed_and_no_more() {
-        let mut b = Batch::new();
+        let mut b = SendBatch::new();
         assert!(!b.push(&[]));
         assert!(!b.push(&[0; MAX_FRAME + 1]));
         for i in 0..CAPACITY {
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn frames_are_written_in_place_and_cut_off() {
-        let mut b = Batch::new();
+        let mut b = SendBatch::new();
         assert!(b.slot(0).is_none() && b.slot(MAX_FRAME + 1).is_none());
         for i in 0..CAPACITY {
             b.slot(2).unwrap().fill(i as u8);

@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use crate::device::{Device, Query};
+use crate::device::{DeviceQuery, InterfaceFacts};
 
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
 const ETHTOOL_GSTRINGS: u32 = 0x1b;
@@ -17,14 +17,14 @@ const ETH_GSTRING_LEN: usize = 32;
 /// No driver has more; one that says so is not believed.
 const MOST: u32 = 4096;
 
-impl Device {
+impl InterfaceFacts {
     /// The driver's counters by name, in the driver's order; empty where the driver keeps none.
     ///
     /// # Errors
     /// `NotFound` when the interface is gone, `InvalidData` when the driver names more than 4,096;
     /// any other error of the system.
     pub fn counters(&self) -> io::Result<Vec<(String, u64)>> {
-        let query = Query::new(&self.name)?;
+        let query = DeviceQuery::new(&self.name)?;
         let count = match query.count() {
             Ok(count) => count,
             Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => 0,
@@ -33,7 +33,7 @@ impl Device {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let room = Room::new(count)?;
+        let room = ReplyBuffer::new(count)?;
         let names = query.ethtool(&room, [ETHTOOL_GSTRINGS, ETH_SS_STATS, count])?;
         let values = query.ethtool(&room, [ETHTOOL_GSTATS, count, 0])?;
         // `ethtool_gstrings` has three words before its data, `ethtool_stats` two.
@@ -67,9 +67,9 @@ fn bytes(words: &[u64]) -> impl Iterator<Item = u8> + '_ {
 }
 
 /// How long the replies to questions about a number of counters can be.
-struct Room(usize);
+struct ReplyBuffer(usize);
 
-impl Room {
+impl ReplyBuffer {
     /// The kernel writes as many as the driver has at that moment, whatever was asked for. The
     /// number changes only when an administrator changes the interface's queues; there is room for
     /// twice as many and 1,024 more.
@@ -85,17 +85,17 @@ impl Room {
     }
 }
 
-impl Query {
+impl DeviceQuery {
     /// How many counters there are.
     fn count(&self) -> io::Result<u32> {
         // `ethtool_sset_info`: command, reserved, a mask of sets, then one number a set.
-        let words = self.ethtool(&Room(16), [ETHTOOL_GSSET_INFO, 0, 1 << ETH_SS_STATS])?;
+        let words = self.ethtool(&ReplyBuffer(16), [ETHTOOL_GSSET_INFO, 0, 1 << ETH_SS_STATS])?;
         // The mask that comes back says which sets there are.
         Ok(if u32_at(&words, 2) == 1 << ETH_SS_STATS { u32_at(&words, 4) } else { 0 })
     }
 
     /// Asks ethtool; the reply in 64-bit words, as aligned as any of its structures need be.
-    fn ethtool(&self, room: &Room, head: [u32; 3]) -> io::Result<Vec<u64>> {
+    fn ethtool(&self, room: &ReplyBuffer, head: [u32; 3]) -> io::Result<Vec<u64>> {
         let mut words = vec![0u64; room.0];
         let head: Vec<u8> = head.iter().flat_map(|w| w.to_ne_bytes()).chain([0; 4]).collect();
         for (word, bytes) in words.iter_mut().zip(head.chunks_exact(8)) {
@@ -118,13 +118,16 @@ mod tests {
 
     #[test]
     fn an_interface_without_counters_has_none() {
-        assert_eq!(Device::by_name("lo").unwrap().counters().unwrap(), []);
+        assert_eq!(InterfaceFacts::by_name("lo").unwrap().counters().unwrap(), []);
     }
 
     #[test]
     fn an_absurd_number_is_not_believed() {
-        assert!(Room::new(MOST).is_ok());
-        assert_eq!(Room::new(MOST + 1).err().map(|e| e.kind()), Some(io::ErrorKind::InvalidData));
+        assert!(ReplyBuffer::new(MOST).is_ok());
+        assert_eq!(
+            ReplyBuffer::new(MOST + 1).err().map(|e| e.kind()),
+            Some(io::ErrorKind::InvalidData)
+        );
     }
 
     #[test]

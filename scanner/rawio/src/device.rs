@@ -16,7 +16,7 @@ pub enum LinkKind {
 
 /// An interface as it was when asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Device {
+pub struct InterfaceFacts {
     /// Index in this namespace.
     pub index: u32,
     /// Name.
@@ -33,14 +33,14 @@ pub struct Device {
     pub up: bool,
 }
 
-impl Device {
+impl InterfaceFacts {
     /// The interface with this name.
     ///
     /// # Errors
     /// `NotFound` when there is none; `Unsupported` when its link header is of another kind; any
     /// other error of the system.
     pub fn by_name(name: &str) -> io::Result<Self> {
-        let query = Query::new(name)?;
+        let query = DeviceQuery::new(name)?;
         let index = query.ask(libc::SIOCGIFINDEX, |r| {
             // SAFETY: after a successful SIOCGIFINDEX the kernel has written this member.
             unsafe { r.ifr_ifru.ifru_ifindex }
@@ -116,12 +116,12 @@ impl Device {
 const ARPHRD_RAWIP: u16 = 519;
 
 /// Questions about one interface.
-pub(crate) struct Query {
+pub(crate) struct DeviceQuery {
     pub(crate) socket: Socket,
     pub(crate) request: libc::ifreq,
 }
 
-impl Query {
+impl DeviceQuery {
     pub(crate) fn new(name: &str) -> io::Result<Self> {
         if name.is_empty() || name.len() >= libc::IF_NAMESIZE || name.bytes().any(|b| b == 0) {
             return Err(io::Error::new(
@@ -161,20 +161,23 @@ mod tests {
 
     #[test]
     fn loopback_is_known() {
-        let lo = Device::by_name("lo").unwrap();
+        let lo = InterfaceFacts::by_name("lo").unwrap();
         assert!(lo.loopback && lo.kind == LinkKind::Ethernet && lo.mac.is_none() && lo.mtu > 0);
-        assert_eq!(Device::by_index(lo.index).unwrap(), lo);
+        assert_eq!(InterfaceFacts::by_index(lo.index).unwrap(), lo);
     }
 
     #[test]
     fn what_is_not_there_is_not_found() {
         for name in ["", "nonesuch0", "a-name-that-is-far-too-long", "a\0b"] {
             assert_eq!(
-                Device::by_name(name).unwrap_err().kind(),
+                InterfaceFacts::by_name(name).unwrap_err().kind(),
                 io::ErrorKind::NotFound,
                 "{name:?}"
             );
         }
-        assert_eq!(Device::by_index(u32::MAX >> 1).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            InterfaceFacts::by_index(u32::MAX >> 1).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
     }
 }

@@ -4,14 +4,14 @@ use std::io;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::device::Device;
+use crate::device::InterfaceFacts;
 use crate::filter;
-use crate::ring::{PACKET_IGNORE_OUTGOING, Ring, RingConfig};
+use crate::ring::{PACKET_IGNORE_OUTGOING, ReceiveRing, RingConfig};
 use crate::socket::set_option;
 
 /// What worked. The reason stands where something did not.
 #[derive(Debug)]
-pub struct Features {
+pub struct KernelFeatures {
     /// The mapped TPACKET_V3 ring, its size in bytes.
     pub ring: Result<u64, io::Error>,
     /// Several rings share an interface's frames (PACKET_FANOUT).
@@ -27,18 +27,18 @@ pub struct Features {
 /// # Errors
 /// When no packet socket can be had at all: `PermissionDenied` without CAP_NET_RAW; any other error
 /// of the system.
-pub fn features(device: &Device, config: RingConfig) -> io::Result<Features> {
+pub fn features(device: &InterfaceFacts, config: RingConfig) -> io::Result<KernelFeatures> {
     // Replies to one port, which nobody asked from.
     let program = filter::replies(device.kind, 1, 1);
-    let ring = Ring::open(device, &program, config)?;
+    let ring = ReceiveRing::open(device, &program, config)?;
     let size = u64::from(config.block_size) * u64::from(config.blocks);
     let ring = match ring.into_refusal() {
         None => Ok(size),
         Some(e) => Err(e),
     };
-    let fanout = Ring::open_group(device, &program, config, 2).is_ok_and(|g| g.len() == 2);
+    let fanout = ReceiveRing::open_group(device, &program, config, 2).is_ok_and(|g| g.len() == 2);
     let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-    Ok(Features {
+    Ok(KernelFeatures {
         ring,
         fanout,
         ignore_outgoing: set_option(&socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1i32),

@@ -4,7 +4,7 @@ use crate::device::LinkKind;
 
 /// One instruction of classic BPF (`linux/filter.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instruction {
+pub struct BpfInstruction {
     /// Operation.
     pub code: u16,
     /// How far to jump if true.
@@ -43,7 +43,7 @@ const SNAPLEN: u32 = 512;
 
 /// A place in the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum To {
+enum JumpTarget {
     Next,
     Untagged,
     V4,
@@ -58,28 +58,28 @@ enum To {
 }
 
 #[derive(Default)]
-struct Assembler {
-    code: Vec<(u16, u32, To, To)>,
-    places: Vec<(To, usize)>,
+struct FilterAssembler {
+    code: Vec<(u16, u32, JumpTarget, JumpTarget)>,
+    places: Vec<(JumpTarget, usize)>,
 }
 
-impl Assembler {
-    fn at(&mut self, place: To) {
+impl FilterAssembler {
+    fn at(&mut self, place: JumpTarget) {
         self.places.push((place, self.code.len()));
     }
 
     fn op(&mut self, code: u16, k: u32) {
-        self.code.push((code, k, To::Next, To::Next));
+        self.code.push((code, k, JumpTarget::Next, JumpTarget::Next));
     }
 
-    fn jump(&mut self, code: u16, k: u32, yes: To, no: To) {
+    fn jump(&mut self, code: u16, k: u32, yes: JumpTarget, no: JumpTarget) {
         self.code.push((code, k, yes, no));
     }
 
-    fn finish(self) -> Vec<Instruction> {
-        let distance = |from: usize, to: To| -> u8 {
+    fn finish(self) -> Vec<BpfInstruction> {
+        let distance = |from: usize, to: JumpTarget| -> u8 {
             let there = match to {
-                To::Next => from + 1,
+                JumpTarget::Next => from + 1,
                 to => self.places.iter().find(|(p, _)| *p == to).map_or(from + 1, |(_, i)| *i),
             };
             // The program is far shorter than a jump can reach.
@@ -88,7 +88,7 @@ impl Assembler {
         self.code
             .iter()
             .enumerate()
-            .map(|(i, (code, k, yes, no))| Instruction {
+            .map(|(i, (code, k, yes, no))| BpfInstruction {
                 code: *code,
                 jt: distance(i, *yes),
                 jf: distance(i, *no),
@@ -106,63 +106,63 @@ impl Assembler {
 /// below they would pass for its own; the VLAN's own interface shows them without a tag. A range whose
 /// first port is above its last holds no port.
 #[must_use]
-pub fn replies(link: LinkKind, first_port: u16, last_port: u16) -> Vec<Instruction> {
-    let mut a = Assembler::default();
+pub fn replies(link: LinkKind, first_port: u16, last_port: u16) -> Vec<BpfInstruction> {
+    let mut a = FilterAssembler::default();
     let l = match link {
         LinkKind::Ethernet => {
             // Asked first whether there is a tag: some kernels leave an old one where there is none.
             a.op(LD_B_ABS, VLAN_PRESENT);
-            a.jump(JEQ, 0, To::Untagged, To::Next);
+            a.jump(JEQ, 0, JumpTarget::Untagged, JumpTarget::Next);
             a.op(LD_H_ABS, VLAN_TAG);
-            a.jump(JSET, VLAN_ID, To::Drop, To::Next);
-            a.at(To::Untagged);
+            a.jump(JSET, VLAN_ID, JumpTarget::Drop, JumpTarget::Next);
+            a.at(JumpTarget::Untagged);
             a.op(LD_H_ABS, 12);
-            a.jump(JEQ, 0x0800, To::V4, To::Next);
-            a.jump(JEQ, 0x86dd, To::V6, To::Next);
-            a.jump(JEQ, 0x0806, To::Arp, To::Drop);
+            a.jump(JEQ, 0x0800, JumpTarget::V4, JumpTarget::Next);
+            a.jump(JEQ, 0x86dd, JumpTarget::V6, JumpTarget::Next);
+            a.jump(JEQ, 0x0806, JumpTarget::Arp, JumpTarget::Drop);
             14
         }
         LinkKind::None => {
             a.op(LD_B_ABS, 0);
             a.op(AND, 0xf0);
-            a.jump(JEQ, 0x40, To::V4, To::Next);
-            a.jump(JEQ, 0x60, To::V6, To::Drop);
+            a.jump(JEQ, 0x40, JumpTarget::V4, JumpTarget::Next);
+            a.jump(JEQ, 0x60, JumpTarget::V6, JumpTarget::Drop);
             0
         }
     };
     let (first, last) = (u32::from(first_port), u32::from(last_port));
-    a.at(To::V4);
+    a.at(JumpTarget::V4);
     a.op(LD_H_ABS, l + 6);
-    a.jump(JSET, FRAGMENT, To::Drop, To::Next);
+    a.jump(JSET, FRAGMENT, JumpTarget::Drop, JumpTarget::Next);
     a.op(LDX_MSH, l);
     a.op(LD_B_ABS, l + 9);
-    a.jump(JEQ, 6, To::V4Tcp, To::Next);
-    a.jump(JEQ, 1, To::V4Icmp, To::Drop);
-    a.at(To::V4Tcp);
+    a.jump(JEQ, 6, JumpTarget::V4Tcp, JumpTarget::Next);
+    a.jump(JEQ, 1, JumpTarget::V4Icmp, JumpTarget::Drop);
+    a.at(JumpTarget::V4Tcp);
     a.op(LD_H_IND, l + 2);
-    a.jump(JGE, first, To::Next, To::Drop);
-    a.jump(JGT, last, To::Drop, To::Accept);
-    a.at(To::V4Icmp);
+    a.jump(JGE, first, JumpTarget::Next, JumpTarget::Drop);
+    a.jump(JGT, last, JumpTarget::Drop, JumpTarget::Accept);
+    a.at(JumpTarget::V4Icmp);
     a.op(LD_B_IND, l);
-    a.jump(JEQ, 3, To::Accept, To::Drop);
-    a.at(To::V6);
+    a.jump(JEQ, 3, JumpTarget::Accept, JumpTarget::Drop);
+    a.at(JumpTarget::V6);
     a.op(LD_B_ABS, l + 6);
-    a.jump(JEQ, 6, To::V6Tcp, To::Next);
-    a.jump(JEQ, 58, To::V6Icmp, To::Drop);
-    a.at(To::V6Tcp);
+    a.jump(JEQ, 6, JumpTarget::V6Tcp, JumpTarget::Next);
+    a.jump(JEQ, 58, JumpTarget::V6Icmp, JumpTarget::Drop);
+    a.at(JumpTarget::V6Tcp);
     a.op(LD_H_ABS, l + 42);
-    a.jump(JGE, first, To::Next, To::Drop);
-    a.jump(JGT, last, To::Drop, To::Accept);
-    a.at(To::V6Icmp);
+    a.jump(JGE, first, JumpTarget::Next, JumpTarget::Drop);
+    a.jump(JGT, last, JumpTarget::Drop, JumpTarget::Accept);
+    a.at(JumpTarget::V6Icmp);
     a.op(LD_B_ABS, l + 40);
-    a.jump(JEQ, 1, To::Accept, To::Next);
-    a.jump(JEQ, 136, To::Accept, To::Drop);
-    a.at(To::Arp);
+    a.jump(JEQ, 1, JumpTarget::Accept, JumpTarget::Next);
+    a.jump(JEQ, 136, JumpTarget::Accept, JumpTarget::Drop);
+    a.at(JumpTarget::Arp);
     a.op(LD_H_ABS, 20);
-    a.jump(JEQ, 2, To::Accept, To::Drop);
-    a.at(To::Accept);
+    a.jump(JEQ, 2, JumpTarget::Accept, JumpTarget::Drop);
+    a.at(JumpTarget::Accept);
     a.op(RET, SNAPLEN);
-    a.at(To::Drop);
+    a.at(JumpTarget::Drop);
     a.op(RET, 0);
     a.finish()
 }
@@ -182,8 +182,8 @@ mod tests {
     const KINDS: [LinkKind; 2] = [LinkKind::Ethernet, LinkKind::None];
 
     /// An interpreter of what the program uses. Reading outside the frame drops it.
-    fn run(program: &[Instruction], f: &[u8], tag: Option<u16>) -> bool {
-        fn steps(program: &[Instruction], f: &[u8], tag: Option<u16>) -> Option<bool> {
+    fn run(program: &[BpfInstruction], f: &[u8], tag: Option<u16>) -> bool {
+        fn steps(program: &[BpfInstruction], f: &[u8], tag: Option<u16>) -> Option<bool> {
             let (mut a, mut x, mut pc) = (0u32, 0u32, 0usize);
             let byte = |i: u32| f.get(i as usize).map(|b| u32::from(*b));
             let half = |i: u32| Some(byte(i)? << 8 | byte(i + 1)?);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     impl Kernel {
-        fn new(program: &[Instruction]) -> Self {
+        fn new(program: &[BpfInstruction]) -> Self {
             let (to, from) = UnixDatagram::pair().unwrap();
             let program: Vec<SockFilter> =
                 program.iter().map(|i| SockFilter::new(i.code, i.jt, i.jf, i.k)).collect();

@@ -25,8 +25,8 @@ mod ring;
 mod sender;
 mod socket;
 
-pub use batch::Batch;
-pub use device::{Device, LinkKind};
-pub use features::{Features, features};
-pub use ring::{Ring, RingConfig, RingStatistics};
-pub use sender::{SendOutcome, Sender};
+pub use batch::SendBatch;
+pub use device::{InterfaceFacts, LinkKind};
+pub use features::{KernelFeatures, features};
+pub use ring::{ReceiveRing, RingConfig, RingStatistics};
+pub use sender::{FrameSender, SendOutcome};

@@ -9,19 +9,19 @@ use socket2::Socket;
 
 /// A mapping of a ring of blocks; unmapped when dropped.
 #[derive(Debug)]
-pub(crate) struct Mapping {
+pub(crate) struct RingMapping {
     start: NonNull<u8>,
     block_size: usize,
     blocks: usize,
 }
 
 // SAFETY: the mapping belongs to this value alone; the pointer is not tied to the thread that made it.
-unsafe impl Send for Mapping {}
+unsafe impl Send for RingMapping {}
 
 /// Offset of `block_status` in a block's head (`tpacket_block_desc`, `linux/if_packet.h`).
 const STATUS: usize = 8;
 
-impl Mapping {
+impl RingMapping {
     /// Maps the ring of a packet socket.
     pub(crate) fn of_ring(socket: &Socket, block_size: usize, blocks: usize) -> io::Result<Self> {
         Self::map(libc::MAP_SHARED, socket.as_raw_fd(), block_size, blocks)
@@ -115,7 +115,7 @@ impl Mapping {
     }
 }
 
-impl Drop for Mapping {
+impl Drop for RingMapping {
     fn drop(&mut self) {
         // SAFETY: exactly the mapping that `map` made; no borrow of it can outlive `self`.
         unsafe {
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_block_is_readable_only_while_it_is_ours() {
-        let mut m = Mapping::anonymous(4096, 2).unwrap();
+        let mut m = RingMapping::anonymous(4096, 2).unwrap();
         assert!(m.filled(0).is_none() && m.filled(1).is_none());
         let mut block = vec![7u8; 4096];
         block[STATUS..STATUS + 4].copy_from_slice(&libc::TP_STATUS_USER.to_ne_bytes());

@@ -7,9 +7,9 @@ use std::time::Duration;
 use socket2::{Domain, SockFilter, Socket, Type};
 
 use crate::block;
-use crate::device::Device;
-use crate::filter::Instruction;
-use crate::mapping::Mapping;
+use crate::device::InterfaceFacts;
+use crate::filter::BpfInstruction;
+use crate::mapping::RingMapping;
 use crate::socket::{bind_link, get_option, set_option};
 
 const ETH_P_ALL: u16 = 3;
@@ -54,22 +54,26 @@ pub struct RingStatistics {
 
 /// Frames of one interface that pass a filter.
 #[derive(Debug)]
-pub struct Ring {
+pub struct ReceiveRing {
     socket: Socket,
     /// The ring, or why the kernel refused it.
-    mapping: Result<Mapping, io::Error>,
+    mapping: Result<RingMapping, io::Error>,
     next: usize,
     /// For `recv`.
     buffer: Vec<u8>,
 }
 
-impl Ring {
+impl ReceiveRing {
     /// Opens a ring on an interface. An empty filter passes everything.
     ///
     /// # Errors
     /// `InvalidInput` for sizes that no ring can have or a program that the kernel does not take;
     /// `PermissionDenied` without CAP_NET_RAW; any other error of the system.
-    pub fn open(device: &Device, filter: &[Instruction], config: RingConfig) -> io::Result<Self> {
+    pub fn open(
+        device: &InterfaceFacts,
+        filter: &[BpfInstruction],
+        config: RingConfig,
+    ) -> io::Result<Self> {
         let request = request(config)?;
         // Protocol 0: nothing is received until everything is set up, so nothing foreign is queued.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
@@ -94,8 +98,8 @@ impl Ring {
     /// # Errors
     /// As [`Ring::open`].
     pub fn open_group(
-        device: &Device,
-        filter: &[Instruction],
+        device: &InterfaceFacts,
+        filter: &[BpfInstruction],
         config: RingConfig,
         n: usize,
     ) -> io::Result<Vec<Self>> {
@@ -189,7 +193,7 @@ impl Ring {
 
 /// Hands over the frames of all blocks that are ours, in order, at most once around the ring so that
 /// a flood cannot keep the caller from its other work. `next` is the block that is filled next.
-fn drain_blocks(mapping: &mut Mapping, next: &mut usize, f: &mut dyn FnMut(&[u8])) -> usize {
+fn drain_blocks(mapping: &mut RingMapping, next: &mut usize, f: &mut dyn FnMut(&[u8])) -> usize {
     let mut n = 0;
     for _ in 0..mapping.blocks() {
         let Some(bytes) = mapping.filled(*next) else { break };
@@ -221,7 +225,7 @@ fn request(config: RingConfig) -> io::Result<libc::tpacket_req3> {
     })
 }
 
-fn map(socket: &Socket, request: &libc::tpacket_req3) -> io::Result<Mapping> {
+fn map(socket: &Socket, request: &libc::tpacket_req3) -> io::Result<RingMapping> {
     set_option(
         socket,
         libc::SOL_PACKET,
@@ -230,7 +234,7 @@ fn map(socket: &Socket, request: &libc::tpacket_req3) -> io::Result<Mapping> {
     )?;
     set_option(socket, libc::SOL_PACKET, libc::PACKET_RX_RING, request)?;
     let mapped =
-        Mapping::of_ring(socket, request.tp_block_size as usize, request.tp_block_nr as usize);
+        RingMapping::of_ring(socket, request.tp_block_size as usize, request.tp_block_nr as usize);
     if mapped.is_err() {
         // Without the ring the socket must queue again.
         let none = libc::tpacket_req3 {
@@ -249,7 +253,7 @@ fn join(socket: &Socket, group: libc::c_int) -> io::Result<()> {
     set_option(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &group)
 }
 
-fn attach(socket: &Socket, filter: &[Instruction]) -> io::Result<()> {
+fn attach(socket: &Socket, filter: &[BpfInstruction]) -> io::Result<()> {
     // The kernel counts instructions in 16 bits; more would be cut without a word.
     u16::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let program: Vec<SockFilter> =
@@ -285,7 +289,7 @@ mod tests {
     const BLOCK: usize = 4096;
 
     /// What the kernel would do: fills the blocks in turn, and loses what finds the next one taken.
-    fn fill(mapping: &mut Mapping, at: &mut usize, frames: &[Vec<u8>]) -> bool {
+    fn fill(mapping: &mut RingMapping, at: &mut usize, frames: &[Vec<u8>]) -> bool {
         if mapping.filled(*at).is_some() {
             return false;
         }
@@ -303,7 +307,7 @@ mod tests {
             // Blocks that are filled between two looks.
             turns in proptest::collection::vec(proptest::collection::vec(1usize..20, 0..8), 1..12),
         ) {
-            let mut mapping = Mapping::anonymous(BLOCK, blocks).unwrap();
+            let mut mapping = RingMapping::anonymous(BLOCK, blocks).unwrap();
             let (mut kernel, mut next, mut number) = (0, 0, 0u32);
             let (mut sent, mut seen) = (Vec::new(), Vec::new());
             for turn in turns {
@@ -332,7 +336,7 @@ mod tests {
             junk in proptest::collection::vec(any::<u8>(), BLOCK),
             head in proptest::collection::vec(0u32..5000, 3),
         ) {
-            let mut mapping = Mapping::anonymous(BLOCK, 2).unwrap();
+            let mut mapping = RingMapping::anonymous(BLOCK, 2).unwrap();
             let mut junk = junk;
             for (at, x) in [12, 16, 4].into_iter().zip(head) {
                 junk[at..at + 4].copy_from_slice(&x.to_ne_bytes());
@@ -350,12 +354,12 @@ mod tests {
 
     #[test]
     fn impossible_sizes_are_refused_before_anything_is_opened() {
-        let lo = Device::by_name("lo").unwrap();
+        let lo = InterfaceFacts::by_name("lo").unwrap();
         for (block_size, blocks) in
             [(0, 1), (2048, 1), (4097, 1), (1 << 18, 0), (1 << 31, 1 << 12), (1 << 18, u32::MAX)]
         {
             let config = RingConfig { block_size, blocks, ..RingConfig::default() };
-            let e = Ring::open(&lo, &[], config).unwrap_err();
+            let e = ReceiveRing::open(&lo, &[], config).unwrap_err();
             assert_eq!(e.kind(), io::ErrorKind::InvalidInput, "{config:?}");
         }
     }

@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::batch::{Batch, CAPACITY};
-use crate::device::{Device, LinkKind};
+use crate::batch::{CAPACITY, SendBatch};
+use crate::device::{InterfaceFacts, LinkKind};
 use crate::socket::{bind_link, link_address, set_option};
 
 /// An Ethernet header.
@@ -27,23 +27,23 @@ pub struct SendOutcome {
 
 /// Sends frames without waiting for room: a full queue is an error for the caller to pace by.
 #[derive(Debug)]
-pub struct Sender {
-    way: Way,
-    calls: Calls,
+pub struct FrameSender {
+    way: SendMode,
+    calls: SendCalls,
 }
 
 #[derive(Debug)]
-enum Way {
+enum SendMode {
     Packet { socket: Socket, index: u32, kind: LinkKind },
     RawIp { v4: Socket, v6: Option<Socket> },
 }
 
-impl Sender {
+impl FrameSender {
     /// Sends whole frames on an interface, past its queueing discipline where the kernel allows it.
     ///
     /// # Errors
     /// `PermissionDenied` without CAP_NET_RAW; any other error of the system.
-    pub fn packet(device: &Device) -> io::Result<Self> {
+    pub fn packet(device: &InterfaceFacts) -> io::Result<Self> {
         // Protocol 0: this socket receives nothing.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         // Without it frames go through the queueing discipline: slower, and no worse.
@@ -52,8 +52,8 @@ impl Sender {
         // nothing and reads each frame's protocol from its Ethernet header.
         bind_link(&socket, device.index, 0)?;
         Ok(Self {
-            way: Way::Packet { socket, index: device.index, kind: device.kind },
-            calls: Calls::new(),
+            way: SendMode::Packet { socket, index: device.index, kind: device.kind },
+            calls: SendCalls::new(),
         })
     }
 
@@ -73,17 +73,17 @@ impl Sender {
             Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) => None,
             Err(e) => return Err(e),
         };
-        Ok(Self { way: Way::RawIp { v4, v6 }, calls: Calls::new() })
+        Ok(Self { way: SendMode::RawIp { v4, v6 }, calls: SendCalls::new() })
     }
 
     /// Sends a batch, in order, up to the first frame that the system refuses.
-    pub fn send(&mut self, batch: &Batch) -> SendOutcome {
+    pub fn send(&mut self, batch: &SendBatch) -> SendOutcome {
         self.send_from(batch, 0)
     }
 
     /// Sends the frames of a batch from `first` on, in order, up to the first that the system refuses.
     /// `sent` counts from `first`: to go on later, add it; to leave the refused frame out, add one more.
-    pub fn send_from(&mut self, batch: &Batch, first: usize) -> SendOutcome {
+    pub fn send_from(&mut self, batch: &SendBatch, first: usize) -> SendOutcome {
         let mut next = first;
         let error = loop {
             if next >= batch.len() {
@@ -106,13 +106,13 @@ impl Sender {
     }
 }
 
-impl Way {
+impl SendMode {
     /// How many frames from `first` on go out by one socket, and which; fills in their addresses.
     fn run(
         &self,
-        batch: &Batch,
+        batch: &SendBatch,
         first: usize,
-        addresses: &mut [Address],
+        addresses: &mut [LinkAddress],
     ) -> io::Result<(RawFd, usize)> {
         let mut fd = None;
         let mut n = 0;
@@ -131,14 +131,14 @@ impl Way {
         fd.map(|fd| (fd, n)).ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 
-    fn address(&self, frame: &[u8]) -> io::Result<(RawFd, Address)> {
+    fn address(&self, frame: &[u8]) -> io::Result<(RawFd, LinkAddress)> {
         let bad = || io::Error::new(io::ErrorKind::InvalidInput, "the frame is no IP packet");
         match self {
             Self::Packet { socket, kind: LinkKind::Ethernet, .. } => {
                 if frame.len() < ETHERNET {
                     return Err(bad());
                 }
-                Ok((socket.as_raw_fd(), Address::None))
+                Ok((socket.as_raw_fd(), LinkAddress::None))
             }
             // No header to read the protocol from.
             Self::Packet { socket, index, kind: LinkKind::None } => {
@@ -147,7 +147,7 @@ impl Way {
                     Some(6) => ETH_P_IPV6,
                     _ => return Err(bad()),
                 };
-                Ok((socket.as_raw_fd(), Address::Link(link_address(*index, protocol))))
+                Ok((socket.as_raw_fd(), LinkAddress::Link(link_address(*index, protocol))))
             }
             Self::RawIp { v4, v6 } => match (frame.first().map(|b| b >> 4), v6) {
                 (Some(4), _) => {
@@ -159,7 +159,7 @@ impl Way {
                         sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(d) },
                         sin_zero: [0; 8],
                     };
-                    Ok((v4.as_raw_fd(), Address::V4(sin)))
+                    Ok((v4.as_raw_fd(), LinkAddress::V4(sin)))
                 }
                 (Some(6), Some(v6)) => {
                     let d: [u8; 16] =
@@ -171,7 +171,7 @@ impl Way {
                         sin6_addr: libc::in6_addr { s6_addr: d },
                         sin6_scope_id: 0,
                     };
-                    Ok((v6.as_raw_fd(), Address::V6(sin6)))
+                    Ok((v6.as_raw_fd(), LinkAddress::V6(sin6)))
                 }
                 (Some(6), None) => Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT)),
                 _ => Err(bad()),
@@ -182,14 +182,14 @@ impl Way {
 
 /// Where a frame is sent, as the kernel wants it.
 #[derive(Clone, Copy)]
-enum Address {
+enum LinkAddress {
     None,
     Link(libc::sockaddr_ll),
     V4(libc::sockaddr_in),
     V6(libc::sockaddr_in6),
 }
 
-impl Address {
+impl LinkAddress {
     fn raw(&self) -> (*const libc::c_void, usize) {
         match self {
             Self::None => (std::ptr::null(), 0),
@@ -201,23 +201,23 @@ impl Address {
 }
 
 /// What `sendmmsg` is given, allocated once.
-struct Calls {
+struct SendCalls {
     vectors: Vec<libc::iovec>,
     messages: Vec<libc::mmsghdr>,
-    addresses: Vec<Address>,
+    addresses: Vec<LinkAddress>,
 }
 
 // SAFETY: the pointers in the vectors and messages are written anew before each use and read only by
 // the kernel during that call; between calls nobody follows them, so no thread depends on them.
-unsafe impl Send for Calls {}
+unsafe impl Send for SendCalls {}
 
-impl std::fmt::Debug for Calls {
+impl std::fmt::Debug for SendCalls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Calls").finish_non_exhaustive()
     }
 }
 
-impl Calls {
+impl SendCalls {
     fn new() -> Self {
         // SAFETY: `iovec` and `mmsghdr` are C structs of integers and pointers, for which all zeros
         // (null pointers, zero lengths) is valid.
@@ -226,12 +226,12 @@ impl Calls {
         Self {
             vectors: vec![vector; CAPACITY],
             messages: vec![message; CAPACITY],
-            addresses: vec![Address::None; CAPACITY],
+            addresses: vec![LinkAddress::None; CAPACITY],
         }
     }
 
     /// Sends `n` frames from `first` on, each to its address; returns how many left.
-    fn send(&mut self, fd: RawFd, batch: &Batch, first: usize, n: usize) -> io::Result<usize> {
+    fn send(&mut self, fd: RawFd, batch: &SendBatch, first: usize, n: usize) -> io::Result<usize> {
         let mut filled = 0;
         for (((frame, address), vector), message) in batch
             .from(first)
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn senders_and_batches_move_to_other_threads() {
         fn movable<T: Send>() {}
-        movable::<Sender>();
-        movable::<Batch>();
+        movable::<FrameSender>();
+        movable::<SendBatch>();
     }
 }

@@ -10,17 +10,17 @@ use socket2::Socket;
 ///
 /// # Safety
 /// The type holds integers only: no padding, no pointer, and every bit pattern is a value.
-pub(crate) unsafe trait Plain: Copy {}
+pub(crate) unsafe trait PlainSocket: Copy {}
 
 // SAFETY: an integer.
-unsafe impl Plain for libc::c_int {}
+unsafe impl PlainSocket for libc::c_int {}
 // SAFETY: seven `unsigned int` in a row (`linux/if_packet.h`).
-unsafe impl Plain for libc::tpacket_req3 {}
+unsafe impl PlainSocket for libc::tpacket_req3 {}
 // SAFETY: integers in a row.
-unsafe impl Plain for [u32; 3] {}
+unsafe impl PlainSocket for [u32; 3] {}
 
 /// Sets a socket option.
-pub(crate) fn set_option<T: Plain>(
+pub(crate) fn set_option<T: PlainSocket>(
     socket: &Socket,
     level: libc::c_int,
     name: libc::c_int,
@@ -43,7 +43,7 @@ pub(crate) fn set_option<T: Plain>(
 }
 
 /// Reads a socket option over `value`; what the kernel has no bytes for stays as it was.
-pub(crate) fn get_option<T: Plain>(
+pub(crate) fn get_option<T: PlainSocket>(
     socket: &Socket,
     level: libc::c_int,
     name: libc::c_int,

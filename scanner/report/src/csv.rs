@@ -89,14 +89,14 @@ fn row(f: &Finding) -> [String; HEADER.len()] {
 
 /// The cause, as in `verdict.json`.
 fn cause(f: &Finding) -> String {
-    use mimawari_drift::verdict::Cause;
+    use mimawari_drift::verdict::FindingCause;
     match f.cause {
-        Cause::Unmatched => "unmatched",
-        Cause::FirstLook => "first_look",
-        Cause::Expired => "expired",
-        Cause::Removed => "removed",
-        Cause::Forbidden => "forbidden",
-        Cause::Required => "required",
+        FindingCause::Unmatched => "unmatched",
+        FindingCause::FirstLook => "first_look",
+        FindingCause::Expired => "expired",
+        FindingCause::Removed => "removed",
+        FindingCause::Forbidden => "forbidden",
+        FindingCause::Required => "required",
     }
     .to_owned()
 }

@@ -432,13 +432,13 @@ fn allowance_words(counter: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use mimawari_targets::Shard;
+    use mimawari_targets::PlanShard;
 
     use super::*;
 
     #[test]
     fn a_sentence_names_its_shard_once_and_holds_nothing_that_acts_on_a_screen() {
-        let shard = Shard::new(2, 3).unwrap();
+        let shard = PlanShard::new(2, 3).unwrap();
         let hostile = Gap::SweepFailed { reason: "\u{1b}[31m\u{202e}red".to_owned() };
         let text = gap_sentence(&hostile.not_covered().of_shard(shard));
         assert!(text.starts_with("Shard 2/3: The sweep failed: "), "{text}");

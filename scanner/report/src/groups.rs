@@ -22,9 +22,9 @@ const MIN_NETWORK: usize = 10;
 
 /// Findings with one explanation.
 #[derive(Debug, Clone)]
-pub struct Group<'a> {
+pub struct FindingGroup<'a> {
     /// What they have in common.
-    pub by: Common,
+    pub by: SharedTrait,
     /// The smallest CIDR that holds all their addresses.
     pub prefix: AddrRange,
     /// Number of addresses.
@@ -43,7 +43,7 @@ pub struct Group<'a> {
 
 /// What the findings of a group have in common, besides when they were first seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Common {
+pub enum SharedTrait {
     /// One port or one check, of one owner, on several addresses.
     What,
     /// One address.
@@ -65,18 +65,18 @@ pub fn what(f: &Finding) -> String {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+enum GroupKey {
     What(FindingKind, String, Option<String>, u32),
     Host(IpAddr, u32),
     Network(IpAddr, u32),
 }
 
-impl Key {
-    const fn common(&self) -> Common {
+impl GroupKey {
+    const fn common(&self) -> SharedTrait {
         match self {
-            Self::What(..) => Common::What,
-            Self::Host(..) => Common::Host,
-            Self::Network(..) => Common::Network,
+            Self::What(..) => SharedTrait::What,
+            Self::Host(..) => SharedTrait::Host,
+            Self::Network(..) => SharedTrait::Network,
         }
     }
 
@@ -92,21 +92,21 @@ impl Key {
 
 /// Groups of the findings, those that explain most first. Every finding is in exactly one.
 #[must_use]
-pub fn groups<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<Group<'a>> {
+pub fn groups<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<FindingGroup<'a>> {
     let all: Vec<&Finding> = findings.into_iter().collect();
     let times = at_once(&all);
-    let mut buckets: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
+    let mut buckets: BTreeMap<GroupKey, Vec<usize>> = BTreeMap::new();
     for (i, f) in all.iter().enumerate() {
         let time = times[i];
         for key in [
-            Key::What(f.kind, what(f), f.owner.clone(), time),
-            Key::Host(f.ip, time),
-            Key::Network(network(f.ip), time),
+            GroupKey::What(f.kind, what(f), f.owner.clone(), time),
+            GroupKey::Host(f.ip, time),
+            GroupKey::Network(network(f.ip), time),
         ] {
             buckets.entry(key).or_default().push(i);
         }
     }
-    let buckets: Vec<(Key, Vec<usize>)> = buckets.into_iter().collect();
+    let buckets: Vec<(GroupKey, Vec<usize>)> = buckets.into_iter().collect();
     // What a bucket is worth only falls, so the one on top is the best if it is worth what it says.
     let mut heap: BinaryHeap<(usize, Reverse<usize>)> = buckets
         .iter()
@@ -118,7 +118,7 @@ pub fn groups<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<Group<
     while let Some((said, Reverse(b))) = heap.pop() {
         let (key, members) = &buckets[b];
         let left: Vec<usize> = members.iter().copied().filter(|i| !taken[*i]).collect();
-        let few = key.common() == Common::Network && left.len() < MIN_NETWORK;
+        let few = key.common() == SharedTrait::Network && left.len() < MIN_NETWORK;
         if left.is_empty() || few {
             continue;
         }
@@ -134,14 +134,14 @@ pub fn groups<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<Group<
     }
     out.sort_by(|a, b| {
         b.findings.len().cmp(&a.findings.len()).then(b.severity.cmp(&a.severity)).then_with(|| {
-            let first = |g: &Group<'_>| g.findings.first().map(|f| f.id.clone());
+            let first = |g: &FindingGroup<'_>| g.findings.first().map(|f| f.id.clone());
             first(a).cmp(&first(b))
         })
     });
     out
 }
 
-fn group(by: Common, mut findings: Vec<&Finding>) -> Group<'_> {
+fn group(by: SharedTrait, mut findings: Vec<&Finding>) -> FindingGroup<'_> {
     findings.sort_by(|a, b| {
         (b.severity.cmp(&a.severity))
             .then_with(|| (a.ip, a.port, &a.id).cmp(&(b.ip, b.port, &b.id)))
@@ -156,7 +156,7 @@ fn group(by: Common, mut findings: Vec<&Finding>) -> Group<'_> {
     let mut ips: Vec<IpAddr> = findings.iter().map(|f| f.ip).collect();
     ips.sort_unstable();
     ips.dedup();
-    Group {
+    FindingGroup {
         by,
         prefix: common_prefix(&ips),
         addresses: ips.len(),
@@ -257,10 +257,10 @@ mod tests {
             .collect();
         let has =
             |by, prefix: &str, n| shown.iter().any(|s| s.0 == by && s.1 == prefix && s.3 >= n);
-        assert!(has(Common::Host, "198.18.200.9", 600), "{shown:?}");
-        assert!(has(Common::Network, "198.18.90.0/24", 590), "{shown:?}");
-        assert!(has(Common::What, "198.18.0.0/22", 600), "{shown:?}");
-        assert!(has(Common::What, "198.19.0.0/22", 600), "{shown:?}");
+        assert!(has(SharedTrait::Host, "198.18.200.9", 600), "{shown:?}");
+        assert!(has(SharedTrait::Network, "198.18.90.0/24", 590), "{shown:?}");
+        assert!(has(SharedTrait::What, "198.18.0.0/22", 600), "{shown:?}");
+        assert!(has(SharedTrait::What, "198.19.0.0/22", 600), "{shown:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use mimawari_drift::verdict::Verdict;
 use sha2::{Digest as _, Sha256};
 
 use crate::clean::clean;
-use crate::words::{self, NAME, SENTENCE, Tone};
+use crate::words::{self, NAME, SENTENCE, VerdictTone};
 
 mod causes;
 #[cfg(test)]
@@ -22,12 +22,12 @@ mod site_rows;
 mod tests;
 mod timeline;
 
-use causes::{Cause, Causes};
-use lead::Lead;
-use map::Maps;
-use row::{Row, in_order};
-use site_rows::Sites;
-use timeline::Timeline;
+use causes::{CauseRow, CauseRows};
+use lead::PageSummary;
+use map::RangeMaps;
+use row::{FindingRow, in_order};
+use site_rows::SiteRows;
+use timeline::RunTimeline;
 
 const CSS: &str = include_str!("../templates/report.css");
 /// One script; each file of it has one subject.
@@ -70,12 +70,12 @@ const MIN_SEGMENT: u64 = 6;
 /// Never: writing into a string does not fail.
 #[must_use]
 pub fn html(verdict: &Verdict) -> String {
-    Page::new(verdict).render().expect("a string takes all that is written to it")
+    HtmlPage::new(verdict).render().expect("a string takes all that is written to it")
 }
 
 #[derive(Template)]
 #[template(path = "report.html", whitespace = "minimize")]
-struct Page<'a> {
+struct HtmlPage<'a> {
     verdict: &'a Verdict,
     css: &'static str,
     css_hash: String,
@@ -86,10 +86,10 @@ struct Page<'a> {
     rest: String,
     breakdown: Option<String>,
     caution: Option<&'static str>,
-    lead: Lead,
-    causes: Causes,
-    maps: Option<Maps>,
-    timeline: Option<Timeline>,
+    lead: PageSummary,
+    causes: CauseRows,
+    maps: Option<RangeMaps>,
+    timeline: Option<RunTimeline>,
     /// How many findings, and groups, are not shown without the script.
     beyond_plain: Option<String>,
     beyond_groups: Option<String>,
@@ -99,34 +99,34 @@ struct Page<'a> {
     exit: u8,
     exit_meaning: &'static str,
     incomplete: bool,
-    tiles: Vec<Tile>,
+    tiles: Vec<SummaryTile>,
     coverage: String,
-    segments: Vec<Segment>,
+    segments: Vec<BarSegment>,
     recall: String,
     freshness: Option<String>,
-    scale: Option<Scale>,
+    scale: Option<SeverityScale>,
     content: Option<String>,
     reasons: Vec<String>,
     not_covered: Vec<String>,
     total: usize,
     total_text: String,
-    severities: Vec<Choice>,
-    states: Vec<Choice>,
-    kinds: Vec<Choice>,
-    sites: Option<Sites>,
+    severities: Vec<FilterChoice>,
+    states: Vec<FilterChoice>,
+    kinds: Vec<FilterChoice>,
+    sites: Option<SiteRows>,
     facts: Vec<(&'static str, String, bool)>,
     notes: Vec<String>,
     meanings: Vec<(&'static str, &'static str)>,
 }
 
-struct Tile {
+struct SummaryTile {
     label: &'static str,
     number: String,
     zero: bool,
 }
 
 /// A piece of the coverage bar, in units of 1/1000 of its width.
-struct Segment {
+struct BarSegment {
     class: &'static str,
     label: &'static str,
     number: String,
@@ -136,7 +136,7 @@ struct Segment {
 }
 
 /// The scale of the recall estimate; places in units of 1/1000 of its width.
-struct Scale {
+struct SeverityScale {
     from: String,
     low: u64,
     width: u64,
@@ -145,21 +145,21 @@ struct Scale {
 }
 
 /// A choice of a filter.
-pub(crate) struct Choice {
+pub(crate) struct FilterChoice {
     pub(crate) value: &'static str,
     pub(crate) label: &'static str,
     pub(crate) number: String,
 }
 
-impl<'a> Page<'a> {
+impl<'a> HtmlPage<'a> {
     fn new(v: &'a Verdict) -> Self {
         let h = words::headline(v);
         let total = v.findings.len();
         let number = |n: usize| words::grouped(n as u64);
-        let causes = Causes::new(v);
+        let causes = CauseRows::new(v);
         let beyond = |all: usize, shown: usize| (all > shown).then(|| number(all - shown));
         let choices = |value: &'static str, label: &'static str, n: usize| {
-            (n > 0).then(|| Choice { value, label, number: number(n) })
+            (n > 0).then(|| FilterChoice { value, label, number: number(n) })
         };
         Self {
             verdict: v,
@@ -168,22 +168,22 @@ impl<'a> Page<'a> {
             js: JS,
             js_hash: hash(JS),
             tone: match h.tone {
-                Tone::Clean => "clean",
-                Tone::Drift => "drift",
-                Tone::Incomplete => "incomplete",
-                Tone::Suspect => "suspect",
+                VerdictTone::Clean => "clean",
+                VerdictTone::Drift => "drift",
+                VerdictTone::Incomplete => "incomplete",
+                VerdictTone::Suspect => "suspect",
             },
             word: h.word,
             rest: h.rest,
             breakdown: words::breakdown(v),
             caution: h.caution,
-            lead: Lead::new(v),
+            lead: PageSummary::new(v),
             beyond_plain: beyond(total, PLAIN),
             beyond_groups: beyond(causes.explained, PLAIN_GROUPS),
             beyond_lead: beyond(causes.explained, LEAD_GROUPS),
             causes,
-            maps: Maps::new(v),
-            timeline: Timeline::new(v),
+            maps: RangeMaps::new(v),
+            timeline: RunTimeline::new(v),
             judged_at: words::second(v.judged_at),
             run_id: clean(&v.run_id, NAME),
             exit: v.exit,
@@ -194,7 +194,7 @@ impl<'a> Page<'a> {
             segments: segments(v),
             recall: words::recall(&v.coverage),
             freshness: v.coverage.freshness.as_ref().map(|f| f.sentence()),
-            scale: Scale::new(v),
+            scale: SeverityScale::new(v),
             content: words::content(&v.coverage),
             reasons: sentences(&v.incomplete_because),
             not_covered: sentences(&v.coverage.not_covered),
@@ -221,7 +221,7 @@ impl<'a> Page<'a> {
                     choices(k.as_str(), words::kind(*k), n)
                 })
                 .collect(),
-            sites: Sites::new(v),
+            sites: SiteRows::new(v),
             facts: facts(v),
             notes: sentences(&v.run.notes),
             meanings: words::STATES
@@ -232,15 +232,15 @@ impl<'a> Page<'a> {
     }
 
     /// The worst findings, as plain rows.
-    fn plain(&self) -> impl Iterator<Item = Row<'_>> {
-        in_order(&self.verdict.findings).into_iter().take(PLAIN).map(|(n, f)| Row::new(n, f))
+    fn plain(&self) -> impl Iterator<Item = FindingRow<'_>> {
+        in_order(&self.verdict.findings).into_iter().take(PLAIN).map(|(n, f)| FindingRow::new(n, f))
     }
 
-    fn lead_groups(&self) -> &[Cause] {
+    fn lead_groups(&self) -> &[CauseRow] {
         self.causes.first(LEAD_GROUPS)
     }
 
-    fn plain_groups(&self) -> &[Cause] {
+    fn plain_groups(&self) -> &[CauseRow] {
         self.causes.first(PLAIN_GROUPS)
     }
 
@@ -265,7 +265,7 @@ fn sentences(list: &[String]) -> Vec<String> {
     out
 }
 
-fn tiles(v: &Verdict) -> Vec<Tile> {
+fn tiles(v: &Verdict) -> Vec<SummaryTile> {
     let c = &v.counts;
     [
         ("New in this run", c.new),
@@ -279,11 +279,11 @@ fn tiles(v: &Verdict) -> Vec<Tile> {
         ("Allowed", c.allowed),
     ]
     .into_iter()
-    .map(|(label, n)| Tile { label, number: words::grouped(n), zero: n == 0 })
+    .map(|(label, n)| SummaryTile { label, number: words::grouped(n), zero: n == 0 })
     .collect()
 }
 
-fn segments(v: &Verdict) -> Vec<Segment> {
+fn segments(v: &Verdict) -> Vec<BarSegment> {
     let c = &v.coverage;
     let parts = [
         ("open", "open", c.open),
@@ -302,7 +302,7 @@ fn segments(v: &Verdict) -> Vec<Segment> {
         .map(|(class, label, n)| {
             let share = u128::from(n) * u128::from(room) / sum.max(1);
             let width = if n > 0 { MIN_SEGMENT + u64::try_from(share).unwrap_or(0) } else { 0 };
-            let segment = Segment {
+            let segment = BarSegment {
                 class,
                 label,
                 number: words::grouped(n),
@@ -316,7 +316,7 @@ fn segments(v: &Verdict) -> Vec<Segment> {
         .collect()
 }
 
-impl Scale {
+impl SeverityScale {
     fn new(v: &Verdict) -> Option<Self> {
         let c = &v.coverage;
         let in_range = |x: &f64| (0.0..=1.0).contains(x);

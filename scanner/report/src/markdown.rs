@@ -38,7 +38,7 @@ pub fn markdown(verdict: &Verdict) -> String {
     let kept = [v.findings.iter().any(|f| is_hit(&f)), site_words::is_any(v)];
     let budget =
         MAX_CHARS - RESERVE - if kept[0] { EVIDENCE } else { 0 } - if kept[1] { SITES } else { 0 };
-    let mut page = Page { out: String::new(), chars: 0, budget };
+    let mut page = MarkdownPage { out: String::new(), chars: 0, budget };
     let h = words::headline(v);
     page.add(&format!("## {}: {}\n\n", h.word, prose(&h.rest, SENTENCE)));
     if let Some(s) = words::breakdown(v) {
@@ -79,7 +79,7 @@ pub fn markdown(verdict: &Verdict) -> String {
     page.out
 }
 
-struct Page {
+struct MarkdownPage {
     out: String,
     /// Length of `out` in characters.
     chars: usize,
@@ -87,7 +87,7 @@ struct Page {
     budget: usize,
 }
 
-impl Page {
+impl MarkdownPage {
     fn add(&mut self, s: &str) {
         self.out.push_str(s);
         self.chars += s.chars().count();

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use mimawari_drift::sites::{NoticeKind, SiteChange, SiteCounts, SiteFact, SiteNotice};
 use mimawari_drift::verdict::{
-    Cause, Counts, Coverage, Finding, FindingKind, FindingState, MINOR, RunFacts, VERSION, Verdict,
+    Finding, FindingCause, FindingCounts, FindingKind, FindingState, MINOR, RunFacts, VERSION,
+    Verdict, VerdictCoverage,
 };
-use mimawari_probes::observation::{Canary, Evidence, Scheme, Severity};
+use mimawari_probes::observation::{CanaryResult, HttpEvidence, Severity, UrlScheme};
 use mimawari_targets::{Port, Protocol};
 
 // Named by its path, as a suite names this file by its path, too.
@@ -36,7 +37,7 @@ pub(crate) fn port(ip: &str, port: u16) -> Finding {
         title: None,
         remedy: None,
         state: FindingState::Open,
-        cause: Cause::Unmatched,
+        cause: FindingCause::Unmatched,
         severity: Severity::High,
         first_seen: at("2026-07-20T01:00:00Z"),
         last_seen: at("2026-08-01T01:00:41Z"),
@@ -62,7 +63,7 @@ pub(crate) fn content(ip: &str, at_port: u16, host: &str, path: &str) -> Finding
         host: Some(host.to_owned()),
         path: Some(path.to_owned()),
         check: Some("php-source".to_owned()),
-        scheme: Some(Scheme::Http),
+        scheme: Some(UrlScheme::Http),
         title: Some("Source of a PHP file".to_owned()),
         remedy: Some(
             "Let the server run PHP for this path or deny it, and change every password in the file."
@@ -71,7 +72,7 @@ pub(crate) fn content(ip: &str, at_port: u16, host: &str, path: &str) -> Finding
         severity: Severity::Critical,
         why: "PHP source is served as text; it holds a password.".to_owned(),
         service: Some("http nginx/1.24.0 · Shop".to_owned()),
-        evidence: Some(Evidence {
+        evidence: Some(HttpEvidence {
             status: 200,
             line: Some(1),
             length: 812,
@@ -82,7 +83,7 @@ pub(crate) fn content(ip: &str, at_port: u16, host: &str, path: &str) -> Finding
             repeated: true,
             sightings: None,
             canaries: ["/kqzjwtexhmpa.php", "/vbnsyrcdloiu/password.php"]
-                .map(|path| Canary { path: path.to_owned(), status: 404 })
+                .map(|path| CanaryResult { path: path.to_owned(), status: 404 })
                 .to_vec(),
         }),
         ..port(ip, at_port)
@@ -99,7 +100,7 @@ fn base() -> Verdict {
         incomplete: false,
         incomplete_because: vec![],
         suspect: false,
-        coverage: Coverage {
+        coverage: VerdictCoverage {
             cells_planned: 655_360,
             cells_covered: 655_360,
             open: 412,
@@ -116,7 +117,7 @@ fn base() -> Verdict {
             gaps: vec![],
             freshness: None,
         },
-        counts: Counts { allowed: 409, ..Counts::default() },
+        counts: FindingCounts { allowed: 409, ..FindingCounts::default() },
         run: RunFacts {
             started_at: Some(at("2026-08-01T01:00:00Z")),
             ended_at: Some(at("2026-08-01T01:01:11Z")),
@@ -159,7 +160,7 @@ pub(crate) fn change(
     SiteChange {
         ip: "198.51.100.7".parse().unwrap(),
         port: Port::new(443).unwrap(),
-        scheme: Scheme::Https,
+        scheme: UrlScheme::Https,
         host: Some(host.to_owned()),
         at: at("2026-08-01T01:00:50Z"),
         what,
@@ -175,7 +176,7 @@ pub(crate) fn notice(host: &str, what: NoticeKind, why: &str) -> SiteNotice {
         what,
         ip: "198.51.100.7".parse().unwrap(),
         port: Port::new(443).unwrap(),
-        scheme: Scheme::Https,
+        scheme: UrlScheme::Https,
         host: Some(host.to_owned()),
         at: at("2026-08-01T01:00:50Z"),
         why: why.to_owned(),
@@ -246,7 +247,7 @@ pub(crate) fn drift() -> Verdict {
     v.exit = 1;
     v.run.notes =
         vec!["3 hosts answered with RST to everything after the first minute.".to_owned()];
-    v.counts = Counts {
+    v.counts = FindingCounts {
         open: 5,
         unverified: 1,
         resolving: 1,
@@ -265,7 +266,7 @@ pub(crate) fn drift() -> Verdict {
     shop.owner = Some("@corp/hosting".to_owned());
     let forbidden = Finding {
         kind: FindingKind::ForbiddenOpen,
-        cause: Cause::Forbidden,
+        cause: FindingCause::Forbidden,
         severity: Severity::Critical,
         reopened: 1,
         why: "Rule `no-telnet` forbids this port on every host.".to_owned(),
@@ -275,7 +276,7 @@ pub(crate) fn drift() -> Verdict {
     let redis =
         Finding { new: true, service: Some("redis".to_owned()), ..port("2001:db8:10::7", 6379) };
     let expired = Finding {
-        cause: Cause::Expired,
+        cause: FindingCause::Expired,
         severity: Severity::Medium,
         flapping: true,
         why: "Rule `vendor-access` allowed it until 2026-07-31.".to_owned(),
@@ -296,7 +297,7 @@ pub(crate) fn drift() -> Verdict {
     let missing = Finding {
         kind: FindingKind::MissingRequired,
         state: FindingState::Missing,
-        cause: Cause::Required,
+        cause: FindingCause::Required,
         why: "Rule `bastion-ssh` requires it; not open in two covered runs.".to_owned(),
         ..port("192.0.2.70", 22)
     };
@@ -315,7 +316,7 @@ pub(crate) fn drift() -> Verdict {
     let pending = Finding {
         kind: FindingKind::MissingRequired,
         state: FindingState::MissingPending,
-        cause: Cause::Required,
+        cause: FindingCause::Required,
         severity: Severity::Medium,
         why: "Rule `edge-https` requires it; not open in one covered run.".to_owned(),
         ..port("192.0.2.5", 443)
@@ -354,7 +355,7 @@ pub(crate) fn incomplete() -> Verdict {
         "Stopped by SIGTERM after 41 s.".to_owned(),
         "Recall estimate is under the promise.".to_owned(),
     ];
-    v.coverage = Coverage {
+    v.coverage = VerdictCoverage {
         cells_covered: 382_117,
         open: 230,
         closed: 300_000,
@@ -380,7 +381,7 @@ pub(crate) fn suspect() -> Verdict {
     v.incomplete = true;
     v.suspect = true;
     v.incomplete_because = vec!["None of the 2 canaries answered.".to_owned()];
-    v.coverage = Coverage {
+    v.coverage = VerdictCoverage {
         open: 0,
         closed: 0,
         prohibited: 0,
@@ -440,7 +441,7 @@ pub(crate) fn hostile() -> Verdict {
             allowed_by: Some((*e).to_owned()),
             why: (*e).to_owned(),
             service: Some((*e).to_owned()),
-            evidence: Some(Evidence {
+            evidence: Some(HttpEvidence {
                 status: 200,
                 line: Some(1),
                 length: 1,
@@ -450,7 +451,7 @@ pub(crate) fn hostile() -> Verdict {
                 signature: Some((*e).to_owned()),
                 repeated: true,
                 sightings: None,
-                canaries: vec![Canary { path: (*e).to_owned(), status: 404 }],
+                canaries: vec![CanaryResult { path: (*e).to_owned(), status: 404 }],
             }),
             ..content("198.51.100.7", n, e, e)
         })

@@ -7,7 +7,7 @@ use mimawari_probes::observation::Severity;
 
 use crate::clean::{clean, fit, pad, width, wrap};
 use crate::site_words;
-use crate::words::{self, NAME, SENTENCE, Tone};
+use crate::words::{self, NAME, SENTENCE, VerdictTone};
 
 /// Rows of findings over all sections.
 const MAX_ROWS: usize = 20;
@@ -38,7 +38,7 @@ const LABEL: usize = 10;
 #[must_use]
 pub fn text(verdict: &Verdict, colour: bool, columns: usize) -> String {
     let columns = if columns == 0 { 80 } else { columns.clamp(40, 160) };
-    let mut page = Page { out: String::new(), colour, columns, full: 0, remedies: Vec::new() };
+    let mut page = TextPage { out: String::new(), colour, columns, full: 0, remedies: Vec::new() };
     page.head(verdict);
     page.how_sure(verdict);
     page.findings(verdict);
@@ -50,7 +50,7 @@ pub fn text(verdict: &Verdict, colour: bool, columns: usize) -> String {
 
 /// How a piece of text is set.
 #[derive(Clone, Copy)]
-enum Ink {
+enum TextStyle {
     Plain,
     Bold,
     Dim,
@@ -60,7 +60,7 @@ enum Ink {
     Magenta,
 }
 
-impl Ink {
+impl TextStyle {
     /// Parameters of the SGR sequence.
     const fn sgr(self) -> &'static str {
         match self {
@@ -84,7 +84,7 @@ impl Ink {
     }
 }
 
-struct Page {
+struct TextPage {
     out: String,
     colour: bool,
     columns: usize,
@@ -107,23 +107,23 @@ const LISTS: [(&str, &[FindingState]); 6] = [
     ("No longer required, not seen open again", &[FindingState::NotRequired]),
 ];
 
-impl Page {
+impl TextPage {
     /// Adds text, coloured if colour is wanted.
-    fn ink(&mut self, ink: Ink, s: &str) {
-        if self.colour && !matches!(ink, Ink::Plain) && !s.is_empty() {
+    fn ink(&mut self, ink: TextStyle, s: &str) {
+        if self.colour && !matches!(ink, TextStyle::Plain) && !s.is_empty() {
             let _ = write!(self.out, "\x1b[{}m{s}\x1b[0m", ink.sgr());
         } else {
             self.out.push_str(s);
         }
     }
 
-    fn line(&mut self, ink: Ink, s: &str) {
+    fn line(&mut self, ink: TextStyle, s: &str) {
         self.ink(ink, s);
         self.out.push('\n');
     }
 
     /// Adds a sentence, broken into lines, each after `indent` spaces; the first after `first`.
-    fn sentence(&mut self, ink: Ink, first: &str, indent: usize, s: &str) {
+    fn sentence(&mut self, ink: TextStyle, first: &str, indent: usize, s: &str) {
         let room = self.columns.saturating_sub(indent);
         for (i, l) in wrap(s, room, MAX_LINES).iter().enumerate() {
             let lead = if i == 0 { pad(first, indent) } else { " ".repeat(indent) };
@@ -135,44 +135,44 @@ impl Page {
     /// Adds a bounded list of foreign sentences.
     fn sentences(&mut self, lead: &str, list: &[String]) {
         for s in list.iter().take(MAX_SENTENCES) {
-            self.sentence(Ink::Plain, lead, lead.len(), &clean(s, SENTENCE));
+            self.sentence(TextStyle::Plain, lead, lead.len(), &clean(s, SENTENCE));
         }
         if list.len() > MAX_SENTENCES {
             let more = format!("{:1$}and {2} more", "", lead.len(), list.len() - MAX_SENTENCES);
-            self.line(Ink::Dim, &more);
+            self.line(TextStyle::Dim, &more);
         }
     }
 
     fn head(&mut self, v: &Verdict) {
         let h = words::headline(v);
         let ink = match h.tone {
-            Tone::Clean => Ink::Green,
-            Tone::Drift => Ink::Red,
-            Tone::Incomplete => Ink::Yellow,
-            Tone::Suspect => Ink::Magenta,
+            VerdictTone::Clean => TextStyle::Green,
+            VerdictTone::Drift => TextStyle::Red,
+            VerdictTone::Incomplete => TextStyle::Yellow,
+            VerdictTone::Suspect => TextStyle::Magenta,
         };
         let title = format!("{}: {}", h.word, h.rest);
         for l in wrap(&title, self.columns, MAX_LINES) {
             self.line(ink, &l);
         }
         if let Some(s) = words::breakdown(v) {
-            self.sentence(Ink::Plain, "", 0, &s);
+            self.sentence(TextStyle::Plain, "", 0, &s);
         }
         if let Some(c) = h.caution {
-            self.sentence(Ink::Bold, "", 0, c);
+            self.sentence(TextStyle::Bold, "", 0, c);
         }
         let mut run = format!("Run {}, judged {}", or_dash(&v.run_id), words::minute(v.judged_at));
         if !v.run.authorised_by.is_empty() {
             let _ = write!(run, ", authorised by {}", clean(&v.run.authorised_by, NAME));
         }
-        self.sentence(Ink::Dim, "", 0, &run);
+        self.sentence(TextStyle::Dim, "", 0, &run);
         self.out.push('\n');
     }
 
     fn how_sure(&mut self, v: &Verdict) {
-        self.line(Ink::Bold, "How sure");
+        self.line(TextStyle::Bold, "How sure");
         let mut fact = |label: &str, value: &str| {
-            self.sentence(Ink::Plain, &format!("  {label}"), 2 + LABEL, value);
+            self.sentence(TextStyle::Plain, &format!("  {label}"), 2 + LABEL, value);
         };
         fact("coverage", &words::coverage(v));
         if let Some(c) = words::content(&v.coverage) {
@@ -184,17 +184,17 @@ impl Page {
         }
         fact("method", &words::method(v));
         // A single reason of an incomplete run is the headline already.
-        let in_headline = words::headline(v).tone == Tone::Incomplete;
+        let in_headline = words::headline(v).tone == VerdictTone::Incomplete;
         if v.incomplete_because.len() > usize::from(in_headline) {
-            self.line(Ink::Plain, "  incomplete, because");
+            self.line(TextStyle::Plain, "  incomplete, because");
             self.sentences("    - ", &v.incomplete_because);
         }
         if !v.coverage.not_covered.is_empty() {
-            self.line(Ink::Plain, "  not covered");
+            self.line(TextStyle::Plain, "  not covered");
             self.sentences("    - ", &v.coverage.not_covered);
         }
         if !v.run.notes.is_empty() {
-            self.line(Ink::Plain, "  notes");
+            self.line(TextStyle::Plain, "  notes");
             self.sentences("    - ", &v.run.notes);
         }
         self.out.push('\n');
@@ -228,7 +228,7 @@ impl Page {
             return;
         }
         self.line(
-            Ink::Bold,
+            TextStyle::Bold,
             &format!("Open and not agreed: {}", words::grouped(open.len() as u64)),
         );
         let rows: Vec<(String, String, String)> = open[..shown]
@@ -248,7 +248,7 @@ impl Page {
             }
             let label = severity.as_str().to_uppercase();
             self.out.push_str("  ");
-            self.ink(Ink::of(severity), &label);
+            self.ink(TextStyle::of(severity), &label);
             let _ = writeln!(self.out, " {}", words::grouped(of_severity as u64));
             for (f, (state, what, place)) in open.iter().zip(&rows) {
                 if f.severity == severity {
@@ -267,13 +267,13 @@ impl Page {
         if width(place) <= room {
             self.out.push_str(&lead);
             self.out.push_str("  ");
-            self.line(Ink::Bold, place);
+            self.line(TextStyle::Bold, place);
         } else {
             // Where it is matters more than the columns: it gets a line, or as many as it takes.
             let lead = format!("  {state}  {what}");
             let lead = fit(&lead, self.columns).into_owned();
-            self.line(Ink::Plain, &lead);
-            self.sentence(Ink::Bold, "", 6, place);
+            self.line(TextStyle::Plain, &lead);
+            self.sentence(TextStyle::Bold, "", 6, place);
         }
         let mut why = clean(&f.why, SENTENCE);
         if !why.is_empty() && !why.ends_with(['.', '…']) {
@@ -287,7 +287,7 @@ impl Page {
         }
         for l in wrap(&why, self.columns.saturating_sub(6), 2) {
             self.out.push_str("      ");
-            self.line(Ink::Dim, &l);
+            self.line(TextStyle::Dim, &l);
         }
         self.evidence(f);
     }
@@ -298,7 +298,7 @@ impl Page {
         let answer = f.evidence.as_ref().map(words::evidence);
         if f.severity < Severity::High || self.full >= MAX_FULL {
             if let Some(answer) = answer {
-                self.sentence(Ink::Dim, "", 6, &answer);
+                self.sentence(TextStyle::Dim, "", 6, &answer);
             }
             return;
         }
@@ -323,13 +323,13 @@ impl Page {
         self.full += usize::from(rows.iter().any(|(_, text)| text.is_some()));
         for (label, text) in rows {
             let Some(text) = text else { continue };
-            self.sentence(Ink::Dim, &format!("      {label}"), 6 + EVIDENCE, &text);
+            self.sentence(TextStyle::Dim, &format!("      {label}"), 6 + EVIDENCE, &text);
         }
     }
 
     /// Findings in other states, one line each where the terminal has room for it.
     fn list(&mut self, title: &str, list: &[&Finding], shown: usize) {
-        self.line(Ink::Bold, &format!("{title}: {}", words::grouped(list.len() as u64)));
+        self.line(TextStyle::Bold, &format!("{title}: {}", words::grouped(list.len() as u64)));
         // Where the title stands for one state, the state needs no column.
         let named = !list.iter().any(|f| f.state.is_drift());
         let rows: Vec<(String, &str)> = list[..shown]
@@ -342,19 +342,19 @@ impl Page {
         for (f, (place, state)) in list.iter().zip(&rows) {
             let why = clean(&f.why, SENTENCE);
             self.out.push_str("  ");
-            self.ink(Ink::of(f.severity), &pad(f.severity.as_str(), 8));
+            self.ink(TextStyle::of(f.severity), &pad(f.severity.as_str(), 8));
             if width(place) <= place_width && room - place_width >= MIN_WHY {
                 let state = if named { String::new() } else { pad(state, state_width) };
                 let _ = write!(self.out, "  {}  {state}", pad(place, place_width));
-                self.line(Ink::Dim, &fit(&why, room - place_width));
+                self.line(TextStyle::Dim, &fit(&why, room - place_width));
             } else {
                 // Where it is, is never cut for the sake of a column.
                 for (i, l) in wrap(place, self.columns - 12, MAX_LINES).iter().enumerate() {
                     self.out.push_str(&" ".repeat(if i == 0 { 2 } else { 12 }));
-                    self.line(Ink::Plain, l);
+                    self.line(TextStyle::Plain, l);
                 }
                 let why = if named { why } else { format!("{state}: {why}") };
-                self.sentence(Ink::Dim, "", 6, &why);
+                self.sentence(TextStyle::Dim, "", 6, &why);
             }
         }
         self.more(list.len() - shown);
@@ -364,7 +364,7 @@ impl Page {
     fn more(&mut self, n: usize) {
         if n > 0 {
             let s = format!("  and {} more in verdict.json", words::grouped(n as u64));
-            self.line(Ink::Bold, &s);
+            self.line(TextStyle::Bold, &s);
         }
     }
 
@@ -374,16 +374,16 @@ impl Page {
             return;
         }
         let c = &v.sites;
-        self.line(Ink::Bold, "Web sites (inventory, no drift)");
-        self.sentence(Ink::Plain, "", 2, &site_words::summary(c));
+        self.line(TextStyle::Bold, "Web sites (inventory, no drift)");
+        self.sentence(TextStyle::Plain, "", 2, &site_words::summary(c));
         if !v.site_changes.is_empty() {
-            self.line(Ink::Plain, &format!("  {}", site_words::title(c)));
+            self.line(TextStyle::Plain, &format!("  {}", site_words::title(c)));
             for change in v.site_changes.iter().take(MAX_CHANGES) {
                 let (url, at) = site_words::change_place(change);
                 self.site(&format!("{}: {url} at {at}", site_words::fact(change.what)));
                 let now = site_words::value(change.now.as_deref());
                 for (label, text) in [("was", site_words::was(change)), ("is", now)] {
-                    self.sentence(Ink::Dim, &format!("        {label}"), 12, &text);
+                    self.sentence(TextStyle::Dim, &format!("        {label}"), 12, &text);
                 }
             }
             self.more_sites(c.changes, v.site_changes.len().min(MAX_CHANGES));
@@ -394,11 +394,11 @@ impl Page {
                 continue;
             }
             let n = site_words::count(c, kinds);
-            self.line(Ink::Plain, &format!("  {title}: {}", words::grouped(n)));
+            self.line(TextStyle::Plain, &format!("  {title}: {}", words::grouped(n)));
             for notice in list.iter().take(MAX_NOTICES) {
                 let (url, at) = site_words::notice_place(notice);
                 self.site(&format!("{url} at {at}"));
-                self.sentence(Ink::Dim, "", 8, &site_words::said(notice));
+                self.sentence(TextStyle::Dim, "", 8, &site_words::said(notice));
             }
             self.more_sites(n, list.len().min(MAX_NOTICES));
         }
@@ -408,14 +408,14 @@ impl Page {
     fn site(&mut self, s: &str) {
         for (i, l) in wrap(s, self.columns - 8, MAX_LINES).iter().enumerate() {
             self.out.push_str(if i == 0 { "    - " } else { "        " });
-            self.line(Ink::Plain, l);
+            self.line(TextStyle::Plain, l);
         }
     }
 
     fn more_sites(&mut self, total: u64, shown: usize) {
         let n = site_words::beyond(total, shown);
         if n > 0 {
-            self.line(Ink::Dim, &format!("      and {} more", words::grouped(n)));
+            self.line(TextStyle::Dim, &format!("      and {} more", words::grouped(n)));
         }
     }
 
@@ -425,9 +425,9 @@ impl Page {
             return;
         }
         let title = format!("Another service than before: {}", words::grouped(n as u64));
-        self.line(Ink::Bold, &title);
+        self.line(TextStyle::Bold, &title);
         for c in v.service_changes.iter().take(MAX_CHANGES) {
-            self.sentence(Ink::Plain, "  ", 2, &words::service_change(c));
+            self.sentence(TextStyle::Plain, "  ", 2, &words::service_change(c));
         }
         self.more(n.saturating_sub(MAX_CHANGES));
         self.out.push('\n');
@@ -446,10 +446,15 @@ impl Page {
             ));
         }
         if !also.is_empty() {
-            self.sentence(Ink::Plain, "", 0, &format!("Also seen open: {}.", also.join("; ")));
+            self.sentence(
+                TextStyle::Plain,
+                "",
+                0,
+                &format!("Also seen open: {}.", also.join("; ")),
+            );
         }
         let exit = format!("Exit status {}: {}.", v.exit, words::exit_meaning(v.exit));
-        self.sentence(Ink::Plain, "", 0, &exit);
+        self.sentence(TextStyle::Plain, "", 0, &exit);
     }
 }
 

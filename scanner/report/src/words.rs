@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use mimawari_drift::verdict::{
-    Cause, Coverage, Finding, FindingKind, FindingState, ServiceChange, Verdict,
+    Finding, FindingCause, FindingKind, FindingState, ServiceChange, Verdict, VerdictCoverage,
 };
-use mimawari_probes::observation::{Evidence, Scheme, Severity};
+use mimawari_probes::observation::{HttpEvidence, Severity, UrlScheme};
 use mimawari_targets::{Port, Protocol};
 
 use crate::clean::clean;
@@ -22,7 +22,7 @@ pub(crate) const SEVERITIES: [Severity; 5] =
 
 /// What kind of news a verdict is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tone {
+pub(crate) enum VerdictTone {
     Clean,
     Drift,
     Incomplete,
@@ -31,8 +31,8 @@ pub(crate) enum Tone {
 
 /// The verdict in one line.
 #[derive(Debug)]
-pub(crate) struct Headline {
-    pub(crate) tone: Tone,
+pub(crate) struct ReportHeadline {
+    pub(crate) tone: VerdictTone,
     /// The one word, in capitals.
     pub(crate) word: &'static str,
     /// What follows the colon.
@@ -42,7 +42,7 @@ pub(crate) struct Headline {
 }
 
 /// The headline. "Clean" is said only where the verdict has no drift, no gap and no doubt.
-pub(crate) fn headline(v: &Verdict) -> Headline {
+pub(crate) fn headline(v: &Verdict) -> ReportHeadline {
     let drift = v.findings.iter().filter(|f| f.state.is_drift());
     let (n, new) = drift.fold((0u64, 0u64), |(n, new), f| (n + 1, new + u64::from(f.new)));
     if n > 0 || v.exit == 1 {
@@ -57,18 +57,18 @@ pub(crate) fn headline(v: &Verdict) -> Headline {
         } else {
             None
         };
-        Headline { tone: Tone::Drift, word: "DRIFT", rest, caution }
+        ReportHeadline { tone: VerdictTone::Drift, word: "DRIFT", rest, caution }
     } else if v.suspect {
-        Headline {
-            tone: Tone::Suspect,
+        ReportHeadline {
+            tone: VerdictTone::Suspect,
             word: "SUSPECT",
             rest: "this run is not to be believed".to_owned(),
             caution: Some("No drift was seen, but that proves nothing here; nothing was resolved."),
         }
     } else if v.counts.undecided > 0 && !v.incomplete {
         let n = v.counts.undecided;
-        Headline {
-            tone: Tone::Incomplete,
+        ReportHeadline {
+            tone: VerdictTone::Incomplete,
             word: "TO BE DECIDED",
             rest: format!(
                 "{} {} not open for the first time",
@@ -88,15 +88,15 @@ pub(crate) fn headline(v: &Verdict) -> Headline {
                 plural(v.incomplete_because.len() as u64 - 1, "more reason")
             ));
         }
-        Headline {
-            tone: Tone::Incomplete,
+        ReportHeadline {
+            tone: VerdictTone::Incomplete,
             word: "INCOMPLETE",
             rest,
             caution: Some("No drift in what was covered; nothing is known of the rest."),
         }
     } else {
-        Headline {
-            tone: Tone::Clean,
+        ReportHeadline {
+            tone: VerdictTone::Clean,
             word: "CLEAN",
             rest: "no drift, and everything planned was covered".to_owned(),
             caution: None,
@@ -149,7 +149,7 @@ pub(crate) fn coverage(v: &Verdict) -> String {
 }
 
 /// Content checks that can be believed of those planned; `None` when none was planned.
-pub(crate) fn content(c: &Coverage) -> Option<String> {
+pub(crate) fn content(c: &VerdictCoverage) -> Option<String> {
     (c.checks_planned > 0).then(|| {
         let rest = c.checks_planned.saturating_sub(c.checks_covered);
         let mut s = format!(
@@ -165,7 +165,7 @@ pub(crate) fn content(c: &Coverage) -> Option<String> {
 }
 
 /// Estimated recall with its interval, held against the promise.
-pub(crate) fn recall(c: &Coverage) -> String {
+pub(crate) fn recall(c: &VerdictCoverage) -> String {
     let digits = decimals(c.recall_promised);
     let promised = c.recall_promised;
     match c.recall_estimate.filter(|r| r.is_finite()) {
@@ -191,7 +191,7 @@ pub(crate) fn recall(c: &Coverage) -> String {
 }
 
 /// The interval of the recall estimate, where it is one.
-pub(crate) fn interval(c: &Coverage) -> Option<(f64, f64)> {
+pub(crate) fn interval(c: &VerdictCoverage) -> Option<(f64, f64)> {
     c.recall_interval.filter(|(a, b)| a.is_finite() && b.is_finite() && a <= b)
 }
 
@@ -330,14 +330,14 @@ pub(crate) fn what(f: &Finding) -> String {
 }
 
 /// Why it counts, in a word or two.
-pub(crate) const fn cause(c: Cause) -> &'static str {
+pub(crate) const fn cause(c: FindingCause) -> &'static str {
     match c {
-        Cause::Unmatched => "no rule has ever matched",
-        Cause::FirstLook => "looked at for the first time, and no rule matches",
-        Cause::Expired => "the rule that allowed it has expired",
-        Cause::Removed => "the rule that allowed it was removed",
-        Cause::Forbidden => "a rule forbids it",
-        Cause::Required => "a rule requires it",
+        FindingCause::Unmatched => "no rule has ever matched",
+        FindingCause::FirstLook => "looked at for the first time, and no rule matches",
+        FindingCause::Expired => "the rule that allowed it has expired",
+        FindingCause::Removed => "the rule that allowed it was removed",
+        FindingCause::Forbidden => "a rule forbids it",
+        FindingCause::Required => "a rule requires it",
     }
 }
 
@@ -425,7 +425,7 @@ pub(crate) const RANGE: &str = "Range: bytes=0-65535";
 
 /// The URL of a site without its path. The port is left out where it is the scheme's own.
 pub(crate) fn url(
-    scheme: Option<Scheme>,
+    scheme: Option<UrlScheme>,
     host: Option<&str>,
     ip: IpAddr,
     port: Option<Port>,
@@ -445,7 +445,7 @@ pub(crate) fn url(
 }
 
 /// Why a hit is certain; `None` where the record does not say.
-pub(crate) fn certain(e: &Evidence) -> Option<String> {
+pub(crate) fn certain(e: &HttpEvidence) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(s) = &e.signature {
         parts.push(format!("signature: {}", clean(s, SENTENCE)));
@@ -470,7 +470,7 @@ pub(crate) fn certain(e: &Evidence) -> Option<String> {
 }
 
 /// Evidence on one line. It holds no secret: a mask, a length and a keyed digest.
-pub(crate) fn evidence(e: &Evidence) -> String {
+pub(crate) fn evidence(e: &HttpEvidence) -> String {
     let mut s = format!("HTTP {}", e.status);
     if let Some(line) = e.line {
         s.push_str(&format!(", line {line}"));
@@ -601,11 +601,11 @@ mod tests {
 
     #[test]
     fn recall_is_held_against_the_promise() {
-        let mut c = Coverage {
+        let mut c = VerdictCoverage {
             recall_estimate: Some(0.99995),
             recall_interval: Some((0.9999, 0.99999)),
             recall_promised: 0.9999,
-            ..Coverage::default()
+            ..VerdictCoverage::default()
         };
         assert_eq!(recall(&c), "0.99995 (95 % interval 0.99990 to 0.99999); promised 0.9999");
         c.recall_estimate = Some(0.99989);
@@ -618,7 +618,7 @@ mod tests {
     /// The word CLEAN needs exit 0, no gap, no doubt and no finding that counts.
     #[test]
     fn clean_is_said_only_of_a_clean_verdict() {
-        assert_eq!(headline(&samples::clean()).tone, Tone::Clean);
+        assert_eq!(headline(&samples::clean()).tone, VerdictTone::Clean);
         let spoil: [fn(&mut Verdict); 5] = [
             |v| v.incomplete = true,
             |v| v.suspect = true,
@@ -629,7 +629,7 @@ mod tests {
         for s in spoil {
             let mut v = samples::clean();
             s(&mut v);
-            assert_ne!(headline(&v).tone, Tone::Clean);
+            assert_ne!(headline(&v).tone, VerdictTone::Clean);
         }
     }
 

@@ -20,7 +20,7 @@ use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use mimawari_base::files::write_atomically;
-use mimawari_engine::Checkpoint;
+use mimawari_engine::SweepCheckpoint;
 use mimawari_probes::format::check_magic;
 use serde::{Deserialize, Serialize};
 
@@ -32,14 +32,14 @@ const MAX_CELLS: u64 = 1 << 26;
 
 /// A checkpoint with what belongs to it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Saved {
+pub struct SavedCheckpoint {
     /// How long `coverage.bin` was: what stands behind was written later and is done again.
     pub coverage: u64,
     /// The sweep.
-    pub sweep: Checkpoint,
+    pub sweep: SweepCheckpoint,
 }
 
-impl Saved {
+impl SavedCheckpoint {
     /// The file's bytes.
     ///
     /// # Errors
@@ -112,18 +112,18 @@ fn sum(head: &[u8], cells: &[u8]) -> u32 {
 
 /// Writes checkpoints in a thread of its own: packing and syncing would hold the sweep up.
 #[derive(Debug)]
-pub struct Checkpointer {
-    queue: Option<SyncSender<Saved>>,
+pub struct CheckpointWriter {
+    queue: Option<SyncSender<SavedCheckpoint>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Checkpointer {
+impl CheckpointWriter {
     /// A writer for a run folder. `files`: what has to be on the disk before a checkpoint is.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(dir: &Path, files: Vec<File>) -> io::Result<Self> {
-        let (queue, waiting) = sync_channel::<Saved>(1);
+        let (queue, waiting) = sync_channel::<SavedCheckpoint>(1);
         let path: PathBuf = dir.join(CHECKPOINT);
         let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
             let mut failing = false;
@@ -146,14 +146,14 @@ impl Checkpointer {
     }
 
     /// Has a checkpoint written, unless the one before is still being written.
-    pub fn offer(&self, saved: Saved) {
+    pub fn offer(&self, saved: SavedCheckpoint) {
         if let Some(queue) = &self.queue {
             let _ = queue.try_send(saved);
         }
     }
 }
 
-impl Drop for Checkpointer {
+impl Drop for CheckpointWriter {
     /// Waits for the last one.
     fn drop(&mut self) {
         self.queue = None;
@@ -167,27 +167,27 @@ impl Drop for Checkpointer {
 mod tests {
     use std::time::Duration;
 
-    use mimawari_engine::{Sweep, SweepConfig};
-    use mimawari_targets::{AddrRange, AddrSet, Plan, Scope, Shard};
+    use mimawari_engine::{SweepConfig, SweepEngine};
+    use mimawari_targets::{AddrRange, AddrSet, CellPlan, PlanShard, Scope};
 
     use super::*;
 
-    fn saved() -> Saved {
+    fn saved() -> SavedCheckpoint {
         let range: AddrRange = "192.0.2.0/28".parse().unwrap();
         let scope = Scope::new(AddrSet::from_ranges([range]), AddrSet::default(), "test");
-        let plan = Plan::new(scope.whole(), "1-10".parse().unwrap(), 7).unwrap();
+        let plan = CellPlan::new(scope.whole(), "1-10".parse().unwrap(), 7).unwrap();
         let config = SweepConfig { chunk_cells: 50, ..SweepConfig::default() };
-        let mut sweep = Sweep::new(plan.walk(Shard::WHOLE), config);
+        let mut sweep = SweepEngine::new(plan.walk(PlanShard::WHOLE), config);
         for ms in 0..70 {
             sweep.poll_transmit(Duration::from_millis(ms * 20));
         }
-        Saved { coverage: 8, sweep: sweep.checkpoint().unwrap() }
+        SavedCheckpoint { coverage: 8, sweep: sweep.checkpoint().unwrap() }
     }
 
     #[test]
     fn reads_back_what_was_written() {
         let saved = saved();
-        let again = Saved::decode(&saved.encode().unwrap()).unwrap();
+        let again = SavedCheckpoint::decode(&saved.encode().unwrap()).unwrap();
         assert_eq!(format!("{saved:?}"), format!("{again:?}"));
         assert_eq!(again.sweep.chunks.len(), 2);
     }
@@ -196,20 +196,20 @@ mod tests {
     fn no_damage_is_believed() {
         let bytes = saved().encode().unwrap();
         for n in 0..bytes.len() {
-            assert!(Saved::decode(&bytes[..n]).is_err(), "cut at {n}");
+            assert!(SavedCheckpoint::decode(&bytes[..n]).is_err(), "cut at {n}");
             let mut bad = bytes.clone();
             bad[n] ^= 0x04;
-            assert!(Saved::decode(&bad).is_err(), "byte {n}");
+            assert!(SavedCheckpoint::decode(&bad).is_err(), "byte {n}");
         }
     }
 
     #[test]
     fn a_folder_without_one_has_none() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Saved::read(dir.path()).unwrap().is_none());
-        let writer = Checkpointer::start(dir.path(), Vec::new()).unwrap();
+        assert!(SavedCheckpoint::read(dir.path()).unwrap().is_none());
+        let writer = CheckpointWriter::start(dir.path(), Vec::new()).unwrap();
         writer.offer(saved());
         drop(writer);
-        assert!(Saved::read(dir.path()).unwrap().is_some());
+        assert!(SavedCheckpoint::read(dir.path()).unwrap().is_some());
     }
 }

@@ -46,14 +46,14 @@ const MAX_CELLS: u32 = 1 << 24;
 
 /// Appends frames.
 #[derive(Debug)]
-pub struct Writer {
+pub struct CoverageWriter {
     file: File,
     path: PathBuf,
     /// Where the last whole frame ends.
     end: u64,
 }
 
-impl Writer {
+impl CoverageWriter {
     /// Begins a new file; it must not exist. `cells`: the digest of what the steps are.
     ///
     /// # Errors
@@ -163,7 +163,7 @@ impl Writer {
 
 /// Where a frame of states lies.
 #[derive(Debug, Clone, Copy)]
-struct Frame {
+struct CoverageFrame {
     first: u64,
     cells: u32,
     offset: u64,
@@ -172,10 +172,10 @@ struct Frame {
 
 /// Looks steps up. Only the frame asked last is held unpacked, so memory does not grow with the job.
 #[derive(Debug)]
-pub struct Reader {
+pub struct CoverageReader {
     file: RefCell<File>,
     /// Sorted by first step.
-    frames: Vec<Frame>,
+    frames: Vec<CoverageFrame>,
     amended: HashMap<u64, CellState>,
     unpacked: RefCell<Option<(usize, Vec<u8>)>>,
     /// Whether the file ended in the middle of a frame.
@@ -184,7 +184,7 @@ pub struct Reader {
     cells: Option<[u8; 32]>,
 }
 
-impl Reader {
+impl CoverageReader {
     /// Opens a file and reads its frames' heads and checksums.
     ///
     /// # Errors
@@ -344,7 +344,7 @@ impl Reader {
         bare.state(step)
     }
 
-    fn unpack(&self, frame: Frame) -> io::Result<Vec<u8>> {
+    fn unpack(&self, frame: CoverageFrame) -> io::Result<Vec<u8>> {
         let mut file = self.file.borrow_mut();
         file.seek(SeekFrom::Start(frame.offset))?;
         let packed = Read::take(&mut *file, u64::from(frame.size));
@@ -364,7 +364,7 @@ fn read_frame(
     at: u64,
     length: u64,
     payload: &mut Vec<u8>,
-) -> io::Result<Option<(u8, Frame)>> {
+) -> io::Result<Option<(u8, CoverageFrame)>> {
     if at + HEADER as u64 > length {
         return Ok(None);
     }
@@ -386,7 +386,7 @@ fn read_frame(
     if hash.finalize() != crc {
         return Ok(None);
     }
-    Ok(Some((h[0], Frame { first, cells, offset, size })))
+    Ok(Some((h[0], CoverageFrame { first, cells, offset, size })))
 }
 
 #[cfg(test)]
@@ -396,7 +396,7 @@ mod tests {
     fn written() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("coverage.bin");
-        let mut w = Writer::create(&path, &[7; 32]).unwrap();
+        let mut w = CoverageWriter::create(&path, &[7; 32]).unwrap();
         w.states(0, &[CellState::Closed, CellState::Silent, CellState::Open]).unwrap();
         w.states(3, &[CellState::NotProbed; 5]).unwrap();
         w.amended(1, CellState::Open).unwrap();
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn reads_back_what_was_written() {
         let (_dir, path) = written();
-        let r = Reader::open(&path).unwrap();
+        let r = CoverageReader::open(&path).unwrap();
         let states: Vec<_> = (0..9).map(|s| r.state(s)).collect();
         use CellState::{Closed, NotProbed, Open};
         assert_eq!(
@@ -420,21 +420,24 @@ mod tests {
     #[test]
     fn what_is_not_known_is_passed_over_where_it_may_be_and_a_newer_file_is_no_damage() {
         let (dir, path) = written();
-        assert_eq!(Reader::open(&path).unwrap().cells_digest(), Some(&[7; 32]));
+        assert_eq!(CoverageReader::open(&path).unwrap().cells_digest(), Some(&[7; 32]));
         let end = std::fs::metadata(&path).unwrap().len();
-        let mut w = Writer::append(&path, Some(end), &[7; 32]).unwrap();
+        let mut w = CoverageWriter::append(&path, Some(end), &[7; 32]).unwrap();
         w.frame(OPTIONAL, 9, 9, b"later").unwrap();
         w.states(8, &[CellState::Open]).unwrap();
-        let r = Reader::open(&path).unwrap();
+        let r = CoverageReader::open(&path).unwrap();
         assert_eq!(
             (r.state(0), r.state(8), r.is_cut_off()),
             (CellState::Closed, CellState::Open, false)
         );
         w.frame(OPTIONAL - 1, 9, 9, b"needed").unwrap();
-        assert!(Reader::open(&path).unwrap().is_cut_off(), "it may have changed what is before it");
+        assert!(
+            CoverageReader::open(&path).unwrap().is_cut_off(),
+            "it may have changed what is before it"
+        );
         let newer = dir.path().join("newer");
         std::fs::write(&newer, b"MMWCOV2\n and whatever it is").unwrap();
-        let e = Reader::open(&newer).unwrap_err();
+        let e = CoverageReader::open(&newer).unwrap_err();
         let fault = e.get_ref().unwrap().downcast_ref::<FormatFault>().unwrap();
         assert!(fault.is_newer(), "{fault}");
     }
@@ -443,11 +446,11 @@ mod tests {
     fn any_cut_leaves_a_readable_file_that_claims_no_more_than_it_holds() {
         let (dir, path) = written();
         let whole = std::fs::read(&path).unwrap();
-        let full = Reader::open(&path).unwrap();
+        let full = CoverageReader::open(&path).unwrap();
         for n in 0..whole.len() {
             let cut = dir.path().join(format!("cut{n}"));
             std::fs::write(&cut, &whole[..n]).unwrap();
-            let r = Reader::open(&cut).unwrap();
+            let r = CoverageReader::open(&cut).unwrap();
             for step in 0..10 {
                 let s = r.state(step);
                 // Step 1 is silent until the late answer's frame is there.
@@ -470,7 +473,7 @@ mod tests {
             bad[i] ^= 0x10;
             let file = dir.path().join("bad");
             std::fs::write(&file, &bad).unwrap();
-            let r = Reader::open(&file).unwrap();
+            let r = CoverageReader::open(&file).unwrap();
             assert!(r.is_cut_off(), "byte {i}");
         }
     }

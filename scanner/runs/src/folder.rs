@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use mimawari_base::failure::Failure;
 use mimawari_base::files::write_atomically;
-use mimawari_engine::Chunk;
+use mimawari_engine::ChunkResult;
 use mimawari_probes::format::{FormatFault, NEWER_HELP, read_document};
 use mimawari_probes::gap::Gap;
 use mimawari_probes::http::printable;
 use mimawari_probes::observation::{
-    CellState, HttpObservation, Observation, Scheme, TcpObservation,
+    CellState, HttpObservation, Observation, TcpObservation, UrlScheme,
 };
-use mimawari_targets::{Port, Walk};
+use mimawari_targets::{PlanOrder, Port};
 
-use super::checkpoint::{CHECKPOINT, Checkpointer, Saved};
+use super::checkpoint::{CHECKPOINT, CheckpointWriter, SavedCheckpoint};
 use super::coverage;
 use super::meta::{ORDER, RunMeta, RunStatus};
 use super::observations;
@@ -31,8 +31,8 @@ const COVERAGE: &str = "coverage.bin";
 #[derive(Debug)]
 pub struct RunFolder {
     dir: PathBuf,
-    observations: observations::Writer,
-    coverage: coverage::Writer,
+    observations: observations::ObservationWriter,
+    coverage: coverage::CoverageWriter,
 }
 
 impl RunFolder {
@@ -62,9 +62,9 @@ impl RunFolder {
         }
         fs::create_dir_all(dir).map_err(|e| failed("make", e))?;
         write_atomically(&dir.join(META), &to_json(meta)?).map_err(|e| failed("write", e))?;
-        let observations = observations::Writer::create(&dir.join(OBSERVATIONS))
+        let observations = observations::ObservationWriter::create(&dir.join(OBSERVATIONS))
             .map_err(|e| failed("write", e))?;
-        let coverage = coverage::Writer::create(&dir.join(COVERAGE), &meta.cells_digest())
+        let coverage = coverage::CoverageWriter::create(&dir.join(COVERAGE), &meta.cells_digest())
             .map_err(|e| failed("write", e))?;
         lock(dir, observations.file())?;
         Ok(Self { dir: dir.to_owned(), observations, coverage })
@@ -76,7 +76,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// A [`Failure`] when another process is writing it, or it is damaged.
-    pub fn resume(dir: &Path) -> Result<(Self, Option<Saved>, Vec<TcpObservation>)> {
+    pub fn resume(dir: &Path) -> Result<(Self, Option<SavedCheckpoint>, Vec<TcpObservation>)> {
         let damaged = |name: &str, e: io::Error| {
             Failure::new(format!("{} cannot be gone on with", dir.join(name).display()))
                 .help("run the scan again into another folder; this one can still be judged")
@@ -89,9 +89,9 @@ impl RunFolder {
             .map_err(|e| damaged(OBSERVATIONS, e))?;
         lock(dir, &file)?;
         let observations =
-            observations::Writer::append(file).map_err(|e| damaged(OBSERVATIONS, e))?;
-        let saved = Saved::read(dir).map_err(|e| damaged(CHECKPOINT, e))?;
-        let mut latest = Latest::default();
+            observations::ObservationWriter::append(file).map_err(|e| damaged(OBSERVATIONS, e))?;
+        let saved = SavedCheckpoint::read(dir).map_err(|e| damaged(CHECKPOINT, e))?;
+        let mut latest = LatestRun::default();
         observations::read(&dir.join(OBSERVATIONS), |o| latest.take(o, |_| false))
             .map_err(|e| damaged(OBSERVATIONS, e))?;
         let open = latest
@@ -102,7 +102,7 @@ impl RunFolder {
                 _ => None,
             })
             .collect();
-        let coverage = coverage::Writer::append(
+        let coverage = coverage::CoverageWriter::append(
             &dir.join(COVERAGE),
             saved.as_ref().map(|s| s.coverage),
             &read_meta(dir)?.cells_digest(),
@@ -124,19 +124,19 @@ impl RunFolder {
     ///
     /// # Errors
     /// A [`Failure`].
-    pub fn checkpointer(&self) -> Result<Checkpointer> {
+    pub fn checkpointer(&self) -> Result<CheckpointWriter> {
         let start = || {
             let files =
                 vec![self.observations.file().try_clone()?, self.coverage.file().try_clone()?];
-            Checkpointer::start(&self.dir, files)
+            CheckpointWriter::start(&self.dir, files)
         };
         start().map_err(|e| lost(&self.dir.join(CHECKPOINT), e))
     }
 
     /// A checkpoint of the sweep, with what belongs to it in this folder.
     #[must_use]
-    pub fn save(&self, sweep: mimawari_engine::Checkpoint) -> Saved {
-        Saved { coverage: self.coverage.end(), sweep }
+    pub fn save(&self, sweep: mimawari_engine::SweepCheckpoint) -> SavedCheckpoint {
+        SavedCheckpoint { coverage: self.coverage.end(), sweep }
     }
 
     /// The folder.
@@ -157,7 +157,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// A [`Failure`]; the chunk then counts as not covered.
-    pub fn cover(&mut self, chunk: &Chunk) -> Result<()> {
+    pub fn cover(&mut self, chunk: &ChunkResult) -> Result<()> {
         self.coverage
             .states(chunk.first_step, &chunk.states)
             .map_err(|e| lost(self.coverage.path(), e))
@@ -190,7 +190,7 @@ impl RunFolder {
 /// What a folder's coverage says of a step by now; not probed where it cannot be read.
 #[must_use]
 pub fn state_in(dir: &Path, step: u64) -> CellState {
-    let reader = coverage::Reader::open(&dir.join(COVERAGE));
+    let reader = coverage::CoverageReader::open(&dir.join(COVERAGE));
     reader.map_or(CellState::NotProbed, |r| r.state(step))
 }
 
@@ -293,8 +293,8 @@ pub struct LoadedRun {
     pub counts: [u64; 5],
     /// What is wrong with the files.
     pub damage: Vec<Gap>,
-    walk: Walk,
-    coverage: coverage::Reader,
+    walk: PlanOrder,
+    coverage: coverage::CoverageReader,
 }
 
 impl LoadedRun {
@@ -317,7 +317,7 @@ impl LoadedRun {
         let walk = meta.walk().map_err(|e| damaged(&path, &e))?;
         let mut damage = Vec::new();
         let path = dir.join(OBSERVATIONS);
-        let mut latest = Latest::default();
+        let mut latest = LatestRun::default();
         let read = observations::read(&path, |o| latest.take(o, &needed));
         let end = read.map_err(|e| unreadable(&path, &e))?;
         if end.cut_off {
@@ -327,7 +327,7 @@ impl LoadedRun {
             damage.push(Gap::RecordsUnknown { records: end.unknown });
         }
         let path = dir.join(COVERAGE);
-        let coverage = coverage::Reader::open(&path).map_err(|e| unreadable(&path, &e))?;
+        let coverage = coverage::CoverageReader::open(&path).map_err(|e| unreadable(&path, &e))?;
         let is_its = match coverage.cells_digest() {
             Some(digest) => *digest == meta.cells_digest(),
             // Version 1.0 wrote none.
@@ -363,7 +363,7 @@ impl LoadedRun {
 
     /// The shard's walk.
     #[must_use]
-    pub const fn walk(&self) -> &Walk {
+    pub const fn walk(&self) -> &PlanOrder {
         &self.walk
     }
 }
@@ -371,12 +371,12 @@ impl LoadedRun {
 /// The latest record of each host, of each cell and of each (target, path), in the order of their
 /// keys.
 #[derive(Default)]
-struct Latest(BTreeMap<Key, Observation>);
+struct LatestRun(BTreeMap<FolderKey, Observation>);
 
 /// Address, port, and scheme, virtual host and path.
-type Key = (IpAddr, Option<Port>, Option<(Scheme, Option<String>, String)>);
+type FolderKey = (IpAddr, Option<Port>, Option<(UrlScheme, Option<String>, String)>);
 
-impl Latest {
+impl LatestRun {
     fn take(&mut self, o: Observation, needed: impl Fn(&HttpObservation) -> bool) {
         let key = match &o {
             Observation::Host(h) => (h.ip, None, None),
@@ -402,15 +402,15 @@ impl Latest {
 
 #[cfg(test)]
 mod tests {
-    use mimawari_probes::observation::{Outcome, Severity};
+    use mimawari_probes::observation::{ContentOutcome, Severity};
 
     use super::*;
 
-    fn http(path: &str, outcome: Outcome) -> HttpObservation {
+    fn http(path: &str, outcome: ContentOutcome) -> HttpObservation {
         HttpObservation {
             ip: "198.51.100.7".parse().unwrap(),
             port: Port::new(80).unwrap(),
-            scheme: Scheme::Http,
+            scheme: UrlScheme::Http,
             host: None,
             path: path.to_owned(),
             check: "dotenv".to_owned(),
@@ -426,19 +426,20 @@ mod tests {
 
     #[test]
     fn only_what_can_change_a_verdict_is_kept_and_always_its_latest_record() {
-        let mut latest = Latest::default();
-        let needed = |h: &HttpObservation| h.outcome == Outcome::Exposed || h.path == "/known";
+        let mut latest = LatestRun::default();
+        let needed =
+            |h: &HttpObservation| h.outcome == ContentOutcome::Exposed || h.path == "/known";
         for (path, outcome) in [
-            ("/a", Outcome::Absent),
-            ("/known", Outcome::Absent),
-            ("/.env", Outcome::Exposed),
+            ("/a", ContentOutcome::Absent),
+            ("/known", ContentOutcome::Absent),
+            ("/.env", ContentOutcome::Exposed),
             // A resumed run looked again, and it was gone.
-            ("/.env", Outcome::Absent),
-            ("/b", Outcome::Exposed),
+            ("/.env", ContentOutcome::Absent),
+            ("/b", ContentOutcome::Exposed),
         ] {
             latest.take(Observation::Http(Box::new(http(path, outcome))), needed);
         }
-        let kept: Vec<(String, Outcome)> = latest
+        let kept: Vec<(String, ContentOutcome)> = latest
             .0
             .into_values()
             .map(|o| match o {
@@ -450,9 +451,9 @@ mod tests {
         assert_eq!(
             kept,
             [
-                is("/.env", Outcome::Absent),
-                is("/b", Outcome::Exposed),
-                is("/known", Outcome::Absent)
+                is("/.env", ContentOutcome::Absent),
+                is("/b", ContentOutcome::Exposed),
+                is("/known", ContentOutcome::Absent)
             ]
         );
     }

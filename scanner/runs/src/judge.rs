@@ -9,14 +9,14 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use mimawari_base::failure::Failure;
 use mimawari_drift::baseline::Baseline;
-use mimawari_drift::freshness::Turn;
+use mimawari_drift::freshness::RotationPart;
 use mimawari_drift::judge::{CoverageView, RunInput, judge};
 use mimawari_drift::state::State;
-use mimawari_drift::verdict::{Coverage, RunFacts, Verdict};
+use mimawari_drift::verdict::{RunFacts, Verdict, VerdictCoverage};
 use mimawari_probes::gap::{CoverageGap, Gap};
 use mimawari_probes::observation::{CellState, Observation};
 use mimawari_report::describe_verdict;
-use mimawari_targets::{Plan, Port, Scope, Shard};
+use mimawari_targets::{CellPlan, PlanShard, Port, Scope};
 
 use crate::{LoadedRun, RunStatus, read_meta};
 
@@ -26,7 +26,7 @@ pub struct Runs {
     runs: Vec<LoadedRun>,
     scope: Scope,
     /// The plan that the runs are of, to tell which part a cell is in.
-    plan: Plan,
+    plan: CellPlan,
     max_age: Option<SignedDuration>,
 }
 
@@ -106,13 +106,13 @@ impl Runs {
     }
 
     /// The plan that they are of.
-    pub(crate) const fn plan(&self) -> &Plan {
+    pub(crate) const fn plan(&self) -> &CellPlan {
         &self.plan
     }
 
     /// The part of the plan that the runs walked.
-    fn part(&self) -> Shard {
-        self.runs.first().and_then(|r| r.meta.part).unwrap_or(Shard::WHOLE)
+    fn part(&self) -> PlanShard {
+        self.runs.first().and_then(|r| r.meta.part).unwrap_or(PlanShard::WHOLE)
     }
 
     /// Whether every cell of the part was covered, and the recall kept.
@@ -143,7 +143,7 @@ impl Runs {
             unreachable!("`open` refuses an empty list");
         };
         let digest = first.meta.plan.digest(self.part().count(), &first.meta.vantage);
-        let turn = Turn {
+        let turn = RotationPart {
             plan: &digest,
             part: self.part().index(),
             parts: self.part().count(),
@@ -198,7 +198,7 @@ impl Runs {
             let have: BTreeSet<u32> = self.runs.iter().map(|r| r.meta.shard.index()).collect();
             let n = first.meta.shard.count();
             let missing = (1..=n).filter(|i| !have.contains(i));
-            let shards: Vec<Shard> = missing.filter_map(|i| Shard::new(i, n)).collect();
+            let shards: Vec<PlanShard> = missing.filter_map(|i| PlanShard::new(i, n)).collect();
             if !shards.is_empty() {
                 gaps.push(Gap::ShardsNotJudged { shards }.not_covered());
             }
@@ -206,8 +206,8 @@ impl Runs {
         gaps
     }
 
-    fn totals(&self) -> Coverage {
-        let mut c = Coverage::default();
+    fn totals(&self) -> VerdictCoverage {
+        let mut c = VerdictCoverage::default();
         for run in &self.runs {
             let [not_probed, silent, prohibited, closed, open] = run.counts;
             c.not_probed += not_probed;
@@ -222,7 +222,7 @@ impl Runs {
         c.cells_planned = c.cells_covered + c.not_probed;
         if let Some(first) = self.runs.first() {
             // What was planned is the whole part, also when only some of its shards are here.
-            let part = self.plan.clone().walk_part(self.part(), Shard::WHOLE).len();
+            let part = self.plan.clone().walk_part(self.part(), PlanShard::WHOLE).len();
             c.cells_planned = c.cells_planned.max(part);
             c.not_probed = c.cells_planned - c.cells_covered;
             c.recall_promised = first.meta.recall_promised;

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use mimawari_base::failure::Failure;
-use mimawari_engine::{Chunk, Summary};
+use mimawari_engine::{ChunkResult, SweepSummary};
 use mimawari_probes::gap::{CoverageGap, Gap};
 use mimawari_probes::observation::CellState;
-use mimawari_targets::Shard;
+use mimawari_targets::PlanShard;
 
-use crate::meta::{CanaryFacts, HttpFacts, MergedRun, RunMeta, RunStatus};
+use crate::meta::{CanaryFacts, HttpTotals, MergedRun, RunMeta, RunStatus};
 use crate::{LoadedRun, RunFolder};
 
 /// Cells that are interleaved at once.
@@ -52,7 +52,7 @@ pub fn merge_as(dirs: &[PathBuf], out: &Path, amend: impl FnOnce(&mut RunMeta)) 
     let cells = whole(&first.meta);
     for begin in (0..cells).step_by(BLOCK as usize) {
         let states = interleave(&shards, count, begin, BLOCK.min(cells - begin))?;
-        folder.cover(&Chunk { first_step: begin, states })?;
+        folder.cover(&ChunkResult { first_step: begin, states })?;
     }
     for run in &runs {
         for records in run.observations.chunks(RECORDS) {
@@ -65,11 +65,11 @@ pub fn merge_as(dirs: &[PathBuf], out: &Path, amend: impl FnOnce(&mut RunMeta)) 
     Ok(meta)
 }
 
-type Shards = BTreeMap<u32, (PathBuf, LoadedRun)>;
+type ShardSet = BTreeMap<u32, (PathBuf, LoadedRun)>;
 
 /// Opens the runs and holds them against each other.
-fn open(dirs: &[PathBuf]) -> Result<Shards> {
-    let mut shards = Shards::new();
+fn open(dirs: &[PathBuf]) -> Result<ShardSet> {
+    let mut shards = ShardSet::new();
     for dir in dirs {
         let run = LoadedRun::open(dir)?;
         if let Some((other, reference)) = shards.values().next() {
@@ -114,7 +114,7 @@ fn difference(a: &RunMeta, b: &RunMeta) -> Option<String> {
         ));
     }
     if a.part != b.part {
-        let shown = |part: Option<Shard>| part.unwrap_or(Shard::WHOLE);
+        let shown = |part: Option<PlanShard>| part.unwrap_or(PlanShard::WHOLE);
         return Some(format!("parts {} and {}", shown(a.part), shown(b.part)));
     }
     if a.shard.count() != b.shard.count() {
@@ -125,12 +125,12 @@ fn difference(a: &RunMeta, b: &RunMeta) -> Option<String> {
 
 /// Cells of all shards of a run's part of the plan.
 fn whole(meta: &RunMeta) -> u64 {
-    let all = RunMeta { shard: Shard::WHOLE, ..meta.clone() };
+    let all = RunMeta { shard: PlanShard::WHOLE, ..meta.clone() };
     all.walk().map_or(0, |walk| walk.len())
 }
 
 /// The states of `length` positions of the plan from `begin` on.
-fn interleave(shards: &Shards, count: u32, begin: u64, length: u64) -> Result<Vec<CellState>> {
+fn interleave(shards: &ShardSet, count: u32, begin: u64, length: u64) -> Result<Vec<CellState>> {
     let n = u64::from(count);
     let mut states = vec![CellState::NotProbed; usize::try_from(length)?];
     let mut part = Vec::new();
@@ -163,7 +163,7 @@ fn describe(first: &LoadedRun, runs: &[&LoadedRun], missing: &[u32]) -> RunMeta 
     let complete = missing.is_empty() && all().all(|m| m.status == RunStatus::Complete);
     let mut gaps = Vec::new();
     for i in missing {
-        let shard = Shard::new(*i, m.shard.count()).unwrap_or(Shard::WHOLE);
+        let shard = PlanShard::new(*i, m.shard.count()).unwrap_or(PlanShard::WHOLE);
         let cells = RunMeta { shard, ..m.clone() }.walk().map_or(0, |w| w.len());
         gaps.push(Gap::ShardMissing { missing: shard, cells }.not_covered());
     }
@@ -184,7 +184,7 @@ fn describe(first: &LoadedRun, runs: &[&LoadedRun], missing: &[u32]) -> RunMeta 
     if methods.len() > 1 {
         gaps.push(Gap::MethodsDiffer.noted());
     }
-    let mut http = HttpFacts { tier: m.http.tier, ..HttpFacts::default() };
+    let mut http = HttpTotals { tier: m.http.tier, ..HttpTotals::default() };
     for m in all() {
         http.targets = http.targets.saturating_add(m.http.targets);
         http.checks_planned = http.checks_planned.saturating_add(m.http.checks_planned);
@@ -196,7 +196,7 @@ fn describe(first: &LoadedRun, runs: &[&LoadedRun], missing: &[u32]) -> RunMeta 
         started_at: all().map(|m| m.started_at).min().unwrap_or(m.started_at),
         ended_at: all().filter_map(|m| m.ended_at).max(),
         resumed_at: Vec::new(),
-        shard: Shard::WHOLE,
+        shard: PlanShard::WHOLE,
         method: methods.into_iter().collect::<Vec<_>>().join(" and "),
         rate_asked: all().fold(0, |n, m| n.saturating_add(m.rate_asked)),
         // JSON has no infinity: it would be read back as nothing.
@@ -229,8 +229,8 @@ fn canaries(runs: &[&LoadedRun]) -> Vec<CanaryFacts> {
 /// The account of the whole. A shard that found f open cells with a recall of r has missed about
 /// f/r − f, so the recall of all is the sum of what was found over the sum of what there was; the
 /// ends of the interval are taken alike, which makes it wider than it need be.
-fn combine(runs: &[&LoadedRun], cells: u64, none_missing: bool) -> Summary {
-    let mut s = Summary { cells, promise_kept: none_missing, ..Summary::default() };
+fn combine(runs: &[&LoadedRun], cells: u64, none_missing: bool) -> SweepSummary {
+    let mut s = SweepSummary { cells, promise_kept: none_missing, ..SweepSummary::default() };
     let mut weights = Vec::new();
     let mut losses = Vec::new();
     let mut counted = 0;
@@ -323,14 +323,15 @@ mod tests {
         }
     }
 
-    fn run_of(dir: &Path, shard: Shard, states: &[CellState], amended: &[(u64, CellState)]) {
+    fn run_of(dir: &Path, shard: PlanShard, states: &[CellState], amended: &[(u64, CellState)]) {
         let allow = AddrSet::from_ranges(["192.0.2.0/28".parse().unwrap()]);
         let scope = Scope::new(allow, AddrSet::default(), "T-1");
-        let plan = mimawari_targets::Plan::new(scope.whole(), "1-5".parse().unwrap(), 9).unwrap();
+        let plan =
+            mimawari_targets::CellPlan::new(scope.whole(), "1-5".parse().unwrap(), 9).unwrap();
         let meta = RunMeta { status: RunStatus::Complete, ..RunMeta::blank(&scope, &plan, shard) };
         let mut folder = RunFolder::create(dir, &meta).unwrap();
         for (i, part) in states.chunks(3).enumerate() {
-            folder.cover(&Chunk { first_step: i as u64 * 3, states: part.to_vec() }).unwrap();
+            folder.cover(&ChunkResult { first_step: i as u64 * 3, states: part.to_vec() }).unwrap();
         }
         for (step, state) in amended {
             folder.amend(*step, *state).unwrap();
@@ -363,7 +364,7 @@ mod tests {
                     .map(|(p, s)| (p / u64::from(count), CellState::from_u8(*s).unwrap()))
                     .collect();
                 let path = dir.path().join(format!("s{i}"));
-                run_of(&path, Shard::new(i, count).unwrap(), &own, &amended);
+                run_of(&path, PlanShard::new(i, count).unwrap(), &own, &amended);
                 dirs.push(path);
             }
             let out = dir.path().join("whole");

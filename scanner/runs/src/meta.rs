@@ -1,10 +1,10 @@
 //! `run.json`.
 
 use jiff::Timestamp;
-use mimawari_engine::Summary;
+use mimawari_engine::SweepSummary;
 use mimawari_probes::format::{VersionedFormat, text_number};
 use mimawari_probes::gap::CoverageGap;
-use mimawari_targets::{AddrSet, Plan, PlanError, PortSet, Scope, Shard, Walk, hex};
+use mimawari_targets::{AddrSet, CellPlan, PlanError, PlanOrder, PlanShard, PortSet, Scope, hex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -82,12 +82,12 @@ pub struct RunMeta {
     pub plan: PlanFacts,
     /// Which part of the plan, `i/n`.
     #[schemars(with = "String")]
-    pub shard: Shard,
+    pub shard: PlanShard,
     /// Which part of a plan that is walked over several runs, `k/n`; the shard divides it. Absent
     /// when the run walks the whole plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
-    pub part: Option<Shard>,
+    pub part: Option<PlanShard>,
     /// `syn` or `connect`.
     pub method: String,
     /// Packets per second, the ceiling.
@@ -100,11 +100,11 @@ pub struct RunMeta {
     pub frames_refused: u64,
     /// The sweep's own account.
     #[schemars(with = "Option<serde_json::Value>")]
-    pub sweep: Option<Summary>,
+    pub sweep: Option<SweepSummary>,
     /// Known-open endpoints and whether they answered.
     pub canaries: Vec<CanaryFacts>,
     /// The content checks.
-    pub http: HttpFacts,
+    pub http: HttpTotals,
     /// The shards that were merged into this run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<MergedRun>,
@@ -121,13 +121,13 @@ pub struct MergedRun {
     pub run_id: String,
     /// Its shard, `i/n`.
     #[schemars(with = "String")]
-    pub shard: Shard,
+    pub shard: PlanShard,
 }
 
 impl RunMeta {
     /// A run that has begun, and of which nothing is known but what it is of.
     #[must_use]
-    pub fn blank(scope: &Scope, plan: &Plan, shard: Shard) -> Self {
+    pub fn blank(scope: &Scope, plan: &CellPlan, shard: PlanShard) -> Self {
         Self {
             version: VERSION,
             minor: MINOR,
@@ -149,7 +149,7 @@ impl RunMeta {
             frames_refused: 0,
             sweep: None,
             canaries: Vec::new(),
-            http: HttpFacts::default(),
+            http: HttpTotals::default(),
             merged: Vec::new(),
             gaps: Vec::new(),
         }
@@ -172,7 +172,7 @@ impl RunMeta {
         for range in addresses.ranges() {
             hash.update(format!("{range}\n"));
         }
-        let part = self.part.unwrap_or(Shard::WHOLE);
+        let part = self.part.unwrap_or(PlanShard::WHOLE);
         hash.update(format!("{ports}\n{seed}\n{order}\n{part}\n{}", self.shard));
         hash.finalize().into()
     }
@@ -190,8 +190,8 @@ impl RunMeta {
     ///
     /// # Errors
     /// [`PlanError`] when the facts do not make a plan.
-    pub fn walk(&self) -> Result<Walk, PlanError> {
-        let part = self.part.unwrap_or(Shard::WHOLE);
+    pub fn walk(&self) -> Result<PlanOrder, PlanError> {
+        let part = self.part.unwrap_or(PlanShard::WHOLE);
         Ok(self.plan.to_plan()?.walk_part(part, self.shard))
     }
 }
@@ -267,7 +267,7 @@ pub struct PlanFacts {
 impl PlanFacts {
     /// The facts of a plan.
     #[must_use]
-    pub fn of(plan: &Plan) -> Self {
+    pub fn of(plan: &CellPlan) -> Self {
         Self {
             addresses: plan.addrs().addrs().clone(),
             ports: plan.ports().clone(),
@@ -293,7 +293,7 @@ impl PlanFacts {
     ///
     /// # Errors
     /// [`PlanError`] when the facts do not make a plan.
-    pub fn walk(&self, shard: Shard) -> Result<Walk, PlanError> {
+    pub fn walk(&self, shard: PlanShard) -> Result<PlanOrder, PlanError> {
         Ok(self.to_plan()?.walk(shard))
     }
 
@@ -301,10 +301,10 @@ impl PlanFacts {
     ///
     /// # Errors
     /// [`PlanError`] when the facts do not make a plan.
-    pub fn to_plan(&self) -> Result<Plan, PlanError> {
+    pub fn to_plan(&self) -> Result<CellPlan, PlanError> {
         // The plan was proven against the scope when it was made; here it only numbers cells.
         let scope = Scope::new(self.addresses.clone(), AddrSet::default(), "");
-        Plan::new(scope.whole(), self.ports.clone(), self.seed)
+        CellPlan::new(scope.whole(), self.ports.clone(), self.seed)
     }
 }
 
@@ -319,7 +319,7 @@ pub struct CanaryFacts {
 
 /// The content checks of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct HttpFacts {
+pub struct HttpTotals {
     /// Cost tier.
     pub tier: u8,
     /// Web endpoints looked at, virtual hosts counted each.

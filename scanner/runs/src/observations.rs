@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read as _, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use mimawari_probes::format::{FormatFault, check_major};
-use mimawari_probes::observation::{KINDS, Observation, Record, VERSION};
+use mimawari_probes::observation::{KINDS, Observation, ObservationRecord, VERSION};
 use serde::{Deserialize, Serialize};
 
 /// Bytes of a line, at most; a certificate with its names has some thousands.
@@ -13,7 +13,7 @@ const LONGEST: u64 = 16 << 20;
 
 /// Appends records.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct ObservationWriter {
     file: File,
     /// Where the last whole line ends.
     end: u64,
@@ -21,13 +21,13 @@ pub(super) struct Writer {
 
 /// A [`Record`] of somebody else's observation.
 #[derive(Serialize)]
-struct Line<'a> {
+struct RecordLine<'a> {
     v: u32,
     #[serde(flatten)]
     observation: &'a Observation,
 }
 
-impl Writer {
+impl ObservationWriter {
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         Ok(Self { file: File::create_new(path)?, end: 0 })
     }
@@ -64,7 +64,7 @@ impl Writer {
     pub(super) fn write(&mut self, observations: &[Observation]) -> io::Result<()> {
         let mut lines = Vec::new();
         for o in observations {
-            serde_json::to_writer(&mut lines, &Line { v: VERSION, observation: o })?;
+            serde_json::to_writer(&mut lines, &RecordLine { v: VERSION, observation: o })?;
             lines.push(b'\n');
         }
         if let Err(e) = self.file.write_all(&lines) {
@@ -121,7 +121,7 @@ pub(super) fn read(path: &Path, mut take: impl FnMut(Observation)) -> io::Result
             end.cut_off = true;
             break;
         }
-        match serde_json::from_slice::<Record>(&line) {
+        match serde_json::from_slice::<ObservationRecord>(&line) {
             Ok(record) => {
                 check_major(u64::from(record.v), VERSION).map_err(invalid)?;
                 take(record.observation);

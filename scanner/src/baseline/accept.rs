@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::civil::Date;
-use mimawari_base::failure::{Failure, Status};
-use mimawari_drift::baseline::Expect;
-use mimawari_drift::edit::acceptance::{self, Acceptance, NotFound, PREFIX};
+use mimawari_base::failure::{ExitStatus, Failure};
+use mimawari_drift::baseline::RuleExpect;
+use mimawari_drift::edit::acceptance::{self, AcceptedRule, FindingLookup, PREFIX};
 use mimawari_drift::edit::append;
 use mimawari_drift::verdict::Finding;
 
@@ -27,7 +27,7 @@ const NAMED: usize = 10;
 /// # Errors
 /// An unknown finding, one that cannot be accepted, or a reason or an end that will not do; a
 /// baseline that cannot be read, or has no file that the rule clearly belongs to.
-pub fn accept(args: &BaselineAcceptArgs, context: &Context) -> Result<Status> {
+pub fn accept(args: &BaselineAcceptArgs, context: &Context) -> Result<ExitStatus> {
     let now = instant(args.now.as_deref(), context)?;
     let expires = args.expires.as_deref().map(date).transpose()?;
     let verdict = match &args.verdict {
@@ -40,12 +40,12 @@ pub fn accept(args: &BaselineAcceptArgs, context: &Context) -> Result<Status> {
         .map_err(|e| not_found(&args.finding, &from, &e))?;
     let files = files::read_folder(&args.dir)?;
     let baseline = files::parse(&files)?;
-    let said = Acceptance {
+    let said = AcceptedRule {
         reason: &args.reason,
         expires,
         expect: match args.expect {
-            ExpectArg::May => Expect::May,
-            ExpectArg::Must => Expect::Must,
+            ExpectArg::May => RuleExpect::May,
+            ExpectArg::Must => RuleExpect::Must,
         },
         id: args.id.as_deref(),
     };
@@ -59,7 +59,7 @@ pub fn accept(args: &BaselineAcceptArgs, context: &Context) -> Result<Status> {
     files::parse_with(&files, file, &text)?;
     file.write(&text)?;
     print(&diff(&file.name, &file.text, &text))?;
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
 fn date(text: &str) -> Result<Date> {
@@ -82,17 +82,17 @@ fn newest(dir: &Path) -> Result<PathBuf> {
     })
 }
 
-fn not_found(wanted: &str, from: &str, e: &NotFound<'_>) -> Failure {
+fn not_found(wanted: &str, from: &str, e: &FindingLookup<'_>) -> Failure {
     let wanted = shown(wanted);
     match e {
-        NotFound::Form => Failure::new(format!("`{wanted}` names no finding")).help(
+        FindingLookup::Form => Failure::new(format!("`{wanted}` names no finding")).help(
             "write its id, 198.51.100.7:6379, [2001:db8::7]:443 or https://host/path, as the report has it",
         ),
-        NotFound::Short => Failure::new(format!("`{wanted}` is too short for an id"))
+        FindingLookup::Short => Failure::new(format!("`{wanted}` is too short for an id"))
             .help(format!("write at least {PREFIX} digits of it")),
-        NotFound::None => Failure::new(format!("{from} has no finding `{wanted}`"))
+        FindingLookup::None => Failure::new(format!("{from} has no finding `{wanted}`"))
             .help("`mimawari report --verdict FILE` shows them all"),
-        NotFound::Many(all) => {
+        FindingLookup::Many(all) => {
             let mut names: Vec<String> = all.iter().take(NAMED).map(|f| name(f)).collect();
             if all.len() > NAMED {
                 names.push(format!("and {} more", all.len() - NAMED));

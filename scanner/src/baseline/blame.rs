@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mimawari_drift::explain::Commit;
+use mimawari_drift::explain::RuleCommit;
 
 /// How long git may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -18,7 +18,7 @@ const MAX_TEXT: usize = 200;
 
 /// The commit that brought line `line` of `file` in `dir`; or why that is not known, as half a
 /// sentence.
-pub(super) fn blame(dir: &Path, file: &str, line: usize) -> Result<Commit, String> {
+pub(super) fn blame(dir: &Path, file: &str, line: usize) -> Result<RuleCommit, String> {
     blame_with("git", LIMIT, dir, file, line)
 }
 
@@ -28,7 +28,7 @@ fn blame_with(
     dir: &Path,
     file: &str,
     line: usize,
-) -> Result<Commit, String> {
+) -> Result<RuleCommit, String> {
     let mut command = Command::new(program);
     // Nothing that a repository's configuration names is run, and no lock is taken.
     command.args(["-c", "core.fsmonitor=false", "--no-pager", "-C"]).arg(dir);
@@ -95,7 +95,7 @@ fn why(err: &str) -> String {
 }
 
 /// Reads the porcelain form: the commit's id, then a field a line.
-fn read(text: &str) -> Option<Commit> {
+fn read(text: &str) -> Option<RuleCommit> {
     let mut lines = text.lines();
     let id = lines.next()?.split(' ').next()?;
     if id.len() < 40 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -107,14 +107,14 @@ fn read(text: &str) -> Option<Commit> {
     let at = field("author-time").and_then(|s| s.parse().ok());
     let at = at.and_then(|s| Timestamp::from_second(s).ok());
     if id.bytes().all(|b| b == b'0') {
-        return Some(Commit {
+        return Some(RuleCommit {
             id: "0".repeat(12),
             author: "nobody".to_owned(),
             at: None,
             summary: "not committed yet".to_owned(),
         });
     }
-    Some(Commit {
+    Some(RuleCommit {
         id: id.to_owned(),
         author: cut(field("author")?),
         at,

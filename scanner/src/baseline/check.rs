@@ -10,17 +10,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::Timestamp;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::format;
 use mimawari_drift::lint::codeowners::CodeOwners;
-use mimawari_drift::lint::{BUDGET, Lint, LintContext, Owners, Place, Profile, lint, rules};
+use mimawari_drift::lint::{
+    BUDGET, Lint, LintContext, LintProfile, OwnersSource, TextLocation, lint, rules,
+};
 use mimawari_store::baseline::RuleFiles;
-use mimawari_store::{Location, Store};
-use mimawari_targets::diagnostic::{Gravity, Source};
+use mimawari_store::{StateStore, StoreLocation};
+use mimawari_targets::diagnostic::{DiagnosticLevel, TextSource};
 use mimawari_targets::{AddrSet, Scope, mistake};
 
-use self::place::Home;
+use self::place::RuleHome;
 use crate::cli::baseline::{BaselineCheckArgs, LintFormat};
 use crate::config::Config;
 use crate::context::Context;
@@ -37,10 +39,10 @@ const MOST_FILES: usize = 1000;
 /// # Errors
 /// A [`Failure`] when something that is named cannot be read. What is wrong with the baseline is a
 /// result, and gives [`Status::Error`].
-pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<Status> {
+pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStatus> {
     if let Some(id) = &args.explain {
         print(&explain(id)?)?;
-        return Ok(Status::Clean);
+        return Ok(ExitStatus::Clean);
     }
     let now = match &args.now {
         None => (context.now)(),
@@ -56,7 +58,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<Status> 
         (None, Some(config)) => config.baseline_dir.clone(),
         (None, None) => PathBuf::from("baseline"),
     };
-    let home = Home::of(&dir)?;
+    let home = RuleHome::of(&dir)?;
     let mut unreadable = Vec::new();
     let files = read(&dir, |name| home.shown(&dir, name), &mut unreadable)?;
     let base = match &args.base {
@@ -80,8 +82,8 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<Status> 
     checks.extend(["legacy-tls", "manifest"].map(str::to_owned));
     let state = match &args.state {
         Some(state) => {
-            let at = Location::Folder(state.clone());
-            let known = Store::look(&at)?.latest().await?.state;
+            let at = StoreLocation::Folder(state.clone());
+            let known = StateStore::look(&at)?.latest().await?.state;
             if known.last_run.is_none() {
                 tracing::warn!(
                     "the state {} knows of no run: which rules nothing is seen of is not told",
@@ -100,7 +102,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<Status> 
             scope: scope.as_ref(),
             profiles: &profiles,
             owners: match &owners {
-                None => Owners::Absent,
+                None => OwnersSource::Absent,
                 Some((owners, folder)) => owned(owners, folder),
             },
             checks: Some(&checks),
@@ -115,13 +117,13 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<Status> 
     tell(args, &all, &files)
 }
 
-fn owned<'a>(owners: &'a CodeOwners, folder: &'a str) -> Owners<'a> {
-    Owners::File { owners, folder }
+fn owned<'a>(owners: &'a CodeOwners, folder: &'a str) -> OwnersSource<'a> {
+    OwnersSource::File { owners, folder }
 }
 
 /// Writes what was found; tells the exit status.
-fn tell(args: &BaselineCheckArgs, all: &[Lint], files: &[(String, String)]) -> Result<Status> {
-    let is_error = |l: &&Lint| args.strict || l.rule.gravity == Gravity::Error;
+fn tell(args: &BaselineCheckArgs, all: &[Lint], files: &[(String, String)]) -> Result<ExitStatus> {
+    let is_error = |l: &&Lint| args.strict || l.rule.gravity == DiagnosticLevel::Error;
     let errors = all.iter().filter(is_error).count();
     let level = |l: &Lint| if is_error(&l) { "error" } else { "warning" };
     match args.format {
@@ -131,7 +133,7 @@ fn tell(args: &BaselineCheckArgs, all: &[Lint], files: &[(String, String)]) -> R
             for l in all {
                 let mut d = l.diagnostic.clone();
                 if is_error(&l) {
-                    d.gravity = Gravity::Error;
+                    d.gravity = DiagnosticLevel::Error;
                 }
                 print(&format!("{}\n\n", d.render(colour)))?;
             }
@@ -142,7 +144,7 @@ fn tell(args: &BaselineCheckArgs, all: &[Lint], files: &[(String, String)]) -> R
         LintFormat::Sarif => print(&form::sarif(all, level))?,
         LintFormat::Github => print(&form::github(all, level))?,
     }
-    Ok(if errors > 0 { Status::Error } else { Status::Clean })
+    Ok(if errors > 0 { ExitStatus::Error } else { ExitStatus::Clean })
 }
 
 /// `3 rules in 2 files: 1 error, 2 warnings`, and the digest, where a patrol would take them.
@@ -182,7 +184,7 @@ fn explain(id: &str) -> Result<String> {
     let written: String = id.chars().take(40).filter(|c| !c.is_control() && *c != '`').collect();
     // The nearest one, by the same rule as for keys of a file.
     let message = format!("unknown variant `{written}`, expected one of {}", known.join(", "));
-    let help = mistake(&Source::new("", ""), &message, 0..0).help;
+    let help = mistake(&TextSource::new("", ""), &message, 0..0).help;
     let help = help.filter(|h| h.starts_with("did you"));
     let list = "`mimawari baseline check --explain` lists them".to_owned();
     Err(Failure::new(format!("nothing is told under the id `{written}`"))
@@ -229,12 +231,12 @@ fn read(
             .and_then(|f| f.take(LONGEST + 1).read_to_end(&mut bytes))
             .map_err(|e| failed(&path, e))?;
         let error = if bytes.len() as u64 > LONGEST {
-            let source = Source::new(name.as_str(), "");
+            let source = TextSource::new(name.as_str(), "");
             let title = format!("the file is longer than {} MiB", LONGEST >> 20);
             let d = mimawari_targets::diagnostic::Diagnostic::error(title, &source, 0..0);
             d.help("divide it: one file for each team").into()
         } else {
-            match Source::from_bytes(name.as_str(), bytes) {
+            match TextSource::from_bytes(name.as_str(), bytes) {
                 Ok(source) => {
                     files.push((name, source.text().to_owned()));
                     continue;
@@ -243,7 +245,7 @@ fn read(
             }
         };
         unreadable.extend(error.0.into_iter().map(|d| {
-            let place = Place { line: d.line(), column: 1 };
+            let place = TextLocation { line: d.line(), column: 1 };
             let rule = &rules::reading::SYNTAX;
             Lint { rule, diagnostic: d.code(rule.id), start: place, end: place, rule_id: None }
         }));
@@ -252,7 +254,7 @@ fn read(
 }
 
 /// What the configurations allow and scan together.
-fn scanned(names: &[PathBuf], configs: &[Config]) -> (Option<Scope>, Vec<Profile>) {
+fn scanned(names: &[PathBuf], configs: &[Config]) -> (Option<Scope>, Vec<LintProfile>) {
     let Some(first) = configs.first() else { return (None, Vec::new()) };
     let (mut allow, mut permitted) = (AddrSet::default(), AddrSet::default());
     let mut profiles = Vec::with_capacity(configs.len());
@@ -271,7 +273,7 @@ fn scanned(names: &[PathBuf], configs: &[Config]) -> (Option<Scope>, Vec<Profile
                 config.scope.permitted().clone()
             }
         };
-        profiles.push(Profile { targets, ports: config.scan.ports.clone() });
+        profiles.push(LintProfile { targets, ports: config.scan.ports.clone() });
     }
     // Denied is what every one of them denies.
     let denied = allow.subtract(&permitted);

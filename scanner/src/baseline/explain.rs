@@ -4,16 +4,16 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use mimawari_base::failure::{Failure, Status};
-use mimawari_drift::explain::{Covered, Known, Question};
+use mimawari_base::failure::{ExitStatus, Failure};
+use mimawari_drift::explain::{ExplainQuestion, KnownFinding, LastCovered};
 use mimawari_drift::judge::CoverageView;
 use mimawari_drift::state::State;
 use mimawari_probes::http::printable;
 use mimawari_probes::observation::{CellState, Observation};
 use mimawari_runs::Runs;
-use mimawari_store::Store;
+use mimawari_store::StateStore;
 use mimawari_store::baseline::read_baseline;
-use mimawari_targets::{Port, Shard};
+use mimawari_targets::{PlanShard, Port};
 
 use super::blame::blame;
 use super::instant;
@@ -29,8 +29,8 @@ const MAX_SHOWN: usize = 200;
 ///
 /// # Errors
 /// A question that cannot be understood, an unknown id, an unreadable run, baseline or state.
-pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<Status> {
-    let question: Question = args.what.parse().map_err(|e| {
+pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<ExitStatus> {
+    let question: ExplainQuestion = args.what.parse().map_err(|e| {
         Failure::new(format!("cannot explain `{}`", printable(args.what.as_bytes(), MAX_SHOWN)))
             .help("write 192.0.2.70:22, [2001:db8::7]:443, 192.0.2.70:53/udp, https://shop.example.jp/.env, or the 16 hex digits of a finding's id")
             .source(e)
@@ -39,7 +39,7 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<Status
     let now = instant(args.now.as_deref(), context)?;
     let dir = args.dir.as_deref().unwrap_or(&config.baseline_dir);
     let baseline = read_baseline(dir)?;
-    let saved = Store::look(&config.state)?.latest().await?.state;
+    let saved = StateStore::look(&config.state)?.latest().await?.state;
     let (runs, note) = open(args, &config, &saved)?;
     // With a run at hand the answer is what a patrol would say under this baseline.
     let state = match &runs {
@@ -48,7 +48,7 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<Status
     };
     let covered = |ip, port| covered(runs.as_ref(), &state, ip, port);
     let in_scope = |ip| config.scope.allows(ip);
-    let known = Known {
+    let known = KnownFinding {
         baseline: &baseline,
         state: &state,
         now,
@@ -58,7 +58,7 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<Status
     };
     let mut explanation = known.explain(&args.what, &question);
     if explanation.answers.is_empty()
-        && let Question::Finding(id) = &question
+        && let ExplainQuestion::Finding(id) = &question
     {
         return Err(Failure::new(format!("no finding has the id `{id}`"))
             .help(
@@ -82,7 +82,7 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<Status
     } else {
         mimawari_report::plan::explanation(&explanation, width())
     })?;
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
 /// File and line of `baseline/team.toml:12`; the file lies in the folder of the baseline.
@@ -126,8 +126,8 @@ fn newest(runs: &Path) -> Option<PathBuf> {
 }
 
 /// When a cell was last covered.
-fn covered(runs: Option<&Runs>, state: &State, ip: IpAddr, port: Port) -> Covered {
-    let not_known = |how: String| Covered { how, ..Covered::default() };
+fn covered(runs: Option<&Runs>, state: &State, ip: IpAddr, port: Port) -> LastCovered {
+    let not_known = |how: String| LastCovered { how, ..LastCovered::default() };
     let Some((runs, first)) = runs.and_then(|r| Some((r, r.each().first()?))) else {
         return not_known("not known, without a run".to_owned());
     };
@@ -143,16 +143,16 @@ fn covered(runs: Option<&Runs>, state: &State, ip: IpAddr, port: Port) -> Covere
     };
     if cell.is_covered() {
         let at = runs.each().iter().map(|r| r.meta.started_at).min();
-        return Covered { at, state: Some(cell), how: format!("by the run {id}") };
+        return LastCovered { at, state: Some(cell), how: format!("by the run {id}") };
     }
-    let parts = first.meta.part.unwrap_or(Shard::WHOLE).count();
+    let parts = first.meta.part.unwrap_or(PlanShard::WHOLE).count();
     let Some(part) = runs.part_of(ip, port) else {
         return not_known(format!("not known: it is not of the plan of the run {id}"));
     };
     let digest = first.meta.plan.digest(parts, &first.meta.vantage);
     let age = state.plans.get(&digest).and_then(|ages| ages.parts.get(&part));
     match age.and_then(|a| a.covered) {
-        Some(at) => Covered {
+        Some(at) => LastCovered {
             at: Some(at),
             state: None,
             how: match parts {

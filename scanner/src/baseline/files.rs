@@ -9,7 +9,7 @@ use mimawari_base::failure::Failure;
 use mimawari_base::files::write_atomically;
 use mimawari_drift::baseline::Baseline;
 use mimawari_store::baseline::RuleFiles;
-use mimawari_targets::diagnostic::Source;
+use mimawari_targets::diagnostic::TextSource;
 
 /// A file and its text.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ impl TextFile {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let bytes = fs::read(path).map_err(|e| unreadable(path, e))?;
-        let text = Source::from_bytes(name.as_str(), bytes)?.text().to_owned();
+        let text = TextSource::from_bytes(name.as_str(), bytes)?.text().to_owned();
         Ok(Self { path: path.to_owned(), name, text })
     }
 

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_drift::edit::format_named;
-use mimawari_targets::diagnostic::Diagnostics;
+use mimawari_targets::diagnostic::DiagnosticList;
 
 use super::diff::diff;
 use super::files::{self, TextFile};
@@ -19,7 +19,7 @@ use crate::output::print;
 /// # Errors
 /// What keeps files from being read, with the lines; then none is written. With `--check`, that a
 /// file is not in canonical form.
-pub fn fmt(args: &BaselineFmtArgs) -> Result<Status> {
+pub fn fmt(args: &BaselineFmtArgs) -> Result<ExitStatus> {
     let mut paths: BTreeSet<PathBuf> = BTreeSet::new();
     for path in &args.paths {
         paths.extend(files::list(path)?);
@@ -29,8 +29,8 @@ pub fn fmt(args: &BaselineFmtArgs) -> Result<Status> {
     for path in &paths {
         let file = match TextFile::read(path) {
             Ok(file) => file,
-            Err(e) => match e.downcast::<Diagnostics>() {
-                Ok(Diagnostics(d)) => {
+            Err(e) => match e.downcast::<DiagnosticList>() {
+                Ok(DiagnosticList(d)) => {
                     wrong.extend(d);
                     continue;
                 }
@@ -40,11 +40,11 @@ pub fn fmt(args: &BaselineFmtArgs) -> Result<Status> {
         match format_named(&file.name, &file.text) {
             Ok(text) if text != file.text => changed.push((file, text)),
             Ok(_) => {}
-            Err(Diagnostics(d)) => wrong.extend(d),
+            Err(DiagnosticList(d)) => wrong.extend(d),
         }
     }
     if !wrong.is_empty() {
-        return Err(Diagnostics(wrong).into());
+        return Err(DiagnosticList(wrong).into());
     }
     let mut out = String::new();
     if args.check {
@@ -53,7 +53,7 @@ pub fn fmt(args: &BaselineFmtArgs) -> Result<Status> {
         }
         print(&out)?;
         if changed.is_empty() {
-            return Ok(Status::Clean);
+            return Ok(ExitStatus::Clean);
         }
         let are = if changed.len() == 1 { "is" } else { "are" };
         let failure = Failure::new(format!(
@@ -75,7 +75,7 @@ pub fn fmt(args: &BaselineFmtArgs) -> Result<Status> {
         _ => Ok(()),
     };
     print(&out)?;
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
 fn count(n: usize) -> String {

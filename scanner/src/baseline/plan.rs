@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use anyhow::Result;
-use mimawari_base::failure::{Failure, Status};
-use mimawari_drift::impact::{Newly, Side, compare};
+use mimawari_base::failure::{ExitStatus, Failure};
+use mimawari_drift::impact::{ImpactSide, NewlyAllowed, compare};
 use mimawari_probes::observation::{CellState, Observation};
 use mimawari_runs::LoadedRun;
 use mimawari_runs::Runs;
-use mimawari_store::Store;
+use mimawari_store::StateStore;
 use mimawari_store::baseline::read_baseline;
 use mimawari_targets::Port;
 
@@ -30,21 +30,21 @@ const STATES: usize = 1 << 16;
 ///
 /// # Errors
 /// Unreadable runs, baselines or state; an unwritable output.
-pub async fn run(args: &BaselinePlanArgs, context: &Context) -> Result<Status> {
+pub async fn run(args: &BaselinePlanArgs, context: &Context) -> Result<ExitStatus> {
     let config = Config::read(&args.from.config)?;
     let now = instant(args.now.as_deref(), context)?;
     let base = read_baseline(&args.base)?;
     let head = read_baseline(&args.head)?;
-    let previous = Store::look(&config.state)?.latest().await?.state;
+    let previous = StateStore::look(&config.state)?.latest().await?.state;
     let runs = Runs::open(&args.run, &config.scope, &previous)?.with_max_age(config.scan.max_age);
     let (base_verdict, base_state) = runs.judge(&base, &previous, now);
     let (head_verdict, head_state) = runs.judge(&head, &previous, now);
     let vantage = runs.each().first().map_or(config.vantage.as_str(), |r| &r.meta.vantage);
-    let mut newly = Newly::between(&base, &head, vantage, now);
+    let mut newly = NewlyAllowed::between(&base, &head, vantage, now);
     look(&runs, &mut newly)?;
     let impact = compare(
-        Side { baseline: &base, verdict: &base_verdict, state: &base_state },
-        Side { baseline: &head, verdict: &head_verdict, state: &head_state },
+        ImpactSide { baseline: &base, verdict: &base_verdict, state: &base_state },
+        ImpactSide { baseline: &head, verdict: &head_verdict, state: &head_state },
         newly,
         vantage,
     );
@@ -55,11 +55,11 @@ pub async fn run(args: &BaselinePlanArgs, context: &Context) -> Result<Status> {
     };
     write_out(&args.out, &text)?;
     let fails = args.fail_on_silenced.is_some_and(|s| impact.silences(s.into()));
-    Ok(if fails { Status::Drift } else { Status::Clean })
+    Ok(if fails { ExitStatus::Drift } else { ExitStatus::Clean })
 }
 
 /// Tells what the runs know of the cells that are newly allowed.
-fn look(runs: &Runs, newly: &mut Newly) -> Result<()> {
+fn look(runs: &Runs, newly: &mut NewlyAllowed) -> Result<()> {
     for run in runs.each() {
         let plan = &run.meta.plan;
         let open: HashSet<(IpAddr, Port)> = run
@@ -70,7 +70,7 @@ fn look(runs: &Runs, newly: &mut Newly) -> Result<()> {
                 _ => None,
             })
             .collect();
-        let mut tell = |newly: &mut Newly, ip, port, state| {
+        let mut tell = |newly: &mut NewlyAllowed, ip, port, state| {
             // As in the judge: what was observed open is open; open without a record is not known.
             let state = match state {
                 _ if open.contains(&(ip, port)) => CellState::Open,
@@ -103,8 +103,8 @@ fn look(runs: &Runs, newly: &mut Newly) -> Result<()> {
 /// Reads the coverage from end to end.
 fn whole(
     run: &LoadedRun,
-    newly: &mut Newly,
-    tell: &mut impl FnMut(&mut Newly, IpAddr, Port, CellState),
+    newly: &mut NewlyAllowed,
+    tell: &mut impl FnMut(&mut NewlyAllowed, IpAddr, Port, CellState),
 ) -> Result<()> {
     let len = run.walk().len();
     let mut first = 0;

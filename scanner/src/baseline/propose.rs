@@ -9,14 +9,16 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::{Timestamp, ToSpan};
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_base::files::temporary_in;
 use mimawari_drift::baseline::Baseline;
-use mimawari_drift::edit::propose::{Proposal, Proposed, Request, file_name, propose as proposed};
+use mimawari_drift::edit::propose::{
+    ProposalRequest, ProposedFile, RuleProposal, file_name, propose as proposed,
+};
 use mimawari_drift::edit::{append, new_file};
 use mimawari_drift::verdict::Verdict;
 use mimawari_runs::Runs;
-use mimawari_store::Store;
+use mimawari_store::StateStore;
 use mimawari_targets::PortSet;
 
 use super::diff::diff;
@@ -24,7 +26,7 @@ use super::files::{self, TextFile};
 use super::{day, instant, note};
 use crate::cli::BaselineProposeArgs;
 use crate::config::Config;
-use crate::config::fetched::Fetched;
+use crate::config::fetched::FetchedConfig;
 use crate::context::Context;
 use crate::output::print;
 use crate::report::read_verdict;
@@ -33,7 +35,7 @@ use crate::report::read_verdict;
 ///
 /// # Errors
 /// An unreadable verdict, run or baseline; a folder that cannot be written.
-pub async fn propose(args: &BaselineProposeArgs, context: &Context) -> Result<Status> {
+pub async fn propose(args: &BaselineProposeArgs, context: &Context) -> Result<ExitStatus> {
     let now = instant(args.now.as_deref(), context)?;
     let only = args.only.as_deref().map(ports).transpose()?;
     let expires = day(now).checked_add(i32::from(args.expires_days).days()).map_err(|e| {
@@ -41,14 +43,14 @@ pub async fn propose(args: &BaselineProposeArgs, context: &Context) -> Result<St
     })?;
     let (verdict, baseline, _copy) = judged(args, now).await?;
     let baselines = existing(baseline.as_deref(), args.out.as_deref())?;
-    let request = Request { only: only.as_ref(), expires, now };
+    let request = ProposalRequest { only: only.as_ref(), expires, now };
     let made = proposed(&verdict.findings, &baselines, &request);
     match &args.out {
         None => print(&together(&made))?,
         Some(dir) => write(dir, &made)?,
     }
     tell(context, &made);
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
 fn ports(text: &str) -> Result<PortSet> {
@@ -63,7 +65,7 @@ fn ports(text: &str) -> Result<PortSet> {
 async fn judged(
     args: &BaselineProposeArgs,
     now: Timestamp,
-) -> Result<(Verdict, Option<PathBuf>, Option<Arc<Fetched>>)> {
+) -> Result<(Verdict, Option<PathBuf>, Option<Arc<FetchedConfig>>)> {
     if let Some(file) = &args.verdict {
         let usual = || Some(PathBuf::from("baseline")).filter(|d| d.is_dir());
         return Ok((read_verdict(file)?, args.baseline.clone().or_else(usual), None));
@@ -71,7 +73,7 @@ async fn judged(
     let config = Config::read(&args.config)?;
     let dir = args.baseline.clone().unwrap_or_else(|| config.baseline_dir.clone());
     let baseline = mimawari_store::baseline::read_baseline(&dir)?;
-    let previous = Store::look(&config.state)?.latest().await?.state;
+    let previous = StateStore::look(&config.state)?.latest().await?.state;
     let runs = Runs::open(&args.run, &config.scope, &previous)?.with_max_age(config.scan.max_age);
     let (verdict, _) = runs.judge(&baseline, &previous, now);
     Ok((verdict, Some(dir), config.fetched))
@@ -98,7 +100,7 @@ fn same(a: &Path, b: &Path) -> bool {
 }
 
 /// Every owner's file, one after the other.
-fn together(made: &Proposed) -> String {
+fn together(made: &ProposedFile) -> String {
     let mut out = String::new();
     for p in &made.proposals {
         if made.proposals.len() > 1 {
@@ -111,7 +113,7 @@ fn together(made: &Proposed) -> String {
 }
 
 /// One file an owner. What is there is added to and never replaced.
-fn write(dir: &Path, made: &Proposed) -> Result<()> {
+fn write(dir: &Path, made: &ProposedFile) -> Result<()> {
     let failed = |path: &Path, e: std::io::Error| {
         Failure::new(format!("cannot write {}", path.display()))
             .help("name another folder with --out, or make it writable")
@@ -124,7 +126,7 @@ fn write(dir: &Path, made: &Proposed) -> Result<()> {
     // Everything is worked out before the first file is written.
     let mut edits: Vec<(&TextFile, String)> = Vec::new();
     let mut new: Vec<(PathBuf, String)> = Vec::new();
-    for Proposal { owner, rules } in &made.proposals {
+    for RuleProposal { owner, rules } in &made.proposals {
         let owner = owner.as_deref();
         let of = there.iter().find(|f| f.owner().as_deref() == Some(owner.unwrap_or_default()));
         if let Some(file) = of {
@@ -166,7 +168,7 @@ fn create(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// What is not in the result, and what is yet to do.
-fn tell(context: &Context, made: &Proposed) {
+fn tell(context: &Context, made: &ProposedFile) {
     let findings = |n: usize| if n == 1 { "1 finding".to_owned() } else { format!("{n} findings") };
     for (why, n) in &made.left {
         note(context, &format!("{} without a rule: {why}", findings(*n)));

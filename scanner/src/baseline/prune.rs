@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_drift::edit::remove;
 use mimawari_drift::stale::stale;
 use mimawari_drift::state::State;
-use mimawari_store::{Location, Store};
+use mimawari_store::{StateStore, StoreLocation};
 
 use super::diff::diff;
 use super::files::{self, TextFile};
@@ -21,7 +21,7 @@ use crate::output::print;
 ///
 /// # Errors
 /// An unreadable baseline or state; a file that cannot be written.
-pub async fn prune(args: &BaselinePruneArgs, context: &Context) -> Result<Status> {
+pub async fn prune(args: &BaselinePruneArgs, context: &Context) -> Result<ExitStatus> {
     let now = instant(args.now.as_deref(), context)?;
     let files = files::read_folder(&args.dir)?;
     let baseline = files::parse(&files)?;
@@ -38,12 +38,12 @@ pub async fn prune(args: &BaselinePruneArgs, context: &Context) -> Result<Status
                 .help("name the folder that `url` under [state] names")
                 .into());
         }
-        Some(dir) => Store::look(&Location::Folder(dir.clone()))?.latest().await?.state,
+        Some(dir) => StateStore::look(&StoreLocation::Folder(dir.clone()))?.latest().await?.state,
     };
     let stale = stale(&baseline, &state.rules, now);
     if stale.is_empty() {
         print(&format!("{}: none of {} rules is stale\n", args.dir.display(), baseline.len()))?;
-        return Ok(Status::Clean);
+        return Ok(ExitStatus::Clean);
     }
     let mut out = String::new();
     for s in &stale {
@@ -80,5 +80,5 @@ pub async fn prune(args: &BaselinePruneArgs, context: &Context) -> Result<Status
     } else {
         note(context, &format!("{n} can go; nothing is written without --write"));
     }
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }

@@ -82,14 +82,14 @@ Examples:
 #[cfg(test)]
 mod tests {
     use mimawari_probes::http::Catalogue;
-    use mimawari_probes::http::format::{CONDITIONS, Shape};
-    use mimawari_targets::diagnostic::Source;
+    use mimawari_probes::http::format::{BinaryShape, CONDITIONS};
+    use mimawari_targets::diagnostic::TextSource;
 
     use super::FORM;
 
     #[test]
     fn nothing_is_left_out() {
-        let shapes = Shape::ALL.iter().map(|(name, _)| *name);
+        let shapes = BinaryShape::ALL.iter().map(|(name, _)| *name);
         for word in CONDITIONS.into_iter().chain(shapes) {
             let named = FORM.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
             assert!(named.into_iter().any(|w| w == word), "{word}");
@@ -100,7 +100,7 @@ mod tests {
     fn its_example_is_a_file_of_checks() {
         let (_, example) = FORM.split_once("file.\n\n").expect("an example");
         let (example, _) = example.split_once("\nPaths:\n").expect("its end");
-        let source = Source::new("own.toml", example);
+        let source = TextSource::new("own.toml", example);
         assert_eq!(Catalogue::builtin().add(&source), Ok(()));
     }
 

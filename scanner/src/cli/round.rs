@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{ConfigFile, Tuning};
+use super::{ConfigFile, ScanTuning};
 
 /// One step of a round.
 #[derive(Debug, Subcommand)]
@@ -23,7 +23,7 @@ pub enum RoundCommand {
 
 /// Which round.
 #[derive(Debug, Args)]
-pub struct Which {
+pub struct RoundSelector {
     #[command(flatten)]
     /// By which configuration.
     pub from: ConfigFile,
@@ -34,7 +34,7 @@ pub struct Which {
 
 /// What the round covers. Empty environment variables count as unset.
 #[derive(Debug, Args)]
-pub struct Asking {
+pub struct RoundArgs {
     /// Who plans: the same token plans the same round again, another is refused [default: made of
     /// what is asked for, so that the same command may be repeated].
     #[arg(long, value_name = "TOKEN", env = "MIMAWARI_CLAIM")]
@@ -56,19 +56,19 @@ pub struct Asking {
     pub tier: Option<String>,
 }
 
-impl Asking {
+impl RoundArgs {
     /// What there is of it for the sweep, as `scan` takes it; the recall is read by the caller.
     #[must_use]
-    pub fn tuning(&self, recall: Option<f64>) -> Tuning {
+    pub fn tuning(&self, recall: Option<f64>) -> ScanTuning {
         let ports = self.ports.clone().filter(|p| !p.is_empty());
         let rate = self.rate.clone().filter(|r| !r.is_empty());
-        Tuning { ports, rate, recall, method: None, interface: None }
+        ScanTuning { ports, rate, recall, method: None, interface: None }
     }
 }
 
 /// Where a task writes what is not yet saved.
 #[derive(Debug, Args)]
-pub struct Work {
+pub struct RoundWork {
     /// A folder for what is in work [default: a temporary folder].
     #[arg(long, value_name = "DIR", env = "MIMAWARI_WORK")]
     pub work: Option<PathBuf>,
@@ -87,10 +87,10 @@ Examples:
 pub struct RoundPlanArgs {
     #[command(flatten)]
     /// Which round.
-    pub which: Which,
+    pub which: RoundSelector,
     #[command(flatten)]
     /// What it covers.
-    pub asking: Asking,
+    pub asking: RoundArgs,
     /// Into how many shards it is divided [default: `shards` under `[rounds]`].
     #[arg(long, value_name = "N", env = "MIMAWARI_SHARDS")]
     pub shards: Option<String>,
@@ -108,14 +108,14 @@ Examples:
 pub struct RoundScanArgs {
     #[command(flatten)]
     /// Which round.
-    pub which: Which,
+    pub which: RoundSelector,
     /// Which shard: i/n, counted from 1 [default: from `AWS_BATCH_JOB_ARRAY_INDEX`,
     /// `AWS_BATCH_JOB_ID` or `JOB_COMPLETION_INDEX`].
     #[arg(long, value_name = "I/N", env = "MIMAWARI_SHARD")]
     pub shard: Option<String>,
     #[command(flatten)]
     /// Where it works.
-    pub work: Work,
+    pub work: RoundWork,
 }
 
 /// Arguments of `round reduce`.
@@ -129,10 +129,10 @@ Example:
 pub struct RoundReduceArgs {
     #[command(flatten)]
     /// Which round.
-    pub which: Which,
+    pub which: RoundSelector,
     #[command(flatten)]
     /// Where it works.
-    pub work: Work,
+    pub work: RoundWork,
 }
 
 /// Arguments of `round run`.
@@ -146,13 +146,13 @@ Example:
 pub struct RoundRunArgs {
     #[command(flatten)]
     /// Which round.
-    pub which: Which,
+    pub which: RoundSelector,
     #[command(flatten)]
     /// What it covers.
-    pub asking: Asking,
+    pub asking: RoundArgs,
     #[command(flatten)]
     /// Where it works.
-    pub work: Work,
+    pub work: RoundWork,
 }
 
 /// Arguments of `round show`.
@@ -160,7 +160,7 @@ pub struct RoundRunArgs {
 pub struct RoundShowArgs {
     #[command(flatten)]
     /// Which round.
-    pub which: Which,
+    pub which: RoundSelector,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

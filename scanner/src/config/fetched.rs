@@ -11,7 +11,7 @@ use anyhow::Result;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use mimawari_base::failure::Failure;
 use mimawari_base::shown::name_copy;
-use mimawari_store::{Location, Objects};
+use mimawari_store::{ObjectFolder, StoreLocation};
 use tempfile::TempDir;
 
 /// Objects in the folder of a configuration, at most.
@@ -27,13 +27,13 @@ const URL_HELP: &str = "write s3://bucket/folder/patrol.toml";
 
 /// A folder of files that came from S3. It is removed with the last of its users.
 #[derive(Debug)]
-pub struct Fetched {
+pub struct FetchedConfig {
     dir: TempDir,
     file: String,
     shown: String,
 }
 
-impl Fetched {
+impl FetchedConfig {
     /// Where the configuration is.
     #[must_use]
     pub fn file(&self) -> PathBuf {
@@ -55,14 +55,14 @@ pub fn url(config: &Path) -> Option<&str> {
 
 /// How the bucket is reached, and where the copy is made.
 #[derive(Debug, Default)]
-pub struct Reach {
+pub struct StoreReach {
     /// Instead of AWS's own; the only one that may be `http://`.
     pub endpoint: Option<String>,
     /// The folder under which the copy is made; the system's for temporary files without one.
     pub work: Option<PathBuf>,
 }
 
-impl Reach {
+impl StoreReach {
     /// As `MIMAWARI_CONFIG_ENDPOINT` and `MIMAWARI_WORK` tell.
     #[must_use]
     pub fn from_environment() -> Self {
@@ -79,16 +79,17 @@ impl Reach {
 /// # Errors
 /// A [`Failure`] when the URL is none, the object is not there, the store cannot be read, or there
 /// is more in the folder than a configuration needs.
-pub fn fetch(url: &str, reach: &Reach) -> Result<Fetched> {
+pub fn fetch(url: &str, reach: &StoreReach) -> Result<FetchedConfig> {
     let wrong = |e: &dyn std::fmt::Display| {
         Failure::new(format!("the configuration cannot be fetched: {e}")).help(URL_HELP)
     };
-    Location::parse(url, None, reach.endpoint.as_deref(), Path::new("")).map_err(|e| wrong(&e))?;
+    StoreLocation::parse(url, None, reach.endpoint.as_deref(), Path::new(""))
+        .map_err(|e| wrong(&e))?;
     let (folder, file) = url.rsplit_once('/').unwrap_or((url, ""));
     if file.is_empty() || folder.ends_with('/') {
         return Err(wrong(&"only a bucket or a folder is named, and no file").into());
     }
-    let location = Location::parse(folder, None, reach.endpoint.as_deref(), Path::new(""))
+    let location = StoreLocation::parse(folder, None, reach.endpoint.as_deref(), Path::new(""))
         .map_err(|e| wrong(&e))?;
     let work = reach.work.clone().unwrap_or_else(std::env::temp_dir);
     let mode = std::fs::Permissions::from_mode(0o700);
@@ -109,17 +110,17 @@ pub fn fetch(url: &str, reach: &Reach) -> Result<Fetched> {
     let count = std::thread::scope(|scope| {
         let copying = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(copy(&Objects::open(&location)?, file, dir.path()))
+            runtime.block_on(copy(&ObjectFolder::open(&location)?, file, dir.path()))
         });
         copying.join().unwrap_or_else(|_| Err(wrong(&"the program made a mistake").into()))
     })?;
     tracing::info!(config = url, objects = count, "configuration fetched");
     name_copy(dir.path().display().to_string(), folder.to_owned());
-    Ok(Fetched { dir, file: file.to_owned(), shown: url.to_owned() })
+    Ok(FetchedConfig { dir, file: file.to_owned(), shown: url.to_owned() })
 }
 
 /// Copies all objects of a location into a folder; gives their number. `file` must be among them.
-async fn copy(objects: &Objects, file: &str, dir: &Path) -> Result<usize> {
+async fn copy(objects: &ObjectFolder, file: &str, dir: &Path) -> Result<usize> {
     let found = objects.tree(MAX_OBJECTS).await?;
     let names = check(&found).map_err(|why| {
         Failure::new(format!("the folder {} {why}", objects.shown(""))).help(
@@ -201,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_is_no_url_of_a_file_is_refused_and_not_repeated() {
-        let reach = Reach::default();
+        let reach = StoreReach::default();
         for (url, why) in [
             ("s3://bucket", "no file"),
             ("s3://bucket/", "no file"),
@@ -248,7 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_folder_is_copied_with_what_lies_beside() {
-        let objects = Objects::in_memory();
+        let objects = ObjectFolder::in_memory();
         for (name, text) in [("patrol.toml", "a"), ("baseline/x/b.toml", "bb"), ("vhosts.csv", "")]
         {
             let _ = objects.create(name, Bytes::from_static(text.as_bytes())).await.unwrap();
@@ -266,7 +267,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_larger_than_it_may_be_is_not_kept_whole() {
-        let objects = Objects::in_memory();
+        let objects = ObjectFolder::in_memory();
         let _ = objects.create("a", Bytes::from_static(b"12345")).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let e = objects.copy_to("a", &dir.path().join("a"), 4).await.unwrap_err();

@@ -3,37 +3,37 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::cli::Method;
+use crate::cli::ScanMethod;
 
 /// `patrol.toml` as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct File {
+pub(super) struct ConfigFile {
     /// The version of this format: 1.
     pub version: Spanned<u32>,
     /// From where this installation looks; part of the identity of every finding. Default:
     /// `default`.
     pub vantage: Option<String>,
-    pub scope: Scope,
+    pub scope: ScopeSection,
     #[serde(default)]
-    pub scan: Scan,
+    pub scan: ScanSection,
     #[serde(default)]
-    pub http: Http,
+    pub http: HttpSection,
     #[serde(default)]
-    pub baseline: Baseline,
+    pub baseline: BaselineSection,
     #[serde(default)]
-    pub state: State,
+    pub state: StateSection,
     #[serde(default)]
-    pub output: Output,
-    pub rounds: Option<Rounds>,
+    pub output: OutputSection,
+    pub rounds: Option<RoundsSection>,
     #[serde(default)]
-    pub notify: Vec<super::notify::Table>,
+    pub notify: Vec<super::notify::NotifyTable>,
 }
 
 /// What may be scanned, and who said so. Required.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Scope {
+pub(super) struct ScopeSection {
     /// Addresses and networks that may be probed. No packet leaves for any other.
     pub allow: Spanned<Vec<Spanned<String>>>,
     /// Exceptions of `allow`. They win.
@@ -50,13 +50,13 @@ pub(super) struct Scope {
 /// The sweep of ports.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Scan {
+pub(super) struct ScanSection {
     /// What to scan: addresses, networks, names, `@FILE`. Default: the whole scope.
     pub targets: Option<Vec<Spanned<String>>>,
     /// A list such as `22,80,8000-8100`, or `top100`, `top1000`, `all`. Default: `top100`.
     pub ports: Option<Spanned<String>>,
     /// Packets per second, a ceiling; `auto` finds what the path carries. Default: 20000.
-    pub rate: Option<Spanned<Rate>>,
+    pub rate: Option<Spanned<RateSetting>>,
     /// Packets per second to one address. Default: 1000.
     pub rate_per_host: Option<Spanned<i64>>,
     /// Packets per second to one /24 or /64. Default: 10000.
@@ -66,7 +66,7 @@ pub(super) struct Scan {
     pub recall: Option<Spanned<f64>>,
     /// `syn` needs CAP_NET_RAW, `connect` does not; `auto` takes the better one that works.
     /// Default: `auto`.
-    pub method: Option<Method>,
+    pub method: Option<ScanMethod>,
     /// The interface to send from. Default: as the routes say.
     pub interface: Option<String>,
     /// Where the source ports of the probes begin. Default: another place in each run.
@@ -93,7 +93,7 @@ pub(super) struct Scan {
 /// A number, or `auto`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Rate {
+pub(super) enum RateSetting {
     Number(i64),
     Word(String),
 }
@@ -101,7 +101,7 @@ pub(super) enum Rate {
 /// Content probing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Http {
+pub(super) struct HttpSection {
     /// Whether open web ports are probed for content. Default: true.
     pub enabled: Option<bool>,
     /// `open` for every open port that speaks HTTP, or a list of ports. Default: `open`.
@@ -135,7 +135,7 @@ pub(super) struct Http {
 /// What is allowed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Baseline {
+pub(super) struct BaselineSection {
     /// The folder of the baseline. Default: `baseline`.
     pub dir: Option<String>,
     /// Instead of `dir`: where the baseline is published, a folder or `s3://bucket/prefix`.
@@ -149,7 +149,7 @@ pub(super) struct Baseline {
 /// What is known between runs.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct State {
+pub(super) struct StateSection {
     /// Where the state is kept, a folder or `s3://bucket/prefix`. Default: `state`.
     pub url: Option<Spanned<String>>,
     /// The region of the bucket.
@@ -161,7 +161,7 @@ pub(super) struct State {
 /// Rounds over one or many tasks.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Rounds {
+pub(super) struct RoundsSection {
     /// Where rounds are kept, a folder or `s3://bucket/prefix`.
     pub url: Spanned<String>,
     /// The region of the bucket.
@@ -177,7 +177,7 @@ pub(super) struct Rounds {
 /// Where runs are written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Output {
+pub(super) struct OutputSection {
     /// The folder in which run folders are made. Default: `runs`.
     pub dir: Option<Spanned<String>>,
 }

@@ -18,16 +18,16 @@ use std::time::Duration;
 use anyhow::Result;
 use mimawari_base::duration;
 use mimawari_base::failure::Failure;
-use mimawari_store::{Location, LocationError};
-use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
-use mimawari_targets::list::{self, Targets};
+use mimawari_store::{LocationError, StoreLocation};
+use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList, TextSource};
+use mimawari_targets::list::{self, TargetList};
 use mimawari_targets::{
-    AddrRange, AddrSet, Port, PortSet, Scope, Shard, SpecialKind, missing, mistake,
+    AddrRange, AddrSet, PlanShard, Port, PortSet, Scope, SpecialKind, missing, mistake,
     special_addresses,
 };
 use toml::Spanned;
 
-use crate::cli::{Looking, Method, Selection, Tuning};
+use crate::cli::{HttpArgs, RunSelection, ScanMethod, ScanTuning};
 
 /// Packets per second, where the file says nothing. Moderate: a /24 with a hundred ports takes two
 /// seconds, and no target notices.
@@ -48,34 +48,34 @@ pub struct Config {
     /// What may be scanned.
     pub scope: Scope,
     /// The sweep.
-    pub scan: Scan,
+    pub scan: ScanConfig,
     /// The content checks.
-    pub http: Http,
+    pub http: HttpConfig,
     /// The folder of the baseline.
     pub baseline_dir: PathBuf,
     /// Where the baseline is published; it is then read from there, and not from the folder.
-    pub baseline_url: Option<Location>,
+    pub baseline_url: Option<StoreLocation>,
     /// Where the state is kept.
-    pub state: Location,
+    pub state: StoreLocation,
     /// The folder under which run folders are made.
     pub runs_dir: PathBuf,
     /// Where rounds of one or many tasks are kept, if anywhere.
-    pub rounds: Option<rounds::Rounds>,
+    pub rounds: Option<rounds::RoundsConfig>,
     /// Who is told.
-    pub notify: Vec<mimawari_notify::Notifier>,
+    pub notify: Vec<mimawari_notify::NotifierConfig>,
     /// From where this installation looks; part of every finding's identity.
     pub vantage: String,
     /// Things to know that do not stop the run.
     pub warnings: Vec<String>,
     /// The copy that the files of a configuration on S3 are read from; it goes with the last clone.
-    pub fetched: Option<Arc<fetched::Fetched>>,
+    pub fetched: Option<Arc<fetched::FetchedConfig>>,
 }
 
 /// How to sweep.
 #[derive(Debug, Clone)]
-pub struct Scan {
+pub struct ScanConfig {
     /// What to scan; `None` is the whole scope.
-    pub targets: Option<Targets>,
+    pub targets: Option<TargetList>,
     /// Ports.
     pub ports: PortSet,
     /// Packets per second, a ceiling.
@@ -89,7 +89,7 @@ pub struct Scan {
     /// The promise.
     pub recall: f64,
     /// SYN or connect.
-    pub method: Method,
+    pub method: ScanMethod,
     /// Interface to send from; `None` lets the routes decide.
     pub interface: Option<String>,
     /// First of the source ports; `None` lets each run choose.
@@ -97,11 +97,11 @@ pub struct Scan {
     /// Known-open endpoints.
     pub canaries: Vec<SocketAddr>,
     /// Which part of the plan.
-    pub shard: Shard,
+    pub shard: PlanShard,
     /// Over how many runs the plan is walked, one part each; `None` walks it whole.
     pub rotate: Option<u32>,
     /// Which part, where it is not left to the state.
-    pub part: Option<Shard>,
+    pub part: Option<PlanShard>,
     /// Coverage older than this is stale, and the verdict then incomplete.
     pub max_age: Option<Duration>,
     /// A run that is not done after this time is stopped, and incomplete.
@@ -112,7 +112,7 @@ pub struct Scan {
 
 /// How to look for published files.
 #[derive(Debug, Clone)]
-pub struct Http {
+pub struct HttpConfig {
     /// Whether to look at all.
     pub enabled: bool,
     /// The ports to look at; `None` is every open port that talks HTTP(S).
@@ -159,7 +159,10 @@ impl Config {
     /// A [`Failure`] when the file cannot be read, [`Diagnostics`] when it is wrong.
     pub fn read(path: &Path) -> Result<Self> {
         if let Some(url) = fetched::url(path) {
-            return Self::of_fetched(fetched::fetch(url, &fetched::Reach::from_environment())?);
+            return Self::of_fetched(fetched::fetch(
+                url,
+                &fetched::StoreReach::from_environment(),
+            )?);
         }
         let text = std::fs::read_to_string(path).map_err(|e| {
             Failure::new(format!("cannot read the configuration {}", path.display()))
@@ -175,35 +178,35 @@ impl Config {
     /// # Errors
     /// [`Diagnostics`] with every mistake.
     pub fn parse(name: &str, text: &str, base: &Path) -> Result<Self> {
-        Self::checked(&Source::new(name, text), base, false)
+        Self::checked(&TextSource::new(name, text), base, false)
     }
 
     /// Reads a configuration that lies in a copy. What it writes cannot lie there, too.
-    fn of_fetched(copy: fetched::Fetched) -> Result<Self> {
+    fn of_fetched(copy: fetched::FetchedConfig) -> Result<Self> {
         let file = copy.file();
         let bytes = std::fs::read(&file).map_err(|e| {
             Failure::new(format!("cannot read the copy of {}", copy.shown())).source(e)
         })?;
-        let source = Source::from_bytes(copy.shown(), bytes)?;
+        let source = TextSource::from_bytes(copy.shown(), bytes)?;
         let base = file.parent().unwrap_or(Path::new("."));
         let mut config = Self::checked(&source, base, true)?;
         config.fetched = Some(Arc::new(copy));
         Ok(config)
     }
 
-    fn checked(source: &Source, base: &Path, is_copy: bool) -> Result<Self> {
-        let file: file::File =
+    fn checked(source: &TextSource, base: &Path, is_copy: bool) -> Result<Self> {
+        let file: file::ConfigFile =
             toml::from_str(source.text()).map_err(|e| syntax_error(source, &e))?;
-        let mut check = Check { source, errors: Vec::new(), is_copy };
+        let mut check = CheckConfig { source, errors: Vec::new(), is_copy };
         let config = check.config(file, base);
         match config {
             Some(config) if check.errors.is_empty() => Ok(config),
-            _ => Err(Diagnostics(check.errors).into()),
+            _ => Err(DiagnosticList(check.errors).into()),
         }
     }
 
     /// Takes what the command line says of the look.
-    pub fn look_by(&mut self, looking: &Looking) {
+    pub fn look_by(&mut self, looking: &HttpArgs) {
         if let Some(tier) = looking.tier {
             self.http.tier = tier;
         }
@@ -219,7 +222,7 @@ impl Config {
     ///
     /// # Errors
     /// A [`Failure`] naming the flag.
-    pub fn apply(&mut self, selection: &Selection, tuning: Option<&Tuning>) -> Result<()> {
+    pub fn apply(&mut self, selection: &RunSelection, tuning: Option<&ScanTuning>) -> Result<()> {
         if selection.targets.iter().any(|t| t == "-")
             && self.http.vhosts.as_deref() == Some(Path::new("-"))
         {
@@ -234,7 +237,7 @@ impl Config {
             self.scan.shard = shard
                 .parse()
                 .map_err(|e: mimawari_targets::ShardError| Failure::new(format!("--shard: {e}")))?;
-        } else if self.scan.shard == Shard::WHOLE
+        } else if self.scan.shard == PlanShard::WHOLE
             && let Some(shard) = shard::from_environment(|name| std::env::var(name).ok())?
         {
             self.scan.shard = shard;
@@ -260,7 +263,7 @@ impl Config {
     ///
     /// # Errors
     /// A [`Failure`] naming the flag.
-    pub fn tune(&mut self, t: &Tuning) -> Result<()> {
+    pub fn tune(&mut self, t: &ScanTuning) -> Result<()> {
         if let Some(ports) = &t.ports {
             self.scan.ports = ports
                 .parse()
@@ -285,9 +288,9 @@ impl Config {
 }
 
 /// The targets named on the command line: ranges, names, `@FILE`, `-`.
-pub(crate) fn read_targets(items: &[String]) -> Result<Targets> {
-    let mut all: Option<Targets> = None;
-    let mut add = |t: Targets| match &mut all {
+pub(crate) fn read_targets(items: &[String]) -> Result<TargetList> {
+    let mut all: Option<TargetList> = None;
+    let mut add = |t: TargetList| match &mut all {
         Some(a) => a.extend(t),
         None => all = Some(t),
     };
@@ -311,7 +314,7 @@ pub(crate) fn read_targets(items: &[String]) -> Result<Targets> {
     all.ok_or_else(|| Failure::new("--targets names nothing").into())
 }
 
-fn read_target_file(path: &Path) -> Result<Targets> {
+fn read_target_file(path: &Path) -> Result<TargetList> {
     let text = std::fs::read_to_string(path).map_err(|e| {
         Failure::new(format!("cannot read the target list {}", path.display()))
             .help("write one CIDR, range, address or host name on each line")
@@ -343,15 +346,15 @@ const PART_HELP: &str = "write k/n with k from 1 to n, such as 3/24";
 
 /// The number of parts of `1/24`.
 fn parse_rotate(text: &str) -> Option<u32> {
-    let part: Shard = text.parse().ok()?;
+    let part: PlanShard = text.parse().ok()?;
     (part.index() == 1 && part.count() <= MAX_PARTS).then_some(part.count())
 }
 
 /// Parts whose ages the state keeps; a run every hour walks so many in a year and more.
 pub(crate) const MAX_PARTS: u32 = 10_000;
 
-fn parse_part(text: &str, rotate: Option<u32>) -> Result<Shard, String> {
-    let part = text.parse::<Shard>().ok().filter(|p| p.count() <= MAX_PARTS);
+fn parse_part(text: &str, rotate: Option<u32>) -> Result<PlanShard, String> {
+    let part = text.parse::<PlanShard>().ok().filter(|p| p.count() <= MAX_PARTS);
     let part = part.ok_or_else(|| format!("`{}` is no part of a plan", text.escape_debug()))?;
     match rotate {
         Some(n) if n != part.count() => {
@@ -377,7 +380,7 @@ pub(crate) fn check_recall(recall: f64) -> Result<f64, String> {
 }
 
 /// A TOML error as a message with the line.
-fn syntax_error(source: &Source, e: &toml::de::Error) -> Diagnostics {
+fn syntax_error(source: &TextSource, e: &toml::de::Error) -> DiagnosticList {
     let d = mistake(source, e.message(), e.span().unwrap_or(0..0));
     match missing(e.message()) {
         Some("scope") => d.help("add a [scope] with `allow` and `authorised_by`: no packet leaves for an address outside it"),
@@ -389,19 +392,19 @@ fn syntax_error(source: &Source, e: &toml::de::Error) -> Diagnostics {
 }
 
 /// Collects the mistakes of one file.
-struct Check<'a> {
-    source: &'a Source,
+struct CheckConfig<'a> {
+    source: &'a TextSource,
     errors: Vec<Diagnostic>,
     /// Whether relative paths lead into a copy that is removed at the end.
     is_copy: bool,
 }
 
-impl Check<'_> {
+impl CheckConfig<'_> {
     fn error(&mut self, span: Range<usize>, title: impl Into<String>, help: impl Into<String>) {
         self.errors.push(Diagnostic::error(title, self.source, span).help(help));
     }
 
-    fn config(&mut self, file: file::File, base: &Path) -> Option<Config> {
+    fn config(&mut self, file: file::ConfigFile, base: &Path) -> Option<Config> {
         if *file.version.get_ref() != 1 {
             self.error(
                 file.version.span(),
@@ -454,10 +457,10 @@ impl Check<'_> {
         default: &str,
         (region, endpoint): (Option<&str>, Option<&str>),
         base: &Path,
-    ) -> Option<Location> {
+    ) -> Option<StoreLocation> {
         let text = url.map_or(default, |u| u.get_ref().as_str());
-        match Location::parse(text, region, endpoint, base) {
-            Ok(Location::Folder(_)) if self.is_copy && !Path::new(text).is_absolute() => {
+        match StoreLocation::parse(text, region, endpoint, base) {
+            Ok(StoreLocation::Folder(_)) if self.is_copy && !Path::new(text).is_absolute() => {
                 self.would_be_lost(url.map_or(0..0, Spanned::span), text, COPY_URL_HELP);
                 None
             }
@@ -481,7 +484,7 @@ impl Check<'_> {
             }
             Some(dir) => Some(base.join(dir.get_ref())),
             None if self.is_copy => {
-                let work = fetched::Reach::from_environment().work;
+                let work = fetched::StoreReach::from_environment().work;
                 Some(work.unwrap_or_default().join("runs"))
             }
             None => Some(base.join("runs")),
@@ -514,14 +517,14 @@ impl Check<'_> {
                 );
                 None
             }
-            Err(Diagnostics(list)) => {
+            Err(DiagnosticList(list)) => {
                 self.errors.extend(list);
                 None
             }
         }
     }
 
-    fn scope(&mut self, s: &file::Scope) -> Option<Scope> {
+    fn scope(&mut self, s: &file::ScopeSection) -> Option<Scope> {
         if s.authorised_by.get_ref().trim().is_empty() {
             self.error(
                 s.authorised_by.span(),
@@ -545,7 +548,7 @@ impl Check<'_> {
     }
 
     /// Addresses at which nobody's host is are in a scope only where their kind is named.
-    fn special(&mut self, s: &file::Scope, scope: &Scope) {
+    fn special(&mut self, s: &file::ScopeSection, scope: &Scope) {
         let mut named = Vec::new();
         for word in &s.special {
             match SpecialKind::from_word(word.get_ref()) {
@@ -585,7 +588,7 @@ impl Check<'_> {
         }
     }
 
-    fn scan(&mut self, s: file::Scan, scope: Option<&Scope>) -> Option<Scan> {
+    fn scan(&mut self, s: file::ScanSection, scope: Option<&Scope>) -> Option<ScanConfig> {
         let ports = match &s.ports {
             None => {
                 PortSet::from_ranges("top100".parse::<PortSet>().ok()?.ranges().iter().copied())
@@ -602,8 +605,8 @@ impl Check<'_> {
             None => (DEFAULT_RATE, false),
             Some(r) => {
                 let checked = match r.get_ref() {
-                    file::Rate::Number(n) => check_rate(*n).map(|n| (n, false)),
-                    file::Rate::Word(word) => parse_rate(word),
+                    file::RateSetting::Number(n) => check_rate(*n).map(|n| (n, false)),
+                    file::RateSetting::Word(word) => parse_rate(word),
                 };
                 checked.unwrap_or_else(|e| {
                     let help = "write a number such as `rate = 20000`, or `rate = \"auto\"`";
@@ -630,10 +633,10 @@ impl Check<'_> {
             }),
         };
         let shard = match &s.shard {
-            None => Shard::WHOLE,
+            None => PlanShard::WHOLE,
             Some(t) => t.get_ref().parse().unwrap_or_else(|e: mimawari_targets::ShardError| {
                 self.error(t.span(), e.to_string(), "write `shard = \"1/1\"` or leave it out");
-                Shard::WHOLE
+                PlanShard::WHOLE
             }),
         };
         let rotate = s.rotate.as_ref().and_then(|t| {
@@ -708,14 +711,14 @@ impl Check<'_> {
                         }
                         Some(t)
                     }
-                    Err(Diagnostics(list)) => {
+                    Err(DiagnosticList(list)) => {
                         self.errors.extend(list);
                         None
                     }
                 }
             }
         };
-        Some(Scan {
+        Some(ScanConfig {
             targets,
             ports,
             rate,
@@ -723,7 +726,7 @@ impl Check<'_> {
             rate_per_host,
             rate_per_network,
             recall,
-            method: s.method.unwrap_or(Method::Auto),
+            method: s.method.unwrap_or(ScanMethod::Auto),
             interface: s.interface.filter(|i| i != "auto"),
             source_port: s.source_port.map(Spanned::into_inner),
             canaries,
@@ -746,7 +749,7 @@ impl Check<'_> {
         }
     }
 
-    fn http(&mut self, h: file::Http, base: &Path) -> Option<Http> {
+    fn http(&mut self, h: file::HttpSection, base: &Path) -> Option<HttpConfig> {
         let tier = h.tier.as_ref().map_or(1, |t| *t.get_ref());
         if let Some(t) = &h.tier
             && !(1..=3).contains(t.get_ref())
@@ -763,7 +766,7 @@ impl Check<'_> {
             },
             _ => None,
         };
-        Some(Http {
+        Some(HttpConfig {
             enabled: h.enabled.unwrap_or(true),
             ports,
             tier,

@@ -3,20 +3,20 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use mimawari_notify::{Kind, Notifier, check_url};
+use mimawari_notify::{NotifierConfig, NotifierKind, check_url};
 use mimawari_probes::observation::Severity;
-use mimawari_report::notify::Selection;
-use mimawari_report::notify::security_hub::Account;
+use mimawari_report::notify::ChangeSelection;
+use mimawari_report::notify::security_hub::HubAccount;
 use mimawari_targets::diagnostic::Diagnostic;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::Check;
+use super::CheckConfig;
 
 /// A table as it is written. Which keys it may have depends on its kind.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Table {
+pub(super) struct NotifyTable {
     /// `slack`, `github`, `webhook`, `security-hub`, `events`, `emf` or `prometheus`.
     kind: Spanned<String>,
     /// Its name, unique. Default: its kind.
@@ -67,8 +67,12 @@ const KINDS: [(&str, &[&str]); 7] = [
     ("prometheus", &["file"]),
 ];
 
-impl Check<'_> {
-    pub(super) fn notifiers(&mut self, tables: Vec<Table>, base: &Path) -> Vec<Notifier> {
+impl CheckConfig<'_> {
+    pub(super) fn notifiers(
+        &mut self,
+        tables: Vec<NotifyTable>,
+        base: &Path,
+    ) -> Vec<NotifierConfig> {
         let mut names = HashSet::new();
         let mut all = Vec::new();
         for t in tables {
@@ -87,7 +91,7 @@ impl Check<'_> {
         all
     }
 
-    fn notifier(&mut self, t: Table, base: &Path) -> Option<Notifier> {
+    fn notifier(&mut self, t: NotifyTable, base: &Path) -> Option<NotifierConfig> {
         let word = t.kind.get_ref().as_str();
         let Some((_, keys)) = KINDS.iter().find(|(k, _)| *k == word) else {
             let kinds: Vec<&str> = KINDS.iter().map(|(k, _)| *k).collect();
@@ -145,35 +149,35 @@ impl Check<'_> {
         }
         let file = t.file.as_ref().map(|f| base.join(f.get_ref()));
         let kind = match word {
-            "slack" => {
-                Kind::Slack { webhook_env: self.env(&t.kind, "webhook_env", t.webhook_env)? }
-            }
-            "webhook" => Kind::Webhook {
+            "slack" => NotifierKind::Slack {
+                webhook_env: self.env(&t.kind, "webhook_env", t.webhook_env)?,
+            },
+            "webhook" => NotifierKind::Webhook {
                 url_env: self.env(&t.kind, "url_env", t.url_env)?,
                 secret_env: self.env(&t.kind, "secret_env", t.secret_env)?,
             },
-            "github" => Kind::Github {
+            "github" => NotifierKind::Github {
                 token_env: self.env(&t.kind, "token_env", t.token_env)?,
                 repo: self.repo(&t.kind, t.repo)?,
                 api_url: self.url(t.api_url).unwrap_or_else(|| "https://api.github.com".to_owned()),
                 labels: t.labels.map(Spanned::into_inner).unwrap_or_default(),
                 max_new: self.max_new(t.max_new),
             },
-            "security-hub" => Kind::SecurityHub {
+            "security-hub" => NotifierKind::SecurityHub {
                 account: self.account(&t.kind, t.account, t.region)?,
                 endpoint: self.url(t.endpoint),
             },
-            "events" => Kind::Events { file },
-            "emf" => Kind::Emf {
+            "events" => NotifierKind::Events { file },
+            "emf" => NotifierKind::Emf {
                 file,
                 namespace: t.namespace.map_or_else(|| "mimawari".to_owned(), Spanned::into_inner),
             },
-            _ => Kind::Prometheus { file: self.needed(&t.kind, "file", file)? },
+            _ => NotifierKind::Prometheus { file: self.needed(&t.kind, "file", file)? },
         };
-        Some(Notifier { name, selection, kind })
+        Some(NotifierConfig { name, selection, kind })
     }
 
-    fn selection(&mut self, t: &Table) -> Selection {
+    fn selection(&mut self, t: &NotifyTable) -> ChangeSelection {
         let min_severity = t.min_severity.as_ref().and_then(|s| {
             let all = [
                 Severity::Info,
@@ -199,7 +203,7 @@ impl Check<'_> {
                 "write such as `https://reports.example.jp/{run_id}/report.html`",
             );
         }
-        Selection {
+        ChangeSelection {
             min_severity,
             owners: t.owners.clone().unwrap_or_default(),
             report_url: t.report_url.as_ref().map(|u| u.get_ref().clone()),
@@ -285,7 +289,7 @@ impl Check<'_> {
         kind: &Spanned<String>,
         id: Option<Spanned<String>>,
         region: Option<Spanned<String>>,
-    ) -> Option<Account> {
+    ) -> Option<HubAccount> {
         let id = self.needed(kind, "account", id)?;
         let region = self.needed(kind, "region", region)?;
         let mut ok = true;
@@ -303,7 +307,7 @@ impl Check<'_> {
             self.error(region.span(), title, "write such as `ap-northeast-1`");
             ok = false;
         }
-        ok.then(|| Account { id: id.into_inner(), region: region.into_inner() })
+        ok.then(|| HubAccount { id: id.into_inner(), region: region.into_inner() })
     }
 }
 
@@ -315,7 +319,7 @@ mod tests {
     const BASE: &str =
         "version = 1\n[scope]\nallow = [\"198.51.100.0/24\"]\nauthorised_by = \"T\"\n";
 
-    fn parse(text: &str) -> Result<Vec<Notifier>, String> {
+    fn parse(text: &str) -> Result<Vec<NotifierConfig>, String> {
         Config::parse("patrol.toml", &format!("{BASE}{text}"), Path::new("/x"))
             .map(|c| c.notify)
             .map_err(|e| e.to_string())

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use mimawari_base::duration;
-use mimawari_store::Location;
+use mimawari_store::StoreLocation;
 
-use super::{Check, file};
+use super::{CheckConfig, file};
 
 /// Tasks of one round, at most: what an array job of AWS Batch can have.
 pub const MAX_SHARDS: u32 = 10_000;
@@ -17,9 +17,9 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// Where rounds are kept, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rounds {
+pub struct RoundsConfig {
     /// The folder or the bucket.
-    pub url: Location,
+    pub url: StoreLocation,
     /// Into how many shards a round is divided, 1 to [`MAX_SHARDS`].
     pub shards: u32,
     /// How often a shard in work is saved.
@@ -37,8 +37,8 @@ pub fn check_shards(shards: i64) -> Result<u32, String> {
         .ok_or_else(|| format!("{shards} shards are out of range; use 1 to {MAX_SHARDS}"))
 }
 
-impl Check<'_> {
-    pub(super) fn rounds(&mut self, r: &file::Rounds, base: &Path) -> Option<Rounds> {
+impl CheckConfig<'_> {
+    pub(super) fn rounds(&mut self, r: &file::RoundsSection, base: &Path) -> Option<RoundsConfig> {
         let reach = (r.region.as_deref(), r.endpoint.as_deref());
         let url = self.location(Some(&r.url), "", reach, base);
         let shards = r.shards.as_ref().map_or(1, |n| {
@@ -57,6 +57,6 @@ impl Check<'_> {
                 SAVE_EVERY
             })
         });
-        Some(Rounds { url: url?, shards, save_every })
+        Some(RoundsConfig { url: url?, shards, save_every })
     }
 }

@@ -1,7 +1,7 @@
 //! Which shard this process is, as orchestrators tell it.
 
 use mimawari_base::failure::Failure;
-use mimawari_targets::Shard;
+use mimawari_targets::PlanShard;
 
 /// Number of shards, where the orchestrator tells only an index.
 pub const COUNT: &str = "MIMAWARI_SHARDS";
@@ -21,7 +21,7 @@ const COUNTS: [&str; 2] = [COUNT, "AWS_BATCH_JOB_ARRAY_SIZE"];
 /// A [`Failure`] naming the variable.
 pub fn from_environment(
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<Option<Shard>, Failure> {
+) -> Result<Option<PlanShard>, Failure> {
     let set = |name: &'static str| variable(name).filter(|v| !v.is_empty()).map(|v| (name, v));
     let index = INDEXES.into_iter().filter_map(set).find_map(|(name, value)| match name {
         // Only the children of an array job have a number at the end.
@@ -50,7 +50,7 @@ pub fn from_environment(
     };
     let count_name = count.0;
     let count = number(count)?;
-    let shard = index.checked_add(1).and_then(|i| Shard::new(i, count));
+    let shard = index.checked_add(1).and_then(|i| PlanShard::new(i, count));
     shard.map(Some).ok_or_else(|| {
         Failure::new(format!(
             "{name} says shard {index} (from 0), and {count_name} that there are {count}"

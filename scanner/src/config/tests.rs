@@ -112,7 +112,7 @@ fn overlapping_ranges_are_refused() {
 
 /// As a configuration that was fetched from S3.
 fn fetched(more: &str) -> Result<Config> {
-    let source = Source::new("s3://bucket/config/patrol.toml", format!("{BASE}{more}"));
+    let source = TextSource::new("s3://bucket/config/patrol.toml", format!("{BASE}{more}"));
     Config::checked(&source, Path::new("/work/config-1"), true)
 }
 
@@ -124,7 +124,7 @@ fn what_a_fetched_configuration_writes_does_not_lie_in_the_copy() {
     assert_eq!(config.baseline_dir, Path::new("/work/config-1/baseline"));
     assert!(!fetched(state).unwrap().runs_dir.starts_with("/work/config-1"));
     let absolute = fetched("[state]\nurl = \"/var/state\"\n").unwrap();
-    assert_eq!(absolute.state, Location::Folder("/var/state".into()));
+    assert_eq!(absolute.state, StoreLocation::Folder("/var/state".into()));
     for (more, line) in [
         ("", ": `state` is relative"),
         ("[state]\nurl = \"here\"\n", ":7"),

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// What listens at an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Service {
+enum DemoService {
     /// A shop whose server hands PHP files out as text.
     Shop,
     /// A single-page application that answers everything with its shell.
@@ -30,20 +30,20 @@ enum Service {
 }
 
 /// A host of the data centre and the last octet of its address.
-struct Host {
+struct DemoHost {
     name: &'static str,
     octet: u8,
-    services: &'static [(u16, Service)],
+    services: &'static [(u16, DemoService)],
 }
 
-const HOSTS: &[Host] = &[
-    Host { name: "shop", octet: 10, services: &[(8080, Service::Shop)] },
-    Host { name: "spa", octet: 11, services: &[(8080, Service::CatchAll)] },
-    Host { name: "status", octet: 12, services: &[(8443, Service::Status)] },
-    Host { name: "cache", octet: 20, services: &[(6379, Service::Cache)] },
-    Host { name: "bastion", octet: 30, services: &[(2222, Service::Ssh)] },
-    Host { name: "partner", octet: 31, services: &[(1194, Service::Vpn)] },
-    Host { name: "old", octet: 40, services: &[(8080, Service::CatchAll)] },
+const HOSTS: &[DemoHost] = &[
+    DemoHost { name: "shop", octet: 10, services: &[(8080, DemoService::Shop)] },
+    DemoHost { name: "spa", octet: 11, services: &[(8080, DemoService::CatchAll)] },
+    DemoHost { name: "status", octet: 12, services: &[(8443, DemoService::Status)] },
+    DemoHost { name: "cache", octet: 20, services: &[(6379, DemoService::Cache)] },
+    DemoHost { name: "bastion", octet: 30, services: &[(2222, DemoService::Ssh)] },
+    DemoHost { name: "partner", octet: 31, services: &[(1194, DemoService::Vpn)] },
+    DemoHost { name: "old", octet: 40, services: &[(8080, DemoService::CatchAll)] },
 ];
 
 /// The mail host, which is not there.
@@ -55,13 +55,13 @@ const OFFSETS: &[u16] = &[0, 10_000, 20_000, 30_000];
 
 /// The data centre, as long as this lives.
 #[derive(Debug)]
-pub(super) struct Centre {
+pub(super) struct DemoCentre {
     net: [u8; 3],
     offset: u16,
     listeners: Vec<(&'static str, SocketAddr, JoinHandle<()>)>,
 }
 
-impl Centre {
+impl DemoCentre {
     /// Opens all listeners on addresses of 127.0.0.0/8 that `seed` chooses.
     pub(super) async fn open(seed: u64) -> Result<Self> {
         // Loopback reaches all of 127/8; the second octet keeps two demonstrations apart.
@@ -140,7 +140,7 @@ impl Centre {
     }
 }
 
-impl Drop for Centre {
+impl Drop for DemoCentre {
     fn drop(&mut self) {
         for (_, _, task) in &self.listeners {
             task.abort();
@@ -161,7 +161,7 @@ fn acceptor() -> Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn accept(listener: TcpListener, service: Service, tls: TlsAcceptor) {
+async fn accept(listener: TcpListener, service: DemoService, tls: TlsAcceptor) {
     // Connections belong to the set, so that they end with the listener.
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
@@ -174,26 +174,26 @@ async fn accept(listener: TcpListener, service: Service, tls: TlsAcceptor) {
     }
 }
 
-async fn serve(mut stream: TcpStream, service: Service, tls: TlsAcceptor) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, service: DemoService, tls: TlsAcceptor) -> io::Result<()> {
     match service {
-        Service::Ssh => {
+        DemoService::Ssh => {
             stream.write_all(b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n").await?;
             let mut buffer = [0; 256];
             let _ = stream.read(&mut buffer).await?;
         }
-        Service::Vpn => {
+        DemoService::Vpn => {
             stream.write_all(b"220 partner-vpn ready\r\n").await?;
             let mut buffer = [0; 256];
             let _ = stream.read(&mut buffer).await?;
         }
-        Service::Cache => {
+        DemoService::Cache => {
             let mut buffer = [0; 1024];
             while stream.read(&mut buffer).await? > 0 {
                 stream.write_all(b"-ERR wrong number of arguments for 'get' command\r\n").await?;
             }
         }
-        Service::Status => web(tls.accept(stream).await?, service).await?,
-        Service::Shop | Service::CatchAll => web(stream, service).await?,
+        DemoService::Status => web(tls.accept(stream).await?, service).await?,
+        DemoService::Shop | DemoService::CatchAll => web(stream, service).await?,
     }
     Ok(())
 }
@@ -201,7 +201,7 @@ async fn serve(mut stream: TcpStream, service: Service, tls: TlsAcceptor) -> io:
 /// A web server small enough to read: request head in, answer out, connection kept.
 async fn web<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
     mut stream: S,
-    service: Service,
+    service: DemoService,
 ) -> io::Result<()> {
     let mut head = Vec::new();
     let mut buffer = [0; 2048];
@@ -229,23 +229,23 @@ async fn web<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
     }
 }
 
-fn answer(service: Service, path: &str) -> (&'static str, &'static str, String) {
+fn answer(service: DemoService, path: &str) -> (&'static str, &'static str, String) {
     let page = |title: &str, text: &str| {
         format!(
             "<!doctype html>\n<html lang=\"en\"><head><title>{title}</title></head><body><p>{text}</p></body></html>\n"
         )
     };
     match (service, path) {
-        (Service::Shop, "/") => ("200 OK", "text/html", page("Demo shop", "Nothing is sold here.")),
+        (DemoService::Shop, "/") => ("200 OK", "text/html", page("Demo shop", "Nothing is sold here.")),
         // The PHP handler is missing on this host: the source goes out as text.
-        (Service::Shop, "/password.php") => (
+        (DemoService::Shop, "/password.php") => (
             "200 OK",
             "text/plain",
             "<?php\n// staff area\n$user = 'demo';\n$password = 'FAKE-demo-not-a-secret';\nrequire 'area.php';\n"
                 .to_owned(),
         ),
-        (Service::Status, "/") => ("200 OK", "text/html", page("Status", "All systems normal.")),
-        (Service::CatchAll, _) => (
+        (DemoService::Status, "/") => ("200 OK", "text/html", page("Status", "All systems normal.")),
+        (DemoService::CatchAll, _) => (
             "200 OK",
             "text/html",
             page("Application", &format!("Loading {} …", path.replace(['<', '>', '&', '"'], ""))),

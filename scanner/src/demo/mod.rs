@@ -11,16 +11,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::{Timestamp, ToSpan};
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_drift::verdict::{FindingKind, FindingState, Verdict};
 
 use crate::cli::DemoArgs;
 use crate::config::Config;
 use crate::context::Context;
 use crate::output::{print, summary};
-use crate::scan::{Folder, Seeds};
+use crate::scan::{FolderChoice, RandomSeeds};
 use crate::settle::{settle, write_reports};
-use centre::Centre;
+use centre::DemoCentre;
 
 /// A file that marks a folder as this command's own, which it may replace.
 const MARKER: &str = ".mimawari-demo";
@@ -29,10 +29,10 @@ const MARKER: &str = ".mimawari-demo";
 ///
 /// # Errors
 /// When it could not be staged, or showed something else than was staged.
-pub async fn run(args: &DemoArgs, context: &Context) -> Result<Status> {
+pub async fn run(args: &DemoArgs, context: &Context) -> Result<ExitStatus> {
     context.stop.on_signals()?;
     let out = claim(&args.out)?;
-    let mut centre = Centre::open(Seeds::draw()?.salt).await?;
+    let mut centre = DemoCentre::open(RandomSeeds::draw()?.salt).await?;
     let today = (context.now)();
     let yesterday = today
         .checked_sub(24.hours())
@@ -54,7 +54,7 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<Status> {
     let report = out.join("today").join("report.html");
     print(&format!("\nThe page:     {}\nAll files:    {}\n", report.display(), out.display()))?;
     if context.stop.is_stopped() {
-        return Ok(Status::Incomplete);
+        return Ok(ExitStatus::Incomplete);
     }
     let wrong = stage::compare(&second, &centre);
     if wrong.is_empty() {
@@ -62,7 +62,7 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<Status> {
             "The demonstration worked: every staged finding was found, and nothing else.\n\
              (A patrol that sees this exits with status 1; the demonstration exits with 0.)\n",
         )?;
-        Ok(Status::Clean)
+        Ok(ExitStatus::Clean)
     } else {
         Err(Failure::new(format!(
             "the demonstration saw something else than was staged: {}",
@@ -79,9 +79,10 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<Status> {
 /// One patrol, judged as of `now`.
 async fn round(config: &Config, context: &Context, now: Timestamp, out: &Path) -> Result<Verdict> {
     let baseline = mimawari_store::baseline::read_baseline(&config.baseline_dir)?;
-    let store = mimawari_store::Store::open(&config.state)?;
+    let store = mimawari_store::StateStore::open(&config.state)?;
     let scanned =
-        crate::scan::scan(config, context, Seeds::draw()?, Folder::New(Some(out))).await?;
+        crate::scan::scan(config, context, RandomSeeds::draw()?, FolderChoice::New(Some(out)))
+            .await?;
     let settled = settle(&store, |previous| {
         let dirs = std::slice::from_ref(&scanned.dir);
         let runs = mimawari_runs::Runs::open(dirs, &config.scope, &previous.state)?;

@@ -7,24 +7,29 @@ use anyhow::Result;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use mimawari_base::failure::Failure;
-use mimawari_drift::verdict::{Cause, FindingKind, FindingState, Verdict};
+use mimawari_drift::verdict::{FindingCause, FindingKind, FindingState, Verdict};
 
-use super::centre::{Centre, MAIL_OCTET, PORTS};
+use super::centre::{DemoCentre, MAIL_OCTET, PORTS};
 use super::drift;
-use crate::cli::Method;
+use crate::cli::ScanMethod;
 
 /// The shipped configuration and baseline; `{…}` is filled in with this machine's addresses.
 const PATROL: &str = include_str!("patrol.toml");
 const BASELINE: &str = include_str!("baseline.toml");
 
 /// Writes the configuration and the baseline.
-pub(super) fn write(out: &Path, centre: &Centre, expiry: Timestamp, method: Method) -> Result<()> {
+pub(super) fn write(
+    out: &Path,
+    centre: &DemoCentre,
+    expiry: Timestamp,
+    method: ScanMethod,
+) -> Result<()> {
     let ports: Vec<String> = PORTS.iter().map(|p| centre.port(*p).to_string()).collect();
     let day = expiry.to_zoned(TimeZone::UTC).date().to_string();
     let method = match method {
-        Method::Auto => "auto",
-        Method::Syn => "syn",
-        Method::Connect => "connect",
+        ScanMethod::Auto => "auto",
+        ScanMethod::Syn => "syn",
+        ScanMethod::Connect => "connect",
     };
     let mut fill: Vec<(String, String)> = vec![
         ("{network}".to_owned(), centre.network()),
@@ -55,7 +60,7 @@ pub(super) fn write(out: &Path, centre: &Centre, expiry: Timestamp, method: Meth
 }
 
 /// What is about to be shown.
-pub(super) fn introduction(centre: &Centre) -> String {
+pub(super) fn introduction(centre: &DemoCentre) -> String {
     let mut s = String::new();
     let _ = writeln!(
         s,
@@ -69,7 +74,7 @@ pub(super) fn introduction(centre: &Centre) -> String {
 }
 
 /// What the verdict says differently from what was staged.
-pub(super) fn compare(v: &Verdict, centre: &Centre) -> Vec<String> {
+pub(super) fn compare(v: &Verdict, centre: &DemoCentre) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut expect = |what: &str, true_: bool| {
         if !true_ {
@@ -81,12 +86,12 @@ pub(super) fn compare(v: &Verdict, centre: &Centre) -> Vec<String> {
         .map(|f| (f.ip, f.port.map(mimawari_targets::Port::get), f.cause))
         .collect();
     let at = |name: &str, port: u16| (centre.host(name), Some(centre.port(port)));
-    let is = |name: &str, port: u16, cause: Cause| {
+    let is = |name: &str, port: u16, cause: FindingCause| {
         let (ip, port) = at(name, port);
         unexpected.contains(&(ip, port, cause))
     };
-    expect("the cache is open and nobody agreed", is("cache", 6379, Cause::Unmatched));
-    expect("the partner's rule has expired", is("partner", 1194, Cause::Expired));
+    expect("the cache is open and nobody agreed", is("cache", 6379, FindingCause::Unmatched));
+    expect("the partner's rule has expired", is("partner", 1194, FindingCause::Expired));
     expect("two unexpected ports", unexpected.len() == 2);
     let resolved: Vec<_> = drift(v, FindingKind::UnexpectedOpen)
         .filter(|f| f.state == FindingState::Resolved)

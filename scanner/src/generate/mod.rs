@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::{Command, CommandFactory as _};
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_base::files::write_atomically;
 
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
@@ -20,18 +20,18 @@ const NAME: &str = "mimawari";
 ///
 /// # Errors
 /// An unwritable stdout.
-pub fn completions(args: &CompletionsArgs) -> Result<Status> {
+pub fn completions(args: &CompletionsArgs) -> Result<ExitStatus> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);
     print(&String::from_utf8_lossy(&script))?;
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
 /// `mimawari man`: a page of the program, and one of each of its commands.
 ///
 /// # Errors
 /// A folder that cannot be written.
-pub fn man(args: &ManArgs) -> Result<Status> {
+pub fn man(args: &ManArgs) -> Result<ExitStatus> {
     let cannot = |path: &Path, e: std::io::Error| {
         Failure::new(format!("cannot write {}", path.display()))
             .help("name a folder that can be written with --out DIR")
@@ -42,7 +42,7 @@ pub fn man(args: &ManArgs) -> Result<Status> {
         let path = args.out.join(name);
         write_atomically(&path, text.as_bytes()).map_err(|e| cannot(&path, e))?;
     }
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
 /// The pages by their file names, such as `mimawari-baseline-check.1`.

@@ -14,15 +14,16 @@ use std::time::Instant;
 
 use anyhow::Result;
 use mimawari_probes::http::manifest::{
-    Class, ENTRY_LIMIT, Entry, Header, ManifestLine, NAMED_LIMIT, host_name, is_url_path,
+    ENTRY_LIMIT, FileClass, ManifestEntry, ManifestHeader, ManifestLine, NAMED_LIMIT, host_name,
+    is_url_path,
 };
 
 use crate::cli::ManifestArgs;
 use crate::context::Context;
 use crate::logging::CountView;
-use mimawari_base::failure::{Failure, Status};
-use output::Output;
-pub use walk::{Skipped, Visitor, Walked, walk};
+use mimawari_base::failure::{ExitStatus, Failure};
+use output::OutputTarget;
+pub use walk::{FileVisitor, SkippedEntry, WalkSummary, walk};
 
 /// How many places that were left out are named one by one.
 const NAMED: u64 = 20;
@@ -31,7 +32,7 @@ const NAMED: u64 = 20;
 ///
 /// # Errors
 /// As [`make`]; when a handler of signals cannot be set.
-pub async fn manifest(args: &ManifestArgs, context: &Context) -> Result<Status> {
+pub async fn manifest(args: &ManifestArgs, context: &Context) -> Result<ExitStatus> {
     stop_on_signals(context)?;
     make(args, context)
 }
@@ -41,41 +42,41 @@ pub async fn manifest(args: &ManifestArgs, context: &Context) -> Result<Status> 
 /// # Errors
 /// A [`Failure`] when the arguments name nothing that can be read or written. What cannot be read
 /// below the document root is told and makes the manifest incomplete.
-fn make(args: &ManifestArgs, context: &Context) -> Result<Status> {
+fn make(args: &ManifestArgs, context: &Context) -> Result<ExitStatus> {
     let header = header(args, context)?;
     let root = root(&args.docroot)?;
-    let mut output = Output::open(&args.out, &root)?;
+    let mut output = OutputTarget::open(&args.out, &root)?;
     let hosts = header.hosts.clone();
     let prefix = header.prefix.clone();
-    let mut writer = Writer {
+    let mut writer = ManifestWriter {
         output: &mut output,
         context,
         view: CountView::new("reading", context.log_format, context.quiet),
         began: Instant::now(),
-        counts: Counts::default(),
+        counts: WalkCounts::default(),
         unreadable: Vec::new(),
     };
     writer.line(&ManifestLine::Header(Cow::Owned(header)))?;
     let walked = walk(&root, &prefix, &hosts, &mut writer);
-    let Writer { counts, unreadable, view, .. } = writer;
+    let ManifestWriter { counts, unreadable, view, .. } = writer;
     drop(view);
     let walked = match walked {
         Ok(walked) => walked,
-        Err(e) if is_broken_pipe(&e) => return Ok(Status::Clean),
+        Err(e) if is_broken_pipe(&e) => return Ok(ExitStatus::Clean),
         Err(e) => return Err(e),
     };
     if context.stop.is_stopped() {
         tracing::warn!("stopped: the manifest is not complete, and no file was written");
-        return Ok(Status::Incomplete);
+        return Ok(ExitStatus::Incomplete);
     }
     let end = ManifestLine::end(counts.files, &unreadable, counts.unreadable).to_text()?;
     match output.write(&end).and_then(|()| output.finish()) {
-        Err(e) if is_broken_pipe(&e) => return Ok(Status::Clean),
+        Err(e) if is_broken_pipe(&e) => return Ok(ExitStatus::Clean),
         other => other?,
     }
     counts.tell(&walked);
     let whole = counts.unreadable + counts.outside + counts.leading_out == 0;
-    Ok(if whole { Status::Clean } else { Status::Incomplete })
+    Ok(if whole { ExitStatus::Clean } else { ExitStatus::Incomplete })
 }
 
 fn is_broken_pipe(e: &anyhow::Error) -> bool {
@@ -85,7 +86,7 @@ fn is_broken_pipe(e: &anyhow::Error) -> bool {
     })
 }
 
-fn header(args: &ManifestArgs, context: &Context) -> Result<Header> {
+fn header(args: &ManifestArgs, context: &Context) -> Result<ManifestHeader> {
     let mut hosts = Vec::new();
     for text in &args.host {
         let host = host_name(text).map_err(|e| {
@@ -113,7 +114,7 @@ fn header(args: &ManifestArgs, context: &Context) -> Result<Header> {
             .into());
     }
     let version = env!("CARGO_PKG_VERSION");
-    Ok(Header::new(hosts, ips, args.prefix.clone(), (context.now)(), version))
+    Ok(ManifestHeader::new(hosts, ips, args.prefix.clone(), (context.now)(), version))
 }
 
 fn root(docroot: &Path) -> Result<PathBuf> {
@@ -132,7 +133,7 @@ fn root(docroot: &Path) -> Result<PathBuf> {
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct WalkCounts {
     files: u64,
     execute: u64,
     deny: u64,
@@ -144,8 +145,8 @@ struct Counts {
     leading_out: u64,
 }
 
-impl Counts {
-    fn tell(&self, walked: &Walked) {
+impl WalkCounts {
+    fn tell(&self, walked: &WalkSummary) {
         tracing::info!(
             files = self.files,
             execute = self.execute,
@@ -191,36 +192,36 @@ impl Counts {
 }
 
 /// Writes the lines as the files come.
-struct Writer<'a, 'o> {
-    output: &'a mut Output<'o>,
+struct ManifestWriter<'a, 'o> {
+    output: &'a mut OutputTarget<'o>,
     context: &'a Context,
     view: CountView,
     began: Instant,
-    counts: Counts,
+    counts: WalkCounts,
     unreadable: Vec<String>,
 }
 
-impl Writer<'_, '_> {
+impl ManifestWriter<'_, '_> {
     fn line(&mut self, line: &ManifestLine<'_>) -> Result<()> {
         self.output.write(&line.to_text()?)
     }
 }
 
-impl Visitor for Writer<'_, '_> {
+impl FileVisitor for ManifestWriter<'_, '_> {
     fn goes_on(&mut self) -> bool {
         self.view.show(self.began.elapsed(), self.counts.files, "files");
         !self.context.stop.is_stopped()
     }
 
-    fn file(&mut self, entry: &Entry) -> Result<()> {
+    fn file(&mut self, entry: &ManifestEntry) -> Result<()> {
         let c = &mut self.counts;
         c.files += 1;
         c.bytes = c.bytes.saturating_add(entry.length);
         c.empty += u64::from(entry.length == 0);
         match entry.class {
-            Class::Execute => c.execute += 1,
-            Class::Deny => c.deny += 1,
-            Class::Public => c.public += 1,
+            FileClass::Execute => c.execute += 1,
+            FileClass::Deny => c.deny += 1,
+            FileClass::Public => c.public += 1,
         }
         if c.execute + c.deny > ENTRY_LIMIT as u64 {
             return Err(Failure::new(format!(
@@ -239,9 +240,9 @@ impl Visitor for Writer<'_, '_> {
         }
     }
 
-    fn skipped(&mut self, url: &str, why: Skipped) {
+    fn skipped(&mut self, url: &str, why: SkippedEntry) {
         match why {
-            Skipped::Unreadable(e) => {
+            SkippedEntry::Unreadable(e) => {
                 self.counts.unreadable += 1;
                 if self.unreadable.len() < NAMED_LIMIT {
                     self.unreadable.push(url.to_owned());
@@ -250,7 +251,7 @@ impl Visitor for Writer<'_, '_> {
                     tracing::warn!("cannot read {url}: {e}");
                 }
             }
-            Skipped::Outside => {
+            SkippedEntry::Outside => {
                 self.counts.outside += 1;
                 if self.counts.outside <= NAMED {
                     tracing::warn!("{url} is a link out of the document root; not followed");

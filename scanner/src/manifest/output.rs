@@ -9,7 +9,7 @@ use mimawari_base::failure::Failure;
 use tempfile::NamedTempFile;
 
 /// An output that is a whole manifest or nothing.
-pub(super) enum Output<'a> {
+pub(super) enum OutputTarget<'a> {
     /// Until it is finished, a temporary file beside its place. Both have mode 0600: the file holds
     /// names and digests of what nobody may read.
     File {
@@ -20,7 +20,7 @@ pub(super) enum Output<'a> {
     Stdout(BufWriter<StdoutLock<'a>>),
 }
 
-impl Output<'_> {
+impl OutputTarget<'_> {
     /// Opens `path`, or stdout for `-`.
     pub(super) fn open(path: &Path, root: &Path) -> Result<Self> {
         if path == Path::new("-") {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use mimawari_base::failure::Failure;
-use mimawari_probes::http::manifest::{Entry, PATH_LIMIT, PREFIX, encode_segment};
+use mimawari_probes::http::manifest::{ManifestEntry, PATH_LIMIT, PREFIX, encode_segment};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -30,7 +30,7 @@ const DEPTH: usize = 256;
 const WAYS: u8 = 4;
 
 /// Told of what the walk finds.
-pub trait Visitor {
+pub trait FileVisitor {
     /// Whether to go on. Asked often.
     fn goes_on(&mut self) -> bool;
 
@@ -38,10 +38,10 @@ pub trait Visitor {
     ///
     /// # Errors
     /// Ends the walk.
-    fn file(&mut self, entry: &Entry) -> Result<()>;
+    fn file(&mut self, entry: &ManifestEntry) -> Result<()>;
 
     /// A place was left out. Folders end with a slash.
-    fn skipped(&mut self, url: &str, why: Skipped);
+    fn skipped(&mut self, url: &str, why: SkippedEntry);
 
     /// A link leads out of the document root, and what it leads to belongs to the same owner. It is
     /// read like the files of the root.
@@ -50,7 +50,7 @@ pub trait Visitor {
 
 /// Why a place was left out.
 #[derive(Debug)]
-pub enum Skipped {
+pub enum SkippedEntry {
     /// It could not be read, so that nothing is known of it.
     Unreadable(io::Error),
     /// It is a link to somewhere outside of the document root, and to what belongs to somebody else.
@@ -59,7 +59,7 @@ pub enum Skipped {
 
 /// What the walk met beside files.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Walked {
+pub struct WalkSummary {
     /// Folders, counted once for each way to them.
     pub folders: u64,
     /// FIFOs, sockets and devices; none was opened.
@@ -71,9 +71,9 @@ pub struct Walked {
 }
 
 /// A folder that is being walked.
-struct Level {
+struct FolderLevel {
     fd: OwnedFd,
-    id: Id,
+    id: FileId,
     /// Below the root, or absolute outside of it; without links in it.
     real: PathBuf,
     /// Percent-encoded, with a slash at its end.
@@ -82,16 +82,16 @@ struct Level {
     name: Vec<u8>,
     by_link: bool,
     /// Still to be walked.
-    folders: std::vec::IntoIter<Folder>,
+    folders: std::vec::IntoIter<OpenFolder>,
 }
 
-struct Folder {
+struct OpenFolder {
     name: CString,
     /// Where it is, if its name is that of a link.
     target: Option<PathBuf>,
 }
 
-type Id = (u64, u64);
+type FileId = (u64, u64);
 
 /// Walks over all files below `root`, which must be absolute and without links. In each folder the
 /// files come first, then the folders, both in the order of their bytes. Memory is bounded by the
@@ -103,8 +103,8 @@ pub fn walk(
     root: &Path,
     prefix: &str,
     hosts: &[String],
-    visitor: &mut impl Visitor,
-) -> Result<Walked> {
+    visitor: &mut impl FileVisitor,
+) -> Result<WalkSummary> {
     let fd = nix::fcntl::open(root, folder_flags(), Mode::empty()).map_err(io::Error::from);
     let failed = |e: io::Error| {
         Failure::new(format!("cannot read the document root {}", root.display()))
@@ -114,16 +114,16 @@ pub fn walk(
     let fd = fd.map_err(failed)?;
     let id = id(&fstat(&fd).map_err(io::Error::from).map_err(failed)?);
     let again = openat(&fd, c".", folder_flags(), Mode::empty()).map_err(io::Error::from);
-    let mut walk = Walk {
+    let mut walk = TreeWalk {
         root,
         root_fd: again.map_err(failed)?,
         hosts,
         visitor,
-        walked: Walked::default(),
+        walked: WalkSummary::default(),
         ways: HashMap::new(),
         buffer: vec![0; PREFIX],
     };
-    let mut top = Level {
+    let mut top = FolderLevel {
         fd,
         id,
         real: PathBuf::new(),
@@ -152,20 +152,20 @@ pub fn walk(
     Ok(walk.walked)
 }
 
-struct Walk<'a, V> {
+struct TreeWalk<'a, V> {
     root: &'a Path,
     root_fd: OwnedFd,
     hosts: &'a [String],
     visitor: &'a mut V,
-    walked: Walked,
+    walked: WalkSummary,
     /// How often folders were met by way of links.
-    ways: HashMap<Id, u8>,
+    ways: HashMap<FileId, u8>,
     buffer: Vec<u8>,
 }
 
-impl<V: Visitor> Walk<'_, V> {
+impl<V: FileVisitor> TreeWalk<'_, V> {
     /// Opens a folder of the innermost level and reads its files.
-    fn enter(&mut self, stack: &[Level], folder: &Folder) -> Result<Option<Level>> {
+    fn enter(&mut self, stack: &[FolderLevel], folder: &OpenFolder) -> Result<Option<FolderLevel>> {
         let Some(above) = stack.last() else { return Ok(None) };
         let mut url = above.url.clone();
         encode_segment(&mut url, folder.name.to_bytes());
@@ -174,7 +174,7 @@ impl<V: Visitor> Walk<'_, V> {
         if stack.len() >= DEPTH || name.len() >= PATH_LIMIT {
             let e =
                 io::Error::other(format!("more than {DEPTH} folders or {PATH_LIMIT} bytes deep"));
-            self.visitor.skipped(&url, Skipped::Unreadable(e));
+            self.visitor.skipped(&url, SkippedEntry::Unreadable(e));
             return Ok(None);
         }
         let opened = match &folder.target {
@@ -203,11 +203,11 @@ impl<V: Visitor> Walk<'_, V> {
             None => above.real.join(OsStr::from_bytes(folder.name.to_bytes())),
         };
         let folders = Vec::new().into_iter();
-        let mut level = Level { fd, id, real, url, name, by_link, folders };
+        let mut level = FolderLevel { fd, id, real, url, name, by_link, folders };
         match self.read(&level)? {
             Ok(folders) => level.folders = folders,
             Err(e) => {
-                self.visitor.skipped(&level.url, Skipped::Unreadable(e));
+                self.visitor.skipped(&level.url, SkippedEntry::Unreadable(e));
                 return Ok(None);
             }
         }
@@ -215,7 +215,7 @@ impl<V: Visitor> Walk<'_, V> {
     }
 
     /// Reads the files of a folder, and tells its folders.
-    fn read(&mut self, level: &Level) -> Result<io::Result<std::vec::IntoIter<Folder>>> {
+    fn read(&mut self, level: &FolderLevel) -> Result<io::Result<std::vec::IntoIter<OpenFolder>>> {
         let names = match names(&level.fd) {
             Ok(names) => names,
             Err(e) => return Ok(Err(e)),
@@ -237,14 +237,14 @@ impl<V: Visitor> Walk<'_, V> {
                 }
             };
             match kind {
-                Type::Directory => folders.push(Folder { name, target: None }),
+                Type::Directory => folders.push(OpenFolder { name, target: None }),
                 Type::File => {
                     let opened = openat(&level.fd, name.as_c_str(), file_flags(), Mode::empty());
                     self.file(level, &name, &url, opened)?;
                 }
                 Type::Symlink => {
                     if let Some(target) = self.link(level, &name, &url)? {
-                        folders.push(Folder { name, target: Some(target) });
+                        folders.push(OpenFolder { name, target: Some(target) });
                     }
                 }
                 _ => self.walked.special += 1,
@@ -254,7 +254,7 @@ impl<V: Visitor> Walk<'_, V> {
     }
 
     /// Follows a link: reads the file that it leads to, or tells the folder.
-    fn link(&mut self, level: &Level, name: &CStr, url: &str) -> Result<Option<PathBuf>> {
+    fn link(&mut self, level: &FolderLevel, name: &CStr, url: &str) -> Result<Option<PathBuf>> {
         let name_os = OsStr::from_bytes(name.to_bytes());
         let target = match self.root.join(&level.real).join(name_os).canonicalize() {
             Ok(target) => target,
@@ -268,7 +268,7 @@ impl<V: Visitor> Walk<'_, V> {
                 return Ok(None);
             }
             Err(e) => {
-                self.visitor.skipped(url, Skipped::Unreadable(e));
+                self.visitor.skipped(url, SkippedEntry::Unreadable(e));
                 return Ok(None);
             }
         };
@@ -276,7 +276,7 @@ impl<V: Visitor> Walk<'_, V> {
             Ok(target) => target,
             Err(_) => {
                 if !self.is_one_owners(level, name, &target) {
-                    self.visitor.skipped(url, Skipped::Outside);
+                    self.visitor.skipped(url, SkippedEntry::Outside);
                     return Ok(None);
                 }
                 self.visitor.leads_out(url);
@@ -316,7 +316,7 @@ impl<V: Visitor> Walk<'_, V> {
 
     /// Whether a link and what it leads to outside of the root belong to one owner. A folder around
     /// the root is none of the site's, nor are the kernel's.
-    fn is_one_owners(&self, level: &Level, name: &CStr, target: &Path) -> bool {
+    fn is_one_owners(&self, level: &FolderLevel, name: &CStr, target: &Path) -> bool {
         let kernel = ["/proc", "/sys", "/dev", "/run"];
         if self.root.starts_with(target) || kernel.iter().any(|k| target.starts_with(k)) {
             return false;
@@ -330,7 +330,7 @@ impl<V: Visitor> Walk<'_, V> {
 
     fn file(
         &mut self,
-        level: &Level,
+        level: &FolderLevel,
         name: &CStr,
         url: &str,
         opened: nix::Result<OwnedFd>,
@@ -338,19 +338,19 @@ impl<V: Visitor> Walk<'_, V> {
         let path = [&level.name, name.to_bytes()].concat();
         if path.len() > PATH_LIMIT {
             let e = io::Error::other(format!("its path has more than {PATH_LIMIT} bytes"));
-            self.visitor.skipped(url, Skipped::Unreadable(e));
+            self.visitor.skipped(url, SkippedEntry::Unreadable(e));
             return Ok(());
         }
         let read = opened.map_err(io::Error::from).and_then(|fd| beginning(fd, &mut self.buffer));
         match read {
             Ok(Some((length, read))) => {
-                let entry = Entry::of(url, &path, length, &self.buffer[..read], self.hosts);
+                let entry = ManifestEntry::of(url, &path, length, &self.buffer[..read], self.hosts);
                 self.visitor.file(&entry)?;
             }
             // Exchanged since its kind was asked for.
             Ok(None) => self.walked.special += 1,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => self.visitor.skipped(url, Skipped::Unreadable(e)),
+            Err(e) => self.visitor.skipped(url, SkippedEntry::Unreadable(e)),
         }
         Ok(())
     }
@@ -358,7 +358,7 @@ impl<V: Visitor> Walk<'_, V> {
     fn unreadable(&mut self, url: &str, e: Errno) {
         // What was deleted meanwhile cannot be served either.
         if e != Errno::ENOENT {
-            self.visitor.skipped(url, Skipped::Unreadable(e.into()));
+            self.visitor.skipped(url, SkippedEntry::Unreadable(e.into()));
         }
     }
 }
@@ -424,7 +424,7 @@ fn kind_of(folder: impl AsFd, name: &CStr) -> nix::Result<Type> {
     })
 }
 
-const fn id(stat: &FileStat) -> Id {
+const fn id(stat: &FileStat) -> FileId {
     (stat.st_dev, stat.st_ino)
 }
 

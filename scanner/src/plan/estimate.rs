@@ -16,11 +16,11 @@
 use mimawari_engine::SweepConfig;
 use serde::Serialize;
 
-use super::price::{MIN_BILLED_SECONDS, Price, TaskSize};
+use super::price::{MIN_BILLED_SECONDS, TaskPrice, TaskSize};
 
 /// What is assumed of the network and the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Assumed {
+pub struct EstimateInputs {
     /// Share of attempts whose probe or answer is lost, 0 to below 1.
     pub loss: f64,
     /// Share of cells that never answer, 0 to 1.
@@ -29,7 +29,7 @@ pub struct Assumed {
 
 /// Two of a hundred lost is more than a healthy path loses; four of five cells silent is a hosting
 /// range behind packet filters. Both err on the dear side.
-impl Default for Assumed {
+impl Default for EstimateInputs {
     fn default() -> Self {
         Self { loss: 0.02, silent: 0.8 }
     }
@@ -37,7 +37,7 @@ impl Default for Assumed {
 
 /// The question.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Ask {
+pub struct EstimateInput {
     /// IPv4 addresses.
     pub v4: u64,
     /// IPv6 addresses.
@@ -53,16 +53,16 @@ pub struct Ask {
     /// In how many runs the plan is walked; 1 when each run covers all of it.
     pub parts: u32,
     /// What is assumed.
-    pub assumed: Assumed,
+    pub assumed: EstimateInputs,
     /// Time that a run may take, in seconds: shards are added until it fits.
     pub window: f64,
     /// The prices.
-    pub price: Price,
+    pub price: TaskPrice,
 }
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Estimate {
+pub struct PlanEstimate {
     /// IPv4 addresses.
     pub addresses_v4: u64,
     /// IPv6 addresses.
@@ -76,7 +76,7 @@ pub struct Estimate {
     /// Cells of one run.
     pub cells_per_run: u64,
     /// What is assumed.
-    pub assumed: Assumed,
+    pub assumed: EstimateInputs,
     /// The promised recall.
     pub recall: f64,
     /// Passes that the promise takes at the assumed loss.
@@ -96,16 +96,16 @@ pub struct Estimate {
     /// Time that a run may take, in seconds.
     pub window_seconds: f64,
     /// The prices.
-    pub price: Price,
+    pub price: TaskPrice,
     /// One row a shard count: 1, 2, 4, …
-    pub shards: Vec<Row>,
+    pub shards: Vec<EstimateRow>,
     /// The first shard count in `shards` whose time fits the window.
     pub fits_with: Option<u32>,
 }
 
 /// A run on so many shards.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
+pub struct EstimateRow {
     /// How many shards.
     pub shards: u32,
     /// Cells of the largest shard.
@@ -146,7 +146,7 @@ const MIN_ROWS_TO: u32 = 8;
 
 /// Estimates a plan. Values outside their range are moved to the nearest one inside.
 #[must_use]
-pub fn estimate(ask: &Ask) -> Estimate {
+pub fn estimate(ask: &EstimateInput) -> PlanEstimate {
     let engine = SweepConfig {
         rate: ask.rate.min(ask.ceiling),
         recall: ask.recall,
@@ -182,7 +182,7 @@ pub fn estimate(ask: &Ask) -> Estimate {
         let usd = task.map(|t| {
             t.hourly(ask.price) / 3600.0 * seconds.max(MIN_BILLED_SECONDS) * f64::from(shards)
         });
-        Row { shards, cells, seconds, memory, task, usd }
+        EstimateRow { shards, cells, seconds, memory, task, usd }
     };
     let mut shards = Vec::new();
     let mut fits_with = None;
@@ -198,14 +198,14 @@ pub fn estimate(ask: &Ask) -> Estimate {
         }
         n *= 2;
     }
-    Estimate {
+    PlanEstimate {
         addresses_v4: ask.v4,
         addresses_v6: ask.v6,
         ports: ask.ports,
         cells,
         parts,
         cells_per_run: per_run,
-        assumed: Assumed { loss, silent },
+        assumed: EstimateInputs { loss, silent },
         recall: engine.recall,
         attempts,
         promise_possible,
@@ -239,8 +239,8 @@ mod tests {
     use super::super::price;
     use super::*;
 
-    fn ask() -> Ask {
-        Ask {
+    fn ask() -> EstimateInput {
+        EstimateInput {
             v4: 65_536,
             v6: 0,
             ports: 100,
@@ -248,7 +248,7 @@ mod tests {
             ceiling: u32::MAX,
             recall: 0.9999,
             parts: 1,
-            assumed: Assumed { loss: 0.01, silent: 0.2 },
+            assumed: EstimateInputs { loss: 0.01, silent: 0.2 },
             window: 3_600.0,
             price: price::X86,
         }
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn shards_are_added_until_the_window_is_met() {
-        let e = estimate(&Ask { ports: 65_535, ..ask() });
+        let e = estimate(&EstimateInput { ports: 65_535, ..ask() });
         let n = e.fits_with.expect("some number of shards fits");
         assert!(n > 8 && e.shards.last().expect("a row").shards == n);
         assert!(e.shards.iter().rev().skip(1).all(|r| r.seconds > 3_600.0));
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn where_the_targets_set_the_pace_more_shards_are_no_faster() {
-        let e = estimate(&Ask { ceiling: 1_000, ..ask() });
+        let e = estimate(&EstimateInput { ceiling: 1_000, ..ask() });
         assert_eq!(e.rate, 1_000);
         assert!(e.shards.iter().all(|r| (r.seconds - (7_916.749 + 2.0)).abs() < 0.01));
         assert_eq!(e.fits_with, None);
@@ -298,8 +298,8 @@ mod tests {
             v4 in any::<u32>(), v6 in any::<u64>(), ports in 1u32..=65_535, rate in any::<u32>(),
             parts in any::<u32>(), ceiling in any::<u32>(), loss in any::<f64>(), silent in any::<f64>(), window in any::<f64>(),
         ) {
-            let assumed = Assumed { loss, silent };
-            let e = estimate(&Ask {
+            let assumed = EstimateInputs { loss, silent };
+            let e = estimate(&EstimateInput {
                 v4: u64::from(v4), v6, ports, rate, ceiling, parts, assumed, window, ..ask()
             });
             prop_assert!(!e.shards.is_empty());

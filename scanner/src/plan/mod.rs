@@ -7,20 +7,20 @@ pub mod price;
 pub mod render;
 
 use anyhow::Result;
-use estimate::{Ask, Assumed};
+use estimate::{EstimateInput, EstimateInputs};
 use mimawari_base::duration;
 use mimawari_base::failure::Failure;
-use mimawari_targets::Plan;
-use price::Price;
+use mimawari_targets::CellPlan;
+use price::TaskPrice;
 
-use crate::cli::{Architecture, PlanArgs};
+use crate::cli::{CpuArchitecture, PlanArgs};
 use crate::config::{Config, DEFAULT_RATE};
 
 /// The question that the command line asks about a plan.
 ///
 /// # Errors
 /// A [`Failure`] naming the flag.
-pub fn ask(args: &PlanArgs, config: &Config, plan: &Plan) -> Result<Ask> {
+pub fn ask(args: &PlanArgs, config: &Config, plan: &CellPlan) -> Result<EstimateInput> {
     let wrong =
         |flag: &str, why: String, help: &str| Failure::new(format!("{flag}: {why}")).help(help);
     let share = |flag: &str, value: Option<f64>, default: f64, top: f64| match value {
@@ -41,15 +41,15 @@ pub fn ask(args: &PlanArgs, config: &Config, plan: &Plan) -> Result<Ask> {
             "write US dollars for an hour, such as 0.05",
         )),
     };
-    let default = Assumed::default();
+    let default = EstimateInputs::default();
     let list = match args.architecture {
-        Architecture::X86 => price::X86,
-        Architecture::Arm => price::ARM,
+        CpuArchitecture::X86 => price::X86,
+        CpuArchitecture::Arm => price::ARM,
     };
     let addrs = plan.addrs().addrs();
     let v6 = addrs.len_v6();
     let count = |n: u128| u64::try_from(n).unwrap_or(u64::MAX);
-    Ok(Ask {
+    Ok(EstimateInput {
         v4: count(addrs.len() - v6),
         v6: count(v6),
         ports: plan.ports().len(),
@@ -58,14 +58,14 @@ pub fn ask(args: &PlanArgs, config: &Config, plan: &Plan) -> Result<Ask> {
         ceiling: ceiling(config, count(addrs.len())),
         recall: config.scan.recall,
         parts: config.scan.part.map_or(config.scan.rotate.unwrap_or(1), |p| p.count()),
-        assumed: Assumed {
+        assumed: EstimateInputs {
             loss: share("--assume-loss", args.assume_loss, default.loss, 0.99)?,
             silent: share("--assume-silent", args.assume_silent, default.silent, 1.0)?,
         },
         window: duration::parse(&args.window)
             .map_err(|e| wrong("--window", e, duration::HELP))?
             .as_secs_f64(),
-        price: Price {
+        price: TaskPrice {
             vcpu_hour: money("--vcpu-hour", args.vcpu_hour, list.vcpu_hour)?,
             gb_hour: money("--gb-hour", args.gb_hour, list.gb_hour)?,
         },

@@ -17,7 +17,7 @@ pub const MIN_BILLED_SECONDS: f64 = 60.0;
 
 /// US dollars for an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Price {
+pub struct TaskPrice {
     /// Of one vCPU.
     pub vcpu_hour: f64,
     /// Of one GB of memory.
@@ -25,9 +25,9 @@ pub struct Price {
 }
 
 /// Linux on x86-64.
-pub const X86: Price = Price { vcpu_hour: 0.04048, gb_hour: 0.004_445 };
+pub const X86: TaskPrice = TaskPrice { vcpu_hour: 0.04048, gb_hour: 0.004_445 };
 /// Linux on ARM64.
-pub const ARM: Price = Price { vcpu_hour: 0.03238, gb_hour: 0.00356 };
+pub const ARM: TaskPrice = TaskPrice { vcpu_hour: 0.03238, gb_hour: 0.00356 };
 
 /// A task size that Fargate accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -64,7 +64,7 @@ impl TaskSize {
 
     /// US dollars for an hour of one task.
     #[must_use]
-    pub fn hourly(self, price: Price) -> f64 {
+    pub fn hourly(self, price: TaskPrice) -> f64 {
         self.vcpu * price.vcpu_hour + self.gb * price.gb_hour
     }
 }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use mimawari_base::duration;
 use serde::Serialize;
 
-use super::estimate::{Estimate, Row};
-use super::price::{self, Price};
+use super::estimate::{EstimateRow, PlanEstimate};
+use super::price::{self, TaskPrice};
 
 /// Version of the JSON.
 const VERSION: u32 = 1;
@@ -15,17 +15,17 @@ const VERSION: u32 = 1;
 ///
 /// # Errors
 /// Never in practice; serialising numbers cannot fail.
-pub fn json(e: &Estimate) -> serde_json::Result<String> {
+pub fn json(e: &PlanEstimate) -> serde_json::Result<String> {
     #[derive(Serialize)]
-    struct Dated<'a> {
+    struct DatedPrice<'a> {
         version: u32,
         #[serde(flatten)]
-        estimate: &'a Estimate,
+        estimate: &'a PlanEstimate,
         prices_as_of: Option<&'static str>,
         prices_region: Option<&'static str>,
     }
     let listed = listed(e.price).is_some();
-    let mut text = serde_json::to_string_pretty(&Dated {
+    let mut text = serde_json::to_string_pretty(&DatedPrice {
         version: VERSION,
         estimate: e,
         prices_as_of: listed.then_some(price::AS_OF),
@@ -37,7 +37,7 @@ pub fn json(e: &Estimate) -> serde_json::Result<String> {
 
 /// The estimate for people.
 #[must_use]
-pub fn text(e: &Estimate) -> String {
+pub fn text(e: &PlanEstimate) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "{name:<11}{value}");
@@ -118,7 +118,7 @@ pub fn text(e: &Estimate) -> String {
     out
 }
 
-fn row(r: &Row) -> String {
+fn row(r: &EstimateRow) -> String {
     let task = r
         .task
         .map_or_else(|| "none so large".to_owned(), |t| format!("{} vCPU {} GB", t.vcpu, t.gb));
@@ -135,7 +135,7 @@ fn row(r: &Row) -> String {
 }
 
 /// The architecture whose list price this is; `None` for a price that was given.
-fn listed(p: Price) -> Option<&'static str> {
+fn listed(p: TaskPrice) -> Option<&'static str> {
     if p == price::X86 {
         Some("Linux x86")
     } else if p == price::ARM {
@@ -181,11 +181,11 @@ fn grouped(n: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::estimate::{Ask, Assumed, estimate};
+    use super::super::estimate::{EstimateInput, EstimateInputs, estimate};
     use super::*;
 
-    fn ask() -> Ask {
-        Ask {
+    fn ask() -> EstimateInput {
+        EstimateInput {
             v4: 65_536,
             v6: 256,
             ports: 65_535,
@@ -193,7 +193,7 @@ mod tests {
             ceiling: u32::MAX,
             recall: 0.9999,
             parts: 1,
-            assumed: Assumed::default(),
+            assumed: EstimateInputs::default(),
             window: 7_200.0,
             price: price::X86,
         }
@@ -210,12 +210,12 @@ mod tests {
 
     #[test]
     fn one_cell_on_a_bad_path_with_an_own_price() {
-        let ask = Ask {
+        let ask = EstimateInput {
             v4: 1,
             v6: 0,
             ports: 1,
-            assumed: Assumed { loss: 0.5, silent: 0.0 },
-            price: Price { vcpu_hour: 0.05, gb_hour: 0.005 },
+            assumed: EstimateInputs { loss: 0.5, silent: 0.0 },
+            price: TaskPrice { vcpu_hour: 0.05, gb_hour: 0.005 },
             ..ask()
         };
         insta::assert_snapshot!("one_cell", text(&estimate(&ask)));
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_rotation_and_a_rate_that_no_task_reaches() {
-        let ask = Ask { parts: 24, rate: 20_000_000, price: price::ARM, ..ask() };
+        let ask = EstimateInput { parts: 24, rate: 20_000_000, price: price::ARM, ..ask() };
         insta::assert_snapshot!("rotation", text(&estimate(&ask)));
     }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_probes::format::VersionedFormat;
 use mimawari_runs::RunStatus;
-use mimawari_targets::{Shard, hex};
+use mimawari_targets::{PlanShard, hex};
 use serde::{Deserialize, Serialize};
 
 /// Version of `save-SEQUENCE.json` and `done.json`.
@@ -28,16 +28,16 @@ pub(super) const APPENDED: [&str; 2] = ["observations.ndjson", "coverage.bin"];
 pub(super) const REPLACED: [&str; 2] = ["run.json", "checkpoint.bin"];
 
 /// The folder of a shard in its round.
-pub(super) fn folder(shard: Shard) -> String {
+pub(super) fn folder(shard: PlanShard) -> String {
     format!("shards/{:05}", shard.index())
 }
 
 /// A task's own name among those that worked on its shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(super) struct Attempt(String);
+pub(super) struct ShardAttempt(String);
 
-impl Attempt {
+impl ShardAttempt {
     /// When it began, and 64 random bits.
     pub(super) fn draw(now: Timestamp) -> Result<Self> {
         let mut tail = [0; 8];
@@ -51,7 +51,7 @@ impl Attempt {
     }
 }
 
-impl TryFrom<String> for Attempt {
+impl TryFrom<String> for ShardAttempt {
     type Error = &'static str;
 
     fn try_from(name: String) -> Result<Self, Self::Error> {
@@ -59,13 +59,13 @@ impl TryFrom<String> for Attempt {
     }
 }
 
-impl From<Attempt> for String {
-    fn from(a: Attempt) -> Self {
+impl From<ShardAttempt> for String {
+    fn from(a: ShardAttempt) -> Self {
         a.0
     }
 }
 
-impl fmt::Display for Attempt {
+impl fmt::Display for ShardAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -79,7 +79,7 @@ fn is_plain(name: &str) -> bool {
 
 /// An object that holds a file or a piece of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Piece {
+pub(super) struct SavedPiece {
     /// Its name in the attempt's folder.
     pub object: String,
     /// Bytes.
@@ -92,7 +92,7 @@ pub(super) struct Piece {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SavedFile {
     pub name: String,
-    pub pieces: Vec<Piece>,
+    pub pieces: Vec<SavedPiece>,
 }
 
 impl SavedFile {
@@ -103,13 +103,13 @@ impl SavedFile {
 
 /// `save-SEQUENCE.json`: a run folder as it was at one moment, as SIGKILL would have left it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Save {
+pub(super) struct ShardSave {
     pub version: u32,
     pub round: String,
     /// Digest of the round's `plan.json`.
     pub plan: String,
-    pub shard: Shard,
-    pub attempt: Attempt,
+    pub shard: PlanShard,
+    pub attempt: ShardAttempt,
     pub sequence: u64,
     pub saved_at: Timestamp,
     pub run_id: String,
@@ -121,7 +121,7 @@ pub(super) struct Save {
     pub files: Vec<SavedFile>,
 }
 
-impl Save {
+impl ShardSave {
     /// The object's name in the attempt's folder.
     pub(super) fn object(sequence: u64) -> String {
         format!("save-{sequence:08}.json")
@@ -144,8 +144,8 @@ impl Save {
     pub(super) fn check(
         &self,
         plan: &str,
-        shard: Shard,
-        attempt: &Attempt,
+        shard: PlanShard,
+        attempt: &ShardAttempt,
         sequence: u64,
     ) -> Result<(), String> {
         if self.version != VERSION {
@@ -185,7 +185,7 @@ impl Save {
     }
 }
 
-impl VersionedFormat for Save {
+impl VersionedFormat for ShardSave {
     const MAJOR: u32 = VERSION;
 
     fn major(&self) -> u32 {
@@ -193,7 +193,7 @@ impl VersionedFormat for Save {
     }
 }
 
-impl VersionedFormat for Done {
+impl VersionedFormat for ShardDone {
     const MAJOR: u32 = VERSION;
 
     fn major(&self) -> u32 {
@@ -203,12 +203,12 @@ impl VersionedFormat for Done {
 
 /// `done.json`: the shard is handed in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Done {
+pub(super) struct ShardDone {
     pub version: u32,
     pub round: String,
     pub plan: String,
-    pub shard: Shard,
-    pub attempt: Attempt,
+    pub shard: PlanShard,
+    pub attempt: ShardAttempt,
     /// Which save of the attempt is the end.
     pub sequence: u64,
     pub at: Timestamp,

@@ -42,14 +42,14 @@ pub use result::RoundResult;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_probes::format::{FormatFault, VersionedFormat, read_document};
-use mimawari_store::{Got, Objects};
+use mimawari_store::{FetchedObject, ObjectFolder};
 use tempfile::TempDir;
 
-use crate::cli::round::{RoundCommand, RoundRunArgs, Which};
+use crate::cli::round::{RoundCommand, RoundRunArgs, RoundSelector};
 use crate::config::Config;
-use crate::config::rounds::Rounds;
+use crate::config::rounds::RoundsConfig;
 use crate::context::Context;
 use crate::output::print;
 
@@ -57,12 +57,12 @@ use crate::output::print;
 ///
 /// # Errors
 /// Whatever stops the step.
-pub async fn round(command: &RoundCommand, context: &Context) -> Result<Status> {
+pub async fn round(command: &RoundCommand, context: &Context) -> Result<ExitStatus> {
     match command {
         RoundCommand::Plan(args) => plan::command(args, context).await,
         RoundCommand::Scan(args) => shard::command(args, context).await,
         RoundCommand::Reduce(args) => {
-            let round = Round::open(&args.which, args.work.work.clone())?;
+            let round = RoundStore::open(&args.which, args.work.work.clone())?;
             // As PID 1 a process without handlers ignores the signals; elsewhere one would end it
             // between the state and those who are to be told.
             context.stop.on_signals()?;
@@ -74,8 +74,8 @@ pub async fn round(command: &RoundCommand, context: &Context) -> Result<Status> 
 }
 
 /// `mimawari round run`
-async fn run(args: &RoundRunArgs, context: &Context) -> Result<Status> {
-    let mut round = Round::open(&args.which, args.work.work.clone())?;
+async fn run(args: &RoundRunArgs, context: &Context) -> Result<ExitStatus> {
+    let mut round = RoundStore::open(&args.which, args.work.work.clone())?;
     context.stop.on_signals()?;
     let read = round.config.clone();
     let planned = plan::plan(&mut round, &args.asking, 1, context).await?;
@@ -88,27 +88,27 @@ async fn run(args: &RoundRunArgs, context: &Context) -> Result<Status> {
         .into());
     }
     round.config = read;
-    let end = shard::scan(&round, mimawari_targets::Shard::WHOLE, context).await?;
+    let end = shard::scan(&round, mimawari_targets::PlanShard::WHOLE, context).await?;
     if !end.is_handed_in() {
-        print(&end.words(&round.id, mimawari_targets::Shard::WHOLE))?;
-        return Ok(Status::Interrupted);
+        print(&end.words(&round.id, mimawari_targets::PlanShard::WHOLE))?;
+        return Ok(ExitStatus::Interrupted);
     }
     reduce::reduce(&round, context).await
 }
 
 /// One round: what it goes by, and where it is.
 #[derive(Debug)]
-pub(crate) struct Round {
+pub(crate) struct RoundStore {
     pub config: Config,
-    pub rounds: Rounds,
+    pub rounds: RoundsConfig,
     pub id: RoundId,
-    pub objects: Objects,
+    pub objects: ObjectFolder,
     work: Option<PathBuf>,
 }
 
-impl Round {
+impl RoundStore {
     /// Opens the place that the configuration names.
-    fn open(which: &Which, work: Option<PathBuf>) -> Result<Self> {
+    fn open(which: &RoundSelector, work: Option<PathBuf>) -> Result<Self> {
         let id: RoundId = which.round.parse()?;
         let config = Config::read(&which.from.config)?;
         config.log_warnings();
@@ -120,7 +120,7 @@ impl Round {
             .help("add a [rounds] with `url = \"s3://bucket/rounds\"`, or with a folder as `url`")
             .into());
         };
-        let objects = Objects::open(&rounds.url)?;
+        let objects = ObjectFolder::open(&rounds.url)?;
         let work = work.filter(|w| !w.as_os_str().is_empty());
         Ok(Self { config, rounds, id, objects, work })
     }
@@ -153,16 +153,16 @@ impl Round {
 
 /// A small JSON object; an error of the inner kind says what is wrong with it, as half a sentence.
 async fn read_json<T: VersionedFormat>(
-    objects: &Objects,
+    objects: &ObjectFolder,
     name: &str,
     most: u64,
 ) -> Result<Option<Result<T, String>>> {
     Ok(match objects.get_within(name, most).await? {
-        Got::Absent => None,
-        Got::TooLarge(n) => {
+        FetchedObject::Absent => None,
+        FetchedObject::TooLarge(n) => {
             Some(Err(FormatFault::Damaged(format!("it has {n} bytes")).to_string()))
         }
-        Got::Is(bytes) => Some(read_document(&bytes).map_err(|fault| fault.to_string())),
+        FetchedObject::Is(bytes) => Some(read_document(&bytes).map_err(|fault| fault.to_string())),
     })
 }
 

@@ -2,19 +2,19 @@
 
 use anyhow::Result;
 use jiff::Timestamp;
-use mimawari_base::failure::{Failure, Status};
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_probes::format::{FormatFault, NEWER_HELP, VersionedFormat, read_document};
 use mimawari_probes::gap::{CoverageGap, GapEffect};
 use mimawari_probes::http::printable;
 use mimawari_runs::meta::{ORDER, PlanFacts, ScopeFacts, order_seed};
-use mimawari_store::{Got, Written};
-use mimawari_targets::list::Targets;
-use mimawari_targets::{Plan, Shard, Walk, hex};
+use mimawari_store::{FetchedObject, WriteOutcome};
+use mimawari_targets::list::TargetList;
+use mimawari_targets::{CellPlan, PlanOrder, PlanShard, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Round, to_json};
-use crate::cli::round::{Asking, RoundPlanArgs};
+use super::{RoundStore, to_json};
+use crate::cli::round::{RoundArgs, RoundPlanArgs};
 use crate::config::rounds::check_shards;
 use crate::config::{Config, MAX_PARTS, check_rate, check_recall, read_targets};
 use crate::context::Context;
@@ -56,7 +56,7 @@ pub struct RoundPlan {
     pub plan: PlanFacts,
     /// Which part of the plan has its turn, `k/n`; absent when it is walked whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub part: Option<Shard>,
+    pub part: Option<PlanShard>,
     /// Number of shards.
     pub shards: u32,
     /// Packets per second of each task.
@@ -82,7 +82,7 @@ impl VersionedFormat for RoundPlan {
 
 /// A plan with the digest of its text, which tells it from any other that ever had its name.
 #[derive(Debug, Clone)]
-pub(crate) struct Planned {
+pub(crate) struct PlannedRound {
     pub plan: RoundPlan,
     pub digest: String,
 }
@@ -97,8 +97,8 @@ struct ShardNames {
 }
 
 /// `mimawari round plan`
-pub(super) async fn command(args: &RoundPlanArgs, context: &Context) -> Result<Status> {
-    let mut round = Round::open(&args.which, None)?;
+pub(super) async fn command(args: &RoundPlanArgs, context: &Context) -> Result<ExitStatus> {
+    let mut round = RoundStore::open(&args.which, None)?;
     let shards = match args.shards.as_deref().filter(|s| !s.is_empty()) {
         None => round.rounds.shards,
         Some(text) => {
@@ -121,16 +121,16 @@ pub(super) async fn command(args: &RoundPlanArgs, context: &Context) -> Result<S
     out.push_str(&round.shown(PLAN));
     out.push('\n');
     print(&out)?;
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
 /// Plans the round, or finds that this claim has planned it before.
 pub(super) async fn plan(
-    round: &mut Round,
-    asking: &Asking,
+    round: &mut RoundStore,
+    asking: &RoundArgs,
     shards: u32,
     context: &Context,
-) -> Result<Planned> {
+) -> Result<PlannedRound> {
     let claim = ask(&mut round.config, asking, shards)?;
     let planned = match read(round).await? {
         Some(there) => there,
@@ -160,7 +160,7 @@ pub(super) async fn plan(
 }
 
 /// Lays what is asked for over the configuration; returns the claim.
-fn ask(config: &mut Config, asking: &Asking, shards: u32) -> Result<String> {
+fn ask(config: &mut Config, asking: &RoundArgs, shards: u32) -> Result<String> {
     let mut hash = Sha256::new();
     let mut word = |name: &str, text: &str| hash.update(format!("{name} {}\n{text}\n", text.len()));
     let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
@@ -191,7 +191,7 @@ fn ask(config: &mut Config, asking: &Asking, shards: u32) -> Result<String> {
                 .help("write 1, 2 or 3")
         })?;
     }
-    config.scan.shard = Shard::WHOLE;
+    config.scan.shard = PlanShard::WHOLE;
     word("shards", &shards.to_string());
     word("scope", &ScopeFacts::of(&config.scope).digest);
     let claim = match given(&asking.claim) {
@@ -207,7 +207,12 @@ fn ask(config: &mut Config, asking: &Asking, shards: u32) -> Result<String> {
 }
 
 /// Settles the plan and writes it, unless another is there by now: then that one.
-async fn create(round: &Round, claim: &str, shards: u32, context: &Context) -> Result<Planned> {
+async fn create(
+    round: &RoundStore,
+    claim: &str,
+    shards: u32,
+    context: &Context,
+) -> Result<PlannedRound> {
     let config = &round.config;
     let prepared = scan::prepare(config).await?;
     prepared.log_refused();
@@ -222,7 +227,7 @@ async fn create(round: &Round, claim: &str, shards: u32, context: &Context) -> R
         vantage: config.vantage.clone(),
         scope: ScopeFacts::of(&config.scope).digest,
         plan: PlanFacts::of(walk.plan()),
-        part: Some(walk.part()).filter(|p| *p != Shard::WHOLE),
+        part: Some(walk.part()).filter(|p| *p != PlanShard::WHOLE),
         shards,
         rate: config.scan.rate,
         rate_auto: config.scan.rate_auto,
@@ -233,14 +238,14 @@ async fn create(round: &Round, claim: &str, shards: u32, context: &Context) -> R
     let text = to_json(&plan)?;
     let digest = hex::encode(&Sha256::digest(&text));
     match round.objects.create(&round.name(PLAN), text).await? {
-        Written::Done => Ok(Planned { plan, digest }),
+        WriteOutcome::Done => Ok(PlannedRound { plan, digest }),
         // Somebody else, or we ourselves by a request whose answer was lost.
-        Written::Conflict => must_read(round).await,
+        WriteOutcome::Conflict => must_read(round).await,
     }
 }
 
 /// The plan of a round that must have one.
-pub(super) async fn must_read(round: &Round) -> Result<Planned> {
+pub(super) async fn must_read(round: &RoundStore) -> Result<PlannedRound> {
     read(round).await?.ok_or_else(|| {
         Failure::new(format!("the round {} is not planned: no {}", round.id, round.shown(PLAN)))
             .help("plan it first with `mimawari round plan`, with this very id and configuration")
@@ -249,7 +254,7 @@ pub(super) async fn must_read(round: &Round) -> Result<Planned> {
 }
 
 /// The plan of a round, if it has one.
-pub(super) async fn read(round: &Round) -> Result<Option<Planned>> {
+pub(super) async fn read(round: &RoundStore) -> Result<Option<PlannedRound>> {
     let refused = |fault: FormatFault| {
         let failure = Failure::new(format!("{} {fault}", round.shown(PLAN)));
         failure.help(if fault.is_newer() {
@@ -260,26 +265,26 @@ pub(super) async fn read(round: &Round) -> Result<Option<Planned>> {
     };
     let wrong = |why: String| refused(FormatFault::Damaged(why));
     let bytes = match round.objects.get_within(&round.name(PLAN), LARGEST).await? {
-        Got::Absent => return Ok(None),
-        Got::TooLarge(n) => return Err(wrong(format!("it has {n} bytes")).into()),
-        Got::Is(bytes) => bytes,
+        FetchedObject::Absent => return Ok(None),
+        FetchedObject::TooLarge(n) => return Err(wrong(format!("it has {n} bytes")).into()),
+        FetchedObject::Is(bytes) => bytes,
     };
     let plan: RoundPlan = read_document(&bytes).map_err(refused)?;
     plan.check(round.id.as_str()).map_err(wrong)?;
-    Ok(Some(Planned { plan, digest: hex::encode(&Sha256::digest(&bytes)) }))
+    Ok(Some(PlannedRound { plan, digest: hex::encode(&Sha256::digest(&bytes)) }))
 }
 
 impl RoundPlan {
     /// Cells of all shards.
     #[must_use]
     pub fn cells(&self) -> u64 {
-        self.walk(Shard::WHOLE).map_or(0, |w| w.len())
+        self.walk(PlanShard::WHOLE).map_or(0, |w| w.len())
     }
 
     /// A shard's walk, to number its cells. It proves nothing about the scope.
-    pub(super) fn walk(&self, shard: Shard) -> Option<Walk> {
+    pub(super) fn walk(&self, shard: PlanShard) -> Option<PlanOrder> {
         let plan = self.plan.to_plan().ok()?;
-        Some(plan.walk_part(self.part.unwrap_or(Shard::WHOLE), shard))
+        Some(plan.walk_part(self.part.unwrap_or(PlanShard::WHOLE), shard))
     }
 
     /// What can be told without a configuration.
@@ -312,7 +317,7 @@ impl RoundPlan {
     ///
     /// # Errors
     /// A [`Failure`] when it was planned under another scope or vantage, or by another numbering.
-    pub fn apply(&self, config: &mut Config, shard: Shard) -> Result<()> {
+    pub fn apply(&self, config: &mut Config, shard: PlanShard) -> Result<()> {
         let refused = |why: &str| {
             Failure::new(format!("the round {} was planned {why}; nothing is sent or judged", self.round)).help(
                 "plan a new round, or give this task the configuration that the round was planned with",
@@ -330,18 +335,18 @@ impl RoundPlan {
             return Err(refused("from another vantage").into());
         }
         let ports = &self.plan.ports;
-        let plan = Plan::new(scoped, ports.clone(), self.plan.seed);
+        let plan = CellPlan::new(scoped, ports.clone(), self.plan.seed);
         let same = plan.is_ok_and(|p| PlanFacts::of(&p) == self.plan);
         if !same || order_seed(addresses, ports) != self.plan.seed {
             return Err(refused("by a version that numbers cells otherwise").into());
         }
         let scan = &mut config.scan;
-        scan.targets = Some(Targets::from(addresses.clone()));
+        scan.targets = Some(TargetList::from(addresses.clone()));
         scan.ports = ports.clone();
         scan.shard = shard;
         // Whose turn it is was decided by the plan.
         scan.rotate = None;
-        scan.part = Some(self.part.unwrap_or(Shard::WHOLE));
+        scan.part = Some(self.part.unwrap_or(PlanShard::WHOLE));
         (scan.rate, scan.rate_auto) = (self.rate, self.rate_auto);
         scan.recall = self.recall;
         config.http.tier = self.tier;

@@ -3,21 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use mimawari_base::failure::{Failure, Status, line};
+use mimawari_base::failure::{ExitStatus, Failure, line};
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::gap::{Gap, GapEffect};
 use mimawari_probes::http::printable;
 use mimawari_runs::merge::merge_as;
-use mimawari_runs::meta::{HttpFacts, MINOR, RunMeta, ScopeFacts, VERSION};
+use mimawari_runs::meta::{HttpTotals, MINOR, RunMeta, ScopeFacts, VERSION};
 use mimawari_runs::{RunFolder, RunStatus};
 use mimawari_store::published;
-use mimawari_store::{Got, Store, Written};
-use mimawari_targets::{Shard, hex};
+use mimawari_store::{FetchedObject, StateStore, WriteOutcome};
+use mimawari_targets::{PlanShard, hex};
 use sha2::{Digest, Sha256};
 
-use super::plan::{self, Planned};
+use super::plan::{self, PlannedRound};
 use super::result::{self, RESULT, RoundResult};
-use super::{Round, read_json, restore, to_json};
+use super::{RoundStore, read_json, restore, to_json};
 use crate::context::Context;
 use crate::output::{print, summary};
 use crate::settle::{notifiers, notify, settle_run};
@@ -37,8 +37,8 @@ const VERDICT: u64 = 1 << 30;
 
 /// What there is of a shard.
 #[derive(Debug)]
-struct Part {
-    shard: Shard,
+struct ShardPart {
+    shard: PlanShard,
     /// Its run folder, if something of it can be judged.
     dir: Option<PathBuf>,
     /// Whether that is all of it.
@@ -48,15 +48,15 @@ struct Part {
 }
 
 /// `mimawari round reduce`
-pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
+pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<ExitStatus> {
     let planned = plan::must_read(round).await?;
     let config = &round.config;
     // As every shard does: no verdict upon a plan that nobody would have scanned.
-    planned.plan.apply(&mut config.clone(), Shard::WHOLE)?;
+    planned.plan.apply(&mut config.clone(), PlanShard::WHOLE)?;
     // What would stop the judgement, or the telling, is found before anything is fetched.
     let notifiers = notifiers(config, context).await?;
     let agreed = published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?;
-    let store = Store::open(&config.state)?;
+    let store = StateStore::open(&config.state)?;
     store.check().await?;
     let scratch = round.scratch("reduce")?;
     let found = before(round).await?.and_then(Result::ok);
@@ -65,9 +65,9 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
     for index in 1..=planned.plan.shards {
         if context.stop.is_stopped() {
             print(&format!("reduction of {}: stopped, nothing is judged or told\n", round.id))?;
-            return Ok(Status::Interrupted);
+            return Ok(ExitStatus::Interrupted);
         }
-        let Some(shard) = Shard::new(index, planned.plan.shards) else { continue };
+        let Some(shard) = PlanShard::new(index, planned.plan.shards) else { continue };
         let dir = scratch.path().join(index.to_string());
         parts.push(gather(round, &planned, shard, &dir, &mut of).await?);
     }
@@ -78,7 +78,7 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
         // Whoever judged it may have been killed before all were told; nobody is told twice.
         notify(&notifiers, config, &verdict, scratch.path()).await;
         told(round, &verdict)?;
-        return Ok(Status::from_verdict(before.exit));
+        return Ok(ExitStatus::from_verdict(before.exit));
     }
     let out = scratch.path().join("run");
     merge(round, &planned, &parts, &out)?;
@@ -101,19 +101,21 @@ pub(super) async fn reduce(round: &Round, context: &Context) -> Result<Status> {
     letters(round, &out).await;
     kept?;
     told(round, &verdict)?;
-    Ok(Status::from_verdict(verdict.exit))
+    Ok(ExitStatus::from_verdict(verdict.exit))
 }
 
 /// The verdict of a reduction that was killed after it saved the state: there is no result of it, and
 /// the newest state is its own. The ledger knows whether somebody was told.
 async fn unheard(
-    round: &Round,
-    store: &Store,
+    round: &RoundStore,
+    store: &StateStore,
     found: Option<&RoundResult>,
 ) -> Result<Option<Verdict>> {
     let Some(header) = store.latest().await?.header else { return Ok(None) };
     let name = round.name("run/verdict.json");
-    let Got::Is(bytes) = round.objects.get_within(&name, VERDICT).await? else { return Ok(None) };
+    let FetchedObject::Is(bytes) = round.objects.get_within(&name, VERDICT).await? else {
+        return Ok(None);
+    };
     let verdict: Option<Verdict> = serde_json::from_slice(&bytes).ok();
     Ok(verdict.filter(|v| {
         header.run.as_ref() == Some(&v.run_id)
@@ -123,7 +125,7 @@ async fn unheard(
 }
 
 /// The summary, unless a notifier has stdout for itself.
-fn told(round: &Round, verdict: &Verdict) -> Result<()> {
+fn told(round: &RoundStore, verdict: &Verdict) -> Result<()> {
     if round.config.notify.iter().any(|n| n.kind.writes_stdout()) {
         return Ok(());
     }
@@ -132,12 +134,12 @@ fn told(round: &Round, verdict: &Verdict) -> Result<()> {
 
 /// Fetches what there is of a shard: what was handed in, else the furthest that was saved.
 async fn gather(
-    round: &Round,
-    planned: &Planned,
-    shard: Shard,
+    round: &RoundStore,
+    planned: &PlannedRound,
+    shard: PlanShard,
     dir: &Path,
     of: &mut Sha256,
-) -> Result<Part> {
+) -> Result<ShardPart> {
     let mut wrong = Vec::new();
     match restore::done(round, planned, shard).await? {
         Some(Ok(done)) => {
@@ -151,7 +153,12 @@ async fn gather(
             match fetched {
                 Ok(()) => {
                     of.update(format!("{shard} {attempt} {sequence}\n"));
-                    return Ok(Part { shard, dir: Some(dir.join("done")), whole: true, wrong });
+                    return Ok(ShardPart {
+                        shard,
+                        dir: Some(dir.join("done")),
+                        whole: true,
+                        wrong,
+                    });
                 }
                 Err(why) => wrong.push(why),
             }
@@ -161,29 +168,31 @@ async fn gather(
     }
     let (restored, more) = restore::furthest(round, planned, shard, dir).await?;
     wrong.extend(more);
-    let Some(r) = restored else { return Ok(Part { shard, dir: None, whole: false, wrong }) };
+    let Some(r) = restored else { return Ok(ShardPart { shard, dir: None, whole: false, wrong }) };
     of.update(format!("{shard} {} {}\n", r.save.attempt, r.save.sequence));
     // A task that was killed between its last save and handing in has left all of it.
     let whole = r.meta.status == RunStatus::Complete;
-    Ok(Part { shard, dir: Some(r.dir), whole, wrong })
+    Ok(ShardPart { shard, dir: Some(r.dir), whole, wrong })
 }
 
 /// The result and the verdict of a reduction of just this, if there was one.
-async fn same(round: &Round, of: &str) -> Result<Option<(RoundResult, Verdict)>> {
+async fn same(round: &RoundStore, of: &str) -> Result<Option<(RoundResult, Verdict)>> {
     let Some(Ok(before)) = self::before(round).await? else { return Ok(None) };
     // What was damaged may have been mended.
     if before.of != of || !before.damaged_shards.is_empty() {
         return Ok(None);
     }
     let name = round.name("run/verdict.json");
-    let Got::Is(bytes) = round.objects.get_within(&name, VERDICT).await? else { return Ok(None) };
+    let FetchedObject::Is(bytes) = round.objects.get_within(&name, VERDICT).await? else {
+        return Ok(None);
+    };
     let verdict: Option<Verdict> = serde_json::from_slice(&bytes).ok();
     let is_its = |v: &Verdict| v.run_id == before.run_id && v.judged_at == before.judged_at;
     Ok(verdict.filter(is_its).map(|v| (before, v)))
 }
 
 /// The result that there is.
-pub(super) async fn before(round: &Round) -> Result<Option<Result<RoundResult, String>>> {
+pub(super) async fn before(round: &RoundStore) -> Result<Option<Result<RoundResult, String>>> {
     let name = round.name(RESULT);
     let read = read_json::<RoundResult>(&round.objects, &name, result::LARGEST).await?;
     Ok(read.map(|read| {
@@ -193,7 +202,12 @@ pub(super) async fn before(round: &Round) -> Result<Option<Result<RoundResult, S
 }
 
 /// Merges what there is into one run, which says what there is not.
-fn merge(round: &Round, planned: &Planned, parts: &[Part], out: &Path) -> Result<()> {
+fn merge(
+    round: &RoundStore,
+    planned: &PlannedRound,
+    parts: &[ShardPart],
+    out: &Path,
+) -> Result<()> {
     let dirs: Vec<PathBuf> = parts.iter().filter_map(|p| p.dir.clone()).collect();
     let amend = |meta: &mut RunMeta| {
         // The same whenever the round is reduced: it is one witness.
@@ -239,9 +253,9 @@ fn merge(round: &Round, planned: &Planned, parts: &[Part], out: &Path) -> Result
 }
 
 /// The run of a round of which nothing was handed in.
-fn nothing(round: &Round, planned: &Planned) -> RunMeta {
+fn nothing(round: &RoundStore, planned: &PlannedRound) -> RunMeta {
     let p = &planned.plan;
-    let missing = (1..=p.shards).filter_map(|i| Shard::new(i, p.shards)).map(|shard| {
+    let missing = (1..=p.shards).filter_map(|i| PlanShard::new(i, p.shards)).map(|shard| {
         let cells = p.walk(shard).map_or(0, |w| w.len());
         Gap::ShardMissing { missing: shard, cells }.not_covered()
     });
@@ -257,7 +271,7 @@ fn nothing(round: &Round, planned: &Planned) -> RunMeta {
         vantage: p.vantage.clone(),
         scope: ScopeFacts { digest: p.scope.clone(), ..ScopeFacts::of(&round.config.scope) },
         plan: p.plan.clone(),
-        shard: Shard::WHOLE,
+        shard: PlanShard::WHOLE,
         part: p.part,
         method: "none".to_owned(),
         rate_asked: p.rate,
@@ -266,14 +280,14 @@ fn nothing(round: &Round, planned: &Planned) -> RunMeta {
         frames_refused: 0,
         sweep: None,
         canaries: Vec::new(),
-        http: HttpFacts { tier: p.tier, ..HttpFacts::default() },
+        http: HttpTotals { tier: p.tier, ..HttpTotals::default() },
         merged: Vec::new(),
         gaps: missing.collect(),
     }
 }
 
 /// Sends files of the merged run.
-async fn send(round: &Round, out: &Path, files: &[&str]) -> Result<()> {
+async fn send(round: &RoundStore, out: &Path, files: &[&str]) -> Result<()> {
     for file in files {
         let name = round.name(&format!("run/{file}"));
         round.objects.overwrite_from(&name, &out.join(file)).await?;
@@ -283,14 +297,14 @@ async fn send(round: &Round, out: &Path, files: &[&str]) -> Result<()> {
 
 /// Sends the reports, and the result last of all. `found`: the result as this reduction began.
 async fn keep(
-    round: &Round,
-    parts: &[Part],
+    round: &RoundStore,
+    parts: &[ShardPart],
     verdict: &Verdict,
     out: &Path,
     of: String,
     found: Option<&RoundResult>,
 ) -> Result<()> {
-    let named = |keep: &dyn Fn(&&Part) -> bool| -> Vec<String> {
+    let named = |keep: &dyn Fn(&&ShardPart) -> bool| -> Vec<String> {
         parts.iter().filter(keep).map(|p| p.shard.to_string()).collect()
     };
     let result = RoundResult {
@@ -321,7 +335,7 @@ async fn keep(
 
 /// Whether another reduction, that was not there when this one began, took in more shards.
 async fn knows_more(
-    round: &Round,
+    round: &RoundStore,
     of: &str,
     missing: usize,
     found: Option<&RoundResult>,
@@ -336,7 +350,7 @@ async fn knows_more(
 /// each other's files: whoever finds another's beside its own result sends its own again, and one
 /// that knows of fewer shards leaves the other's.
 async fn agree(
-    round: &Round,
+    round: &RoundStore,
     result: &RoundResult,
     out: &Path,
     found: Option<&RoundResult>,
@@ -345,7 +359,7 @@ async fn agree(
     for n in 0..TRIES {
         let read = async |name: &str| round.objects.get_within(&round.name(name), VERDICT).await;
         let seen = round.objects.get(&round.name(RESULT)).await?.map(|(_, seen)| seen);
-        let is_mine = read("run/run.json").await? == Got::Is(mine.clone());
+        let is_mine = read("run/run.json").await? == FetchedObject::Is(mine.clone());
         let missing = result.missing_shards.len();
         if !is_mine && knows_more(round, &result.of, missing, found).await? {
             tracing::warn!("another reduction took in more shards meanwhile: its result stays");
@@ -353,15 +367,15 @@ async fn agree(
         }
         send(round, out, if n == 0 { &REPORTS } else { &ALL }).await?;
         let written = round.objects.replace(&round.name(RESULT), to_json(result)?, seen).await?;
-        if written == Written::Conflict {
+        if written == WriteOutcome::Conflict {
             continue;
         }
         let verdict = match read("run/verdict.json").await? {
-            Got::Is(bytes) => serde_json::from_slice::<Verdict>(&bytes).ok(),
+            FetchedObject::Is(bytes) => serde_json::from_slice::<Verdict>(&bytes).ok(),
             _ => None,
         };
         let is_mine = verdict.is_some_and(|v| v.judged_at == result.judged_at)
-            && read("run/run.json").await? == Got::Is(mine.clone());
+            && read("run/run.json").await? == FetchedObject::Is(mine.clone());
         let last = before(round).await?.and_then(Result::ok);
         // Whoever wrote another one looks after it.
         if is_mine || last.is_some_and(|r| r != *result) {
@@ -376,7 +390,7 @@ async fn agree(
 }
 
 /// Sends the letters that could not be delivered, since this folder goes.
-async fn letters(round: &Round, out: &Path) {
+async fn letters(round: &RoundStore, out: &Path) {
     let Ok(entries) = std::fs::read_dir(out) else { return };
     for entry in entries.flatten() {
         let file = entry.file_name().to_string_lossy().into_owned();

@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use mimawari_base::failure::{Failure, line};
-use mimawari_engine::{Sweep, SweepConfig};
+use mimawari_engine::{SweepConfig, SweepEngine};
 use mimawari_probes::format::FormatFault;
-use mimawari_runs::checkpoint::Saved;
+use mimawari_runs::checkpoint::SavedCheckpoint;
 use mimawari_runs::{LoadedRun, RunMeta, RunStatus};
-use mimawari_store::Got;
-use mimawari_targets::{Shard, hex};
+use mimawari_store::FetchedObject;
+use mimawari_targets::{PlanShard, hex};
 use sha2::{Digest, Sha256};
 
-use super::attempt::{Attempt, Done, LIST, SMALL, Save, VERSION, folder};
-use super::plan::Planned;
-use super::{Round, read_json};
+use super::attempt::{LIST, SMALL, ShardAttempt, ShardDone, ShardSave, VERSION, folder};
+use super::plan::PlannedRound;
+use super::{RoundStore, read_json};
 
 /// Attempts of a shard that are looked at, the newest: who is retried more often has another problem.
 const ATTEMPTS: usize = 20;
@@ -28,12 +28,12 @@ const TRIED: usize = 2;
 
 /// The `done.json` of a shard: `None` if there is none, an inner error if it cannot be believed.
 pub(super) async fn done(
-    round: &Round,
-    planned: &Planned,
-    shard: Shard,
-) -> Result<Option<Result<Done, String>>> {
+    round: &RoundStore,
+    planned: &PlannedRound,
+    shard: PlanShard,
+) -> Result<Option<Result<ShardDone, String>>> {
     let name = round.name(&format!("{}/done.json", folder(shard)));
-    let read = read_json::<Done>(&round.objects, &name, SMALL).await?;
+    let read = read_json::<ShardDone>(&round.objects, &name, SMALL).await?;
     Ok(read.map(|read| {
         let done = read.map_err(|e| format!("done.json {e}"))?;
         if done.version != VERSION || done.shard != shard || done.plan != planned.digest {
@@ -45,15 +45,15 @@ pub(super) async fn done(
 
 /// One save of an attempt; an inner error says why it cannot be believed.
 pub(super) async fn save(
-    round: &Round,
-    planned: &Planned,
-    shard: Shard,
-    attempt: &Attempt,
+    round: &RoundStore,
+    planned: &PlannedRound,
+    shard: PlanShard,
+    attempt: &ShardAttempt,
     sequence: u64,
-) -> Result<Result<Save, String>> {
-    let object = Save::object(sequence);
+) -> Result<Result<ShardSave, String>> {
+    let object = ShardSave::object(sequence);
     let name = round.name(&format!("{}/{attempt}/{object}", folder(shard)));
-    let Some(read) = read_json::<Save>(&round.objects, &name, LIST).await? else {
+    let Some(read) = read_json::<ShardSave>(&round.objects, &name, LIST).await? else {
         return Ok(Err(format!("{object} of the attempt {attempt} is missing")));
     };
     let checked = read.and_then(|s| {
@@ -65,19 +65,19 @@ pub(super) async fn save(
 
 /// The newest saves of every attempt, the furthest first, and what is wrong with others.
 pub(super) async fn saves(
-    round: &Round,
-    planned: &Planned,
-    shard: Shard,
-) -> Result<(Vec<Save>, Vec<String>)> {
+    round: &RoundStore,
+    planned: &PlannedRound,
+    shard: PlanShard,
+) -> Result<(Vec<ShardSave>, Vec<String>)> {
     let (mut all, mut wrong) = (Vec::new(), Vec::new());
     let folder = round.name(&folder(shard));
     let names = round.objects.folders(&folder).await?;
-    let attempts: Vec<Attempt> = names.iter().filter_map(|n| Attempt::parse(n)).collect();
+    let attempts: Vec<ShardAttempt> = names.iter().filter_map(|n| ShardAttempt::parse(n)).collect();
     for attempt in attempts.iter().rev().take(ATTEMPTS) {
         // Their names come after all others in the folder.
         let found = round.objects.list(&format!("{folder}/{attempt}"), Some("save-")).await?;
         let mut sequences: Vec<u64> =
-            found.iter().filter_map(|(name, _)| Save::sequence(name)).collect();
+            found.iter().filter_map(|(name, _)| ShardSave::sequence(name)).collect();
         sequences.sort_unstable();
         let mut good = 0;
         for sequence in sequences.iter().rev().take(SAVES) {
@@ -103,9 +103,9 @@ pub(super) async fn saves(
 /// # Errors
 /// A [`Failure`] when the store cannot be read or the folder cannot be written.
 pub(super) async fn fetch(
-    round: &Round,
-    planned: &Planned,
-    save: &Save,
+    round: &RoundStore,
+    planned: &PlannedRound,
+    save: &ShardSave,
     dir: &Path,
 ) -> Result<Result<RunMeta, String>> {
     std::fs::create_dir_all(dir).map_err(|e| cannot_write(dir, e))?;
@@ -117,9 +117,9 @@ pub(super) async fn fetch(
             let what = || format!("{} of the attempt {}", piece.object, save.attempt);
             let name = format!("{prefix}/{}", piece.object);
             let bytes = match round.objects.get_within(&name, piece.length).await? {
-                Got::Absent => return Ok(Err(format!("{} is missing", what()))),
-                Got::TooLarge(_) => return Ok(Err(format!("{} is damaged", what()))),
-                Got::Is(bytes) => bytes,
+                FetchedObject::Absent => return Ok(Err(format!("{} is missing", what()))),
+                FetchedObject::TooLarge(_) => return Ok(Err(format!("{} is damaged", what()))),
+                FetchedObject::Is(bytes) => bytes,
             };
             if bytes.len() as u64 != piece.length
                 || hex::encode(&Sha256::digest(&bytes)) != piece.sha256
@@ -138,7 +138,7 @@ pub(super) async fn fetch(
 
 /// Whether a folder holds a run of this shard of the plan that can be read, and gone on with unless
 /// it is complete.
-fn belongs(dir: &Path, plan: &super::RoundPlan, shard: Shard) -> Result<RunMeta, String> {
+fn belongs(dir: &Path, plan: &super::RoundPlan, shard: PlanShard) -> Result<RunMeta, String> {
     let run = LoadedRun::open(dir).map_err(|e| line(&e))?;
     let meta = run.meta;
     let same = meta.plan == plan.plan
@@ -151,7 +151,7 @@ fn belongs(dir: &Path, plan: &super::RoundPlan, shard: Shard) -> Result<RunMeta,
     }
     if meta.status != RunStatus::Complete {
         let unfit = |e: &dyn std::fmt::Display| format!("its checkpoint cannot be used: {e}");
-        let saved = Saved::read(dir).map_err(|e| unfit(&e))?;
+        let saved = SavedCheckpoint::read(dir).map_err(|e| unfit(&e))?;
         if let Some(saved) = saved {
             // Who went on from it would be refused, and so would everybody after.
             let length = dir.join("coverage.bin").metadata().map_err(|e| unfit(&e))?.len();
@@ -159,7 +159,8 @@ fn belongs(dir: &Path, plan: &super::RoundPlan, shard: Shard) -> Result<RunMeta,
                 return Err(unfit(&"it speaks of coverage that is not there"));
             }
             let walk = meta.walk().map_err(|e| unfit(&e))?;
-            Sweep::resume(walk, SweepConfig::default(), &saved.sweep).map_err(|e| unfit(&e))?;
+            SweepEngine::resume(walk, SweepConfig::default(), &saved.sweep)
+                .map_err(|e| unfit(&e))?;
         }
     }
     Ok(meta)
@@ -167,9 +168,9 @@ fn belongs(dir: &Path, plan: &super::RoundPlan, shard: Shard) -> Result<RunMeta,
 
 /// The furthest saved run of a shard that is not damaged, in a folder below `dir`.
 #[derive(Debug)]
-pub(super) struct Restored {
+pub(super) struct RestoredRun {
     pub dir: PathBuf,
-    pub save: Save,
+    pub save: ShardSave,
     pub meta: RunMeta,
 }
 
@@ -178,16 +179,16 @@ pub(super) struct Restored {
 /// # Errors
 /// As [`fetch`].
 pub(super) async fn furthest(
-    round: &Round,
-    planned: &Planned,
-    shard: Shard,
+    round: &RoundStore,
+    planned: &PlannedRound,
+    shard: PlanShard,
     dir: &Path,
-) -> Result<(Option<Restored>, Vec<String>)> {
+) -> Result<(Option<RestoredRun>, Vec<String>)> {
     let (saves, mut wrong) = saves(round, planned, shard).await?;
     for (i, save) in saves.into_iter().enumerate() {
         let dir = dir.join(i.to_string());
         match fetch(round, planned, &save, &dir).await? {
-            Ok(meta) => return Ok((Some(Restored { dir, save, meta }), wrong)),
+            Ok(meta) => return Ok((Some(RestoredRun { dir, save, meta }), wrong)),
             Err(why) => {
                 wrong.push(why);
                 // Room for the next one.

@@ -1,7 +1,7 @@
 //! `result.json`: the outcome of a round in brief.
 
 use jiff::Timestamp;
-use mimawari_drift::verdict::{Counts, Coverage, Verdict};
+use mimawari_drift::verdict::{FindingCounts, Verdict, VerdictCoverage};
 use mimawari_probes::format::VersionedFormat;
 use mimawari_probes::gap::{Gap, GapEffect};
 use mimawari_report::gap_sentence;
@@ -46,9 +46,9 @@ pub struct RoundResult {
     /// The first line of the text report.
     pub headline: String,
     /// Findings by state.
-    pub counts: Counts,
+    pub counts: FindingCounts,
     /// What was covered; of the sentences about what was not, the first 20.
-    pub coverage: Coverage,
+    pub coverage: VerdictCoverage,
     /// Number of shards.
     pub shards: u32,
     /// Shards, `i/n`, that were not handed in whole; of some of them a part was saved, and is judged.
@@ -65,7 +65,7 @@ pub struct RoundResult {
 }
 
 /// The coverage, brief enough.
-pub(super) fn brief(coverage: &Coverage) -> Coverage {
+pub(super) fn brief(coverage: &VerdictCoverage) -> VerdictCoverage {
     let mut brief = coverage.clone();
     let more = brief.not_covered.len().saturating_sub(SENTENCES);
     brief.not_covered.truncate(SENTENCES);

@@ -12,19 +12,21 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
-use mimawari_runs::checkpoint::{CHECKPOINT, Saved};
+use mimawari_runs::checkpoint::{CHECKPOINT, SavedCheckpoint};
 use mimawari_runs::{RunMeta, RunStatus};
-use mimawari_store::{Objects, Written};
-use mimawari_targets::{Shard, hex};
+use mimawari_store::{ObjectFolder, WriteOutcome};
+use mimawari_targets::{PlanShard, hex};
 use sha2::{Digest, Sha256};
 
-use super::attempt::{APPENDED, Attempt, Piece, RUN, SEGMENT, Save, SavedFile, VERSION, WHOLE};
+use super::attempt::{
+    APPENDED, RUN, SEGMENT, SavedFile, SavedPiece, ShardAttempt, ShardSave, VERSION, WHOLE,
+};
 use super::to_json;
 
 /// What of a run folder is saved, and where.
 #[derive(Debug)]
-pub(super) struct Saver {
-    pub objects: Objects,
+pub(super) struct ShardSaver {
+    pub objects: ObjectFolder,
     /// The folder of the attempt, as an object's name.
     pub prefix: String,
     /// The run folder.
@@ -32,23 +34,23 @@ pub(super) struct Saver {
     pub round: String,
     /// Digest of the plan.
     pub plan: String,
-    pub shard: Shard,
+    pub shard: PlanShard,
     pub cells: u64,
-    pub attempt: Attempt,
+    pub attempt: ShardAttempt,
     /// The last save that was tried.
     pub sequence: u64,
     /// What is there of the files that are appended to.
-    pub pieces: [Vec<Piece>; 2],
+    pub pieces: [Vec<SavedPiece>; 2],
 }
 
-impl Saver {
+impl ShardSaver {
     /// Saves the run folder as it is; `None` while there is none.
     ///
     /// May be dropped at any moment: what was sent by then is used by the next save.
     ///
     /// # Errors
     /// A [`Failure`]; what was saved before is as it was.
-    pub(super) async fn save(&mut self, now: Timestamp) -> Result<Option<Save>> {
+    pub(super) async fn save(&mut self, now: Timestamp) -> Result<Option<ShardSave>> {
         self.sequence += 1;
         let dir = self.dir.clone();
         let read = tokio::task::spawn_blocking(move || read_small(&dir)).await;
@@ -83,7 +85,7 @@ impl Saver {
                 .help("divide the round into more shards")
                 .into());
         }
-        let save = Save {
+        let save = ShardSave {
             version: VERSION,
             round: self.round.clone(),
             plan: self.plan.clone(),
@@ -98,14 +100,14 @@ impl Saver {
             files,
         };
         // Last: from now on it counts.
-        let name = format!("{}/{}", self.prefix, Save::object(self.sequence));
+        let name = format!("{}/{}", self.prefix, ShardSave::object(self.sequence));
         self.objects.create(&name, to_json(&save)?).await?;
         Ok(Some(save))
     }
 
     /// Sends what was appended to a file since the save before.
     async fn send_appended(&mut self, i: usize, name: &str) -> Result<()> {
-        let sent = |pieces: &[Piece]| pieces.iter().map(|p| p.length).sum::<u64>();
+        let sent = |pieces: &[SavedPiece]| pieces.iter().map(|p| p.length).sum::<u64>();
         // The end of a file may be taken back and written anew: half a record by a full disk, what
         // stands behind the checkpoint by whoever goes on. What was sent of it then is no more.
         while let Some((last, before)) = self.pieces[i].split_last() {
@@ -137,11 +139,13 @@ impl Saver {
 
     /// Creates an object. One that is there by this name was sent by us, and its answer was lost: the
     /// folder is ours alone, and the name tells the content.
-    async fn send(&self, object: String, bytes: Vec<u8>) -> Result<Piece> {
+    async fn send(&self, object: String, bytes: Vec<u8>) -> Result<SavedPiece> {
         let (length, sha256) = (bytes.len() as u64, hex::encode(&Sha256::digest(&bytes)));
         let name = format!("{}/{object}", self.prefix);
         match self.objects.create(&name, Bytes::from(bytes)).await? {
-            Written::Done | Written::Conflict => Ok(Piece { object, length, sha256 }),
+            WriteOutcome::Done | WriteOutcome::Conflict => {
+                Ok(SavedPiece { object, length, sha256 })
+            }
         }
     }
 
@@ -154,14 +158,14 @@ impl Saver {
 }
 
 /// The small files, read in the order that keeps them true.
-struct Small {
+struct SmallFile {
     checkpoint: Option<Vec<u8>>,
-    point: Option<Saved>,
+    point: Option<SavedCheckpoint>,
     run: Vec<u8>,
     meta: RunMeta,
 }
 
-fn read_small(dir: &Path) -> io::Result<Option<Small>> {
+fn read_small(dir: &Path) -> io::Result<Option<SmallFile>> {
     let read = |name: &str| match File::open(dir.join(name)) {
         Ok(file) => {
             let mut bytes = Vec::new();
@@ -172,14 +176,14 @@ fn read_small(dir: &Path) -> io::Result<Option<Small>> {
         Err(e) => Err(e),
     };
     let checkpoint = read(CHECKPOINT)?;
-    let point = checkpoint.as_deref().map(Saved::decode).transpose()?;
+    let point = checkpoint.as_deref().map(SavedCheckpoint::decode).transpose()?;
     let Some(run) = read("run.json")? else { return Ok(None) };
     // The folder is made in this order; without them there is nothing to save yet.
     if APPENDED.iter().any(|name| !dir.join(name).exists()) {
         return Ok(None);
     }
     let meta = serde_json::from_slice(&run)?;
-    Ok(Some(Small { checkpoint, point, run, meta }))
+    Ok(Some(SmallFile { checkpoint, point, run, meta }))
 }
 
 /// At most `most` bytes of a file from `at` on.

@@ -4,54 +4,54 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use mimawari_base::failure::{Failure, Status, line};
-use mimawari_base::signals::Stop;
+use mimawari_base::failure::{ExitStatus, Failure, line};
+use mimawari_base::signals::StopSignal;
 use mimawari_runs::RunStatus;
-use mimawari_store::Written;
-use mimawari_targets::Shard;
+use mimawari_store::WriteOutcome;
+use mimawari_targets::PlanShard;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::attempt::{Attempt, Done, Save, VERSION, folder};
-use super::plan::{self, Planned};
-use super::save::Saver;
-use super::{Round, RoundId, restore, to_json};
+use super::attempt::{ShardAttempt, ShardDone, ShardSave, VERSION, folder};
+use super::plan::{self, PlannedRound};
+use super::save::ShardSaver;
+use super::{RoundId, RoundStore, restore, to_json};
 use crate::cli::round::RoundScanArgs;
 use crate::config::shard::{COUNT, from_environment};
 use crate::context::Context;
 use crate::output::print;
-use crate::scan::{self, Folder, Seeds};
+use crate::scan::{self, FolderChoice, RandomSeeds};
 
 /// For how long the last save of a shard is tried.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct ShardRetryLimit {
     /// When the shard came to its end.
     pub ended: Duration,
     /// When the task was told to stop: less than the 120 s that Fargate gives.
     pub stopped: Duration,
 }
 
-const PATIENCE: Patience =
-    Patience { ended: Duration::from_secs(600), stopped: Duration::from_secs(90) };
+const PATIENCE: ShardRetryLimit =
+    ShardRetryLimit { ended: Duration::from_secs(600), stopped: Duration::from_secs(90) };
 
 /// How a task's work on a shard ended.
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) enum ShardEnd {
     /// This task handed it in.
-    Here(Done),
+    Here(ShardDone),
     /// Another one had.
-    Elsewhere(Done),
+    Elsewhere(ShardDone),
     /// The task was told to stop, and what it saw is saved.
-    Stopped(Save),
+    Stopped(ShardSave),
 }
 
-impl End {
+impl ShardEnd {
     pub(super) const fn is_handed_in(&self) -> bool {
         !matches!(self, Self::Stopped(_))
     }
 
     /// A line for stdout.
-    pub(super) fn words(&self, id: &RoundId, shard: Shard) -> String {
+    pub(super) fn words(&self, id: &RoundId, shard: PlanShard) -> String {
         match self {
             Self::Here(d) => {
                 format!("shard {shard} of {id}: handed in, {} of {} cells\n", d.finished, d.cells)
@@ -68,19 +68,19 @@ impl End {
 }
 
 /// `mimawari round scan`
-pub(super) async fn command(args: &RoundScanArgs, context: &Context) -> Result<Status> {
-    let round = Round::open(&args.which, args.work.work.clone())?;
+pub(super) async fn command(args: &RoundScanArgs, context: &Context) -> Result<ExitStatus> {
+    let round = RoundStore::open(&args.which, args.work.work.clone())?;
     let planned = plan::must_read(&round).await?;
     let shard = which(args.shard.as_deref(), planned.plan.shards)?;
     context.stop.on_signals()?;
     let end = scan_planned(&round, &planned, shard, context).await?;
     print(&end.words(&round.id, shard))?;
-    Ok(if end.is_handed_in() { Status::Clean } else { Status::Interrupted })
+    Ok(if end.is_handed_in() { ExitStatus::Clean } else { ExitStatus::Interrupted })
 }
 
 /// Which shard this task is: as it was told, else by what the orchestrator tells. How many there are
 /// is the plan's to say.
-fn which(told: Option<&str>, count: u32) -> Result<Shard> {
+fn which(told: Option<&str>, count: u32) -> Result<PlanShard> {
     let shard = match told.filter(|t| !t.is_empty()) {
         Some(text) => Some(
             text.parse()
@@ -97,7 +97,7 @@ fn which(told: Option<&str>, count: u32) -> Result<Shard> {
         }
     };
     match shard {
-        None if count == 1 => Ok(Shard::WHOLE),
+        None if count == 1 => Ok(PlanShard::WHOLE),
         None => Err(Failure::new(format!("the round has {count} shards, and nothing says which"))
             .help("name one with --shard i/n or MIMAWARI_SHARD")
             .into()),
@@ -111,26 +111,30 @@ fn which(told: Option<&str>, count: u32) -> Result<Shard> {
 }
 
 /// Scans a shard of a round that is planned.
-pub(super) async fn scan(round: &Round, shard: Shard, context: &Context) -> Result<End> {
+pub(super) async fn scan(
+    round: &RoundStore,
+    shard: PlanShard,
+    context: &Context,
+) -> Result<ShardEnd> {
     let planned = plan::must_read(round).await?;
     scan_planned(round, &planned, shard, context).await
 }
 
 async fn scan_planned(
-    round: &Round,
-    planned: &Planned,
-    shard: Shard,
+    round: &RoundStore,
+    planned: &PlannedRound,
+    shard: PlanShard,
     context: &Context,
-) -> Result<End> {
+) -> Result<ShardEnd> {
     let mut config = round.config.clone();
     planned.plan.apply(&mut config, shard)?;
     match restore::done(round, planned, shard).await? {
-        Some(Ok(done)) => return Ok(End::Elsewhere(done)),
+        Some(Ok(done)) => return Ok(ShardEnd::Elsewhere(done)),
         Some(Err(why)) => return Err(cannot_hand_in(round, shard, &why)),
         None => {}
     }
     let scratch = round.scratch(&format!("shard-{}", shard.index()))?;
-    let attempt = Attempt::draw((context.now)())?;
+    let attempt = ShardAttempt::draw((context.now)())?;
     let (before, wrong) =
         restore::furthest(round, planned, shard, &scratch.path().join("before")).await?;
     for why in wrong {
@@ -138,17 +142,17 @@ async fn scan_planned(
     }
     let dir = scratch.path().join("run");
     let folder_of_run = match &before {
-        None => Folder::New(Some(&dir)),
+        None => FolderChoice::New(Some(&dir)),
         Some(b) => {
             std::fs::rename(&b.dir, &dir)
                 .map_err(|e| Failure::new(format!("cannot write {}", dir.display())).source(e))?;
             let (finished, cells, from) = (b.save.finished, b.save.cells, &b.save.attempt);
             tracing::info!(%shard, finished, cells, %from, "going on with what another task saved");
-            Folder::Resume(&dir)
+            FolderChoice::Resume(&dir)
         }
     };
     let is_complete = before.as_ref().is_some_and(|b| b.meta.status == RunStatus::Complete);
-    let saver = Saver {
+    let saver = ShardSaver {
         objects: round.objects.clone(),
         prefix: round.name(&format!("{}/{attempt}", folder(shard))),
         dir: dir.clone(),
@@ -160,16 +164,16 @@ async fn scan_planned(
         sequence: 0,
         pieces: [Vec::new(), Vec::new()],
     };
-    let task = Task { round, planned, shard, context };
+    let task = ShardTask { round, planned, shard, context };
     // A task that was killed between its last save and handing in has left nothing to scan.
     let (saver, stopped) = if is_complete {
         (saver, false)
     } else {
         let (saver, scanned) = task.scan(&config, saver, folder_of_run).await;
         match scanned {
-            Ok(Ended::Overtaken(done)) => return Ok(End::Elsewhere(done)),
-            Ok(Ended::Stopped) => (saver, true),
-            Ok(Ended::Through) => (saver, false),
+            Ok(EndedShard::Overtaken(done)) => return Ok(ShardEnd::Elsewhere(done)),
+            Ok(EndedShard::Stopped) => (saver, true),
+            Ok(EndedShard::Through) => (saver, false),
             Err(e) => {
                 if dir.join("run.json").exists() {
                     task.save_what_is_left(saver, scratch).await;
@@ -184,7 +188,7 @@ async fn scan_planned(
         Err(e) => return Err(keep(scratch, &dir, &e)),
     };
     if stopped {
-        return Ok(End::Stopped(save));
+        return Ok(ShardEnd::Stopped(save));
     }
     task.hand_in(&save).await.map_err(|e| keep(scratch, &dir, &e))
 }
@@ -201,7 +205,7 @@ fn keep(scratch: tempfile::TempDir, dir: &Path, e: &anyhow::Error) -> anyhow::Er
         .into()
 }
 
-fn cannot_hand_in(round: &Round, shard: Shard, why: &str) -> anyhow::Error {
+fn cannot_hand_in(round: &RoundStore, shard: PlanShard, why: &str) -> anyhow::Error {
     let name = round.shown(&format!("{}/done.json", folder(shard)));
     Failure::new(format!("the shard {shard} cannot be handed in: {why} ({name})"))
         .help("see who wrote it, and remove it; or begin a round of another id")
@@ -209,32 +213,32 @@ fn cannot_hand_in(round: &Round, shard: Shard, why: &str) -> anyhow::Error {
 }
 
 /// How a scan ended that did not fail.
-enum Ended {
+enum EndedShard {
     /// At its end, or at its deadline.
     Through,
     /// The process was told to stop.
     Stopped,
     /// Another attempt has handed the shard in.
-    Overtaken(Done),
+    Overtaken(ShardDone),
 }
 
-struct Task<'a> {
-    round: &'a Round,
-    planned: &'a Planned,
-    shard: Shard,
+struct ShardTask<'a> {
+    round: &'a RoundStore,
+    planned: &'a PlannedRound,
+    shard: PlanShard,
     context: &'a Context,
 }
 
-impl Task<'_> {
+impl ShardTask<'_> {
     /// Scans, and saves every now and then beside it.
     async fn scan(
         &self,
         config: &crate::config::Config,
-        saver: Saver,
-        folder: Folder<'_>,
-    ) -> (Saver, Result<Ended>) {
+        saver: ShardSaver,
+        folder: FolderChoice<'_>,
+    ) -> (ShardSaver, Result<EndedShard>) {
         // A flag of the scan's own: a deadline, or another attempt's end, stops the scan and not us.
-        let own = Stop::new();
+        let own = StopSignal::new();
         let (mut told, stop) = (self.context.stop.watch(), own.clone());
         let forward = tokio::spawn(async move {
             if told.wait_for(|told| *told).await.is_ok() {
@@ -245,7 +249,7 @@ impl Task<'_> {
         let beside = self.save_beside(saver, own.clone(), ending);
         let scanning = async {
             let context = Context { stop: own, ..self.context.clone() };
-            let scanned = match Seeds::draw() {
+            let scanned = match RandomSeeds::draw() {
                 Ok(seeds) => scan::scan(config, &context, seeds, folder).await,
                 Err(e) => Err(e),
             };
@@ -255,11 +259,11 @@ impl Task<'_> {
         let (scanned, (saver, overtaken)) = tokio::join!(scanning, beside);
         forward.abort();
         let ended = scanned.map(|scanned| match overtaken {
-            Some(done) => Ended::Overtaken(done),
+            Some(done) => EndedShard::Overtaken(done),
             None if self.context.stop.is_stopped() && scanned.meta.status == RunStatus::Stopped => {
-                Ended::Stopped
+                EndedShard::Stopped
             }
-            None => Ended::Through,
+            None => EndedShard::Through,
         });
         (saver, ended)
     }
@@ -267,10 +271,10 @@ impl Task<'_> {
     /// Saves every now and then until `ending`; then whatever is being sent is left as it is.
     async fn save_beside(
         &self,
-        mut saver: Saver,
-        stop: Stop,
+        mut saver: ShardSaver,
+        stop: StopSignal,
         mut ending: oneshot::Receiver<()>,
-    ) -> (Saver, Option<Done>) {
+    ) -> (ShardSaver, Option<ShardDone>) {
         let every = self.round.rounds.save_every;
         let mut tick = interval_at(Instant::now() + every, every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -313,17 +317,17 @@ impl Task<'_> {
     }
 
     /// After a scan that failed: its end is saved if that can be done, and kept here if not.
-    async fn save_what_is_left(&self, saver: Saver, scratch: tempfile::TempDir) {
+    async fn save_what_is_left(&self, saver: ShardSaver, scratch: tempfile::TempDir) {
         let dir = saver.dir.clone();
-        let patience = Patience { ended: PATIENCE.stopped, ..PATIENCE };
+        let patience = ShardRetryLimit { ended: PATIENCE.stopped, ..PATIENCE };
         if let Err(e) = save_for_sure(saver, self.context, patience).await {
             tracing::error!("{}", line(&keep(scratch, &dir, &e)));
         }
     }
 
     /// Says that this save is the shard's end, unless another attempt was first.
-    async fn hand_in(&self, save: &Save) -> Result<End> {
-        let done = Done {
+    async fn hand_in(&self, save: &ShardSave) -> Result<ShardEnd> {
+        let done = ShardDone {
             version: VERSION,
             round: self.round.id.to_string(),
             plan: self.planned.digest.clone(),
@@ -336,16 +340,16 @@ impl Task<'_> {
         };
         let name = self.round.name(&format!("{}/done.json", folder(self.shard)));
         let created = self.round.objects.create(&name, to_json(&done)?).await;
-        if matches!(created, Ok(Written::Done)) {
-            return Ok(End::Here(done));
+        if matches!(created, Ok(WriteOutcome::Done)) {
+            return Ok(ShardEnd::Here(done));
         }
         match (restore::done(self.round, self.planned, self.shard).await?, created) {
             // An answer may be lost after the object was made.
-            (Some(Ok(there)), _) if there.attempt == done.attempt => Ok(End::Here(there)),
+            (Some(Ok(there)), _) if there.attempt == done.attempt => Ok(ShardEnd::Here(there)),
             (Some(Ok(there)), _) => {
                 tracing::warn!(shard = %self.shard, by = %there.attempt,
                     "another task has handed the shard in before: what this one saw is left out");
-                Ok(End::Elsewhere(there))
+                Ok(ShardEnd::Elsewhere(there))
             }
             (Some(Err(why)), _) => Err(cannot_hand_in(self.round, self.shard, &why)),
             (None, Err(e)) => Err(e),
@@ -356,10 +360,10 @@ impl Task<'_> {
 
 /// Saves, again and again if need be, for as long as is sensible.
 pub(super) async fn save_for_sure(
-    mut saver: Saver,
+    mut saver: ShardSaver,
     context: &Context,
-    patience: Patience,
-) -> Result<Save> {
+    patience: ShardRetryLimit,
+) -> Result<ShardSave> {
     let mut last = None;
     let mut told = context.stop.watch();
     let limit = async {

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use mimawari_base::failure::Status;
+use mimawari_base::failure::ExitStatus;
 use mimawari_probes::http::printable;
-use mimawari_targets::Shard;
+use mimawari_targets::PlanShard;
 use serde::Serialize;
 
-use super::plan::{self, Planned};
+use super::plan::{self, PlannedRound};
 use super::result::RoundResult;
-use super::{Round, reduce, restore};
+use super::{RoundStore, reduce, restore};
 use crate::cli::round::RoundShowArgs;
 use crate::context::Context;
 use crate::output::print;
@@ -19,7 +19,7 @@ use crate::output::print;
 /// How far a shard is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum State {
+enum ShardState {
     Missing,
     Saved,
     Done,
@@ -27,9 +27,9 @@ enum State {
 }
 
 #[derive(Debug, Serialize)]
-struct Row {
+struct RoundRow {
     shard: String,
-    state: State,
+    state: ShardState,
     cells: u64,
     finished: u64,
     at: Option<Timestamp>,
@@ -38,27 +38,27 @@ struct Row {
 }
 
 #[derive(Debug, Serialize)]
-struct Shown {
+struct ShownRound {
     version: u32,
     round: String,
     claim: String,
     planned_at: Timestamp,
     cells: u64,
-    shards: Vec<Row>,
+    shards: Vec<RoundRow>,
     missing_shards: Vec<String>,
     result: Option<RoundResult>,
 }
 
 /// `mimawari round show`
-pub(super) async fn command(args: &RoundShowArgs, context: &Context) -> Result<Status> {
-    let round = Round::open(&args.which, None)?;
+pub(super) async fn command(args: &RoundShowArgs, context: &Context) -> Result<ExitStatus> {
+    let round = RoundStore::open(&args.which, None)?;
     let planned = plan::must_read(&round).await?;
     let p = &planned.plan;
     let mut shards = Vec::new();
-    for shard in (1..=p.shards).filter_map(|i| Shard::new(i, p.shards)) {
+    for shard in (1..=p.shards).filter_map(|i| PlanShard::new(i, p.shards)) {
         shards.push(row(&round, &planned, shard).await?);
     }
-    let missing = shards.iter().filter(|r| r.state != State::Done);
+    let missing = shards.iter().filter(|r| r.state != ShardState::Done);
     let result = match reduce::before(&round).await? {
         Some(Err(why)) => {
             tracing::warn!("{} {why}", round.shown("result.json"));
@@ -66,7 +66,7 @@ pub(super) async fn command(args: &RoundShowArgs, context: &Context) -> Result<S
         }
         other => other.and_then(Result::ok),
     };
-    let shown = Shown {
+    let shown = ShownRound {
         version: 1,
         round: round.id.to_string(),
         claim: p.claim.clone(),
@@ -83,13 +83,13 @@ pub(super) async fn command(args: &RoundShowArgs, context: &Context) -> Result<S
     } else {
         print(&table(&shown, (context.now)()))?;
     }
-    Ok(Status::Clean)
+    Ok(ExitStatus::Clean)
 }
 
-async fn row(round: &Round, planned: &Planned, shard: Shard) -> Result<Row> {
-    let mut row = Row {
+async fn row(round: &RoundStore, planned: &PlannedRound, shard: PlanShard) -> Result<RoundRow> {
+    let mut row = RoundRow {
         shard: shard.to_string(),
-        state: State::Missing,
+        state: ShardState::Missing,
         cells: planned.plan.walk(shard).map_or(0, |w| w.len()),
         finished: 0,
         at: None,
@@ -98,7 +98,7 @@ async fn row(round: &Round, planned: &Planned, shard: Shard) -> Result<Row> {
     };
     match restore::done(round, planned, shard).await? {
         Some(Ok(done)) => {
-            row.state = State::Done;
+            row.state = ShardState::Done;
             row.finished = done.finished;
             row.at = Some(done.at);
             row.attempt = Some(done.attempt.to_string());
@@ -110,17 +110,17 @@ async fn row(round: &Round, planned: &Planned, shard: Shard) -> Result<Row> {
     let (saves, wrong) = restore::saves(round, planned, shard).await?;
     row.damage.extend(wrong);
     if let Some(save) = saves.first() {
-        row.state = State::Saved;
+        row.state = ShardState::Saved;
         row.finished = save.finished;
         row.at = Some(save.saved_at);
         row.attempt = Some(save.attempt.to_string());
     } else if !row.damage.is_empty() {
-        row.state = State::Damaged;
+        row.state = ShardState::Damaged;
     }
     Ok(row)
 }
 
-fn table(s: &Shown, now: Timestamp) -> String {
+fn table(s: &ShownRound, now: Timestamp) -> String {
     let ago = |at: Timestamp| {
         mimawari_base::duration::shown(at.duration_until(now).as_secs_f64().max(0.0))
     };
@@ -136,10 +136,10 @@ fn table(s: &Shown, now: Timestamp) -> String {
     );
     for r in &s.shards {
         let state = match r.state {
-            State::Missing => "missing",
-            State::Saved => "saved",
-            State::Done => "done",
-            State::Damaged => "damaged",
+            ShardState::Missing => "missing",
+            ShardState::Saved => "saved",
+            ShardState::Done => "done",
+            ShardState::Damaged => "damaged",
         };
         let _ = write!(out, "{:>11}  {state:<8}", r.shard);
         if let (Some(at), Some(attempt)) = (r.at, &r.attempt) {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_runs::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts};
 use mimawari_runs::{RunFolder, read_meta};
-use mimawari_targets::{Plan, Port, Shard};
+use mimawari_targets::{CellPlan, PlanShard, Port};
 
-use super::attempt::{Attempt, folder};
-use super::plan::Planned;
-use super::save::Saver;
+use super::attempt::{ShardAttempt, folder};
+use super::plan::PlannedRound;
+use super::save::ShardSaver;
 use super::*;
 
 const CONFIG: &str = "version = 1\n[scope]\nallow = [\"192.0.2.0/28\"]\nauthorised_by = \"T-1\"\n\
@@ -18,10 +18,10 @@ const CONFIG: &str = "version = 1\n[scope]\nallow = [\"192.0.2.0/28\"]\nauthoris
 struct Bench {
     _dir: TempDir,
     run: PathBuf,
-    round: Round,
-    planned: Planned,
+    round: RoundStore,
+    planned: PlannedRound,
     folder: RunFolder,
-    saver: Saver,
+    saver: ShardSaver,
 }
 
 /// A run of shard 1/2 that has begun.
@@ -29,13 +29,13 @@ fn bench() -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let config = Config::parse("t", CONFIG, dir.path()).unwrap();
     let rounds = config.rounds.clone().unwrap();
-    let objects = Objects::open(&rounds.url).unwrap();
-    let plan = Plan::new(config.scope.whole(), "1-5".parse().unwrap(), 9).unwrap();
-    let shard = Shard::new(1, 2).unwrap();
+    let objects = ObjectFolder::open(&rounds.url).unwrap();
+    let plan = CellPlan::new(config.scope.whole(), "1-5".parse().unwrap(), 9).unwrap();
+    let shard = PlanShard::new(1, 2).unwrap();
     let meta = RunMeta::blank(&config.scope, &plan, shard);
     let run = dir.path().join("run");
     let made = RunFolder::create(&run, &meta).unwrap();
-    let planned = Planned {
+    let planned = PlannedRound {
         plan: RoundPlan {
             version: 1,
             minor: 1,
@@ -56,9 +56,9 @@ fn bench() -> Bench {
         },
         digest: "d".repeat(64),
     };
-    let round = Round { config, rounds, id: "r".parse().unwrap(), objects, work: None };
-    let attempt = Attempt::draw(jiff::Timestamp::UNIX_EPOCH).unwrap();
-    let saver = Saver {
+    let round = RoundStore { config, rounds, id: "r".parse().unwrap(), objects, work: None };
+    let attempt = ShardAttempt::draw(jiff::Timestamp::UNIX_EPOCH).unwrap();
+    let saver = ShardSaver {
         objects: round.objects.clone(),
         prefix: round.name(&format!("{}/{attempt}", folder(shard))),
         dir: run.clone(),
@@ -108,7 +108,7 @@ async fn what_is_fetched_is_what_was_there_and_only_what_was_appended_is_sent() 
     for n in 1..6u8 {
         b.folder.observe(&[seen(n)]).unwrap();
         let states = vec![CellState::Closed; 3];
-        let chunk = mimawari_engine::Chunk { first_step: u64::from(n) * 3, states };
+        let chunk = mimawari_engine::ChunkResult { first_step: u64::from(n) * 3, states };
         b.folder.cover(&chunk).unwrap();
         saved_and_fetched(&mut b, n.into()).await;
     }
@@ -151,18 +151,20 @@ async fn a_checkpoint_that_nobody_can_go_on_from_is_damage() {
     let plan = b.planned.plan.plan.to_plan().unwrap();
     let sweep = || {
         let config = mimawari_engine::SweepConfig::default();
-        let mut sweep = mimawari_engine::Sweep::new(plan.clone().walk(b.saver.shard), config);
+        let mut sweep = mimawari_engine::SweepEngine::new(plan.clone().walk(b.saver.shard), config);
         sweep.poll_transmit(Duration::ZERO);
         sweep.checkpoint().unwrap()
     };
-    let fits = mimawari_runs::checkpoint::Saved { coverage: 8, sweep: sweep() };
-    let long = mimawari_runs::checkpoint::Saved { coverage: 9, sweep: sweep() };
-    let other = mimawari_engine::Sweep::new(
-        plan.walk(Shard::WHOLE),
+    let fits = mimawari_runs::checkpoint::SavedCheckpoint { coverage: 8, sweep: sweep() };
+    let long = mimawari_runs::checkpoint::SavedCheckpoint { coverage: 9, sweep: sweep() };
+    let other = mimawari_engine::SweepEngine::new(
+        plan.walk(PlanShard::WHOLE),
         mimawari_engine::SweepConfig::default(),
     );
-    let other =
-        mimawari_runs::checkpoint::Saved { coverage: 8, sweep: other.checkpoint().unwrap() };
+    let other = mimawari_runs::checkpoint::SavedCheckpoint {
+        coverage: 8,
+        sweep: other.checkpoint().unwrap(),
+    };
     for (n, (point, good)) in [(fits, true), (long, false), (other, false)].iter().enumerate() {
         fs::write(b.run.join("checkpoint.bin"), point.encode().unwrap()).unwrap();
         let save = b.saver.save(jiff::Timestamp::UNIX_EPOCH).await.unwrap().unwrap();
@@ -216,10 +218,12 @@ async fn a_save_that_fails_or_is_dropped_leaves_the_one_before_and_the_next_one_
     fs::rename(&store, &away).unwrap();
     fs::write(&store, "no folder").unwrap();
     assert!(b.saver.save(jiff::Timestamp::UNIX_EPOCH).await.is_err());
-    let patience =
-        shard::Patience { ended: Duration::from_millis(50), stopped: Duration::from_millis(50) };
+    let patience = shard::ShardRetryLimit {
+        ended: Duration::from_millis(50),
+        stopped: Duration::from_millis(50),
+    };
     let context = Context {
-        stop: mimawari_base::signals::Stop::new(),
+        stop: mimawari_base::signals::StopSignal::new(),
         now: || jiff::Timestamp::UNIX_EPOCH,
         log_format: crate::cli::LogFormat::Text,
         quiet: true,
@@ -232,7 +236,7 @@ async fn a_save_that_fails_or_is_dropped_leaves_the_one_before_and_the_next_one_
     fs::remove_file(&store).unwrap();
     fs::rename(&away, &store).unwrap();
     let dir = b.run.with_file_name("furthest");
-    let shard = Shard::new(1, 2).unwrap();
+    let shard = PlanShard::new(1, 2).unwrap();
     let (found, wrong) = restore::furthest(&b.round, &b.planned, shard, &dir).await.unwrap();
     assert_eq!((found.unwrap().save.sequence, wrong.len()), (1, 0));
 }

@@ -13,15 +13,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mimawari_look::service::{self, ServiceConfig};
 use mimawari_probes::gap::{CoverageGap, Gap, NamedSample};
-use mimawari_probes::observation::{CellState, Observation, Scheme, SecondLook, TcpObservation};
+use mimawari_probes::observation::{CellState, Observation, SecondLook, TcpObservation, UrlScheme};
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::{Endpoint, PortSet, Scope};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::ends::{Ends, Looked, SHOWN, SitePorts};
-use super::{Shared, odd};
+use super::ends::{LookEnds, LookedSite, SHOWN, SitePorts};
+use super::{SharedState, odd};
 
 /// How many connections confirm open ports at once, where the limit of file descriptors allows it.
 pub(super) const CONFIRM_AT_ONCE: usize = 256;
@@ -45,7 +45,7 @@ const MOST_AGAIN: usize = 16_384;
 
 /// A cell that was seen open.
 #[derive(Debug, Clone)]
-pub(super) struct Opened {
+pub(super) struct OpenedPort {
     pub endpoint: Endpoint,
     pub attempt: u8,
     pub ttl: Option<u8>,
@@ -55,36 +55,36 @@ pub(super) struct Opened {
 
 /// What the second look came to.
 #[derive(Default)]
-pub(super) struct Confirmed {
+pub(super) struct ConfirmedPort {
     pub accepted: BTreeSet<SocketAddr>,
-    pub web: Vec<(Endpoint, Scheme)>,
+    pub web: Vec<(Endpoint, UrlScheme)>,
     /// Accepted a connection, and neither spoke HTTP nor proved another protocol: sites may be
     /// served there by name.
-    pub unproven: Vec<Unproven>,
+    pub unproven: Vec<UnprovenPort>,
     pub gaps: Vec<CoverageGap>,
 }
 
-impl Confirmed {
+impl ConfirmedPort {
     /// Those of the unproven ports that were not named as a site in the end, each once.
-    pub(super) fn still_unproven(&self) -> Vec<Unproven> {
+    pub(super) fn still_unproven(&self) -> Vec<UnprovenPort> {
         let web: BTreeSet<SocketAddr> = self.web.iter().map(|(e, _)| e.socket_addr()).collect();
         let all = self.unproven.iter().map(|u| (u.endpoint.socket_addr(), *u));
-        let each: BTreeMap<SocketAddr, Unproven> = all.collect();
+        let each: BTreeMap<SocketAddr, UnprovenPort> = all.collect();
         each.into_iter().filter(|(a, _)| !web.contains(a)).map(|(_, u)| u).collect()
     }
 }
 
 /// A port that nothing is proven of.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Unproven {
+pub(super) struct UnprovenPort {
     pub endpoint: Endpoint,
     /// It speaks TLS.
     pub tls: bool,
 }
 
 /// What the second look needs to know.
-pub(super) struct Look {
-    pub shared: Arc<Shared>,
+pub(super) struct ServiceLook {
+    pub shared: Arc<SharedState>,
     pub scope: Arc<Scope>,
     /// The ports of the plan.
     pub ports: PortSet,
@@ -101,21 +101,21 @@ pub(super) struct Look {
 
 /// What is gathered while connections come and go.
 #[derive(Default)]
-struct Gathered {
-    confirmed: Confirmed,
-    hosts: BTreeMap<IpAddr, odd::Facts>,
-    ends: Ends,
+struct ConfirmationSummary {
+    confirmed: ConfirmedPort,
+    hosts: BTreeMap<IpAddr, odd::OddFacts>,
+    ends: LookEnds,
     /// To be asked again later.
-    again: Vec<Opened>,
+    again: Vec<OpenedPort>,
 }
 
-impl Look {
+impl ServiceLook {
     /// Connects to each open cell and reads its service; then asks the odd hosts.
     pub(super) async fn confirm_all(
         self,
-        mut opened: mpsc::UnboundedReceiver<Opened>,
-    ) -> Confirmed {
-        let gathered = Arc::new(Mutex::new(Gathered::default()));
+        mut opened: mpsc::UnboundedReceiver<OpenedPort>,
+    ) -> ConfirmedPort {
+        let gathered = Arc::new(Mutex::new(ConfirmationSummary::default()));
         // A host that looks odd is asked several connections in one go.
         let gate = Arc::new(Semaphore::new(self.at_once.max(odd::ASKED)));
         let mut tasks = JoinSet::new();
@@ -152,7 +152,8 @@ impl Look {
         for pause in PAUSES {
             self.ask_again(pause, &gathered).await;
         }
-        let Gathered { mut confirmed, mut hosts, ends, .. } = std::mem::take(&mut *lock(&gathered));
+        let ConfirmationSummary { mut confirmed, mut hosts, ends, .. } =
+            std::mem::take(&mut *lock(&gathered));
         for (address, looked) in ends.all() {
             let host = hosts.entry(address.ip()).or_default();
             host.refused += u32::from(looked.end == SecondLook::Refused);
@@ -186,7 +187,7 @@ impl Look {
     }
 
     /// Asks again what has failed so far: each host by one connection at a time.
-    async fn ask_again(&self, pause: Duration, gathered: &Arc<Mutex<Gathered>>) {
+    async fn ask_again(&self, pause: Duration, gathered: &Arc<Mutex<ConfirmationSummary>>) {
         let failed = std::mem::take(&mut lock(gathered).again);
         if failed.is_empty() || self.shared.stop.is_stopped() {
             return;
@@ -196,7 +197,7 @@ impl Look {
             () = tokio::time::sleep(pause) => {}
             _ = stopped.wait_for(|stopped| *stopped) => return,
         }
-        let mut hosts: BTreeMap<IpAddr, Vec<Opened>> = BTreeMap::new();
+        let mut hosts: BTreeMap<IpAddr, Vec<OpenedPort>> = BTreeMap::new();
         for o in failed {
             hosts.entry(o.endpoint.ip()).or_default().push(o);
         }
@@ -235,7 +236,7 @@ impl Look {
     /// connections there.
     async fn ask_odd_hosts(
         &self,
-        hosts: &BTreeMap<IpAddr, odd::Facts>,
+        hosts: &BTreeMap<IpAddr, odd::OddFacts>,
         gate: &Arc<Semaphore>,
     ) -> (Option<Gap>, BTreeSet<IpAddr>) {
         let mut tasks = JoinSet::new();
@@ -302,15 +303,15 @@ type HostRecord = (IpAddr, bool);
 /// Makes one connection and writes what became of it. Whether it ended in something that need not be
 /// asked again.
 async fn confirm_one(
-    o: &Opened,
-    shared: &Shared,
-    gathered: &Mutex<Gathered>,
+    o: &OpenedPort,
+    shared: &SharedState,
+    gathered: &Mutex<ConfirmationSummary>,
     now: fn() -> Timestamp,
 ) -> bool {
     let confirmation = service::confirm(o.endpoint, &ServiceConfig::default()).await;
     let tls = confirmation.service.as_ref().is_some_and(|s| s.name == "tls");
     let address = o.endpoint.socket_addr();
-    let looked = Looked {
+    let looked = LookedSite {
         end: confirmation.end(),
         mute: confirmation.mute,
         cut_short: confirmation.failure.filter(|_| confirmation.accepted),
@@ -324,7 +325,7 @@ async fn confirm_one(
         if let Some(scheme) = confirmation.web {
             gathered.confirmed.web.push((o.endpoint, scheme));
         } else if confirmation.accepted && !confirmation.foreign {
-            gathered.confirmed.unproven.push(Unproven { endpoint: o.endpoint, tls });
+            gathered.confirmed.unproven.push(UnprovenPort { endpoint: o.endpoint, tls });
         }
         let settled = looked.is_settled();
         if !settled && gathered.again.len() < MOST_AGAIN {
@@ -348,6 +349,6 @@ async fn confirm_one(
     settled
 }
 
-fn lock(gathered: &Mutex<Gathered>) -> std::sync::MutexGuard<'_, Gathered> {
+fn lock(gathered: &Mutex<ConfirmationSummary>) -> std::sync::MutexGuard<'_, ConfirmationSummary> {
     gathered.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -21,7 +21,7 @@ const KEPT: usize = 1 << 18;
 
 /// How one look ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Looked {
+pub(super) struct LookedSite {
     pub end: SecondLook,
     /// The connection was accepted and not a byte came.
     pub mute: bool,
@@ -29,7 +29,7 @@ pub(super) struct Looked {
     pub cut_short: Option<SecondLook>,
 }
 
-impl Looked {
+impl LookedSite {
     /// Whether another look would bring nothing new.
     pub(super) fn is_settled(self) -> bool {
         self.end == SecondLook::Confirmed && self.cut_short.is_none()
@@ -79,18 +79,18 @@ impl SitePorts {
 
 /// The ends of all looks. What is settled and ordinary is counted only.
 #[derive(Debug, Default)]
-pub(super) struct Ends {
+pub(super) struct LookEnds {
     accepted: u64,
-    kept: BTreeMap<SocketAddr, Looked>,
+    kept: BTreeMap<SocketAddr, LookedSite>,
     /// Looks since the last that was accepted, and their hosts; of the first looks only.
     streak: u64,
     streak_hosts: BTreeSet<IpAddr>,
     streak_is_over: bool,
 }
 
-impl Ends {
+impl LookEnds {
     /// Takes in how a look ended; gives back what all looks at the port say together.
-    pub(super) fn note(&mut self, address: SocketAddr, looked: Looked) -> Looked {
+    pub(super) fn note(&mut self, address: SocketAddr, looked: LookedSite) -> LookedSite {
         let before = self.kept.get(&address).copied();
         let together = before.map_or(looked, |b| b.and(looked));
         let accepted = looked.end == SecondLook::Confirmed;
@@ -117,7 +117,7 @@ impl Ends {
 
     /// A port was not asked, because the run was stopped.
     pub(super) fn not_made(&mut self, address: SocketAddr) {
-        let looked = Looked { end: SecondLook::NotMade, mute: false, cut_short: None };
+        let looked = LookedSite { end: SecondLook::NotMade, mute: false, cut_short: None };
         if self.kept.len() < KEPT {
             self.kept.insert(address, looked);
         }
@@ -129,7 +129,7 @@ impl Ends {
     }
 
     /// Everything that was not settled at the first look, or said nothing.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&SocketAddr, &Looked)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (&SocketAddr, &LookedSite)> {
         self.kept.iter()
     }
 
@@ -148,11 +148,12 @@ impl Ends {
             let (ports, confirmed) = (self.streak, self.accepted);
             gaps.push(Gap::SecondLooksShutOut { ports, confirmed });
         }
-        let of = |keep: &dyn Fn(&Looked) -> bool| -> Vec<&SocketAddr> {
+        let of = |keep: &dyn Fn(&LookedSite) -> bool| -> Vec<&SocketAddr> {
             self.kept.iter().filter(|(_, l)| keep(l)).map(|(a, _)| a).collect()
         };
-        let own =
-            |l: &Looked| l.end == SecondLook::OwnError || l.cut_short == Some(SecondLook::OwnError);
+        let own = |l: &LookedSite| {
+            l.end == SecondLook::OwnError || l.cut_short == Some(SecondLook::OwnError)
+        };
         let ours = of(&own);
         if !ours.is_empty() {
             let named = NamedSample::take(&ours, SHOWN);
@@ -186,21 +187,21 @@ impl Ends {
 mod tests {
     use super::*;
 
-    const fn ended(end: SecondLook) -> Looked {
-        Looked { end, mute: false, cut_short: None }
+    const fn ended(end: SecondLook) -> LookedSite {
+        LookedSite { end, mute: false, cut_short: None }
     }
 
     fn at(host: u8, port: u16) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, host], port))
     }
 
-    fn gaps(ends: &Ends) -> Vec<Gap> {
+    fn gaps(ends: &LookEnds) -> Vec<Gap> {
         ends.gaps(Some(&SitePorts::Open), |_| false).into_iter().map(|g| g.gap).collect()
     }
 
     #[test]
     fn what_is_confirmed_leaves_no_gap() {
-        let mut ends = Ends::default();
+        let mut ends = LookEnds::default();
         for host in 0..100 {
             ends.note(at(host, 22), ended(SecondLook::Confirmed));
         }
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn no_success_of_many_makes_a_run_incomplete_whatever_the_reason() {
         for end in [SecondLook::TimedOut, SecondLook::Refused, SecondLook::Unreachable] {
-            let mut ends = Ends::default();
+            let mut ends = LookEnds::default();
             for host in 0..4 {
                 ends.note(at(host, 22), ended(end));
             }
@@ -224,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_ban_in_the_middle_is_seen() {
-        let mut ends = Ends::default();
+        let mut ends = LookEnds::default();
         for host in 0..30 {
             ends.note(at(host, 22), ended(SecondLook::Confirmed));
         }
@@ -241,10 +242,11 @@ mod tests {
 
     #[test]
     fn our_own_errors_are_named_and_a_later_success_heals_them() {
-        let mut ends = Ends::default();
+        let mut ends = LookEnds::default();
         ends.note(at(1, 22), ended(SecondLook::Confirmed));
         ends.note(at(2, 80), ended(SecondLook::OwnError));
-        let cut = Looked { cut_short: Some(SecondLook::OwnError), ..ended(SecondLook::Confirmed) };
+        let cut =
+            LookedSite { cut_short: Some(SecondLook::OwnError), ..ended(SecondLook::Confirmed) };
         ends.note(at(3, 80), cut);
         assert_eq!(gaps(&ends).len(), 1);
         assert!(matches!(gaps(&ends)[0], Gap::SecondLooksOwnError { ports: 2, .. }));
@@ -256,7 +258,7 @@ mod tests {
 
     #[test]
     fn refused_is_what_refused_each_time() {
-        let mut ends = Ends::default();
+        let mut ends = LookEnds::default();
         let refused = ended(SecondLook::Refused);
         assert_eq!(ends.note(at(1, 22), refused).end, SecondLook::Refused);
         assert_eq!(ends.note(at(1, 22), refused).end, SecondLook::Refused);
@@ -268,11 +270,11 @@ mod tests {
 
     #[test]
     fn a_port_that_may_be_a_site_is_a_gap_unless_it_is_not_looked_at() {
-        let mut ends = Ends::default();
+        let mut ends = LookEnds::default();
         ends.note(at(1, 22), ended(SecondLook::Confirmed));
         ends.note(at(2, 80), ended(SecondLook::TimedOut));
-        ends.note(at(3, 443), Looked { mute: true, ..ended(SecondLook::Confirmed) });
-        ends.note(at(3, 9000), Looked { mute: true, ..ended(SecondLook::Confirmed) });
+        ends.note(at(3, 443), LookedSite { mute: true, ..ended(SecondLook::Confirmed) });
+        ends.note(at(3, 9000), LookedSite { mute: true, ..ended(SecondLook::Confirmed) });
         assert_eq!(gaps(&ends).len(), 2, "{:?}", gaps(&ends));
         assert!(ends.gaps(None, |_| false).is_empty());
         assert!(ends.gaps(Some(&SitePorts::Open), |_| true).is_empty());

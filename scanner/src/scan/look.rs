@@ -11,20 +11,22 @@ use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
 use mimawari_base::sockets;
 use mimawari_drift::verdict::{FindingKind, FindingState};
-use mimawari_look::http::{self, KnownPaths, SkippedRows, Targets, Vhost, VhostIndex, WebTarget};
+use mimawari_look::http::{
+    self, KnownPaths, SiteTargets, SkippedRows, VhostIndex, VirtualHost, WebTarget,
+};
 use mimawari_probes::gap::{Gap, ManifestIdle, NamedSample, VhostIdle};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::observation::{Observation, WebObservation};
 use mimawari_runs::meta::RunMeta;
-use mimawari_targets::diagnostic::Source;
+use mimawari_targets::diagnostic::TextSource;
 use mimawari_targets::dns::SystemResolver;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::confirm::Confirmed;
-use super::named::{Idle, idle, named_ports};
-use super::{Context, Seeds, Shared};
+use super::confirm::ConfirmedPort;
+use super::named::{IdleSite, idle, named_ports};
+use super::{Context, RandomSeeds, SharedState};
 use crate::config::Config;
 
 /// How many virtual hosts or sites are named in a note.
@@ -43,7 +45,7 @@ const KEY_LIMIT: u64 = 64 << 10;
 
 /// What is looked for.
 #[derive(Debug, Clone)]
-pub(super) struct Checks {
+pub(super) struct CheckSources {
     catalogue: Arc<Catalogue>,
     manifests: Vec<Arc<Manifest>>,
     evidence_key: Option<[u8; 32]>,
@@ -51,7 +53,7 @@ pub(super) struct Checks {
 
 /// Reads the user's own checks, the manifests and the evidence key: what is wrong with them stops a
 /// run before a packet is sent.
-pub(super) fn read_checks(config: &Config) -> Result<Checks> {
+pub(super) fn read_checks(config: &Config) -> Result<CheckSources> {
     let catalogue = catalogue(&config.http.checks)?;
     let mut manifests = Vec::new();
     for path in &config.http.manifests {
@@ -64,7 +66,7 @@ pub(super) fn read_checks(config: &Config) -> Result<Checks> {
             .push(Arc::new(Manifest::read(&path.display().to_string(), BufReader::new(file))?));
     }
     let evidence_key = config.http.evidence_key.as_deref().map(evidence_key).transpose()?;
-    Ok(Checks { catalogue: Arc::new(catalogue), manifests, evidence_key })
+    Ok(CheckSources { catalogue: Arc::new(catalogue), manifests, evidence_key })
 }
 
 /// The checks that come with the program, and those of the user's files.
@@ -79,7 +81,7 @@ pub fn catalogue(files: &[std::path::PathBuf]) -> Result<Catalogue> {
                 .help("name a file of the form that `mimawari checks --help` shows")
                 .source(e)
         })?;
-        catalogue.add(&Source::from_bytes(path.display().to_string(), bytes)?)?;
+        catalogue.add(&TextSource::from_bytes(path.display().to_string(), bytes)?)?;
     }
     Ok(catalogue)
 }
@@ -131,7 +133,7 @@ pub fn read_sites(config: &Config) -> Result<(u64, SkippedRows)> {
 /// read is reported by whoever needs it.
 async fn known_paths(config: &Config) -> KnownPaths {
     let mut known = KnownPaths::default();
-    let state = match mimawari_store::Store::look(&config.state) {
+    let state = match mimawari_store::StateStore::look(&config.state) {
         Ok(store) => store.latest().await,
         Err(e) => Err(e),
     };
@@ -157,20 +159,20 @@ async fn known_paths(config: &Config) -> KnownPaths {
 }
 
 /// The look, ready to run.
-pub(super) struct Look<'a> {
+pub(super) struct ContentLook<'a> {
     pub config: &'a Config,
     pub context: &'a Context,
-    pub seeds: Seeds,
+    pub seeds: RandomSeeds,
     pub vhosts: Option<VhostIndex>,
-    pub checks: Checks,
+    pub checks: CheckSources,
     /// Set where DNS is to be asked about the virtual hosts.
     pub resolver: Option<SystemResolver>,
-    pub shared: Arc<Shared>,
+    pub shared: Arc<SharedState>,
 }
 
-impl Look<'_> {
+impl ContentLook<'_> {
     /// Looks at every web endpoint and virtual host, and writes what is seen.
-    pub(super) async fn run(self, confirmed: &Confirmed, meta: &mut RunMeta) -> Result<()> {
+    pub(super) async fn run(self, confirmed: &ConfirmedPort, meta: &mut RunMeta) -> Result<()> {
         let config = &self.config.http;
         if !config.enabled {
             meta.gaps.push(Gap::ContentChecksOff.noted());
@@ -188,7 +190,8 @@ impl Look<'_> {
                 host: None,
             })
             .collect();
-        let mut targets = Targets { listed, vhosts: self.vhosts.clone(), ..Targets::default() };
+        let mut targets =
+            SiteTargets { listed, vhosts: self.vhosts.clone(), ..SiteTargets::default() };
         if let Some(vhosts) = &self.vhosts {
             let unproven = confirmed.still_unproven();
             let (ports, stop) = (config.ports.as_ref(), &self.context.stop);
@@ -259,16 +262,20 @@ impl Look<'_> {
     fn idle(
         &self,
         vhosts: &VhostIndex,
-        targets: &Targets,
+        targets: &SiteTargets,
         meta: &RunMeta,
-    ) -> impl Iterator<Item = (Vhost, Idle)> + use<> {
+    ) -> impl Iterator<Item = (VirtualHost, IdleSite)> + use<> {
         let (plan, ports) = (&meta.plan.addresses, &meta.plan.ports);
         idle(vhosts, targets, plan, ports, self.config.http.ports.as_ref())
     }
 
     /// Writes the observations as they come. The sites without an answer, and how often.
-    async fn write(&self, mut rx: mpsc::Receiver<Vec<Observation>>, meta: &mut RunMeta) -> Failed {
-        let mut failed = Failed::new();
+    async fn write(
+        &self,
+        mut rx: mpsc::Receiver<Vec<Observation>>,
+        meta: &mut RunMeta,
+    ) -> FailedSites {
+        let mut failed = FailedSites::new();
         while let Some(batch) = rx.recv().await {
             count(&batch, meta, &mut failed);
             let _ = self.shared.write(|f| f.observe(&batch));
@@ -284,8 +291,8 @@ impl Look<'_> {
         mut unseen: impl Iterator<Item = (String, IpAddr)>,
         resolver: &SystemResolver,
         meta: &mut RunMeta,
-    ) -> Failed {
-        let mut failed = Failed::new();
+    ) -> FailedSites {
+        let mut failed = FailedSites::new();
         let (ask, names) = mpsc::channel(WAITING);
         let (out, mut told) = mpsc::channel(WAITING);
         let at_once = mimawari_targets::dns::NAMES_AT_ONCE;
@@ -380,7 +387,7 @@ impl Look<'_> {
     }
 }
 
-type Failed = BTreeMap<String, u64>;
+type FailedSites = BTreeMap<String, u64>;
 
 /// A place among the questions.
 async fn place(
@@ -392,7 +399,7 @@ async fn place(
     }
 }
 
-fn count(batch: &[Observation], meta: &mut RunMeta, failed: &mut Failed) {
+fn count(batch: &[Observation], meta: &mut RunMeta, failed: &mut FailedSites) {
     for o in batch {
         let Observation::Http(h) = o else { continue };
         meta.http.checks_planned += 1;
@@ -418,14 +425,14 @@ fn note_skipped(vhosts: &VhostIndex, meta: &mut RunMeta) {
 
 /// Names the rows that were not asked for. Where nothing is open that they could be served on, they
 /// are not served; everywhere else nobody knows.
-fn note_idle(idle: impl Iterator<Item = (Vhost, Idle)>, meta: &mut RunMeta) {
+fn note_idle(idle: impl Iterator<Item = (VirtualHost, IdleSite)>, meta: &mut RunMeta) {
     let mut all: BTreeMap<Option<VhostIdle>, (u64, NamedSample)> = BTreeMap::new();
     for (v, why) in idle {
         let port = v.port.map(|p| format!(":{p}")).unwrap_or_default();
         let why = match why {
-            Idle::NothingOpen | Idle::LeftOut => None,
-            Idle::PortNotPlanned => Some(VhostIdle::PortNotPlanned),
-            Idle::OtherScheme => Some(VhostIdle::OtherScheme),
+            IdleSite::NothingOpen | IdleSite::LeftOut => None,
+            IdleSite::PortNotPlanned => Some(VhostIdle::PortNotPlanned),
+            IdleSite::OtherScheme => Some(VhostIdle::OtherScheme),
         };
         let (count, named) = all.entry(why).or_default();
         *count += 1;

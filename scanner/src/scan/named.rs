@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mimawari_base::signals::Stop;
-use mimawari_look::http::{NamedPort, Targets, Vhost, VhostIndex};
+use mimawari_base::signals::StopSignal;
+use mimawari_look::http::{NamedPort, SiteTargets, VhostIndex, VirtualHost};
 use mimawari_look::service::{ServiceConfig, scheme_for, usual_scheme};
-use mimawari_probes::observation::Scheme;
+use mimawari_probes::observation::UrlScheme;
 use mimawari_targets::{AddrSet, Port, PortSet};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::confirm::Unproven;
+use super::confirm::UnprovenPort;
 
 /// So many names are tried to find out by which scheme a port answers.
 const NAMES_TRIED: usize = 8;
@@ -26,17 +26,17 @@ const AT_ONCE: usize = 64;
 
 /// The ports among these that rows of the list may be served on, each with its scheme.
 pub(super) async fn named_ports(
-    unproven: &[Unproven],
+    unproven: &[UnprovenPort],
     vhosts: &VhostIndex,
     ports: Option<&PortSet>,
-    stop: &Stop,
+    stop: &StopSignal,
 ) -> Vec<NamedPort> {
     let gate = Arc::new(Semaphore::new(AT_ONCE));
     let mut tasks = JoinSet::new();
     let mut named = Vec::new();
     let mine = unproven.iter().filter(|u| ports.is_none_or(|p| p.contains(u.endpoint.port())));
     for u in mine {
-        let rows = Rows::of(vhosts, *u);
+        let rows = NamedRows::of(vhosts, *u);
         let endpoint = u.endpoint;
         for scheme in rows.schemes {
             named.push(NamedPort { endpoint, scheme, takes_any: false });
@@ -45,7 +45,7 @@ pub(super) async fn named_ports(
             continue;
         }
         if u.tls || stop.is_stopped() {
-            let scheme = if u.tls { Scheme::Https } else { usual_scheme(endpoint) };
+            let scheme = if u.tls { UrlScheme::Https } else { usual_scheme(endpoint) };
             named.push(NamedPort { endpoint, scheme, takes_any: true });
             continue;
         }
@@ -79,17 +79,17 @@ pub(super) async fn named_ports(
 }
 
 /// What the list says of a port.
-struct Rows {
+struct NamedRows {
     /// Schemes that rows name.
-    schemes: BTreeSet<Scheme>,
+    schemes: BTreeSet<UrlScheme>,
     /// The first names whose rows name none.
     names: Vec<String>,
 }
 
-impl Rows {
-    fn of(vhosts: &VhostIndex, port: Unproven) -> Self {
+impl NamedRows {
+    fn of(vhosts: &VhostIndex, port: UnprovenPort) -> Self {
         let mut rows = Self { schemes: BTreeSet::new(), names: Vec::new() };
-        let here = |v: &Vhost| v.port.is_none_or(|p| p == port.endpoint.port());
+        let here = |v: &VirtualHost| v.port.is_none_or(|p| p == port.endpoint.port());
         for v in vhosts.hosts(port.endpoint.ip()).map_while(Result::ok).filter(here) {
             match v.scheme {
                 Some(scheme) => {
@@ -105,7 +105,7 @@ impl Rows {
 
 /// Why no port is there for a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Idle {
+pub(super) enum IdleSite {
     /// Nothing is open that it could be served on.
     NothingOpen,
     /// Its port is not one of the plan, so that nobody knows.
@@ -119,12 +119,12 @@ pub(super) enum Idle {
 /// The rows of the plan's addresses that no port is asked for.
 pub(super) fn idle(
     vhosts: &VhostIndex,
-    targets: &Targets,
+    targets: &SiteTargets,
     plan: &AddrSet,
     planned: &PortSet,
     looked_at: Option<&PortSet>,
-) -> impl Iterator<Item = (Vhost, Idle)> + use<> {
-    let mut open: BTreeMap<IpAddr, Vec<(Port, Scheme, bool)>> = BTreeMap::new();
+) -> impl Iterator<Item = (VirtualHost, IdleSite)> + use<> {
+    let mut open: BTreeMap<IpAddr, Vec<(Port, UrlScheme, bool)>> = BTreeMap::new();
     for t in &targets.listed {
         open.entry(t.endpoint.ip()).or_default().push((t.endpoint.port(), t.scheme, true));
     }
@@ -144,12 +144,12 @@ pub(super) fn idle(
                 return None;
             }
             let why = match v.port {
-                Some(port) if !planned.contains(port) => Idle::PortNotPlanned,
+                Some(port) if !planned.contains(port) => IdleSite::PortNotPlanned,
                 Some(port) if looked_at.as_ref().is_some_and(|l| !l.contains(port)) => {
-                    Idle::LeftOut
+                    IdleSite::LeftOut
                 }
-                _ if v.scheme.is_some() && of_port.next().is_some() => Idle::OtherScheme,
-                _ => Idle::NothingOpen,
+                _ if v.scheme.is_some() && of_port.next().is_some() => IdleSite::OtherScheme,
+                _ => IdleSite::NothingOpen,
             };
             Some((v, why))
         })

@@ -30,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a run has seen of a host's open ports.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Facts {
+pub(super) struct OddFacts {
     pub open: u32,
     pub zero_window: bool,
     pub no_options: bool,
@@ -38,7 +38,7 @@ pub(super) struct Facts {
     pub mute: u32,
 }
 
-impl Facts {
+impl OddFacts {
     pub(super) const fn open(&mut self, signs: SynAckSigns) {
         self.open += 1;
         self.zero_window |= signs.zero_window;
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn an_ordinary_web_server_is_not_odd() {
-        let mut f = Facts::default();
+        let mut f = OddFacts::default();
         for _ in 0..4 {
             f.open(SynAckSigns::default());
         }
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn each_sign_has_its_threshold() {
-        let mut f = Facts::default();
+        let mut f = OddFacts::default();
         for _ in 0..5 {
             f.open(SynAckSigns { zero_window: true, no_options: true });
         }

@@ -5,31 +5,31 @@ use std::path::Path;
 use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
-use mimawari_engine::Checkpoint;
+use mimawari_engine::SweepCheckpoint;
 use mimawari_probes::gap::{CoverageGap, Gap};
 use mimawari_probes::observation::TcpObservation;
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_runs::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts};
 use mimawari_runs::read_meta;
-use mimawari_targets::{AddrSet, Shard, Walk};
+use mimawari_targets::{AddrSet, PlanOrder, PlanShard};
 
-use super::confirm::Opened;
+use super::confirm::OpenedPort;
 use crate::config::Config;
 
 /// The part of the plan that a run walked: it is gone on with whosever turn it would be now.
 ///
 /// # Errors
 /// A [`Failure`] when there is no run.
-pub(super) fn part(dir: &Path) -> Result<Option<Shard>> {
+pub(super) fn part(dir: &Path) -> Result<Option<PlanShard>> {
     Ok(read_meta(dir)?.part)
 }
 
 /// A run that is to be gone on with.
-pub(super) struct Before {
+pub(super) struct EarlierRun {
     /// Its `run.json`.
     pub meta: RunMeta,
     /// Its walk, where the scope has shrunk since: the cells keep their numbers.
-    pub walk: Option<Walk>,
+    pub walk: Option<PlanOrder>,
     /// The addresses that left the scope since.
     pub left: AddrSet,
 }
@@ -40,7 +40,7 @@ pub(super) struct Before {
 /// # Errors
 /// A [`Failure`] when there is none, when it is complete, or when it was another job: what was seen
 /// of one plan says nothing of another.
-pub(super) fn read(dir: &Path, config: &Config, walk: &Walk) -> Result<Before> {
+pub(super) fn read(dir: &Path, config: &Config, walk: &PlanOrder) -> Result<EarlierRun> {
     let before = read_meta(dir)?;
     if before.status == RunStatus::Complete {
         return Err(Failure::new(format!("the run {} is complete", dir.display()))
@@ -58,12 +58,12 @@ pub(super) fn read(dir: &Path, config: &Config, walk: &Walk) -> Result<Before> {
                 Failure::new(format!("the plan of the run {} cannot be read: {e}", dir.display()))
                     .help("begin a new run without --resume")
             })?;
-            return Ok(Before { meta: before, walk: Some(walk), left });
+            return Ok(EarlierRun { meta: before, walk: Some(walk), left });
         }
     }
     let differences = differences(&before, config, walk);
     if differences.is_empty() {
-        return Ok(Before { meta: before, walk: None, left: AddrSet::default() });
+        return Ok(EarlierRun { meta: before, walk: None, left: AddrSet::default() });
     }
     Err(Failure::new(format!(
         "the run {} was another job: {}",
@@ -75,7 +75,7 @@ pub(super) fn read(dir: &Path, config: &Config, walk: &Walk) -> Result<Before> {
 }
 
 /// What left the scope since the run was begun, if that is all that changed about its addresses.
-fn shrunk(before: &RunMeta, config: &Config, walk: &Walk) -> Option<AddrSet> {
+fn shrunk(before: &RunMeta, config: &Config, walk: &PlanOrder) -> Option<AddrSet> {
     let permitted = config.scope.permitted();
     let was = before.scope.to_scope();
     let grew = !permitted.subtract(was.permitted()).is_empty();
@@ -85,7 +85,7 @@ fn shrunk(before: &RunMeta, config: &Config, walk: &Walk) -> Option<AddrSet> {
     (!grew && same && !left.is_empty()).then_some(left)
 }
 
-fn differences(before: &RunMeta, config: &Config, walk: &Walk) -> Vec<String> {
+fn differences(before: &RunMeta, config: &Config, walk: &PlanOrder) -> Vec<String> {
     let now = PlanFacts::of(walk.plan());
     let mut all = Vec::new();
     let mut compare = |what: &str, before: String, now: String| {
@@ -98,7 +98,7 @@ fn differences(before: &RunMeta, config: &Config, walk: &Walk) -> Vec<String> {
     compare("addresses were", listed(&before.plan.addresses), listed(&now.addresses));
     compare("ports were", before.plan.ports.to_string(), now.ports.to_string());
     compare("shard was", before.shard.to_string(), walk.shard().to_string());
-    let part = |part: Option<Shard>| part.unwrap_or(Shard::WHOLE).to_string();
+    let part = |part: Option<PlanShard>| part.unwrap_or(PlanShard::WHOLE).to_string();
     compare("part was", part(before.part), walk.part().to_string());
     compare("vantage was", before.vantage.clone(), config.vantage.clone());
     compare("order was", before.plan.seed.to_string(), now.seed.to_string());
@@ -117,16 +117,16 @@ fn brief(text: String) -> String {
 }
 
 /// From where the run was gone on with.
-pub(super) fn note(point: Option<&Checkpoint>, cells: u64, at: Timestamp) -> CoverageGap {
+pub(super) fn note(point: Option<&SweepCheckpoint>, cells: u64, at: Timestamp) -> CoverageGap {
     let in_work = point.map_or(0, |p| p.chunks.iter().map(|c| u64::from(c.length)).sum());
-    let finished = point.map(Checkpoint::finished);
+    let finished = point.map(SweepCheckpoint::finished);
     Gap::Resumed { at: format!("{at:.0}"), cells, finished, in_work }.noted()
 }
 
 /// An open cell that was seen before; `None` if it is not in the scope.
-pub(super) fn opened(config: &Config, t: &TcpObservation) -> Option<Opened> {
+pub(super) fn opened(config: &Config, t: &TcpObservation) -> Option<OpenedPort> {
     let endpoint = config.scope.endpoint(t.ip, t.port).ok()?;
-    Some(Opened {
+    Some(OpenedPort {
         endpoint,
         attempt: t.attempt,
         ttl: t.ttl,

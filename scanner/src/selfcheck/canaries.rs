@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mimawari_net::packet::Tally;
+use mimawari_net::packet::BurstTally;
 
-use super::line::Found;
+use super::line::CheckFinding;
 
 /// SYNs to each.
 pub const SYNS: u32 = 3;
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Connection {
+pub enum CanaryOutcome {
     /// Accepted, from this address of ours.
     Accepted(Option<IpAddr>),
     /// Refused by RST.
@@ -29,21 +29,21 @@ pub enum Connection {
 }
 
 /// Connects. The address has been held against the scope.
-pub async fn connect(to: mimawari_targets::Endpoint) -> Connection {
-    let mut last = Connection::Silent;
+pub async fn connect(to: mimawari_targets::Endpoint) -> CanaryOutcome {
+    let mut last = CanaryOutcome::Silent;
     for _ in 0..TRIES {
         let connecting = tokio::net::TcpStream::connect(to.socket_addr());
         last = match tokio::time::timeout(PATIENCE, connecting).await {
-            Err(_) => Connection::Silent,
+            Err(_) => CanaryOutcome::Silent,
             Ok(Ok(stream)) => {
-                return Connection::Accepted(stream.local_addr().ok().map(|a| a.ip()));
+                return CanaryOutcome::Accepted(stream.local_addr().ok().map(|a| a.ip()));
             }
             Ok(Err(e)) => match e.kind() {
-                std::io::ErrorKind::ConnectionRefused => return Connection::Refused,
+                std::io::ErrorKind::ConnectionRefused => return CanaryOutcome::Refused,
                 std::io::ErrorKind::TimedOut | std::io::ErrorKind::HostUnreachable => {
-                    Connection::Silent
+                    CanaryOutcome::Silent
                 }
-                _ => Connection::Failed(e.to_string()),
+                _ => CanaryOutcome::Failed(e.to_string()),
             },
         };
     }
@@ -52,7 +52,11 @@ pub async fn connect(to: mimawari_targets::Endpoint) -> Connection {
 
 /// Judges one. `syns`: what became of raw SYNs, where they were sent.
 #[must_use]
-pub fn judge(at: SocketAddr, connection: &Connection, syns: Option<&Tally>) -> Found {
+pub fn judge(
+    at: SocketAddr,
+    connection: &CanaryOutcome,
+    syns: Option<&BurstTally>,
+) -> CheckFinding {
     const SERVICE: &str =
         "see that the service runs, or name another known-open port of your own as canary";
     const WAY: &str = "see the way there: routes, security group and network ACL both ways, a firewall before \
@@ -71,13 +75,13 @@ pub fn judge(at: SocketAddr, connection: &Connection, syns: Option<&Tally>) -> F
     let syn = syn.map_or(String::new(), |s| format!("; {s}"));
     let open = syns.is_none_or(|t| t.open > 0);
     match connection {
-        Connection::Accepted(from) => {
+        CanaryOutcome::Accepted(from) => {
             let from = from.map_or(String::new(), |ip| format!(" from {ip}"));
             let what = format!("{at} accepts connections{from}{syn}");
             if open {
-                Found::ok(what)
+                CheckFinding::ok(what)
             } else {
-                Found::fail(
+                CheckFinding::fail(
                     what,
                     "raw packets are lost where connections are not: look for a firewall or NAT that \
                      tracks connections, or whether another interface is the way; `method = \
@@ -85,22 +89,22 @@ pub fn judge(at: SocketAddr, connection: &Connection, syns: Option<&Tally>) -> F
                 )
             }
         }
-        Connection::Refused => {
-            Found::fail(format!("{at} is closed: it answered RST{syn}"), SERVICE)
+        CanaryOutcome::Refused => {
+            CheckFinding::fail(format!("{at} is closed: it answered RST{syn}"), SERVICE)
         }
-        Connection::Silent if syns.is_some_and(|t| t.open > 0) => Found::fail(
+        CanaryOutcome::Silent if syns.is_some_and(|t| t.open > 0) => CheckFinding::fail(
             format!("{at} answers SYNs and finishes no connection{syn}"),
             "something answers in its place (a SYN proxy), or the service is overloaded",
         ),
-        Connection::Silent => Found::fail(format!("{at} does not answer{syn}"), WAY),
-        Connection::Failed(e) => Found::fail(format!("{at}: {e}{syn}"), WAY),
+        CanaryOutcome::Silent => CheckFinding::fail(format!("{at} does not answer{syn}"), WAY),
+        CanaryOutcome::Failed(e) => CheckFinding::fail(format!("{at}: {e}{syn}"), WAY),
     }
 }
 
 /// Said where there is none.
 #[must_use]
-pub fn none() -> Found {
-    Found::warn(
+pub fn none() -> CheckFinding {
+    CheckFinding::warn(
         "no canaries are configured: a scan that hears nothing looks like a network that is closed",
         "name known-open ports of your own under [scan]: `canaries = [\"198.51.100.10:443\"]`",
     )
@@ -108,11 +112,11 @@ pub fn none() -> Found {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::Mark;
+    use super::super::line::LineMark;
     use super::*;
 
-    fn tally(open: u32, closed: u32) -> Tally {
-        Tally {
+    fn tally(open: u32, closed: u32) -> BurstTally {
+        BurstTally {
             sent: 3,
             open,
             closed,
@@ -124,25 +128,25 @@ mod tests {
     #[test]
     fn every_pair_of_answers_has_its_own_words() {
         let at = "198.51.100.10:443".parse().unwrap();
-        let accepted = Connection::Accepted("192.0.2.7".parse().ok());
+        let accepted = CanaryOutcome::Accepted("192.0.2.7".parse().ok());
         let well = judge(at, &accepted, Some(&tally(3, 0)));
-        assert_eq!(well.mark, Mark::Ok);
+        assert_eq!(well.mark, LineMark::Ok);
         assert_eq!(
             well.what,
             "198.51.100.10:443 accepts connections from 192.0.2.7; 3 of 3 SYNs from 192.0.2.7 by eth0 \
              answered, TTL 63"
         );
-        assert_eq!(judge(at, &accepted, None).mark, Mark::Ok);
+        assert_eq!(judge(at, &accepted, None).mark, LineMark::Ok);
         let raw = judge(at, &accepted, Some(&tally(0, 0)));
-        assert_eq!(raw.mark, Mark::Fail);
+        assert_eq!(raw.mark, LineMark::Fail);
         assert!(raw.remedy.unwrap().contains("tracks connections"));
-        let closed = judge(at, &Connection::Refused, Some(&tally(0, 3)));
+        let closed = judge(at, &CanaryOutcome::Refused, Some(&tally(0, 3)));
         assert!(closed.what.contains("closed"), "{}", closed.what);
-        let silent = judge(at, &Connection::Silent, None);
+        let silent = judge(at, &CanaryOutcome::Silent, None);
         assert!(silent.remedy.unwrap().contains("security group"));
-        let proxy = judge(at, &Connection::Silent, Some(&tally(3, 0)));
+        let proxy = judge(at, &CanaryOutcome::Silent, Some(&tally(3, 0)));
         assert!(proxy.remedy.unwrap().contains("SYN proxy"));
-        let failed = Connection::Failed("Network is unreachable".into());
-        assert_eq!(judge(at, &failed, None).mark, Mark::Fail);
+        let failed = CanaryOutcome::Failed("Network is unreachable".into());
+        assert_eq!(judge(at, &failed, None).mark, LineMark::Fail);
     }
 }

@@ -1,33 +1,37 @@
 //! CAP_NET_RAW: there, or why not. The ways to lose it look alike and have different remedies.
 
-use super::line::Found;
-use super::process::{FileCapabilities, NET_RAW, Process, names};
-use crate::cli::Method;
+use super::line::CheckFinding;
+use super::process::{FileCapabilities, NET_RAW, ProcessFacts, names};
+use crate::cli::ScanMethod;
 
 /// More capabilities than this are counted, not named.
 const NAMED: usize = 13;
 
 /// Judges the capabilities of the process, for a configured method.
 #[must_use]
-pub fn judge(p: &Process, file: Option<FileCapabilities>, method: Option<Method>) -> Found {
+pub fn judge(
+    p: &ProcessFacts,
+    file: Option<FileCapabilities>,
+    method: Option<ScanMethod>,
+) -> CheckFinding {
     if (p.effective | p.permitted) & NET_RAW != 0 {
-        return Found::ok(there(p));
+        return CheckFinding::ok(there(p));
     }
     let (what, remedy) = missing(p, file);
     match method {
-        Some(Method::Connect) => {
-            Found::ok("NET_RAW is not there, and `method = \"connect\"` needs none")
+        Some(ScanMethod::Connect) => {
+            CheckFinding::ok("NET_RAW is not there, and `method = \"connect\"` needs none")
         }
         // `auto` goes on by full connections, as it promises.
-        Some(Method::Auto) => Found::warn(
+        Some(ScanMethod::Auto) => CheckFinding::warn(
             format!("{what}; `method = \"auto\"` will make full connections, which is slower"),
             remedy,
         ),
-        Some(Method::Syn) | None => Found::fail(what, remedy),
+        Some(ScanMethod::Syn) | None => CheckFinding::fail(what, remedy),
     }
 }
 
-fn there(p: &Process) -> String {
+fn there(p: &ProcessFacts) -> String {
     let how =
         if p.effective & NET_RAW != 0 { "effective" } else { "permitted, raised when needed" };
     let others = names((p.effective | p.permitted) & !NET_RAW);
@@ -38,7 +42,7 @@ fn there(p: &Process) -> String {
     }
 }
 
-fn missing(p: &Process, file: Option<FileCapabilities>) -> (&'static str, &'static str) {
+fn missing(p: &ProcessFacts, file: Option<FileCapabilities>) -> (&'static str, &'static str) {
     let granted = file.is_some_and(|f| f.permitted & NET_RAW != 0);
     if p.bounding & NET_RAW == 0 {
         return (
@@ -85,33 +89,33 @@ fn missing(p: &Process, file: Option<FileCapabilities>) -> (&'static str, &'stat
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::Mark;
+    use super::super::line::LineMark;
     use super::*;
 
     const GRANTED: Option<FileCapabilities> =
         Some(FileCapabilities { permitted: NET_RAW, effective: true });
 
-    fn process() -> Process {
-        Process { uid: 65532, bounding: NET_RAW | 1, ..Process::default() }
+    fn process() -> ProcessFacts {
+        ProcessFacts { uid: 65532, bounding: NET_RAW | 1, ..ProcessFacts::default() }
     }
 
-    fn remedy(p: Process, file: Option<FileCapabilities>) -> String {
-        let found = judge(&p, file, Some(Method::Syn));
-        assert_eq!(found.mark, Mark::Fail);
+    fn remedy(p: ProcessFacts, file: Option<FileCapabilities>) -> String {
+        let found = judge(&p, file, Some(ScanMethod::Syn));
+        assert_eq!(found.mark, LineMark::Fail);
         found.remedy.unwrap()
     }
 
     #[test]
     fn each_way_to_lose_it_has_its_remedy() {
-        assert!(remedy(Process { bounding: 1, ..process() }, GRANTED).contains("never ALL"));
-        let nnp = Process { no_new_privs: true, ..process() };
+        assert!(remedy(ProcessFacts { bounding: 1, ..process() }, GRANTED).contains("never ALL"));
+        let nnp = ProcessFacts { no_new_privs: true, ..process() };
         assert!(remedy(nnp, GRANTED).contains("allowPrivilegeEscalation"));
         assert!(remedy(nnp, None).contains("AmbientCapabilities"));
         assert!(remedy(process(), GRANTED).contains("nosuid"));
         assert!(remedy(process(), None).contains("BuildKit"));
-        assert!(remedy(Process { uid: 0, ..process() }, None).contains("do not drop"));
+        assert!(remedy(ProcessFacts { uid: 0, ..process() }, None).contains("do not drop"));
         // The bounding set comes first: neither of the others would help.
-        let both = Process { bounding: 1, no_new_privs: true, ..process() };
+        let both = ProcessFacts { bounding: 1, no_new_privs: true, ..process() };
         assert!(
             remedy(both, GRANTED).contains("bounding") || remedy(both, GRANTED).contains("ALL")
         );
@@ -119,21 +123,21 @@ mod tests {
 
     #[test]
     fn what_is_there_and_not_needed_is_said() {
-        let p = Process { effective: NET_RAW | 1, permitted: NET_RAW | 1, ..process() };
-        let found = judge(&p, None, Some(Method::Auto));
-        assert_eq!(found.mark, Mark::Ok);
+        let p = ProcessFacts { effective: NET_RAW | 1, permitted: NET_RAW | 1, ..process() };
+        let found = judge(&p, None, Some(ScanMethod::Auto));
+        assert_eq!(found.mark, LineMark::Ok);
         assert!(found.what.contains("not needed: CHOWN"), "{}", found.what);
-        let alone = Process { permitted: NET_RAW, ..process() };
+        let alone = ProcessFacts { permitted: NET_RAW, ..process() };
         assert!(judge(&alone, None, None).what.contains("raised when needed"));
-        let all = Process { effective: !0, ..process() };
+        let all = ProcessFacts { effective: !0, ..process() };
         assert!(judge(&all, None, None).what.contains("others are there"));
     }
 
     #[test]
     fn the_method_decides_how_bad_it_is() {
         let mark = |m| judge(&process(), None, Some(m)).mark;
-        assert_eq!(mark(Method::Connect), Mark::Ok);
-        assert_eq!(mark(Method::Auto), Mark::Warn);
-        assert_eq!(mark(Method::Syn), Mark::Fail);
+        assert_eq!(mark(ScanMethod::Connect), LineMark::Ok);
+        assert_eq!(mark(ScanMethod::Auto), LineMark::Warn);
+        assert_eq!(mark(ScanMethod::Syn), LineMark::Fail);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::line::Found;
+use super::line::CheckFinding;
 
 /// 2026-01-01 in seconds since 1970: no program of this version ran before.
 const EARLIEST: i64 = 1_767_225_600;
@@ -19,7 +19,7 @@ const STEP: f64 = 2.0;
 
 /// What was found.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock {
+pub struct ClockFacts {
     /// What it says.
     pub now: Timestamp,
     /// When the store says that something was written, and what our clock said then.
@@ -49,16 +49,16 @@ pub fn between(a: Timestamp, b: Timestamp) -> f64 {
 
 /// Judges.
 #[must_use]
-pub fn judge(c: &Clock) -> Found {
+pub fn judge(c: &ClockFacts) -> CheckFinding {
     const SET: &str = "set the clock (NTP, or the time service of the cloud): findings are dated by it, \
                        and S3 refuses requests that are 15 minutes off";
     let now = c.now.strftime("%Y-%m-%dT%H:%M:%SZ");
     if c.now.as_second() < EARLIEST {
-        return Found::fail(format!("{now} is before this program was made"), SET);
+        return CheckFinding::fail(format!("{now} is before this program was made"), SET);
     }
     let stepped = (c.passed.0 - c.passed.1.as_secs_f64()).abs();
     if stepped > STEP {
-        return Found::warn(
+        return CheckFinding::warn(
             format!("{now}; the clock jumped by {stepped:.0} s during this check"),
             "see what sets it; a scan's times may be wrong",
         );
@@ -71,15 +71,15 @@ pub fn judge(c: &Clock) -> Found {
             if off < 0.0 { "behind" } else { "ahead of" }
         );
         return match off.abs() {
-            off if off > WRONG => Found::fail(what, SET),
-            off if off > NOTICEABLE => Found::warn(what, SET),
-            _ => Found::ok(format!("{now}, as the store has it; goes evenly")),
+            off if off > WRONG => CheckFinding::fail(what, SET),
+            off if off > NOTICEABLE => CheckFinding::warn(what, SET),
+            _ => CheckFinding::ok(format!("{now}, as the store has it; goes evenly")),
         };
     }
     if let Some(file) = c.newest_file
         && between(c.now, file) > NOTICEABLE
     {
-        return Found::warn(
+        return CheckFinding::warn(
             format!(
                 "{now}, and a file of the configuration is {:.0} s newer",
                 between(c.now, file)
@@ -87,20 +87,20 @@ pub fn judge(c: &Clock) -> Found {
             SET,
         );
     }
-    Found::ok(format!("{now}, not before the configuration's files; goes evenly"))
+    CheckFinding::ok(format!("{now}, not before the configuration's files; goes evenly"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::Mark;
+    use super::super::line::LineMark;
     use super::*;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
-    fn clock() -> Clock {
-        Clock {
+    fn clock() -> ClockFacts {
+        ClockFacts {
             now: at("2026-11-24T12:00:00Z"),
             store: None,
             newest_file: Some(at("2026-11-24T11:00:00Z")),
@@ -110,17 +110,20 @@ mod tests {
 
     #[test]
     fn each_witness_counts() {
-        assert_eq!(judge(&clock()).mark, Mark::Ok);
-        assert_eq!(judge(&Clock { now: at("2001-01-01T00:00:00Z"), ..clock() }).mark, Mark::Fail);
+        assert_eq!(judge(&clock()).mark, LineMark::Ok);
+        assert_eq!(
+            judge(&ClockFacts { now: at("2001-01-01T00:00:00Z"), ..clock() }).mark,
+            LineMark::Fail
+        );
         let ahead = Some(at("2026-11-24T13:00:00Z"));
-        assert_eq!(judge(&Clock { newest_file: ahead, ..clock() }).mark, Mark::Warn);
-        let store = |s: &str| Clock { store: Some((at(s), clock().now)), ..clock() };
-        assert_eq!(judge(&store("2026-11-24T12:00:01Z")).mark, Mark::Ok);
+        assert_eq!(judge(&ClockFacts { newest_file: ahead, ..clock() }).mark, LineMark::Warn);
+        let store = |s: &str| ClockFacts { store: Some((at(s), clock().now)), ..clock() };
+        assert_eq!(judge(&store("2026-11-24T12:00:01Z")).mark, LineMark::Ok);
         let behind = judge(&store("2026-11-24T12:01:00Z"));
-        assert_eq!(behind.mark, Mark::Warn);
+        assert_eq!(behind.mark, LineMark::Warn);
         assert!(behind.what.contains("60 s behind"), "{}", behind.what);
-        assert_eq!(judge(&store("2026-11-24T11:40:00Z")).mark, Mark::Fail);
-        let stepped = Clock { passed: (100.0, Duration::from_secs(1)), ..clock() };
-        assert_eq!(judge(&stepped).mark, Mark::Warn);
+        assert_eq!(judge(&store("2026-11-24T11:40:00Z")).mark, LineMark::Fail);
+        let stepped = ClockFacts { passed: (100.0, Duration::from_secs(1)), ..clock() };
+        assert_eq!(judge(&stepped).mark, LineMark::Warn);
     }
 }

@@ -1,10 +1,10 @@
 //! What interfaces count of packets that are lost.
 
-use super::line::Found;
+use super::line::CheckFinding;
 
 /// The counters of one interface.
 #[derive(Debug)]
-pub struct Counters {
+pub struct DropCounters {
     /// Its name.
     pub interface: String,
     /// Frames received and dropped; sent and dropped (`/proc/net/dev`).
@@ -15,12 +15,12 @@ pub struct Counters {
 
 /// Looks.
 #[must_use]
-pub fn look(interface: &str) -> Counters {
+pub fn look(interface: &str) -> DropCounters {
     let dev = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
-    Counters {
+    DropCounters {
         interface: interface.to_owned(),
         dropped: parse(&dev, interface),
-        driver: mimawari_rawio::Device::by_name(interface).and_then(|d| d.counters()),
+        driver: mimawari_rawio::InterfaceFacts::by_name(interface).and_then(|d| d.counters()),
     }
 }
 
@@ -37,9 +37,9 @@ pub fn parse(dev: &str, interface: &str) -> Option<(u64, u64)> {
 
 /// Judges.
 #[must_use]
-pub fn judge(all: &[Counters]) -> Found {
+pub fn judge(all: &[DropCounters]) -> CheckFinding {
     if all.is_empty() {
-        return Found::skip("no interface leads to the targets");
+        return CheckFinding::skip("no interface leads to the targets");
     }
     let mut parts = Vec::new();
     let (mut exceeded, mut readable) = (Vec::new(), true);
@@ -70,21 +70,21 @@ pub fn judge(all: &[Counters]) -> Found {
     }
     let what = parts.join("; ");
     if !exceeded.is_empty() {
-        return Found::warn(
+        return CheckFinding::warn(
             format!("{what}; exceeded since boot: {}", exceeded.join(", ")),
             "the network was asked for more than its allowance: if these numbers rise while you scan, \
              lower `rate` or take more tasks; for conntrack open the security group both ways",
         );
     }
     if readable {
-        return Found::ok(what);
+        return CheckFinding::ok(what);
     }
-    Found::warn(what, "losses there will not be seen: rely on canaries and the ramp")
+    CheckFinding::warn(what, "losses there will not be seen: rely on canaries and the ramp")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::Mark;
+    use super::super::line::LineMark;
     use super::*;
 
     const DEV: &str = "Inter-|   Receive                                                |  Transmit\n \
@@ -103,14 +103,14 @@ mod tests {
     #[test]
     fn an_allowance_that_was_exceeded_is_named() {
         let counters =
-            |driver| Counters { interface: "eth0".into(), dropped: Some((0, 0)), driver };
-        assert_eq!(judge(&[counters(Ok(Vec::new()))]).mark, Mark::Ok);
+            |driver| DropCounters { interface: "eth0".into(), dropped: Some((0, 0)), driver };
+        assert_eq!(judge(&[counters(Ok(Vec::new()))]).mark, LineMark::Ok);
         let over = vec![("conntrack_allowance_exceeded".to_owned(), 7)];
         let found = judge(&[counters(Ok(over))]);
-        assert_eq!(found.mark, Mark::Warn);
+        assert_eq!(found.mark, LineMark::Warn);
         assert!(found.what.contains("conntrack_allowance_exceeded 7"), "{}", found.what);
         let e = std::io::ErrorKind::PermissionDenied.into();
-        assert_eq!(judge(&[counters(Err(e))]).mark, Mark::Warn);
-        assert_eq!(judge(&[]).mark, Mark::Skip);
+        assert_eq!(judge(&[counters(Err(e))]).mark, LineMark::Warn);
+        assert_eq!(judge(&[]).mark, LineMark::Skip);
     }
 }

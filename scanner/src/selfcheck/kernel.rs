@@ -1,10 +1,10 @@
 //! The kernel, and what filters its system calls.
 
-use super::line::Found;
+use super::line::CheckFinding;
 
 /// Judges release and seccomp mode.
 #[must_use]
-pub fn judge(release: Option<&str>, seccomp: Option<u8>) -> Found {
+pub fn judge(release: Option<&str>, seccomp: Option<u8>) -> CheckFinding {
     let filter = match seccomp {
         Some(0) => "system calls are not filtered",
         Some(1) => "system calls are filtered strictly",
@@ -12,18 +12,18 @@ pub fn judge(release: Option<&str>, seccomp: Option<u8>) -> Found {
         None => "the kernel does not say whether system calls are filtered",
     };
     let Some(release) = release else {
-        return Found::warn(
+        return CheckFinding::warn(
             format!("the kernel does not tell its release; {filter}"),
             "see that /proc is mounted",
         );
     };
     let what = format!("Linux {release}, {filter}");
     match version(release) {
-        Some(v) if v < (4, 20) => Found::warn(
+        Some(v) if v < (4, 20) => CheckFinding::warn(
             what,
             "use Linux 4.20 or newer: older ones hand every packet that we send back to us",
         ),
-        _ => Found::ok(what),
+        _ => CheckFinding::ok(what),
     }
 }
 
@@ -41,15 +41,15 @@ pub fn release() -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::Mark;
+    use super::super::line::LineMark;
     use super::*;
 
     #[test]
     fn releases_are_compared_by_number() {
-        assert_eq!(judge(Some("6.18.5-aws"), Some(2)).mark, Mark::Ok);
-        assert_eq!(judge(Some("4.19.0"), Some(0)).mark, Mark::Warn);
-        assert_eq!(judge(Some("10.2"), None).mark, Mark::Ok);
-        assert_eq!(judge(Some("strange"), Some(1)).mark, Mark::Ok);
-        assert_eq!(judge(None, None).mark, Mark::Warn);
+        assert_eq!(judge(Some("6.18.5-aws"), Some(2)).mark, LineMark::Ok);
+        assert_eq!(judge(Some("4.19.0"), Some(0)).mark, LineMark::Warn);
+        assert_eq!(judge(Some("10.2"), None).mark, LineMark::Ok);
+        assert_eq!(judge(Some("strange"), Some(1)).mark, LineMark::Ok);
+        assert_eq!(judge(None, None).mark, LineMark::Warn);
     }
 }

@@ -1,10 +1,10 @@
 //! What the system lets this process have.
 
-use super::line::Found;
+use super::line::CheckFinding;
 
 /// What was found.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ProcessLimits {
     /// Open files: soft and hard limit.
     pub files: Option<(u64, u64)>,
     /// Bytes that the control group may use; `None`: no limit, or none that can be read.
@@ -58,14 +58,14 @@ pub fn memory_files(cgroup: &str) -> Vec<String> {
 
 /// Looks.
 #[must_use]
-pub fn look() -> Limits {
+pub fn look() -> ProcessLimits {
     use nix::sys::resource::{Resource, getrlimit};
     let cgroup = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let memory = memory_files(&cgroup)
         .iter()
         .filter_map(|f| parse_memory(&std::fs::read_to_string(f).ok()?))
         .min();
-    Limits {
+    ProcessLimits {
         files: getrlimit(Resource::RLIMIT_NOFILE).ok(),
         memory,
         cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -74,7 +74,7 @@ pub fn look() -> Limits {
 
 /// Judges.
 #[must_use]
-pub fn judge(l: &Limits) -> Found {
+pub fn judge(l: &ProcessLimits) -> CheckFinding {
     let cpus = if l.cpus == 1 { "1 CPU".to_owned() } else { format!("{} CPUs", l.cpus) };
     let memory = l
         .memory
@@ -85,20 +85,23 @@ pub fn judge(l: &Limits) -> Found {
     );
     let what = format!("{cpus}, {memory}, {files}");
     if l.files.is_some_and(|(_, hard)| hard < 1024) {
-        return Found::warn(
+        return CheckFinding::warn(
             what,
             "allow 1024 open files or more (ulimit -n): each connection takes one",
         );
     }
     if l.memory.is_some_and(|n| n < 256 << 20) {
-        return Found::warn(what, "give it 256 MiB or more; `scan --plan` says what a plan takes");
+        return CheckFinding::warn(
+            what,
+            "give it 256 MiB or more; `scan --plan` says what a plan takes",
+        );
     }
-    Found::ok(what)
+    CheckFinding::ok(what)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::Mark;
+    use super::super::line::LineMark;
     use super::*;
 
     #[test]
@@ -114,11 +117,11 @@ mod tests {
 
     #[test]
     fn little_is_a_warning() {
-        let usual = Limits { files: Some((1024, 65535)), memory: Some(1 << 30), cpus: 2 };
-        assert_eq!(judge(&usual).mark, Mark::Ok);
-        assert_eq!(judge(&Limits { files: Some((64, 256)), ..usual }).mark, Mark::Warn);
-        assert_eq!(judge(&Limits { memory: Some(64 << 20), ..usual }).mark, Mark::Warn);
-        let unknown = judge(&Limits { files: None, memory: None, cpus: 1 });
+        let usual = ProcessLimits { files: Some((1024, 65535)), memory: Some(1 << 30), cpus: 2 };
+        assert_eq!(judge(&usual).mark, LineMark::Ok);
+        assert_eq!(judge(&ProcessLimits { files: Some((64, 256)), ..usual }).mark, LineMark::Warn);
+        assert_eq!(judge(&ProcessLimits { memory: Some(64 << 20), ..usual }).mark, LineMark::Warn);
+        let unknown = judge(&ProcessLimits { files: None, memory: None, cpus: 1 });
         assert_eq!(unknown.what, "1 CPU, no memory limit, open files unknown");
     }
 }

@@ -13,7 +13,7 @@ const LONGEST: usize = 1_000;
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Mark {
+pub enum LineMark {
     /// It works.
     Ok,
     /// It works, and something about it should be known.
@@ -24,7 +24,7 @@ pub enum Mark {
     Skip,
 }
 
-impl Mark {
+impl LineMark {
     /// The word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -39,9 +39,9 @@ impl Mark {
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct CheckFinding {
     /// How it ended.
-    pub mark: Mark,
+    pub mark: LineMark,
     /// What was found.
     pub what: String,
     /// What to do about it.
@@ -50,29 +50,29 @@ pub struct Found {
     pub failure: Option<FailureKind>,
 }
 
-impl Found {
+impl CheckFinding {
     /// It works.
     #[must_use]
     pub fn ok(what: impl Into<String>) -> Self {
-        Self { mark: Mark::Ok, what: what.into(), remedy: None, failure: None }
+        Self { mark: LineMark::Ok, what: what.into(), remedy: None, failure: None }
     }
 
     /// It works with a reservation.
     #[must_use]
     pub fn warn(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { mark: Mark::Warn, what: what.into(), remedy: Some(remedy.into()), failure: None }
+        Self { mark: LineMark::Warn, what: what.into(), remedy: Some(remedy.into()), failure: None }
     }
 
     /// It does not work.
     #[must_use]
     pub fn fail(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { mark: Mark::Fail, what: what.into(), remedy: Some(remedy.into()), failure: None }
+        Self { mark: LineMark::Fail, what: what.into(), remedy: Some(remedy.into()), failure: None }
     }
 
     /// It was not looked at.
     #[must_use]
     pub fn skip(why: impl Into<String>) -> Self {
-        Self { mark: Mark::Skip, what: why.into(), remedy: None, failure: None }
+        Self { mark: LineMark::Skip, what: why.into(), remedy: None, failure: None }
     }
 
     /// An error of a command as what a check found.
@@ -95,21 +95,21 @@ pub fn one_line(text: &str) -> String {
 
 /// A check as it stands in the document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Check {
+pub struct CheckLine {
     /// Its name; several canaries have the same.
     pub name: String,
     /// How it ended.
-    pub status: Mark,
+    pub status: LineMark,
     /// What was found.
     pub what: String,
     /// What to do about it.
     pub remedy: Option<String>,
 }
 
-impl Check {
+impl CheckLine {
     /// What a check of this name found. No control character passes.
     #[must_use]
-    pub fn new(name: &str, found: &Found) -> Self {
+    pub fn new(name: &str, found: &CheckFinding) -> Self {
         let clean = |text: &str| printable(one_line(text).as_bytes(), LONGEST);
         Self {
             name: name.to_owned(),
@@ -132,18 +132,18 @@ impl Check {
 
 /// What `selfcheck --json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Document {
+pub struct SelfcheckReport {
     /// Version of the form, 1.
     pub version: u32,
     /// Whether nothing failed.
     pub ok: bool,
     /// In the order in which they were made.
-    pub checks: Vec<Check>,
+    pub checks: Vec<CheckLine>,
 }
 
 /// What the last line says of the sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sweep {
+pub enum SweepResult {
     /// Without raw packets.
     Connect,
     /// At this rate; whether it was measured.
@@ -152,16 +152,16 @@ pub enum Sweep {
 
 /// The last line.
 #[must_use]
-pub fn verdict(checks: &[Check], sweep: Sweep) -> String {
-    let made = checks.iter().filter(|c| c.status != Mark::Skip).count();
-    let failed = checks.iter().filter(|c| c.status == Mark::Fail).count();
+pub fn verdict(checks: &[CheckLine], sweep: SweepResult) -> String {
+    let made = checks.iter().filter(|c| c.status != LineMark::Skip).count();
+    let failed = checks.iter().filter(|c| c.status == LineMark::Fail).count();
     if failed > 0 {
         return format!("not ready: {failed} of {made} failed\n");
     }
     match sweep {
-        Sweep::Connect => "ready: full connections, no SYN sweep\n".to_owned(),
-        Sweep::Syn(rate, true) => format!("ready: SYN sweep at up to ~{rate} packets/s\n"),
-        Sweep::Syn(rate, false) => {
+        SweepResult::Connect => "ready: full connections, no SYN sweep\n".to_owned(),
+        SweepResult::Syn(rate, true) => format!("ready: SYN sweep at up to ~{rate} packets/s\n"),
+        SweepResult::Syn(rate, false) => {
             format!("ready: SYN sweep at up to {rate} packets/s as configured, not measured\n")
         }
     }
@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn a_line_shows_no_control_character_and_has_one_line() {
-        let found = Found::fail("two\nlines \x1b[31mred", "do\tthis");
-        let text = Check::new("store", &found).text();
+        let found = CheckFinding::fail("two\nlines \x1b[31mred", "do\tthis");
+        let text = CheckLine::new("store", &found).text();
         assert!(!text.contains('\x1b'), "{text:?}");
         assert!(text.starts_with("fail  store       two lines "), "{text:?}");
         assert!(text.ends_with("      → do this\n") || text.contains("→ do this\n"), "{text:?}");
@@ -183,14 +183,18 @@ mod tests {
 
     #[test]
     fn the_verdict_counts_what_was_looked_at() {
-        let check =
-            |mark| Check { name: "x".to_owned(), status: mark, what: String::new(), remedy: None };
-        let mut checks = vec![check(Mark::Ok), check(Mark::Skip), check(Mark::Warn)];
+        let check = |mark| CheckLine {
+            name: "x".to_owned(),
+            status: mark,
+            what: String::new(),
+            remedy: None,
+        };
+        let mut checks = vec![check(LineMark::Ok), check(LineMark::Skip), check(LineMark::Warn)];
         assert_eq!(
-            verdict(&checks, Sweep::Syn(2000, true)),
+            verdict(&checks, SweepResult::Syn(2000, true)),
             "ready: SYN sweep at up to ~2000 packets/s\n"
         );
-        checks.push(check(Mark::Fail));
-        assert_eq!(verdict(&checks, Sweep::Connect), "not ready: 1 of 3 failed\n");
+        checks.push(check(LineMark::Fail));
+        assert_eq!(verdict(&checks, SweepResult::Connect), "not ready: 1 of 3 failed\n");
     }
 }

@@ -37,17 +37,17 @@ use jiff::Timestamp;
 use mimawari_targets::Port;
 use tokio::sync::oneshot;
 
-pub use line::{Check, Document, Mark};
-use line::{Found, Sweep, VERSION, verdict};
-use mimawari_base::failure::{FailureKind, Status};
-use mimawari_base::signals::Stop;
-use store::Kept;
+use line::{CheckFinding, SweepResult, VERSION, verdict};
+pub use line::{CheckLine, LineMark, SelfcheckReport};
+use mimawari_base::failure::{ExitStatus, FailureKind};
+use mimawari_base::signals::StopSignal;
+use store::StoreKind;
 
 use mimawari_notify::Notifiers;
-use mimawari_notify::client::World;
-use mimawari_store::Location;
+use mimawari_notify::client::ClientContext;
+use mimawari_store::StoreLocation;
 
-use crate::cli::Method;
+use crate::cli::ScanMethod;
 use crate::cli::selfcheck::SelfcheckArgs;
 use crate::config::Config;
 use crate::context::Context;
@@ -59,16 +59,16 @@ const SHORT: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(20);
 
 /// The lines so far.
-struct Desk {
+struct ReportBuilder {
     json: bool,
-    checks: Vec<Check>,
-    stop: Stop,
+    checks: Vec<CheckLine>,
+    stop: StopSignal,
 }
 
-impl Desk {
+impl ReportBuilder {
     /// Shows a line as soon as it is known.
-    fn tell(&mut self, name: &str, found: &Found) -> Result<()> {
-        let check = Check::new(name, found);
+    fn tell(&mut self, name: &str, found: &CheckFinding) -> Result<()> {
+        let check = CheckLine::new(name, found);
         if !self.json {
             print(&check.text())?;
         }
@@ -85,27 +85,27 @@ impl Desk {
         &self,
         limit: Duration,
         check: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Found> {
+    ) -> Result<T, CheckFinding> {
         if self.stop.is_stopped() {
-            return Err(Found::skip("stopped"));
+            return Err(CheckFinding::skip("stopped"));
         }
         let (done, result) = oneshot::channel();
         let thread = std::thread::Builder::new().name("selfcheck".to_owned());
         if let Err(e) = thread.spawn(move || drop(done.send(check()))) {
             let remedy = "allow more threads or memory";
-            return Err(Found::fail(format!("no thread can be started: {e}"), remedy));
+            return Err(CheckFinding::fail(format!("no thread can be started: {e}"), remedy));
         }
         let mut watch = self.stop.watch();
         tokio::select! {
-            result = result => result.map_err(|_| Found::fail(
+            result = result => result.map_err(|_| CheckFinding::fail(
                 "the check ended by a defect of this program",
                 "please report it, with what stands on stderr",
             )),
-            () = tokio::time::sleep(limit) => Err(Found::fail(
+            () = tokio::time::sleep(limit) => Err(CheckFinding::fail(
                 format!("no end within {} seconds", limit.as_secs()),
                 "whoever is asked here does not answer: see that address, route and firewall are right",
             )),
-            _ = watch.wait_for(|stopped| *stopped) => Err(Found::skip("stopped")),
+            _ = watch.wait_for(|stopped| *stopped) => Err(CheckFinding::skip("stopped")),
         }
     }
 
@@ -114,7 +114,7 @@ impl Desk {
         &self,
         limit: Duration,
         check: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<T, Found>
+    ) -> Result<T, CheckFinding>
     where
         T: Send + 'static,
         F: Future<Output = T>,
@@ -124,7 +124,7 @@ impl Desk {
             runtime.map(|r| r.block_on(check()))
         };
         self.timed(limit, inside).await?.map_err(|e| {
-            Found::fail(format!("no runtime can be started: {e}"), "allow more open files")
+            CheckFinding::fail(format!("no runtime can be started: {e}"), "allow more open files")
         })
     }
 
@@ -133,7 +133,7 @@ impl Desk {
         &mut self,
         name: &str,
         limit: Duration,
-        check: impl FnOnce() -> Found + Send + 'static,
+        check: impl FnOnce() -> CheckFinding + Send + 'static,
     ) -> Result<()> {
         let found = self.timed(limit, check).await.unwrap_or_else(|instead| instead);
         self.tell(name, &found)
@@ -144,11 +144,12 @@ impl Desk {
 ///
 /// # Errors
 /// Only an unwritable stdout; what does not work is a line.
-pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<Status> {
+pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<ExitStatus> {
     // As PID 1 a process without handlers ignores the signals.
     context.stop.on_signals()?;
     let (began, began_at) = (Instant::now(), (context.now)());
-    let mut desk = Desk { json: args.json, checks: Vec::new(), stop: context.stop.clone() };
+    let mut desk =
+        ReportBuilder { json: args.json, checks: Vec::new(), stop: context.stop.clone() };
     let config = read_config(&mut desk, &args.from.config).await?;
     let me = process::read();
     let method = config.as_ref().map(|c| c.scan.method);
@@ -158,8 +159,8 @@ pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<Status> {
     let look = move || capability::judge(&me, process::FileCapabilities::of_program(), method);
     desk.check("capability", SHORT, look).await?;
     let capable = (me.effective | me.permitted) & process::NET_RAW != 0;
-    let raw = capable && method != Some(Method::Connect);
-    let needed = method == Some(Method::Syn);
+    let raw = capable && method != Some(ScanMethod::Connect);
+    let needed = method == Some(ScanMethod::Syn);
     desk.check("sockets", SHORT, move || {
         // Raises what is only permitted, for this thread.
         let _ = mimawari_net::packet::have_net_raw();
@@ -171,7 +172,7 @@ pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<Status> {
     let interface = interfaces.first().cloned().unwrap_or_else(|| "lo".to_owned());
     desk.check("ring", SHORT, move || {
         if !raw {
-            return Found::skip("no raw sockets");
+            return CheckFinding::skip("no raw sockets");
         }
         // Raises what is only permitted, for this thread.
         let _ = mimawari_net::packet::have_net_raw();
@@ -188,47 +189,47 @@ pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<Status> {
     desk.check("limits", SHORT, || limits::judge(&limits::look())).await?;
     let sweep = match config {
         Some(config) => {
-            let times = Times { began, began_at, now: context.now };
+            let times = CheckTimes { began, began_at, now: context.now };
             services(&mut desk, &config, &args.from.config, times).await?;
             let packets = packets::check(&mut desk, &config, args, raw).await?;
             match packets.rate {
-                Some(rate) => Sweep::Syn(rate, true),
-                None if raw => Sweep::Syn(config.scan.rate, false),
-                None => Sweep::Connect,
+                Some(rate) => SweepResult::Syn(rate, true),
+                None if raw => SweepResult::Syn(config.scan.rate, false),
+                None => SweepResult::Connect,
             }
         }
-        None => Sweep::Connect,
+        None => SweepResult::Connect,
     };
     finish(&desk, sweep)
 }
 
 /// The last line, or the document, and the status.
-fn finish(desk: &Desk, sweep: Sweep) -> Result<Status> {
-    let ok = !desk.stop.is_stopped() && desk.checks.iter().all(|c| c.status != Mark::Fail);
+fn finish(desk: &ReportBuilder, sweep: SweepResult) -> Result<ExitStatus> {
+    let ok = !desk.stop.is_stopped() && desk.checks.iter().all(|c| c.status != LineMark::Fail);
     if desk.json {
-        let document = Document { version: VERSION, ok, checks: desk.checks.clone() };
+        let document = SelfcheckReport { version: VERSION, ok, checks: desk.checks.clone() };
         print(&(serde_json::to_string_pretty(&document)? + "\n"))?;
     } else if desk.stop.is_stopped() {
         print("not ready: stopped before the end\n")?;
     } else {
         print(&verdict(&desk.checks, sweep))?;
     }
-    Ok(if ok { Status::Clean } else { Status::Error })
+    Ok(if ok { ExitStatus::Clean } else { ExitStatus::Error })
 }
 
-async fn read_config(desk: &mut Desk, path: &Path) -> Result<Option<Arc<Config>>> {
+async fn read_config(desk: &mut ReportBuilder, path: &Path) -> Result<Option<Arc<Config>>> {
     let file = path.to_owned();
     let read = desk.timed(SHORT, move || Config::read(&file)).await;
     let (found, config) = match read {
         Err(instead) => (instead, None),
-        Ok(Err(e)) => (Found::of_error(&e), None),
+        Ok(Err(e)) => (CheckFinding::of_error(&e), None),
         Ok(Ok(config)) => (judge_config(path, &config), Some(Arc::new(config))),
     };
     desk.tell("config", &found)?;
     Ok(config)
 }
 
-fn judge_config(path: &Path, config: &Config) -> Found {
+fn judge_config(path: &Path, config: &Config) -> CheckFinding {
     let scope = &config.scope;
     let (allow, deny) = (scope.allow().ranges().count(), scope.deny().ranges().count());
     let what = format!(
@@ -239,15 +240,15 @@ fn judge_config(path: &Path, config: &Config) -> Found {
         config.scan.canaries.len()
     );
     match config.warnings.as_slice() {
-        [] => Found::ok(what),
-        warnings => Found::warn(what, warnings.join("; ")),
+        [] => CheckFinding::ok(what),
+        warnings => CheckFinding::warn(what, warnings.join("; ")),
     }
 }
 
 /// The ways of a sample of the targets; `None` without a configuration.
-async fn ways(desk: &Desk, config: Option<&Arc<Config>>) -> Ways {
+async fn ways(desk: &ReportBuilder, config: Option<&Arc<Config>>) -> RouteWays {
     let Some(config) = config.cloned() else {
-        return Err(Found::skip("no configuration"));
+        return Err(CheckFinding::skip("no configuration"));
     };
     desk.timed(SHORT, move || {
         let sample = match &config.scan.targets {
@@ -259,27 +260,28 @@ async fn ways(desk: &Desk, config: Option<&Arc<Config>>) -> Ways {
     .await
 }
 
-type Ways = Result<std::io::Result<Vec<route::Way>>, Found>;
+type RouteWays = Result<std::io::Result<Vec<route::RoutePath>>, CheckFinding>;
 
-fn interfaces(ways: &Ways) -> Vec<String> {
+fn interfaces(ways: &RouteWays) -> Vec<String> {
     let Ok(Ok(ways)) = ways else { return Vec::new() };
     let names = ways.iter().filter_map(|w| w.hop.as_ref()).map(|h| h.interface.clone());
     names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 async fn route_line(
-    desk: &mut Desk,
+    desk: &mut ReportBuilder,
     config: Option<&Arc<Config>>,
-    ways: Ways,
+    ways: RouteWays,
     ask: bool,
 ) -> Result<()> {
     let (Some(config), Ok(ways)) = (config.cloned(), &ways) else {
-        return desk.tell("route", &ways.err().unwrap_or_else(|| Found::skip("no configuration")));
+        return desk
+            .tell("route", &ways.err().unwrap_or_else(|| CheckFinding::skip("no configuration")));
     };
     if ways.as_ref().is_ok_and(Vec::is_empty) {
-        return desk.tell("route", &Found::skip("targets are names alone"));
+        return desk.tell("route", &CheckFinding::skip("targets are names alone"));
     }
-    let mut gateways = route::Gateways::NotAsked;
+    let mut gateways = route::GatewayFacts::NotAsked;
     let found = match ways {
         Ok(list) if ask && list.iter().any(|w| w.hop.is_some()) => {
             let routed: Vec<IpAddr> =
@@ -303,7 +305,7 @@ async fn route_line(
 
 /// By which clocks the check goes.
 #[derive(Clone, Copy)]
-struct Times {
+struct CheckTimes {
     began: Instant,
     began_at: Timestamp,
     now: fn() -> Timestamp,
@@ -311,11 +313,11 @@ struct Times {
 
 /// State, baseline and notifiers are the business of the task that reduces. Where rounds are divided among
 /// tasks, one that only scans may well have no right to them.
-fn for_others(config: &Config, found: Found) -> Found {
+fn for_others(config: &Config, found: CheckFinding) -> CheckFinding {
     match (&config.rounds, found.mark, found.failure) {
         // No right to the store, or no secret: others have them.
-        (Some(_), Mark::Fail, Some(FailureKind::AccessDenied | FailureKind::SecretMissing)) => {
-            Found::warn(
+        (Some(_), LineMark::Fail, Some(FailureKind::AccessDenied | FailureKind::SecretMissing)) => {
+            CheckFinding::warn(
                 found.what,
                 format!(
                     "right for a task that only scans; for one that reduces: {}",
@@ -328,18 +330,23 @@ fn for_others(config: &Config, found: Found) -> Found {
 }
 
 /// Everything but packets that a scan needs from others.
-async fn services(desk: &mut Desk, config: &Arc<Config>, path: &Path, times: Times) -> Result<()> {
+async fn services(
+    desk: &mut ReportBuilder,
+    config: &Arc<Config>,
+    path: &Path,
+    times: CheckTimes,
+) -> Result<()> {
     // The store's clock is compared with ours, so it is asked first.
     let (state, now) = (config.state.clone(), times.now);
     let trial = desk
         .timed_async(LONG, move || async move {
-            store::attempt(&state, Kept::State, &fresh_name(), now).await
+            store::attempt(&state, StoreKind::State, &fresh_name(), now).await
         })
         .await;
     let store_clock = trial.as_ref().ok().and_then(|t| t.clock(&config.state));
     let (file, folder) = (path.to_owned(), config.baseline_dir.clone());
     desk.check("clock", SHORT, move || {
-        clock::judge(&clock::Clock {
+        clock::judge(&clock::ClockFacts {
             now: (times.now)(),
             store: store_clock,
             newest_file: clock::newest(&file, Some(&folder)),
@@ -356,16 +363,16 @@ async fn services(desk: &mut Desk, config: &Arc<Config>, path: &Path, times: Tim
     let needed = needs_roots(config);
     desk.check("roots", SHORT, move || roots::judge(&roots::look(), needed)).await?;
     let found =
-        trial.map_or_else(|instead| instead, |t| store::judge(&config.state, Kept::State, &t));
+        trial.map_or_else(|instead| instead, |t| store::judge(&config.state, StoreKind::State, &t));
     desk.tell("store", &for_others(config, found))?;
     if let Some(rounds) = &config.rounds {
         let (url, now) = (rounds.url.clone(), times.now);
         let trial = desk
             .timed_async(LONG, move || async move {
-                store::attempt(&url, Kept::Rounds, &fresh_name(), now).await
+                store::attempt(&url, StoreKind::Rounds, &fresh_name(), now).await
             })
             .await;
-        let judge = |t| store::judge(&rounds.url, Kept::Rounds, &t);
+        let judge = |t| store::judge(&rounds.url, StoreKind::Rounds, &t);
         desk.tell("rounds", &trial.map_or_else(|instead| instead, judge))?;
     }
     let (agreed, now) = (Arc::clone(config), (times.now)());
@@ -373,9 +380,9 @@ async fn services(desk: &mut Desk, config: &Arc<Config>, path: &Path, times: Tim
     let found = read.map_or_else(|instead| instead, |b| baseline::judge(&b, now));
     desk.tell("baseline", &for_others(config, found))?;
     if config.notify.is_empty() {
-        return desk.tell("notifiers", &Found::skip("none are configured"));
+        return desk.tell("notifiers", &CheckFinding::skip("none are configured"));
     }
-    let (all, world) = (Arc::clone(config), World::of(times.now));
+    let (all, world) = (Arc::clone(config), ClientContext::of(times.now));
     let ready = desk
         .timed_async(LONG, move || async move {
             Notifiers::from_environment(&all.notify, world).await.map(drop)
@@ -388,12 +395,12 @@ async fn services(desk: &mut Desk, config: &Arc<Config>, path: &Path, times: Tim
     desk.tell("notifiers", &for_others(config, found))
 }
 
-async fn resolver(desk: &mut Desk, config: &Arc<Config>) -> Result<()> {
+async fn resolver(desk: &mut ReportBuilder, config: &Arc<Config>) -> Result<()> {
     let names = config.scan.targets.as_ref().map_or(&[][..], |t| t.names());
     let names: Vec<_> = names.iter().take(names::TRIED).cloned().collect();
     let used = !names.is_empty() || config.http.vhosts.is_some() && config.http.dns;
     if !used {
-        return desk.tell("resolver", &Found::skip("no names are used"));
+        return desk.tell("resolver", &CheckFinding::skip("no names are used"));
     }
     let config = Arc::clone(config);
     let asked = desk
@@ -406,14 +413,16 @@ async fn resolver(desk: &mut Desk, config: &Arc<Config>) -> Result<()> {
         .await;
     let found = match asked {
         Err(instead) => instead,
-        Ok(Err(e)) => Found::of_error(&e),
-        Ok(Ok(None)) => Found::ok("set up; the virtual hosts' names are asked for during the scan"),
+        Ok(Err(e)) => CheckFinding::of_error(&e),
+        Ok(Ok(None)) => {
+            CheckFinding::ok("set up; the virtual hosts' names are asked for during the scan")
+        }
         Ok(Ok(Some(resolution))) => names::judge(&resolution),
     };
     desk.tell("resolver", &found)
 }
 
-async fn read_baseline(config: &Config) -> Result<baseline::Baseline> {
+async fn read_baseline(config: &Config) -> Result<baseline::BaselineCheck> {
     let agreed =
         mimawari_store::published::agreed(config.baseline_url.as_ref(), &config.baseline_dir)
             .await?;
@@ -422,14 +431,14 @@ async fn read_baseline(config: &Config) -> Result<baseline::Baseline> {
         None => config.baseline_dir.display().to_string(),
     };
     let (rules, digest) = (agreed.baseline.rules().len(), agreed.baseline.digest().to_owned());
-    Ok(baseline::Baseline { place, rules, digest, pointer: agreed.pointer })
+    Ok(baseline::BaselineCheck { place, rules, digest, pointer: agreed.pointer })
 }
 
 /// Whether anything is reached by TLS whose certificate must be known.
 fn needs_roots(config: &Config) -> bool {
-    let is_tls = |l: &Location| match l {
-        Location::Folder(_) => false,
-        Location::S3(b) => !b.endpoint.as_ref().is_some_and(|e| e.starts_with("http://")),
+    let is_tls = |l: &StoreLocation| match l {
+        StoreLocation::Folder(_) => false,
+        StoreLocation::S3(b) => !b.endpoint.as_ref().is_some_and(|e| e.starts_with("http://")),
     };
     is_tls(&config.state)
         || config.baseline_url.as_ref().is_some_and(is_tls)

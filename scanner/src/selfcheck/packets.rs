@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::join_all;
-use mimawari_net::packet::{Burst, BurstOutcome, PacketConfig, PacketSweep, ports_of_a_burst};
-use mimawari_targets::{AddrRange, AddrSet, Endpoint, Plan, Port, PortSet, Shard};
+use mimawari_net::packet::{
+    BurstOutcome, CanaryBurst, PacketConfig, PacketSweep, ports_of_a_burst,
+};
+use mimawari_targets::{AddrRange, AddrSet, CellPlan, Endpoint, PlanShard, Port, PortSet};
 
-use super::canaries::{self, Connection, MOST, SYNS};
-use super::line::{Found, Mark};
-use super::ramp::{self, Made, Step};
-use super::{Desk, LONG, mail, plans_mail};
+use super::canaries::{self, CanaryOutcome, MOST, SYNS};
+use super::line::{CheckFinding, LineMark};
+use super::ramp::{self, RampResult, RampStep};
+use super::{LONG, ReportBuilder, mail, plans_mail};
 use crate::cli::selfcheck::SelfcheckArgs;
 use crate::config::{AUTO_RATE, Config, DEFAULT_RATE};
 
@@ -27,25 +29,25 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const RAMP: Duration = Duration::from_secs(30);
 
 /// What became of the packets.
-pub struct Outcome {
+pub struct PacketOutcome {
     /// The highest rate without added loss, if that was measured.
     pub rate: Option<u32>,
 }
 
 /// The lines of canaries, port 25 and ramp.
 pub async fn check(
-    desk: &mut Desk,
+    desk: &mut ReportBuilder,
     config: &Arc<Config>,
     args: &SelfcheckArgs,
     raw: bool,
-) -> Result<Outcome> {
+) -> Result<PacketOutcome> {
     let mail_planned = plans_mail(config);
     if args.no_packets {
-        let left_out = Found::skip("left out by --no-packets");
+        let left_out = CheckFinding::skip("left out by --no-packets");
         desk.tell("canary", &left_out)?;
         desk.tell("port 25", &mail::judge(mail_planned, None))?;
         desk.tell("ramp", &left_out)?;
-        return Ok(Outcome { rate: None });
+        return Ok(PacketOutcome { rate: None });
     }
     let endpoints: Vec<Endpoint> = config
         .scan
@@ -57,8 +59,8 @@ pub async fn check(
     if endpoints.is_empty() {
         desk.tell("canary", &canaries::none())?;
         desk.tell("port 25", &mail::judge(mail_planned, Some(&[])))?;
-        desk.tell("ramp", &Found::skip("no canary to measure with"))?;
-        return Ok(Outcome { rate: None });
+        desk.tell("ramp", &CheckFinding::skip("no canary to measure with"))?;
+        return Ok(PacketOutcome { rate: None });
     }
     let steps = steps(config, args, &endpoints);
     desk.tell("packets", &announcement(&endpoints, raw, &steps))?;
@@ -67,8 +69,8 @@ pub async fn check(
         endpoints.iter().filter(|e| e.port().get() == 25).map(|e| working.contains(e)).collect();
     desk.tell("port 25", &mail::judge(mail_planned, Some(&on_25)))?;
     let (found, rate) = match sweep {
-        None => (Found::skip("no raw SYNs can be sent"), None),
-        Some(_) if working.is_empty() => (Found::skip("no canary answers"), None),
+        None => (CheckFinding::skip("no raw SYNs can be sent"), None),
+        Some(_) if working.is_empty() => (CheckFinding::skip("no canary answers"), None),
         // What answers not shares no ceiling.
         Some(sweep) => {
             let steps = self::steps(config, args, &working);
@@ -76,7 +78,7 @@ pub async fn check(
         }
     };
     desk.tell("ramp", &found)?;
-    Ok(Outcome { rate })
+    Ok(PacketOutcome { rate })
 }
 
 /// The rate that a scan would go at, where it is not to be found by itself.
@@ -97,22 +99,22 @@ fn top(config: &Config, args: &SelfcheckArgs, endpoints: &[Endpoint]) -> u32 {
     })
 }
 
-fn steps(config: &Config, args: &SelfcheckArgs, endpoints: &[Endpoint]) -> Vec<Step> {
+fn steps(config: &Config, args: &SelfcheckArgs, endpoints: &[Endpoint]) -> Vec<RampStep> {
     let count = u32::try_from(endpoints.len()).unwrap_or(1);
     let room = ports_of_a_burst().saturating_sub(SYNS).saturating_mul(count);
     ramp::steps(top(config, args, endpoints), BUDGET.min(room))
 }
 
-fn announcement(endpoints: &[Endpoint], raw: bool, steps: &[Step]) -> Found {
+fn announcement(endpoints: &[Endpoint], raw: bool, steps: &[RampStep]) -> CheckFinding {
     let count = u32::try_from(endpoints.len()).unwrap_or(1);
     let to: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
     let to = to.join(", ");
     if !raw {
-        return Found::ok(format!("connections follow, to {to} alone"));
+        return CheckFinding::ok(format!("connections follow, to {to} alone"));
     }
     let all = SYNS * count + ramp::packets(steps);
     let top = steps.iter().map(|s| s.rate).max().unwrap_or(0);
-    Found::ok(format!(
+    CheckFinding::ok(format!(
         "at most {all} SYN packets and a connection each follow, to {to} alone, at {top} packets/s at \
          most; --no-packets leaves them out"
     ))
@@ -120,7 +122,7 @@ fn announcement(endpoints: &[Endpoint], raw: bool, steps: &[Step]) -> Found {
 
 /// Asks every canary; tells a line each. Returns those that work, and the sweep for more.
 async fn ask(
-    desk: &mut Desk,
+    desk: &mut ReportBuilder,
     config: &Arc<Config>,
     endpoints: &[Endpoint],
     raw: bool,
@@ -140,12 +142,12 @@ async fn ask(
     let mut working = Vec::new();
     for (i, endpoint) in endpoints.iter().enumerate() {
         let connection = match &connections {
-            Ok(all) => all.get(i).cloned().unwrap_or(Connection::Silent),
-            Err(_) => Connection::Silent,
+            Ok(all) => all.get(i).cloned().unwrap_or(CanaryOutcome::Silent),
+            Err(_) => CanaryOutcome::Silent,
         };
         let tally = tallies.as_ref().and_then(|o: &BurstOutcome| o.tallies.get(i));
         let found = canaries::judge(endpoint.socket_addr(), &connection, tally);
-        if found.mark == Mark::Ok {
+        if found.mark == LineMark::Ok {
             working.push(*endpoint);
         }
         desk.tell("canary", &found)?;
@@ -158,35 +160,39 @@ async fn ask(
 
 /// Opens a sweep of the canaries and sends a few SYNs to each.
 async fn ask_by_syns(
-    desk: &Desk,
+    desk: &ReportBuilder,
     config: &Arc<Config>,
     endpoints: &[Endpoint],
-) -> Result<(PacketSweep, BurstOutcome), Found> {
+) -> Result<(PacketSweep, BurstOutcome), CheckFinding> {
     let (config, endpoints) = (Arc::clone(config), endpoints.to_vec());
     let packets = SYNS * u32::try_from(endpoints.len()).unwrap_or(1);
     desk.timed(LONG, move || {
         let mut sweep = open(&config, &endpoints)?;
-        let burst = Burst { endpoints, rate: GENTLE, packets, from: 0, patience: PATIENCE };
+        let burst = CanaryBurst { endpoints, rate: GENTLE, packets, from: 0, patience: PATIENCE };
         let outcome = sweep.burst(&burst, &AtomicBool::new(false)).map_err(|e| refused(&e))?;
         Ok((sweep, outcome))
     })
     .await?
 }
 
-fn refused(e: &mimawari_net::packet::PacketError) -> Found {
-    Found::fail(e.to_string(), e.help())
+fn refused(e: &mimawari_net::packet::PacketError) -> CheckFinding {
+    CheckFinding::fail(e.to_string(), e.help())
 }
 
-fn open(config: &Config, endpoints: &[Endpoint]) -> Result<PacketSweep, Found> {
-    let odd = |e: String| Found::fail(e, "correct `canaries` under [scan]");
+fn open(config: &Config, endpoints: &[Endpoint]) -> Result<PacketSweep, CheckFinding> {
+    let odd = |e: String| CheckFinding::fail(e, "correct `canaries` under [scan]");
     let set = AddrSet::from_ranges(endpoints.iter().map(|e| AddrRange::from(e.ip())));
     let set = config.scope.narrow(&set).map_err(|e| odd(e.to_string()))?;
     let ports = endpoints.iter().map(|e| (e.port().get(), e.port().get()));
-    let plan = Plan::new(set, PortSet::from_ranges(ports), 0).map_err(|e| odd(e.to_string()))?;
+    let plan =
+        CellPlan::new(set, PortSet::from_ranges(ports), 0).map_err(|e| odd(e.to_string()))?;
     let mut key = [0; 16];
     let seed = getrandom::fill(&mut key).and_then(|()| getrandom::u64());
     let seed = seed.map_err(|e| {
-        Found::fail(format!("the system has no randomness: {e}"), "see that /dev/urandom is there")
+        CheckFinding::fail(
+            format!("the system has no randomness: {e}"),
+            "see that /dev/urandom is there",
+        )
     })?;
     let packet_config = PacketConfig {
         interface: config.scan.interface.clone(),
@@ -196,17 +202,17 @@ fn open(config: &Config, endpoints: &[Endpoint]) -> Result<PacketSweep, Found> {
         ..PacketConfig::default()
     };
     let scope = Arc::new(config.scope.clone());
-    PacketSweep::open(&plan.walk(Shard::WHOLE), scope, &packet_config).map_err(|e| refused(&e))
+    PacketSweep::open(&plan.walk(PlanShard::WHOLE), scope, &packet_config).map_err(|e| refused(&e))
 }
 
 async fn run_ramp(
-    desk: &Desk,
+    desk: &ReportBuilder,
     config: &Arc<Config>,
     args: &SelfcheckArgs,
     mut sweep: PacketSweep,
     endpoints: Vec<Endpoint>,
-    steps: Vec<Step>,
-) -> (Found, Option<u32>) {
+    steps: Vec<RampStep>,
+) -> (CheckFinding, Option<u32>) {
     let (asked, top) = (configured(config), top(config, args, &endpoints));
     let stop = desk.stop.clone();
     let made = desk
@@ -215,7 +221,7 @@ async fn run_ramp(
             let mut from = SYNS * count;
             let mut made = Vec::new();
             for step in steps {
-                let burst = Burst {
+                let burst = CanaryBurst {
                     endpoints: endpoints.clone(),
                     rate: step.rate,
                     packets: step.packets,
@@ -226,7 +232,7 @@ async fn run_ramp(
                 from += step.packets;
                 made.push(of_outcome(step, &outcome));
             }
-            Ok::<_, Found>(made)
+            Ok::<_, CheckFinding>(made)
         })
         .await;
     match made {
@@ -235,11 +241,11 @@ async fn run_ramp(
     }
 }
 
-fn of_outcome(step: Step, o: &BurstOutcome) -> Made {
+fn of_outcome(step: RampStep, o: &BurstOutcome) -> RampResult {
     let sent = o.sent();
     // The last packet of n leaves after n - 1 intervals.
     let reached = if o.seconds > 0.0 { f64::from(sent) / o.seconds } else { f64::from(step.rate) };
-    Made {
+    RampResult {
         rate: step.rate,
         reached,
         sent,

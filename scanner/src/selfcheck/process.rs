@@ -2,7 +2,7 @@
 
 /// What the kernel says of this process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Process {
+pub struct ProcessFacts {
     /// Effective user.
     pub uid: u32,
     /// Capabilities in use, one bit each.
@@ -22,12 +22,12 @@ pub const NET_RAW: u64 = 1 << 13;
 
 /// Reads the text of `/proc/self/status`; what is missing counts as none.
 #[must_use]
-pub fn parse(status: &str) -> Process {
+pub fn parse(status: &str) -> ProcessFacts {
     let field = |name: &str| {
         status.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
     };
     let set = |name: &str| field(name).and_then(|t| u64::from_str_radix(t, 16).ok()).unwrap_or(0);
-    Process {
+    ProcessFacts {
         // Real, effective, saved, file system.
         uid: field("Uid")
             .and_then(|t| t.split_whitespace().nth(1)?.parse().ok())
@@ -42,7 +42,7 @@ pub fn parse(status: &str) -> Process {
 
 /// Reads it from the system.
 #[must_use]
-pub fn read() -> Process {
+pub fn read() -> ProcessFacts {
     parse(&std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default())
 }
 

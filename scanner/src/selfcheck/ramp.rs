@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::line::Found;
+use super::line::CheckFinding;
 
 /// Rate of the first step, packets per second.
 const SLOWEST: u32 = 500;
@@ -24,7 +24,7 @@ const REACHED: f64 = 0.8;
 
 /// A step to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
+pub struct RampStep {
     /// Packets per second.
     pub rate: u32,
     /// Packets.
@@ -33,7 +33,7 @@ pub struct Step {
 
 /// A step that was made.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Made {
+pub struct RampResult {
     /// What was asked for, packets per second.
     pub rate: u32,
     /// What was reached.
@@ -77,7 +77,7 @@ fn network(ip: IpAddr) -> IpAddr {
 /// The steps up to a rate, growing by the same factor; a second each at most, `budget` packets in all
 /// at most.
 #[must_use]
-pub fn steps(top: u32, budget: u32) -> Vec<Step> {
+pub fn steps(top: u32, budget: u32) -> Vec<RampStep> {
     let slowest = SLOWEST.min(top).max(1);
     let factor = (f64::from(top.max(1)) / f64::from(slowest)).powf(1.0 / f64::from(STEPS - 1));
     let mut rates: Vec<u32> = (0..STEPS)
@@ -91,13 +91,13 @@ pub fn steps(top: u32, budget: u32) -> Vec<Step> {
     rates
         .into_iter()
         .zip(wanted)
-        .map(|(rate, n)| Step { rate, packets: (f64::from(n) * share) as u32 })
+        .map(|(rate, n)| RampStep { rate, packets: (f64::from(n) * share) as u32 })
         .collect()
 }
 
 /// Packets of all steps.
 #[must_use]
-pub fn packets(steps: &[Step]) -> u32 {
+pub fn packets(steps: &[RampStep]) -> u32 {
     steps.iter().map(|s| s.packets).sum()
 }
 
@@ -119,14 +119,14 @@ pub fn loss(sent: u32, answered: u32) -> (f64, f64, f64) {
 /// Judges, and tells the highest rate that lost no more than the slowest. `capped`: the ceilings, not
 /// the configured rate, ended the ramp.
 #[must_use]
-pub fn judge(made: &[Made], configured: u32, capped: bool) -> (Found, Option<u32>) {
+pub fn judge(made: &[RampResult], configured: u32, capped: bool) -> (CheckFinding, Option<u32>) {
     let Some(first) = made.first().filter(|m| m.sent >= FEWEST) else {
-        return (Found::skip("too few packets left to measure anything"), None);
+        return (CheckFinding::skip("too few packets left to measure anything"), None);
     };
     if first.answered == 0 {
         let what = format!("none of {} SYNs was answered, at {} packets/s", first.sent, first.rate);
         let remedy = "see the canaries' lines; a SYN flood protection before them may be at work";
-        return (Found::fail(what, remedy), None);
+        return (CheckFinding::fail(what, remedy), None);
     }
     let (_, _, usual) = loss(first.sent, first.answered);
     let mut best = 0;
@@ -150,12 +150,12 @@ pub fn judge(made: &[Made], configured: u32, capped: bool) -> (Found, Option<u32
     let best = best.max(if best == 0 { first.rate.min(first.reached as u32) } else { 0 });
     let (lost, low, _) = loss(first.sent, first.answered);
     let found = if let Some(rate) = held_up {
-        Found::warn(
+        CheckFinding::warn(
             format!("{what}. This machine did not reach {rate} packets/s"),
             format!("give it more CPU, or set `rate = {best}` under [scan]"),
         )
     } else if best < top {
-        Found::warn(
+        CheckFinding::warn(
             format!("{what}. No added loss up to {best} packets/s"),
             format!(
                 "set `rate = {best}` under [scan], or `rate = \"auto\"`; more tasks scan faster, larger ones \
@@ -163,23 +163,23 @@ pub fn judge(made: &[Made], configured: u32, capped: bool) -> (Found, Option<u32
             ),
         )
     } else if low > LOSSY {
-        Found::warn(
+        CheckFinding::warn(
             format!("{what}. {:.1} % are lost at any rate", lost * 100.0),
             "the path loses packets, whatever the rate; the sweep asks again until `recall` is kept, \
              which takes longer",
         )
     } else if capped && best < configured {
-        Found::ok(format!(
+        CheckFinding::ok(format!(
             "{what}. Measured up to {best} packets/s, as the ceilings of the canaries allow; more \
              canaries, or --ramp-rate, measure up to {configured}"
         ))
     } else {
-        Found::ok(format!("{what}. No added loss up to {best} packets/s"))
+        CheckFinding::ok(format!("{what}. No added loss up to {best} packets/s"))
     };
     (found, Some(best))
 }
 
-fn words(m: &Made) -> String {
+fn words(m: &RampResult) -> String {
     let (p, low, high) = loss(m.sent, m.answered);
     let mut text =
         format!("{}/s {:.1} % ({:.1} to {:.1})", m.rate, p * 100.0, low * 100.0, high * 100.0);
@@ -194,11 +194,11 @@ fn words(m: &Made) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::Mark;
+    use super::super::line::LineMark;
     use super::*;
 
-    fn made(rate: u32, sent: u32, answered: u32) -> Made {
-        Made { rate, reached: f64::from(rate), sent, answered, failed: 0, ring_drops: 0 }
+    fn made(rate: u32, sent: u32, answered: u32) -> RampResult {
+        RampResult { rate, reached: f64::from(rate), sent, answered, failed: 0, ring_drops: 0 }
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(rates, [500, 1257, 3162, 7953, 20_000]);
         assert!(all.iter().all(|s| s.packets <= s.rate && s.packets <= MOST_A_STEP));
         assert!(packets(&steps(20_000, 1_000)) <= 1_000);
-        assert_eq!(steps(500, 9_999), [Step { rate: 500, packets: 500 }]);
+        assert_eq!(steps(500, 9_999), [RampStep { rate: 500, packets: 500 }]);
         assert_eq!(steps(1, 9_999).len(), 1);
         assert!(steps(0, 0).iter().all(|s| s.packets == 0));
     }
@@ -239,26 +239,26 @@ mod tests {
     fn the_highest_rate_without_added_loss_is_found() {
         let clean = [made(500, 500, 500), made(1000, 1000, 999), made(2000, 2000, 1999)];
         let (found, best) = judge(&clean, 2000, false);
-        assert_eq!((found.mark, best), (Mark::Ok, Some(2000)));
+        assert_eq!((found.mark, best), (LineMark::Ok, Some(2000)));
         let policed = [made(500, 500, 500), made(2000, 2000, 1995), made(4000, 4000, 2500)];
         let (found, best) = judge(&policed, 4000, false);
-        assert_eq!((found.mark, best), (Mark::Warn, Some(2000)));
+        assert_eq!((found.mark, best), (LineMark::Warn, Some(2000)));
         assert!(found.remedy.unwrap().contains("rate = 2000"));
         // Loss at any rate is no reason to go slower.
         let lossy = [made(500, 500, 475), made(1000, 1000, 950), made(2000, 2000, 1900)];
         let (found, best) = judge(&lossy, 2000, false);
-        assert_eq!((found.mark, best), (Mark::Warn, Some(2000)));
+        assert_eq!((found.mark, best), (LineMark::Warn, Some(2000)));
         assert!(found.what.contains("5.0 % are lost at any rate"), "{}", found.what);
     }
 
     #[test]
     fn our_own_losses_end_the_ramp() {
-        let dropped = Made { ring_drops: 3, ..made(1000, 1000, 998) };
+        let dropped = RampResult { ring_drops: 3, ..made(1000, 1000, 998) };
         assert_eq!(judge(&[made(500, 500, 500), dropped], 1000, false).1, Some(500));
-        let slow = Made { reached: 600.0, ..made(1000, 1000, 1000) };
+        let slow = RampResult { reached: 600.0, ..made(1000, 1000, 1000) };
         let (found, best) = judge(&[made(500, 500, 500), slow], 1000, false);
-        assert_eq!((found.mark, best), (Mark::Warn, Some(600)));
-        assert_eq!(judge(&[made(500, 500, 0)], 500, false).0.mark, Mark::Fail);
+        assert_eq!((found.mark, best), (LineMark::Warn, Some(600)));
+        assert_eq!(judge(&[made(500, 500, 0)], 500, false).0.mark, LineMark::Fail);
         assert_eq!(judge(&[], 500, false).1, None);
         let (capped, _) = judge(&[made(500, 500, 500), made(1000, 1000, 1000)], 20_000, true);
         assert!(capped.what.contains("--ramp-rate"), "{}", capped.what);

@@ -1,6 +1,6 @@
 //! The certificates by which S3 and the receivers of messages are known.
 
-use super::line::Found;
+use super::line::CheckFinding;
 
 /// Where they usually are; `FROM scratch` images have one of these or none.
 const PLACES: [&str; 4] = [
@@ -12,7 +12,7 @@ const PLACES: [&str; 4] = [
 
 /// What was found.
 #[derive(Debug, Clone)]
-pub struct Roots {
+pub struct RootCertificates {
     /// How many certificates.
     pub count: usize,
     /// Where.
@@ -23,13 +23,13 @@ pub struct Roots {
 
 /// Looks, as the client of S3 does.
 #[must_use]
-pub fn look() -> Roots {
+pub fn look() -> RootCertificates {
     let loaded = rustls_native_certs::load_native_certs();
     let set = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
         .iter()
         .find_map(|n| Some(format!("{} ({n})", std::env::var(n).ok()?)));
     let usual = || PLACES.iter().find(|p| std::path::Path::new(p).exists());
-    Roots {
+    RootCertificates {
         count: loaded.certs.len(),
         place: set.or_else(|| usual().map(ToString::to_string)).unwrap_or_else(|| "nowhere".into()),
         error: loaded.errors.first().map(ToString::to_string),
@@ -38,7 +38,7 @@ pub fn look() -> Roots {
 
 /// Judges. `needed`: something is reached by TLS that must be known.
 #[must_use]
-pub fn judge(r: &Roots, needed: bool) -> Found {
+pub fn judge(r: &RootCertificates, needed: bool) -> CheckFinding {
     const REMEDY: &str = "install ca-certificates, copy /etc/ssl/certs/ca-certificates.crt into the \
                           image, or name a bundle by SSL_CERT_FILE";
     match (r.count, needed) {
@@ -46,25 +46,25 @@ pub fn judge(r: &Roots, needed: bool) -> Found {
             let why = r.error.as_ref().map_or(String::new(), |e| format!(": {e}"));
             let what = format!("no CA certificate found ({}){why}", r.place);
             if needed {
-                Found::fail(what, REMEDY)
+                CheckFinding::fail(what, REMEDY)
             } else {
-                Found::warn(what + "; none is needed yet", REMEDY)
+                CheckFinding::warn(what + "; none is needed yet", REMEDY)
             }
         }
-        (n, _) => Found::ok(format!("{n} CA certificates in {}", r.place)),
+        (n, _) => CheckFinding::ok(format!("{n} CA certificates in {}", r.place)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::Mark;
+    use super::super::line::LineMark;
     use super::*;
 
     #[test]
     fn none_matters_where_tls_is_used() {
-        let none = Roots { count: 0, place: "nowhere".into(), error: None };
-        assert_eq!(judge(&none, true).mark, Mark::Fail);
-        assert_eq!(judge(&none, false).mark, Mark::Warn);
-        assert_eq!(judge(&Roots { count: 140, ..none }, true).mark, Mark::Ok);
+        let none = RootCertificates { count: 0, place: "nowhere".into(), error: None };
+        assert_eq!(judge(&none, true).mark, LineMark::Fail);
+        assert_eq!(judge(&none, false).mark, LineMark::Warn);
+        assert_eq!(judge(&RootCertificates { count: 140, ..none }, true).mark, LineMark::Ok);
     }
 }

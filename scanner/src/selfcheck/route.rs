@@ -7,25 +7,25 @@ use std::sync::Arc;
 use mimawari_net::packet::{PacketConfig, PacketError, PacketSweep, netlink, route};
 use mimawari_probes::gap::Gap;
 use mimawari_report::gap_sentence;
-use mimawari_targets::{AddrRange, AddrSet, Plan, PortSet, Scope, Shard};
+use mimawari_targets::{AddrRange, AddrSet, CellPlan, PlanShard, PortSet, Scope};
 
-use super::line::Found;
+use super::line::CheckFinding;
 
 /// Ranges of each family whose first address stands for them.
 const SAMPLE: usize = 8;
 
 /// The way of one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Way {
+pub struct RoutePath {
     /// To whom.
     pub target: IpAddr,
     /// How; `None`: no route.
-    pub hop: Option<Hop>,
+    pub hop: Option<RouteHop>,
 }
 
 /// The next hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hop {
+pub struct RouteHop {
     /// By which interface.
     pub interface: String,
     /// From which address, where the kernel says.
@@ -36,7 +36,7 @@ pub struct Hop {
 
 /// Whether the routers answer.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Gateways {
+pub enum GatewayFacts {
     /// Nobody asked.
     NotAsked,
     /// What the sweep will say: no gaps, all answer.
@@ -59,7 +59,7 @@ pub fn sample(addrs: &AddrSet) -> Vec<IpAddr> {
 ///
 /// # Errors
 /// What netlink says.
-pub fn look(sample: &[IpAddr], interface: Option<&str>) -> std::io::Result<Vec<Way>> {
+pub fn look(sample: &[IpAddr], interface: Option<&str>) -> std::io::Result<Vec<RoutePath>> {
     let ranges: Vec<AddrRange> = sample.iter().map(|ip| (*ip).into()).collect();
     let kernel = netlink::read(&ranges)?;
     let device = match interface {
@@ -82,12 +82,12 @@ pub fn look(sample: &[IpAddr], interface: Option<&str>) -> std::io::Result<Vec<W
             // Restricted to a device, the kernel takes what has no route for on-link.
             let known = device.is_none()
                 || route::position(&matched, *target).is_some_and(|s| matched[s].hop.is_some());
-            let hop = hop.filter(|_| known).map(|h| Hop {
+            let hop = hop.filter(|_| known).map(|h| RouteHop {
                 interface: if h.local { "lo".to_owned() } else { name(h.device) },
                 source: h.source,
                 gateway: h.gateway,
             });
-            Way { target: *target, hop }
+            RoutePath { target: *target, hop }
         })
         .collect())
 }
@@ -95,38 +95,42 @@ pub fn look(sample: &[IpAddr], interface: Option<&str>) -> std::io::Result<Vec<W
 /// Opens a sweep of the sample as a scan would, which asks the routers for their Ethernet addresses.
 /// Needs NET_RAW; sends no SYN.
 #[must_use]
-pub fn ask_gateways(sample: &[IpAddr], scope: &Arc<Scope>, interface: Option<&str>) -> Gateways {
+pub fn ask_gateways(
+    sample: &[IpAddr],
+    scope: &Arc<Scope>,
+    interface: Option<&str>,
+) -> GatewayFacts {
     let config = PacketConfig {
         interface: interface.map(str::to_owned),
         attempts: 1,
         ..PacketConfig::default()
     };
     let set = AddrSet::from_ranges(sample.iter().map(|ip| AddrRange::from(*ip)));
-    let refused = |e: String| Gateways::Refused(e, "see the lines above".to_owned());
+    let refused = |e: String| GatewayFacts::Refused(e, "see the lines above".to_owned());
     let plan = match scope.narrow(&set) {
         Err(e) => return refused(e.to_string()),
-        Ok(set) => match Plan::new(set, PortSet::from_ranges([(1, 1)]), 0) {
+        Ok(set) => match CellPlan::new(set, PortSet::from_ranges([(1, 1)]), 0) {
             Err(e) => return refused(e.to_string()),
             Ok(plan) => plan,
         },
     };
-    match PacketSweep::open(&plan.walk(Shard::WHOLE), Arc::clone(scope), &config) {
-        Ok(sweep) => Gateways::Asked(sweep.gaps().to_vec()),
+    match PacketSweep::open(&plan.walk(PlanShard::WHOLE), Arc::clone(scope), &config) {
+        Ok(sweep) => GatewayFacts::Asked(sweep.gaps().to_vec()),
         // Told by the line of the capability.
-        Err(PacketError::MissingCapability { .. }) => Gateways::NotAsked,
-        Err(e) => Gateways::Refused(e.to_string(), e.help()),
+        Err(PacketError::MissingCapability { .. }) => GatewayFacts::NotAsked,
+        Err(e) => GatewayFacts::Refused(e.to_string(), e.help()),
     }
 }
 
 /// Judges.
 #[must_use]
-pub fn judge(ways: &std::io::Result<Vec<Way>>, gateways: &Gateways) -> Found {
+pub fn judge(ways: &std::io::Result<Vec<RoutePath>>, gateways: &GatewayFacts) -> CheckFinding {
     const ROUTE: &str = "add a route, or an address of that family, or take these targets out; an IPv6 \
                          target needs a dual-stack subnet";
     let ways = match ways {
         Ok(ways) => ways,
         Err(e) => {
-            return Found::fail(
+            return CheckFinding::fail(
                 format!("the kernel does not tell its routes: {e}"),
                 "set `interface` under [scan] to \"auto\" or to one that there is; allow netlink sockets",
             );
@@ -147,12 +151,14 @@ pub fn judge(ways: &std::io::Result<Vec<Way>>, gateways: &Gateways) -> Found {
     };
     let routed: Vec<String> = by.iter().map(|(way, ips)| format!("{} {way}", named(ips))).collect();
     if by.is_empty() {
-        return Found::fail(format!("no route to {}", named(&without)), ROUTE);
+        return CheckFinding::fail(format!("no route to {}", named(&without)), ROUTE);
     }
     let mut what = routed.join("; ");
     match gateways {
-        Gateways::Refused(e, remedy) => return Found::fail(format!("{what}; {e}"), remedy),
-        Gateways::Asked(gaps) => {
+        GatewayFacts::Refused(e, remedy) => {
+            return CheckFinding::fail(format!("{what}; {e}"), remedy);
+        }
+        GatewayFacts::Asked(gaps) => {
             let unreachable =
                 |g: &&Gap| matches!(g, Gap::NoRoute { .. } | Gap::PathUnusable { .. });
             let all: Vec<String> = gaps
@@ -161,26 +167,26 @@ pub fn judge(ways: &std::io::Result<Vec<Way>>, gateways: &Gateways) -> Found {
                 .map(|gap| gap_sentence(&gap.clone().not_covered()))
                 .collect();
             if !all.is_empty() {
-                return Found::warn(format!("{what}; {}", all.join(" ")), ROUTE);
+                return CheckFinding::warn(format!("{what}; {}", all.join(" ")), ROUTE);
             }
             if ways.iter().any(|w| w.hop.as_ref().is_some_and(|h| h.gateway.is_some())) {
                 what.push_str("; the gateway answers");
             }
         }
-        Gateways::NotAsked => {
+        GatewayFacts::NotAsked => {
             if ways.iter().any(|w| w.hop.as_ref().is_some_and(|h| h.gateway.is_some())) {
                 what.push_str("; the gateway was not asked");
             }
         }
     }
     if without.is_empty() {
-        Found::ok(what)
+        CheckFinding::ok(what)
     } else {
-        Found::warn(format!("{what}; no route to {}: not probed", named(&without)), ROUTE)
+        CheckFinding::warn(format!("{what}; no route to {}: not probed", named(&without)), ROUTE)
     }
 }
 
-fn words(hop: &Hop) -> String {
+fn words(hop: &RouteHop) -> String {
     let mut text = format!("by {}", hop.interface);
     if let Some(source) = hop.source {
         text.push_str(&format!(" from {source}"));
@@ -194,13 +200,13 @@ fn words(hop: &Hop) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::Mark;
+    use super::super::line::LineMark;
     use super::*;
 
-    fn way(target: &str, gateway: Option<&str>) -> Way {
-        Way {
+    fn way(target: &str, gateway: Option<&str>) -> RoutePath {
+        RoutePath {
             target: target.parse().unwrap(),
-            hop: Some(Hop {
+            hop: Some(RouteHop {
                 interface: "eth0".to_owned(),
                 source: Some("192.0.2.7".parse().unwrap()),
                 gateway: gateway.map(|g| g.parse().unwrap()),
@@ -208,8 +214,8 @@ mod tests {
         }
     }
 
-    fn lost(target: &str) -> Way {
-        Way { target: target.parse().unwrap(), hop: None }
+    fn lost(target: &str) -> RoutePath {
+        RoutePath { target: target.parse().unwrap(), hop: None }
     }
 
     #[test]
@@ -218,13 +224,13 @@ mod tests {
             way("198.51.100.1", Some("192.0.2.1")),
             way("198.51.100.9", Some("192.0.2.1")),
         ]);
-        let found = judge(&ways, &Gateways::Asked(Vec::new()));
-        assert_eq!(found.mark, Mark::Ok);
+        let found = judge(&ways, &GatewayFacts::Asked(Vec::new()));
+        assert_eq!(found.mark, LineMark::Ok);
         assert_eq!(
             found.what,
             "198.51.100.1 and 1 more by eth0 from 192.0.2.7 via 192.0.2.1; the gateway answers"
         );
-        let found = judge(&ways, &Gateways::NotAsked);
+        let found = judge(&ways, &GatewayFacts::NotAsked);
         assert!(found.what.ends_with("the gateway was not asked"), "{}", found.what);
     }
 
@@ -232,15 +238,18 @@ mod tests {
     fn what_has_no_way_is_said() {
         let some = Ok(vec![way("198.51.100.1", None), lost("2001:db8::1")]);
         let found =
-            judge(&some, &Gateways::Asked(vec![Gap::NoRoute { ranges: "2001:db8::1".into() }]));
-        assert_eq!(found.mark, Mark::Warn);
+            judge(&some, &GatewayFacts::Asked(vec![Gap::NoRoute { ranges: "2001:db8::1".into() }]));
+        assert_eq!(found.mark, LineMark::Warn);
         assert!(found.what.contains("2001:db8::1"), "{}", found.what);
-        assert_eq!(judge(&some, &Gateways::NotAsked).mark, Mark::Warn);
-        assert_eq!(judge(&Ok(vec![lost("2001:db8::1")]), &Gateways::NotAsked).mark, Mark::Fail);
-        let refused = Gateways::Refused("the gateway is silent".into(), "look".into());
-        assert_eq!(judge(&some, &refused).mark, Mark::Fail);
+        assert_eq!(judge(&some, &GatewayFacts::NotAsked).mark, LineMark::Warn);
+        assert_eq!(
+            judge(&Ok(vec![lost("2001:db8::1")]), &GatewayFacts::NotAsked).mark,
+            LineMark::Fail
+        );
+        let refused = GatewayFacts::Refused("the gateway is silent".into(), "look".into());
+        assert_eq!(judge(&some, &refused).mark, LineMark::Fail);
         let e = Err(std::io::Error::other("no interface"));
-        assert_eq!(judge(&e, &Gateways::NotAsked).mark, Mark::Fail);
+        assert_eq!(judge(&e, &GatewayFacts::NotAsked).mark, LineMark::Fail);
     }
 
     #[test]

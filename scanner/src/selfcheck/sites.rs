@@ -3,19 +3,19 @@
 use anyhow::Result;
 use mimawari_look::http::SkippedRows;
 
-use super::line::Found;
+use super::line::CheckFinding;
 
 /// Judges what came of reading it: its rows, and those that cannot be used.
 #[must_use]
-pub fn judge(read: &Result<(u64, SkippedRows)>) -> Found {
+pub fn judge(read: &Result<(u64, SkippedRows)>) -> CheckFinding {
     match read {
-        Err(error) => Found::of_error(error),
+        Err(error) => CheckFinding::of_error(error),
         Ok((0, skipped)) if skipped.rows == 0 => {
-            Found::warn("the list of virtual hosts is empty", "write a site a row: ip,host")
+            CheckFinding::warn("the list of virtual hosts is empty", "write a site a row: ip,host")
         }
         Ok((rows, skipped)) => match skipped.shown.first() {
-            None => Found::ok(format!("{rows} virtual hosts are listed")),
-            Some(first) => Found::warn(
+            None => CheckFinding::ok(format!("{rows} virtual hosts are listed")),
+            Some(first) => CheckFinding::warn(
                 format!(
                     "{} of {} rows of the list of virtual hosts cannot be used: line {}: {}",
                     skipped.rows,

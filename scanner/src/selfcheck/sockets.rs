@@ -2,14 +2,14 @@
 
 use std::io;
 
-use mimawari_rawio::{Device, Features, RingConfig};
+use mimawari_rawio::{InterfaceFacts, KernelFeatures, RingConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::line::Found;
+use super::line::CheckFinding;
 
 /// What opening each kind of socket came to.
 #[derive(Debug)]
-pub struct Sockets {
+pub struct SocketFacts {
     /// AF_PACKET, SOCK_RAW.
     pub packet: io::Result<()>,
     /// AF_INET, SOCK_RAW, IPPROTO_RAW.
@@ -18,10 +18,10 @@ pub struct Sockets {
 
 /// Tries.
 #[must_use]
-pub fn look() -> Sockets {
+pub fn look() -> SocketFacts {
     // 255 is IPPROTO_RAW (raw(7)): such a socket sends and receives nothing.
     let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255)));
-    Sockets {
+    SocketFacts {
         packet: Socket::new(Domain::PACKET, Type::RAW, None).map(drop),
         raw_ip: raw.map(drop),
     }
@@ -29,16 +29,16 @@ pub fn look() -> Sockets {
 
 /// Judges. `capable`: the process has NET_RAW. `needed`: the method is `syn`.
 #[must_use]
-pub fn judge(s: &Sockets, capable: bool, needed: bool) -> Found {
+pub fn judge(s: &SocketFacts, capable: bool, needed: bool) -> CheckFinding {
     let errors: Vec<(&str, &io::Error)> = [("AF_PACKET", &s.packet), ("raw IP", &s.raw_ip)]
         .into_iter()
         .filter_map(|(name, r)| r.as_ref().err().map(|e| (name, e)))
         .collect();
     let Some((_, first)) = errors.first() else {
-        return Found::ok("AF_PACKET and raw IP sockets can be opened");
+        return CheckFinding::ok("AF_PACKET and raw IP sockets can be opened");
     };
     if !capable && errors.iter().all(|(_, e)| e.kind() == io::ErrorKind::PermissionDenied) {
-        return Found::skip("raw sockets need NET_RAW");
+        return CheckFinding::skip("raw sockets need NET_RAW");
     }
     let what = errors.iter().map(|(n, e)| format!("{n}: {e}")).collect::<Vec<_>>().join("; ");
     let remedy = match first.kind() {
@@ -51,24 +51,24 @@ pub fn judge(s: &Sockets, capable: bool, needed: bool) -> Found {
              set `method = \"connect\"` under [scan]"
         }
     };
-    if needed { Found::fail(what, remedy) } else { Found::warn(what, remedy) }
+    if needed { CheckFinding::fail(what, remedy) } else { CheckFinding::warn(what, remedy) }
 }
 
 /// What the kernel offers on an interface.
 ///
 /// # Errors
 /// When the interface cannot be used, or no packet socket can be had.
-pub fn look_at_ring(interface: &str) -> io::Result<Features> {
-    mimawari_rawio::features(&Device::by_name(interface)?, RingConfig::default())
+pub fn look_at_ring(interface: &str) -> io::Result<KernelFeatures> {
+    mimawari_rawio::features(&InterfaceFacts::by_name(interface)?, RingConfig::default())
 }
 
 /// Judges the ring.
 #[must_use]
-pub fn judge_ring(interface: &str, features: &io::Result<Features>) -> Found {
+pub fn judge_ring(interface: &str, features: &io::Result<KernelFeatures>) -> CheckFinding {
     let f = match features {
         Ok(f) => f,
         Err(e) => {
-            return Found::fail(
+            return CheckFinding::fail(
                 format!("no packet socket on {interface}: {e}"),
                 "see the lines above; `method = \"connect\"` under [scan] needs no such socket",
             );
@@ -82,10 +82,11 @@ pub fn judge_ring(interface: &str, features: &io::Result<Features>) -> Found {
     ]
     .join(", ");
     match &f.ring {
-        Ok(size) => {
-            Found::ok(format!("TPACKET_V3 on {interface}, {}, {rest}", super::limits::bytes(*size)))
-        }
-        Err(e) => Found::warn(
+        Ok(size) => CheckFinding::ok(format!(
+            "TPACKET_V3 on {interface}, {}, {rest}",
+            super::limits::bytes(*size)
+        )),
+        Err(e) => CheckFinding::warn(
             format!(
                 "no TPACKET_V3 ring on {interface}: {e}; packets are received one by one; {rest}"
             ),
@@ -96,7 +97,7 @@ pub fn judge_ring(interface: &str, features: &io::Result<Features>) -> Found {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::Mark;
+    use super::super::line::LineMark;
     use super::*;
 
     fn refused(kind: io::ErrorKind) -> io::Result<()> {
@@ -105,24 +106,27 @@ mod tests {
 
     #[test]
     fn a_refusal_without_the_capability_is_told_there() {
-        let s = Sockets {
+        let s = SocketFacts {
             packet: refused(io::ErrorKind::PermissionDenied),
             raw_ip: refused(io::ErrorKind::PermissionDenied),
         };
-        assert_eq!(judge(&s, false, true).mark, Mark::Skip);
+        assert_eq!(judge(&s, false, true).mark, LineMark::Skip);
         let filtered = judge(&s, true, true);
-        assert_eq!(filtered.mark, Mark::Fail);
+        assert_eq!(filtered.mark, LineMark::Fail);
         assert!(filtered.remedy.unwrap().contains("seccomp"));
-        let unknown = Sockets { packet: refused(io::ErrorKind::Unsupported), raw_ip: Ok(()) };
+        let unknown = SocketFacts { packet: refused(io::ErrorKind::Unsupported), raw_ip: Ok(()) };
         let unknown = judge(&unknown, true, false);
-        assert_eq!(unknown.mark, Mark::Warn);
+        assert_eq!(unknown.mark, LineMark::Warn);
         assert!(unknown.remedy.unwrap().contains("gVisor"));
-        assert_eq!(judge(&Sockets { packet: Ok(()), raw_ip: Ok(()) }, true, true).mark, Mark::Ok);
+        assert_eq!(
+            judge(&SocketFacts { packet: Ok(()), raw_ip: Ok(()) }, true, true).mark,
+            LineMark::Ok
+        );
     }
 
     #[test]
     fn a_missing_ring_is_a_warning_and_a_missing_socket_a_failure() {
-        let features = |ring| Features {
+        let features = |ring| KernelFeatures {
             ring,
             fanout: false,
             ignore_outgoing: Err(io::ErrorKind::Unsupported.into()),
@@ -134,8 +138,8 @@ mod tests {
             "TPACKET_V3 on eth0, 8 MiB, no fanout, no PACKET_IGNORE_OUTGOING, qdisc bypass"
         );
         let none = judge_ring("eth0", &Ok(features(Err(io::ErrorKind::OutOfMemory.into()))));
-        assert_eq!(none.mark, Mark::Warn);
+        assert_eq!(none.mark, LineMark::Warn);
         let e = judge_ring("eth0", &Err(io::ErrorKind::PermissionDenied.into()));
-        assert_eq!(e.mark, Mark::Fail);
+        assert_eq!(e.mark, LineMark::Fail);
     }
 }

@@ -53,13 +53,13 @@ pub fn number(name: &str) -> Option<u64> {
 
 /// The first line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
+pub struct GenerationHeader {
     /// Version of the form, 1.
     pub version: u32,
     /// Its own number, from 1.
     pub number: u64,
     /// The generation that it was made from; none for the first.
-    pub parent: Option<Link>,
+    pub parent: Option<ChainLink>,
     /// SHA-256 of the state's JSON, hex.
     pub content: String,
     /// Length of the state's JSON in bytes.
@@ -69,7 +69,7 @@ pub struct Header {
     /// The run that was judged.
     pub run: Option<String>,
     /// How it came to be.
-    pub origin: Origin,
+    pub origin: GenerationOrigin,
     /// Who made it, where a person did; absent for a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -81,7 +81,7 @@ pub struct Header {
     pub writer: String,
 }
 
-impl VersionedFormat for Header {
+impl VersionedFormat for GenerationHeader {
     const MAJOR: u32 = VERSION;
 
     fn major(&self) -> u32 {
@@ -91,7 +91,7 @@ impl VersionedFormat for Header {
 
 /// A generation by number and digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Link {
+pub struct ChainLink {
     /// Its number.
     pub number: u64,
     /// SHA-256 of its first line, hex.
@@ -101,7 +101,7 @@ pub struct Link {
 /// How a generation came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Origin {
+pub enum GenerationOrigin {
     /// A run was judged.
     Judged,
     /// From a `state.json` of the former form.
@@ -116,7 +116,7 @@ pub enum Origin {
 
 /// What is wrong with a stored generation.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
+pub enum BrokenChain {
     /// No first line that is a header.
     #[error("its first line is no header")]
     Header,
@@ -136,13 +136,13 @@ pub enum Broken {
 
 /// What a new generation says of itself besides number, parent and state.
 #[derive(Debug, Clone)]
-pub struct Meta {
+pub struct GenerationMeta {
     /// When it is made.
     pub at: Timestamp,
     /// The run that was judged.
     pub run: Option<String>,
     /// How it comes to be.
-    pub origin: Origin,
+    pub origin: GenerationOrigin,
     /// Who makes it, where a person does.
     pub by: Option<String>,
 }
@@ -153,9 +153,9 @@ pub struct Meta {
 /// When the state cannot be written as JSON, or is larger than can be read back.
 pub fn encode(
     number: u64,
-    parent: Option<Link>,
+    parent: Option<ChainLink>,
     state: &State,
-    meta: &Meta,
+    meta: &GenerationMeta,
     writer: String,
 ) -> Result<(Vec<u8>, String), std::io::Error> {
     let content = serde_json::to_vec(state)?;
@@ -167,7 +167,7 @@ pub fn encode(
     for tracked in state.findings.values() {
         *counts.entry(tracked.finding.state.as_str().to_owned()).or_default() += 1;
     }
-    let header = Header {
+    let header = GenerationHeader {
         version: VERSION,
         number,
         parent,
@@ -212,12 +212,13 @@ pub fn digest(beginning: &[u8]) -> String {
 ///
 /// # Errors
 /// [`Broken`].
-pub fn header(number: u64, beginning: &[u8]) -> Result<Header, Broken> {
+pub fn header(number: u64, beginning: &[u8]) -> Result<GenerationHeader, BrokenChain> {
     let line = first_line(beginning);
-    let header: Header = read_document(line)
-        .map_err(|fault| if fault.is_newer() { Broken::Newer(fault) } else { Broken::Header })?;
+    let header: GenerationHeader = read_document(line).map_err(|fault| {
+        if fault.is_newer() { BrokenChain::Newer(fault) } else { BrokenChain::Header }
+    })?;
     if header.number != number {
-        return Err(Broken::Number(header.number));
+        return Err(BrokenChain::Number(header.number));
     }
     Ok(header)
 }
@@ -226,29 +227,29 @@ pub fn header(number: u64, beginning: &[u8]) -> Result<Header, Broken> {
 ///
 /// # Errors
 /// [`Broken`].
-pub fn decode(number: u64, text: &[u8]) -> Result<(Header, State), Broken> {
+pub fn decode(number: u64, text: &[u8]) -> Result<(GenerationHeader, State), BrokenChain> {
     let header = header(number, text)?;
-    let rest = text.get(first_line(text).len() + 1..).ok_or(Broken::Content)?;
-    let rest = rest.strip_suffix(b"\n").ok_or(Broken::Content)?;
+    let rest = text.get(first_line(text).len() + 1..).ok_or(BrokenChain::Content)?;
+    let rest = rest.strip_suffix(b"\n").ok_or(BrokenChain::Content)?;
     let content = if rest.first() == Some(&b'"') {
-        let text: String = serde_json::from_slice(rest).map_err(|_| Broken::Content)?;
-        let packed = BASE64.decode(text).map_err(|_| Broken::Content)?;
+        let text: String = serde_json::from_slice(rest).map_err(|_| BrokenChain::Content)?;
+        let packed = BASE64.decode(text).map_err(|_| BrokenChain::Content)?;
         let mut content = Vec::new();
         // One byte more than it says is enough to see that it lies.
         GzDecoder::new(&packed[..])
             .take(header.length.min(MAX_OBJECT) + 1)
             .read_to_end(&mut content)
-            .map_err(|_| Broken::Content)?;
+            .map_err(|_| BrokenChain::Content)?;
         content
     } else {
         rest.to_vec()
     };
     if content.len() as u64 != header.length || sha256(&content) != header.content {
-        return Err(Broken::Content);
+        return Err(BrokenChain::Content);
     }
-    let content = std::str::from_utf8(&content).map_err(|_| Broken::Content)?;
+    let content = std::str::from_utf8(&content).map_err(|_| BrokenChain::Content)?;
     let state = State::parse(content).map_err(|fault| {
-        if fault.is_newer() { Broken::Newer(fault) } else { Broken::State(shown(&fault)) }
+        if fault.is_newer() { BrokenChain::Newer(fault) } else { BrokenChain::State(shown(&fault)) }
     })?;
     Ok((header, state))
 }
@@ -269,9 +270,14 @@ pub fn sha256(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn meta() -> Meta {
+    fn meta() -> GenerationMeta {
         let at = "2026-11-24T08:00:00Z".parse().unwrap();
-        Meta { at, run: Some("r1".to_owned()), origin: Origin::Judged, by: None }
+        GenerationMeta {
+            at,
+            run: Some("r1".to_owned()),
+            origin: GenerationOrigin::Judged,
+            by: None,
+        }
     }
 
     fn large() -> State {
@@ -280,7 +286,7 @@ mod tests {
         for n in 0..2000u32 {
             let ip = std::net::Ipv4Addr::from(n).into();
             let port = mimawari_targets::Port::new(80).unwrap();
-            let allowed = mimawari_drift::state::Allowed::new(
+            let allowed = mimawari_drift::state::AllowedPort::new(
                 mimawari_drift::subject::Subject::tcp(ip, port),
                 at,
             );
@@ -297,7 +303,7 @@ mod tests {
             assert_eq!(read, state);
             assert_eq!((header.number, header.allowed), (7, state.allowed.len() as u64));
             assert_eq!(digest(&text), own);
-            assert!(matches!(decode(8, &text), Err(Broken::Number(7))));
+            assert!(matches!(decode(8, &text), Err(BrokenChain::Number(7))));
             // A stored generation is JSON, line for line.
             for line in text.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
                 serde_json::from_slice::<serde_json::Value>(line).unwrap();
@@ -345,6 +351,6 @@ mod tests {
         forged.push(b'\n');
         serde_json::to_writer(&mut forged, &BASE64.encode(gzip.finish().unwrap())).unwrap();
         forged.push(b'\n');
-        assert!(matches!(decode(1, &forged), Err(Broken::Content)));
+        assert!(matches!(decode(1, &forged), Err(BrokenChain::Content)));
     }
 }

@@ -4,32 +4,32 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Header, Store, generation, object};
+use super::{GenerationHeader, StateStore, generation, object};
 
 /// So many objects are read at once.
 const PARALLEL: usize = 8;
 
 /// A generation in the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct HistoryEntry {
     /// Its number.
     pub number: u64,
     /// What it says of itself; none when its first line is damaged.
-    pub header: Option<Header>,
+    pub header: Option<GenerationHeader>,
     /// What is wrong with it, in words; the content is looked at of the newest alone.
     pub wrong: Option<String>,
 }
 
-impl Store {
+impl StateStore {
     /// The `count` newest generations, the newest first, and what is wrong with them.
     ///
     /// # Errors
     /// A [`mimawari_base::failure::Failure`] when they cannot be read; one that is damaged is no error here.
-    pub async fn history(&self, count: usize) -> Result<Vec<Entry>> {
+    pub async fn history(&self, count: usize) -> Result<Vec<HistoryEntry>> {
         let (highest, hint) = self.highest(self.hint().await?).await?;
         let mut entries = Vec::new();
         if let Some(hint) = hint.filter(|h| highest.is_none_or(|n| n < *h)) {
-            entries.push(Entry {
+            entries.push(HistoryEntry {
                 number: hint,
                 header: None,
                 wrong: Some("missing: `latest` names it, and it is not there".to_owned()),
@@ -69,7 +69,7 @@ impl Store {
                     _ => None,
                 },
             });
-            entries.push(Entry { number: *number, header: header.ok(), wrong });
+            entries.push(HistoryEntry { number: *number, header: header.ok(), wrong });
         }
         Ok(entries)
     }

@@ -28,11 +28,11 @@ mod random;
 #[cfg(test)]
 mod tests;
 
-pub use generation::{Header, Link, Meta, Origin};
-pub use history::Entry;
-pub use location::{Bucket, Location, LocationError};
-pub use objects::{Got, Objects, Seen, Written};
-pub use random::Random;
+pub use generation::{ChainLink, GenerationHeader, GenerationMeta, GenerationOrigin};
+pub use history::HistoryEntry;
+pub use location::{BucketOptions, LocationError, StoreLocation};
+pub use objects::{FetchedObject, ObjectFolder, SeenObjects, WriteOutcome};
+pub use random::RandomSource;
 
 use std::time::Duration;
 
@@ -44,10 +44,10 @@ use mimawari_drift::state::State;
 use mimawari_probes::format::{FormatFault, NEWER_HELP, read_document};
 use serde::{Deserialize, Serialize};
 
-use generation::Broken;
+use generation::BrokenChain;
 
 /// Where `[state] url` points.
-pub type StateUrl = Location;
+pub type StateUrl = StoreLocation;
 
 const FOLDER: &str = "generations";
 const HINT: &str = "latest";
@@ -64,44 +64,44 @@ const TRIES: u32 = 30;
 
 /// The generations of one state.
 #[derive(Debug, Clone)]
-pub struct Store {
-    objects: Objects,
+pub struct StateStore {
+    objects: ObjectFolder,
 }
 
 /// A state as it was read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Generation {
+pub struct StateGeneration {
     /// Its number; 0: nothing is there yet.
     pub number: u64,
     /// SHA-256 of its first line, hex; empty for number 0.
     pub digest: String,
     /// What it says of itself; none for number 0.
-    pub header: Option<Header>,
+    pub header: Option<GenerationHeader>,
     /// The state; empty for number 0, unless a `state.json` of the former form is there.
     pub state: State,
 }
 
 /// What became of an attempt to commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Commit {
+pub enum CommitOutcome {
     /// This generation was written.
-    Done(Link),
+    Done(ChainLink),
     /// Somebody else wrote the generation of this number; nothing was written.
     Conflict(u64),
 }
 
 #[derive(Serialize, Deserialize)]
-struct Hint {
+struct LatestHint {
     number: u64,
 }
 
-impl Store {
+impl StateStore {
     /// Opens a state to write to it.
     ///
     /// # Errors
     /// A [`Failure`] when the place cannot be made or reached.
     pub fn open(url: &StateUrl) -> Result<Self> {
-        Ok(Self { objects: Objects::open(url)? })
+        Ok(Self { objects: ObjectFolder::open(url)? })
     }
 
     /// Opens a state to read it; a folder that is not there is not made.
@@ -109,12 +109,12 @@ impl Store {
     /// # Errors
     /// A [`Failure`].
     pub fn look(url: &StateUrl) -> Result<Self> {
-        Ok(Self { objects: Objects::look(url)? })
+        Ok(Self { objects: ObjectFolder::look(url)? })
     }
 
     /// A state over objects of one's own, for tests.
     #[must_use]
-    pub const fn over(objects: Objects) -> Self {
+    pub const fn over(objects: ObjectFolder) -> Self {
         Self { objects }
     }
 
@@ -123,10 +123,10 @@ impl Store {
     /// # Errors
     /// A [`Failure`] with a remedy when a generation is missing, damaged or out of the chain, or
     /// cannot be read. Never an empty state.
-    pub async fn latest(&self) -> Result<Generation> {
+    pub async fn latest(&self) -> Result<StateGeneration> {
         let Some(number) = self.newest().await? else {
             let state = self.former().await?.unwrap_or_default();
-            return Ok(Generation { number: 0, digest: String::new(), header: None, state });
+            return Ok(StateGeneration { number: 0, digest: String::new(), header: None, state });
         };
         let newest = self.load(number).await?;
         if let Some(header) = &newest.header {
@@ -155,18 +155,18 @@ impl Store {
     ///
     /// # Errors
     /// A [`Failure`] when it is missing, damaged, or cannot be read.
-    pub async fn load(&self, number: u64) -> Result<Generation> {
+    pub async fn load(&self, number: u64) -> Result<StateGeneration> {
         let Some((text, _)) = self.objects.get(&object(number)).await? else {
             return Err(self.lost(number).into());
         };
         let (header, state) =
             generation::decode(number, &text).map_err(|e| self.damaged(number, e))?;
         let digest = generation::digest(&text);
-        Ok(Generation { number, digest, header: Some(header), state })
+        Ok(StateGeneration { number, digest, header: Some(header), state })
     }
 
     /// Whether the generation before is there and is the one that this one was made from.
-    async fn check_chain(&self, header: &Header) -> Result<()> {
+    async fn check_chain(&self, header: &GenerationHeader) -> Result<()> {
         let Some(parent) = &header.parent else {
             return match header.number {
                 1 => Ok(()),
@@ -175,7 +175,7 @@ impl Store {
         };
         let skips = parent.number.checked_add(1) != Some(header.number);
         if parent.number >= header.number
-            || skips && !matches!(header.origin, Origin::RolledBack(_))
+            || skips && !matches!(header.origin, GenerationOrigin::RolledBack(_))
         {
             let text = format!("it says that it comes after generation {}", parent.number);
             return Err(self.unchained(header.number, &text).into());
@@ -228,7 +228,7 @@ impl Store {
     /// The hinted number; `None` if there is no hint, or none that can be understood.
     async fn hint(&self) -> Result<Option<u64>> {
         let Some(text) = self.objects.beginning(HINT, 1024).await? else { return Ok(None) };
-        let hint: Option<Hint> = serde_json::from_slice(&text).ok();
+        let hint: Option<LatestHint> = serde_json::from_slice(&text).ok();
         let number = hint.map(|h| h.number).filter(|n| (1..generation::MAX_NUMBER).contains(n));
         if number.is_none() {
             tracing::warn!(
@@ -261,26 +261,30 @@ impl Store {
     /// A [`Failure`] when it cannot be written; what was there before is then unchanged.
     pub async fn commit(
         &self,
-        parent: &Generation,
+        parent: &StateGeneration,
         state: &State,
-        meta: &Meta,
-        random: &mut Random,
-    ) -> Result<Commit> {
-        let mut link = Some(Link { number: parent.number, digest: parent.digest.clone() });
+        meta: &GenerationMeta,
+        random: &mut RandomSource,
+    ) -> Result<CommitOutcome> {
+        let mut link = Some(ChainLink { number: parent.number, digest: parent.digest.clone() });
         if parent.number == 0 {
             link = None;
             // The former state is kept, here as generation 1 and where it is.
             if self.former().await?.is_some() {
-                let meta = Meta { origin: Origin::TakenOver, run: None, ..meta.clone() };
+                let meta = GenerationMeta {
+                    origin: GenerationOrigin::TakenOver,
+                    run: None,
+                    ..meta.clone()
+                };
                 match self.write(1, None, &parent.state, &meta, random).await? {
-                    Commit::Done(first) => link = Some(first),
+                    CommitOutcome::Done(first) => link = Some(first),
                     conflict => return Ok(conflict),
                 }
             }
         }
         let number = link.as_ref().map_or(0, |l| l.number) + 1;
         let done = self.write(number, link, state, meta, random).await?;
-        if let Commit::Done(link) = &done {
+        if let CommitOutcome::Done(link) = &done {
             self.after(link.number, meta.at).await;
         }
         Ok(done)
@@ -289,11 +293,11 @@ impl Store {
     async fn write(
         &self,
         number: u64,
-        parent: Option<Link>,
+        parent: Option<ChainLink>,
         state: &State,
-        meta: &Meta,
-        random: &mut Random,
-    ) -> Result<Commit> {
+        meta: &GenerationMeta,
+        random: &mut RandomSource,
+    ) -> Result<CommitOutcome> {
         if number > generation::MAX_NUMBER {
             return Err(Failure::new(format!("there is no generation after {}", number - 1))
                 .help("no run counts so far: look who wrote it; begin a new state at another `url`")
@@ -303,21 +307,21 @@ impl Store {
         let (text, digest) = generation::encode(number, parent, state, meta, writer)
             .map_err(|e| Failure::new(format!("the state cannot be written: {e}")))?;
         let created = self.objects.create(&object(number), text.into()).await;
-        if matches!(created, Ok(Written::Done)) {
-            return Ok(Commit::Done(Link { number, digest }));
+        if matches!(created, Ok(WriteOutcome::Done)) {
+            return Ok(CommitOutcome::Done(ChainLink { number, digest }));
         }
         // An answer may be lost after the object was made; what is there is then our own.
         match (self.beginning(number).await, created) {
             (Ok(Some(text)), _) if generation::digest(&text) == digest => {
-                Ok(Commit::Done(Link { number, digest }))
+                Ok(CommitOutcome::Done(ChainLink { number, digest }))
             }
             (_, Err(e)) => Err(e),
-            (there, Ok(_)) => there.map(|_| Commit::Conflict(number)),
+            (there, Ok(_)) => there.map(|_| CommitOutcome::Conflict(number)),
         }
     }
 
     async fn hint_at(&self, number: u64) -> Result<()> {
-        self.objects.overwrite(HINT, serde_json::to_vec(&Hint { number })?.into()).await
+        self.objects.overwrite(HINT, serde_json::to_vec(&LatestHint { number })?.into()).await
     }
 
     /// What may follow a commit and may fail: the hint, and the pruning.
@@ -344,18 +348,18 @@ impl Store {
     /// Whatever `attempt` says; a [`Failure`] when the state cannot be read or written.
     pub async fn settle<T>(
         &self,
-        random: &mut Random,
-        mut attempt: impl FnMut(&Generation) -> Result<(T, State, Meta)>,
-    ) -> Result<(T, Link)> {
+        random: &mut RandomSource,
+        mut attempt: impl FnMut(&StateGeneration) -> Result<(T, State, GenerationMeta)>,
+    ) -> Result<(T, ChainLink)> {
         for tries in 0..TRIES {
             let parent = self.latest().await?;
             let (told, state, meta) = attempt(&parent)?;
             match self.commit(&parent, &state, &meta, random).await? {
-                Commit::Done(link) => {
+                CommitOutcome::Done(link) => {
                     tracing::info!(generation = link.number, "state saved");
                     return Ok((told, link));
                 }
-                Commit::Conflict(number) => {
+                CommitOutcome::Conflict(number) => {
                     tracing::info!(
                         generation = number,
                         "another run saved the state first; judging again upon what it saved"
@@ -378,23 +382,28 @@ impl Store {
     ///
     /// # Errors
     /// A [`Failure`] when it cannot be read, or somebody else writes at the same time.
-    pub async fn rollback(&self, to: u64, at: Timestamp, random: &mut Random) -> Result<Link> {
+    pub async fn rollback(
+        &self,
+        to: u64,
+        at: Timestamp,
+        random: &mut RandomSource,
+    ) -> Result<ChainLink> {
         let wanted = self.load(to).await?;
         let (highest, hint) = self.highest(self.hint().await?).await?;
         let Some(highest) = highest else { return Err(self.all_lost().into()) };
         // Whatever is wrong with the newest one, it stays, and what follows names it as it is.
         let text = self.beginning(highest).await?.unwrap_or_default();
-        let parent = Link { number: highest, digest: generation::digest(&text) };
+        let parent = ChainLink { number: highest, digest: generation::digest(&text) };
         // A number that was in use once is not used again.
         let number = highest.max(hint.unwrap_or(0)) + 1;
         let run = wanted.state.last_run.clone();
-        let meta = Meta { at, run, origin: Origin::RolledBack(to), by: None };
+        let meta = GenerationMeta { at, run, origin: GenerationOrigin::RolledBack(to), by: None };
         match self.write(number, Some(parent), &wanted.state, &meta, random).await? {
-            Commit::Done(link) => {
+            CommitOutcome::Done(link) => {
                 self.after(number, at).await;
                 Ok(link)
             }
-            Commit::Conflict(n) => Err(Failure::new(format!(
+            CommitOutcome::Conflict(n) => Err(Failure::new(format!(
                 "another run saved generation {n} in this moment; nothing was brought back"
             ))
             .help("see `mimawari state history`, and do it again if it is still wanted")
@@ -402,9 +411,9 @@ impl Store {
         }
     }
 
-    fn damaged(&self, number: u64, e: Broken) -> Failure {
+    fn damaged(&self, number: u64, e: BrokenChain) -> Failure {
         let file = self.objects.shown(&object(number));
-        if let Broken::Newer(fault) = e {
+        if let BrokenChain::Newer(fault) = e {
             return Failure::new(format!("generation {number} of the state ({file}) {fault}"))
                 .help(NEWER_HELP);
         }

@@ -7,16 +7,16 @@ use object_store::path::Path as Key;
 
 /// A folder, or a prefix of an S3 bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Location {
+pub enum StoreLocation {
     /// A folder of this machine.
     Folder(PathBuf),
     /// `s3://bucket/prefix`.
-    S3(Bucket),
+    S3(BucketOptions),
 }
 
 /// A prefix of an S3 bucket, and how it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bucket {
+pub struct BucketOptions {
     /// The bucket's name.
     pub name: String,
     /// What the names of all objects begin with, without slashes around it; may be empty.
@@ -53,7 +53,7 @@ pub enum LocationError {
     Region,
 }
 
-impl Location {
+impl StoreLocation {
     /// Reads a location; a relative folder starts at `base`.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl Location {
                 return Err(LocationError::Endpoint);
             }
         }
-        Ok(Self::S3(Bucket {
+        Ok(Self::S3(BucketOptions {
             name: name.to_owned(),
             prefix: prefix.to_owned(),
             region: region.map(str::to_owned),
@@ -107,7 +107,7 @@ impl Location {
     }
 }
 
-impl fmt::Display for Location {
+impl fmt::Display for StoreLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(dir) => write!(f, "{}", dir.display()),
@@ -121,8 +121,8 @@ impl fmt::Display for Location {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Location, LocationError> {
-        Location::parse(text, None, None, Path::new("/etc/mimawari"))
+    fn parse(text: &str) -> Result<StoreLocation, LocationError> {
+        StoreLocation::parse(text, None, None, Path::new("/etc/mimawari"))
     }
 
     #[test]
@@ -150,13 +150,13 @@ mod tests {
             assert!(!why.to_string().contains("not-a-secret"));
         }
         let with =
-            |region, endpoint| Location::parse("s3://bucket", region, endpoint, Path::new(""));
+            |region, endpoint| StoreLocation::parse("s3://bucket", region, endpoint, Path::new(""));
         assert_eq!(with(Some("eu central"), None), Err(LocationError::Region));
         assert_eq!(with(None, Some("ftp://x")), Err(LocationError::Endpoint));
         assert_eq!(with(None, Some("http://x/path")), Err(LocationError::Endpoint));
         assert_eq!(with(None, Some("http://a:b@x")), Err(LocationError::Credentials));
         assert!(with(Some("eu-central-1"), Some("http://127.0.0.1:5000")).is_ok());
-        let folder = Location::parse("state", Some("eu-central-1"), None, Path::new(""));
+        let folder = StoreLocation::parse("state", Some("eu-central-1"), None, Path::new(""));
         assert_eq!(folder, Err(LocationError::Folder));
     }
 }

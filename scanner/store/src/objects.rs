@@ -28,14 +28,14 @@ use object_store::{
     PutOptions, PutPayload, RetryConfig, UpdateVersion,
 };
 
-use super::location::{Bucket, Location};
+use super::location::{BucketOptions, StoreLocation};
 
 /// No object of ours is larger; a larger one is not read.
 pub const MAX_OBJECT: u64 = 1 << 30;
 
 /// The objects of one location.
 #[derive(Clone)]
-pub struct Objects {
+pub struct ObjectFolder {
     inner: Arc<dyn ObjectStore>,
     prefix: Key,
     shown: String,
@@ -43,18 +43,18 @@ pub struct Objects {
     folder: Option<PathBuf>,
 }
 
-impl fmt::Debug for Objects {
+impl fmt::Debug for ObjectFolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Objects").field("at", &self.shown).finish_non_exhaustive()
     }
 }
 
 /// How an object was when it was read, to replace just that.
-pub type Seen = UpdateVersion;
+pub type SeenObjects = UpdateVersion;
 
 /// What became of a write on a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
+pub enum WriteOutcome {
     /// It is there.
     Done,
     /// Somebody else was first; nothing was written.
@@ -63,7 +63,7 @@ pub enum Written {
 
 /// An object of a bounded size.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Got {
+pub enum FetchedObject {
     /// There is none.
     Absent,
     /// It has so many bytes, which is more than was asked for; it was not read.
@@ -75,19 +75,19 @@ pub enum Got {
 /// Files from this size on are sent in parts of it, so that memory does not grow with them.
 const PART: usize = 16 << 20;
 
-impl Objects {
+impl ObjectFolder {
     /// Opens a location, making a folder if needed.
     ///
     /// # Errors
     /// A [`Failure`] when the folder cannot be made or the bucket's settings do not fit.
-    pub fn open(location: &Location) -> Result<Self> {
+    pub fn open(location: &StoreLocation) -> Result<Self> {
         let shown = location.to_string();
         match location {
-            Location::Folder(dir) => {
+            StoreLocation::Folder(dir) => {
                 std::fs::create_dir_all(dir).map_err(|e| cannot_open(&shown, &e))?;
                 Self::of_folder(dir, shown)
             }
-            Location::S3(bucket) => {
+            StoreLocation::S3(bucket) => {
                 let inner = s3(bucket, &shown)?;
                 let prefix = Key::parse(&bucket.prefix).unwrap_or_default();
                 Ok(Self { inner: Arc::new(inner), prefix, shown, folder: None })
@@ -99,9 +99,9 @@ impl Objects {
     ///
     /// # Errors
     /// As [`Objects::open`].
-    pub fn look(location: &Location) -> Result<Self> {
+    pub fn look(location: &StoreLocation) -> Result<Self> {
         match location {
-            Location::Folder(dir) if !dir.exists() => {
+            StoreLocation::Folder(dir) if !dir.exists() => {
                 Ok(Self { shown: location.to_string(), ..Self::in_memory() })
             }
             _ => Self::open(location),
@@ -144,7 +144,7 @@ impl Objects {
     ///
     /// # Errors
     /// A [`Failure`] when it cannot be read, or is too large.
-    pub async fn get(&self, name: &str) -> Result<Option<(Bytes, Seen)>> {
+    pub async fn get(&self, name: &str) -> Result<Option<(Bytes, SeenObjects)>> {
         let got = match self.inner.get(&self.key(name)).await {
             Ok(got) => got,
             Err(e) if is_absent(&e) => return Ok(None),
@@ -156,7 +156,7 @@ impl Objects {
                 .help("nothing that mimawari writes there is larger than 1 GiB; look what it is")
                 .into());
         }
-        let seen = Seen { e_tag: got.meta.e_tag.clone(), version: got.meta.version.clone() };
+        let seen = SeenObjects { e_tag: got.meta.e_tag.clone(), version: got.meta.version.clone() };
         let bytes = got.bytes().await.map_err(|e| self.cannot_read(name, &e))?;
         Ok(Some((bytes, seen)))
     }
@@ -165,16 +165,16 @@ impl Objects {
     ///
     /// # Errors
     /// A [`Failure`] when it cannot be read.
-    pub async fn get_within(&self, name: &str, most: u64) -> Result<Got> {
+    pub async fn get_within(&self, name: &str, most: u64) -> Result<FetchedObject> {
         let got = match self.inner.get(&self.key(name)).await {
             Ok(got) => got,
-            Err(e) if is_absent(&e) => return Ok(Got::Absent),
+            Err(e) if is_absent(&e) => return Ok(FetchedObject::Absent),
             Err(e) => return Err(self.cannot_read(name, &e)),
         };
         if got.meta.size > most {
-            return Ok(Got::TooLarge(got.meta.size));
+            return Ok(FetchedObject::TooLarge(got.meta.size));
         }
-        Ok(Got::Is(got.bytes().await.map_err(|e| self.cannot_read(name, &e))?))
+        Ok(FetchedObject::Is(got.bytes().await.map_err(|e| self.cannot_read(name, &e))?))
     }
 
     /// The first bytes of an object, `most` at most; `None` if there is none.
@@ -200,7 +200,7 @@ impl Objects {
     ///
     /// # Errors
     /// A [`Failure`]; it is then not known whether the object is there.
-    pub async fn create(&self, name: &str, bytes: Bytes) -> Result<Written> {
+    pub async fn create(&self, name: &str, bytes: Bytes) -> Result<WriteOutcome> {
         self.put(name, bytes, PutMode::Create).await
     }
 
@@ -258,7 +258,12 @@ impl Objects {
     ///
     /// # Errors
     /// A [`Failure`].
-    pub async fn replace(&self, name: &str, bytes: Bytes, seen: Option<Seen>) -> Result<Written> {
+    pub async fn replace(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        seen: Option<SeenObjects>,
+    ) -> Result<WriteOutcome> {
         let Some(seen) = seen else { return self.create(name, bytes).await };
         let Some(folder) = &self.folder else {
             return self.put(name, bytes, PutMode::Update(seen)).await;
@@ -271,18 +276,20 @@ impl Objects {
             .map_err(|e| cannot_open(&path.display().to_string(), &e))?;
         let now = self.get(name).await?.map(|(_, seen)| seen);
         if now.and_then(|n| n.e_tag) != seen.e_tag {
-            return Ok(Written::Conflict);
+            return Ok(WriteOutcome::Conflict);
         }
         self.overwrite(name, bytes).await?;
         drop(lock);
-        Ok(Written::Done)
+        Ok(WriteOutcome::Done)
     }
 
-    async fn put(&self, name: &str, bytes: Bytes, mode: PutMode) -> Result<Written> {
+    async fn put(&self, name: &str, bytes: Bytes, mode: PutMode) -> Result<WriteOutcome> {
         let options = PutOptions { mode, ..PutOptions::default() };
         match self.inner.put_opts(&self.key(name), PutPayload::from(bytes), options).await {
-            Ok(_) => Ok(Written::Done),
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Written::Conflict),
+            Ok(_) => Ok(WriteOutcome::Done),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
+                Ok(WriteOutcome::Conflict)
+            }
             Err(e) => Err(self.cannot_write(name, &e)),
         }
     }
@@ -360,7 +367,7 @@ fn cannot_reach(shown: &str, e: &Error) -> Failure {
 
 /// The client of a bucket. Credentials come from the environment, in the order of AWS's own tools:
 /// keys, web identity, the task's role, the machine's role.
-fn s3(bucket: &Bucket, shown: &str) -> Result<object_store::aws::AmazonS3, Failure> {
+fn s3(bucket: &BucketOptions, shown: &str) -> Result<object_store::aws::AmazonS3, Failure> {
     mimawari_base::crypto::provide();
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(&bucket.name)
@@ -474,21 +481,21 @@ mod tests {
     #[tokio::test]
     async fn a_file_is_sent_whole_whatever_its_size() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = Objects::open(&Location::Folder(dir.path().join("store"))).unwrap();
+        let folder = ObjectFolder::open(&StoreLocation::Folder(dir.path().join("store"))).unwrap();
         for length in [0, 1, PART - 1, PART, PART + 1, 2 * PART + 7] {
             let bytes: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
             let path = dir.path().join("file");
             std::fs::write(&path, &bytes).unwrap();
-            for objects in [&folder, &Objects::in_memory()] {
+            for objects in [&folder, &ObjectFolder::in_memory()] {
                 objects.overwrite_from("a/b", &path).await.unwrap();
                 let most = length as u64;
                 assert_eq!(
                     objects.get_within("a/b", most).await.unwrap(),
-                    Got::Is(bytes.clone().into())
+                    FetchedObject::Is(bytes.clone().into())
                 );
                 if length > 0 {
                     let got = objects.get_within("a/b", most - 1).await.unwrap();
-                    assert_eq!(got, Got::TooLarge(most));
+                    assert_eq!(got, FetchedObject::TooLarge(most));
                 }
                 assert_eq!(objects.folders("").await.unwrap(), ["a"]);
             }
@@ -515,16 +522,16 @@ mod tests {
     #[tokio::test]
     async fn a_replacement_needs_what_was_seen_on_a_folder_as_in_memory() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = Objects::open(&Location::Folder(dir.path().to_owned())).unwrap();
-        for objects in [folder, Objects::in_memory()] {
+        let folder = ObjectFolder::open(&StoreLocation::Folder(dir.path().to_owned())).unwrap();
+        for objects in [folder, ObjectFolder::in_memory()] {
             let put = |text: &'static str, seen| {
                 objects.replace("current.json", Bytes::from_static(text.as_bytes()), seen)
             };
-            assert_eq!(put("one", None).await.unwrap(), Written::Done);
-            assert_eq!(put("two", None).await.unwrap(), Written::Conflict);
+            assert_eq!(put("one", None).await.unwrap(), WriteOutcome::Done);
+            assert_eq!(put("two", None).await.unwrap(), WriteOutcome::Conflict);
             let (_, first) = objects.get("current.json").await.unwrap().unwrap();
-            assert_eq!(put("three!", Some(first.clone())).await.unwrap(), Written::Done);
-            assert_eq!(put("four", Some(first)).await.unwrap(), Written::Conflict);
+            assert_eq!(put("three!", Some(first.clone())).await.unwrap(), WriteOutcome::Done);
+            assert_eq!(put("four", Some(first)).await.unwrap(), WriteOutcome::Conflict);
             let (text, _) = objects.get("current.json").await.unwrap().unwrap();
             assert_eq!(text, "three!");
             assert_eq!(objects.beginning("current.json", 3).await.unwrap().unwrap(), "thr");

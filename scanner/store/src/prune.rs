@@ -3,7 +3,7 @@
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{FOLDER, Store, generation, object};
+use super::{FOLDER, StateStore, generation, object};
 
 /// Every so many generations it is looked what is old, so that a commit need not list everything.
 pub const EVERY: u64 = 100;
@@ -34,7 +34,7 @@ pub fn removable(generations: &[(u64, Timestamp)], now: Timestamp) -> Vec<u64> {
     remove
 }
 
-impl Store {
+impl StateStore {
     /// Removes what is old.
     ///
     /// # Errors

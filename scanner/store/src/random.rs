@@ -5,9 +5,9 @@ use mimawari_base::failure::Failure;
 
 /// A source of random numbers: SplitMix64 (Steele, Lea, Flood 2014) from a seed.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct RandomSource(u64);
 
-impl Random {
+impl RandomSource {
     /// Seeded by the system.
     ///
     /// # Errors

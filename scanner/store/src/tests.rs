@@ -6,40 +6,40 @@ fn state(run: &str) -> State {
     State { last_run: Some(run.to_owned()), ..State::default() }
 }
 
-fn meta(run: &str) -> Meta {
+fn meta(run: &str) -> GenerationMeta {
     let at = "2026-11-24T08:00:00Z".parse().unwrap();
-    Meta { at, run: Some(run.to_owned()), origin: Origin::Judged, by: None }
+    GenerationMeta { at, run: Some(run.to_owned()), origin: GenerationOrigin::Judged, by: None }
 }
 
 /// A store on a folder and one in memory; the folder goes with the first value.
-fn stores() -> (tempfile::TempDir, [Store; 2]) {
+fn stores() -> (tempfile::TempDir, [StateStore; 2]) {
     let dir = tempfile::tempdir().unwrap();
-    let folder = Store::open(&Location::Folder(dir.path().join("state"))).unwrap();
-    (dir, [folder, Store::over(Objects::in_memory())])
+    let folder = StateStore::open(&StoreLocation::Folder(dir.path().join("state"))).unwrap();
+    (dir, [folder, StateStore::over(ObjectFolder::in_memory())])
 }
 
-async fn commit(store: &Store, run: &str) -> Commit {
+async fn commit(store: &StateStore, run: &str) -> CommitOutcome {
     let parent = store.latest().await.unwrap();
-    let mut random = Random::draw().unwrap();
+    let mut random = RandomSource::draw().unwrap();
     store.commit(&parent, &state(run), &meta(run), &mut random).await.unwrap()
 }
 
-async fn with_generations(store: &Store, count: u64) {
+async fn with_generations(store: &StateStore, count: u64) {
     for n in 1..=count {
         let done = commit(store, &format!("r{n}")).await;
-        assert!(matches!(done, Commit::Done(link) if link.number == n));
+        assert!(matches!(done, CommitOutcome::Done(link) if link.number == n));
     }
 }
 
-async fn put(store: &Store, name: &str, text: &str) {
+async fn put(store: &StateStore, name: &str, text: &str) {
     store.objects.overwrite(name, Bytes::copy_from_slice(text.as_bytes())).await.unwrap();
 }
 
-async fn text(store: &Store, number: u64) -> Bytes {
+async fn text(store: &StateStore, number: u64) -> Bytes {
     store.objects.get(&object(number)).await.unwrap().unwrap().0
 }
 
-async fn refusal(store: &Store) -> String {
+async fn refusal(store: &StateStore) -> String {
     mimawari_base::failure::render(&store.latest().await.expect_err("it was taken for good"))
 }
 
@@ -65,14 +65,14 @@ async fn two_writers_upon_one_parent_are_a_conflict_and_settling_loses_nothing()
     for store in stores {
         with_generations(&store, 1).await;
         let parent = store.latest().await.unwrap();
-        let mut random = Random::seeded(1);
+        let mut random = RandomSource::seeded(1);
         let first = store.commit(&parent, &state("a"), &meta("a"), &mut random).await.unwrap();
-        assert!(matches!(first, Commit::Done(Link { number: 2, .. })));
+        assert!(matches!(first, CommitOutcome::Done(ChainLink { number: 2, .. })));
         let second = store.commit(&parent, &state("b"), &meta("b"), &mut random).await.unwrap();
-        assert_eq!(second, Commit::Conflict(2));
+        assert_eq!(second, CommitOutcome::Conflict(2));
         // The same bytes of another writer are a conflict, too: only one of them told it.
         let same = store.commit(&parent, &state("a"), &meta("a"), &mut random).await.unwrap();
-        assert_eq!(same, Commit::Conflict(2));
+        assert_eq!(same, CommitOutcome::Conflict(2));
         // Somebody gets ahead twice; the third attempt is made upon what they wrote.
         let mut seen = Vec::new();
         let rivals = store.clone();
@@ -84,9 +84,9 @@ async fn two_writers_upon_one_parent_are_a_conflict_and_settling_loses_nothing()
                 let rival = move || {
                     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                     let (state, meta) = (state("rival"), meta("rival"));
-                    let mut random = Random::seeded(7);
+                    let mut random = RandomSource::seeded(7);
                     let done = rivals.commit(&previous, &state, &meta, &mut random);
-                    assert!(matches!(runtime.block_on(done).unwrap(), Commit::Done(_)));
+                    assert!(matches!(runtime.block_on(done).unwrap(), CommitOutcome::Done(_)));
                 };
                 std::thread::spawn(rival).join().unwrap();
             }
@@ -100,11 +100,11 @@ async fn two_writers_upon_one_parent_are_a_conflict_and_settling_loses_nothing()
 
 #[tokio::test]
 async fn an_attempt_that_fails_writes_no_state() {
-    let store = Store::over(Objects::in_memory());
+    let store = StateStore::over(ObjectFolder::in_memory());
     with_generations(&store, 1).await;
-    let mut random = Random::seeded(1);
+    let mut random = RandomSource::seeded(1);
     let failed = store.settle(&mut random, |_| {
-        Err::<((), State, Meta), _>(Failure::new("cannot write the report").into())
+        Err::<((), State, GenerationMeta), _>(Failure::new("cannot write the report").into())
     });
     assert_eq!(failed.await.unwrap_err().to_string(), "cannot write the report");
     assert_eq!(store.latest().await.unwrap().number, 1);
@@ -137,7 +137,7 @@ async fn whatever_the_hint_says_the_newest_is_found_or_the_loss_is_told() {
 }
 
 /// Breaks a store of three generations, and tells what it then says.
-async fn broken(store: &Store, how: &str) -> String {
+async fn broken(store: &StateStore, how: &str) -> String {
     with_generations(store, 3).await;
     match how {
         "newest missing" => store.objects.delete(&object(3)).await.unwrap(),
@@ -187,7 +187,7 @@ const WAYS: [&str; 9] = [
 async fn what_is_broken_is_told_with_number_file_and_remedy() {
     let mut all = String::new();
     for how in WAYS {
-        let store = Store::over(Objects::in_memory());
+        let store = StateStore::over(ObjectFolder::in_memory());
         let told = broken(&store, how).await;
         all.push_str(&format!("{how}:\n{told}\n\n"));
     }
@@ -201,7 +201,7 @@ async fn from_whatever_is_broken_a_rollback_leads_on() {
         for store in stores {
             broken(&store, how).await;
             let at = meta("").at;
-            let back = store.rollback(1, at, &mut Random::seeded(1)).await;
+            let back = store.rollback(1, at, &mut RandomSource::seeded(1)).await;
             if how == "all missing" {
                 assert!(
                     back.unwrap_err().to_string().contains("generation 1 of the state is missing")
@@ -213,7 +213,7 @@ async fn from_whatever_is_broken_a_rollback_leads_on() {
             let latest = store.latest().await.unwrap();
             assert_eq!((latest.number, &latest.state), (4, &state("r1")), "{how}");
             let next = commit(&store, "r5").await;
-            assert!(matches!(next, Commit::Done(link) if link.number == 5), "{how}");
+            assert!(matches!(next, CommitOutcome::Done(link) if link.number == 5), "{how}");
             store.latest().await.unwrap();
             let history = store.history(2).await.unwrap();
             assert!(history[0].wrong.is_none(), "{how}: {history:?}");
@@ -231,7 +231,10 @@ async fn a_state_of_the_former_form_becomes_generation_1_and_stays() {
         assert_eq!((latest.number, &latest.state), (0, &state("old")));
         commit(&store, "new").await;
         assert_eq!(store.load(1).await.unwrap().state, state("old"));
-        assert_eq!(store.load(1).await.unwrap().header.unwrap().origin, Origin::TakenOver);
+        assert_eq!(
+            store.load(1).await.unwrap().header.unwrap().origin,
+            GenerationOrigin::TakenOver
+        );
         let latest = store.latest().await.unwrap();
         assert_eq!((latest.number, &latest.state), (2, &state("new")));
         assert_eq!(store.objects.get(FORMER).await.unwrap().unwrap().0, former);
@@ -243,17 +246,17 @@ async fn a_state_of_the_former_form_becomes_generation_1_and_stays() {
 
 #[tokio::test]
 async fn a_former_state_that_cannot_be_understood_is_never_empty() {
-    let store = Store::over(Objects::in_memory());
+    let store = StateStore::over(ObjectFolder::in_memory());
     put(&store, FORMER, "{\"version\":1,").await;
     insta::assert_snapshot!("former", refusal(&store).await);
 }
 
 #[tokio::test]
 async fn the_history_tells_what_is_wrong() {
-    let store = Store::over(Objects::in_memory());
+    let store = StateStore::over(ObjectFolder::in_memory());
     assert_eq!(store.history(5).await.unwrap(), []);
     with_generations(&store, 6).await;
-    let numbers = |h: &[Entry]| h.iter().map(|e| e.number).collect::<Vec<_>>();
+    let numbers = |h: &[HistoryEntry]| h.iter().map(|e| e.number).collect::<Vec<_>>();
     let history = store.history(3).await.unwrap();
     assert_eq!(numbers(&history), [6, 5, 4]);
     assert!(history.iter().all(|e| e.wrong.is_none()));
@@ -268,14 +271,14 @@ async fn the_history_tells_what_is_wrong() {
 #[tokio::test]
 async fn an_absent_folder_is_looked_at_and_not_made() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Location::Folder(dir.path().join("state"));
-    assert_eq!(Store::look(&place).unwrap().latest().await.unwrap().number, 0);
+    let place = StoreLocation::Folder(dir.path().join("state"));
+    assert_eq!(StateStore::look(&place).unwrap().latest().await.unwrap().number, 0);
     assert!(!dir.path().join("state").exists());
 }
 
 #[tokio::test]
 async fn no_number_is_too_large_and_no_text_reaches_the_screen_as_it_is() {
-    let store = Store::over(Objects::in_memory());
+    let store = StateStore::over(ObjectFolder::in_memory());
     // A forged chain of one, at the end of all numbers.
     let last = generation::MAX_NUMBER;
     let forged = |number: u64, parent: u64, state: &str| {
@@ -289,7 +292,7 @@ async fn no_number_is_too_large_and_no_text_reaches_the_screen_as_it_is() {
     put(&store, &object(last), &forged(last, u64::MAX, &empty)).await;
     assert!(refusal(&store).await.contains("out of the chain"));
     let parent = store.load(last).await.unwrap();
-    let mut random = Random::seeded(1);
+    let mut random = RandomSource::seeded(1);
     let e = store.commit(&parent, &state("x"), &meta("x"), &mut random).await.unwrap_err();
     insta::assert_snapshot!("last_number", mimawari_base::failure::render(&e));
     let evil = "{\"version\":1,\"findings\":\"\u{9b}2J\\u001b[2J\"}";
@@ -321,7 +324,7 @@ async fn a_check_leaves_nothing_behind() {
 #[tokio::test]
 async fn pruning_leaves_the_newest_one_a_day_and_no_unfinished_files() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&Location::Folder(dir.path().to_owned())).unwrap();
+    let store = StateStore::open(&StoreLocation::Folder(dir.path().to_owned())).unwrap();
     let folder = dir.path().join(FOLDER);
     std::fs::create_dir(&folder).unwrap();
     let now = std::time::SystemTime::now();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mimawari_rawio::{Device, Ring, RingConfig};
+use mimawari_rawio::{InterfaceFacts, ReceiveRing, RingConfig};
 
 use super::Lab;
 
@@ -36,10 +36,10 @@ impl Capture {
     #[must_use]
     pub fn start(lab: &Lab) -> Self {
         let mut ring = lab.centre.run(|| {
-            let device = Device::by_name("v1").expect("the link's end");
+            let device = InterfaceFacts::by_name("v1").expect("the link's end");
             // Blocks for a second: this thread may have to wait for the machine.
             let config = RingConfig { block_size: 1 << 17, blocks: 256, ..RingConfig::default() };
-            Ring::open(&device, &[], config).expect("a ring")
+            ReceiveRing::open(&device, &[], config).expect("a ring")
         });
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use mimawari_engine::{Answer, Event, Probe, Summary, Sweep, SweepConfig};
+use mimawari_engine::{ProbeAnswer, SweepConfig, SweepEngine, SweepEvent, SweepSummary, SynProbe};
 use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
-use mimawari_targets::{Endpoint, Walk};
+use mimawari_targets::{Endpoint, PlanOrder};
 
 use super::World;
 
@@ -41,7 +41,7 @@ impl Cell {
 /// The books of a run. Panics as soon as something is wrong.
 #[derive(Debug)]
 pub(super) struct Books {
-    walk: Walk,
+    walk: PlanOrder,
     config: SweepConfig,
     cells: Vec<Cell>,
     chunks: usize,
@@ -55,7 +55,7 @@ pub(super) struct Books {
 }
 
 impl Books {
-    pub(super) fn new(walk: Walk, config: SweepConfig) -> Self {
+    pub(super) fn new(walk: PlanOrder, config: SweepConfig) -> Self {
         let cell = Cell {
             sent: 0,
             last: Duration::ZERO,
@@ -84,7 +84,7 @@ impl Books {
         &mut self.cells[usize::try_from(step).expect("a small world")]
     }
 
-    pub(super) fn handed(&mut self, now: Duration, probe: Probe) {
+    pub(super) fn handed(&mut self, now: Duration, probe: SynProbe) {
         assert!(!self.stopped, "sent after the stop");
         assert_eq!(self.walk.endpoint(probe.step), Some(probe.endpoint), "outside the walk");
         let (spacing, most) = (self.config.spacing, self.config.max_attempts);
@@ -106,7 +106,7 @@ impl Books {
         self.due = self.due.max(at) + cost;
     }
 
-    pub(super) fn failed(&mut self, probe: Probe) {
+    pub(super) fn failed(&mut self, probe: SynProbe) {
         let cell = self.cell(probe.step);
         assert!(cell.has_sent(probe.attempt));
         cell.sent &= !(1 << probe.attempt);
@@ -118,7 +118,7 @@ impl Books {
         self.failures += 1;
     }
 
-    pub(super) fn delivered(&mut self, answer: Answer) {
+    pub(super) fn delivered(&mut self, answer: ProbeAnswer) {
         let chunks = self.chunks;
         let Some(step) = self.walk.step_of(answer.ip, answer.port) else {
             return;
@@ -130,9 +130,9 @@ impl Books {
         }
     }
 
-    pub(super) fn event(&mut self, event: &Event) {
+    pub(super) fn event(&mut self, event: &SweepEvent) {
         match event {
-            Event::Open { endpoint, attempt, .. } => {
+            SweepEvent::Open { endpoint, attempt, .. } => {
                 assert!(self.known_open.insert(*endpoint), "told twice: {endpoint}");
                 let step = self.walk.step_of(endpoint.ip(), endpoint.port()).expect("of the walk");
                 let cell = self.cell(step);
@@ -140,11 +140,11 @@ impl Books {
                 assert!(cell.has_sent(*attempt));
                 cell.told_open = true;
             }
-            Event::Prohibited { endpoint, .. } => {
+            SweepEvent::Prohibited { endpoint, .. } => {
                 let step = self.walk.step_of(endpoint.ip(), endpoint.port()).expect("of the walk");
                 assert!(self.cell(step).best >= CellState::Prohibited);
             }
-            Event::Chunk(chunk) => {
+            SweepEvent::Chunk(chunk) => {
                 assert!(chunk.states.len() <= self.config.chunk_cells as usize);
                 self.chunks += 1;
                 let number = self.chunks;
@@ -155,7 +155,7 @@ impl Books {
                     cell.state = *state;
                 }
             }
-            Event::Amended { step, state } => {
+            SweepEvent::Amended { step, state } => {
                 let cell = self.cell(*step);
                 assert!(cell.chunk > 0, "amended before it was reported");
                 assert!(*state > cell.state || *state == CellState::NotProbed);
@@ -168,7 +168,7 @@ impl Books {
         self.stopped = true;
     }
 
-    pub(super) fn close(self, sweep: &Sweep, world: &World, time: Duration) -> Report {
+    pub(super) fn close(self, sweep: &SweepEngine, world: &World, time: Duration) -> Report {
         let summary = sweep.summary();
         let least = self.config.min_attempts;
         // In an outage that did not end, silence is not believed.
@@ -205,7 +205,7 @@ impl Books {
             open_found += u64::from(truth == CellState::Open && cell.state == CellState::Open);
             false_open += u64::from(truth != CellState::Open && cell.state == CellState::Open);
         }
-        let Summary { cells, open, closed, prohibited, silent, not_probed, .. } = summary;
+        let SweepSummary { cells, open, closed, prohibited, silent, not_probed, .. } = summary;
         assert_eq!([not_probed, silent, prohibited, closed, open], count, "{summary:?}");
         assert_eq!(open + closed + prohibited + silent + not_probed, cells);
         assert_eq!(cells, self.walk.len());
@@ -229,7 +229,7 @@ impl Books {
 #[derive(Debug, Clone)]
 pub struct Report {
     /// The sweep's own summary.
-    pub summary: Summary,
+    pub summary: SweepSummary,
     /// Virtual time that the sweep took.
     pub time: Duration,
     /// Cells that are truly open.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use mimawari_engine::{Answer, Probe, Reply, Sweep, SweepConfig};
+use mimawari_engine::{ProbeAnswer, ProbeReply, SweepConfig, SweepEngine, SynProbe};
 use mimawari_probes::wire::SynAckSigns;
-use mimawari_targets::{Shard, Walk};
+use mimawari_targets::{PlanOrder, PlanShard};
 
 use super::check::Books;
 use super::rng::mix;
@@ -38,7 +38,7 @@ pub struct Driver {
     /// Seed of all of this.
     pub seed: u64,
     /// Which shard.
-    pub shard: Option<Shard>,
+    pub shard: Option<PlanShard>,
 }
 
 impl Driver {
@@ -48,8 +48,8 @@ impl Driver {
     /// When anything that must hold does not: see [`Report`].
     #[must_use]
     pub fn run(&self, config: SweepConfig, mut network: Network) -> Report {
-        let walk = network.world().shard(self.shard.unwrap_or(Shard::WHOLE));
-        let mut sweep = Sweep::new(walk.clone(), config.clone());
+        let walk = network.world().shard(self.shard.unwrap_or(PlanShard::WHOLE));
+        let mut sweep = SweepEngine::new(walk.clone(), config.clone());
         let mut books = Books::new(walk.clone(), config);
         let mut rng = Rng::new(self.seed);
         let mut now = Duration::ZERO;
@@ -124,11 +124,11 @@ impl Driver {
         &self,
         rng: &mut Rng,
         now: Duration,
-        sweep: &mut Sweep,
+        sweep: &mut SweepEngine,
         network: &mut Network,
         books: &mut Books,
         handed: &mut HashSet<u64>,
-    ) -> Vec<Probe> {
+    ) -> Vec<SynProbe> {
         let mut failed = Vec::new();
         while let Some(probe) = sweep.poll_transmit(now) {
             books.handed(now, probe);
@@ -155,18 +155,18 @@ impl Driver {
     }
 
     /// Answers that nobody can have sent, with a cookie that happens to be right.
-    fn forge(&self, rng: &mut Rng, walk: &Walk, handed: &HashSet<u64>) -> Vec<Answer> {
+    fn forge(&self, rng: &mut Rng, walk: &PlanOrder, handed: &HashSet<u64>) -> Vec<ProbeAnswer> {
         let mut answers = Vec::new();
         for _ in 0..self.forged {
             let step = rng.below(walk.len());
             let Some(endpoint) = walk.endpoint(step) else {
                 continue;
             };
-            let mut answer = Answer {
+            let mut answer = ProbeAnswer {
                 ip: endpoint.ip(),
                 port: endpoint.port(),
                 attempt: if rng.chance(0.5) { 0 } else { 200 },
-                reply: Reply::SynAck,
+                reply: ProbeReply::SynAck,
                 ttl: None,
                 signs: SynAckSigns::default(),
             };
@@ -182,7 +182,7 @@ impl Driver {
         answers
     }
 
-    fn host(&self, probe: Probe) -> u64 {
+    fn host(&self, probe: SynProbe) -> u64 {
         let bits = match probe.endpoint.ip() {
             IpAddr::V4(ip) => u128::from(ip.to_bits()),
             IpAddr::V6(ip) => ip.to_bits(),
@@ -192,7 +192,7 @@ impl Driver {
 }
 
 /// Takes out what is due by `now`.
-fn due(failures: &mut BTreeMap<Duration, Vec<Probe>>, now: Duration) -> Vec<Probe> {
+fn due(failures: &mut BTreeMap<Duration, Vec<SynProbe>>, now: Duration) -> Vec<SynProbe> {
     let later = failures.split_off(&(now + Duration::from_nanos(1)));
     std::mem::replace(failures, later).into_values().flatten().collect()
 }

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mimawari_engine::{Answer, Probe, Reply};
+use mimawari_engine::{ProbeAnswer, ProbeReply, SynProbe};
 use mimawari_probes::wire::SynAckSigns;
 
 use super::{Rng, World};
@@ -103,7 +103,7 @@ struct Parcel {
     reply: u8,
 }
 
-const REPLIES: [Reply; 3] = [Reply::SynAck, Reply::Rst, Reply::Prohibited];
+const REPLIES: [ProbeReply; 3] = [ProbeReply::SynAck, ProbeReply::Rst, ProbeReply::Prohibited];
 
 impl Network {
     /// A network without loss; round trips take 5 to 45 ms, so that answers overtake each other.
@@ -170,7 +170,7 @@ impl Network {
     }
 
     /// A probe leaves.
-    pub fn send(&mut self, now: Duration, probe: Probe) {
+    pub fn send(&mut self, now: Duration, probe: SynProbe) {
         if let Some((policer, bucket)) = &mut self.policer
             && !bucket.take(now, *policer)
         {
@@ -193,7 +193,7 @@ impl Network {
         }
         let (ip, port) = (probe.endpoint.ip(), probe.endpoint.port());
         for (after, reply) in self.world.behaviour(ip, port).replies().into_iter().flatten() {
-            if reply == Reply::Rst
+            if reply == ProbeReply::Rst
                 && let Some((limit, hosts)) = &mut self.resets
             {
                 let full = Bucket { tokens: limit.burst, at: now };
@@ -214,12 +214,12 @@ impl Network {
         ip: IpAddr,
         port: mimawari_targets::Port,
         attempt: u8,
-        reply: Reply,
+        reply: ProbeReply,
     ) {
         let reply = match reply {
-            Reply::SynAck => 0,
-            Reply::Rst => 1,
-            Reply::Prohibited => 2,
+            ProbeReply::SynAck => 0,
+            ProbeReply::Rst => 1,
+            ProbeReply::Prohibited => 2,
         };
         self.numbered += 1;
         let parcel = Parcel { ip, port, attempt, reply };
@@ -233,7 +233,7 @@ impl Network {
     }
 
     /// The next answer that has arrived by `now`, and when.
-    pub fn arrive(&mut self, now: Duration) -> Option<(Duration, Answer)> {
+    pub fn arrive(&mut self, now: Duration) -> Option<(Duration, ProbeAnswer)> {
         if self.next_arrival()? > now {
             return None;
         }
@@ -241,7 +241,7 @@ impl Network {
         let reply = REPLIES[usize::from(reply)];
         Some((
             at,
-            Answer { ip, port, attempt, reply, ttl: Some(57), signs: SynAckSigns::default() },
+            ProbeAnswer { ip, port, attempt, reply, ttl: Some(57), signs: SynAckSigns::default() },
         ))
     }
 }

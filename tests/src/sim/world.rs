@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mimawari_engine::Reply;
+use mimawari_engine::ProbeReply;
 use mimawari_probes::observation::CellState;
-use mimawari_targets::{AddrRange, AddrSet, Endpoint, Plan, Port, PortSet, Scope, Shard, Walk};
+use mimawari_targets::{
+    AddrRange, AddrSet, CellPlan, Endpoint, PlanOrder, PlanShard, Port, PortSet, Scope,
+};
 
 use super::rng::mix;
 
@@ -35,19 +37,21 @@ pub enum Behaviour {
 impl Behaviour {
     /// Replies to one SYN and how long after it each leaves.
     #[must_use]
-    pub const fn replies(self) -> [Option<(Duration, Reply)>; 2] {
+    pub const fn replies(self) -> [Option<(Duration, ProbeReply)>; 2] {
         const NOW: Duration = Duration::ZERO;
         const SOON: Duration = Duration::from_millis(200);
         match self {
-            Self::Open => [Some((NOW, Reply::SynAck)), None],
-            Self::Closed => [Some((NOW, Reply::Rst)), None],
-            Self::Prohibited => [Some((NOW, Reply::Prohibited)), None],
+            Self::Open => [Some((NOW, ProbeReply::SynAck)), None],
+            Self::Closed => [Some((NOW, ProbeReply::Rst)), None],
+            Self::Prohibited => [Some((NOW, ProbeReply::Prohibited)), None],
             Self::Silent => [None, None],
-            Self::Late(after) => [Some((after, Reply::SynAck)), None],
-            Self::Doubled => [Some((NOW, Reply::SynAck)), Some((NOW, Reply::SynAck))],
-            Self::RstThenSynAck => [Some((NOW, Reply::Rst)), Some((SOON, Reply::SynAck))],
-            Self::SynAckThenRst => [Some((NOW, Reply::SynAck)), Some((SOON, Reply::Rst))],
-            Self::ProhibitedThenRst => [Some((NOW, Reply::Prohibited)), Some((SOON, Reply::Rst))],
+            Self::Late(after) => [Some((after, ProbeReply::SynAck)), None],
+            Self::Doubled => [Some((NOW, ProbeReply::SynAck)), Some((NOW, ProbeReply::SynAck))],
+            Self::RstThenSynAck => [Some((NOW, ProbeReply::Rst)), Some((SOON, ProbeReply::SynAck))],
+            Self::SynAckThenRst => [Some((NOW, ProbeReply::SynAck)), Some((SOON, ProbeReply::Rst))],
+            Self::ProhibitedThenRst => {
+                [Some((NOW, ProbeReply::Prohibited)), Some((SOON, ProbeReply::Rst))]
+            }
         }
     }
 
@@ -149,8 +153,8 @@ impl World {
 
     /// A walk over the whole of it.
     #[must_use]
-    pub fn walk(&self) -> Walk {
-        self.shard(Shard::WHOLE)
+    pub fn walk(&self) -> PlanOrder {
+        self.shard(PlanShard::WHOLE)
     }
 
     /// One shard's walk.
@@ -158,14 +162,14 @@ impl World {
     /// # Panics
     /// Never: the range is a valid one by construction.
     #[must_use]
-    pub fn shard(&self, shard: Shard) -> Walk {
+    pub fn shard(&self, shard: PlanShard) -> PlanOrder {
         let first = 0xc612_0000u32;
         let range =
             AddrRange::new(IpAddr::V4(first.into()), IpAddr::V4((first + self.hosts - 1).into()));
         let addrs = AddrSet::from_ranges(range);
         let scope = Scope::new(addrs.clone(), AddrSet::default(), "the simulation");
         let set = scope.narrow(&addrs).expect("the whole scope is in the scope");
-        let plan = Plan::new(set, PortSet::from_ranges([(1, self.ports)]), self.seed);
+        let plan = CellPlan::new(set, PortSet::from_ranges([(1, self.ports)]), self.seed);
         plan.expect("neither empty nor too large").walk(shard)
     }
 }

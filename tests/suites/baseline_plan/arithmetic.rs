@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use mimawari_drift::baseline::{Baseline, DecisionFacts, Match};
-use mimawari_drift::impact::{Newly, Side, compare};
+use mimawari_drift::baseline::{Baseline, DecisionFacts, RuleMatch};
+use mimawari_drift::impact::{ImpactSide, NewlyAllowed, compare};
 use mimawari_drift::judge::{CoverageView, RunInput, judge};
 use mimawari_drift::state::State;
 use mimawari_drift::subject::Subject;
-use mimawari_drift::verdict::{Coverage, RunFacts};
+use mimawari_drift::verdict::{RunFacts, VerdictCoverage};
 use mimawari_probes::observation::{CellState, Observation};
 use mimawari_targets::{AddrRange, AddrSet, Cell, Port, PortSet, Protocol, Scope};
 use proptest::prelude::*;
@@ -56,7 +56,7 @@ fn facts(now: Timestamp) -> DecisionFacts<'static> {
     DecisionFacts { check: "", vantage: "default", now }
 }
 
-fn says(b: &Baseline, cell: Cell, now: Timestamp) -> Match<'_> {
+fn says(b: &Baseline, cell: Cell, now: Timestamp) -> RuleMatch<'_> {
     b.decide(&Subject::Port(cell), &facts(now)).says
 }
 
@@ -109,7 +109,7 @@ proptest! {
             scope: &scope,
             observations: &observations,
             coverage: &run,
-            totals: Coverage::default(),
+            totals: VerdictCoverage::default(),
             facts: RunFacts::default(),
             suspect_because: Vec::new(),
             gaps: Vec::new(),
@@ -121,7 +121,7 @@ proptest! {
         let first = judge(&input, &baseline(&history), &State::default(), now).1;
         let (base_verdict, base_state) = judge(&input, &base, &first, now);
         let (head_verdict, head_state) = judge(&input, &head, &first, now);
-        let mut newly = Newly::between(&base, &head, "default", now);
+        let mut newly = NewlyAllowed::between(&base, &head, "default", now);
         let planned: Vec<_> = newly.planned_cells(&set, &ports).collect();
         prop_assert_eq!(newly.planned(&set, &ports), planned.len() as u128);
         prop_assert_eq!(planned.iter().collect::<BTreeSet<_>>().len(), planned.len());
@@ -141,7 +141,7 @@ proptest! {
         for a in 0..=ADDRESSES + 8 {
             for p in 1..=PORTS + 4 {
                 for proto in [Protocol::Tcp, Protocol::Udp] {
-                    let allowed = |b: &Baseline| matches!(says(b, Cell::new(addr(a), proto, kit::port(p)), now), Match::Allowed(_));
+                    let allowed = |b: &Baseline| matches!(says(b, Cell::new(addr(a), proto, kit::port(p)), now), RuleMatch::Allowed(_));
                     if allowed(&head) && !allowed(&base) {
                         cells += 1;
                         let state = if proto == Protocol::Tcp { run.cell(addr(a), kit::port(p)) } else { CellState::NotProbed };
@@ -150,7 +150,7 @@ proptest! {
                 }
             }
         }
-        let side = |baseline, verdict, state| Side { baseline, verdict, state };
+        let side = |baseline, verdict, state| ImpactSide { baseline, verdict, state };
         let impact = compare(side(&base, &base_verdict, &base_state), side(&head, &head_verdict, &head_state), newly, "default");
         let n = impact.newly_allowed;
         prop_assert_eq!(n.cells, cells);
@@ -183,7 +183,7 @@ proptest! {
             let f = &s.finding;
             if let Some(rule) = &s.by {
                 let found = says(&head, Cell::new(f.ip, f.proto, f.port.unwrap()), now);
-                prop_assert!(matches!(found, Match::Allowed(h) if h.id == rule.id), "{:?}", rule);
+                prop_assert!(matches!(found, RuleMatch::Allowed(h) if h.id == rule.id), "{:?}", rule);
             }
         }
     }
@@ -205,7 +205,7 @@ fn huge_prefixes_are_counted_and_never_wrap() {
             "version = 1\nowner = \"@t/t\"\n[[allow]]\nid = \"x\"\nhosts = [{hosts}]\nports = [{ports}]\nreason = \"x\"\nbroad = true\n"
         );
         let head = Baseline::parse(&[("b.toml".to_owned(), text)]).unwrap().0;
-        let mut newly = Newly::between(&none, &head, "default", now);
+        let mut newly = NewlyAllowed::between(&none, &head, "default", now);
         assert_eq!(newly.total().cells, cells, "{hosts} {ports}");
         newly.saw(kit::ip("2001:db8::1"), kit::port(443), CellState::Open);
         newly.saw(kit::ip("192.0.2.1"), kit::port(443), CellState::Closed);
@@ -230,7 +230,7 @@ fn five_thousand_rules_take_no_time_to_speak_of() {
     };
     let (base, head) = (many(0), many(4));
     let begun = std::time::Instant::now();
-    let newly = Newly::between(&base, &head, "default", kit::NOW.parse().unwrap());
+    let newly = NewlyAllowed::between(&base, &head, "default", kit::NOW.parse().unwrap());
     assert_eq!(newly.total().cells, 5_000 * 4 * 2);
     println!("5,000 rules against 5,000 in {:?}", begun.elapsed());
     // Far above what it takes, far below what every rule against every other would.

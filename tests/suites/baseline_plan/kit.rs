@@ -7,13 +7,13 @@ use std::process::Command;
 
 use jiff::Timestamp;
 use mimawari::config::Config;
-use mimawari_engine::Chunk;
+use mimawari_engine::ChunkResult;
 use mimawari_probes::observation::{
-    CellState, HttpObservation, Observation, Outcome, Scheme, Severity, TcpObservation,
+    CellState, ContentOutcome, HttpObservation, Observation, Severity, TcpObservation, UrlScheme,
 };
 use mimawari_runs::RunFolder;
 use mimawari_runs::meta::{MINOR, PlanFacts, RunMeta, RunStatus, ScopeFacts, VERSION};
-use mimawari_targets::{Plan, Port, Shard};
+use mimawari_targets::{CellPlan, PlanShard, Port};
 use tempfile::TempDir;
 
 /// For when everything is judged; the runs are of four hours before.
@@ -144,11 +144,11 @@ pub fn run(f: &Fixture, dir: &str, covered: Covered) {
         remedy: None,
         ip: ip("198.51.100.2"),
         port: port(80),
-        scheme: Scheme::Http,
+        scheme: UrlScheme::Http,
         host: Some("shop.example.jp".to_owned()),
         path: "/server-status".to_owned(),
         check: "server-status".to_owned(),
-        outcome: Outcome::Exposed,
+        outcome: ContentOutcome::Exposed,
         severity: Severity::Medium,
         at: at(),
         evidence: None,
@@ -188,7 +188,7 @@ pub fn write(
     state: impl Fn(IpAddr, Port) -> CellState,
 ) {
     let config = Config::read(&f.path("patrol.toml")).unwrap();
-    let plan = Plan::new(config.scope.whole(), config.scan.ports.clone(), 9).unwrap();
+    let plan = CellPlan::new(config.scope.whole(), config.scan.ports.clone(), 9).unwrap();
     let meta = RunMeta {
         version: VERSION,
         minor: MINOR,
@@ -201,7 +201,7 @@ pub fn write(
         vantage: "default".to_owned(),
         scope: ScopeFacts::of(&config.scope),
         plan: PlanFacts::of(&plan),
-        shard: Shard::WHOLE,
+        shard: PlanShard::WHOLE,
         part: None,
         method: "syn".to_owned(),
         rate_asked: 1,
@@ -221,7 +221,7 @@ pub fn write(
     let states: Vec<CellState> =
         (0..n).filter_map(|s| walk.endpoint(s)).map(|e| state(e.ip(), e.port())).collect();
     for (i, part) in states.chunks(1000).enumerate() {
-        folder.cover(&Chunk { first_step: i as u64 * 1000, states: part.to_vec() }).unwrap();
+        folder.cover(&ChunkResult { first_step: i as u64 * 1000, states: part.to_vec() }).unwrap();
     }
     folder.finish(&meta).unwrap();
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use mimawari_probes::http::format::Controls;
 use mimawari_probes::http::{
-    Catalogue, Check, Day, Finished, Fixture, Names, PathCheck, PathPlan, Probe, Response,
+    Catalogue, Check, CheckFixture, ContentProbe, DayName, FinishedCheck, HttpResponse, NameLists,
+    PathCheck, PathPlan,
 };
-use mimawari_probes::observation::Outcome;
+use mimawari_probes::observation::ContentOutcome;
 use mimawari_tests::fake::{Answer, FakeServer, FakeSite};
 
 use super::desk::{Desk, files};
@@ -34,8 +35,8 @@ fn pieces<'a>(marker: &str, text: &'a [u8]) -> Option<&'a [u8]> {
 }
 
 /// How a check ends on a body that is served as the fixture would be.
-fn judged(check: &Arc<Check>, fixture: &Fixture, path: &str, body: &[u8]) -> Finished {
-    let probes = vec![Probe::Check(Arc::clone(check))].into();
+fn judged(check: &Arc<Check>, fixture: &CheckFixture, path: &str, body: &[u8]) -> FinishedCheck {
+    let probes = vec![ContentProbe::Check(Arc::clone(check))].into();
     let plan = PathPlan { path: path.into(), probes };
     let mut course = PathCheck::new(&plan, 1, &[0; 32]);
     for n in 0.. {
@@ -43,7 +44,7 @@ fn judged(check: &Arc<Check>, fixture: &Fixture, path: &str, body: &[u8]) -> Fin
             break;
         }
         let status = if n < 2 { fixture.status(check) } else { 404 };
-        course.response(&Response {
+        course.response(&HttpResponse {
             status,
             location: fixture.location.as_deref(),
             body: if n < 2 { body } else { b"not here" },
@@ -57,15 +58,17 @@ fn judged(check: &Arc<Check>, fixture: &Fixture, path: &str, body: &[u8]) -> Fin
 
 /// The fixture's body with the marker behind every word that may have it without changing what the
 /// check says: behind every secret, for checks look at names and not at values.
-fn marked(check: &Arc<Check>, fixture: &Fixture, path: &str, marker: &str) -> Vec<u8> {
+fn marked(check: &Arc<Check>, fixture: &CheckFixture, path: &str, marker: &str) -> Vec<u8> {
     let before = judged(check, fixture, path, &fixture.body());
-    assert_eq!(before.outcome, Outcome::Exposed, "{} {path}", check.id);
+    assert_eq!(before.outcome, ContentOutcome::Exposed, "{} {path}", check.id);
     let mut text = fixture.text.clone();
     let same = |text: &[u8]| {
-        let fixture = Fixture { text: text.to_owned(), ..fixture.clone() };
+        let fixture = CheckFixture { text: text.to_owned(), ..fixture.clone() };
         let now = judged(check, &fixture, path, &fixture.body());
         let labels = [&now, &before].map(|f| f.evidence.as_ref().and_then(|e| e.label.clone()));
-        now.outcome == Outcome::Exposed && now.severity == before.severity && labels[0] == labels[1]
+        now.outcome == ContentOutcome::Exposed
+            && now.severity == before.severity
+            && labels[0] == labels[1]
     };
     let word = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
     let mut at = text.len().min(4000);
@@ -79,7 +82,7 @@ fn marked(check: &Arc<Check>, fixture: &Fixture, path: &str, marker: &str) -> Ve
         }
         at -= 1;
     }
-    Fixture { text, ..fixture.clone() }.body()
+    CheckFixture { text, ..fixture.clone() }.body()
 }
 
 struct Planted {
@@ -92,7 +95,7 @@ struct Planted {
 }
 
 /// Every `hit` of every check, on as many hosts as it takes for each to have a path of its own.
-fn plant(marker: &str, today: Day) -> Planted {
+fn plant(marker: &str, today: DayName) -> Planted {
     let mut taken: BTreeMap<usize, HashSet<String>> = BTreeMap::new();
     let mut planted =
         Planted { site: FakeSite::new(), hosts: Vec::new(), paths: Vec::new(), clear: 0 };
@@ -105,7 +108,7 @@ fn plant(marker: &str, today: Day) -> Planted {
                 .find_map(|n| {
                     let host = format!("s{n}.example.test");
                     let path = fixture.path.clone().unwrap_or_else(|| {
-                        let names = Names { host: Some(&host), today };
+                        let names = NameLists { host: Some(&host), today };
                         check.paths.iter().flat_map(|(_, t)| t.on(names)).next().expect("a path")
                     });
                     let free = !taken.get(&n).is_some_and(|t| t.contains(&path));
@@ -190,7 +193,7 @@ fn look(planted: &Planted, server: &FakeServer, scheme: &str, format: &str, mark
 fn no_output_holds_a_piece_of_a_secret() {
     let marker = marker();
     let now = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC);
-    let today = Day { year: now.year(), month: now.month(), day: now.day() };
+    let today = DayName { year: now.year(), month: now.month(), day: now.day() };
     let planted = plant(&marker, today);
     // Of what is not compressed or binary, every body holds it.
     assert!(planted.clear * 10 > planted.paths.len() * 7, "{} bodies", planted.clear);

@@ -8,7 +8,7 @@ use mimawari_probes::observation::Sightings;
 
 use super::*;
 
-fn at_root(seen: &[HttpObservation], path: &str) -> (Outcome, Option<String>) {
+fn at_root(seen: &[HttpObservation], path: &str) -> (ContentOutcome, Option<String>) {
     let o = by_path(seen)[path];
     (o.outcome, o.reason.clone())
 }
@@ -17,7 +17,7 @@ fn at_root(seen: &[HttpObservation], path: &str) -> (Outcome, Option<String>) {
 fn a_range_that_is_refused_is_dropped_for_the_site() {
     for status in [400, 416, 500, 501] {
         let server = planted(Form::Typed).refuses_ranges(status).start().unwrap();
-        let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+        let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
         assert_complete(&seen, 1);
         assert_eq!(exposed(&seen), BTreeSet::from(PLANTED), "{status}: {:?}", outcomes(&seen));
         let ranged = server.requests().iter().filter(|r| r.header("range").is_some()).count();
@@ -30,9 +30,9 @@ fn a_site_that_answers_400_to_a_path_is_not_asked_twice_for_ever() {
     let refusing = Fallback::Always(Answer::status(400));
     let home = Answer::ok(&b"<title>home</title>"[..]);
     let server = FakeSite::new().fallback(refusing).route("/", home).start().unwrap();
-    let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+    let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
     assert_complete(&seen, 1);
-    assert!(seen.iter().all(|o| o.outcome == Outcome::Protected), "{:?}", outcomes(&seen));
+    assert!(seen.iter().all(|o| o.outcome == ContentOutcome::Protected), "{:?}", outcomes(&seen));
     let twice = server.requests().iter().filter(|r| r.header("range").is_none()).count();
     assert_eq!(twice, 3);
 }
@@ -51,12 +51,12 @@ fn redirects_within_the_site_are_followed_once() {
     ];
     for (name, site, fallback) in sites {
         let server = site.fallback(fallback).start().unwrap();
-        let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+        let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
         assert_complete(&seen, 1);
         assert_eq!(exposed(&seen), BTreeSet::from(["/.env"]), "{name}: {:?}", outcomes(&seen));
         let others = seen.iter().filter(|o| o.path != "/.env");
         for o in others {
-            assert_eq!(o.outcome, Outcome::Absent, "{name}: {o:?}");
+            assert_eq!(o.outcome, ContentOutcome::Absent, "{name}: {o:?}");
         }
         assert_no_secret(&seen);
     }
@@ -73,9 +73,13 @@ fn a_redirect_is_never_followed_off_the_site() {
         let away = Fallback::Always(Answer::redirect(&to));
         let home = Answer::ok(&b"<title>home</title>"[..]);
         let server = FakeSite::new().fallback(away).route("/", home).start().unwrap();
-        let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+        let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
         assert_complete(&seen, 1);
-        assert!(seen.iter().all(|o| o.outcome == Outcome::Absent), "{to}: {:?}", outcomes(&seen));
+        assert!(
+            seen.iter().all(|o| o.outcome == ContentOutcome::Absent),
+            "{to}: {:?}",
+            outcomes(&seen)
+        );
     }
     assert_eq!(trap.connections(), 0);
 }
@@ -95,14 +99,14 @@ fn bytes_that_came_count_and_what_is_missing_is_not_covered() {
         .start()
         .unwrap();
     let quick = HttpConfig { body_timeout: Duration::from_millis(400), ..config() };
-    let seen = look_at(vec![target(&server, Scheme::Http, None)], quick);
+    let seen = look_at(vec![target(&server, UrlScheme::Http, None)], quick);
     assert_complete(&seen, 1);
     let found = exposed(&seen);
     for path in ["/.env", "/password.php", "/backup.sql"] {
         assert!(found.contains(path), "{path}: {:?}", at_root(&seen, path));
     }
     let (outcome, reason) = at_root(&seen, "/.git/config");
-    assert_eq!(outcome, Outcome::Error);
+    assert_eq!(outcome, ContentOutcome::Error);
     assert!(reason.is_some_and(|r| r.contains("body")));
     assert_no_secret(&seen);
 }
@@ -113,10 +117,10 @@ fn an_unknown_coding_is_not_read_as_nothing() {
     let plain = Answer::ok(dotenv()).header("Content-Encoding", "utf-8");
     let site = FakeSite::new().route("/.git/config", odd).route("/.env", plain);
     let server = site.start().unwrap();
-    let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+    let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
     assert_eq!(exposed(&seen), BTreeSet::from(["/.env"]));
     let (outcome, reason) = at_root(&seen, "/.git/config");
-    assert_eq!(outcome, Outcome::Error);
+    assert_eq!(outcome, ContentOutcome::Error);
     assert!(reason.is_some_and(|r| r.contains("coding")));
 }
 
@@ -130,7 +134,7 @@ fn a_file_counts_whatever_the_status() {
             .start()
             .unwrap();
         let quick = HttpConfig { longest_pause: Duration::from_millis(1), ..config() };
-        let seen = look_at(vec![target(&server, Scheme::Http, None)], quick);
+        let seen = look_at(vec![target(&server, UrlScheme::Http, None)], quick);
         assert_eq!(exposed(&seen), BTreeSet::from(["/.env", "/password.php"]), "{status}");
     }
 }
@@ -138,9 +142,9 @@ fn a_file_counts_whatever_the_status() {
 #[test]
 fn what_one_of_two_servers_hands_out_is_reported_with_how_often() {
     let server = planted(Form::Typed).every_other(&["/.env"]).start().unwrap();
-    let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+    let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
     let env = by_path(&seen)["/.env"];
-    assert_eq!(env.outcome, Outcome::Exposed, "{env:?}");
+    assert_eq!(env.outcome, ContentOutcome::Exposed, "{env:?}");
     let evidence = env.evidence.as_ref().unwrap();
     assert_eq!(evidence.sightings, Some(Sightings { seen: 2, asked: 3 }));
     assert!(evidence.repeated && evidence.canaries.len() == 2);
@@ -154,8 +158,8 @@ fn what_was_found_before_is_asked_for_until_it_is_sure_to_be_gone() {
     let mut known = KnownPaths::default();
     known.add(address.ip(), Port::new(address.port()).unwrap(), None, "/.env");
     let config = HttpConfig { known: Arc::new(known), ..config() };
-    let seen = look_at(vec![target(&server, Scheme::Http, None)], config);
-    assert_eq!(at_root(&seen, "/.env"), (Outcome::Absent, None));
+    let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config);
+    assert_eq!(at_root(&seen, "/.env"), (ContentOutcome::Absent, None));
     let asked: Vec<usize> =
         server.requests().iter().filter(|r| r.path == "/.env").map(|r| r.connection).collect();
     assert_eq!(asked.len(), 9);
@@ -171,11 +175,11 @@ fn a_front_that_keeps_the_first_host_is_noticed() {
     let (a, b, c) = ("a.example.test", "b.example.test", "c.example.test");
     let site = FakeSite::new().vhost(b, "/.env", Answer::ok(dotenv())).keeps_first_host();
     let server = site.start().unwrap();
-    let targets = [None, Some(a), Some(b), Some(c)].map(|h| target(&server, Scheme::Http, h));
+    let targets = [None, Some(a), Some(b), Some(c)].map(|h| target(&server, UrlScheme::Http, h));
     let seen = look_at(targets.to_vec(), config());
     let found: Vec<_> = seen
         .iter()
-        .filter(|o| o.outcome == Outcome::Exposed)
+        .filter(|o| o.outcome == ContentOutcome::Exposed)
         .map(|o| (o.host.as_deref(), o.path.as_str()))
         .collect();
     assert_eq!(found, [(Some(b), "/.env")]);

@@ -1,6 +1,6 @@
 //! What a site's refusals are worth, and which names are asked.
 
-use mimawari_look::http::{NamedPort, Targets};
+use mimawari_look::http::{NamedPort, SiteTargets};
 
 use super::*;
 
@@ -13,10 +13,10 @@ fn a_site_that_refuses_everything_is_not_covered() {
     for status in [400, 401, 403, 404, 406, 418, 421, 426, 431] {
         let all = Fallback::Always(Answer::status(status));
         let server = FakeSite::new().fallback(all).start().unwrap();
-        let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+        let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
         assert_complete(&seen, 1);
         assert!(
-            seen.iter().all(|o| o.outcome == Outcome::Error),
+            seen.iter().all(|o| o.outcome == ContentOutcome::Error),
             "{status}: {:?}",
             outcomes(&seen)
         );
@@ -28,13 +28,13 @@ fn a_site_that_refuses_everything_is_not_covered() {
 fn a_refusal_counts_where_others_are_served() {
     for status in [400, 401, 403, 404, 405, 406, 410, 416, 418, 421, 426, 431, 451] {
         let server = FakeSite::new().route("/.env", Answer::status(status)).start().unwrap();
-        let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
+        let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
         let outcome = by_path(&seen)["/.env"].outcome;
         let wanted = match status {
-            404 | 410 => Outcome::Absent,
+            404 | 410 => ContentOutcome::Absent,
             // About the way of asking: nothing is known of the file.
-            416 | 421 | 426 | 431 => Outcome::Error,
-            _ => Outcome::Protected,
+            416 | 421 | 426 | 431 => ContentOutcome::Error,
+            _ => ContentOutcome::Protected,
         };
         assert_eq!(outcome, wanted, "{status}");
     }
@@ -46,13 +46,17 @@ fn a_site_that_sends_everybody_away_is_not_looked_at() {
     for to in ["https://www.elsewhere.example/", "/login", "https://shop.example.test/"] {
         let away = Fallback::Always(Answer::redirect(to));
         let server = FakeSite::new().fallback(away).start().unwrap();
-        let seen = look_at(vec![target(&server, Scheme::Http, Some(name))], config());
+        let seen = look_at(vec![target(&server, UrlScheme::Http, Some(name))], config());
         assert_complete(&seen, 1);
-        assert!(seen.iter().all(|o| o.outcome == Outcome::Error), "{to}: {:?}", outcomes(&seen));
+        assert!(
+            seen.iter().all(|o| o.outcome == ContentOutcome::Error),
+            "{to}: {:?}",
+            outcomes(&seen)
+        );
     }
     let server = FakeSite::new().fallback(Fallback::RedirectLoop).start().unwrap();
-    let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
-    assert!(seen.iter().all(|o| o.outcome == Outcome::Error), "{:?}", outcomes(&seen));
+    let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
+    assert!(seen.iter().all(|o| o.outcome == ContentOutcome::Error), "{:?}", outcomes(&seen));
 }
 
 #[test]
@@ -61,13 +65,15 @@ fn a_site_that_leads_to_another_that_is_looked_at_is_covered() {
     let there = FakeSite::new().start().unwrap();
     let to = format!("http://{www}:{}/", there.address().port());
     let server = FakeSite::new().fallback(Fallback::Always(Answer::redirect(&to))).start().unwrap();
-    let targets =
-        vec![target(&server, Scheme::Http, Some(name)), target(&there, Scheme::Http, Some(www))];
+    let targets = vec![
+        target(&server, UrlScheme::Http, Some(name)),
+        target(&there, UrlScheme::Http, Some(www)),
+    ];
     let seen = look_at(targets, config());
-    assert!(seen.iter().all(|o| o.outcome == Outcome::Absent), "{:?}", outcomes(&seen));
+    assert!(seen.iter().all(|o| o.outcome == ContentOutcome::Absent), "{:?}", outcomes(&seen));
     // The default site of an address is nobody's plan.
-    let seen = look_at(vec![target(&server, Scheme::Http, None)], config());
-    assert!(seen.iter().all(|o| o.outcome == Outcome::Absent), "{:?}", outcomes(&seen));
+    let seen = look_at(vec![target(&server, UrlScheme::Http, None)], config());
+    assert!(seen.iter().all(|o| o.outcome == ContentOutcome::Absent), "{:?}", outcomes(&seen));
 }
 
 #[test]
@@ -86,16 +92,20 @@ fn every_name_is_asked_however_many_before_it_had_no_answer() {
     list.push_str(&format!("127.0.0.1,{name}\n127.0.0.1,{name},{port},http\n"));
     let vhosts =
         VhostIndex::spool("v.csv", list.as_bytes(), &scope(), &std::env::temp_dir()).unwrap();
-    let named =
-        NamedPort { endpoint: endpoint(server.address()), scheme: Scheme::Http, takes_any: true };
-    let targets = Targets { named: vec![named], vhosts: Some(vhosts), ..Targets::default() };
+    let named = NamedPort {
+        endpoint: endpoint(server.address()),
+        scheme: UrlScheme::Http,
+        takes_any: true,
+    };
+    let targets =
+        SiteTargets { named: vec![named], vhosts: Some(vhosts), ..SiteTargets::default() };
     let seen = looking::look_at(targets, config()).paths;
     assert_complete(&seen, 13);
     let of_shop: Vec<_> =
         seen.iter().filter(|o| o.host.as_deref() == Some(name)).cloned().collect();
     assert_eq!(exposed(&of_shop), BTreeSet::from(["/.env"]));
     let silent = seen.iter().filter(|o| o.host.as_deref() != Some(name));
-    assert!(silent.clone().all(|o| o.outcome == Outcome::Error));
+    assert!(silent.clone().all(|o| o.outcome == ContentOutcome::Error));
     // The bare address is not asked, and a name that has no answer costs little.
     let requests = server.requests();
     // One request without a name: whether the port speaks HTTP/2 alone.

@@ -112,10 +112,14 @@ fn services(c: &Case) {
 /// veth keeps the index of its peer among its counters.
 fn counters(c: &Case) {
     let counters = c.lab.scanner.run(|| {
-        mimawari_rawio::Device::by_name("v0").expect("the link").counters().expect("its counters")
+        mimawari_rawio::InterfaceFacts::by_name("v0")
+            .expect("the link")
+            .counters()
+            .expect("its counters")
     });
     let of = |name: &str| counters.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
-    let peer = c.lab.centre.run(|| mimawari_rawio::Device::by_name("v1").expect("its peer").index);
+    let peer =
+        c.lab.centre.run(|| mimawari_rawio::InterfaceFacts::by_name("v1").expect("its peer").index);
     assert_eq!(of("peer_ifindex"), Some(u64::from(peer)), "{counters:?}");
     assert!(counters.iter().all(|(name, _)| !name.is_empty() && name.is_ascii()), "{counters:?}");
 }

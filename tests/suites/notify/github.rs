@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mimawari_drift::verdict::{Change, ChangeKind, FindingState, Verdict};
-use mimawari_notify::{End, Notifiers};
+use mimawari_drift::verdict::{ChangeKind, FindingChange, FindingState, Verdict};
+use mimawari_notify::{DeliveryEnd, Notifiers};
 use mimawari_tests::fake::{Received, Receiver, Told};
 use serde_json::{Value, json};
 
@@ -103,7 +103,7 @@ impl Hub {
         notifiers(&table, &[("T", token.to_owned())])
     }
 
-    async fn run(&self, v: &Verdict) -> End {
+    async fn run(&self, v: &Verdict) -> DeliveryEnd {
         self.desk.deliver(&self.notifiers(TOKEN), v).await.remove(0).end
     }
 
@@ -123,7 +123,7 @@ fn next(v: &Verdict, n: u32, state: FindingState, what: ChangeKind) -> Verdict {
     v.changes = v
         .findings
         .iter()
-        .map(|f| Change { key: format!("{}-{n}", f.id), finding: f.id.clone(), what })
+        .map(|f| FindingChange { key: format!("{}-{n}", f.id), finding: f.id.clone(), what })
         .collect();
     v
 }
@@ -132,7 +132,7 @@ fn next(v: &Verdict, n: u32, state: FindingState, what: ChangeKind) -> Verdict {
 async fn the_life_of_an_issue() {
     let hub = Hub::new();
     let v = three();
-    assert_eq!(hub.run(&v).await, End::Sent);
+    assert_eq!(hub.run(&v).await, DeliveryEnd::Sent);
     assert_eq!(hub.states(), ["open"]);
     {
         let repo = hub.repo.lock().expect("it");
@@ -144,7 +144,10 @@ async fn the_life_of_an_issue() {
     }
     // The same again: read, and nothing written.
     let before = hub.server.seen().len();
-    assert_eq!(hub.run(&next(&v, 2, FindingState::Open, ChangeKind::Reminder)).await, End::Sent);
+    assert_eq!(
+        hub.run(&next(&v, 2, FindingState::Open, ChangeKind::Reminder)).await,
+        DeliveryEnd::Sent
+    );
     assert!(hub.server.seen()[before..].iter().all(|r| r.method == "GET"));
     hub.run(&next(&v, 3, FindingState::Unverified, ChangeKind::Reminder)).await;
     assert_eq!(hub.states(), ["open"]);
@@ -183,7 +186,7 @@ async fn limits_are_heard() {
         Told::status(403, "{\"message\":\"You have exceeded a secondary rate limit\"}")
             .with("retry-after", 1),
     ];
-    assert_eq!(hub.run(&three()).await, End::Sent);
+    assert_eq!(hub.run(&three()).await, DeliveryEnd::Sent);
     let seen = hub.server.seen();
     assert!(seen[1].at - seen[0].at >= Duration::from_millis(500), "the reset is waited for");
     assert!(seen[2].at - seen[1].at >= Duration::from_millis(990), "Retry-After is waited for");
@@ -191,7 +194,7 @@ async fn limits_are_heard() {
     let hub = Hub::new();
     hub.repo.lock().expect("it").first =
         vec![Told::status(403, "{\"message\":\"Resource not accessible\"}")];
-    assert!(matches!(hub.run(&three()).await, End::Failed(_)));
+    assert!(matches!(hub.run(&three()).await, DeliveryEnd::Failed(_)));
     assert_eq!(hub.server.seen().len(), 1);
 }
 
@@ -217,7 +220,7 @@ async fn a_new_issue_whose_answer_was_lost_is_not_made_twice() {
     // Two lists, and then the creation's answer is lost.
     hub.repo.lock().expect("it").first =
         vec![Told::status(200, "[]"), Told::status(200, "[]"), Told::Hangup];
-    let End::Failed(fault) = hub.run(&three()).await else { panic!("it was lost") };
+    let DeliveryEnd::Failed(fault) = hub.run(&three()).await else { panic!("it was lost") };
     assert!(fault.doubtful);
     let posts = hub.server.seen().iter().filter(|r| r.method == "POST").count();
     assert_eq!(posts, 1);

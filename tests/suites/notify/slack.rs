@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mimawari_notify::End;
+use mimawari_notify::DeliveryEnd;
 use mimawari_tests::fake::{Received, Receiver, Told};
 use serde_json::Value;
 
@@ -51,12 +51,12 @@ fn slack(mut first: Vec<Told>) -> (Receiver, [(&'static str, String); 1]) {
 async fn one_message_and_only_one() {
     let (slack, env) = slack(Vec::new());
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
-    assert_eq!(desk.deliver(&n, &three()).await[0].end, End::Sent);
-    assert_eq!(desk.deliver(&n, &three()).await[0].end, End::ToldBefore);
+    assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::Sent);
+    assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::ToldBefore);
     let all = (0..3_000)
         .map(|n| finding(n + 10, &format!("198.51.{}.{}", n / 250, n % 250), 6379 + (n % 5) as u16))
         .collect();
-    assert_eq!(desk.deliver(&n, &verdict(all)).await[0].end, End::Sent);
+    assert_eq!(desk.deliver(&n, &verdict(all)).await[0].end, DeliveryEnd::Sent);
     assert_eq!(slack.seen().len(), 2);
     assert!(desk.letters().is_empty());
 }
@@ -67,7 +67,7 @@ async fn a_quiet_run_sends_nothing() {
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
     let mut v = three();
     v.changes.clear();
-    assert_eq!(desk.deliver(&n, &v).await[0].end, End::Quiet);
+    assert_eq!(desk.deliver(&n, &v).await[0].end, DeliveryEnd::Quiet);
     assert!(slack.seen().is_empty());
 }
 
@@ -80,7 +80,10 @@ async fn of_two_at_once_one_tells_a_hundred_times() {
         let v = verdict(vec![finding(round, "198.51.100.9", 22)]);
         let (x, y) = tokio::join!(desk.deliver(&a, &v), desk.deliver(&b, &v));
         let ends = [&x[0].end, &y[0].end];
-        assert!(ends.contains(&&End::Sent) && ends.contains(&&End::ToldBefore), "{ends:?}");
+        assert!(
+            ends.contains(&&DeliveryEnd::Sent) && ends.contains(&&DeliveryEnd::ToldBefore),
+            "{ends:?}"
+        );
     }
     assert_eq!(slack.seen().len(), 100);
 }
@@ -94,7 +97,7 @@ async fn what_was_certainly_not_taken_is_tried_again() {
     ];
     let (slack, env) = slack(answers);
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
-    assert_eq!(desk.deliver(&n, &three()).await[0].end, End::Sent);
+    assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::Sent);
     let seen = slack.seen();
     assert_eq!(seen.len(), 4);
     assert!(seen[3].at - seen[2].at >= Duration::from_millis(990), "Retry-After is heard");
@@ -111,7 +114,7 @@ async fn what_may_have_arrived_is_not_tried_again() {
         assert_eq!(slack.seen().len(), 1);
         assert_eq!(desk.letters()[0]["doubtful"], true);
         // Nor by the next run.
-        assert_eq!(desk.deliver(&n, &three()).await[0].end, End::ToldBefore);
+        assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::ToldBefore);
     }
 }
 
@@ -151,7 +154,7 @@ async fn silence_endless_answers_long_waits_and_redirects_end() {
     // The status has come: it was taken, however much is said after it.
     let (_slack, env) = slack(vec![Told::Endless]);
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
-    assert_eq!(desk.deliver(&n, &three()).await[0].end, End::Sent);
+    assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::Sent);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use mimawari_notify::End;
+use mimawari_notify::DeliveryEnd;
 use mimawari_tests::fake::{Received, Receiver, Told};
 use ring::hmac;
 
@@ -41,7 +41,7 @@ async fn signed_bodies_that_a_receiver_can_verify() {
     })
     .expect("a receiver");
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env(&receiver)));
-    assert_eq!(desk.deliver(&n, &three()).await[0].end, End::Sent);
+    assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::Sent);
     let body = receiver.seen()[0].json();
     assert_eq!(body["changes"].as_array().expect("changes").len(), 3);
     assert_eq!(body["id"], receiver.seen()[0].header("webhook-id"));
@@ -62,7 +62,7 @@ async fn what_may_have_arrived_comes_again_under_the_same_id() {
     })
     .expect("a receiver");
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env(&receiver)));
-    assert_eq!(desk.deliver(&n, &three()).await[0].end, End::Sent);
+    assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::Sent);
     let ids: HashSet<String> =
         receiver.seen().iter().map(|r| r.header("webhook-id").to_owned()).collect();
     assert_eq!((receiver.seen().len(), ids.len()), (2, 1));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use mimawari_runs::checkpoint::Saved;
+use mimawari_runs::checkpoint::SavedCheckpoint;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -22,7 +22,8 @@ fn sent(desk: &Desk, save: &str) -> u64 {
     let file = files.iter().find(|f| f["name"] == "checkpoint.bin").expect("a checkpoint");
     let object = file["pieces"][0]["object"].as_str().expect("a name");
     let folder = save.rsplit_once('/').expect("a folder").0;
-    let point = Saved::decode(&desk.object("r", &format!("{folder}/{object}"))).expect("whole");
+    let point =
+        SavedCheckpoint::decode(&desk.object("r", &format!("{folder}/{object}"))).expect("whole");
     serde_json::to_value(&point.sweep).expect("JSON")["sent"].as_u64().expect("a number")
 }
 

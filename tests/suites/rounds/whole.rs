@@ -60,7 +60,7 @@ fn shard_of(desk: &Desk, id: &str, server: &Server) -> u64 {
     let plan = desk.json(id, "plan.json");
     let facts: mimawari_runs::meta::PlanFacts =
         serde_json::from_value(plan["plan"].clone()).expect("a plan");
-    let walk = facts.walk(mimawari_targets::Shard::WHOLE).expect("a walk");
+    let walk = facts.walk(mimawari_targets::PlanShard::WHOLE).expect("a walk");
     let port = mimawari_targets::Port::new(server.at.port()).expect("a port");
     walk.step_of(server.at.ip(), port).expect("planned") % 3 + 1
 }

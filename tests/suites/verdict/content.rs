@@ -7,7 +7,9 @@ const LEGACY: &str = "[[allow_http]]\nid = \"old\"\nhosts = [\"192.0.2.70\"]\nch
 
 #[test]
 fn contents_are_resolved_only_by_an_answer_that_says_so() {
-    use Outcome::{Absent, CatchAll, Error, Exposed, Malformed, Protected, Skipped, Unstable};
+    use ContentOutcome::{
+        Absent, CatchAll, Error, Exposed, Malformed, Protected, Skipped, Unstable,
+    };
     for (outcome, expected) in [
         (Absent, FindingState::Resolved),
         (Protected, FindingState::Resolved),
@@ -31,7 +33,7 @@ fn contents_are_resolved_only_by_an_answer_that_says_so() {
 #[test]
 fn an_allowed_content_is_no_finding() {
     let rules = "[[allow]]\nid = \"web\"\nhosts = [\"192.0.2.70\"]\nports = [\"tcp/80\"]\nreason = \"x\"\n[[allow_http]]\nid = \"h\"\nhosts = [\"192.0.2.70\"]\nchecks = [\"php-source\"]\nreason = \"x\"\n";
-    let v = Story::new(rules).run(Run::new().content(Outcome::Exposed));
+    let v = Story::new(rules).run(Run::new().content(ContentOutcome::Exposed));
     assert!(v.findings.is_empty() && v.exit == 0);
 }
 
@@ -42,23 +44,23 @@ fn a_path_that_is_no_longer_asked_for_is_unverified() {
     let others: [fn(Run) -> Run; 5] = [
         |r| r.cell(HOST, 80, Open),
         // Another path of the same site.
-        |r| r.http(Outcome::Absent, |h| h.path = "/other.php".to_owned()),
+        |r| r.http(ContentOutcome::Absent, |h| h.path = "/other.php".to_owned()),
         // Another virtual host, and the address itself.
-        |r| r.http(Outcome::Absent, |h| h.host = Some("other.example.jp".to_owned())),
-        |r| r.http(Outcome::Absent, |h| h.host = None),
+        |r| r.http(ContentOutcome::Absent, |h| h.host = Some("other.example.jp".to_owned())),
+        |r| r.http(ContentOutcome::Absent, |h| h.host = None),
         // Another port.
-        |r| r.cell(HOST, 80, Open).http(Outcome::Absent, |h| h.port = port(443)),
+        |r| r.cell(HOST, 80, Open).http(ContentOutcome::Absent, |h| h.port = port(443)),
     ];
     for (n, other) in others.into_iter().enumerate() {
         for check in ["php-source", "manifest"] {
             let mut s = Story::new(WEB);
-            s.run(Run::new().http(Outcome::Exposed, |h| h.check = check.to_owned()));
+            s.run(Run::new().http(ContentOutcome::Exposed, |h| h.check = check.to_owned()));
             for _ in 0..3 {
                 let v = s.run(other(Run::new()));
                 let f = one(&v, ExposedContent);
                 assert_eq!((f.state, v.exit), (FindingState::Unverified, 1), "{n}: {}", f.why);
             }
-            let v = s.run(Run::new().http(Outcome::Absent, |h| h.check = check.to_owned()));
+            let v = s.run(Run::new().http(ContentOutcome::Absent, |h| h.check = check.to_owned()));
             assert_eq!((one(&v, ExposedContent).state, v.exit), (FindingState::Resolved, 0));
         }
     }
@@ -67,8 +69,8 @@ fn a_path_that_is_no_longer_asked_for_is_unverified() {
 #[test]
 fn a_suspect_run_resolves_no_content() {
     let mut s = Story::new(WEB);
-    s.run(Run::new().content(Outcome::Exposed));
-    let mut run = Run::new().content(Outcome::Absent);
+    s.run(Run::new().content(ContentOutcome::Exposed));
+    let mut run = Run::new().content(ContentOutcome::Absent);
     run.canaries = (0, 1);
     assert_eq!(one(&s.run(run), ExposedContent).state, FindingState::Unverified);
 }
@@ -76,21 +78,24 @@ fn a_suspect_run_resolves_no_content() {
 #[test]
 fn a_path_whose_check_has_another_name_is_the_same_finding() {
     let mut s = Story::new(WEB);
-    let v = s.run(Run::new().content(Outcome::Exposed));
+    let v = s.run(Run::new().content(ContentOutcome::Exposed));
     let first = one(&v, ExposedContent).clone();
     let renamed = |o| Run::new().http(o, |h| h.check = "php-code".to_owned());
-    let v = s.run(renamed(Outcome::Exposed));
+    let v = s.run(renamed(ContentOutcome::Exposed));
     let f = one(&v, ExposedContent);
     assert_eq!((&f.id, f.first_seen, f.new), (&first.id, first.first_seen, false));
     assert_eq!(f.check.as_deref(), Some("php-code"));
-    assert_eq!(one(&s.run(renamed(Outcome::Absent)), ExposedContent).state, FindingState::Resolved);
+    assert_eq!(
+        one(&s.run(renamed(ContentOutcome::Absent)), ExposedContent).state,
+        FindingState::Resolved
+    );
 }
 
 /// A file of a manifest needs no signature, so that a check of the catalogue which is not true of
 /// the same path proves nothing about it.
 #[test]
 fn what_a_manifest_found_is_ended_by_a_manifest_alone() {
-    use Outcome::{Absent, Exposed, Protected};
+    use ContentOutcome::{Absent, Exposed, Protected};
     let by = |o, check: &str| Run::new().http(o, |h| h.check = check.to_owned());
     for (found, looked, expected) in [
         ("manifest", "php-source", FindingState::Unverified),
@@ -130,8 +135,8 @@ fn an_allowed_file_of_a_manifest_is_remembered() {
     );
     for (looked, exit) in [("php-source", 1), ("manifest", 0)] {
         let mut s = Story::new(&rules);
-        s.run(Run::new().http(Outcome::Exposed, |h| h.check = "manifest".to_owned()));
-        s.run(Run::new().http(Outcome::Absent, |h| h.check = looked.to_owned()));
+        s.run(Run::new().http(ContentOutcome::Exposed, |h| h.check = "manifest".to_owned()));
+        s.run(Run::new().http(ContentOutcome::Absent, |h| h.check = looked.to_owned()));
         s.rules(WEB);
         assert_eq!(s.run(Run::new()).exit, exit, "{looked}");
     }
@@ -139,7 +144,7 @@ fn an_allowed_file_of_a_manifest_is_remembered() {
 
 #[test]
 fn of_two_schemes_on_one_port_the_worse_news_counts() {
-    use Outcome::{Absent, Error, Exposed};
+    use ContentOutcome::{Absent, Error, Exposed};
     for (http, https, expected) in [
         (Exposed, Absent, FindingState::Open),
         (Absent, Exposed, FindingState::Open),
@@ -149,28 +154,28 @@ fn of_two_schemes_on_one_port_the_worse_news_counts() {
     ] {
         let mut s = Story::new(WEB);
         s.run(Run::new().content(Exposed));
-        let run = Run::new().content(http).http(https, |h| h.scheme = Scheme::Https);
+        let run = Run::new().content(http).http(https, |h| h.scheme = UrlScheme::Https);
         assert_eq!(one(&s.run(run), ExposedContent).state, expected, "{http:?} {https:?}");
     }
 }
 
 #[test]
 fn what_a_reader_needs_is_taken_over() {
-    let v = Story::new(WEB).run(Run::new().http(Outcome::Exposed, |h| {
+    let v = Story::new(WEB).run(Run::new().http(ContentOutcome::Exposed, |h| {
         h.title = Some("PHP source".to_owned());
         h.remedy = Some("Let PHP run it.".to_owned());
     }));
     let f = one(&v, ExposedContent);
     assert_eq!(f.title.as_deref(), Some("PHP source"));
     assert_eq!(f.remedy.as_deref(), Some("Let PHP run it."));
-    assert_eq!(f.scheme, Some(Scheme::Http));
+    assert_eq!(f.scheme, Some(UrlScheme::Http));
 }
 
 /// A path that exists and shows nothing that it should not is inventory, whatever it was before.
 #[test]
 fn inventory_is_no_finding_and_ends_one() {
     let executed = || {
-        Run::new().http(Outcome::Exposed, |h| {
+        Run::new().http(ContentOutcome::Exposed, |h| {
             h.check = "php-executed".to_owned();
             h.severity = Severity::Info;
         })
@@ -178,10 +183,10 @@ fn inventory_is_no_finding_and_ends_one() {
     let v = Story::new(WEB).run(executed());
     assert!(v.findings.is_empty() && v.exit == 0, "{:?}", v.findings);
     let mut s = Story::new(WEB);
-    s.run(Run::new().content(Outcome::Exposed));
+    s.run(Run::new().content(ContentOutcome::Exposed));
     let v = s.run(executed());
     assert_eq!((one(&v, ExposedContent).state, v.exit), (FindingState::Resolved, 0));
-    let v = s.run(Run::new().content(Outcome::Exposed));
+    let v = s.run(Run::new().content(ContentOutcome::Exposed));
     assert_eq!((one(&v, ExposedContent).reopened, v.exit), (1, 1));
 }
 
@@ -276,7 +281,7 @@ fn legacy_tls_is_allowed_by_its_name_alone() {
         s.rules(WEB);
         let v = s.run(look());
         let f = one(&v, LegacyTls);
-        assert_eq!((&f.id, f.cause, v.exit), (&id, Cause::Removed, 1), "{}", f.why);
+        assert_eq!((&f.id, f.cause, v.exit), (&id, FindingCause::Removed, 1), "{}", f.why);
     }
     // Allowed, mended, and then the rule goes: nothing is left.
     let mut s = Story::new(&rules);
@@ -295,7 +300,7 @@ fn a_content_that_is_allowed_at_one_site_is_drift_at_another() {
         )
     };
     let at = |host: Option<&'static str>| {
-        Run::new().http(Outcome::Exposed, move |h| {
+        Run::new().http(ContentOutcome::Exposed, move |h| {
             h.path = "/.env".to_owned();
             h.host = host.map(str::to_owned);
         })

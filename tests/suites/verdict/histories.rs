@@ -1,9 +1,9 @@
 //! Thousands of random histories: lost answers, kills, narrowed scopes, flaps, edits of the baseline,
 //! clocks that jump, runs that are judged again.
 
-use mimawari_drift::baseline::{DecisionFacts, Match};
+use mimawari_drift::baseline::{DecisionFacts, RuleMatch};
 use mimawari_drift::id::FindingId;
-use mimawari_drift::state::Tracked;
+use mimawari_drift::state::TrackedFinding;
 use mimawari_drift::subject::{ServerFact, Subject};
 use mimawari_drift::verdict::{Acknowledgement, ChangeKind};
 use mimawari_targets::Cell;
@@ -75,15 +75,15 @@ fn random_run(r: &mut Rng, truth: &mut BTreeMap<(IpAddr, Port), bool>) -> Run {
 }
 
 /// Where the web is looked at, in a calm time.
-fn web_places() -> impl Iterator<Item = (&'static str, Option<&'static str>, Scheme)> {
+fn web_places() -> impl Iterator<Item = (&'static str, Option<&'static str>, UrlScheme)> {
     ["192.0.2.0", HOST].into_iter().flat_map(|host| {
         [None, Some("a.example"), Some("b.example")].into_iter().flat_map(move |name| {
-            [Scheme::Http, Scheme::Https].into_iter().map(move |scheme| (host, name, scheme))
+            [UrlScheme::Http, UrlScheme::Https].into_iter().map(move |scheme| (host, name, scheme))
         })
     })
 }
 
-fn web(host: &str, name: Option<&str>, scheme: Scheme, legacy: bool) -> WebObservation {
+fn web(host: &str, name: Option<&str>, scheme: UrlScheme, legacy: bool) -> WebObservation {
     WebObservation {
         ip: ip(host),
         port: port(22),
@@ -100,13 +100,13 @@ fn web(host: &str, name: Option<&str>, scheme: Scheme, legacy: bool) -> WebObser
     }
 }
 
-fn http(host: &str, name: Option<&str>, outcome: Outcome) -> HttpObservation {
+fn http(host: &str, name: Option<&str>, outcome: ContentOutcome) -> HttpObservation {
     HttpObservation {
         title: None,
         remedy: None,
         ip: ip(host),
         port: port(22),
-        scheme: Scheme::Https,
+        scheme: UrlScheme::Https,
         host: name.map(str::to_owned),
         path: "/x".to_owned(),
         check: "a".to_owned(),
@@ -139,7 +139,7 @@ fn random_web(r: &mut Rng, run: &mut Run) {
             run.web.push(WebObservation {
                 ip: ip(host),
                 port: port(22),
-                scheme: if r.next(20) == 0 { Scheme::Http } else { Scheme::Https },
+                scheme: if r.next(20) == 0 { UrlScheme::Http } else { UrlScheme::Https },
                 host: name.map(str::to_owned),
                 at: Timestamp::UNIX_EPOCH,
                 status: (r.next(5) > 0).then_some(200),
@@ -154,7 +154,7 @@ fn random_web(r: &mut Rng, run: &mut Run) {
                 }),
                 dns: None,
             });
-            use Outcome::*;
+            use ContentOutcome::*;
             let outcomes =
                 [Exposed, Absent, Protected, CatchAll, Unstable, Malformed, Error, Skipped];
             run.http.push(HttpObservation {
@@ -162,7 +162,7 @@ fn random_web(r: &mut Rng, run: &mut Run) {
                 remedy: None,
                 ip: ip(host),
                 port: port(22),
-                scheme: Scheme::Https,
+                scheme: UrlScheme::Https,
                 host: name.map(str::to_owned),
                 path: "/x".to_owned(),
                 check: if r.next(2) == 0 { "a" } else { "b" }.to_owned(),
@@ -362,7 +362,7 @@ impl History {
         for (host, name, scheme) in web_places() {
             if self.truth.get(&(ip(host), port(22))) == Some(&true) {
                 run.web.push(web(host, name, scheme, false));
-                run.http.push(http(host, name, Outcome::Absent));
+                run.http.push(http(host, name, ContentOutcome::Absent));
             }
         }
         for _ in 0..16 {
@@ -444,7 +444,7 @@ impl History {
         self.bans(run, &v, began);
         for f in &v.findings {
             self.shown.unconfirmed += u64::from(f.new && f.unconfirmed);
-            self.shown.first_looks += u64::from(f.new && f.cause == Cause::FirstLook);
+            self.shown.first_looks += u64::from(f.new && f.cause == FindingCause::FirstLook);
             let key = (f.vantage.clone(), f.kind, f.ip, f.port, f.host.clone(), f.path.clone());
             let id = self.ids.entry(key).or_insert_with(|| f.id.clone());
             assert_eq!(*id, f.id, "seed {seed}: an identity changed");
@@ -467,7 +467,7 @@ impl History {
             if *s == Open && !refuted && run.scope.allows(*ip) {
                 let facts = DecisionFacts { check: "", vantage: run.vantage, now };
                 let found = rules.decide(&Subject::tcp(*ip, *port), &facts).says;
-                alarm |= !matches!(found, Match::Allowed(_));
+                alarm |= !matches!(found, RuleMatch::Allowed(_));
             }
         }
         alarm |= web_alarm(run, rules, now);
@@ -493,7 +493,7 @@ impl History {
     /// A host all of whose known open ports refuse at once, two or more, is not seen to be closed.
     fn bans(&mut self, run: &Run, v: &Verdict, began: Timestamp) {
         for host in ["192.0.2.0", "192.0.2.1", HOST] {
-            let open = |t: &&Tracked| {
+            let open = |t: &&TrackedFinding| {
                 let f = &t.finding;
                 f.vantage == run.vantage
                     && f.ip == ip(host)
@@ -639,11 +639,17 @@ fn is_allowed(rules: &Baseline, f: &Finding, now: Timestamp) -> bool {
     let check = f.check.as_deref().unwrap_or_default();
     let facts = DecisionFacts { check, vantage: &f.vantage, now };
     let found = rules.decide(&f.subject(), &facts).says;
-    matches!(found, Match::Allowed(_))
+    matches!(found, RuleMatch::Allowed(_))
 }
 
 /// Resolved by a run that covered it, that is believed about it, and that saw it gone.
-fn resolved_by_proof(run: &Run, v: &Verdict, f: &Finding, before: Option<&Tracked>, seed: u64) {
+fn resolved_by_proof(
+    run: &Run,
+    v: &Verdict,
+    f: &Finding,
+    before: Option<&TrackedFinding>,
+    seed: u64,
+) {
     // What the run before missed is settled, even if too much is gone at once.
     let missed = before.is_some_and(|t| t.missed || t.silent_runs > 0);
     let quiet = v.run.canaries_answered < v.run.canaries_total;
@@ -671,8 +677,8 @@ fn web_is_gone(run: &Run, f: &Finding, seed: u64) {
     } else {
         run.http.iter().find(|h| (h.ip, h.port, &h.host) == (f.ip, p, &f.host)).is_some_and(|h| {
             match h.outcome {
-                Outcome::Absent | Outcome::Protected => true,
-                Outcome::Exposed => h.severity == Severity::Info,
+                ContentOutcome::Absent | ContentOutcome::Protected => true,
+                ContentOutcome::Exposed => h.severity == Severity::Info,
                 _ => false,
             }
         })
@@ -683,12 +689,15 @@ fn web_is_gone(run: &Run, f: &Finding, seed: u64) {
 /// Whether something was seen on the web that no live rule allows.
 fn web_alarm(run: &Run, rules: &Baseline, now: Timestamp) -> bool {
     let content = run.http.iter().any(|h| {
-        h.outcome == Outcome::Exposed && h.severity > Severity::Info && run.scope.allows(h.ip) && {
-            let cell = Cell::tcp(h.ip, h.port);
-            let subject = Subject::content(cell, h.host.as_deref(), &h.path);
-            let facts = DecisionFacts { check: &h.check, vantage: run.vantage, now };
-            !matches!(rules.decide(&subject, &facts).says, Match::Allowed(_))
-        }
+        h.outcome == ContentOutcome::Exposed
+            && h.severity > Severity::Info
+            && run.scope.allows(h.ip)
+            && {
+                let cell = Cell::tcp(h.ip, h.port);
+                let subject = Subject::content(cell, h.host.as_deref(), &h.path);
+                let facts = DecisionFacts { check: &h.check, vantage: run.vantage, now };
+                !matches!(rules.decide(&subject, &facts).says, RuleMatch::Allowed(_))
+            }
     });
     content
         || run.web.iter().any(|w| {
@@ -696,7 +705,7 @@ fn web_alarm(run: &Run, rules: &Baseline, now: Timestamp) -> bool {
                 let cell = Cell::tcp(w.ip, w.port);
                 let subject = Subject::Server(cell, ServerFact::LegacyTls);
                 let facts = DecisionFacts { check: "", vantage: run.vantage, now };
-                !matches!(rules.decide(&subject, &facts).says, Match::Allowed(_))
+                !matches!(rules.decide(&subject, &facts).says, RuleMatch::Allowed(_))
             }
         })
 }

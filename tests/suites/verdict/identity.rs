@@ -12,8 +12,8 @@ fn ids_of_findings_never_change() {
             .redis(Open)
             .cell("192.0.2.71", 6379, Open)
             .cell("2001:db8::1", 22, Closed)
-            .content(Outcome::Exposed)
-            .http(Outcome::Exposed, |h| {
+            .content(ContentOutcome::Exposed)
+            .http(ContentOutcome::Exposed, |h| {
                 h.ip = ip("2001:db8::1");
                 h.port = port(8443);
                 h.host = None;

@@ -1,6 +1,6 @@
 //! Rows of the table of `judge::life` that the first version had wrong, and what follows from them.
 
-use mimawari_drift::state::Standing;
+use mimawari_drift::state::NotifiedState;
 use mimawari_drift::verdict::{Acknowledgement, ChangeKind};
 
 use super::*;
@@ -123,7 +123,7 @@ fn a_ban_does_not_forget_what_is_allowed() {
     assert_eq!(s.state.allowed.len(), 2);
     s.rules("");
     let v = s.run(host(Open));
-    assert!(v.findings.iter().all(|f| f.cause == Cause::Removed), "{:#?}", v.findings);
+    assert!(v.findings.iter().all(|f| f.cause == FindingCause::Removed), "{:#?}", v.findings);
     // Two runs that find it refused are no ban.
     let mut s = Story::new(&rules);
     s.run(host(Open));
@@ -212,7 +212,7 @@ fn a_must_rule_that_expires_while_its_service_is_missing_allows_nothing() {
     for look in [Closed, NotProbed] {
         let v = s.run(Run::new().ssh(look));
         let f = one(&v, MissingRequired);
-        assert_eq!((f.state, f.cause, v.exit), (FindingState::Missing, Cause::Expired, 1));
+        assert_eq!((f.state, f.cause, v.exit), (FindingState::Missing, FindingCause::Expired, 1));
         assert!(f.why.contains("has expired"), "{}", f.why);
     }
     // Whoever removes the rule says that it is not required: reported as that, not as allowed.
@@ -244,7 +244,7 @@ fn a_whole_host_that_was_allowed_says_so_when_its_rule_is_removed() {
     for look in [twenty(NotProbed), twenty(Open).random(4)] {
         let v = s.run(look);
         let f = one(&v, SuspectHost);
-        assert_eq!((f.cause, f.rule.as_deref()), (Cause::Removed, Some("pot")));
+        assert_eq!((f.cause, f.rule.as_deref()), (FindingCause::Removed, Some("pot")));
     }
     // What it wrote is read again.
     s.rules(whole);
@@ -315,24 +315,27 @@ fn a_port_that_is_looked_at_for_the_first_time_says_so() {
     let only = |run: Run, ports: &str| Run { ports: ports.parse().expect("ports"), ..run };
     let mut s = Story::new("");
     let v = s.run(only(Run::new().ssh(Open), "22"));
-    assert_eq!(one(&v, UnexpectedOpen).cause, Cause::Unmatched, "the first run of all");
+    assert_eq!(one(&v, UnexpectedOpen).cause, FindingCause::Unmatched, "the first run of all");
     // A wider list of ports: what it finds may have been there for years.
     let v = s.run(only(Run::new().ssh(Open).redis(Open).cell("192.0.2.9", 22, Open), "22,6379"));
-    let causes: BTreeMap<(IpAddr, u16), Cause> =
+    let causes: BTreeMap<(IpAddr, u16), FindingCause> =
         v.findings.iter().map(|f| ((f.ip, f.port.expect("a port").get()), f.cause)).collect();
-    assert_eq!(causes[&(ip(HOST), 6379)], Cause::FirstLook);
-    assert_eq!(causes[&(ip("192.0.2.9"), 22)], Cause::Unmatched, "that port was looked at");
+    assert_eq!(causes[&(ip(HOST), 6379)], FindingCause::FirstLook);
+    assert_eq!(causes[&(ip("192.0.2.9"), 22)], FindingCause::Unmatched, "that port was looked at");
     // From now on both are known, and it keeps the cause that it was opened with.
     let v = s.run(only(Run::new().redis(Open).cell("192.0.2.9", 6379, Open), "22,6379"));
     let cause = |host: &str| {
         v.findings.iter().find(|f| f.ip == ip(host) && f.port == Some(port(6379))).map(|f| f.cause)
     };
-    assert_eq!(cause(HOST), Some(Cause::FirstLook));
-    assert_eq!(cause("192.0.2.9"), Some(Cause::Unmatched));
+    assert_eq!(cause(HOST), Some(FindingCause::FirstLook));
+    assert_eq!(cause("192.0.2.9"), Some(FindingCause::Unmatched));
     // Another vantage looks for the first time as a whole.
     let v = s.run(only(Run::new().redis(Open).from("office"), "22,6379"));
     assert!(
-        v.findings.iter().filter(|f| f.vantage == "office").all(|f| f.cause == Cause::Unmatched)
+        v.findings
+            .iter()
+            .filter(|f| f.vantage == "office")
+            .all(|f| f.cause == FindingCause::Unmatched)
     );
 }
 
@@ -400,7 +403,7 @@ fn planned_work_is_acknowledged_by_rule_before_anything_is_missing() {
     assert_eq!(all, [(3, Opened), (31, Reminder)]);
     assert!(s.state.acknowledged_rules.is_empty());
     let standing = s.state.findings.values().next().and_then(|t| t.told).map(|t| t.what);
-    assert_eq!(standing, Some(Standing::Drift));
+    assert_eq!(standing, Some(NotifiedState::Drift));
 }
 
 #[test]

@@ -20,7 +20,7 @@ impl Story {
         v
     }
 
-    fn tracked(&self, kind: FindingKind) -> Option<&mimawari_drift::state::Tracked> {
+    fn tracked(&self, kind: FindingKind) -> Option<&mimawari_drift::state::TrackedFinding> {
         self.state.findings.values().find(|t| t.finding.kind == kind)
     }
 
@@ -77,7 +77,7 @@ fn what_is_allowed_from_one_vantage_is_not_judged_from_the_other() {
     assert!(v.findings.is_empty(), "nobody saw it open from there: {:?}", v.findings);
     assert_eq!(s.state.allowed, known);
     let v = s.run(Run::new().from("inside"));
-    assert_eq!(one(&v, UnexpectedOpen).cause, Cause::Removed);
+    assert_eq!(one(&v, UnexpectedOpen).cause, FindingCause::Removed);
     assert_eq!(one(&v, UnexpectedOpen).vantage, "inside");
 }
 
@@ -289,7 +289,7 @@ fn a_required_cell_that_came_and_went_is_settled_with_its_rule() {
     }
     let t = s.tracked(MissingRequired).expect("a finding");
     assert!(!t.finding.flapping, "{t:?}");
-    assert!(t.told.is_some_and(|t| t.what != mimawari_drift::state::Standing::Drift), "{t:?}");
+    assert!(t.told.is_some_and(|t| t.what != mimawari_drift::state::NotifiedState::Drift), "{t:?}");
 }
 
 #[test]
@@ -312,10 +312,10 @@ fn what_was_missing_outside_the_scope_is_no_open_port_when_it_is_back() {
 #[test]
 fn an_older_run_does_not_bring_back_contents_that_a_newer_one_saw_gone() {
     let mut s = Story::new("");
-    s.run(Run::new().content(Outcome::Exposed));
+    s.run(Run::new().content(ContentOutcome::Exposed));
     let early = s.now.checked_add(30.minutes()).expect("a time");
-    assert_eq!(told(&s.run(Run::new().content(Outcome::Absent))), [Resolved,]);
-    let v = s.late(&Run::new().content(Outcome::Exposed), early);
+    assert_eq!(told(&s.run(Run::new().content(ContentOutcome::Absent))), [Resolved,]);
+    let v = s.late(&Run::new().content(ContentOutcome::Exposed), early);
     assert_eq!(told(&v), []);
     assert_eq!(s.stands(ExposedContent), FindingState::Resolved);
 
@@ -444,9 +444,13 @@ fn what_becomes_worse_is_told_though_it_flaps_or_is_acknowledged() {
     let mut s = Story::new("");
     let medium = |o| Run::new().http(o, |h| h.severity = Severity::Medium);
     let mut id = None;
-    for o in
-        [Outcome::Exposed, Outcome::Absent, Outcome::Exposed, Outcome::Absent, Outcome::Exposed]
-    {
+    for o in [
+        ContentOutcome::Exposed,
+        ContentOutcome::Absent,
+        ContentOutcome::Exposed,
+        ContentOutcome::Absent,
+        ContentOutcome::Exposed,
+    ] {
         let v = s.run(medium(o));
         id = id.or_else(|| Some(one(&v, ExposedContent).id.clone()));
     }
@@ -455,9 +459,9 @@ fn what_becomes_worse_is_told_though_it_flaps_or_is_acknowledged() {
     let (by, reason) = ("alice".to_owned(), "SEC-7".to_owned());
     let ack = Acknowledgement { until, at: s.now, by, reason };
     s.state.acknowledged.insert(id.expect("an id"), ack);
-    let v = s.run(Run::new().content(Outcome::Exposed));
+    let v = s.run(Run::new().content(ContentOutcome::Exposed));
     assert!(matches!(told(&v)[..], [Worse | Reopened]), "{:?}", v.changes);
-    assert_eq!(told(&s.run(Run::new().content(Outcome::Exposed))), []);
+    assert_eq!(told(&s.run(Run::new().content(ContentOutcome::Exposed))), []);
 }
 
 #[test]

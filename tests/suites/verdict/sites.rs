@@ -1,7 +1,9 @@
 //! The inventory of web sites: what is a change, and what is not.
 
-use mimawari_drift::sites::{Facts, MAX_LISTED, MAX_SITES, NoticeKind, Site, SiteFact, SiteKey};
-use mimawari_probes::observation::{CertificateFacts, Pointing};
+use mimawari_drift::sites::{
+    MAX_LISTED, MAX_SITES, NoticeKind, SiteFact, SiteFacts, SiteKey, SiteRecord,
+};
+use mimawari_probes::observation::{CertificateFacts, DnsPointing};
 
 use super::*;
 
@@ -80,7 +82,7 @@ fn a_site_that_was_not_seen_is_neither_gone_nor_changed() {
 /// A favicon, a handshake or an answer of DNS may be missing because it was lost.
 #[test]
 fn what_could_not_be_looked_at_is_learnt_and_not_changed() {
-    let full = |favicon: &str, cert: &str, dns: Pointing| {
+    let full = |favicon: &str, cert: &str, dns: DnsPointing| {
         let (favicon, cert) = (favicon.to_owned(), cert.to_owned());
         Run::new().web(move |w| {
             w.favicon_sha256 = Some(favicon);
@@ -95,14 +97,14 @@ fn what_could_not_be_looked_at_is_learnt_and_not_changed() {
     let bare = || {
         Run::new().web(|w| {
             w.tls = None;
-            w.dns = Some(Pointing::Unknown);
+            w.dns = Some(DnsPointing::Unknown);
         })
     };
     let mut s = Story::new(WEB);
     s.run(bare());
-    assert_eq!(told(&s.run(full("aa", "bb", Pointing::Here))).len(), 0, "learnt");
+    assert_eq!(told(&s.run(full("aa", "bb", DnsPointing::Here))).len(), 0, "learnt");
     assert_eq!(told(&s.run(bare())).len(), 0, "lost");
-    let v = s.run(full("cc", "dd", Pointing::Elsewhere));
+    let v = s.run(full("cc", "dd", DnsPointing::Elsewhere));
     assert_eq!(
         told(&v),
         [
@@ -120,14 +122,14 @@ fn paths_that_exist_are_inventory() {
         move |r: Run| {
             r.http(outcome, |h| {
                 h.port = port(443);
-                h.scheme = Scheme::Https;
+                h.scheme = UrlScheme::Https;
                 h.check = "php-executed".to_owned();
                 h.severity = Severity::Info;
                 h.path = path;
             })
         }
     };
-    use Outcome::{Absent, CatchAll, Error, Exposed};
+    use ContentOutcome::{Absent, CatchAll, Error, Exposed};
     let mut s = Story::new(WEB);
     let v = s.run(executed(Exposed, "/a.php")(titled("Shop")));
     assert_eq!((told(&v).len(), v.counts.new), (0, 0));
@@ -234,9 +236,9 @@ fn certificates_that_somebody_should_look_after_are_notices_and_no_findings() {
         (certified(0, false, false), vec![CertificateExpiring]),
         (certified(-1, false, false), vec![CertificateExpired]),
         (certified(60, true, true), vec![CertificateMismatch, CertificateSelfSigned]),
-        (Run::new().web(|w| w.dns = Some(Pointing::Elsewhere)), vec![NameElsewhere]),
-        (Run::new().web(|w| w.dns = Some(Pointing::Nowhere)), vec![NameNowhere]),
-        (Run::new().web(|w| w.dns = Some(Pointing::Ours)), vec![]),
+        (Run::new().web(|w| w.dns = Some(DnsPointing::Elsewhere)), vec![NameElsewhere]),
+        (Run::new().web(|w| w.dns = Some(DnsPointing::Nowhere)), vec![NameNowhere]),
+        (Run::new().web(|w| w.dns = Some(DnsPointing::Ours)), vec![]),
     ] {
         let v = Story::new(WEB).run(run);
         let kinds: Vec<_> = v.site_notices.iter().map(|n| n.what).collect();
@@ -285,7 +287,7 @@ fn lists_are_bounded_and_counts_are_not() {
             run = run.web(|w| {
                 w.host = Some(format!("{n}.example.jp"));
                 w.title = Some(title.to_owned());
-                w.dns = Some(Pointing::Nowhere);
+                w.dns = Some(DnsPointing::Nowhere);
             });
         }
         run
@@ -337,11 +339,11 @@ fn the_inventory_is_bounded_and_forgets_what_was_seen_longest_ago() {
         vantage: "default".to_owned(),
         ip: ip(HOST),
         port: port(80),
-        scheme: Scheme::Http,
+        scheme: UrlScheme::Http,
         host: Some(format!("{n:06}")),
     };
     s.state.sites =
-        (0..MAX_SITES).map(|n| Site::first(key(n), Facts::default(), seen(n))).collect();
+        (0..MAX_SITES).map(|n| SiteRecord::first(key(n), SiteFacts::default(), seen(n))).collect();
     let v = s.run(titled("Shop"));
     assert_eq!(s.state.sites.len(), MAX_SITES);
     assert!(s.state.sites.iter().all(|site| site.key != key(0)), "the oldest is forgotten");
@@ -355,7 +357,7 @@ fn the_inventory_is_bounded_and_forgets_what_was_seen_longest_ago() {
 #[test]
 fn what_was_written_without_an_inventory_is_read() {
     let mut s = Story::new("");
-    let v = s.run(Run::new().content(Outcome::Exposed));
+    let v = s.run(Run::new().content(ContentOutcome::Exposed));
     let mut text = serde_json::to_value(&v).expect("JSON");
     let finding = text["findings"][0].as_object_mut().expect("a finding");
     for key in ["scheme", "title", "remedy"] {

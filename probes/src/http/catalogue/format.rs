@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
-use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
+use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList, TextSource};
 use mimawari_targets::{missing, mistake};
 use regex::bytes::{Regex, RegexBuilder};
 use serde::de::value::MapAccessDeserializer;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::Severity;
-use super::paths::Template;
+use super::paths::PathTemplate;
 
 /// Most memory of one compiled expression, bytes.
 const REGEX_LIMIT: usize = 1 << 20;
@@ -33,7 +33,7 @@ pub const CONDITIONS: [&str; 18] = [
 /// A file of checks.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct CatalogueFile {
     version: Spanned<u32>,
     #[serde(default)]
     check: Vec<RawCheck>,
@@ -50,7 +50,7 @@ struct RawCheck {
     signature: Spanned<String>,
     paths: Spanned<BTreeMap<Spanned<String>, Vec<Spanned<String>>>>,
     #[serde(default)]
-    status: Answered,
+    status: AnswerSpec,
     #[serde(default)]
     canary: Controls,
     rule: Spanned<Vec<RawRule>>,
@@ -68,7 +68,7 @@ struct RawRule {
     #[serde(default)]
     real: bool,
     #[serde(rename = "as")]
-    reading: Reading,
+    reading: FormatReading,
     #[serde(rename = "where")]
     conditions: Spanned<Vec<Spanned<RawCondition>>>,
 }
@@ -106,7 +106,7 @@ struct RawCondition {
 #[derive(Debug)]
 enum RawFixture {
     Text(String),
-    Made(Made),
+    Made(FixtureSource),
 }
 
 impl<'de> Deserialize<'de> for RawFixture {
@@ -126,7 +126,7 @@ impl<'de> Deserialize<'de> for RawFixture {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawFixture, A::Error> {
-                Made::deserialize(MapAccessDeserializer::new(map)).map(RawFixture::Made)
+                FixtureSource::deserialize(MapAccessDeserializer::new(map)).map(RawFixture::Made)
             }
         }
 
@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for RawFixture {
 /// A fixture that is not plain text, or of which more is known.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Made {
+struct FixtureSource {
     text: Option<String>,
     hex: Option<String>,
     at: Option<usize>,
@@ -156,7 +156,7 @@ struct Made {
 /// Which answers a check looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Answered {
+pub enum AnswerSpec {
     /// 200, or 206 to our range.
     #[default]
     Content,
@@ -212,7 +212,7 @@ impl<'de> Deserialize<'de> for Controls {
 /// How a body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Reading {
+pub enum FormatReading {
     /// Text that begins neither as HTML nor as JSON does.
     Text,
     /// A page: anything but JSON.
@@ -227,7 +227,7 @@ pub enum Reading {
 
 /// One check, as it was written.
 #[derive(Debug, Clone)]
-pub struct Spec {
+pub struct CheckSource {
     /// Where its id stands in its file, bytes.
     pub place: Range<usize>,
     /// A stable, lower-case name.
@@ -243,24 +243,24 @@ pub struct Spec {
     /// The fact about the bytes, in words.
     pub signature: String,
     /// Paths by tier: 1 hourly, 2 daily, 3 weekly.
-    pub paths: Vec<(u8, Template)>,
+    pub paths: Vec<(u8, PathTemplate)>,
     /// The patterns as they were written, by tier.
     pub patterns: Vec<(u8, String)>,
     /// Which answers it looks at.
-    pub status: Answered,
+    pub status: AnswerSpec,
     /// What paths that cannot exist must not have.
     pub controls: Controls,
     /// The first one that is true decides.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<CheckRule>,
     /// Bodies of which it is true.
-    pub hits: Vec<Fixture>,
+    pub hits: Vec<CheckFixture>,
     /// Bodies that come near.
-    pub misses: Vec<Fixture>,
+    pub misses: Vec<CheckFixture>,
 }
 
 /// What makes a check true.
 #[derive(Debug, Clone)]
-pub struct Rule {
+pub struct CheckRule {
     /// Instead of the check's.
     pub severity: Option<Severity>,
     /// For the evidence.
@@ -268,14 +268,14 @@ pub struct Rule {
     /// Not true where every secret asks to be replaced; otherwise that is a template.
     pub real: bool,
     /// How the body is read.
-    pub reading: Reading,
+    pub reading: FormatReading,
     /// All must hold.
-    pub tests: Vec<Test>,
+    pub tests: Vec<FixtureTest>,
 }
 
 /// One condition.
 #[derive(Debug, Clone)]
-pub enum Test {
+pub enum FixtureTest {
     /// These bytes at this offset; for text, behind white space at its beginning.
     At {
         /// Offset, bytes.
@@ -339,22 +339,22 @@ pub enum Test {
     /// `Location`.
     Location(Regex),
     /// One of the facts that want a program of their own.
-    Shape(Shape),
+    Shape(BinaryShape),
     /// The whole resource is longer than so many bytes.
     Over(u64),
     /// What a gzip file or the first entry of a ZIP archive holds.
-    Unpacked(Vec<Test>),
+    Unpacked(Vec<FixtureTest>),
     /// One of them.
-    Any(Vec<Test>),
+    Any(Vec<FixtureTest>),
     /// All of them.
-    All(Vec<Test>),
+    All(Vec<FixtureTest>),
     /// Not this one.
-    Not(Box<Test>),
+    Not(Box<FixtureTest>),
 }
 
 /// Facts that want a program of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub enum BinaryShape {
     /// `NAME=value` lines, one of them a secret.
     Dotenv,
     /// A raw opening tag of PHP with code behind it, outside of elements that quote code.
@@ -379,7 +379,7 @@ pub enum Shape {
     Empty,
 }
 
-impl Shape {
+impl BinaryShape {
     /// All, with the names by which files know them.
     pub const ALL: [(&'static str, Self); 12] = [
         ("dotenv", Self::Dotenv),
@@ -400,7 +400,7 @@ impl Shape {
 
 /// A body with what is known of it.
 #[derive(Debug, Clone)]
-pub struct Fixture {
+pub struct CheckFixture {
     /// Where it stands in its file, bytes.
     pub place: Range<usize>,
     /// The body as served.
@@ -429,8 +429,8 @@ pub struct Fixture {
 ///
 /// # Errors
 /// Every mistake, with its line and a remedy.
-pub fn read(source: &Source, strict: bool) -> Result<Vec<Spec>, Diagnostics> {
-    let file: File = toml::from_str(source.text()).map_err(|e| {
+pub fn read(source: &TextSource, strict: bool) -> Result<Vec<CheckSource>, DiagnosticList> {
+    let file: CatalogueFile = toml::from_str(source.text()).map_err(|e| {
         let d = mistake(source, e.message(), e.span().unwrap_or(0..0));
         match missing(e.message()) {
             Some("version") => d.help("write `version = 1` at the top of the file"),
@@ -448,7 +448,7 @@ pub fn read(source: &Source, strict: bool) -> Result<Vec<Spec>, Diagnostics> {
             _ => d,
         }
     })?;
-    let mut reader = Reader { source, errors: Vec::new() };
+    let mut reader = CatalogueReader { source, errors: Vec::new() };
     if *file.version.get_ref() != 1 {
         reader.error(
             file.version.span(),
@@ -467,20 +467,20 @@ pub fn read(source: &Source, strict: bool) -> Result<Vec<Spec>, Diagnostics> {
         }
         specs.push(reader.check(raw, strict));
     }
-    if reader.errors.is_empty() { Ok(specs) } else { Err(Diagnostics(reader.errors)) }
+    if reader.errors.is_empty() { Ok(specs) } else { Err(DiagnosticList(reader.errors)) }
 }
 
-struct Reader<'a> {
-    source: &'a Source,
+struct CatalogueReader<'a> {
+    source: &'a TextSource,
     errors: Vec<Diagnostic>,
 }
 
-impl Reader<'_> {
+impl CatalogueReader<'_> {
     fn error(&mut self, span: Range<usize>, title: impl Into<String>, help: &str) {
         self.errors.push(Diagnostic::error(title, self.source, span).help(help));
     }
 
-    fn check(&mut self, raw: RawCheck, strict: bool) -> Spec {
+    fn check(&mut self, raw: RawCheck, strict: bool) -> CheckSource {
         let id = raw.id.get_ref().clone();
         let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if !(1..=40).contains(&id.len()) || !id.bytes().all(word) {
@@ -509,7 +509,7 @@ impl Reader<'_> {
                 continue;
             };
             for pattern in list {
-                match Template::expand(pattern.get_ref()) {
+                match PathTemplate::expand(pattern.get_ref()) {
                     Ok(all) => paths.extend(all.into_iter().map(|t| (tier, t))),
                     Err((title, help)) => self.error(pattern.span(), title, help),
                 }
@@ -536,7 +536,7 @@ impl Reader<'_> {
                 "write `hit` and `miss`: bodies of which it is true, and bodies that come near";
             self.error(raw.id.span(), format!("the check `{id}` has no fixtures"), help);
         }
-        Spec {
+        CheckSource {
             place: raw.id.span(),
             id,
             title: raw.title.into_inner(),
@@ -554,19 +554,19 @@ impl Reader<'_> {
         }
     }
 
-    fn rule(&mut self, raw: RawRule, status: Answered) -> Rule {
+    fn rule(&mut self, raw: RawRule, status: AnswerSpec) -> CheckRule {
         if raw.conditions.get_ref().is_empty() {
             let help = "write one condition at least, such as { line = '\\[core\\]' }";
             self.error(raw.conditions.span(), "this rule has no condition", help);
         }
         let at = raw.conditions.span();
         let tests = self.tests(raw.conditions.into_inner(), raw.reading);
-        let about_redirects = tests.iter().any(|t| matches!(t, Test::Location(_)));
-        if about_redirects != (status == Answered::Redirect) && !tests.is_empty() {
+        let about_redirects = tests.iter().any(|t| matches!(t, FixtureTest::Location(_)));
+        if about_redirects != (status == AnswerSpec::Redirect) && !tests.is_empty() {
             let help = "`location` and `status = \"redirect\"` go together";
             self.error(at, "a check of redirects looks at `location`, and no other does", help);
         }
-        Rule {
+        CheckRule {
             severity: raw.severity,
             label: raw.label,
             real: raw.real,
@@ -575,11 +575,15 @@ impl Reader<'_> {
         }
     }
 
-    fn tests(&mut self, raw: Vec<Spanned<RawCondition>>, reading: Reading) -> Vec<Test> {
+    fn tests(
+        &mut self,
+        raw: Vec<Spanned<RawCondition>>,
+        reading: FormatReading,
+    ) -> Vec<FixtureTest> {
         raw.into_iter().filter_map(|c| self.test(c, reading)).collect()
     }
 
-    fn test(&mut self, raw: Spanned<RawCondition>, reading: Reading) -> Option<Test> {
+    fn test(&mut self, raw: Spanned<RawCondition>, reading: FormatReading) -> Option<FixtureTest> {
         let span = raw.span();
         let c = raw.into_inner();
         let there = [
@@ -640,11 +644,11 @@ impl Reader<'_> {
             }
         }
         let suits = match kind {
-            "key" => reading == Reading::Json,
-            "root" => reading == Reading::Xml,
-            "title" => matches!(reading, Reading::Page | Reading::Xml),
-            "entry" | "unpacked" => reading == Reading::Bytes,
-            "line" | "lines" | "whole" => reading != Reading::Json,
+            "key" => reading == FormatReading::Json,
+            "root" => reading == FormatReading::Xml,
+            "title" => matches!(reading, FormatReading::Page | FormatReading::Xml),
+            "entry" | "unpacked" => reading == FormatReading::Bytes,
+            "line" | "lines" | "whole" => reading != FormatReading::Json,
             _ => true,
         };
         if !suits {
@@ -664,7 +668,7 @@ impl Reader<'_> {
         let min = c.min.unwrap_or(1).max(1);
         let literal = |text: String| text.into_bytes();
         Some(match kind {
-            "starts" => Test::At {
+            "starts" => FixtureTest::At {
                 at: c.at.unwrap_or(0),
                 bytes: self.filled(&span, literal(c.starts?))?,
                 shown: true,
@@ -678,12 +682,18 @@ impl Reader<'_> {
                     );
                     return None;
                 };
-                Test::At { at: c.at.unwrap_or(0), bytes, shown: false }
+                FixtureTest::At { at: c.at.unwrap_or(0), bytes, shown: false }
             }
-            "has" => Test::Has { bytes: self.filled(&span, literal(c.has?))?, nocase, within },
-            "line" => Test::Line { regex: self.regex(&span, &c.line?, nocase, true)?, min, within },
-            "lines" => Test::Lines { regex: self.regex(&span, &c.lines?, nocase, true)?, min },
-            "whole" => Test::Whole(self.regex(&span, &c.whole?, nocase, true)?),
+            "has" => {
+                FixtureTest::Has { bytes: self.filled(&span, literal(c.has?))?, nocase, within }
+            }
+            "line" => {
+                FixtureTest::Line { regex: self.regex(&span, &c.line?, nocase, true)?, min, within }
+            }
+            "lines" => {
+                FixtureTest::Lines { regex: self.regex(&span, &c.lines?, nocase, true)?, min }
+            }
+            "whole" => FixtureTest::Whole(self.regex(&span, &c.whole?, nocase, true)?),
             "find" => {
                 let outside = c.outside.unwrap_or_default();
                 let is_name =
@@ -693,11 +703,15 @@ impl Reader<'_> {
                     self.error(span, "`outside` names elements", help);
                     return None;
                 }
-                Test::Find { regex: self.regex(&span, &c.find?, nocase, false)?, within, outside }
+                FixtureTest::Find {
+                    regex: self.regex(&span, &c.find?, nocase, false)?,
+                    within,
+                    outside,
+                }
             }
-            "title" => Test::Title(self.regex(&span, &c.title?, nocase, true)?),
-            "entry" => Test::Entry(self.regex(&span, &c.entry?, nocase, true)?),
-            "location" => Test::Location(self.regex(&span, &c.location?, false, true)?),
+            "title" => FixtureTest::Title(self.regex(&span, &c.title?, nocase, true)?),
+            "entry" => FixtureTest::Entry(self.regex(&span, &c.entry?, nocase, true)?),
+            "location" => FixtureTest::Location(self.regex(&span, &c.location?, false, true)?),
             "key" => {
                 let pointer = c.key?;
                 let Some(steps) = pointer.strip_prefix('/') else {
@@ -711,24 +725,24 @@ impl Reader<'_> {
                     Some(value) => Some(self.regex(&span, &value, nocase, true)?),
                     None => None,
                 };
-                Test::Key { steps, value, base64: c.base64.unwrap_or(false) }
+                FixtureTest::Key { steps, value, base64: c.base64.unwrap_or(false) }
             }
-            "root" => Test::Root(c.root?),
+            "root" => FixtureTest::Root(c.root?),
             "shape" => {
                 let name = c.shape?;
-                let Some((_, shape)) = Shape::ALL.iter().find(|(n, _)| *n == name) else {
-                    let all: Vec<&str> = Shape::ALL.iter().map(|(n, _)| *n).collect();
+                let Some((_, shape)) = BinaryShape::ALL.iter().find(|(n, _)| *n == name) else {
+                    let all: Vec<&str> = BinaryShape::ALL.iter().map(|(n, _)| *n).collect();
                     let help = format!("write one of {}", all.join(", "));
                     self.error(span, format!("no shape has the name `{name}`"), &help);
                     return None;
                 };
-                Test::Shape(*shape)
+                FixtureTest::Shape(*shape)
             }
-            "over" => Test::Over(c.over?),
-            "unpacked" => Test::Unpacked(self.tests(c.unpacked?, Reading::Bytes)),
-            "any" => Test::Any(self.some(&span, c.any?, reading)?),
-            "all" => Test::All(self.some(&span, c.all?, reading)?),
-            _ => Test::Not(Box::new(self.test(*c.not?, reading)?)),
+            "over" => FixtureTest::Over(c.over?),
+            "unpacked" => FixtureTest::Unpacked(self.tests(c.unpacked?, FormatReading::Bytes)),
+            "any" => FixtureTest::Any(self.some(&span, c.any?, reading)?),
+            "all" => FixtureTest::All(self.some(&span, c.all?, reading)?),
+            _ => FixtureTest::Not(Box::new(self.test(*c.not?, reading)?)),
         })
     }
 
@@ -736,8 +750,8 @@ impl Reader<'_> {
         &mut self,
         span: &Range<usize>,
         raw: Vec<Spanned<RawCondition>>,
-        reading: Reading,
-    ) -> Option<Vec<Test>> {
+        reading: FormatReading,
+    ) -> Option<Vec<FixtureTest>> {
         if raw.is_empty() {
             self.error(span.clone(), "this list of conditions is empty", "write one at least");
             return None;
@@ -789,11 +803,13 @@ impl Reader<'_> {
         }
     }
 
-    fn fixture(&mut self, raw: Spanned<RawFixture>) -> Option<Fixture> {
+    fn fixture(&mut self, raw: Spanned<RawFixture>) -> Option<CheckFixture> {
         let span = raw.span();
         let place = span.clone();
         let made = match raw.into_inner() {
-            RawFixture::Text(text) => Made { text: Some(text), ..Made::default() },
+            RawFixture::Text(text) => {
+                FixtureSource { text: Some(text), ..FixtureSource::default() }
+            }
             RawFixture::Made(made) => made,
         };
         let mut body = vec![0; made.at.unwrap_or(0).min(1 << 20)];
@@ -806,7 +822,7 @@ impl Reader<'_> {
         }
         body.extend(made.text.unwrap_or_default().into_bytes());
         let body = body.repeat(made.repeat.unwrap_or(1).min(1 << 16));
-        Some(Fixture {
+        Some(CheckFixture {
             place,
             text: body,
             gzip: made.gzip.unwrap_or(false),

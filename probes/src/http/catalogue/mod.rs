@@ -7,12 +7,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
+use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList, TextSource};
 
-pub use self::format::{Fixture, Spec as Check};
-use self::paths::Template;
-pub use self::paths::{Day, Names};
-use super::manifest::{Entry, Manifest};
+pub use self::format::{CheckFixture, CheckSource as Check};
+use self::paths::PathTemplate;
+pub use self::paths::{DayName, NameLists};
+use super::manifest::{Manifest, ManifestEntry};
 pub(super) use crate::observation::Severity;
 
 /// The files that come with the product, by name.
@@ -26,7 +26,7 @@ pub struct Catalogue {
 
 /// What an answer is held against.
 #[derive(Debug, Clone)]
-pub enum Probe {
+pub enum ContentProbe {
     /// A check of the catalogue.
     Check(Arc<Check>),
     /// A file of the target's own document root.
@@ -47,9 +47,9 @@ impl ListedFile {
 }
 
 impl std::ops::Deref for ListedFile {
-    type Target = Entry;
+    type Target = ManifestEntry;
 
-    fn deref(&self) -> &Entry {
+    fn deref(&self) -> &ManifestEntry {
         &self.manifest.entries()[self.index]
     }
 }
@@ -60,14 +60,14 @@ pub struct PathPlan {
     /// Path and query, as sent.
     pub path: Arc<str>,
     /// At least one.
-    pub probes: Arc<[Probe]>,
+    pub probes: Arc<[ContentProbe]>,
 }
 
 /// The paths up to a tier.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct RequestPlan {
     fixed: Vec<PathPlan>,
-    named: Vec<(Template, Arc<Check>)>,
+    named: Vec<(PathTemplate, Arc<Check>)>,
 }
 
 impl Catalogue {
@@ -80,7 +80,7 @@ impl Catalogue {
         static CHECKS: OnceLock<Vec<Arc<Check>>> = OnceLock::new();
         let checks = CHECKS.get_or_init(|| {
             let read = |(name, text): &(&str, &str)| {
-                format::read(&Source::new(*name, *text), true).expect("read by the build")
+                format::read(&TextSource::new(*name, *text), true).expect("read by the build")
             };
             FILES.iter().flat_map(read).map(Arc::new).collect()
         });
@@ -91,7 +91,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// Every mistake of the file, with its line and a remedy.
-    pub fn add(&mut self, source: &Source) -> Result<(), Diagnostics> {
+    pub fn add(&mut self, source: &TextSource) -> Result<(), DiagnosticList> {
         let mut errors = Vec::new();
         for check in format::read(source, false)? {
             if self.get(&check.id).is_some() {
@@ -109,7 +109,7 @@ impl Catalogue {
             }
             self.checks.push(Arc::new(check));
         }
-        if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
+        if errors.is_empty() { Ok(()) } else { Err(DiagnosticList(errors)) }
     }
 
     /// The check with this id.
@@ -125,24 +125,24 @@ impl Catalogue {
 
     /// The paths of all checks up to this tier, each once; those of the lower tiers come first.
     #[must_use]
-    pub fn plan(&self, tier: u8) -> Plan {
-        let mut merged = Merged::default();
+    pub fn plan(&self, tier: u8) -> RequestPlan {
+        let mut merged = MergedPath::default();
         let mut named = Vec::new();
         for t in 1..=tier {
             for check in &self.checks {
                 for (_, template) in check.paths.iter().filter(|(of, _)| *of == t) {
                     match template.fixed() {
-                        Some(path) => merged.add(path, Probe::Check(Arc::clone(check))),
+                        Some(path) => merged.add(path, ContentProbe::Check(Arc::clone(check))),
                         None => named.push((template.clone(), Arc::clone(check))),
                     }
                 }
             }
         }
-        Plan { fixed: merged.finish(), named }
+        RequestPlan { fixed: merged.finish(), named }
     }
 }
 
-impl Plan {
+impl RequestPlan {
     /// The paths that every target is asked for.
     #[must_use]
     pub fn fixed(&self) -> &[PathPlan] {
@@ -152,14 +152,14 @@ impl Plan {
     /// The paths of a target: of its files, of the checks for everybody, of its names. Files come
     /// first: what its owner knows is worth more than a guess.
     #[must_use]
-    pub fn on(&self, names: Names<'_>, manifests: &[&Arc<Manifest>]) -> Cow<'_, [PathPlan]> {
+    pub fn on(&self, names: NameLists<'_>, manifests: &[&Arc<Manifest>]) -> Cow<'_, [PathPlan]> {
         if self.named.is_empty() && manifests.is_empty() {
             return Cow::Borrowed(&self.fixed);
         }
-        let mut merged = Merged::default();
+        let mut merged = MergedPath::default();
         for file in manifests.iter().flat_map(|m| ListedFile::all(m)) {
             let path = file.path.clone();
-            merged.add(&path, Probe::File(file));
+            merged.add(&path, ContentProbe::File(file));
         }
         for plan in &self.fixed {
             for probe in &*plan.probes {
@@ -168,7 +168,7 @@ impl Plan {
         }
         for (template, check) in &self.named {
             for path in template.on(names) {
-                merged.add(&path, Probe::Check(Arc::clone(check)));
+                merged.add(&path, ContentProbe::Check(Arc::clone(check)));
             }
         }
         Cow::Owned(merged.finish())
@@ -191,17 +191,17 @@ impl Check {
 
 /// Paths with their probes, each path once, in the order in which they came.
 #[derive(Default)]
-struct Merged {
-    plans: Vec<(Arc<str>, Vec<Probe>)>,
+struct MergedPath {
+    plans: Vec<(Arc<str>, Vec<ContentProbe>)>,
     at: HashMap<Arc<str>, usize>,
 }
 
-impl Merged {
-    fn add(&mut self, path: &str, probe: Probe) {
+impl MergedPath {
+    fn add(&mut self, path: &str, probe: ContentProbe) {
         if let Some(i) = self.at.get(path) {
             let probes = &mut self.plans[*i].1;
-            let same = |p: &Probe| match (p, &probe) {
-                (Probe::Check(a), Probe::Check(b)) => Arc::ptr_eq(a, b),
+            let same = |p: &ContentProbe| match (p, &probe) {
+                (ContentProbe::Check(a), ContentProbe::Check(b)) => Arc::ptr_eq(a, b),
                 _ => false,
             };
             if !probes.iter().any(same) {
@@ -215,8 +215,10 @@ impl Merged {
     }
 
     fn finish(self) -> Vec<PathPlan> {
-        let plan =
-            |(path, probes): (Arc<str>, Vec<Probe>)| PathPlan { path, probes: probes.into() };
+        let plan = |(path, probes): (Arc<str>, Vec<ContentProbe>)| PathPlan {
+            path,
+            probes: probes.into(),
+        };
         self.plans.into_iter().map(plan).collect()
     }
 }

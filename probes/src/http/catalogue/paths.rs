@@ -17,7 +17,7 @@ const LENGTH_LIMIT: usize = 2048;
 
 /// What a path may take from its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Name {
+pub enum NameSource {
     /// The virtual host.
     Host,
     /// The first label of the virtual host that is not `www`.
@@ -32,7 +32,7 @@ pub enum Name {
 
 /// A day of the Gregorian calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Day {
+pub struct DayName {
     /// Year.
     pub year: i16,
     /// 1 to 12.
@@ -41,7 +41,7 @@ pub struct Day {
     pub day: i8,
 }
 
-impl Day {
+impl DayName {
     const fn month_before(self) -> Self {
         match self.month {
             ..=1 => Self { year: self.year - 1, month: 12, day: 1 },
@@ -79,27 +79,27 @@ impl Day {
 
 /// A piece of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub enum TemplatePiece {
     /// As it stands.
     Text(String),
     /// Taken from the target.
-    Name(Name),
+    Name(NameSource),
 }
 
 /// A path that may depend on the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template(Vec<Piece>);
+pub struct PathTemplate(Vec<TemplatePiece>);
 
 /// What is known of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Names<'a> {
+pub struct NameLists<'a> {
     /// The virtual host, in A-labels; absent for an address.
     pub host: Option<&'a str>,
     /// The day of the run, in UTC.
-    pub today: Day,
+    pub today: DayName,
 }
 
-impl Template {
+impl PathTemplate {
     /// Reads a pattern into the paths that it stands for.
     ///
     /// # Errors
@@ -119,7 +119,7 @@ impl Template {
                 "percent-encode it (RFC 3986, section 2.1), such as %20 or %23",
             ));
         }
-        let mut all: Vec<Vec<Piece>> = vec![Vec::new()];
+        let mut all: Vec<Vec<TemplatePiece>> = vec![Vec::new()];
         let mut rest = pattern;
         while let Some(open) = rest.find(['{', '}']) {
             let Some(inside) = rest[open..].strip_prefix('{') else {
@@ -135,19 +135,19 @@ impl Template {
                     "close it before the next; alternatives cannot be nested",
                 ));
             };
-            push(&mut all, &[Piece::Text(rest[..open].to_owned())])?;
+            push(&mut all, &[TemplatePiece::Text(rest[..open].to_owned())])?;
             let inner = &inside[..close];
             if inner.contains(',') {
-                let alternatives: Vec<Piece> =
-                    inner.split(',').map(|a| Piece::Text(a.to_owned())).collect();
+                let alternatives: Vec<TemplatePiece> =
+                    inner.split(',').map(|a| TemplatePiece::Text(a.to_owned())).collect();
                 push(&mut all, &alternatives)?;
             } else {
                 let name = match inner {
-                    "host" => Name::Host,
-                    "label" => Name::Label,
-                    "yyyy" => Name::Year,
-                    "mm" => Name::Month,
-                    "dd" => Name::Day,
+                    "host" => NameSource::Host,
+                    "label" => NameSource::Label,
+                    "yyyy" => NameSource::Year,
+                    "mm" => NameSource::Month,
+                    "dd" => NameSource::Day,
                     _ => {
                         return Err((
                             format!("`{{{inner}}}` is not a name"),
@@ -155,11 +155,11 @@ impl Template {
                         ));
                     }
                 };
-                push(&mut all, &[Piece::Name(name)])?;
+                push(&mut all, &[TemplatePiece::Name(name)])?;
             }
             rest = &inside[close + 1..];
         }
-        push(&mut all, &[Piece::Text(rest.to_owned())])?;
+        push(&mut all, &[TemplatePiece::Text(rest.to_owned())])?;
         Ok(all.into_iter().map(|pieces| Self(joined(pieces))).collect())
     }
 
@@ -167,35 +167,39 @@ impl Template {
     #[must_use]
     pub fn fixed(&self) -> Option<&str> {
         match &self.0[..] {
-            [Piece::Text(text)] => Some(text),
+            [TemplatePiece::Text(text)] => Some(text),
             _ => None,
         }
     }
 
     /// The paths on a target; none where it has no such name.
     #[must_use]
-    pub fn on(&self, names: Names<'_>) -> Vec<String> {
+    pub fn on(&self, names: NameLists<'_>) -> Vec<String> {
         let today = names.today;
-        let has = |name: Name| self.0.contains(&Piece::Name(name));
-        let days = if has(Name::Day) {
+        let has = |name: NameSource| self.0.contains(&TemplatePiece::Name(name));
+        let days = if has(NameSource::Day) {
             [Some(today), Some(today.before()), Some(today.after())]
-        } else if has(Name::Month) {
+        } else if has(NameSource::Month) {
             [Some(today), Some(today.month_before()), None]
-        } else if has(Name::Year) {
-            [Some(today), Some(Day { year: today.year - 1, ..today }), None]
+        } else if has(NameSource::Year) {
+            [Some(today), Some(DayName { year: today.year - 1, ..today }), None]
         } else {
             [Some(today), None, None]
         };
-        let on = |day: Day| {
+        let on = |day: DayName| {
             let mut path = String::new();
             for piece in &self.0 {
                 match piece {
-                    Piece::Text(text) => path.push_str(text),
-                    Piece::Name(Name::Host) => path.push_str(names.host?),
-                    Piece::Name(Name::Label) => path.push_str(label(names.host?)),
-                    Piece::Name(Name::Year) => path.push_str(&day.year.to_string()),
-                    Piece::Name(Name::Month) => path.push_str(&format!("{:02}", day.month)),
-                    Piece::Name(Name::Day) => path.push_str(&format!("{:02}", day.day)),
+                    TemplatePiece::Text(text) => path.push_str(text),
+                    TemplatePiece::Name(NameSource::Host) => path.push_str(names.host?),
+                    TemplatePiece::Name(NameSource::Label) => path.push_str(label(names.host?)),
+                    TemplatePiece::Name(NameSource::Year) => path.push_str(&day.year.to_string()),
+                    TemplatePiece::Name(NameSource::Month) => {
+                        path.push_str(&format!("{:02}", day.month))
+                    }
+                    TemplatePiece::Name(NameSource::Day) => {
+                        path.push_str(&format!("{:02}", day.day))
+                    }
                 }
             }
             (path.len() <= LENGTH_LIMIT).then_some(path)
@@ -211,7 +215,10 @@ fn label(host: &str) -> &str {
 }
 
 /// Every path so far, with every alternative behind it.
-fn push(all: &mut Vec<Vec<Piece>>, alternatives: &[Piece]) -> Result<(), (String, &'static str)> {
+fn push(
+    all: &mut Vec<Vec<TemplatePiece>>,
+    alternatives: &[TemplatePiece],
+) -> Result<(), (String, &'static str)> {
     if all.len().saturating_mul(alternatives.len()) > EXPANSION_LIMIT {
         return Err((
             format!("the pattern stands for more than {EXPANSION_LIMIT} paths"),
@@ -232,11 +239,13 @@ fn push(all: &mut Vec<Vec<Piece>>, alternatives: &[Piece]) -> Result<(), (String
 }
 
 /// Neighbouring texts as one.
-fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
-    let mut out: Vec<Piece> = Vec::new();
+fn joined(pieces: Vec<TemplatePiece>) -> Vec<TemplatePiece> {
+    let mut out: Vec<TemplatePiece> = Vec::new();
     for piece in pieces {
         match (out.last_mut(), piece) {
-            (Some(Piece::Text(before)), Piece::Text(text)) => before.push_str(&text),
+            (Some(TemplatePiece::Text(before)), TemplatePiece::Text(text)) => {
+                before.push_str(&text)
+            }
             (_, piece) => out.push(piece),
         }
     }
@@ -248,8 +257,8 @@ mod tests {
     use super::*;
 
     fn on(pattern: &str, host: Option<&str>) -> Vec<String> {
-        let names = Names { host, today: Day { year: 2026, month: 3, day: 1 } };
-        Template::expand(pattern).unwrap().iter().flat_map(|t| t.on(names)).collect()
+        let names = NameLists { host, today: DayName { year: 2026, month: 3, day: 1 } };
+        PathTemplate::expand(pattern).unwrap().iter().flat_map(|t| t.on(names)).collect()
     }
 
     #[test]
@@ -262,13 +271,13 @@ mod tests {
         assert_eq!(on("/{yyyy}.zip", None), ["/2026.zip", "/2025.zip"]);
         assert_eq!(on("/{yyyy}-{mm}.sql", None), ["/2026-03.sql", "/2026-02.sql"]);
         assert_eq!(on("/{mm}{dd}", None), ["/0301", "/0228", "/0302"]);
-        assert!(Template::expand("/a{b,c}").unwrap().iter().all(|t| t.fixed().is_some()));
-        assert!(Template::expand("/{host}").unwrap()[0].fixed().is_none());
+        assert!(PathTemplate::expand("/a{b,c}").unwrap().iter().all(|t| t.fixed().is_some()));
+        assert!(PathTemplate::expand("/{host}").unwrap()[0].fixed().is_none());
     }
 
     #[test]
     fn days() {
-        let day = |year, month, day| Day { year, month, day };
+        let day = |year, month, day| DayName { year, month, day };
         for (a, b) in [
             (day(2026, 1, 1), day(2026, 1, 2)),
             (day(2026, 12, 31), day(2027, 1, 1)),
@@ -287,9 +296,9 @@ mod tests {
         for pattern in
             ["a", "", "/a b", "/ö", "/a#b", "/{", "/}", "/{a", "/{a,{b,c}}", "/{x}", "/{}"]
         {
-            assert!(Template::expand(pattern).is_err(), "{pattern}");
+            assert!(PathTemplate::expand(pattern).is_err(), "{pattern}");
         }
         let many = format!("/{}", "{a,b,c,d,e,f,g,h,i,j}".repeat(6));
-        assert!(Template::expand(&many).is_err());
+        assert!(PathTemplate::expand(&many).is_err());
     }
 }

@@ -8,7 +8,7 @@ use mimawari_targets::hex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Class, Entry};
+use super::{FileClass, ManifestEntry};
 use crate::observation::Severity;
 
 /// The version of the format.
@@ -16,7 +16,7 @@ pub(super) const VERSION: u32 = 1;
 
 /// The first line of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Header {
+pub struct ManifestHeader {
     /// The version of the format: 1.
     pub v: u32,
     /// `manifest`.
@@ -38,7 +38,7 @@ pub struct Header {
     pub program: String,
 }
 
-impl Header {
+impl ManifestHeader {
     /// A header of this version.
     #[must_use]
     pub fn new(
@@ -58,7 +58,7 @@ impl Header {
 #[serde(untagged)]
 pub enum ManifestLine<'a> {
     /// The first line.
-    Header(Cow<'a, Header>),
+    Header(Cow<'a, ManifestHeader>),
     /// One file.
     File {
         /// The URL path, percent-encoded.
@@ -68,7 +68,7 @@ pub enum ManifestLine<'a> {
         /// SHA-256 of the first 64 KiB, in hexadecimal.
         sha256: String,
         /// What the server has to do with it.
-        class: Class,
+        class: FileClass,
         /// How bad it is when its content is readable; not for public files.
         #[serde(skip_serializing_if = "Option::is_none")]
         severity: Option<Severity>,
@@ -94,13 +94,13 @@ pub enum ManifestLine<'a> {
 impl<'a> ManifestLine<'a> {
     /// The line of a file.
     #[must_use]
-    pub fn file(entry: &'a Entry) -> Self {
+    pub fn file(entry: &'a ManifestEntry) -> Self {
         Self::File {
             path: &entry.path,
             length: entry.length,
             sha256: hex::encode(&entry.prefix_sha256),
             class: entry.class,
-            severity: (entry.class != Class::Public).then_some(entry.severity),
+            severity: (entry.class != FileClass::Public).then_some(entry.severity),
             what: &entry.what,
             lines: entry.lines.iter().map(|l| hex::encode(l)).collect(),
         }

@@ -25,7 +25,7 @@ const SHORTEST_ALONE: usize = 16;
 
 /// How lines are picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lines {
+pub(super) enum LineProof {
     /// Not at all: its lines may stand elsewhere rightfully.
     None,
     /// Lines of code between the tags of PHP.
@@ -62,7 +62,7 @@ pub(super) fn digest(line: &[u8]) -> LineDigest {
 
 /// The digests of characteristic lines of a file's beginning, spread over it; `whole` says that
 /// there is no more of the file.
-pub(super) fn pick(prefix: &[u8], whole: bool, how: Lines) -> Vec<LineDigest> {
+pub(super) fn pick(prefix: &[u8], whole: bool, how: LineProof) -> Vec<LineDigest> {
     let mut text = without_bom(prefix);
     if text.contains(&0) {
         return Vec::new();
@@ -73,12 +73,12 @@ pub(super) fn pick(prefix: &[u8], whole: bool, how: Lines) -> Vec<LineDigest> {
         text = &text[..end];
     }
     let lines = match how {
-        Lines::None | Lines::Inner => return Vec::new(),
-        Lines::Php => php_lines(text),
-        Lines::Asp => asp_lines(text),
-        Lines::Script => trimmed_lines(text).filter(|l| is_statement(l)).collect(),
-        Lines::Text if is_page(text) => return Vec::new(),
-        Lines::Text => trimmed_lines(text).filter(|l| is_text(l)).collect(),
+        LineProof::None | LineProof::Inner => return Vec::new(),
+        LineProof::Php => php_lines(text),
+        LineProof::Asp => asp_lines(text),
+        LineProof::Script => trimmed_lines(text).filter(|l| is_statement(l)).collect(),
+        LineProof::Text if is_page(text) => return Vec::new(),
+        LineProof::Text => trimmed_lines(text).filter(|l| is_text(l)).collect(),
     };
     let mut seen = HashSet::new();
     let distinct: Vec<&[u8]> = lines.into_iter().filter(|l| seen.insert(*l)).collect();
@@ -163,7 +163,7 @@ fn asp_lines(text: &[u8]) -> Vec<&[u8]> {
 
 /// Where a scanner of PHP is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At<'a> {
+enum LinePosition<'a> {
     Page,
     Code,
     /// In a string that ends with this byte.
@@ -176,14 +176,14 @@ enum At<'a> {
 
 /// Lines that begin as code and hold `$` or `define(`, and lines with an opening tag.
 fn php_lines(text: &[u8]) -> Vec<&[u8]> {
-    let mut at = At::Page;
+    let mut at = LinePosition::Page;
     let mut found = Vec::new();
     for line in text.split(|b| matches!(b, b'\n' | b'\r')) {
         let began = at;
         let opens;
         (at, opens) = php_line(line, at);
         let line = line.trim_ascii();
-        let code = began == At::Code
+        let code = began == LinePosition::Code
             && (line.contains(&b'$') || memchr::memmem::find(line, b"define(").is_some());
         if line.len() >= SHORTEST_CODE && (opens || code) {
             found.push(line);
@@ -193,13 +193,13 @@ fn php_lines(text: &[u8]) -> Vec<&[u8]> {
 }
 
 /// Where one line leads, and whether it holds an opening tag.
-fn php_line<'a>(line: &'a [u8], mut at: At<'a>) -> (At<'a>, bool) {
+fn php_line<'a>(line: &'a [u8], mut at: LinePosition<'a>) -> (LinePosition<'a>, bool) {
     let mut opens = false;
-    if let At::Here(label) = at {
+    if let LinePosition::Here(label) = at {
         // The closing label may be indented, and code may follow it (PHP 7.3).
         match line.trim_ascii_start().strip_prefix(label) {
             Some(rest) if !rest.first().is_some_and(|b| is_word(*b)) => {
-                return php_line(rest, At::Code);
+                return php_line(rest, LinePosition::Code);
             }
             _ => return (at, false),
         }
@@ -208,41 +208,47 @@ fn php_line<'a>(line: &'a [u8], mut at: At<'a>) -> (At<'a>, bool) {
     while let Some((first, more)) = rest.split_first() {
         let mut skip = 1;
         match (at, *first) {
-            (At::Page, b'<') => {
+            (LinePosition::Page, b'<') => {
                 if let Some(length) = opening_tag(rest) {
                     opens = true;
-                    at = At::Code;
+                    at = LinePosition::Code;
                     skip = length;
                 }
             }
-            (At::Code | At::LineComment, b'?') if more.first() == Some(&b'>') => {
-                at = At::Page;
+            (LinePosition::Code | LinePosition::LineComment, b'?')
+                if more.first() == Some(&b'>') =>
+            {
+                at = LinePosition::Page;
                 skip = 2;
             }
-            (At::Code, b'\'' | b'"' | b'`') => at = At::Quoted(*first),
-            (At::Code, b'#') if more.first() != Some(&b'[') => at = At::LineComment,
-            (At::Code, b'/') if more.first() == Some(&b'/') => at = At::LineComment,
-            (At::Code, b'/') if more.first() == Some(&b'*') => {
-                at = At::BlockComment;
+            (LinePosition::Code, b'\'' | b'"' | b'`') => at = LinePosition::Quoted(*first),
+            (LinePosition::Code, b'#') if more.first() != Some(&b'[') => {
+                at = LinePosition::LineComment
+            }
+            (LinePosition::Code, b'/') if more.first() == Some(&b'/') => {
+                at = LinePosition::LineComment
+            }
+            (LinePosition::Code, b'/') if more.first() == Some(&b'*') => {
+                at = LinePosition::BlockComment;
                 skip = 2;
             }
-            (At::Code, b'<') => {
+            (LinePosition::Code, b'<') => {
                 if let Some(label) = here_document(rest) {
-                    return (At::Here(label), opens);
+                    return (LinePosition::Here(label), opens);
                 }
             }
-            (At::Quoted(_), b'\\') => skip = 2,
-            (At::Quoted(end), b) if b == end => at = At::Code,
-            (At::BlockComment, b'*') if more.first() == Some(&b'/') => {
-                at = At::Code;
+            (LinePosition::Quoted(_), b'\\') => skip = 2,
+            (LinePosition::Quoted(end), b) if b == end => at = LinePosition::Code,
+            (LinePosition::BlockComment, b'*') if more.first() == Some(&b'/') => {
+                at = LinePosition::Code;
                 skip = 2;
             }
             _ => {}
         }
         rest = rest.get(skip..).unwrap_or_default();
     }
-    if at == At::LineComment {
-        at = At::Code;
+    if at == LinePosition::LineComment {
+        at = LinePosition::Code;
     }
     (at, opens)
 }

@@ -34,9 +34,9 @@ use sha2::{Digest, Sha256};
 
 use crate::observation::Severity;
 
-pub use format::{Header, ManifestLine};
+pub use format::{ManifestHeader, ManifestLine};
 pub use path::{encode_segment, is_url_path};
-pub use proof::Proof;
+pub use proof::FileProof;
 pub use read::{HostError, Manifest, host_name};
 
 /// How much of a file is looked at, bytes.
@@ -57,7 +57,7 @@ pub const PATH_LIMIT: usize = 4096;
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
-pub enum Class {
+pub enum FileClass {
     /// Run it; its source must not be readable.
     Execute,
     /// Keep it to itself.
@@ -71,7 +71,7 @@ pub type LineDigest = [u8; 8];
 
 /// One file of a document root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct ManifestEntry {
     /// The URL's path, percent-encoded, from `/` on.
     pub path: Box<str>,
     /// The file's length in bytes.
@@ -79,7 +79,7 @@ pub struct Entry {
     /// SHA-256 of the file's first [`PREFIX`] bytes.
     pub prefix_sha256: [u8; 32],
     /// What the server has to do with it.
-    pub class: Class,
+    pub class: FileClass,
     /// Why, in a word, such as `php`.
     pub what: Arc<str>,
     /// How bad it is when its content is readable.
@@ -88,7 +88,7 @@ pub struct Entry {
     pub lines: Box<[LineDigest]>,
 }
 
-impl Entry {
+impl ManifestEntry {
     /// The entry of a file.
     ///
     /// `url` is its percent-encoded URL path; `name` its raw path below the document root, without

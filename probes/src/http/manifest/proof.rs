@@ -4,7 +4,7 @@ use memchr::memmem;
 use sha2::{Digest, Sha256};
 
 use super::lines::{digest, trimmed_lines};
-use super::{Class, Entry, LineDigest, PREFIX};
+use super::{FileClass, LineDigest, ManifestEntry, PREFIX};
 
 /// Fewest bytes of a file that are a proof when they are served. Shorter ones (`1`, `ok`, `null`)
 /// are said by programs too.
@@ -18,7 +18,7 @@ const LINES_NEEDED: usize = 3;
 
 /// How an answer gives a file away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proof {
+pub enum FileProof {
     /// The body is the file; or, of code that must run, the file stands whole at its beginning or
     /// at its end.
     SameBytes,
@@ -26,32 +26,32 @@ pub enum Proof {
     Lines(u32),
 }
 
-impl Entry {
+impl ManifestEntry {
     /// The proof that `body` gives this file away, if it is one. `body` is the content without
     /// `Content-Encoding`; `truncated` says that there is more of it which was not read.
     ///
     /// An empty file or body proves nothing, nor does a file that is public.
     #[must_use]
-    pub fn proven(&self, body: &[u8], truncated: bool) -> Option<Proof> {
-        if self.length == 0 || body.is_empty() || self.class == Class::Public {
+    pub fn proven(&self, body: &[u8], truncated: bool) -> Option<FileProof> {
+        if self.length == 0 || body.is_empty() || self.class == FileClass::Public {
             return None;
         }
         // What was run has no tag left. This also spares most answers the digests below.
-        let code = self.class == Class::Execute;
+        let code = self.class == FileClass::Execute;
         let tagged = code && self.has_tag(body);
         let fewest = if tagged { FEWEST_CODE } else { FEWEST };
         if self.length >= fewest && self.is_whole(body, truncated) {
-            return Some(Proof::SameBytes);
+            return Some(FileProof::SameBytes);
         }
         if code && !tagged {
             return None;
         }
         if code && self.length >= FEWEST_CODE && self.is_framed(body, truncated) {
-            return Some(Proof::SameBytes);
+            return Some(FileProof::SameBytes);
         }
         let found = self.lines_in(body);
         (found > 0 && found >= self.lines.len().min(LINES_NEEDED))
-            .then(|| Proof::Lines(u32::try_from(found).unwrap_or(u32::MAX)))
+            .then(|| FileProof::Lines(u32::try_from(found).unwrap_or(u32::MAX)))
     }
 
     fn is_whole(&self, body: &[u8], truncated: bool) -> bool {

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
+use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList, TextSource};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::format::{Header, VERSION};
+use super::format::{ManifestHeader, VERSION};
 use super::path::{is_url_path, unhex};
-use super::{Class, ENTRY_LIMIT, Entry, NAMED_LIMIT, PATH_LIMIT};
+use super::{ENTRY_LIMIT, FileClass, ManifestEntry, NAMED_LIMIT, PATH_LIMIT};
 use crate::format::{NEWER_HELP, check_major};
 use crate::observation::Severity;
 
@@ -31,8 +31,8 @@ const LINES_LIMIT: usize = 32;
 /// A manifest, without the files that may be read by everyone.
 #[derive(Debug, Clone)]
 pub struct Manifest {
-    header: Header,
-    entries: Vec<Entry>,
+    header: ManifestHeader,
+    entries: Vec<ManifestEntry>,
     files: u64,
     unreadable: Vec<String>,
     unreadable_total: u64,
@@ -45,13 +45,15 @@ impl Manifest {
     /// # Errors
     /// A message that points at the first line that cannot be used: another version, a path that is
     /// none, a path told twice, and a manifest without its end.
-    pub fn read(name: &str, reader: impl BufRead) -> Result<Self, Diagnostics> {
-        Reader { name, reader, buffer: Vec::new(), number: 0 }.read().map_err(|d| (*d).into())
+    pub fn read(name: &str, reader: impl BufRead) -> Result<Self, DiagnosticList> {
+        ManifestReader { name, reader, buffer: Vec::new(), number: 0 }
+            .read()
+            .map_err(|d| (*d).into())
     }
 
     /// The files to be executed or denied, in the manifest's order; no path twice.
     #[must_use]
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[ManifestEntry] {
         &self.entries
     }
 
@@ -156,12 +158,12 @@ pub fn host_name(text: &str) -> Result<String, HostError> {
 
 /// A line behind the header, of either kind.
 #[derive(Deserialize)]
-struct Row {
+struct ManifestRow {
     kind: Option<String>,
     path: Option<String>,
     length: Option<u64>,
     sha256: Option<String>,
-    class: Option<Class>,
+    class: Option<FileClass>,
     severity: Option<Severity>,
     what: Option<String>,
     #[serde(default)]
@@ -172,7 +174,7 @@ struct Row {
     unreadable_total: Option<u64>,
 }
 
-struct Reader<'a, R> {
+struct ManifestReader<'a, R> {
     name: &'a str,
     reader: R,
     buffer: Vec<u8>,
@@ -180,16 +182,16 @@ struct Reader<'a, R> {
     number: usize,
 }
 
-type Refused<T> = Result<T, Box<Diagnostic>>;
+type RefusedEntry<T> = Result<T, Box<Diagnostic>>;
 
-impl<R: BufRead> Reader<'_, R> {
-    fn read(mut self) -> Refused<Manifest> {
+impl<R: BufRead> ManifestReader<'_, R> {
+    fn read(mut self) -> RefusedEntry<Manifest> {
         let header = self.header()?;
         let (mut entries, mut numbers) = (Vec::new(), Vec::new());
         let mut reasons: HashSet<Arc<str>> = HashSet::new();
         let mut files = 0;
         while self.next(LONG_LINE)? {
-            let row: Row = self.parse()?;
+            let row: ManifestRow = self.parse()?;
             if row.kind.is_some() {
                 let manifest = self.end(row, header, entries, files)?;
                 self.refuse_twice(&manifest, &numbers)?;
@@ -200,7 +202,7 @@ impl<R: BufRead> Reader<'_, R> {
             }
             files += 1;
             let entry = self.entry(row, &header.prefix, &mut reasons)?;
-            if entry.class == Class::Public {
+            if entry.class == FileClass::Public {
                 continue;
             }
             if entries.len() == ENTRY_LIMIT {
@@ -219,7 +221,7 @@ impl<R: BufRead> Reader<'_, R> {
     }
 
     /// Reads the next line that is not blank.
-    fn next(&mut self, limit: usize) -> Refused<bool> {
+    fn next(&mut self, limit: usize) -> RefusedEntry<bool> {
         loop {
             self.buffer.clear();
             let mut part = self.reader.by_ref().take(limit as u64 + 1);
@@ -240,7 +242,7 @@ impl<R: BufRead> Reader<'_, R> {
         }
     }
 
-    fn parse<T: for<'d> Deserialize<'d>>(&self) -> Refused<T> {
+    fn parse<T: for<'d> Deserialize<'d>>(&self) -> RefusedEntry<T> {
         let text = self.buffer.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.buffer);
         serde_json::from_slice(text).map_err(|e| {
             if e.is_eof() {
@@ -254,10 +256,10 @@ impl<R: BufRead> Reader<'_, R> {
         })
     }
 
-    fn header(&mut self) -> Refused<Header> {
+    fn header(&mut self) -> RefusedEntry<ManifestHeader> {
         /// What there must be before anything else is understood.
         #[derive(Deserialize)]
-        struct Kind {
+        struct EntryKind {
             v: Option<u64>,
             kind: Option<String>,
         }
@@ -268,7 +270,7 @@ impl<R: BufRead> Reader<'_, R> {
         }
         let other =
             |_| self.refuse("this is no manifest", "name a file that `mimawari manifest` wrote");
-        let kind: Kind = self.parse().map_err(other)?;
+        let kind: EntryKind = self.parse().map_err(other)?;
         if kind.kind.as_deref() != Some("manifest") {
             return Err(other(Box::new(self.diagnostic(""))));
         }
@@ -279,7 +281,7 @@ impl<R: BufRead> Reader<'_, R> {
             let help = if fault.is_newer() { NEWER_HELP } else { REMAKE };
             return Err(self.refuse(format!("this manifest {fault}"), help));
         }
-        let mut header: Header = self.parse()?;
+        let mut header: ManifestHeader = self.parse()?;
         for host in &mut header.hosts {
             *host = host_name(host).map_err(|e| self.refuse(e.to_string(), REMAKE))?;
         }
@@ -300,7 +302,12 @@ impl<R: BufRead> Reader<'_, R> {
         Ok(header)
     }
 
-    fn entry(&self, row: Row, prefix: &str, reasons: &mut HashSet<Arc<str>>) -> Refused<Entry> {
+    fn entry(
+        &self,
+        row: ManifestRow,
+        prefix: &str,
+        reasons: &mut HashSet<Arc<str>>,
+    ) -> RefusedEntry<ManifestEntry> {
         let missing = |key: &str| self.refuse(format!("this line has no `{key}`"), REMAKE);
         let path = row.path.ok_or_else(|| missing("path"))?;
         if !path.starts_with('/') {
@@ -342,7 +349,7 @@ impl<R: BufRead> Reader<'_, R> {
                 lines.push(line);
             }
         }
-        Ok(Entry {
+        Ok(ManifestEntry {
             path: path.into(),
             length: row.length.ok_or_else(|| missing("length"))?,
             prefix_sha256: hash,
@@ -355,11 +362,11 @@ impl<R: BufRead> Reader<'_, R> {
 
     fn end(
         &mut self,
-        row: Row,
-        header: Header,
-        entries: Vec<Entry>,
+        row: ManifestRow,
+        header: ManifestHeader,
+        entries: Vec<ManifestEntry>,
         files: u64,
-    ) -> Refused<Manifest> {
+    ) -> RefusedEntry<Manifest> {
         if row.kind.as_deref() != Some("end") {
             return Err(self.refuse(
                 "only the first line may begin a manifest, and only the last may end it",
@@ -393,7 +400,7 @@ impl<R: BufRead> Reader<'_, R> {
     }
 
     /// By sorting, which takes less memory than a set of the paths.
-    fn refuse_twice(&self, manifest: &Manifest, numbers: &[usize]) -> Refused<()> {
+    fn refuse_twice(&self, manifest: &Manifest, numbers: &[usize]) -> RefusedEntry<()> {
         let path = |i: &u32| &*manifest.entries[*i as usize].path;
         let mut order: Vec<u32> = (0u32..).take(manifest.entries.len()).collect();
         order.sort_unstable_by(|a, b| path(a).cmp(path(b)).then(a.cmp(b)));
@@ -401,7 +408,7 @@ impl<R: BufRead> Reader<'_, R> {
         twice.map_or(Ok(()), |w| {
             let (first, second) = (numbers[w[0] as usize], numbers[w[1] as usize]);
             let text = path(&w[1]);
-            let source = Source::at_line(self.name, text, second);
+            let source = TextSource::at_line(self.name, text, second);
             let title = format!("this path is on line {first} already");
             Err(Box::new(Diagnostic::error(title, &source, 0..text.len()).help(REMAKE)))
         })
@@ -412,7 +419,7 @@ impl<R: BufRead> Reader<'_, R> {
         // A digest tells guesses of a short secret from the secret; none goes to a screen or a log.
         let digests = ["\"sha256\"", "\"lines\""].iter().filter_map(|k| text.find(k)).min();
         let text = text[..digests.unwrap_or(text.len())].trim_end_matches(['\n', '\r']);
-        let source = Source::at_line(self.name, text, self.number.max(1));
+        let source = TextSource::at_line(self.name, text, self.number.max(1));
         Diagnostic::error(title, &source, 0..text.len().min(80))
     }
 

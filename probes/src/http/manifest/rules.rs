@@ -6,103 +6,103 @@
 
 use super::super::gate::is_placeholder;
 use super::super::rule::{is_account_list, names_people};
-use super::Class::{self, Deny, Execute, Public};
-use super::lines::{Lines, opening_tag, without_bom};
+use super::FileClass::{self, Deny, Execute, Public};
+use super::lines::{LineProof, opening_tag, without_bom};
 use crate::observation::Severity::{self, Critical, High, Info, Low, Medium};
 
 /// Severity of rows that are public.
 const NONE: Severity = Info;
 
 #[rustfmt::skip]
-static RULES: &[Rule] = &[
+static RULES: &[ManifestRule] = &[
     // Nothing can leak from an empty file.
-    rule(Any, Empty, Public, "empty", NONE, Lines::None),
+    rule(Any, Empty, Public, "empty", NONE, LineProof::None),
 
     // Below folders that no visitor has business in.
-    rule(Under(&[".git", ".svn", ".hg", ".bzr", "cvs"]), Anything, Deny, "vcs", High, Lines::Inner),
-    rule(Under(&[".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker"]), Anything, Deny, "credentials", Critical, Lines::Inner),
-    rule(Under(&["web-inf", "meta-inf"]), Anything, Deny, "java", High, Lines::Inner),
+    rule(Under(&[".git", ".svn", ".hg", ".bzr", "cvs"]), Anything, Deny, "vcs", High, LineProof::Inner),
+    rule(Under(&[".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker"]), Anything, Deny, "credentials", Critical, LineProof::Inner),
+    rule(Under(&["web-inf", "meta-inf"]), Anything, Deny, "java", High, LineProof::Inner),
 
     // Names that begin with a dot.
-    rule(Is(&[".env.example", ".env.sample", ".env.dist", ".env.template"]), Anything, Deny, "template", Low, Lines::Inner),
-    rule(Is(&[".env"]), Anything, Deny, "dotenv", Critical, Lines::Text),
-    rule(Starts(&[".env."]), Anything, Deny, "dotenv", Critical, Lines::Text),
-    rule(Is(&["htpasswd", "htpasswd.txt", "htpasswd.bak", "htpasswd.old"]), Anything, Deny, "htpasswd", High, Lines::Text),
-    rule(Starts(&[".htpasswd"]), Anything, Deny, "htpasswd", High, Lines::Text),
-    rule(Is(&[".netrc", ".pgpass", ".my.cnf", ".git-credentials", ".npmrc", ".pypirc", ".s3cfg", ".ftpconfig", ".ftppass", ".remote-sync.json"]), Anything, Deny, "credentials", Critical, Lines::Text),
-    rule(Starts(&[".bash_history", ".zsh_history", ".sh_history", ".mysql_history", ".psql_history", ".php_history", ".sqlite_history"]), Anything, Deny, "history", High, Lines::Text),
-    rule(Is(&[".gitignore", ".gitattributes", ".gitkeep", ".editorconfig", ".localized"]), Anything, Deny, "dotfile", Low, Lines::None),
-    rule(Any, Begins(b"b0VIM "), Deny, "vim-swap", High, Lines::None),
-    rule(Dot, Anything, Deny, "dotfile", Medium, Lines::Inner),
-    rule(UnderDot, Anything, Deny, "dot-folder", Medium, Lines::Inner),
+    rule(Is(&[".env.example", ".env.sample", ".env.dist", ".env.template"]), Anything, Deny, "template", Low, LineProof::Inner),
+    rule(Is(&[".env"]), Anything, Deny, "dotenv", Critical, LineProof::Text),
+    rule(Starts(&[".env."]), Anything, Deny, "dotenv", Critical, LineProof::Text),
+    rule(Is(&["htpasswd", "htpasswd.txt", "htpasswd.bak", "htpasswd.old"]), Anything, Deny, "htpasswd", High, LineProof::Text),
+    rule(Starts(&[".htpasswd"]), Anything, Deny, "htpasswd", High, LineProof::Text),
+    rule(Is(&[".netrc", ".pgpass", ".my.cnf", ".git-credentials", ".npmrc", ".pypirc", ".s3cfg", ".ftpconfig", ".ftppass", ".remote-sync.json"]), Anything, Deny, "credentials", Critical, LineProof::Text),
+    rule(Starts(&[".bash_history", ".zsh_history", ".sh_history", ".mysql_history", ".psql_history", ".php_history", ".sqlite_history"]), Anything, Deny, "history", High, LineProof::Text),
+    rule(Is(&[".gitignore", ".gitattributes", ".gitkeep", ".editorconfig", ".localized"]), Anything, Deny, "dotfile", Low, LineProof::None),
+    rule(Any, Begins(b"b0VIM "), Deny, "vim-swap", High, LineProof::None),
+    rule(Dot, Anything, Deny, "dotfile", Medium, LineProof::Inner),
+    rule(UnderDot, Anything, Deny, "dot-folder", Medium, LineProof::Inner),
 
     // Keys. Certificates and public keys may be read by everyone.
-    rule(Ending(&["pem", "key", "txt", "crt", "cer", "cert"]), EncryptedKey, Deny, "encrypted-key", Medium, Lines::Text),
-    rule(Ending(&["pem", "key", "txt", "crt", "cer", "cert"]), PrivateKey, Deny, "key", Critical, Lines::Text),
-    rule(Bare, PrivateKey, Deny, "key", Critical, Lines::Text),
-    rule(Is(&["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "master.key"]), Anything, Deny, "key", Critical, Lines::Text),
-    rule(Ending(&["ppk", "pfx", "p12", "pkcs12", "jks", "keystore", "kdbx"]), Anything, Deny, "key", Critical, Lines::Text),
+    rule(Ending(&["pem", "key", "txt", "crt", "cer", "cert"]), EncryptedKey, Deny, "encrypted-key", Medium, LineProof::Text),
+    rule(Ending(&["pem", "key", "txt", "crt", "cer", "cert"]), PrivateKey, Deny, "key", Critical, LineProof::Text),
+    rule(Bare, PrivateKey, Deny, "key", Critical, LineProof::Text),
+    rule(Is(&["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "master.key"]), Anything, Deny, "key", Critical, LineProof::Text),
+    rule(Ending(&["ppk", "pfx", "p12", "pkcs12", "jks", "keystore", "kdbx"]), Anything, Deny, "key", Critical, LineProof::Text),
 
     // Copies of code, which the server does not run: config.php~, config.php.20240101, #db.php#.
-    rule(Older, Code, Deny, "source-copy", High, Lines::Inner),
-    rule(OlderCode, Code, Deny, "source-copy", High, Lines::Inner),
-    rule(Is(&["wp-config.txt", "config.txt", "configuration.txt", "settings.txt", "db.txt"]), Code, Deny, "source-copy", High, Lines::Php),
-    rule(Ending(&["phps"]), Code, Deny, "source-view", High, Lines::Php),
+    rule(Older, Code, Deny, "source-copy", High, LineProof::Inner),
+    rule(OlderCode, Code, Deny, "source-copy", High, LineProof::Inner),
+    rule(Is(&["wp-config.txt", "config.txt", "configuration.txt", "settings.txt", "db.txt"]), Code, Deny, "source-copy", High, LineProof::Php),
+    rule(Ending(&["phps"]), Code, Deny, "source-view", High, LineProof::Php),
 
     // Data bases and dumps of them.
-    rule(Is(&["thumbs.db", "desktop.ini"]), Anything, Deny, "desktop", Low, Lines::None),
-    rule(Any, Begins(b"SQLite format 3\0"), Deny, "database", Critical, Lines::None),
-    rule(Any, Begins(b"PGDMP"), Deny, "dump", Critical, Lines::None),
-    rule(Ending(&["bak"]), Begins(b"TAPE"), Deny, "dump", Critical, Lines::None),
-    rule(Ending(&["sql"]), SqlRows, Deny, "dump", Critical, Lines::Text),
-    rule(Ending(&["sql"]), Anything, Deny, "schema", Medium, Lines::Text),
-    rule(Ending(&["sql.gz", "sql.bz2", "sql.xz", "sql.zst", "sql.zip", "sql.7z", "dump", "dump.gz", "pgdump"]), Anything, Deny, "dump", Critical, Lines::Text),
-    rule(Ending(&["db", "sqlite", "sqlite3", "mdb", "accdb", "rdb", "myd", "ibd", "mdf", "bson"]), Anything, Deny, "database", High, Lines::None),
+    rule(Is(&["thumbs.db", "desktop.ini"]), Anything, Deny, "desktop", Low, LineProof::None),
+    rule(Any, Begins(b"SQLite format 3\0"), Deny, "database", Critical, LineProof::None),
+    rule(Any, Begins(b"PGDMP"), Deny, "dump", Critical, LineProof::None),
+    rule(Ending(&["bak"]), Begins(b"TAPE"), Deny, "dump", Critical, LineProof::None),
+    rule(Ending(&["sql"]), SqlRows, Deny, "dump", Critical, LineProof::Text),
+    rule(Ending(&["sql"]), Anything, Deny, "schema", Medium, LineProof::Text),
+    rule(Ending(&["sql.gz", "sql.bz2", "sql.xz", "sql.zst", "sql.zip", "sql.7z", "dump", "dump.gz", "pgdump"]), Anything, Deny, "dump", Critical, LineProof::Text),
+    rule(Ending(&["db", "sqlite", "sqlite3", "mdb", "accdb", "rdb", "myd", "ibd", "mdf", "bson"]), Anything, Deny, "database", High, LineProof::None),
 
     // Code that must run. Without a tag it is text, which the server gives out rightfully.
-    rule(Ending(&["php", "phtml", "pht", "php3", "php4", "php5", "php6", "php7", "php8"]), PhpTag, Execute, "php", Critical, Lines::Php),
-    rule(Ending(&["inc"]), PhpTag, Execute, "php-include", Critical, Lines::Php),
-    rule(Ending(&["html", "htm", "shtml", "xhtml"]), LongPhpTag, Execute, "php-in-html", Medium, Lines::Php),
-    rule(Ending(&["asp", "asa", "aspx", "ascx", "ashx", "asmx", "cshtml", "jsp", "jspx", "jspf"]), AspTag, Execute, "asp", Critical, Lines::Asp),
-    rule(Ending(&["cgi", "fcgi", "pl", "py", "rb"]), Shebang, Execute, "cgi", Critical, Lines::Script),
-    rule(Ending(&["cgi", "fcgi"]), Begins(b"\x7fELF"), Execute, "cgi-binary", Low, Lines::None),
+    rule(Ending(&["php", "phtml", "pht", "php3", "php4", "php5", "php6", "php7", "php8"]), PhpTag, Execute, "php", Critical, LineProof::Php),
+    rule(Ending(&["inc"]), PhpTag, Execute, "php-include", Critical, LineProof::Php),
+    rule(Ending(&["html", "htm", "shtml", "xhtml"]), LongPhpTag, Execute, "php-in-html", Medium, LineProof::Php),
+    rule(Ending(&["asp", "asa", "aspx", "ascx", "ashx", "asmx", "cshtml", "jsp", "jspx", "jspf"]), AspTag, Execute, "asp", Critical, LineProof::Asp),
+    rule(Ending(&["cgi", "fcgi", "pl", "py", "rb"]), Shebang, Execute, "cgi", Critical, LineProof::Script),
+    rule(Ending(&["cgi", "fcgi"]), Begins(b"\x7fELF"), Execute, "cgi-binary", Low, LineProof::None),
     // Parts of a program, and its settings and data under a name that is hoped not to be served.
-    rule(Ending(&["cgi", "fcgi", "pl", "pm"]), Anything, Deny, "cgi-part", High, Lines::Script),
-    rule(Ending(&["py", "rb"]), Anything, Deny, "source", Medium, Lines::Script),
+    rule(Ending(&["cgi", "fcgi", "pl", "pm"]), Anything, Deny, "cgi-part", High, LineProof::Script),
+    rule(Ending(&["py", "rb"]), Anything, Deny, "source", Medium, LineProof::Script),
     // Tools for a visitor's own machine that happen to begin like a script.
-    rule(Ending(&["js", "mjs", "cjs", "ts", "css", "html", "htm", "md", "txt"]), Shebang, Public, "static", NONE, Lines::None),
-    rule(Any, Shebang, Execute, "script", Medium, Lines::Script),
+    rule(Ending(&["js", "mjs", "cjs", "ts", "css", "html", "htm", "md", "txt"]), Shebang, Public, "static", NONE, LineProof::None),
+    rule(Any, Shebang, Execute, "script", Medium, LineProof::Script),
 
     // Configuration.
-    rule(Ending(&["config"]), Holds(b"<configuration"), Deny, "config", High, Lines::Text),
-    rule(Starts(&["appsettings."]), Anything, Deny, "config", High, Lines::Text),
-    rule(Is(&["auth.json", "credentials.json", "secrets.json", "secret.json", "service-account.json", "sftp.json", "sftp-config.json", "local.xml", "filezilla.xml", "sitemanager.xml", "recentservers.xml"]), Anything, Deny, "config", High, Lines::Text),
-    rule(Ending(&["env", "ini", "conf", "cnf", "cfg", "properties", "tfvars", "tfstate"]), Secret, Deny, "config", Critical, Lines::Text),
-    rule(Ending(&["env", "ini", "conf", "cnf", "tfvars", "tfstate"]), Anything, Deny, "config", Medium, Lines::Text),
-    rule(YamlNamed, Secret, Deny, "config", Critical, Lines::Text),
-    rule(YamlNamed, Anything, Deny, "config", Medium, Lines::Text),
+    rule(Ending(&["config"]), Holds(b"<configuration"), Deny, "config", High, LineProof::Text),
+    rule(Starts(&["appsettings."]), Anything, Deny, "config", High, LineProof::Text),
+    rule(Is(&["auth.json", "credentials.json", "secrets.json", "secret.json", "service-account.json", "sftp.json", "sftp-config.json", "local.xml", "filezilla.xml", "sitemanager.xml", "recentservers.xml"]), Anything, Deny, "config", High, LineProof::Text),
+    rule(Ending(&["env", "ini", "conf", "cnf", "cfg", "properties", "tfvars", "tfstate"]), Secret, Deny, "config", Critical, LineProof::Text),
+    rule(Ending(&["env", "ini", "conf", "cnf", "tfvars", "tfstate"]), Anything, Deny, "config", Medium, LineProof::Text),
+    rule(YamlNamed, Secret, Deny, "config", Critical, LineProof::Text),
+    rule(YamlNamed, Anything, Deny, "config", Medium, LineProof::Text),
 
     // Logs and what crashes leave.
-    rule(Ending(&["log", "log.gz", "log.bz2", "log.xz"]), Anything, Deny, "log", Medium, Lines::Text),
-    rule(Within(".log."), Anything, Deny, "log", Medium, Lines::Text),
-    rule(Starts(&["access_log", "error_log"]), Anything, Deny, "log", Medium, Lines::Text),
-    rule(Starts(&["core"]), Begins(b"\x7fELF"), Deny, "core", High, Lines::None),
+    rule(Ending(&["log", "log.gz", "log.bz2", "log.xz"]), Anything, Deny, "log", Medium, LineProof::Text),
+    rule(Within(".log."), Anything, Deny, "log", Medium, LineProof::Text),
+    rule(Starts(&["access_log", "error_log"]), Anything, Deny, "log", Medium, LineProof::Text),
+    rule(Starts(&["core"]), Begins(b"\x7fELF"), Deny, "core", High, LineProof::None),
 
     // Copies of anything else, and of the whole site.
-    rule(Older, Secret, Deny, "copy", High, Lines::Inner),
-    rule(Older, Anything, Deny, "copy", Low, Lines::Inner),
-    rule(Ending(&["war"]), Anything, Deny, "site-copy", High, Lines::None),
-    rule(SiteArchive, Anything, Deny, "site-copy", High, Lines::None),
+    rule(Older, Secret, Deny, "copy", High, LineProof::Inner),
+    rule(Older, Anything, Deny, "copy", Low, LineProof::Inner),
+    rule(Ending(&["war"]), Anything, Deny, "site-copy", High, LineProof::None),
+    rule(SiteArchive, Anything, Deny, "site-copy", High, LineProof::None),
 
     // Notes, lists and settings under any other name, by what is in them.
-    rule(Is(&["passwd", "shadow", "accounts", "idpass"]), Anything, Deny, "password-list", High, Lines::Text),
-    rule(Telling, Anything, Deny, "password-list", High, Lines::None),
-    rule(Note, Accounts, Deny, "password-list", High, Lines::None),
-    rule(Table, People, Deny, "personal-data", High, Lines::None),
-    rule(Table, Records, Deny, "records", Medium, Lines::None),
-    rule(NoPage, SetsPassword, Deny, "secret", High, Lines::None),
+    rule(Is(&["passwd", "shadow", "accounts", "idpass"]), Anything, Deny, "password-list", High, LineProof::Text),
+    rule(Telling, Anything, Deny, "password-list", High, LineProof::None),
+    rule(Note, Accounts, Deny, "password-list", High, LineProof::None),
+    rule(Table, People, Deny, "personal-data", High, LineProof::None),
+    rule(Table, Records, Deny, "records", Medium, LineProof::None),
+    rule(NoPage, SetsPassword, Deny, "secret", High, LineProof::None),
 
-    rule(Any, Anything, Public, "public", NONE, Lines::None),
+    rule(Any, Anything, Public, "public", NONE, LineProof::None),
 ];
 
 /// Endings of pages and of what pages are made of: a password in them is mostly a word on a form.
@@ -221,38 +221,38 @@ const SECRET_WORDS: &[&[u8]] = &[
 
 /// One row of the table.
 #[derive(Debug)]
-struct Rule {
-    name: Name,
-    content: Content,
-    class: Class,
+struct ManifestRule {
+    name: NamePattern,
+    content: ContentKind,
+    class: FileClass,
     what: &'static str,
     severity: Severity,
-    lines: Lines,
+    lines: LineProof,
 }
 
 const fn rule(
-    name: Name,
-    content: Content,
-    class: Class,
+    name: NamePattern,
+    content: ContentKind,
+    class: FileClass,
     what: &'static str,
     severity: Severity,
-    lines: Lines,
-) -> Rule {
-    Rule { name, content, class, what, severity, lines }
+    lines: LineProof,
+) -> ManifestRule {
+    ManifestRule { name, content, class, what, severity, lines }
 }
 
-use Content::{
+use ContentKind::{
     Accounts, Anything, AspTag, Begins, Code, Empty, EncryptedKey, Holds, LongPhpTag, People,
     PhpTag, PrivateKey, Records, Secret, SetsPassword, Shebang, SqlRows,
 };
-use Name::{
+use NamePattern::{
     Any, Bare, Dot, Ending, Is, NoPage, Note, Older, OlderCode, SiteArchive, Starts, Table,
     Telling, Under, UnderDot, Within, YamlNamed,
 };
 
 /// Which names; letters of ASCII in either case.
 #[derive(Debug, Clone, Copy)]
-enum Name {
+enum NamePattern {
     Any,
     /// The file's name.
     Is(&'static [&'static str]),
@@ -290,7 +290,7 @@ enum Name {
 
 /// Which content, as far as it was read.
 #[derive(Debug, Clone, Copy)]
-enum Content {
+enum ContentKind {
     Anything,
     Empty,
     Begins(&'static [u8]),
@@ -325,30 +325,34 @@ enum Content {
 
 /// What a rule says of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) class: Class,
+pub(super) struct ManifestVerdict {
+    pub(super) class: FileClass,
     pub(super) what: &'static str,
     pub(super) severity: Severity,
-    pub(super) lines: Lines,
+    pub(super) lines: LineProof,
 }
 
 /// Holds the table against a file: its path below the document root, its beginning, and the names
 /// of its site.
-pub(super) fn classify(path: &[u8], prefix: &[u8], hosts: &[String]) -> Verdict {
+pub(super) fn classify(path: &[u8], prefix: &[u8], hosts: &[String]) -> ManifestVerdict {
     let (rule, file) = decide(path, prefix, hosts);
-    let lines = if rule.lines == Lines::Inner { file.inner_lines() } else { rule.lines };
-    Verdict { class: rule.class, what: rule.what, severity: rule.severity, lines }
+    let lines = if rule.lines == LineProof::Inner { file.inner_lines() } else { rule.lines };
+    ManifestVerdict { class: rule.class, what: rule.what, severity: rule.severity, lines }
 }
 
-fn decide<'a>(path: &[u8], prefix: &'a [u8], hosts: &'a [String]) -> (&'static Rule, File<'a>) {
-    let file = File::new(path, prefix, hosts);
+fn decide<'a>(
+    path: &[u8],
+    prefix: &'a [u8],
+    hosts: &'a [String],
+) -> (&'static ManifestRule, RuleFile<'a>) {
+    let file = RuleFile::new(path, prefix, hosts);
     let rule = RULES.iter().find(|r| file.is_named(r.name) && file.has(r.content));
     // The last row is true of every file.
     (rule.unwrap_or(&RULES[RULES.len() - 1]), file)
 }
 
 /// A file under the rules.
-struct File<'a> {
+struct RuleFile<'a> {
     /// The folders above it, in lower case.
     folders: Vec<Vec<u8>>,
     /// In lower case.
@@ -357,7 +361,7 @@ struct File<'a> {
     hosts: &'a [String],
 }
 
-impl<'a> File<'a> {
+impl<'a> RuleFile<'a> {
     fn new(path: &[u8], prefix: &'a [u8], hosts: &'a [String]) -> Self {
         let mut folders: Vec<Vec<u8>> =
             path.split(|b| *b == b'/').map(<[u8]>::to_ascii_lowercase).collect();
@@ -365,7 +369,7 @@ impl<'a> File<'a> {
         Self { folders, name, prefix, hosts }
     }
 
-    fn is_named(&self, name: Name) -> bool {
+    fn is_named(&self, name: NamePattern) -> bool {
         match name {
             Any => true,
             Is(names) => names.iter().any(|n| self.name == n.as_bytes()),
@@ -403,7 +407,7 @@ impl<'a> File<'a> {
         }
     }
 
-    fn has(&self, content: Content) -> bool {
+    fn has(&self, content: ContentKind) -> bool {
         let text = without_bom(self.prefix);
         match content {
             Anything => true,
@@ -477,18 +481,18 @@ impl<'a> File<'a> {
     }
 
     /// How lines are picked from a file of any kind: by the ending below the one of the copy.
-    fn inner_lines(&self) -> Lines {
+    fn inner_lines(&self) -> LineProof {
         if self.has(PhpTag) {
-            return Lines::Php;
+            return LineProof::Php;
         }
         if self.has(AspTag) {
-            return Lines::Asp;
+            return LineProof::Asp;
         }
         let mut inner = &self.name[..];
         for ending in COPY_ENDINGS {
             inner = inner.strip_suffix(ending.as_bytes()).unwrap_or(inner);
         }
-        if PAGE_ENDINGS.iter().any(|e| ends(inner, e)) { Lines::None } else { Lines::Text }
+        if PAGE_ENDINGS.iter().any(|e| ends(inner, e)) { LineProof::None } else { LineProof::Text }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use encoding_rs::{EUC_JP, Encoding, ISO_2022_JP, SHIFT_JIS};
 
-use super::Seen;
+use super::MatchInput;
 
 /// Most lines that are looked at: a memo is short.
 const LINES: usize = 4096;
@@ -111,22 +111,22 @@ fn readable(text: &[u8]) -> Cow<'_, str> {
 
 /// Whether it is a list of accounts: labels with their values, a heading with rows below it, or a
 /// pair a line.
-pub(super) fn is_list(text: &[u8], seen: &mut Seen) -> bool {
+pub(super) fn is_list(text: &[u8], seen: &mut MatchInput) -> bool {
     let text = readable(text);
     labelled(&text, seen) || pairs(&text, seen)
 }
 
 /// A line's part in a list.
-enum Part<'a> {
+enum AccountPart<'a> {
     Password(&'a str),
     Account,
     /// A label of a password without a value.
     Waiting,
 }
 
-fn labelled(text: &str, seen: &mut Seen) -> bool {
+fn labelled(text: &str, seen: &mut MatchInput) -> bool {
     let (mut accounts, mut passwords, mut others) = (0usize, 0usize, 0usize);
-    let mut found = Seen::default();
+    let mut found = MatchInput::default();
     // Columns of a heading, and which of them is the password's.
     let mut heading: Option<(usize, usize)> = None;
     let mut waiting = false;
@@ -163,15 +163,15 @@ fn labelled(text: &str, seen: &mut Seen) -> bool {
         let mut known = false;
         for piece in pieces(line) {
             match part(piece) {
-                Some(Part::Password(value)) => {
+                Some(AccountPart::Password(value)) => {
                     take(value);
                     known = true;
                 }
-                Some(Part::Account) => {
+                Some(AccountPart::Account) => {
                     accounts += 1;
                     known = true;
                 }
-                Some(Part::Waiting) => {
+                Some(AccountPart::Waiting) => {
                     waiting = true;
                     known = true;
                 }
@@ -199,26 +199,26 @@ fn pieces(line: &str) -> impl Iterator<Item = &str> {
     .filter(|piece| !piece.is_empty())
 }
 
-fn part(piece: &str) -> Option<Part<'_>> {
+fn part(piece: &str) -> Option<AccountPart<'_>> {
     let bullets = ['・', '-', '*', '■', '●', '◆', '○', '□', '▼', '>', '#', '※', '◎', '★', '['];
     let piece = piece.trim_start_matches(bullets).trim_start();
     if let Some(at) = piece.find([':', '=', '→']) {
         let (label, value) = piece.split_at(at);
         let value = value.trim_start_matches([':', '=', '→', '>', ' ', '\t']).trim();
         return match kind(label) {
-            Some(true) if value.is_empty() => Some(Part::Waiting),
-            Some(true) => is_password(value, false).then_some(Part::Password(value)),
-            Some(false) => Some(Part::Account),
+            Some(true) if value.is_empty() => Some(AccountPart::Waiting),
+            Some(true) => is_password(value, false).then_some(AccountPart::Password(value)),
+            Some(false) => Some(AccountPart::Account),
             None => None,
         };
     }
     let Some((label, value)) = piece.rsplit_once(char::is_whitespace) else {
-        return matches!(kind(piece), Some(true)).then_some(Part::Waiting);
+        return matches!(kind(piece), Some(true)).then_some(AccountPart::Waiting);
     };
     match kind(label) {
-        Some(true) => is_password(value, true).then_some(Part::Password(value)),
+        Some(true) => is_password(value, true).then_some(AccountPart::Password(value)),
         // Prose begins with such words, too: one word has to stand behind it.
-        Some(false) => (label.split_whitespace().count() <= 2).then_some(Part::Account),
+        Some(false) => (label.split_whitespace().count() <= 2).then_some(AccountPart::Account),
         None => None,
     }
 }
@@ -279,13 +279,13 @@ fn is_heading(line: &str) -> Option<(usize, usize)> {
 }
 
 /// Every line is a name and a password, with the same sign between them.
-fn pairs(text: &str, seen: &mut Seen) -> bool {
+fn pairs(text: &str, seen: &mut MatchInput) -> bool {
     let lines = || {
         let lines = text.lines().take(LINES).enumerate().map(|(n, l)| (n + 1, l.trim()));
         lines.filter(|(_, l)| !l.is_empty() && !l.starts_with('#') && !l.starts_with("//"))
     };
     [':', '\t', ',', ' ', '/'].into_iter().any(|sign| {
-        let mut found = Seen::default();
+        let mut found = MatchInput::default();
         let (mut count, mut numbers) = (0, 0);
         for (number, line) in lines() {
             let Some((name, value)) = line.split_once(sign) else { return false };
@@ -409,7 +409,7 @@ mod tests {
     const SECRET: &str = "NotReal7f3a9c";
 
     fn list(text: &str) -> bool {
-        is_list(text.replace("SECRET", SECRET).as_bytes(), &mut Seen::default())
+        is_list(text.replace("SECRET", SECRET).as_bytes(), &mut MatchInput::default())
     }
 
     #[test]
@@ -441,7 +441,7 @@ mod tests {
         }
         for set in [SHIFT_JIS, EUC_JP, ISO_2022_JP] {
             let (text, ..) = set.encode("■ユーザー名：admin\r\n■パスワード：NotReal7f3a9c\r\n");
-            assert!(is_list(&text, &mut Seen::default()), "{}", set.name());
+            assert!(is_list(&text, &mut MatchInput::default()), "{}", set.name());
         }
     }
 
@@ -465,7 +465,7 @@ mod tests {
         ] {
             assert!(!list(text), "{text}");
         }
-        let mut seen = Seen::default();
+        let mut seen = MatchInput::default();
         assert!(is_list(b"user: your-name\npassword: your-password\n", &mut seen));
         assert!(seen.placeholders > 0 && seen.secrets == 0);
     }

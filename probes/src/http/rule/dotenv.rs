@@ -2,12 +2,12 @@
 
 use super::super::gate::{find, is_placeholder};
 use super::lines;
-use super::{Seen, userinfo};
+use super::{MatchInput, userinfo};
 
 /// At least one line that gives a name a secret value: in a file of nothing else, or beside others
 /// of its kind.
-pub(super) fn is_environment(text: &[u8], seen: &mut Seen) -> bool {
-    let mut file = File::default();
+pub(super) fn is_environment(text: &[u8], seen: &mut MatchInput) -> bool {
+    let mut file = DotenvFile::default();
     let mut open: Option<u8> = None;
     for (number, line) in lines(text) {
         let line = line.trim_ascii();
@@ -46,7 +46,7 @@ pub(super) fn is_environment(text: &[u8], seen: &mut Seen) -> bool {
 }
 
 #[derive(Default)]
-struct File<'a> {
+struct DotenvFile<'a> {
     pairs: usize,
     /// Those without white space around the sign.
     tight: usize,
@@ -56,8 +56,8 @@ struct File<'a> {
     real: bool,
 }
 
-impl<'a> File<'a> {
-    fn take(&mut self, number: usize, pair: &Pair<'a>, seen: &mut Seen) {
+impl<'a> DotenvFile<'a> {
+    fn take(&mut self, number: usize, pair: &DotenvPair<'a>, seen: &mut MatchInput) {
         self.pairs += 1;
         self.tight += usize::from(pair.tight);
         let value = unquoted(without_comment(pair.value));
@@ -75,14 +75,14 @@ impl<'a> File<'a> {
     }
 }
 
-struct Pair<'a> {
+struct DotenvPair<'a> {
     name: &'a [u8],
     value: &'a [u8],
     tight: bool,
 }
 
 /// `NAME=value`, `export NAME = value`, `a.dotted.name = value`, `NAME: value`.
-fn pair(line: &[u8]) -> Option<Pair<'_>> {
+fn pair(line: &[u8]) -> Option<DotenvPair<'_>> {
     let line = ["export", "set", "setenv"]
         .iter()
         .find_map(|w| {
@@ -99,7 +99,7 @@ fn pair(line: &[u8]) -> Option<Pair<'_>> {
     let sign = rest.trim_ascii_start();
     if let Some(value) = sign.strip_prefix(b"=") {
         let tight = sign.len() == rest.len() && !value.starts_with(b" ");
-        return Some(Pair { name, value: value.trim_ascii(), tight });
+        return Some(DotenvPair { name, value: value.trim_ascii(), tight });
     }
     // The other sign is everywhere in prose, so the name has to be a constant's and the value one
     // word or quoted.
@@ -108,7 +108,7 @@ fn pair(line: &[u8]) -> Option<Pair<'_>> {
     let constant = name.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_');
     let quoted = value.first().is_some_and(|b| matches!(b, b'"' | b'\''));
     let one = !value.is_empty() && !without_comment(value).contains(&b' ');
-    (constant && (quoted || one)).then_some(Pair { name, value, tight: false })
+    (constant && (quoted || one)).then_some(DotenvPair { name, value, tight: false })
 }
 
 const fn is_name(b: u8) -> bool {
@@ -330,7 +330,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> bool {
-        is_environment(text.as_bytes(), &mut Seen::default())
+        is_environment(text.as_bytes(), &mut MatchInput::default())
     }
 
     #[test]

@@ -13,23 +13,23 @@ const NODE_LIMIT: usize = 50_000;
 
 /// A document, as a table of its values.
 #[derive(Debug)]
-pub(super) struct Json<'a> {
+pub(super) struct JsonScanner<'a> {
     text: &'a [u8],
-    nodes: Vec<Node>,
+    nodes: Vec<JsonNode>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Node {
+struct JsonNode {
     parent: usize,
     /// Of the name within an object; empty elsewhere.
     name: (usize, usize),
     /// Of a text without its quotes, of a word or number as it is.
     value: (usize, usize),
-    kind: Kind,
+    kind: JsonKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum JsonKind {
     Object,
     Array,
     Text,
@@ -37,25 +37,25 @@ enum Kind {
 }
 
 /// Why reading ended early.
-enum End {
+enum JsonEnd {
     /// The text is over.
     Cut,
     /// It is not JSON.
     Broken,
 }
 
-impl<'a> Json<'a> {
+impl<'a> JsonScanner<'a> {
     /// Reads an object or an array. A document that ends too early is taken as far as it goes if
     /// there was more of it that was not read.
     pub(super) fn read(text: &'a [u8], truncated: bool) -> Option<Self> {
-        let mut reader = Reader { text, at: 0, nodes: Vec::new() };
+        let mut reader = JsonReader { text, at: 0, nodes: Vec::new() };
         let done = reader.document();
         let whole = match done {
             Ok(()) => reader.blank().is_ok() && reader.at == text.len(),
-            Err(End::Cut) => truncated,
-            Err(End::Broken) => false,
+            Err(JsonEnd::Cut) => truncated,
+            Err(JsonEnd::Broken) => false,
         };
-        let is_container = matches!(reader.nodes.first()?.kind, Kind::Object | Kind::Array);
+        let is_container = matches!(reader.nodes.first()?.kind, JsonKind::Object | JsonKind::Array);
         (whole && is_container).then_some(Self { text, nodes: reader.nodes })
     }
 
@@ -69,9 +69,9 @@ impl<'a> Json<'a> {
         let node = self.nodes[node];
         let raw = &self.text[node.value.0..node.value.1];
         match node.kind {
-            Kind::Text => Some(unescaped(raw)),
-            Kind::Word => Some(Cow::Borrowed(raw)),
-            Kind::Object | Kind::Array => None,
+            JsonKind::Text => Some(unescaped(raw)),
+            JsonKind::Word => Some(Cow::Borrowed(raw)),
+            JsonKind::Object | JsonKind::Array => None,
         }
     }
 
@@ -111,19 +111,19 @@ impl<'a> Json<'a> {
     }
 }
 
-struct Reader<'a> {
+struct JsonReader<'a> {
     text: &'a [u8],
     at: usize,
-    nodes: Vec<Node>,
+    nodes: Vec<JsonNode>,
 }
 
-impl Reader<'_> {
+impl JsonReader<'_> {
     /// Without recursion: the depth is the sender's choice.
-    fn document(&mut self) -> Result<(), End> {
+    fn document(&mut self) -> Result<(), JsonEnd> {
         let mut open: Vec<usize> = Vec::new();
         self.value(usize::MAX, (0, 0), &mut open)?;
         while let Some(&container) = open.last() {
-            let is_object = self.nodes[container].kind == Kind::Object;
+            let is_object = self.nodes[container].kind == JsonKind::Object;
             let close = if is_object { b'}' } else { b']' };
             self.blank()?;
             if self.peek()? == b',' {
@@ -138,12 +138,12 @@ impl Reader<'_> {
             let mut name = (0, 0);
             if is_object {
                 if self.peek()? != b'"' {
-                    return Err(End::Broken);
+                    return Err(JsonEnd::Broken);
                 }
                 name = self.string()?;
                 self.blank()?;
                 if self.peek()? != b':' {
-                    return Err(End::Broken);
+                    return Err(JsonEnd::Broken);
                 }
                 self.at += 1;
                 self.blank()?;
@@ -158,10 +158,10 @@ impl Reader<'_> {
         parent: usize,
         name: (usize, usize),
         open: &mut Vec<usize>,
-    ) -> Result<(), End> {
+    ) -> Result<(), JsonEnd> {
         self.blank()?;
         if self.nodes.len() >= NODE_LIMIT || open.len() >= DEPTH_LIMIT {
-            return Err(End::Broken);
+            return Err(JsonEnd::Broken);
         }
         let from = self.at;
         let parent = if parent == usize::MAX { 0 } else { parent };
@@ -169,14 +169,14 @@ impl Reader<'_> {
             b'{' => {
                 self.at += 1;
                 open.push(self.nodes.len());
-                ((from, from), Kind::Object)
+                ((from, from), JsonKind::Object)
             }
             b'[' => {
                 self.at += 1;
                 open.push(self.nodes.len());
-                ((from, from), Kind::Array)
+                ((from, from), JsonKind::Array)
             }
-            b'"' => (self.string()?, Kind::Text),
+            b'"' => (self.string()?, JsonKind::Text),
             b if b.is_ascii_alphanumeric() || b == b'-' => {
                 let rest = &self.text[from..];
                 let word = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.');
@@ -187,30 +187,34 @@ impl Reader<'_> {
                     || matches!(word[0], b'0'..=b'9' | b'-');
                 if !known {
                     // A word may be cut off as well.
-                    return Err(if self.at == self.text.len() { End::Cut } else { End::Broken });
+                    return Err(if self.at == self.text.len() {
+                        JsonEnd::Cut
+                    } else {
+                        JsonEnd::Broken
+                    });
                 }
-                ((from, self.at), Kind::Word)
+                ((from, self.at), JsonKind::Word)
             }
-            _ => return Err(End::Broken),
+            _ => return Err(JsonEnd::Broken),
         };
-        self.nodes.push(Node { parent, name, value, kind });
+        self.nodes.push(JsonNode { parent, name, value, kind });
         Ok(())
     }
 
-    fn peek(&self) -> Result<u8, End> {
-        self.text.get(self.at).copied().ok_or(End::Cut)
+    fn peek(&self) -> Result<u8, JsonEnd> {
+        self.text.get(self.at).copied().ok_or(JsonEnd::Cut)
     }
 
     /// What is between the quotes.
-    fn string(&mut self) -> Result<(usize, usize), End> {
+    fn string(&mut self) -> Result<(usize, usize), JsonEnd> {
         let from = self.at + 1;
         let mut at = from;
         loop {
-            match self.text.get(at).ok_or(End::Cut)? {
+            match self.text.get(at).ok_or(JsonEnd::Cut)? {
                 b'"' => break,
                 b'\\' => at += 2,
                 // Control characters must be escaped; a line end here is some other language.
-                0..=0x1f => return Err(End::Broken),
+                0..=0x1f => return Err(JsonEnd::Broken),
                 _ => at += 1,
             }
         }
@@ -219,7 +223,7 @@ impl Reader<'_> {
     }
 
     /// Passes over white space and comments.
-    fn blank(&mut self) -> Result<(), End> {
+    fn blank(&mut self) -> Result<(), JsonEnd> {
         loop {
             let rest = &self.text[self.at..];
             let rest = {
@@ -228,9 +232,9 @@ impl Reader<'_> {
                 trimmed
             };
             if rest.starts_with(b"//") {
-                self.at += memchr::memchr(b'\n', rest).ok_or(End::Cut).unwrap_or(rest.len());
+                self.at += memchr::memchr(b'\n', rest).ok_or(JsonEnd::Cut).unwrap_or(rest.len());
             } else if rest.starts_with(b"/*") {
-                self.at += memmem::find(&rest[2..], b"*/").ok_or(End::Cut)? + 4;
+                self.at += memmem::find(&rest[2..], b"*/").ok_or(JsonEnd::Cut)? + 4;
             } else {
                 return Ok(());
             }
@@ -277,7 +281,7 @@ mod tests {
     use super::*;
 
     fn values(text: &str, pointer: &str) -> Vec<String> {
-        let json = Json::read(text.as_bytes(), false).expect("JSON");
+        let json = JsonScanner::read(text.as_bytes(), false).expect("JSON");
         let steps: Vec<String> = pointer[1..].split('/').map(str::to_owned).collect();
         json.at(&steps)
             .map(|n| {
@@ -313,16 +317,16 @@ mod tests {
             "[core]\na = 1",
             "{\"a\nb\":1}",
         ] {
-            assert!(Json::read(text.as_bytes(), false).is_none(), "{text}");
+            assert!(JsonScanner::read(text.as_bytes(), false).is_none(), "{text}");
         }
-        assert!(Json::read("[".repeat(1000).as_bytes(), true).is_none());
+        assert!(JsonScanner::read("[".repeat(1000).as_bytes(), true).is_none());
     }
 
     #[test]
     fn a_cut_document_counts_as_far_as_it_goes() {
         let text = br#"{"type":"service_account","private_key":"-----BEG"#;
-        assert!(Json::read(text, false).is_none());
-        let json = Json::read(text, true).expect("its beginning");
+        assert!(JsonScanner::read(text, false).is_none());
+        let json = JsonScanner::read(text, true).expect("its beginning");
         assert_eq!(json.at(&["type".to_owned()]).count(), 1);
         assert_eq!(json.at(&["private_key".to_owned()]).count(), 0);
     }

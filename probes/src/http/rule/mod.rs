@@ -15,15 +15,17 @@ use memchr::memmem;
 use regex::bytes::{Captures, Regex};
 
 pub(super) use self::accounts::names_people;
-use self::json::Json;
+use self::json::JsonScanner;
 use self::shapes::userinfo;
-use super::catalogue::format::{Answered, Reading, Rule, Spec, Test, WHOLE_LIMIT};
-use super::gate::{Content, Status, find_ignoring_case, is_html, is_placeholder};
+use super::catalogue::format::{
+    AnswerSpec, CheckRule, CheckSource, FixtureTest, FormatReading, WHOLE_LIMIT,
+};
+use super::gate::{GateStatus, PageContent, find_ignoring_case, is_html, is_placeholder};
 use crate::observation::Severity;
 
 /// Whether a text is a list of accounts, with at least one password of its own.
 pub(super) fn is_account_list(text: &[u8]) -> bool {
-    let mut seen = Seen::default();
+    let mut seen = MatchInput::default();
     accounts::is_list(text, &mut seen) && seen.secrets > 0
 }
 
@@ -38,7 +40,7 @@ const FOUND_LIMIT: usize = 64;
 
 /// A check is true of an answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Hit {
+pub(super) struct RuleHit {
     /// Counted from 1.
     pub(super) line: Option<u32>,
     /// The beginning of a name or a constant, never of a secret's value; cut further before it is
@@ -53,11 +55,11 @@ pub(super) struct Hit {
 }
 
 /// The first rule of the check that is true of the answer.
-pub(super) fn evaluate(spec: &Spec, content: &Content<'_>) -> Option<Hit> {
+pub(super) fn evaluate(spec: &CheckSource, content: &PageContent<'_>) -> Option<RuleHit> {
     let fits = match spec.status {
-        Answered::Content => content.status == Status::Content,
-        Answered::Redirect => content.status == Status::Redirect,
-        Answered::Any => true,
+        AnswerSpec::Content => content.status == GateStatus::Content,
+        AnswerSpec::Redirect => content.status == GateStatus::Redirect,
+        AnswerSpec::Any => true,
     };
     if !fits {
         return None;
@@ -65,29 +67,29 @@ pub(super) fn evaluate(spec: &Spec, content: &Content<'_>) -> Option<Hit> {
     spec.rules.iter().find_map(|rule| hit(rule, spec.severity, content))
 }
 
-fn hit(rule: &Rule, usual: Severity, content: &Content<'_>) -> Option<Hit> {
+fn hit(rule: &CheckRule, usual: Severity, content: &PageContent<'_>) -> Option<RuleHit> {
     let json;
-    let raw = rule.reading == Reading::Bytes;
-    let mut view = View { text: &content.text, raw, json: None, content };
+    let raw = rule.reading == FormatReading::Bytes;
+    let mut view = BodyView { text: &content.text, raw, json: None, content };
     match rule.reading {
-        Reading::Bytes => view.text = content.bytes,
-        Reading::Page if looks_like_json(&content.text) => return None,
-        Reading::Page => {}
-        Reading::Text => {
+        FormatReading::Bytes => view.text = content.bytes,
+        FormatReading::Page if looks_like_json(&content.text) => return None,
+        FormatReading::Page => {}
+        FormatReading::Text => {
             view.text = content.plain().filter(|text| !looks_like_json(text))?;
         }
-        Reading::Xml => {
+        FormatReading::Xml => {
             // Everything that can be told of the root element is told by its name.
             if looks_like_json(&content.text) {
                 return None;
             }
         }
-        Reading::Json => {
-            json = Json::read(&content.text, content.truncated)?;
+        FormatReading::Json => {
+            json = JsonScanner::read(&content.text, content.truncated)?;
             view.json = Some(&json);
         }
     }
-    let mut seen = Seen::default();
+    let mut seen = MatchInput::default();
     if !rule.tests.iter().all(|test| view.is(test, &mut seen)) {
         return None;
     }
@@ -96,7 +98,7 @@ fn hit(rule: &Rule, usual: Severity, content: &Content<'_>) -> Option<Hit> {
     if template && rule.real {
         return None;
     }
-    Some(Hit {
+    Some(RuleHit {
         line: seen.secret_line.or(seen.line).and_then(|l| u32::try_from(l).ok()),
         masked: seen.mask,
         severity: if template { Some(usual.min(Severity::Low)) } else { rule.severity },
@@ -107,7 +109,7 @@ fn hit(rule: &Rule, usual: Severity, content: &Content<'_>) -> Option<Hit> {
 
 /// What the conditions of a rule came across.
 #[derive(Debug, Clone, Default)]
-struct Seen {
+struct MatchInput {
     /// Of the first condition that has one.
     line: Option<usize>,
     /// Of the first secret that is no placeholder.
@@ -118,7 +120,7 @@ struct Seen {
     placeholders: usize,
 }
 
-impl Seen {
+impl MatchInput {
     fn at(&mut self, line: usize, mask: Option<&[u8]>) {
         self.line.get_or_insert(line);
         if self.mask.is_none() {
@@ -145,18 +147,18 @@ impl Seen {
 }
 
 /// An answer's body, as a rule reads it.
-struct View<'a> {
+struct BodyView<'a> {
     text: &'a [u8],
     /// As it was served, so that its lines mean nothing.
     raw: bool,
-    json: Option<&'a Json<'a>>,
-    content: &'a Content<'a>,
+    json: Option<&'a JsonScanner<'a>>,
+    content: &'a PageContent<'a>,
 }
 
-impl View<'_> {
-    fn is(&self, test: &Test, seen: &mut Seen) -> bool {
+impl BodyView<'_> {
+    fn is(&self, test: &FixtureTest, seen: &mut MatchInput) -> bool {
         match test {
-            Test::At { at, bytes, shown } => {
+            FixtureTest::At { at, bytes, shown } => {
                 let text = if *at == 0 && self.json.is_none() && !self.raw {
                     self.text.trim_ascii_start()
                 } else {
@@ -174,7 +176,7 @@ impl View<'_> {
                 }
                 there
             }
-            Test::Has { bytes, nocase, within } => {
+            FixtureTest::Has { bytes, nocase, within } => {
                 let text = &self.text[..self.text.len().min(*within)];
                 let at = if *nocase {
                     find_ignoring_case(text, bytes)
@@ -186,15 +188,15 @@ impl View<'_> {
                 }
                 at.is_some()
             }
-            Test::Line { regex, min, within } => self.line(regex, *min, *within, seen),
-            Test::Lines { regex, min } => self.lines(regex, *min, seen),
-            Test::Whole(regex) => {
+            FixtureTest::Line { regex, min, within } => self.line(regex, *min, *within, seen),
+            FixtureTest::Lines { regex, min } => self.lines(regex, *min, seen),
+            FixtureTest::Whole(regex) => {
                 let text = self.text.trim_ascii();
                 !self.content.truncated
                     && text.len() <= WHOLE_LIMIT
                     && self.found(regex, text, Some(1), seen)
             }
-            Test::Find { regex, within, outside } => {
+            FixtureTest::Find { regex, within, outside } => {
                 let text = &self.text[..self.text.len().min(*within)];
                 // Elements are taken out one after the other; lines and offsets stay.
                 let text = outside
@@ -212,8 +214,10 @@ impl View<'_> {
                 }
                 true
             }
-            Test::Key { steps, value, base64 } => self.key(steps, value.as_ref(), *base64, seen),
-            Test::Root(name) => {
+            FixtureTest::Key { steps, value, base64 } => {
+                self.key(steps, value.as_ref(), *base64, seen)
+            }
+            FixtureTest::Root(name) => {
                 let Some(root) = shapes::root(self.text) else { return false };
                 let rest = &self.text[root..];
                 let there = rest
@@ -234,7 +238,7 @@ impl View<'_> {
                 }
                 there
             }
-            Test::Title(regex) => {
+            FixtureTest::Title(regex) => {
                 let Some(title) = shapes::title(self.text) else { return false };
                 let line = line_of(self.text, title.start);
                 let there = regex.is_match(self.text[title].trim_ascii());
@@ -243,7 +247,7 @@ impl View<'_> {
                 }
                 there
             }
-            Test::Entry(regex) => {
+            FixtureTest::Entry(regex) => {
                 let entry = unpack::first_entry(self.text);
                 let there = entry.is_some_and(|e| regex.is_match(e.name));
                 if there && seen.mask.is_none() {
@@ -251,20 +255,20 @@ impl View<'_> {
                 }
                 there
             }
-            Test::Location(regex) => {
+            FixtureTest::Location(regex) => {
                 self.content.location.is_some_and(|l| regex.is_match(l.as_bytes()))
             }
-            Test::Shape(shape) => shapes::is(*shape, self.text, self.content, seen),
-            Test::Over(length) => self.content.total.is_some_and(|total| total > *length),
-            Test::Unpacked(tests) => {
+            FixtureTest::Shape(shape) => shapes::is(*shape, self.text, self.content, seen),
+            FixtureTest::Over(length) => self.content.total.is_some_and(|total| total > *length),
+            FixtureTest::Unpacked(tests) => {
                 let Some(inner) = unpack::unpacked(self.text) else { return false };
                 // An error page may be compressed as well.
                 if inner.is_empty() || is_html(&inner) {
                     return false;
                 }
-                let view = View { text: &inner, raw: true, json: None, content: self.content };
+                let view = BodyView { text: &inner, raw: true, json: None, content: self.content };
                 // Lines of what is packed are no lines of what was served.
-                let mut inside = Seen::default();
+                let mut inside = MatchInput::default();
                 let there = tests.iter().all(|t| view.is(t, &mut inside));
                 if there {
                     seen.secrets += inside.secrets;
@@ -272,15 +276,15 @@ impl View<'_> {
                 }
                 there
             }
-            Test::Any(tests) => self.any(tests, seen),
-            Test::All(tests) => tests.iter().all(|t| self.is(t, seen)),
-            Test::Not(test) => !self.is(test, &mut Seen::default()),
+            FixtureTest::Any(tests) => self.any(tests, seen),
+            FixtureTest::All(tests) => tests.iter().all(|t| self.is(t, seen)),
+            FixtureTest::Not(test) => !self.is(test, &mut MatchInput::default()),
         }
     }
 
     /// The first that is true, but rather one with a secret than one with a placeholder: in a file
     /// of several accounts the first may be an example.
-    fn any(&self, tests: &[Test], seen: &mut Seen) -> bool {
+    fn any(&self, tests: &[FixtureTest], seen: &mut MatchInput) -> bool {
         let mut template = None;
         for test in tests {
             let mut trial = seen.clone();
@@ -301,13 +305,19 @@ impl View<'_> {
     }
 
     /// A match and what its groups hold.
-    fn found(&self, regex: &Regex, text: &[u8], line: Option<usize>, seen: &mut Seen) -> bool {
+    fn found(
+        &self,
+        regex: &Regex,
+        text: &[u8],
+        line: Option<usize>,
+        seen: &mut MatchInput,
+    ) -> bool {
         let Some(captures) = regex.captures(text) else { return false };
         self.captured(&captures, line, seen);
         true
     }
 
-    fn captured(&self, captures: &Captures<'_>, line: Option<usize>, seen: &mut Seen) {
+    fn captured(&self, captures: &Captures<'_>, line: Option<usize>, seen: &mut MatchInput) {
         if let Some(secret) = captures.name(SECRET) {
             seen.secret(line, secret.as_bytes());
         }
@@ -317,7 +327,7 @@ impl View<'_> {
         }
     }
 
-    fn line(&self, regex: &Regex, min: usize, within: usize, seen: &mut Seen) -> bool {
+    fn line(&self, regex: &Regex, min: usize, within: usize, seen: &mut MatchInput) -> bool {
         let text = &self.text[..self.text.len().min(within)];
         let has_secret = regex.capture_names().flatten().any(|n| n == SECRET);
         let mut count = 0;
@@ -340,7 +350,7 @@ impl View<'_> {
         count >= min
     }
 
-    fn lines(&self, regex: &Regex, min: usize, seen: &mut Seen) -> bool {
+    fn lines(&self, regex: &Regex, min: usize, seen: &mut MatchInput) -> bool {
         let mut count = 0;
         let mut rest = lines(self.text).peekable();
         while let Some((number, line)) = rest.next() {
@@ -361,7 +371,13 @@ impl View<'_> {
         count >= min
     }
 
-    fn key(&self, steps: &[String], value: Option<&Regex>, base64: bool, seen: &mut Seen) -> bool {
+    fn key(
+        &self,
+        steps: &[String],
+        value: Option<&Regex>,
+        base64: bool,
+        seen: &mut MatchInput,
+    ) -> bool {
         let Some(json) = self.json else { return false };
         let mut there = false;
         for node in json.at(steps) {

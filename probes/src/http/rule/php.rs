@@ -2,7 +2,7 @@
 
 use super::super::gate::{find, find_ignoring_case};
 use super::lines;
-use super::{Seen, line_of};
+use super::{MatchInput, line_of};
 
 /// Elements in which pages quote code. What stands in them is no source.
 const QUOTING: [&[u8]; 9] =
@@ -59,7 +59,7 @@ const KEYWORDS: [&[u8]; 46] = [
 ];
 
 /// Notes where the source begins, if it is some.
-pub(super) fn is_source(text: &[u8], seen: &mut Seen) -> bool {
+pub(super) fn is_source(text: &[u8], seen: &mut MatchInput) -> bool {
     let Some((at, tag)) = first_tag(text) else { return false };
     seen.at(line_of(text, at), Some(tag));
     true
@@ -181,7 +181,7 @@ const fn is_word(b: u8) -> bool {
 }
 
 /// A line that names a password, and the value that it gives.
-pub(super) fn names_password(text: &[u8], seen: &mut Seen) -> bool {
+pub(super) fn names_password(text: &[u8], seen: &mut MatchInput) -> bool {
     const TOKENS: [&[u8]; 6] = [b"password", b"passwd", b"db_pass", b"dbpass", b"'pass'", b"$pass"];
     let mut named = false;
     for (number, line) in lines(text) {

@@ -5,25 +5,30 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use super::super::catalogue::format::Shape;
-use super::super::gate::{Content, find, find_ignoring_case};
-use super::json::Json;
-use super::{Seen, accounts, dotenv, line_of, lines, php};
+use super::super::catalogue::format::BinaryShape;
+use super::super::gate::{PageContent, find, find_ignoring_case};
+use super::json::JsonScanner;
+use super::{MatchInput, accounts, dotenv, line_of, lines, php};
 
 /// Whether the body is of this shape.
-pub(super) fn is(shape: Shape, text: &[u8], content: &Content<'_>, seen: &mut Seen) -> bool {
+pub(super) fn is(
+    shape: BinaryShape,
+    text: &[u8],
+    content: &PageContent<'_>,
+    seen: &mut MatchInput,
+) -> bool {
     match shape {
-        Shape::Dotenv => dotenv::is_environment(text, seen),
-        Shape::PhpSource => php::is_source(text, seen),
-        Shape::PhpPassword => php::names_password(text, seen),
-        Shape::AccountList => accounts::is_list(text, seen),
-        Shape::People => accounts::names_people(text),
-        Shape::PrivateKey => private_key(text, content, false, seen).is_some(),
-        Shape::SshKey => private_key(text, content, true, seen).is_some(),
-        Shape::EncryptedKey => private_key(text, content, true, seen) == Some(true),
-        Shape::TransferAccount => transfer_account(&content.text, content, seen),
-        Shape::Table => table(text, content),
-        Shape::Empty => content.bytes.is_empty() && !content.truncated,
+        BinaryShape::Dotenv => dotenv::is_environment(text, seen),
+        BinaryShape::PhpSource => php::is_source(text, seen),
+        BinaryShape::PhpPassword => php::names_password(text, seen),
+        BinaryShape::AccountList => accounts::is_list(text, seen),
+        BinaryShape::People => accounts::names_people(text),
+        BinaryShape::PrivateKey => private_key(text, content, false, seen).is_some(),
+        BinaryShape::SshKey => private_key(text, content, true, seen).is_some(),
+        BinaryShape::EncryptedKey => private_key(text, content, true, seen) == Some(true),
+        BinaryShape::TransferAccount => transfer_account(&content.text, content, seen),
+        BinaryShape::Table => table(text, content),
+        BinaryShape::Empty => content.bytes.is_empty() && !content.truncated,
     }
 }
 
@@ -49,7 +54,7 @@ pub(super) fn userinfo(url: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// A host and a password, passphrase or key in one object, or one of them around the other: editors
 /// keep what several profiles have in common beside them.
-fn transfer_account(text: &[u8], content: &Content<'_>, seen: &mut Seen) -> bool {
+fn transfer_account(text: &[u8], content: &PageContent<'_>, seen: &mut MatchInput) -> bool {
     const SECRETS: [&[u8]; 9] = [
         b"password",
         b"pass",
@@ -62,7 +67,7 @@ fn transfer_account(text: &[u8], content: &Content<'_>, seen: &mut Seen) -> bool
         b"ssh_key_file",
     ];
     const HOSTS: [&[u8]; 5] = [b"host", b"hostname", b"server", b"remoteHost", b"remote_host"];
-    let Some(json) = Json::read(text, content.truncated) else {
+    let Some(json) = JsonScanner::read(text, content.truncated) else {
         return false;
     };
     // `false` and `null` say that there is none, `true` that it is asked for.
@@ -103,7 +108,12 @@ fn transfer_account(text: &[u8], content: &Content<'_>, seen: &mut Seen) -> bool
 
 /// A private key; whether it is encrypted. RFC 7468: a line of its own, base64, and the end line
 /// unless it was not read any more.
-fn private_key(text: &[u8], content: &Content<'_>, openssh: bool, seen: &mut Seen) -> Option<bool> {
+fn private_key(
+    text: &[u8],
+    content: &PageContent<'_>,
+    openssh: bool,
+    seen: &mut MatchInput,
+) -> Option<bool> {
     /// `openssh-key-v1` and the length of the cipher's name, in base64.
     const OPENSSH: &[u8] = b"b3BlbnNzaC1rZXktdjEAAAAA";
     /// The cipher's name `none`.
@@ -151,7 +161,7 @@ const fn is_base64(b: &u8) -> bool {
 // Tables, pages, XML
 
 /// At least three lines with the same number of the same delimiter, and hardly any other.
-fn table(text: &[u8], content: &Content<'_>) -> bool {
+fn table(text: &[u8], content: &PageContent<'_>) -> bool {
     [b',', b'\t', b';'].into_iter().any(|delimiter| {
         let mut rest = lines(text).map(|(_, l)| l).peekable();
         let (mut columns, mut rows, mut others) = (0, 0u32, 0u32);

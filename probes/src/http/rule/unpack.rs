@@ -10,7 +10,7 @@ use super::super::body::{self, gunzip};
 const ENOUGH: usize = 64 << 10;
 
 /// The first entry of a ZIP archive (APPNOTE.TXT, section 4.3.7).
-pub(super) struct Entry<'a> {
+pub(super) struct ArchiveEntry<'a> {
     /// Its name; names may be Shift_JIS.
     pub(super) name: &'a [u8],
     method: u16,
@@ -18,7 +18,7 @@ pub(super) struct Entry<'a> {
 }
 
 /// The first entry of a ZIP archive, if its name is one.
-pub(super) fn first_entry(bytes: &[u8]) -> Option<Entry<'_>> {
+pub(super) fn first_entry(bytes: &[u8]) -> Option<ArchiveEntry<'_>> {
     let header = bytes.strip_prefix(b"PK\x03\x04")?;
     let u16_at =
         |at: usize| header.get(at..at + 2).map(|b| usize::from(b[0]) | usize::from(b[1]) << 8);
@@ -27,7 +27,7 @@ pub(super) fn first_entry(bytes: &[u8]) -> Option<Entry<'_>> {
     let name = header.get(26..26 + name)?;
     let data = header.get(26 + name.len() + extra..).unwrap_or_default();
     let printable = name.iter().all(|b| *b >= 0x20 && *b != 0x7f);
-    (!name.is_empty() && printable).then_some(Entry {
+    (!name.is_empty() && printable).then_some(ArchiveEntry {
         name,
         method: u16::try_from(method).ok()?,
         data,

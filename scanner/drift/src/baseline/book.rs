@@ -3,25 +3,25 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use mimawari_targets::diagnostic::{Diagnostic, Diagnostics};
+use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList};
 use mimawari_targets::{Cell, Port, PortSet, Protocol};
 use sha2::{Digest, Sha256};
 
 use super::decide::DecisionFacts;
-use super::document::{Contents, Entry, RuleDocument, What};
-use super::index::{Indexed, RuleIndex};
+use super::document::{RuleContents, RuleDocument, RuleEntry, RuleKind};
+use super::index::{IndexedRule, RuleIndex};
 use super::words::holds_site;
-use super::{Expect, Head, HttpRule, Rule};
+use super::{BaselineRule, HttpRule, RuleExpect, RuleHead};
 
 /// What the baseline says of a cell or a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Match<'a> {
+pub enum RuleMatch<'a> {
     /// A live rule forbids it.
-    Forbidden(&'a Head),
+    Forbidden(&'a RuleHead),
     /// A live rule allows it.
-    Allowed(&'a Head),
+    Allowed(&'a RuleHead),
     /// A rule would allow it, and has expired.
-    Expired(&'a Head),
+    Expired(&'a RuleHead),
     /// No rule matches.
     None,
 }
@@ -29,7 +29,7 @@ pub enum Match<'a> {
 /// All rules of all files.
 #[derive(Debug, Clone)]
 pub struct RuleBook {
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Vec<BaselineRule>,
     pub(super) http: Vec<HttpRule>,
     pub(super) index: RuleIndex,
     pub(super) http_index: RuleIndex,
@@ -44,17 +44,17 @@ impl RuleBook {
     ///
     /// # Errors
     /// Every mistake of every file.
-    pub fn parse(files: &[(String, String)]) -> Result<(Self, Vec<Diagnostic>), Diagnostics> {
+    pub fn parse(files: &[(String, String)]) -> Result<(Self, Vec<Diagnostic>), DiagnosticList> {
         let document = RuleDocument::read(files);
         Ok((Self::of(document, Self::digest_of(files))?, Vec::new()))
     }
 
     /// The rules of a document.
-    fn of(document: RuleDocument, digest: String) -> Result<Self, Diagnostics> {
+    fn of(document: RuleDocument, digest: String) -> Result<Self, DiagnosticList> {
         if document.mistakes.is_refused() {
             return Err(document.messages(|rule| rule.refused));
         }
-        let starts = super::Starts::of(&document.files);
+        let starts = super::LineStarts::of(&document.files);
         let (mut rules, mut http) = (Vec::new(), Vec::new());
         for entry in document.entries {
             let file = &document.files[entry.file];
@@ -63,11 +63,11 @@ impl RuleBook {
             let place = format!("{}:{line}", file.source.name());
             let Some((head, what)) = head(entry, owner, place) else { continue };
             match what {
-                What::Ports(p) => {
+                RuleKind::Ports(p) => {
                     let (tcp, udp) = (p.tcp, p.udp);
-                    rules.push(Rule { head, tcp, udp, expect: p.expect, broad: p.broad });
+                    rules.push(BaselineRule { head, tcp, udp, expect: p.expect, broad: p.broad });
                 }
-                What::Http(Contents { checks, paths, names }) => {
+                RuleKind::Http(RuleContents { checks, paths, names }) => {
                     let [checks, paths, names] = [checks, paths, names]
                         .map(|l| l.into_iter().map(toml::Spanned::into_inner).collect());
                     http.push(HttpRule { head, checks, paths, names });
@@ -76,13 +76,13 @@ impl RuleBook {
         }
         rules.shrink_to_fit();
         http.shrink_to_fit();
-        let index = RuleIndex::new(rules.iter().map(|r: &Rule| Indexed {
+        let index = RuleIndex::new(rules.iter().map(|r: &BaselineRule| IndexedRule {
             addrs: &r.head.addrs,
             id: &r.head.id,
             ports: vec![(Protocol::Tcp, &r.tcp), (Protocol::Udp, &r.udp)],
             things: Vec::new(),
         }));
-        let http_index = RuleIndex::new(http.iter().map(|r: &HttpRule| Indexed {
+        let http_index = RuleIndex::new(http.iter().map(|r: &HttpRule| IndexedRule {
             addrs: &r.head.addrs,
             id: &r.head.id,
             ports: Vec::new(),
@@ -126,7 +126,7 @@ impl RuleBook {
 
     /// The rules about ports, numbered from 0.
     #[must_use]
-    pub fn rules(&self) -> &[Rule] {
+    pub fn rules(&self) -> &[BaselineRule] {
         &self.rules
     }
 
@@ -141,10 +141,13 @@ impl RuleBook {
         &'a self,
         cell: Cell,
         facts: &DecisionFacts<'_>,
-        mut each: impl FnMut(usize, &'a Rule),
-    ) -> Match<'a> {
-        let (mut never, mut best, mut expired): (Option<usize>, Option<&Rule>, Option<&Rule>) =
-            (None, None, None);
+        mut each: impl FnMut(usize, &'a BaselineRule),
+    ) -> RuleMatch<'a> {
+        let (mut never, mut best, mut expired): (
+            Option<usize>,
+            Option<&BaselineRule>,
+            Option<&BaselineRule>,
+        ) = (None, None, None);
         for class in self.index.at(cell.ip) {
             class.at_port(cell.proto, cell.port, &mut |i| {
                 let i = i as usize;
@@ -153,11 +156,11 @@ impl RuleBook {
                 };
                 each(i, rule);
                 let slot = match (rule.expect, rule.head.is_live(facts.now)) {
-                    (Expect::Never, true) => {
+                    (RuleExpect::Never, true) => {
                         never = Some(never.map_or(i, |n| n.min(i)));
                         return;
                     }
-                    (Expect::Never, false) => return,
+                    (RuleExpect::Never, false) => return,
                     (_, true) => &mut best,
                     (_, false) => &mut expired,
                 };
@@ -167,10 +170,10 @@ impl RuleBook {
             });
         }
         match (never.and_then(|i| self.rules.get(i)), best, expired) {
-            (Some(r), ..) => Match::Forbidden(&r.head),
-            (_, Some(r), _) => Match::Allowed(&r.head),
-            (.., Some(r)) => Match::Expired(&r.head),
-            (None, None, None) => Match::None,
+            (Some(r), ..) => RuleMatch::Forbidden(&r.head),
+            (_, Some(r), _) => RuleMatch::Allowed(&r.head),
+            (.., Some(r)) => RuleMatch::Expired(&r.head),
+            (None, None, None) => RuleMatch::None,
         }
     }
 
@@ -182,7 +185,7 @@ impl RuleBook {
         site: Option<(Option<&str>, &str)>,
         facts: &DecisionFacts<'_>,
         mut each: impl FnMut(usize),
-    ) -> Match<'_> {
+    ) -> RuleMatch<'_> {
         let (mut best, mut expired): (Option<&HttpRule>, Option<&HttpRule>) = (None, None);
         for i in self.web_rules(ip, check, site.map(|(_, path)| path)) {
             let Some(rule) = self.http.get(i).filter(|r| r.head.is_for(facts.vantage)) else {
@@ -198,9 +201,9 @@ impl RuleBook {
             }
         }
         match (best, expired) {
-            (Some(r), _) => Match::Allowed(&r.head),
-            (None, Some(r)) => Match::Expired(&r.head),
-            (None, None) => Match::None,
+            (Some(r), _) => RuleMatch::Allowed(&r.head),
+            (None, Some(r)) => RuleMatch::Expired(&r.head),
+            (None, None) => RuleMatch::None,
         }
     }
 
@@ -223,7 +226,7 @@ impl RuleBook {
 
     /// What the rules say of a host that answers on everything: it is allowed by a live rule that allows
     /// all of its TCP ports.
-    pub(super) fn whole_host(&self, ip: IpAddr, facts: &DecisionFacts<'_>) -> Match<'_> {
+    pub(super) fn whole_host(&self, ip: IpAddr, facts: &DecisionFacts<'_>) -> RuleMatch<'_> {
         let mut all: Vec<u32> = Vec::new();
         for class in self.index.at(ip) {
             // Whoever holds all ports holds the last one.
@@ -232,16 +235,16 @@ impl RuleBook {
         }
         all.sort_unstable();
         let rules = all.iter().filter_map(|i| self.rules.get(*i as usize));
-        let mut found = Match::None;
+        let mut found = RuleMatch::None;
         for rule in rules.filter(|r| {
-            r.expect != Expect::Never
+            r.expect != RuleExpect::Never
                 && r.tcp.len() == PortSet::all().len()
                 && r.head.is_for(facts.vantage)
         }) {
             if rule.head.is_live(facts.now) {
-                return Match::Allowed(&rule.head);
+                return RuleMatch::Allowed(&rule.head);
             }
-            found = Match::Expired(&rule.head);
+            found = RuleMatch::Expired(&rule.head);
         }
         found
     }
@@ -251,9 +254,9 @@ impl RuleBook {
         &'a self,
         vantage: &'a str,
         now: Timestamp,
-    ) -> impl Iterator<Item = &'a Rule> {
-        let holds = move |h: &Head| h.is_live(now) && h.is_for(vantage);
-        self.rules.iter().filter(move |r| r.expect == Expect::Must && holds(&r.head))
+    ) -> impl Iterator<Item = &'a BaselineRule> {
+        let holds = move |h: &RuleHead| h.is_live(now) && h.is_for(vantage);
+        self.rules.iter().filter(move |r| r.expect == RuleExpect::Must && holds(&r.head))
     }
 
     /// Whether a rule with this id exists, live or not.
@@ -264,7 +267,7 @@ impl RuleBook {
 
     /// The rule nearest to an address: of those that hold its address, the narrowest.
     #[must_use]
-    pub fn nearest(&self, ip: IpAddr) -> Option<&Rule> {
+    pub fn nearest(&self, ip: IpAddr) -> Option<&BaselineRule> {
         // Rules of a class are for as many addresses, and sorted by id.
         let first = self.index.at(ip).into_iter().filter_map(|c| c.rules.first());
         first.filter_map(|i| self.rules.get(*i as usize)).min_by_key(|r| key(&r.head))
@@ -281,13 +284,13 @@ impl HttpRule {
 }
 
 /// Narrower first, then by id.
-pub(super) fn key(head: &Head) -> (u128, &str) {
+pub(super) fn key(head: &RuleHead) -> (u128, &str) {
     (head.addrs.len(), head.id.as_str())
 }
 
 /// What every rule has; `None` if something is missing, which was refused before.
-fn head(entry: Entry, owner: &str, place: String) -> Option<(Head, What)> {
-    let head = Head {
+fn head(entry: RuleEntry, owner: &str, place: String) -> Option<(RuleHead, RuleKind)> {
+    let head = RuleHead {
         id: entry.id?.into_inner(),
         owner: owner.to_owned(),
         addrs: entry.addrs?,

@@ -9,11 +9,11 @@ use std::net::IpAddr;
 
 use mimawari_targets::{PortSet, Protocol};
 
-use super::Expect;
-use super::document::{Entry, File, Ports};
-use super::index::{Known, join, point};
-use super::mistakes::{Mistakes, shown};
-use super::place::Starts;
+use super::RuleExpect;
+use super::document::{DocumentFile, PortList, RuleEntry};
+use super::index::{KnownRanges, join, point};
+use super::mistakes::{ReadErrors, shown};
+use super::place::LineStarts;
 use super::port_count::PortCount;
 use crate::lint_rules::policy as rule;
 
@@ -21,13 +21,13 @@ use crate::lint_rules::policy as rule;
 const MOST: usize = 1000;
 
 /// Reports, for each rule that meets an opposite one, the first such pair.
-pub(super) fn report(mistakes: &mut Mistakes, files: &[File], entries: &[Entry]) {
-    let rules: Vec<(&Entry, &Ports)> = entries
+pub(super) fn report(mistakes: &mut ReadErrors, files: &[DocumentFile], entries: &[RuleEntry]) {
+    let rules: Vec<(&RuleEntry, &PortList)> = entries
         .iter()
         .filter(|e| e.addrs.as_ref().is_some_and(|a| !a.is_empty()))
         .filter_map(|e| Some((e, e.ports()?)))
         .collect();
-    let is_never = |p: &Ports| p.expect == Expect::Never;
+    let is_never = |p: &PortList| p.expect == RuleExpect::Never;
     if !rules.iter().any(|(_, p)| is_never(p)) || rules.iter().all(|(_, p)| is_never(p)) {
         return;
     }
@@ -35,7 +35,7 @@ pub(super) fn report(mistakes: &mut Mistakes, files: &[File], entries: &[Entry])
     if meeting.is_empty() {
         return;
     }
-    let starts = Starts::of(files);
+    let starts = LineStarts::of(files);
     let mut reported = HashSet::new();
     for met in meeting.into_iter().take(MOST) {
         let (e, p) = rules[met];
@@ -48,8 +48,9 @@ pub(super) fn report(mistakes: &mut Mistakes, files: &[File], entries: &[Entry])
             continue;
         }
         let (n, o) = (rules[never].0, rules[allows].0);
-        let named =
-            |e: &Entry| e.id().map_or_else(|| "the rule".to_owned(), |i| format!("`{}`", shown(i)));
+        let named = |e: &RuleEntry| {
+            e.id().map_or_else(|| "the rule".to_owned(), |i| format!("`{}`", shown(i)))
+        };
         let name = files[o.file].source.name();
         let line = starts.line(o.file, o.span.start);
         let title =
@@ -61,22 +62,22 @@ pub(super) fn report(mistakes: &mut Mistakes, files: &[File], entries: &[Entry])
 
 /// Rules for the same addresses, by whether they forbid, and all their ports together.
 #[derive(Default)]
-struct Class {
+struct RuleClass {
     rules: [Vec<usize>; 2],
     strips: [Vec<(u32, u32)>; 2],
 }
 
 /// The rules that begin where a rule of the other kind holds one of their ports.
-fn meeting(rules: &[(&Entry, &Ports)]) -> BTreeSet<usize> {
-    let mut known = Known::default();
-    let mut classes: Vec<Class> = Vec::new();
+fn meeting(rules: &[(&RuleEntry, &PortList)]) -> BTreeSet<usize> {
+    let mut known = KnownRanges::default();
+    let mut classes: Vec<RuleClass> = Vec::new();
     for (i, (e, p)) in rules.iter().enumerate() {
         let Some(addrs) = &e.addrs else { continue };
         let class = known.class_of(addrs);
         if class == classes.len() {
-            classes.push(Class::default());
+            classes.push(RuleClass::default());
         }
-        let kind = usize::from(p.expect == Expect::Never);
+        let kind = usize::from(p.expect == RuleExpect::Never);
         classes[class].rules[kind].push(i);
         classes[class].strips[kind].extend(strips(p));
     }
@@ -129,7 +130,7 @@ const fn bits(ip: IpAddr) -> u128 {
 }
 
 /// Ranges of ports of both protocols, as points of one line.
-fn strips(p: &Ports) -> impl Iterator<Item = (u32, u32)> {
+fn strips(p: &PortList) -> impl Iterator<Item = (u32, u32)> {
     let of = |set: &PortSet, proto| {
         let ranges = set.ranges().iter();
         ranges.map(|(a, b)| (point(proto, *a), point(proto, *b))).collect::<Vec<_>>()
@@ -137,11 +138,11 @@ fn strips(p: &Ports) -> impl Iterator<Item = (u32, u32)> {
     of(&p.tcp, Protocol::Tcp).into_iter().chain(of(&p.udp, Protocol::Udp))
 }
 
-fn share_port(a: &Ports, b: &Ports) -> bool {
+fn share_port(a: &PortList, b: &PortList) -> bool {
     strips(a).any(|(x, y)| strips(b).any(|(first, last)| x <= last && first <= y))
 }
 
-fn share_address(a: &Entry, b: &Entry) -> bool {
+fn share_address(a: &RuleEntry, b: &RuleEntry) -> bool {
     match (&a.addrs, &b.addrs) {
         (Some(a), Some(b)) => std::sync::Arc::ptr_eq(a, b) || !a.intersect(b).is_empty(),
         _ => false,

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::book::{Match, RuleBook, key};
-use super::{Expect, Head};
+use super::book::{RuleBook, RuleMatch, key};
+use super::{RuleExpect, RuleHead};
 use crate::subject::Subject;
 use crate::verdict::NearestRule;
 
@@ -23,9 +23,9 @@ pub struct DecisionFacts<'a> {
 pub struct Decision<'a> {
     /// Whether it is forbidden or allowed. `never` wins; among what allows, the rule for the fewest
     /// addresses, then the first by id.
-    pub says: Match<'a>,
+    pub says: RuleMatch<'a>,
     /// The live rule that requires the port to be open, cell by cell.
-    pub required: Option<&'a Head>,
+    pub required: Option<&'a RuleHead>,
 }
 
 impl RuleBook {
@@ -43,11 +43,11 @@ impl RuleBook {
         facts: &DecisionFacts<'_>,
         mut each: impl FnMut(usize),
     ) -> Decision<'_> {
-        let mut required: Option<&Head> = None;
+        let mut required: Option<&RuleHead> = None;
         let says = match subject {
             Subject::Port(cell) => self.port(*cell, facts, |i, rule| {
                 each(i);
-                let must = rule.expect == Expect::Must && rule.head.is_live(facts.now);
+                let must = rule.expect == RuleExpect::Must && rule.head.is_live(facts.now);
                 if must && required.is_none_or(|r| key(&rule.head) < key(r)) {
                     required = Some(&rule.head);
                 }

@@ -8,15 +8,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mimawari_targets::diagnostic::{Diagnostics, Source};
+use mimawari_targets::diagnostic::{DiagnosticList, TextSource};
 use mimawari_targets::{AddrError, AddrRange, AddrSet, PortSet, Protocol, mistake};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fields::{Damage, Fields, kind, texts};
-use super::mistakes::{Mistakes, shown};
+use super::fields::{FieldDamage, FieldReader, kind, texts};
+use super::mistakes::{ReadErrors, shown};
 use super::words::{last_day, name_mistake, parse_port, path_mistake, vantage_mistake};
-use super::{Expect, MAX_REQUIRED, VERSION, contradictions};
+use super::{MAX_REQUIRED, RuleExpect, VERSION, contradictions};
 use crate::lint_rules::{LintRule, reading as rule};
 use crate::reason;
 
@@ -36,9 +36,9 @@ pub(super) const HTTP_KEYS: &[&str] =
 /// is wrong with the others.
 #[derive(Debug, Clone)]
 pub struct RuleDocument {
-    pub(crate) files: Vec<File>,
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) mistakes: Mistakes,
+    pub(crate) files: Vec<DocumentFile>,
+    pub(crate) entries: Vec<RuleEntry>,
+    pub(crate) mistakes: ReadErrors,
 }
 
 impl RuleDocument {
@@ -47,37 +47,37 @@ impl RuleDocument {
     pub fn read(files: &[(String, String)]) -> Self {
         let mut sorted: Vec<_> = files.iter().collect();
         sorted.sort();
-        let mut reader = Reader::default();
+        let mut reader = DocumentReader::default();
         for (name, text) in sorted {
-            reader.file(Source::new(name.as_str(), text.as_str()));
+            reader.file(TextSource::new(name.as_str(), text.as_str()));
         }
-        let Reader { files, entries, mut mistakes, .. } = reader;
+        let DocumentReader { files, entries, mut mistakes, .. } = reader;
         contradictions::report(&mut mistakes, &files, &entries);
         Self { files, entries, mistakes }
     }
 
     /// Reads one file by itself; rules of other files are not asked for.
-    pub(crate) fn of(source: &Source) -> Self {
-        let mut reader = Reader::default();
+    pub(crate) fn of(source: &TextSource) -> Self {
+        let mut reader = DocumentReader::default();
         reader.file(source.clone());
         Self { files: reader.files, entries: reader.entries, mistakes: reader.mistakes }
     }
 
     /// The messages of the rules of the lint that `keep` names.
-    pub(crate) fn messages(self, keep: impl Fn(&LintRule) -> bool) -> Diagnostics {
+    pub(crate) fn messages(self, keep: impl Fn(&LintRule) -> bool) -> DiagnosticList {
         self.mistakes.only(keep).into_diagnostics(&self.files)
     }
 }
 
 /// A file, as far as it could be read.
 #[derive(Debug, Clone)]
-pub(crate) struct File {
+pub(crate) struct DocumentFile {
     /// Its text.
-    pub source: Source,
+    pub source: TextSource,
     /// Who answers for it.
     pub owner: Option<Spanned<String>>,
     /// Its groups, with the place of each item.
-    pub groups: HashMap<String, Group>,
+    pub groups: HashMap<String, GroupTable>,
     /// Whether it is no TOML.
     pub broken: bool,
     /// Whether it is no TOML outside its rules, so that what is missing may only not have been seen.
@@ -86,7 +86,7 @@ pub(crate) struct File {
 
 /// A group.
 #[derive(Debug, Clone)]
-pub(crate) struct Group {
+pub(crate) struct GroupTable {
     pub items: Vec<(Range<usize>, AddrRange)>,
     /// `None`: an item is wrong.
     pub set: Option<Arc<AddrSet>>,
@@ -94,7 +94,7 @@ pub(crate) struct Group {
 
 /// A rule of a file, as far as it could be read.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
+pub(crate) struct RuleEntry {
     /// Number of its file.
     pub file: usize,
     /// Its header.
@@ -107,15 +107,15 @@ pub(crate) struct Entry {
     /// `None`: something about them is wrong.
     pub addrs: Option<Arc<AddrSet>>,
     pub reason: Option<Spanned<String>>,
-    pub expires: Option<Spanned<End>>,
+    pub expires: Option<Spanned<TextEnd>>,
     /// From where it is seen; empty for everywhere.
     pub vantages: Vec<Spanned<String>>,
-    pub what: What,
+    pub what: RuleKind,
 }
 
 /// When a rule ends.
 #[derive(Debug, Clone)]
-pub(crate) struct End {
+pub(crate) struct TextEnd {
     /// As written.
     pub text: String,
     pub at: Timestamp,
@@ -123,14 +123,14 @@ pub(crate) struct End {
 
 /// What a rule is about.
 #[derive(Debug, Clone)]
-pub(crate) enum What {
-    Ports(Ports),
-    Http(Contents),
+pub(crate) enum RuleKind {
+    Ports(PortList),
+    Http(RuleContents),
 }
 
 /// Contents of a rule.
 #[derive(Debug, Clone)]
-pub(crate) struct Contents {
+pub(crate) struct RuleContents {
     pub checks: Vec<Spanned<String>>,
     pub paths: Vec<Spanned<String>>,
     /// Sites, in lower case; empty for all.
@@ -139,17 +139,17 @@ pub(crate) struct Contents {
 
 /// Ports of a rule.
 #[derive(Debug, Clone)]
-pub(crate) struct Ports {
+pub(crate) struct PortList {
     /// The whole list.
     pub span: Range<usize>,
     pub items: Vec<(Range<usize>, Protocol, (u16, u16))>,
     pub tcp: PortSet,
     pub udp: PortSet,
-    pub expect: Expect,
+    pub expect: RuleExpect,
     pub broad: bool,
 }
 
-impl Entry {
+impl RuleEntry {
     pub fn id(&self) -> Option<&str> {
         self.id.as_ref().map(|i| i.get_ref().as_str())
     }
@@ -160,10 +160,10 @@ impl Entry {
     }
 
     /// The ports of a rule about ports.
-    pub fn ports(&self) -> Option<&Ports> {
+    pub fn ports(&self) -> Option<&PortList> {
         match &self.what {
-            What::Ports(p) => Some(p),
-            What::Http(_) => None,
+            RuleKind::Ports(p) => Some(p),
+            RuleKind::Http(_) => None,
         }
     }
 
@@ -176,25 +176,25 @@ impl Entry {
 
 /// Reads files one after the other.
 #[derive(Default)]
-pub(super) struct Reader {
-    pub files: Vec<File>,
-    entries: Vec<Entry>,
+pub(super) struct DocumentReader {
+    pub files: Vec<DocumentFile>,
+    entries: Vec<RuleEntry>,
     /// Where each id was first used.
     ids: HashMap<String, (usize, Range<usize>)>,
-    pub(super) mistakes: Mistakes,
+    pub(super) mistakes: ReadErrors,
 }
 
-impl Reader {
-    fn file(&mut self, source: Source) {
+impl DocumentReader {
+    fn file(&mut self, source: TextSource) {
         let number = self.files.len();
         let kept = source.clone();
         let text = kept.text();
         let (root, errors) = DeTable::parse_recoverable(text);
         let (mut looked, mut refused) = (self.mistakes.len(), 0);
         let root = root.into_inner();
-        let damage = Damage::new(&root, &errors, text);
+        let damage = FieldDamage::new(&root, &errors, text);
         let (broken, damaged_outside) = (!errors.is_empty(), damage.outside);
-        self.files.push(File {
+        self.files.push(DocumentFile {
             source,
             owner: None,
             groups: HashMap::new(),
@@ -207,7 +207,7 @@ impl Reader {
             let help = m.help.unwrap_or_else(|| "mend this line, and check again".to_owned());
             self.mistakes.report(&rule::SYNTAX, number, span, None, shown(&m.title), help);
         }
-        let fields = Fields::new(number, 0..0, &root);
+        let fields = FieldReader::new(number, 0..0, &root);
         if !damaged_outside {
             fields.unknown(self, FILE_KEYS);
         }
@@ -265,7 +265,7 @@ impl Reader {
         }
     }
 
-    fn version(&mut self, fields: &Fields<'_, '_>) {
+    fn version(&mut self, fields: &FieldReader<'_, '_>) {
         let number = fields.file;
         let help = "write `version = 1`, or use a newer mimawari";
         let Some((_, v)) = fields.get("version") else {
@@ -296,14 +296,14 @@ impl Reader {
         for (key, value) in table {
             let mut whole = !self.files[number].damaged_outside;
             if !whole {
-                let group = Group { items: Vec::new(), set: None };
+                let group = GroupTable { items: Vec::new(), set: None };
                 self.files[number].groups.insert(key.get_ref().to_string(), group);
                 continue;
             }
             let texts = texts(self, number, value, &mut whole);
             let items = self.addrs(number, &texts, None, &mut whole);
             let set = whole.then(|| Arc::new(AddrSet::from_ranges(items.iter().map(|i| i.1))));
-            self.files[number].groups.insert(key.get_ref().to_string(), Group { items, set });
+            self.files[number].groups.insert(key.get_ref().to_string(), GroupTable { items, set });
         }
     }
 
@@ -350,7 +350,7 @@ impl Reader {
     ) {
         let before = self.mistakes.len();
         let header = span.start;
-        let mut fields = Fields::new(file, span.clone(), table);
+        let mut fields = FieldReader::new(file, span.clone(), table);
         let id = fields.text(self, "id");
         fields.id = id.as_ref().map(|i| i.get_ref().clone());
         fields.unknown(self, if is_http { HTTP_KEYS } else { ALLOW_KEYS });
@@ -369,23 +369,23 @@ impl Reader {
         self.each(&fields, &vantages, vantage_mistake, &rule::BAD_VANTAGE);
         self.not_empty(&fields, "vantages", &rule::BAD_VANTAGE);
         let what = if is_http {
-            What::Http(self.contents(&fields))
+            RuleKind::Http(self.contents(&fields))
         } else {
-            What::Ports(self.ports(&mut fields, addrs.as_deref()))
+            RuleKind::Ports(self.ports(&mut fields, addrs.as_deref()))
         };
         if let Some(at) = damaged {
             return self.mistakes.retain_between(before, header + 1..at);
         }
         let end = table.values().map(|v| v.span().end).fold(span.end, usize::max);
         let entry =
-            Entry { file, span, end, id, group, hosts, addrs, reason, expires, vantages, what };
+            RuleEntry { file, span, end, id, group, hosts, addrs, reason, expires, vantages, what };
         self.entries.push(entry);
     }
 
     /// Reports each text that `mistake` finds fault with: what is wrong, and how to mend it.
     fn each(
         &mut self,
-        fields: &Fields<'_, '_>,
+        fields: &FieldReader<'_, '_>,
         texts: &[Spanned<String>],
         mistake: impl Fn(&str) -> Option<(&'static str, &'static str)>,
         which: &'static LintRule,
@@ -398,7 +398,7 @@ impl Reader {
         }
     }
 
-    fn not_empty(&mut self, fields: &Fields<'_, '_>, key: &str, which: &'static LintRule) {
+    fn not_empty(&mut self, fields: &FieldReader<'_, '_>, key: &str, which: &'static LintRule) {
         if let Some((_, v)) = fields.get(key)
             && v.get_ref().as_array().is_some_and(|a| a.is_empty())
         {
@@ -407,7 +407,7 @@ impl Reader {
         }
     }
 
-    fn contents(&mut self, fields: &Fields<'_, '_>) -> Contents {
+    fn contents(&mut self, fields: &FieldReader<'_, '_>) -> RuleContents {
         let mut whole = true;
         let checks = fields.texts(self, "checks", &mut whole);
         let paths = fields.texts(self, "paths", &mut whole);
@@ -426,10 +426,10 @@ impl Reader {
         // An empty list would be read as every site by one reader and as none by another one.
         self.not_empty(fields, "names", &rule::BAD_NAME);
         let lower = |n: Spanned<String>| Spanned::new(n.span(), n.get_ref().to_ascii_lowercase());
-        Contents { checks, paths, names: names.into_iter().map(lower).collect() }
+        RuleContents { checks, paths, names: names.into_iter().map(lower).collect() }
     }
 
-    fn id(&mut self, fields: &Fields<'_, '_>, id: Option<&Spanned<String>>) {
+    fn id(&mut self, fields: &FieldReader<'_, '_>, id: Option<&Spanned<String>>) {
         let file = fields.file;
         let Some(id) = id else {
             if !fields.has("id") {
@@ -460,7 +460,7 @@ impl Reader {
         format!("{}:{}", shown(source.name()), source.line(at))
     }
 
-    fn reason(&mut self, fields: &Fields<'_, '_>) -> Option<Spanned<String>> {
+    fn reason(&mut self, fields: &FieldReader<'_, '_>) -> Option<Spanned<String>> {
         const HELP: &str = "say why this may be open, for the person who reviews it";
         let Some(text) = fields.text(self, "reason") else {
             if !fields.has("reason") {
@@ -480,10 +480,10 @@ impl Reader {
         Some(text)
     }
 
-    fn expires(&mut self, fields: &Fields<'_, '_>) -> Option<Spanned<End>> {
+    fn expires(&mut self, fields: &FieldReader<'_, '_>) -> Option<Spanned<TextEnd>> {
         let (_, value) = fields.get("expires")?;
         let end = match value.get_ref() {
-            DeValue::Datetime(d) => last_day(d).map(|at| End { text: d.to_string(), at }),
+            DeValue::Datetime(d) => last_day(d).map(|at| TextEnd { text: d.to_string(), at }),
             _ => None,
         };
         if end.is_none() {
@@ -506,7 +506,7 @@ impl Reader {
     /// The addresses of hosts and group together; `None` if they are not known.
     fn all_addrs(
         &mut self,
-        fields: &Fields<'_, '_>,
+        fields: &FieldReader<'_, '_>,
         group: Option<&Spanned<String>>,
         own: AddrSet,
         named: bool,
@@ -546,7 +546,7 @@ impl Reader {
         None
     }
 
-    fn ports(&mut self, fields: &mut Fields<'_, '_>, addrs: Option<&AddrSet>) -> Ports {
+    fn ports(&mut self, fields: &mut FieldReader<'_, '_>, addrs: Option<&AddrSet>) -> PortList {
         let mut whole = true;
         let texts = fields.texts(self, "ports", &mut whole);
         let span = fields.get("ports").map_or(fields.span.clone(), |(_, v)| v.span());
@@ -573,16 +573,16 @@ impl Reader {
         let of = |proto| PortSet::from_ranges(items.iter().filter(|i| i.1 == proto).map(|i| i.2));
         let (tcp, udp) = (of(Protocol::Tcp), of(Protocol::Udp));
         let expect = match fields.text(self, "expect") {
-            None => Expect::May,
+            None => RuleExpect::May,
             Some(word) => match word.get_ref().as_str() {
-                "may" => Expect::May,
-                "must" => Expect::Must,
-                "never" => Expect::Never,
+                "may" => RuleExpect::May,
+                "must" => RuleExpect::Must,
+                "never" => RuleExpect::Never,
                 other => {
                     let title = format!("`{}` is not known here", shown(other));
                     let help = "write `may`, `must` or `never`";
                     fields.report(self, &rule::WRONG_VALUE, word.span(), title, help);
-                    Expect::May
+                    RuleExpect::May
                 }
             },
         };
@@ -597,11 +597,11 @@ impl Reader {
             },
         };
         let cells = addrs.map_or(0, AddrSet::len).saturating_mul(u128::from(tcp.len() + udp.len()));
-        if expect == Expect::Must && cells > MAX_REQUIRED {
+        if expect == RuleExpect::Must && cells > MAX_REQUIRED {
             let title = format!("the rule requires {cells} open cells, more than {MAX_REQUIRED}");
             let help = "require only what an alarm should be raised for, cell by cell";
             fields.report(self, &rule::MUST_TOO_BROAD, fields.span.clone(), title, help);
         }
-        Ports { span, items, tcp, udp, expect, broad }
+        PortList { span, items, tcp, udp, expect, broad }
     }
 }

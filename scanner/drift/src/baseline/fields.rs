@@ -7,12 +7,12 @@ use mimawari_targets::mistake;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::document::{MOST, Reader};
+use super::document::{DocumentReader, MOST};
 use super::mistakes::shown;
 use crate::lint_rules::{LintRule, reading as rule};
 
 /// Where a text is no TOML.
-pub(super) struct Damage<'e> {
+pub(super) struct FieldDamage<'e> {
     /// Where the rules with a mistake begin, and where their first mistake is.
     pub rules: BTreeMap<usize, usize>,
     /// Whether there is a mistake outside all rules.
@@ -22,7 +22,7 @@ pub(super) struct Damage<'e> {
     pub reported: Vec<&'e toml::de::Error>,
 }
 
-impl<'e> Damage<'e> {
+impl<'e> FieldDamage<'e> {
     /// A rule reaches from its header to the next one.
     pub fn new(root: &DeTable<'_>, errors: &'e [toml::de::Error], text: &str) -> Self {
         let lists =
@@ -64,7 +64,7 @@ impl<'e> Damage<'e> {
 }
 
 /// The keys of one table.
-pub(super) struct Fields<'t, 'i> {
+pub(super) struct FieldReader<'t, 'i> {
     pub file: usize,
     pub span: Range<usize>,
     table: &'t DeTable<'i>,
@@ -72,7 +72,7 @@ pub(super) struct Fields<'t, 'i> {
     pub id: Option<String>,
 }
 
-impl<'t, 'i> Fields<'t, 'i> {
+impl<'t, 'i> FieldReader<'t, 'i> {
     pub fn new(file: usize, span: Range<usize>, table: &'t DeTable<'i>) -> Self {
         Self { file, span, table, id: None }
     }
@@ -96,7 +96,7 @@ impl<'t, 'i> Fields<'t, 'i> {
 
     pub fn report(
         &self,
-        r: &mut Reader,
+        r: &mut DocumentReader,
         which: &'static LintRule,
         span: Range<usize>,
         title: impl Into<String>,
@@ -105,7 +105,7 @@ impl<'t, 'i> Fields<'t, 'i> {
         r.mistakes.report(which, self.file, span, self.id.as_deref(), title, help);
     }
 
-    pub fn missing(&self, r: &mut Reader, key: &str, help: &str) {
+    pub fn missing(&self, r: &mut DocumentReader, key: &str, help: &str) {
         let which = match key {
             "owner" => &rule::OWNER_MISSING,
             _ => &rule::MISSING_KEY,
@@ -113,7 +113,7 @@ impl<'t, 'i> Fields<'t, 'i> {
         self.report(r, which, self.span.clone(), format!("the key `{key}` is missing"), help);
     }
 
-    pub fn unknown(&self, r: &mut Reader, known: &[&str]) {
+    pub fn unknown(&self, r: &mut DocumentReader, known: &[&str]) {
         let listed: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
         for key in self.table.keys().filter(|k| !known.contains(&k.get_ref().as_ref())).take(MOST) {
             // The reader's own message; a backtick would end the name in it.
@@ -125,7 +125,7 @@ impl<'t, 'i> Fields<'t, 'i> {
         }
     }
 
-    pub fn text(&self, r: &mut Reader, key: &str) -> Option<Spanned<String>> {
+    pub fn text(&self, r: &mut DocumentReader, key: &str) -> Option<Spanned<String>> {
         let (_, v) = self.get(key)?;
         match v.get_ref() {
             DeValue::String(s) => Some(Spanned::new(v.span(), s.to_string())),
@@ -136,7 +136,12 @@ impl<'t, 'i> Fields<'t, 'i> {
         }
     }
 
-    pub fn texts(&self, r: &mut Reader, key: &str, whole: &mut bool) -> Vec<Spanned<String>> {
+    pub fn texts(
+        &self,
+        r: &mut DocumentReader,
+        key: &str,
+        whole: &mut bool,
+    ) -> Vec<Spanned<String>> {
         match self.get(key) {
             Some((_, v)) => texts(r, self.file, v, whole),
             None => Vec::new(),
@@ -146,7 +151,7 @@ impl<'t, 'i> Fields<'t, 'i> {
 
 /// A list of texts; what is none is reported, and `whole` is then false.
 pub(super) fn texts(
-    r: &mut Reader,
+    r: &mut DocumentReader,
     file: usize,
     value: &Spanned<DeValue<'_>>,
     whole: &mut bool,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use super::Expect;
+use super::RuleExpect;
 
 /// A baseline file as it is written.
 #[derive(JsonSchema)]
@@ -45,7 +45,7 @@ pub struct AllowEntry {
     vantages: Vec<String>,
     /// `may` (default), `must` or `never`.
     #[schemars(default)]
-    expect: Expect,
+    expect: RuleExpect,
     /// Says that the rule is meant to allow as much as it does: many addresses times many ports.
     #[schemars(default)]
     broad: bool,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mimawari_targets::{AddrSet, Port, PortSet, Protocol};
 
-use super::intervals::Intervals;
+use super::intervals::IntervalSet;
 
 /// Rules for the same addresses, by the number of addresses and then by id.
 #[derive(Debug, Clone, Default)]
@@ -15,13 +15,13 @@ pub(crate) struct RuleClass {
     /// Numbers of the rules, sorted by id.
     pub rules: Vec<u32>,
     /// Which of them hold a port.
-    ports: Intervals<u32>,
+    ports: IntervalSet<u32>,
     /// Which of them hold a check or a path, sorted. A path begins with `/` and a check does not.
     things: Vec<(Box<str>, u32)>,
 }
 
 /// What the index has to know of a rule.
-pub(crate) struct Indexed<'a> {
+pub(crate) struct IndexedRule<'a> {
     pub addrs: &'a Arc<AddrSet>,
     pub id: &'a str,
     pub ports: Vec<(Protocol, &'a PortSet)>,
@@ -75,7 +75,7 @@ pub(crate) struct RuleIndex {
 
 #[derive(Debug, Clone, Default)]
 struct Family {
-    ranges: Intervals<u128>,
+    ranges: IntervalSet<u128>,
     /// Last addresses with their classes, sorted.
     ends: Vec<(u128, u32)>,
 }
@@ -84,14 +84,14 @@ impl Family {
     fn new(ranges: Vec<(u128, u128, u32)>) -> Self {
         let mut ends: Vec<_> = ranges.iter().map(|(_, last, class)| (*last, *class)).collect();
         ends.sort_unstable();
-        Self { ranges: Intervals::new(ranges), ends }
+        Self { ranges: IntervalSet::new(ranges), ends }
     }
 }
 
 impl RuleIndex {
     /// Of rules in the order of their numbers.
-    pub fn new<'a>(rules: impl Iterator<Item = Indexed<'a>>) -> Self {
-        let mut known = Known::default();
+    pub fn new<'a>(rules: impl Iterator<Item = IndexedRule<'a>>) -> Self {
+        let mut known = KnownRanges::default();
         let mut ids: Vec<Vec<(&str, u32)>> = Vec::new();
         let mut ports: Vec<Vec<(u32, u32, u32)>> = Vec::new();
         let mut things: Vec<Vec<(Box<str>, u32)>> = Vec::new();
@@ -121,7 +121,7 @@ impl RuleIndex {
                 things.dedup();
                 things.shrink_to_fit();
                 let rules = ids.into_iter().map(|(_, number)| number).collect();
-                RuleClass { rules, ports: Intervals::new(ports), things }
+                RuleClass { rules, ports: IntervalSet::new(ports), things }
             })
             .collect();
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
@@ -170,14 +170,14 @@ impl RuleIndex {
 
 /// Sets of addresses, each once.
 #[derive(Default)]
-pub(crate) struct Known {
+pub(crate) struct KnownRanges {
     pub sets: Vec<Arc<AddrSet>>,
     /// Of one group all rules have the same set.
     by_place: HashMap<*const AddrSet, usize>,
     by_hash: HashMap<u64, Vec<usize>>,
 }
 
-impl Known {
+impl KnownRanges {
     /// The number of a set; a new one gets the next.
     pub fn class_of(&mut self, set: &Arc<AddrSet>) -> usize {
         if let Some(class) = self.by_place.get(&Arc::as_ptr(set)) {

@@ -6,18 +6,18 @@
 /// The array is read as a balanced tree: the middle of a part is its root. `reach` has, at each root, the
 /// last point that any interval of its part holds, so that parts that end too early are passed over.
 #[derive(Debug, Clone)]
-pub(super) struct Intervals<K> {
+pub(super) struct IntervalSet<K> {
     all: Vec<(K, K, u32)>,
     reach: Vec<K>,
 }
 
-impl<K> Default for Intervals<K> {
+impl<K> Default for IntervalSet<K> {
     fn default() -> Self {
         Self { all: Vec::new(), reach: Vec::new() }
     }
 }
 
-impl<K: Ord + Copy> Intervals<K> {
+impl<K: Ord + Copy> IntervalSet<K> {
     pub(super) fn new(mut all: Vec<(K, K, u32)>) -> Self {
         all.sort_unstable();
         all.shrink_to_fit();
@@ -78,7 +78,7 @@ mod tests {
             let held = |i: &&(u32, u32, u32)| i.0 <= x && x <= i.1;
             let mut expected: Vec<u32> = all.iter().filter(held).map(|i| i.2).collect();
             let mut found = Vec::new();
-            Intervals::new(all).at(x, &mut |i| found.push(i));
+            IntervalSet::new(all).at(x, &mut |i| found.push(i));
             found.sort_unstable();
             expected.sort_unstable();
             prop_assert_eq!(found, expected);

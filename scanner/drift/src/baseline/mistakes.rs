@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use mimawari_probes::http::printable;
-use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Gravity, Source};
+use mimawari_targets::diagnostic::{Diagnostic, DiagnosticLevel, DiagnosticList, TextSource};
 
-use super::document::File;
-use super::place::{Finder, Place, Starts};
+use super::document::DocumentFile;
+use super::place::{LineStarts, SpanFinder, TextLocation};
 use crate::lint_rules::LintRule;
 
 /// One thing that is wrong with a baseline.
@@ -17,16 +17,16 @@ pub struct Lint {
     /// The message, with its place and remedy.
     pub diagnostic: Diagnostic,
     /// Where it begins.
-    pub start: Place,
+    pub start: TextLocation,
     /// Behind its last character.
-    pub end: Place,
+    pub end: TextLocation,
     /// The rule of the baseline that it is about, made safe to show.
     pub rule_id: Option<String>,
 }
 
 /// A mistake without its lines.
 #[derive(Debug, Clone)]
-struct Mistake {
+struct ReadError {
     rule: &'static LintRule,
     file: usize,
     span: Range<usize>,
@@ -37,9 +37,9 @@ struct Mistake {
 
 /// The mistakes that were found so far.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Mistakes(Vec<Mistake>);
+pub(crate) struct ReadErrors(Vec<ReadError>);
 
-impl Mistakes {
+impl ReadErrors {
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -59,7 +59,7 @@ impl Mistakes {
         help: impl Into<String>,
     ) {
         let (title, help) = (title.into(), help.into());
-        self.0.push(Mistake { rule, file, span, id: id.map(shown), title, help });
+        self.0.push(ReadError { rule, file, span, id: id.map(shown), title, help });
     }
 
     /// Keeps of what was found from the `from`-th on only what is about these bytes.
@@ -80,25 +80,25 @@ impl Mistakes {
     }
 
     /// As error messages.
-    pub(super) fn into_diagnostics(self, files: &[File]) -> Diagnostics {
-        let lints = self.finish(files, &Starts::of(files));
-        Diagnostics(lints.into_iter().map(|l| l.diagnostic).collect())
+    pub(super) fn into_diagnostics(self, files: &[DocumentFile]) -> DiagnosticList {
+        let lints = self.finish(files, &LineStarts::of(files));
+        DiagnosticList(lints.into_iter().map(|l| l.diagnostic).collect())
     }
 
     /// With the lines.
-    pub(crate) fn finish(mut self, files: &[File], places: &Starts) -> Vec<Lint> {
+    pub(crate) fn finish(mut self, files: &[DocumentFile], places: &LineStarts) -> Vec<Lint> {
         // Stable: of what is at one place, what was found first comes first.
         self.0.sort_by_key(|f| (f.file, f.span.start, f.span.end));
-        let mut finder = Finder::default();
+        let mut finder = SpanFinder::default();
         let mut out = Vec::with_capacity(self.0.len());
         for f in self.0 {
-            let source: &Source = &files[f.file].source;
+            let source: &TextSource = &files[f.file].source;
             let at = |i| finder.find(f.file, source.text(), places, i);
             let [start, end] = [f.span.start, f.span.end.max(f.span.start)].map(at);
             let (source, span) = piece(source, f.file, (start.line, end.line), f.span, places);
             let d = match f.rule.gravity {
-                Gravity::Error => Diagnostic::error(f.title, &source, span),
-                Gravity::Warning => Diagnostic::warning(f.title, &source, span),
+                DiagnosticLevel::Error => Diagnostic::error(f.title, &source, span),
+                DiagnosticLevel::Warning => Diagnostic::warning(f.title, &source, span),
             };
             let d = d.code(f.rule.id);
             let diagnostic = if f.help.is_empty() { d } else { d.help(f.help) };
@@ -110,12 +110,12 @@ impl Mistakes {
 
 /// The lines of a message alone, so that to show it nobody counts the lines of a long file again.
 fn piece(
-    source: &Source,
+    source: &TextSource,
     file: usize,
     (first, last): (usize, usize),
     span: Range<usize>,
-    places: &Starts,
-) -> (Source, Range<usize>) {
+    places: &LineStarts,
+) -> (TextSource, Range<usize>) {
     /// Longer lines are shown out of the whole text, which needs no copy.
     const LONGEST: usize = 4096;
     let text = source.text();
@@ -123,7 +123,7 @@ fn piece(
     if to - from > LONGEST || span.start < from || span.end > to {
         return (source.clone(), span);
     }
-    let lines = Source::at_line(source.name(), &text[from..to], first);
+    let lines = TextSource::at_line(source.name(), &text[from..to], first);
     (lines, span.start - from..span.end - from)
 }
 

@@ -31,16 +31,16 @@ use mimawari_targets::{AddrSet, PortSet, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::book::{Baseline, Match, RuleBook};
+pub use self::book::{Baseline, RuleBook, RuleMatch};
 pub use self::decide::{Decision, DecisionFacts};
 pub use self::document::RuleDocument;
-pub(crate) use self::document::{Entry, File, Ports, What};
+pub(crate) use self::document::{DocumentFile, PortList, RuleEntry, RuleKind};
 pub use self::file::{AllowEntry, AllowHttpEntry, BaselineFile};
 pub(crate) use self::index::{join, point};
 pub use self::mistakes::Lint;
-pub(crate) use self::mistakes::{Mistakes, shown};
-pub use self::place::Place;
-pub(crate) use self::place::Starts;
+pub(crate) use self::mistakes::{ReadErrors, shown};
+pub(crate) use self::place::LineStarts;
+pub use self::place::TextLocation;
 pub(crate) use self::words::parse_port;
 
 /// Version of the baseline format.
@@ -51,7 +51,7 @@ pub const MAX_REQUIRED: u128 = 65_536;
 /// Whether a rule's cells may, must or must never be open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Expect {
+pub enum RuleExpect {
     /// May be open.
     #[default]
     May,
@@ -62,7 +62,7 @@ pub enum Expect {
 }
 /// What every rule has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
+pub struct RuleHead {
     /// Unique over all files.
     pub id: String,
     /// Who answers for it.
@@ -79,7 +79,7 @@ pub struct Head {
     pub place: String,
 }
 
-impl Head {
+impl RuleHead {
     /// Whether the rule holds at this instant.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
@@ -95,20 +95,20 @@ impl Head {
 
 /// A rule about ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
+pub struct BaselineRule {
     /// What every rule has.
-    pub head: Head,
+    pub head: RuleHead,
     /// TCP ports.
     pub tcp: PortSet,
     /// UDP ports.
     pub udp: PortSet,
     /// May, must or never.
-    pub expect: Expect,
+    pub expect: RuleExpect,
     /// Whether it says that it is meant to allow as much as it does.
     pub broad: bool,
 }
 
-impl Rule {
+impl BaselineRule {
     pub(crate) fn ports(&self, proto: Protocol) -> &PortSet {
         match proto {
             Protocol::Tcp => &self.tcp,
@@ -121,7 +121,7 @@ impl Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpRule {
     /// What every rule has.
-    pub head: Head,
+    pub head: RuleHead,
     /// Ids of checks.
     pub checks: Vec<String>,
     /// Paths, exactly.

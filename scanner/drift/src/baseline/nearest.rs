@@ -13,7 +13,7 @@ use mimawari_targets::{Cell, PortSet, Protocol};
 use super::DecisionFacts;
 use super::book::key;
 use super::index::RuleIndex;
-use super::{Expect, Head, HttpRule, Rule, RuleBook};
+use super::{BaselineRule, HttpRule, RuleBook, RuleExpect, RuleHead};
 use crate::verdict::NearestRule;
 
 /// Neighbouring rules that are looked at on each side.
@@ -29,7 +29,7 @@ const MAX_NAME: usize = 64;
 
 /// In what a rule misses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Miss {
+enum RuleMiss {
     /// It does not miss: it forbids.
     Forbids,
     /// Address and port, but it has expired.
@@ -46,7 +46,7 @@ enum Miss {
     OtherThing,
 }
 
-impl Miss {
+impl RuleMiss {
     /// The lower, the nearer; then by distance.
     const fn rank(self) -> (u8, u128) {
         match self {
@@ -62,7 +62,7 @@ impl Miss {
 }
 
 /// A rule and in what it misses.
-type Near<'a, R> = (Miss, &'a R);
+type RankedMiss<'a, R> = (RuleMiss, &'a R);
 
 impl RuleBook {
     /// The `max` rules nearest to allowing a cell, best first.
@@ -99,9 +99,9 @@ impl RuleBook {
         for rule in self.web_rules(ip, check, path).filter_map(|i| self.http.get(i)) {
             let miss = match (rule.head.is_live(facts.now), holds_site(rule)) {
                 (true, true) if rule.head.is_for(facts.vantage) => return Vec::new(),
-                (true, true) => Miss::OtherVantage,
-                (true, false) => Miss::OtherSite,
-                (false, true) => Miss::Expired,
+                (true, true) => RuleMiss::OtherVantage,
+                (true, false) => RuleMiss::OtherSite,
+                (false, true) => RuleMiss::Expired,
                 (false, false) => continue,
             };
             all.push((miss, rule));
@@ -109,7 +109,7 @@ impl RuleBook {
         for class in self.http_index.at(ip) {
             let rules = class.rules.iter().filter_map(|i| self.http.get(*i as usize));
             let others = rules.filter(|r| r.head.is_live(facts.now) && !holds_thing(r));
-            all.extend(others.take(max).map(|r| (Miss::OtherThing, r)));
+            all.extend(others.take(max).map(|r| (RuleMiss::OtherThing, r)));
         }
         all.extend(beside(&self.http_index, &self.http, ip, |r| {
             r.head.is_live(facts.now)
@@ -122,38 +122,43 @@ impl RuleBook {
     }
 
     /// Candidates, among them the `max` nearest.
-    fn near_ports(&self, cell: Cell, facts: &DecisionFacts<'_>, max: usize) -> Vec<Near<'_, Rule>> {
+    fn near_ports(
+        &self,
+        cell: Cell,
+        facts: &DecisionFacts<'_>,
+        max: usize,
+    ) -> Vec<RankedMiss<'_, BaselineRule>> {
         let Cell { ip, proto, port } = cell;
         let mut all = Vec::new();
         let (mut allowed, mut forbids): (bool, Option<u32>) = (false, None);
         let classes = self.index.at(ip);
-        let is_for = |r: &Rule| r.head.is_for(facts.vantage);
+        let is_for = |r: &BaselineRule| r.head.is_for(facts.vantage);
         for class in &classes {
             class.at_port(proto, port, &mut |i| {
                 let Some(rule) = self.rules.get(i as usize) else { return };
                 match (rule.expect, rule.head.is_live(facts.now)) {
-                    (Expect::Never, true) if is_for(rule) => {
+                    (RuleExpect::Never, true) if is_for(rule) => {
                         forbids = Some(forbids.map_or(i, |n| n.min(i)));
                     }
-                    (Expect::Never, _) => {}
+                    (RuleExpect::Never, _) => {}
                     (_, true) if is_for(rule) => allowed = true,
-                    (_, true) => all.push((Miss::OtherVantage, rule)),
-                    (_, false) => all.push((Miss::Expired, rule)),
+                    (_, true) => all.push((RuleMiss::OtherVantage, rule)),
+                    (_, false) => all.push((RuleMiss::Expired, rule)),
                 }
             });
         }
         if let Some(rule) = forbids.and_then(|i| self.rules.get(i as usize)) {
-            return vec![(Miss::Forbids, rule)];
+            return vec![(RuleMiss::Forbids, rule)];
         }
         if allowed {
             return Vec::new();
         }
-        let may = |r: &Rule| r.expect != Expect::Never && r.head.is_live(facts.now);
+        let may = |r: &BaselineRule| r.expect != RuleExpect::Never && r.head.is_live(facts.now);
         for class in classes {
             class.at_port(other(proto), port, &mut |i| {
                 let rule = self.rules.get(i as usize);
                 let rule = rule.filter(|r| may(r) && !r.ports(proto).contains(port));
-                all.extend(rule.map(|r| (Miss::OtherProtocol, r)));
+                all.extend(rule.map(|r| (RuleMiss::OtherProtocol, r)));
             });
             // They are sorted by what decides between them, so that the first ones are enough.
             let rules = class.rules.iter().filter_map(|i| self.rules.get(*i as usize));
@@ -161,7 +166,7 @@ impl RuleBook {
                 let holds = |proto| r.ports(proto).contains(port);
                 may(r) && !holds(proto) && !holds(other(proto))
             });
-            all.extend(others.take(max).map(|r| (Miss::OtherThing, r)));
+            all.extend(others.take(max).map(|r| (RuleMiss::OtherThing, r)));
         }
         all.extend(beside(&self.index, &self.rules, ip, |r| {
             may(r) && is_for(r) && r.ports(proto).contains(port)
@@ -176,12 +181,12 @@ fn beside<'a, R: HasHead>(
     rules: &'a [R],
     ip: IpAddr,
     fits: impl Fn(&R) -> bool,
-) -> Vec<Near<'a, R>> {
+) -> Vec<RankedMiss<'a, R>> {
     let far = FAR[usize::from(ip.is_ipv6())];
-    let mut out: Vec<Near<'a, R>> = Vec::new();
+    let mut out: Vec<RankedMiss<'a, R>> = Vec::new();
     for above in [false, true] {
         let mut looks = MAX_LOOKS;
-        let mut best: Option<Near<'a, R>> = None;
+        let mut best: Option<RankedMiss<'a, R>> = None;
         for (distance, class) in index.beside(ip, above) {
             // Rules that begin or end at the same address are compared with each other.
             let farther = best.is_some_and(|(miss, _)| miss.rank().1 < distance);
@@ -195,7 +200,7 @@ fn beside<'a, R: HasHead>(
                 .filter_map(|i| rules.get(*i as usize))
                 // Of a rule of several ranges another one may hold the address itself.
                 .filter(|r| fits(r) && !r.head().addrs.contains(ip))
-                .map(|r| (Miss::Away { distance, above }, r));
+                .map(|r| (RuleMiss::Away { distance, above }, r));
             best = best.into_iter().chain(near).min_by(|a, b| order(a, b, HasHead::head));
         }
         // A rule of several ranges may lie on both sides; it is reported for the nearer one.
@@ -213,38 +218,42 @@ fn beside<'a, R: HasHead>(
 }
 
 trait HasHead {
-    fn head(&self) -> &Head;
+    fn head(&self) -> &RuleHead;
 }
 
-impl HasHead for Rule {
-    fn head(&self) -> &Head {
+impl HasHead for BaselineRule {
+    fn head(&self) -> &RuleHead {
         &self.head
     }
 }
 
 impl HasHead for HttpRule {
-    fn head(&self) -> &Head {
+    fn head(&self) -> &RuleHead {
         &self.head
     }
 }
 
 /// Nearer first; then the rule for fewer addresses, then by id.
-fn order<R>(a: &Near<'_, R>, b: &Near<'_, R>, head: impl Fn(&R) -> &Head) -> Ordering {
+fn order<R>(
+    a: &RankedMiss<'_, R>,
+    b: &RankedMiss<'_, R>,
+    head: impl Fn(&R) -> &RuleHead,
+) -> Ordering {
     a.0.rank().cmp(&b.0.rank()).then_with(|| key(head(a.1)).cmp(&key(head(b.1))))
 }
 
-impl Rule {
-    fn near(&self, miss: Miss, cell: Cell) -> NearestRule {
+impl BaselineRule {
+    fn near(&self, miss: RuleMiss, cell: Cell) -> NearestRule {
         let Cell { ip, proto, port } = cell;
         let missed = match miss {
-            Miss::OtherVantage => other_vantage(&self.head),
-            Miss::Forbids => format!("forbids {proto}/{port} there, whatever other rules say"),
-            Miss::Expired => expired(&self.head),
-            Miss::OtherProtocol => {
+            RuleMiss::OtherVantage => other_vantage(&self.head),
+            RuleMiss::Forbids => format!("forbids {proto}/{port} there, whatever other rules say"),
+            RuleMiss::Expired => expired(&self.head),
+            RuleMiss::OtherProtocol => {
                 let says = says(self.expect);
                 format!("{says} {}/{port}, not {proto}/{port}", other(proto))
             }
-            Miss::OtherThing | Miss::OtherSite => {
+            RuleMiss::OtherThing | RuleMiss::OtherSite => {
                 let says = says(self.expect);
                 let ports = self.ports(proto);
                 if ports.is_empty() {
@@ -255,7 +264,7 @@ impl Rule {
                     format!("{says} {proto}/{}, not {port}", port_list(ports))
                 }
             }
-            Miss::Away { distance, above } => away(&self.head, ip, distance, above),
+            RuleMiss::Away { distance, above } => away(&self.head, ip, distance, above),
         };
         near(&self.head, missed)
     }
@@ -264,14 +273,14 @@ impl Rule {
 impl HttpRule {
     fn near(
         &self,
-        miss: Miss,
+        miss: RuleMiss,
         ip: IpAddr,
         check: &str,
         site: Option<(Option<&str>, &str)>,
     ) -> NearestRule {
         let missed = match miss {
-            Miss::OtherVantage => other_vantage(&self.head),
-            Miss::OtherSite => {
+            RuleMiss::OtherVantage => other_vantage(&self.head),
+            RuleMiss::OtherSite => {
                 let site = match site {
                     Some((Some(host), _)) => format!("for {}", name(host)),
                     Some((None, _)) => format!("for {ip} itself"),
@@ -279,8 +288,8 @@ impl HttpRule {
                 };
                 format!("is for {} alone, not {site}", list(&self.names))
             }
-            Miss::Expired => expired(&self.head),
-            Miss::Away { distance, above } => away(&self.head, ip, distance, above),
+            RuleMiss::Expired => expired(&self.head),
+            RuleMiss::Away { distance, above } => away(&self.head, ip, distance, above),
             _ => {
                 let mut says = Vec::new();
                 if !self.checks.is_empty() {
@@ -301,11 +310,11 @@ impl HttpRule {
     }
 }
 
-fn other_vantage(head: &Head) -> String {
+fn other_vantage(head: &RuleHead) -> String {
     format!("is for the vantage {} alone", list(&head.vantages))
 }
 
-fn near(head: &Head, missed: String) -> NearestRule {
+fn near(head: &RuleHead, missed: String) -> NearestRule {
     NearestRule {
         id: head.id.clone(),
         place: head.place.clone(),
@@ -321,14 +330,14 @@ const fn other(proto: Protocol) -> Protocol {
     }
 }
 
-const fn says(expect: Expect) -> &'static str {
+const fn says(expect: RuleExpect) -> &'static str {
     match expect {
-        Expect::Must => "requires",
+        RuleExpect::Must => "requires",
         _ => "allows",
     }
 }
 
-fn expired(head: &Head) -> String {
+fn expired(head: &RuleHead) -> String {
     // The end is the instant after the last day.
     let last = head.ends.and_then(|end| end.checked_sub(SignedDuration::from_secs(1)).ok());
     match last {
@@ -337,7 +346,7 @@ fn expired(head: &Head) -> String {
     }
 }
 
-fn away(head: &Head, ip: IpAddr, distance: u128, above: bool) -> String {
+fn away(head: &RuleHead, ip: IpAddr, distance: u128, above: bool) -> String {
     let edge = match ip {
         IpAddr::V4(a) => {
             let d = u32::try_from(distance).unwrap_or(u32::MAX);
@@ -564,12 +573,12 @@ mod tests {
             } else {
                 let expected = [(1..200).find(|d| of(-d)), (1..200).find(|d| of(*d))];
                 let side = |above: bool| found.iter().find_map(|(m, _)| match m {
-                    Miss::Away { distance, above: a } if *a == above => i32::try_from(*distance).ok(),
+                    RuleMiss::Away { distance, above: a } if *a == above => i32::try_from(*distance).ok(),
                     _ => None,
                 });
                 prop_assert_eq!([side(false), side(true)], expected);
                 let here = rules.iter().filter(|(a, n, _)| (*a..=*a + *n).contains(&at)).count();
-                let told = found.iter().filter(|(m, _)| *m == Miss::OtherThing).count();
+                let told = found.iter().filter(|(m, _)| *m == RuleMiss::OtherThing).count();
                 prop_assert_eq!(told, here);
             }
         }

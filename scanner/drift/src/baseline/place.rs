@@ -1,10 +1,10 @@
 //! Lines and columns of byte offsets, without counting a file from its start for each.
 
-use super::document::File;
+use super::document::DocumentFile;
 
 /// A line and a column, both counted from 1; a column is a Unicode character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct TextLocation {
     /// Line.
     pub line: usize,
     /// Column.
@@ -12,11 +12,11 @@ pub struct Place {
 }
 
 /// Where the lines of each file begin.
-pub(crate) struct Starts(Vec<Vec<usize>>);
+pub(crate) struct LineStarts(Vec<Vec<usize>>);
 
-impl Starts {
-    pub fn of(files: &[File]) -> Self {
-        let starts = |f: &File| {
+impl LineStarts {
+    pub fn of(files: &[DocumentFile]) -> Self {
+        let starts = |f: &DocumentFile| {
             let ends = f.source.text().bytes().enumerate().filter(|(_, b)| *b == b'\n');
             std::iter::once(0).chain(ends.map(|(i, _)| i + 1)).collect()
         };
@@ -36,12 +36,18 @@ impl Starts {
 
 /// Counts columns. In a line as long as a file it goes on from the place before, if it can.
 #[derive(Default)]
-pub(super) struct Finder {
+pub(super) struct SpanFinder {
     last: Option<(usize, usize, usize, usize)>,
 }
 
-impl Finder {
-    pub fn find(&mut self, file: usize, text: &str, starts: &Starts, at: usize) -> Place {
+impl SpanFinder {
+    pub fn find(
+        &mut self,
+        file: usize,
+        text: &str,
+        starts: &LineStarts,
+        at: usize,
+    ) -> TextLocation {
         let at = (0..=at.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
         let line = starts.line(file, at);
         let (from, column) = match self.last {
@@ -50,6 +56,6 @@ impl Finder {
         };
         let column = column + text[from..at].chars().count();
         self.last = Some((file, line, at, column));
-        Place { line, column }
+        TextLocation { line, column }
     }
 }

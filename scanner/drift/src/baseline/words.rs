@@ -44,11 +44,11 @@ pub(crate) fn parse_port(text: &str) -> Result<(Protocol, (u16, u16)), String> {
 }
 
 /// What is wrong, and how to mend it.
-type Mistake = Option<(&'static str, &'static str)>;
+type FieldProblem = Option<(&'static str, &'static str)>;
 
 /// What is wrong with a path: it is compared with the path of a request as a whole, so that one which
 /// no request can have would allow nothing.
-pub(super) fn path_mistake(path: &str) -> Mistake {
+pub(super) fn path_mistake(path: &str) -> FieldProblem {
     let help = "write the path alone, as it stands in the report, such as `/healthz`";
     if path.contains("://") && !path.starts_with('/') || path.starts_with("//") {
         let help = "write the path alone, such as `/healthz`, and the site in `names`";
@@ -65,7 +65,7 @@ pub(super) fn path_mistake(path: &str) -> Mistake {
 }
 
 /// What is wrong with the name of a site.
-pub(super) fn name_mistake(name: &str) -> Mistake {
+pub(super) fn name_mistake(name: &str) -> FieldProblem {
     const HELP: &str = "write `shop.example.jp`, `*.example.jp`, or the address itself for requests without a name";
     if name.parse::<IpAddr>().is_ok() {
         return None;
@@ -105,7 +105,7 @@ pub(super) fn holds_site(name: &str, ip: IpAddr, host: Option<&str>) -> bool {
 }
 
 /// What is wrong with the name of a vantage point.
-pub(super) fn vantage_mistake(name: &str) -> Mistake {
+pub(super) fn vantage_mistake(name: &str) -> FieldProblem {
     let help = "write the `vantage` of a configuration, such as `office`";
     if name.trim().is_empty() {
         return Some(("names no vantage point", help));

@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use mimawari_probes::observation::{Scheme, Severity};
+use mimawari_probes::observation::{Severity, UrlScheme};
 use mimawari_targets::{AddrRange, PortSet, Protocol};
 
-use super::rule::{Content, NewRule};
+use super::rule::{NewRule, RuleContent};
 use super::words::{inert, slug};
-use crate::baseline::{Baseline, DecisionFacts, Expect, Match};
+use crate::baseline::{Baseline, DecisionFacts, RuleExpect, RuleMatch};
 use crate::reason::boilerplate;
 use crate::verdict::{Finding, FindingKind, FindingState};
 
@@ -19,7 +19,7 @@ pub const PREFIX: usize = 6;
 
 /// Why a finding was not found.
 #[derive(Debug, Clone, PartialEq)]
-pub enum NotFound<'a> {
+pub enum FindingLookup<'a> {
     /// Neither an id nor `IP:PORT` nor a URL.
     Form,
     /// Too few digits of an id.
@@ -35,21 +35,21 @@ pub enum NotFound<'a> {
 ///
 /// # Errors
 /// [`NotFound`].
-pub fn find<'a>(findings: &'a [Finding], wanted: &str) -> Result<&'a Finding, NotFound<'a>> {
+pub fn find<'a>(findings: &'a [Finding], wanted: &str) -> Result<&'a Finding, FindingLookup<'a>> {
     let wanted = wanted.trim();
-    let mut found: Vec<&Finding> = if let Some(url) = Url::parse(wanted) {
+    let mut found: Vec<&Finding> = if let Some(url) = FindingUrl::parse(wanted) {
         findings.iter().filter(|f| url.is_of(f)).collect()
     } else if let Ok(addr) = wanted.parse::<SocketAddr>() {
         let at = |f: &&Finding| f.ip == addr.ip() && f.port.is_some_and(|p| p.get() == addr.port());
         findings.iter().filter(at).collect()
     } else if !wanted.is_empty() && wanted.chars().all(|c| c.is_ascii_hexdigit()) {
         if wanted.len() < PREFIX {
-            return Err(NotFound::Short);
+            return Err(FindingLookup::Short);
         }
         let wanted = wanted.to_ascii_lowercase();
         findings.iter().filter(|f| f.id.starts_with(&wanted)).collect()
     } else {
-        return Err(NotFound::Form);
+        return Err(FindingLookup::Form);
     };
     let narrow = |found: &mut Vec<&'a Finding>, keep: &dyn Fn(&Finding) -> bool| {
         if found.len() > 1 && found.iter().any(|f| keep(f)) {
@@ -59,26 +59,26 @@ pub fn find<'a>(findings: &'a [Finding], wanted: &str) -> Result<&'a Finding, No
     narrow(&mut found, &|f| f.state.is_drift());
     narrow(&mut found, &|f| f.path.is_none() && f.check.is_none());
     match found.as_slice() {
-        [] => Err(NotFound::None),
+        [] => Err(FindingLookup::None),
         [one] => Ok(one),
-        _ => Err(NotFound::Many(found)),
+        _ => Err(FindingLookup::Many(found)),
     }
 }
 
 /// `scheme://host[:port]/path`, as far as findings are told apart by it.
-struct Url<'a> {
-    scheme: Scheme,
+struct FindingUrl<'a> {
+    scheme: UrlScheme,
     host: &'a str,
     port: u16,
     path: &'a str,
 }
 
-impl<'a> Url<'a> {
+impl<'a> FindingUrl<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let (scheme, usual) = match scheme.to_ascii_lowercase().as_str() {
-            "http" => (Scheme::Http, 80),
-            "https" => (Scheme::Https, 443),
+            "http" => (UrlScheme::Http, 80),
+            "https" => (UrlScheme::Https, 443),
             _ => return None,
         };
         let cut = rest.find('/').unwrap_or(rest.len());
@@ -105,28 +105,28 @@ impl<'a> Url<'a> {
 
 /// What a person says of a finding that is to be allowed.
 #[derive(Debug, Clone)]
-pub struct Acceptance<'a> {
+pub struct AcceptedRule<'a> {
     /// Why.
     pub reason: &'a str,
     /// The last day.
     pub expires: Option<Date>,
     /// May or must.
-    pub expect: Expect,
+    pub expect: RuleExpect,
     /// The rule's id, if not made from port and address.
     pub id: Option<&'a str>,
 }
 
 /// Why a finding is not accepted: what is wrong, and how to mend it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct AcceptRefusal {
     /// In one line without a full stop.
     pub what: String,
     /// As an imperative without a full stop.
     pub help: String,
 }
 
-fn refuse<T>(what: impl Into<String>, help: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal { what: what.into(), help: help.into() })
+fn refuse<T>(what: impl Into<String>, help: impl Into<String>) -> Result<T, AcceptRefusal> {
+    Err(AcceptRefusal { what: what.into(), help: help.into() })
 }
 
 /// The rule that allows exactly this finding.
@@ -135,10 +135,10 @@ fn refuse<T>(what: impl Into<String>, help: impl Into<String>) -> Result<T, Refu
 /// A [`Refusal`]: the finding cannot be allowed by a rule, or what is said of it is not enough.
 pub fn accept(
     f: &Finding,
-    said: &Acceptance<'_>,
+    said: &AcceptedRule<'_>,
     baseline: &Baseline,
     now: Timestamp,
-) -> Result<NewRule, Refusal> {
+) -> Result<NewRule, AcceptRefusal> {
     let today = now.to_zoned(TimeZone::UTC).date();
     may_be_accepted(f)?;
     by_now(f, baseline, now)?;
@@ -178,16 +178,16 @@ pub fn accept(
         (FindingKind::ExposedContent, Some(path), _) => {
             // Another site of the address may publish another customer's secret at this path.
             let site = f.host.as_ref().map_or_else(|| f.ip.to_string(), |h| h.to_ascii_lowercase());
-            Content::Paths { paths: vec![path.clone()], names: vec![site] }
+            RuleContent::Paths { paths: vec![path.clone()], names: vec![site] }
         }
-        (FindingKind::LegacyTls, ..) => Content::Checks(vec!["legacy-tls".to_owned()]),
+        (FindingKind::LegacyTls, ..) => RuleContent::Checks(vec!["legacy-tls".to_owned()]),
         (FindingKind::UnexpectedOpen, _, Some(port)) => {
             let one = || PortSet::from_ranges([(port.get(), port.get())]);
             let (tcp, udp) = match f.proto {
                 Protocol::Tcp => (one(), PortSet::default()),
                 Protocol::Udp => (PortSet::default(), one()),
             };
-            Content::Ports { tcp, udp, expect: said.expect }
+            RuleContent::Ports { tcp, udp, expect: said.expect }
         }
         (FindingKind::SuspectHost, ..) => {
             if said.expires.is_none() {
@@ -196,11 +196,11 @@ pub fn accept(
                     "add --expires YYYY-MM-DD, so that somebody looks at it again",
                 );
             }
-            Content::Host
+            RuleContent::Host
         }
         _ => return refuse("the finding names no port and no path", "write the rule by hand"),
     };
-    if said.expect != Expect::May && !matches!(content, Content::Ports { .. }) {
+    if said.expect != RuleExpect::May && !matches!(content, RuleContent::Ports { .. }) {
         return refuse("--expect: a content may be readable, and never must", "leave --expect out");
     }
     let host = AddrRange::from(f.ip);
@@ -228,24 +228,24 @@ pub fn accept(
 }
 
 /// The verdict may be older than the baseline.
-fn by_now(f: &Finding, baseline: &Baseline, now: Timestamp) -> Result<(), Refusal> {
+fn by_now(f: &Finding, baseline: &Baseline, now: Timestamp) -> Result<(), AcceptRefusal> {
     let check = f.check.as_deref().unwrap_or_default();
     let facts = DecisionFacts { check, vantage: &f.vantage, now };
     let of = baseline.decide(&f.subject(), &facts).says;
     match of {
-        Match::Allowed(head) => refuse(
+        RuleMatch::Allowed(head) => refuse(
             format!("the rule `{}` at {} allows it by now", inert(&head.id, 60), head.place),
             "judge the run again with `mimawari judge --run`; to change the rule, edit it",
         ),
-        Match::Forbidden(head) => refuse(
+        RuleMatch::Forbidden(head) => refuse(
             format!("the rule `{}` at {} forbids it", inert(&head.id, 60), head.place),
             "close the port; or change that rule, and then judge again",
         ),
-        Match::Expired(_) | Match::None => Ok(()),
+        RuleMatch::Expired(_) | RuleMatch::None => Ok(()),
     }
 }
 
-fn may_be_accepted(f: &Finding) -> Result<(), Refusal> {
+fn may_be_accepted(f: &Finding) -> Result<(), AcceptRefusal> {
     let rule = |f: &Finding| f.allowed_by.as_ref().map_or(String::new(), |r| format!("`{r}`"));
     match (f.kind, f.state) {
         (FindingKind::MissingRequired, _) => refuse(
@@ -271,9 +271,9 @@ fn may_be_accepted(f: &Finding) -> Result<(), Refusal> {
 }
 
 /// An id of port (or path) and address: `tcp-6379-192.0.2.70`.
-pub(super) fn rule_id(content: &Content, hosts: &[AddrRange]) -> String {
+pub(super) fn rule_id(content: &RuleContent, hosts: &[AddrRange]) -> String {
     let what = match content {
-        Content::Ports { tcp, udp, .. } => {
+        RuleContent::Ports { tcp, udp, .. } => {
             let (proto, set) = if tcp.is_empty() { ("udp", udp) } else { ("tcp", tcp) };
             match set.ranges().first() {
                 Some((a, b)) if a == b => format!("{proto}-{a}"),
@@ -281,8 +281,8 @@ pub(super) fn rule_id(content: &Content, hosts: &[AddrRange]) -> String {
                 None => proto.to_owned(),
             }
         }
-        Content::Host => "host".to_owned(),
-        Content::Paths { paths: all, .. } | Content::Checks(all) => {
+        RuleContent::Host => "host".to_owned(),
+        RuleContent::Paths { paths: all, .. } | RuleContent::Checks(all) => {
             let slug = slug(all.first().map_or("", String::as_str), 24);
             if slug.is_empty() { "http".to_owned() } else { format!("http-{slug}") }
         }

@@ -9,8 +9,8 @@ fn baseline() -> Baseline {
     Baseline::parse(&[("b.toml".to_owned(), text.to_owned())]).unwrap().0
 }
 
-fn said(reason: &str) -> Acceptance<'_> {
-    Acceptance { reason, expires: Some(TODAY), expect: Expect::May, id: None }
+fn said(reason: &str) -> AcceptedRule<'_> {
+    AcceptedRule { reason, expires: Some(TODAY), expect: RuleExpect::May, id: None }
 }
 
 #[test]
@@ -36,17 +36,17 @@ fn findings_are_found_by_id_port_and_url() {
     assert_eq!(at("FFFFFF"), Ok(3));
     assert_eq!(at("http://192.0.2.1/x?y=http://z/"), Ok(4));
     assert_eq!(at("HTTP://BB.example.jp:80"), Ok(6));
-    assert_eq!(at("192.0.2.2:80").unwrap_err(), NotFound::Many(vec![&all[5], &all[6]]));
+    assert_eq!(at("192.0.2.2:80").unwrap_err(), FindingLookup::Many(vec![&all[5], &all[6]]));
     assert_eq!(
         at("http://a.example.jp/x?y=http://z/").unwrap_err(),
-        NotFound::Many(vec![&all[4], &all[5]])
+        FindingLookup::Many(vec![&all[4], &all[5]])
     );
     for none in ["192.0.2.1:23", "https://bb.example.jp:80/", "http://c/", "abcdef01", "http://"] {
-        assert_eq!(at(none).unwrap_err(), NotFound::None, "{none}");
+        assert_eq!(at(none).unwrap_err(), FindingLookup::None, "{none}");
     }
-    assert_eq!(at("fffff").unwrap_err(), NotFound::Short);
+    assert_eq!(at("fffff").unwrap_err(), FindingLookup::Short);
     for form in ["", "192.0.2.1", "ftp://x/", "redis", "192.0.2.1:99999"] {
-        assert_eq!(at(form).unwrap_err(), NotFound::Form, "{form}");
+        assert_eq!(at(form).unwrap_err(), FindingLookup::Form, "{form}");
     }
 }
 
@@ -60,7 +60,7 @@ fn the_rule_is_for_exactly_the_finding() {
     );
     let mut tls = finding("192.0.2.1", 443);
     (tls.kind, tls.check) = (FindingKind::LegacyTls, Some("legacy-tls".to_owned()));
-    assert_eq!(rule(&tls).content, Content::Checks(vec!["legacy-tls".to_owned()]));
+    assert_eq!(rule(&tls).content, RuleContent::Checks(vec!["legacy-tls".to_owned()]));
     let mut udp = finding("192.0.2.1", 53);
     udp.proto = Protocol::Udp;
     assert!(rule(&udp).render().contains("ports = [\"udp/53\"]"));
@@ -77,10 +77,10 @@ fn refusals() {
     let there = finding("192.0.2.9", 22);
     let mut forbidden = plain.clone();
     forbidden.port = mimawari_targets::Port::new(23);
-    let past = Acceptance { expires: Some(Date::constant(2026, 11, 23)), ..good.clone() };
-    let endless = Acceptance { expires: None, ..good.clone() };
-    let must = Acceptance { expect: Expect::Must, ..good.clone() };
-    let id = |id| Acceptance { id: Some(id), ..good.clone() };
+    let past = AcceptedRule { expires: Some(Date::constant(2026, 11, 23)), ..good.clone() };
+    let endless = AcceptedRule { expires: None, ..good.clone() };
+    let must = AcceptedRule { expect: RuleExpect::Must, ..good.clone() };
+    let id = |id| AcceptedRule { id: Some(id), ..good.clone() };
     let all = [
         accept(&plain, &said(""), &b, NOW),
         accept(&plain, &said("T.B.D.\u{1b}"), &b, NOW),
@@ -105,6 +105,6 @@ fn refusals() {
     insta::assert_snapshot!(all.join("\n"));
     assert!(accept(&plain, &endless, &b, NOW).is_ok());
     let host = accept(&of(FindingKind::SuspectHost), &good, &b, NOW).unwrap();
-    assert_eq!(host.content, Content::Host);
+    assert_eq!(host.content, RuleContent::Host);
     assert!(accept(&high, &must, &b, NOW).is_ok());
 }

@@ -2,7 +2,7 @@
 
 /// A comment: from its `#` to the end of the line, without white space at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Comment<'a> {
+pub(super) struct CommentText<'a> {
     /// The byte at which it begins.
     pub(super) at: usize,
     /// `# text`
@@ -10,7 +10,7 @@ pub(super) struct Comment<'a> {
 }
 
 /// The comments of a text that is known to be TOML, in order. A `#` in a string begins none.
-pub(super) fn comments(text: &str) -> Vec<Comment<'_>> {
+pub(super) fn comments(text: &str) -> Vec<CommentText<'_>> {
     let bytes = text.as_bytes();
     let mut out = Vec::new();
     let mut at = 0;
@@ -18,7 +18,7 @@ pub(super) fn comments(text: &str) -> Vec<Comment<'_>> {
         match bytes[at] {
             b'#' => {
                 let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
-                out.push(Comment { at, text: text[at..end].trim_end() });
+                out.push(CommentText { at, text: text[at..end].trim_end() });
                 at = end;
             }
             quote @ (b'"' | b'\'') => at = behind_string(bytes, at, quote),

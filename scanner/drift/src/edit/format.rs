@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
-use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
+use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList, TextSource};
 
 use super::comments::comments;
-use super::layout::{Content, Element, Entry, Kind, Layout, Notes, Section};
+use super::layout::{
+    ElementKind, FileLayout, LayoutElement, LayoutEntry, LayoutNotes, LayoutSection, LineContent,
+};
 use super::words::key;
 
 /// Columns that a list may fill before it is written one item a line.
@@ -24,7 +26,7 @@ const KEYS: &[&str] = &[
 /// # Errors
 /// What keeps the text from being read, with the line. Rules that `baseline check` refuses for
 /// other reasons (an empty reason, an unknown group) are formatted.
-pub fn format(text: &str) -> Result<String, Diagnostics> {
+pub fn format(text: &str) -> Result<String, DiagnosticList> {
     format_named("baseline", text)
 }
 
@@ -32,27 +34,27 @@ pub fn format(text: &str) -> Result<String, Diagnostics> {
 ///
 /// # Errors
 /// See [`format()`].
-pub fn format_named(name: &str, text: &str) -> Result<String, Diagnostics> {
-    let source = Source::new(name, text.strip_prefix('\u{feff}').unwrap_or(text));
-    let mut layout = Layout::read(&source)?;
+pub fn format_named(name: &str, text: &str) -> Result<String, DiagnosticList> {
+    let source = TextSource::new(name, text.strip_prefix('\u{feff}').unwrap_or(text));
+    let mut layout = FileLayout::read(&source)?;
     for section in &mut layout.sections {
         for entry in &mut section.entries {
-            if let Content::List(items) = &mut entry.content {
+            if let LineContent::List(items) = &mut entry.content {
                 sort(items, &mut layout.notes);
             }
         }
-        let place = |e: &Entry| KEYS.iter().position(|k| *k == e.key).unwrap_or(KEYS.len());
-        if section.kind != Kind::Groups {
+        let place = |e: &LayoutEntry| KEYS.iter().position(|k| *k == e.key).unwrap_or(KEYS.len());
+        if section.kind != ElementKind::Groups {
             section.entries.sort_by_key(place);
         }
     }
-    let mut sections: Vec<&Section> = layout.sections.iter().collect();
+    let mut sections: Vec<&LayoutSection> = layout.sections.iter().collect();
     // Rules of both kinds stay among each other, where they were written so.
     sections.sort_by_key(|s| (rank(s.kind), s.start));
     let mut out = String::with_capacity(text.len() + 256);
     lines(&mut out, &layout.head);
     for section in sections {
-        if section.kind == Kind::Top {
+        if section.kind == ElementKind::Top {
             if !layout.head.is_empty() {
                 out.push('\n');
             }
@@ -80,16 +82,16 @@ fn texts(text: &str) -> Vec<&str> {
     all
 }
 
-const fn rank(kind: Kind) -> u8 {
+const fn rank(kind: ElementKind) -> u8 {
     match kind {
-        Kind::Top => 0,
-        Kind::Groups => 1,
-        Kind::Allow | Kind::AllowHttp => 2,
+        ElementKind::Top => 0,
+        ElementKind::Groups => 1,
+        ElementKind::Allow | ElementKind::AllowHttp => 2,
     }
 }
 
 /// Sorts a list and drops what is there twice; the comments of both stay.
-fn sort(items: &mut Vec<Element>, notes: &mut [Notes]) {
+fn sort(items: &mut Vec<LayoutElement>, notes: &mut [LayoutNotes]) {
     items.sort_by(|a, b| a.order.cmp(&b.order));
     items.dedup_by(|later, first| {
         let same = later.order == first.order;
@@ -109,9 +111,9 @@ fn lines(out: &mut String, lines: &[String]) {
     }
 }
 
-fn print(out: &mut String, section: &Section, notes: &[Notes]) {
+fn print(out: &mut String, section: &LayoutSection, notes: &[LayoutNotes]) {
     let own = &notes[section.slot];
-    if section.kind != Kind::Top {
+    if section.kind != ElementKind::Top {
         lines(out, &own.above);
         // One comment fits behind the header; more of them can come from an inline table.
         let behind: Vec<&String> = own.behind.iter().chain(&own.open).collect();
@@ -119,8 +121,8 @@ fn print(out: &mut String, section: &Section, notes: &[Notes]) {
             let _ = writeln!(out, "{extra}");
         }
         out.push_str(match section.kind {
-            Kind::Groups => "[groups]",
-            Kind::AllowHttp => "[[allow_http]]",
+            ElementKind::Groups => "[groups]",
+            ElementKind::AllowHttp => "[[allow_http]]",
             _ => "[[allow]]",
         });
         if let Some(behind) = behind.first() {
@@ -134,7 +136,7 @@ fn print(out: &mut String, section: &Section, notes: &[Notes]) {
     lines(out, &own.below);
 }
 
-fn print_entry(out: &mut String, entry: &Entry, notes: &[Notes]) {
+fn print_entry(out: &mut String, entry: &LayoutEntry, notes: &[LayoutNotes]) {
     let own = &notes[entry.slot];
     for line in own.above.iter().chain(own.behind.iter().skip(1)) {
         if !line.is_empty() {
@@ -143,8 +145,8 @@ fn print_entry(out: &mut String, entry: &Entry, notes: &[Notes]) {
     }
     let _ = write!(out, "{} = ", key(&entry.key));
     match &entry.content {
-        Content::Scalar(text) => out.push_str(text),
-        Content::List(items) => print_list(out, &entry.key, items, own, notes),
+        LineContent::Scalar(text) => out.push_str(text),
+        LineContent::List(items) => print_list(out, &entry.key, items, own, notes),
     }
     if let Some(behind) = own.behind.first() {
         let _ = write!(out, " {behind}");
@@ -152,8 +154,15 @@ fn print_entry(out: &mut String, entry: &Entry, notes: &[Notes]) {
     out.push('\n');
 }
 
-fn print_list(out: &mut String, name: &str, items: &[Element], own: &Notes, notes: &[Notes]) {
-    let bare = |e: &Element| notes[e.slot].above.is_empty() && notes[e.slot].behind.is_empty();
+fn print_list(
+    out: &mut String,
+    name: &str,
+    items: &[LayoutElement],
+    own: &LayoutNotes,
+    notes: &[LayoutNotes],
+) {
+    let bare =
+        |e: &LayoutElement| notes[e.slot].above.is_empty() && notes[e.slot].behind.is_empty();
     if own.open.is_empty() && own.below.is_empty() && items.iter().all(bare) {
         let texts: Vec<&str> = items.iter().map(|i| i.text.as_str()).collect();
         let one = std::format!("[{}]", texts.join(", "));

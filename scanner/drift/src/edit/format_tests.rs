@@ -21,7 +21,7 @@ pub(in crate::edit) fn meaning(text: &str) -> Option<Vec<String>> {
         v.dedup();
         v
     };
-    let head = |h: &crate::baseline::Head| {
+    let head = |h: &crate::baseline::RuleHead| {
         let addrs: Vec<String> = h.addrs.ranges().map(|r| r.to_string()).collect();
         std::format!("{} {} {addrs:?} {:?} {:?}", h.id, h.owner, h.reason, h.ends)
     };
@@ -280,7 +280,7 @@ proptest! {
 
     #[test]
     fn formatting_is_idempotent_and_loses_nothing(text in file()) {
-        prop_assume!(Layout::read(&Source::new("f", text.as_str())).is_ok());
+        prop_assume!(FileLayout::read(&TextSource::new("f", text.as_str())).is_ok());
         formatted(&text);
     }
 

@@ -11,19 +11,19 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use mimawari_targets::diagnostic::{Diagnostics, Source};
+use mimawari_targets::diagnostic::{DiagnosticList, TextSource};
 use mimawari_targets::{AddrRange, Protocol};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::comments::{Comment, comments};
+use super::comments::{CommentText, comments};
 use super::words::basic;
 use crate::baseline::{RuleDocument, parse_port};
 use crate::lint_rules::LintRule;
 
 /// The comments of one statement.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Notes {
+pub(super) struct LayoutNotes {
     /// On lines of their own above; an empty line stays as "".
     pub(super) above: Vec<String>,
     /// On the same line.
@@ -36,7 +36,7 @@ pub(super) struct Notes {
 
 /// By what items of a list are sorted, and told apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Order {
+pub(super) enum RuleOrder {
     /// Family, first and last address.
     Addr(bool, u128, u128),
     /// Protocol, first and last port.
@@ -47,31 +47,31 @@ pub(super) enum Order {
 
 /// An item of a list.
 #[derive(Debug, Clone)]
-pub(super) struct Element {
-    pub(super) order: Order,
+pub(super) struct LayoutElement {
+    pub(super) order: RuleOrder,
     pub(super) text: String,
     pub(super) slot: usize,
 }
 
 /// What a key stands for.
 #[derive(Debug, Clone)]
-pub(super) enum Content {
+pub(super) enum LineContent {
     /// As it is to be written.
     Scalar(String),
-    List(Vec<Element>),
+    List(Vec<LayoutElement>),
 }
 
 /// A key with its value.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct LayoutEntry {
     pub(super) key: String,
     pub(super) slot: usize,
-    pub(super) content: Content,
+    pub(super) content: LineContent,
 }
 
 /// Which table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ElementKind {
     Top,
     Groups,
     Allow,
@@ -80,27 +80,27 @@ pub(super) enum Kind {
 
 /// A table with its keys.
 #[derive(Debug, Clone)]
-pub(super) struct Section {
-    pub(super) kind: Kind,
+pub(super) struct LayoutSection {
+    pub(super) kind: ElementKind,
     pub(super) slot: usize,
     /// Where it begins in the text.
     pub(super) start: usize,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<LayoutEntry>,
 }
 
 /// The whole file.
 #[derive(Debug, Default)]
-pub(super) struct Layout {
+pub(super) struct FileLayout {
     /// The first is the top.
-    pub(super) sections: Vec<Section>,
-    pub(super) notes: Vec<Notes>,
+    pub(super) sections: Vec<LayoutSection>,
+    pub(super) notes: Vec<LayoutNotes>,
     /// The file's own comments, above and below everything.
     pub(super) head: Vec<String>,
     pub(super) end: Vec<String>,
 }
 
 /// Something that a comment can stand at.
-struct Anchor {
+struct CommentAnchor {
     span: Range<usize>,
     slot: usize,
     /// The section that it is in, and whether it opens it.
@@ -109,13 +109,13 @@ struct Anchor {
 }
 
 /// Brackets that may hold comments.
-struct Container {
+struct LayoutContainer {
     span: Range<usize>,
     slot: usize,
     parent: Option<usize>,
     /// `allow = [ … ]`
     of_rules: bool,
-    anchors: Vec<Anchor>,
+    anchors: Vec<CommentAnchor>,
 }
 
 /// Whether a mistake is one of the text and not of what the rules say.
@@ -134,68 +134,68 @@ fn keeps_from_reading(rule: &LintRule) -> bool {
     of_text.contains(&rule.id)
 }
 
-struct Builder<'a> {
+struct LayoutBuilder<'a> {
     text: &'a str,
-    layout: Layout,
-    statements: Vec<Anchor>,
-    containers: Vec<Container>,
+    layout: FileLayout,
+    statements: Vec<CommentAnchor>,
+    containers: Vec<LayoutContainer>,
 }
 
 /// A key with its value.
-type Field<'t, 'i> = (&'t Spanned<Cow<'i, str>>, &'t Spanned<DeValue<'i>>);
+type LayoutField<'t, 'i> = (&'t Spanned<Cow<'i, str>>, &'t Spanned<DeValue<'i>>);
 
-impl Layout {
+impl FileLayout {
     /// Reads a file.
     ///
     /// # Errors
     /// Not TOML, not a baseline, or an address or port that cannot be read; with the line.
-    pub(super) fn read(source: &Source) -> Result<Self, Diagnostics> {
+    pub(super) fn read(source: &TextSource) -> Result<Self, DiagnosticList> {
         let wrong = RuleDocument::of(source).messages(keeps_from_reading);
         if !wrong.0.is_empty() {
             return Err(wrong);
         }
         let text = source.text();
         let (root, _) = DeTable::parse_recoverable(text);
-        let mut builder = Builder {
+        let mut builder = LayoutBuilder {
             text,
             layout: Self::default(),
             statements: Vec::new(),
             containers: Vec::new(),
         };
-        builder.section(Kind::Top, 0);
+        builder.section(ElementKind::Top, 0);
         builder.top(root.get_ref());
         builder.attach();
         Ok(builder.layout)
     }
 }
 
-impl Builder<'_> {
+impl LayoutBuilder<'_> {
     fn slot(&mut self) -> usize {
-        self.layout.notes.push(Notes::default());
+        self.layout.notes.push(LayoutNotes::default());
         self.layout.notes.len() - 1
     }
 
-    fn section(&mut self, kind: Kind, start: usize) -> usize {
+    fn section(&mut self, kind: ElementKind, start: usize) -> usize {
         let slot = self.slot();
-        self.layout.sections.push(Section { kind, slot, start, entries: Vec::new() });
+        self.layout.sections.push(LayoutSection { kind, slot, start, entries: Vec::new() });
         self.layout.sections.len() - 1
     }
 
     /// A place for the comments of a statement of the file itself.
     fn statement(&mut self, span: Range<usize>, slot: usize, section: usize, opens: bool) {
-        self.statements.push(Anchor { span, slot, section, opens });
+        self.statements.push(CommentAnchor { span, slot, section, opens });
     }
 
     fn top(&mut self, table: &DeTable<'_>) {
         for (key, value) in in_order(table) {
             let kind = match key.get_ref().as_ref() {
-                "groups" => Kind::Groups,
-                "allow" => Kind::Allow,
-                "allow_http" => Kind::AllowHttp,
-                _ => Kind::Top,
+                "groups" => ElementKind::Groups,
+                "allow" => ElementKind::Allow,
+                "allow_http" => ElementKind::AllowHttp,
+                _ => ElementKind::Top,
             };
             match (kind, value.get_ref()) {
-                (Kind::Groups, DeValue::Table(groups)) => {
+                (ElementKind::Groups, DeValue::Table(groups)) => {
                     let span = value.span();
                     let section = self.section(kind, span.start);
                     let slot = self.layout.sections[section].slot;
@@ -213,7 +213,7 @@ impl Builder<'_> {
                         self.entry(section, kind, (key, value), None);
                     }
                 }
-                (Kind::Allow | Kind::AllowHttp, DeValue::Array(rules)) => {
+                (ElementKind::Allow | ElementKind::AllowHttp, DeValue::Array(rules)) => {
                     let first = rules.iter().next().map(|r| r.span().start);
                     let header = first.and_then(|at| self.text.as_bytes().get(at));
                     if header != Some(&b'[') {
@@ -230,7 +230,7 @@ impl Builder<'_> {
                         }
                     }
                 }
-                _ => self.entry(0, Kind::Top, (key, value), None),
+                _ => self.entry(0, ElementKind::Top, (key, value), None),
             }
         }
     }
@@ -238,7 +238,7 @@ impl Builder<'_> {
     /// `allow = [{ … }, { … }]`
     fn rules_in_an_array(
         &mut self,
-        kind: Kind,
+        kind: ElementKind,
         key: &Spanned<Cow<'_, str>>,
         span: Range<usize>,
         rules: &DeArray<'_>,
@@ -246,7 +246,7 @@ impl Builder<'_> {
         let statement = self.slot();
         self.statement(key.span().start..span.end, statement, 0, false);
         let container = self.containers.len();
-        self.containers.push(Container {
+        self.containers.push(LayoutContainer {
             span,
             slot: statement,
             parent: None,
@@ -258,7 +258,7 @@ impl Builder<'_> {
             let section = self.section(kind, rule.span().start);
             let slot = self.layout.sections[section].slot;
             let span = rule.span();
-            self.containers[container].anchors.push(Anchor {
+            self.containers[container].anchors.push(CommentAnchor {
                 span: span.clone(),
                 slot,
                 section,
@@ -272,13 +272,13 @@ impl Builder<'_> {
     fn inline(
         &mut self,
         section: usize,
-        kind: Kind,
+        kind: ElementKind,
         (span, table): (Range<usize>, &DeTable<'_>),
         parent: Option<usize>,
     ) {
         let container = self.containers.len();
         let slot = self.layout.sections[section].slot;
-        self.containers.push(Container {
+        self.containers.push(LayoutContainer {
             span,
             slot,
             parent,
@@ -294,13 +294,14 @@ impl Builder<'_> {
     fn entry(
         &mut self,
         section: usize,
-        kind: Kind,
-        (key, value): Field<'_, '_>,
+        kind: ElementKind,
+        (key, value): LayoutField<'_, '_>,
         parent: Option<usize>,
     ) {
         let slot = self.slot();
         let span = value.span();
-        let anchor = Anchor { span: key.span().start..span.end, slot, section, opens: false };
+        let anchor =
+            CommentAnchor { span: key.span().start..span.end, slot, section, opens: false };
         match parent {
             Some(c) => self.containers[c].anchors.push(anchor),
             None => self.statements.push(anchor),
@@ -310,49 +311,49 @@ impl Builder<'_> {
         let content = match value.get_ref() {
             DeValue::Array(items) => {
                 let container = self.containers.len();
-                self.containers.push(Container {
+                self.containers.push(LayoutContainer {
                     span,
                     slot,
                     parent,
                     of_rules: false,
                     anchors: Vec::new(),
                 });
-                Content::List(self.items(section, kind, name, items, container))
+                LineContent::List(self.items(section, kind, name, items, container))
             }
             DeValue::String(s) => {
                 // How a long reason is broken into lines is its author's.
                 let long = written.starts_with("\"\"\"") || written.starts_with("'''");
-                Content::Scalar(if long { written.to_owned() } else { basic(s) })
+                LineContent::Scalar(if long { written.to_owned() } else { basic(s) })
             }
-            _ => Content::Scalar(written.to_owned()),
+            _ => LineContent::Scalar(written.to_owned()),
         };
-        let entry = Entry { key: name.to_owned(), slot, content };
+        let entry = LayoutEntry { key: name.to_owned(), slot, content };
         self.layout.sections[section].entries.push(entry);
     }
 
     fn items(
         &mut self,
         section: usize,
-        kind: Kind,
+        kind: ElementKind,
         key: &str,
         items: &DeArray<'_>,
         container: usize,
-    ) -> Vec<Element> {
+    ) -> Vec<LayoutElement> {
         let mut out = Vec::with_capacity(items.len());
         for item in items.iter() {
             let DeValue::String(written) = item.get_ref() else { continue };
             let read = match (kind, key) {
-                (Kind::Groups, _) | (_, "hosts") => address(written),
+                (ElementKind::Groups, _) | (_, "hosts") => address(written),
                 (_, "ports") => port(written),
                 _ => None,
             };
             // What cannot be read was refused before; as a text it would be lost by nobody.
-            let text = || (Order::Text(written.to_string()), basic(written));
+            let text = || (RuleOrder::Text(written.to_string()), basic(written));
             let (order, text) = read.unwrap_or_else(text);
             let slot = self.slot();
-            let anchor = Anchor { span: item.span(), slot, section, opens: false };
+            let anchor = CommentAnchor { span: item.span(), slot, section, opens: false };
             self.containers[container].anchors.push(anchor);
-            out.push(Element { order, text, slot });
+            out.push(LayoutElement { order, text, slot });
         }
         out
     }
@@ -371,7 +372,7 @@ impl Builder<'_> {
             self.containers[i].parent = open.last().copied();
             open.push(i);
         }
-        let mut between: Vec<Comment<'_>> = Vec::new();
+        let mut between: Vec<CommentText<'_>> = Vec::new();
         let mut last = None;
         for comment in comments(self.text) {
             if let Some(container) = self.container_of(comment.at) {
@@ -409,7 +410,7 @@ impl Builder<'_> {
         Some(i)
     }
 
-    fn inside(&mut self, container: usize, comment: &Comment<'_>) {
+    fn inside(&mut self, container: usize, comment: &CommentText<'_>) {
         let c = &self.containers[container];
         let next = c.anchors.partition_point(|a| a.span.start <= comment.at);
         let prev = next.checked_sub(1).map(|p| &c.anchors[p]);
@@ -427,7 +428,7 @@ impl Builder<'_> {
     }
 
     /// Comments on lines of their own, between the statement `prev` and the one after it.
-    fn between(&mut self, prev: Option<usize>, comments: &[Comment<'_>]) {
+    fn between(&mut self, prev: Option<usize>, comments: &[CommentText<'_>]) {
         let Some(first) = comments.first() else { return };
         let mut at = first.at;
         let mut blocks: Vec<Vec<String>> = Vec::new();
@@ -523,35 +524,35 @@ fn join(to: &mut Vec<String>, blocks: Vec<Vec<String>>) {
 }
 
 /// The keys of a table in the order in which they are written.
-fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Field<'t, 'i>> {
-    let mut fields: Vec<Field<'t, 'i>> = table.iter().collect();
+fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<LayoutField<'t, 'i>> {
+    let mut fields: Vec<LayoutField<'t, 'i>> = table.iter().collect();
     fields.sort_by_key(|(key, _)| key.span().start);
     fields
 }
 
 /// By what an item is sorted, and how it is written.
-type Read = Option<(Order, String)>;
+type ReadLayout = Option<(RuleOrder, String)>;
 
-fn address(written: &str) -> Read {
+fn address(written: &str) -> ReadLayout {
     let range: AddrRange = written.parse().ok()?;
     Some((addr_order(&range), basic(&range.to_string())))
 }
 
 /// Numerically, IPv4 first; of two that begin alike the larger one first.
-pub(super) fn addr_order(range: &AddrRange) -> Order {
+pub(super) fn addr_order(range: &AddrRange) -> RuleOrder {
     let bits = |ip| match ip {
         std::net::IpAddr::V4(a) => u128::from(a.to_bits()),
         std::net::IpAddr::V6(a) => a.to_bits(),
     };
-    Order::Addr(range.first().is_ipv6(), bits(range.first()), u128::MAX - bits(range.last()))
+    RuleOrder::Addr(range.first().is_ipv6(), bits(range.first()), u128::MAX - bits(range.last()))
 }
 
-fn port(written: &str) -> Read {
+fn port(written: &str) -> ReadLayout {
     let (proto, (first, last)) = parse_port(written).ok()?;
     let text = if first == last {
         format!("\"{proto}/{first}\"")
     } else {
         format!("\"{proto}/{first}-{last}\"")
     };
-    Some((Order::Port(proto, first, last), text))
+    Some((RuleOrder::Port(proto, first, last), text))
 }

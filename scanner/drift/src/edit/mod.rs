@@ -17,5 +17,5 @@ mod words;
 
 pub use format::{format, format_named};
 pub use remove::remove;
-pub use rule::{AppendError, Content, NewRule, append, new_file};
+pub use rule::{AppendError, NewRule, RuleContent, append, new_file};
 pub use words::inert;

@@ -8,9 +8,9 @@ use jiff::civil::Date;
 use mimawari_targets::{AddrRange, AddrSet, PortSet, Protocol};
 
 use super::acceptance::{rule_id, unique};
-use super::rule::{Content, NewRule};
+use super::rule::{NewRule, RuleContent};
 use super::words::slug;
-use crate::baseline::{Baseline, DecisionFacts, Expect, Match};
+use crate::baseline::{Baseline, DecisionFacts, RuleExpect, RuleMatch};
 use crate::verdict::{Finding, FindingKind, FindingState};
 
 /// Findings that are named above a rule.
@@ -18,7 +18,7 @@ const NAMED: usize = 6;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct ProposalRequest<'a> {
     /// Only findings at these ports.
     pub only: Option<&'a PortSet>,
     /// The last day of each rule.
@@ -29,7 +29,7 @@ pub struct Request<'a> {
 
 /// What a file of one owner is to get.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proposal {
+pub struct RuleProposal {
     /// Who answers for it; `None` when no rule or group is near.
     pub owner: Option<String>,
     /// The rules, by address.
@@ -38,9 +38,9 @@ pub struct Proposal {
 
 /// Rules, and what there are none for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Proposed {
+pub struct ProposedFile {
     /// One for each owner.
-    pub proposals: Vec<Proposal>,
+    pub proposals: Vec<RuleProposal>,
     /// How many findings the rules are for.
     pub findings: usize,
     /// Findings that count as drift and that no rule was made for: why, and how many.
@@ -50,9 +50,13 @@ pub struct Proposed {
 /// Proposes rules for the confirmed ports that are open. The cells (address × port) of the rules are
 /// exactly those of the findings. Exposed contents get none: each is accepted by itself, or mended.
 #[must_use]
-pub fn propose(findings: &[Finding], baselines: &[Baseline], request: &Request<'_>) -> Proposed {
-    let mut out = Proposed::default();
-    let mut ports: BTreeMap<Option<&str>, Cells<'_, (Protocol, u16)>> = BTreeMap::new();
+pub fn propose(
+    findings: &[Finding],
+    baselines: &[Baseline],
+    request: &ProposalRequest<'_>,
+) -> ProposedFile {
+    let mut out = ProposedFile::default();
+    let mut ports: BTreeMap<Option<&str>, ProposedCells<'_, (Protocol, u16)>> = BTreeMap::new();
     for f in findings.iter().filter(|f| f.state.is_drift()) {
         if let Some(why) = left(f, baselines, request) {
             *out.left.entry(why).or_default() += 1;
@@ -68,7 +72,7 @@ pub fn propose(findings: &[Finding], baselines: &[Baseline], request: &Request<'
     let owners: BTreeSet<Option<&str>> = ports.keys().copied().collect();
     for owner in owners {
         let mut rules = Vec::new();
-        let mut add = |hosts: &[IpAddr], content: Content, seen: Vec<&Finding>| {
+        let mut add = |hosts: &[IpAddr], content: RuleContent, seen: Vec<&Finding>| {
             let hosts = cidrs(hosts);
             let id = rule_id(&content, &hosts);
             let id = unique(&id, |id| taken.contains(id) || baselines.iter().any(|b| b.has(id)));
@@ -89,17 +93,21 @@ pub fn propose(findings: &[Finding], baselines: &[Baseline], request: &Request<'
                     PortSet::from_ranges(ports.map(|(_, n)| (*n, *n)))
                 };
                 let (tcp, udp) = (of(Protocol::Tcp), of(Protocol::Udp));
-                let content = Content::Ports { tcp, udp, expect: Expect::May };
+                let content = RuleContent::Ports { tcp, udp, expect: RuleExpect::May };
                 add(&hosts, content, seen(cells, &hosts, &ports));
             }
         }
-        out.proposals.push(Proposal { owner: owner.map(str::to_owned), rules });
+        out.proposals.push(RuleProposal { owner: owner.map(str::to_owned), rules });
     }
     out
 }
 
 /// Why a finding gets no rule.
-fn left(f: &Finding, baselines: &[Baseline], request: &Request<'_>) -> Option<&'static str> {
+fn left(
+    f: &Finding,
+    baselines: &[Baseline],
+    request: &ProposalRequest<'_>,
+) -> Option<&'static str> {
     match f.kind {
         FindingKind::UnexpectedOpen => {}
         FindingKind::ExposedContent => {
@@ -125,19 +133,20 @@ fn left(f: &Finding, baselines: &[Baseline], request: &Request<'_>) -> Option<&'
         return Some("it names no cell that a rule could");
     }
     let facts = DecisionFacts { check: "", vantage: &f.vantage, now: request.now };
-    let allows = |b: &Baseline| matches!(b.decide(&f.subject(), &facts).says, Match::Allowed(_));
+    let allows =
+        |b: &Baseline| matches!(b.decide(&f.subject(), &facts).says, RuleMatch::Allowed(_));
     baselines.iter().any(allows).then_some("a rule allows it by now")
 }
 
-type Cells<'a, C> = BTreeMap<(IpAddr, C), Vec<&'a Finding>>;
+type ProposedCells<'a, C> = BTreeMap<(IpAddr, C), Vec<&'a Finding>>;
 
 /// A product: every address with every column.
-type Product<C> = (Vec<IpAddr>, Vec<C>);
+type CellProduct<C> = (Vec<IpAddr>, Vec<C>);
 
 /// Covers the cells exactly, by few products. What shares neither address nor column is apart; in
 /// each such part either addresses that have the same columns are gathered, or columns that have
 /// the same addresses, whichever gives fewer.
-fn rectangles<C: Ord + Clone>(cells: &Cells<'_, C>) -> Vec<Product<C>> {
+fn rectangles<C: Ord + Clone>(cells: &ProposedCells<'_, C>) -> Vec<CellProduct<C>> {
     let mut rows: BTreeMap<IpAddr, Vec<C>> = BTreeMap::new();
     let mut columns: BTreeMap<C, Vec<IpAddr>> = BTreeMap::new();
     for (ip, c) in cells.keys() {
@@ -176,7 +185,7 @@ fn rectangles<C: Ord + Clone>(cells: &Cells<'_, C>) -> Vec<Product<C>> {
 
 /// The findings of a product, by address.
 fn seen<'a, C: Ord + Clone>(
-    cells: &Cells<'a, C>,
+    cells: &ProposedCells<'a, C>,
     hosts: &[IpAddr],
     columns: &[C],
 ) -> Vec<&'a Finding> {

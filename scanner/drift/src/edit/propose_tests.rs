@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::edit::{append, format, new_file};
 use crate::subject::Subject;
-use crate::verdict::Cause;
+use crate::verdict::FindingCause;
 
 const NOW: &str = "2026-11-24T06:00:00Z";
 
@@ -31,7 +31,7 @@ pub(in crate::edit) fn finding(ip: &str, port: u16) -> Finding {
         title: None,
         remedy: None,
         state: FindingState::Open,
-        cause: Cause::Unmatched,
+        cause: FindingCause::Unmatched,
         severity: Severity::Medium,
         first_seen: "2026-11-01T00:00:00Z".parse().unwrap(),
         last_seen: NOW.parse().unwrap(),
@@ -57,14 +57,14 @@ pub(in crate::edit) fn content(ip: &str, host: &str, path: &str) -> Finding {
         host: Some(host.to_owned()),
         path: Some(path.to_owned()),
         check: Some("php-source".to_owned()),
-        scheme: Some(mimawari_probes::observation::Scheme::Http),
+        scheme: Some(mimawari_probes::observation::UrlScheme::Http),
         severity: Severity::Critical,
         ..finding(ip, 80)
     }
 }
 
-fn request() -> Request<'static> {
-    Request { only: None, expires: Date::constant(2027, 2, 22), now: NOW.parse().unwrap() }
+fn request() -> ProposalRequest<'static> {
+    ProposalRequest { only: None, expires: Date::constant(2027, 2, 22), now: NOW.parse().unwrap() }
 }
 
 fn rules(findings: &[Finding]) -> Vec<NewRule> {
@@ -191,21 +191,21 @@ proptest! {
                     for (n, proto) in [(0, Protocol::Tcp), (1, Protocol::Udp)] {
                         let cell = Cell::new(at, proto, Port::new(8000 + port).unwrap());
                         let m = b.decide(&Subject::Port(cell), &facts).says;
-                        let allowed = matches!(m, Match::Allowed(_));
+                        let allowed = matches!(m, RuleMatch::Allowed(_));
                         prop_assert_eq!(allowed, cells.contains(&(host, port, n, v6)));
                     }
                 }
                 for p in 0..5 {
                     let cell = Cell::tcp(at, Port::new(80).unwrap());
                     let content = Subject::content(cell, Some("x.example.jp"), &format!("/p{p}"));
-                    prop_assert_eq!(b.decide(&content, &facts).says, Match::None);
+                    prop_assert_eq!(b.decide(&content, &facts).says, RuleMatch::None);
                 }
             }
         }
         // Never more rules than addresses, or than ports.
         let hosts: BTreeSet<_> = cells.iter().map(|(h, _, _, v6)| (h, v6)).collect();
         let ports: BTreeSet<_> = cells.iter().map(|(_, p, proto, _)| (p, proto)).collect();
-        let of_ports = made.iter().filter(|r| matches!(r.content, Content::Ports { .. })).count();
+        let of_ports = made.iter().filter(|r| matches!(r.content, RuleContent::Ports { .. })).count();
         prop_assert!(of_ports <= hosts.len().min(ports.len()));
         // And into a file that is there.
         let there = "version = 1\nowner = \"@t/t\"\n";

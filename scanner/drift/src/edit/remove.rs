@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use mimawari_targets::diagnostic::Source;
+use mimawari_targets::diagnostic::TextSource;
 
 use crate::baseline::RuleDocument;
 
@@ -12,7 +12,7 @@ use crate::baseline::RuleDocument;
 /// `None` when one of them is not a table of its own (`[[allow]]` or `[[allow_http]]`) in this text.
 #[must_use]
 pub fn remove(text: &str, ids: &BTreeSet<&str>) -> Option<String> {
-    let document = RuleDocument::of(&Source::new("", text));
+    let document = RuleDocument::of(&TextSource::new("", text));
     let mut found = BTreeSet::new();
     let mut cuts: Vec<Range<usize>> = Vec::new();
     for rule in &document.entries {

@@ -3,18 +3,18 @@
 use std::fmt::Write as _;
 
 use jiff::civil::Date;
-use mimawari_targets::diagnostic::Source;
+use mimawari_targets::diagnostic::TextSource;
 use mimawari_targets::{AddrRange, PortSet};
 
 use super::comments::comments;
 use super::format::format;
-use super::layout::Layout;
+use super::layout::FileLayout;
 use super::words::{basic, inert};
-use crate::baseline::Expect;
+use crate::baseline::RuleExpect;
 
 /// What a new rule allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub enum RuleContent {
     /// `[[allow]]`: TCP and UDP ports.
     Ports {
         /// TCP ports.
@@ -22,7 +22,7 @@ pub enum Content {
         /// UDP ports.
         udp: PortSet,
         /// `may` is not written, being the default.
-        expect: Expect,
+        expect: RuleExpect,
     },
     /// `[[allow]]`: every TCP port, as a host has it that answers on everything.
     Host,
@@ -47,7 +47,7 @@ pub struct NewRule {
     /// Where it holds.
     pub hosts: Vec<AddrRange>,
     /// What it allows.
-    pub content: Content,
+    pub content: RuleContent,
     /// Why; empty if a person has yet to write it.
     pub reason: String,
     /// The last day.
@@ -75,12 +75,12 @@ impl NewRule {
         let strings = |all: &[String]| list(all.iter().map(|s| basic(s)).collect());
         let hosts = list(self.hosts.iter().map(|r| basic(&r.to_string())).collect());
         let head = match &self.content {
-            Content::Ports { .. } | Content::Host => "[[allow]]",
-            Content::Paths { .. } | Content::Checks(_) => "[[allow_http]]",
+            RuleContent::Ports { .. } | RuleContent::Host => "[[allow]]",
+            RuleContent::Paths { .. } | RuleContent::Checks(_) => "[[allow_http]]",
         };
         let _ = writeln!(out, "{head}\nid = {}\nhosts = {hosts}", basic(&self.id));
         match &self.content {
-            Content::Ports { tcp, udp, expect } => {
+            RuleContent::Ports { tcp, udp, expect } => {
                 let mut ports = Vec::new();
                 for (proto, set) in [("tcp", tcp), ("udp", udp)] {
                     ports.extend(set.ranges().iter().map(|(a, b)| {
@@ -93,19 +93,19 @@ impl NewRule {
                 }
                 let _ = writeln!(out, "ports = {}", list(ports));
                 match expect {
-                    Expect::May => {}
-                    Expect::Must => out.push_str("expect = \"must\"\n"),
-                    Expect::Never => out.push_str("expect = \"never\"\n"),
+                    RuleExpect::May => {}
+                    RuleExpect::Must => out.push_str("expect = \"must\"\n"),
+                    RuleExpect::Never => out.push_str("expect = \"never\"\n"),
                 }
             }
-            Content::Host => out.push_str("ports = [\"tcp/1-65535\"]\nbroad = true\n"),
-            Content::Paths { paths, names } => {
+            RuleContent::Host => out.push_str("ports = [\"tcp/1-65535\"]\nbroad = true\n"),
+            RuleContent::Paths { paths, names } => {
                 let _ = writeln!(out, "paths = {}", strings(paths));
                 if !names.is_empty() {
                     let _ = writeln!(out, "names = {}", strings(names));
                 }
             }
-            Content::Checks(checks) => {
+            RuleContent::Checks(checks) => {
                 let _ = writeln!(out, "checks = {}", strings(checks));
             }
         }
@@ -172,7 +172,7 @@ pub fn append(text: &str, rules: &[NewRule]) -> Result<String, AppendError> {
 /// Where the comments begin that stand at the file's end and at no rule; the text's end if there
 /// are none.
 fn last_comments(text: &str) -> usize {
-    let Ok(layout) = Layout::read(&Source::new("", text)) else { return text.len() };
+    let Ok(layout) = FileLayout::read(&TextSource::new("", text)) else { return text.len() };
     let n = layout.end.iter().filter(|l| !l.is_empty()).count();
     let all = comments(text);
     let first = all.len().checked_sub(n).and_then(|i| all.get(i));
@@ -204,10 +204,10 @@ mod tests {
             comments: vec!["seen\u{1b}[31m: \nid = \"x\"\r# \u{202e}".to_owned()],
             id: id.to_owned(),
             hosts: vec![host.parse().unwrap()],
-            content: Content::Ports {
+            content: RuleContent::Ports {
                 tcp: "22,8000-8001".parse().unwrap(),
                 udp: PortSet::default(),
-                expect: Expect::May,
+                expect: RuleExpect::May,
             },
             reason: "a \"quoted\" reason\nof two lines".to_owned(),
             expires: Some(Date::constant(2027, 1, 31)),

@@ -11,12 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::rules::RuleRef;
-use super::sums::{Allowing, sum};
-use crate::baseline::{Expect, Rule, RuleBook};
+use super::sums::{AllowingRule, sum};
+use crate::baseline::{BaselineRule, RuleBook, RuleExpect};
 
 /// Cells (address × protocol × port), divided by what the run knows of them. The parts add up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Cells {
+pub struct CellSets {
     /// All of them. In JSON no more than 2^53 − 1, the greatest whole number that every reader keeps
     /// (RFC 8259, section 6).
     #[serde(serialize_with = "bounded")]
@@ -43,7 +43,7 @@ pub(super) fn bounded<S: Serializer>(n: &u128, s: S) -> Result<S::Ok, S::Error> 
     s.serialize_u64(u64::try_from(*n).map_or(MAX, |n| n.min(MAX)))
 }
 
-impl Cells {
+impl CellSets {
     fn saw(&mut self, state: CellState) {
         match state {
             CellState::Open => self.open += 1,
@@ -67,40 +67,43 @@ pub struct RuleCells {
     /// The rule, as head has it.
     pub rule: RuleRef,
     /// Cells that it allows and no rule of base did.
-    pub cells: Cells,
+    pub cells: CellSets,
 }
 
 /// The cells that head allows and base does not, at one instant and from one vantage point.
 #[derive(Debug, Clone)]
-pub struct Newly {
+pub struct NewlyAllowed {
     /// What base allows.
-    base: Allowing,
+    base: AllowingRule,
     /// What the rules of head allow that are not the same in base.
-    head: Allowing,
-    total: Cells,
+    head: AllowingRule,
+    total: CellSets,
     rules: Vec<RuleCells>,
 }
 
-impl Newly {
+impl NewlyAllowed {
     /// Finds them. A rule that is the same in base and head allows nothing new.
     #[must_use]
     pub fn between(base: &RuleBook, head: &RuleBook, vantage: &str, now: Timestamp) -> Self {
-        let allows =
-            |r: &&Rule| r.expect != Expect::Never && r.head.is_live(now) && r.head.is_for(vantage);
-        let base: Vec<&Rule> = base.rules().iter().filter(allows).collect();
-        let known: BTreeMap<&str, &Rule> = base.iter().map(|r| (r.head.id.as_str(), *r)).collect();
-        let same = |r: &&Rule| {
+        let allows = |r: &&BaselineRule| {
+            r.expect != RuleExpect::Never && r.head.is_live(now) && r.head.is_for(vantage)
+        };
+        let base: Vec<&BaselineRule> = base.rules().iter().filter(allows).collect();
+        let known: BTreeMap<&str, &BaselineRule> =
+            base.iter().map(|r| (r.head.id.as_str(), *r)).collect();
+        let same = |r: &&BaselineRule| {
             known
                 .get(r.head.id.as_str())
                 .is_some_and(|b| b.head.addrs == r.head.addrs && b.tcp == r.tcp && b.udp == r.udp)
         };
-        let head: Vec<&Rule> = head.rules().iter().filter(allows).filter(|r| !same(r)).collect();
-        let (base_rules, head_rules) = (Allowing::of(&base), Allowing::of(&head));
+        let head: Vec<&BaselineRule> =
+            head.rules().iter().filter(allows).filter(|r| !same(r)).collect();
+        let (base_rules, head_rules) = (AllowingRule::of(&base), AllowingRule::of(&head));
         let sums = sum(&base_rules, &head_rules, None);
-        let mut total = Cells::default();
+        let mut total = CellSets::default();
         total.add(sums.total);
         let rules = head.iter().zip(sums.each).map(|(r, n)| {
-            let mut cells = Cells::default();
+            let mut cells = CellSets::default();
             cells.add(n);
             RuleCells { rule: RuleRef::of(&r.head), cells }
         });
@@ -149,7 +152,7 @@ impl Newly {
 
     /// All of them together; a cell that two rules newly allow counts once.
     #[must_use]
-    pub const fn total(&self) -> Cells {
+    pub const fn total(&self) -> CellSets {
         self.total
     }
 

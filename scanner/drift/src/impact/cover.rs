@@ -4,7 +4,7 @@
 const POINTS: u32 = 1 << 17;
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Node {
+struct CoverNode {
     /// Ranges of base that were put on this whole part, and not on a larger one.
     base: u32,
     /// The same of head.
@@ -17,11 +17,11 @@ struct Node {
 
 /// A tree over the ports.
 #[derive(Debug)]
-pub(super) struct PortCover(Vec<Node>);
+pub(super) struct PortCover(Vec<CoverNode>);
 
 impl PortCover {
     pub fn new() -> Self {
-        Self(vec![Node::default(); 2 * POINTS as usize])
+        Self(vec![CoverNode::default(); 2 * POINTS as usize])
     }
 
     /// A range of base begins or ends.
@@ -39,7 +39,7 @@ impl PortCover {
         node: usize,
         (a, b): (u32, u32),
         range: (u32, u32),
-        to: &impl Fn(&mut Node),
+        to: &impl Fn(&mut CoverNode),
     ) {
         if b < range.0 || range.1 < a {
             return;
@@ -52,7 +52,7 @@ impl PortCover {
             self.change(2 * node + 1, (middle + 1, b), range, to);
         }
         let size = b - a + 1;
-        let parts = |f: &dyn Fn(&Node) -> u32| match a == b {
+        let parts = |f: &dyn Fn(&CoverNode) -> u32| match a == b {
             true => 0,
             false => f(&self.0[2 * node]) + f(&self.0[2 * node + 1]),
         };

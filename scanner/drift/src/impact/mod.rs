@@ -17,10 +17,10 @@ use mimawari_targets::{AddrRange, AddrSet, Cell};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::cells::{Cells, Newly, RuleCells};
+pub use self::cells::{CellSets, NewlyAllowed, RuleCells};
 pub(crate) use self::rules::last_day;
 pub use self::rules::{FieldChange, RuleChange, RuleChangeKind, RuleRef, changes, word};
-use crate::baseline::{Baseline, DecisionFacts, Head, HttpRule, Match};
+use crate::baseline::{Baseline, DecisionFacts, HttpRule, RuleHead, RuleMatch};
 use crate::state::State;
 use crate::subject::Subject;
 use crate::verdict::{Finding, FindingKind, FindingState, Verdict};
@@ -30,7 +30,7 @@ pub const VERSION: u32 = 1;
 
 /// One of the two judgements.
 #[derive(Debug, Clone, Copy)]
-pub struct Side<'a> {
+pub struct ImpactSide<'a> {
     /// The rules.
     pub baseline: &'a Baseline,
     /// The verdict under them.
@@ -41,7 +41,7 @@ pub struct Side<'a> {
 
 /// What a change of the baseline would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Impact {
+pub struct RuleImpact {
     /// Format version, [`VERSION`].
     pub version: u32,
     /// Id of the run that was judged twice.
@@ -63,17 +63,17 @@ pub struct Impact {
     /// Rules that differ.
     pub rules: Vec<RuleChange>,
     /// What is newly allowed, all rules together.
-    pub newly_allowed: Cells,
+    pub newly_allowed: CellSets,
     /// What is newly allowed, rule by rule; a cell of two rules stands with both.
     pub newly_allowed_by: Vec<RuleCells>,
     /// Contents that are newly allowed, rule by rule.
     pub contents_allowed_by: Vec<RuleContents>,
     /// Drift under base, and none under head; the worst first.
-    pub silenced: Vec<Silenced>,
+    pub silenced: Vec<SilencedFinding>,
     /// No drift under base, and drift under head; the worst first.
-    pub reopened: Vec<Reopened>,
+    pub reopened: Vec<ReopenedFinding>,
     /// Drift under both; the worst first.
-    pub left: Vec<Left>,
+    pub left: Vec<RemainingFinding>,
     /// Newly required and not open in this run: drift after one more run that covers it.
     pub pending: Vec<Finding>,
 }
@@ -96,7 +96,7 @@ pub struct RuleContents {
 
 /// A finding that would be silenced.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Silenced {
+pub struct SilencedFinding {
     /// As it stands under base.
     pub finding: Finding,
     /// The rule of head that allows it; absent where a rule that required or forbade it went.
@@ -105,7 +105,7 @@ pub struct Silenced {
 
 /// A finding that would be opened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Reopened {
+pub struct ReopenedFinding {
     /// As it stands under head.
     pub finding: Finding,
     /// The rule of base that allowed it.
@@ -116,7 +116,7 @@ pub struct Reopened {
 
 /// A finding that stays drift.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Left {
+pub struct RemainingFinding {
     /// Its id under head.
     pub id: String,
     /// Its severity under head.
@@ -127,20 +127,25 @@ pub struct Left {
 
 /// What is the same thing under both baselines: a subject and whether it is missing. A `never` rule
 /// changes a finding's kind, not what is open.
-type Key = (bool, Subject);
+type ImpactKey = (bool, Subject);
 
-fn key(f: &Finding) -> Key {
+fn key(f: &Finding) -> ImpactKey {
     (f.kind == FindingKind::MissingRequired, f.subject())
 }
 
-fn drift(v: &Verdict) -> BTreeMap<Key, &Finding> {
+fn drift(v: &Verdict) -> BTreeMap<ImpactKey, &Finding> {
     v.findings.iter().filter(|f| f.state.is_drift()).map(|f| (key(f), f)).collect()
 }
 
 /// Compares two judgements of one run; `newly` knows what the run covered, and `vantage` from where it
 /// looked.
 #[must_use]
-pub fn compare(base: Side<'_>, head: Side<'_>, newly: Newly, vantage: &str) -> Impact {
+pub fn compare(
+    base: ImpactSide<'_>,
+    head: ImpactSide<'_>,
+    newly: NewlyAllowed,
+    vantage: &str,
+) -> RuleImpact {
     let (before, after) = (drift(base.verdict), drift(head.verdict));
     let now = head.verdict.judged_at;
     let (base_rules, head_rules) = (heads(base.baseline), heads(head.baseline));
@@ -148,22 +153,22 @@ pub fn compare(base: Side<'_>, head: Side<'_>, newly: Newly, vantage: &str) -> I
     let mut left = Vec::new();
     for (k, f) in &before {
         match after.get(k) {
-            Some(same) => left.push(Left {
+            Some(same) => left.push(RemainingFinding {
                 id: same.id.clone(),
                 severity: same.severity,
                 newly_forbidden: is_forbidden(same) && !is_forbidden(f),
             }),
-            None => silenced.push(Silenced {
+            None => silenced.push(SilencedFinding {
                 finding: (*f).clone(),
                 by: allowed_by(&head, f).and_then(|id| head_rules.get(id)).map(|h| RuleRef::of(h)),
             }),
         }
     }
-    let mut reopened: Vec<Reopened> = Vec::new();
+    let mut reopened: Vec<ReopenedFinding> = Vec::new();
     for (_, f) in after.iter().filter(|(k, _)| !before.contains_key(*k)) {
         let id = allowed_by(&base, f);
         let was = id.and_then(|id| base_rules.get(id));
-        reopened.push(Reopened {
+        reopened.push(ReopenedFinding {
             finding: (*f).clone(),
             was: was.map(|h| RuleRef::of(h)),
             because: because(f, id, &head_rules, now),
@@ -180,7 +185,7 @@ pub fn compare(base: Side<'_>, head: Side<'_>, newly: Newly, vantage: &str) -> I
         base.verdict.findings.iter().filter(is_pending).map(|f| f.id.as_str()).collect();
     let pending = head.verdict.findings.iter().filter(is_pending);
     let pending = pending.filter(|f| !known.contains(f.id.as_str())).cloned().collect();
-    Impact {
+    RuleImpact {
         version: VERSION,
         run_id: head.verdict.run_id.clone(),
         judged_at: now,
@@ -200,7 +205,7 @@ pub fn compare(base: Side<'_>, head: Side<'_>, newly: Newly, vantage: &str) -> I
     }
 }
 
-impl Impact {
+impl RuleImpact {
     /// Whether it would silence a finding of at least this severity.
     #[must_use]
     pub fn silences(&self, at_least: Severity) -> bool {
@@ -209,17 +214,17 @@ impl Impact {
 }
 
 fn is_forbidden(f: &Finding) -> bool {
-    f.kind == FindingKind::ForbiddenOpen || f.cause == crate::verdict::Cause::Forbidden
+    f.kind == FindingKind::ForbiddenOpen || f.cause == crate::verdict::FindingCause::Forbidden
 }
 
-fn heads(b: &Baseline) -> BTreeMap<&str, &Head> {
+fn heads(b: &Baseline) -> BTreeMap<&str, &RuleHead> {
     let ports = b.rules().iter().map(|r| &r.head);
     let all = ports.chain(b.http_rules().iter().map(|r| &r.head));
     all.map(|h| (h.id.as_str(), h)).collect()
 }
 
 /// The rule that allows a thing under one of the two, by what that judgement wrote down.
-fn allowed_by<'a>(side: &Side<'a>, f: &Finding) -> Option<&'a str> {
+fn allowed_by<'a>(side: &ImpactSide<'a>, f: &Finding) -> Option<&'a str> {
     let state = side.state;
     let known = f.id.parse().ok().and_then(|id: crate::id::FindingId| state.allowed.get(&id));
     if let Some(a) = known {
@@ -235,7 +240,7 @@ fn allowed_by<'a>(side: &Side<'a>, f: &Finding) -> Option<&'a str> {
     }
     let facts = DecisionFacts { check: "", vantage: &f.vantage, now: side.verdict.judged_at };
     match side.baseline.decide(&f.subject(), &facts).says {
-        Match::Allowed(head) => Some(&head.id),
+        RuleMatch::Allowed(head) => Some(&head.id),
         _ => None,
     }
 }
@@ -244,7 +249,7 @@ fn allowed_by<'a>(side: &Side<'a>, f: &Finding) -> Option<&'a str> {
 fn because(
     f: &Finding,
     rule: Option<&str>,
-    head: &BTreeMap<&str, &Head>,
+    head: &BTreeMap<&str, &RuleHead>,
     now: Timestamp,
 ) -> String {
     if f.kind == FindingKind::MissingRequired {
@@ -269,10 +274,10 @@ fn because(
 }
 
 /// What a rule about contents allows, and where: a check (true) or path, of a site or of all.
-type Item<'a> = (bool, &'a str, Option<&'a str>);
+type ImpactItem<'a> = (bool, &'a str, Option<&'a str>);
 
 /// The items of a rule, each once.
-fn items(r: &HttpRule) -> BTreeSet<Item<'_>> {
+fn items(r: &HttpRule) -> BTreeSet<ImpactItem<'_>> {
     let checks = r.checks.iter().map(|c| (true, c.as_str()));
     let things = checks.chain(r.paths.iter().map(|p| (false, p.as_str())));
     let names = || r.names.iter().map(|n| Some(n.as_str()));
@@ -283,20 +288,20 @@ fn items(r: &HttpRule) -> BTreeSet<Item<'_>> {
 /// What the rules about contents newly allow: addresses × checks and paths (× sites, where they are
 /// named), and the known sites among it.
 fn contents(
-    base: &Side<'_>,
-    head: &Side<'_>,
-    silenced: &[Silenced],
+    base: &ImpactSide<'_>,
+    head: &ImpactSide<'_>,
+    silenced: &[SilencedFinding],
     vantage: &str,
     now: Timestamp,
 ) -> Vec<RuleContents> {
     let holds = |r: &&HttpRule| r.head.is_live(now) && r.head.is_for(vantage);
-    let mut ranges: BTreeMap<Item<'_>, Vec<AddrRange>> = BTreeMap::new();
+    let mut ranges: BTreeMap<ImpactItem<'_>, Vec<AddrRange>> = BTreeMap::new();
     for rule in base.baseline.http_rules().iter().filter(holds) {
         for item in items(rule) {
             ranges.entry(item).or_default().extend(rule.head.addrs.ranges());
         }
     }
-    let before: BTreeMap<Item<'_>, AddrSet> =
+    let before: BTreeMap<ImpactItem<'_>, AddrSet> =
         ranges.into_iter().map(|(item, r)| (item, AddrSet::from_ranges(r))).collect();
     let mut open: BTreeMap<&str, u64> = BTreeMap::new();
     for rule in silenced.iter().filter_map(|s| s.by.as_ref()) {
@@ -329,15 +334,21 @@ fn contents(
 }
 
 /// The sites of the inventory at which a rule allows what no rule of base did.
-fn sites(base: &Side<'_>, head: &Side<'_>, rule: &HttpRule, vantage: &str, now: Timestamp) -> u64 {
+fn sites(
+    base: &ImpactSide<'_>,
+    head: &ImpactSide<'_>,
+    rule: &HttpRule,
+    vantage: &str,
+    now: Timestamp,
+) -> u64 {
     let of = head.state.sites.iter().map(|s| &s.key).filter(|k| k.vantage == vantage);
     let here = of.filter(|k| rule.head.addrs.contains(k.ip));
     let opened = here.filter(|k| {
         let cell = Cell::tcp(k.ip, k.port);
-        let allowed = |side: &Side<'_>, check: &str, path: &str| {
+        let allowed = |side: &ImpactSide<'_>, check: &str, path: &str| {
             let subject = Subject::content(cell, k.host.as_deref(), path);
             let facts = DecisionFacts { check, vantage, now };
-            matches!(side.baseline.decide(&subject, &facts).says, Match::Allowed(_))
+            matches!(side.baseline.decide(&subject, &facts).says, RuleMatch::Allowed(_))
         };
         let checks = rule.checks.iter().map(|c| (c.as_str(), ""));
         let mut things = checks.chain(rule.paths.iter().map(|p| ("", p.as_str())));

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cells::minus;
-use crate::baseline::{Baseline, Expect, Head, HttpRule, Rule};
+use crate::baseline::{Baseline, BaselineRule, HttpRule, RuleExpect, RuleHead};
 
 /// Items of a list that are told.
 const MAX_ITEMS: usize = 8;
@@ -32,7 +32,7 @@ pub struct RuleRef {
 impl RuleRef {
     /// Of a rule.
     #[must_use]
-    pub fn of(head: &Head) -> Self {
+    pub fn of(head: &RuleHead) -> Self {
         Self {
             id: head.id.clone(),
             place: head.place.clone(),
@@ -75,9 +75,9 @@ pub struct RuleChange {
     /// Whether it is about contents.
     pub http: bool,
     /// May, must or never under base; absent for an added rule and for one about contents.
-    pub expected: Option<Expect>,
+    pub expected: Option<RuleExpect>,
     /// The same under head; absent for a removed rule and for one about contents.
-    pub expects: Option<Expect>,
+    pub expects: Option<RuleExpect>,
     /// What differs. Of an added or removed rule nothing is told here.
     pub fields: Vec<FieldChange>,
 }
@@ -86,7 +86,7 @@ impl RuleChange {
     /// Whether it changes what must or must never be open.
     #[must_use]
     pub fn is_of_expectation(&self) -> bool {
-        let strict = |e: Option<Expect>| e.is_some_and(|e| e != Expect::May);
+        let strict = |e: Option<RuleExpect>| e.is_some_and(|e| e != RuleExpect::May);
         self.what != RuleChangeKind::Renewed && (strict(self.expected) || strict(self.expects))
     }
 }
@@ -133,35 +133,35 @@ pub fn changes(base: &Baseline, head: &Baseline) -> Vec<RuleChange> {
 }
 
 #[derive(Clone, Copy)]
-enum Any<'a> {
-    Port(&'a Rule),
+enum AnyRule<'a> {
+    Port(&'a BaselineRule),
     Http(&'a HttpRule),
 }
 
-fn by_id(b: &Baseline) -> BTreeMap<&str, Any<'_>> {
-    let ports = b.rules().iter().map(|r| (r.head.id.as_str(), Any::Port(r)));
-    ports.chain(b.http_rules().iter().map(|r| (r.head.id.as_str(), Any::Http(r)))).collect()
+fn by_id(b: &Baseline) -> BTreeMap<&str, AnyRule<'_>> {
+    let ports = b.rules().iter().map(|r| (r.head.id.as_str(), AnyRule::Port(r)));
+    ports.chain(b.http_rules().iter().map(|r| (r.head.id.as_str(), AnyRule::Http(r)))).collect()
 }
 
-impl Any<'_> {
-    const fn head(&self) -> &Head {
+impl AnyRule<'_> {
+    const fn head(&self) -> &RuleHead {
         match self {
             Self::Port(r) => &r.head,
             Self::Http(r) => &r.head,
         }
     }
 
-    const fn expect(&self) -> Option<Expect> {
+    const fn expect(&self) -> Option<RuleExpect> {
         match self {
             Self::Port(r) => Some(r.expect),
             Self::Http(_) => None,
         }
     }
 
-    fn change(&self, what: RuleChangeKind, before: Option<&Any<'_>>) -> RuleChange {
+    fn change(&self, what: RuleChangeKind, before: Option<&AnyRule<'_>>) -> RuleChange {
         let (expected, expects) = match what {
             RuleChangeKind::Removed => (self.expect(), None),
-            _ => (before.and_then(Any::expect), self.expect()),
+            _ => (before.and_then(AnyRule::expect), self.expect()),
         };
         RuleChange {
             what,
@@ -173,7 +173,7 @@ impl Any<'_> {
         }
     }
 
-    fn differences(&self, now: &Any<'_>) -> Vec<FieldChange> {
+    fn differences(&self, now: &AnyRule<'_>) -> Vec<FieldChange> {
         let (a, b) = (self.head(), now.head());
         let mut out = Vec::new();
         let mut add = |field: &str, was: Option<String>, now: Option<String>| {
@@ -189,23 +189,23 @@ impl Any<'_> {
             );
         }
         match (self, now) {
-            (Any::Port(x), Any::Port(y)) => {
+            (AnyRule::Port(x), AnyRule::Port(y)) => {
                 let gone = [minus(&x.tcp, &y.tcp), minus(&x.udp, &y.udp)];
                 let come = [minus(&y.tcp, &x.tcp), minus(&y.udp, &x.udp)];
                 add("ports", ports(&gone), ports(&come));
                 add("expect", Some(word(x.expect).to_owned()), Some(word(y.expect).to_owned()));
                 add("broad", Some(x.broad.to_string()), Some(y.broad.to_string()));
             }
-            (Any::Http(x), Any::Http(y)) => {
+            (AnyRule::Http(x), AnyRule::Http(y)) => {
                 add("checks", without(&x.checks, &y.checks), without(&y.checks, &x.checks));
                 add("paths", without(&x.paths, &y.paths), without(&y.paths, &x.paths));
                 // No name is every site, so that the whole list is shown.
                 add("names", whole(&x.names), whole(&y.names));
             }
-            (Any::Port(_), Any::Http(_)) => {
+            (AnyRule::Port(_), AnyRule::Http(_)) => {
                 add("kind", Some("allow".to_owned()), Some("allow_http".to_owned()));
             }
-            (Any::Http(_), Any::Port(_)) => {
+            (AnyRule::Http(_), AnyRule::Port(_)) => {
                 add("kind", Some("allow_http".to_owned()), Some("allow".to_owned()));
             }
         }
@@ -220,11 +220,11 @@ impl Any<'_> {
 
 /// The word as it is written in a baseline.
 #[must_use]
-pub const fn word(expect: Expect) -> &'static str {
+pub const fn word(expect: RuleExpect) -> &'static str {
     match expect {
-        Expect::May => "may",
-        Expect::Must => "must",
-        Expect::Never => "never",
+        RuleExpect::May => "may",
+        RuleExpect::Must => "must",
+        RuleExpect::Never => "never",
     }
 }
 

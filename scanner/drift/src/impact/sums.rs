@@ -12,20 +12,20 @@ use mimawari_targets::{AddrSet, Port, PortSet, Protocol};
 
 use super::cells::{bits, meet};
 use super::cover::PortCover;
-use crate::baseline::index::{Indexed, Known, RuleIndex};
-use crate::baseline::{Rule, join, point};
+use crate::baseline::index::{IndexedRule, KnownRanges, RuleIndex};
+use crate::baseline::{BaselineRule, join, point};
 
 /// What some rules allow.
 #[derive(Debug, Clone)]
-pub(super) struct Allowing {
+pub(super) struct AllowingRule {
     /// Addresses, TCP and UDP ports.
     pub rules: Vec<(Arc<AddrSet>, PortSet, PortSet)>,
     index: RuleIndex,
 }
 
-impl Allowing {
-    pub fn of(rules: &[&Rule]) -> Self {
-        let index = RuleIndex::new(rules.iter().map(|r| Indexed {
+impl AllowingRule {
+    pub fn of(rules: &[&BaselineRule]) -> Self {
+        let index = RuleIndex::new(rules.iter().map(|r| IndexedRule {
             addrs: &r.head.addrs,
             id: &r.head.id,
             ports: vec![(Protocol::Tcp, &r.tcp), (Protocol::Udp, &r.udp)],
@@ -50,30 +50,30 @@ impl Allowing {
 
 /// Numbers of cells.
 #[derive(Debug, Default)]
-pub(super) struct Sums {
+pub(super) struct ImpactSums {
     /// Of all rules together, each cell once.
     pub total: u128,
     /// Of each rule of head.
     pub each: Vec<u128>,
 }
 
-type Strips = Vec<(u32, u32)>;
+type CellStrips = Vec<(u32, u32)>;
 
 /// Rules of both sides for the same addresses.
 #[derive(Default)]
-struct Class {
+struct SumClass {
     /// Ports that base allows.
-    base: Strips,
+    base: CellStrips,
     /// Ports that head allows.
-    head: Strips,
+    head: CellStrips,
     /// The rules of head.
     rules: Vec<usize>,
 }
 
 /// A rule of head.
 #[derive(Default)]
-struct Count {
-    strips: Strips,
+struct CellCount {
+    strips: CellStrips,
     /// Cells so far.
     cells: u128,
     /// From where on they are still to be added, and how many they are at each address.
@@ -81,7 +81,7 @@ struct Count {
     ports: u32,
 }
 
-impl Count {
+impl CellCount {
     /// Adds what lies before an address.
     fn settle(&mut self, at: u128) {
         let n = (at - self.since).saturating_mul(self.ports.into());
@@ -99,16 +99,20 @@ impl Count {
 }
 
 /// Adds up. With a plan, only its addresses and TCP ports count.
-pub(super) fn sum(base: &Allowing, head: &Allowing, plan: Option<(&AddrSet, &PortSet)>) -> Sums {
+pub(super) fn sum(
+    base: &AllowingRule,
+    head: &AllowingRule,
+    plan: Option<(&AddrSet, &PortSet)>,
+) -> ImpactSums {
     if head.rules.is_empty() {
-        return Sums::default();
+        return ImpactSums::default();
     }
-    let mut known = Known::default();
-    let mut classes: Vec<Class> = Vec::new();
-    let mut class_of = |set: &Arc<AddrSet>, classes: &mut Vec<Class>| {
+    let mut known = KnownRanges::default();
+    let mut classes: Vec<SumClass> = Vec::new();
+    let mut class_of = |set: &Arc<AddrSet>, classes: &mut Vec<SumClass>| {
         let class = known.class_of(set);
         if class == classes.len() {
-            classes.push(Class::default());
+            classes.push(SumClass::default());
         }
         class
     };
@@ -116,13 +120,13 @@ pub(super) fn sum(base: &Allowing, head: &Allowing, plan: Option<(&AddrSet, &Por
         let class = class_of(set, &mut classes);
         classes[class].base.extend(strips(tcp, udp, plan));
     }
-    let mut counts: Vec<Count> = Vec::with_capacity(head.rules.len());
+    let mut counts: Vec<CellCount> = Vec::with_capacity(head.rules.len());
     for (set, tcp, udp) in &head.rules {
         let class = class_of(set, &mut classes);
         let strips = strips(tcp, udp, plan);
         classes[class].head.extend(&strips);
         classes[class].rules.push(counts.len());
-        counts.push(Count { strips, ..Count::default() });
+        counts.push(CellCount { strips, ..CellCount::default() });
     }
     for class in &mut classes {
         join(&mut class.base);
@@ -147,10 +151,14 @@ pub(super) fn sum(base: &Allowing, head: &Allowing, plan: Option<(&AddrSet, &Por
         }
         total = total.saturating_add(sweep(events, &classes, &mut counts));
     }
-    Sums { total, each: counts.into_iter().map(|c| c.cells).collect() }
+    ImpactSums { total, each: counts.into_iter().map(|c| c.cells).collect() }
 }
 
-fn sweep(mut events: Vec<(u128, bool, u32)>, classes: &[Class], counts: &mut [Count]) -> u128 {
+fn sweep(
+    mut events: Vec<(u128, bool, u32)>,
+    classes: &[SumClass],
+    counts: &mut [CellCount],
+) -> u128 {
     if events.is_empty() {
         return 0;
     }
@@ -217,8 +225,8 @@ fn sweep(mut events: Vec<(u128, bool, u32)>, classes: &[Class], counts: &mut [Co
     total
 }
 
-fn strips(tcp: &PortSet, udp: &PortSet, plan: Option<(&AddrSet, &PortSet)>) -> Strips {
-    let of = |proto, set: &PortSet| -> Strips {
+fn strips(tcp: &PortSet, udp: &PortSet, plan: Option<(&AddrSet, &PortSet)>) -> CellStrips {
+    let of = |proto, set: &PortSet| -> CellStrips {
         let ranges = set.ranges().iter();
         ranges.map(|(a, b)| (point(proto, *a), point(proto, *b))).collect()
     };

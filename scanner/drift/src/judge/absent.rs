@@ -1,11 +1,11 @@
 //! What this run did not see: gone, silent, or not looked at.
 
 use jiff::SignedDuration;
-use mimawari_probes::observation::{CellState, Outcome};
+use mimawari_probes::observation::{CellState, ContentOutcome};
 
 use super::content::{is_inventory, speaks_of};
-use super::{Decision, Judge, Sighting};
-use crate::baseline::Match;
+use super::{LifeDecision, RunJudge, Sighting};
+use crate::baseline::RuleMatch;
 use crate::subject::Subject;
 use crate::verdict::{Finding, FindingKind, FindingState};
 
@@ -13,7 +13,7 @@ use crate::verdict::{Finding, FindingKind, FindingState};
 /// others speaks for its findings as well.
 const VANTAGE_ENDS_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-impl Judge<'_> {
+impl RunJudge<'_> {
     /// Every finding that nothing above has dealt with. What another vantage found stays as it is,
     /// since from here it may be closed at all times; a merged rule and the end of the scope are no
     /// observations, and settle it too.
@@ -36,14 +36,14 @@ impl Judge<'_> {
             match f.state {
                 FindingState::Resolved => self.still_resolved(&id, &f),
                 FindingState::Allowed | FindingState::NotRequired => {
-                    self.apply(&id, Sighting::Elsewhere, &Decision::None);
+                    self.apply(&id, Sighting::Elsewhere, &LifeDecision::None);
                 }
                 // Not that an open port is: to be closed is no end of it.
                 _ if f.kind == FindingKind::MissingRequired => self.no_longer_required(&id, &f),
                 _ if !self.run.coverage.in_scope(f.ip) => {
                     let why = "its address left the scope; nobody looks at it any more, and it was \
                                not seen to be closed";
-                    self.apply(&id, Sighting::OutOfScope(why), &Decision::None);
+                    self.apply(&id, Sighting::OutOfScope(why), &LifeDecision::None);
                 }
                 _ => self.not_seen(&id, &f),
             }
@@ -62,14 +62,14 @@ impl Judge<'_> {
             if !required {
                 self.no_longer_required(id, f);
             }
-        } else if let Match::Allowed(head) = self.match_finding(f) {
+        } else if let RuleMatch::Allowed(head) = self.match_finding(f) {
             return self.allow_unseen(id, f, head);
         }
         let last = self.next.vantages.get(&f.vantage).map_or(f.last_seen, |v| v.last_run);
         let ended = self.now.duration_since(last) > VANTAGE_ENDS_AFTER;
         if drift && ended && !self.run.coverage.in_scope(f.ip) {
             let why = "its address left the scope, and no run looks from its vantage any more";
-            self.apply(id, Sighting::OutOfScope(why), &Decision::None);
+            self.apply(id, Sighting::OutOfScope(why), &LifeDecision::None);
         }
     }
 
@@ -77,7 +77,7 @@ impl Judge<'_> {
     fn not_seen(&mut self, id: &str, f: &Finding) {
         let subject = f.subject();
         // A rule that was merged settles it, looked at or not.
-        if let Match::Allowed(head) = self.match_finding(f) {
+        if let RuleMatch::Allowed(head) = self.match_finding(f) {
             return self.allow_unseen(id, f, head);
         }
         let host = self.suspect_hosts.contains(&f.ip) && matches!(subject, Subject::Port(_));
@@ -88,7 +88,7 @@ impl Judge<'_> {
         } else {
             self.what_is_known(f, &subject)
         };
-        self.apply(id, sighting, &Decision::None);
+        self.apply(id, sighting, &LifeDecision::None);
     }
 
     /// What this run knows of something that it did not see.
@@ -116,10 +116,14 @@ impl Judge<'_> {
                 return Sighting::Gone("the path is there, and shows nothing that it should not");
             }
             match seen.map(|h| h.outcome) {
-                Some(Outcome::Absent) => return Sighting::Gone("the path no longer shows it"),
-                Some(Outcome::Protected) => return Sighting::Gone("the path is protected now"),
+                Some(ContentOutcome::Absent) => {
+                    return Sighting::Gone("the path no longer shows it");
+                }
+                Some(ContentOutcome::Protected) => {
+                    return Sighting::Gone("the path is protected now");
+                }
                 // The site says the same to everything: the file may be behind that, or not.
-                Some(Outcome::CatchAll) => {
+                Some(ContentOutcome::CatchAll) => {
                     return Sighting::Unknown("the site now answers everything alike");
                 }
                 Some(_) => return Sighting::Unknown("the check got no usable answer"),
@@ -151,19 +155,19 @@ impl Judge<'_> {
         let restless = self.next.findings.get(id).is_some_and(|t| t.is_restless());
         let subject = f.subject();
         if restless && self.is_reported_as_another(f, &subject) {
-            return self.apply(id, Sighting::Replaced, &Decision::None);
+            return self.apply(id, Sighting::Replaced, &LifeDecision::None);
         }
         if restless && !self.run.coverage.in_scope(f.ip) {
             let why = "its address left the scope before its end was sure";
-            return self.apply(id, Sighting::OutOfScope(why), &Decision::None);
+            return self.apply(id, Sighting::OutOfScope(why), &LifeDecision::None);
         }
         if f.kind == FindingKind::MissingRequired {
-            return self.apply(id, Sighting::Elsewhere, &Decision::NotRequired);
+            return self.apply(id, Sighting::Elsewhere, &LifeDecision::NotRequired);
         }
         // A whole host is dear to look at.
         if restless || f.port.is_some() {
             let sighting = self.what_is_known(f, &subject);
-            self.apply(id, sighting, &Decision::None);
+            self.apply(id, sighting, &LifeDecision::None);
         }
     }
 

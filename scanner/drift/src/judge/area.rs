@@ -2,7 +2,7 @@
 
 use mimawari_targets::{AddrRange, AddrSet, PortSet};
 
-use super::Judge;
+use super::RunJudge;
 use crate::state::{LookedArea, VantageRecord};
 use crate::subject::Subject;
 
@@ -28,7 +28,7 @@ impl LookedAt {
     }
 }
 
-impl Judge<'_> {
+impl RunJudge<'_> {
     /// Learns where runs from this vantage looked before.
     pub(super) fn look_around(&mut self) {
         if let Some(record) = self.next.vantages.get(self.run.vantage) {

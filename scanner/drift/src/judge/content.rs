@@ -1,17 +1,17 @@
 //! Published files.
 
-use mimawari_probes::observation::{HttpObservation, Outcome, Severity};
+use mimawari_probes::observation::{ContentOutcome, HttpObservation, Severity};
 
 use mimawari_targets::Cell;
 
-use super::{Decision, Judge, Sighting};
-use crate::baseline::Match;
-use crate::state::Allowed;
+use super::{LifeDecision, RunJudge, Sighting};
+use crate::baseline::RuleMatch;
+use crate::state::AllowedPort;
 use crate::subject::Subject;
 
 /// Whether a path exists and is no finding: inventory, such as a script that was executed.
 pub(super) fn is_inventory(h: &HttpObservation) -> bool {
-    h.outcome == Outcome::Exposed && h.severity == Severity::Info
+    h.outcome == ContentOutcome::Exposed && h.severity == Severity::Info
 }
 
 /// The id of what is known by the owner's own list of files, not by a signature.
@@ -27,21 +27,21 @@ pub(super) fn speaks_of(h: &HttpObservation, check: Option<&str>) -> bool {
 /// How bad the news is that an observation brings: readable, not known, not readable.
 pub(super) fn weight(h: &HttpObservation) -> u8 {
     match h.outcome {
-        Outcome::Exposed if !is_inventory(h) => 3,
-        Outcome::CatchAll => 2,
+        ContentOutcome::Exposed if !is_inventory(h) => 3,
+        ContentOutcome::CatchAll => 2,
         outcome if !outcome.is_covered() => 2,
-        Outcome::Exposed => 1,
+        ContentOutcome::Exposed => 1,
         _ => 0,
     }
 }
 
-impl Judge<'_> {
+impl RunJudge<'_> {
     pub(super) fn contents(&mut self) {
         let exposed: Vec<&HttpObservation> = self
             .http
             .values()
             .copied()
-            .filter(|h| h.outcome == Outcome::Exposed && !is_inventory(h))
+            .filter(|h| h.outcome == ContentOutcome::Exposed && !is_inventory(h))
             .collect();
         for h in exposed {
             if !self.run.coverage.in_scope(h.ip) {
@@ -50,12 +50,12 @@ impl Judge<'_> {
             let subject = Subject::content(Cell::tcp(h.ip, h.port), h.host.as_deref(), &h.path);
             let id = subject.id(self.run.vantage);
             let found = self.match_seen(&subject, Some(&h.check), h.at);
-            if let Match::Allowed(head) = found {
+            if let RuleMatch::Allowed(head) = found {
                 self.allowed_count += 1;
-                let thing = Allowed::new(subject, h.at).with_detail(Some(&h.check), h.severity);
+                let thing = AllowedPort::new(subject, h.at).with_detail(Some(&h.check), h.severity);
                 self.allow(id, head, thing);
                 if self.is_to_be_allowed(&id) {
-                    self.apply(&id, Sighting::Elsewhere, &Decision::Allowed(head));
+                    self.apply(&id, Sighting::Elsewhere, &LifeDecision::Allowed(head));
                 }
                 continue;
             }

@@ -7,7 +7,7 @@ use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
 use mimawari_targets::Cell;
 
-use super::Judge;
+use super::RunJudge;
 use crate::id::FindingId;
 use crate::subject::Subject;
 use crate::verdict::{FindingKind, FindingState};
@@ -27,7 +27,7 @@ struct KnownCell {
     now: CellState,
 }
 
-impl Judge<'_> {
+impl RunJudge<'_> {
     pub(super) fn guards(&mut self) {
         let t = &self.run.totals;
         if t.cells_covered > 0 && self.open.is_empty() && t.open + t.closed + t.prohibited == 0 {
@@ -148,7 +148,7 @@ impl Judge<'_> {
     }
 
     fn remember_missed(&mut self, gone: &HashSet<Cell>) {
-        let is_gone = |a: &crate::state::Allowed| match a.subject {
+        let is_gone = |a: &crate::state::AllowedPort| match a.subject {
             Subject::Port(cell) | Subject::Server(cell, _) => gone.contains(&cell),
             _ => false,
         };

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use mimawari_probes::observation::{CellState, HostObservation, HostSign, Severity};
 use mimawari_targets::PortSet;
 
-use super::{Decision, Judge, Sighting};
-use crate::baseline::Match;
-use crate::state::Allowed;
+use super::{LifeDecision, RunJudge, Sighting};
+use crate::baseline::RuleMatch;
+use crate::state::AllowedPort;
 use crate::subject::Subject;
 use crate::verdict::Finding;
 
@@ -71,7 +71,7 @@ impl RandomPorts {
 
 /// Open ports of a host.
 #[derive(Debug, Default)]
-struct Open {
+struct OpenPort {
     /// That a live rule allows: somebody said that they are meant to be open, so they prove nothing.
     allowed: u32,
     /// All others.
@@ -79,7 +79,7 @@ struct Open {
     at: Timestamp,
 }
 
-impl Judge<'_> {
+impl RunJudge<'_> {
     /// How many of a host's ports this run should have covered: of a plan in parts, about its share.
     fn planned_ports(&self) -> u32 {
         self.run.ports.len().div_ceil(self.parts())
@@ -92,11 +92,11 @@ impl Judge<'_> {
 
     /// Hosts that answer on everything.
     pub(super) fn suspect_hosts(&mut self) {
-        let mut per_host: BTreeMap<IpAddr, Open> = BTreeMap::new();
+        let mut per_host: BTreeMap<IpAddr, OpenPort> = BTreeMap::new();
         for (o, found) in self.open.iter().zip(&self.found) {
             let host = per_host.entry(o.ip).or_default();
             match found {
-                Match::Allowed(_) => host.allowed += 1,
+                RuleMatch::Allowed(_) => host.allowed += 1,
                 _ => host.other += 1,
             }
             host.at = host.at.max(o.at);
@@ -110,12 +110,12 @@ impl Judge<'_> {
                 let id = subject.id(self.run.vantage);
                 let found = self.match_subject(&subject, None);
                 match found {
-                    Match::Allowed(head) => {
+                    RuleMatch::Allowed(head) => {
                         self.allowed_count += 1;
-                        let thing = Allowed::new(subject, open.at).with_detail(None, SEVERITY);
+                        let thing = AllowedPort::new(subject, open.at).with_detail(None, SEVERITY);
                         self.allow(id, head, thing);
                         if self.is_to_be_allowed(&id) {
-                            self.apply(&id, Sighting::Elsewhere, &Decision::Allowed(head));
+                            self.apply(&id, Sighting::Elsewhere, &LifeDecision::Allowed(head));
                         }
                     }
                     _ if self.gone_since(&id, open.at) => {}
@@ -140,7 +140,7 @@ impl Judge<'_> {
     }
 
     /// Why a host's single ports say nothing, if so.
-    fn why_suspect(&self, ip: IpAddr, open: &Open) -> Option<String> {
+    fn why_suspect(&self, ip: IpAddr, open: &OpenPort) -> Option<String> {
         let random = self.hosts.get(&ip);
         let n = open.allowed + open.other;
         let proven = random.is_some_and(RandomPorts::accept);

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use mimawari_probes::observation::{Scheme, Severity, TlsFacts, WebObservation};
+use mimawari_probes::observation::{Severity, TlsFacts, UrlScheme, WebObservation};
 use mimawari_targets::{Cell, Port};
 
-use super::{Decision, Judge, Sighting};
-use crate::baseline::Match;
-use crate::state::Allowed;
+use super::{LifeDecision, RunJudge, Sighting};
+use crate::baseline::RuleMatch;
+use crate::state::AllowedPort;
 use crate::subject::{ServerFact, Subject};
 
 const TITLE: &str = "TLS that no current client accepts";
 const REMEDY: &str = "Enable TLS 1.2 and TLS 1.3 with AEAD suites and ephemeral keys (ECDHE), and \
                       disable TLS 1.1 and older (RFC 8996, RFC 9325).";
 
-impl Judge<'_> {
+impl RunJudge<'_> {
     /// One finding for each endpoint at which a server, for some name, agrees to nothing that a
     /// current client offers.
     pub(super) fn legacy_tls(&mut self) {
@@ -33,13 +33,13 @@ impl Judge<'_> {
             let subject = Subject::Server(cell, fact);
             let id = subject.id(self.run.vantage);
             let found = self.match_seen(&subject, None, w.at);
-            if let Match::Allowed(head) = found {
+            if let RuleMatch::Allowed(head) = found {
                 self.allowed_count += 1;
-                let thing =
-                    Allowed::new(subject, w.at).with_detail(Some(fact.as_str()), Severity::Medium);
+                let thing = AllowedPort::new(subject, w.at)
+                    .with_detail(Some(fact.as_str()), Severity::Medium);
                 self.allow(id, head, thing);
                 if self.is_to_be_allowed(&id) {
-                    self.apply(&id, Sighting::Elsewhere, &Decision::Allowed(head));
+                    self.apply(&id, Sighting::Elsewhere, &LifeDecision::Allowed(head));
                 }
                 continue;
             }
@@ -68,7 +68,7 @@ impl Judge<'_> {
     pub(super) fn is_current_tls(&self, ip: IpAddr, port: Port) -> bool {
         let mut handshakes = self
             .web
-            .range((ip, port, Scheme::Http, None)..)
+            .range((ip, port, UrlScheme::Http, None)..)
             .take_while(|((i, p, ..), _)| (*i, *p) == (ip, port))
             .filter_map(|(_, w)| w.tls.as_ref())
             .peekable();

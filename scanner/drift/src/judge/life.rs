@@ -40,10 +40,10 @@
 use jiff::Timestamp;
 use mimawari_probes::observation::Severity;
 
-use crate::baseline::Head;
-use crate::state::{Standing, Tracked};
+use crate::baseline::RuleHead;
+use crate::state::{NotifiedState, TrackedFinding};
 use crate::subject::Subject;
-use crate::verdict::{Cause, Finding, FindingKind, FindingState};
+use crate::verdict::{Finding, FindingCause, FindingKind, FindingState};
 
 /// Covered runs in which a silent subject must be silent before it is resolved, and a required cell
 /// not open before it is missing.
@@ -82,24 +82,24 @@ pub(super) enum Sighting {
 }
 
 /// What the baseline says of a subject.
-pub(super) enum Decision<'b> {
+pub(super) enum LifeDecision<'b> {
     /// A live rule allows it.
-    Allowed(&'b Head),
+    Allowed(&'b RuleHead),
     /// It is drift, for a reason.
     Drift(DriftReason),
     /// Nothing is said of it.
     None,
     /// A live rule requires it.
-    Required(&'b Head),
+    Required(&'b RuleHead),
     /// The rule that required it has expired.
-    RequirementExpired(&'b Head),
+    RequirementExpired(&'b RuleHead),
     /// No rule requires it.
     NotRequired,
 }
 
 /// Why something is drift.
 pub(super) struct DriftReason {
-    pub cause: Cause,
+    pub cause: FindingCause,
     pub severity: Severity,
     pub owner: Option<String>,
     /// The rule that forbids it, or allowed it before.
@@ -146,7 +146,7 @@ pub(super) fn begin_finding(
     kind: FindingKind,
     vantage: &str,
     first_seen: Timestamp,
-) -> Tracked {
+) -> TrackedFinding {
     let required = kind == FindingKind::MissingRequired;
     let finding = Finding {
         id: subject.id_as(kind, vantage).to_string(),
@@ -162,7 +162,7 @@ pub(super) fn begin_finding(
         title: None,
         remedy: None,
         state: if required { FindingState::MissingPending } else { FindingState::Open },
-        cause: if required { Cause::Required } else { Cause::Unmatched },
+        cause: if required { FindingCause::Required } else { FindingCause::Unmatched },
         severity: Severity::High,
         first_seen,
         last_seen: first_seen,
@@ -179,7 +179,7 @@ pub(super) fn begin_finding(
         service: None,
         evidence: None,
     };
-    Tracked {
+    TrackedFinding {
         finding,
         silent_runs: 0,
         missed_runs: 0,
@@ -194,7 +194,7 @@ pub(super) fn begin_finding(
     }
 }
 
-impl Tracked {
+impl TrackedFinding {
     /// Whether it stands for something that is there as far as is known, or nobody looks any more.
     pub(super) const fn is_active(&self) -> bool {
         self.finding.state.is_drift() || matches!(self.finding.state, FindingState::OutOfScope)
@@ -202,26 +202,26 @@ impl Tracked {
 
     /// Whether it is settled, and whoever was notified of it does not know yet.
     pub(super) fn is_restless(&self) -> bool {
-        let known = self.told.is_none_or(|told| told.what == Standing::Resolved);
+        let known = self.told.is_none_or(|told| told.what == NotifiedState::Resolved);
         self.finding.state == FindingState::Resolved && (self.finding.flapping || !known)
     }
 }
 
 /// The writer of one finding's life.
 pub(super) struct Life<'t> {
-    t: &'t mut Tracked,
+    t: &'t mut TrackedFinding,
     /// Whether the finding is made by this run.
     fresh: bool,
     trust: Trust,
 }
 
 impl<'t> Life<'t> {
-    pub(super) const fn new(t: &'t mut Tracked, fresh: bool, trust: Trust) -> Self {
+    pub(super) const fn new(t: &'t mut TrackedFinding, fresh: bool, trust: Trust) -> Self {
         Self { t, fresh, trust }
     }
 
     /// Moves the finding along the table above.
-    pub(super) fn apply(mut self, sighting: Sighting, decision: &Decision<'_>) -> Transition {
+    pub(super) fn apply(mut self, sighting: Sighting, decision: &LifeDecision<'_>) -> Transition {
         if self.t.finding.kind == FindingKind::MissingRequired {
             self.require(&sighting, decision)
         } else {
@@ -229,7 +229,7 @@ impl<'t> Life<'t> {
         }
     }
 
-    fn expose(&mut self, sighting: Sighting, decision: &Decision<'_>) -> Transition {
+    fn expose(&mut self, sighting: Sighting, decision: &LifeDecision<'_>) -> Transition {
         use Sighting as S;
         let state = self.t.finding.state;
         match (sighting, decision) {
@@ -239,8 +239,8 @@ impl<'t> Life<'t> {
                 Transition::NONE
             }
             (S::OutOfScope(why), _) => self.leave_scope(why),
-            (_, Decision::Allowed(head)) => self.allow(head),
-            (S::There { at, confirmed, service }, Decision::Drift(reason)) => {
+            (_, LifeDecision::Allowed(head)) => self.allow(head),
+            (S::There { at, confirmed, service }, LifeDecision::Drift(reason)) => {
                 self.open(reason, at);
                 let f = &mut self.t.finding;
                 f.unconfirmed = !confirmed && (self.fresh || !state.is_drift() || f.unconfirmed);
@@ -253,7 +253,7 @@ impl<'t> Life<'t> {
                 }
                 Transition { new: self.fresh, ..Transition::NONE }
             }
-            (S::Remembered(at), Decision::Drift(reason)) => {
+            (S::Remembered(at), LifeDecision::Drift(reason)) => {
                 self.open(reason, at);
                 if std::mem::take(&mut self.t.gone) {
                     self.count_change(true);
@@ -291,21 +291,23 @@ impl<'t> Life<'t> {
         }
     }
 
-    fn require(&mut self, sighting: &Sighting, decision: &Decision<'_>) -> Transition {
+    fn require(&mut self, sighting: &Sighting, decision: &LifeDecision<'_>) -> Transition {
         use Sighting as S;
         let state = self.t.finding.state;
         match (sighting, decision) {
             (S::OutOfScope(why), _) => self.leave_scope(why),
-            (_, Decision::NotRequired) => self.end_requirement(),
+            (_, LifeDecision::NotRequired) => self.end_requirement(),
             (S::Elsewhere, _) => {
                 self.t.finding.new = false;
                 Transition::NONE
             }
             (S::There { .. }, _) => self.is_open_again(),
-            (S::Gone(_) | S::Silent(_), Decision::Required(head)) if self.trust.doubt.is_none() => {
+            (S::Gone(_) | S::Silent(_), LifeDecision::Required(head))
+                if self.trust.doubt.is_none() =>
+            {
                 self.miss(head)
             }
-            (_, Decision::RequirementExpired(head)) => {
+            (_, LifeDecision::RequirementExpired(head)) => {
                 let missing =
                     matches!(state, FindingState::Missing | FindingState::MissingUnverified);
                 if !missing {
@@ -313,7 +315,7 @@ impl<'t> Life<'t> {
                 }
                 let f = &mut self.t.finding;
                 f.new = false;
-                f.cause = Cause::Expired;
+                f.cause = FindingCause::Expired;
                 f.why = format!(
                     "the rule `{}` at {} required it and has expired, and it was not open when last \
                      looked at; renew the rule, or remove it if it is no longer required",
@@ -321,7 +323,7 @@ impl<'t> Life<'t> {
                 );
                 Transition::NONE
             }
-            (_, Decision::Required(head)) => {
+            (_, LifeDecision::Required(head)) => {
                 self.t.finding.new = false;
                 if matches!(state, FindingState::Missing | FindingState::MissingUnverified) {
                     self.stand(FindingState::MissingUnverified);
@@ -373,7 +375,7 @@ impl<'t> Life<'t> {
         self.stand(FindingState::Open);
     }
 
-    fn allow(&mut self, head: &Head) -> Transition {
+    fn allow(&mut self, head: &RuleHead) -> Transition {
         if !self.t.is_active() && !self.t.is_restless() {
             self.t.finding.new = false;
             return Transition::NONE;
@@ -457,7 +459,7 @@ impl<'t> Life<'t> {
     }
 
     /// A required cell was covered and is not open.
-    fn miss(&mut self, head: &Head) -> Transition {
+    fn miss(&mut self, head: &RuleHead) -> Transition {
         let settled = matches!(
             self.t.finding.state,
             FindingState::Resolved
@@ -484,7 +486,7 @@ impl<'t> Life<'t> {
         f.last_seen = f.last_seen.max(self.trust.ended);
         f.owner = Some(head.owner.clone());
         f.rule = Some(head.id.clone());
-        f.cause = Cause::Required;
+        f.cause = FindingCause::Required;
         f.severity = Severity::High;
         let was_missing =
             matches!(f.state, FindingState::Missing | FindingState::MissingUnverified);
@@ -564,7 +566,7 @@ impl<'t> Life<'t> {
 }
 
 /// Whether a finding comes and goes, after all that a run saw was applied.
-pub(super) fn watch_flapping(t: &mut Tracked) {
+pub(super) fn watch_flapping(t: &mut TrackedFinding) {
     let n = t.covered_runs;
     t.changes.retain(|c| c + FLAP_WINDOW > n);
     let last = t.changes.last().copied().unwrap_or(0);

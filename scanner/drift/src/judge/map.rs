@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::Judge;
+use super::RunJudge;
 use crate::verdict::{FindingState, MAP_CELLS, MapMark, RangeMap};
 
 /// Ranges that are drawn: those with most in them.
@@ -13,22 +13,22 @@ const MAX_BITS: u32 = 24;
 
 /// What is at one address.
 #[derive(Clone, Copy)]
-enum What {
+enum MapCell {
     Allowed,
     Unexpected,
     Missing,
     Unverified,
 }
 
-impl Judge<'_> {
+impl RunJudge<'_> {
     /// The maps of the plan's ranges, in order of address.
     pub(super) fn maps(&self) -> Vec<RangeMap> {
-        let mut squares: Vec<Square> = Vec::new();
+        let mut squares: Vec<MapSquare> = Vec::new();
         for range in self.run.addresses.ranges() {
             if squares.last().is_some_and(|s| s.holds(range.last())) {
                 continue;
             }
-            let square = Square::around(range.first(), range.last());
+            let square = MapSquare::around(range.first(), range.last());
             if square.bits <= MAX_BITS {
                 squares.push(square);
                 continue;
@@ -39,10 +39,10 @@ impl Judge<'_> {
                     inside = Some(inside.map_or((ip, ip), |(a, b)| (a.min(ip), b.max(ip))));
                 }
             });
-            squares.extend(inside.map(|(first, last)| Square::around(first, last)));
+            squares.extend(inside.map(|(first, last)| MapSquare::around(first, last)));
         }
         squares.sort_by_key(|s| s.address(0));
-        let mut drawn: Vec<Drawing> = squares.into_iter().map(Drawing::new).collect();
+        let mut drawn: Vec<MapBuilder> = squares.into_iter().map(MapBuilder::new).collect();
         self.each_point(&mut |ip, what| {
             let behind = drawn.partition_point(|d| d.square.address(0) <= ip);
             if let Some(d) = behind.checked_sub(1).and_then(|i| drawn.get_mut(i)) {
@@ -52,17 +52,17 @@ impl Judge<'_> {
         drawn.sort_by_key(|d| std::cmp::Reverse(d.points));
         drawn.truncate(MAX_MAPS);
         drawn.sort_by_key(|d| d.square.address(0));
-        drawn.into_iter().map(Drawing::done).collect()
+        drawn.into_iter().map(MapBuilder::done).collect()
     }
 
     /// Everything that is drawn. There may be a million, so they are not collected.
-    fn each_point(&self, f: &mut dyn FnMut(IpAddr, What)) {
-        self.next.allowed.values().for_each(|a| f(a.subject.ip(), What::Allowed));
+    fn each_point(&self, f: &mut dyn FnMut(IpAddr, MapCell)) {
+        self.next.allowed.values().for_each(|a| f(a.subject.ip(), MapCell::Allowed));
         for t in self.next.findings.values() {
             let what = match t.finding.state {
-                FindingState::Open | FindingState::Resolving => What::Unexpected,
-                FindingState::Missing => What::Missing,
-                FindingState::Unverified | FindingState::MissingUnverified => What::Unverified,
+                FindingState::Open | FindingState::Resolving => MapCell::Unexpected,
+                FindingState::Missing => MapCell::Missing,
+                FindingState::Unverified | FindingState::MissingUnverified => MapCell::Unverified,
                 _ => continue,
             };
             f(t.finding.ip, what);
@@ -71,18 +71,18 @@ impl Judge<'_> {
 }
 
 /// A map that is being drawn.
-struct Drawing {
-    square: Square,
+struct MapBuilder {
+    square: MapSquare,
     points: usize,
     marks: BTreeMap<u32, MapMark>,
 }
 
-impl Drawing {
-    const fn new(square: Square) -> Self {
+impl MapBuilder {
+    const fn new(square: MapSquare) -> Self {
         Self { square, points: 0, marks: BTreeMap::new() }
     }
 
-    fn add(&mut self, ip: IpAddr, what: What) {
+    fn add(&mut self, ip: IpAddr, what: MapCell) {
         if !self.square.holds(ip) {
             return;
         }
@@ -93,10 +93,10 @@ impl Drawing {
         let mark =
             self.marks.entry(index).or_insert_with(|| MapMark { index, ..MapMark::default() });
         *match what {
-            What::Allowed => &mut mark.allowed,
-            What::Unexpected => &mut mark.unexpected,
-            What::Missing => &mut mark.missing,
-            What::Unverified => &mut mark.unverified,
+            MapCell::Allowed => &mut mark.allowed,
+            MapCell::Unexpected => &mut mark.unexpected,
+            MapCell::Missing => &mut mark.missing,
+            MapCell::Unverified => &mut mark.unverified,
         } += 1;
     }
 
@@ -112,7 +112,7 @@ impl Drawing {
 
 /// A CIDR whose addresses fill a square of cells: an even number of host bits.
 #[derive(Clone, Copy)]
-struct Square {
+struct MapSquare {
     v4: bool,
     base: u128,
     bits: u32,
@@ -125,7 +125,7 @@ fn number(ip: IpAddr) -> u128 {
     }
 }
 
-impl Square {
+impl MapSquare {
     /// The smallest one that holds both, of one family.
     fn around(first: IpAddr, last: IpAddr) -> Self {
         let (a, b) = (number(first), number(last));
@@ -159,8 +159,8 @@ impl Square {
 mod tests {
     use super::*;
 
-    fn draw(square: Square, points: &[(IpAddr, What)]) -> RangeMap {
-        let mut d = Drawing::new(square);
+    fn draw(square: MapSquare, points: &[(IpAddr, MapCell)]) -> RangeMap {
+        let mut d = MapBuilder::new(square);
         points.iter().for_each(|(ip, what)| d.add(*ip, *what));
         d.done()
     }
@@ -172,27 +172,27 @@ mod tests {
     #[test]
     fn a_small_range_has_a_cell_for_each_address_and_a_large_one_shares_them() {
         let points = [
-            (ip("198.51.100.64"), What::Allowed),
-            (ip("198.51.100.127"), What::Unexpected),
-            (ip("198.51.100.127"), What::Unexpected),
+            (ip("198.51.100.64"), MapCell::Allowed),
+            (ip("198.51.100.127"), MapCell::Unexpected),
+            (ip("198.51.100.127"), MapCell::Unexpected),
         ];
-        let m = draw(Square::around(ip("198.51.100.64"), ip("198.51.100.127")), &points);
+        let m = draw(MapSquare::around(ip("198.51.100.64"), ip("198.51.100.127")), &points);
         assert_eq!((m.range.as_str(), m.cells), ("198.51.100.64/26", 64));
         assert_eq!(
             m.marks.iter().map(|m| (m.index, m.unexpected)).collect::<Vec<_>>(),
             [(0, 0), (63, 2)]
         );
         // An odd number of bits takes the next larger square.
-        let m = draw(Square::around(ip("198.51.100.0"), ip("198.51.100.127")), &points[..1]);
+        let m = draw(MapSquare::around(ip("198.51.100.0"), ip("198.51.100.127")), &points[..1]);
         assert_eq!((m.range.as_str(), m.cells, m.marks[0].index), ("198.51.100.0/24", 256, 64));
         let m = draw(
-            Square::around(ip("198.18.0.0"), ip("198.19.255.255")),
-            &[(ip("198.19.0.0"), What::Missing)],
+            MapSquare::around(ip("198.18.0.0"), ip("198.19.255.255")),
+            &[(ip("198.19.0.0"), MapCell::Missing)],
         );
         assert_eq!((m.range.as_str(), m.cells, m.marks[0].index), ("198.16.0.0/14", 4096, 3072));
-        let one = draw(Square::around(ip("192.0.2.1"), ip("192.0.2.1")), &[]);
+        let one = draw(MapSquare::around(ip("192.0.2.1"), ip("192.0.2.1")), &[]);
         assert_eq!((one.range.as_str(), one.cells), ("192.0.2.1/32", 1));
-        let all = Square::around(ip("::"), ip("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"));
-        assert_eq!(draw(all, &[(ip("ffff::"), What::Allowed)]).range, "::/0");
+        let all = MapSquare::around(ip("::"), ip("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"));
+        assert_eq!(draw(all, &[(ip("ffff::"), MapCell::Allowed)]).range, "::/0");
     }
 }

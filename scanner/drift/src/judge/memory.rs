@@ -2,32 +2,32 @@
 
 use std::sync::Arc;
 
-use mimawari_probes::observation::{CellState, Outcome};
+use mimawari_probes::observation::{CellState, ContentOutcome};
 
 use super::content::{is_inventory, speaks_of};
 use super::port::port_severity;
-use super::{Decision, Judge, Sighting};
-use crate::baseline::{Head, Match};
+use super::{LifeDecision, RunJudge, Sighting};
+use crate::baseline::{RuleHead, RuleMatch};
 use crate::id::FindingId;
-use crate::state::{Allowed, ServiceName, Tracked};
+use crate::state::{AllowedPort, ServiceName, TrackedFinding};
 use crate::subject::Subject;
 use crate::verdict::{Finding, FindingKind};
 
-impl Judge<'_> {
+impl RunJudge<'_> {
     /// Whether what is allowed under this id was seen from the vantage of this run, which knows nothing
     /// of what is seen from another one.
-    pub(super) fn is_seen_from_here(&self, id: &FindingId, a: &Allowed) -> bool {
+    pub(super) fn is_seen_from_here(&self, id: &FindingId, a: &AllowedPort) -> bool {
         a.subject.id(self.run.vantage) == *id
     }
 
     /// Whether a rule that allows it is news for a finding.
     pub(super) fn is_to_be_allowed(&self, id: &str) -> bool {
-        let news = |t: &Tracked| t.is_active() || t.is_restless();
+        let news = |t: &TrackedFinding| t.is_active() || t.is_restless();
         self.next.findings.get(id).is_some_and(news)
     }
 
     /// Remembers what is there and allowed.
-    pub(super) fn allow(&mut self, id: FindingId, head: &Head, mut thing: Allowed) {
+    pub(super) fn allow(&mut self, id: FindingId, head: &RuleHead, mut thing: AllowedPort) {
         let at = thing.last_seen;
         let cell = thing.subject.cell();
         if cell.is_none_or(|cell| self.with_findings.contains(&cell))
@@ -58,12 +58,12 @@ impl Judge<'_> {
     }
 
     /// A finding that a live rule allows now, looked at or not: what it was found for is remembered.
-    pub(super) fn allow_unseen(&mut self, id: &str, f: &Finding, head: &Head) {
-        self.apply(id, Sighting::Elsewhere, &Decision::Allowed(head));
+    pub(super) fn allow_unseen(&mut self, id: &str, f: &Finding, head: &RuleHead) {
+        self.apply(id, Sighting::Elsewhere, &LifeDecision::Allowed(head));
         let subject = f.subject();
         // What a `never` rule forbade is remembered as the plain port that it is.
         let remembered = subject.id(&f.vantage);
-        let mut thing = Allowed::new(subject, f.last_seen);
+        let mut thing = AllowedPort::new(subject, f.last_seen);
         if f.kind == FindingKind::ExposedContent || f.kind == FindingKind::LegacyTls {
             let check = thing.subject.check().or(f.check.as_deref());
             thing = thing.clone().with_detail(check, f.severity);
@@ -78,7 +78,7 @@ impl Judge<'_> {
     /// What was allowed before and was not seen in this run: if its rule is gone, that is not
     /// forgotten only because nobody looked.
     pub(super) fn allowed_before(&mut self) {
-        let before: Vec<(FindingId, Allowed)> = self
+        let before: Vec<(FindingId, AllowedPort)> = self
             .next
             .allowed
             .iter()
@@ -100,7 +100,7 @@ impl Judge<'_> {
                 entry.missed = true;
             }
             let found = self.match_subject(&a.subject, a.check());
-            if let Match::Allowed(head) = found {
+            if let RuleMatch::Allowed(head) = found {
                 let rule = self.rule(&head.id);
                 if let Some(entry) = self.next.allowed.get_mut(&id) {
                     entry.rule = rule;
@@ -117,7 +117,7 @@ impl Judge<'_> {
     }
 
     /// No live rule allows it any more, and this run did not see it.
-    fn reopen_unseen(&mut self, a: &Allowed, found: Match<'_>) {
+    fn reopen_unseen(&mut self, a: &AllowedPort, found: RuleMatch<'_>) {
         let what = match &a.subject {
             Subject::Server(cell, _) => format!("{cell} spoke legacy TLS alone when last seen"),
             Subject::Content(place) => format!(
@@ -142,7 +142,7 @@ impl Judge<'_> {
     }
 
     /// Whether this run shows that an allowed thing is not there any more.
-    fn is_gone_from_memory(&self, a: &Allowed) -> bool {
+    fn is_gone_from_memory(&self, a: &AllowedPort) -> bool {
         let ip = a.subject.ip();
         if self.suspect_hosts.contains(&ip) || self.seen_since(a.last_seen) {
             return false;
@@ -166,7 +166,8 @@ impl Judge<'_> {
                 .get(&(cell.ip, cell.port, place.host.as_deref(), place.path.as_str()))
                 .filter(|h| speaks_of(h, a.check()))
                 .is_some_and(|h| {
-                    matches!(h.outcome, Outcome::Absent | Outcome::Protected) || is_inventory(h)
+                    matches!(h.outcome, ContentOutcome::Absent | ContentOutcome::Protected)
+                        || is_inventory(h)
                 }),
             (Subject::Content(_), s) => s == CellState::Closed,
             (_, s) => s.is_covered() && s != CellState::Open,

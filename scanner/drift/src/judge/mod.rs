@@ -28,21 +28,21 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mimawari_probes::gap::{CoverageGap, Gap, GapEffect};
 use mimawari_probes::observation::{
-    CellState, HttpObservation, Observation, Scheme, Severity, TcpObservation, WebObservation,
+    CellState, HttpObservation, Observation, Severity, TcpObservation, UrlScheme, WebObservation,
 };
 use mimawari_targets::{AddrSet, Cell, Port, PortSet, Scope};
 
 use self::area::LookedAt;
 use self::host::RandomPorts;
-use self::life::{Decision, DriftReason, Life, Sighting, Transition, Trust};
-use crate::baseline::{Baseline, Head, Match};
-use crate::freshness::{self, Freshness, Turn};
+use self::life::{DriftReason, Life, LifeDecision, Sighting, Transition, Trust};
+use crate::baseline::{Baseline, RuleHead, RuleMatch};
+use crate::freshness::{self, PartFreshness, RotationPart};
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
-use crate::state::{State, Tracked};
+use crate::state::{State, TrackedFinding};
 use crate::subject::Subject;
 use crate::verdict::{
-    Cause, Counts, Coverage, FindingKind, FindingState, MAX_TIMELINE, MINOR, RunFacts, RunSummary,
-    ServiceChange, VERSION, Verdict,
+    FindingCause, FindingCounts, FindingKind, FindingState, MAX_TIMELINE, MINOR, RunFacts,
+    RunSummary, ServiceChange, VERSION, Verdict, VerdictCoverage,
 };
 
 /// What a run knows of a cell that it did not observe open.
@@ -70,7 +70,7 @@ pub struct RunInput<'a> {
     /// Everything that is not an observation.
     pub coverage: &'a dyn CoverageView,
     /// Totals, passed through.
-    pub totals: Coverage,
+    pub totals: VerdictCoverage,
     /// Facts, passed through.
     pub facts: RunFacts,
     /// Reasons from outside not to believe the run.
@@ -82,7 +82,7 @@ pub struct RunInput<'a> {
     /// The ports of the plan.
     pub ports: &'a PortSet,
     /// What the run was of its plan; `None` keeps no account of ages.
-    pub turn: Option<Turn<'a>>,
+    pub turn: Option<RotationPart<'a>>,
 }
 
 /// Judges a run.
@@ -104,7 +104,7 @@ pub fn judge_onto(
     previous: State,
     now: Timestamp,
 ) -> (Verdict, State) {
-    let mut j = Judge::new(run, baseline, previous, now);
+    let mut j = RunJudge::new(run, baseline, previous, now);
     j.match_open();
     j.guards();
     j.ages();
@@ -122,9 +122,9 @@ pub fn judge_onto(
 }
 
 /// A site of one run: address, port, scheme, virtual host.
-type WebKey<'a> = (IpAddr, Port, Scheme, Option<&'a str>);
+type WebKey<'a> = (IpAddr, Port, UrlScheme, Option<&'a str>);
 
-struct Judge<'a> {
+struct RunJudge<'a> {
     run: &'a RunInput<'a>,
     baseline: &'a Baseline,
     now: Timestamp,
@@ -141,7 +141,7 @@ struct Judge<'a> {
     /// Open cells that this run saw, sorted by address and port.
     open: Vec<&'a TcpObservation>,
     /// What the baseline says of each of them.
-    found: Vec<Match<'a>>,
+    found: Vec<RuleMatch<'a>>,
     /// Outcomes of content checks; one for each target and path.
     http: BTreeMap<(IpAddr, Port, Option<&'a str>, &'a str), &'a HttpObservation>,
     /// What sites show of themselves.
@@ -159,7 +159,7 @@ struct Judge<'a> {
     /// Where runs from this vantage looked before.
     looked_at: LookedAt,
     /// The rules' heads by id.
-    heads: HashMap<&'a str, &'a Head>,
+    heads: HashMap<&'a str, &'a RuleHead>,
     service_changes: Vec<ServiceChange>,
     /// Required cells that this run missed for the first time.
     undecided: u64,
@@ -171,7 +171,7 @@ struct Judge<'a> {
     unconfirmed: u64,
     allowed_count: u64,
     notes: Vec<Gap>,
-    freshness: Option<Freshness>,
+    freshness: Option<PartFreshness>,
     /// Endpoints of which the inventory says that they speak legacy TLS.
     legacy_sites: BTreeSet<(IpAddr, Port)>,
     sites: SiteCounts,
@@ -179,7 +179,7 @@ struct Judge<'a> {
     site_notices: Vec<SiteNotice>,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> RunJudge<'a> {
     fn new(run: &'a RunInput<'a>, baseline: &'a Baseline, previous: State, now: Timestamp) -> Self {
         let (mut open, mut http, mut web) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let mut hosts: BTreeMap<IpAddr, RandomPorts> = BTreeMap::new();
@@ -314,19 +314,19 @@ impl<'a> Judge<'a> {
         subject: &Subject,
         what: &str,
         severity: Severity,
-        found: Match<'_>,
+        found: RuleMatch<'_>,
     ) -> DriftReason {
         let ip = subject.ip();
         let nearest = self.baseline.nearest(ip);
         let owner = nearest.map(|r| r.head.owner.clone());
-        if let Match::Forbidden(head) | Match::Expired(head) = found {
+        if let RuleMatch::Forbidden(head) | RuleMatch::Expired(head) = found {
             let (cause, why) = match found {
-                Match::Forbidden(_) => (Cause::Forbidden, "forbids it"),
-                _ => (Cause::Expired, "that allowed it has expired"),
+                RuleMatch::Forbidden(_) => (FindingCause::Forbidden, "forbids it"),
+                _ => (FindingCause::Expired, "that allowed it has expired"),
             };
             return DriftReason {
                 cause,
-                severity: if cause == Cause::Forbidden { Severity::High } else { severity },
+                severity: if cause == FindingCause::Forbidden { Severity::High } else { severity },
                 owner: Some(head.owner.clone()),
                 rule: Some(head.id.clone()),
                 why: format!("{what}, and the rule `{}` at {} {why}", head.id, head.place),
@@ -338,7 +338,7 @@ impl<'a> Judge<'a> {
             // Who agreed to it answers for it still, as long as anything of the rule is there.
             let head = self.heads.get(rule.as_ref());
             return DriftReason {
-                cause: Cause::Removed,
+                cause: FindingCause::Removed,
                 severity,
                 owner: head.map(|h| h.owner.clone()).or(owner),
                 rule: Some(rule.as_ref().to_owned()),
@@ -347,15 +347,18 @@ impl<'a> Judge<'a> {
         }
         // A finding that is open keeps the cause it was opened with.
         let known = self.next.findings.get(id.as_str()).map(|t| &t.finding);
-        let drift = known.filter(|f| f.state.is_drift() && f.cause != Cause::Forbidden);
+        let drift = known.filter(|f| f.state.is_drift() && f.cause != FindingCause::Forbidden);
         let first_look = known.is_none() && self.is_first_look(subject);
         let (cause, rule, owner) = match drift {
             Some(f) => (f.cause, f.rule.clone(), owner.or_else(|| f.owner.clone())),
-            None if first_look => (Cause::FirstLook, None, owner),
-            None => (Cause::Unmatched, None, owner),
+            None if first_look => (FindingCause::FirstLook, None, owner),
+            None => (FindingCause::Unmatched, None, owner),
         };
-        let first =
-            if cause == Cause::FirstLook { "; it is looked at for the first time" } else { "" };
+        let first = if cause == FindingCause::FirstLook {
+            "; it is looked at for the first time"
+        } else {
+            ""
+        };
         let near = nearest.map_or_else(String::new, |r| {
             format!("; the nearest rule is `{}` at {}", r.head.id, r.head.place)
         });
@@ -364,7 +367,7 @@ impl<'a> Judge<'a> {
     }
 
     /// How far the run is believed about a finding.
-    fn trust(&self, t: &Tracked) -> Trust {
+    fn trust(&self, t: &TrackedFinding) -> Trust {
         let f = &t.finding;
         let cell = f.port.map(|port| Cell::new(f.ip, f.proto, port));
         // What the run before missed is settled, whatever else is gone.
@@ -386,7 +389,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Applies what was seen to a finding that exists; nothing happens to one that does not.
-    fn apply(&mut self, id: &str, sighting: Sighting, decision: &Decision<'_>) {
+    fn apply(&mut self, id: &str, sighting: Sighting, decision: &LifeDecision<'_>) {
         let Some(trust) = self.next.findings.get(id).map(|t| self.trust(t)) else { return };
         let Some(t) = self.next.findings.get_mut(id) else { return };
         let transition = Life::new(t, false, trust).apply(sighting, decision);
@@ -400,7 +403,7 @@ impl<'a> Judge<'a> {
         kind: FindingKind,
         first_seen: Timestamp,
         sighting: Sighting,
-        decision: &Decision<'_>,
+        decision: &LifeDecision<'_>,
     ) -> String {
         let vantage = self.run.vantage;
         let id = subject.id_as(kind, vantage).to_string();
@@ -446,7 +449,7 @@ impl<'a> Judge<'a> {
             _ => self.now,
         };
         let first = self.next.allowed.get(&allowed).map_or(at, |a| a.first_seen.min(at));
-        let id = self.apply_or_begin(subject, kind, first, sighting, &Decision::Drift(reason));
+        let id = self.apply_or_begin(subject, kind, first, sighting, &LifeDecision::Drift(reason));
         self.next.allowed.remove(&allowed);
         id
     }
@@ -467,7 +470,7 @@ impl<'a> Judge<'a> {
     }
 
     /// What the run was, for the timeline.
-    fn summary(&self, exit: u8, incomplete: bool, counts: &Counts) -> RunSummary {
+    fn summary(&self, exit: u8, incomplete: bool, counts: &FindingCounts) -> RunSummary {
         RunSummary {
             run_id: self.run.run_id.to_owned(),
             vantage: self.run.vantage.to_owned(),
@@ -489,12 +492,12 @@ impl<'a> Judge<'a> {
         self.rules_used();
         let changes = self.tell(&ended);
         let digest_due = self.digest_due();
-        let mut counts = Counts {
+        let mut counts = FindingCounts {
             allowed: self.allowed_count,
             unconfirmed: self.unconfirmed,
             undecided: self.undecided,
             new: self.fresh.len() as u64,
-            ..Counts::default()
+            ..FindingCounts::default()
         };
         let mut findings = Vec::new();
         for (id, t) in &self.next.findings {
@@ -527,7 +530,7 @@ impl<'a> Judge<'a> {
         let mut gaps: Vec<CoverageGap> =
             self.suspect_because.iter().cloned().map(Gap::doubted).collect();
         gaps.extend(self.run.gaps.iter().cloned());
-        let stale = self.freshness.as_ref().and_then(Freshness::gap);
+        let stale = self.freshness.as_ref().and_then(PartFreshness::gap);
         gaps.extend(stale.map(Gap::doubted));
         gaps.extend(self.notes.drain(..).map(Gap::noted));
         let incomplete = gaps.iter().any(|g| g.effect != GapEffect::Noted);
@@ -557,7 +560,7 @@ impl<'a> Judge<'a> {
             incomplete,
             incomplete_because: Vec::new(),
             suspect,
-            coverage: Coverage {
+            coverage: VerdictCoverage {
                 freshness: self.freshness.take(),
                 gaps,
                 ..self.run.totals.clone()

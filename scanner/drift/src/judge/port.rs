@@ -3,15 +3,15 @@
 use mimawari_probes::observation::{SecondLook, Severity, TcpObservation};
 use mimawari_targets::{Cell, Port};
 
-use super::{Decision, Judge, Sighting};
-use crate::baseline::Match;
+use super::{LifeDecision, RunJudge, Sighting};
+use crate::baseline::RuleMatch;
 use crate::id::FindingId;
 use crate::ports::is_sensitive;
-use crate::state::{Allowed, ServiceName, Tracked};
+use crate::state::{AllowedPort, ServiceName, TrackedFinding};
 use crate::subject::Subject;
-use crate::verdict::{Cause, FindingKind};
+use crate::verdict::{FindingCause, FindingKind};
 
-impl Judge<'_> {
+impl RunJudge<'_> {
     pub(super) fn open_cells(&mut self) {
         for i in 0..self.open.len() {
             let (o, found) = (self.open[i], self.found[i]);
@@ -20,7 +20,7 @@ impl Judge<'_> {
                 continue;
             }
             // Of a host that answers on everything only what is allowed is reported one by one.
-            if self.suspect_hosts.contains(&ip) && !matches!(found, Match::Allowed(_)) {
+            if self.suspect_hosts.contains(&ip) && !matches!(found, RuleMatch::Allowed(_)) {
                 continue;
             }
             self.open_cell(o, found);
@@ -28,25 +28,25 @@ impl Judge<'_> {
     }
 
     pub(super) fn is_active(&self, id: &str) -> bool {
-        self.next.findings.get(id).is_some_and(Tracked::is_active)
+        self.next.findings.get(id).is_some_and(TrackedFinding::is_active)
     }
 
-    fn open_cell(&mut self, o: &TcpObservation, verdict: Match<'_>) {
+    fn open_cell(&mut self, o: &TcpObservation, verdict: RuleMatch<'_>) {
         let cell = Cell::tcp(o.ip, o.port);
         let subject = Subject::Port(cell);
         let plain_id = subject.id(self.run.vantage);
         let known_place = self.with_findings.contains(&cell);
         self.note_service(cell, plain_id, o, verdict);
-        if let Match::Allowed(head) = verdict {
+        if let RuleMatch::Allowed(head) = verdict {
             self.allowed_count += 1;
-            let mut thing = Allowed::new(subject.clone(), o.at);
+            let mut thing = AllowedPort::new(subject.clone(), o.at);
             thing.service =
                 o.service.as_ref().map(|s| ServiceName::new(&s.name)).unwrap_or_default();
             self.allow(plain_id, head, thing);
             // Nearly all cells never were a finding.
             if known_place {
                 for id in [plain_id, self.forbidden_id(&subject)] {
-                    self.apply(&id, Sighting::Elsewhere, &Decision::Allowed(head));
+                    self.apply(&id, Sighting::Elsewhere, &LifeDecision::Allowed(head));
                 }
             }
             return;
@@ -67,7 +67,7 @@ impl Judge<'_> {
         if end.is_unconfirmed() && !known {
             reason.why.push_str(&format!("; it is not confirmed: {}", end.words()));
         }
-        let forbidden = reason.cause == Cause::Forbidden;
+        let forbidden = reason.cause == FindingCause::Forbidden;
         let plain = self.is_active(&plain_id) || (!forbidden && !self.is_active(&forbidden_id));
         let kind = if plain { FindingKind::UnexpectedOpen } else { FindingKind::ForbiddenOpen };
         let confirmed = end == SecondLook::Confirmed;

@@ -8,18 +8,18 @@ use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
 use mimawari_targets::{Cell, Port};
 
-use super::{Decision, Judge, Sighting};
-use crate::baseline::Head;
+use super::{LifeDecision, RunJudge, Sighting};
+use crate::baseline::RuleHead;
 use crate::subject::Subject;
 use crate::verdict::{Finding, FindingKind, FindingState};
 
 const KIND: FindingKind = FindingKind::MissingRequired;
 
-impl Judge<'_> {
+impl RunJudge<'_> {
     /// Cells of `must` rules.
     pub(super) fn required(&mut self) {
         let mut unplanned = 0u64;
-        let mut cells: BTreeMap<Cell, &Head> = BTreeMap::new();
+        let mut cells: BTreeMap<Cell, &RuleHead> = BTreeMap::new();
         for rule in self.baseline.required(self.run.vantage, self.now) {
             for ip in rule.head.addrs.iter() {
                 for port in rule.tcp.iter() {
@@ -48,11 +48,11 @@ impl Judge<'_> {
                     let at = at.unwrap_or(self.now);
                     // A run that is not believed begins nothing.
                     if believed {
-                        let decision = Decision::Required(head);
+                        let decision = LifeDecision::Required(head);
                         self.apply_or_begin(&subject, KIND, at, sighting, &decision);
                     }
                 }
-                sighting => self.apply(&id, sighting, &Decision::Required(head)),
+                sighting => self.apply(&id, sighting, &LifeDecision::Required(head)),
             }
             self.done.insert(id);
         }
@@ -86,7 +86,7 @@ impl Judge<'_> {
     pub(super) fn no_longer_required(&mut self, id: &str, f: &Finding) {
         if !self.run.coverage.in_scope(f.ip) {
             let why = "its address left the scope, and it was not seen open again";
-            return self.apply(id, Sighting::OutOfScope(why), &Decision::None);
+            return self.apply(id, Sighting::OutOfScope(why), &LifeDecision::None);
         }
         let cell = f.port.map(|port| Cell::new(f.ip, f.proto, port));
         let expired = cell.and_then(|cell| self.expired_requirement(cell));
@@ -97,9 +97,9 @@ impl Judge<'_> {
             (Some(head), Some(cell)) if missing => {
                 let state = self.cell(cell.ip, cell.port);
                 let sighting = self.sight_required(id, cell, state);
-                self.apply(id, sighting, &Decision::RequirementExpired(head));
+                self.apply(id, sighting, &LifeDecision::RequirementExpired(head));
             }
-            _ => self.apply(id, Sighting::Elsewhere, &Decision::NotRequired),
+            _ => self.apply(id, Sighting::Elsewhere, &LifeDecision::NotRequired),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A vantage from which nobody looks any more.
 
-use super::life::{Decision, Life, Sighting, Transition, Trust};
-use crate::state::{RetiredVantage, State, Tracked};
+use super::life::{Life, LifeDecision, Sighting, Transition, Trust};
+use crate::state::{RetiredVantage, State, TrackedFinding};
 
 impl State {
     /// Nobody looks from a vantage any more: its findings are out of scope, and what was allowed and
@@ -33,10 +33,10 @@ impl State {
 }
 
 /// Nobody looks from a finding's vantage any more.
-fn retire(t: &mut Tracked) -> Transition {
+fn retire(t: &mut TrackedFinding) -> Transition {
     let at = t.finding.last_seen;
     let trust = Trust { doubt: None, again: false, began: None, ended: at };
     let why = "its vantage was retired: nobody looks from there any more, and it was not seen to be \
                closed";
-    Life::new(t, false, trust).apply(Sighting::OutOfScope(why), &Decision::None)
+    Life::new(t, false, trust).apply(Sighting::OutOfScope(why), &LifeDecision::None)
 }

@@ -7,28 +7,30 @@ use jiff::Timestamp;
 use mimawari_probes::gap::GapEffect;
 use mimawari_targets::{Cell, PortSet};
 
-use super::Judge;
-use crate::baseline::{Baseline, DecisionFacts, Expect, Head, HttpRule, Match, Rule};
+use super::RunJudge;
+use crate::baseline::{
+    Baseline, BaselineRule, DecisionFacts, HttpRule, RuleExpect, RuleHead, RuleMatch,
+};
 use crate::state::RuleUse;
 use crate::subject::Subject;
 use crate::verdict::Finding;
 
 /// The heads of all rules by id.
-pub(super) fn heads_by_id(baseline: &Baseline) -> HashMap<&str, &Head> {
+pub(super) fn heads_by_id(baseline: &Baseline) -> HashMap<&str, &RuleHead> {
     let ports = baseline.rules().iter().map(|r| &r.head);
     let all = ports.chain(baseline.http_rules().iter().map(|r| &r.head));
     all.map(|h| (h.id.as_str(), h)).collect()
 }
 
-impl<'a> Judge<'a> {
+impl<'a> RunJudge<'a> {
     /// What the rules say of a subject; of a content, `check` is what found it.
-    pub(super) fn match_subject(&self, subject: &Subject, check: Option<&str>) -> Match<'a> {
+    pub(super) fn match_subject(&self, subject: &Subject, check: Option<&str>) -> RuleMatch<'a> {
         let facts = self.decision_facts(check.unwrap_or_default());
         self.baseline.decide(subject, &facts).says
     }
 
     /// What the rules say of a finding, from where it was seen.
-    pub(super) fn match_finding(&self, f: &Finding) -> Match<'a> {
+    pub(super) fn match_finding(&self, f: &Finding) -> RuleMatch<'a> {
         let check = f.check.as_deref().unwrap_or_default();
         let facts = DecisionFacts { check, vantage: &f.vantage, now: self.now };
         self.baseline.decide(&f.subject(), &facts).says
@@ -40,7 +42,7 @@ impl<'a> Judge<'a> {
         subject: &Subject,
         check: Option<&str>,
         at: Timestamp,
-    ) -> Match<'a> {
+    ) -> RuleMatch<'a> {
         let baseline = self.baseline;
         let facts = DecisionFacts {
             check: check.unwrap_or_default(),
@@ -65,10 +67,10 @@ impl<'a> Judge<'a> {
     }
 
     /// The rule that required a cell and has expired.
-    pub(super) fn expired_requirement(&self, cell: Cell) -> Option<&'a Head> {
+    pub(super) fn expired_requirement(&self, cell: Cell) -> Option<&'a RuleHead> {
         let (now, vantage) = (self.now, self.run.vantage);
-        let expired = |r: &&Rule| {
-            r.expect == Expect::Must
+        let expired = |r: &&BaselineRule| {
+            r.expect == RuleExpect::Must
                 && !r.head.is_live(now)
                 && r.head.is_for(vantage)
                 && r.head.addrs.contains(cell.ip)
@@ -122,7 +124,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether the plan holds every cell of a rule. UDP is not scanned.
-    fn covers(&self, r: &Rule) -> bool {
+    fn covers(&self, r: &BaselineRule) -> bool {
         r.head.is_for(self.run.vantage)
             && r.udp.is_empty()
             && is_within(&r.tcp, self.run.ports)

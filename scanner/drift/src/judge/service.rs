@@ -3,8 +3,8 @@
 use mimawari_probes::observation::TcpObservation;
 use mimawari_targets::Cell;
 
-use super::Judge;
-use crate::baseline::Match;
+use super::RunJudge;
+use crate::baseline::RuleMatch;
 use crate::id::FindingId;
 use crate::state::ServiceName;
 use crate::verdict::ServiceChange;
@@ -12,14 +12,14 @@ use crate::verdict::ServiceChange;
 /// Changes that are listed.
 const MAX_LISTED: usize = 1_000;
 
-impl Judge<'_> {
+impl RunJudge<'_> {
     /// Compares the service at an open port with the one that answered before.
     pub(super) fn note_service(
         &mut self,
         cell: Cell,
         plain_id: FindingId,
         o: &TcpObservation,
-        found: Match<'_>,
+        found: RuleMatch<'_>,
     ) {
         let Some(seen) = o.service.as_ref().map(|s| ServiceName::new(&s.name)) else { return };
         if seen.is_unknown() || self.service_changes.len() >= MAX_LISTED {
@@ -28,7 +28,7 @@ impl Judge<'_> {
         let Some((was, since)) = self.service_before(cell, plain_id) else { return };
         if is_another(was.as_str(), seen.as_str()) && since < o.at {
             let allowed_by = match found {
-                Match::Allowed(head) => Some(head.id.clone()),
+                RuleMatch::Allowed(head) => Some(head.id.clone()),
                 _ => None,
             };
             self.service_changes.push(ServiceChange {

@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mimawari_probes::gap::Gap;
-use mimawari_probes::observation::{Outcome, WebObservation};
+use mimawari_probes::observation::{ContentOutcome, WebObservation};
 
 use super::content::is_inventory;
-use super::{Judge, WebKey};
+use super::{RunJudge, WebKey};
 use crate::sites::{
-    Change, Facts, MAX_LISTED, MAX_SITES, Present, Site, SiteChange, SiteFact, SiteKey, SiteNotice,
-    notices,
+    FactChange, MAX_LISTED, MAX_SITES, PresentSite, SiteChange, SiteFact, SiteFacts, SiteKey,
+    SiteNotice, SiteRecord, notices,
 };
 
 /// A change and what it is sorted by: telling ones first, then by place.
-type Ranked = ((bool, SiteFact, SiteKey), SiteChange);
+type RankedSite = ((bool, SiteFact, SiteKey), SiteChange);
 
-impl<'a> Judge<'a> {
+impl<'a> RunJudge<'a> {
     /// Takes what this run saw of web sites into the inventory. A run that is not to be believed
     /// leaves it as it was and says nothing of it.
     pub(super) fn sites(&mut self) {
@@ -23,12 +23,12 @@ impl<'a> Judge<'a> {
             self.remember_legacy();
             return;
         }
-        let mut known: BTreeMap<SiteKey, Site> =
+        let mut known: BTreeMap<SiteKey, SiteRecord> =
             std::mem::take(&mut self.next.sites).into_iter().map(|s| (s.key.clone(), s)).collect();
         let before: BTreeSet<SiteKey> = known.keys().cloned().collect();
         let present = self.present();
         let mut seen = BTreeSet::new();
-        let mut changes: Vec<Ranked> = Vec::new();
+        let mut changes: Vec<RankedSite> = Vec::new();
         let mut told: Vec<SiteNotice> = Vec::new();
         let web: Vec<(WebKey<'a>, &'a WebObservation)> =
             self.web.iter().map(|(place, w)| (*place, *w)).collect();
@@ -48,8 +48,8 @@ impl<'a> Judge<'a> {
                     (Some(site), _) if self.is_newer(site, w) => {}
                     (Some(site), Some(legacy)) => site.facts.legacy = legacy,
                     (None, Some(true)) => {
-                        let facts = Facts { legacy: true, ..Facts::default() };
-                        known.insert(key.clone(), Site::first(key, facts, w.at));
+                        let facts = SiteFacts { legacy: true, ..SiteFacts::default() };
+                        known.insert(key.clone(), SiteRecord::first(key, facts, w.at));
                     }
                     _ => {}
                 }
@@ -62,8 +62,8 @@ impl<'a> Judge<'a> {
                 None => {
                     self.sites.new += 1;
                     let there = new_present.cloned().unwrap_or_default();
-                    let facts = Facts::default().after(w, there);
-                    let mut site = Site::first(key.clone(), facts, w.at);
+                    let facts = SiteFacts::default().after(w, there);
+                    let mut site = SiteRecord::first(key.clone(), facts, w.at);
                     if let Some(before) = known.get(&key) {
                         site.first_seen = before.first_seen;
                     }
@@ -97,7 +97,7 @@ impl<'a> Judge<'a> {
         told.sort_by_key(|n| (n.what, n.ip, n.port, n.scheme, n.host.clone()));
         told.truncate(MAX_LISTED);
         self.site_notices = told;
-        let mut all: Vec<Site> = known.into_values().collect();
+        let mut all: Vec<SiteRecord> = known.into_values().collect();
         if all.len() > MAX_SITES {
             let gone = all.len() - MAX_SITES;
             self.notes.push(Gap::SitesForgotten { room: MAX_SITES as u64, forgotten: gone as u64 });
@@ -110,7 +110,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether another run saw the site after this one did.
-    fn is_newer(&self, site: &Site, w: &WebObservation) -> bool {
+    fn is_newer(&self, site: &SiteRecord, w: &WebObservation) -> bool {
         site.last_seen > w.at && site.last_seen <= self.now
     }
 
@@ -125,23 +125,32 @@ impl<'a> Judge<'a> {
     }
 
     /// Paths that exist and are no finding, as this run saw them.
-    fn present(&self) -> BTreeMap<WebKey<'a>, BTreeSet<Present>> {
-        let mut out: BTreeMap<WebKey<'a>, BTreeSet<Present>> = BTreeMap::new();
+    fn present(&self) -> BTreeMap<WebKey<'a>, BTreeSet<PresentSite>> {
+        let mut out: BTreeMap<WebKey<'a>, BTreeSet<PresentSite>> = BTreeMap::new();
         for h in self.http.values().filter(|h| is_inventory(h)) {
             let place = (h.ip, h.port, h.scheme, h.host.as_deref());
-            let present = Present { path: h.path.clone(), check: h.check.clone() };
+            let present = PresentSite { path: h.path.clone(), check: h.check.clone() };
             out.entry(place).or_default().insert(present);
         }
         out
     }
 
     /// Of the paths that existed, those of which this run does not know otherwise.
-    fn still_present(&self, before: &BTreeSet<Present>, w: &WebObservation) -> BTreeSet<Present> {
-        let known = |p: &Present| {
+    fn still_present(
+        &self,
+        before: &BTreeSet<PresentSite>,
+        w: &WebObservation,
+    ) -> BTreeSet<PresentSite> {
+        let known = |p: &PresentSite| {
             let key = (w.ip, w.port, w.host.as_deref(), p.path.as_str());
             self.http.get(&key).is_some_and(|h| {
                 h.scheme == w.scheme
-                    && matches!(h.outcome, Outcome::Absent | Outcome::Protected | Outcome::Exposed)
+                    && matches!(
+                        h.outcome,
+                        ContentOutcome::Absent
+                            | ContentOutcome::Protected
+                            | ContentOutcome::Exposed
+                    )
             })
         };
         before.iter().filter(|p| !known(p)).cloned().collect()
@@ -164,7 +173,7 @@ fn notice(w: &WebObservation, what: crate::sites::NoticeKind, why: String) -> Si
     SiteNotice { what, ip: w.ip, port: w.port, scheme: w.scheme, host, at: w.at, why }
 }
 
-fn change(w: &WebObservation, c: Change, since: jiff::Timestamp) -> SiteChange {
+fn change(w: &WebObservation, c: FactChange, since: jiff::Timestamp) -> SiteChange {
     SiteChange {
         ip: w.ip,
         port: w.port,

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Judge;
+use super::RunJudge;
 use super::life::FLAP_QUIET;
 use crate::baseline::DecisionFacts;
-use crate::state::{Standing, Told, Tracked};
-use crate::verdict::{Acknowledgement, Change, ChangeKind, Finding, FindingKind, FindingState};
+use crate::state::{NotifiedRecord, NotifiedState, TrackedFinding};
+use crate::verdict::{
+    Acknowledgement, ChangeKind, Finding, FindingChange, FindingKind, FindingState,
+};
 
 /// Drift that nobody acknowledges is told again after a day; less a little, so that a daily run that
 /// starts some minutes early does not leave a day out.
@@ -16,7 +18,7 @@ const REMIND_AFTER: SignedDuration = SignedDuration::from_mins(23 * 60 + 30);
 /// Between two weekly summaries; less a little for the same reason.
 const DIGEST_AFTER: SignedDuration = SignedDuration::from_mins((7 * 24 - 1) * 60);
 
-impl Judge<'_> {
+impl RunJudge<'_> {
     /// Shows who knows of what, and forgets acknowledgements whose time is over. Returns the findings
     /// whose acknowledgement ended since the last run.
     pub(super) fn acknowledged(&mut self) -> BTreeSet<String> {
@@ -52,14 +54,14 @@ impl Judge<'_> {
     }
 
     /// The changes of this run, by finding, and writes down that they are told.
-    pub(super) fn tell(&mut self, ended: &BTreeSet<String>) -> BTreeMap<String, Change> {
+    pub(super) fn tell(&mut self, ended: &BTreeSet<String>) -> BTreeMap<String, FindingChange> {
         let mut changes = BTreeMap::new();
         for (id, t) in &mut self.next.findings {
             let Some(standing) = standing(&t.finding) else { continue };
             let what = change(t, standing, self.now, ended.contains(id));
             if let Some(what) = what {
                 let count = t.told.map_or(0, |told| told.count) + 1;
-                t.told = Some(Told {
+                t.told = Some(NotifiedRecord {
                     what: standing,
                     at: self.now,
                     severity: t.finding.severity,
@@ -68,7 +70,8 @@ impl Judge<'_> {
                         || t.finding.flapping && t.told.is_some_and(|told| told.flapping),
                     count,
                 });
-                let change = Change { key: format!("{id}.{count}"), finding: id.clone(), what };
+                let change =
+                    FindingChange { key: format!("{id}.{count}"), finding: id.clone(), what };
                 changes.insert(id.clone(), change);
             }
         }
@@ -88,26 +91,31 @@ impl Judge<'_> {
 }
 
 /// `None` while it is not decided.
-const fn standing(f: &Finding) -> Option<Standing> {
+const fn standing(f: &Finding) -> Option<NotifiedState> {
     match f.state {
         FindingState::Open
         | FindingState::Unverified
         | FindingState::Resolving
         | FindingState::Missing
-        | FindingState::MissingUnverified => Some(Standing::Drift),
-        FindingState::Resolved => Some(Standing::Resolved),
-        FindingState::Allowed => Some(Standing::Allowed),
-        FindingState::OutOfScope => Some(Standing::OutOfScope),
-        FindingState::NotRequired => Some(Standing::NotRequired),
+        | FindingState::MissingUnverified => Some(NotifiedState::Drift),
+        FindingState::Resolved => Some(NotifiedState::Resolved),
+        FindingState::Allowed => Some(NotifiedState::Allowed),
+        FindingState::OutOfScope => Some(NotifiedState::OutOfScope),
+        FindingState::NotRequired => Some(NotifiedState::NotRequired),
         FindingState::MissingPending => None,
     }
 }
 
 /// What is to be notified of a finding, if anything. `ended` says that its acknowledgement just ended.
-fn change(t: &Tracked, standing: Standing, now: Timestamp, ended: bool) -> Option<ChangeKind> {
+fn change(
+    t: &TrackedFinding,
+    standing: NotifiedState,
+    now: Timestamp,
+    ended: bool,
+) -> Option<ChangeKind> {
     use ChangeKind as C;
-    let drift = standing == Standing::Drift;
-    let shows_flapping = t.finding.flapping && (drift || standing == Standing::Resolved);
+    let drift = standing == NotifiedState::Drift;
+    let shows_flapping = t.finding.flapping && (drift || standing == NotifiedState::Resolved);
     let Some(told) = t.told else {
         // Settled before anybody was notified of it; a service that comes and goes is news even then.
         return match (drift, shows_flapping) {
@@ -127,40 +135,39 @@ fn change(t: &Tracked, standing: Standing, now: Timestamp, ended: bool) -> Optio
         // It is there, comes and goes as it may: whoever has to close it is reminded once a day.
         return match told.what {
             _ if !(drift && (worse || due && !quiet)) => None,
-            Standing::Drift if worse => Some(C::Worse),
-            Standing::Drift => Some(C::Reminder),
+            NotifiedState::Drift if worse => Some(C::Worse),
+            NotifiedState::Drift => Some(C::Reminder),
             _ => Some(C::Reopened),
         };
     }
     match (told.what, standing) {
-        (Standing::Drift, Standing::Drift) => {
+        (NotifiedState::Drift, NotifiedState::Drift) => {
             if worse {
                 return Some(C::Worse);
             }
             let steady = told.flapping;
             ((due || steady) && !quiet).then_some(C::Reminder)
         }
-        (_, Standing::Drift) => Some(C::Reopened),
-        (Standing::Resolved, Standing::Resolved) => None,
-        (_, Standing::Resolved) => holds(t).then_some(C::Resolved),
-        (Standing::Allowed, Standing::Allowed)
-        | (Standing::OutOfScope, Standing::OutOfScope)
-        | (Standing::NotRequired, Standing::NotRequired) => None,
+        (_, NotifiedState::Drift) => Some(C::Reopened),
+        (NotifiedState::Resolved, NotifiedState::Resolved) => None,
+        (_, NotifiedState::Resolved) => holds(t).then_some(C::Resolved),
+        (NotifiedState::Allowed, NotifiedState::Allowed)
+        | (NotifiedState::OutOfScope, NotifiedState::OutOfScope)
+        | (NotifiedState::NotRequired, NotifiedState::NotRequired) => None,
         // It was there again, and nothing requires it any more: no news.
-        (Standing::Resolved | Standing::Allowed, Standing::Allowed | Standing::NotRequired)
-            if t.finding.kind == FindingKind::MissingRequired =>
-        {
-            None
-        }
-        (_, Standing::Allowed) => Some(C::Allowed),
-        (_, Standing::OutOfScope) => Some(C::OutOfScope),
-        (_, Standing::NotRequired) => Some(C::NotRequired),
+        (
+            NotifiedState::Resolved | NotifiedState::Allowed,
+            NotifiedState::Allowed | NotifiedState::NotRequired,
+        ) if t.finding.kind == FindingKind::MissingRequired => None,
+        (_, NotifiedState::Allowed) => Some(C::Allowed),
+        (_, NotifiedState::OutOfScope) => Some(C::OutOfScope),
+        (_, NotifiedState::NotRequired) => Some(C::NotRequired),
     }
 }
 
 /// Whether a resolution is notified already. A refusal is proof, and is notified at once. Silence must
 /// hold for a while: a host that answers every other hour would else be reported twice a day.
-fn holds(t: &Tracked) -> bool {
+fn holds(t: &TrackedFinding) -> bool {
     let last = t.changes.last().copied().unwrap_or(0);
     !t.by_silence || last + FLAP_QUIET <= t.covered_runs
 }

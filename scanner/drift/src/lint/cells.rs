@@ -13,7 +13,7 @@ use mimawari_targets::{AddrSet, PortSet};
 
 use super::policy::named;
 use super::shown;
-use crate::baseline::{Entry, Expect, File, Mistakes, Ports, Starts};
+use crate::baseline::{DocumentFile, LineStarts, PortList, ReadErrors, RuleEntry, RuleExpect};
 use crate::lint_rules::upkeep as rule;
 
 /// Comparisons that are made; ten thousand ordinary rules take a hundredth of it.
@@ -21,18 +21,18 @@ const MOST_STEPS: u64 = 30_000_000;
 
 /// Tells of rules that share cells. `now` tells which of them hold.
 pub(super) fn shared(
-    lints: &mut Mistakes,
-    files: &[File],
-    starts: &Starts,
-    entries: &[Entry],
+    lints: &mut ReadErrors,
+    files: &[DocumentFile],
+    starts: &LineStarts,
+    entries: &[RuleEntry],
     now: Timestamp,
 ) {
-    let units: Vec<Unit<'_>> =
-        entries.iter().enumerate().filter_map(|(i, e)| Unit::of(i, e, now)).collect();
-    let mut sweep = Sweep { units: &units, steps: 0, found: Found::default() };
+    let units: Vec<PortRule<'_>> =
+        entries.iter().enumerate().filter_map(|(i, e)| PortRule::of(i, e, now)).collect();
+    let mut sweep = CellSweep { units: &units, steps: 0, found: OverlapFinding::default() };
     let whole = sweep.family(true) && sweep.family(false) && sweep.steps <= MOST_STEPS;
     let found = sweep.found;
-    let place = |e: &Entry| {
+    let place = |e: &RuleEntry| {
         let name = files[e.file].source.name();
         format!("{}:{}", shown(name), starts.line(e.file, e.span.start))
     };
@@ -48,9 +48,9 @@ pub(super) fn shared(
     for (a, b) in found.shadowed {
         let (e, by) = (units[a as usize].entry, units[b as usize].entry);
         let says = match units[a as usize].ports.expect {
-            Expect::May => "allows",
-            Expect::Must => "requires",
-            Expect::Never => "forbids",
+            RuleExpect::May => "allows",
+            RuleExpect::Must => "requires",
+            RuleExpect::Never => "forbids",
         };
         let title =
             format!("{} {says} nothing that {} at {} does not", named(e), named(by), place(by));
@@ -65,19 +65,19 @@ pub(super) fn shared(
 }
 
 /// A rule about ports, with what is asked of it often.
-struct Unit<'a> {
+struct PortRule<'a> {
     index: usize,
-    entry: &'a Entry,
+    entry: &'a RuleEntry,
     addrs: &'a AddrSet,
-    ports: &'a Ports,
+    ports: &'a PortList,
     live: bool,
     cells: (u128, u32),
     /// Protocol, first and last port.
     strips: Vec<(u8, u16, u16)>,
 }
 
-impl<'a> Unit<'a> {
-    fn of(index: usize, entry: &'a Entry, now: Timestamp) -> Option<Self> {
+impl<'a> PortRule<'a> {
+    fn of(index: usize, entry: &'a RuleEntry, now: Timestamp) -> Option<Self> {
         let (ports, addrs) = (entry.ports()?, entry.addrs.as_deref()?);
         let of = |set: &PortSet, proto: u8| -> Vec<_> {
             set.ranges().iter().map(|(a, b)| (proto, *a, *b)).collect()
@@ -96,7 +96,7 @@ impl<'a> Unit<'a> {
     }
 
     fn is_never(&self) -> bool {
-        self.ports.expect == Expect::Never
+        self.ports.expect == RuleExpect::Never
     }
 
     fn ends(&self) -> Timestamp {
@@ -117,7 +117,7 @@ impl<'a> Unit<'a> {
         }
         let expect = (self.ports.expect, other.ports.expect);
         let same = self.cells == other.cells && self.ends() == other.ends() && expect.0 == expect.1;
-        (expect.0 == expect.1 || expect == (Expect::Must, Expect::May))
+        (expect.0 == expect.1 || expect == (RuleExpect::Must, RuleExpect::May))
             && (!same || self.index < other.index)
     }
 
@@ -137,7 +137,7 @@ fn holds(set: &PortSet, a: u16, b: u16) -> bool {
 
 /// Pairs of numbers of units, in the order in which they were met.
 #[derive(Default)]
-struct Found {
+struct OverlapFinding {
     /// Of two files, in their order.
     overlaps: Vec<(u32, u32)>,
     /// The one that is too many, and the one that covers it.
@@ -147,22 +147,22 @@ struct Found {
     overlapped: HashSet<u32>,
 }
 
-struct Sweep<'a> {
-    units: &'a [Unit<'a>],
+struct CellSweep<'a> {
+    units: &'a [PortRule<'a>],
     steps: u64,
-    found: Found,
+    found: OverlapFinding,
 }
 
 /// The live strip that reaches furthest: its last port, its unit.
-type Top = Option<(u16, u32)>;
+type ReachStrip = Option<(u16, u32)>;
 
-fn further(top: &mut Top, end: u16, unit: u32) {
+fn further(top: &mut ReachStrip, end: u16, unit: u32) {
     if top.is_none_or(|(e, _)| e < end) {
         *top = Some((end, unit));
     }
 }
 
-impl Sweep<'_> {
+impl CellSweep<'_> {
     /// Goes over the addresses of one family; `false` if it stopped because of the effort.
     fn family(&mut self, v4: bool) -> bool {
         // (address, whether it opens, unit)
@@ -231,7 +231,7 @@ impl Sweep<'_> {
     /// rule and earlier ones, the one that reaches furthest is met.
     fn walk(&mut self, strips: &BTreeSet<(u8, u16, u16, u32)>) {
         // Of what allows and holds: the furthest one, and the furthest one of another file.
-        let (mut top, mut next): (Top, Top) = (None, None);
+        let (mut top, mut next): (ReachStrip, ReachStrip) = (None, None);
         let mut at = 0;
         for (proto, start, end, unit) in strips {
             if *proto != at {
@@ -239,11 +239,11 @@ impl Sweep<'_> {
                 (top, next) = (None, None);
             }
             let u = &self.units[*unit as usize];
-            let meets = |t: Top| t.filter(|(e, _)| e >= start).map(|(_, unit)| unit);
+            let meets = |t: ReachStrip| t.filter(|(e, _)| e >= start).map(|(_, unit)| unit);
             if u.is_never() || !u.live {
                 continue;
             }
-            let file = |t: Top| t.map(|(_, i)| self.units[i as usize].entry.file);
+            let file = |t: ReachStrip| t.map(|(_, i)| self.units[i as usize].entry.file);
             let foreign = if file(top) == Some(u.entry.file) { next } else { top };
             if let Some(o) = meets(foreign) {
                 self.found.overlap(*unit, o);
@@ -282,7 +282,7 @@ impl Sweep<'_> {
     }
 }
 
-impl Found {
+impl OverlapFinding {
     fn overlap(&mut self, a: u32, b: u32) {
         let pair = (a.min(b), a.max(b));
         if !self.overlapped.contains(&a) && self.seen.insert(pair) {

@@ -12,12 +12,12 @@ const LONGEST: usize = 4096;
 #[derive(Debug, Clone, Default)]
 pub struct CodeOwners {
     name: String,
-    lines: Vec<Line>,
+    lines: Vec<OwnerLine>,
 }
 
 /// One line that names a pattern.
 #[derive(Debug, Clone)]
-struct Line {
+struct OwnerLine {
     number: usize,
     /// Parts of the pattern; `None` is `**`, any number of parts.
     parts: Vec<Option<String>>,
@@ -28,7 +28,7 @@ struct Line {
 
 /// Who owns a path, and by which line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owned<'a> {
+pub struct OwnedPath<'a> {
     /// The owners as written; none where the line names none.
     pub owners: &'a [String],
     /// The line, counted from 1.
@@ -51,14 +51,14 @@ impl CodeOwners {
 
     /// Who owns a path, which is relative to the repository's top and has `/` between its parts.
     #[must_use]
-    pub fn of(&self, path: &str) -> Option<Owned<'_>> {
+    pub fn of(&self, path: &str) -> Option<OwnedPath<'_>> {
         let path: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
         let line = self.lines.iter().rev().find(|l| l.holds(&path))?;
-        Some(Owned { owners: &line.owners, line: line.number })
+        Some(OwnedPath { owners: &line.owners, line: line.number })
     }
 }
 
-fn line(text: &str, number: usize) -> Option<Line> {
+fn line(text: &str, number: usize) -> Option<OwnerLine> {
     let mut words = words(text);
     if words.is_empty() {
         return None;
@@ -82,7 +82,7 @@ fn line(text: &str, number: usize) -> Option<Line> {
     if parts.iter().all(Option::is_none) && inner.is_empty() {
         return None;
     }
-    Some(Line { number, parts, folder, owners: words })
+    Some(OwnerLine { number, parts, folder, owners: words })
 }
 
 /// The words of a line up to a comment. A backslash takes a space into a word.
@@ -107,7 +107,7 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-impl Line {
+impl OwnerLine {
     fn holds(&self, path: &[&str]) -> bool {
         // `reached[i]`: the parts so far can stand for the first i parts of the path.
         let mut reached = vec![false; path.len() + 1];

@@ -27,8 +27,8 @@ use mimawari_targets::{AddrSet, PortSet, Scope};
 
 use self::codeowners::CodeOwners;
 use crate::baseline::RuleDocument;
-pub use crate::baseline::{Lint, Place};
-use crate::baseline::{Starts, shown};
+use crate::baseline::{LineStarts, shown};
+pub use crate::baseline::{Lint, TextLocation};
 pub use crate::lint_rules as rules;
 pub use crate::lint_rules::LintRule;
 use crate::state::RuleUse;
@@ -45,9 +45,9 @@ pub struct LintContext<'a> {
     /// What may be scanned at all.
     pub scope: Option<&'a Scope>,
     /// What is scanned. Empty: not known.
-    pub profiles: &'a [Profile],
+    pub profiles: &'a [LintProfile],
     /// Who owns the files.
-    pub owners: Owners<'a>,
+    pub owners: OwnersSource<'a>,
     /// Ids that `checks` may name.
     pub checks: Option<&'a BTreeSet<String>>,
     /// What the state knows of the rules.
@@ -68,7 +68,7 @@ impl LintContext<'_> {
             now,
             scope: None,
             profiles: &[],
-            owners: Owners::Unasked,
+            owners: OwnersSource::Unasked,
             checks: None,
             usage: None,
             base: None,
@@ -80,7 +80,7 @@ impl LintContext<'_> {
 
 /// What one configuration scans.
 #[derive(Debug, Clone)]
-pub struct Profile {
+pub struct LintProfile {
     /// Addresses.
     pub targets: AddrSet,
     /// TCP ports.
@@ -89,7 +89,7 @@ pub struct Profile {
 
 /// Who owns the files.
 #[derive(Debug, Clone, Copy)]
-pub enum Owners<'a> {
+pub enum OwnersSource<'a> {
     /// Nobody looked.
     Unasked,
     /// There is no CODEOWNERS file.
@@ -116,7 +116,7 @@ pub fn lint(files: &[(String, String)], context: &LintContext<'_>) -> Vec<Lint> 
     scanned::forbidden(&mut lints, &entries);
     scanned::required(&mut lints, &entries, context);
     upkeep::entries(&mut lints, &files, &entries, context);
-    let places = Starts::of(&files);
+    let places = LineStarts::of(&files);
     cells::shared(&mut lints, &files, &places, &entries, context.now);
     lints.finish(&files, &places)
 }

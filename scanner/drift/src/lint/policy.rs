@@ -4,14 +4,14 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use mimawari_targets::{Protocol, mistake};
 
-use super::{LintContext, Owners, shown};
-use crate::baseline::{Entry, Expect, File, Mistakes, Ports, What};
+use super::{LintContext, OwnersSource, shown};
+use crate::baseline::{DocumentFile, PortList, ReadErrors, RuleEntry, RuleExpect, RuleKind};
 use crate::lint_rules::policy as rule;
 use crate::ports::first_sensitive;
 
 /// What each file must have: an owner that CODEOWNERS knows, and the form of `baseline fmt`.
-pub(super) fn files(lints: &mut Mistakes, files: &[File], context: &LintContext<'_>) {
-    if let (Owners::Absent, Some(first)) = (context.owners, files.first()) {
+pub(super) fn files(lints: &mut ReadErrors, files: &[DocumentFile], context: &LintContext<'_>) {
+    if let (OwnersSource::Absent, Some(first)) = (context.owners, files.first()) {
         let span = first.owner.as_ref().map_or(0..0, toml::Spanned::span);
         lints.report(
             &rule::NO_CODEOWNERS,
@@ -23,7 +23,7 @@ pub(super) fn files(lints: &mut Mistakes, files: &[File], context: &LintContext<
         );
     }
     for (number, file) in files.iter().enumerate() {
-        if let Owners::File { owners, folder } = context.owners {
+        if let OwnersSource::File { owners, folder } = context.owners {
             owner(lints, number, file, owners, folder);
         }
         if let Some(format) = context.formatted
@@ -35,9 +35,9 @@ pub(super) fn files(lints: &mut Mistakes, files: &[File], context: &LintContext<
 }
 
 fn owner(
-    lints: &mut Mistakes,
+    lints: &mut ReadErrors,
     number: usize,
-    file: &File,
+    file: &DocumentFile,
     owners: &super::codeowners::CodeOwners,
     folder: &str,
 ) {
@@ -81,7 +81,7 @@ fn owner(
     lints.report(&rule::OWNER_MISMATCH, number, owner.span(), None, title, help);
 }
 
-fn formatted(lints: &mut Mistakes, number: usize, text: &str, format: &dyn Fn(&str) -> String) {
+fn formatted(lints: &mut ReadErrors, number: usize, text: &str, format: &dyn Fn(&str) -> String) {
     let wanted = format(text);
     if wanted == text {
         return;
@@ -100,13 +100,13 @@ fn formatted(lints: &mut Mistakes, number: usize, text: &str, format: &dyn Fn(&s
 }
 
 /// What each rule must have.
-pub(super) fn entry(lints: &mut Mistakes, e: &Entry, context: &LintContext<'_>) {
+pub(super) fn entry(lints: &mut ReadErrors, e: &RuleEntry, context: &LintContext<'_>) {
     match &e.what {
-        What::Ports(p) => {
+        RuleKind::Ports(p) => {
             too_broad(lints, e, p, context.budget);
             end(lints, e, p, context.now);
         }
-        What::Http(contents) => {
+        RuleKind::Http(contents) => {
             let Some(known) = context.checks else { return };
             for check in contents.checks.iter().filter(|c| !known.contains(c.get_ref().as_str())) {
                 let written = shown(check.get_ref()).replace('`', "'");
@@ -114,7 +114,7 @@ pub(super) fn entry(lints: &mut Mistakes, e: &Entry, context: &LintContext<'_>) 
                 let listed: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
                 let message =
                     format!("unknown variant `{written}`, expected one of {}", listed.join(", "));
-                let source = mimawari_targets::diagnostic::Source::new("", "");
+                let source = mimawari_targets::diagnostic::TextSource::new("", "");
                 let help = mistake(&source, &message, 0..0)
                     .help
                     .filter(|h| h.starts_with("did you"))
@@ -129,15 +129,15 @@ pub(super) fn entry(lints: &mut Mistakes, e: &Entry, context: &LintContext<'_>) 
 }
 
 /// The name of a rule in a message.
-pub(super) fn named(e: &Entry) -> String {
+pub(super) fn named(e: &RuleEntry) -> String {
     e.id().map_or_else(|| "the rule".to_owned(), |id| format!("`{}`", shown(id)))
 }
 
-fn too_broad(lints: &mut Mistakes, e: &Entry, p: &Ports, budget: u128) {
+fn too_broad(lints: &mut ReadErrors, e: &RuleEntry, p: &PortList, budget: u128) {
     let Some(addrs) = &e.addrs else { return };
     let ports = u128::from(p.tcp.len() + p.udp.len());
     let cells = addrs.len().saturating_mul(ports);
-    if p.broad || p.expect == Expect::Never || cells <= budget {
+    if p.broad || p.expect == RuleExpect::Never || cells <= budget {
         return;
     }
     let title = format!(
@@ -150,8 +150,8 @@ fn too_broad(lints: &mut Mistakes, e: &Entry, p: &Ports, budget: u128) {
 }
 
 /// The end that rules for administration and data ports and broad rules need.
-fn end(lints: &mut Mistakes, e: &Entry, p: &Ports, now: Timestamp) {
-    if e.expires.is_some() || p.expect == Expect::Never {
+fn end(lints: &mut ReadErrors, e: &RuleEntry, p: &PortList, now: Timestamp) {
+    if e.expires.is_some() || p.expect == RuleExpect::Never {
         return;
     }
     let hit = p.items.iter().find_map(|(span, proto, (a, b))| {

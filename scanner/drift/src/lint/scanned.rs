@@ -6,16 +6,16 @@ use std::ops::Range;
 use mimawari_targets::{AddrRange, AddrSet, PortSet, Scope};
 
 use super::policy::named;
-use super::{LintContext, Profile, shown};
-use crate::baseline::{Entry, Expect, File, Mistakes};
+use super::{LintContext, LintProfile, shown};
+use crate::baseline::{DocumentFile, ReadErrors, RuleEntry, RuleExpect};
 use crate::lint_rules::policy as rule;
 
 /// Addresses outside the scope: in groups, once, and in the rules' own lists. What `deny` cuts out
 /// of an allowed range is not held against a rule, unless nothing else is left of it.
 pub(super) fn scope(
-    lints: &mut Mistakes,
-    files: &[File],
-    entries: &[Entry],
+    lints: &mut ReadErrors,
+    files: &[DocumentFile],
+    entries: &[RuleEntry],
     context: &LintContext<'_>,
 ) {
     let Some(scope) = context.scope else { return };
@@ -32,7 +32,7 @@ pub(super) fn scope(
 }
 
 fn items(
-    lints: &mut Mistakes,
+    lints: &mut ReadErrors,
     file: usize,
     id: Option<&str>,
     items: &[(Range<usize>, AddrRange)],
@@ -65,9 +65,10 @@ fn listed(set: &AddrSet) -> String {
 }
 
 /// Ports that must never be open, and that nobody looks at.
-pub(super) fn forbidden(lints: &mut Mistakes, entries: &[Entry]) {
+pub(super) fn forbidden(lints: &mut ReadErrors, entries: &[RuleEntry]) {
     for e in entries {
-        let Some(p) = e.ports().filter(|p| p.expect == Expect::Never && !p.udp.is_empty()) else {
+        let Some(p) = e.ports().filter(|p| p.expect == RuleExpect::Never && !p.udp.is_empty())
+        else {
             continue;
         };
         let udp = shown(&p.udp.to_string());
@@ -78,12 +79,12 @@ pub(super) fn forbidden(lints: &mut Mistakes, entries: &[Entry]) {
 }
 
 /// Cells that must be open, and that nobody looks at.
-pub(super) fn required(lints: &mut Mistakes, entries: &[Entry], context: &LintContext<'_>) {
+pub(super) fn required(lints: &mut ReadErrors, entries: &[RuleEntry], context: &LintContext<'_>) {
     if context.profiles.is_empty() {
         return;
     }
     let musts = entries.iter().filter_map(|e| {
-        let ports = e.ports().filter(|p| p.expect == Expect::Must)?;
+        let ports = e.ports().filter(|p| p.expect == RuleExpect::Must)?;
         Some((e, ports, e.addrs.as_ref()?))
     });
     for (e, p, addrs) in musts.filter(|(e, ..)| e.is_live(context.now)) {
@@ -110,10 +111,14 @@ pub(super) fn required(lints: &mut Mistakes, entries: &[Entry], context: &LintCo
     }
 }
 
-type Ports = Vec<(u16, u16)>;
+type ScannedPorts = Vec<(u16, u16)>;
 
 /// The first ports, with their addresses, that no profile covers.
-fn uncovered(addrs: &AddrSet, ports: Ports, profiles: &[Profile]) -> Option<(Ports, AddrSet)> {
+fn uncovered(
+    addrs: &AddrSet,
+    ports: ScannedPorts,
+    profiles: &[LintProfile],
+) -> Option<(ScannedPorts, AddrSet)> {
     if addrs.is_empty() || ports.is_empty() {
         return None;
     }
@@ -127,7 +132,7 @@ fn uncovered(addrs: &AddrSet, ports: Ports, profiles: &[Profile]) -> Option<(Por
 }
 
 /// Sorted ranges, divided into what other sorted ranges hold and what they do not.
-fn cut(ports: &[(u16, u16)], by: &[(u16, u16)]) -> (Ports, Ports) {
+fn cut(ports: &[(u16, u16)], by: &[(u16, u16)]) -> (ScannedPorts, ScannedPorts) {
     let (mut inside, mut outside) = (Vec::new(), Vec::new());
     for (a, b) in ports {
         let mut at = u32::from(*a);

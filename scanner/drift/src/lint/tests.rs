@@ -12,7 +12,7 @@ fn set(ranges: &[&str]) -> AddrSet {
 /// What the examples are held against.
 struct World {
     scope: Scope,
-    profiles: Vec<Profile>,
+    profiles: Vec<LintProfile>,
     checks: BTreeSet<String>,
     usage: BTreeMap<String, RuleUse>,
 }
@@ -33,7 +33,7 @@ impl World {
         ];
         Self {
             scope: Scope::new(addrs.clone(), set(&["192.0.2.255"]), "SEC-1042"),
-            profiles: vec![Profile {
+            profiles: vec![LintProfile {
                 targets: addrs.subtract(&set(&["192.0.2.255"])),
                 ports: "22,80,443,8000-8999".parse().expect("ports"),
             }],
@@ -58,8 +58,8 @@ impl World {
                 scope: Some(&self.scope),
                 profiles: &self.profiles,
                 owners: match codeowners {
-                    true => Owners::File { owners: &owners, folder: "baseline" },
-                    false => Owners::Absent,
+                    true => OwnersSource::File { owners: &owners, folder: "baseline" },
+                    false => OwnersSource::Absent,
                 },
                 checks: Some(&self.checks),
                 usage: Some(&self.usage),
@@ -159,7 +159,10 @@ fn places_are_lines_and_columns_of_characters() {
     let lints =
         lint(&[("a.toml".to_owned(), text.to_owned())], &LintContext::at(Timestamp::UNIX_EPOCH));
     let [l] = lints.as_slice() else { panic!("{lints:?}") };
-    assert_eq!((l.start, l.end), (Place { line: 3, column: 20 }, Place { line: 3, column: 34 }));
+    assert_eq!(
+        (l.start, l.end),
+        (TextLocation { line: 3, column: 20 }, TextLocation { line: 3, column: 34 })
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::LintContext;
 use super::policy::named;
-use crate::baseline::{Entry, Expect, File, Mistakes, RuleDocument, What};
+use crate::baseline::{DocumentFile, ReadErrors, RuleDocument, RuleEntry, RuleExpect, RuleKind};
 use crate::lint_rules::upkeep as rule;
 use crate::stale::{UNSEEN_DAYS, UNSEEN_RUNS};
 use crate::state::RuleUse;
@@ -18,9 +18,9 @@ const STALE: SignedDuration = SignedDuration::from_hours(UNSEEN_DAYS * 24);
 
 /// Ends, use and renewal of each rule.
 pub(super) fn entries(
-    lints: &mut Mistakes,
-    files: &[File],
-    entries: &[Entry],
+    lints: &mut ReadErrors,
+    files: &[DocumentFile],
+    entries: &[RuleEntry],
     context: &LintContext<'_>,
 ) {
     for e in entries {
@@ -33,14 +33,14 @@ pub(super) fn entries(
     let Some(base) = context.base else { return };
     // What is wrong with the files as they were is not reported.
     let RuleDocument { files: old_files, entries: old, .. } = RuleDocument::read(base);
-    let old: HashMap<&str, &Entry> = old.iter().filter_map(|e| Some((e.id()?, e))).collect();
+    let old: HashMap<&str, &RuleEntry> = old.iter().filter_map(|e| Some((e.id()?, e))).collect();
     for e in entries {
         let Some(was) = e.id().and_then(|id| old.get(id)) else { continue };
         renewed(lints, (files, e), (&old_files, was));
     }
 }
 
-fn ending(lints: &mut Mistakes, e: &Entry, now: Timestamp) {
+fn ending(lints: &mut ReadErrors, e: &RuleEntry, now: Timestamp) {
     let Some(expires) = &e.expires else { return };
     let text = &expires.get_ref().text;
     let days = expires.get_ref().at.duration_since(now).as_hours() / 24;
@@ -67,8 +67,8 @@ fn ending(lints: &mut Mistakes, e: &Entry, now: Timestamp) {
 
 /// Whether anything was seen of what the rule allows. Of `must` a patrol tells itself what is
 /// missing, and of `never` nothing is to be seen.
-fn used(lints: &mut Mistakes, e: &Entry, known: &RuleUse, now: Timestamp) {
-    if e.ports().is_some_and(|p| p.expect != Expect::May) {
+fn used(lints: &mut ReadErrors, e: &RuleEntry, known: &RuleUse, now: Timestamp) {
+    if e.ports().is_some_and(|p| p.expect != RuleExpect::May) {
         return;
     }
     let runs = known.unseen_runs;
@@ -101,15 +101,15 @@ fn used(lints: &mut Mistakes, e: &Entry, known: &RuleUse, now: Timestamp) {
 
 /// A later end, and nothing else.
 fn renewed(
-    lints: &mut Mistakes,
-    (files, new): (&[File], &Entry),
-    (old_files, old): (&[File], &Entry),
+    lints: &mut ReadErrors,
+    (files, new): (&[DocumentFile], &RuleEntry),
+    (old_files, old): (&[DocumentFile], &RuleEntry),
 ) {
     let (Some(to), Some(from)) = (&new.expires, &old.expires) else { return };
     if to.get_ref().at <= from.get_ref().at || !same(new, old) {
         return;
     }
-    let owner = |files: &[File], e: &Entry| {
+    let owner = |files: &[DocumentFile], e: &RuleEntry| {
         files[e.file].owner.as_ref().map(|o| o.get_ref().trim().to_owned())
     };
     if owner(files, new) != owner(old_files, old) {
@@ -126,16 +126,16 @@ fn renewed(
 }
 
 /// Whether two rules say the same, their ends aside.
-fn same(a: &Entry, b: &Entry) -> bool {
-    let reason = |e: &Entry| e.reason.as_ref().map(|r| r.get_ref().trim().to_owned());
+fn same(a: &RuleEntry, b: &RuleEntry) -> bool {
+    let reason = |e: &RuleEntry| e.reason.as_ref().map(|r| r.get_ref().trim().to_owned());
     let texts = |l: &[toml::Spanned<String>]| -> Vec<String> {
         l.iter().map(|t| t.get_ref().clone()).collect()
     };
     let what = match (&a.what, &b.what) {
-        (What::Ports(x), What::Ports(y)) => {
+        (RuleKind::Ports(x), RuleKind::Ports(y)) => {
             (&x.tcp, &x.udp, x.expect, x.broad) == (&y.tcp, &y.udp, y.expect, y.broad)
         }
-        (What::Http(a), What::Http(b)) => {
+        (RuleKind::Http(a), RuleKind::Http(b)) => {
             texts(&a.checks) == texts(&b.checks)
                 && texts(&a.paths) == texts(&b.paths)
                 && texts(&a.names) == texts(&b.names)

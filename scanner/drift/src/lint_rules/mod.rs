@@ -7,7 +7,7 @@ pub mod upkeep;
 
 use std::fmt::Write as _;
 
-use mimawari_targets::diagnostic::Gravity;
+use mimawari_targets::diagnostic::DiagnosticLevel;
 
 /// One row.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct LintRule {
     /// Stable: scripts, annotations and code scanning name it.
     pub id: &'static str,
     /// Error or warning.
-    pub gravity: Gravity,
+    pub gravity: DiagnosticLevel,
     /// Whether a patrol refuses the baseline for it, too.
     pub refused: bool,
     /// What it is about, in a few words.
@@ -33,7 +33,7 @@ macro_rules! rows {
     ($($(#[$doc:meta])* $name:ident: $gravity:ident, $refused:literal, $id:literal, $title:literal, $page:literal, $bad:literal, $good:literal;)*) => {
         $($(#[$doc])* pub static $name: super::LintRule = super::LintRule {
             id: $id,
-            gravity: mimawari_targets::diagnostic::Gravity::$gravity,
+            gravity: mimawari_targets::diagnostic::DiagnosticLevel::$gravity,
             refused: $refused,
             title: $title,
             page: $page,
@@ -62,8 +62,8 @@ impl LintRule {
     #[must_use]
     pub const fn level(&self) -> &'static str {
         match self.gravity {
-            Gravity::Error => "error",
-            Gravity::Warning => "warning",
+            DiagnosticLevel::Error => "error",
+            DiagnosticLevel::Warning => "warning",
         }
     }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use mimawari_probes::observation::{Pointing, Scheme, WebObservation};
+use mimawari_probes::observation::{DnsPointing, UrlScheme, WebObservation};
 use mimawari_targets::Port;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -105,7 +105,7 @@ pub struct SiteKey {
     /// Port.
     pub port: Port,
     /// `http` or `https`.
-    pub scheme: Scheme,
+    pub scheme: UrlScheme,
     /// The virtual host; absent when the address itself was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -113,7 +113,7 @@ pub struct SiteKey {
 
 /// A site and what is known of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Site {
+pub struct SiteRecord {
     /// Where it is.
     pub key: SiteKey,
     /// When first seen.
@@ -121,15 +121,15 @@ pub struct Site {
     /// When last seen.
     pub last_seen: Timestamp,
     /// What it showed then.
-    pub facts: Facts,
+    pub facts: SiteFacts,
     /// How steady its facts are; one that never changed has none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub trails: BTreeMap<SiteFact, Trail>,
+    pub trails: BTreeMap<SiteFact, FactHistory>,
 }
 
 /// What a site showed when it was last seen. Texts are bounded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct SiteFacts {
     /// Status of `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -156,10 +156,10 @@ pub struct Facts {
     pub legacy: bool,
     /// Where the name points.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dns: Option<Pointing>,
+    pub dns: Option<DnsPointing>,
     /// Paths that exist and are no finding.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub present: BTreeSet<Present>,
+    pub present: BTreeSet<PresentSite>,
 }
 
 /// A leaf certificate, as far as it is remembered.
@@ -179,7 +179,7 @@ pub struct SiteCertificate {
 
 /// A path that exists and is no finding, such as a script that was executed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Present {
+pub struct PresentSite {
     /// Path and query, as sent.
     pub path: String,
     /// The check that was true of it.
@@ -188,7 +188,7 @@ pub struct Present {
 
 /// How steady a fact is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trail {
+pub struct FactHistory {
     /// Runs in a row in which it changed.
     pub changed: u8,
     /// Runs in a row in which it did not, counted while it is unsteady.
@@ -202,7 +202,7 @@ pub struct Trail {
 
 /// A change before it has a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct FactChange {
     /// Which fact.
     pub what: SiteFact,
     /// Before.
@@ -213,10 +213,10 @@ pub struct Change {
     pub routine: bool,
 }
 
-impl Facts {
+impl SiteFacts {
     /// What is known after a site has been seen: what could not be looked at stays as it was.
     #[must_use]
-    pub fn after(&self, seen: &WebObservation, present: BTreeSet<Present>) -> Self {
+    pub fn after(&self, seen: &WebObservation, present: BTreeSet<PresentSite>) -> Self {
         let tls = seen.tls.as_ref();
         Self {
             status: seen.status,
@@ -227,7 +227,7 @@ impl Facts {
             certificate: SiteCertificate::of(seen).or_else(|| self.certificate.clone()),
             tls: tls.map(|t| cut(&t.version)).or_else(|| self.tls.clone()),
             legacy: tls.map_or(self.legacy, |t| t.legacy),
-            dns: seen.dns.filter(|d| *d != Pointing::Unknown).or(self.dns),
+            dns: seen.dns.filter(|d| *d != DnsPointing::Unknown).or(self.dns),
             present: present.into_iter().take(MAX_PRESENT).collect(),
         }
     }
@@ -309,15 +309,15 @@ impl SiteCertificate {
     }
 }
 
-impl Site {
+impl SiteRecord {
     /// A site seen for the first time.
     #[must_use]
-    pub fn first(key: SiteKey, facts: Facts, at: Timestamp) -> Self {
+    pub fn first(key: SiteKey, facts: SiteFacts, at: Timestamp) -> Self {
         Self { key, first_seen: at, last_seen: at, facts, trails: BTreeMap::new() }
     }
 
     /// Takes what a run saw of it, and returns what is to be told.
-    pub fn see(&mut self, facts: Facts, at: Timestamp) -> Vec<Change> {
+    pub fn see(&mut self, facts: SiteFacts, at: Timestamp) -> Vec<FactChange> {
         let mut changes = Vec::new();
         for what in SiteFact::ALL {
             let was = self.facts.shown(what);
@@ -334,14 +334,15 @@ impl Site {
                         .is_some_and(|(now, was)| now.renews(was));
                 let (was, now) = if what == SiteFact::Present && changed {
                     // Of a list only what came and went.
-                    let only = |a: &Facts, b: &Facts| listed(a.present.difference(&b.present));
+                    let only =
+                        |a: &SiteFacts, b: &SiteFacts| listed(a.present.difference(&b.present));
                     (only(&self.facts, &facts), only(&facts, &self.facts))
                 } else {
                     (was, now)
                 };
-                changes.push(Change { what, was, now, routine });
+                changes.push(FactChange { what, was, now, routine });
             }
-            if trail != Trail::default() {
+            if trail != FactHistory::default() {
                 self.trails.insert(what, trail);
             }
         }
@@ -358,7 +359,7 @@ impl Site {
     }
 }
 
-impl Trail {
+impl FactHistory {
     /// One more run. Returns before and now, if that is to be told.
     fn step(
         &mut self,
@@ -391,17 +392,17 @@ impl Trail {
 }
 
 /// Where a name points, in words.
-const fn pointing(d: Pointing) -> &'static str {
+const fn pointing(d: DnsPointing) -> &'static str {
     match d {
-        Pointing::Here => "points here",
-        Pointing::Ours => "points at other addresses of the scope",
-        Pointing::Elsewhere => "points at addresses outside the scope",
-        Pointing::Nowhere => "has no address",
-        Pointing::Unknown => "unknown",
+        DnsPointing::Here => "points here",
+        DnsPointing::Ours => "points at other addresses of the scope",
+        DnsPointing::Elsewhere => "points at addresses outside the scope",
+        DnsPointing::Nowhere => "has no address",
+        DnsPointing::Unknown => "unknown",
     }
 }
 
-fn listed<'a>(present: impl Iterator<Item = &'a Present>) -> Option<String> {
+fn listed<'a>(present: impl Iterator<Item = &'a PresentSite>) -> Option<String> {
     let all: Vec<String> =
         present.map(|p| format!("{} ({})", cut(&p.path), cut(&p.check))).collect();
     let mut s = all.iter().take(5).cloned().collect::<Vec<_>>().join(", ");

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
-use mimawari_probes::observation::{Pointing, Scheme, WebObservation};
+use mimawari_probes::observation::{DnsPointing, UrlScheme, WebObservation};
 use mimawari_targets::Port;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub struct SiteChange {
     #[schemars(with = "u16")]
     pub port: Port,
     /// `http` or `https`.
-    pub scheme: Scheme,
+    pub scheme: UrlScheme,
     /// The virtual host; absent when the address itself was asked for.
     pub host: Option<String>,
     /// When the change was seen.
@@ -85,7 +85,7 @@ pub struct SiteNotice {
     #[schemars(with = "u16")]
     pub port: Port,
     /// `http` or `https`.
-    pub scheme: Scheme,
+    pub scheme: UrlScheme,
     /// The virtual host; absent when the address itself was asked for.
     pub host: Option<String>,
     /// When it was seen.
@@ -173,10 +173,12 @@ pub fn notices(seen: &WebObservation, now: Timestamp) -> Vec<(NoticeKind, String
         }
     }
     match seen.dns {
-        Some(d @ Pointing::Elsewhere) => {
+        Some(d @ DnsPointing::Elsewhere) => {
             out.push((NoticeKind::NameElsewhere, pointing(d).to_owned()));
         }
-        Some(d @ Pointing::Nowhere) => out.push((NoticeKind::NameNowhere, pointing(d).to_owned())),
+        Some(d @ DnsPointing::Nowhere) => {
+            out.push((NoticeKind::NameNowhere, pointing(d).to_owned()))
+        }
         _ => {}
     }
     out

@@ -19,14 +19,14 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use mimawari_probes::http::raw::Head;
-use mimawari_probes::observation::{Scheme, TlsFacts};
+use mimawari_probes::http::raw::RawHead;
+use mimawari_probes::observation::{TlsFacts, UrlScheme};
 use mimawari_targets::Endpoint;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::stream::{Stream, dial};
-use super::tls::{self, Rung, words};
+use super::stream::{HttpStream, dial};
+use super::tls::{self, TlsFallback, words};
 
 /// How much of a body is read, bytes. What lies behind is never asked for, and a server that sends
 /// it anyway is cut off.
@@ -46,7 +46,7 @@ const BUFFER_LIMIT: usize = HEAD_LIMIT + 32 * 1024;
 
 /// How long each step may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
+pub struct HttpTimeouts {
     /// TCP connection, and again for the TLS handshake with all its attempts.
     pub connect: Duration,
     /// From the request to the end of the response head.
@@ -57,18 +57,18 @@ pub struct Timeouts {
 
 /// Where and how to connect: what one connection belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Route {
+pub struct SiteRoute {
     /// The address and port; proof that both lie in the scope.
     pub endpoint: Endpoint,
     /// Plain or TLS.
-    pub scheme: Scheme,
+    pub scheme: UrlScheme,
     /// Server name for TLS; none for an address and for plain HTTP.
     pub sni: Option<String>,
 }
 
 /// A response, read within the limits.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct HttpAnswer {
     /// Status code.
     pub status: u16,
     /// Header fields.
@@ -78,7 +78,7 @@ pub struct Answer {
     /// Whether the resource goes on behind what was read.
     pub truncated: bool,
     /// Why the body ended before the end that was announced.
-    pub cut_short: Option<Fault>,
+    pub cut_short: Option<ResponseError>,
     /// Length of the whole resource, bytes, where `Content-Range` told it.
     pub total: Option<u64>,
     /// The head was not valid HTTP/1 and was read by force.
@@ -86,7 +86,7 @@ pub struct Answer {
 }
 
 /// Nothing of the content: it may be somebody's secret, and logs are read by many.
-impl fmt::Debug for Answer {
+impl fmt::Debug for HttpAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Answer");
         out.field("status", &self.status).field("length", &self.body.len());
@@ -94,7 +94,7 @@ impl fmt::Debug for Answer {
     }
 }
 
-impl Answer {
+impl HttpAnswer {
     /// A field's value, where it is UTF-8.
     #[must_use]
     pub fn text(&self, name: HeaderName) -> Option<&str> {
@@ -129,7 +129,7 @@ impl Answer {
 /// Why there is no response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct Fault {
+pub struct ResponseError {
     /// What kind of failure.
     pub kind: FaultKind,
     /// In words, without anything that the server sent.
@@ -157,7 +157,7 @@ pub enum FaultKind {
     Request,
 }
 
-impl Fault {
+impl ResponseError {
     /// Whether nothing came in time, so that asking the next name would cost as much again.
     pub(super) fn is_late(&self) -> bool {
         matches!(self.kind, FaultKind::Timeout | FaultKind::Late)
@@ -170,19 +170,19 @@ impl Fault {
 
 /// What is asked of one site: the fields of its requests, made once.
 #[derive(Debug, Clone)]
-pub struct Asker {
+pub struct RequestTemplate {
     fields: HeaderMap,
 }
 
-impl Asker {
+impl RequestTemplate {
     /// Requests with this `Host` and `User-Agent`.
     ///
     /// # Errors
     /// [`FaultKind::Request`] when one of the two cannot be put into a field.
-    pub fn new(host: &str, user_agent: &str) -> Result<Self, Fault> {
+    pub fn new(host: &str, user_agent: &str) -> Result<Self, ResponseError> {
         let value = |text: &str, what: &str| {
             HeaderValue::from_str(text)
-                .map_err(|_| Fault::new(FaultKind::Request, format!("not a valid {what}")))
+                .map_err(|_| ResponseError::new(FaultKind::Request, format!("not a valid {what}")))
         };
         let mut fields = HeaderMap::with_capacity(8);
         fields.insert(HOST, value(host, "Host")?);
@@ -215,7 +215,7 @@ impl Asker {
 
     /// Sends back the cookies that this answer sets. Whether there are any that were not sent
     /// before.
-    pub fn take_cookies(&mut self, answer: &Answer) -> bool {
+    pub fn take_cookies(&mut self, answer: &HttpAnswer) -> bool {
         let before = self.fields.get(COOKIE).map(HeaderValue::as_bytes).unwrap_or_default();
         let mut cookies = before.to_vec();
         for set in answer.headers.get_all(SET_COOKIE) {
@@ -237,7 +237,7 @@ impl Asker {
         true
     }
 
-    pub(super) fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, Fault> {
+    pub(super) fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, ResponseError> {
         let mut request = Request::new(Empty::new());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = origin_form(path)?;
@@ -246,7 +246,7 @@ impl Asker {
     }
 
     /// The same request as bytes, for one connection of its own.
-    fn bytes(&self, path: &str) -> Result<Vec<u8>, Fault> {
+    fn bytes(&self, path: &str) -> Result<Vec<u8>, ResponseError> {
         let mut bytes = format!("GET {} HTTP/1.1\r\n", origin_form(path)?).into_bytes();
         for (name, value) in &self.fields {
             bytes.extend_from_slice(name.as_str().as_bytes());
@@ -260,35 +260,35 @@ impl Asker {
 }
 
 /// Only the origin form may go out (RFC 9112, section 3.2.1): `Uri` takes others, too.
-fn origin_form(path: &str) -> Result<Uri, Fault> {
+fn origin_form(path: &str) -> Result<Uri, ResponseError> {
     Some(path)
         .filter(|p| p.starts_with('/'))
         .and_then(|p| p.parse::<Uri>().ok())
         .filter(|u| u.authority().is_none())
-        .ok_or_else(|| Fault::new(FaultKind::Request, "not a valid request path"))
+        .ok_or_else(|| ResponseError::new(FaultKind::Request, "not a valid request path"))
 }
 
-type Driver = hyper::client::conn::http1::Connection<TokioIo<Stream>, Empty<Bytes>>;
+type ConnectionDriver = hyper::client::conn::http1::Connection<TokioIo<HttpStream>, Empty<Bytes>>;
 
 /// An open connection. Dropping it closes the socket.
 ///
 /// hyper's half that does the reading and writing is driven by whoever waits for an answer, in the
 /// same task: handing each request to another task and back would cost more than the request.
 #[derive(Debug)]
-pub struct Connection {
+pub struct HttpConnection {
     sender: SendRequest<Empty<Bytes>>,
-    driver: Option<Box<Driver>>,
+    driver: Option<Box<ConnectionDriver>>,
     /// How the driver ended, until somebody asks.
     epitaph: Option<hyper::Error>,
     /// One timer for everything; moving it ahead costs next to nothing.
     alarm: Pin<Box<Sleep>>,
     tls: Option<TlsFacts>,
-    rung: Option<Rung>,
+    rung: Option<TlsFallback>,
     responses: u32,
     spent: bool,
 }
 
-impl Connection {
+impl HttpConnection {
     /// Connects, and for HTTPS shakes hands. `hint` is the [`Self::rung`] of an earlier connection
     /// on the same route, which saves the attempts that failed then.
     ///
@@ -296,10 +296,10 @@ impl Connection {
     /// [`FaultKind::Connect`], [`FaultKind::Tls`] or [`FaultKind::NoSite`]. A hint had better be
     /// forgotten after it.
     pub async fn open(
-        route: &Route,
-        timeouts: &Timeouts,
-        hint: Option<Rung>,
-    ) -> Result<Self, Fault> {
+        route: &SiteRoute,
+        timeouts: &HttpTimeouts,
+        hint: Option<TlsFallback>,
+    ) -> Result<Self, ResponseError> {
         let (stream, tls, rung) = stream_to(route, timeouts, hint).await?;
         // Lenient where a browser is: the point is to see what a sloppy server gives away. HTTP/0.9
         // stays off, because with it every answer of every protocol would be a body.
@@ -312,7 +312,7 @@ impl Connection {
             .max_buf_size(BUFFER_LIMIT)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|e| Fault::new(FaultKind::Lost, e.to_string()))?;
+            .map_err(|e| ResponseError::new(FaultKind::Lost, e.to_string()))?;
         Ok(Self {
             sender,
             driver: Some(Box::new(connection)),
@@ -333,7 +333,7 @@ impl Connection {
 
     /// Which way of shaking hands it took; none for plain HTTP.
     #[must_use]
-    pub const fn rung(&self) -> Option<Rung> {
+    pub const fn rung(&self) -> Option<TlsFallback> {
         self.rung
     }
 
@@ -357,9 +357,9 @@ impl Connection {
     pub async fn get(
         &mut self,
         path: &str,
-        asker: &Asker,
-        timeouts: &Timeouts,
-    ) -> Result<Answer, Fault> {
+        asker: &RequestTemplate,
+        timeouts: &HttpTimeouts,
+    ) -> Result<HttpAnswer, ResponseError> {
         let request = asker.request(path)?;
         // A future that is dropped half-way leaves an answer behind that nobody reads.
         self.spent = true;
@@ -372,11 +372,11 @@ impl Connection {
     async fn exchange(
         &mut self,
         request: Request<Empty<Bytes>>,
-        timeouts: &Timeouts,
-    ) -> Result<(Answer, bool), Fault> {
+        timeouts: &HttpTimeouts,
+    ) -> Result<(HttpAnswer, bool), ResponseError> {
         self.alarm.as_mut().reset(Instant::now() + timeouts.head);
         let head = pin!(self.sender.send_request(request));
-        let waiting = Waiting {
+        let waiting = WaitingRequest {
             driver: &mut self.driver,
             epitaph: &mut self.epitaph,
             alarm: &mut self.alarm,
@@ -386,7 +386,7 @@ impl Connection {
             Some(Err(error)) => return Err(self.explain(&error)),
             None => {
                 let reason = format!("no response head within {:?}", timeouts.head);
-                return Err(Fault::new(FaultKind::Timeout, reason));
+                return Err(ResponseError::new(FaultKind::Timeout, reason));
             }
         };
         self.responses = self.responses.saturating_add(1);
@@ -396,7 +396,7 @@ impl Connection {
         let mut bytes = Vec::new();
         let read = {
             let read = pin!(read(&mut body, &mut bytes, BODY_LIMIT));
-            let waiting = Waiting {
+            let waiting = WaitingRequest {
                 driver: &mut self.driver,
                 epitaph: &mut self.epitaph,
                 alarm: &mut self.alarm,
@@ -412,7 +412,7 @@ impl Connection {
             }
             None => {
                 let reason = format!("the body did not end within {:?}", timeouts.body);
-                cut_short = Some(Fault::new(FaultKind::Timeout, reason));
+                cut_short = Some(ResponseError::new(FaultKind::Timeout, reason));
                 true
             }
         };
@@ -426,7 +426,7 @@ impl Connection {
         let truncated = cut
             || (parts.status == StatusCode::PARTIAL_CONTENT
                 && total.is_none_or(|n| n > bytes.len() as u64));
-        let answer = Answer {
+        let answer = HttpAnswer {
             status: parts.status.as_u16(),
             headers: parts.headers,
             body: bytes,
@@ -440,7 +440,7 @@ impl Connection {
 
     /// The fault behind an error. When hyper only says that its other half is gone, that half knows
     /// why.
-    fn explain(&mut self, error: &hyper::Error) -> Fault {
+    fn explain(&mut self, error: &hyper::Error) -> ResponseError {
         if !error.is_canceled() && !error.is_closed() {
             return fault(error, self.responses);
         }
@@ -451,13 +451,13 @@ impl Connection {
 }
 
 /// Waits for an answer, and does the reading and writing meanwhile.
-struct Waiting<'a> {
-    driver: &'a mut Option<Box<Driver>>,
+struct WaitingRequest<'a> {
+    driver: &'a mut Option<Box<ConnectionDriver>>,
     epitaph: &'a mut Option<hyper::Error>,
     alarm: &'a mut Pin<Box<Sleep>>,
 }
 
-impl Waiting<'_> {
+impl WaitingRequest<'_> {
     /// What the future comes to; nothing if the alarm goes off before.
     async fn until<F: Future>(self, mut future: Pin<&mut F>) -> Option<F::Output> {
         let Self { driver, epitaph, alarm } = self;
@@ -484,17 +484,17 @@ impl Waiting<'_> {
 
 /// Connects, and for HTTPS shakes hands.
 pub(super) async fn stream_to(
-    route: &Route,
-    timeouts: &Timeouts,
-    hint: Option<Rung>,
-) -> Result<(Stream, Option<TlsFacts>, Option<Rung>), Fault> {
-    let tcp = dial(route.endpoint, timeouts.connect)
-        .await
-        .map_err(|e| Fault::new(FaultKind::Connect, format!("cannot connect: {}", words(&e))))?;
-    if route.scheme == Scheme::Http {
-        return Ok((Stream::Plain(tcp), None, None));
+    route: &SiteRoute,
+    timeouts: &HttpTimeouts,
+    hint: Option<TlsFallback>,
+) -> Result<(HttpStream, Option<TlsFacts>, Option<TlsFallback>), ResponseError> {
+    let tcp = dial(route.endpoint, timeouts.connect).await.map_err(|e| {
+        ResponseError::new(FaultKind::Connect, format!("cannot connect: {}", words(&e)))
+    })?;
+    if route.scheme == UrlScheme::Http {
+        return Ok((HttpStream::Plain(tcp), None, None));
     }
-    let limits = tls::Limits { connect: timeouts.connect, handshake: timeouts.connect };
+    let limits = tls::TlsLimits { connect: timeouts.connect, handshake: timeouts.connect };
     let session = tls::handshake(tcp, route.endpoint, route.sni.as_deref(), &limits, hint).await?;
     Ok((session.stream, Some(session.facts), Some(session.rung)))
 }
@@ -505,12 +505,12 @@ pub(super) async fn stream_to(
 /// [`FaultKind::Malformed`] when not even a status line can be made out; otherwise as
 /// [`Connection::open`] and [`Connection::get`].
 pub async fn get_by_force(
-    route: &Route,
+    route: &SiteRoute,
     path: &str,
-    asker: &Asker,
-    timeouts: &Timeouts,
-    hint: Option<Rung>,
-) -> Result<Answer, Fault> {
+    asker: &RequestTemplate,
+    timeouts: &HttpTimeouts,
+    hint: Option<TlsFallback>,
+) -> Result<HttpAnswer, ResponseError> {
     const PREFIX: &[u8] = b"HTTP/";
     let request = asker.bytes(path)?;
     let (mut stream, ..) = stream_to(route, timeouts, hint).await?;
@@ -534,8 +534,8 @@ pub async fn get_by_force(
     };
     // What has come until then is the answer: nothing says where it ends.
     let _ = timeout(timeouts.head, talk).await;
-    let Some(head) = Head::parse(&bytes) else {
-        return Err(Fault::new(FaultKind::Malformed, "the answer is not HTTP/1"));
+    let Some(head) = RawHead::parse(&bytes) else {
+        return Err(ResponseError::new(FaultKind::Malformed, "the answer is not HTTP/1"));
     };
     let mut headers = HeaderMap::new();
     for name in [LOCATION, CONTENT_ENCODING, CONTENT_RANGE, SERVER, RETRY_AFTER, SET_COOKIE] {
@@ -548,7 +548,7 @@ pub async fn get_by_force(
     let mut body = head.body().into_owned();
     let truncated = body.len() > BODY_LIMIT || bytes.len() >= HEAD_LIMIT + BODY_LIMIT;
     body.truncate(BODY_LIMIT);
-    Ok(Answer {
+    Ok(HttpAnswer {
         status: head.status,
         headers,
         body,
@@ -562,7 +562,7 @@ pub async fn get_by_force(
 /// Whether an answer has come as far as its head promises. A server that does not say how far, or
 /// not in a way that can be read, says so by closing.
 fn is_whole(bytes: &[u8]) -> bool {
-    let Some(head) = Head::parse(bytes).filter(|h| h.is_ended()) else {
+    let Some(head) = RawHead::parse(bytes).filter(|h| h.is_ended()) else {
         return false;
     };
     if head.field("transfer-encoding").is_some() {
@@ -614,33 +614,36 @@ pub(super) fn whole_length(headers: &HeaderMap) -> Option<u64> {
     value.rsplit_once('/')?.1.trim().parse().ok()
 }
 
-fn fault(error: &hyper::Error, responses: u32) -> Fault {
+fn fault(error: &hyper::Error, responses: u32) -> ResponseError {
     if error.is_parse_too_large() {
         let reason =
             format!("the response head is over {} KiB or has too many fields", HEAD_LIMIT / 1024);
-        return Fault::new(FaultKind::Malformed, reason);
+        return ResponseError::new(FaultKind::Malformed, reason);
     }
     if error.is_parse() {
-        return Fault::new(FaultKind::Malformed, "the answer is not HTTP/1");
+        return ResponseError::new(FaultKind::Malformed, "the answer is not HTTP/1");
     }
     if error.is_incomplete_message() {
-        return Fault::new(FaultKind::Lost, "the connection was closed before the answer ended");
+        return ResponseError::new(
+            FaultKind::Lost,
+            "the connection was closed before the answer ended",
+        );
     }
     if let Some(io) = error.source().and_then(|e| e.downcast_ref::<io::Error>()) {
         let is_tls = tls::is_tls_error(io);
         return match io.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput if !is_tls => {
-                Fault::new(FaultKind::Malformed, "the body's framing is broken")
+                ResponseError::new(FaultKind::Malformed, "the body's framing is broken")
             }
-            _ => Fault::new(FaultKind::Lost, format!("connection lost: {}", words(io))),
+            _ => ResponseError::new(FaultKind::Lost, format!("connection lost: {}", words(io))),
         };
     }
     let gone = error.is_canceled() || error.is_closed();
     if responses == 0 && !gone {
         // Bytes before any request: a protocol in which the server speaks first.
-        return Fault::new(FaultKind::Malformed, "the server spoke before it was asked");
+        return ResponseError::new(FaultKind::Malformed, "the server spoke before it was asked");
     }
-    Fault::new(FaultKind::Lost, "the connection was closed")
+    ResponseError::new(FaultKind::Lost, "the connection was closed")
 }
 
 #[cfg(test)]
@@ -650,7 +653,7 @@ mod tests {
     #[test]
     fn only_the_origin_form_leaves() {
         for path in ["/", "/.env", "/%23config.php%23", "/server-status?auto"] {
-            let asker = Asker::new("shop.example.jp", "mimawari/0").unwrap();
+            let asker = RequestTemplate::new("shop.example.jp", "mimawari/0").unwrap();
             let r = asker.request(path).unwrap();
             assert_eq!(r.uri().to_string(), path);
             assert_eq!(r.headers()["range"], BODY_RANGE);
@@ -659,13 +662,13 @@ mod tests {
         }
         for path in ["http://192.0.2.1/", "192.0.2.1:80", "*", "", "/a b", "/a\r\nX: y", "//[", ""]
         {
-            match Asker::new("h", "a").unwrap().request(path) {
+            match RequestTemplate::new("h", "a").unwrap().request(path) {
                 Err(f) => assert_eq!(f.kind, FaultKind::Request, "{path:?}"),
                 Ok(r) => assert!(r.uri().authority().is_none(), "{path:?}"),
             }
         }
-        assert!(Asker::new("a\r\nb", "a").is_err());
-        assert!(Asker::new("a", "a\nb").is_err());
+        assert!(RequestTemplate::new("a\r\nb", "a").is_err());
+        assert!(RequestTemplate::new("a", "a\nb").is_err());
     }
 
     #[test]

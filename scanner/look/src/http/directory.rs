@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
-use mimawari_probes::observation::Scheme;
+use mimawari_probes::observation::UrlScheme;
 
-use super::Targets;
-use super::redirect::Origin;
+use super::SiteTargets;
+use super::redirect::RedirectOrigin;
 use super::vhosts::VhostIndex;
 
 /// Names of a longer list are not gathered: 8 bytes each.
@@ -16,17 +16,17 @@ const NAMES_LIMIT: u64 = 4 << 20;
 
 /// The sites of a look. Names are known by hashes, gathered when the first is asked for.
 #[derive(Debug)]
-pub(super) struct Directory {
-    ports: HashSet<(IpAddr, u16, Scheme)>,
+pub(super) struct SiteDirectory {
+    ports: HashSet<(IpAddr, u16, UrlScheme)>,
     listed: HashSet<u64>,
     rows: OnceCell<HashSet<u64>>,
     vhosts: Option<VhostIndex>,
     hashes: RandomState,
 }
 
-impl Directory {
+impl SiteDirectory {
     /// Of these targets.
-    pub(super) fn of(targets: &Targets) -> Self {
+    pub(super) fn of(targets: &SiteTargets) -> Self {
         let hashes = RandomState::new();
         let web = targets.listed.iter().map(|t| (&t.endpoint, t.scheme));
         let named = targets.named.iter().map(|t| (&t.endpoint, t.scheme));
@@ -45,7 +45,12 @@ impl Directory {
     }
 
     /// Whether the site that a redirect of `own` at `ip` leads to is looked at as well.
-    pub(super) fn is_looked_at(&self, to: &Origin, ip: IpAddr, own: &Origin) -> bool {
+    pub(super) fn is_looked_at(
+        &self,
+        to: &RedirectOrigin,
+        ip: IpAddr,
+        own: &RedirectOrigin,
+    ) -> bool {
         if let Ok(there) = to.host.parse::<IpAddr>() {
             return self.ports.contains(&(there, to.port, to.scheme));
         }

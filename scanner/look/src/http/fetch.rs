@@ -4,14 +4,14 @@ use std::pin::pin;
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
-use mimawari_probes::observation::Outcome;
+use mimawari_probes::observation::ContentOutcome;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::connection::{Answer, Fault, FaultKind, Timeouts, get_by_force};
-use super::link::{Dialect, Link};
-use super::target::{Ending, Target};
-use super::turns::{Lane, network};
-use super::walk::Worker;
+use super::connection::{FaultKind, HttpAnswer, HttpTimeouts, ResponseError, get_by_force};
+use super::link::{HttpDialect, HttpLink};
+use super::target::{SiteEnding, SiteTarget};
+use super::turns::{EndpointQueue, network};
+use super::walk::SiteWorker;
 
 /// How often one request is tried on new connections, or at a server that fails.
 const TRIES: u32 = 3;
@@ -43,7 +43,7 @@ const LONG_WAIT: u32 = 6;
 
 /// How long to wait for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(super) enum FetchWait {
     /// By what the site has shown.
     Hasty,
     /// As configured.
@@ -51,19 +51,19 @@ pub(super) enum Wait {
 }
 
 /// Why waiting came to an end.
-enum Cut {
+enum FetchCut {
     Stopped,
     TimeUp,
 }
 
-impl Worker<'_> {
+impl SiteWorker<'_> {
     /// One path, with its retries and pauses.
     pub(super) async fn fetch(
         &mut self,
         path: &str,
-        target: &mut Target,
-        wait: Wait,
-    ) -> Result<Answer, Ending> {
+        target: &mut SiteTarget,
+        wait: FetchWait,
+    ) -> Result<HttpAnswer, SiteEnding> {
         let (shared, lane) = (self.shared, self.lane);
         let time = shared.config.per_target_time;
         let mut tries = 0;
@@ -77,7 +77,7 @@ impl Worker<'_> {
             let now = Instant::now();
             if now >= target.deadline {
                 let reason = format!("the time for one target, {time:?}, was used up before");
-                return Err(Ending { outcome: Outcome::Skipped, reason });
+                return Err(SiteEnding { outcome: ContentOutcome::Skipped, reason });
             }
             let ip = lane.endpoint.ip();
             let by_site = target.tempo.rest_until().max(target.ceiling.take(ip, now));
@@ -122,11 +122,11 @@ impl Worker<'_> {
     /// answers better then is asked so from there on.
     async fn without_doubt(
         &mut self,
-        answer: Answer,
+        answer: HttpAnswer,
         path: &str,
-        target: &mut Target,
-        wait: Wait,
-    ) -> Result<Answer, Cut> {
+        target: &mut SiteTarget,
+        wait: FetchWait,
+    ) -> Result<HttpAnswer, FetchCut> {
         if !target.doubts_range(answer.status) {
             return Ok(answer);
         }
@@ -139,7 +139,7 @@ impl Worker<'_> {
 
     /// A body that does not end is half a silence: a site whose answers are all so is given up in
     /// the end.
-    fn count_cut(&self, answer: &Answer, target: &mut Target) {
+    fn count_cut(&self, answer: &HttpAnswer, target: &mut SiteTarget) {
         let Some(fault) = &answer.cut_short else {
             target.silent = 0;
             return;
@@ -147,23 +147,23 @@ impl Worker<'_> {
         target.silent += 1;
         if target.silent >= CUT_STRIKES {
             let reason = format!("{CUT_STRIKES} bodies in a row had no end: {}", fault.reason);
-            target.gone.get_or_insert(Ending { outcome: Outcome::Error, reason });
+            target.gone.get_or_insert(SiteEnding { outcome: ContentOutcome::Error, reason });
         }
     }
 
     async fn ask(
         &mut self,
         path: &str,
-        target: &mut Target,
-        wait: Wait,
+        target: &mut SiteTarget,
+        wait: FetchWait,
         whole: bool,
-    ) -> Result<Result<Answer, Fault>, Cut> {
+    ) -> Result<Result<HttpAnswer, ResponseError>, FetchCut> {
         let mut connection = self.connection.take();
         let deadline = target.deadline;
         let (shared, lane) = (self.shared, self.lane);
         let mut timeouts = shared.config.timeouts();
         let full = timeouts;
-        if wait == Wait::Hasty && target.answered {
+        if wait == FetchWait::Hasty && target.answered {
             let bearable = HASTE.0.max(target.slowest.saturating_mul(HASTE.1));
             timeouts.head = timeouts.head.min(bearable);
             timeouts.body = timeouts.body.min(bearable);
@@ -199,7 +199,7 @@ impl Worker<'_> {
         deadline: Instant,
         wait: u32,
         future: F,
-    ) -> Result<F::Output, Cut> {
+    ) -> Result<F::Output, FetchCut> {
         let shared = self.shared;
         let mut future = pin!(future);
         let mut nap = self.nap.take().unwrap_or_else(|| Box::pin(sleep(Duration::ZERO)));
@@ -229,8 +229,8 @@ impl Worker<'_> {
         let output = loop {
             tokio::select! {
                 biased;
-                () = &mut stopped => break Err(Cut::Stopped),
-                output = &mut bounded => break output.map_err(|_| Cut::TimeUp),
+                () = &mut stopped => break Err(FetchCut::Stopped),
+                output = &mut bounded => break output.map_err(|_| FetchCut::TimeUp),
                 () = &mut long, if !parked => {
                     parked = true;
                     shared.park(self.ticket);
@@ -242,21 +242,21 @@ impl Worker<'_> {
     }
 
     /// Counts a fault, and gives the target or the lane up when it is one too many.
-    fn strike(&self, fault: Fault, target: &mut Target) -> Ending {
+    fn strike(&self, fault: ResponseError, target: &mut SiteTarget) -> SiteEnding {
         let outcome = match fault.kind {
-            FaultKind::Malformed => Outcome::Malformed,
-            _ => Outcome::Error,
+            FaultKind::Malformed => ContentOutcome::Malformed,
+            _ => ContentOutcome::Error,
         };
         // Only as the first and last word: from a site that has answered before, it is a fault.
         if fault.kind == FaultKind::NoSite && !target.answered {
-            let end = Ending { outcome: Outcome::Absent, reason: fault.reason };
+            let end = SiteEnding { outcome: ContentOutcome::Absent, reason: fault.reason };
             target.gone = Some(end.clone());
             return end;
         }
-        let end = Ending { outcome, reason: fault.reason };
-        let in_a_row = |end: Ending| {
+        let end = SiteEnding { outcome, reason: fault.reason };
+        let in_a_row = |end: SiteEnding| {
             let reason = format!("{CONNECT_STRIKES} connections in a row failed: {}", end.reason);
-            Ending { outcome, reason }
+            SiteEnding { outcome, reason }
         };
         if self.lane.refused.get() >= CONNECT_STRIKES {
             let end = in_a_row(end);
@@ -279,7 +279,7 @@ impl Worker<'_> {
         };
         if target.silent >= bound {
             let reason = format!("{bound} paths in a row had no answer: {}", end.reason);
-            target.gone = Some(Ending { outcome, reason });
+            target.gone = Some(SiteEnding { outcome, reason });
         }
         end
     }
@@ -287,27 +287,28 @@ impl Worker<'_> {
 
 /// Tries until there is an answer, or a fault that trying again would not mend.
 async fn persist(
-    lane: &Lane,
-    connection: &mut Option<Link>,
-    target: &mut Target,
+    lane: &EndpointQueue,
+    connection: &mut Option<HttpLink>,
+    target: &mut SiteTarget,
     path: &str,
-    timeouts: &Timeouts,
+    timeouts: &HttpTimeouts,
     whole: bool,
-) -> Result<Answer, Fault> {
+) -> Result<HttpAnswer, ResponseError> {
     let without_range;
-    let mut asker = target.asker.as_ref().map_err(Fault::clone)?;
+    let mut asker = target.asker.as_ref().map_err(ResponseError::clone)?;
     if whole {
         without_range = asker.without_range();
         asker = &without_range;
     }
     let most = if target.brief { 1 } else { TRIES };
-    let mut best: Option<Answer> = None;
+    let mut best: Option<HttpAnswer> = None;
     let mut tries = 0;
     loop {
         tries += 1;
-        if !connection.as_ref().is_some_and(Link::is_usable) {
+        if !connection.as_ref().is_some_and(HttpLink::is_usable) {
             *connection = None;
-            match Link::open(&target.route, timeouts, lane.rung.get(), lane.dialect.get()).await {
+            match HttpLink::open(&target.route, timeouts, lane.rung.get(), lane.dialect.get()).await
+            {
                 Ok(new) => {
                     lane.refused.set(0);
                     target.refused = 0;
@@ -376,37 +377,37 @@ async fn persist(
     }
 }
 
-fn ending(cut: &Cut, time: Duration) -> Ending {
+fn ending(cut: &FetchCut, time: Duration) -> SiteEnding {
     match cut {
-        Cut::Stopped => stopped(),
-        Cut::TimeUp => {
+        FetchCut::Stopped => stopped(),
+        FetchCut::TimeUp => {
             let reason = format!("the time for one target, {time:?}, ended during the request");
-            Ending { outcome: Outcome::Error, reason }
+            SiteEnding { outcome: ContentOutcome::Error, reason }
         }
     }
 }
 
-fn stopped() -> Ending {
-    Ending { outcome: Outcome::Skipped, reason: "the run was stopped".to_owned() }
+fn stopped() -> SiteEnding {
+    SiteEnding { outcome: ContentOutcome::Skipped, reason: "the run was stopped".to_owned() }
 }
 
 /// Whether a port that HTTP/1 got nothing from speaks HTTP/2; tried once for each port.
 async fn in_second(
-    lane: &Lane,
-    connection: &mut Option<Link>,
-    target: &Target,
+    lane: &EndpointQueue,
+    connection: &mut Option<HttpLink>,
+    target: &SiteTarget,
     path: &str,
-    asker: &super::connection::Asker,
-    timeouts: &Timeouts,
-) -> Option<Answer> {
-    if lane.answered.get() || lane.dialect.get() != Dialect::First {
+    asker: &super::connection::RequestTemplate,
+    timeouts: &HttpTimeouts,
+) -> Option<HttpAnswer> {
+    if lane.answered.get() || lane.dialect.get() != HttpDialect::First {
         return None;
     }
-    lane.dialect.set(Dialect::FirstForSure);
-    let link = Link::open(&target.route, timeouts, lane.rung.get(), Dialect::Second).await;
+    lane.dialect.set(HttpDialect::FirstForSure);
+    let link = HttpLink::open(&target.route, timeouts, lane.rung.get(), HttpDialect::Second).await;
     let mut link = link.ok()?;
     let answer = link.get(path, asker, timeouts).await.ok()?;
-    lane.dialect.set(Dialect::Second);
+    lane.dialect.set(HttpDialect::Second);
     *connection = Some(link);
     Some(answer)
 }

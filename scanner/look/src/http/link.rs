@@ -2,13 +2,15 @@
 
 use mimawari_probes::observation::TlsFacts;
 
-use super::connection::{Answer, Asker, Connection, Fault, Route, Timeouts};
+use super::connection::{
+    HttpAnswer, HttpConnection, HttpTimeouts, RequestTemplate, ResponseError, SiteRoute,
+};
 use super::second::SecondConnection;
-use super::tls::Rung;
+use super::tls::TlsFallback;
 
 /// Which version a lane speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(super) enum HttpDialect {
     /// HTTP/1, as nearly everybody does.
     First,
     /// HTTP/1 did not work and HTTP/2 did not either.
@@ -19,23 +21,23 @@ pub(super) enum Dialect {
 
 /// An open connection.
 #[derive(Debug)]
-pub(super) enum Link {
-    First(Box<Connection>),
+pub(super) enum HttpLink {
+    First(Box<HttpConnection>),
     Second(Box<SecondConnection>),
 }
 
-impl Link {
+impl HttpLink {
     pub(super) async fn open(
-        route: &Route,
-        timeouts: &Timeouts,
-        hint: Option<Rung>,
-        dialect: Dialect,
-    ) -> Result<Self, Fault> {
+        route: &SiteRoute,
+        timeouts: &HttpTimeouts,
+        hint: Option<TlsFallback>,
+        dialect: HttpDialect,
+    ) -> Result<Self, ResponseError> {
         Ok(match dialect {
-            Dialect::Second => {
+            HttpDialect::Second => {
                 Self::Second(Box::new(SecondConnection::open(route, timeouts, hint).await?))
             }
-            _ => Self::First(Box::new(Connection::open(route, timeouts, hint).await?)),
+            _ => Self::First(Box::new(HttpConnection::open(route, timeouts, hint).await?)),
         })
     }
 
@@ -61,7 +63,7 @@ impl Link {
         }
     }
 
-    pub(super) fn rung(&self) -> Option<Rung> {
+    pub(super) fn rung(&self) -> Option<TlsFallback> {
         match self {
             Self::First(c) => c.rung(),
             Self::Second(c) => c.rung(),
@@ -71,9 +73,9 @@ impl Link {
     pub(super) async fn get(
         &mut self,
         path: &str,
-        asker: &Asker,
-        timeouts: &Timeouts,
-    ) -> Result<Answer, Fault> {
+        asker: &RequestTemplate,
+        timeouts: &HttpTimeouts,
+    ) -> Result<HttpAnswer, ResponseError> {
         match self {
             Self::First(c) => c.get(path, asker, timeouts).await,
             Self::Second(c) => c.get(path, asker, timeouts).await,

@@ -41,19 +41,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mimawari_probes::gap::{Gap, NamedSample};
 use mimawari_probes::http::manifest::Manifest;
-use mimawari_probes::http::{Catalogue, Plan};
-use mimawari_probes::observation::{Observation, Scheme};
+use mimawari_probes::http::{Catalogue, RequestPlan};
+use mimawari_probes::observation::{Observation, UrlScheme};
 use mimawari_targets::Endpoint;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 pub use known::KnownPaths;
-pub use vhosts::{Hosts, SkippedRows, Vhost, VhostIndex};
+pub use vhosts::{HostList, SkippedRows, VhostIndex, VirtualHost};
 
-use connection::Timeouts;
-use directory::Directory;
-use tempo::Ceiling;
-use turns::{Limits, Ticket, Turns};
+use connection::HttpTimeouts;
+use directory::SiteDirectory;
+use tempo::RequestCeiling;
+use turns::{SiteQueue, TurnLimits, WorkPermit};
 
 /// After so many observations they are handed on together.
 const BATCH: usize = 128;
@@ -76,7 +76,7 @@ pub struct WebTarget {
     /// The address and port; proof that both lie in the scope.
     pub endpoint: Endpoint,
     /// Plain or TLS.
-    pub scheme: Scheme,
+    pub scheme: UrlScheme,
     /// The virtual host, for `Host` and SNI; the address itself when absent.
     pub host: Option<String>,
 }
@@ -88,14 +88,14 @@ pub struct NamedPort {
     /// The address and port; proof that both lie in the scope.
     pub endpoint: Endpoint,
     /// How to ask.
-    pub scheme: Scheme,
+    pub scheme: UrlScheme,
     /// Whether rows that name no scheme are asked so.
     pub takes_any: bool,
 }
 
 /// Everything to look at.
 #[derive(Debug, Default)]
-pub struct Targets {
+pub struct SiteTargets {
     /// Targets one by one.
     pub listed: Vec<WebTarget>,
     /// Ports that are asked for the names of the list alone.
@@ -105,7 +105,7 @@ pub struct Targets {
     pub vhosts: Option<VhostIndex>,
 }
 
-impl From<Vec<WebTarget>> for Targets {
+impl From<Vec<WebTarget>> for SiteTargets {
     fn from(listed: Vec<WebTarget>) -> Self {
         Self { listed, ..Self::default() }
     }
@@ -188,14 +188,18 @@ impl Default for HttpConfig {
 }
 
 impl HttpConfig {
-    const fn timeouts(&self) -> Timeouts {
-        Timeouts { connect: self.connect_timeout, head: self.head_timeout, body: self.body_timeout }
+    const fn timeouts(&self) -> HttpTimeouts {
+        HttpTimeouts {
+            connect: self.connect_timeout,
+            head: self.head_timeout,
+            body: self.body_timeout,
+        }
     }
 }
 
 /// What a look came to, beside its observations.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Looked {
+pub struct ProbeSummary {
     /// Targets that were looked at, or tried.
     pub targets: u64,
     /// What kept it from looking at something.
@@ -206,7 +210,7 @@ pub struct Looked {
     pub moved_first: NamedSample,
 }
 
-impl Looked {
+impl ProbeSummary {
     fn moved(&mut self, from: &str, to: &str) {
         self.moved += 1;
         if self.moved_first.first.len() < MOVED_SHOWN {
@@ -235,11 +239,11 @@ impl Looked {
 /// # Panics
 /// When a worker panics: losing its observations without a word would be worse.
 pub async fn look(
-    targets: impl Into<Targets>,
+    targets: impl Into<SiteTargets>,
     config: Arc<HttpConfig>,
     stop: watch::Receiver<bool>,
     out: mpsc::Sender<Vec<Observation>>,
-) -> std::io::Result<Looked> {
+) -> std::io::Result<ProbeSummary> {
     let targets = targets.into();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (done, looked) = tokio::sync::oneshot::channel();
@@ -252,33 +256,33 @@ pub async fn look(
         // The other end is dropped by a panic alone.
         Err(_) => match thread.join() {
             Err(panic) => std::panic::resume_unwind(panic),
-            Ok(()) => Ok(Looked::default()),
+            Ok(()) => Ok(ProbeSummary::default()),
         },
     }
 }
 
 /// What all workers share.
-struct Shared {
+struct SharedWork {
     config: Arc<HttpConfig>,
-    plan: Plan,
+    plan: RequestPlan,
     stop: watch::Receiver<bool>,
-    turns: RefCell<Turns>,
-    directory: Directory,
+    turns: RefCell<SiteQueue>,
+    directory: SiteDirectory,
     /// Somebody left a place.
     changed: Notify,
-    addresses: RefCell<Ceiling>,
-    networks: RefCell<Ceiling>,
+    addresses: RefCell<RequestCeiling>,
+    networks: RefCell<RequestCeiling>,
     pending: RefCell<Vec<Observation>>,
     out: mpsc::Sender<Vec<Observation>>,
-    looked: RefCell<Looked>,
+    looked: RefCell<ProbeSummary>,
 }
 
 /// The receiver of the observations is gone.
 #[derive(Debug)]
-struct Unheard;
+struct NoReply;
 
-impl Shared {
-    async fn emit(&self, observation: Observation) -> Result<(), Unheard> {
+impl SharedWork {
+    async fn emit(&self, observation: Observation) -> Result<(), NoReply> {
         let full = {
             let mut pending = self.pending.borrow_mut();
             pending.push(observation);
@@ -287,49 +291,49 @@ impl Shared {
         if full { self.flush().await } else { Ok(()) }
     }
 
-    async fn flush(&self) -> Result<(), Unheard> {
+    async fn flush(&self) -> Result<(), NoReply> {
         let batch = self.pending.take();
         if batch.is_empty() {
             return Ok(());
         }
-        self.out.send(batch).await.map_err(|_| Unheard)
+        self.out.send(batch).await.map_err(|_| NoReply)
     }
 
-    fn lend(&self, ticket: &Ticket) {
+    fn lend(&self, ticket: &WorkPermit) {
         self.turns.borrow_mut().lend(ticket);
         self.changed.notify_one();
     }
 
-    fn park(&self, ticket: &Ticket) {
+    fn park(&self, ticket: &WorkPermit) {
         self.turns.borrow_mut().park(ticket);
         self.changed.notify_one();
     }
 
-    fn resume(&self, ticket: &Ticket, was_parked: bool) {
+    fn resume(&self, ticket: &WorkPermit, was_parked: bool) {
         self.turns.borrow_mut().resume(ticket, was_parked);
     }
 }
 
 async fn look_here(
-    targets: Targets,
+    targets: SiteTargets,
     config: Arc<HttpConfig>,
     stop: watch::Receiver<bool>,
     out: mpsc::Sender<Vec<Observation>>,
-) -> Looked {
+) -> ProbeSummary {
     let active = config.targets_at_once.max(1);
-    let limits = Limits {
+    let limits = TurnLimits {
         active,
         per_address: config.per_address.max(1),
         per_network: config.per_network.max(1),
         workers: active.saturating_mul(PARKED_SHARE + 1).min(WORKERS_LIMIT.max(active)),
     };
-    let shared = Rc::new(Shared {
+    let shared = Rc::new(SharedWork {
         plan: config.catalogue.plan(config.tier),
-        directory: Directory::of(&targets),
-        turns: RefCell::new(Turns::new(targets, limits)),
+        directory: SiteDirectory::of(&targets),
+        turns: RefCell::new(SiteQueue::new(targets, limits)),
         changed: Notify::new(),
-        addresses: RefCell::new(Ceiling::new(config.rate_per_address)),
-        networks: RefCell::new(Ceiling::new(config.rate_per_network)),
+        addresses: RefCell::new(RequestCeiling::new(config.rate_per_address)),
+        networks: RefCell::new(RequestCeiling::new(config.rate_per_network)),
         pending: RefCell::default(),
         looked: RefCell::default(),
         config,

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use mimawari_probes::observation::Pointing;
+use mimawari_probes::observation::DnsPointing;
 use mimawari_targets::Scope;
-use mimawari_targets::dns::{self, Family, Resolve};
+use mimawari_targets::dns::{self, AddressFamily, NameResolver};
 use mimawari_targets::list::HostName;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -46,19 +46,19 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// more than [`dns::NAMES_AT_ONCE`]; each ends within 30 s. The check ends with the last name, when
 /// nobody receives any more, or when the resolver does not work: then `names` is closed, what is
 /// under way is told as unknown, and the rest is not told of.
-pub async fn cross_check<R: Resolve + ?Sized>(
+pub async fn cross_check<R: NameResolver + ?Sized>(
     mut names: mpsc::Receiver<(String, IpAddr)>,
     resolver: &R,
     scope: &Scope,
     at_once: usize,
-    out: mpsc::Sender<(String, IpAddr, Pointing)>,
+    out: mpsc::Sender<(String, IpAddr, DnsPointing)>,
 ) -> DnsSummary {
     let at_once = at_once.clamp(1, dns::NAMES_AT_ONCE);
     let mut summary = DnsSummary::default();
-    let mut known = Memory::default();
+    let mut known = NameCache::default();
     let mut asking = FuturesUnordered::new();
     let mut waiting: HashMap<String, Vec<(u64, IpAddr)>> = HashMap::new();
-    let mut patience = Patience::begin(Instant::now());
+    let mut patience = RetryLimit::begin(Instant::now());
     let (mut number, mut waiters, mut more) = (0u64, 0usize, true);
     while more || !asking.is_empty() {
         tokio::select! {
@@ -84,7 +84,7 @@ pub async fn cross_check<R: Resolve + ?Sized>(
                             continue;
                         }
                         // Nothing that DNS could be asked for.
-                        Pointing::Unknown
+                        DnsPointing::Unknown
                     }
                 };
                 summary.add(number, &name, pointing);
@@ -112,8 +112,8 @@ pub async fn cross_check<R: Resolve + ?Sized>(
     names.close();
     for (name, list) in waiting {
         for (number, ip) in list {
-            summary.add(number, &name, Pointing::Unknown);
-            if out.send((name.clone(), ip, Pointing::Unknown)).await.is_err() {
+            summary.add(number, &name, DnsPointing::Unknown);
+            if out.send((name.clone(), ip, DnsPointing::Unknown)).await.is_err() {
                 return summary;
             }
         }
@@ -123,7 +123,7 @@ pub async fn cross_check<R: Resolve + ?Sized>(
 
 /// What DNS says of a name, as far as it is of use here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Answer {
+struct DnsAnswer {
     /// Its addresses in the scope.
     inside: Box<[IpAddr]>,
     /// Whether it has others.
@@ -132,18 +132,18 @@ struct Answer {
     failed: [bool; 2],
 }
 
-impl Answer {
+impl DnsAnswer {
     /// A family that failed could hold the address; what an answer does not exclude is unknown.
-    fn pointing(&self, ip: IpAddr) -> Pointing {
+    fn pointing(&self, ip: IpAddr) -> DnsPointing {
         if self.inside.contains(&ip) {
-            return Pointing::Here;
+            return DnsPointing::Here;
         }
         match self.failed {
-            [v4, v6] if (ip.is_ipv4() && v4) || (ip.is_ipv6() && v6) => Pointing::Unknown,
-            _ if !self.inside.is_empty() => Pointing::Ours,
-            [false, false] if self.outside => Pointing::Elsewhere,
-            [false, false] => Pointing::Nowhere,
-            _ => Pointing::Unknown,
+            [v4, v6] if (ip.is_ipv4() && v4) || (ip.is_ipv6() && v6) => DnsPointing::Unknown,
+            _ if !self.inside.is_empty() => DnsPointing::Ours,
+            [false, false] if self.outside => DnsPointing::Elsewhere,
+            [false, false] => DnsPointing::Nowhere,
+            _ => DnsPointing::Unknown,
         }
     }
 
@@ -153,17 +153,17 @@ impl Answer {
     }
 }
 
-async fn ask<R: Resolve + ?Sized>(
+async fn ask<R: NameResolver + ?Sized>(
     name: String,
     host: HostName,
     resolver: &R,
     scope: &Scope,
-) -> (String, Answer) {
+) -> (String, DnsAnswer) {
     let (v4, v6) = futures_util::join!(
-        dns::lookup(resolver, &host, Family::V4),
-        dns::lookup(resolver, &host, Family::V6)
+        dns::lookup(resolver, &host, AddressFamily::V4),
+        dns::lookup(resolver, &host, AddressFamily::V6)
     );
-    let (mut inside, mut answer) = (Vec::new(), Answer::default());
+    let (mut inside, mut answer) = (Vec::new(), DnsAnswer::default());
     for (family, found) in [v4, v6].into_iter().enumerate() {
         match found {
             Ok(addresses) => {
@@ -184,22 +184,22 @@ async fn ask<R: Resolve + ?Sized>(
 /// The last answers, in two generations: when the younger is full, the older is forgotten. What is
 /// asked for again becomes young again.
 #[derive(Debug, Default)]
-struct Memory {
-    young: HashMap<String, Answer>,
-    old: HashMap<String, Answer>,
+struct NameCache {
+    young: HashMap<String, DnsAnswer>,
+    old: HashMap<String, DnsAnswer>,
     /// Addresses in `young`.
     addresses: usize,
 }
 
-impl Memory {
-    fn get(&mut self, name: &str) -> Option<&Answer> {
+impl NameCache {
+    fn get(&mut self, name: &str) -> Option<&DnsAnswer> {
         if let Some((name, answer)) = self.old.remove_entry(name) {
             self.put(name, answer);
         }
         self.young.get(name)
     }
 
-    fn put(&mut self, name: String, answer: Answer) {
+    fn put(&mut self, name: String, answer: DnsAnswer) {
         if self.young.len() >= REMEMBERED / 2
             || self.addresses + answer.inside.len() > REMEMBERED_ADDRESSES / 2
         {
@@ -213,7 +213,7 @@ impl Memory {
 
 /// Decides when a resolver does not work.
 #[derive(Debug)]
-struct Patience {
+struct RetryLimit {
     last_answer: Instant,
     answered: bool,
     silent: usize,
@@ -221,7 +221,7 @@ struct Patience {
     domains: HashSet<String>,
 }
 
-impl Patience {
+impl RetryLimit {
     fn begin(now: Instant) -> Self {
         Self { last_answer: now, answered: false, silent: 0, domains: HashSet::new() }
     }
@@ -253,10 +253,10 @@ mod tests {
 
     #[test]
     fn what_an_answer_does_not_exclude_is_unknown() {
-        use Pointing::{Elsewhere, Here, Nowhere, Ours, Unknown};
+        use DnsPointing::{Elsewhere, Here, Nowhere, Ours, Unknown};
         let (a4, b4, a6) = (ip("198.51.100.1"), ip("198.51.100.2"), ip("2001:db8::1"));
         // Inside, outside, failed A, failed AAAA; what it says of a4 and of a6.
-        type Case<'a> = (&'a [IpAddr], bool, bool, bool, Pointing, Pointing);
+        type Case<'a> = (&'a [IpAddr], bool, bool, bool, DnsPointing, DnsPointing);
         let cases: &[Case<'_>] = &[
             (&[a4], false, false, false, Here, Ours),
             (&[a4, a6], true, false, false, Here, Here),
@@ -270,22 +270,24 @@ mod tests {
             (&[], false, true, true, Unknown, Unknown),
         ];
         for (inside, outside, v4, v6, of_4, of_6) in cases {
-            let answer = Answer { inside: (*inside).into(), outside: *outside, failed: [*v4, *v6] };
+            let answer =
+                DnsAnswer { inside: (*inside).into(), outside: *outside, failed: [*v4, *v6] };
             assert_eq!((answer.pointing(a4), answer.pointing(a6)), (*of_4, *of_6), "{answer:?}");
         }
     }
 
     #[test]
     fn memory_is_bounded_and_keeps_what_is_asked_for() {
-        let mut memory = Memory::default();
+        let mut memory = NameCache::default();
         for i in 0..200_000 {
-            memory.put(format!("n{i}.example"), Answer::default());
+            memory.put(format!("n{i}.example"), DnsAnswer::default());
             assert!(memory.get("n0.example").is_some());
             assert!(memory.young.len() + memory.old.len() <= REMEMBERED);
         }
         assert!(memory.get("n1.example").is_none());
         assert!(memory.get("n199999.example").is_some());
-        let large = Answer { inside: vec![ip("198.51.100.1"); 512].into(), ..Answer::default() };
+        let large =
+            DnsAnswer { inside: vec![ip("198.51.100.1"); 512].into(), ..DnsAnswer::default() };
         for i in 0..2000 {
             memory.put(format!("l{i}.example"), large.clone());
         }
@@ -298,7 +300,7 @@ mod tests {
     fn a_dead_domain_is_no_dead_resolver() {
         let start = Instant::now();
         let dead = |names: &[&str], answered: bool, after: u64| {
-            let mut patience = Patience::begin(start);
+            let mut patience = RetryLimit::begin(start);
             if answered {
                 patience.is_over("good.example", true, start);
             }

@@ -2,25 +2,25 @@
 
 use std::net::IpAddr;
 
-use mimawari_probes::observation::Scheme;
+use mimawari_probes::observation::UrlScheme;
 
 /// Longest path that is followed, bytes.
 const PATH_LIMIT: usize = 2048;
 
 /// A site, as a URL names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Origin {
+pub(super) struct RedirectOrigin {
     /// `http` or `https`.
-    pub scheme: Scheme,
+    pub scheme: UrlScheme,
     /// In lower case; an address without its brackets.
     pub host: String,
     /// The scheme's own when the URL names none.
     pub port: u16,
 }
 
-impl Origin {
+impl RedirectOrigin {
     /// The site of a name, or of an address itself.
-    pub(super) fn of(scheme: Scheme, host: Option<&str>, ip: IpAddr, port: u16) -> Self {
+    pub(super) fn of(scheme: UrlScheme, host: Option<&str>, ip: IpAddr, port: u16) -> Self {
         let host = host.map_or_else(|| ip.to_string(), str::to_ascii_lowercase);
         Self { scheme, host, port }
     }
@@ -40,27 +40,27 @@ impl Origin {
 
 /// Where a redirect leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Destination {
+pub(super) enum RedirectTarget {
     /// To this path of the same site.
     Path(String),
     /// To another site.
-    Site(Origin),
+    Site(RedirectOrigin),
     /// To no place that could be asked.
     Nowhere,
 }
 
 /// Where a `Location` leads from `path` of `site` (RFC 9110, section 10.2.2).
-pub(super) fn destination(location: &[u8], site: &Origin, path: &str) -> Destination {
+pub(super) fn destination(location: &[u8], site: &RedirectOrigin, path: &str) -> RedirectTarget {
     let location = location.trim_ascii();
     let location = location.split(|b| *b == b'#').next().unwrap_or_default();
     let location = encoded(location);
     let (origin, rest) = match split(&location, site.scheme) {
-        Split::Absolute { origin, rest } => (origin, rest),
-        Split::Relative => (site.clone(), location.as_str()),
-        Split::Foreign => return Destination::Nowhere,
+        SplitUrl::Absolute { origin, rest } => (origin, rest),
+        SplitUrl::Relative => (site.clone(), location.as_str()),
+        SplitUrl::Foreign => return RedirectTarget::Nowhere,
     };
     if origin != *site {
-        return Destination::Site(origin);
+        return RedirectTarget::Site(origin);
     }
     let (rest, query) = rest.find('?').map_or((rest, ""), |at| rest.split_at(at));
     let base = path.split('?').next().unwrap_or(path);
@@ -74,12 +74,12 @@ pub(super) fn destination(location: &[u8], site: &Origin, path: &str) -> Destina
         format!("{folder}{rest}")
     };
     let path = format!("{}{query}", without_dots(&joined));
-    if path.len() > PATH_LIMIT { Destination::Nowhere } else { Destination::Path(path) }
+    if path.len() > PATH_LIMIT { RedirectTarget::Nowhere } else { RedirectTarget::Path(path) }
 }
 
-enum Split<'a> {
+enum SplitUrl<'a> {
     Absolute {
-        origin: Origin,
+        origin: RedirectOrigin,
         rest: &'a str,
     },
     Relative,
@@ -87,16 +87,16 @@ enum Split<'a> {
     Foreign,
 }
 
-fn split(location: &str, own: Scheme) -> Split<'_> {
+fn split(location: &str, own: UrlScheme) -> SplitUrl<'_> {
     let end = location.find([':', '/', '?']);
     let scheme = match end.map(|at| (&location[..at], &location[at..])) {
         Some((scheme, rest)) if rest.starts_with(':') => {
             if scheme.eq_ignore_ascii_case("http") {
-                Scheme::Http
+                UrlScheme::Http
             } else if scheme.eq_ignore_ascii_case("https") {
-                Scheme::Https
+                UrlScheme::Https
             } else {
-                return Split::Foreign;
+                return SplitUrl::Foreign;
             }
         }
         _ => own,
@@ -105,16 +105,16 @@ fn split(location: &str, own: Scheme) -> Split<'_> {
         Some(rest) if rest.starts_with(':') => rest[1..].strip_prefix("//"),
         _ => match location.strip_prefix("//") {
             Some(rest) => Some(rest),
-            None => return Split::Relative,
+            None => return SplitUrl::Relative,
         },
     };
-    let Some(rest) = rest else { return Split::Foreign };
+    let Some(rest) = rest else { return SplitUrl::Foreign };
     let (authority, rest) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
     let authority = authority.rsplit('@').next().unwrap_or_default();
     let (host, port) = match authority.strip_prefix('[') {
         Some(v6) => match v6.split_once(']') {
             Some((host, port)) => (host, port),
-            None => return Split::Foreign,
+            None => return SplitUrl::Foreign,
         },
         None => authority.find(':').map_or((authority, ""), |at| authority.split_at(at)),
     };
@@ -122,11 +122,11 @@ fn split(location: &str, own: Scheme) -> Split<'_> {
         "" => Some(scheme.default_port()),
         port => port.parse().ok(),
     };
-    let Some(port) = port.filter(|_| !host.is_empty()) else { return Split::Foreign };
+    let Some(port) = port.filter(|_| !host.is_empty()) else { return SplitUrl::Foreign };
     let host = host.strip_suffix('.').unwrap_or(host);
     let host =
         host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |ip| ip.to_string());
-    Split::Absolute { origin: Origin { scheme, host, port }, rest }
+    SplitUrl::Absolute { origin: RedirectOrigin { scheme, host, port }, rest }
 }
 
 /// What may not stand in a request's path is encoded, as browsers do.
@@ -186,9 +186,9 @@ mod tests {
     #[test]
     fn places() {
         let ip = "198.51.100.7".parse().unwrap();
-        let shop = Origin::of(Scheme::Http, Some("Shop.example.jp"), ip, 8080);
+        let shop = RedirectOrigin::of(UrlScheme::Http, Some("Shop.example.jp"), ip, 8080);
         let to = |location: &str| destination(location.as_bytes(), &shop, "/a/b.php?x=1");
-        let path = |p: &str| Destination::Path(p.to_owned());
+        let path = |p: &str| RedirectTarget::Path(p.to_owned());
         for (location, wanted) in [
             ("/public/.env", "/public/.env"),
             ("http://shop.example.jp:8080/site/.env", "/site/.env"),
@@ -212,7 +212,7 @@ mod tests {
             ("https://admin:secret@[2001:DB8::1]:444/", "https://[2001:db8::1]:444"),
             ("//www.example.jp/", "http://www.example.jp"),
         ] {
-            let Destination::Site(origin) = to(location) else { panic!("{location}") };
+            let RedirectTarget::Site(origin) = to(location) else { panic!("{location}") };
             assert_eq!(origin.shown(), shown);
         }
         for location in [
@@ -223,11 +223,11 @@ mod tests {
             "https:x",
             "http://a:99999/",
         ] {
-            assert_eq!(to(location), Destination::Nowhere, "{location}");
+            assert_eq!(to(location), RedirectTarget::Nowhere, "{location}");
         }
-        assert_eq!(to(&format!("/{}", "a".repeat(4000))), Destination::Nowhere);
+        assert_eq!(to(&format!("/{}", "a".repeat(4000))), RedirectTarget::Nowhere);
         // The address itself.
-        let bare = Origin::of(Scheme::Https, None, ip, 443);
+        let bare = RedirectOrigin::of(UrlScheme::Https, None, ip, 443);
         assert_eq!(destination(b"https://198.51.100.7/x", &bare, "/"), path("/x"));
     }
 }

@@ -14,10 +14,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connection::{
-    Answer, Asker, BODY_LIMIT, Fault, FaultKind, HEAD_LIMIT, Route, Timeouts, read, stream_to,
-    whole_length,
+    BODY_LIMIT, FaultKind, HEAD_LIMIT, HttpAnswer, HttpTimeouts, RequestTemplate, ResponseError,
+    SiteRoute, read, stream_to, whole_length,
 };
-use super::tls::Rung;
+use super::tls::TlsFallback;
 
 /// hyper's tasks run beside the worker, in its thread.
 #[derive(Debug, Clone, Copy)]
@@ -38,9 +38,9 @@ where
 pub(super) struct SecondConnection {
     sender: SendRequest<Empty<Bytes>>,
     driver: JoinHandle<()>,
-    route: Route,
+    route: SiteRoute,
     tls: Option<TlsFacts>,
-    rung: Option<Rung>,
+    rung: Option<TlsFallback>,
     spent: bool,
 }
 
@@ -53,10 +53,10 @@ impl Drop for SecondConnection {
 impl SecondConnection {
     /// Connects, shakes hands, and agrees on HTTP/2 by prior knowledge (RFC 9113, section 3.3).
     pub(super) async fn open(
-        route: &Route,
-        timeouts: &Timeouts,
-        hint: Option<Rung>,
-    ) -> Result<Self, Fault> {
+        route: &SiteRoute,
+        timeouts: &HttpTimeouts,
+        hint: Option<TlsFallback>,
+    ) -> Result<Self, ResponseError> {
         let (stream, tls, rung) = stream_to(route, timeouts, hint).await?;
         let window = u32::try_from(BODY_LIMIT).unwrap_or(u32::MAX);
         let shaking = Builder::new(SameThread)
@@ -64,7 +64,8 @@ impl SecondConnection {
             .initial_connection_window_size(window)
             .max_header_list_size(u32::try_from(HEAD_LIMIT).unwrap_or(u32::MAX))
             .handshake(TokioIo::new(stream));
-        let refused = || Fault::new(FaultKind::Malformed, "the server does not speak HTTP/2");
+        let refused =
+            || ResponseError::new(FaultKind::Malformed, "the server does not speak HTTP/2");
         let shaken = timeout(timeouts.connect, shaking).await.map_err(|_| refused())?;
         let (sender, connection) = shaken.map_err(|_| refused())?;
         let driver = tokio::task::spawn_local(async move {
@@ -78,7 +79,7 @@ impl SecondConnection {
         self.tls.as_ref()
     }
 
-    pub(super) const fn rung(&self) -> Option<Rung> {
+    pub(super) const fn rung(&self) -> Option<TlsFallback> {
         self.rung
     }
 
@@ -90,20 +91,20 @@ impl SecondConnection {
     pub(super) async fn get(
         &mut self,
         path: &str,
-        asker: &Asker,
-        timeouts: &Timeouts,
-    ) -> Result<Answer, Fault> {
+        asker: &RequestTemplate,
+        timeouts: &HttpTimeouts,
+    ) -> Result<HttpAnswer, ResponseError> {
         let request = self.request(path, asker)?;
         self.spent = true;
         let head = timeout(timeouts.head, self.sender.send_request(request)).await;
         let response = match head {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => {
-                return Err(Fault::new(FaultKind::Lost, "the HTTP/2 stream was ended"));
+                return Err(ResponseError::new(FaultKind::Lost, "the HTTP/2 stream was ended"));
             }
             Err(_) => {
                 let reason = format!("no response head within {:?}", timeouts.head);
-                return Err(Fault::new(FaultKind::Timeout, reason));
+                return Err(ResponseError::new(FaultKind::Timeout, reason));
             }
         };
         let (parts, mut body) = response.into_parts();
@@ -114,10 +115,12 @@ impl SecondConnection {
         };
         let (cut, cut_short) = match done {
             Ok(Ok(cut)) => (cut, None),
-            Ok(Err(_)) => (true, Some(Fault::new(FaultKind::Lost, "the HTTP/2 stream was ended"))),
+            Ok(Err(_)) => {
+                (true, Some(ResponseError::new(FaultKind::Lost, "the HTTP/2 stream was ended")))
+            }
             Err(_) => {
                 let reason = format!("the body did not end within {:?}", timeouts.body);
-                (true, Some(Fault::new(FaultKind::Timeout, reason)))
+                (true, Some(ResponseError::new(FaultKind::Timeout, reason)))
             }
         };
         if let Some(fault) = &cut_short
@@ -131,7 +134,7 @@ impl SecondConnection {
         let truncated = cut
             || (parts.status == StatusCode::PARTIAL_CONTENT
                 && total.is_none_or(|n| n > bytes.len() as u64));
-        Ok(Answer {
+        Ok(HttpAnswer {
             status: parts.status.as_u16(),
             headers: parts.headers,
             body: bytes,
@@ -143,10 +146,14 @@ impl SecondConnection {
     }
 
     /// The authority stands in the URI, not in a field (RFC 9113, section 8.3.1).
-    fn request(&self, path: &str, asker: &Asker) -> Result<Request<Empty<Bytes>>, Fault> {
+    fn request(
+        &self,
+        path: &str,
+        asker: &RequestTemplate,
+    ) -> Result<Request<Empty<Bytes>>, ResponseError> {
         let mut request = asker.request(path)?;
         let host = request.headers_mut().remove(HOST);
-        let invalid = || Fault::new(FaultKind::Request, "not a valid request");
+        let invalid = || ResponseError::new(FaultKind::Request, "not a valid request");
         let authority = host.as_ref().map(HeaderValue::as_bytes).ok_or_else(invalid)?;
         let uri = Uri::builder()
             .scheme(self.route.scheme.as_str())

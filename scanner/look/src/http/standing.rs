@@ -6,13 +6,13 @@
 
 use jiff::Timestamp;
 use mimawari_probes::http::PathPlan;
-use mimawari_probes::observation::Outcome;
+use mimawari_probes::observation::ContentOutcome;
 
-use super::redirect::Origin;
+use super::redirect::RedirectOrigin;
 
 /// How a site answered a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(super) enum ShownPage {
     /// With content.
     Content,
     /// By sending us to another place, which was not asked.
@@ -21,7 +21,7 @@ pub(super) enum Shown {
     Refused(u16),
 }
 
-impl Shown {
+impl ShownPage {
     /// How a final answer counts.
     pub(super) const fn by(status: u16) -> Self {
         match status {
@@ -34,34 +34,34 @@ impl Shown {
 
 /// An outcome that waits for what the site shows to others.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Held<'p> {
+pub(super) struct HeldOutcome<'p> {
     /// The path.
     pub path: &'p PathPlan,
     /// `Absent` or `Protected`.
-    pub outcome: Outcome,
+    pub outcome: ContentOutcome,
     /// When it ended so.
     pub at: Timestamp,
 }
 
 /// What a site has shown so far.
 #[derive(Debug, Default)]
-pub(super) struct Standing<'p> {
+pub(super) struct SiteStanding<'p> {
     /// The one way in which it has answered, until there is a second.
-    only: Option<Shown>,
+    only: Option<ShownPage>,
     /// It answers some paths in another way than others: what it says of one is about that path.
     settled: bool,
     /// Another site that every redirect so far has led to.
-    away: Option<Origin>,
+    away: Option<RedirectOrigin>,
     /// `/` was answered with content when the site was begun.
     began_well: bool,
-    held: Vec<Held<'p>>,
+    held: Vec<HeldOutcome<'p>>,
     /// Refusals and what is missed: kept back until it is sure that we were not banned meanwhile.
-    doubted: Vec<Held<'p>>,
+    doubted: Vec<HeldOutcome<'p>>,
 }
 
-impl<'p> Standing<'p> {
+impl<'p> SiteStanding<'p> {
     /// Notes an answer.
-    pub(super) fn note(&mut self, shown: Shown, to: Option<&Origin>) {
+    pub(super) fn note(&mut self, shown: ShownPage, to: Option<&RedirectOrigin>) {
         match self.only {
             None => {
                 self.only = Some(shown);
@@ -71,29 +71,29 @@ impl<'p> Standing<'p> {
             Some(_) if self.away.as_ref() != to => self.away = None,
             Some(_) => {}
         }
-        self.settled |= shown == Shown::Content;
+        self.settled |= shown == ShownPage::Content;
     }
 
     /// Notes the answer to `/`, which is the first.
-    pub(super) fn note_root(&mut self, shown: Shown, to: Option<&Origin>) {
-        self.began_well = shown == Shown::Content;
+    pub(super) fn note_root(&mut self, shown: ShownPage, to: Option<&RedirectOrigin>) {
+        self.began_well = shown == ShownPage::Content;
         self.note(shown, to);
     }
 
     /// Keeps an outcome back, if it depends on what other paths bring; gives it back if not.
     /// `known`: something was found at this path before.
-    pub(super) fn hold(&mut self, held: Held<'p>, known: bool) -> Option<Held<'p>> {
+    pub(super) fn hold(&mut self, held: HeldOutcome<'p>, known: bool) -> Option<HeldOutcome<'p>> {
         match held.outcome {
-            Outcome::Protected => self.doubted.push(held),
-            Outcome::Absent if known => self.doubted.push(held),
-            Outcome::Absent if !self.settled => self.held.push(held),
+            ContentOutcome::Protected => self.doubted.push(held),
+            ContentOutcome::Absent if known => self.doubted.push(held),
+            ContentOutcome::Absent if !self.settled => self.held.push(held),
             _ => return Some(held),
         }
         None
     }
 
     /// What was kept back, once it is known what it is worth.
-    pub(super) fn take_settled(&mut self) -> Vec<Held<'p>> {
+    pub(super) fn take_settled(&mut self) -> Vec<HeldOutcome<'p>> {
         if self.settled { std::mem::take(&mut self.held) } else { Vec::new() }
     }
 
@@ -104,40 +104,40 @@ impl<'p> Standing<'p> {
     }
 
     /// The refusals that were kept back.
-    pub(super) fn take_doubted(&mut self) -> Vec<Held<'p>> {
+    pub(super) fn take_doubted(&mut self) -> Vec<HeldOutcome<'p>> {
         std::mem::take(&mut self.doubted)
     }
 
     /// Everything that was kept back to the end.
-    pub(super) fn take_rest(&mut self) -> Vec<Held<'p>> {
+    pub(super) fn take_rest(&mut self) -> Vec<HeldOutcome<'p>> {
         let mut rest = std::mem::take(&mut self.held);
         rest.append(&mut self.doubted);
         rest
     }
 
     /// At the end: how the site answered everything, if it was in one way without content.
-    pub(super) fn verdict(&self) -> Option<Blanket<'_>> {
+    pub(super) fn verdict(&self) -> Option<BlanketRefusal<'_>> {
         if self.settled {
             return None;
         }
         match self.only? {
-            Shown::Content => None,
-            Shown::Away => Some(Blanket::Away(self.away.as_ref())),
-            Shown::Refused(status) => Some(Blanket::Refused(status)),
+            ShownPage::Content => None,
+            ShownPage::Away => Some(BlanketRefusal::Away(self.away.as_ref())),
+            ShownPage::Refused(status) => Some(BlanketRefusal::Refused(status)),
         }
     }
 }
 
 /// The one answer that a site gives to every path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Blanket<'a> {
+pub(super) enum BlanketRefusal<'a> {
     /// It refuses.
     Refused(u16),
     /// It sends everybody away, to one other site or within itself.
-    Away(Option<&'a Origin>),
+    Away(Option<&'a RedirectOrigin>),
 }
 
-impl Blanket<'_> {
+impl BlanketRefusal<'_> {
     /// Why its paths are not covered.
     pub(super) fn reason(&self) -> String {
         match self {
@@ -158,28 +158,28 @@ mod tests {
 
     #[test]
     fn one_answer_to_everything_says_nothing() {
-        let mut standing = Standing::default();
+        let mut standing = SiteStanding::default();
         for _ in 0..3 {
-            standing.note(Shown::by(403), None);
+            standing.note(ShownPage::by(403), None);
         }
-        assert_eq!(standing.verdict(), Some(Blanket::Refused(403)));
-        standing.note(Shown::by(404), None);
+        assert_eq!(standing.verdict(), Some(BlanketRefusal::Refused(403)));
+        standing.note(ShownPage::by(404), None);
         assert_eq!(standing.verdict(), None, "it tells paths apart");
 
-        let mut standing = Standing::default();
-        standing.note(Shown::by(206), None);
+        let mut standing = SiteStanding::default();
+        standing.note(ShownPage::by(206), None);
         assert_eq!(standing.verdict(), None);
 
-        let to = |host: &str| Origin {
-            scheme: mimawari_probes::observation::Scheme::Https,
+        let to = |host: &str| RedirectOrigin {
+            scheme: mimawari_probes::observation::UrlScheme::Https,
             host: host.to_owned(),
             port: 443,
         };
-        let mut standing = Standing::default();
-        standing.note(Shown::Away, Some(&to("a.example")));
-        standing.note(Shown::Away, Some(&to("a.example")));
-        assert_eq!(standing.verdict(), Some(Blanket::Away(Some(&to("a.example")))));
-        standing.note(Shown::Away, Some(&to("b.example")));
-        assert_eq!(standing.verdict(), Some(Blanket::Away(None)));
+        let mut standing = SiteStanding::default();
+        standing.note(ShownPage::Away, Some(&to("a.example")));
+        standing.note(ShownPage::Away, Some(&to("a.example")));
+        assert_eq!(standing.verdict(), Some(BlanketRefusal::Away(Some(&to("a.example")))));
+        standing.note(ShownPage::Away, Some(&to("b.example")));
+        assert_eq!(standing.verdict(), Some(BlanketRefusal::Away(None)));
     }
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mimawari_base::sockets::{self, Patience};
+use mimawari_base::sockets::{self, SocketRetry};
 use mimawari_targets::Endpoint;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What `connect()` says, or [`io::ErrorKind::TimedOut`] after `timeout`. When this machine is out of
 /// file descriptors and alike, that is waited out first.
 pub async fn dial(endpoint: Endpoint, timeout: Duration) -> io::Result<TcpStream> {
-    let mut patience = Patience::new(PATIENCE);
+    let mut patience = SocketRetry::new(PATIENCE);
     loop {
         let error = match dial_once(endpoint, timeout).await {
             Ok(stream) => return Ok(stream),
@@ -53,7 +53,7 @@ async fn dial_once(endpoint: Endpoint, timeout: Duration) -> io::Result<TcpStrea
 
 /// Plain or TLS.
 #[derive(Debug)]
-pub enum Stream {
+pub enum HttpStream {
     /// TCP.
     Plain(TcpStream),
     /// TLS over TCP.
@@ -62,7 +62,7 @@ pub enum Stream {
     Legacy(Pin<Box<SslStream<TcpStream>>>),
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for HttpStream {
     /// A TLS peer that closes without `close_notify` counts as an ordinary end: many old servers
     /// do so after a body that only the close delimits. A body with a length or chunks is still
     /// seen to be cut short by its own framing.
@@ -85,7 +85,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for HttpStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use mimawari_probes::observation::{Outcome, Scheme};
+use mimawari_probes::observation::{ContentOutcome, UrlScheme};
 use mimawari_targets::Endpoint;
 use tokio::time::Instant;
 
-use super::connection::{Asker, Fault, Route};
-use super::redirect::Origin;
+use super::connection::{RequestTemplate, ResponseError, SiteRoute};
+use super::redirect::RedirectOrigin;
 use super::{HttpConfig, tempo};
 
 /// After so many paths in a row that were put off, the site counts as closed for now.
@@ -24,21 +24,21 @@ const PLACES: usize = 16;
 
 /// Why a path has no answer that its check could judge.
 #[derive(Debug, Clone)]
-pub(super) struct Ending {
-    pub(super) outcome: Outcome,
+pub(super) struct SiteEnding {
+    pub(super) outcome: ContentOutcome,
     pub(super) reason: String,
 }
 
 /// The target in work.
-pub(super) struct Target {
+pub(super) struct SiteTarget {
     pub(super) host: Option<String>,
     /// The same as a URL has it.
-    pub(super) origin: Origin,
-    pub(super) route: Route,
-    pub(super) asker: Result<Asker, Fault>,
+    pub(super) origin: RedirectOrigin,
+    pub(super) route: SiteRoute,
+    pub(super) asker: Result<RequestTemplate, ResponseError>,
     pub(super) deadline: Instant,
-    pub(super) tempo: tempo::Tempo,
-    pub(super) ceiling: tempo::Ceiling,
+    pub(super) tempo: tempo::SiteRate,
+    pub(super) ceiling: tempo::RequestCeiling,
     pub(super) answered: bool,
     /// One try for each path, and one path: names before this one had no answer either.
     pub(super) brief: bool,
@@ -54,29 +54,34 @@ pub(super) struct Target {
     put_off: u32,
     /// TLS handshakes in a row that failed.
     pub(super) refused: u32,
-    pub(super) gone: Option<Ending>,
+    pub(super) gone: Option<SiteEnding>,
     range_doubts: u32,
     /// Where redirects led, by hashes: the place, and the path that it was for.
     places: VecDeque<(u64, u64)>,
     hashes: RandomState,
 }
 
-impl Target {
+impl SiteTarget {
     pub(super) fn new(
         host: Option<String>,
         endpoint: Endpoint,
-        scheme: Scheme,
+        scheme: UrlScheme,
         config: &HttpConfig,
     ) -> Self {
-        let sni = host.clone().filter(|_| scheme == Scheme::Https);
+        let sni = host.clone().filter(|_| scheme == UrlScheme::Https);
         let field = host_field(host.as_deref(), endpoint, scheme);
         Self {
-            origin: Origin::of(scheme, host.as_deref(), endpoint.ip(), endpoint.port().get()),
-            route: Route { endpoint, scheme, sni },
-            asker: Asker::new(&field, &config.user_agent),
+            origin: RedirectOrigin::of(
+                scheme,
+                host.as_deref(),
+                endpoint.ip(),
+                endpoint.port().get(),
+            ),
+            route: SiteRoute { endpoint, scheme, sni },
+            asker: RequestTemplate::new(&field, &config.user_agent),
             deadline: Instant::now() + config.per_target_time,
-            tempo: tempo::Tempo::new(config.longest_pause),
-            ceiling: tempo::Ceiling::new(config.rate_per_site),
+            tempo: tempo::SiteRate::new(config.longest_pause),
+            ceiling: tempo::RequestCeiling::new(config.rate_per_site),
             answered: false,
             brief: false,
             slowest: Duration::ZERO,
@@ -100,14 +105,14 @@ impl Target {
         if self.put_off >= PUT_OFF_LIMIT {
             let reason =
                 format!("{PUT_OFF_LIMIT} paths in a row were put off with status {status}");
-            self.gone.get_or_insert(Ending { outcome: Outcome::Error, reason });
+            self.gone.get_or_insert(SiteEnding { outcome: ContentOutcome::Error, reason });
         }
     }
 
     /// Whether this answer may be one to our `Range`, and not to the path: many servers refuse one
     /// that is longer than the file, and some fail.
     pub(super) fn doubts_range(&self, status: u16) -> bool {
-        let ranged = self.asker.as_ref().is_ok_and(Asker::has_range);
+        let ranged = self.asker.as_ref().is_ok_and(RequestTemplate::has_range);
         ranged
             && match status {
                 416 => true,
@@ -145,7 +150,7 @@ impl Target {
 
 /// The `Host` field (RFC 9112, section 3.2): the port is left out when it is the scheme's own, as
 /// browsers do; a few servers find no virtual host otherwise.
-fn host_field(host: Option<&str>, endpoint: Endpoint, scheme: Scheme) -> String {
+fn host_field(host: Option<&str>, endpoint: Endpoint, scheme: UrlScheme) -> String {
     let port = endpoint.port().get();
     match host {
         Some(host) if port == scheme.default_port() => host.to_owned(),
@@ -173,7 +178,7 @@ mod tests {
     #[tokio::test]
     async fn a_range_is_doubted_until_it_is_cleared() {
         let config = HttpConfig::default();
-        let mut target = Target::new(None, at("198.51.100.7", 80), Scheme::Http, &config);
+        let mut target = SiteTarget::new(None, at("198.51.100.7", 80), UrlScheme::Http, &config);
         assert!(target.doubts_range(400) && target.doubts_range(416) && !target.doubts_range(404));
         for _ in 0..RANGE_DOUBTS {
             assert!(!target.asked_without_range(400, 400));
@@ -186,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn a_place_that_two_paths_lead_to_is_common() {
         let config = HttpConfig::default();
-        let mut target = Target::new(None, at("198.51.100.7", 80), Scheme::Http, &config);
+        let mut target = SiteTarget::new(None, at("198.51.100.7", 80), UrlScheme::Http, &config);
         assert!(!target.is_common_place("/login", "/.env"));
         assert!(!target.is_common_place("/login", "/.env"));
         assert!(!target.is_common_place("/public/a", "/a"));
@@ -199,13 +204,13 @@ mod tests {
             host_field(host, at(ip, port), scheme)
         };
         let (v4, v6, name) = ("198.51.100.7", "2001:db8::7", Some("shop.example.jp"));
-        assert_eq!(field(name, v4, 80, Scheme::Http), "shop.example.jp");
-        assert_eq!(field(name, v4, 443, Scheme::Https), "shop.example.jp");
-        assert_eq!(field(name, v4, 80, Scheme::Https), "shop.example.jp:80");
-        assert_eq!(field(name, v6, 8080, Scheme::Http), "shop.example.jp:8080");
-        assert_eq!(field(None, v4, 80, Scheme::Http), "198.51.100.7");
-        assert_eq!(field(None, v4, 8080, Scheme::Http), "198.51.100.7:8080");
-        assert_eq!(field(None, v6, 443, Scheme::Https), "[2001:db8::7]");
-        assert_eq!(field(None, v6, 8443, Scheme::Https), "[2001:db8::7]:8443");
+        assert_eq!(field(name, v4, 80, UrlScheme::Http), "shop.example.jp");
+        assert_eq!(field(name, v4, 443, UrlScheme::Https), "shop.example.jp");
+        assert_eq!(field(name, v4, 80, UrlScheme::Https), "shop.example.jp:80");
+        assert_eq!(field(name, v6, 8080, UrlScheme::Http), "shop.example.jp:8080");
+        assert_eq!(field(None, v4, 80, UrlScheme::Http), "198.51.100.7");
+        assert_eq!(field(None, v4, 8080, UrlScheme::Http), "198.51.100.7:8080");
+        assert_eq!(field(None, v6, 443, UrlScheme::Https), "[2001:db8::7]");
+        assert_eq!(field(None, v6, 8443, UrlScheme::Https), "[2001:db8::7]:8443");
     }
 }

@@ -19,7 +19,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// How one site bears being asked.
 #[derive(Debug)]
-pub(super) struct Tempo {
+pub(super) struct SiteRate {
     /// Longest pause before a site that fails.
     longest: Duration,
     failing: u32,
@@ -27,7 +27,7 @@ pub(super) struct Tempo {
     asks_too_much: bool,
 }
 
-impl Tempo {
+impl SiteRate {
     pub(super) const fn new(longest: Duration) -> Self {
         Self { longest, failing: 0, rest_until: None, asks_too_much: false }
     }
@@ -97,7 +97,7 @@ fn pause(value: &str, clock: Timestamp) -> Option<Duration> {
 /// Ceilings for addresses and networks (/24, /64): the generic cell rate algorithm, with a tenth of
 /// a second's worth at once.
 #[derive(Debug)]
-pub(super) struct Ceiling {
+pub(super) struct RequestCeiling {
     interval: Option<Duration>,
     due: HashMap<IpAddr, Instant>,
 }
@@ -108,7 +108,7 @@ const BURST: Duration = Duration::from_millis(100);
 /// After so many addresses, those that owe nothing are forgotten.
 const SWEEP: usize = 16 * 1024;
 
-impl Ceiling {
+impl RequestCeiling {
     /// At most so many requests a second for each; 0 for no ceiling.
     pub(super) fn new(rate: u32) -> Self {
         Self { interval: (rate > 0).then(|| Duration::from_secs(1) / rate), due: HashMap::new() }
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_site_that_fails_is_left_alone_for_longer_and_longer() {
         let now = Instant::now();
-        let mut tempo = Tempo::new(LONGEST_PAUSE);
+        let mut tempo = SiteRate::new(LONGEST_PAUSE);
         let mut pauses = Vec::new();
         for _ in 0..12 {
             tempo.answered(500, None, now, clock());
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn no_second_holds_more_than_the_ceiling_and_its_burst() {
         let start = Instant::now();
-        let mut ceiling = Ceiling::new(100);
+        let mut ceiling = RequestCeiling::new(100);
         let (a, b) = ("198.51.100.7".parse().unwrap(), "198.51.100.8".parse().unwrap());
         let mut now = start;
         for _ in 0..1000 {
@@ -183,6 +183,6 @@ mod tests {
             "{took:?}"
         );
         assert_eq!(ceiling.take(b, now), None, "another address owes nothing");
-        assert_eq!(Ceiling::new(0).take(a, now), None);
+        assert_eq!(RequestCeiling::new(0).take(a, now), None);
     }
 }

@@ -13,14 +13,14 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 
-use mimawari_probes::observation::Scheme;
+use mimawari_probes::observation::UrlScheme;
 use mimawari_targets::Endpoint;
 
-use super::link::Dialect;
-use super::target::Ending;
-use super::tls::Rung;
-use super::vhosts::Hosts;
-use super::{Targets, WebTarget};
+use super::link::HttpDialect;
+use super::target::SiteEnding;
+use super::tls::TlsFallback;
+use super::vhosts::HostList;
+use super::{SiteTargets, WebTarget};
 
 /// How many workers of one address may be parked at once.
 const PARKED_PER_ADDRESS: usize = 8;
@@ -30,7 +30,7 @@ const SPLIT: usize = 16;
 
 /// The bounds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct TurnLimits {
     /// Active workers in all.
     pub active: usize,
     /// Active workers of one address.
@@ -43,16 +43,16 @@ pub(super) struct Limits {
 
 /// An endpoint, its hosts, and what its workers have found out about it.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct EndpointQueue {
     /// The address and port; proof that both lie in the scope.
     pub endpoint: Endpoint,
     /// Plain or TLS.
-    pub scheme: Scheme,
+    pub scheme: UrlScheme,
     /// Whether rows that name no scheme are asked for here.
     takes_any: bool,
-    source: RefCell<Source>,
+    source: RefCell<LaneSource>,
     /// Why nothing more is asked here.
-    pub gone: RefCell<Option<Ending>>,
+    pub gone: RefCell<Option<SiteEnding>>,
     /// Whether any host ever brought an answer.
     pub answered: Cell<bool>,
     /// Connections in a row that could not be made.
@@ -62,26 +62,26 @@ pub(super) struct Lane {
     /// Those among them that were waited for.
     pub late_hosts: Cell<u32>,
     /// Which version of HTTP it speaks.
-    pub dialect: Cell<Dialect>,
+    pub dialect: Cell<HttpDialect>,
     /// How to shake hands.
-    pub rung: Cell<Option<Rung>>,
+    pub rung: Cell<Option<TlsFallback>>,
 }
 
 /// Where hosts come from.
 #[derive(Debug)]
-struct Source {
+struct LaneSource {
     listed: VecDeque<Option<String>>,
     /// The rest, from the list of virtual hosts.
-    rows: Option<Hosts>,
+    rows: Option<HostList>,
     walked: usize,
     workers: usize,
     parked: usize,
     exhausted: bool,
 }
 
-impl Lane {
-    fn new(endpoint: Endpoint, scheme: Scheme, takes_any: bool) -> Self {
-        let source = Source {
+impl EndpointQueue {
+    fn new(endpoint: Endpoint, scheme: UrlScheme, takes_any: bool) -> Self {
+        let source = LaneSource {
             listed: VecDeque::new(),
             rows: None,
             walked: 0,
@@ -99,7 +99,7 @@ impl Lane {
             refused: Cell::new(0),
             dead_hosts: Cell::new(0),
             late_hosts: Cell::new(0),
-            dialect: Cell::new(Dialect::First),
+            dialect: Cell::new(HttpDialect::First),
             rung: Cell::new(None),
         }
     }
@@ -139,9 +139,9 @@ impl Lane {
 
 /// An address with its lanes.
 #[derive(Debug)]
-struct Place {
+struct AddressQueue {
     network: IpAddr,
-    lanes: Vec<Rc<Lane>>,
+    lanes: Vec<Rc<EndpointQueue>>,
     /// The lane whose turn is next.
     next: usize,
     active: usize,
@@ -149,8 +149,8 @@ struct Place {
     queued: bool,
 }
 
-impl Place {
-    fn has_room(&self, limits: &Limits) -> bool {
+impl AddressQueue {
+    fn has_room(&self, limits: &TurnLimits) -> bool {
         self.active < limits.per_address
             && self.parked < PARKED_PER_ADDRESS
             && self.lanes.iter().any(|l| l.has_room())
@@ -160,28 +160,28 @@ impl Place {
 /// Addresses in the order of their turns: every address has its first worker before any has its
 /// second.
 #[derive(Debug)]
-pub(super) struct Turns {
-    places: Vec<Place>,
+pub(super) struct SiteQueue {
+    places: Vec<AddressQueue>,
     waiting: VecDeque<usize>,
     /// Active workers of each network, and the places that wait for one of them to end.
     networks: HashMap<IpAddr, (usize, VecDeque<usize>)>,
-    limits: Limits,
+    limits: TurnLimits,
     active: usize,
     workers: usize,
 }
 
 /// A worker's place. Every ticket must come back by [`Turns::release`].
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(super) struct WorkPermit {
     place: usize,
     /// What to walk.
-    pub lane: Rc<Lane>,
+    pub lane: Rc<EndpointQueue>,
 }
 
-impl Turns {
+impl SiteQueue {
     /// The lanes of these targets; a target that is listed twice is taken once.
-    pub(super) fn new(targets: Targets, limits: Limits) -> Self {
-        let mut lanes: BTreeMap<IpAddr, Vec<Lane>> = BTreeMap::new();
+    pub(super) fn new(targets: SiteTargets, limits: TurnLimits) -> Self {
+        let mut lanes: BTreeMap<IpAddr, Vec<EndpointQueue>> = BTreeMap::new();
         let mut seen: HashSet<WebTarget> = HashSet::new();
         for target in targets.listed {
             if !seen.insert(target.clone()) {
@@ -191,7 +191,7 @@ impl Turns {
             let found =
                 of.iter().position(|l| l.endpoint == target.endpoint && l.scheme == target.scheme);
             let index = found.unwrap_or_else(|| {
-                of.push(Lane::new(target.endpoint, target.scheme, true));
+                of.push(EndpointQueue::new(target.endpoint, target.scheme, true));
                 of.len() - 1
             });
             of[index].source.borrow_mut().listed.push_back(target.host);
@@ -200,7 +200,7 @@ impl Turns {
         for port in targets.named {
             let of = lanes.entry(port.endpoint.ip()).or_default();
             if !of.iter().any(|l| l.endpoint == port.endpoint && l.scheme == port.scheme) {
-                of.push(Lane::new(port.endpoint, port.scheme, port.takes_any));
+                of.push(EndpointQueue::new(port.endpoint, port.scheme, port.takes_any));
             }
         }
         if let Some(vhosts) = &targets.vhosts {
@@ -214,9 +214,9 @@ impl Turns {
                 }
             }
         }
-        let places: Vec<Place> = lanes
+        let places: Vec<AddressQueue> = lanes
             .into_iter()
-            .map(|(ip, lanes)| Place {
+            .map(|(ip, lanes)| AddressQueue {
                 network: network(ip),
                 lanes: lanes.into_iter().map(Rc::new).collect(),
                 next: 0,
@@ -230,7 +230,7 @@ impl Turns {
     }
 
     /// The next worker, if there is room for one.
-    pub(super) fn take(&mut self) -> Option<Ticket> {
+    pub(super) fn take(&mut self) -> Option<WorkPermit> {
         while self.active < self.limits.active && self.workers < self.limits.workers {
             let index = self.waiting.pop_front()?;
             let place = &mut self.places[index];
@@ -256,18 +256,18 @@ impl Turns {
             self.active += 1;
             self.workers += 1;
             self.queue(index);
-            return Some(Ticket { place: index, lane });
+            return Some(WorkPermit { place: index, lane });
         }
         None
     }
 
     /// The worker waits: another address may have its place.
-    pub(super) fn lend(&mut self, ticket: &Ticket) {
+    pub(super) fn lend(&mut self, ticket: &WorkPermit) {
         self.leave(ticket.place);
     }
 
     /// The worker, whose place is lent, waits for long: another host of its address may go on.
-    pub(super) fn park(&mut self, ticket: &Ticket) {
+    pub(super) fn park(&mut self, ticket: &WorkPermit) {
         let place = &mut self.places[ticket.place];
         place.active -= 1;
         place.parked += 1;
@@ -277,7 +277,7 @@ impl Turns {
 
     /// The worker goes on. It does not wait for a place, so that for a moment there may be more
     /// than the bound; new ones have to wait the longer.
-    pub(super) fn resume(&mut self, ticket: &Ticket, was_parked: bool) {
+    pub(super) fn resume(&mut self, ticket: &WorkPermit, was_parked: bool) {
         let place = &mut self.places[ticket.place];
         if was_parked {
             place.parked -= 1;
@@ -289,7 +289,7 @@ impl Turns {
     }
 
     /// The worker is done.
-    pub(super) fn release(&mut self, ticket: &Ticket) {
+    pub(super) fn release(&mut self, ticket: &WorkPermit) {
         ticket.lane.source.borrow_mut().workers -= 1;
         self.workers -= 1;
         self.places[ticket.place].active -= 1;
@@ -334,29 +334,30 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { active: 64, per_address: 2, per_network: 64, workers: 256 };
+    const LIMITS: TurnLimits =
+        TurnLimits { active: 64, per_address: 2, per_network: 64, workers: 256 };
 
-    fn target(ip: &str, port: u16, scheme: Scheme, host: Option<&str>) -> WebTarget {
+    fn target(ip: &str, port: u16, scheme: UrlScheme, host: Option<&str>) -> WebTarget {
         let allow = AddrSet::from_ranges(["198.51.100.0/24".parse::<AddrRange>().unwrap()]);
         let scope = Scope::new(allow, AddrSet::default(), "test");
         let endpoint = scope.endpoint(ip.parse().unwrap(), Port::new(port).unwrap()).unwrap();
         WebTarget { endpoint, scheme, host: host.map(str::to_owned) }
     }
 
-    fn hosts(lane: &Lane) -> Vec<Option<String>> {
+    fn hosts(lane: &EndpointQueue) -> Vec<Option<String>> {
         std::iter::from_fn(|| lane.next_host().unwrap()).collect()
     }
 
     #[test]
     fn hosts_of_an_endpoint_share_a_lane() {
         let (a, b) = (Some("a.example"), Some("b.example"));
-        let mut turns = Turns::new(
+        let mut turns = SiteQueue::new(
             vec![
-                target("198.51.100.7", 80, Scheme::Http, None),
-                target("198.51.100.7", 80, Scheme::Http, a),
-                target("198.51.100.7", 80, Scheme::Http, a),
-                target("198.51.100.7", 443, Scheme::Https, b),
-                target("198.51.100.7", 8080, Scheme::Http, None),
+                target("198.51.100.7", 80, UrlScheme::Http, None),
+                target("198.51.100.7", 80, UrlScheme::Http, a),
+                target("198.51.100.7", 80, UrlScheme::Http, a),
+                target("198.51.100.7", 443, UrlScheme::Https, b),
+                target("198.51.100.7", 8080, UrlScheme::Http, None),
             ]
             .into(),
             LIMITS,
@@ -375,8 +376,8 @@ mod tests {
     #[test]
     fn who_waits_gives_way() {
         let names: Vec<String> = (0..40).map(|i| format!("h{i}.example")).collect();
-        let targets = names.iter().map(|h| target("198.51.100.7", 80, Scheme::Http, Some(h)));
-        let mut turns = Turns::new(targets.collect::<Vec<_>>().into(), LIMITS);
+        let targets = names.iter().map(|h| target("198.51.100.7", 80, UrlScheme::Http, Some(h)));
+        let mut turns = SiteQueue::new(targets.collect::<Vec<_>>().into(), LIMITS);
         let first = turns.take().unwrap();
         assert!(turns.take().is_none(), "one connection is enough for a few hosts");
         first.lane.next_host().unwrap();
@@ -400,11 +401,11 @@ mod tests {
         let mut targets = Vec::new();
         for port in 8000..8010 {
             for last in 1..=5 {
-                targets.push(target(&format!("198.51.100.{last}"), port, Scheme::Http, None));
+                targets.push(target(&format!("198.51.100.{last}"), port, UrlScheme::Http, None));
             }
         }
-        let limits = Limits { per_network: 7, ..LIMITS };
-        let mut turns = Turns::new(targets.into(), limits);
+        let limits = TurnLimits { per_network: 7, ..LIMITS };
+        let mut turns = SiteQueue::new(targets.into(), limits);
         let (mut busy, mut order) = (VecDeque::new(), Vec::new());
         let mut seen = HashSet::new();
         loop {
@@ -416,7 +417,7 @@ mod tests {
                 busy.push_back(ticket);
                 assert!(busy.len() <= 7, "the network's bound");
                 for t in &busy {
-                    let same = |b: &&Ticket| b.place == t.place;
+                    let same = |b: &&WorkPermit| b.place == t.place;
                     assert!(busy.iter().filter(same).count() <= LIMITS.per_address);
                 }
             }

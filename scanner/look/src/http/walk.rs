@@ -11,23 +11,23 @@ use mimawari_probes::gap::Gap;
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::http::raw::title;
 use mimawari_probes::http::{
-    BodyFlaw, Day, Decoded, Failure, Names, PathCheck, PathPlan, Response, decode, public_location,
-    public_text, public_title,
+    BodyFlaw, CheckFailure, DayName, DecodedBody, HttpResponse, NameLists, PathCheck, PathPlan,
+    decode, public_location, public_text, public_title,
 };
 use mimawari_probes::observation::{
-    HttpObservation, Observation, Outcome, Scheme, Severity, WebObservation,
+    ContentOutcome, HttpObservation, Observation, Severity, UrlScheme, WebObservation,
 };
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::connection::{Answer, BODY_LIMIT};
-use super::fetch::Wait;
-use super::link::Link;
-use super::redirect::{Destination, Origin, destination};
-use super::standing::{Blanket, Held, Shown, Standing};
-use super::target::{Ending, Target};
-use super::turns::{Lane, Ticket};
-use super::{Shared, Unheard};
+use super::connection::{BODY_LIMIT, HttpAnswer};
+use super::fetch::FetchWait;
+use super::link::HttpLink;
+use super::redirect::{RedirectOrigin, RedirectTarget, destination};
+use super::standing::{BlanketRefusal, HeldOutcome, ShownPage, SiteStanding};
+use super::target::{SiteEnding, SiteTarget};
+use super::turns::{EndpointQueue, WorkPermit};
+use super::{NoReply, SharedWork};
 
 /// After so many names in a row that brought no answer, each further one gets one request.
 const DEAD_HOSTS: u32 = 3;
@@ -49,8 +49,8 @@ const HOSTS_PER_TURN: usize = 4;
 const TEXT_LIMIT: usize = 256;
 
 /// Walks a few hosts of the ticket's lane.
-pub(super) async fn walk(shared: &Shared, ticket: &Ticket) -> Result<(), Unheard> {
-    let mut worker = Worker {
+pub(super) async fn walk(shared: &SharedWork, ticket: &WorkPermit) -> Result<(), NoReply> {
+    let mut worker = SiteWorker {
         shared,
         ticket,
         lane: &ticket.lane,
@@ -74,38 +74,38 @@ pub(super) async fn walk(shared: &Shared, ticket: &Ticket) -> Result<(), Unheard
     Ok(())
 }
 
-pub(super) struct Worker<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) ticket: &'a Ticket,
-    pub(super) lane: &'a Lane,
-    pub(super) connection: Option<Link>,
+pub(super) struct SiteWorker<'a> {
+    pub(super) shared: &'a SharedWork,
+    pub(super) ticket: &'a WorkPermit,
+    pub(super) lane: &'a EndpointQueue,
+    pub(super) connection: Option<HttpLink>,
     /// What the last site on this connection looked like.
-    face: Option<Face>,
+    face: Option<SiteFace>,
     pub(super) nap: Option<Pin<Box<Sleep>>>,
 }
 
 /// What a site looks like at first sight.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Face {
+struct SiteFace {
     status: u16,
     title: Option<String>,
     location: Option<String>,
 }
 
-impl Worker<'_> {
-    async fn walk(&mut self, host: Option<String>) -> Result<(), Unheard> {
+impl SiteWorker<'_> {
+    async fn walk(&mut self, host: Option<String>) -> Result<(), NoReply> {
         let (shared, lane) = (self.shared, self.lane);
         let config = &*shared.config;
         shared.looked.borrow_mut().targets += 1;
-        let mut target = Target::new(host, lane.endpoint, lane.scheme, config);
+        let mut target = SiteTarget::new(host, lane.endpoint, lane.scheme, config);
         // The bare address proves nothing about the names on it, and the first names nothing about
         // the last: each is asked, if only once.
         target.brief = target.host.is_some() && lane.dead_hosts.get() >= DEAD_HOSTS;
         // A TLS connection belongs to one name.
-        if lane.scheme == Scheme::Https {
+        if lane.scheme == UrlScheme::Https {
             self.connection = None;
         }
-        let mut standing = Standing::default();
+        let mut standing = SiteStanding::default();
         self.facts(&mut target, &mut standing).await?;
         // Names of files never go to another host than the one they came from.
         let manifests: Vec<&Arc<Manifest>> = config
@@ -114,16 +114,16 @@ impl Worker<'_> {
             .filter(|m| m.concerns(target.host.as_deref(), lane.endpoint.ip()))
             .collect();
         let now = (config.now)().to_zoned(jiff::tz::TimeZone::UTC);
-        let today = Day { year: now.year(), month: now.month(), day: now.day() };
-        let plan = shared.plan.on(Names { host: target.host.as_deref(), today }, &manifests);
+        let today = DayName { year: now.year(), month: now.month(), day: now.day() };
+        let plan = shared.plan.on(NameLists { host: target.host.as_deref(), today }, &manifests);
         let known = config.known.at(&lane.endpoint, target.host.as_deref());
         let ceiling = config.paths_per_target.min(plan.len());
         let (asked, beyond) = plan.split_at(ceiling);
         let mut late = Vec::new();
         for path in asked {
             let observation =
-                self.check(path, &mut target, Wait::Hasty, &mut standing, known).await;
-            let mendable = observation.outcome == Outcome::Error
+                self.check(path, &mut target, FetchWait::Hasty, &mut standing, known).await;
+            let mendable = observation.outcome == ContentOutcome::Error
                 && target.gone.is_none()
                 && Instant::now() < target.deadline;
             if mendable && target.answered && (target.hurried || late.len() < SECOND_CHANCES) {
@@ -134,17 +134,18 @@ impl Worker<'_> {
         }
         // Slow or unlucky for once, or a tarpit: whoever is given up by now gets no more time.
         for path in late {
-            let observation = self.check(path, &mut target, Wait::Full, &mut standing, known).await;
+            let observation =
+                self.check(path, &mut target, FetchWait::Full, &mut standing, known).await;
             self.keep(path, observation, &target, &mut standing, known).await?;
         }
         self.settle(&mut target, &mut standing).await?;
         if !beyond.is_empty() {
             let reason = format!("over the ceiling of {ceiling} paths for one target");
-            target.gone.get_or_insert(Ending { outcome: Outcome::Skipped, reason });
+            target.gone.get_or_insert(SiteEnding { outcome: ContentOutcome::Skipped, reason });
         }
         for path in beyond {
             let observation =
-                self.check(path, &mut target, Wait::Hasty, &mut standing, known).await;
+                self.check(path, &mut target, FetchWait::Hasty, &mut standing, known).await;
             shared.emit(Observation::Http(Box::new(observation))).await?;
         }
         self.bury(target);
@@ -153,7 +154,7 @@ impl Worker<'_> {
 
     /// Counts names without any answer. A port is dead for all after many of them that were waited
     /// for; one that closes at once costs little, and each of its names is asked.
-    fn bury(&self, target: Target) {
+    fn bury(&self, target: SiteTarget) {
         let lane = self.lane;
         if target.answered {
             lane.dead_hosts.set(0);
@@ -169,7 +170,7 @@ impl Worker<'_> {
         }
         if lane.late_hosts.get() >= LATE_HOSTS
             && !lane.answered.get()
-            && let Some(gone) = target.gone.filter(|g| g.outcome != Outcome::Skipped)
+            && let Some(gone) = target.gone.filter(|g| g.outcome != ContentOutcome::Skipped)
         {
             lane.gone.borrow_mut().get_or_insert(gone);
         }
@@ -180,14 +181,14 @@ impl Worker<'_> {
         &self,
         path: &'p PathPlan,
         observation: HttpObservation,
-        target: &Target,
-        standing: &mut Standing<'p>,
+        target: &SiteTarget,
+        standing: &mut SiteStanding<'p>,
         known: Option<&HashSet<String>>,
-    ) -> Result<(), Unheard> {
+    ) -> Result<(), NoReply> {
         // That there is no such site is about all of them.
         if observation.reason.is_none() {
             let known = known.is_some_and(|k| k.contains(&*path.path));
-            let held = Held { path, outcome: observation.outcome, at: observation.at };
+            let held = HeldOutcome { path, outcome: observation.outcome, at: observation.at };
             if standing.hold(held, known).is_none() {
                 return Ok(());
             }
@@ -201,14 +202,14 @@ impl Worker<'_> {
     /// The end of a site: what was kept back is worth what the site showed.
     async fn settle(
         &mut self,
-        target: &mut Target,
-        standing: &mut Standing<'_>,
-    ) -> Result<(), Unheard> {
+        target: &mut SiteTarget,
+        standing: &mut SiteStanding<'_>,
+    ) -> Result<(), NoReply> {
         let mut reason = standing.verdict().and_then(|blanket| self.reason(&blanket, target));
         if reason.is_none() && standing.has_doubts() {
             // It answered `/` at first. If it does not any more, we were banned meanwhile.
-            if let Ok(page) = self.fetch("/", target, Wait::Hasty).await
-                && let Shown::Refused(status) = Shown::by(page.status)
+            if let Ok(page) = self.fetch("/", target, FetchWait::Hasty).await
+                && let ShownPage::Refused(status) = ShownPage::by(page.status)
             {
                 reason =
                     Some(format!("the site refuses everything by now, `/` with status {status}"));
@@ -225,8 +226,8 @@ impl Worker<'_> {
     }
 
     /// Why a site with one answer to everything is not covered; none when it is.
-    fn reason(&self, blanket: &Blanket<'_>, target: &Target) -> Option<String> {
-        if let Blanket::Away(Some(origin)) = blanket {
+    fn reason(&self, blanket: &BlanketRefusal<'_>, target: &SiteTarget) -> Option<String> {
+        if let BlanketRefusal::Away(Some(origin)) = blanket {
             let ip = self.lane.endpoint.ip();
             if self.shared.directory.is_looked_at(origin, ip, &target.origin) {
                 return None;
@@ -243,10 +244,10 @@ impl Worker<'_> {
 
     async fn write_held(
         &self,
-        held: Held<'_>,
-        target: &Target,
+        held: HeldOutcome<'_>,
+        target: &SiteTarget,
         reason: Option<&str>,
-    ) -> Result<(), Unheard> {
+    ) -> Result<(), NoReply> {
         let probe = held.path.probes.first();
         let observation = HttpObservation {
             ip: self.lane.endpoint.ip(),
@@ -255,7 +256,7 @@ impl Worker<'_> {
             host: target.host.clone(),
             path: held.path.path.to_string(),
             check: probe.map(|p| p.id().to_owned()).unwrap_or_default(),
-            outcome: if reason.is_some() { Outcome::Error } else { held.outcome },
+            outcome: if reason.is_some() { ContentOutcome::Error } else { held.outcome },
             severity: probe.map_or(Severity::Info, |p| p.severity()),
             at: held.at,
             evidence: None,
@@ -270,9 +271,9 @@ impl Worker<'_> {
     async fn check(
         &mut self,
         path: &PathPlan,
-        target: &mut Target,
-        wait: Wait,
-        standing: &mut Standing<'_>,
+        target: &mut SiteTarget,
+        wait: FetchWait,
+        standing: &mut SiteStanding<'_>,
         known: Option<&HashSet<String>>,
     ) -> HttpObservation {
         let config = &*self.shared.config;
@@ -290,29 +291,29 @@ impl Worker<'_> {
                 Ok(answer) => {
                     let (answer, to) = self.follow(answer, &next, target, wait, &check).await;
                     if std::mem::take(&mut first) {
-                        standing.note(Shown::by(answer.status), to.as_ref());
+                        standing.note(ShownPage::by(answer.status), to.as_ref());
                     }
                     malformed |= answer.malformed;
                     let codings = answer.codings();
                     let body = decode(codings.as_deref(), &answer.body);
                     check.response(&response(&answer, &body));
                 }
-                Err(Ending { outcome, reason }) => {
+                Err(SiteEnding { outcome, reason }) => {
                     // To the check every failure is a gap; that there is no such site answers for
                     // all its paths.
-                    no_site = outcome == Outcome::Absent;
-                    let outcome = if no_site { Outcome::Error } else { outcome };
-                    check.failure(Failure { outcome, reason });
+                    no_site = outcome == ContentOutcome::Absent;
+                    let outcome = if no_site { ContentOutcome::Error } else { outcome };
+                    check.failure(CheckFailure { outcome, reason });
                 }
             }
         }
         let mut finished = check.finish().unwrap_or_else(|| unreachable!("no request is left"));
         if no_site {
-            finished.outcome = Outcome::Absent;
-        } else if malformed && finished.outcome != Outcome::Exposed {
+            finished.outcome = ContentOutcome::Absent;
+        } else if malformed && finished.outcome != ContentOutcome::Exposed {
             // Bytes prove what is there. Of a server that does not speak HTTP properly they prove
             // nothing about what is not.
-            finished.outcome = Outcome::Malformed;
+            finished.outcome = ContentOutcome::Malformed;
             finished.reason = Some("the answer is not valid HTTP/1".to_owned());
         }
         HttpObservation {
@@ -336,20 +337,20 @@ impl Worker<'_> {
     /// leads to. A place that other paths led to as well is no answer to this one.
     async fn follow(
         &mut self,
-        answer: Answer,
+        answer: HttpAnswer,
         path: &str,
-        target: &mut Target,
-        wait: Wait,
+        target: &mut SiteTarget,
+        wait: FetchWait,
         check: &PathCheck<'_>,
-    ) -> (Answer, Option<Origin>) {
+    ) -> (HttpAnswer, Option<RedirectOrigin>) {
         if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
             return (answer, None);
         }
         let Some(location) = answer.bytes(LOCATION) else { return (answer, None) };
         let place = match destination(location, &target.origin, path) {
-            Destination::Site(origin) => return (answer, Some(origin)),
-            Destination::Nowhere => return (answer, None),
-            Destination::Path(place) => place,
+            RedirectTarget::Site(origin) => return (answer, Some(origin)),
+            RedirectTarget::Nowhere => return (answer, None),
+            RedirectTarget::Path(place) => place,
         };
         let is_hit = {
             let codings = answer.codings();
@@ -377,16 +378,16 @@ impl Worker<'_> {
     /// What the site shows of itself.
     async fn facts(
         &mut self,
-        target: &mut Target,
-        standing: &mut Standing<'_>,
-    ) -> Result<(), Unheard> {
-        let mut page = self.fetch("/", target, Wait::Full).await.ok();
+        target: &mut SiteTarget,
+        standing: &mut SiteStanding<'_>,
+    ) -> Result<(), NoReply> {
+        let mut page = self.fetch("/", target, FetchWait::Full).await.ok();
         // Some fronts pick the site by the first Host of a connection and keep it to the end. A name
         // that looks like the one before it on the same connection gets one of its own.
         if self.connection.is_some() && self.face.is_some() && self.face == page.as_ref().map(face)
         {
             self.connection = None;
-            page = self.fetch("/", target, Wait::Full).await.ok().or(page);
+            page = self.fetch("/", target, FetchWait::Full).await.ok().or(page);
         }
         self.face = page.as_ref().map(face);
         let tls = self.connection.as_ref().and_then(|c| c.tls().cloned());
@@ -408,17 +409,17 @@ impl Worker<'_> {
             let location = page.bytes(LOCATION);
             let to = location.map(|l| destination(l, &target.origin, "/"));
             let to = match &to {
-                Some(Destination::Site(origin)) => Some(origin),
+                Some(RedirectTarget::Site(origin)) => Some(origin),
                 _ => None,
             };
-            standing.note_root(Shown::by(page.status), to);
+            standing.note_root(ShownPage::by(page.status), to);
             let codings = page.codings();
             let body = decode(codings.as_deref(), &page.body);
             web.status = Some(page.status);
             web.server = page.bytes(SERVER).and_then(|b| public_text(b, TEXT_LIMIT));
             web.title = title(&body).and_then(|b| public_title(b, TEXT_LIMIT));
             web.location = location.and_then(|b| public_location(b, TEXT_LIMIT));
-            let icon = self.fetch("/favicon.ico", target, Wait::Hasty).await.ok();
+            let icon = self.fetch("/favicon.ico", target, FetchWait::Hasty).await.ok();
             web.favicon_sha256 = icon.filter(is_icon).map(|icon| {
                 let codings = icon.codings();
                 let body = decode(codings.as_deref(), &icon.body);
@@ -430,13 +431,13 @@ impl Worker<'_> {
     }
 }
 
-fn response<'a>(answer: &'a Answer, body: &'a Decoded<'a>) -> Response<'a> {
+fn response<'a>(answer: &'a HttpAnswer, body: &'a DecodedBody<'a>) -> HttpResponse<'a> {
     let flaw = if answer.cut_short.is_some() {
         Some(BodyFlaw::Incomplete)
     } else {
         body.is_unreadable().then_some(BodyFlaw::Unreadable)
     };
-    Response {
+    HttpResponse {
         status: answer.status,
         location: answer.text(LOCATION),
         body,
@@ -446,10 +447,10 @@ fn response<'a>(answer: &'a Answer, body: &'a Decoded<'a>) -> Response<'a> {
     }
 }
 
-fn face(page: &Answer) -> Face {
+fn face(page: &HttpAnswer) -> SiteFace {
     let codings = page.codings();
     let body = decode(codings.as_deref(), &page.body);
-    Face {
+    SiteFace {
         status: page.status,
         title: title(&body).and_then(|b| public_text(b, TEXT_LIMIT)),
         location: page.bytes(LOCATION).and_then(|b| public_text(b, TEXT_LIMIT)),
@@ -457,7 +458,7 @@ fn face(page: &Answer) -> Face {
 }
 
 /// A page instead of an icon is what many sites answer to everything.
-fn is_icon(answer: &Answer) -> bool {
+fn is_icon(answer: &HttpAnswer) -> bool {
     let start = answer.body.trim_ascii_start();
     matches!(answer.status, 200 | 206)
         && !start.is_empty()

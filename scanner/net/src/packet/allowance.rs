@@ -8,7 +8,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use mimawari_probes::gap::Gap;
-use mimawari_rawio::Device;
+use mimawari_rawio::InterfaceFacts;
 
 /// The counters that rise when an allowance is exceeded.
 const ALLOWANCES: [&str; 5] = [
@@ -22,20 +22,20 @@ const ALLOWANCES: [&str; 5] = [
 const EVERY: Duration = Duration::from_secs(1);
 
 /// A reading of the counters, in the order of [`ALLOWANCES`].
-type Reading = [Option<u64>; ALLOWANCES.len()];
+type AllowanceReading = [Option<u64>; ALLOWANCES.len()];
 
 /// Watches the allowances of one interface.
 #[derive(Debug)]
-pub(super) struct Watch {
-    device: Device,
-    first: Reading,
-    last: Reading,
+pub(super) struct AllowanceWatch {
+    device: InterfaceFacts,
+    first: AllowanceReading,
+    last: AllowanceReading,
     next: Instant,
 }
 
-impl Watch {
+impl AllowanceWatch {
     /// `None` where the driver has no such counter.
-    pub(super) fn new(device: &Device, now: Instant) -> Option<Self> {
+    pub(super) fn new(device: &InterfaceFacts, now: Instant) -> Option<Self> {
         let first = read(&device.counters().ok()?);
         first.iter().any(Option::is_some).then(|| Self {
             device: device.clone(),
@@ -69,15 +69,15 @@ impl Watch {
     }
 }
 
-fn read(counters: &[(String, u64)]) -> Reading {
+fn read(counters: &[(String, u64)]) -> AllowanceReading {
     ALLOWANCES.map(|name| counters.iter().find(|(n, _)| n == name).map(|(_, value)| *value))
 }
 
 /// What rose from one reading to another. A counter that is missing or went back (the driver was
 /// reset) tells nothing.
 fn risen<'a>(
-    before: &'a Reading,
-    after: &'a Reading,
+    before: &'a AllowanceReading,
+    after: &'a AllowanceReading,
 ) -> impl Iterator<Item = (&'static str, u64)> + 'a {
     ALLOWANCES.iter().zip(before.iter().zip(after)).filter_map(|(name, (before, after))| {
         let more = after.as_ref()?.checked_sub((*before)?)?;
@@ -89,7 +89,7 @@ fn risen<'a>(
 mod tests {
     use super::*;
 
-    fn reading(values: &[(&str, u64)]) -> Reading {
+    fn reading(values: &[(&str, u64)]) -> AllowanceReading {
         let named: Vec<_> = values.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect();
         read(&named)
     }
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn an_interface_without_allowances_is_not_watched() {
-        let lo = Device::by_name("lo").unwrap();
-        assert!(Watch::new(&lo, Instant::now()).is_none());
+        let lo = InterfaceFacts::by_name("lo").unwrap();
+        assert!(AllowanceWatch::new(&lo, Instant::now()).is_none());
     }
 }

@@ -7,10 +7,10 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use mimawari_probes::wire::{self, Parsed};
+use mimawari_probes::wire::{self, ParsedFrame};
 
-use super::link::{Link, Receiving, Solicited};
-use super::neighbour::{Key, Neighbours, Step};
+use super::link::{PacketLink, ReceiveSetup, SolicitedNeighbour};
+use super::neighbour::{NeighbourKey, NeighbourStep, NeighbourTable};
 
 /// How long one link is listened to where there are several.
 const A_TURN: Duration = Duration::from_millis(5);
@@ -21,24 +21,24 @@ const A_TURN: Duration = Duration::from_millis(5);
 /// # Errors
 /// When receiving fails.
 pub(super) fn ask_all<T>(
-    table: &mut Neighbours<T>,
-    links: &mut [Link],
-    receiving: &mut [Receiving],
+    table: &mut NeighbourTable<T>,
+    links: &mut [PacketLink],
+    receiving: &mut [ReceiveSetup],
     patience: Duration,
-) -> io::Result<Vec<Key>> {
+) -> io::Result<Vec<NeighbourKey>> {
     let mut silent = Vec::new();
     let begun = Instant::now();
     while table.is_asking() && begun.elapsed() < patience {
         while let Some(step) = table.poll(begun.elapsed()) {
             match step {
                 // A send that fails is a try that nobody answers.
-                Step::Solicit((link, ip)) => {
-                    if !matches!(links[link].solicit(ip), Ok(Solicited::Sent)) {
+                NeighbourStep::Solicit((link, ip)) => {
+                    if !matches!(links[link].solicit(ip), Ok(SolicitedNeighbour::Sent)) {
                         tracing::debug!(neighbour = %ip, "the solicitation was not sent");
                     }
                 }
-                Step::Unreachable(key, _) => silent.push(key),
-                Step::Fallback(key, _, _) => {
+                NeighbourStep::Unreachable(key, _) => silent.push(key),
+                NeighbourStep::Fallback(key, _, _) => {
                     tracing::debug!(neighbour = %key.1, "no answer; the kernel's last known address is used");
                 }
             }
@@ -53,8 +53,8 @@ pub(super) fn ask_all<T>(
         for r in receiving.iter_mut() {
             let (kind, link) = (r.kind, r.link);
             r.ring.receive(left, &mut |frame| match wire::parse(kind, frame) {
-                Some(Parsed::Arp(a)) => heard.push(((link, IpAddr::V4(a.ip)), a.mac)),
-                Some(Parsed::Neighbour(n)) => heard.push(((link, IpAddr::V6(n.ip)), n.mac)),
+                Some(ParsedFrame::Arp(a)) => heard.push(((link, IpAddr::V4(a.ip)), a.mac)),
+                Some(ParsedFrame::Neighbour(n)) => heard.push(((link, IpAddr::V6(n.ip)), n.mac)),
                 _ => {}
             })?;
         }

@@ -10,13 +10,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mimawari_probes::wire::{self, Parsed, TcpFlags};
-use mimawari_rawio::{LinkKind, Ring, RingConfig, filter};
+use mimawari_probes::wire::{self, ParsedFrame, TcpFlags};
+use mimawari_rawio::{LinkKind, ReceiveRing, RingConfig, filter};
 use mimawari_targets::Endpoint;
 
 use super::asking::ask_all;
-use super::frame::Reach;
-use super::link::Next;
+use super::frame::FrameReach;
+use super::link::NextFrame;
 use super::transmit::{CheckedBatch, NotPushed};
 use super::{PacketError, PacketSweep, route};
 
@@ -37,7 +37,7 @@ pub const fn ports_of_a_burst() -> u32 {
 
 /// What to send.
 #[derive(Debug, Clone)]
-pub struct Burst {
+pub struct CanaryBurst {
     /// To whom, in turn.
     pub endpoints: Vec<Endpoint>,
     /// Packets per second.
@@ -52,7 +52,7 @@ pub struct Burst {
 
 /// What became of the packets to one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tally {
+pub struct BurstTally {
     /// SYN packets that left.
     pub sent: u32,
     /// SYNs that were answered by SYN-ACK.
@@ -69,7 +69,7 @@ pub struct Tally {
 #[derive(Debug, Clone, PartialEq)]
 pub struct BurstOutcome {
     /// One an endpoint, in the order asked for.
-    pub tallies: Vec<Tally>,
+    pub tallies: Vec<BurstTally>,
     /// Packets that the system refused to send.
     pub failed: u32,
     /// Frames that the receive rings lost.
@@ -96,7 +96,7 @@ impl BurstOutcome {
 }
 
 /// Where the packets to an endpoint go.
-struct Target {
+struct BurstTarget {
     endpoint: Endpoint,
     path: usize,
     mac: Option<[u8; 6]>,
@@ -109,11 +109,15 @@ impl PacketSweep {
     ///
     /// # Errors
     /// [`PacketError`] when no ring can be had, or receiving fails.
-    pub fn burst(&mut self, burst: &Burst, stop: &AtomicBool) -> Result<BurstOutcome, PacketError> {
+    pub fn burst(
+        &mut self,
+        burst: &CanaryBurst,
+        stop: &AtomicBool,
+    ) -> Result<BurstOutcome, PacketError> {
         let failed = |e| PacketError::io("receiving answers", e);
         let mut rings = self.burst_rings()?;
         let targets = self.burst_targets(&burst.endpoints).map_err(failed)?;
-        let mut run = Run::new(self, burst, targets);
+        let mut run = BurstRun::new(self, burst, targets);
         let begun = Instant::now();
         let room = ports_of_a_burst()
             .saturating_mul(u32::try_from(burst.endpoints.len()).unwrap_or(0))
@@ -149,30 +153,35 @@ impl PacketSweep {
     }
 
     /// A ring on each link, for all ports of bursts.
-    fn burst_rings(&self) -> Result<Vec<(wire::Link, Ring)>, PacketError> {
-        let open = |link: &super::link::Link| {
+    fn burst_rings(&self) -> Result<Vec<(wire::LinkKind, ReceiveRing)>, PacketError> {
+        let open = |link: &super::link::PacketLink| {
             let device = &link.device;
             let program = filter::replies(device.kind, FIRST_PORT, LAST_PORT);
             let kind = match device.kind {
-                LinkKind::Ethernet => wire::Link::Ethernet,
-                LinkKind::None => wire::Link::None,
+                LinkKind::Ethernet => wire::LinkKind::Ethernet,
+                LinkKind::None => wire::LinkKind::None,
             };
-            Ring::open(device, &program, RingConfig::default()).map(|ring| (kind, ring)).map_err(
-                |e| PacketError::io(format!("opening a receive ring on {}", device.name), e),
-            )
+            ReceiveRing::open(device, &program, RingConfig::default())
+                .map(|ring| (kind, ring))
+                .map_err(|e| {
+                    PacketError::io(format!("opening a receive ring on {}", device.name), e)
+                })
         };
         self.links.iter().map(open).collect()
     }
 
     /// The ways; `None` for an endpoint without one. Neighbours on the link are asked for.
-    fn burst_targets(&mut self, endpoints: &[Endpoint]) -> std::io::Result<Vec<Option<Target>>> {
+    fn burst_targets(
+        &mut self,
+        endpoints: &[Endpoint],
+    ) -> std::io::Result<Vec<Option<BurstTarget>>> {
         let way = |parts: &Self, endpoint: Endpoint| {
             let segment = route::position(&parts.segments, endpoint.ip())?;
             parts.path_of[segment]
         };
         for endpoint in endpoints {
             if let Some(path) = way(self, *endpoint)
-                && self.paths[path].next == Next::OnLink
+                && self.paths[path].next == NextFrame::OnLink
             {
                 let key = (self.paths[path].link, endpoint.ip());
                 if self.neighbours.known(key).is_none() {
@@ -184,21 +193,21 @@ impl PacketSweep {
         let target = |endpoint: &Endpoint| {
             let path = way(self, *endpoint)?;
             let mac = match self.paths[path].next {
-                Next::Direct => None,
-                Next::Gateway(mac) | Next::Own(mac) => Some(mac),
-                Next::OnLink => {
+                NextFrame::Direct => None,
+                NextFrame::Gateway(mac) | NextFrame::Own(mac) => Some(mac),
+                NextFrame::OnLink => {
                     Some(self.neighbours.known((self.paths[path].link, endpoint.ip()))?)
                 }
             };
-            Some(Target { endpoint: *endpoint, path, mac })
+            Some(BurstTarget { endpoint: *endpoint, path, mac })
         };
         Ok(endpoints.iter().map(target).collect())
     }
 }
 
 /// One burst under way.
-struct Run {
-    targets: Vec<Option<Target>>,
+struct BurstRun {
+    targets: Vec<Option<BurstTarget>>,
     index_of: HashMap<SocketAddr, usize>,
     from: u32,
     /// By number of the packet: sent, answered.
@@ -208,14 +217,14 @@ struct Run {
     outcome: BurstOutcome,
 }
 
-impl Run {
-    fn new(parts: &PacketSweep, burst: &Burst, targets: Vec<Option<Target>>) -> Self {
-        let tally = |t: &Option<Target>| {
+impl BurstRun {
+    fn new(parts: &PacketSweep, burst: &CanaryBurst, targets: Vec<Option<BurstTarget>>) -> Self {
+        let tally = |t: &Option<BurstTarget>| {
             let by = t.as_ref().map(|t| {
                 let path = &parts.paths[t.path];
                 (path.source, parts.links[path.link].device.name.clone())
             });
-            Tally { sent: 0, open: 0, closed: 0, ttl: None, by }
+            BurstTally { sent: 0, open: 0, closed: 0, ttl: None, by }
         };
         let tallies = targets.iter().map(tally).collect();
         let index = burst.endpoints.iter().enumerate().map(|(i, e)| (e.socket_addr(), i));
@@ -265,7 +274,7 @@ impl Run {
         let link = &parts.links[path.link];
         let (batch, numbers) =
             self.batches.entry(path.link).or_insert_with(|| (link.batch(), Vec::new()));
-        match batch.push(finished, Reach::Host(ip)) {
+        match batch.push(finished, FrameReach::Host(ip)) {
             Ok(()) => numbers.push(n),
             Err(NotPushed::Refused) => self.outcome.refused_by_scope += 1,
             Err(NotPushed::Full) => self.outcome.failed += 1,
@@ -299,7 +308,7 @@ impl Run {
     fn receive(
         &mut self,
         parts: &PacketSweep,
-        rings: &mut [(wire::Link, Ring)],
+        rings: &mut [(wire::LinkKind, ReceiveRing)],
         wait: Duration,
     ) -> std::io::Result<()> {
         let wait = wait / u32::try_from(rings.len()).unwrap_or(1).max(1);
@@ -311,8 +320,8 @@ impl Run {
     }
 
     /// Takes a frame; what is no answer to a packet of this burst is nothing.
-    fn answer(&mut self, parts: &PacketSweep, kind: wire::Link, frame: &[u8]) {
-        let Some(Parsed::Tcp(t)) = wire::parse(kind, frame) else { return };
+    fn answer(&mut self, parts: &PacketSweep, kind: wire::LinkKind, frame: &[u8]) {
+        let Some(ParsedFrame::Tcp(t)) = wire::parse(kind, frame) else { return };
         let from = SocketAddr::new(t.source, t.source_port);
         let Some(index) = self.index_of.get(&from).copied() else { return };
         let Some(n) = self.packet(index, t.destination_port) else { return };

@@ -11,15 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
-use mimawari_engine::{Event, Probe, Sweep};
+use mimawari_engine::{SweepEngine, SweepEvent, SynProbe};
 use mimawari_probes::gap::Gap;
 
-use super::allowance::Watch;
+use super::allowance::AllowanceWatch;
 use super::clock::EngineClock;
-use super::link::{Link, Next, Solicited};
-use super::neighbour::{Found, Key, Step};
-use super::receiver::{self, Message, Receiver};
-use super::sending::{self, Parcel, Sent};
+use super::link::{NextFrame, PacketLink, SolicitedNeighbour};
+use super::neighbour::{NeighbourKey, NeighbourState, NeighbourStep};
+use super::receiver::{self, PacketReceiver, ReceiverMessage};
+use super::sending::{self, FrameBatch, SentBatch};
 use super::transmit::NotPushed;
 use super::{PacketError, PacketStatistics, PacketSweep, route};
 
@@ -49,10 +49,10 @@ impl PacketSweep {
     /// is counted, noted, and shows in the states of the cells.
     pub fn run(
         &mut self,
-        sweep: &mut Sweep,
+        sweep: &mut SweepEngine,
         stop: &AtomicBool,
-        on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
-        on_tick: &mut dyn FnMut(&Sweep),
+        on_event: &mut dyn FnMut(SweepEvent) -> ControlFlow<()>,
+        on_tick: &mut dyn FnMut(&SweepEngine),
     ) -> Result<PacketStatistics, PacketError> {
         let (out, messages) = mpsc::sync_channel(receiver::CHANNEL);
         let done = AtomicBool::new(false);
@@ -69,7 +69,7 @@ impl PacketSweep {
             let failed = |e| PacketError::io("starting a thread of the sweep", e);
             let receivers = receiving.len();
             for (number, receiving) in receiving.iter_mut().enumerate() {
-                let receiver = Receiver {
+                let receiver = PacketReceiver {
                     number,
                     link: receiving.link,
                     receiving,
@@ -100,7 +100,7 @@ impl PacketSweep {
                 to_send.push(queues);
             }
             drop(out);
-            let mut run = Run {
+            let mut run = SweepRun {
                 begun,
                 clock: EngineClock::default(),
                 statistics: PacketStatistics::default(),
@@ -114,7 +114,7 @@ impl PacketSweep {
                 allowances: self
                     .links
                     .iter()
-                    .filter_map(|link| Watch::new(&link.device, begun))
+                    .filter_map(|link| AllowanceWatch::new(&link.device, begun))
                     .collect(),
                 parts: self,
                 sweep,
@@ -126,8 +126,8 @@ impl PacketSweep {
             // The threads' last words; then they have all hung up.
             while let Ok(message) = messages.recv() {
                 match message {
-                    Message::Lost(n) => run.lost(n),
-                    Message::Sent(sent) => run.sent(sent),
+                    ReceiverMessage::Lost(n) => run.lost(n),
+                    ReceiverMessage::Sent(sent) => run.sent(sent),
                     _ => {}
                 }
             }
@@ -151,7 +151,7 @@ impl Drop for SetOnDrop<'_> {
 }
 
 /// One run.
-struct Run<'a> {
+struct SweepRun<'a> {
     begun: Instant,
     clock: EngineClock,
     statistics: PacketStatistics,
@@ -160,26 +160,26 @@ struct Run<'a> {
     failing_since: Option<Duration>,
     stopped: bool,
     /// The queues of the sending threads, by link and lane.
-    to_send: Vec<Vec<SyncSender<Parcel>>>,
+    to_send: Vec<Vec<SyncSender<FrameBatch>>>,
     /// When the routers are asked again, in real time.
     ask_routers: Duration,
     /// Probes whose neighbour has answered, and for which no parcel was free.
-    late: VecDeque<(Probe, usize, [u8; 6])>,
+    late: VecDeque<(SynProbe, usize, [u8; 6])>,
     /// Up to when each receiving thread has told everything.
     heard: Vec<Duration>,
     /// Allowances of the interfaces that have any.
-    allowances: Vec<Watch>,
+    allowances: Vec<AllowanceWatch>,
     parts: &'a mut PacketSweep,
-    sweep: &'a mut Sweep,
+    sweep: &'a mut SweepEngine,
 }
 
-impl Run<'_> {
+impl SweepRun<'_> {
     fn go(
         &mut self,
         stop: &AtomicBool,
-        messages: &mpsc::Receiver<Message>,
-        on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
-        on_tick: &mut dyn FnMut(&Sweep),
+        messages: &mpsc::Receiver<ReceiverMessage>,
+        on_event: &mut dyn FnMut(SweepEvent) -> ControlFlow<()>,
+        on_tick: &mut dyn FnMut(&SweepEngine),
     ) {
         let mut next_tick = TICK;
         loop {
@@ -248,7 +248,7 @@ impl Run<'_> {
         let idle = engine.is_none_or(|at| at.saturating_sub(now) > IDLE);
         let outstanding = self.parts.neighbours.waiting() > 0
             || !self.late.is_empty()
-            || self.parts.links.iter().any(Link::is_sending);
+            || self.parts.links.iter().any(PacketLink::is_sending);
         let still = outstanding && (full || idle);
         self.clock.stand(real, still);
         let engine = engine.and_then(|at| self.clock.real(at));
@@ -259,29 +259,29 @@ impl Run<'_> {
         }
     }
 
-    fn take(&mut self, message: Message) {
+    fn take(&mut self, message: ReceiverMessage) {
         match message {
-            Message::Answers(answers) => {
+            ReceiverMessage::Answers(answers) => {
                 let now = self.now();
                 for answer in answers {
                     self.sweep.handle(now, answer);
                 }
             }
-            Message::Neighbour { link, ip, mac } => {
+            ReceiverMessage::Neighbour { link, ip, mac } => {
                 self.follow_router((link, ip), mac);
                 for (probe, path) in self.parts.neighbours.learn((link, ip), mac) {
                     self.late.push_back((probe, path, mac));
                 }
             }
-            Message::Heard { number, until } => {
+            ReceiverMessage::Heard { number, until } => {
                 self.heard[number] = until;
                 if let Some(until) = self.heard.iter().min() {
                     self.sweep.heard(self.clock.now(*until));
                 }
             }
-            Message::Sent(sent) => self.sent(sent),
-            Message::Lost(n) => self.lost(n),
-            Message::Trouble { link, error } => {
+            ReceiverMessage::Sent(sent) => self.sent(sent),
+            ReceiverMessage::Lost(n) => self.lost(n),
+            ReceiverMessage::Trouble { link, error } => {
                 let name = &self.parts.links[link].device.name;
                 let (interface, reason) = (name.clone(), error.to_string());
                 self.note(Gap::ReceivingFailed { interface, reason });
@@ -342,24 +342,24 @@ impl Run<'_> {
 
     /// Whether a frame finds room whatever its link.
     fn has_room(&self) -> bool {
-        self.parts.links.iter().all(Link::has_room)
+        self.parts.links.iter().all(PacketLink::has_room)
     }
 
     /// Finds a probe's way; gives it back if it has none.
-    fn place(&mut self, now: Duration, probe: Probe) -> Option<Probe> {
+    fn place(&mut self, now: Duration, probe: SynProbe) -> Option<SynProbe> {
         let ip = probe.endpoint.ip();
         let path = route::position(&self.parts.segments, ip).and_then(|s| self.parts.path_of[s]);
         let Some(path) = path else { return Some(probe) };
         let mac = match self.parts.paths[path].next {
-            Next::Direct => None,
-            Next::Gateway(mac) | Next::Own(mac) => Some(mac),
-            Next::OnLink => {
+            NextFrame::Direct => None,
+            NextFrame::Gateway(mac) | NextFrame::Own(mac) => Some(mac),
+            NextFrame::OnLink => {
                 let key = (self.parts.paths[path].link, ip);
                 let real = self.begun.elapsed();
                 match self.parts.neighbours.find(real, key, (probe, path)) {
-                    Found::Mac(mac) => Some(mac),
-                    Found::Waits => return None,
-                    Found::Absent => {
+                    NeighbourState::Mac(mac) => Some(mac),
+                    NeighbourState::Waits => return None,
+                    NeighbourState::Absent => {
                         self.statistics.unreachable += 1;
                         self.sweep.unreachable(now, probe);
                         return None;
@@ -372,7 +372,7 @@ impl Run<'_> {
     }
 
     /// Builds a probe's frame and puts it into a parcel, past the gate.
-    fn frame(&mut self, probe: Probe, path: usize, mac: Option<[u8; 6]>) {
+    fn frame(&mut self, probe: SynProbe, path: usize, mac: Option<[u8; 6]>) {
         let parts = &mut *self.parts;
         let path = &mut parts.paths[path];
         let (ip, port) = (probe.endpoint.ip(), probe.endpoint.port().get());
@@ -397,7 +397,7 @@ impl Run<'_> {
     }
 
     /// Gives a parcel to its sending thread. Never waits: a queue holds all parcels of its lane.
-    fn hand_over(&mut self, link: usize, parcel: Parcel) {
+    fn hand_over(&mut self, link: usize, parcel: FrameBatch) {
         let queue = self.to_send.get(link).and_then(|lanes| lanes.get(parcel.lane));
         let refused = match queue {
             Some(queue) => queue.send(parcel).err().map(|e| e.0),
@@ -405,13 +405,13 @@ impl Run<'_> {
         };
         if let Some(parcel) = refused {
             let error = Some(std::io::Error::other("the sending thread has ended"));
-            self.sent(Sent { link, parcel, sent: 0, error });
+            self.sent(SentBatch { link, parcel, sent: 0, error });
         }
     }
 
     /// A parcel is back.
-    fn sent(&mut self, sent: Sent) {
-        let Sent { link, mut parcel, sent, error } = sent;
+    fn sent(&mut self, sent: SentBatch) {
+        let SentBatch { link, mut parcel, sent, error } = sent;
         self.statistics.packets_sent += sent;
         self.statistics.send_failures += parcel.probes.len() as u64;
         if sent > 0 {
@@ -426,7 +426,7 @@ impl Run<'_> {
     }
 
     /// Hands back what could not be sent, and ends a sweep that can send nothing any more.
-    fn failed(&mut self, link: usize, why: &str, probes: impl Iterator<Item = Probe>) {
+    fn failed(&mut self, link: usize, why: &str, probes: impl Iterator<Item = SynProbe>) {
         let real = self.begun.elapsed();
         let now = self.clock.now(real);
         let mut n = 0;
@@ -448,15 +448,15 @@ impl Run<'_> {
     fn ask_neighbours(&mut self) {
         while let Some(step) = self.parts.neighbours.poll(self.begun.elapsed()) {
             match step {
-                Step::Solicit((link, ip)) => self.solicit(link, ip),
-                Step::Unreachable(_, waiting) => {
+                NeighbourStep::Solicit((link, ip)) => self.solicit(link, ip),
+                NeighbourStep::Unreachable(_, waiting) => {
                     let now = self.now();
                     self.statistics.unreachable += waiting.len() as u64;
                     for (probe, _) in waiting {
                         self.sweep.unreachable(now, probe);
                     }
                 }
-                Step::Fallback(_, mac, waiting) => {
+                NeighbourStep::Fallback(_, mac, waiting) => {
                     self.late.extend(waiting.into_iter().map(|(probe, path)| (probe, path, mac)));
                 }
             }
@@ -475,7 +475,7 @@ impl Run<'_> {
         routers.dedup();
         for (link, ip) in routers {
             // A router is on the link, and what is asked is who it is.
-            if matches!(self.parts.links[link].solicit(ip), Ok(Solicited::Sent)) {
+            if matches!(self.parts.links[link].solicit(ip), Ok(SolicitedNeighbour::Sent)) {
                 self.statistics.solicitations += 1;
                 let now = self.now();
                 self.sweep.sent_beside(now);
@@ -484,15 +484,15 @@ impl Run<'_> {
     }
 
     /// Somebody says which Ethernet address is a router's, asked or not: the kernel believes it, too.
-    fn follow_router(&mut self, key: Key, mac: [u8; 6]) {
+    fn follow_router(&mut self, key: NeighbourKey, mac: [u8; 6]) {
         if mac[0] & 1 == 1 || mac == [0; 6] {
             return;
         }
         let mut changed = false;
         for (path, router) in &self.parts.gateways {
             let next = &mut self.parts.paths[*path].next;
-            if *router == key && *next != Next::Gateway(mac) {
-                *next = Next::Gateway(mac);
+            if *router == key && *next != NextFrame::Gateway(mac) {
+                *next = NextFrame::Gateway(mac);
                 changed = true;
             }
         }
@@ -505,18 +505,18 @@ impl Run<'_> {
     /// for it has failed.
     fn solicit(&mut self, link: usize, ip: IpAddr) {
         let why = match self.parts.links[link].solicit(ip) {
-            Ok(Solicited::Sent) => {
+            Ok(SolicitedNeighbour::Sent) => {
                 self.statistics.solicitations += 1;
                 self.failing_since = None;
                 let now = self.now();
                 self.sweep.sent_beside(now);
                 return;
             }
-            Ok(Solicited::Refused) => {
+            Ok(SolicitedNeighbour::Refused) => {
                 self.statistics.frames_refused_by_scope += 1;
                 "not in the scope".to_owned()
             }
-            Ok(Solicited::NoAddress) => "no address to ask for neighbours from".to_owned(),
+            Ok(SolicitedNeighbour::NoAddress) => "no address to ask for neighbours from".to_owned(),
             Err(e) => e.to_string(),
         };
         let waiting = self.parts.neighbours.withdraw((link, ip));

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use super::Lack;
+use super::MissingCapability;
 
 /// Why packets cannot be sent.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +14,7 @@ pub enum PacketError {
         /// What was tried.
         operation: String,
         /// Why there is none.
-        lack: Lack,
+        lack: MissingCapability,
     },
     /// The interface does not exist.
     #[error("there is no interface `{name}`")]
@@ -108,7 +108,7 @@ impl PacketError {
         let operation = operation.into();
         match source.kind() {
             io::ErrorKind::PermissionDenied => {
-                Self::MissingCapability { operation, lack: Lack::find() }
+                Self::MissingCapability { operation, lack: MissingCapability::find() }
             }
             _ => Self::Io { operation, source },
         }
@@ -205,7 +205,7 @@ mod tests {
         let errors = [
             PacketError::MissingCapability {
                 operation: "opening a packet socket on eth0".into(),
-                lack: Lack::NotGranted,
+                lack: MissingCapability::NotGranted,
             },
             PacketError::NoInterface {
                 name: "eth9".into(),

@@ -4,21 +4,21 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use mimawari_engine::Probe;
+use mimawari_engine::SynProbe;
 use mimawari_probes::wire::{self, LinkHeader, SynTemplate};
 use mimawari_rawio::filter;
-use mimawari_rawio::{Device, LinkKind, Ring};
+use mimawari_rawio::{InterfaceFacts, LinkKind, ReceiveRing};
 
 use super::PacketConfig;
 use super::error::PacketError;
-use super::frame::Reach;
-use super::sending::{PARCELS, Parcel};
+use super::frame::FrameReach;
+use super::sending::{FrameBatch, PARCELS};
 use super::source::{OwnAddress, SourcePorts, address_on};
 use super::transmit::{CheckedBatch, Gate, NotPushed, Transmitter};
 
 /// The sending half.
-pub(super) struct Link {
-    pub(super) device: Device,
+pub(super) struct PacketLink {
+    pub(super) device: InterfaceFacts,
     /// For questions to neighbours.
     asking: Transmitter,
     /// One a sending thread; they go to their threads for as long as the run takes.
@@ -26,9 +26,9 @@ pub(super) struct Link {
     /// Our Ethernet address; `None`: frames begin with the IP header.
     mac: Option<[u8; 6]>,
     /// Being filled.
-    filling: Option<Parcel>,
+    filling: Option<FrameBatch>,
     /// Ready to be filled.
-    free: Vec<Parcel>,
+    free: Vec<FrameBatch>,
     /// With the sending threads.
     out: usize,
     question: CheckedBatch,
@@ -37,26 +37,26 @@ pub(super) struct Link {
 }
 
 /// The receiving half; goes to a thread of its own while the sweep runs.
-pub(super) struct Receiving {
+pub(super) struct ReceiveSetup {
     /// Index of the link.
     pub(super) link: usize,
     pub(super) name: String,
-    pub(super) kind: wire::Link,
-    pub(super) ring: Ring,
+    pub(super) kind: wire::LinkKind,
+    pub(super) ring: ReceiveRing,
 }
 
 /// One way out: an interface, a source address and whom to hand the frames to.
-pub(super) struct Path {
+pub(super) struct LinkPath {
     /// Index of the link.
     pub(super) link: usize,
     pub(super) source: IpAddr,
-    pub(super) next: Next,
+    pub(super) next: NextFrame,
     pub(super) template: SynTemplate,
 }
 
 /// Whom frames of a path are handed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum NextFrame {
     /// Nobody in particular: there is no Ethernet header.
     Direct,
     /// A router with this Ethernet address.
@@ -67,17 +67,17 @@ pub(super) enum Next {
     OnLink,
 }
 
-impl Link {
+impl PacketLink {
     /// Opens both halves of link number `index`, with so many receivers and lanes. `own`: the addresses
     /// of this machine.
     pub(super) fn open(
         index: usize,
-        device: Device,
+        device: InterfaceFacts,
         gate: &Arc<Gate>,
         own: &[OwnAddress],
         ports: &SourcePorts,
         config: &PacketConfig,
-    ) -> Result<(Self, Vec<Receiving>), PacketError> {
+    ) -> Result<(Self, Vec<ReceiveSetup>), PacketError> {
         let name = device.name.clone();
         let open = || {
             Transmitter::open(&device)
@@ -90,11 +90,11 @@ impl Link {
             _ => None,
         };
         let kind = match device.kind {
-            LinkKind::Ethernet => wire::Link::Ethernet,
-            LinkKind::None => wire::Link::None,
+            LinkKind::Ethernet => wire::LinkKind::Ethernet,
+            LinkKind::None => wire::LinkKind::None,
         };
         let program = filter::replies(device.kind, ports.first(), ports.last());
-        let rings = Ring::open_group(&device, &program, config.ring, config.receivers)
+        let rings = ReceiveRing::open_group(&device, &program, config.ring, config.receivers)
             .map_err(|e| PacketError::io(format!("opening a receive ring on {name}"), e))?;
         let address = |v4| address_on(device.index, v4, own);
         let (v4, v6) = (address(true), address(false));
@@ -108,7 +108,7 @@ impl Link {
             // The lanes take turns.
             free: (0..PARCELS)
                 .flat_map(|_| 0..lanes.len())
-                .map(|lane| Parcel::new(lane, CheckedBatch::new(gate.clone(), mac.is_some())))
+                .map(|lane| FrameBatch::new(lane, CheckedBatch::new(gate.clone(), mac.is_some())))
                 .collect(),
             out: 0,
             lanes,
@@ -116,7 +116,7 @@ impl Link {
         };
         let receiving = rings
             .into_iter()
-            .map(|ring| Receiving { link: index, name: name.clone(), kind, ring })
+            .map(|ring| ReceiveSetup { link: index, name: name.clone(), kind, ring })
             .collect();
         Ok((link, receiving))
     }
@@ -146,7 +146,11 @@ impl Link {
 
     /// Adds a probe's frame to the parcel being filled. Returns a parcel that is full and to be sent
     /// first; the frame is then in the next one. `Err`: no parcel is free, or the frame may not leave.
-    pub(super) fn push(&mut self, frame: &[u8], probe: Probe) -> Result<Option<Parcel>, NotPushed> {
+    pub(super) fn push(
+        &mut self,
+        frame: &[u8],
+        probe: SynProbe,
+    ) -> Result<Option<FrameBatch>, NotPushed> {
         let mut full = None;
         if let Some(parcel) = &mut self.filling {
             match parcel.push(frame, probe) {
@@ -166,14 +170,14 @@ impl Link {
     }
 
     /// The parcel being filled, to be sent.
-    pub(super) fn take(&mut self) -> Option<Parcel> {
+    pub(super) fn take(&mut self) -> Option<FrameBatch> {
         let parcel = self.filling.take()?;
         self.out += 1;
         Some(parcel)
     }
 
     /// A parcel has come back from its thread.
-    pub(super) fn back(&mut self, parcel: Parcel) {
+    pub(super) fn back(&mut self, parcel: FrameBatch) {
         self.out -= 1;
         self.free.push(parcel);
     }
@@ -184,28 +188,28 @@ impl Link {
     }
 
     /// Asks who has an address (ARP request, neighbour solicitation).
-    pub(super) fn solicit(&mut self, ip: IpAddr) -> io::Result<Solicited> {
-        let Some(mac) = self.mac else { return Ok(Solicited::NoAddress) };
+    pub(super) fn solicit(&mut self, ip: IpAddr) -> io::Result<SolicitedNeighbour> {
+        let Some(mac) = self.mac else { return Ok(SolicitedNeighbour::NoAddress) };
         let frame = match (ip, self.v4, self.v6) {
             (IpAddr::V4(ip), Some(own), _) => wire::arp_request(mac, own, ip).to_vec(),
             (IpAddr::V6(ip), _, Some(own)) => wire::neighbour_solicitation(mac, own, ip).to_vec(),
-            _ => return Ok(Solicited::NoAddress),
+            _ => return Ok(SolicitedNeighbour::NoAddress),
         };
         self.question.clear();
-        if self.question.push(&frame, Reach::Neighbour(ip)).is_err() {
-            return Ok(Solicited::Refused);
+        if self.question.push(&frame, FrameReach::Neighbour(ip)).is_err() {
+            return Ok(SolicitedNeighbour::Refused);
         }
         let outcome = self.asking.send(&self.question);
         match outcome.error {
             Some(e) if outcome.sent == 0 => Err(e),
-            _ => Ok(Solicited::Sent),
+            _ => Ok(SolicitedNeighbour::Sent),
         }
     }
 }
 
 /// What became of a solicitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Solicited {
+pub(super) enum SolicitedNeighbour {
     /// It left.
     Sent,
     /// It asks for an address that nobody may ask for.

@@ -35,20 +35,20 @@ mod sending;
 pub mod source;
 mod transmit;
 
-use mimawari_engine::Probe;
+use mimawari_engine::SynProbe;
 use mimawari_probes::cookie::Cookie;
 use mimawari_probes::gap::Gap;
 use mimawari_rawio::RingConfig;
 
-pub use burst::{Burst, BurstOutcome, Tally, ports_of_a_burst};
+pub use burst::{BurstOutcome, BurstTally, CanaryBurst, ports_of_a_burst};
 pub use error::PacketError;
-pub use privilege::{Lack, drop_all, have_net_raw};
+pub use privilege::{MissingCapability, drop_all, have_net_raw};
 pub use receiver::receivers_for;
 pub use sending::senders_for;
 
-use link::{Link, Receiving};
-use neighbour::Neighbours;
-use route::Segment;
+use link::{PacketLink, ReceiveSetup};
+use neighbour::NeighbourTable;
+use route::RouteSegment;
 use source::SourcePorts;
 
 /// How to open a packet sweep.
@@ -120,21 +120,21 @@ pub struct PacketSweep {
     cookie: Cookie,
     ports: SourcePorts,
     /// Where each piece of the targets goes: index into `paths`.
-    segments: Vec<Segment>,
+    segments: Vec<RouteSegment>,
     path_of: Vec<Option<usize>>,
-    paths: Vec<link::Path>,
-    links: Vec<Link>,
-    receiving: Vec<Receiving>,
-    neighbours: Neighbours<Held>,
+    paths: Vec<link::LinkPath>,
+    links: Vec<PacketLink>,
+    receiving: Vec<ReceiveSetup>,
+    neighbours: NeighbourTable<QueuedProbe>,
     gateways: Gateways,
     gaps: Vec<Gap>,
 }
 
 /// Paths by a router, and who the router is.
-type Gateways = Vec<(usize, neighbour::Key)>;
+type Gateways = Vec<(usize, neighbour::NeighbourKey)>;
 
 /// A probe that waits for a neighbour, and the path that it takes.
-type Held = (Probe, usize);
+type QueuedProbe = (SynProbe, usize);
 
 impl std::fmt::Debug for PacketSweep {
     /// Without the key of the cookie.
@@ -156,7 +156,7 @@ impl PacketSweep {
 
     /// Which way each piece of the targets goes; pieces without a way are not probed.
     #[must_use]
-    pub fn segments(&self) -> &[Segment] {
+    pub fn segments(&self) -> &[RouteSegment] {
         &self.segments
     }
 

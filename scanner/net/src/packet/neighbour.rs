@@ -27,11 +27,11 @@ const REMEMBERED: usize = 1 << 18;
 const WAITING: usize = 1 << 17;
 
 /// A neighbour: on which link (index of the caller's), which address.
-pub type Key = (usize, IpAddr);
+pub type NeighbourKey = (usize, IpAddr);
 
 /// What is known of a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum NeighbourState {
     /// Its Ethernet address.
     Mac([u8; 6]),
     /// It is being asked; what was handed in waits.
@@ -41,7 +41,7 @@ pub enum Found {
 }
 
 #[derive(Debug)]
-enum Entry<T> {
+enum NeighbourEntry<T> {
     Known([u8; 6]),
     Asked { tries: u8, waiting: Vec<T>, last_known: Option<[u8; 6]>, absences: u8 },
     Absent { since: Duration, absences: u8 },
@@ -49,30 +49,30 @@ enum Entry<T> {
 
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step<T> {
+pub enum NeighbourStep<T> {
     /// Send a solicitation.
-    Solicit(Key),
+    Solicit(NeighbourKey),
     /// The neighbour does not answer, and these waited for it.
-    Unreachable(Key, Vec<T>),
+    Unreachable(NeighbourKey, Vec<T>),
     /// It does not answer, and what the kernel knew last of it is used.
-    Fallback(Key, [u8; 6], Vec<T>),
+    Fallback(NeighbourKey, [u8; 6], Vec<T>),
 }
 
 /// The table. `T` is what waits.
 #[derive(Debug)]
-pub struct Neighbours<T> {
-    entries: HashMap<Key, Entry<T>>,
+pub struct NeighbourTable<T> {
+    entries: HashMap<NeighbourKey, NeighbourEntry<T>>,
     /// Asked for the first time, not yet solicited.
-    fresh: VecDeque<Key>,
+    fresh: VecDeque<NeighbourKey>,
     /// Solicited, in the order in which their time runs out.
-    due: VecDeque<(Duration, Key)>,
+    due: VecDeque<(Duration, NeighbourKey)>,
     waiting: usize,
     /// When the next solicitation may leave.
     next: Duration,
     gap: Duration,
 }
 
-impl<T> Neighbours<T> {
+impl<T> NeighbourTable<T> {
     /// A table that knows nobody and solicits at most `rate` times a second.
     #[must_use]
     pub fn new(rate: u32) -> Self {
@@ -87,12 +87,12 @@ impl<T> Neighbours<T> {
     }
 
     /// Takes over an address from elsewhere, such as the kernel's table.
-    pub fn insert(&mut self, key: Key, mac: [u8; 6]) {
-        self.entries.insert(key, Entry::Known(mac));
+    pub fn insert(&mut self, key: NeighbourKey, mac: [u8; 6]) {
+        self.entries.insert(key, NeighbourEntry::Known(mac));
     }
 
     /// Has a neighbour asked for; `last_known` is used if it does not answer.
-    pub fn ask(&mut self, key: Key, last_known: Option<[u8; 6]>) {
+    pub fn ask(&mut self, key: NeighbourKey, last_known: Option<[u8; 6]>) {
         if !self.entries.contains_key(&key) {
             self.begin(key, last_known, Vec::new(), 0);
         }
@@ -100,27 +100,27 @@ impl<T> Neighbours<T> {
 
     /// What is known without asking.
     #[must_use]
-    pub fn known(&self, key: Key) -> Option<[u8; 6]> {
+    pub fn known(&self, key: NeighbourKey) -> Option<[u8; 6]> {
         match self.entries.get(&key) {
-            Some(Entry::Known(mac)) => Some(*mac),
+            Some(NeighbourEntry::Known(mac)) => Some(*mac),
             _ => None,
         }
     }
 
     /// Looks for a neighbour. On [`Found::Waits`] `item` is kept until the neighbour answers or has
     /// proved absent.
-    pub fn find(&mut self, now: Duration, key: Key, item: T) -> Found {
+    pub fn find(&mut self, now: Duration, key: NeighbourKey, item: T) -> NeighbourState {
         let absences = match self.entries.get_mut(&key) {
-            Some(Entry::Known(mac)) => return Found::Mac(*mac),
-            Some(Entry::Asked { waiting, .. }) => {
+            Some(NeighbourEntry::Known(mac)) => return NeighbourState::Mac(*mac),
+            Some(NeighbourEntry::Asked { waiting, .. }) => {
                 waiting.push(item);
                 self.waiting += 1;
-                return Found::Waits;
+                return NeighbourState::Waits;
             }
-            Some(Entry::Absent { since, absences }) => {
+            Some(NeighbourEntry::Absent { since, absences }) => {
                 let lasts = ABSENCE * 4u32.pow(u32::from(*absences).saturating_sub(1).min(4));
                 if now < *since + lasts.min(LONGEST_ABSENCE) {
-                    return Found::Absent;
+                    return NeighbourState::Absent;
                 }
                 *absences
             }
@@ -128,29 +128,35 @@ impl<T> Neighbours<T> {
         };
         self.waiting += 1;
         self.begin(key, None, vec![item], absences);
-        Found::Waits
+        NeighbourState::Waits
     }
 
-    fn begin(&mut self, key: Key, last_known: Option<[u8; 6]>, waiting: Vec<T>, absences: u8) {
+    fn begin(
+        &mut self,
+        key: NeighbourKey,
+        last_known: Option<[u8; 6]>,
+        waiting: Vec<T>,
+        absences: u8,
+    ) {
         if self.entries.len() >= REMEMBERED {
-            self.entries.retain(|_, e| matches!(e, Entry::Asked { .. }));
+            self.entries.retain(|_, e| matches!(e, NeighbourEntry::Asked { .. }));
         }
-        self.entries.insert(key, Entry::Asked { tries: 0, waiting, last_known, absences });
+        self.entries.insert(key, NeighbourEntry::Asked { tries: 0, waiting, last_known, absences });
         self.fresh.push_back(key);
     }
 
     /// Takes an answer in; gives back what waited for it. Answers that nobody asked for are not
     /// believed, nor is a second, different one.
-    pub fn learn(&mut self, key: Key, mac: [u8; 6]) -> Vec<T> {
+    pub fn learn(&mut self, key: NeighbourKey, mac: [u8; 6]) -> Vec<T> {
         // A group address is no neighbour's own (RFC 4861, section 7.1.2, and IEEE 802).
         if mac[0] & 1 == 1 || mac == [0; 6] {
             return Vec::new();
         }
         match self.entries.get_mut(&key) {
-            Some(Entry::Asked { waiting, .. }) => {
+            Some(NeighbourEntry::Asked { waiting, .. }) => {
                 let waiting = std::mem::take(waiting);
                 self.waiting -= waiting.len();
-                self.entries.insert(key, Entry::Known(mac));
+                self.entries.insert(key, NeighbourEntry::Known(mac));
                 waiting
             }
             _ => Vec::new(),
@@ -158,9 +164,9 @@ impl<T> Neighbours<T> {
     }
 
     /// What is to be done at `now`; call again until `None`.
-    pub fn poll(&mut self, now: Duration) -> Option<Step<T>> {
+    pub fn poll(&mut self, now: Duration) -> Option<NeighbourStep<T>> {
         while let Some((at, key)) = self.due.front().copied() {
-            let Some(Entry::Asked { tries, waiting, last_known, absences }) =
+            let Some(NeighbourEntry::Asked { tries, waiting, last_known, absences }) =
                 self.entries.get_mut(&key)
             else {
                 self.due.pop_front();
@@ -181,17 +187,18 @@ impl<T> Neighbours<T> {
             let waiting = std::mem::take(waiting);
             self.waiting -= waiting.len();
             if let Some(mac) = *last_known {
-                self.entries.insert(key, Entry::Known(mac));
-                return Some(Step::Fallback(key, mac, waiting));
+                self.entries.insert(key, NeighbourEntry::Known(mac));
+                return Some(NeighbourStep::Fallback(key, mac, waiting));
             }
             let absences = absences.saturating_add(1);
-            self.entries.insert(key, Entry::Absent { since: now, absences });
-            return Some(Step::Unreachable(key, waiting));
+            self.entries.insert(key, NeighbourEntry::Absent { since: now, absences });
+            return Some(NeighbourStep::Unreachable(key, waiting));
         }
         while now >= self.next
             && let Some(key) = self.fresh.pop_front()
         {
-            if let Some(Entry::Asked { tries, absences, .. }) = self.entries.get_mut(&key) {
+            if let Some(NeighbourEntry::Asked { tries, absences, .. }) = self.entries.get_mut(&key)
+            {
                 // Whoever did not answer three times is asked once from then on.
                 *tries = if *absences > 0 { TRIES } else { 1 };
                 return Some(self.solicit(now, key));
@@ -200,12 +207,12 @@ impl<T> Neighbours<T> {
         None
     }
 
-    fn solicit(&mut self, now: Duration, key: Key) -> Step<T> {
+    fn solicit(&mut self, now: Duration, key: NeighbourKey) -> NeighbourStep<T> {
         // Up to 10 ms worth may go out at once after a pause.
         let earliest = now.saturating_sub(Duration::from_millis(10));
         self.next = self.next.max(earliest) + self.gap;
         self.due.push_back((now + SPACING, key));
-        Step::Solicit(key)
+        NeighbourStep::Solicit(key)
     }
 
     /// When to call [`poll`](Self::poll) next; `None` when nobody is being asked.
@@ -234,7 +241,7 @@ impl<T> Neighbours<T> {
             || self
                 .due
                 .iter()
-                .any(|(_, k)| matches!(self.entries.get(k), Some(Entry::Asked { .. })))
+                .any(|(_, k)| matches!(self.entries.get(k), Some(NeighbourEntry::Asked { .. })))
     }
 
     /// How much waits.
@@ -245,12 +252,12 @@ impl<T> Neighbours<T> {
 
     /// Takes back the solicitation that [`poll`](Self::poll) has just told to send, because it could
     /// not be sent. Gives back what waited; the neighbour is asked anew when it is next needed.
-    pub fn withdraw(&mut self, key: Key) -> Vec<T> {
+    pub fn withdraw(&mut self, key: NeighbourKey) -> Vec<T> {
         if self.due.back().is_some_and(|(_, k)| *k == key) {
             self.due.pop_back();
         }
         match self.entries.remove(&key) {
-            Some(Entry::Asked { waiting, .. }) => {
+            Some(NeighbourEntry::Asked { waiting, .. }) => {
                 self.waiting -= waiting.len();
                 waiting
             }
@@ -266,7 +273,7 @@ impl<T> Neighbours<T> {
     pub fn give_up(&mut self) -> Vec<T> {
         let mut out = Vec::new();
         self.entries.retain(|_, e| match e {
-            Entry::Asked { waiting, .. } => {
+            NeighbourEntry::Asked { waiting, .. } => {
                 out.append(waiting);
                 false
             }
@@ -285,7 +292,7 @@ mod tests {
 
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
-    fn key(n: u8) -> Key {
+    fn key(n: u8) -> NeighbourKey {
         (0, IpAddr::from([198, 18, 0, n]))
     }
 
@@ -294,7 +301,10 @@ mod tests {
     }
 
     /// Lets the time go on from event to event until nothing is left to do.
-    fn run(table: &mut Neighbours<u32>, until: Duration) -> Vec<(Duration, Step<u32>)> {
+    fn run(
+        table: &mut NeighbourTable<u32>,
+        until: Duration,
+    ) -> Vec<(Duration, NeighbourStep<u32>)> {
         let mut out = Vec::new();
         let mut now = Duration::ZERO;
         while now <= until {
@@ -314,13 +324,13 @@ mod tests {
 
     #[test]
     fn who_answers_gets_what_waited() {
-        let mut t = Neighbours::new(1000);
-        assert_eq!(t.find(ms(0), key(1), 10), Found::Waits);
-        assert_eq!(t.find(ms(0), key(1), 11), Found::Waits);
-        assert_eq!(t.poll(ms(0)), Some(Step::Solicit(key(1))));
+        let mut t = NeighbourTable::new(1000);
+        assert_eq!(t.find(ms(0), key(1), 10), NeighbourState::Waits);
+        assert_eq!(t.find(ms(0), key(1), 11), NeighbourState::Waits);
+        assert_eq!(t.poll(ms(0)), Some(NeighbourStep::Solicit(key(1))));
         assert_eq!(t.poll(ms(500)), None);
         assert_eq!(t.learn(key(1), MAC), [10, 11]);
-        assert_eq!(t.find(ms(501), key(1), 12), Found::Mac(MAC));
+        assert_eq!(t.find(ms(501), key(1), 12), NeighbourState::Mac(MAC));
         assert_eq!(t.waiting(), 0);
         // A second answer, and one that nobody asked for, change nothing.
         assert!(t.learn(key(1), [2, 0, 0, 0, 0, 9]).is_empty());
@@ -333,7 +343,7 @@ mod tests {
 
     #[test]
     fn group_addresses_are_not_believed() {
-        let mut t = Neighbours::new(1000);
+        let mut t = NeighbourTable::new(1000);
         t.find(ms(0), key(1), 10);
         assert!(t.learn(key(1), [0xff; 6]).is_empty());
         assert!(t.learn(key(1), [0; 6]).is_empty());
@@ -342,48 +352,48 @@ mod tests {
 
     #[test]
     fn who_never_answers_is_absent_after_three_tries() {
-        let mut t = Neighbours::new(1000);
+        let mut t = NeighbourTable::new(1000);
         t.find(ms(0), key(1), 10);
         let steps = run(&mut t, ms(60_000));
         assert_eq!(
             steps,
             [
-                (ms(0), Step::Solicit(key(1))),
-                (ms(1000), Step::Solicit(key(1))),
-                (ms(2000), Step::Solicit(key(1))),
-                (ms(3000), Step::Unreachable(key(1), vec![10])),
+                (ms(0), NeighbourStep::Solicit(key(1))),
+                (ms(1000), NeighbourStep::Solicit(key(1))),
+                (ms(2000), NeighbourStep::Solicit(key(1))),
+                (ms(3000), NeighbourStep::Unreachable(key(1), vec![10])),
             ]
         );
-        assert_eq!(t.find(ms(3001), key(1), 11), Found::Absent);
-        assert_eq!(t.find(ms(33_001), key(1), 12), Found::Waits);
-        assert_eq!(t.poll(ms(33_001)), Some(Step::Solicit(key(1))));
+        assert_eq!(t.find(ms(3001), key(1), 11), NeighbourState::Absent);
+        assert_eq!(t.find(ms(33_001), key(1), 12), NeighbourState::Waits);
+        assert_eq!(t.poll(ms(33_001)), Some(NeighbourStep::Solicit(key(1))));
         // From now on one question is enough, and they become rare.
-        assert_eq!(t.poll(ms(34_001)), Some(Step::Unreachable(key(1), vec![12])));
-        assert_eq!(t.find(ms(34_001 + 119_000), key(1), 13), Found::Absent);
-        assert_eq!(t.find(ms(34_001 + 121_000), key(1), 14), Found::Waits);
+        assert_eq!(t.poll(ms(34_001)), Some(NeighbourStep::Unreachable(key(1), vec![12])));
+        assert_eq!(t.find(ms(34_001 + 119_000), key(1), 13), NeighbourState::Absent);
+        assert_eq!(t.find(ms(34_001 + 121_000), key(1), 14), NeighbourState::Waits);
     }
 
     #[test]
     fn what_the_kernel_knew_last_is_used_when_nobody_answers() {
-        let mut t: Neighbours<u32> = Neighbours::new(1000);
+        let mut t: NeighbourTable<u32> = NeighbourTable::new(1000);
         t.ask(key(1), Some(MAC));
         assert!(t.is_asking());
         let steps = run(&mut t, ms(60_000));
-        assert_eq!(steps.last(), Some(&(ms(3000), Step::Fallback(key(1), MAC, vec![]))));
+        assert_eq!(steps.last(), Some(&(ms(3000), NeighbourStep::Fallback(key(1), MAC, vec![]))));
         assert!(!t.is_asking());
         assert_eq!(t.known(key(1)), Some(MAC));
     }
 
     #[test]
     fn solicitations_keep_to_their_rate_and_all_get_theirs() {
-        let mut t = Neighbours::new(100);
+        let mut t = NeighbourTable::new(100);
         for n in 0..200 {
             t.find(ms(0), key(n), u32::from(n));
         }
         let steps = run(&mut t, ms(60_000));
         let times: Vec<Duration> = steps
             .iter()
-            .filter_map(|(at, s)| matches!(s, Step::Solicit(_)).then_some(*at))
+            .filter_map(|(at, s)| matches!(s, NeighbourStep::Solicit(_)).then_some(*at))
             .collect();
         assert_eq!(times.len(), 200 * usize::from(TRIES));
         for pair in times.windows(102) {
@@ -391,7 +401,7 @@ mod tests {
         }
         let lost: usize = steps
             .iter()
-            .map(|(_, s)| if let Step::Unreachable(_, w) = s { w.len() } else { 0 })
+            .map(|(_, s)| if let NeighbourStep::Unreachable(_, w) = s { w.len() } else { 0 })
             .sum();
         assert_eq!(lost, 200);
         assert_eq!(t.waiting(), 0);
@@ -399,15 +409,15 @@ mod tests {
 
     #[test]
     fn a_solicitation_that_was_not_sent_proves_nothing() {
-        let mut t = Neighbours::new(1000);
+        let mut t = NeighbourTable::new(1000);
         t.find(ms(0), key(1), 10);
-        assert_eq!(t.poll(ms(0)), Some(Step::Solicit(key(1))));
+        assert_eq!(t.poll(ms(0)), Some(NeighbourStep::Solicit(key(1))));
         assert_eq!(t.withdraw(key(1)), [10]);
         assert_eq!(t.waiting(), 0);
         assert!(!t.is_asking());
         assert_eq!(t.poll_timeout(), None);
         // Later it is asked from the beginning.
-        assert_eq!(t.find(ms(500), key(1), 11), Found::Waits);
+        assert_eq!(t.find(ms(500), key(1), 11), NeighbourState::Waits);
         let steps = run(&mut t, ms(60_000));
         assert_eq!(steps.len(), 4);
         t.insert(key(2), MAC);
@@ -417,7 +427,7 @@ mod tests {
 
     #[test]
     fn giving_up_gives_everything_back() {
-        let mut t = Neighbours::new(1000);
+        let mut t = NeighbourTable::new(1000);
         t.insert(key(9), MAC);
         for n in 0..5 {
             t.find(ms(0), key(n), u32::from(n));
@@ -432,7 +442,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut t: Neighbours<()> = Neighbours::new(1_000_000);
+        let mut t: NeighbourTable<()> = NeighbourTable::new(1_000_000);
         for n in 0..(REMEMBERED as u32 + 10) {
             t.insert((0, IpAddr::from(n.to_be_bytes())), MAC);
         }

@@ -19,12 +19,12 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::rule::{RuleAttribute, RuleMessage};
 use rtnetlink::{Handle, IpVersion, RouteMessageBuilder};
 
-use super::route::{Hop, NextHop, Route, RouteKind};
+use super::route::{NextHop, PacketRoute, ResolvedHop, RouteKind};
 use super::source::OwnAddress;
 
 /// An interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interface {
+pub struct NetworkInterface {
     /// Index.
     pub index: u32,
     /// Name.
@@ -53,13 +53,13 @@ pub struct KernelNeighbour {
 
 /// All of it at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Kernel {
+pub struct KernelRoutes {
     /// Interfaces.
-    pub interfaces: Vec<Interface>,
+    pub interfaces: Vec<NetworkInterface>,
     /// Own addresses.
     pub addresses: Vec<OwnAddress>,
     /// Routes of all tables that touch the targets.
-    pub routes: Vec<Route>,
+    pub routes: Vec<PacketRoute>,
     /// Neighbours.
     pub neighbours: Vec<KernelNeighbour>,
 }
@@ -69,17 +69,17 @@ pub struct Kernel {
 ///
 /// # Errors
 /// When netlink fails.
-pub fn read(targets: &[AddrRange]) -> io::Result<Kernel> {
+pub fn read(targets: &[AddrRange]) -> io::Result<KernelRoutes> {
     let targets = targets.to_vec();
     on_own_thread(move |handle| async move {
-        let mut kernel = Kernel::default();
+        let mut kernel = KernelRoutes::default();
         let mut links = handle.link().get().execute();
         while let Some(link) = links.try_next().await.map_err(other)? {
             let name = link.attributes.iter().find_map(|a| match a {
                 LinkAttribute::IfName(name) => Some(name.clone()),
                 _ => None,
             });
-            kernel.interfaces.push(Interface {
+            kernel.interfaces.push(NetworkInterface {
                 index: link.header.index,
                 name: name.unwrap_or_default(),
                 up: link.header.flags.contains(LinkFlags::Up),
@@ -187,7 +187,7 @@ fn other(e: rtnetlink::Error) -> io::Error {
     io::Error::other(e)
 }
 
-fn touches(route: &Route, targets: &[AddrRange]) -> bool {
+fn touches(route: &PacketRoute, targets: &[AddrRange]) -> bool {
     route.range().is_some_and(|r| {
         let i = targets.partition_point(|t| t.last() < r.first());
         targets.get(i).is_some_and(|t| t.first() <= r.last())
@@ -220,12 +220,12 @@ fn own_address(message: &AddressMessage) -> Option<OwnAddress> {
 
 /// The destination of a policy rule as a route that cuts the targets and matches nothing: which way
 /// it sends them only the kernel knows.
-fn cut_of(rule: &RuleMessage) -> Option<Route> {
+fn cut_of(rule: &RuleMessage) -> Option<PacketRoute> {
     let network = rule.attributes.iter().find_map(|a| match a {
         RuleAttribute::Destination(ip) => Some(*ip),
         _ => None,
     })?;
-    Some(Route {
+    Some(PacketRoute {
         network,
         prefix: rule.header.dst_len,
         table: 0,
@@ -236,13 +236,13 @@ fn cut_of(rule: &RuleMessage) -> Option<Route> {
     })
 }
 
-fn route(message: &RouteMessage) -> Option<Route> {
+fn route(message: &RouteMessage) -> Option<PacketRoute> {
     let any = match message.header.address_family {
         AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         _ => return None,
     };
-    let mut route = Route {
+    let mut route = PacketRoute {
         network: any,
         prefix: message.header.destination_prefix_length,
         table: message.header.table.into(),
@@ -275,14 +275,14 @@ fn route(message: &RouteMessage) -> Option<Route> {
                         RouteAttribute::Via(v) => via(v),
                         _ => None,
                     });
-                    route.hops.push(Hop { device: hop.interface_index, gateway });
+                    route.hops.push(ResolvedHop { device: hop.interface_index, gateway });
                 }
             }
             _ => {}
         }
     }
     if let Some(device) = device {
-        route.hops.insert(0, Hop { device, gateway });
+        route.hops.insert(0, ResolvedHop { device, gateway });
     }
     // The kernel says fe80::/64-like on-link routes without a gateway, some drivers with `::`.
     for hop in &mut route.hops {
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn only_routes_that_touch_the_targets_stay() {
-        let route = |network: &str, prefix| Route {
+        let route = |network: &str, prefix| PacketRoute {
             network: network.parse().unwrap(),
             prefix,
             table: 254,
@@ -377,7 +377,10 @@ mod tests {
         ];
         let r = route(&message).unwrap();
         assert_eq!((r.table, r.prefix), (1000, 24));
-        assert_eq!(r.hops, [Hop { device: 4, gateway: Some("198.51.100.1".parse().unwrap()) }]);
+        assert_eq!(
+            r.hops,
+            [ResolvedHop { device: 4, gateway: Some("198.51.100.1".parse().unwrap()) }]
+        );
         message.header.kind = RouteType::BlackHole;
         assert_eq!(route(&message).unwrap().kind, RouteKind::Refused);
         message.header.kind = RouteType::Broadcast;

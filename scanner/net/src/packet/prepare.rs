@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use mimawari_probes::cookie::Cookie;
 use mimawari_probes::gap::Gap;
 use mimawari_probes::wire::SynTemplate;
-use mimawari_rawio::Device;
-use mimawari_targets::{AddrRange, Scope, Walk};
+use mimawari_rawio::InterfaceFacts;
+use mimawari_targets::{AddrRange, PlanOrder, Scope};
 
 use super::asking::ask_all;
-use super::link::{Link, Next, Path, Receiving};
-use super::neighbour::{Key, Neighbours};
-use super::netlink::{self, Kernel};
-use super::route::{self, NextHop, Segment};
+use super::link::{LinkPath, NextFrame, PacketLink, ReceiveSetup};
+use super::neighbour::{NeighbourKey, NeighbourTable};
+use super::netlink::{self, KernelRoutes};
+use super::route::{self, NextHop, RouteSegment};
 use super::source::{SourcePorts, address_for, may_come_from};
 use super::transmit::Gate;
 use super::{Gateways, PacketConfig, PacketError, PacketSweep, privilege};
@@ -28,7 +28,7 @@ const NAMED: usize = 8;
 const ASK_AHEAD: u128 = 1 << 16;
 
 /// A reason for which a segment has no way after all.
-type Without = BTreeMap<String, Vec<AddrRange>>;
+type MissingPart = BTreeMap<String, Vec<AddrRange>>;
 
 impl PacketSweep {
     /// Settles the way of every target of the walk, opens the sockets, reserves the source ports and
@@ -41,7 +41,7 @@ impl PacketSweep {
     /// # Errors
     /// [`PacketError`], each with its remedy.
     pub fn open(
-        walk: &Walk,
+        walk: &PlanOrder,
         scope: Arc<Scope>,
         config: &PacketConfig,
     ) -> Result<Self, PacketError> {
@@ -67,7 +67,7 @@ impl PacketSweep {
         let ports = SourcePorts::reserve(config.first_source_port, config.attempts, config.seed)?;
         let gateways = segments.iter().filter_map(|s| s.hop?.gateway);
         let gate = Arc::new(Gate::new(walk, scope, gateways));
-        let mut builder = Builder {
+        let mut builder = SetupBuilder {
             gate: &gate,
             kernel: &kernel,
             config,
@@ -79,7 +79,7 @@ impl PacketSweep {
             path_by_hop: HashMap::new(),
         };
         let mut path_of = Vec::with_capacity(segments.len());
-        let mut without = Without::new();
+        let mut without = MissingPart::new();
         let mut first_error = None;
         for segment in &segments {
             let path = match segment.hop.map(|hop| builder.path(hop, segment.range)) {
@@ -99,11 +99,11 @@ impl PacketSweep {
             };
             path_of.push(path);
         }
-        let Builder { mut links, mut receiving, mut paths, .. } = builder;
+        let SetupBuilder { mut links, mut receiving, mut paths, .. } = builder;
         for r in receiving.iter().filter(|r| !r.ring.is_mapped()) {
             gaps.push(Gap::NoMappedRing { interface: r.name.clone() });
         }
-        let mut neighbours = Neighbours::new(config.solicitations);
+        let mut neighbours = NeighbourTable::new(config.solicitations);
         let (silent, gateways) = resolve_gateways(
             &segments,
             &path_of,
@@ -159,7 +159,7 @@ impl PacketSweep {
     }
 }
 
-fn find_interface(kernel: &Kernel, name: &str) -> Result<u32, PacketError> {
+fn find_interface(kernel: &KernelRoutes, name: &str) -> Result<u32, PacketError> {
     let found = kernel.interfaces.iter().find(|i| i.name == name);
     match found {
         Some(i) if i.up => Ok(i.index),
@@ -172,7 +172,7 @@ fn find_interface(kernel: &Kernel, name: &str) -> Result<u32, PacketError> {
 }
 
 /// What the kernel knows, once its IPv6 addresses have proved to be unique, where IPv6 is scanned.
-fn settled(targets: &[AddrRange]) -> Result<Kernel, PacketError> {
+fn settled(targets: &[AddrRange]) -> Result<KernelRoutes, PacketError> {
     let begun = Instant::now();
     let v6 = targets.iter().any(|t| t.first().is_ipv6());
     loop {
@@ -190,9 +190,9 @@ fn settled(targets: &[AddrRange]) -> Result<Kernel, PacketError> {
 /// policy rules, multipath and its preferred source addresses.
 fn ways(
     targets: &[AddrRange],
-    kernel: &Kernel,
+    kernel: &KernelRoutes,
     device: Option<u32>,
-) -> Result<Vec<Segment>, PacketError> {
+) -> Result<Vec<RouteSegment>, PacketError> {
     let mut segments = route::segments(targets, &kernel.routes, device);
     let addresses = segments.iter().map(|s| s.range.first()).collect();
     let answers = netlink::look_up(addresses, device)
@@ -204,19 +204,19 @@ fn ways(
 }
 
 /// Opens links and lays paths as segments need them.
-struct Builder<'a> {
+struct SetupBuilder<'a> {
     gate: &'a Arc<Gate>,
-    kernel: &'a Kernel,
+    kernel: &'a KernelRoutes,
     config: &'a PacketConfig,
     ports: &'a SourcePorts,
-    links: Vec<Link>,
-    receiving: Vec<Receiving>,
+    links: Vec<PacketLink>,
+    receiving: Vec<ReceiveSetup>,
     link_of: HashMap<u32, usize>,
-    paths: Vec<Path>,
+    paths: Vec<LinkPath>,
     path_by_hop: HashMap<(usize, IpAddr, Option<IpAddr>), usize>,
 }
 
-impl Builder<'_> {
+impl SetupBuilder<'_> {
     fn path(&mut self, hop: NextHop, range: AddrRange) -> Result<usize, PacketError> {
         let device = if hop.local {
             let lo = self.kernel.interfaces.iter().find(|i| i.loopback);
@@ -242,14 +242,14 @@ impl Builder<'_> {
         }
         let without_arp = self.kernel.interfaces.iter().any(|i| i.index == device && i.without_arp);
         let next = match (self.links[link].mac(), hop.gateway) {
-            (None, _) => Next::Direct,
-            (Some(mac), _) if without_arp => Next::Own(mac),
+            (None, _) => NextFrame::Direct,
+            (Some(mac), _) if without_arp => NextFrame::Own(mac),
             // Known later; until then nothing is sent here.
-            (Some(_), Some(_)) => Next::Gateway([0; 6]),
-            (Some(_), None) => Next::OnLink,
+            (Some(_), Some(_)) => NextFrame::Gateway([0; 6]),
+            (Some(_), None) => NextFrame::OnLink,
         };
         let template = SynTemplate::new(self.links[link].header(), source);
-        self.paths.push(Path { link, source, next, template });
+        self.paths.push(LinkPath { link, source, next, template });
         let path = self.paths.len() - 1;
         self.path_by_hop.insert((link, source, hop.gateway), path);
         Ok(path)
@@ -264,14 +264,14 @@ impl Builder<'_> {
         if let Some(link) = self.link_of.get(&index) {
             return Ok(*link);
         }
-        let device = Device::by_index(index)
+        let device = InterfaceFacts::by_index(index)
             .map_err(|source| PacketError::Interface { name: self.name(index), source })?;
         if !device.up {
             return Err(PacketError::InterfaceDown { name: device.name });
         }
         let own = &self.kernel.addresses;
         let (link, receiving) =
-            Link::open(self.links.len(), device, self.gate, own, self.ports, self.config)?;
+            PacketLink::open(self.links.len(), device, self.gate, own, self.ports, self.config)?;
         self.links.push(link);
         self.receiving.extend(receiving);
         self.link_of.insert(index, self.links.len() - 1);
@@ -282,25 +282,25 @@ impl Builder<'_> {
 /// Finds the gateways' Ethernet addresses and writes them into the paths. Returns the gateways that
 /// do not answer, and all of them with their paths.
 fn resolve_gateways(
-    segments: &[Segment],
+    segments: &[RouteSegment],
     path_of: &[Option<usize>],
-    paths: &mut [Path],
-    links: &mut [Link],
-    receiving: &mut [Receiving],
-    kernel: &Kernel,
+    paths: &mut [LinkPath],
+    links: &mut [PacketLink],
+    receiving: &mut [ReceiveSetup],
+    kernel: &KernelRoutes,
     rate: u32,
-) -> std::io::Result<(Vec<Key>, Gateways)> {
+) -> std::io::Result<(Vec<NeighbourKey>, Gateways)> {
     let mut gateways: Gateways = Vec::new();
     for (segment, path) in segments.iter().zip(path_of) {
         if let (Some(gateway), Some(path)) = (segment.hop.and_then(|h| h.gateway), *path)
-            && matches!(paths[path].next, Next::Gateway(_))
+            && matches!(paths[path].next, NextFrame::Gateway(_))
         {
             gateways.push((path, (paths[path].link, gateway)));
         }
     }
     gateways.sort_unstable();
     gateways.dedup();
-    let mut table: Neighbours<()> = Neighbours::new(rate);
+    let mut table: NeighbourTable<()> = NeighbourTable::new(rate);
     for (_, key) in &gateways {
         let device = links[key.0].device.index;
         let known = kernel.neighbours.iter().find(|n| n.device == device && n.ip == key.1);
@@ -312,7 +312,7 @@ fn resolve_gateways(
     let silent = ask_all(&mut table, links, receiving, Duration::MAX)?;
     for (path, key) in &gateways {
         if let Some(mac) = table.known(*key) {
-            paths[*path].next = Next::Gateway(mac);
+            paths[*path].next = NextFrame::Gateway(mac);
         }
     }
     gateways.retain(|(_, key)| !silent.contains(key));
@@ -321,15 +321,15 @@ fn resolve_gateways(
 
 /// Begins to ask for the neighbours of on-link targets, so that few probes have to wait.
 fn ask_ahead<T>(
-    segments: &[Segment],
+    segments: &[RouteSegment],
     path_of: &[Option<usize>],
-    paths: &[Path],
-    neighbours: &mut Neighbours<T>,
+    paths: &[LinkPath],
+    neighbours: &mut NeighbourTable<T>,
 ) {
     let on_link = || {
         segments.iter().zip(path_of).filter_map(|(segment, path)| {
             let path = &paths[(*path)?];
-            (path.next == Next::OnLink).then_some((path.link, segment.range))
+            (path.next == NextFrame::OnLink).then_some((path.link, segment.range))
         })
     };
     let mut all = 0u128;
@@ -394,16 +394,16 @@ mod tests {
 
     #[test]
     fn an_interface_is_found_or_the_others_are_named() {
-        let kernel = Kernel {
+        let kernel = KernelRoutes {
             interfaces: vec![
-                netlink::Interface {
+                netlink::NetworkInterface {
                     index: 1,
                     name: "lo".into(),
                     up: true,
                     loopback: true,
                     without_arp: false,
                 },
-                netlink::Interface {
+                netlink::NetworkInterface {
                     index: 2,
                     name: "eth0".into(),
                     up: false,
@@ -411,7 +411,7 @@ mod tests {
                     without_arp: false,
                 },
             ],
-            ..Kernel::default()
+            ..KernelRoutes::default()
         };
         assert_eq!(find_interface(&kernel, "lo").ok(), Some(1));
         let down = find_interface(&kernel, "eth0").unwrap_err();

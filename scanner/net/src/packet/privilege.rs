@@ -22,7 +22,7 @@ pub(super) fn raise_net_raw() -> bool {
 
 /// Why this process has no CAP_NET_RAW, as far as the kernel tells; each has its own remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lack {
+pub enum MissingCapability {
     /// Whoever started it took the capability away: no program can have it here (the bounding set).
     TakenAway,
     /// Whoever started it set `no_new_privs`: what files grant does not count.
@@ -34,7 +34,7 @@ pub enum Lack {
     NotGranted,
 }
 
-impl Lack {
+impl MissingCapability {
     /// Of this process.
     #[must_use]
     pub fn find() -> Self {
@@ -124,12 +124,27 @@ mod tests {
                 "Name:\tmimawari\nCapPrm:\t0000000000000000\nCapBnd:\t{bounding}\nNoNewPrivs:\t{no_new}\n"
             )
         };
-        assert_eq!(Lack::read(&status("0000000000000000", 0)), Lack::TakenAway);
-        assert_eq!(Lack::read(&status("00000000a80405fb", 1)), Lack::TakenAway);
-        assert_eq!(Lack::read(&status("00000000a80425fb", 1)), Lack::NoNewPrivileges);
-        assert_eq!(Lack::read(&status("0000000000002000", 0)), Lack::NotGranted);
-        assert_eq!(Lack::read("CapPrm:\t0000000000002000\n"), Lack::Refused);
-        assert_eq!(Lack::read(""), Lack::NotGranted);
+        assert_eq!(
+            MissingCapability::read(&status("0000000000000000", 0)),
+            MissingCapability::TakenAway
+        );
+        assert_eq!(
+            MissingCapability::read(&status("00000000a80405fb", 1)),
+            MissingCapability::TakenAway
+        );
+        assert_eq!(
+            MissingCapability::read(&status("00000000a80425fb", 1)),
+            MissingCapability::NoNewPrivileges
+        );
+        assert_eq!(
+            MissingCapability::read(&status("0000000000002000", 0)),
+            MissingCapability::NotGranted
+        );
+        assert_eq!(
+            MissingCapability::read("CapPrm:\t0000000000002000\n"),
+            MissingCapability::Refused
+        );
+        assert_eq!(MissingCapability::read(""), MissingCapability::NotGranted);
     }
 
     #[test]

@@ -9,19 +9,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use mimawari_engine::{Answer, Reply};
+use mimawari_engine::{ProbeAnswer, ProbeReply};
 use mimawari_probes::cookie::Cookie;
-use mimawari_probes::wire::{self, Parsed};
+use mimawari_probes::wire::{self, ParsedFrame};
 use mimawari_targets::Port;
 
-use super::link::Receiving;
+use super::link::ReceiveSetup;
 use super::privilege;
-use super::sending::Sent;
+use super::sending::SentBatch;
 
 /// What the thread has to tell.
-pub(super) enum Message {
+pub(super) enum ReceiverMessage {
     /// Verified answers.
-    Answers(Vec<Answer>),
+    Answers(Vec<ProbeAnswer>),
     /// Somebody says what its Ethernet address is. Not verified: whoever did not ask, ignores it.
     Neighbour { link: usize, ip: IpAddr, mac: [u8; 6] },
     /// The ring lost frames.
@@ -29,7 +29,7 @@ pub(super) enum Message {
     /// Everything that arrived in this thread's ring before this time has been told.
     Heard { number: usize, until: Duration },
     /// A parcel is back from its sending thread.
-    Sent(Sent),
+    Sent(SentBatch),
     /// Receiving on the link does not work; the thread goes on trying.
     Trouble { link: usize, error: io::Error },
 }
@@ -64,24 +64,24 @@ fn receivers(rate: u32, cores: usize) -> usize {
 }
 
 /// What the thread knows.
-pub(super) struct Receiver<'a> {
+pub(super) struct PacketReceiver<'a> {
     /// Which of the receiving threads it is.
     pub(super) number: usize,
     pub(super) link: usize,
-    pub(super) receiving: &'a mut Receiving,
+    pub(super) receiving: &'a mut ReceiveSetup,
     pub(super) cookie: &'a Cookie,
     pub(super) first_port: u16,
     pub(super) ports: u8,
-    pub(super) out: SyncSender<Message>,
+    pub(super) out: SyncSender<ReceiverMessage>,
     pub(super) done: &'a AtomicBool,
     /// When the run began.
     pub(super) begun: Instant,
 }
 
 /// The other side has gone: nothing more is to be done.
-struct Gone;
+struct ChannelClosed;
 
-impl Receiver<'_> {
+impl PacketReceiver<'_> {
     /// Receives until `done` or until nobody takes the answers.
     pub(super) fn run(mut self) {
         // This thread reads what strangers send, and its socket is open already.
@@ -103,11 +103,11 @@ impl Receiver<'_> {
                         continue;
                     }
                 }
-                Ok(Err(Gone)) => return,
+                Ok(Err(ChannelClosed)) => return,
                 Err(error) => {
                     if !failing {
                         failing = true;
-                        let message = Message::Trouble { link: self.link, error };
+                        let message = ReceiverMessage::Trouble { link: self.link, error };
                         if self.out.send(message).is_err() {
                             return;
                         }
@@ -120,7 +120,7 @@ impl Receiver<'_> {
             if told.elapsed() >= HEARD {
                 told = Instant::now();
                 let until = before.saturating_duration_since(self.begun).saturating_sub(UNSEEN);
-                if self.out.send(Message::Heard { number: self.number, until }).is_err() {
+                if self.out.send(ReceiverMessage::Heard { number: self.number, until }).is_err() {
                     return;
                 }
             }
@@ -134,7 +134,7 @@ impl Receiver<'_> {
         let _ = self.count();
     }
 
-    fn receive(&mut self, wait: Duration) -> io::Result<Result<usize, Gone>> {
+    fn receive(&mut self, wait: Duration) -> io::Result<Result<usize, ChannelClosed>> {
         let mut answers = Vec::new();
         let mut gone = false;
         let (kind, cookie, out, link) = (self.receiving.kind, self.cookie, &self.out, self.link);
@@ -144,61 +144,67 @@ impl Receiver<'_> {
                 return;
             }
             match read(kind, cookie, first_port, ports, frame) {
-                Some(Seen::Answer(answer)) => {
+                Some(ReceiverEvent::Answer(answer)) => {
                     answers.push(answer);
                     if answers.len() >= BATCH {
-                        gone |= out.send(Message::Answers(std::mem::take(&mut answers))).is_err();
+                        gone |= out
+                            .send(ReceiverMessage::Answers(std::mem::take(&mut answers)))
+                            .is_err();
                     }
                 }
-                Some(Seen::Neighbour(ip, mac)) => {
-                    gone |= out.send(Message::Neighbour { link, ip, mac }).is_err();
+                Some(ReceiverEvent::Neighbour(ip, mac)) => {
+                    gone |= out.send(ReceiverMessage::Neighbour { link, ip, mac }).is_err();
                 }
                 None => {}
             }
         });
         if !gone && !answers.is_empty() {
-            gone = out.send(Message::Answers(answers)).is_err();
+            gone = out.send(ReceiverMessage::Answers(answers)).is_err();
         }
-        result.map(|frames| if gone { Err(Gone) } else { Ok(frames) })
+        result.map(|frames| if gone { Err(ChannelClosed) } else { Ok(frames) })
     }
 
-    fn count(&mut self) -> Result<(), Gone> {
+    fn count(&mut self) -> Result<(), ChannelClosed> {
         match self.receiving.ring.statistics() {
-            Ok(s) if s.drops > 0 => self.out.send(Message::Lost(s.drops)).map_err(|_| Gone),
+            Ok(s) if s.drops > 0 => {
+                self.out.send(ReceiverMessage::Lost(s.drops)).map_err(|_| ChannelClosed)
+            }
             _ => Ok(()),
         }
     }
 }
 
 /// What a frame turned out to be.
-pub(super) enum Seen {
-    Answer(Answer),
+pub(super) enum ReceiverEvent {
+    Answer(ProbeAnswer),
     Neighbour(IpAddr, [u8; 6]),
 }
 
 /// Reads a frame; `None`: nothing of ours.
 pub(super) fn read(
-    kind: wire::Link,
+    kind: wire::LinkKind,
     cookie: &Cookie,
     first_port: u16,
     ports: u8,
     frame: &[u8],
-) -> Option<Seen> {
+) -> Option<ReceiverEvent> {
     let parsed = wire::parse(kind, frame)?;
     match &parsed {
-        Parsed::Arp(reply) => return Some(Seen::Neighbour(reply.ip.into(), reply.mac)),
-        Parsed::Neighbour(n) => return Some(Seen::Neighbour(n.ip.into(), n.mac)),
-        Parsed::Tcp(_) | Parsed::IcmpError(_) => {}
+        ParsedFrame::Arp(reply) => {
+            return Some(ReceiverEvent::Neighbour(reply.ip.into(), reply.mac));
+        }
+        ParsedFrame::Neighbour(n) => return Some(ReceiverEvent::Neighbour(n.ip.into(), n.mac)),
+        ParsedFrame::Tcp(_) | ParsedFrame::IcmpError(_) => {}
     }
     let c = wire::classify(cookie, &parsed, first_port, ports)?;
-    Some(Seen::Answer(Answer {
+    Some(ReceiverEvent::Answer(ProbeAnswer {
         ip: c.ip,
         port: Port::new(c.port)?,
         attempt: c.attempt,
         reply: match c.reply {
-            wire::Reply::SynAck => Reply::SynAck,
-            wire::Reply::Rst => Reply::Rst,
-            wire::Reply::Prohibited => Reply::Prohibited,
+            wire::WireReply::SynAck => ProbeReply::SynAck,
+            wire::WireReply::Rst => ProbeReply::Rst,
+            wire::WireReply::Prohibited => ProbeReply::Prohibited,
         },
         ttl: c.ttl,
         signs: c.signs,

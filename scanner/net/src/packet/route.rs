@@ -34,7 +34,7 @@ pub enum RouteKind {
 
 /// One way out of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hop {
+pub struct ResolvedHop {
     /// Interface index.
     pub device: u32,
     /// The router to hand the packet to; `None` when the destination itself is on the link.
@@ -43,7 +43,7 @@ pub struct Hop {
 
 /// A route as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
+pub struct PacketRoute {
     /// First address of the prefix.
     pub network: IpAddr,
     /// Prefix length, at most 32 or 128.
@@ -55,12 +55,12 @@ pub struct Route {
     /// What it does.
     pub kind: RouteKind,
     /// Ways out, the dead ones left out; empty for [`RouteKind::Refused`] and [`RouteKind::Throw`].
-    pub hops: Vec<Hop>,
+    pub hops: Vec<ResolvedHop>,
     /// Source address to use, where the route names one.
     pub source: Option<IpAddr>,
 }
 
-impl Route {
+impl PacketRoute {
     /// The addresses of the prefix; `None` when the prefix length does not fit the family.
     #[must_use]
     pub fn range(&self) -> Option<AddrRange> {
@@ -88,7 +88,7 @@ pub struct NextHop {
 
 /// A piece of the targets that goes one way, or none (`hop` is `None`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Segment {
+pub struct RouteSegment {
     /// The addresses.
     pub range: AddrRange,
     /// The way.
@@ -100,11 +100,15 @@ pub struct Segment {
 /// only ways out by that interface count. Routes outside local, main and default cut and never
 /// match: only the kernel knows which packets policy rules send to them.
 #[must_use]
-pub fn segments(targets: &[AddrRange], routes: &[Route], device: Option<u32>) -> Vec<Segment> {
-    let table = Table::new(routes, device);
+pub fn segments(
+    targets: &[AddrRange],
+    routes: &[PacketRoute],
+    device: Option<u32>,
+) -> Vec<RouteSegment> {
+    let table = RouteTable::new(routes, device);
     let mut v4 = Vec::new();
     let mut v6 = Vec::new();
-    for range in routes.iter().filter_map(Route::range) {
+    for range in routes.iter().filter_map(PacketRoute::range) {
         let cuts = if range.first().is_ipv4() { &mut v4 } else { &mut v6 };
         let ((first, _), (last, _)) = (bits(range.first()), bits(range.last()));
         cuts.push(first);
@@ -125,7 +129,7 @@ pub fn segments(targets: &[AddrRange], routes: &[Route], device: Option<u32>) ->
             let end = cut.map_or(last, |c| c - 1);
             let from = address(first, target.first());
             if let Some(range) = AddrRange::new(from, address(end, target.first())) {
-                out.push(Segment { range, hop: table.find(from) });
+                out.push(RouteSegment { range, hop: table.find(from) });
             }
             let Some(cut) = cut else { break };
             first = cut;
@@ -137,8 +141,8 @@ pub fn segments(targets: &[AddrRange], routes: &[Route], device: Option<u32>) ->
 
 /// Joins adjacent segments that go the same way.
 #[must_use]
-pub fn join(segments: Vec<Segment>) -> Vec<Segment> {
-    let mut out: Vec<Segment> = Vec::with_capacity(segments.len());
+pub fn join(segments: Vec<RouteSegment>) -> Vec<RouteSegment> {
+    let mut out: Vec<RouteSegment> = Vec::with_capacity(segments.len());
     for s in segments {
         if let Some(last) = out.last_mut()
             && last.hop == s.hop
@@ -157,20 +161,20 @@ pub fn join(segments: Vec<Segment>) -> Vec<Segment> {
 /// The segment that holds an address, of sorted and disjoint segments.
 #[must_use]
 #[inline]
-pub fn position(segments: &[Segment], ip: IpAddr) -> Option<usize> {
+pub fn position(segments: &[RouteSegment], ip: IpAddr) -> Option<usize> {
     let i = segments.partition_point(|s| s.range.first() <= ip).checked_sub(1)?;
     segments[i].range.contains(ip).then_some(i)
 }
 
 /// Routes by table and prefix length. Every length that occurs is tried, the longest first.
-struct Table<'a> {
-    tables: [BTreeMap<u8, HashMap<IpAddr, &'a Route>>; TABLES.len()],
+struct RouteTable<'a> {
+    tables: [BTreeMap<u8, HashMap<IpAddr, &'a PacketRoute>>; TABLES.len()],
     device: Option<u32>,
 }
 
-impl<'a> Table<'a> {
-    fn new(routes: &'a [Route], device: Option<u32>) -> Self {
-        let mut tables: [BTreeMap<u8, HashMap<IpAddr, &'a Route>>; TABLES.len()] =
+impl<'a> RouteTable<'a> {
+    fn new(routes: &'a [PacketRoute], device: Option<u32>) -> Self {
+        let mut tables: [BTreeMap<u8, HashMap<IpAddr, &'a PacketRoute>>; TABLES.len()] =
             std::array::from_fn(|_| BTreeMap::new());
         for route in routes {
             let Some(place) = TABLES.iter().position(|t| *t == route.table) else { continue };
@@ -215,7 +219,7 @@ impl<'a> Table<'a> {
     }
 }
 
-fn pick(route: &Route, device: Option<u32>) -> Option<Hop> {
+fn pick(route: &PacketRoute, device: Option<u32>) -> Option<ResolvedHop> {
     route.hops.iter().copied().find(|h| device.is_none_or(|d| d == h.device))
 }
 
@@ -253,28 +257,32 @@ mod tests {
         s.parse().unwrap()
     }
 
-    fn route(prefix: &str, table: u32, device: u32, gateway: Option<&str>) -> Route {
+    fn route(prefix: &str, table: u32, device: u32, gateway: Option<&str>) -> PacketRoute {
         let (net, len) = prefix.split_once('/').unwrap();
-        Route {
+        PacketRoute {
             network: net.parse().unwrap(),
             prefix: len.parse().unwrap(),
             table,
             metric: 0,
             kind: RouteKind::Unicast,
-            hops: vec![Hop { device, gateway: gateway.map(|g| g.parse().unwrap()) }],
+            hops: vec![ResolvedHop { device, gateway: gateway.map(|g| g.parse().unwrap()) }],
             source: None,
         }
     }
 
-    fn refused(prefix: &str) -> Route {
-        Route { kind: RouteKind::Refused, hops: Vec::new(), ..route(prefix, TABLE_MAIN, 0, None) }
+    fn refused(prefix: &str) -> PacketRoute {
+        PacketRoute {
+            kind: RouteKind::Refused,
+            hops: Vec::new(),
+            ..route(prefix, TABLE_MAIN, 0, None)
+        }
     }
 
-    fn local(prefix: &str, device: u32) -> Route {
-        Route { kind: RouteKind::Local, ..route(prefix, TABLE_LOCAL, device, None) }
+    fn local(prefix: &str, device: u32) -> PacketRoute {
+        PacketRoute { kind: RouteKind::Local, ..route(prefix, TABLE_LOCAL, device, None) }
     }
 
-    fn show(segments: &[Segment]) -> String {
+    fn show(segments: &[RouteSegment]) -> String {
         let mut out = String::new();
         for s in segments {
             out.push_str(&s.range.to_string());
@@ -339,7 +347,7 @@ mod tests {
 
     #[test]
     fn tables_come_in_order_and_throw_goes_on() {
-        let throw = Route {
+        let throw = PacketRoute {
             kind: RouteKind::Throw,
             hops: Vec::new(),
             ..route("198.18.1.0/24", TABLE_MAIN, 0, None)
@@ -384,7 +392,7 @@ mod tests {
         let out = join(segments(&targets, &routes, None));
         assert_eq!(out.len(), 2);
         assert!(out.iter().all(|s| s.hop.is_some()));
-        let wrong = Route { prefix: 33, ..route("192.0.2.0/24", TABLE_MAIN, 2, None) };
+        let wrong = PacketRoute { prefix: 33, ..route("192.0.2.0/24", TABLE_MAIN, 2, None) };
         assert_eq!(wrong.range(), None);
         assert_eq!(segments(&[range("192.0.2.1")], &[wrong], None)[0].hop, None);
     }
@@ -413,11 +421,11 @@ mod tests {
             (((z ^ (z >> 31)) >> 32) as u32) % n
         }
 
-        fn route(&mut self) -> Route {
+        fn route(&mut self) -> PacketRoute {
             let network = IpAddr::V4(Ipv4Addr::from_bits(0xc612_0000 + self.below(1024)));
             let prefix = u8::try_from(20 + self.below(13)).unwrap();
             let device = 1 + self.below(3);
-            Route {
+            PacketRoute {
                 network: masked(network, prefix).unwrap(),
                 prefix,
                 table: TABLES[self.below(3) as usize],
@@ -428,14 +436,14 @@ mod tests {
                     2 => RouteKind::Local,
                     _ => RouteKind::Unicast,
                 },
-                hops: vec![Hop { device, gateway: None }],
+                hops: vec![ResolvedHop { device, gateway: None }],
                 source: None,
             }
         }
     }
 
     /// The definition, address by address.
-    fn plainly(ip: IpAddr, routes: &[Route]) -> Option<(u32, bool)> {
+    fn plainly(ip: IpAddr, routes: &[PacketRoute]) -> Option<(u32, bool)> {
         for table in TABLES {
             let best = routes
                 .iter()
@@ -455,7 +463,7 @@ mod tests {
         let mut numbers = Numbers(7);
         for _ in 0..64 {
             let count = numbers.below(24);
-            let mut routes: Vec<Route> = (0..count).map(|_| numbers.route()).collect();
+            let mut routes: Vec<PacketRoute> = (0..count).map(|_| numbers.route()).collect();
             // Which of two routes equal in everything is used is the kernel's choice; leave one.
             let mut seen = std::collections::HashSet::new();
             routes.retain(|r| seen.insert((r.network, r.prefix, r.table, r.metric)));

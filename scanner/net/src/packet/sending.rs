@@ -8,11 +8,11 @@
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use mimawari_engine::Probe;
+use mimawari_engine::SynProbe;
 
-use super::frame::Reach;
+use super::frame::FrameReach;
 use super::privilege;
-use super::receiver::Message;
+use super::receiver::ReceiverMessage;
 use super::transmit::{CheckedBatch, NotPushed, Transmitter};
 
 /// Parcels of one thread.
@@ -33,20 +33,20 @@ pub fn senders_for(rate: u32) -> usize {
 
 /// Finished frames and the probes they are for, in the same order.
 #[derive(Debug)]
-pub(super) struct Parcel {
+pub(super) struct FrameBatch {
     pub(super) lane: usize,
     pub(super) batch: CheckedBatch,
-    pub(super) probes: Vec<Probe>,
+    pub(super) probes: Vec<SynProbe>,
 }
 
-impl Parcel {
+impl FrameBatch {
     pub(super) fn new(lane: usize, batch: CheckedBatch) -> Self {
         Self { lane, batch, probes: Vec::new() }
     }
 
     /// Adds the frame of a probe, if that is where it goes and it may.
-    pub(super) fn push(&mut self, frame: &[u8], probe: Probe) -> Result<(), NotPushed> {
-        self.batch.push(frame, Reach::Host(probe.endpoint.ip()))?;
+    pub(super) fn push(&mut self, frame: &[u8], probe: SynProbe) -> Result<(), NotPushed> {
+        self.batch.push(frame, FrameReach::Host(probe.endpoint.ip()))?;
         self.probes.push(probe);
         Ok(())
     }
@@ -54,9 +54,9 @@ impl Parcel {
 
 /// What became of a parcel. Its probes are those that did not leave.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(super) struct SentBatch {
     pub(super) link: usize,
-    pub(super) parcel: Parcel,
+    pub(super) parcel: FrameBatch,
     pub(super) sent: u64,
     /// Why the others did not leave; the last reason.
     pub(super) error: Option<io::Error>,
@@ -66,15 +66,15 @@ pub(super) struct Sent {
 pub(super) fn run(
     link: usize,
     sender: &mut Transmitter,
-    parcels: &Receiver<Parcel>,
-    out: &SyncSender<Message>,
+    parcels: &Receiver<FrameBatch>,
+    out: &SyncSender<ReceiverMessage>,
 ) {
     // The socket is open already.
     if let Err(e) = privilege::drop_all() {
         tracing::debug!(error = %e, "the sending thread keeps its capabilities");
     }
     while let Ok(parcel) = parcels.recv() {
-        if out.send(Message::Sent(send(link, sender, parcel))).is_err() {
+        if out.send(ReceiverMessage::Sent(send(link, sender, parcel))).is_err() {
             return;
         }
     }
@@ -82,7 +82,7 @@ pub(super) fn run(
 
 /// Sends one parcel. A frame that the system refuses for its own sake does not keep back those
 /// behind it; a full queue or a dead interface does.
-fn send(link: usize, sender: &mut Transmitter, mut parcel: Parcel) -> Sent {
+fn send(link: usize, sender: &mut Transmitter, mut parcel: FrameBatch) -> SentBatch {
     let (mut total, mut error) = (0, None);
     let mut failed = Vec::new();
     let mut next = 0;
@@ -108,7 +108,7 @@ fn send(link: usize, sender: &mut Transmitter, mut parcel: Parcel) -> Sent {
     parcel.probes.drain(..next);
     parcel.probes.append(&mut failed);
     parcel.batch.clear();
-    Sent { link, parcel, sent: total, error }
+    SentBatch { link, parcel, sent: total, error }
 }
 
 /// Whether an error of a send says something of the interface, not of the one frame.

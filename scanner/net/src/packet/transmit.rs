@@ -8,24 +8,24 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mimawari_rawio::{Batch, Device, SendOutcome, Sender};
-use mimawari_targets::{Scope, Walk};
+use mimawari_rawio::{FrameSender, InterfaceFacts, SendBatch, SendOutcome};
+use mimawari_targets::{PlanOrder, Scope};
 
-use super::frame::{Reach, reach};
+use super::frame::{FrameReach, reach};
 
 /// Whom frames may reach: the addresses that both the scope and the plan hold. Their next hops may be
 /// asked for by ARP and neighbour solicitation, and for nothing else.
 #[derive(Debug)]
 pub(super) struct Gate {
     scope: Arc<Scope>,
-    walk: Walk,
+    walk: PlanOrder,
     gateways: BTreeSet<IpAddr>,
 }
 
 impl Gate {
     /// The gate of a walk, whose targets are behind `gateways`.
     pub(super) fn new(
-        walk: &Walk,
+        walk: &PlanOrder,
         scope: Arc<Scope>,
         gateways: impl IntoIterator<Item = IpAddr>,
     ) -> Self {
@@ -36,10 +36,10 @@ impl Gate {
         self.walk.allows(&self.scope, ip)
     }
 
-    fn permits(&self, reach: Reach) -> bool {
+    fn permits(&self, reach: FrameReach) -> bool {
         match reach {
-            Reach::Host(ip) => self.is_target(ip),
-            Reach::Neighbour(ip) => self.is_target(ip) || self.gateways.contains(&ip),
+            FrameReach::Host(ip) => self.is_target(ip),
+            FrameReach::Neighbour(ip) => self.is_target(ip) || self.gateways.contains(&ip),
         }
     }
 }
@@ -60,13 +60,13 @@ pub(super) struct CheckedBatch {
     gate: Arc<Gate>,
     /// Whether the frames begin with an Ethernet header.
     ethernet: bool,
-    batch: Batch,
+    batch: SendBatch,
 }
 
 impl CheckedBatch {
     /// An empty batch.
     pub(super) fn new(gate: Arc<Gate>, ethernet: bool) -> Self {
-        Self { gate, ethernet, batch: Batch::new() }
+        Self { gate, ethernet, batch: SendBatch::new() }
     }
 
     /// Another empty one, behind the same gate.
@@ -76,7 +76,7 @@ impl CheckedBatch {
 
     /// Adds a frame that is meant to do `meant`, if that is what it does and it may.
     #[inline]
-    pub(super) fn push(&mut self, frame: &[u8], meant: Reach) -> Result<(), NotPushed> {
+    pub(super) fn push(&mut self, frame: &[u8], meant: FrameReach) -> Result<(), NotPushed> {
         if reach(frame, self.ethernet) != Some(meant) || !self.gate.permits(meant) {
             return Err(NotPushed::Refused);
         }
@@ -92,7 +92,7 @@ impl CheckedBatch {
 /// A socket that sends, and what may leave by it.
 #[derive(Debug)]
 pub(super) struct Transmitter {
-    sender: Sender,
+    sender: FrameSender,
 }
 
 impl Transmitter {
@@ -100,13 +100,13 @@ impl Transmitter {
     ///
     /// # Errors
     /// `PermissionDenied` without CAP_NET_RAW; any other error of the system.
-    pub(super) fn open(device: &Device) -> io::Result<Self> {
+    pub(super) fn open(device: &InterfaceFacts) -> io::Result<Self> {
         let sender = if device.loopback {
             // From a packet socket the kernel takes 127.0.0.0/8 for martians; a raw IP socket
             // is routed as everything else.
-            Sender::raw_ip()?
+            FrameSender::raw_ip()?
         } else {
-            Sender::packet(device)?
+            FrameSender::packet(device)?
         };
         Ok(Self { sender })
     }
@@ -125,7 +125,7 @@ impl Transmitter {
 #[cfg(test)]
 mod tests {
     use mimawari_probes::wire::{self, LinkHeader, SynTemplate};
-    use mimawari_targets::{AddrRange, AddrSet, Plan, Shard};
+    use mimawari_targets::{AddrRange, AddrSet, CellPlan, PlanShard};
 
     use super::*;
 
@@ -144,7 +144,7 @@ mod tests {
         let allow = set(&["192.0.2.0/24", "2001:db8::/120"]);
         let scope = Scope::new(allow, set(&["192.0.2.9"]), "T-1");
         let addrs = scope.narrow(&set(&["192.0.2.0/28", "2001:db8::/126"])).unwrap();
-        let walk = Plan::new(addrs, "80".parse().unwrap(), 1).unwrap().walk(Shard::WHOLE);
+        let walk = CellPlan::new(addrs, "80".parse().unwrap(), 1).unwrap().walk(PlanShard::WHOLE);
         Arc::new(Gate::new(&walk, Arc::new(scope), [ip("198.51.100.1"), ip("fe80::1")]))
     }
 
@@ -182,10 +182,10 @@ mod tests {
         for (header, is_ethernet) in [(ethernet, true), (LinkHeader::None, false)] {
             let mut batch = CheckedBatch::new(gate(), is_ethernet);
             for to in INSIDE.map(ip) {
-                assert_eq!(batch.push(&syn(header, to), Reach::Host(to)), Ok(()), "{to}");
+                assert_eq!(batch.push(&syn(header, to), FrameReach::Host(to)), Ok(()), "{to}");
             }
             for to in OUTSIDE.map(ip) {
-                let pushed = batch.push(&syn(header, to), Reach::Host(to));
+                let pushed = batch.push(&syn(header, to), FrameReach::Host(to));
                 assert_eq!(pushed, Err(NotPushed::Refused), "{to}");
             }
             assert_eq!(batch.batch.len(), INSIDE.len());
@@ -198,14 +198,14 @@ mod tests {
         let mut batch = CheckedBatch::new(gate(), true);
         let (a, b) = (ip("192.0.2.1"), ip("192.0.2.2"));
         for (frame, meant) in [
-            (syn(header, a), Reach::Host(b)),
-            (syn(header, a), Reach::Neighbour(a)),
-            (neighbour(a), Reach::Host(a)),
-            (neighbour(a), Reach::Neighbour(b)),
+            (syn(header, a), FrameReach::Host(b)),
+            (syn(header, a), FrameReach::Neighbour(a)),
+            (neighbour(a), FrameReach::Host(a)),
+            (neighbour(a), FrameReach::Neighbour(b)),
             // Without the header that the link has.
-            (syn(LinkHeader::None, a), Reach::Host(a)),
-            (syn(header, a)[..30].to_vec(), Reach::Host(a)),
-            (Vec::new(), Reach::Host(a)),
+            (syn(LinkHeader::None, a), FrameReach::Host(a)),
+            (syn(header, a)[..30].to_vec(), FrameReach::Host(a)),
+            (Vec::new(), FrameReach::Host(a)),
         ] {
             assert_eq!(batch.push(&frame, meant), Err(NotPushed::Refused), "{meant:?}");
         }
@@ -216,10 +216,14 @@ mod tests {
     fn gateways_may_be_asked_for_and_not_probed() {
         let mut batch = CheckedBatch::new(gate(), true);
         for asked in ["198.51.100.1", "fe80::1", "192.0.2.3", "2001:db8::2"].map(ip) {
-            assert_eq!(batch.push(&neighbour(asked), Reach::Neighbour(asked)), Ok(()), "{asked}");
+            assert_eq!(
+                batch.push(&neighbour(asked), FrameReach::Neighbour(asked)),
+                Ok(()),
+                "{asked}"
+            );
         }
         for asked in ["198.51.100.2", "192.0.2.9", "192.0.2.200", "fe80::2"].map(ip) {
-            let pushed = batch.push(&neighbour(asked), Reach::Neighbour(asked));
+            let pushed = batch.push(&neighbour(asked), FrameReach::Neighbour(asked));
             assert_eq!(pushed, Err(NotPushed::Refused), "{asked}");
         }
     }
@@ -229,10 +233,11 @@ mod tests {
         let mut batch = CheckedBatch::new(gate(), false);
         let to = ip("192.0.2.1");
         let frame = syn(LinkHeader::None, to);
-        let room = (0..100_000).take_while(|_| batch.push(&frame, Reach::Host(to)).is_ok()).count();
+        let room =
+            (0..100_000).take_while(|_| batch.push(&frame, FrameReach::Host(to)).is_ok()).count();
         assert!((1..100_000).contains(&room), "{room}");
-        assert_eq!(batch.push(&frame, Reach::Host(to)), Err(NotPushed::Full));
+        assert_eq!(batch.push(&frame, FrameReach::Host(to)), Err(NotPushed::Full));
         batch.clear();
-        assert_eq!(batch.push(&frame, Reach::Host(to)), Ok(()));
+        assert_eq!(batch.push(&frame, FrameReach::Host(to)), Ok(()));
     }
 }

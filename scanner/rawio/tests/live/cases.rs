@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 use caps::{CapSet, Capability};
-use mimawari_rawio::{Batch, Device, LinkKind, Ring, RingConfig, SendOutcome, Sender, filter};
+use mimawari_rawio::{
+    FrameSender, InterfaceFacts, LinkKind, ReceiveRing, RingConfig, SendBatch, SendOutcome, filter,
+};
 
 use crate::frames::{Tcp, ethernet, tagged, v4, v6};
 use crate::tap::{Tap, set_up};
@@ -41,8 +43,8 @@ fn both() -> [RingConfig; 2] {
     [RingConfig::default(), refused()]
 }
 
-fn batch<'a>(frames: impl IntoIterator<Item = &'a Vec<u8>>) -> Batch {
-    let mut batch = Batch::new();
+fn batch<'a>(frames: impl IntoIterator<Item = &'a Vec<u8>>) -> SendBatch {
+    let mut batch = SendBatch::new();
     for frame in frames {
         assert!(batch.push(frame));
     }
@@ -50,7 +52,7 @@ fn batch<'a>(frames: impl IntoIterator<Item = &'a Vec<u8>>) -> Batch {
 }
 
 #[track_caller]
-fn send(sender: &mut Sender, frames: &[Vec<u8>]) {
+fn send(sender: &mut FrameSender, frames: &[Vec<u8>]) {
     let SendOutcome { sent, error } = sender.send(&batch(frames));
     assert!(error.is_none(), "{error:?}");
     assert_eq!(sent, frames.len());
@@ -58,7 +60,7 @@ fn send(sender: &mut Sender, frames: &[Vec<u8>]) {
 
 /// Receives until a frame is `last`; it and all before it.
 #[track_caller]
-fn until(ring: &mut Ring, last: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
+fn until(ring: &mut ReceiveRing, last: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
     let begun = Instant::now();
     let mut all = Vec::new();
     while !all.last().is_some_and(|f: &Vec<u8>| last(f)) {
@@ -98,10 +100,11 @@ fn lo_without_a_ring() {
 fn lo(config: RingConfig, first: u16, mapped: bool) {
     const SYN_ACK: u8 = 0x12;
     const RST_ACK: u8 = 0x14;
-    let device = Device::by_name("lo").unwrap();
-    let mut sender = Sender::raw_ip().unwrap();
+    let device = InterfaceFacts::by_name("lo").unwrap();
+    let mut sender = FrameSender::raw_ip().unwrap();
     let mut ring =
-        Ring::open(&device, &filter::replies(device.kind, first, first + 7), config).unwrap();
+        ReceiveRing::open(&device, &filter::replies(device.kind, first, first + 7), config)
+            .unwrap();
     assert_eq!(ring.is_mapped(), mapped);
     assert_eq!(ring.refusal().is_some(), !mapped);
     let mut attempts = first..;
@@ -142,13 +145,13 @@ fn lo(config: RingConfig, first: u16, mapped: bool) {
 
 fn a_group_of_rings_shares_the_frames() {
     const FRAMES: u16 = 300;
-    let device = Device::by_name("lo").unwrap();
+    let device = InterfaceFacts::by_name("lo").unwrap();
     let to = 61_150;
     let program = filter::replies(device.kind, to, to);
     for config in both() {
-        let mut rings = Ring::open_group(&device, &program, config, 3).unwrap();
+        let mut rings = ReceiveRing::open_group(&device, &program, config, 3).unwrap();
         assert_eq!(rings.len(), 3);
-        let mut sender = Sender::raw_ip().unwrap();
+        let mut sender = FrameSender::raw_ip().unwrap();
         let ip = IpAddr::from(Ipv4Addr::LOCALHOST);
         let from = |source_port| Tcp {
             source: ip,
@@ -183,12 +186,15 @@ fn a_group_of_rings_shares_the_frames() {
 }
 
 fn raw_ip_sends_both_families_in_order() {
-    let device = Device::by_name("lo").unwrap();
+    let device = InterfaceFacts::by_name("lo").unwrap();
     let (first, last) = (61_200, 61_203);
-    let mut ring =
-        Ring::open(&device, &filter::replies(device.kind, first, last), RingConfig::default())
-            .unwrap();
-    let mut sender = Sender::raw_ip().unwrap();
+    let mut ring = ReceiveRing::open(
+        &device,
+        &filter::replies(device.kind, first, last),
+        RingConfig::default(),
+    )
+    .unwrap();
+    let mut sender = FrameSender::raw_ip().unwrap();
     // To ports of the filter's range, so that the ring sees them arrive; runs of each family.
     let frames: Vec<Vec<u8>> = (0..200u32)
         .map(|i| {
@@ -212,7 +218,7 @@ fn raw_ip_sends_both_families_in_order() {
 fn a_bad_frame_is_the_one_that_is_blamed() {
     let tap = &mut Tap::ethernet("bad0");
     let good = |i: u32| v4(61_000, i).frame();
-    let mut sender = Sender::packet(&tap.device()).unwrap();
+    let mut sender = FrameSender::packet(&tap.device()).unwrap();
     for at in [0, 1, 5] {
         let mut frames: Vec<Vec<u8>> = (0..8).map(good).collect();
         // Too short to say what it is.
@@ -231,16 +237,16 @@ fn a_bad_frame_is_the_one_that_is_blamed() {
     let syn = Tcp { source: ip, destination: ip, source_port: 9, destination_port: 9, sequence: 9 };
     let mut frames = vec![syn.packet(); 4];
     frames[2][0] = 0x25;
-    let SendOutcome { sent, error } = Sender::raw_ip().unwrap().send(&batch(&frames));
+    let SendOutcome { sent, error } = FrameSender::raw_ip().unwrap().send(&batch(&frames));
     assert_eq!((sent, error.unwrap().kind()), (2, ErrorKind::InvalidInput));
     // Nothing to send is nothing wrong.
-    let SendOutcome { sent, error } = sender.send(&Batch::new());
+    let SendOutcome { sent, error } = sender.send(&SendBatch::new());
     assert!(sent == 0 && error.is_none());
 }
 
 fn ethernet_frames_leave_byte_by_byte() {
     let tap = &mut Tap::ethernet("out0");
-    let mut sender = Sender::packet(&tap.device()).unwrap();
+    let mut sender = FrameSender::packet(&tap.device()).unwrap();
     let frames: Vec<Vec<u8>> = (0..256u32)
         .map(|i| match i % 3 {
             0 => v4(61_000, i).frame(),
@@ -255,7 +261,7 @@ fn ethernet_frames_leave_byte_by_byte() {
 fn bare_packets_leave_and_arrive() {
     let tun = &mut Tap::bare("bare0");
     let device = tun.device();
-    let mut sender = Sender::packet(&device).unwrap();
+    let mut sender = FrameSender::packet(&device).unwrap();
     let packets: Vec<Vec<u8>> = (0..64u32)
         .map(|i| if i % 3 == 0 { v6(61_000, i).packet() } else { v4(61_000, i).packet() })
         .collect();
@@ -269,7 +275,8 @@ fn bare_packets_leave_and_arrive() {
 
     for config in both() {
         let mut ring =
-            Ring::open(&device, &filter::replies(device.kind, 61_000, 61_007), config).unwrap();
+            ReceiveRing::open(&device, &filter::replies(device.kind, 61_000, 61_007), config)
+                .unwrap();
         let last = v4(61_007, u32::MAX).packet();
         let foreign = v4(60_999, 0).packet();
         for packet in packets.iter().chain([&foreign, &last]) {
@@ -283,7 +290,7 @@ fn bare_packets_leave_and_arrive() {
 
 fn a_full_queue_is_told_and_nothing_is_lost() {
     let tap = &mut Tap::ethernet("full0");
-    let mut sender = Sender::packet(&tap.device()).unwrap();
+    let mut sender = FrameSender::packet(&tap.device()).unwrap();
     let mut sequence = 0u32;
     let mut left = 0;
     // Nobody reads, so the device's queue fills up.
@@ -313,9 +320,10 @@ fn only_what_passes_the_filter_arrives() {
         let tap = &mut Tap::ethernet(&format!("in{i}"));
         let device = tap.device();
         let mut ring =
-            Ring::open(&device, &filter::replies(device.kind, 61_000, 61_007), config).unwrap();
+            ReceiveRing::open(&device, &filter::replies(device.kind, 61_000, 61_007), config)
+                .unwrap();
         // What we send ourselves would pass, and is not seen.
-        let mut sender = Sender::packet(&device).unwrap();
+        let mut sender = FrameSender::packet(&device).unwrap();
         send(&mut sender, &[v4(61_000, 1).frame(), v6(61_000, 1).frame()]);
         let mut wanted = Vec::new();
         for sequence in 0..300 {
@@ -352,8 +360,8 @@ fn only_what_passes_the_filter_arrives() {
 fn frames_of_a_vlan_are_not_the_interface_s() {
     let tap = &mut Tap::ethernet("vlan0");
     let device = tap.device();
-    let open = |program: &[filter::Instruction]| {
-        Ring::open(&device, program, RingConfig::default()).unwrap()
+    let open = |program: &[filter::BpfInstruction]| {
+        ReceiveRing::open(&device, program, RingConfig::default()).unwrap()
     };
     let (mut ours, mut all) = (open(&filter::replies(device.kind, 61_000, 61_007)), open(&[]));
     let frame = |n| v4(61_000, n).frame();
@@ -373,7 +381,7 @@ fn losses_of_the_ring_are_counted() {
     let device = tap.device();
     let small = RingConfig { block_size: 4096, blocks: 2, retire: Duration::from_millis(1) };
     let mut ring =
-        Ring::open(&device, &filter::replies(device.kind, 61_000, 61_007), small).unwrap();
+        ReceiveRing::open(&device, &filter::replies(device.kind, 61_000, 61_007), small).unwrap();
     assert!(ring.is_mapped());
     for sequence in 0..SENT {
         tap.write(&v4(61_000, sequence as u32).frame());
@@ -405,8 +413,9 @@ fn a_dead_interface_is_told_and_may_come_back() {
         let tap = &mut Tap::ethernet(&name);
         let device = tap.device();
         let mut ring =
-            Ring::open(&device, &filter::replies(device.kind, 61_000, 61_007), config).unwrap();
-        let mut sender = Sender::packet(&device).unwrap();
+            ReceiveRing::open(&device, &filter::replies(device.kind, 61_000, 61_007), config)
+                .unwrap();
+        let mut sender = FrameSender::packet(&device).unwrap();
         set_up(&name, false);
         assert!(!tap.device().up);
         let e = ring.receive(PATIENCE, &mut |f| panic!("{f:02x?}")).unwrap_err();
@@ -433,19 +442,19 @@ fn devices_are_what_they_are() {
     // TAP makes up an address, and it is an individual one.
     assert!(ether.mac.is_some_and(|m| m != [0; 6] && m[0] & 1 == 0));
     assert_eq!((bare.mac, ether.mtu, bare.mtu), (None, 1500, 1500));
-    assert_eq!(Device::by_index(ether.index).unwrap(), ether);
+    assert_eq!(InterfaceFacts::by_index(ether.index).unwrap(), ether);
     drop(tap);
-    assert_eq!(Device::by_name("kind0").unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(Device::by_index(ether.index).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(InterfaceFacts::by_name("kind0").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(InterfaceFacts::by_index(ether.index).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 /// Everything that needs a privilege.
-fn privileged(device: &Device) -> [io::Result<()>; 4] {
+fn privileged(device: &InterfaceFacts) -> [io::Result<()>; 4] {
     let program = filter::replies(device.kind, 61_400, 61_400);
-    let ring = |config| Ring::open(device, &program, config);
+    let ring = |config| ReceiveRing::open(device, &program, config);
     [
-        Sender::packet(device).map(drop),
-        Sender::raw_ip().map(drop),
+        FrameSender::packet(device).map(drop),
+        FrameSender::raw_ip().map(drop),
         ring(RingConfig::default()).map(|r| assert!(r.is_mapped())),
         ring(refused()).map(drop),
     ]
@@ -461,7 +470,7 @@ fn cap_net_raw_is_enough_and_needed() {
     // Capabilities are a thread's own, and this one ends with the case.
     std::thread::spawn(move || {
         keep(&[Capability::CAP_NET_RAW]);
-        let lo = Device::by_name("lo").unwrap();
+        let lo = InterfaceFacts::by_name("lo").unwrap();
         for result in privileged(&lo) {
             result.unwrap();
         }
@@ -474,9 +483,9 @@ fn cap_net_raw_is_enough_and_needed() {
             destination_port: somebody,
             sequence: 1,
         };
-        send(&mut Sender::raw_ip().unwrap(), &[syn.packet()]);
+        send(&mut FrameSender::raw_ip().unwrap(), &[syn.packet()]);
         keep(&[]);
-        let lo = Device::by_name("lo").unwrap();
+        let lo = InterfaceFacts::by_name("lo").unwrap();
         for result in privileged(&lo) {
             assert_eq!(result.unwrap_err().kind(), ErrorKind::PermissionDenied);
         }

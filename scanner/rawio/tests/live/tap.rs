@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 
-use mimawari_rawio::Device;
+use mimawari_rawio::InterfaceFacts;
 
 /// A TAP (Ethernet) or TUN (bare IP) device; gone when dropped.
 pub struct Tap {
@@ -46,8 +46,8 @@ impl Tap {
         Self { file, name: name.to_owned() }
     }
 
-    pub fn device(&self) -> Device {
-        Device::by_name(&self.name).unwrap()
+    pub fn device(&self) -> InterfaceFacts {
+        InterfaceFacts::by_name(&self.name).unwrap()
     }
 
     /// A frame arrives.

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use mimawari_drift::verdict::{Finding, FindingState, Verdict};
 
 use crate::clean::clean;
-use crate::groups::{Common, Group, groups};
+use crate::groups::{FindingGroup, SharedTrait, groups};
 use crate::words::{self, NAME, grouped, plural};
 
 /// Kinds of things that a group names before it counts the rest.
 const NAMED: usize = 4;
 
 /// The groups, and which finding is in which.
-pub(crate) struct Causes {
-    pub(crate) list: Vec<Cause>,
+pub(crate) struct CauseRows {
+    pub(crate) list: Vec<CauseRow>,
     /// By the finding's place in the verdict.
     pub(crate) of: Vec<u32>,
     /// How many of the groups explain those; the rest are the settled ones by state.
@@ -21,7 +21,7 @@ pub(crate) struct Causes {
 }
 
 /// A group of findings with one explanation, or of settled ones in one state.
-pub(crate) struct Cause {
+pub(crate) struct CauseRow {
     /// What it is: `tcp/6379`, `One host: 198.51.100.7`.
     pub(crate) title: String,
     /// Where, and what else.
@@ -35,7 +35,7 @@ pub(crate) struct Cause {
     pub(crate) count: usize,
 }
 
-impl Cause {
+impl CauseRow {
     /// The number of findings, grouped by threes.
     pub(crate) fn number(&self) -> String {
         grouped(self.count as u64)
@@ -47,7 +47,7 @@ impl Cause {
     }
 }
 
-impl Causes {
+impl CauseRows {
     pub(crate) fn new(v: &Verdict) -> Self {
         let drift: Vec<&Finding> = v.findings.iter().filter(|f| f.state.is_drift()).collect();
         let all = groups(drift.iter().copied());
@@ -81,24 +81,24 @@ impl Causes {
     }
 
     /// The first of those that explain, at most so many.
-    pub(crate) fn first(&self, n: usize) -> &[Cause] {
+    pub(crate) fn first(&self, n: usize) -> &[CauseRow] {
         &self.list[..self.explained.min(n)]
     }
 }
 
-fn cause(g: &Group<'_>) -> Cause {
+fn cause(g: &FindingGroup<'_>) -> CauseRow {
     let prefix = g.prefix.to_string();
     let first = g.what.first().map_or_else(String::new, |(w, _)| clean(w, NAME));
     let named = named(&g.what);
     let (title, place) = match (g.by, g.findings.len()) {
         (_, 1) => (first, g.findings.first().map(|f| words::place(f)).unwrap_or_default()),
-        (Common::Host, _) => (format!("One host: {prefix}"), named),
-        (Common::Network, _) => {
+        (SharedTrait::Host, _) => (format!("One host: {prefix}"), named),
+        (SharedTrait::Network, _) => {
             (format!("One network: {prefix}"), format!("{}: {named}", addresses(g.addresses)))
         }
-        (Common::What, _) => (first, format!("{} in {prefix}", addresses(g.addresses))),
+        (SharedTrait::What, _) => (first, format!("{} in {prefix}", addresses(g.addresses))),
     };
-    Cause {
+    CauseRow {
         title,
         place,
         owner: match g.owners.as_slice() {
@@ -125,12 +125,12 @@ fn named(what: &[(String, usize)]) -> String {
     s
 }
 
-fn settled(state: FindingState, count: usize) -> Cause {
+fn settled(state: FindingState, count: usize) -> CauseRow {
     let mut title = words::state(state).to_owned();
     if let Some(first) = title.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    Cause {
+    CauseRow {
         title,
         place: words::state_meaning(state).to_owned(),
         owner: String::new(),

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use mimawari_drift::verdict::{Finding, Verdict};
 use serde::Serialize;
 
-use crate::html::causes::Causes;
-use crate::html::map::Maps;
-use crate::html::row::{Row, in_order, is_settled};
+use crate::html::causes::CauseRows;
+use crate::html::map::RangeMaps;
+use crate::html::row::{FindingRow, in_order, is_settled};
 use crate::words;
 
 /// Bits of the column `flags`.
@@ -22,7 +22,7 @@ const DRIFT: u8 = 16;
 const SETTLED: u8 = 32;
 
 #[derive(Serialize)]
-struct Island {
+struct EmbeddedData {
     /// Texts; number 0 is the empty one.
     text: Vec<String>,
     severities: Vec<&'static str>,
@@ -33,7 +33,7 @@ struct Island {
     /// How many of the groups explain drift.
     explained: usize,
     maps: Vec<MapData>,
-    findings: Columns,
+    findings: DataColumns,
 }
 
 #[derive(Serialize)]
@@ -57,7 +57,7 @@ struct MapData {
 
 /// The findings in the order of the page: the n-th of each column belongs to the n-th of them.
 #[derive(Serialize, Default)]
-struct Columns {
+struct DataColumns {
     id: Vec<String>,
     ip: Vec<String>,
     /// 0 for a whole host.
@@ -83,12 +83,12 @@ struct Columns {
 }
 
 /// Each text once.
-struct Texts {
+struct TextTable {
     list: Vec<String>,
     number: HashMap<String, u32>,
 }
 
-impl Texts {
+impl TextTable {
     fn new() -> Self {
         Self { list: vec![String::new()], number: HashMap::from([(String::new(), 0)]) }
     }
@@ -109,13 +109,13 @@ impl Texts {
 /// # Panics
 ///
 /// Never: the structure has no key and no number that JSON does not know.
-pub(crate) fn island(v: &Verdict, causes: &Causes, maps: Option<&Maps>) -> String {
-    let mut texts = Texts::new();
-    let mut columns = Columns::default();
+pub(crate) fn island(v: &Verdict, causes: &CauseRows, maps: Option<&RangeMaps>) -> String {
+    let mut texts = TextTable::new();
+    let mut columns = DataColumns::default();
     for (n, f) in in_order(&v.findings) {
-        columns.push(&Row::new(n, f), causes.of[n], &mut texts);
+        columns.push(&FindingRow::new(n, f), causes.of[n], &mut texts);
     }
-    let island = Island {
+    let island = EmbeddedData {
         text: texts.list,
         severities: words::SEVERITIES.iter().map(|s| s.as_str()).collect(),
         states: words::STATES.iter().map(|s| (s.as_str(), words::state(*s))).collect(),
@@ -161,8 +161,8 @@ pub(crate) fn inert(json: &str) -> String {
     out
 }
 
-impl Columns {
-    fn push(&mut self, row: &Row<'_>, group: u32, texts: &mut Texts) {
+impl DataColumns {
+    fn push(&mut self, row: &FindingRow<'_>, group: u32, texts: &mut TextTable) {
         let f = row.finding;
         self.id.push(row.id.clone());
         self.ip.push(f.ip.to_string());

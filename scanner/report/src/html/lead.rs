@@ -6,21 +6,21 @@ use crate::clean::clean;
 use crate::words::{self, SENTENCE, grouped, plural};
 
 /// The three answers, each in a few words and a sentence.
-pub(crate) struct Lead {
-    pub(crate) new: Answer,
-    pub(crate) since: Answer,
-    pub(crate) sure: Answer,
+pub(crate) struct PageSummary {
+    pub(crate) new: LeadAnswer,
+    pub(crate) since: LeadAnswer,
+    pub(crate) sure: LeadAnswer,
     /// Whether the run is to be believed: `yes`, `partly` or `no`.
     pub(crate) believed: &'static str,
 }
 
 /// One of them.
-pub(crate) struct Answer {
+pub(crate) struct LeadAnswer {
     pub(crate) short: String,
     pub(crate) long: Vec<String>,
 }
 
-impl Lead {
+impl PageSummary {
     pub(crate) fn new(v: &Verdict) -> Self {
         let drift: Vec<&Finding> = v.findings.iter().filter(|f| f.state.is_drift()).collect();
         let (believed, sure) = sure(v);
@@ -28,7 +28,7 @@ impl Lead {
     }
 }
 
-fn new(v: &Verdict, drift: &[&Finding]) -> Answer {
+fn new(v: &Verdict, drift: &[&Finding]) -> LeadAnswer {
     let new: Vec<&&Finding> = drift.iter().filter(|f| f.new).collect();
     let back = drift.iter().filter(|f| !f.new && f.reopened > 0).count() as u64;
     let mut long = Vec::new();
@@ -59,10 +59,10 @@ fn new(v: &Verdict, drift: &[&Finding]) -> Answer {
         (0, false) => "Nothing new".to_owned(),
         (n, _) => plural(n, "new finding"),
     };
-    Answer { short, long }
+    LeadAnswer { short, long }
 }
 
-fn since(v: &Verdict, drift: &[&Finding]) -> Answer {
+fn since(v: &Verdict, drift: &[&Finding]) -> LeadAnswer {
     let newest = drift.iter().filter(|f| f.new).map(|f| f.first_seen).min();
     let oldest = drift.iter().map(|f| f.first_seen).min();
     // The last entry is this run.
@@ -85,10 +85,10 @@ fn since(v: &Verdict, drift: &[&Finding]) -> Answer {
         let doubt = if b.suspect { "; it was suspect" } else { "" };
         long.push(format!("The run before this one was at {}{doubt}.", words::minute(b.at)));
     }
-    Answer { short, long }
+    LeadAnswer { short, long }
 }
 
-fn sure(v: &Verdict) -> (&'static str, Answer) {
+fn sure(v: &Verdict) -> (&'static str, LeadAnswer) {
     let first = v.incomplete_because.first().map(|s| clean(s, SENTENCE));
     let mut long = Vec::new();
     let (believed, short) = if v.suspect {
@@ -110,5 +110,5 @@ fn sure(v: &Verdict) -> (&'static str, Answer) {
     if v.run.canaries_total > 0 {
         long.push(format!("{} answered.", words::canaries(v)));
     }
-    (believed, Answer { short: short.to_owned(), long })
+    (believed, LeadAnswer { short: short.to_owned(), long })
 }

@@ -16,14 +16,14 @@ const MAX_ROWS: usize = 128;
 const CELL: u32 = 10;
 
 /// The section of the maps.
-pub(crate) struct Maps {
-    pub(crate) maps: Vec<Map>,
+pub(crate) struct RangeMaps {
+    pub(crate) maps: Vec<HtmlMap>,
     /// How many are left out.
     pub(crate) beyond: Option<String>,
 }
 
 /// One range.
-pub(crate) struct Map {
+pub(crate) struct HtmlMap {
     pub(crate) range: String,
     /// Side of the drawing, in units.
     pub(crate) size: u32,
@@ -52,11 +52,12 @@ pub(crate) struct MapRow {
     pub(crate) numbers: [String; 4],
 }
 
-impl Maps {
+impl RangeMaps {
     /// `None` where there is no map.
     pub(crate) fn new(v: &Verdict) -> Option<Self> {
         let all: Vec<&RangeMap> = v.maps.iter().collect();
-        let maps: Vec<Map> = all.iter().filter_map(|m| Map::new(m)).take(MAX_MAPS).collect();
+        let maps: Vec<HtmlMap> =
+            all.iter().filter_map(|m| HtmlMap::new(m)).take(MAX_MAPS).collect();
         let beyond = all.len() - maps.len();
         (!all.is_empty()).then(|| Self {
             maps,
@@ -65,10 +66,10 @@ impl Maps {
     }
 }
 
-impl Map {
+impl HtmlMap {
     /// `None` for what is no CIDR or no square.
     fn new(m: &RangeMap) -> Option<Self> {
-        let range = Cidr::parse(&m.range)?;
+        let range = MapCidr::parse(&m.range)?;
         let side = m.cells.isqrt();
         if side * side != m.cells || !side.is_power_of_two() || m.cells > MAP_CELLS {
             return None;
@@ -134,12 +135,12 @@ impl Map {
 }
 
 /// A range that is a prefix.
-struct Cidr {
+struct MapCidr {
     first: IpAddr,
     prefix: u32,
 }
 
-impl Cidr {
+impl MapCidr {
     fn parse(s: &str) -> Option<Self> {
         let (ip, prefix) = s.split_once('/').map_or((s, None), |(ip, p)| (ip, Some(p)));
         let first: IpAddr = ip.parse().ok()?;
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn cells_have_the_prefix_that_they_hold() {
-        let cell = |range: &str, cells, i| Cidr::parse(range).expect(range).cell(cells, i);
+        let cell = |range: &str, cells, i| MapCidr::parse(range).expect(range).cell(cells, i);
         assert_eq!(cell("198.51.100.0/24", 256, 7), "198.51.100.7");
         assert_eq!(cell("198.51.100.0/24", 64, 63), "198.51.100.252/30");
         assert_eq!(cell("198.18.0.0/15", 4_096, 4_095), "198.19.255.224/27");
@@ -198,11 +199,11 @@ mod tests {
         ] {
             let m = RangeMap { range: range.to_owned(), cells, marks: vec![] };
             let v = Verdict { maps: vec![m], ..samples::clean() };
-            let maps = Maps::new(&v).expect("a section");
+            let maps = RangeMaps::new(&v).expect("a section");
             assert!(maps.maps.is_empty(), "{range} {cells}");
             assert_eq!(maps.beyond.as_deref(), Some("1 more range"));
         }
-        assert!(Maps::new(&samples::clean()).is_none());
+        assert!(RangeMaps::new(&samples::clean()).is_none());
     }
 
     #[test]
@@ -220,8 +221,8 @@ mod tests {
             mark(2, 0, 1, 0, 0),
             mark(9, 9, 9, 9, 9),
         ];
-        let m =
-            Map::new(&RangeMap { range: "192.0.2.0/30".to_owned(), cells: 4, marks }).expect("map");
+        let m = HtmlMap::new(&RangeMap { range: "192.0.2.0/30".to_owned(), cells: 4, marks })
+            .expect("map");
         assert_eq!(m.allowed, "M3 3h4v4h-4z");
         assert_eq!(m.unexpected, "M1 11h8v8h-8z");
         assert_eq!(m.missing, "M12 12h6v6h-6z");

@@ -6,7 +6,7 @@ use crate::clean::clean;
 use crate::words::{self, NAME, SENTENCE};
 
 /// A row of the table of findings.
-pub(crate) struct Row<'a> {
+pub(crate) struct FindingRow<'a> {
     pub(crate) finding: &'a Finding,
     /// What the finding is called in a link, behind `f-`.
     pub(crate) id: String,
@@ -26,7 +26,7 @@ pub(crate) struct Row<'a> {
     pub(crate) seen: [(&'static str, String); 2],
 }
 
-impl<'a> Row<'a> {
+impl<'a> FindingRow<'a> {
     pub(crate) fn new(n: usize, f: &'a Finding) -> Self {
         Self {
             id: anchor(&f.id, n),

@@ -3,17 +3,17 @@
 use mimawari_drift::sites::{SiteChange, SiteFact, SiteNotice};
 use mimawari_drift::verdict::Verdict;
 
-use super::Choice;
+use super::FilterChoice;
 use crate::clean::clean;
 use crate::site_words;
 use crate::words::{self, SENTENCE};
 
 /// The section about sites.
-pub(crate) struct Sites {
+pub(crate) struct SiteRows {
     pub(crate) summary: String,
     pub(crate) certificates: Option<String>,
     pub(crate) names: Option<String>,
-    pub(crate) kinds: Vec<Choice>,
+    pub(crate) kinds: Vec<FilterChoice>,
     pub(crate) rows: Vec<SiteRow>,
     /// How many rows there are, and how many more the verdict counts and does not list.
     pub(crate) total: String,
@@ -32,7 +32,7 @@ pub(crate) struct SiteRow {
     pub(crate) seen: String,
 }
 
-impl Sites {
+impl SiteRows {
     /// `None` where there is nothing to say.
     pub(crate) fn new(v: &Verdict) -> Option<Self> {
         if !site_words::is_any(v) {
@@ -47,7 +47,7 @@ impl Sites {
             .collect();
         let choice = |value: &'static str, label: &'static str| {
             let n = rows.iter().filter(|r| r.key == value).count() as u64;
-            (n > 0).then(|| Choice { value, label, number: words::grouped(n) })
+            (n > 0).then(|| FilterChoice { value, label, number: words::grouped(n) })
         };
         let changes =
             SiteFact::ALL.into_iter().filter_map(|f| choice(f.as_str(), site_words::fact(f)));

@@ -160,7 +160,7 @@ fn an_id_that_is_not_hex_takes_no_name_of_the_page() {
 #[test]
 fn what_is_pending_is_not_called_settled() {
     let v = samples::drift();
-    let causes = Causes::new(&v);
+    let causes = CauseRows::new(&v);
     let tags: Vec<(&str, &str)> =
         causes.list[causes.explained..].iter().map(|c| (c.title.as_str(), c.tag)).collect();
     assert_eq!(
@@ -291,7 +291,7 @@ fn names_in_a_sentence_are_set_as_code() {
 #[test]
 fn what_counts_stands_before_what_is_settled() {
     let v = samples::drift();
-    let page = Page::new(&v);
+    let page = HtmlPage::new(&v);
     let states: Vec<&str> = page.plain().map(|r| r.state).collect();
     assert_eq!(
         states,
@@ -410,7 +410,7 @@ fn the_coverage_bar_is_filled_and_never_too_long() {
 #[test]
 fn the_recall_scale_keeps_its_order_and_its_bounds() {
     let v = samples::incomplete();
-    let s = Scale::new(&v).expect("a scale");
+    let s = SeverityScale::new(&v).expect("a scale");
     assert!(s.low < s.estimate && s.estimate < s.low + s.width && s.estimate < s.promise);
     let mut v = v;
     for (estimate, interval, promised) in [
@@ -422,7 +422,7 @@ fn the_recall_scale_keeps_its_order_and_its_bounds() {
         v.coverage.recall_estimate = estimate;
         v.coverage.recall_interval = interval;
         v.coverage.recall_promised = promised;
-        if let Some(s) = Scale::new(&v) {
+        if let Some(s) = SeverityScale::new(&v) {
             assert!(s.low + s.width <= BAR && s.estimate < BAR && s.promise < BAR);
         }
     }

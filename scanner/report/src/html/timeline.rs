@@ -16,8 +16,8 @@ const COVERAGE: u64 = 44;
 const FINDINGS: u64 = 88;
 
 /// The section of the timeline.
-pub(crate) struct Timeline {
-    pub(crate) slots: Vec<Slot>,
+pub(crate) struct RunTimeline {
+    pub(crate) slots: Vec<TimeSlot>,
     pub(crate) rows: Vec<TimeRow>,
     pub(crate) from: String,
     pub(crate) to: String,
@@ -31,17 +31,17 @@ pub(crate) struct Timeline {
 }
 
 /// A run in the drawing, or the gap before one.
-pub(crate) struct Slot {
+pub(crate) struct TimeSlot {
     /// Left edge, in percent.
     pub(crate) x: String,
     /// What a pointer is told.
     pub(crate) title: String,
     /// `None` for a gap.
-    pub(crate) bars: Option<Bars>,
+    pub(crate) bars: Option<TimelineBars>,
 }
 
 /// Bars of a run: tops and heights in pixels.
-pub(crate) struct Bars {
+pub(crate) struct TimelineBars {
     /// `good`, `partial` or `suspect`.
     pub(crate) tone: &'static str,
     pub(crate) covered: (u64, u64),
@@ -58,7 +58,7 @@ pub(crate) struct TimeRow {
     pub(crate) cells: Vec<String>,
 }
 
-impl Timeline {
+impl RunTimeline {
     /// `None` for less than two runs: there is nothing to compare.
     pub(crate) fn new(v: &Verdict) -> Option<Self> {
         let mut runs: Vec<&RunSummary> = v.timeline.iter().collect();
@@ -74,9 +74,13 @@ impl Timeline {
             if let Some(pause) = pause.filter(|p| *p > usual) {
                 let title = format!("No run for {}", length(pause));
                 rows.push(TimeRow { at: title.clone(), gap: true, said: "", cells: vec![] });
-                slots.push(Slot { x: String::new(), title, bars: None });
+                slots.push(TimeSlot { x: String::new(), title, bars: None });
             }
-            slots.push(Slot { x: String::new(), title: title(run), bars: Some(bars(run, top)) });
+            slots.push(TimeSlot {
+                x: String::new(),
+                title: title(run),
+                bars: Some(bars(run, top)),
+            });
             rows.push(row(run));
         }
         let count = slots.len().max(MIN_SLOTS);
@@ -136,7 +140,7 @@ fn said(r: &RunSummary) -> &'static str {
     }
 }
 
-fn bars(r: &RunSummary, top: u64) -> Bars {
+fn bars(r: &RunSummary, top: u64) -> TimelineBars {
     let share = |part: u64, whole: u64, height: u64| {
         let n = u128::from(part.min(whole)) * u128::from(height) / u128::from(whole.max(1));
         u64::try_from(n).unwrap_or(height)
@@ -162,7 +166,7 @@ fn bars(r: &RunSummary, top: u64) -> Bars {
             stack.push((class, at, height));
         }
     }
-    Bars {
+    TimelineBars {
         tone: tone(r),
         covered: (COVERAGE - covered, covered),
         uncovered: COVERAGE - covered,
@@ -213,7 +217,7 @@ mod tests {
     #[test]
     fn a_gap_has_a_slot_of_its_own_and_doubt_is_said() {
         let v = samples::with_history(samples::drift(), 60);
-        let t = Timeline::new(&v).expect("a timeline");
+        let t = RunTimeline::new(&v).expect("a timeline");
         let gaps = t.slots.iter().filter(|s| s.bars.is_none()).count();
         assert_eq!((t.slots.len(), gaps), (61, 1));
         assert!(t.has_gap);
@@ -240,8 +244,8 @@ mod tests {
     #[test]
     fn one_run_is_no_timeline() {
         let mut v = samples::with_history(samples::drift(), 1);
-        assert!(Timeline::new(&v).is_none());
+        assert!(RunTimeline::new(&v).is_none());
         v.timeline.clear();
-        assert!(Timeline::new(&v).is_none());
+        assert!(RunTimeline::new(&v).is_none());
     }
 }

@@ -4,14 +4,14 @@
 use mimawari_drift::verdict::{Finding, Verdict};
 use serde_json::{Value, json};
 
-use super::{Selection, Told};
+use super::{ChangeSelection, NotifiedChanges};
 use crate::clean::clean;
 use crate::words::{NAME, SENTENCE};
 
 /// The lines, each ended by a line feed. The last is the run's own and is there on quiet runs, too:
 /// a pipeline that hears nothing must be able to tell silence from a clean run.
 #[must_use]
-pub fn lines(v: &Verdict, selection: &Selection) -> String {
+pub fn lines(v: &Verdict, selection: &ChangeSelection) -> String {
     let mut out = String::new();
     for t in selection.told(v) {
         line(&mut out, &change(v, selection, t));
@@ -33,7 +33,7 @@ fn line(out: &mut String, value: &Value) {
     out.push('\n');
 }
 
-fn change(v: &Verdict, selection: &Selection, t: Told<'_>) -> Value {
+fn change(v: &Verdict, selection: &ChangeSelection, t: NotifiedChanges<'_>) -> Value {
     let f: &Finding = t.finding;
     let text = |s: &Option<String>| s.as_ref().map(|s| clean(s, NAME));
     let mut value = json!({
@@ -74,7 +74,7 @@ fn change(v: &Verdict, selection: &Selection, t: Told<'_>) -> Value {
     value
 }
 
-fn run(v: &Verdict, selection: &Selection) -> Value {
+fn run(v: &Verdict, selection: &ChangeSelection) -> Value {
     let c = &v.counts;
     let because: Vec<String> =
         v.incomplete_because.iter().take(5).map(|s| clean(s, SENTENCE)).collect();
@@ -121,17 +121,17 @@ mod tests {
 
     #[test]
     fn three_findings() {
-        insta::assert_snapshot!(lines(&three(), &Selection::default()));
+        insta::assert_snapshot!(lines(&three(), &ChangeSelection::default()));
     }
 
     #[test]
     fn a_quiet_run_says_that_it_was() {
-        insta::assert_snapshot!(lines(&samples::clean(), &Selection::default()));
+        insta::assert_snapshot!(lines(&samples::clean(), &ChangeSelection::default()));
     }
 
     #[test]
     fn each_line_is_a_flat_object() {
-        let text = lines(&hostile(), &Selection::default());
+        let text = lines(&hostile(), &ChangeSelection::default());
         assert!(text.lines().count() > 5);
         for l in text.lines() {
             let Value::Object(map) = serde_json::from_str(l).unwrap() else { panic!("{l}") };

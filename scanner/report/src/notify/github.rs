@@ -16,9 +16,9 @@ use std::net::IpAddr;
 use mimawari_drift::verdict::{Finding, FindingState, Verdict};
 use sha2::{Digest as _, Sha256};
 
-use super::{Selection, Told};
+use super::{ChangeSelection, NotifiedChanges};
 use crate::clean::clean;
-use crate::groups::{self, Common, groups};
+use crate::groups::{self, SharedTrait, groups};
 use crate::markdown::{code as span, prose};
 use crate::words::{self, NAME, SENTENCE, grouped, plural};
 
@@ -41,7 +41,7 @@ const REST: &str = "rest000000000000";
 
 /// An issue that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Existing {
+pub struct ExistingIssue {
     /// Its number.
     pub number: u64,
     /// Whether it is open.
@@ -54,7 +54,7 @@ pub struct Existing {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub enum IssueAction {
     /// A new issue.
     Create {
         /// Its title.
@@ -77,8 +77,8 @@ pub enum Action {
 
 /// Whether the issues have to be looked at: something is told, or the weekly summary is due.
 #[must_use]
-pub fn is_due(v: &Verdict, selection: &Selection) -> bool {
-    let told: Vec<Told<'_>> = selection.told(v);
+pub fn is_due(v: &Verdict, selection: &ChangeSelection) -> bool {
+    let told: Vec<NotifiedChanges<'_>> = selection.told(v);
     !told.is_empty() || v.digest_due
 }
 
@@ -87,10 +87,10 @@ pub fn is_due(v: &Verdict, selection: &Selection) -> bool {
 #[must_use]
 pub fn actions(
     v: &Verdict,
-    selection: &Selection,
+    selection: &ChangeSelection,
     max_new: usize,
-    existing: &[Existing],
-) -> Vec<Action> {
+    existing: &[ExistingIssue],
+) -> Vec<IssueAction> {
     let known = known(existing);
     let unsettled: HashSet<&str> = v
         .findings
@@ -100,7 +100,7 @@ pub fn actions(
         .collect();
     let mut left: Vec<&Finding> =
         v.findings.iter().filter(|f| f.state.is_drift() && selection.takes(f)).collect();
-    let mut wanted: Vec<(String, Option<&Known<'_>>, Vec<&Finding>)> = Vec::new();
+    let mut wanted: Vec<(String, Option<&KnownIssue<'_>>, Vec<&Finding>)> = Vec::new();
     for k in known.iter().filter(|k| k.issue.open && k.key != REST) {
         let (own, rest): (Vec<_>, Vec<_>) =
             left.into_iter().partition(|f| names(f).contains(&k.key));
@@ -114,9 +114,9 @@ pub fn actions(
         let Some(first) = g.findings.first() else { continue };
         let [what, host, network] = names(first);
         let key = match g.by {
-            Common::What => what,
-            Common::Host => host,
-            Common::Network => network,
+            SharedTrait::What => what,
+            SharedTrait::Host => host,
+            SharedTrait::Network => network,
         };
         let i = *at.entry(key.clone()).or_insert_with(|| {
             fresh.push((key, Vec::new()));
@@ -137,7 +137,7 @@ pub fn actions(
         }
         wanted.push((key, closed, findings));
     }
-    let mut out: Vec<Action> = Vec::new();
+    let mut out: Vec<IssueAction> = Vec::new();
     for (key, issue, findings) in wanted {
         out.extend(match issue {
             Some(k) if findings.is_empty() => close(v, k, &unsettled),
@@ -145,7 +145,7 @@ pub fn actions(
                 let also = k.ids.iter().filter(|id| unsettled.contains(id.as_str())).cloned();
                 update(k, title(&findings), body(v, selection, &key, &findings, also.collect()))
             }
-            None => Some(Action::Create {
+            None => Some(IssueAction::Create {
                 title: title(&findings),
                 body: body(v, selection, &key, &findings, Vec::new()),
             }),
@@ -156,8 +156,8 @@ pub fn actions(
 }
 
 /// An issue of ours.
-struct Known<'a> {
-    issue: &'a Existing,
+struct KnownIssue<'a> {
+    issue: &'a ExistingIssue,
     key: String,
     ids: Vec<String>,
     /// Whether it had more findings than it remembers.
@@ -165,20 +165,20 @@ struct Known<'a> {
 }
 
 /// The issues with a mark, one for each name: the open one, or the oldest. Oldest first.
-fn known(existing: &[Existing]) -> Vec<Known<'_>> {
-    let mut by_key: BTreeMap<String, Known<'_>> = BTreeMap::new();
-    let mut sorted: Vec<&Existing> = existing.iter().collect();
+fn known(existing: &[ExistingIssue]) -> Vec<KnownIssue<'_>> {
+    let mut by_key: BTreeMap<String, KnownIssue<'_>> = BTreeMap::new();
+    let mut sorted: Vec<&ExistingIssue> = existing.iter().collect();
     sorted.sort_by_key(|e| (!e.open, e.number));
     for issue in sorted {
         let Some(k) = mark(issue) else { continue };
         by_key.entry(k.key.clone()).or_insert(k);
     }
-    let mut all: Vec<Known<'_>> = by_key.into_values().collect();
+    let mut all: Vec<KnownIssue<'_>> = by_key.into_values().collect();
     all.sort_by_key(|k| k.issue.number);
     all
 }
 
-fn mark(issue: &Existing) -> Option<Known<'_>> {
+fn mark(issue: &ExistingIssue) -> Option<KnownIssue<'_>> {
     let (_, mark) = issue.body.rsplit_once(MARK)?;
     let (mark, _) = mark.split_once("-->")?;
     let mut words = mark.split_whitespace();
@@ -191,7 +191,7 @@ fn mark(issue: &Existing) -> Option<Known<'_>> {
         }
         more |= w == "more=1";
     }
-    Some(Known { issue, key, ids, more })
+    Some(KnownIssue { issue, key, ids, more })
 }
 
 fn is_id(s: &str) -> bool {
@@ -222,9 +222,9 @@ fn digest(parts: &[&str]) -> String {
     mimawari_targets::hex::encode(&hash.finalize()[..8])
 }
 
-fn update(k: &Known<'_>, title: String, body: String) -> Option<Action> {
+fn update(k: &KnownIssue<'_>, title: String, body: String) -> Option<IssueAction> {
     let same = k.issue.title == title && k.issue.body.replace('\r', "").trim() == body.trim();
-    (!same || !k.issue.open).then(|| Action::Update {
+    (!same || !k.issue.open).then(|| IssueAction::Update {
         number: k.issue.number,
         title,
         body,
@@ -234,11 +234,11 @@ fn update(k: &Known<'_>, title: String, body: String) -> Option<Action> {
 
 /// Closes an issue if nothing of it is left. Never by a run that is not believed, and never for what
 /// was not seen to be gone: unverified, or out of scope.
-fn close(v: &Verdict, k: &Known<'_>, unsettled: &HashSet<&str>) -> Option<Action> {
+fn close(v: &Verdict, k: &KnownIssue<'_>, unsettled: &HashSet<&str>) -> Option<IssueAction> {
     let left = k.ids.iter().any(|id| unsettled.contains(id.as_str()))
         || k.more && !unsettled.is_empty()
         || v.suspect;
-    (!left).then(|| Action::Update {
+    (!left).then(|| IssueAction::Update {
         number: k.issue.number,
         title: k.issue.title.clone(),
         body: format!(
@@ -281,7 +281,7 @@ fn title(findings: &[&Finding]) -> String {
 
 fn body(
     v: &Verdict,
-    selection: &Selection,
+    selection: &ChangeSelection,
     key: &str,
     findings: &[&Finding],
     also: Vec<String>,
@@ -356,9 +356,9 @@ fn marking(key: &str, ids: &[String], more: bool) -> String {
 }
 
 /// What found no issue of its own, in one. It is closed when all have one.
-fn overflow(rest: &[Vec<&Finding>], issue: Option<&Known<'_>>) -> Option<Action> {
+fn overflow(rest: &[Vec<&Finding>], issue: Option<&KnownIssue<'_>>) -> Option<IssueAction> {
     if rest.is_empty() {
-        return issue.filter(|k| k.issue.open).map(|k| Action::Update {
+        return issue.filter(|k| k.issue.open).map(|k| IssueAction::Update {
             number: k.issue.number,
             title: k.issue.title.clone(),
             body: format!(
@@ -388,7 +388,7 @@ fn overflow(rest: &[Vec<&Finding>], issue: Option<&Known<'_>>) -> Option<Action>
     body.push_str(&marking(REST, &[], false));
     match issue {
         Some(k) => update(k, title, body),
-        None => Some(Action::Create { title, body }),
+        None => Some(IssueAction::Create { title, body }),
     }
 }
 
@@ -399,31 +399,31 @@ mod tests {
     use crate::samples;
     use mimawari_drift::verdict::ChangeKind;
 
-    fn run(v: &Verdict, issues: &mut Vec<Existing>) -> Vec<Action> {
+    fn run(v: &Verdict, issues: &mut Vec<ExistingIssue>) -> Vec<IssueAction> {
         run_with(v, 10, issues)
     }
 
     /// Carries the actions out.
-    fn run_with(v: &Verdict, max_new: usize, issues: &mut Vec<Existing>) -> Vec<Action> {
-        let all = actions(v, &Selection::default(), max_new, issues);
+    fn run_with(v: &Verdict, max_new: usize, issues: &mut Vec<ExistingIssue>) -> Vec<IssueAction> {
+        let all = actions(v, &ChangeSelection::default(), max_new, issues);
         for a in &all {
             let (title, body) = match a {
-                Action::Create { title, body } | Action::Update { title, body, .. } => {
+                IssueAction::Create { title, body } | IssueAction::Update { title, body, .. } => {
                     (title, body)
                 }
             };
             assert!(body.chars().count() <= MAX_BODY, "{}", body.chars().count());
             assert!((1..=256).contains(&title.chars().count()));
             match a.clone() {
-                Action::Create { title, body } => {
-                    issues.push(Existing {
+                IssueAction::Create { title, body } => {
+                    issues.push(ExistingIssue {
                         number: issues.len() as u64 + 1,
                         open: true,
                         title,
                         body,
                     });
                 }
-                Action::Update { number, title, body, open } => {
+                IssueAction::Update { number, title, body, open } => {
                     let i = &mut issues[number as usize - 1];
                     (i.title, i.body) = (title, body);
                     i.open = open.unwrap_or(i.open);
@@ -435,7 +435,7 @@ mod tests {
 
     #[test]
     fn three_findings() {
-        let all = actions(&three(), &Selection::default(), 10, &[]);
+        let all = actions(&three(), &ChangeSelection::default(), 10, &[]);
         insta::assert_debug_snapshot!(all);
     }
 

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use mimawari_drift::verdict::{FindingState, Verdict};
 use serde_json::{Map, Value, json};
 
-use super::Selection;
+use super::ChangeSelection;
 use super::counted;
 use crate::clean::clean;
 use crate::words;
@@ -19,7 +19,7 @@ use crate::words;
 pub const MAX_OWNERS: usize = 50;
 
 /// What is counted, from a verdict.
-struct Figures {
+struct MetricFigures {
     /// Findings by state and owner, both sorted.
     findings: BTreeMap<(&'static str, String), u64>,
     coverage: Option<f64>,
@@ -30,7 +30,7 @@ struct Figures {
     delivery_failures: u64,
 }
 
-impl Figures {
+impl MetricFigures {
     fn of(v: &Verdict, delivery_failures: u64) -> Self {
         let mut owners: BTreeMap<&str, u64> = BTreeMap::new();
         for o in v.findings.iter().filter_map(|f| f.owner.as_deref()) {
@@ -63,7 +63,7 @@ impl Figures {
             .filter(|r| r.run_id != v.run_id)
             .find(|r| !r.suspect && r.exit != 3 && r.cells_covered >= r.cells_planned)
             .map(|r| r.at.as_second());
-        let told = Selection::default().told(v);
+        let told = ChangeSelection::default().told(v);
         Self {
             findings,
             coverage: (c.cells_planned > 0)
@@ -81,7 +81,7 @@ impl Figures {
 /// The text file.
 #[must_use]
 pub fn prometheus(v: &Verdict, delivery_failures: u64) -> String {
-    let f = Figures::of(v, delivery_failures);
+    let f = MetricFigures::of(v, delivery_failures);
     let vantage = label(&v.run.vantage);
     let mut out = String::new();
     let mut family = |name: &str, help: &str, samples: &[(String, String)]| {
@@ -151,7 +151,7 @@ pub fn prometheus(v: &Verdict, delivery_failures: u64) -> String {
 /// The line for a CloudWatch log, ended by a line feed.
 #[must_use]
 pub fn emf(v: &Verdict, namespace: &str, delivery_failures: u64) -> String {
-    let f = Figures::of(v, delivery_failures);
+    let f = MetricFigures::of(v, delivery_failures);
     let mut values: Map<String, Value> = Map::new();
     let mut metrics = Vec::new();
     let mut metric = |name: &str, unit: &str, value: Value| {
@@ -274,7 +274,7 @@ mod tests {
             cells_planned: 5,
             cells_covered: 5,
             recall_estimate: None,
-            counts: mimawari_drift::verdict::Counts::default(),
+            counts: mimawari_drift::verdict::FindingCounts::default(),
         });
         assert!(
             prometheus(&v, 0).contains(

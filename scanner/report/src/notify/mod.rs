@@ -15,13 +15,13 @@ pub mod webhook;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use mimawari_drift::verdict::{Change, ChangeKind, Finding, RunSummary, Verdict};
+use mimawari_drift::verdict::{ChangeKind, Finding, FindingChange, RunSummary, Verdict};
 use mimawari_probes::observation::Severity;
 use sha2::{Digest as _, Sha256};
 
 /// Which findings a notifier is told of, and where it points to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct ChangeSelection {
     /// The least severity that is told; `None` tells all.
     pub min_severity: Option<Severity>,
     /// Owners whose findings are told; empty tells all.
@@ -30,7 +30,7 @@ pub struct Selection {
     pub report_url: Option<String>,
 }
 
-impl Selection {
+impl ChangeSelection {
     /// Whether a finding is told.
     #[must_use]
     pub fn takes(&self, f: &Finding) -> bool {
@@ -48,14 +48,14 @@ impl Selection {
 
     /// What of a verdict's changes is to be told here.
     #[must_use]
-    pub fn told<'a>(&self, v: &'a Verdict) -> Vec<Told<'a>> {
+    pub fn told<'a>(&self, v: &'a Verdict) -> Vec<NotifiedChanges<'a>> {
         let by_id: HashMap<&str, &Finding> =
             v.findings.iter().map(|f| (f.id.as_str(), f)).collect();
         v.changes
             .iter()
             .filter_map(|change| {
                 let finding = *by_id.get(change.finding.as_str())?;
-                self.takes(finding).then_some(Told { change, finding })
+                self.takes(finding).then_some(NotifiedChanges { change, finding })
             })
             .collect()
     }
@@ -63,14 +63,14 @@ impl Selection {
 
 /// A change and its finding.
 #[derive(Debug, Clone, Copy)]
-pub struct Told<'a> {
+pub struct NotifiedChanges<'a> {
     /// What happened.
-    pub change: &'a Change,
+    pub change: &'a FindingChange,
     /// To what.
     pub finding: &'a Finding,
 }
 
-impl Told<'_> {
+impl NotifiedChanges<'_> {
     /// Whether this is one of these.
     #[must_use]
     pub fn is(&self, kinds: &[ChangeKind]) -> bool {
@@ -101,7 +101,7 @@ pub fn event_id(v: &Verdict) -> String {
 
 /// What is wrong with a run as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Doubt {
+pub enum RunDoubt {
     /// Nothing.
     None,
     /// Something planned was not covered.
@@ -110,7 +110,7 @@ pub enum Doubt {
     Suspect,
 }
 
-impl Doubt {
+impl RunDoubt {
     /// Of a verdict.
     #[must_use]
     pub const fn of(v: &Verdict) -> Self {
@@ -140,10 +140,10 @@ impl Doubt {
 /// What is to be said of the run as a whole, if a message is to be sent for its sake: when it became
 /// incomplete or suspect, and once a day while it stays so.
 #[must_use]
-pub fn doubt_to_tell(v: &Verdict) -> Option<Doubt> {
+pub fn doubt_to_tell(v: &Verdict) -> Option<RunDoubt> {
     const DAY: i64 = 86_400;
-    let now = Doubt::of(v);
-    if now == Doubt::None {
+    let now = RunDoubt::of(v);
+    if now == RunDoubt::None {
         return None;
     }
     let (this, before) = match v.timeline.split_last() {
@@ -152,14 +152,14 @@ pub fn doubt_to_tell(v: &Verdict) -> Option<Doubt> {
     };
     // Gaps that the timeline does not show, in a run that found drift, would look like a change in
     // every run; they are told along with the changes.
-    if Doubt::of_run(this) == Doubt::None {
+    if RunDoubt::of_run(this) == RunDoubt::None {
         return before.is_empty().then_some(now);
     }
     let Some(last) = before.last() else { return Some(now) };
-    if Doubt::of_run(last) < now {
+    if RunDoubt::of_run(last) < now {
         return Some(now);
     }
-    let began = before.iter().rev().take_while(|r| Doubt::of_run(r) != Doubt::None).last();
+    let began = before.iter().rev().take_while(|r| RunDoubt::of_run(r) != RunDoubt::None).last();
     let day = |at: Timestamp| began.map_or(0, |b| (at.as_second() - b.at.as_second()) / DAY);
     (day(this.at) > day(last.at)).then_some(now)
 }
@@ -178,7 +178,7 @@ fn percent_encoded(s: &str) -> String {
 }
 
 /// How many of the changes are of each kind, in the kinds' order, those that are not there left out.
-fn counted(told: &[Told<'_>]) -> Vec<(ChangeKind, usize)> {
+fn counted(told: &[NotifiedChanges<'_>]) -> Vec<(ChangeKind, usize)> {
     use ChangeKind as K;
     [
         K::Opened,
@@ -223,7 +223,7 @@ pub(crate) mod tests {
             .findings
             .iter()
             .filter(|f| f.state.is_drift())
-            .map(|f| Change { key: format!("{}-1", f.id), finding: f.id.clone(), what })
+            .map(|f| FindingChange { key: format!("{}-1", f.id), finding: f.id.clone(), what })
             .collect();
         v
     }
@@ -304,7 +304,7 @@ pub(crate) mod tests {
             cells_planned: 10,
             cells_covered: if bad { 4 } else { 10 },
             recall_estimate: None,
-            counts: mimawari_drift::verdict::Counts::default(),
+            counts: mimawari_drift::verdict::FindingCounts::default(),
         }
     }
 
@@ -323,7 +323,7 @@ pub(crate) mod tests {
         // Worse is told at once.
         v.suspect = true;
         v.timeline.push(RunSummary { suspect: true, ..run(60, true) });
-        assert_eq!(doubt_to_tell(&v), Some(Doubt::Suspect));
+        assert_eq!(doubt_to_tell(&v), Some(RunDoubt::Suspect));
         assert_eq!(doubt_to_tell(&samples::clean()), None);
     }
 
@@ -342,12 +342,19 @@ pub(crate) mod tests {
     #[test]
     fn a_selection_takes_by_severity_and_owner() {
         let v = three();
-        let all = Selection::default().told(&v).len();
-        let some = Selection { min_severity: Some(Severity::Critical), ..Selection::default() };
-        let one = Selection { owners: vec!["@corp/hosting".to_owned()], ..Selection::default() };
+        let all = ChangeSelection::default().told(&v).len();
+        let some = ChangeSelection {
+            min_severity: Some(Severity::Critical),
+            ..ChangeSelection::default()
+        };
+        let one = ChangeSelection {
+            owners: vec!["@corp/hosting".to_owned()],
+            ..ChangeSelection::default()
+        };
         assert_eq!((all, some.told(&v).len()), (3, 2));
         assert!(one.told(&v).iter().all(|t| t.finding.owner.as_deref() == Some("@corp/hosting")));
-        let url = Selection { report_url: Some("https://r.example/{run_id}/".to_owned()), ..one };
+        let url =
+            ChangeSelection { report_url: Some("https://r.example/{run_id}/".to_owned()), ..one };
         assert_eq!(url.report(&v).unwrap(), "https://r.example/20260801T010000Z-7f3a/");
     }
 }

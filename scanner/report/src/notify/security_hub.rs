@@ -8,7 +8,7 @@ use mimawari_drift::verdict::{Finding, FindingKind, FindingState, Verdict};
 use mimawari_probes::observation::Severity;
 use serde_json::{Map, Value, json};
 
-use super::Selection;
+use super::ChangeSelection;
 use crate::clean::clean;
 use crate::words;
 
@@ -19,14 +19,14 @@ pub const MAX_FINDING: usize = 240 * 1024;
 
 /// Whose Security Hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
+pub struct HubAccount {
     /// Twelve digits.
     pub id: String,
     /// Such as `ap-northeast-1`.
     pub region: String,
 }
 
-impl Account {
+impl HubAccount {
     /// `aws`, `aws-cn` or `aws-us-gov`.
     #[must_use]
     pub fn partition(&self) -> &'static str {
@@ -55,8 +55,8 @@ impl Account {
 /// What is wrong with a finding; never with those that a judge makes.
 pub fn batches(
     v: &Verdict,
-    selection: &Selection,
-    account: &Account,
+    selection: &ChangeSelection,
+    account: &HubAccount,
 ) -> Result<Vec<Value>, String> {
     let told = selection.told(v);
     let mut all: Vec<&Finding> = told.iter().map(|t| t.finding).collect();
@@ -75,7 +75,7 @@ pub fn batches(
 
 /// A call that says it is none: archived from the start.
 #[must_use]
-pub fn test(account: &Account, at: jiff::Timestamp) -> Value {
+pub fn test(account: &HubAccount, at: jiff::Timestamp) -> Value {
     json!({"Findings": [{
         "SchemaVersion": "2018-10-08",
         "Id": format!("{}/{}/mimawari/test", account.region, account.id),
@@ -93,7 +93,7 @@ pub fn test(account: &Account, at: jiff::Timestamp) -> Value {
     }]})
 }
 
-fn finding(v: &Verdict, f: &Finding, account: &Account, selection: &Selection) -> Value {
+fn finding(v: &Verdict, f: &Finding, account: &HubAccount, selection: &ChangeSelection) -> Value {
     let settled = matches!(f.state, FindingState::Resolved | FindingState::Allowed);
     let types = json!([match f.kind {
         FindingKind::ExposedContent => "Effects/Data Exposure",
@@ -268,14 +268,14 @@ mod tests {
     use super::super::tests::{all_told, five_causes, hostile, three};
     use super::*;
     use crate::samples;
-    use mimawari_drift::verdict::{Change, ChangeKind};
+    use mimawari_drift::verdict::{ChangeKind, FindingChange};
 
-    fn account() -> Account {
-        Account { id: "123456789012".to_owned(), region: "ap-northeast-1".to_owned() }
+    fn account() -> HubAccount {
+        HubAccount { id: "123456789012".to_owned(), region: "ap-northeast-1".to_owned() }
     }
 
     fn of(v: &Verdict) -> Vec<Value> {
-        batches(v, &Selection::default(), &account()).unwrap()
+        batches(v, &ChangeSelection::default(), &account()).unwrap()
     }
 
     #[test]
@@ -304,7 +304,11 @@ mod tests {
         v.changes = v
             .findings
             .iter()
-            .map(|f| Change { key: f.id.clone(), finding: f.id.clone(), what: ChangeKind::Worse })
+            .map(|f| FindingChange {
+                key: f.id.clone(),
+                finding: f.id.clone(),
+                what: ChangeKind::Worse,
+            })
             .collect();
         let all = of(&v);
         let mut archived = 0;

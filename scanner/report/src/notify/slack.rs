@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use mimawari_drift::verdict::{ChangeKind, Finding, FindingState, Verdict};
 use serde_json::{Value, json};
 
-use super::{Doubt, Selection, Told, counted, doubt_to_tell, said};
+use super::{ChangeSelection, NotifiedChanges, RunDoubt, counted, doubt_to_tell, said};
 use crate::clean::clean;
-use crate::groups::{Common, Group, groups};
+use crate::groups::{FindingGroup, SharedTrait, groups};
 use crate::words::{self, grouped, plural};
 
 /// Most blocks of a message.
@@ -38,14 +38,14 @@ const ALARMS: [ChangeKind; 4] =
 
 /// The message, or `None` if there is nothing to tell: a quiet run.
 #[must_use]
-pub fn message(v: &Verdict, selection: &Selection) -> Option<Value> {
+pub fn message(v: &Verdict, selection: &ChangeSelection) -> Option<Value> {
     let told = selection.told(v);
     let doubt = doubt_to_tell(v);
     if told.is_empty() && doubt.is_none() && !v.digest_due && v.service_changes.is_empty() {
         return None;
     }
     let alarms: Vec<&Finding> = told.iter().filter(|t| t.is(&ALARMS)).map(|t| t.finding).collect();
-    let mut m = Message { blocks: Vec::new(), chars: 0 };
+    let mut m = SlackMessage { blocks: Vec::new(), chars: 0 };
     let headline = headline(v, &told, doubt);
     m.header(&headline);
     m.section(&how_sure(v));
@@ -57,7 +57,7 @@ pub fn message(v: &Verdict, selection: &Selection) -> Option<Value> {
         m.worst(&alarms);
     }
     let still = told.iter().filter(|t| t.is(&[ChangeKind::Reminder])).map(|t| t.finding);
-    let still: Vec<Group<'_>> = groups(still);
+    let still: Vec<FindingGroup<'_>> = groups(still);
     if !still.is_empty() {
         m.section("*Still open, and nobody has acknowledged it*");
         m.groups(&still, MAX_STILL);
@@ -96,14 +96,14 @@ pub fn test() -> Value {
     })
 }
 
-fn headline(v: &Verdict, told: &[Told<'_>], doubt: Option<Doubt>) -> String {
+fn headline(v: &Verdict, told: &[NotifiedChanges<'_>], doubt: Option<RunDoubt>) -> String {
     let mut parts: Vec<String> = counted(told)
         .into_iter()
         .map(|(kind, n)| format!("{} {}", grouped(n as u64), said(kind)))
         .collect();
     match doubt {
-        Some(Doubt::Suspect) => parts.insert(0, "the run is not to be believed".to_owned()),
-        Some(Doubt::Incomplete) => parts.push("the run is incomplete".to_owned()),
+        Some(RunDoubt::Suspect) => parts.insert(0, "the run is not to be believed".to_owned()),
+        Some(RunDoubt::Incomplete) => parts.push("the run is incomplete".to_owned()),
         _ => {}
     }
     if !v.service_changes.is_empty() {
@@ -128,16 +128,16 @@ fn how_sure(v: &Verdict) -> String {
         escape(&words::coverage(v)),
         escape(&words::recall(&v.coverage))
     ));
-    match Doubt::of(v) {
-        Doubt::Suspect => {
+    match RunDoubt::of(v) {
+        RunDoubt::Suspect => {
             s.push_str("\n:warning: *The run is suspect*: it is not to be believed, and nothing was resolved by it.");
         }
-        Doubt::Incomplete => {
+        RunDoubt::Incomplete => {
             s.push_str(
                 "\n:warning: *The run is incomplete*: nothing is known of what it did not cover.",
             );
         }
-        Doubt::None => {}
+        RunDoubt::None => {}
     }
     for reason in v.incomplete_because.iter().take(3) {
         s.push_str(&format!("\n• {}", foreign(reason)));
@@ -160,7 +160,7 @@ fn services(v: &Verdict) -> Option<String> {
 }
 
 /// What is settled, in a line.
-fn settled(told: &[Told<'_>]) -> Option<String> {
+fn settled(told: &[NotifiedChanges<'_>]) -> Option<String> {
     let mut parts = Vec::new();
     for kind in
         [ChangeKind::Resolved, ChangeKind::Allowed, ChangeKind::OutOfScope, ChangeKind::NotRequired]
@@ -180,12 +180,12 @@ fn settled(told: &[Told<'_>]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-struct Message {
+struct SlackMessage {
     blocks: Vec<Value>,
     chars: usize,
 }
 
-impl Message {
+impl SlackMessage {
     /// Whether so much more finds room, and leaves what is kept free.
     fn has_room(&self, text: &str) -> bool {
         self.blocks.len() + 6 < MAX_BLOCKS
@@ -214,7 +214,7 @@ impl Message {
         self.blocks.push(json!({"type": "context", "elements": [mrkdwn(&text)]}));
     }
 
-    fn groups(&mut self, all: &[Group<'_>], most: usize) {
+    fn groups(&mut self, all: &[FindingGroup<'_>], most: usize) {
         let mut shown = 0;
         for g in all.iter().take(most) {
             let text = group(g);
@@ -252,7 +252,7 @@ impl Message {
         self.section(&text);
     }
 
-    fn digest(&mut self, v: &Verdict, selection: &Selection) {
+    fn digest(&mut self, v: &Verdict, selection: &ChangeSelection) {
         let open: Vec<&Finding> =
             v.findings.iter().filter(|f| f.state.is_drift() && selection.takes(f)).collect();
         let mut s = format!("*This week*: {} open", plural(open.len() as u64, "finding"));
@@ -300,7 +300,7 @@ impl Message {
 }
 
 /// A group: how many of what, where, whose, since when.
-fn group(g: &Group<'_>) -> String {
+fn group(g: &FindingGroup<'_>) -> String {
     let what: Vec<String> = g
         .what
         .iter()
@@ -313,7 +313,7 @@ fn group(g: &Group<'_>) -> String {
         s.push_str(&format!(" and {} more kinds", grouped(g.what.len() as u64 - 3)));
     }
     let by = match g.by {
-        Common::What => format!(
+        SharedTrait::What => format!(
             "on {}",
             if g.addresses == 1 {
                 "1 address".to_owned()
@@ -321,8 +321,8 @@ fn group(g: &Group<'_>) -> String {
                 format!("{} addresses", grouped(g.addresses as u64))
             }
         ),
-        Common::Host => "on one host".to_owned(),
-        Common::Network => "in one network".to_owned(),
+        SharedTrait::Host => "on one host".to_owned(),
+        SharedTrait::Network => "in one network".to_owned(),
     };
     s.push_str(&format!(" {by}, {}", foreign(&g.prefix.to_string())));
     let owner = match g.owners.as_slice() {
@@ -406,10 +406,10 @@ mod tests {
     use super::*;
     use crate::samples;
 
-    fn selection() -> Selection {
-        Selection {
+    fn selection() -> ChangeSelection {
+        ChangeSelection {
             report_url: Some("https://reports.example.jp/{run_id}/report.html".to_owned()),
-            ..Selection::default()
+            ..ChangeSelection::default()
         }
     }
 
@@ -479,7 +479,7 @@ mod tests {
         let kinds = [ChangeKind::Resolved, ChangeKind::Allowed, ChangeKind::OutOfScope];
         for (state, what) in told.into_iter().zip(kinds) {
             let f = v.findings.iter().find(|f| f.state == state).unwrap();
-            v.changes.push(mimawari_drift::verdict::Change {
+            v.changes.push(mimawari_drift::verdict::FindingChange {
                 key: format!("{}-2", f.id),
                 finding: f.id.clone(),
                 what,

@@ -3,14 +3,14 @@
 use mimawari_drift::verdict::Verdict;
 use serde_json::{Value, json};
 
-use super::{Selection, doubt_to_tell, event_id};
+use super::{ChangeSelection, doubt_to_tell, event_id};
 
 /// Changes in one part.
 pub const PART: usize = 500;
 
 /// One POST: the id that the receiver knows it by, and its body.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Post {
+pub struct WebhookPost {
     /// The same whenever the same is told.
     pub id: String,
     /// The body.
@@ -19,7 +19,7 @@ pub struct Post {
 
 /// The bodies; none on a quiet run.
 #[must_use]
-pub fn posts(v: &Verdict, selection: &Selection) -> Vec<Post> {
+pub fn posts(v: &Verdict, selection: &ChangeSelection) -> Vec<WebhookPost> {
     let told = selection.told(v);
     if told.is_empty() && doubt_to_tell(v).is_none() && !v.digest_due {
         return Vec::new();
@@ -44,19 +44,19 @@ pub fn posts(v: &Verdict, selection: &Selection) -> Vec<Post> {
                 "run": run(v, selection),
                 "changes": changes,
             });
-            Post { id, body }
+            WebhookPost { id, body }
         })
         .collect()
 }
 
 /// A POST that says it is none.
 #[must_use]
-pub fn test(id: &str) -> Post {
+pub fn test(id: &str) -> WebhookPost {
     let body = json!({"version": 1, "type": "mimawari.test", "id": id});
-    Post { id: id.to_owned(), body }
+    WebhookPost { id: id.to_owned(), body }
 }
 
-fn run(v: &Verdict, selection: &Selection) -> Value {
+fn run(v: &Verdict, selection: &ChangeSelection) -> Value {
     json!({
         "id": v.run_id,
         "judged_at": v.judged_at,
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn three_findings() {
-        let posts = posts(&three(), &Selection::default());
+        let posts = posts(&three(), &ChangeSelection::default());
         assert_eq!(posts.len(), 1);
         insta::assert_snapshot!(serde_json::to_string_pretty(&posts[0].body).unwrap());
     }
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn many_changes_go_in_parts_and_each_goes_once() {
         let v = five_causes();
-        let posts = posts(&v, &Selection::default());
+        let posts = posts(&v, &ChangeSelection::default());
         assert_eq!(posts.len(), 6);
         let mut keys: Vec<&str> = posts
             .iter()
@@ -103,8 +103,8 @@ mod tests {
 
     #[test]
     fn quiet_runs_are_quiet_and_hostile_ones_are_json() {
-        assert!(posts(&samples::drift(), &Selection::default()).is_empty());
-        let all = posts(&hostile(), &Selection::default());
+        assert!(posts(&samples::drift(), &ChangeSelection::default()).is_empty());
+        let all = posts(&hostile(), &ChangeSelection::default());
         assert!(all[0].id.bytes().all(|b| b.is_ascii_graphic() && b != b'.'));
     }
 }

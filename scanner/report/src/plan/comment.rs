@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use mimawari_drift::impact::{Cells, Impact};
+use mimawari_drift::impact::{CellSets, RuleImpact};
 use mimawari_drift::verdict::Finding;
 
 use super::{
@@ -33,9 +33,9 @@ const MAX_WHY: usize = 5;
 ///
 /// Foreign text is inert, as in [`markdown`](crate::markdown()).
 #[must_use]
-pub fn markdown(impact: &Impact) -> String {
+pub fn markdown(impact: &RuleImpact) -> String {
     let i = impact;
-    let mut page = Page { out: String::new(), chars: 0 };
+    let mut page = CommentPage { out: String::new(), chars: 0 };
     page.head(i);
     page.radius(i);
     page.expectations(i);
@@ -71,13 +71,13 @@ pub fn markdown(impact: &Impact) -> String {
     page.out
 }
 
-struct Page {
+struct CommentPage {
     out: String,
     /// Length of `out` in characters.
     chars: usize,
 }
 
-impl Page {
+impl CommentPage {
     fn add(&mut self, s: &str) {
         self.out.push_str(s);
         self.chars += s.chars().count();
@@ -109,7 +109,7 @@ impl Page {
         shown
     }
 
-    fn head(&mut self, i: &Impact) {
+    fn head(&mut self, i: &RuleImpact) {
         self.add(&format!("{MARKER}\n## This change of the baseline {}\n\n", headline(i)));
         for (what, list) in [
             ("Silenced", by_severity(i.silenced.iter().map(|s| &s.finding.severity))),
@@ -137,7 +137,7 @@ impl Page {
         }
     }
 
-    fn radius(&mut self, i: &Impact) {
+    fn radius(&mut self, i: &RuleImpact) {
         if i.newly_allowed.cells > 0 {
             let head = "### Newly allowed\n\nCells are addresses × ports.\n\n| Rule | Owner | Cells | Seen open | Covered and closed | Covered and silent | Never observed |\n|---|---|--:|--:|--:|--:|--:|\n";
             let total = format!("| **all together** | | {} |\n", cells(i.newly_allowed));
@@ -178,7 +178,7 @@ impl Page {
         }
     }
 
-    fn expectations(&mut self, i: &Impact) {
+    fn expectations(&mut self, i: &RuleImpact) {
         let all: Vec<_> = i.rules.iter().filter(|r| r.is_of_expectation()).collect();
         let forbidden = i.left.iter().filter(|l| l.newly_forbidden).count();
         if all.is_empty() && forbidden == 0 && i.pending.is_empty() {
@@ -288,7 +288,7 @@ impl Page {
         }
     }
 
-    fn rules(&mut self, i: &Impact) {
+    fn rules(&mut self, i: &RuleImpact) {
         if i.rules.is_empty() {
             return;
         }
@@ -315,7 +315,7 @@ impl Page {
         }
     }
 
-    fn foot(&mut self, i: &Impact) {
+    fn foot(&mut self, i: &RuleImpact) {
         let mut s = format!("Run {}", code(&i.run_id, NAME));
         if let Some(at) = i.run_at {
             let _ = write!(s, " of {}", words::minute(at));
@@ -332,7 +332,7 @@ impl Page {
     }
 }
 
-fn cells(c: Cells) -> String {
+fn cells(c: CellSets) -> String {
     format!(
         "{} | {} | {} | {} | {}",
         amount(c.cells),

@@ -1,7 +1,7 @@
 //! An explanation for a terminal.
 
-use mimawari_drift::baseline::Expect;
-use mimawari_drift::explain::{Answer, ExplainedRule, Explanation, Standing};
+use mimawari_drift::baseline::RuleExpect;
+use mimawari_drift::explain::{ExplainAnswer, ExplainedRule, RuleExplanation, RuleStanding};
 use mimawari_drift::impact::word;
 use mimawari_drift::verdict::FindingKind;
 use mimawari_probes::observation::CellState;
@@ -17,9 +17,9 @@ const MAX_LINES: usize = 6;
 /// The explanation as text for a terminal of `columns` columns (60 to 160 are used; 0 means unknown,
 /// 100), without any escape sequence.
 #[must_use]
-pub fn explanation(e: &Explanation, columns: usize) -> String {
+pub fn explanation(e: &RuleExplanation, columns: usize) -> String {
     let columns = if columns == 0 { 100 } else { columns.clamp(60, 160) };
-    let mut page = Page { out: String::new(), columns };
+    let mut page = ExplainPage { out: String::new(), columns };
     for a in &e.answers {
         if !page.out.is_empty() {
             page.out.push('\n');
@@ -35,12 +35,12 @@ pub fn explanation(e: &Explanation, columns: usize) -> String {
     page.out
 }
 
-struct Page {
+struct ExplainPage {
     out: String,
     columns: usize,
 }
 
-impl Page {
+impl ExplainPage {
     fn field(&mut self, label: &str, text: &str) {
         let mut label = label;
         for line in wrap(text, self.columns.saturating_sub(LABEL + 2), MAX_LINES) {
@@ -49,7 +49,7 @@ impl Page {
         }
     }
 
-    fn answer(&mut self, a: &Answer) {
+    fn answer(&mut self, a: &ExplainAnswer) {
         let place = words::address(a.ip, a.port, a.proto);
         let content = match (&a.host, &a.path) {
             (Some(h), Some(p)) => format!(" {}{}", clean(h, NAME), clean(p, NAME)),
@@ -58,7 +58,7 @@ impl Page {
         };
         let severity = a.finding.as_ref().map(|f| f.severity.as_str());
         let severity = match a.standing {
-            Standing::Finding(s) if s.is_drift() => {
+            RuleStanding::Finding(s) if s.is_drift() => {
                 severity.map_or_else(String::new, |s| format!(", {s}"))
             }
             _ => String::new(),
@@ -121,7 +121,7 @@ impl Page {
 
     fn rule(&mut self, r: &ExplainedRule) {
         let expect = match r.expect {
-            Some(e) if e != Expect::May => format!(", expect {}", word(e)),
+            Some(e) if e != RuleExpect::May => format!(", expect {}", word(e)),
             _ => String::new(),
         };
         let ended = if r.live { "" } else { ", expired" };
@@ -158,13 +158,13 @@ impl Page {
     }
 }
 
-const fn standing(s: Standing) -> &'static str {
+const fn standing(s: RuleStanding) -> &'static str {
     match s {
-        Standing::Finding(s) => words::state(s),
-        Standing::AllowedUnseen => "allowed, never seen",
-        Standing::ForbiddenUnseen => "forbidden, never seen",
-        Standing::NeverSeen => "never seen, and not allowed",
-        Standing::NotInScope => "not in the scope",
+        RuleStanding::Finding(s) => words::state(s),
+        RuleStanding::AllowedUnseen => "allowed, never seen",
+        RuleStanding::ForbiddenUnseen => "forbidden, never seen",
+        RuleStanding::NeverSeen => "never seen, and not allowed",
+        RuleStanding::NotInScope => "not in the scope",
     }
 }
 

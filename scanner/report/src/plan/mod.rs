@@ -7,9 +7,9 @@ mod terminal;
 
 use std::collections::BTreeMap;
 
-use mimawari_drift::baseline::Expect;
-use mimawari_drift::explain::Explanation;
-use mimawari_drift::impact::{FieldChange, Impact, RuleChange, RuleChangeKind, RuleRef, word};
+use mimawari_drift::baseline::RuleExpect;
+use mimawari_drift::explain::RuleExplanation;
+use mimawari_drift::impact::{FieldChange, RuleChange, RuleChangeKind, RuleImpact, RuleRef, word};
 use mimawari_drift::verdict::Finding;
 use mimawari_probes::observation::Severity;
 
@@ -17,7 +17,7 @@ pub use self::comment::{MARKER, markdown};
 pub use self::explain::explanation;
 pub use self::terminal::text;
 use crate::clean::clean;
-use crate::groups::{Common, Group, groups};
+use crate::groups::{FindingGroup, SharedTrait, groups};
 use crate::words::{self, NAME, SENTENCE};
 
 /// So many findings are told one by one, whatever they have in common.
@@ -29,18 +29,18 @@ const MIN_NETWORK: usize = 10;
 
 /// The impact as JSON, indented, with a newline at the end.
 #[must_use]
-pub fn json(impact: &Impact) -> String {
+pub fn json(impact: &RuleImpact) -> String {
     crate::json::of(impact)
 }
 
 /// The explanations as JSON, indented, with a newline at the end.
 #[must_use]
-pub fn explanation_json(explanation: &Explanation) -> String {
+pub fn explanation_json(explanation: &RuleExplanation) -> String {
     crate::json::of(explanation)
 }
 
 /// The change in one sentence.
-fn headline(i: &Impact) -> String {
+fn headline(i: &RuleImpact) -> String {
     let [silenced, reopened, left] = [i.silenced.len(), i.reopened.len(), i.left.len()];
     match (silenced, reopened) {
         (0, 0) if i.rules.is_empty() => "changes no rule".to_owned(),
@@ -70,7 +70,7 @@ fn by_severity<'a>(findings: impl Iterator<Item = &'a Severity>) -> Option<Strin
 }
 
 /// What keeps the comparison from being the whole truth.
-fn caution(i: &Impact) -> Option<&'static str> {
+fn caution(i: &RuleImpact) -> Option<&'static str> {
     if i.suspect {
         Some("The run is not to be believed; judge the change by another one.")
     } else if !i.incomplete_because.is_empty() {
@@ -100,11 +100,13 @@ fn amount(n: u128) -> String {
 }
 
 /// Findings with one cause, those that explain most first; then the single ones.
-fn split<'a>(findings: impl Iterator<Item = &'a Finding>) -> (Vec<Group<'a>>, Vec<&'a Finding>) {
+fn split<'a>(
+    findings: impl Iterator<Item = &'a Finding>,
+) -> (Vec<FindingGroup<'a>>, Vec<&'a Finding>) {
     let all = groups(findings);
     let few = all.iter().map(|g| g.findings.len()).sum::<usize>() <= FEW;
     let (many, few): (Vec<_>, Vec<_>) = all.into_iter().partition(|g| {
-        let least = if g.by == Common::Network { MIN_NETWORK } else { MIN_GROUP };
+        let least = if g.by == SharedTrait::Network { MIN_NETWORK } else { MIN_GROUP };
         !few && g.findings.len() >= least
     });
     let mut single: Vec<&Finding> = few.into_iter().flat_map(|g| g.findings).collect();
@@ -116,7 +118,7 @@ fn split<'a>(findings: impl Iterator<Item = &'a Finding>) -> (Vec<Group<'a>>, Ve
 }
 
 /// What a group has in common: `tcp/6379 on 600 addresses`.
-fn what(g: &Group<'_>) -> String {
+fn what(g: &FindingGroup<'_>) -> String {
     const SHOWN: usize = 4;
     let n = g.what.len();
     let mut list: Vec<String> = g.what.iter().take(SHOWN).map(|(w, _)| clean(w, NAME)).collect();
@@ -125,7 +127,7 @@ fn what(g: &Group<'_>) -> String {
     }
     let list = list.join(", ");
     match g.by {
-        Common::Host => list,
+        SharedTrait::Host => list,
         _ if g.addresses == 1 => list,
         _ => format!("{list} on {}", plural_addresses(g.addresses)),
     }
@@ -157,7 +159,7 @@ const fn happened(c: RuleChangeKind) -> &'static str {
 }
 
 /// `2 added, 1 removed`.
-fn rule_counts(i: &Impact) -> String {
+fn rule_counts(i: &RuleImpact) -> String {
     let mut counts: BTreeMap<RuleChangeKind, u64> = BTreeMap::new();
     i.rules.iter().for_each(|r| *counts.entry(r.what).or_default() += 1);
     let parts: Vec<String> =
@@ -186,7 +188,7 @@ fn details(r: &RuleChange) -> String {
     match r.what {
         RuleChangeKind::Added | RuleChangeKind::Removed => {
             let mut s = String::new();
-            if let Some(e) = r.expects.or(r.expected).filter(|e| *e != Expect::May) {
+            if let Some(e) = r.expects.or(r.expected).filter(|e| *e != RuleExpect::May) {
                 s.push_str(&format!("expect {}; ", word(e)));
             }
             s.push_str(&clean(&r.rule.reason, SENTENCE));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use mimawari_drift::impact::{Cells, Impact};
+use mimawari_drift::impact::{CellSets, RuleImpact};
 use mimawari_drift::verdict::Finding;
 
 use super::{
@@ -21,19 +21,19 @@ const MAX_WHY: usize = 5;
 /// The impact as text for a terminal of `columns` columns (60 to 200 are used; 0 means unknown, 100),
 /// without any escape sequence.
 #[must_use]
-pub fn text(impact: &Impact, columns: usize) -> String {
+pub fn text(impact: &RuleImpact, columns: usize) -> String {
     let columns = if columns == 0 { 100 } else { columns.clamp(60, 200) };
-    let mut page = Page { out: String::new(), columns };
+    let mut page = TerminalPage { out: String::new(), columns };
     page.all(impact);
     page.out
 }
 
-struct Page {
+struct TerminalPage {
     out: String,
     columns: usize,
 }
 
-impl Page {
+impl TerminalPage {
     fn line(&mut self, s: &str) {
         self.out.push_str(fit(s, self.columns).trim_end());
         self.out.push('\n');
@@ -51,7 +51,7 @@ impl Page {
         }
     }
 
-    fn all(&mut self, i: &Impact) {
+    fn all(&mut self, i: &RuleImpact) {
         self.line(&format!("This change of the baseline {}.", headline(i)));
         for (what, list) in [
             ("Silenced", by_severity(i.silenced.iter().map(|s| &s.finding.severity))),
@@ -107,7 +107,7 @@ impl Page {
         ));
     }
 
-    fn radius(&mut self, i: &Impact) {
+    fn radius(&mut self, i: &RuleImpact) {
         if i.newly_allowed.cells > 0 {
             self.title("Newly allowed cells (addresses × ports)");
             let mut s = format!("  {}", pad("rule", 22));
@@ -116,7 +116,7 @@ impl Page {
             }
             self.out.push_str(&s);
             self.out.push('\n');
-            let mut row = |name: &str, c: Cells| {
+            let mut row = |name: &str, c: CellSets| {
                 let mut s = format!("  {}", pad(&clean(name, NAME), 22));
                 for n in [
                     amount(c.cells),
@@ -151,7 +151,7 @@ impl Page {
         }
     }
 
-    fn expectations(&mut self, i: &Impact) {
+    fn expectations(&mut self, i: &RuleImpact) {
         let all: Vec<_> = i.rules.iter().filter(|r| r.is_of_expectation()).collect();
         let forbidden = i.left.iter().filter(|l| l.newly_forbidden).count();
         if all.is_empty() && forbidden == 0 && i.pending.is_empty() {

@@ -1,7 +1,7 @@
 //! Verdicts that only the page shows in full: many findings, a history, maps.
 
 use mimawari_drift::verdict::{
-    Counts, Finding, FindingState, MapMark, RangeMap, RunSummary, Verdict,
+    Finding, FindingCounts, FindingState, MapMark, RangeMap, RunSummary, Verdict,
 };
 use mimawari_probes::observation::Severity;
 
@@ -73,12 +73,12 @@ pub(crate) fn with_history(mut v: Verdict, n: u32) -> Verdict {
                 cells_planned: planned,
                 cells_covered: if cut { planned * u64::from(40 + i % 50) / 100 } else { planned },
                 recall_estimate: (!suspect).then_some(0.99996),
-                counts: Counts {
+                counts: FindingCounts {
                     open,
                     missing: u64::from(i % 11 == 3),
                     unverified: if cut { 3 } else { 0 },
                     resolving: u64::from(i % 6 == 4),
-                    ..Counts::default()
+                    ..FindingCounts::default()
                 },
             }
         })

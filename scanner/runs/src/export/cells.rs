@@ -21,7 +21,7 @@ const WINDOW: u64 = 1 << 26;
 const STEPS: u64 = 1 << 18;
 
 /// What is known of one address.
-pub(super) struct Host<'a> {
+pub(super) struct HostCells<'a> {
     pub(super) ip: IpAddr,
     /// One state a port, in the order of the plan's ports.
     pub(super) states: &'a [CellState],
@@ -36,7 +36,7 @@ pub(super) struct Host<'a> {
 pub(super) fn each_host(
     runs: &Runs,
     window: Option<u64>,
-    mut take: impl FnMut(&Host<'_>) -> io::Result<()>,
+    mut take: impl FnMut(&HostCells<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     let plan = runs.plan();
     let (addrs, ports) = (plan.addrs().addrs(), plan.ports());
@@ -75,7 +75,7 @@ pub(super) fn each_host(
                 continue;
             }
             if let Some(ip) = addrs.nth(u128::from(row)) {
-                take(&Host { ip, states, seen: &seen })?;
+                take(&HostCells { ip, states, seen: &seen })?;
             }
         }
         first += count;

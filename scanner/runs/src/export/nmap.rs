@@ -5,18 +5,18 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use mimawari_probes::gap::GapEffect;
-use mimawari_probes::observation::{CellState, Service, TcpObservation};
+use mimawari_probes::observation::{CellState, ServiceFacts, TcpObservation};
 use mimawari_targets::{Port, PortSet};
 
-use super::cells::{Host, each_host};
-use super::xml::Attr;
+use super::cells::{HostCells, each_host};
+use super::xml::XmlAttribute;
 use crate::judge::Runs;
 
 /// Ports of one state and host that are named one by one; more of them are counted. As nmap has it.
 const NAMED: usize = 25;
 
 /// What is the same for all hosts.
-struct Facts<'a> {
+struct NmapFacts<'a> {
     ports: &'a PortSet,
     connect: bool,
     start: Timestamp,
@@ -33,7 +33,7 @@ pub fn write(runs: &Runs, out: &mut dyn Write) -> io::Result<()> {
     let end = metas().filter_map(|m| m.ended_at).max().unwrap_or(start).max(start);
     let connect = metas().all(|m| m.method.contains("connect"));
     let ids: Vec<&str> = metas().map(|m| m.run_id.as_str()).collect();
-    let facts = Facts { ports: runs.plan().ports(), connect, start, end };
+    let facts = NmapFacts { ports: runs.plan().ports(), connect, start, end };
 
     // `scanner` has one value only in the DTD; what it was stands in `args` and `version`.
     writeln!(
@@ -43,7 +43,7 @@ pub fn write(runs: &Runs, out: &mut dyn Write) -> io::Result<()> {
          <scaninfo type=\"{}\" protocol=\"tcp\" numservices=\"{}\" services=\"{}\"/>\n\
          <verbose level=\"0\"/>\n<debugging level=\"0\"/>",
         if connect { "connect" } else { "syn" },
-        Attr(&ids.join("+")),
+        XmlAttribute(&ids.join("+")),
         start.as_second(),
         env!("CARGO_PKG_VERSION"),
         if connect { "connect" } else { "syn" },
@@ -64,7 +64,7 @@ pub fn write(runs: &Runs, out: &mut dyn Write) -> io::Result<()> {
     let exit = if why.is_empty() {
         "exit=\"success\"".to_owned()
     } else {
-        format!("exit=\"error\" errormsg=\"{}\"", Attr(&why.join(" ")))
+        format!("exit=\"error\" errormsg=\"{}\"", XmlAttribute(&why.join(" ")))
     };
     writeln!(
         out,
@@ -75,7 +75,7 @@ pub fn write(runs: &Runs, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-fn write_host(facts: &Facts<'_>, host: &Host<'_>, out: &mut dyn Write) -> io::Result<()> {
+fn write_host(facts: &NmapFacts<'_>, host: &HostCells<'_>, out: &mut dyn Write) -> io::Result<()> {
     let at = |state: CellState| -> Vec<Port> {
         let cells = facts.ports.iter().zip(host.states);
         cells.filter(|(_, s)| **s == state).map(|(p, _)| p).collect()
@@ -155,7 +155,7 @@ fn write_open(o: &TcpObservation, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn write_service(s: &Service, out: &mut dyn Write) -> io::Result<()> {
+fn write_service(s: &ServiceFacts, out: &mut dyn Write) -> io::Result<()> {
     let tunnel = s.tls.is_some() || s.name == "https";
     // nmap names what is inside the tunnel.
     let name = match s.name.as_str() {
@@ -170,12 +170,12 @@ fn write_service(s: &Service, out: &mut dyn Write) -> io::Result<()> {
         .into_iter()
         .flatten()
         .collect();
-    write!(out, "<service name=\"{}\"", Attr(name))?;
+    write!(out, "<service name=\"{}\"", XmlAttribute(name))?;
     if let Some(product) = product {
-        write!(out, " product=\"{}\"", Attr(product))?;
+        write!(out, " product=\"{}\"", XmlAttribute(product))?;
     }
     if !extra.is_empty() {
-        write!(out, " extrainfo=\"{}\"", Attr(&extra.join("; ")))?;
+        write!(out, " extrainfo=\"{}\"", XmlAttribute(&extra.join("; ")))?;
     }
     if tunnel {
         write!(out, " tunnel=\"ssl\"")?;
@@ -183,7 +183,7 @@ fn write_service(s: &Service, out: &mut dyn Write) -> io::Result<()> {
     write!(out, " method=\"probed\" conf=\"{}\"/>", if name == "unknown" { 0 } else { 10 })
 }
 
-impl Facts<'_> {
+impl NmapFacts<'_> {
     /// How a closed port said so.
     const fn refused(&self) -> &'static str {
         if self.connect { "conn-refused" } else { "reset" }

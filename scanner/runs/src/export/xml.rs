@@ -9,9 +9,9 @@ const MAX: usize = 512;
 
 /// Foreign text as the value of an attribute in double quotes: escaped, on one line, without anything
 /// that XML 1.0 (section 2.2) forbids or that acts on a screen.
-pub(super) struct Attr<'a>(pub(super) &'a str);
+pub(super) struct XmlAttribute<'a>(pub(super) &'a str);
 
-impl fmt::Display for Attr<'_> {
+impl fmt::Display for XmlAttribute<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in printable(self.0.as_bytes(), MAX).chars() {
             match c {
@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn nothing_gets_out_of_its_quotes() {
         assert_eq!(
-            Attr("<a b=\"c\">&'\x1b[31m\0\r\n\u{fffe}é").to_string(),
+            XmlAttribute("<a b=\"c\">&'\x1b[31m\0\r\n\u{fffe}é").to_string(),
             "&lt;a b=&quot;c&quot;&gt;&amp;&#39;[31m  \u{fffd}é"
         );
     }
@@ -46,7 +46,7 @@ mod tests {
     proptest! {
         #[test]
         fn only_what_xml_allows(s in "\\PC{0,40}|.{0,40}|[\\x00-\\x{ffff}]{0,20}") {
-            let text = Attr(&s).to_string();
+            let text = XmlAttribute(&s).to_string();
             let plain = |c: char| c >= ' ' && !matches!(c, '<' | '>' | '"' | '\u{fffe}' | '\u{ffff}');
             prop_assert!(text.chars().all(plain), "{:?}", text);
         }

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use mimawari_engine::Chunk;
+use mimawari_engine::ChunkResult;
 use mimawari_probes::observation::CellState;
 
 /// Cells that are sorted at once: 32 MiB.
@@ -29,7 +29,7 @@ const fn pack(step: u64, state: CellState) -> u64 {
 
 /// Collects cells.
 #[derive(Debug)]
-pub(super) struct Cells {
+pub(super) struct ImportCells {
     held: Vec<u64>,
     limit: usize,
     file: Option<File>,
@@ -37,7 +37,7 @@ pub(super) struct Cells {
     runs: Vec<(u64, u64)>,
 }
 
-impl Cells {
+impl ImportCells {
     pub(super) const fn new() -> Self {
         Self::with_limit(SORTED)
     }
@@ -84,15 +84,15 @@ impl Cells {
     /// When the temporary file cannot be read, and whatever `take` returns.
     pub(super) fn finish(
         mut self,
-        mut take: impl FnMut(Chunk) -> anyhow::Result<()>,
+        mut take: impl FnMut(ChunkResult) -> anyhow::Result<()>,
     ) -> anyhow::Result<[u64; 5]> {
         self.held.sort_unstable();
         let mut sources: Vec<Box<dyn Iterator<Item = io::Result<u64>>>> =
             vec![Box::new(std::mem::take(&mut self.held).into_iter().map(Ok))];
         if let Some(file) = &self.file {
             for (begin, length) in &self.runs {
-                let part = Part { file: file.try_clone()?, at: *begin, end: begin + length };
-                sources.push(Box::new(Numbers(BufReader::with_capacity(AHEAD, part))));
+                let part = SortPart { file: file.try_clone()?, at: *begin, end: begin + length };
+                sources.push(Box::new(CellNumbers(BufReader::with_capacity(AHEAD, part))));
             }
         }
         let mut heap = BinaryHeap::new();
@@ -101,7 +101,7 @@ impl Cells {
                 heap.push(Reverse((n?, i)));
             }
         }
-        let mut piece = Chunk { first_step: 0, states: Vec::new() };
+        let mut piece = ChunkResult { first_step: 0, states: Vec::new() };
         let mut counts = [0u64; 5];
         while let Some(Reverse((n, i))) = heap.pop() {
             if let Some(next) = sources[i].next() {
@@ -124,7 +124,7 @@ impl Cells {
             } else if step - end > GAP || piece.states.len() >= CHUNK {
                 take(std::mem::replace(
                     &mut piece,
-                    Chunk { first_step: step, states: Vec::new() },
+                    ChunkResult { first_step: step, states: Vec::new() },
                 ))?;
             } else {
                 let gap = usize::try_from(step - end)?;
@@ -141,13 +141,13 @@ impl Cells {
 }
 
 /// A part of a file that others read, too.
-struct Part {
+struct SortPart {
     file: File,
     at: u64,
     end: u64,
 }
 
-impl Read for Part {
+impl Read for SortPart {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
         let want = buf.len().min(left);
@@ -159,9 +159,9 @@ impl Read for Part {
     }
 }
 
-struct Numbers(BufReader<Part>);
+struct CellNumbers(BufReader<SortPart>);
 
-impl Iterator for Numbers {
+impl Iterator for CellNumbers {
     type Item = io::Result<u64>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -191,7 +191,7 @@ mod tests {
             limit in 1usize..50,
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let mut all = Cells::with_limit(limit);
+            let mut all = ImportCells::with_limit(limit);
             let mut expected: BTreeMap<u64, CellState> = BTreeMap::new();
             for (step, state) in cells.into_iter().chain(far) {
                 let state = CellState::from_u8(state).unwrap();

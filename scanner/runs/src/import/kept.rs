@@ -6,14 +6,14 @@ use anyhow::Result;
 use mimawari_probes::observation::CellState;
 use mimawari_targets::PortSet;
 
-use super::seen::{Seen, Sink};
+use super::seen::{CellSink, SeenCells};
 
 /// What was told, a line each.
 #[derive(Debug, Default)]
-pub(super) struct Kept(pub(super) Vec<String>);
+pub(super) struct ImportedRecord(pub(super) Vec<String>);
 
-impl Sink for Kept {
-    fn port(&mut self, s: Seen) -> Result<()> {
+impl CellSink for ImportedRecord {
+    fn port(&mut self, s: SeenCells) -> Result<()> {
         let connected = if s.connected { " connected" } else { "" };
         let service = s.service.map_or_else(String::new, |s| match s.banner {
             Some(banner) => format!(" {}: {banner}", s.name),

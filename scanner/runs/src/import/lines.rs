@@ -5,14 +5,14 @@ use std::io::{self, BufRead, Read};
 /// Counts lines, and stops a single item (a tag of XML, a line, an object of JSON) that is longer
 /// than any that a scanner writes: whoever reads it whole would hold all of it in memory.
 #[derive(Debug)]
-pub(super) struct Lines<R> {
+pub(super) struct LineReader<R> {
     inner: R,
     line: u64,
     item: u64,
     limit: u64,
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: BufRead> LineReader<R> {
     pub(super) const fn new(inner: R, limit: u64) -> Self {
         Self { inner, line: 1, item: 0, limit }
     }
@@ -28,7 +28,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-impl<R: BufRead> Read for Lines<R> {
+impl<R: BufRead> Read for LineReader<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = {
             let mut from = self.fill_buf()?;
@@ -39,7 +39,7 @@ impl<R: BufRead> Read for Lines<R> {
     }
 }
 
-impl<R: BufRead> BufRead for Lines<R> {
+impl<R: BufRead> BufRead for LineReader<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.item > self.limit {
             return Err(io::Error::new(
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn lines_are_counted_and_a_long_item_is_refused() {
-        let mut r = Lines::new(&b"a\nb\nccccccccccccccccccccccc\n"[..], 8);
+        let mut r = LineReader::new(&b"a\nb\nccccccccccccccccccccccc\n"[..], 8);
         let mut line = Vec::new();
         for n in 1..=2 {
             assert_eq!(r.line(), n);

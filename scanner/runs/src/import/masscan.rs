@@ -10,21 +10,21 @@ use mimawari_probes::gap::{Gap, ImportEnd};
 use mimawari_probes::observation::CellState;
 use serde::Deserialize;
 
-use super::lines::Lines;
-use super::seen::{Place, Seen, Sink, Told, service, shown};
+use super::lines::LineReader;
+use super::seen::{CellSink, ImportedFacts, SeenCells, SourceLocation, service, shown};
 
 /// Longest line or object: a banner is in it.
 const ITEM: u64 = 1 << 20;
 
-fn told(cut_off: Option<ImportEnd>, others: u64) -> Told {
+fn told(cut_off: Option<ImportEnd>, others: u64) -> ImportedFacts {
     let cut_off = cut_off.map(|end| Gap::ImportCutOff { end, reason: None });
     let others = (others > 0).then_some(Gap::OtherProtocols { entries: others });
-    Told {
+    ImportedFacts {
         method: "masscan".to_owned(),
         lists_answers_only: Some("masscan"),
         cut_off,
         gaps: others.into_iter().collect(),
-        ..Told::default()
+        ..ImportedFacts::default()
     }
 }
 
@@ -41,15 +41,19 @@ fn state(word: &str) -> Option<CellState> {
 ///
 /// # Errors
 /// With the line: what is none of these, a number or address that is none.
-pub(super) fn list(input: impl BufRead, name: &str, sink: &mut dyn Sink) -> Result<Told> {
-    let mut input = Lines::new(input, ITEM);
+pub(super) fn list(
+    input: impl BufRead,
+    name: &str,
+    sink: &mut dyn CellSink,
+) -> Result<ImportedFacts> {
+    let mut input = LineReader::new(input, ITEM);
     let mut line = Vec::new();
     let mut others = 0;
     let mut ended = false;
     loop {
         line.clear();
         input.next_item();
-        let place = Place { file: name, line: input.line() };
+        let place = SourceLocation { file: name, line: input.line() };
         let n = input.read_until(b'\n', &mut line).map_err(|e| place.wrong(e))?;
         if n == 0 {
             break;
@@ -75,8 +79,15 @@ pub(super) fn list(input: impl BufRead, name: &str, sink: &mut dyn Sink) -> Resu
         }
         let (ip, at) = (place.ip(ip)?, Some(place.time(at)?));
         let Some(port) = place.port(port)? else { continue };
-        let seen =
-            |state, service, connected| Seen { ip, port, state, at, ttl: None, connected, service };
+        let seen = |state, service, connected| SeenCells {
+            ip,
+            port,
+            state,
+            at,
+            ttl: None,
+            connected,
+            service,
+        };
         match (*kind, state(kind)) {
             (_, Some(state)) => sink.port(seen(state, None, false))?,
             ("banner", None) => {
@@ -97,20 +108,20 @@ pub(super) fn list(input: impl BufRead, name: &str, sink: &mut dyn Sink) -> Resu
 
 /// A record of `-oJ` (with `ports`) or of `-oD` (with `port`).
 #[derive(Deserialize)]
-struct Record {
+struct MasscanRecord {
     ip: Option<String>,
-    timestamp: Option<Number>,
+    timestamp: Option<JsonNumber>,
     #[serde(default)]
     ports: Vec<PortRecord>,
     port: Option<u64>,
     proto: Option<String>,
-    data: Option<Data>,
+    data: Option<MasscanData>,
 }
 
 /// masscan writes times as strings; tools that rewrite them write numbers.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Number {
+enum JsonNumber {
     Text(String),
     Number(u64),
 }
@@ -121,11 +132,11 @@ struct PortRecord {
     proto: String,
     status: Option<String>,
     ttl: Option<u8>,
-    service: Option<Banner>,
+    service: Option<MasscanBanner>,
 }
 
 #[derive(Deserialize)]
-struct Banner {
+struct MasscanBanner {
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -133,7 +144,7 @@ struct Banner {
 }
 
 #[derive(Deserialize)]
-struct Data {
+struct MasscanData {
     status: Option<String>,
     ttl: Option<u8>,
     service_name: Option<String>,
@@ -145,21 +156,25 @@ struct Data {
 ///
 /// # Errors
 /// With the line: what is no such record, a number or address that is none.
-pub(super) fn json(input: impl BufRead, name: &str, sink: &mut dyn Sink) -> Result<Told> {
-    let mut input = Lines::new(input, ITEM);
+pub(super) fn json(
+    input: impl BufRead,
+    name: &str,
+    sink: &mut dyn CellSink,
+) -> Result<ImportedFacts> {
+    let mut input = LineReader::new(input, ITEM);
     let mut others = 0;
     let (mut array, mut closed, mut cut) = (false, false, false);
     let mut object = Vec::new();
     loop {
         input.next_item();
-        let place = Place { file: name, line: input.line() };
+        let place = SourceLocation { file: name, line: input.line() };
         let Some(byte) = next(&mut input).map_err(|e| place.wrong(e))? else { break };
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' | b',' => continue,
             b'[' => array = true,
             b']' => closed = true,
             b'{' => {
-                let place = Place { file: name, line: input.line() };
+                let place = SourceLocation { file: name, line: input.line() };
                 object.clear();
                 object.push(b'{');
                 if !rest_of_object(&mut input, &mut object).map_err(|e| place.wrong(e))? {
@@ -169,7 +184,7 @@ pub(super) fn json(input: impl BufRead, name: &str, sink: &mut dyn Sink) -> Resu
                 if is_trailer(&object) {
                     continue;
                 }
-                let record: Record = serde_json::from_slice(&object).map_err(|e| {
+                let record: MasscanRecord = serde_json::from_slice(&object).map_err(|e| {
                     place.wrong(format_args!("not a record of masscan: {}", shown(&e.to_string())))
                 })?;
                 take(record, place, sink, &mut others)?;
@@ -231,14 +246,19 @@ fn rest_of_object(input: &mut impl BufRead, object: &mut Vec<u8>) -> std::io::Re
     }
 }
 
-fn take(record: Record, place: Place<'_>, sink: &mut dyn Sink, others: &mut u64) -> Result<()> {
+fn take(
+    record: MasscanRecord,
+    place: SourceLocation<'_>,
+    sink: &mut dyn CellSink,
+    others: &mut u64,
+) -> Result<()> {
     // The first line of some versions tells of the scan and names no host.
     let Some(ip) = record.ip else { return Ok(()) };
     let ip = place.ip(&ip)?;
     let at = match &record.timestamp {
         None => None,
-        Some(Number::Text(t)) => Some(place.time(t)?),
-        Some(Number::Number(n)) => Some(place.time(&n.to_string())?),
+        Some(JsonNumber::Text(t)) => Some(place.time(t)?),
+        Some(JsonNumber::Number(n)) => Some(place.time(&n.to_string())?),
     };
     let mut ports = record.ports;
     if let (Some(port), Some(proto)) = (record.port, record.proto) {
@@ -246,9 +266,10 @@ fn take(record: Record, place: Place<'_>, sink: &mut dyn Sink, others: &mut u64)
         let (status, ttl, service) = match data {
             None => (None, None, None),
             Some(d) => {
-                let service = d
-                    .banner
-                    .map(|banner| Banner { name: d.service_name.unwrap_or_default(), banner });
+                let service = d.banner.map(|banner| MasscanBanner {
+                    name: d.service_name.unwrap_or_default(),
+                    banner,
+                });
                 (d.status, d.ttl, service)
             }
         };
@@ -269,23 +290,23 @@ fn take(record: Record, place: Place<'_>, sink: &mut dyn Sink, others: &mut u64)
             (None, false) => return Err(place.wrong("a port without `status`")),
         };
         let service = p.service.map(|b| service(&b.name, &b.banner));
-        sink.port(Seen { ip, port, state, at, ttl: p.ttl, connected, service })?;
+        sink.port(SeenCells { ip, port, state, at, ttl: p.ttl, connected, service })?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::kept::Kept;
+    use super::super::kept::ImportedRecord;
     use super::*;
 
-    fn listed(text: &str) -> Result<(Told, Vec<String>)> {
-        let mut kept = Kept::default();
+    fn listed(text: &str) -> Result<(ImportedFacts, Vec<String>)> {
+        let mut kept = ImportedRecord::default();
         Ok((list(text.as_bytes(), "m.list", &mut kept)?, kept.0))
     }
 
-    fn read(text: &str) -> Result<(Told, Vec<String>)> {
-        let mut kept = Kept::default();
+    fn read(text: &str) -> Result<(ImportedFacts, Vec<String>)> {
+        let mut kept = ImportedRecord::default();
         Ok((json(text.as_bytes(), "m.json", &mut kept)?, kept.0))
     }
 

@@ -24,13 +24,13 @@ use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_probes::observation::CellState;
-use mimawari_targets::list::Targets;
-use mimawari_targets::{Plan, Port, PortSet, Scope, ScopedSet};
+use mimawari_targets::list::TargetList;
+use mimawari_targets::{CellPlan, Port, PortSet, Scope, ScopedSet};
 use sha2::{Digest, Sha256};
 
 use crate::RunMeta;
 use crate::meta::order_seed;
-use seen::{Seen, Sink, Told};
+use seen::{CellSink, ImportedFacts, SeenCells};
 
 /// A form that other scanners write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct ImportJob<'a> {
     /// What may be seen; everything else is left out.
     pub scope: &'a Scope,
     /// The addresses that were scanned; without them the whole scope.
-    pub targets: Option<&'a Targets>,
+    pub targets: Option<&'a TargetList>,
     /// The ports that were scanned, if they are named.
     pub ports: Option<PortSet>,
     /// The ports that were scanned, where neither they are named nor the file says it.
@@ -77,21 +77,22 @@ pub struct ImportJob<'a> {
 /// run folder that cannot be written.
 pub fn import(job: &ImportJob<'_>, out: &Path) -> Result<RunMeta> {
     let named = job.ports.clone();
-    let mut source = Source::open(job.file, job.format, named.as_ref())?;
+    let mut source = ImportSource::open(job.file, job.format, named.as_ref())?;
     let addrs = addresses(job)?;
 
-    let mut survey = Survey { addrs: &addrs, ports: vec![false; 1 << 16], first: None, last: None };
+    let mut survey =
+        ImportSummary { addrs: &addrs, ports: vec![false; 1 << 16], first: None, last: None };
     let told = source.read(&mut survey)?;
     let (first, last) = (survey.first, survey.last);
     let ports = ports(named, &told, survey, job.default_ports);
     let seed = order_seed(addrs.addrs(), &ports);
-    let plan =
-        Plan::new(addrs, ports, seed).map_err(|e| Failure::new(e.to_string()).help(e.help()))?;
+    let plan = CellPlan::new(addrs, ports, seed)
+        .map_err(|e| Failure::new(e.to_string()).help(e.help()))?;
 
     let changed = source.changed.unwrap_or(job.now);
     let ended = told.ended.or(last).unwrap_or(changed).min(job.now);
     let started = told.started.or(first).unwrap_or(changed).min(ended);
-    let facts = run::Facts {
+    let facts = run::ImportFacts {
         job,
         plan,
         started,
@@ -102,7 +103,7 @@ pub fn import(job: &ImportJob<'_>, out: &Path) -> Result<RunMeta> {
             .file_name()
             .map_or_else(|| source.name.clone(), |n| n.to_string_lossy().into()),
     };
-    let mut importer = run::Importer::create(out, facts, &told)?;
+    let mut importer = run::RunImporter::create(out, facts, &told)?;
     source.read(&mut importer)?;
     importer.finish(told)
 }
@@ -126,7 +127,12 @@ fn addresses(job: &ImportJob<'_>) -> Result<ScopedSet> {
 
 /// The ports of the plan: those named; else what the file says was scanned; else those configured,
 /// and those that the file names, since they were scanned for certain.
-fn ports(named: Option<PortSet>, told: &Told, survey: Survey<'_>, default: &PortSet) -> PortSet {
+fn ports(
+    named: Option<PortSet>,
+    told: &ImportedFacts,
+    survey: ImportSummary<'_>,
+    default: &PortSet,
+) -> PortSet {
     if let Some(ports) = named {
         return ports;
     }
@@ -136,7 +142,7 @@ fn ports(named: Option<PortSet>, told: &Told, survey: Survey<'_>, default: &Port
 }
 
 /// The file.
-struct Source {
+struct ImportSource {
     file: File,
     name: String,
     format: ImportFormat,
@@ -146,7 +152,7 @@ struct Source {
     changed: Option<Timestamp>,
 }
 
-impl Source {
+impl ImportSource {
     fn open(path: &Path, format: ImportFormat, ports: Option<&PortSet>) -> Result<Self> {
         let failed = |e: io::Error| {
             Failure::new(format!("cannot read {}", path.display()))
@@ -179,7 +185,7 @@ impl Source {
             .map_err(|e| Failure::new(format!("cannot read {}", self.name)).source(e).into())
     }
 
-    fn read(&mut self, sink: &mut dyn Sink) -> Result<Told> {
+    fn read(&mut self, sink: &mut dyn CellSink) -> Result<ImportedFacts> {
         self.rewind()?;
         let input = BufReader::with_capacity(1 << 17, &self.file);
         match self.format {
@@ -209,7 +215,7 @@ fn spooled() -> io::Result<File> {
 }
 
 /// What the first reading looks for.
-struct Survey<'a> {
+struct ImportSummary<'a> {
     addrs: &'a ScopedSet,
     /// Whether a port was named, by number.
     ports: Vec<bool>,
@@ -217,8 +223,8 @@ struct Survey<'a> {
     last: Option<Timestamp>,
 }
 
-impl Sink for Survey<'_> {
-    fn port(&mut self, s: Seen) -> Result<()> {
+impl CellSink for ImportSummary<'_> {
+    fn port(&mut self, s: SeenCells) -> Result<()> {
         if let Some(at) = s.at {
             self.first = Some(self.first.map_or(at, |t| t.min(at)));
             self.last = Some(self.last.map_or(at, |t| t.max(at)));

@@ -16,8 +16,8 @@ use quick_xml::errors::{Error, SyntaxError};
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
-use super::lines::Lines;
-use super::seen::{Place, Seen, Sink, Told, service, shown};
+use super::lines::LineReader;
+use super::seen::{CellSink, ImportedFacts, SeenCells, SourceLocation, service, shown};
 
 /// Longest tag: the output of a script is one attribute.
 const TAG: u64 = 16 << 20;
@@ -29,17 +29,21 @@ const DEPTH: usize = 64;
 /// # Errors
 /// With the line: what is no XML or not nmap's, a number or address that is none, a kind of scan that
 /// cannot tell an open port. A file that ends too early is no error; see [`Told::cut_off`].
-pub(super) fn read(input: impl BufRead, name: &str, sink: &mut dyn Sink) -> Result<Told> {
-    let mut reader = Reader::from_reader(Lines::new(input, TAG));
+pub(super) fn read(
+    input: impl BufRead,
+    name: &str,
+    sink: &mut dyn CellSink,
+) -> Result<ImportedFacts> {
+    let mut reader = Reader::from_reader(LineReader::new(input, TAG));
     let mut buf = Vec::new();
-    let mut state = Reading::default();
+    let mut state = NmapReading::default();
     let mut open: Vec<Box<str>> = Vec::new();
     loop {
         buf.clear();
         reader.get_mut().next_item();
         let begun = reader.get_ref().line();
         let event = reader.read_event_into(&mut buf);
-        let place = Place { file: name, line: begun };
+        let place = SourceLocation { file: name, line: begun };
         match event {
             Ok(Event::Start(tag)) => {
                 if open.len() >= DEPTH {
@@ -67,7 +71,7 @@ pub(super) fn read(input: impl BufRead, name: &str, sink: &mut dyn Sink) -> Resu
         }
     }
     if !state.begun {
-        let place = Place { file: name, line: reader.get_ref().line() };
+        let place = SourceLocation { file: name, line: reader.get_ref().line() };
         return Err(place.wrong("there is no <nmaprun>: this is not the XML of nmap"));
     }
     Ok(state.told())
@@ -85,12 +89,12 @@ struct PortRead {
     state: String,
     reason: String,
     ttl: Option<u8>,
-    service: Option<mimawari_probes::observation::Service>,
+    service: Option<mimawari_probes::observation::ServiceFacts>,
     unconfirmed: bool,
 }
 
 #[derive(Debug, Default)]
-struct Reading {
+struct NmapReading {
     begun: bool,
     imitated: bool,
     connect: bool,
@@ -114,7 +118,7 @@ struct Reading {
 }
 
 /// An attribute's value without references. `None` if it is not there.
-fn attr(tag: &BytesStart<'_>, name: &str, place: Place<'_>) -> Result<Option<String>> {
+fn attr(tag: &BytesStart<'_>, name: &str, place: SourceLocation<'_>) -> Result<Option<String>> {
     // Without the check for attributes that come twice, which takes the square of their number.
     for a in tag.attributes().with_checks(false) {
         let a = a.map_err(|e| place.wrong(shown_error(&e.into())))?;
@@ -126,13 +130,13 @@ fn attr(tag: &BytesStart<'_>, name: &str, place: Place<'_>) -> Result<Option<Str
     Ok(None)
 }
 
-impl Reading {
+impl NmapReading {
     fn element(
         &mut self,
         inside: Option<&str>,
         tag: &BytesStart<'_>,
-        place: Place<'_>,
-        sink: &mut dyn Sink,
+        place: SourceLocation<'_>,
+        sink: &mut dyn CellSink,
     ) -> Result<()> {
         let get = |name: &str| attr(tag, name, place);
         let text = |name: &str| get(name).map(Option::unwrap_or_default);
@@ -211,7 +215,7 @@ impl Reading {
         Ok(())
     }
 
-    fn scaninfo(&mut self, tag: &BytesStart<'_>, place: Place<'_>) -> Result<()> {
+    fn scaninfo(&mut self, tag: &BytesStart<'_>, place: SourceLocation<'_>) -> Result<()> {
         let kind = attr(tag, "type", place)?.unwrap_or_default();
         if attr(tag, "protocol", place)?.as_deref() != Some("tcp") {
             return Ok(());
@@ -234,8 +238,8 @@ impl Reading {
     fn extra_reasons(
         &mut self,
         tag: &BytesStart<'_>,
-        place: Place<'_>,
-        sink: &mut dyn Sink,
+        place: SourceLocation<'_>,
+        sink: &mut dyn CellSink,
     ) -> Result<()> {
         let reason = attr(tag, "reason", place)?.unwrap_or_default();
         if attr(tag, "proto", place)?.is_some_and(|p| p != "tcp") {
@@ -255,7 +259,7 @@ impl Reading {
         Ok(())
     }
 
-    fn end(&mut self, name: &str, sink: &mut dyn Sink) -> Result<()> {
+    fn end(&mut self, name: &str, sink: &mut dyn CellSink) -> Result<()> {
         match name {
             "host" => self.in_host = false,
             "port" => {
@@ -278,14 +282,14 @@ impl Reading {
                 let connected = (self.connect || p.service.is_some()) && !p.unconfirmed;
                 let at = self.at.or(self.started);
                 let (ttl, service) = (p.ttl, p.service);
-                sink.port(Seen { ip, port, state, at, ttl, connected, service })?;
+                sink.port(SeenCells { ip, port, state, at, ttl, connected, service })?;
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn told(self) -> Told {
+    fn told(self) -> ImportedFacts {
         let counted = [
             (self.other_protocols, Gap::OtherProtocols { entries: self.other_protocols }),
             (self.without_ranges, Gap::PortsWithoutNumbers { groups: self.without_ranges }),
@@ -308,7 +312,7 @@ impl Reading {
             (false, true) => "nmap connect",
             (false, false) => "nmap syn",
         };
-        Told {
+        ImportedFacts {
             method: method.to_owned(),
             lists_answers_only: self.imitated.then_some("masscan"),
             services: self.services,

@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
-use mimawari_engine::Summary;
+use mimawari_engine::SweepSummary;
 use mimawari_probes::gap::{CoverageGap, Gap, GapEffect, LeftOutReason, NamedSample};
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
-use mimawari_targets::{Plan, Port, PortSet, Shard, Walk};
+use mimawari_targets::{CellPlan, PlanOrder, PlanShard, Port, PortSet};
 
 use super::ImportJob;
-use super::cells::Cells;
-use super::seen::{Seen, Sink, Told};
-use crate::meta::{CanaryFacts, HttpFacts, MINOR, PlanFacts, RunMeta, ScopeFacts, VERSION, run_id};
+use super::cells::ImportCells;
+use super::seen::{CellSink, ImportedFacts, SeenCells};
+use crate::meta::{
+    CanaryFacts, HttpTotals, MINOR, PlanFacts, RunMeta, ScopeFacts, VERSION, run_id,
+};
 use crate::{RunFolder, RunStatus};
 
 /// Records that are written at once.
@@ -24,9 +26,9 @@ const RECORDS: usize = 1024;
 const NAMED: usize = 5;
 
 /// What the run is of.
-pub(super) struct Facts<'a> {
+pub(super) struct ImportFacts<'a> {
     pub(super) job: &'a ImportJob<'a>,
-    pub(super) plan: Plan,
+    pub(super) plan: CellPlan,
     pub(super) started: Timestamp,
     pub(super) ended: Timestamp,
     /// The last part of the run's id.
@@ -57,13 +59,13 @@ impl LeftOut {
 }
 
 /// Writes a run folder.
-pub(super) struct Importer {
+pub(super) struct RunImporter {
     folder: RunFolder,
     dir: PathBuf,
     meta: RunMeta,
     scope: mimawari_targets::Scope,
-    walk: Walk,
-    cells: Cells,
+    walk: PlanOrder,
+    cells: ImportCells,
     batch: Vec<Observation>,
     canaries: BTreeMap<(IpAddr, u16), CellState>,
     ended: Timestamp,
@@ -73,8 +75,8 @@ pub(super) struct Importer {
     single: u64,
 }
 
-impl Importer {
-    pub(super) fn create(out: &Path, facts: Facts<'_>, told: &Told) -> Result<Self> {
+impl RunImporter {
+    pub(super) fn create(out: &Path, facts: ImportFacts<'_>, told: &ImportedFacts) -> Result<Self> {
         let job = facts.job;
         let meta = RunMeta {
             version: VERSION,
@@ -88,7 +90,7 @@ impl Importer {
             vantage: job.vantage.to_owned(),
             scope: ScopeFacts::of(job.scope),
             plan: PlanFacts::of(&facts.plan),
-            shard: Shard::WHOLE,
+            shard: PlanShard::WHOLE,
             part: None,
             method: told.method.clone(),
             rate_asked: 0,
@@ -97,7 +99,7 @@ impl Importer {
             frames_refused: 0,
             sweep: None,
             canaries: Vec::new(),
-            http: HttpFacts::default(),
+            http: HttpTotals::default(),
             merged: Vec::new(),
             gaps: vec![
                 Gap::Imported {
@@ -112,8 +114,8 @@ impl Importer {
             dir: out.to_owned(),
             meta,
             scope: job.scope.clone(),
-            walk: facts.plan.walk(Shard::WHOLE),
-            cells: Cells::new(),
+            walk: facts.plan.walk(PlanShard::WHOLE),
+            cells: ImportCells::new(),
             batch: Vec::with_capacity(RECORDS),
             canaries: job
                 .canaries
@@ -156,7 +158,7 @@ impl Importer {
     }
 
     /// Writes what is left, and what the run is to be believed for.
-    pub(super) fn finish(mut self, told: Told) -> Result<RunMeta> {
+    pub(super) fn finish(mut self, told: ImportedFacts) -> Result<RunMeta> {
         self.write_batch()?;
         let Self { mut folder, mut meta, cells, .. } = self;
         let [_, silent, prohibited, closed, open] = cells.finish(|piece| folder.cover(&piece))?;
@@ -164,7 +166,7 @@ impl Importer {
         let covered = silent + prohibited + closed + open;
         let not_probed = total.saturating_sub(covered);
         // No recall is known of a scan that somebody else made, so none is promised.
-        meta.sweep = Some(Summary {
+        meta.sweep = Some(SweepSummary {
             cells: total,
             open,
             closed,
@@ -172,7 +174,7 @@ impl Importer {
             silent,
             not_probed,
             promise_kept: false,
-            ..Summary::default()
+            ..SweepSummary::default()
         });
         meta.canaries = self
             .canaries
@@ -202,8 +204,8 @@ impl Importer {
     }
 }
 
-impl Sink for Importer {
-    fn port(&mut self, s: Seen) -> Result<()> {
+impl CellSink for RunImporter {
+    fn port(&mut self, s: SeenCells) -> Result<()> {
         if !self.cell(s.ip, s.port, s.state)? {
             return Ok(());
         }

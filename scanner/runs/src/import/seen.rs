@@ -6,12 +6,12 @@ use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_probes::gap::Gap;
-use mimawari_probes::observation::{CellState, Service};
+use mimawari_probes::observation::{CellState, ServiceFacts};
 use mimawari_targets::{Port, PortSet};
 
 /// One port of one address, as a file tells it.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
+pub(super) struct SeenCells {
     pub(super) ip: IpAddr,
     pub(super) port: Port,
     pub(super) state: CellState,
@@ -20,20 +20,20 @@ pub(super) struct Seen {
     pub(super) ttl: Option<u8>,
     /// Whether a full connection was made, not only one answer seen.
     pub(super) connected: bool,
-    pub(super) service: Option<Service>,
+    pub(super) service: Option<ServiceFacts>,
 }
 
 /// Takes what a reader finds.
-pub(super) trait Sink {
+pub(super) trait CellSink {
     /// One port.
-    fn port(&mut self, seen: Seen) -> Result<()>;
+    fn port(&mut self, seen: SeenCells) -> Result<()>;
     /// Many ports of one address that are alike, none of them open.
     fn ports(&mut self, ip: IpAddr, ports: &PortSet, state: CellState) -> Result<()>;
 }
 
 /// What a file says of the whole scan.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct ImportedFacts {
     /// Which scanner, and how.
     pub(super) method: String,
     /// The scanner that lists what answered and nothing else, if it is one.
@@ -50,12 +50,12 @@ pub(super) struct Told {
 
 /// A place in a file, for messages.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct SourceLocation<'a> {
     pub(super) file: &'a str,
     pub(super) line: u64,
 }
 
-impl Place<'_> {
+impl SourceLocation<'_> {
     /// That something there is wrong.
     pub(super) fn wrong(self, what: impl std::fmt::Display) -> anyhow::Error {
         Failure::new(format!("{}, line {}: {what}", self.file, self.line))
@@ -117,12 +117,12 @@ const NAME: usize = 40;
 const BANNER: usize = 256;
 
 /// A service of foreign text.
-pub(super) fn service(name: &str, banner: &str) -> Service {
+pub(super) fn service(name: &str, banner: &str) -> ServiceFacts {
     let name = mimawari_probes::http::printable(name.as_bytes(), NAME);
     let banner = mimawari_probes::http::printable(banner.trim().as_bytes(), BANNER);
-    Service {
+    ServiceFacts {
         name: if name.is_empty() { "unknown".to_owned() } else { name },
         banner: (!banner.is_empty()).then_some(banner),
-        ..Service::default()
+        ..ServiceFacts::default()
     }
 }

@@ -12,8 +12,8 @@ use mimawari_probes::gap::{Gap, ImportEnd};
 use mimawari_probes::observation::CellState;
 use mimawari_targets::Port;
 
-use super::lines::Lines;
-use super::seen::{Place, Seen, Sink, Told, shown};
+use super::lines::LineReader;
+use super::seen::{CellSink, ImportedFacts, SeenCells, SourceLocation, shown};
 
 /// Longest line.
 const LINE: u64 = 1 << 16;
@@ -23,7 +23,7 @@ const FIELDS: &str = "put the names of the fields on the first line, such as \
 
 /// Where the columns are.
 #[derive(Debug, Clone, Copy, Default)]
-struct Columns {
+struct ZmapColumns {
     address: usize,
     port: Option<usize>,
     class: Option<usize>,
@@ -32,8 +32,8 @@ struct Columns {
     ttl: Option<usize>,
 }
 
-impl Columns {
-    fn of(header: &[String], place: Place<'_>) -> Result<Self> {
+impl ZmapColumns {
+    fn of(header: &[String], place: SourceLocation<'_>) -> Result<Self> {
         let at = |name: &str| header.iter().position(|h| h == name);
         let address = at("saddr").or_else(|| at("ip")).ok_or_else(|| {
             Failure::new(format!(
@@ -64,16 +64,16 @@ pub(super) fn read(
     input: impl BufRead,
     name: &str,
     only: Option<Port>,
-    sink: &mut dyn Sink,
-) -> Result<Told> {
-    let mut input = Lines::new(input, LINE);
+    sink: &mut dyn CellSink,
+) -> Result<ImportedFacts> {
+    let mut input = LineReader::new(input, LINE);
     let mut line = Vec::new();
-    let mut columns: Option<Columns> = None;
+    let mut columns: Option<ZmapColumns> = None;
     let (mut cut_off, mut unclear) = (None, 0u64);
     loop {
         line.clear();
         input.next_item();
-        let place = Place { file: name, line: input.line() };
+        let place = SourceLocation { file: name, line: input.line() };
         if input.read_until(b'\n', &mut line).map_err(|e| place.wrong(e))? == 0 {
             break;
         }
@@ -98,7 +98,7 @@ pub(super) fn read(
                 .help(FIELDS)
                 .into());
             }
-            let found = Columns::of(&row, place)?;
+            let found = ZmapColumns::of(&row, place)?;
             if found.port.is_none() && only.is_none() {
                 return Err(Failure::new(format!(
                     "{name} does not name the port that was scanned"
@@ -133,7 +133,7 @@ pub(super) fn read(
         }
         let time = field(at.time).map(|t| place.time(t)).transpose()?;
         let ttl = field(at.ttl).and_then(|t| t.parse().ok());
-        sink.port(Seen { ip, port, state, at: time, ttl, connected: false, service: None })?;
+        sink.port(SeenCells { ip, port, state, at: time, ttl, connected: false, service: None })?;
     }
     let mut gaps = Vec::new();
     if unclear > 0 {
@@ -142,12 +142,12 @@ pub(super) fn read(
     if columns.is_some_and(|c| c.class.is_none() && c.success.is_none()) {
         gaps.push(Gap::AnswersUnclassified);
     }
-    Ok(Told {
+    Ok(ImportedFacts {
         method: "zmap".to_owned(),
         lists_answers_only: Some("ZMap"),
         cut_off,
         gaps,
-        ..Told::default()
+        ..ImportedFacts::default()
     })
 }
 
@@ -167,11 +167,11 @@ fn split(line: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kept::Kept;
+    use super::super::kept::ImportedRecord;
     use super::*;
 
-    fn seen(text: &str, only: Option<u16>) -> Result<(Told, Vec<String>)> {
-        let mut kept = Kept::default();
+    fn seen(text: &str, only: Option<u16>) -> Result<(ImportedFacts, Vec<String>)> {
+        let mut kept = ImportedRecord::default();
         let told = read(text.as_bytes(), "z.csv", only.and_then(Port::new), &mut kept)?;
         Ok((told, kept.0))
     }

@@ -14,14 +14,14 @@ const PLACES: [&str; 3] = [".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS"
 const LONGEST: u64 = 3 << 20;
 
 /// Where a baseline folder lies.
-pub(super) struct Home {
+pub(super) struct RuleHome {
     /// Without links.
     dir: PathBuf,
     /// The top of the git repository around it.
     top: Option<PathBuf>,
 }
 
-impl Home {
+impl RuleHome {
     /// # Errors
     /// A [`Failure`] when there is no such folder.
     pub fn of(dir: &Path) -> Result<Self> {

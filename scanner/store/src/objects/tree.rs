@@ -11,12 +11,12 @@ use mimawari_base::failure::Failure;
 use object_store::path::Path as Key;
 use object_store::{Error, ObjectStore as _, ObjectStoreExt as _};
 
-use super::{Objects, cannot_open, explain, is_absent, of_kind};
+use super::{ObjectFolder, cannot_open, explain, is_absent, of_kind};
 
 const READ_REMEDY: &str = "see that bucket, region and endpoint are right, and that the role may do s3:GetObject and \
      s3:ListBucket there";
 
-impl Objects {
+impl ObjectFolder {
     /// The names (relative to the location) and sizes of all objects under it, in order; `most` and
     /// one more at most, so that a caller sees that there are too many.
     ///

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 /// The commit that a folder is at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
+pub struct GitCommit {
     /// Its id, hex.
     pub id: String,
     /// Its committer's time.
@@ -18,7 +18,7 @@ pub struct Commit {
 
 /// How one commit lies to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum CommitOrder {
     /// It is an ancestor.
     Before,
     /// It is a descendant.
@@ -45,7 +45,7 @@ fn git(dir: &Path, args: &[&str]) -> Option<(i32, String)> {
 
 /// The commit that the folder is at; `None` without git, outside a repository, and where git does
 /// not know the folder's files.
-pub fn commit(dir: &Path) -> Option<Commit> {
+pub fn commit(dir: &Path) -> Option<GitCommit> {
     let succeeded = |args: &[&str]| git(dir, args).filter(|(status, _)| *status == 0).map(|o| o.1);
     let tracked = succeeded(&["ls-files", "--", "."])?;
     if tracked.is_empty() {
@@ -55,17 +55,17 @@ pub fn commit(dir: &Path) -> Option<Commit> {
     let (id, time) = shown.trim().split_once(' ')?;
     let time = Timestamp::from_second(time.parse().ok()?).ok()?;
     let changes = succeeded(&["status", "--porcelain", "--", "."])?;
-    Some(Commit { id: id.to_owned(), time, dirty: !changes.is_empty() })
+    Some(GitCommit { id: id.to_owned(), time, dirty: !changes.is_empty() })
 }
 
 /// How the commit `this` lies to `other`. Both are hex.
-pub fn order(dir: &Path, this: &str, other: &str) -> Order {
+pub fn order(dir: &Path, this: &str, other: &str) -> CommitOrder {
     let is_ancestor = |a: &str, b: &str| {
         git(dir, &["merge-base", "--is-ancestor", a, b]).is_some_and(|(status, _)| status == 0)
     };
     match () {
-        () if is_ancestor(this, other) => Order::Before,
-        () if is_ancestor(other, this) => Order::After,
-        () => Order::Unknown,
+        () if is_ancestor(this, other) => CommitOrder::Before,
+        () if is_ancestor(other, this) => CommitOrder::After,
+        () => CommitOrder::Unknown,
     }
 }

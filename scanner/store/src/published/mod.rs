@@ -13,8 +13,8 @@ mod publish;
 #[cfg(test)]
 mod tests;
 
-pub use git::Commit;
-pub use publish::{Ask, Outcome, publish};
+pub use git::GitCommit;
+pub use publish::{PublishOutcome, PublishRequest, publish};
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ use mimawari_targets::hex::is_hex;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{parse_baseline, read_baseline};
-use crate::{Location, Objects, Seen};
+use crate::{ObjectFolder, SeenObjects, StoreLocation};
 
 /// Major version of both forms. Their minor version is 0, which is not written.
 const VERSION: u32 = 1;
@@ -38,7 +38,7 @@ const POINTER: &str = "current.json";
 
 /// The pointer, `current.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pointer {
+pub struct BaselinePointer {
     /// Version of the form, 1.
     pub version: u32,
     /// The digest of the published baseline, hex.
@@ -61,14 +61,14 @@ pub struct Pointer {
 
 /// The files of a baseline, `baselines/<digest>.json`.
 #[derive(Debug, Serialize, Deserialize)]
-struct Bundle {
+struct BaselineBundle {
     version: u32,
     digest: String,
     rules: usize,
-    files: Vec<File>,
+    files: Vec<PublishedFile>,
 }
 
-impl VersionedFormat for Pointer {
+impl VersionedFormat for BaselinePointer {
     const MAJOR: u32 = VERSION;
 
     fn major(&self) -> u32 {
@@ -76,7 +76,7 @@ impl VersionedFormat for Pointer {
     }
 }
 
-impl VersionedFormat for Bundle {
+impl VersionedFormat for BaselineBundle {
     const MAJOR: u32 = VERSION;
 
     fn major(&self) -> u32 {
@@ -85,18 +85,18 @@ impl VersionedFormat for Bundle {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct File {
+struct PublishedFile {
     name: String,
     text: String,
 }
 
 /// The baseline of a run, and where it comes from.
 #[derive(Debug)]
-pub struct Agreed {
+pub struct PublishedBaseline {
     /// The baseline.
     pub baseline: Baseline,
     /// The publication; none when it was read from a folder of files.
-    pub pointer: Option<Pointer>,
+    pub pointer: Option<BaselinePointer>,
 }
 
 /// The baseline that is published at `url`, or without one that of the folder `dir`. A published one
@@ -104,14 +104,14 @@ pub struct Agreed {
 ///
 /// # Errors
 /// A [`Failure`] when it cannot be read or is not what its digest says; diagnostics of its files.
-pub async fn agreed(url: Option<&Location>, dir: &Path) -> Result<Agreed> {
+pub async fn agreed(url: Option<&StoreLocation>, dir: &Path) -> Result<PublishedBaseline> {
     match url {
-        Some(url) => read(&Objects::look(url)?).await,
-        None => Ok(Agreed { baseline: read_baseline(dir)?, pointer: None }),
+        Some(url) => read(&ObjectFolder::look(url)?).await,
+        None => Ok(PublishedBaseline { baseline: read_baseline(dir)?, pointer: None }),
     }
 }
 
-impl Agreed {
+impl PublishedBaseline {
     /// Notes in a verdict which publication it was judged by.
     pub fn note(&self, verdict: &mut Verdict) {
         if let Some(p) = &self.pointer {
@@ -121,7 +121,7 @@ impl Agreed {
     }
 }
 
-impl Pointer {
+impl BaselinePointer {
     /// Which publication it is, for people.
     #[must_use]
     pub fn words(&self) -> String {
@@ -154,10 +154,10 @@ fn damaged(shown: &str) -> anyhow::Error {
 ///
 /// # Errors
 /// A [`Failure`].
-pub async fn pointer(objects: &Objects) -> Result<Option<(Pointer, Seen)>> {
+pub async fn pointer(objects: &ObjectFolder) -> Result<Option<(BaselinePointer, SeenObjects)>> {
     let Some((text, seen)) = objects.get(POINTER).await? else { return Ok(None) };
     let shown = objects.shown(POINTER);
-    let pointer: Pointer = read_document(&text).map_err(|fault| match fault {
+    let pointer: BaselinePointer = read_document(&text).map_err(|fault| match fault {
         FormatFault::Newer { .. } => {
             anyhow::Error::from(Failure::new(format!("{shown} {fault}")).help(NEWER_HELP))
         }
@@ -174,7 +174,7 @@ fn object(digest: &str) -> String {
 ///
 /// # Errors
 /// A [`Failure`] when nothing is published, or it cannot be read, or is not what its digest says.
-pub async fn read(objects: &Objects) -> Result<Agreed> {
+pub async fn read(objects: &ObjectFolder) -> Result<PublishedBaseline> {
     let Some((pointer, _)) = pointer(objects).await? else {
         return Err(Failure::new(format!("no baseline is published at {}", objects.shown("")))
             .help("publish one with `mimawari baseline publish --to URL`; a baseline that is not there is never taken for an empty one")
@@ -192,7 +192,7 @@ pub async fn read(objects: &Objects) -> Result<Agreed> {
             "remove it and publish again with `mimawari baseline publish`; see who can write there",
         )
     };
-    let bundle: Bundle = read_document(&text).map_err(|fault| {
+    let bundle: BaselineBundle = read_document(&text).map_err(|fault| {
         if fault.is_newer() {
             Failure::new(format!("the published baseline {shown} {fault}")).help(NEWER_HELP)
         } else {
@@ -212,5 +212,5 @@ pub async fn read(objects: &Objects) -> Result<Agreed> {
         commit = pointer.commit.as_deref().unwrap_or("none"),
         "baseline read"
     );
-    Ok(Agreed { baseline, pointer: Some(pointer) })
+    Ok(PublishedBaseline { baseline, pointer: Some(pointer) })
 }

@@ -7,30 +7,30 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 
-use super::git::{Commit, Order};
-use super::{Bundle, File, POINTER, Pointer, VERSION, object, pointer};
+use super::git::{CommitOrder, GitCommit};
+use super::{BaselineBundle, BaselinePointer, POINTER, PublishedFile, VERSION, object, pointer};
 use crate::baseline::parse_baseline;
-use crate::{Objects, Random, Written};
+use crate::{ObjectFolder, RandomSource, WriteOutcome};
 
 /// How often a moved pointer is looked at again.
 const TRIES: u32 = 10;
 
 /// What became of a publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PublishOutcome {
     /// The pointer names it now.
-    Published(Pointer),
+    Published(BaselinePointer),
     /// The pointer named it already.
-    Unchanged(Pointer),
+    Unchanged(BaselinePointer),
 }
 
 /// What is to be published.
 #[derive(Debug)]
-pub struct Ask<'a> {
+pub struct PublishRequest<'a> {
     /// The files, by name and text.
     pub files: &'a [(String, String)],
     /// The commit that they are at.
-    pub commit: Option<Commit>,
+    pub commit: Option<GitCommit>,
     /// The clock.
     pub now: Timestamp,
     /// Whether a step back is meant.
@@ -42,11 +42,11 @@ pub struct Ask<'a> {
 /// # Errors
 /// A [`Failure`] when they would move the pointer back, or it cannot be written.
 pub async fn publish(
-    objects: &Objects,
-    ask: &Ask<'_>,
-    order: impl Fn(&str, &str) -> Order,
-    random: &mut Random,
-) -> Result<Outcome> {
+    objects: &ObjectFolder,
+    ask: &PublishRequest<'_>,
+    order: impl Fn(&str, &str) -> CommitOrder,
+    random: &mut RandomSource,
+) -> Result<PublishOutcome> {
     let baseline = parse_baseline(ask.files)?;
     let digest = baseline.digest();
     for tries in 0..TRIES {
@@ -55,7 +55,7 @@ pub async fn publish(
             Some((p, _)) if p.digest == digest => {
                 // What the pointer names may have been lost or changed since.
                 write(objects, digest, baseline.len(), ask.files).await?;
-                return Ok(Outcome::Unchanged(p.clone()));
+                return Ok(PublishOutcome::Unchanged(p.clone()));
             }
             Some((p, _)) => {
                 let why = why_back(p, ask.commit.as_ref(), &order);
@@ -68,7 +68,7 @@ pub async fn publish(
         };
         write(objects, digest, baseline.len(), ask.files).await?;
         let (before, seen) = current.unzip();
-        let next = Pointer {
+        let next = BaselinePointer {
             version: VERSION,
             digest: digest.to_owned(),
             sequence: before.as_ref().map_or(0, |p| p.sequence).saturating_add(1),
@@ -82,9 +82,9 @@ pub async fn publish(
         let mut text = serde_json::to_vec_pretty(&next)?;
         text.push(b'\n');
         match objects.replace(POINTER, text.into(), seen).await? {
-            Written::Done => return Ok(Outcome::Published(next)),
+            WriteOutcome::Done => return Ok(PublishOutcome::Published(next)),
             // Somebody else published; whether this still goes forward is asked again.
-            Written::Conflict => {
+            WriteOutcome::Conflict => {
                 let wait = random.draw_one() % (20 << tries.min(5));
                 tokio::time::sleep(Duration::from_millis(wait)).await;
             }
@@ -97,9 +97,9 @@ pub async fn publish(
 
 /// Why a commit does not come after the published one; `None` if it does.
 fn why_back(
-    published: &Pointer,
-    commit: Option<&Commit>,
-    order: &impl Fn(&str, &str) -> Order,
+    published: &BaselinePointer,
+    commit: Option<&GitCommit>,
+    order: &impl Fn(&str, &str) -> CommitOrder,
 ) -> Option<String> {
     // Published from outside git: there is nothing to hold it against.
     let (was, was_at) = (published.commit.as_ref()?, published.commit_time?);
@@ -113,9 +113,9 @@ fn why_back(
         return None;
     }
     match order(&commit.id, was) {
-        Order::Before => Some(format!("commit {} is an ancestor of it", short(&commit.id))),
-        Order::After => None,
-        Order::Unknown => (commit.time < was_at).then(|| {
+        CommitOrder::Before => Some(format!("commit {} is an ancestor of it", short(&commit.id))),
+        CommitOrder::After => None,
+        CommitOrder::Unknown => (commit.time < was_at).then(|| {
             format!("commit {} is older: {:.0} and {was_at:.0}", short(&commit.id), commit.time)
         }),
     }
@@ -125,7 +125,7 @@ fn short(commit: &str) -> &str {
     &commit[..commit.len().min(12)]
 }
 
-fn refused(published: &Pointer, why: &str) -> anyhow::Error {
+fn refused(published: &BaselinePointer, why: &str) -> anyhow::Error {
     Failure::new(format!("{} is published, and {why}", published.words()))
         .help("publish the newest commit; if you mean to go back, say so with --force-back")
         .into()
@@ -133,20 +133,22 @@ fn refused(published: &Pointer, why: &str) -> anyhow::Error {
 
 /// Writes the files under their digest. What is there already must be the same.
 async fn write(
-    objects: &Objects,
+    objects: &ObjectFolder,
     digest: &str,
     rules: usize,
     files: &[(String, String)],
 ) -> Result<()> {
-    let mut files: Vec<File> =
-        files.iter().map(|(name, text)| File { name: name.clone(), text: text.clone() }).collect();
+    let mut files: Vec<PublishedFile> = files
+        .iter()
+        .map(|(name, text)| PublishedFile { name: name.clone(), text: text.clone() })
+        .collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    let bundle = Bundle { version: VERSION, digest: digest.to_owned(), rules, files };
+    let bundle = BaselineBundle { version: VERSION, digest: digest.to_owned(), rules, files };
     let mut text = serde_json::to_vec_pretty(&bundle)?;
     text.push(b'\n');
     let text = Bytes::from(text);
     let name = object(digest);
-    if objects.create(&name, text.clone()).await? == Written::Conflict {
+    if objects.create(&name, text.clone()).await? == WriteOutcome::Conflict {
         let there = objects.get(&name).await?;
         if there.is_none_or(|(there, _)| there != text) {
             return Err(Failure::new(format!(

@@ -1,9 +1,9 @@
 //! Publishing, in memory and on a folder.
 
-use super::git::Order;
-use super::publish::{Ask, Outcome, publish};
+use super::git::CommitOrder;
+use super::publish::{PublishOutcome, PublishRequest, publish};
 use super::*;
-use crate::{Location, Random};
+use crate::{RandomSource, StoreLocation};
 
 const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -17,48 +17,48 @@ fn files(reason: &str) -> Vec<(String, String)> {
     vec![("baseline/b.toml".to_owned(), text)]
 }
 
-fn commit(id: &str, hour: i64) -> Commit {
+fn commit(id: &str, hour: i64) -> GitCommit {
     let time = Timestamp::from_second(1_700_000_000 + hour * 3600).unwrap();
-    Commit { id: id.to_owned(), time, dirty: false }
+    GitCommit { id: id.to_owned(), time, dirty: false }
 }
 
 /// History: A, then B; C is on another branch.
-fn order(this: &str, other: &str) -> Order {
+fn order(this: &str, other: &str) -> CommitOrder {
     match (this, other) {
-        (A, B) => Order::Before,
-        (B, A) => Order::After,
-        _ => Order::Unknown,
+        (A, B) => CommitOrder::Before,
+        (B, A) => CommitOrder::After,
+        _ => CommitOrder::Unknown,
     }
 }
 
 async fn put(
-    objects: &Objects,
+    objects: &ObjectFolder,
     reason: &str,
-    commit: Option<Commit>,
+    commit: Option<GitCommit>,
     force_back: bool,
-) -> Result<Outcome> {
+) -> Result<PublishOutcome> {
     let files = files(reason);
     let now = "2026-11-24T08:00:00Z".parse().unwrap();
-    let ask = Ask { files: &files, commit, now, force_back };
-    publish(objects, &ask, order, &mut Random::seeded(1)).await
+    let ask = PublishRequest { files: &files, commit, now, force_back };
+    publish(objects, &ask, order, &mut RandomSource::seeded(1)).await
 }
 
-fn published(outcome: Result<Outcome>) -> Pointer {
+fn published(outcome: Result<PublishOutcome>) -> BaselinePointer {
     match outcome.unwrap() {
-        Outcome::Published(p) => p,
-        Outcome::Unchanged(p) => panic!("unchanged: {p:?}"),
+        PublishOutcome::Published(p) => p,
+        PublishOutcome::Unchanged(p) => panic!("unchanged: {p:?}"),
     }
 }
 
 #[tokio::test]
 async fn the_pointer_goes_forward_and_what_it_names_is_read() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = Objects::open(&Location::Folder(dir.path().to_owned())).unwrap();
-    for objects in [folder, Objects::in_memory()] {
+    let folder = ObjectFolder::open(&StoreLocation::Folder(dir.path().to_owned())).unwrap();
+    for objects in [folder, ObjectFolder::in_memory()] {
         let first = published(put(&objects, "one", Some(commit(A, 1)), false).await);
         assert_eq!((first.sequence, first.back, &first.replaced), (1, false, &None));
         let again = put(&objects, "one", Some(commit(A, 1)), false).await.unwrap();
-        assert_eq!(again, Outcome::Unchanged(first.clone()));
+        assert_eq!(again, PublishOutcome::Unchanged(first.clone()));
         // A descendant goes forward, whatever its clock says.
         let second = published(put(&objects, "two", Some(commit(B, 0)), false).await);
         assert_eq!((second.sequence, &second.replaced), (2, &Some(first.digest.clone())));
@@ -73,7 +73,7 @@ async fn the_pointer_goes_forward_and_what_it_names_is_read() {
 
 #[tokio::test]
 async fn a_step_back_is_refused_or_recorded() {
-    let objects = Objects::in_memory();
+    let objects = ObjectFolder::in_memory();
     published(put(&objects, "two", Some(commit(B, 5)), false).await);
     let mut all = String::new();
     for commit in [Some(commit(A, 9)), Some(commit(C, 4)), None] {
@@ -92,7 +92,7 @@ async fn a_step_back_is_refused_or_recorded() {
 
 #[tokio::test]
 async fn a_flag_alone_makes_no_step_back() {
-    let objects = Objects::in_memory();
+    let objects = ObjectFolder::in_memory();
     published(put(&objects, "one", Some(commit(A, 1)), true).await);
     let next = published(put(&objects, "two", Some(commit(B, 2)), true).await);
     assert!(!next.back, "B comes after A");
@@ -101,8 +101,8 @@ async fn a_flag_alone_makes_no_step_back() {
 #[tokio::test]
 async fn what_is_damaged_is_never_an_empty_baseline() {
     let mut all = String::new();
-    let objects = Objects::in_memory();
-    let refusal = async |objects: &Objects| {
+    let objects = ObjectFolder::in_memory();
+    let refusal = async |objects: &ObjectFolder| {
         format!("{}\n\n", mimawari_base::failure::render(&read(objects).await.unwrap_err()))
     };
     all.push_str(&refusal(&objects).await);

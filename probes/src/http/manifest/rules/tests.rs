@@ -112,12 +112,12 @@ fn public_files_are_the_only_ones_without_a_severity() {
 fn lines_are_not_picked_where_pages_have_them_too() {
     let lines = |name: &str, content: &[u8]| classify(name.as_bytes(), content, &[]).lines;
     for name in ["style.css.bak", "index.html~", "app.js.old", ".x/a.svg", "a.txt.orig"] {
-        assert_eq!(lines(name, b"body { margin: 0 auto; }"), Lines::None, "{name}");
+        assert_eq!(lines(name, b"body { margin: 0 auto; }"), LineProof::None, "{name}");
     }
-    assert_eq!(lines("index.html.bak", PHP), Lines::Php);
-    assert_eq!(lines("index.asp.bak", b"<% a %>"), Lines::Asp);
-    assert_eq!(lines("httpd.conf.bak", b"Listen 80"), Lines::Text);
-    assert_eq!(lines(".git/config", b"[core]"), Lines::Text);
+    assert_eq!(lines("index.html.bak", PHP), LineProof::Php);
+    assert_eq!(lines("index.asp.bak", b"<% a %>"), LineProof::Asp);
+    assert_eq!(lines("httpd.conf.bak", b"Listen 80"), LineProof::Text);
+    assert_eq!(lines(".git/config", b"[core]"), LineProof::Text);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mimawari_probes::gap::{Gap, NamedSample};
-use mimawari_probes::observation::Pointing;
+use mimawari_probes::observation::DnsPointing;
 
 /// How many names a note gives.
 const SHOWN: usize = 5;
@@ -25,8 +25,8 @@ pub struct DnsSummary {
     pub unknown: u64,
     /// Whether the check ended early, since the resolver did not answer.
     pub gave_up: bool,
-    first_elsewhere: First,
-    first_nowhere: First,
+    first_elsewhere: FirstNames,
+    first_nowhere: FirstNames,
 }
 
 impl DnsSummary {
@@ -63,33 +63,33 @@ impl DnsSummary {
         gaps
     }
 
-    pub(super) fn add(&mut self, number: u64, name: &str, pointing: Pointing) {
+    pub(super) fn add(&mut self, number: u64, name: &str, pointing: DnsPointing) {
         match pointing {
-            Pointing::Here => self.here += 1,
-            Pointing::Ours => self.ours += 1,
-            Pointing::Elsewhere => {
+            DnsPointing::Here => self.here += 1,
+            DnsPointing::Ours => self.ours += 1,
+            DnsPointing::Elsewhere => {
                 self.elsewhere += 1;
                 self.first_elsewhere.add(number, name);
             }
-            Pointing::Nowhere => {
+            DnsPointing::Nowhere => {
                 self.nowhere += 1;
                 self.first_nowhere.add(number, name);
             }
-            Pointing::Unknown => self.unknown += 1,
+            DnsPointing::Unknown => self.unknown += 1,
         }
     }
 }
 
 /// The first names in the order of the list, whatever the order of the answers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct First {
+struct FirstNames {
     /// By their numbers.
     names: BTreeMap<u64, String>,
     /// Whether there are others.
     more: bool,
 }
 
-impl First {
+impl FirstNames {
     fn add(&mut self, number: u64, name: &str) {
         let known = self.names.iter().find(|(_, n)| *n == name).map(|(k, _)| *k);
         match known {
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_first_names_of_the_list_are_kept_in_its_order() {
-        let mut first = First::default();
+        let mut first = FirstNames::default();
         for (number, name) in
             [(9, "i"), (3, "c"), (8, "h"), (5, "c"), (1, "i"), (7, "g"), (2, "b"), (6, "f")]
         {
@@ -130,7 +130,7 @@ mod tests {
         }
         assert!(first.names().eq(["i", "b", "c", "f", "g"]));
         assert!(first.more);
-        let mut first = First::default();
+        let mut first = FirstNames::default();
         for number in 1..100 {
             first.add(number, ["a", "b", "c", "d", "e"][number as usize % 5]);
         }

@@ -24,7 +24,7 @@ const TEXT_LIMIT: usize = 253;
 #[must_use]
 pub fn read(der: &[u8], host: Option<&str>, ip: IpAddr) -> Option<CertificateFacts> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let names = Names::of(&certificate);
+    let names = CertificateNames::of(&certificate);
     let mismatch = !match host {
         Some(host) => names.dns.iter().any(|pattern| covers(pattern, host)),
         None => names.addresses.contains(&ip),
@@ -47,12 +47,12 @@ pub fn read(der: &[u8], host: Option<&str>, ip: IpAddr) -> Option<CertificateFac
 
 /// Whom a certificate is for.
 #[derive(Debug, Default)]
-struct Names {
+struct CertificateNames {
     dns: BTreeSet<String>,
     addresses: BTreeSet<IpAddr>,
 }
 
-impl Names {
+impl CertificateNames {
     /// From the subject alternative name; only a certificate that has none, of the time before
     /// RFC 2818, is for its common name.
     fn of(certificate: &X509Certificate<'_>) -> Self {

@@ -13,8 +13,8 @@ use openssl::ssl::{
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-use super::{Asked, Refusal};
-use crate::http::stream::Stream;
+use super::{TlsAttempt, TlsRefusal};
+use crate::http::stream::HttpStream;
 
 /// Everything that encrypts, in OpenSSL's own order: forward secrecy and AEAD first, RC4 and
 /// anonymous suites last. Suites without encryption stay out, which no site is served by.
@@ -30,17 +30,17 @@ const GROUPS: &str = "P-256:P-384:P-521:X25519:?X448:?brainpoolP256r1:?brainpool
 /// Shakes hands; `name` is sent as the server name.
 pub(super) async fn shake(
     tcp: TcpStream,
-    asked: &Asked,
+    asked: &TlsAttempt,
     name: Option<&str>,
-) -> Result<(Stream, TlsFacts), Refusal> {
+) -> Result<(HttpStream, TlsFacts), TlsRefusal> {
     // The machine's fault, not the server's: no other rung mends it.
     let broken =
-        |e: &ErrorStack| Refusal::failed(&format!("cannot set up OpenSSL: {e}"), false, false);
+        |e: &ErrorStack| TlsRefusal::failed(&format!("cannot set up OpenSSL: {e}"), false, false);
     let mut stream = prepare(tcp, name).map_err(|e| broken(&e))?;
     let shaken = stream.as_mut().connect().await;
-    shaken.map_err(|e| Refusal::legacy(&e, name.is_some()))?;
+    shaken.map_err(|e| TlsRefusal::legacy(&e, name.is_some()))?;
     let facts = facts(stream.ssl(), asked);
-    Ok((Stream::Legacy(stream), facts))
+    Ok((HttpStream::Legacy(stream), facts))
 }
 
 fn prepare(
@@ -91,7 +91,7 @@ fn build() -> Result<(SslContext, Option<Provider>), ErrorStack> {
 /// `SSL_OP_LEGACY_SERVER_CONNECT`, which the bindings have no name for.
 const LEGACY_SERVER_CONNECT: SslOptions = SslOptions::from_bits_retain(1 << 2);
 
-fn facts(ssl: &SslRef, asked: &Asked) -> TlsFacts {
+fn facts(ssl: &SslRef, asked: &TlsAttempt) -> TlsFacts {
     let version = ssl.version2();
     let words = match version {
         Some(SslVersion::TLS1) => "TLSv1.0",
@@ -184,7 +184,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let shaken = runtime.block_on(async {
             let tcp = TcpStream::connect(address).await.unwrap();
-            let asked = Asked { name: None, ip: address.ip() };
+            let asked = TlsAttempt { name: None, ip: address.ip() };
             shake(tcp, &asked, Some("old.example.jp")).await
         });
         let (_stream, facts) = shaken.unwrap();

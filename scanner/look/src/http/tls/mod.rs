@@ -30,14 +30,14 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::stream::{Stream, dial};
+use super::stream::{HttpStream, dial};
 
-pub use refusal::{Refusal, RefusalKind};
+pub use refusal::{RefusalKind, TlsRefusal};
 pub(crate) use refusal::{is_tls_error, words};
 
 /// How long a handshake may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct TlsLimits {
     /// For each new TCP connection, and no longer than what is left of `handshake`.
     pub connect: Duration,
     /// For the whole ladder, all rungs together.
@@ -46,7 +46,7 @@ pub struct Limits {
 
 /// Which way of shaking hands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Rung {
+pub enum TlsFallback {
     /// rustls: TLS 1.3 and 1.2, with the server name where there is one.
     Modern,
     /// OpenSSL: TLS 1.0 and up with every cipher, with the server name where there is one.
@@ -55,7 +55,7 @@ pub enum Rung {
     Nameless,
 }
 
-impl Rung {
+impl TlsFallback {
     /// What is left to try. Without a name, the last rung is the one before it.
     const fn next(self, named: bool) -> Option<Self> {
         match self {
@@ -68,13 +68,13 @@ impl Rung {
 
 /// A handshake that came about.
 #[derive(Debug)]
-pub struct Session {
+pub struct TlsSession {
     /// The stream inside.
-    pub stream: Stream,
+    pub stream: HttpStream,
     /// What the handshake showed.
     pub facts: TlsFacts,
     /// Which rung it took; the hint for the next connection to the same endpoint and name.
-    pub rung: Rung,
+    pub rung: TlsFallback,
 }
 
 /// Shakes hands over `tcp`, a fresh connection to `endpoint`. `sni` is the virtual host; an address
@@ -91,19 +91,19 @@ pub async fn handshake(
     tcp: TcpStream,
     endpoint: Endpoint,
     sni: Option<&str>,
-    limits: &Limits,
-    hint: Option<Rung>,
-) -> Result<Session, Refusal> {
+    limits: &TlsLimits,
+    hint: Option<TlsFallback>,
+) -> Result<TlsSession, TlsRefusal> {
     let deadline = Instant::now() + limits.handshake;
-    let asked = Asked { name: sni.and_then(dns_name), ip: endpoint.ip() };
-    let (mut tcp, mut rung) = (tcp, hint.unwrap_or(Rung::Modern));
-    let mut first: Option<Refusal> = None;
+    let asked = TlsAttempt { name: sni.and_then(dns_name), ip: endpoint.ip() };
+    let (mut tcp, mut rung) = (tcp, hint.unwrap_or(TlsFallback::Modern));
+    let mut first: Option<TlsRefusal> = None;
     loop {
         let shaken = timeout_at(deadline, shake(rung, tcp, &asked)).await;
         let refusal = match shaken {
-            Ok(Ok((stream, facts))) => return Ok(Session { stream, facts, rung }),
+            Ok(Ok((stream, facts))) => return Ok(TlsSession { stream, facts, rung }),
             Ok(Err(refusal)) => refusal,
-            Err(_) => Refusal::late(limits.handshake),
+            Err(_) => TlsRefusal::late(limits.handshake),
         };
         let next = rung.next(asked.name.is_some()).filter(|_| refusal.is_mendable());
         let refusal = match first.clone() {
@@ -127,12 +127,12 @@ pub async fn handshake(
 
 /// What the handshake asks for.
 #[derive(Debug)]
-struct Asked {
+struct TlsAttempt {
     name: Option<ServerName<'static>>,
     ip: IpAddr,
 }
 
-impl Asked {
+impl TlsAttempt {
     fn name(&self) -> Option<&str> {
         match &self.name {
             Some(ServerName::DnsName(name)) => Some(name.as_ref()),
@@ -148,16 +148,20 @@ fn dns_name(host: &str) -> Option<ServerName<'static>> {
     ServerName::try_from(host.to_owned()).ok().filter(|n| matches!(n, ServerName::DnsName(_)))
 }
 
-async fn shake(rung: Rung, tcp: TcpStream, asked: &Asked) -> Result<(Stream, TlsFacts), Refusal> {
+async fn shake(
+    rung: TlsFallback,
+    tcp: TcpStream,
+    asked: &TlsAttempt,
+) -> Result<(HttpStream, TlsFacts), TlsRefusal> {
     match rung {
-        Rung::Modern => modern::shake(tcp, asked).await,
-        Rung::Legacy => legacy::shake(tcp, asked, asked.name()).await,
-        Rung::Nameless => legacy::shake(tcp, asked, None).await,
+        TlsFallback::Modern => modern::shake(tcp, asked).await,
+        TlsFallback::Legacy => legacy::shake(tcp, asked, asked.name()).await,
+        TlsFallback::Nameless => legacy::shake(tcp, asked, None).await,
     }
 }
 
 /// The facts that both stacks tell in the same words.
-fn facts(version: &str, cipher: Option<&str>, leaf: Option<&[u8]>, asked: &Asked) -> TlsFacts {
+fn facts(version: &str, cipher: Option<&str>, leaf: Option<&[u8]>, asked: &TlsAttempt) -> TlsFacts {
     TlsFacts {
         version: version.to_owned(),
         cipher: cipher.map(str::to_owned),
@@ -173,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_server_name_is_a_name() {
-        let name = |host| Asked { name: dns_name(host), ip: IpAddr::from([198, 51, 100, 7]) };
+        let name = |host| TlsAttempt { name: dns_name(host), ip: IpAddr::from([198, 51, 100, 7]) };
         assert_eq!(name("shop.example.jp").name(), Some("shop.example.jp"));
         assert_eq!(name("shop.example.jp.").name(), Some("shop.example.jp"));
         // A literal address is no host name (RFC 6066, section 3), nor is nonsense.
@@ -185,9 +189,9 @@ mod tests {
     #[test]
     fn the_ladder_ends() {
         let walk = |named| {
-            std::iter::successors(Some(Rung::Modern), |r| r.next(named)).collect::<Vec<_>>()
+            std::iter::successors(Some(TlsFallback::Modern), |r| r.next(named)).collect::<Vec<_>>()
         };
-        assert_eq!(walk(true), [Rung::Modern, Rung::Legacy, Rung::Nameless]);
-        assert_eq!(walk(false), [Rung::Modern, Rung::Legacy]);
+        assert_eq!(walk(true), [TlsFallback::Modern, TlsFallback::Legacy, TlsFallback::Nameless]);
+        assert_eq!(walk(false), [TlsFallback::Modern, TlsFallback::Legacy]);
     }
 }

@@ -11,20 +11,23 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{Asked, Refusal};
-use crate::http::stream::Stream;
+use super::{TlsAttempt, TlsRefusal};
+use crate::http::stream::HttpStream;
 
-pub(super) async fn shake(tcp: TcpStream, asked: &Asked) -> Result<(Stream, TlsFacts), Refusal> {
+pub(super) async fn shake(
+    tcp: TcpStream,
+    asked: &TlsAttempt,
+) -> Result<(HttpStream, TlsFacts), TlsRefusal> {
     let named = asked.name.is_some();
     // For an address, rustls sends no name.
     let name = asked.name.clone().unwrap_or_else(|| ServerName::IpAddress(asked.ip.into()));
     let shaken = connector().connect(name, tcp).await;
-    let stream = shaken.map_err(|e| Refusal::modern(&e, named))?;
+    let stream = shaken.map_err(|e| TlsRefusal::modern(&e, named))?;
     let facts = facts(stream.get_ref().1, asked);
-    Ok((Stream::Tls(Box::new(stream)), facts))
+    Ok((HttpStream::Tls(Box::new(stream)), facts))
 }
 
-fn facts(session: &ClientConnection, asked: &Asked) -> TlsFacts {
+fn facts(session: &ClientConnection, asked: &TlsAttempt) -> TlsFacts {
     let version = session.protocol_version().and_then(|v| v.as_str());
     let version = version.map_or_else(|| "unknown".to_owned(), |v| v.replace("TLSv1_", "TLSv1."));
     // Registered without the version that rustls puts in (RFC 8446, appendix B.4).
@@ -48,7 +51,7 @@ fn config() -> ClientConfig {
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .expect("the ring provider speaks TLS 1.2 and 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Unverified { schemes }))
+        .with_custom_certificate_verifier(Arc::new(UnverifiedCertificates { schemes }))
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
     config
@@ -56,11 +59,11 @@ fn config() -> ClientConfig {
 
 /// Takes every certificate and signature; see the module above for the reason.
 #[derive(Debug)]
-struct Unverified {
+struct UnverifiedCertificates {
     schemes: Vec<SignatureScheme>,
 }
 
-impl ServerCertVerifier for Unverified {
+impl ServerCertVerifier for UnverifiedCertificates {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

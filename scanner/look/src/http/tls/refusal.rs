@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, InvalidMessage};
 
-use crate::http::connection::{Fault, FaultKind};
+use crate::http::connection::{FaultKind, ResponseError};
 
 /// A handshake that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct Refusal {
+pub struct TlsRefusal {
     /// What kind of failure.
     pub kind: RefusalKind,
     /// The peer proved that it speaks TLS: by an alert, or by a version that is not spoken here.
@@ -32,8 +32,8 @@ pub enum RefusalKind {
     Late,
 }
 
-impl From<Refusal> for Fault {
-    fn from(refusal: Refusal) -> Self {
+impl From<TlsRefusal> for ResponseError {
+    fn from(refusal: TlsRefusal) -> Self {
         let kind = match refusal.kind {
             RefusalKind::NoSite => FaultKind::NoSite,
             RefusalKind::Failed => FaultKind::Tls,
@@ -43,7 +43,7 @@ impl From<Refusal> for Fault {
     }
 }
 
-impl Refusal {
+impl TlsRefusal {
     pub(super) const fn is_mendable(&self) -> bool {
         self.mendable
     }
@@ -235,32 +235,32 @@ pub(crate) fn words(error: &io::Error) -> String {
 mod tests {
     use super::*;
 
-    fn modern(error: rustls::Error) -> Refusal {
-        Refusal::modern(&io::Error::new(io::ErrorKind::InvalidData, error), true)
+    fn modern(error: rustls::Error) -> TlsRefusal {
+        TlsRefusal::modern(&io::Error::new(io::ErrorKind::InvalidData, error), true)
     }
 
     #[test]
     fn what_leads_to_the_next_rung() {
         use AlertDescription as A;
         for alert in [A::HandshakeFailure, A::ProtocolVersion, A::InsufficientSecurity] {
-            let refusal = Refusal::alert(alert, true);
+            let refusal = TlsRefusal::alert(alert, true);
             assert!(refusal.is_mendable() && refusal.spoke_tls, "{alert:?}");
             assert_eq!(refusal.kind, RefusalKind::Failed, "{alert:?}");
         }
         for alert in [A::UserCanceled, A::CertificateRequired, A::NoApplicationProtocol] {
-            assert!(!Refusal::alert(alert, true).is_mendable(), "{alert:?}");
+            assert!(!TlsRefusal::alert(alert, true).is_mendable(), "{alert:?}");
         }
         for named in [true, false] {
-            let unknown = Refusal::alert(A::UnrecognisedName, named);
+            let unknown = TlsRefusal::alert(A::UnrecognisedName, named);
             assert_eq!((unknown.kind, unknown.is_mendable()), (RefusalKind::NoSite, false));
         }
-        let caddy = Refusal::alert(A::InternalError, false);
+        let caddy = TlsRefusal::alert(A::InternalError, false);
         assert_eq!((caddy.kind, caddy.is_mendable()), (RefusalKind::NoSite, true));
-        assert_eq!(Refusal::alert(A::InternalError, true).kind, RefusalKind::Failed);
+        assert_eq!(TlsRefusal::alert(A::InternalError, true).kind, RefusalKind::Failed);
         assert_eq!(caddy.clone().then(caddy.clone()).kind, RefusalKind::NoSite);
-        assert_eq!(caddy.then(Refusal::failed("reset", false, true)).kind, RefusalKind::Failed);
-        assert_eq!(Refusal::alert(A::AccessDenied, true).kind, RefusalKind::Failed);
-        assert_eq!(Refusal::alert(A::AccessDenied, false).kind, RefusalKind::NoSite);
+        assert_eq!(caddy.then(TlsRefusal::failed("reset", false, true)).kind, RefusalKind::Failed);
+        assert_eq!(TlsRefusal::alert(A::AccessDenied, true).kind, RefusalKind::Failed);
+        assert_eq!(TlsRefusal::alert(A::AccessDenied, false).kind, RefusalKind::NoSite);
 
         let foreign = modern(InvalidMessage::InvalidContentType.into());
         assert!(!foreign.is_mendable() && !foreign.spoke_tls);
@@ -268,18 +268,18 @@ mod tests {
         assert!(old.is_mendable() && old.spoke_tls);
 
         for kind in [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset] {
-            assert!(Refusal::modern(&kind.into(), true).is_mendable(), "{kind:?}");
+            assert!(TlsRefusal::modern(&kind.into(), true).is_mendable(), "{kind:?}");
         }
         for kind in [io::ErrorKind::TimedOut, io::ErrorKind::HostUnreachable] {
-            assert!(!Refusal::modern(&kind.into(), true).is_mendable(), "{kind:?}");
+            assert!(!TlsRefusal::modern(&kind.into(), true).is_mendable(), "{kind:?}");
         }
-        assert!(!Refusal::late(Duration::from_secs(1)).is_mendable());
+        assert!(!TlsRefusal::late(Duration::from_secs(1)).is_mendable());
     }
 
     #[test]
     fn the_last_rung_decides_and_the_first_ones_words_stay() {
-        let first = Refusal::alert(AlertDescription::ProtocolVersion, true);
-        let both = first.clone().then(Refusal::failed("connection closed", false, true));
+        let first = TlsRefusal::alert(AlertDescription::ProtocolVersion, true);
+        let both = first.clone().then(TlsRefusal::failed("connection closed", false, true));
         assert!(both.spoke_tls);
         assert_eq!(
             both.reason,
@@ -287,8 +287,8 @@ mod tests {
              TLS handshake failed: connection closed"
         );
         assert_eq!(first.clone().then(first.clone()), first);
-        let none = first.then(Refusal::alert(AlertDescription::UnrecognisedName, true));
+        let none = first.then(TlsRefusal::alert(AlertDescription::UnrecognisedName, true));
         assert_eq!(none.kind, RefusalKind::NoSite);
-        assert_eq!(Fault::from(none).kind, FaultKind::NoSite);
+        assert_eq!(ResponseError::from(none).kind, FaultKind::NoSite);
     }
 }

@@ -8,12 +8,12 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use mimawari_probes::observation::Scheme;
+use mimawari_probes::observation::UrlScheme;
 use mimawari_targets::Port;
 
-use super::index::List;
-use super::records::{RecordError, Records};
-use super::{Vhost, row};
+use super::index::SiteList;
+use super::records::{CsvRecords, RecordError};
+use super::{VirtualHost, row};
 
 /// What a reader's buffer begins with, bytes. Thousands of readers may be at work at once.
 const BUFFER: u32 = 8 * 1024;
@@ -30,40 +30,40 @@ const BUFFER: u32 = 8 * 1024;
 ///
 /// Reading blocks, for a few KiB of a local file at a time.
 #[derive(Debug)]
-pub struct Hosts {
-    list: Arc<List>,
+pub struct HostList {
+    list: Arc<SiteList>,
     ip: IpAddr,
     /// The runs that are not begun.
     runs: Range<usize>,
     /// The run that is being read, and how many of its rows are to come.
-    reading: Option<(Records<Piece>, u32)>,
+    reading: Option<(CsvRecords<HostPiece>, u32)>,
     seen: HashSet<u64>,
     hashes: RandomState,
     /// Whether an address has more than one row, so that rows can repeat.
     many: bool,
     /// Rows for another port or scheme are left out.
-    only: Option<Only>,
+    only: Option<OnlyHosts>,
 }
 
 /// Which rows are wanted.
 #[derive(Debug, Clone, Copy)]
-struct Only {
+struct OnlyHosts {
     port: Port,
-    scheme: Scheme,
+    scheme: UrlScheme,
     /// Rows that name no scheme as well.
     takes_any: bool,
 }
 
 /// Bytes of the list, read without moving the file's position, which all readers share.
 #[derive(Debug)]
-struct Piece {
-    list: Arc<List>,
+struct HostPiece {
+    list: Arc<SiteList>,
     at: u64,
     end: u64,
     line: u64,
 }
 
-impl Read for Piece {
+impl Read for HostPiece {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
         let length = out.len().min(left);
@@ -80,8 +80,8 @@ impl Read for Piece {
     }
 }
 
-impl Hosts {
-    pub(super) fn new(list: Arc<List>, ip: IpAddr, runs: Range<usize>) -> Self {
+impl HostList {
+    pub(super) fn new(list: Arc<SiteList>, ip: IpAddr, runs: Range<usize>) -> Self {
         let many = list.runs[runs.clone()].iter().map(|run| u64::from(run.rows)).sum::<u64>() > 1;
         Self {
             list,
@@ -98,29 +98,29 @@ impl Hosts {
     /// The names alone that are served on this port by this scheme, each once. `takes_any`: by rows
     /// that name no scheme as well.
     #[must_use]
-    pub fn only(mut self, port: Port, scheme: Scheme, takes_any: bool) -> Self {
-        self.only = Some(Only { port, scheme, takes_any });
+    pub fn only(mut self, port: Port, scheme: UrlScheme, takes_any: bool) -> Self {
+        self.only = Some(OnlyHosts { port, scheme, takes_any });
         self
     }
 
     /// Begins the next run, if there is one.
-    fn begin(&mut self, buffer: Option<Records<Piece>>) -> bool {
+    fn begin(&mut self, buffer: Option<CsvRecords<HostPiece>>) -> bool {
         let Some(run) = self.runs.next().map(|i| self.list.runs[i]) else { return false };
         let (line, end) = (u64::from(run.line), run.offset + u64::from(run.length));
-        let piece = Piece { list: Arc::clone(&self.list), at: run.offset, end, line };
+        let piece = HostPiece { list: Arc::clone(&self.list), at: run.offset, end, line };
         let records = match buffer {
             Some(mut records) => {
                 records.restart(piece, run.offset, line);
                 records
             }
-            None => Records::at(piece, run.offset, line, run.length.min(BUFFER) as usize),
+            None => CsvRecords::at(piece, run.offset, line, run.length.min(BUFFER) as usize),
         };
         self.reading = Some((records, run.rows));
         true
     }
 
     /// The next row, repeated ones included.
-    fn row(&mut self) -> io::Result<Option<Vhost>> {
+    fn row(&mut self) -> io::Result<Option<VirtualHost>> {
         loop {
             match self.reading.take() {
                 Some((mut records, left)) if left > 0 => {
@@ -151,8 +151,8 @@ impl Hosts {
     }
 }
 
-impl Iterator for Hosts {
-    type Item = io::Result<Vhost>;
+impl Iterator for HostList {
+    type Item = io::Result<VirtualHost>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -184,4 +184,4 @@ impl Iterator for Hosts {
     }
 }
 
-impl std::iter::FusedIterator for Hosts {}
+impl std::iter::FusedIterator for HostList {}

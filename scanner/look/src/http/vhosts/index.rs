@@ -10,20 +10,20 @@ use std::time::SystemTime;
 use anyhow::Result;
 use mimawari_base::failure::Failure;
 use mimawari_targets::Scope;
-use mimawari_targets::diagnostic::Diagnostics;
+use mimawari_targets::diagnostic::DiagnosticList;
 
-use super::hosts::Hosts;
-use super::numbering::Numbering;
-use super::pass::{Pass, Run, SkippedRows, told};
+use super::hosts::HostList;
+use super::numbering::SiteNumbering;
+use super::pass::{HostRun, ListPass, SkippedRows, told};
 
 /// What tells that a file is another than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     length: u64,
     modified: Option<SystemTime>,
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(file: &File) -> io::Result<Self> {
         let facts = file.metadata()?;
         Ok(Self { length: facts.len(), modified: facts.modified().ok() })
@@ -33,24 +33,24 @@ impl Stamp {
 /// A list of virtual hosts, checked and indexed. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct VhostIndex {
-    list: Arc<List>,
+    list: Arc<SiteList>,
 }
 
 /// What the readers of a list share.
 #[derive(Debug)]
-pub(super) struct List {
+pub(super) struct SiteList {
     name: String,
     pub file: File,
-    stamp: Stamp,
+    stamp: FileStamp,
     pub scope: Scope,
-    numbering: Numbering,
+    numbering: SiteNumbering,
     /// In the order of the addresses' numbers, those of one address in the order of the list.
-    pub runs: Vec<Run>,
+    pub runs: Vec<HostRun>,
     rows: u64,
     skipped: SkippedRows,
 }
 
-impl List {
+impl SiteList {
     /// The error of a list that is another than the one that was checked.
     pub fn changed(&self, line: u64) -> io::Error {
         io::Error::other(format!(
@@ -61,7 +61,7 @@ impl List {
 
     /// Whether the list is, as far as the file system tells, the one that was checked.
     pub fn is_unchanged(&self) -> bool {
-        Stamp::of(&self.file).is_ok_and(|now| now == self.stamp)
+        FileStamp::of(&self.file).is_ok_and(|now| now == self.stamp)
     }
 }
 
@@ -88,11 +88,11 @@ impl VhostIndex {
         if !file.metadata().map_err(unreadable)?.is_file() {
             return Ok(Self::spool(&name, file, scope, spool_dir)?);
         }
-        let before = Stamp::of(&file).map_err(unreadable)?;
-        let mut pass = Pass::new(&name, scope);
+        let before = FileStamp::of(&file).map_err(unreadable)?;
+        let mut pass = ListPass::new(&name, scope);
         pass.read(&file)?;
-        if Stamp::of(&file).map_err(unreadable)? != before {
-            return Err(Diagnostics::from(told(
+        if FileStamp::of(&file).map_err(unreadable)? != before {
+            return Err(DiagnosticList::from(told(
                 &name,
                 "the list of virtual hosts changed while it was read".to_owned(),
                 "write a new list under another name, and rename it when it is complete",
@@ -112,24 +112,24 @@ impl VhostIndex {
         reader: impl Read,
         scope: &Scope,
         spool_dir: &Path,
-    ) -> Result<Self, Diagnostics> {
+    ) -> Result<Self, DiagnosticList> {
         let no_copy = |e: io::Error| {
             let folder = spool_dir.display();
-            Diagnostics::from(told(
+            DiagnosticList::from(told(
                 name,
                 format!("cannot keep a copy of the list of virtual hosts in {folder}: {e}"),
                 "make room there, or give the list as a file",
             ))
         };
         let mut copy = tempfile::tempfile_in(spool_dir).map_err(no_copy)?;
-        let mut pass = Pass::new(name, scope);
-        let mut tee = Tee { reader, copy: &mut copy, broken: None };
+        let mut pass = ListPass::new(name, scope);
+        let mut tee = CountingReader { reader, copy: &mut copy, broken: None };
         let read = pass.read(&mut tee);
         if let Some(e) = tee.broken {
             return Err(no_copy(e));
         }
         read?;
-        let stamp = Stamp::of(&copy).map_err(no_copy)?;
+        let stamp = FileStamp::of(&copy).map_err(no_copy)?;
         Ok(Self::of(pass, copy, stamp))
     }
 
@@ -164,17 +164,17 @@ impl VhostIndex {
     /// The virtual hosts of the address in the order of the list, read from the file as they are
     /// asked for. Any number of readers may be at work at once.
     #[must_use]
-    pub fn hosts(&self, ip: IpAddr) -> Hosts {
-        Hosts::new(Arc::clone(&self.list), ip, self.runs_of(ip))
+    pub fn hosts(&self, ip: IpAddr) -> HostList {
+        HostList::new(Arc::clone(&self.list), ip, self.runs_of(ip))
     }
 
     /// What a pass over `file` found.
-    fn of(pass: Pass<'_>, file: File, stamp: Stamp) -> Self {
+    fn of(pass: ListPass<'_>, file: File, stamp: FileStamp) -> Self {
         let mut runs = pass.runs;
         // A list in the order of its addresses is in order already, which the sort sees at once.
         runs.sort_unstable_by_key(|run| (run.id, run.offset));
         runs.shrink_to_fit();
-        let list = List {
+        let list = SiteList {
             name: pass.name.to_owned(),
             file,
             stamp,
@@ -196,13 +196,13 @@ impl VhostIndex {
 }
 
 /// Reads and keeps what was read.
-struct Tee<'a, R> {
+struct CountingReader<'a, R> {
     reader: R,
     copy: &'a mut File,
     broken: Option<io::Error>,
 }
 
-impl<R: Read> Read for Tee<'_, R> {
+impl<R: Read> Read for CountingReader<'_, R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let n = self.reader.read(out)?;
         if let Err(e) = self.copy.write_all(&out[..n]) {

@@ -27,16 +27,16 @@ mod row;
 
 use std::net::IpAddr;
 
-use mimawari_probes::observation::Scheme;
+use mimawari_probes::observation::UrlScheme;
 use mimawari_targets::Port;
 
-pub use hosts::Hosts;
+pub use hosts::HostList;
 pub use index::VhostIndex;
 pub use pass::SkippedRows;
 
 /// A virtual host, at an address in the scope.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Vhost {
+pub struct VirtualHost {
     /// Where it lives.
     pub ip: IpAddr,
     /// Its name in lower case, in A-label form.
@@ -44,7 +44,7 @@ pub struct Vhost {
     /// On this port alone; on every web port of the address when absent.
     pub port: Option<Port>,
     /// By this scheme alone; by whatever the port speaks when absent.
-    pub scheme: Option<Scheme>,
+    pub scheme: Option<UrlScheme>,
 }
 
 #[cfg(test)]

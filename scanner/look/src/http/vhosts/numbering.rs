@@ -11,13 +11,13 @@ const FIRST_GIVEN: u32 = 1 << 31;
 /// Numbers for addresses: their places in the scope as far as 31 bits go, which takes no memory;
 /// beyond, as in an IPv6 network, a table.
 #[derive(Debug)]
-pub(super) struct Numbering {
+pub(super) struct SiteNumbering {
     permitted: AddrSet,
     numbers: HashMap<IpAddr, u32>,
     given: Vec<IpAddr>,
 }
 
-impl Numbering {
+impl SiteNumbering {
     pub fn new(permitted: AddrSet) -> Self {
         Self { permitted, numbers: HashMap::new(), given: Vec::new() }
     }
@@ -57,7 +57,7 @@ mod tests {
     fn addresses_beyond_31_bits_are_numbered_as_they_come() {
         let set =
             AddrSet::from_ranges(["198.51.100.0/24", "2001:db8::/64"].map(|r| r.parse().unwrap()));
-        let mut numbering = Numbering::new(set);
+        let mut numbering = SiteNumbering::new(set);
         let cases = [
             ("198.51.100.9", 9),
             ("2001:db8::ffff:0:1", FIRST_GIVEN),

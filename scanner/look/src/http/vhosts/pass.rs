@@ -4,10 +4,10 @@ use std::io::Read;
 use std::net::IpAddr;
 
 use mimawari_targets::Scope;
-use mimawari_targets::diagnostic::{Diagnostic, Diagnostics, Source};
+use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList, TextSource};
 
-use super::numbering::Numbering;
-use super::records::{RECORD_LIMIT, RecordError, Records};
+use super::numbering::SiteNumbering;
+use super::records::{CsvRecords, RECORD_LIMIT, RecordError};
 use super::row;
 
 /// How many skipped rows are shown before the rest is only counted.
@@ -16,7 +16,7 @@ const SHOWN: usize = 20;
 /// Rows of one address that follow each other in the list; remarks may lie between. 24 bytes, so
 /// that a list in any order has an index of at most 24 bytes a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Run {
+pub(super) struct HostRun {
     /// The number of the address.
     pub id: u32,
     /// How many rows.
@@ -30,11 +30,11 @@ pub(super) struct Run {
 }
 
 /// The pass over a list.
-pub(super) struct Pass<'a> {
+pub(super) struct ListPass<'a> {
     pub name: &'a str,
     pub scope: &'a Scope,
-    pub numbering: Numbering,
-    pub runs: Vec<Run>,
+    pub numbering: SiteNumbering,
+    pub runs: Vec<HostRun>,
     pub rows: u64,
     errors: Vec<Diagnostic>,
     pub skipped: SkippedRows,
@@ -51,12 +51,12 @@ pub struct SkippedRows {
     pub shown: Vec<Diagnostic>,
 }
 
-impl<'a> Pass<'a> {
+impl<'a> ListPass<'a> {
     pub fn new(name: &'a str, scope: &'a Scope) -> Self {
         Self {
             name,
             scope,
-            numbering: Numbering::new(scope.permitted().clone()),
+            numbering: SiteNumbering::new(scope.permitted().clone()),
             runs: Vec::new(),
             rows: 0,
             errors: Vec::new(),
@@ -65,8 +65,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    pub fn read(&mut self, reader: impl Read) -> Result<(), Diagnostics> {
-        let mut records = Records::new(reader);
+    pub fn read(&mut self, reader: impl Read) -> Result<(), DiagnosticList> {
+        let mut records = CsvRecords::new(reader);
         let mut first = true;
         loop {
             let record = match records.next() {
@@ -120,7 +120,7 @@ impl<'a> Pass<'a> {
         }
         let length = u32::try_from(end - offset).ok()?;
         let line = u32::try_from(line).ok()?;
-        self.runs.push(Run { id, rows: 1, offset, length, line });
+        self.runs.push(HostRun { id, rows: 1, offset, length, line });
         Some(())
     }
 
@@ -134,7 +134,7 @@ impl<'a> Pass<'a> {
             RecordError::TooLong { line, start } => {
                 let line = usize::try_from(line).unwrap_or(usize::MAX);
                 let text = format!("{}…", String::from_utf8_lossy(&start));
-                let source = Source::at_line(self.name, text, line);
+                let source = TextSource::at_line(self.name, text, line);
                 let title = format!("line {line} is over {} KiB", RECORD_LIMIT >> 10);
                 Diagnostic::error(title, &source, 0..0)
                     .help("write one virtual host on each line, and close every quote")
@@ -142,17 +142,17 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn verdict(&mut self) -> Result<(), Diagnostics> {
+    fn verdict(&mut self) -> Result<(), DiagnosticList> {
         if self.errors.is_empty() {
             return Ok(());
         }
-        Err(Diagnostics(std::mem::take(&mut self.errors)))
+        Err(DiagnosticList(std::mem::take(&mut self.errors)))
     }
 }
 
 /// A message about the list as a whole.
 pub(super) fn told(name: &str, title: String, help: &str) -> Diagnostic {
-    Diagnostic::error(title, &Source::new(name, ""), 0..0).help(help)
+    Diagnostic::error(title, &TextSource::new(name, ""), 0..0).help(help)
 }
 
 #[cfg(test)]
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_run_has_24_bytes() {
-        assert_eq!(size_of::<Run>(), 24);
+        assert_eq!(size_of::<HostRun>(), 24);
     }
 
     #[test]
@@ -173,11 +173,11 @@ mod tests {
             AddrSet::default(),
             "test",
         );
-        let mut pass = Pass::new("v.csv", &scope);
+        let mut pass = ListPass::new("v.csv", &scope);
         let text = "ip,host\n198.51.100.2,a.example\n# remark\n198.51.100.2,b.example\n\
             198.51.100.1,c.example\n198.51.100.2,d.example\n";
         pass.read(text.as_bytes()).unwrap();
-        let run = |id, rows, offset, length, line| Run { id, rows, offset, length, line };
+        let run = |id, rows, offset, length, line| HostRun { id, rows, offset, length, line };
         assert_eq!(pass.runs, [run(2, 2, 8, 55, 2), run(1, 1, 63, 23, 5), run(2, 1, 86, 23, 6)]);
         assert_eq!(pass.rows, 4);
         // Four gigabytes of one address are two runs.

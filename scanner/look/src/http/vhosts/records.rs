@@ -10,7 +10,7 @@ const BUFFER: usize = 64 * 1024;
 
 /// A record: a line, or several where a quote holds a line break (RFC 4180, section 2).
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Record<'a> {
+pub(super) struct CsvRecord<'a> {
     /// Where it begins, bytes from the start of the file.
     pub offset: u64,
     /// Behind its line end.
@@ -38,7 +38,7 @@ pub(super) enum RecordError {
 /// Splits a stream into records. Lines end with LF, CR or CR LF; a byte order mark at the start of
 /// the file is passed over. Blank lines and remarks are records, too.
 #[derive(Debug)]
-pub(super) struct Records<R> {
+pub(super) struct CsvRecords<R> {
     reader: R,
     buffer: Vec<u8>,
     /// What is read and not yet given out: `buffer[start..filled]`.
@@ -51,7 +51,7 @@ pub(super) struct Records<R> {
     ended: bool,
 }
 
-impl<R: Read> Records<R> {
+impl<R: Read> CsvRecords<R> {
     /// From the start of a file.
     pub fn new(reader: R) -> Self {
         Self::at(reader, 0, 1, BUFFER)
@@ -76,12 +76,12 @@ impl<R: Read> Records<R> {
     }
 
     /// The next record, or `None` at the end of the stream.
-    pub fn next(&mut self) -> Result<Option<Record<'_>>, RecordError> {
+    pub fn next(&mut self) -> Result<Option<CsvRecord<'_>>, RecordError> {
         if self.offset == 0 {
             self.pass_mark()?;
         }
         let line = self.line;
-        let (mut quotes, mut fed, mut searched) = (Quotes::default(), 0, 0);
+        let (mut quotes, mut fed, mut searched) = (QuoteState::default(), 0, 0);
         let (length, with_end) = loop {
             let seen = &self.buffer[self.start..self.filled];
             let found = find_end(&seen[searched..], self.ended);
@@ -114,7 +114,7 @@ impl<R: Read> Records<R> {
         self.start += with_end;
         self.offset += with_end as u64;
         let bytes = &self.buffer[from..from + length];
-        Ok(Some(Record { offset, end: self.offset, line, bytes }))
+        Ok(Some(CsvRecord { offset, end: self.offset, line, bytes }))
     }
 
     /// Spreadsheets write a byte order mark.
@@ -165,7 +165,7 @@ fn find_end(bytes: &[u8], all: bool) -> Option<(usize, usize)> {
 
 /// Follows the quotes of a record: one counts at the start of a field alone.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Quotes {
+enum QuoteState {
     #[default]
     FieldStart,
     Plain,
@@ -174,7 +174,7 @@ enum Quotes {
     Closing,
 }
 
-impl Quotes {
+impl QuoteState {
     /// Whether a quote is open after these bytes.
     fn open_after(&mut self, bytes: &[u8]) -> bool {
         if *self == Self::FieldStart && !bytes.contains(&b'"') {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn all(text: &[u8], at_a_time: usize) -> Vec<(u64, u64, u64, Vec<u8>)> {
-        let mut records = Records::at(Drops(text, at_a_time), 0, 1, 16);
+        let mut records = CsvRecords::at(Drops(text, at_a_time), 0, 1, 16);
         let mut found = Vec::new();
         while let Some(r) = records.next().unwrap() {
             found.push((r.offset, r.end, r.line, r.bytes.to_vec()));
@@ -252,7 +252,7 @@ mod tests {
         let quoted = [b"x\n\"".as_slice(), &b"a\n".repeat(RECORD_LIMIT)].concat();
         assert_eq!(all(&fits, 4096)[1].3.len(), RECORD_LIMIT);
         for text in [&over, &quoted] {
-            let mut records = Records::at(Drops(text, 4096), 0, 1, 16);
+            let mut records = CsvRecords::at(Drops(text, 4096), 0, 1, 16);
             assert!(records.next().unwrap().is_some());
             assert!(matches!(records.next(), Err(RecordError::TooLong { line: 2, .. })));
             assert!(records.buffer.len() <= 4 * RECORD_LIMIT, "{}", records.buffer.len());

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
-use mimawari_probes::observation::Scheme;
-use mimawari_targets::diagnostic::{Diagnostic, Source};
+use mimawari_probes::observation::UrlScheme;
+use mimawari_targets::diagnostic::{Diagnostic, TextSource};
 use mimawari_targets::{Port, Scope};
 
-use super::Vhost;
-use super::records::Record;
+use super::VirtualHost;
+use super::records::CsvRecord;
 
 /// How many characters of a refused field are repeated in a title.
 const SHOWN: usize = 80;
@@ -19,7 +19,7 @@ const FIELDS: usize = 5;
 
 /// Why a row is refused.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mistake {
+pub(super) struct RowError {
     /// The field, counted from 0; the whole row when absent.
     field: Option<usize>,
     title: String,
@@ -27,7 +27,7 @@ pub(super) struct Mistake {
     help: &'static str,
 }
 
-impl Mistake {
+impl RowError {
     fn new(field: usize, title: impl Into<String>, help: &'static str) -> Self {
         Self { field: Some(field), title: title.into(), label: None, help }
     }
@@ -35,7 +35,7 @@ impl Mistake {
     /// The message, with the line that it is about.
     pub fn diagnostic(&self, name: &str, line: u64, bytes: &[u8]) -> Diagnostic {
         let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n");
-        let fields = Fields::of(&text);
+        let fields = RowFields::of(&text);
         let mut span = None;
         if let Some(field) = self.field {
             let mut at = 0;
@@ -48,7 +48,7 @@ impl Mistake {
         // An empty field shows nothing: the line is better.
         let span = span.filter(|s| !s.is_empty()).unwrap_or(0..text.len());
         let source =
-            Source::at_line(name, text.as_str(), usize::try_from(line).unwrap_or(usize::MAX));
+            TextSource::at_line(name, text.as_str(), usize::try_from(line).unwrap_or(usize::MAX));
         let mut diagnostic = Diagnostic::error(self.title.clone(), &source, span).help(self.help);
         diagnostic.label = self.label.map(str::to_owned);
         diagnostic
@@ -56,14 +56,14 @@ impl Mistake {
 }
 
 /// The fields of a row, without the blanks around them.
-struct Fields<'a> {
+struct RowFields<'a> {
     /// The first ones.
     list: [Cow<'a, str>; FIELDS],
     count: usize,
     blank: bool,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> RowFields<'a> {
     fn of(text: &'a str) -> Self {
         let mut fields = Self { list: Default::default(), count: 0, blank: true };
         if !text.contains('"') {
@@ -103,7 +103,7 @@ impl<'a> Fields<'a> {
 /// Whether a record names the columns.
 pub(super) fn is_header(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| {
-        let fields = Fields::of(text);
+        let fields = RowFields::of(text);
         let named =
             fields.get(0).eq_ignore_ascii_case("ip") && fields.get(1).eq_ignore_ascii_case("host");
         // In the words of another language: no address, and no digit that could be meant as one.
@@ -118,12 +118,15 @@ pub(super) fn is_header(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// What is wrong with it, an address outside the scope among the rest.
-pub(super) fn parse(record: &Record<'_>, scope: &Scope) -> Result<Option<Vhost>, Mistake> {
+pub(super) fn parse(
+    record: &CsvRecord<'_>,
+    scope: &Scope,
+) -> Result<Option<VirtualHost>, RowError> {
     let bytes = record.bytes;
     if bytes.starts_with(b"#") {
         return Ok(None);
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| Mistake {
+    let text = std::str::from_utf8(bytes).map_err(|_| RowError {
         field: None,
         title: format!("line {} is not UTF-8", record.line),
         label: None,
@@ -134,33 +137,33 @@ pub(super) fn parse(record: &Record<'_>, scope: &Scope) -> Result<Option<Vhost>,
     } else {
         Cow::Borrowed(text)
     };
-    let fields = Fields::of(&text);
+    let fields = RowFields::of(&text);
     if fields.blank { Ok(None) } else { vhost(&fields, text.contains('\n'), scope).map(Some) }
 }
 
-fn vhost(fields: &Fields<'_>, broken: bool, scope: &Scope) -> Result<Vhost, Mistake> {
+fn vhost(fields: &RowFields<'_>, broken: bool, scope: &Scope) -> Result<VirtualHost, RowError> {
     if fields.count < 2 {
         let help = "write ip,host or ip,host,port,scheme";
-        return Err(Mistake::new(0, "this line has no host", help));
+        return Err(RowError::new(0, "this line has no host", help));
     }
     if fields.count >= FIELDS {
-        return Err(Mistake::new(
+        return Err(RowError::new(
             4,
             "this line has more than four fields",
             "write ip,host,port,scheme",
         ));
     }
     let ip: IpAddr = fields.get(0).parse().map_err(|_| {
-        Mistake::new(
+        RowError::new(
             0,
             format!("`{}` is not an address", short(fields.get(0))),
             "write one IPv4 or IPv6 address first, such as 198.51.100.7",
         )
     })?;
     if !scope.allows(ip) {
-        return Err(Mistake {
+        return Err(RowError {
             label: Some("no request may leave for this address"),
-            ..Mistake::new(
+            ..RowError::new(
                 0,
                 format!("{ip} is not in the scope"),
                 "remove the line, or add the address to [scope] allow",
@@ -169,15 +172,15 @@ fn vhost(fields: &Fields<'_>, broken: bool, scope: &Scope) -> Result<Vhost, Mist
     }
     let host = host(fields.get(1))?;
     if broken {
-        return Err(Mistake {
+        return Err(RowError {
             field: None,
-            ..Mistake::new(0, "a field holds a line break", "close each quote on its own line")
+            ..RowError::new(0, "a field holds a line break", "close each quote on its own line")
         });
     }
     let port = match fields.get(2) {
         "" => None,
         text => Some(text.parse::<Port>().map_err(|_| {
-            Mistake::new(
+            RowError::new(
                 2,
                 format!("`{}` is not a port", short(text)),
                 "write a number from 1 to 65535, or leave the field empty",
@@ -186,21 +189,21 @@ fn vhost(fields: &Fields<'_>, broken: bool, scope: &Scope) -> Result<Vhost, Mist
     };
     let scheme = match fields.get(3) {
         "" => None,
-        text if text.eq_ignore_ascii_case("http") => Some(Scheme::Http),
-        text if text.eq_ignore_ascii_case("https") => Some(Scheme::Https),
+        text if text.eq_ignore_ascii_case("http") => Some(UrlScheme::Http),
+        text if text.eq_ignore_ascii_case("https") => Some(UrlScheme::Https),
         text => {
-            return Err(Mistake::new(
+            return Err(RowError::new(
                 3,
                 format!("`{}` is not a scheme", short(text)),
                 "write http or https, or leave the field empty",
             ));
         }
     };
-    Ok(Vhost { ip, host, port, scheme })
+    Ok(VirtualHost { ip, host, port, scheme })
 }
 
-fn host(text: &str) -> Result<String, Mistake> {
-    let refuse = |title: String, help| Err(Mistake::new(1, title, help));
+fn host(text: &str) -> Result<String, RowError> {
+    let refuse = |title: String, help| Err(RowError::new(1, title, help));
     let ascii;
     let text = if text.is_ascii() {
         text

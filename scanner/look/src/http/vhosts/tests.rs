@@ -1,7 +1,7 @@
 use std::fs;
 use std::io::Write;
 
-use mimawari_targets::diagnostic::{Diagnostic, Diagnostics};
+use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList};
 use mimawari_targets::{AddrRange, AddrSet, Scope};
 
 use super::*;
@@ -12,15 +12,15 @@ fn scope() -> Scope {
     Scope::new(set(&allow), set(&deny), "test")
 }
 
-fn index(text: &[u8]) -> Result<VhostIndex, Diagnostics> {
+fn index(text: &[u8]) -> Result<VhostIndex, DiagnosticList> {
     VhostIndex::spool("vhosts.csv", text, &scope(), &std::env::temp_dir())
 }
 
-fn all(index: &VhostIndex) -> Vec<Vhost> {
+fn all(index: &VhostIndex) -> Vec<VirtualHost> {
     index.addresses().flat_map(|ip| index.hosts(ip)).collect::<Result<_, _>>().unwrap()
 }
 
-fn read(text: &str) -> Result<Vec<Vhost>, Diagnostics> {
+fn read(text: &str) -> Result<Vec<VirtualHost>, DiagnosticList> {
     index(text.as_bytes()).map(|i| all(&i))
 }
 
@@ -44,7 +44,7 @@ fn all_forms_of_a_line() {
         2001:db8::7,xn--eckwd4c7c.example.jp,,http\r\n\
         198.51.100.8,a_b.example.jp,8080,\r\n\
         198.51.100.7,shop.example.jp\r\n";
-    let v = |ip: &str, host: &str, port, scheme| Vhost {
+    let v = |ip: &str, host: &str, port, scheme| VirtualHost {
         ip: ip.parse().unwrap(),
         host: host.to_owned(),
         port: Port::new(port),
@@ -54,9 +54,9 @@ fn all_forms_of_a_line() {
         read(text).unwrap(),
         [
             v("198.51.100.7", "shop.example.jp", 0, None),
-            v("198.51.100.7", "admin.example.jp", 8443, Some(Scheme::Https)),
+            v("198.51.100.7", "admin.example.jp", 8443, Some(UrlScheme::Https)),
             v("198.51.100.8", "a_b.example.jp", 8080, None),
-            v("2001:db8::7", "xn--eckwd4c7c.example.jp", 0, Some(Scheme::Http)),
+            v("2001:db8::7", "xn--eckwd4c7c.example.jp", 0, Some(UrlScheme::Http)),
         ]
     );
     assert_eq!(read("").unwrap(), []);
@@ -191,7 +191,7 @@ fn many_readers_read_at_once() {
         text.push_str(&format!("198.51.100.{},g{row}.example\n", 2 + row % 3));
     }
     let index = index(text.as_bytes()).unwrap();
-    let mut readers: Vec<Hosts> = index.addresses().map(|a| index.hosts(a)).collect();
+    let mut readers: Vec<HostList> = index.addresses().map(|a| index.hosts(a)).collect();
     is_send(&readers);
     for row in 0..30_000 {
         for start in ["h", "g"] {

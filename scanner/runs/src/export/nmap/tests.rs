@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mimawari_drift::state::State;
-use mimawari_engine::Chunk;
+use mimawari_engine::ChunkResult;
 use mimawari_probes::observation::{HttpFacts, Observation};
-use mimawari_targets::{AddrSet, Plan, Scope, Shard};
+use mimawari_targets::{AddrSet, CellPlan, PlanShard, Scope};
 
 use super::*;
 use crate::{RunFolder, RunMeta, RunStatus};
@@ -13,10 +13,10 @@ const HOSTILE: &str = "a\"><script>alert(1)</script>\u{1b}[31m\0\u{202e}]]>&";
 
 /// A run of two addresses and forty ports: the first host has few silent and many closed ports, the
 /// second was never probed but for one port.
-fn run(dir: &Path, shard: Shard) -> PathBuf {
+fn run(dir: &Path, shard: PlanShard) -> PathBuf {
     let allow = ["192.0.2.0/31", "2001:db8::1"].map(|r| r.parse().unwrap());
     let scope = Scope::new(AddrSet::from_ranges(allow), AddrSet::default(), "T-1");
-    let plan = Plan::new(scope.whole(), "1-40".parse().unwrap(), 9).unwrap();
+    let plan = CellPlan::new(scope.whole(), "1-40".parse().unwrap(), 9).unwrap();
     let meta = RunMeta { status: RunStatus::Complete, ..RunMeta::blank(&scope, &plan, shard) };
     let out = dir.join(format!("s{}", shard.index()));
     let mut folder = RunFolder::create(&out, &meta).unwrap();
@@ -46,7 +46,7 @@ fn run(dir: &Path, shard: Shard) -> PathBuf {
                 confirmed: e.port().get() == 1,
                 second_look: None,
                 service: (e.port().get() == 1).then(|| {
-                    Box::new(Service {
+                    Box::new(ServiceFacts {
                         name: "https".to_owned(),
                         banner: Some(HOSTILE.to_owned()),
                         tls: None,
@@ -60,7 +60,7 @@ fn run(dir: &Path, shard: Shard) -> PathBuf {
             })])
             .unwrap();
     }
-    folder.cover(&Chunk { first_step: 0, states }).unwrap();
+    folder.cover(&ChunkResult { first_step: 0, states }).unwrap();
     folder.finish(&meta).unwrap();
     out
 }
@@ -76,7 +76,7 @@ fn text(dirs: &[PathBuf]) -> String {
 #[test]
 fn a_run_is_written_cell_by_cell() {
     let dir = tempfile::tempdir().unwrap();
-    let whole = run(dir.path(), Shard::WHOLE);
+    let whole = run(dir.path(), PlanShard::WHOLE);
     let text = text(&[whole]);
     insta::assert_snapshot!("a_run", text.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
     assert!(!text.contains("192.0.2.1\""), "a host that nobody probed");
@@ -90,9 +90,9 @@ fn shards_together_are_the_whole_and_one_alone_says_that_it_is_not() {
         let lines = text.lines().filter(|l| l.contains("<port ") || l.contains("<extra"));
         lines.map(str::to_owned).collect()
     };
-    let whole = text(&[run(&dir.path().join("w"), Shard::WHOLE)]);
+    let whole = text(&[run(&dir.path().join("w"), PlanShard::WHOLE)]);
     let shards: Vec<PathBuf> =
-        (1..=3).map(|i| run(dir.path(), Shard::new(i, 3).unwrap())).collect();
+        (1..=3).map(|i| run(dir.path(), PlanShard::new(i, 3).unwrap())).collect();
     assert_eq!(ports(&text(&shards)), ports(&whole));
     let one = text(&shards[..1]);
     assert!(one.contains("exit=\"error\"") && one.contains("shard 2/3"), "{one}");
@@ -101,7 +101,7 @@ fn shards_together_are_the_whole_and_one_alone_says_that_it_is_not() {
 #[test]
 fn a_window_of_any_size_gives_the_same() {
     let dir = tempfile::tempdir().unwrap();
-    let out = run(dir.path(), Shard::WHOLE);
+    let out = run(dir.path(), PlanShard::WHOLE);
     let scope = crate::read_meta(&out).unwrap().scope.to_scope();
     let runs = Runs::open(&[out], &scope, &State::default()).unwrap();
     let all = |window: u64| {

@@ -1,8 +1,8 @@
-use super::super::kept::Kept;
+use super::super::kept::ImportedRecord;
 use super::*;
 
-fn seen(text: &str) -> Result<(Told, Vec<String>)> {
-    let mut kept = Kept::default();
+fn seen(text: &str) -> Result<(ImportedFacts, Vec<String>)> {
+    let mut kept = ImportedRecord::default();
     Ok((read(text.as_bytes(), "n.xml", &mut kept)?, kept.0))
 }
 
@@ -135,7 +135,7 @@ fn no_entity_is_expanded_and_nothing_long_is_held() {
     // A tag of 20 MiB, from a reader that would never end.
     let head: &[u8] = b"<nmaprun scanner=\"nmap\"><output a=\"";
     let endless = std::io::BufReader::new(std::io::Read::chain(head, std::io::repeat(b'x')));
-    let e = read(endless, "n.xml", &mut Kept::default()).unwrap_err().to_string();
+    let e = read(endless, "n.xml", &mut ImportedRecord::default()).unwrap_err().to_string();
     assert!(e.contains("longer than"), "{e}");
 }
 

@@ -1,0 +1,172 @@
+//! The names of types: one meaning a name, and two words where one says too little.
+//!
+//! A type that is called `Answer` in six modules makes a reader open all six. So no crate has a type name twice, and
+//! the shares below may fall and not rise.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Names that every crate may use as often as it likes, since their module says what they belong to.
+const SHARED_BY_CUSTOM: [&str; 3] = ["Error", "Config", "Args"];
+
+/// The largest share of type names of one word, in per cent.
+const ONE_WORD_MOST: f64 = 45.0;
+
+/// The largest share of types whose name another type has, in any crate, in per cent.
+const SHARED_MOST: f64 = 12.0;
+
+struct TypeDefinition {
+    name: String,
+    package: String,
+    place: String,
+}
+
+fn workspace_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+/// The source folders of the product, each with the folder of its package.
+fn source_folders() -> Vec<(String, PathBuf)> {
+    let root = workspace_root();
+    let mut all = vec![
+        ("targets".to_owned(), root.join("targets/src")),
+        ("probes".to_owned(), root.join("probes/src")),
+        ("scanner".to_owned(), root.join("scanner/src")),
+    ];
+    for entry in fs::read_dir(root.join("scanner")).expect("the folder of the scanner") {
+        let dir = entry.expect("an entry").path();
+        if dir.join("Cargo.toml").is_file() {
+            let name = dir.file_name().expect("a name").to_string_lossy().into_owned();
+            all.push((format!("scanner/{name}"), dir.join("src")));
+        }
+    }
+    all
+}
+
+fn collect_files(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())) {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if name != "tests" {
+                collect_files(&path, files);
+            }
+        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && name != "samples.rs" {
+            files.push(path);
+        }
+    }
+}
+
+/// The name that a line defines, if it begins the definition of a type.
+fn defined_type(line: &str) -> Option<&str> {
+    let mut rest = line.trim_start();
+    // An associated type is part of its trait; what is indented belongs to an `impl`.
+    let indented = rest.len() < line.len();
+    if let Some(after) = rest.strip_prefix("pub") {
+        rest = match after.strip_prefix('(') {
+            Some(inner) => inner.split_once(')')?.1,
+            None => after,
+        }
+        .trim_start();
+    }
+    let (kind, after) = rest.split_once(' ')?;
+    if !matches!(kind, "struct" | "enum" | "trait" | "union" | "type")
+        || (kind == "type" && indented)
+    {
+        return None;
+    }
+    let end = after.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(after.len());
+    let name = &after[..end];
+    name.starts_with(|c: char| c.is_ascii_uppercase()).then_some(name)
+}
+
+fn defined_types() -> Vec<TypeDefinition> {
+    let root = workspace_root();
+    let mut all = Vec::new();
+    for (package, dir) in source_folders() {
+        let mut files = Vec::new();
+        collect_files(&dir, &mut files);
+        for file in files {
+            let text = fs::read_to_string(&file).expect("a source file");
+            let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+            for (number, line) in code.lines().enumerate() {
+                if let Some(name) = defined_type(line) {
+                    let path = file.strip_prefix(&root).expect("below the root").display();
+                    all.push(TypeDefinition {
+                        name: name.to_owned(),
+                        package: package.clone(),
+                        place: format!("{path}:{}", number + 1),
+                    });
+                }
+            }
+        }
+    }
+    assert!(
+        all.len() > 500,
+        "only {} types were found; the test looks at the wrong place",
+        all.len()
+    );
+    all
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a few hundred names")]
+fn share(part: usize, whole: usize) -> f64 {
+    100.0 * part as f64 / whole as f64
+}
+
+#[test]
+fn no_crate_has_a_type_name_twice() {
+    let mut places: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for t in defined_types() {
+        places.entry((t.package, t.name)).or_default().push(t.place);
+    }
+    let twice: Vec<String> = places
+        .into_iter()
+        .filter(|((_, name), at)| at.len() > 1 && !SHARED_BY_CUSTOM.contains(&name.as_str()))
+        .map(|((_, name), at)| format!("{name}: {}", at.join(", ")))
+        .collect();
+    assert!(twice.is_empty(), "rename one of each:\n{}", twice.join("\n"));
+}
+
+#[test]
+fn most_types_have_two_words_and_a_name_of_their_own() {
+    let all = defined_types();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for t in &all {
+        *counts.entry(&t.name).or_default() += 1;
+    }
+    let one_word: Vec<&TypeDefinition> = all
+        .iter()
+        .filter(|t| t.name.chars().filter(char::is_ascii_uppercase).count() == 1)
+        .collect();
+    let shared: Vec<&TypeDefinition> = all.iter().filter(|t| counts[t.name.as_str()] > 1).collect();
+    let list = |types: &[&TypeDefinition]| -> String {
+        types.iter().map(|t| format!("  {} {}\n", t.name, t.place)).collect()
+    };
+    let one_word_share = share(one_word.len(), all.len());
+    assert!(
+        one_word_share <= ONE_WORD_MOST,
+        "{one_word_share:.1} % of {} type names have one word; at most {ONE_WORD_MOST} %:\n{}",
+        all.len(),
+        list(&one_word)
+    );
+    let shared_share = share(shared.len(), all.len());
+    assert!(
+        shared_share <= SHARED_MOST,
+        "{shared_share:.1} % of {} types share their name; at most {SHARED_MOST} %:\n{}",
+        all.len(),
+        list(&shared)
+    );
+}
+
+#[test]
+fn definitions_are_recognised() {
+    assert_eq!(defined_type("pub struct RuleBook {"), Some("RuleBook"));
+    assert_eq!(defined_type("pub(crate) enum Cause<'a> {"), Some("Cause"));
+    assert_eq!(defined_type("    pub(super) struct Inner(u8);"), Some("Inner"));
+    assert_eq!(defined_type("type Key = (u8, u8);"), Some("Key"));
+    assert_eq!(defined_type("    type Item = u8;"), None);
+    assert_eq!(defined_type("    structure: u8,"), None);
+    assert_eq!(defined_type("// struct Comment"), None);
+}
