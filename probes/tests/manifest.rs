@@ -158,7 +158,7 @@ fn each_mistake_is_told_with_its_line() {
         ),
         (
             with("[]"),
-            "2: this is no line of a manifest: invalid length 0, expected struct Row with 11 elements",
+            "2: this is no line of a manifest: invalid length 0, expected struct ManifestRow with 11 elements",
         ),
     ];
     for (text, expected) in cases {

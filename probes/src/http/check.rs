@@ -370,6 +370,11 @@ impl<'a> PathCheck<'a> {
         };
         // "Later" is no answer. "Internal error" is one: some sites say so to every unknown path.
         if !has_signature && gate::is_postponed(response.status) {
+            // A hit that was itself put off shows nothing that this answer does not: the site says it to
+            // everything.
+            if self.found.as_ref().is_some_and(|f| gate::is_postponed(f.evidence.status)) {
+                return self.lost(&status_reason(response.status));
+            }
             return self.uncontrolled(&status_reason(response.status));
         }
         let Some(found) = &mut self.found else { return };

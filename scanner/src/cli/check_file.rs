@@ -63,8 +63,8 @@ Conditions, one in each { }; expressions are those of the Rust crate regex, on b
   location      the whole Location matches
   over          the whole resource is longer than so many bytes
   unpacked      a list of conditions for what a gzip file or a ZIP archive's first entry holds
-  shape         dotenv php-source php-password private-key ssh-key encrypted-key
-                transfer-account account-list people table empty
+  shape         dotenv php-source (formerly php-copy) php-password private-key ssh-key
+                encrypted-key transfer-account account-list people table empty
   any, all, not of other conditions
   Options: nocase = true; within = 512 (among the first so many bytes)
   The first four characters of (?P<shown>…) are shown in reports; (?P<secret>…) never is.

@@ -155,14 +155,15 @@ async fn a_checkpoint_that_nobody_can_go_on_from_is_damage() {
         sweep.poll_transmit(Duration::ZERO);
         sweep.checkpoint().unwrap()
     };
-    let fits = mimawari_runs::checkpoint::SavedCheckpoint { coverage: 8, sweep: sweep() };
-    let long = mimawari_runs::checkpoint::SavedCheckpoint { coverage: 9, sweep: sweep() };
+    let there = fs::metadata(b.run.join("coverage.bin")).unwrap().len();
+    let fits = mimawari_runs::checkpoint::SavedCheckpoint { coverage: there, sweep: sweep() };
+    let long = mimawari_runs::checkpoint::SavedCheckpoint { coverage: there + 1, sweep: sweep() };
     let other = mimawari_engine::SweepEngine::new(
         plan.walk(PlanShard::WHOLE),
         mimawari_engine::SweepConfig::default(),
     );
     let other = mimawari_runs::checkpoint::SavedCheckpoint {
-        coverage: 8,
+        coverage: there,
         sweep: other.checkpoint().unwrap(),
     };
     for (n, (point, good)) in [(fits, true), (long, false), (other, false)].iter().enumerate() {

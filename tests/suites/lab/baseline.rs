@@ -136,15 +136,17 @@ fn virtual_hosts(c: &Case) {
     .expect("vhosts");
     c.patrol("r1", &[]).expect(0);
     assert_eq!(c.json("r1/run.json")["http"]["targets"], 3);
-    // A row outside the scope stops the run before anything is sent.
+    // A row outside the scope is skipped and named; the others are requested.
     fs::write(c.path("vhosts.csv"), "198.19.0.12,shop.example.jp\n203.0.113.9,elsewhere.example\n")
         .expect("vhosts");
-    let out = c.patrol("r2", &[]).expect(2);
+    let out = c.patrol("r2", &[]).expect(3);
     assert!(
         out.stderr.contains("203.0.113.9") && out.stderr.contains("vhosts.csv"),
         "{}",
         out.stderr
     );
+    assert!(out.stdout.contains("203.0.113.9 is not in the scope"), "{}", out.stdout);
+    assert_eq!(c.json("r2/run.json")["http"]["targets"], 2);
 }
 
 fn canary(c: &Case) {

@@ -304,7 +304,7 @@ fn what_counts_stands_before_what_is_settled() {
             "open",
             "open",
             "resolving",
-            "missing once",
+            "to be decided",
             "resolved",
             "out of scope",
             "allowed"

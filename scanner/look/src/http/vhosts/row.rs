@@ -208,13 +208,14 @@ fn host(text: &str) -> Result<String, RowError> {
     let text = if text.is_ascii() {
         text
     } else {
-        let Ok(converted) = idna::domain_to_ascii(text) else {
+        let Ok(converted) = idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::URL)
+        else {
             return refuse(
                 format!("host `{}` has no A-label form", short(text)),
                 "correct the name, or write its A-label form, such as xn--eckwd4c7c.example.jp",
             );
         };
-        ascii = converted;
+        ascii = converted.into_owned();
         &ascii
     };
     if text.contains('/') {
