@@ -311,9 +311,8 @@ fn words(name: &[u8]) -> Vec<Vec<u8>> {
     let mut before = b'_';
     for &b in name {
         let starts = !b.is_ascii_alphanumeric();
-        if starts || (b.is_ascii_uppercase() && before.is_ascii_lowercase()) {
-            words.push(Vec::new());
-        } else if words.is_empty() {
+        let inner = b.is_ascii_uppercase() && before.is_ascii_lowercase();
+        if starts || inner || words.is_empty() {
             words.push(Vec::new());
         }
         if !starts && let Some(word) = words.last_mut() {
