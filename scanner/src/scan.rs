@@ -516,7 +516,7 @@ impl ScanDeadline {
     /// The gap, if it was this that stopped the run.
     fn passed(&self) -> Option<Gap> {
         let passed = self.passed.load(Ordering::Relaxed);
-        passed.then(|| Gap::DeadlineReached { seconds: self.after.as_secs_f64() })
+        passed.then_some(Gap::DeadlineReached { seconds: self.after.as_secs_f64() })
     }
 }
 

@@ -103,7 +103,7 @@ impl HostName {
         if let Some(character) = name.chars().find(|c| {
             !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.') || (underscores && *c == '_'))
         }) {
-            let character = if crate::text::is_unsafe(character) {
+            let character = if crate::text::is_hostile(character) {
                 char::REPLACEMENT_CHARACTER
             } else {
                 character

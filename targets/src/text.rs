@@ -9,7 +9,7 @@ const SHOWN: usize = 80;
 ///
 /// This is the one list; everything that shows foreign text goes by it.
 #[must_use]
-pub fn is_unsafe(c: char) -> bool {
+pub fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{00ad}'                   // soft hyphen
@@ -39,7 +39,7 @@ pub fn is_unsafe(c: char) -> bool {
 }
 
 /// Text of hostile bytes, safe to print: at most `max` characters, none of them
-/// [unsafe](is_unsafe).
+/// [unsafe](is_hostile).
 ///
 /// Line ends and tabs become spaces; bytes that are not UTF-8 become U+FFFD.
 #[must_use]
@@ -53,13 +53,13 @@ pub fn printable(bytes: &[u8], max: usize) -> String {
         })
         .filter_map(|c| match c {
             '\t' | '\n' | '\r' | '\u{2028}' | '\u{2029}' => Some(' '),
-            c => (!is_unsafe(c)).then_some(c),
+            c => (!is_hostile(c)).then_some(c),
         })
         .take(max)
         .collect()
 }
 
-/// JSON text in which what is [unsafe](is_unsafe) is written as `\u` escapes (RFC 8259, section 7), so
+/// JSON text in which what is [unsafe](is_hostile) is written as `\u` escapes (RFC 8259, section 7), so
 /// that it can be looked at in a terminal and still parses to the same text.
 #[must_use]
 pub fn escape_json(plain: &str) -> String {
@@ -68,7 +68,7 @@ pub fn escape_json(plain: &str) -> String {
     for c in plain.chars() {
         // The serialiser has escaped what is below U+0020; a line break here is its own indentation.
         // Everything else that is unsafe can only stand inside a string, where an escape is the same.
-        if c != '\n' && is_unsafe(c) {
+        if c != '\n' && is_hostile(c) {
             for unit in c.encode_utf16(&mut units) {
                 out.push_str(&format!("\\u{unit:04x}"));
             }
@@ -100,7 +100,7 @@ pub(crate) fn clean_in_place(s: &str) -> String {
     s.chars()
         .flat_map(|c| match c {
             '\t' | '\n' | '\r' => [Some(c), None],
-            _ if !is_unsafe(c) => [Some(c), None],
+            _ if !is_hostile(c) => [Some(c), None],
             _ => match c.len_utf8() {
                 1 => [Some('?'), None],
                 2 => [Some('\u{00b7}'), None],
@@ -114,7 +114,7 @@ pub(crate) fn clean_in_place(s: &str) -> String {
 }
 
 fn replace(c: char) -> char {
-    if is_unsafe(c) { char::REPLACEMENT_CHARACTER } else { c }
+    if is_hostile(c) { char::REPLACEMENT_CHARACTER } else { c }
 }
 
 #[cfg(test)]
@@ -134,7 +134,7 @@ mod tests {
     fn what_is_printable_holds_nothing_unsafe_and_the_rest_stays() {
         let all: String = ('\0'..=char::MAX).collect();
         let shown = printable(all.as_bytes(), usize::MAX);
-        assert!(!shown.chars().any(is_unsafe));
+        assert!(!shown.chars().any(is_hostile));
         assert_eq!(printable("a\u{1b}[31m\n\u{202e}日本".as_bytes(), 7), "a[31m 日");
         assert_eq!(printable(b"a\xffb", 9), "a\u{fffd}b");
     }
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn in_place_keeps_every_offset() {
-        for c in ('\0'..=char::MAX).filter(|c| is_unsafe(*c)) {
+        for c in ('\0'..=char::MAX).filter(|c| is_hostile(*c)) {
             let s = format!("a{c}b");
             assert_eq!(clean_in_place(&s).len(), s.len(), "{c:?}");
         }

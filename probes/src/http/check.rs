@@ -135,6 +135,9 @@ pub struct PathCheck<'a> {
     end: Option<(ContentOutcome, Option<String>)>,
 }
 
+/// A check, and how it is true of an answer.
+type ProvenHit<'a> = (&'a ContentProbe, RuleHit);
+
 /// A hit in work. It holds what was served, so it has no `Debug`.
 struct ContentHit<'a> {
     probe: &'a ContentProbe,
@@ -264,7 +267,7 @@ impl<'a> PathCheck<'a> {
         &self,
         content: &PageContent<'_>,
         response: &HttpResponse<'_>,
-    ) -> (Option<(&'a ContentProbe, RuleHit)>, Option<(&'a ContentProbe, RuleHit)>) {
+    ) -> (Option<ProvenHit<'a>>, Option<ProvenHit<'a>>) {
         let plan = self.plan;
         // Nearly all answers are "not found" with a page: nothing is made for them.
         let is_content = content.status == GateStatus::Content;

@@ -165,7 +165,7 @@ mod tests {
         for limit in [16, 40, 64, 256, 1024, 1 << 20] {
             for in_use in [3, 12, 30] {
                 let budget = budget_of(limit, in_use) as u64;
-                assert!(budget >= 1 && budget <= MOST, "{limit} {in_use}");
+                assert!((1..=MOST).contains(&budget), "{limit} {in_use}");
                 assert!(budget == 1 || budget + in_use < limit, "{limit} {in_use}: {budget}");
             }
         }

@@ -61,6 +61,9 @@ impl ServerFact {
     }
 }
 
+/// What subjects are ordered by: address, port, kind, name and path.
+type SubjectKey<'a> = (IpAddr, Option<(Protocol, Port)>, u8, Option<&'a str>, Option<&'a str>);
+
 impl Subject {
     /// A TCP port.
     #[must_use]
@@ -183,7 +186,7 @@ impl Subject {
     }
 
     /// By place: a host before its ports, a port before what is at it.
-    fn key(&self) -> (IpAddr, Option<(Protocol, Port)>, u8, Option<&str>, Option<&str>) {
+    fn key(&self) -> SubjectKey<'_> {
         let rank = match self {
             Self::Host(_) => 0,
             Self::Port(_) => 1,

@@ -434,7 +434,7 @@ fn is_settings(bytes: &[u8]) -> bool {
         return false;
     };
     let length = u32::from_be_bytes([0, *high, *middle, *low]);
-    *kind == 4 && *flags == 0 && stream == [0; 4] && length % 6 == 0 && length <= 6 * 64
+    *kind == 4 && *flags == 0 && stream == [0; 4] && length.is_multiple_of(6) && length <= 6 * 64
 }
 
 /// Whether the server answers the preface of HTTP/2, which nothing else does.

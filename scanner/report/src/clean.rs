@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-pub(crate) use mimawari_targets::text::is_unsafe as is_hostile;
+pub(crate) use mimawari_targets::text::is_hostile;
 use unicode_width::UnicodeWidthChar;
 
 /// What stands where something was taken out.

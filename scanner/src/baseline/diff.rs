@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mimawari_targets::text::is_unsafe;
+use mimawari_targets::text::is_hostile;
 use similar::TextDiff;
 
 /// A unified diff; nothing of it can move a terminal's cursor or turn its direction of writing.
@@ -22,7 +22,7 @@ fn clean(text: &str) -> String {
         .filter(|c| *c != '\r')
         .map(|c| match c {
             '\n' | '\t' => c,
-            c if is_unsafe(c) => char::REPLACEMENT_CHARACTER,
+            c if is_hostile(c) => char::REPLACEMENT_CHARACTER,
             c => c,
         })
         .collect()

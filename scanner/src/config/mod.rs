@@ -556,7 +556,7 @@ impl CheckConfig<'_> {
                 None => self.error(
                     word.span(),
                     format!("`{}` is no kind of special addresses", word.get_ref().escape_debug()),
-                    &format!("the kinds are: {}", SpecialKind::words().join(", ")),
+                    format!("the kinds are: {}", SpecialKind::words().join(", ")),
                 ),
             }
         }

@@ -107,10 +107,10 @@ impl LookEnds {
                 self.streak_hosts.insert(address.ip());
             }
         }
-        if before.is_some() || !together.is_settled() || together.mute {
-            if before.is_some() || self.kept.len() < KEPT {
-                self.kept.insert(address, together);
-            }
+        if (before.is_some() || !together.is_settled() || together.mute)
+            && (before.is_some() || self.kept.len() < KEPT)
+        {
+            self.kept.insert(address, together);
         }
         together
     }

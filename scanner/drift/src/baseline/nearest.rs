@@ -204,14 +204,11 @@ fn beside<'a, R: HasHead>(
             best = best.into_iter().chain(near).min_by(|a, b| order(a, b, HasHead::head));
         }
         // A rule of several ranges may lie on both sides; it is reported for the nearer one.
-        match best {
-            Some(near) if out.iter().any(|o| o.1.head().id == near.1.head().id) => {
-                if out.iter().all(|o| near.0.rank() < o.0.rank()) {
-                    out = vec![near];
-                }
-            }
-            Some(near) => out.push(near),
-            None => {}
+        let Some(near) = best else { continue };
+        if !out.iter().any(|o| o.1.head().id == near.1.head().id) {
+            out.push(near);
+        } else if out.iter().all(|o| near.0.rank() < o.0.rank()) {
+            out = vec![near];
         }
     }
     out

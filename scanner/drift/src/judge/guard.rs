@@ -71,7 +71,8 @@ impl RunJudge<'_> {
         let all_refused = self.open.is_empty() && known.iter().filter(fresh).any(|k| refused(&k));
         let all = known.iter().filter(fresh).count();
         let too_many = |n: usize| n * GONE_SHARE > known.len();
-        if !too_many(unexplained) && !(all_refused && too_many(all)) {
+        let suspicious = too_many(unexplained) || all_refused && too_many(all);
+        if !suspicious {
             return;
         }
         self.gone_alone = self.suspect_because.is_empty();

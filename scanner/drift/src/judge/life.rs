@@ -559,7 +559,8 @@ impl<'t> Life<'t> {
     fn count_change(&mut self, begins: bool) {
         let n = self.t.covered_runs;
         self.t.changes.retain(|c| c + FLAP_WINDOW > n);
-        if !self.trust.again && !(begins && self.t.changes.is_empty()) {
+        let first_of_series = begins && self.t.changes.is_empty();
+        if !self.trust.again && !first_of_series {
             self.t.changes.push(n);
         }
     }
