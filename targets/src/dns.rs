@@ -1,6 +1,6 @@
 //! Host names to addresses, and only to addresses of the scope.
 //!
-//! The one place of this crate that touches the network, through the [`Resolve`] it is given.
+//! The one place of this crate that touches the network, through the [`NameResolver`] it is given.
 
 use std::collections::BTreeSet;
 use std::fmt;

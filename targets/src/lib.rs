@@ -6,10 +6,10 @@
 //!   and length together.
 //! * [`Scope`]: the one place where an [`Endpoint`] can be made. An `Endpoint` in hand is proof that
 //!   its address is allowed.
-//! * [`Order`]: the keyed permutation of the cells (address × port).
+//! * [`ProbeOrder`]: the keyed permutation of the cells (address × port).
 //! * [`list`]: target lists, as people write them, and host names.
 //! * [`text`]: foreign text made safe to show; [`hex`].
-//! * [`Plan`], [`Shard`], [`Walk`]: the cells of a job, and one shard's walk over them.
+//! * [`CellPlan`], [`PlanShard`], [`PlanOrder`]: the cells of a job, and one shard's walk over them.
 //!
 //! Nothing here sends a packet, reads a clock or draws a random number; the optional `dns` module
 //! is the one place that touches the network, through the resolver it is given.

@@ -272,7 +272,7 @@ impl PlanOrder {
         self.shard
     }
 
-    /// Which part of the plan; [`Shard::WHOLE`] unless the plan is walked in several runs.
+    /// Which part of the plan; [`PlanShard::WHOLE`] unless the plan is walked in several runs.
     #[must_use]
     pub const fn part(&self) -> PlanShard {
         self.part

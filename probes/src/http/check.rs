@@ -64,7 +64,7 @@ pub struct CheckFailure {
     pub reason: String,
 }
 
-/// How a path ended. Holds nothing of the content but what [`Evidence`] has.
+/// How a path ended. Holds nothing of the content but what [`HttpEvidence`] has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FinishedCheck {
     /// The check's id; without a hit, that of the path's first check.

@@ -22,7 +22,7 @@ pub struct RawHead<'a> {
 const VERSIONS: [&str; 4] = ["1.0", "1.1", "2.0", "2"];
 
 impl<'a> RawHead<'a> {
-    /// Reads the beginning of an answer; nothing if it does not begin with one of [`VERSIONS`] and a
+    /// Reads the beginning of an answer; nothing if it does not begin with one of `VERSIONS` and a
     /// status code.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {

@@ -409,7 +409,7 @@ impl State {
     /// with, or address and port.
     ///
     /// # Errors
-    /// [`NotFound`] when there is none, or more than one.
+    /// [`AckTarget`] when there is none, or more than one.
     pub fn find_drift(&self, text: &str) -> Result<&Finding, AckTarget> {
         const SHOWN: usize = 5;
         let place: Option<Cell> = text.parse().ok();

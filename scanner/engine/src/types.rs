@@ -9,7 +9,7 @@ use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::{Endpoint, Port};
 use serde::{Deserialize, Serialize};
 
-/// How a sweep is to be made. [`Sweep::new`](crate::Sweep::new) moves values outside their range to
+/// How a sweep is to be made. [`SweepEngine::new`](crate::SweepEngine::new) moves values outside their range to
 /// the nearest one inside.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SweepConfig {
@@ -155,7 +155,7 @@ pub enum SweepEvent {
         /// What is odd about it.
         signs: SynAckSigns,
     },
-    /// Policy forbids a cell. At most once a cell; [`Event::Open`] may still follow.
+    /// Policy forbids a cell. At most once a cell; [`SweepEvent::Open`] may still follow.
     Prohibited {
         /// Which.
         endpoint: Endpoint,

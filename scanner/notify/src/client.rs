@@ -152,7 +152,7 @@ impl HttpSender<'_> {
     /// changes nothing.
     ///
     /// # Errors
-    /// A [`Fault`] after the last try, or where another one would be of no use.
+    /// A [`SendError`] after the last try, or where another one would be of no use.
     pub async fn send(
         &self,
         harmless: bool,

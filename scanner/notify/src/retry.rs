@@ -13,7 +13,7 @@ use super::letter::{self, UndeliveredMessage};
 use super::{DeliveryMode, Notifiers, OutgoingMessage};
 
 impl Notifiers {
-    /// Sends a message that says it is none to each. A line for each, and [`Status::Error`] if one was
+    /// Sends a message that says it is none to each. A line for each, and [`ExitStatus::Error`] if one was
     /// not sent.
     pub async fn test(&self) -> (String, ExitStatus) {
         let mut out = String::new();
@@ -37,7 +37,7 @@ impl Notifiers {
         (out, status)
     }
 
-    /// Sends the letters of a run. A line for each, and [`Status::Error`] if one is left.
+    /// Sends the letters of a run. A line for each, and [`ExitStatus::Error`] if one is left.
     ///
     /// # Errors
     /// A [`Failure`] for what cannot be read.

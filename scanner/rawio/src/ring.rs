@@ -96,7 +96,7 @@ impl ReceiveRing {
     /// all are open. Fewer than `n` where the kernel does not share, at least one.
     ///
     /// # Errors
-    /// As [`Ring::open`].
+    /// As [`ReceiveRing::open`].
     pub fn open_group(
         device: &InterfaceFacts,
         filter: &[BpfInstruction],

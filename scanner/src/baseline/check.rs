@@ -38,7 +38,7 @@ const MOST_FILES: usize = 1000;
 ///
 /// # Errors
 /// A [`Failure`] when something that is named cannot be read. What is wrong with the baseline is a
-/// result, and gives [`Status::Error`].
+/// result, and gives [`ExitStatus::Error`].
 pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStatus> {
     if let Some(id) = &args.explain {
         print(&explain(id)?)?;

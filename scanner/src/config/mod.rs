@@ -156,7 +156,7 @@ impl Config {
     /// fetched first, with all of its folder.
     ///
     /// # Errors
-    /// A [`Failure`] when the file cannot be read, [`Diagnostics`] when it is wrong.
+    /// A [`Failure`] when the file cannot be read, [`DiagnosticList`] when it is wrong.
     pub fn read(path: &Path) -> Result<Self> {
         if let Some(url) = fetched::url(path) {
             return Self::of_fetched(fetched::fetch(
@@ -176,7 +176,7 @@ impl Config {
     /// Checks a configuration text; relative paths in it start at `base`.
     ///
     /// # Errors
-    /// [`Diagnostics`] with every mistake.
+    /// [`DiagnosticList`] with every mistake.
     pub fn parse(name: &str, text: &str, base: &Path) -> Result<Self> {
         Self::checked(&TextSource::new(name, text), base, false)
     }

@@ -31,7 +31,7 @@ const NAMED: u64 = 20;
 /// `mimawari manifest`
 ///
 /// # Errors
-/// As [`make`]; when a handler of signals cannot be set.
+/// As `make`; when a handler of signals cannot be set.
 pub async fn manifest(args: &ManifestArgs, context: &Context) -> Result<ExitStatus> {
     stop_on_signals(context)?;
     make(args, context)

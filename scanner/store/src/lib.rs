@@ -7,7 +7,7 @@
 //!
 //! Generation n + 1 is created on the condition that it is not there, so of two writers that both
 //! read generation n one gets a conflict: it reads what the other wrote, judges upon that, and tries
-//! again ([`Store::settle`]). Nothing is locked, and nothing is lost.
+//! again ([`StateStore::settle`]). Nothing is locked, and nothing is lost.
 //!
 //! **Which generation is the newest** is never taken from the hint. Names have a fixed number of
 //! digits, so their order is the order of numbers, and listing what comes after a name lists *all*
@@ -139,7 +139,7 @@ impl StateStore {
     /// to be saved.
     ///
     /// # Errors
-    /// As [`Store::latest`]; a [`Failure`] when nothing can be written.
+    /// As [`StateStore::latest`]; a [`Failure`] when nothing can be written.
     pub async fn check(&self) -> Result<()> {
         match self.latest().await?.number {
             0 => {

@@ -98,7 +98,7 @@ impl ObjectFolder {
     /// Opens a location for reading: a folder that is not there has nothing in it, and is not made.
     ///
     /// # Errors
-    /// As [`Objects::open`].
+    /// As [`ObjectFolder::open`].
     pub fn look(location: &StoreLocation) -> Result<Self> {
         match location {
             StoreLocation::Folder(dir) if !dir.exists() => {

@@ -1,4 +1,4 @@
-//! A simulated network under a virtual clock, driving the real [`Sweep`](mimawari_engine::Sweep).
+//! A simulated network under a virtual clock, driving the real [`SweepEngine`](mimawari_engine::SweepEngine).
 //!
 //! * [`World`]: who listens where, and how oddly it behaves, from a seed.
 //! * [`Network`]: delay, loss in both directions, policers, limited RSTs.

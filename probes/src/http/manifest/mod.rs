@@ -10,11 +10,11 @@
 //! {"kind":"end","files":1,"unreadable":[],"unreadable_total":0}
 //! ```
 //!
-//! * [`Entry::of`] makes an entry of a file's name and its first [`PREFIX`] bytes. The rules by
+//! * [`ManifestEntry::of`] makes an entry of a file's name and its first [`PREFIX`] bytes. The rules by
 //!   which it is to be executed, to be denied or public are a table; see `rules.rs`.
 //! * [`Manifest::read`] reads the file; [`Manifest::concerns`] says to which host its names may be
 //!   sent.
-//! * [`Entry::proven`] is true of an answer that gives the file away.
+//! * [`ManifestEntry::proven`] is true of an answer that gives the file away.
 //!
 //! The digests of a manifest are not keyed: whoever has it can tell guesses of a short line from
 //! the line. It is as confidential as the files.

@@ -34,7 +34,7 @@ pub enum FindingLookup<'a> {
 /// a content. Of several the ones that count come first, and of those at one port the port itself.
 ///
 /// # Errors
-/// [`NotFound`].
+/// [`FindingLookup`].
 pub fn find<'a>(findings: &'a [Finding], wanted: &str) -> Result<&'a Finding, FindingLookup<'a>> {
     let wanted = wanted.trim();
     let mut found: Vec<&Finding> = if let Some(url) = FindingUrl::parse(wanted) {
@@ -132,7 +132,7 @@ fn refuse<T>(what: impl Into<String>, help: impl Into<String>) -> Result<T, Acce
 /// The rule that allows exactly this finding.
 ///
 /// # Errors
-/// A [`Refusal`]: the finding cannot be allowed by a rule, or what is said of it is not enough.
+/// A [`AcceptRefusal`]: the finding cannot be allowed by a rule, or what is said of it is not enough.
 pub fn accept(
     f: &Finding,
     said: &AcceptedRule<'_>,

@@ -353,7 +353,7 @@ impl HttpConnection {
     /// One GET.
     ///
     /// # Errors
-    /// Any [`Fault`] but a connect one; the connection is of no more use then.
+    /// Any [`ResponseError`] but a connect one; the connection is of no more use then.
     pub async fn get(
         &mut self,
         path: &str,
@@ -503,7 +503,7 @@ pub(super) async fn stream_to(
 ///
 /// # Errors
 /// [`FaultKind::Malformed`] when not even a status line can be made out; otherwise as
-/// [`Connection::open`] and [`Connection::get`].
+/// [`HttpConnection::open`] and [`HttpConnection::get`].
 pub async fn get_by_force(
     route: &SiteRoute,
     path: &str,

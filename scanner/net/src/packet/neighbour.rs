@@ -107,7 +107,7 @@ impl<T> NeighbourTable<T> {
         }
     }
 
-    /// Looks for a neighbour. On [`Found::Waits`] `item` is kept until the neighbour answers or has
+    /// Looks for a neighbour. On [`NeighbourState::Waits`] `item` is kept until the neighbour answers or has
     /// proved absent.
     pub fn find(&mut self, now: Duration, key: NeighbourKey, item: T) -> NeighbourState {
         let absences = match self.entries.get_mut(&key) {

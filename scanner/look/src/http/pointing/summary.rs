@@ -13,15 +13,15 @@ const SHOWN: usize = 5;
 pub struct DnsSummary {
     /// How many questions about names were asked, each for both families.
     pub asked: u64,
-    /// How many (name, address) pairs were told [`Pointing::Here`].
+    /// How many (name, address) pairs were told [`DnsPointing::Here`].
     pub here: u64,
-    /// [`Pointing::Ours`].
+    /// [`DnsPointing::Ours`].
     pub ours: u64,
-    /// [`Pointing::Elsewhere`].
+    /// [`DnsPointing::Elsewhere`].
     pub elsewhere: u64,
-    /// [`Pointing::Nowhere`].
+    /// [`DnsPointing::Nowhere`].
     pub nowhere: u64,
-    /// [`Pointing::Unknown`].
+    /// [`DnsPointing::Unknown`].
     pub unknown: u64,
     /// Whether the check ended early, since the resolver did not answer.
     pub gave_up: bool,

@@ -86,7 +86,7 @@ pub struct TlsSession {
 /// ladder begins at that rung; after a refusal the caller had better forget it.
 ///
 /// # Errors
-/// [`Refusal`]: why the handshake failed, and whether it was TLS at all.
+/// [`TlsRefusal`]: why the handshake failed, and whether it was TLS at all.
 pub async fn handshake(
     tcp: TcpStream,
     endpoint: Endpoint,

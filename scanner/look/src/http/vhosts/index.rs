@@ -71,7 +71,7 @@ impl VhostIndex {
     /// that has no name and goes with the index. The list may have any size, its lines 64 KiB.
     ///
     /// # Errors
-    /// A [`Failure`] when the list cannot be opened. [`Diagnostics`] when it cannot be read or
+    /// A [`Failure`] when the list cannot be opened. [`DiagnosticList`] when it cannot be read or
     /// copied, or when it changed meanwhile. A row that cannot be used, an address outside the scope
     /// among the reasons, is [skipped](Self::skipped).
     pub fn open(path: &Path, scope: &Scope, spool_dir: &Path) -> Result<Self> {
