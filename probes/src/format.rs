@@ -118,8 +118,8 @@ pub mod text_number {
     /// # Errors
     /// What is neither.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-        struct Either;
-        impl de::Visitor<'_> for Either {
+        struct SeedVisitor;
+        impl de::Visitor<'_> for SeedVisitor {
             type Value = u64;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,7 +134,7 @@ pub mod text_number {
                 text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
             }
         }
-        from.deserialize_any(Either)
+        from.deserialize_any(SeedVisitor)
     }
 }
 

@@ -573,10 +573,10 @@ fn an_answer_shows_nothing_of_its_content() {
 #[test]
 fn no_log_line_is_made_of_a_body() {
     for (file, holder) in [
-        ("scanner/look/src/http/connection.rs", "pub struct Answer "),
-        ("probes/src/http/raw.rs", "pub struct Head<"),
-        ("probes/src/http/check.rs", "pub struct Response<"),
-        ("probes/src/http/gate.rs", "pub(super) struct Content<"),
+        ("scanner/look/src/http/connection.rs", "pub struct HttpAnswer "),
+        ("probes/src/http/raw.rs", "pub struct RawHead<"),
+        ("probes/src/http/check.rs", "pub struct HttpResponse<"),
+        ("probes/src/http/gate.rs", "pub(super) struct PageContent<"),
     ] {
         let text = fs::read_to_string(root().join(file)).expect(file);
         let (before, _) = text.split_once(holder).unwrap_or_else(|| panic!("{file}: {holder}"));

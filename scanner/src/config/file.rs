@@ -8,7 +8,7 @@ use crate::cli::ScanMethod;
 /// `patrol.toml` as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ConfigFile {
+pub(super) struct ConfigDocument {
     /// The version of this format: 1.
     pub version: Spanned<u32>,
     /// From where this installation looks; part of the identity of every finding. Default:

@@ -195,7 +195,7 @@ impl Config {
     }
 
     fn checked(source: &TextSource, base: &Path, is_copy: bool) -> Result<Self> {
-        let file: file::ConfigFile =
+        let file: file::ConfigDocument =
             toml::from_str(source.text()).map_err(|e| syntax_error(source, &e))?;
         let mut check = CheckConfig { source, errors: Vec::new(), is_copy };
         let config = check.config(file, base);
@@ -404,7 +404,7 @@ impl CheckConfig<'_> {
         self.errors.push(Diagnostic::error(title, self.source, span).help(help));
     }
 
-    fn config(&mut self, file: file::ConfigFile, base: &Path) -> Option<Config> {
+    fn config(&mut self, file: file::ConfigDocument, base: &Path) -> Option<Config> {
         if *file.version.get_ref() != 1 {
             self.error(
                 file.version.span(),

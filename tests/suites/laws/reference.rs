@@ -7,15 +7,15 @@ use super::root;
 
 /// Sections in the order of the document: heading, file of the structure, its name.
 const SECTIONS: [(&str, &str, &str); 9] = [
-    ("Top level", "scanner/src/config/file.rs", "File"),
-    ("`[scope]`", "scanner/src/config/file.rs", "Scope"),
-    ("`[scan]`", "scanner/src/config/file.rs", "Scan"),
-    ("`[http]`", "scanner/src/config/file.rs", "Http"),
-    ("`[baseline]`", "scanner/src/config/file.rs", "Baseline"),
-    ("`[state]`", "scanner/src/config/file.rs", "State"),
-    ("`[rounds]`", "scanner/src/config/file.rs", "Rounds"),
-    ("`[output]`", "scanner/src/config/file.rs", "Output"),
-    ("`[[notify]]`", "scanner/src/config/notify.rs", "Table"),
+    ("Top level", "scanner/src/config/file.rs", "ConfigDocument"),
+    ("`[scope]`", "scanner/src/config/file.rs", "ScopeSection"),
+    ("`[scan]`", "scanner/src/config/file.rs", "ScanSection"),
+    ("`[http]`", "scanner/src/config/file.rs", "HttpSection"),
+    ("`[baseline]`", "scanner/src/config/file.rs", "BaselineSection"),
+    ("`[state]`", "scanner/src/config/file.rs", "StateSection"),
+    ("`[rounds]`", "scanner/src/config/file.rs", "RoundsSection"),
+    ("`[output]`", "scanner/src/config/file.rs", "OutputSection"),
+    ("`[[notify]]`", "scanner/src/config/notify.rs", "NotifyTable"),
 ];
 
 /// One field of a structure.
@@ -65,10 +65,10 @@ fn toml_kind(kind: &str) -> Option<&'static str> {
         return toml_kind(kind);
     }
     match kind {
-        "String" | "Method" => Some("text"),
+        "String" | "ScanMethod" => Some("text"),
         "bool" => Some("true or false"),
         "f64" | "u8" | "u16" | "u32" | "i64" | "usize" => Some("number"),
-        "Rate" => Some("number or text"),
+        "RateSetting" => Some("number or text"),
         _ if kind.starts_with("Vec<super::") => None,
         _ if kind.starts_with("Vec<") => Some("list of texts"),
         _ => None,
@@ -130,7 +130,7 @@ fn the_reference_of_the_configuration_is_the_generated_one() {
 #[test]
 fn every_section_of_the_configuration_is_in_the_reference() {
     let source = fs::read_to_string(root().join("scanner/src/config/file.rs")).expect("it");
-    let (_, fields) = read_structure(&source, "File");
+    let (_, fields) = read_structure(&source, "ConfigDocument");
     for field in fields.iter().filter(|f| toml_kind(&f.kind).is_none()) {
         let named = [format!("`[{}]`", field.name), format!("`[[{}]]`", field.name)];
         assert!(

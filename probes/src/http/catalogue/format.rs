@@ -112,9 +112,9 @@ enum RawFixture {
 impl<'de> Deserialize<'de> for RawFixture {
     /// By hand: of an untagged enumeration no message would name the wrong key.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
+        struct FixtureVisitor;
 
-        impl<'de> Visitor<'de> for Either {
+        impl<'de> Visitor<'de> for FixtureVisitor {
             type Value = RawFixture;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,7 +130,7 @@ impl<'de> Deserialize<'de> for RawFixture {
             }
         }
 
-        deserializer.deserialize_any(Either)
+        deserializer.deserialize_any(FixtureVisitor)
     }
 }
 
@@ -183,9 +183,9 @@ pub enum Controls {
 
 impl<'de> Deserialize<'de> for Controls {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
+        struct ControlsVisitor;
 
-        impl Visitor<'_> for Either {
+        impl Visitor<'_> for ControlsVisitor {
             type Value = Controls;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -205,7 +205,7 @@ impl<'de> Deserialize<'de> for Controls {
             }
         }
 
-        deserializer.deserialize_any(Either)
+        deserializer.deserialize_any(ControlsVisitor)
     }
 }
 

@@ -8,7 +8,7 @@ use mimawari_targets::{Cell, Port, PortSet, Protocol};
 use sha2::{Digest, Sha256};
 
 use super::decide::DecisionFacts;
-use super::document::{RuleContents, RuleDocument, RuleEntry, RuleKind};
+use super::document::{ContentMatch, RuleDocument, RuleEntry, RuleKind};
 use super::index::{IndexedRule, RuleIndex};
 use super::words::holds_site;
 use super::{BaselineRule, HttpRule, RuleExpect, RuleHead};
@@ -67,7 +67,7 @@ impl RuleBook {
                     let (tcp, udp) = (p.tcp, p.udp);
                     rules.push(BaselineRule { head, tcp, udp, expect: p.expect, broad: p.broad });
                 }
-                RuleKind::Http(RuleContents { checks, paths, names }) => {
+                RuleKind::Http(ContentMatch { checks, paths, names }) => {
                     let [checks, paths, names] = [checks, paths, names]
                         .map(|l| l.into_iter().map(toml::Spanned::into_inner).collect());
                     http.push(HttpRule { head, checks, paths, names });

@@ -62,7 +62,7 @@ pub(super) fn report(mistakes: &mut ReadErrors, files: &[DocumentFile], entries:
 
 /// Rules for the same addresses, by whether they forbid, and all their ports together.
 #[derive(Default)]
-struct RuleClass {
+struct ClashClass {
     rules: [Vec<usize>; 2],
     strips: [Vec<(u32, u32)>; 2],
 }
@@ -70,12 +70,12 @@ struct RuleClass {
 /// The rules that begin where a rule of the other kind holds one of their ports.
 fn meeting(rules: &[(&RuleEntry, &PortList)]) -> BTreeSet<usize> {
     let mut known = KnownRanges::default();
-    let mut classes: Vec<RuleClass> = Vec::new();
+    let mut classes: Vec<ClashClass> = Vec::new();
     for (i, (e, p)) in rules.iter().enumerate() {
         let Some(addrs) = &e.addrs else { continue };
         let class = known.class_of(addrs);
         if class == classes.len() {
-            classes.push(RuleClass::default());
+            classes.push(ClashClass::default());
         }
         let kind = usize::from(p.expect == RuleExpect::Never);
         classes[class].rules[kind].push(i);

@@ -125,12 +125,12 @@ pub(crate) struct TextEnd {
 #[derive(Debug, Clone)]
 pub(crate) enum RuleKind {
     Ports(PortList),
-    Http(RuleContents),
+    Http(ContentMatch),
 }
 
 /// Contents of a rule.
 #[derive(Debug, Clone)]
-pub(crate) struct RuleContents {
+pub(crate) struct ContentMatch {
     pub checks: Vec<Spanned<String>>,
     pub paths: Vec<Spanned<String>>,
     /// Sites, in lower case; empty for all.
@@ -407,7 +407,7 @@ impl DocumentReader {
         }
     }
 
-    fn contents(&mut self, fields: &FieldReader<'_, '_>) -> RuleContents {
+    fn contents(&mut self, fields: &FieldReader<'_, '_>) -> ContentMatch {
         let mut whole = true;
         let checks = fields.texts(self, "checks", &mut whole);
         let paths = fields.texts(self, "paths", &mut whole);
@@ -426,7 +426,7 @@ impl DocumentReader {
         // An empty list would be read as every site by one reader and as none by another one.
         self.not_empty(fields, "names", &rule::BAD_NAME);
         let lower = |n: Spanned<String>| Spanned::new(n.span(), n.get_ref().to_ascii_lowercase());
-        RuleContents { checks, paths, names: names.into_iter().map(lower).collect() }
+        ContentMatch { checks, paths, names: names.into_iter().map(lower).collect() }
     }
 
     fn id(&mut self, fields: &FieldReader<'_, '_>, id: Option<&Spanned<String>>) {
