@@ -289,6 +289,20 @@ fn a_scope_that_shrank_settles_what_a_former_vantage_saw() {
 }
 
 #[test]
+fn a_requirement_of_another_vantage_is_ended_by_its_rule_and_not_by_the_scope_of_this_one() {
+    let mut s = Story::new(MUST);
+    s.run(Run::new().ssh(Closed).from("outside"));
+    s.run(Run::new().ssh(Closed).from("outside"));
+    let mut narrow = Run::new();
+    narrow.scope = scope("192.0.2.192/26");
+    s.run(narrow.clone());
+    assert_eq!(state_of(&s), FindingState::Missing, "its own configuration looks there");
+    s.rules("");
+    s.run(narrow);
+    assert_eq!(state_of(&s), FindingState::NotRequired);
+}
+
+#[test]
 fn a_retired_vantage_is_notified_as_that_and_comes_back_as_new_looks() {
     let mut s = Story::new(RULE);
     s.run(Run::new().redis(Open).ssh(Open).from("old"));

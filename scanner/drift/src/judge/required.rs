@@ -84,13 +84,14 @@ impl RunJudge<'_> {
 
     /// A required cell's finding that no live rule requires any more.
     pub(super) fn no_longer_required(&mut self, id: &str, f: &Finding) {
-        if !self.run.coverage.in_scope(f.ip) {
+        let here = f.vantage == self.run.vantage;
+        // The scope of one configuration does not speak for another vantage that is in use.
+        if here && !self.run.coverage.in_scope(f.ip) {
             let why = "its address left the scope, and it was not seen open again";
             return self.apply(id, Sighting::OutOfScope(why), &LifeDecision::None);
         }
         let cell = f.port.map(|port| Cell::new(f.ip, f.proto, port));
         let expired = cell.and_then(|cell| self.expired_requirement(cell));
-        let here = f.vantage == self.run.vantage;
         let missing = matches!(f.state, FindingState::Missing | FindingState::MissingUnverified);
         match (expired, cell) {
             (Some(_), _) if !here => {}
