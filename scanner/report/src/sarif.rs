@@ -79,7 +79,8 @@ fn invocation(v: &Verdict) -> Value {
     let mut all = json!({ "executionSuccessful": true });
     for (key, at) in [("startTimeUtc", v.run.started_at), ("endTimeUtc", v.run.ended_at)] {
         if let Some(at) = at {
-            all[key] = words::second(at).into();
+            // SARIF 2.1.0, section 3.9: RFC 3339 with `T` and `Z`.
+            all[key] = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
         }
     }
     all
