@@ -1,6 +1,7 @@
 //! A configuration on S3: with what lies beside it, and what is told when it cannot be had.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 use super::desk::{Desk, told};
 use super::{Case, Moto, Places, SECRET, TOKEN, refusing};
@@ -55,9 +56,22 @@ fn copies(desk: &Desk) -> Vec<String> {
     names.filter(|name| name.starts_with("config-")).collect()
 }
 
+/// A site with a page at `/` and nothing else: one that answers nobody would not be covered.
+fn respond(mut stream: TcpStream) {
+    let mut request = [0; 4096];
+    let length = stream.read(&mut request).unwrap_or(0);
+    let response = if request[..length].starts_with(b"GET / ") {
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
+    } else {
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    };
+    // Who went away early needs no answer.
+    let _ = stream.write_all(response.as_bytes());
+}
+
 fn whole(moto: &Moto, bucket: &str) {
     let (mut desk, port, open) = desk(moto, bucket);
-    std::thread::spawn(move || for _ in open.incoming() {});
+    std::thread::spawn(move || open.incoming().flatten().for_each(respond));
     let (status, out, err) = desk.run(&["patrol"]);
     assert_eq!(status, Some(1), "{out}{err}");
     assert!(err.contains("configuration fetched") && err.contains("objects=3"), "{err}");
