@@ -83,7 +83,7 @@ pub(crate) async fn notify(notifiers: &Notifiers, config: &Config, verdict: &Ver
     match StateLedger::open(&config.state) {
         Ok(ledger) => drop(notifiers.deliver(verdict, run, &ledger).await),
         Err(e) => {
-            tracing::error!("nobody is notified: {}", mimawari_base::failure::line(&e));
+            tracing::error!("the notifications are not sent: {}", mimawari_base::failure::line(&e));
         }
     }
 }
