@@ -7,7 +7,7 @@ pub mod baseline_plan;
 mod check_file;
 mod exchange;
 mod generate;
-mod notify;
+pub mod notify;
 pub mod publish;
 pub mod round;
 pub mod selfcheck;

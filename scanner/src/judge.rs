@@ -13,7 +13,7 @@ use crate::cli::JudgeArgs;
 use crate::config::Config;
 use crate::context::Context;
 use crate::output::{print, summary, write_out};
-use crate::settle::{notifiers, notify, settle};
+use crate::settle::{SettleContext, notifiers, notify, settle};
 
 /// `mimawari judge`
 ///
@@ -44,7 +44,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<ExitStatus> {
     };
     // What went to stdout cannot be taken back, so it waits until the state is saved.
     let to_stdout = args.out == Path::new("-");
-    let lines_on_stdout = args.save_state && config.notify.iter().any(|n| n.kind.writes_stdout());
+    let lines_on_stdout = args.save_state && config.notify.iter().any(|n| n.settings.writes_stdout());
     let verdict = if args.save_state {
         let notifiers = notifiers(&config, context).await?;
         if to_stdout && lines_on_stdout {
@@ -53,16 +53,18 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<ExitStatus> {
                 .into());
         }
         let store = StateStore::open(&config.state)?;
-        let saved = settle(&store, |previous| {
+        let place =
+            SettleContext { store: &store, config: &config, context, notifiers: &notifiers };
+        let settled = settle(place, |previous| {
             let judged = judged(previous)?;
             if !to_stdout {
                 write_out(&args.out, &mimawari_report::json(&judged.0))?;
             }
             Ok(judged)
         });
-        let verdict = saved.await?.0;
-        notify(&notifiers, &config, &verdict, &dirs[0]).await;
-        verdict
+        let settled = settled.await?;
+        notify(&notifiers, &config, &settled).await;
+        settled.verdict
     } else {
         let (verdict, _) = judged(&StateStore::look(&config.state)?.latest().await?)?;
         if !to_stdout {

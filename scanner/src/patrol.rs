@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::output::{print_result, summary};
 use crate::scan::{self, FolderChoice, RandomSeeds};
-use crate::settle::{notifiers, notify, settle_run};
+use crate::settle::{SettleContext, notifiers, notify, settle_run};
 
 /// `mimawari patrol`
 ///
@@ -25,7 +25,7 @@ pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<ExitStatus> 
     config.log_warnings();
     context.stop.on_signals()?;
     let (verdict, _) = patrol_with(&config, context, FolderChoice::of(&args.selection)).await?;
-    if !config.notify.iter().any(|n| n.kind.writes_stdout()) {
+    if !config.notify.iter().any(|n| n.settings.writes_stdout()) {
         print_result(&summary(&verdict), &context.stop)?;
     }
     Ok(ExitStatus::from_verdict(verdict.exit))
@@ -46,7 +46,8 @@ pub async fn patrol_with(
     let store = StateStore::open(&config.state)?;
     store.check().await?;
     let scanned = scan::scan(config, context, RandomSeeds::draw()?, folder).await?;
-    let verdict = settle_run(&store, config, context, &agreed, &scanned.dir, || Ok(())).await?;
-    notify(&notifiers, config, &verdict, &scanned.dir).await;
-    Ok((verdict, scanned.dir))
+    let place = SettleContext { store: &store, config, context, notifiers: &notifiers };
+    let settled = settle_run(place, &agreed, &scanned.dir, || Ok(())).await?;
+    notify(&notifiers, config, &settled).await;
+    Ok((settled.verdict, scanned.dir))
 }

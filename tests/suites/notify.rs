@@ -1,5 +1,5 @@
-//! Notifiers against receivers on loopback that enforce what the real ones document: at most once,
-//! tried again, given up, kept, sent later; and no secret anywhere.
+//! Notifiers against receivers on loopback that enforce what the real ones document: sent once, tried
+//! again, kept in the outbox, sent later; and no secret anywhere.
 
 #[path = "notify/github.rs"]
 mod github;
@@ -11,14 +11,17 @@ mod slack;
 mod webhook;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use mimawari::config::Config;
 use mimawari_drift::verdict::Verdict;
+use mimawari_drift::pending::PendingView;
+use mimawari_drift::state::State;
 use mimawari_notify::client::{ClientContext, RetryPolicy};
-use mimawari_notify::{DeliveryEnd, Notifiers, NotifyOutcome, StateLedger};
+use mimawari_notify::ledger::{DeliveryLog as _, QueueRecord};
+use mimawari_notify::{DeliveryEnd, DeliveryOrder, Notifiers, NotifyOutcome, StateLedger};
 use serde_json::{Value, json};
 
 /// Planted secrets, visibly false. No output may hold any of them.
@@ -48,7 +51,7 @@ fn finding(n: u64, ip: &str, port: u16) -> Value {
     })
 }
 
-/// A verdict that tells that all of these were opened.
+/// A verdict that notifies that all of these were opened.
 fn verdict(findings: Vec<Value>) -> Verdict {
     let changes: Vec<Value> = findings
         .iter()
@@ -100,14 +103,15 @@ fn notifiers(tables: &str, environment: &[(&str, String)]) -> Notifiers {
     all
 }
 
-/// A state folder and a run folder.
+/// A state, and a folder for what is on record of deliveries.
 struct Desk {
     dir: tempfile::TempDir,
+    state: Mutex<State>,
 }
 
 impl Desk {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().expect("a folder") }
+        Self { dir: tempfile::tempdir().expect("a folder"), state: Mutex::default() }
     }
 
     fn ledger(&self) -> StateLedger {
@@ -115,8 +119,16 @@ impl Desk {
             .expect("a ledger")
     }
 
-    fn letters(&self) -> Vec<Value> {
-        let Ok(dir) = std::fs::read_dir(self.dir.path().join("undelivered")) else {
+    async fn record(&self, name: &str) -> QueueRecord {
+        let (record, _) = self.ledger().read(name).await.expect("a record");
+        holds_no_secret(&serde_json::to_string(&record).expect("JSON"));
+        record
+    }
+
+    /// The messages that receivers refused, and that were set aside.
+    fn refused(&self, name: &str) -> Vec<Value> {
+        let Ok(dir) = std::fs::read_dir(self.dir.path().join(format!("notified/{name}/refused")))
+        else {
             return Vec::new();
         };
         let mut out = Vec::new();
@@ -128,8 +140,39 @@ impl Desk {
         out
     }
 
+    /// What a run does after its judgement: the verdict is queued in the state, and all that waits is
+    /// sent.
     async fn deliver(&self, n: &Notifiers, v: &Verdict) -> Vec<NotifyOutcome> {
-        let out = n.deliver(v, self.dir.path(), &self.ledger()).await;
+        self.deliver_at(n, v, Timestamp::now()).await
+    }
+
+    async fn deliver_at(&self, n: &Notifiers, v: &Verdict, at: Timestamp) -> Vec<NotifyOutcome> {
+        let mut records = std::collections::HashMap::new();
+        for name in n.receivers() {
+            records.insert(name.to_owned(), self.record(name).await);
+        }
+        let order = {
+            let mut state = self.state.lock().expect("it");
+            for f in &v.findings {
+                let tracked = json!({
+                    "finding": f, "silent_runs": 0, "missed_runs": 0, "covered_runs": 1, "changes": [],
+                });
+                let tracked = serde_json::from_value(tracked).expect("a finding");
+                state.findings.insert(f.id.clone(), tracked);
+            }
+            let gone = |name: &str, event: &str| {
+                records.get(name).is_some_and(|r: &QueueRecord| r.is_delivered(event))
+            };
+            state.outbox.remove_delivered(gone);
+            let event = n.queue_notices(v, at, &mut state.outbox);
+            // As it is saved.
+            let text = serde_json::to_string(&*state).expect("JSON");
+            holds_no_secret(&text);
+            *state = State::parse(&text).expect("a state");
+            let holder = format!("{:p}{}", n, state.findings.len());
+            DeliveryOrder { view: PendingView::of(&state, false), fresh: vec![event], holder }
+        };
+        let out = n.deliver(&order, Some(v), &self.ledger()).await;
         holds_no_secret(&format!("{out:?}{n:?}"));
         out
     }
@@ -163,14 +206,15 @@ async fn events_and_metrics_go_to_files_and_count_what_failed() {
     let out = desk.deliver(&n, &three()).await;
     assert!(fault(&out).0.starts_with("no connection"), "{out:?}");
     assert!(!fault(&out).1, "it cannot have arrived");
-    assert!(out[1..].iter().all(|o| o.end == DeliveryEnd::Sent), "{out:?}");
+    assert!(out[1..].iter().all(|o| o.end == DeliveryEnd::Sent(1)), "{out:?}");
     let read = |name: &str| std::fs::read_to_string(desk.dir.path().join(name)).expect(name);
     assert_eq!(read("events").lines().count(), 4);
     assert!(read("m.prom").contains("mimawari_delivery_failures{vantage=\"outside\"} 1"));
     let emf: Value = serde_json::from_str(&read("emf")).expect("JSON");
     assert_eq!(emf["DeliveryFailures"], 1);
-    assert_eq!(desk.letters().len(), 1);
-    // Told again: events are not doubled, figures are replaced.
+    assert!(read("m.prom").contains("mimawari_notifications_pending{vantage=\"outside\"} 1"));
+    assert_eq!(emf["NotificationsPending"], 1);
+    // The same once more: events are not doubled, figures are replaced.
     desk.deliver(&n, &three()).await;
     assert_eq!(read("events").lines().count(), 4);
 }
@@ -183,5 +227,5 @@ async fn a_pipe_without_a_reader_holds_nothing_up() {
     let n = notifiers(&format!("[[notify]]\nkind = \"events\"\nfile = {pipe:?}\n"), &[]);
     let out = desk.deliver(&n, &three()).await;
     assert!(fault(&out).0.starts_with("cannot be written"), "{out:?}");
-    assert_eq!(desk.letters().len(), 1);
+    assert_eq!(out[0].left, 1);
 }

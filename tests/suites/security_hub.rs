@@ -151,20 +151,21 @@ fn signed() {
     let (status, text) = mimawari(dir.path(), &["notify", "--test"]);
     assert_eq!((status, text.as_str()), (Some(0), "security-hub security-hub: sent\n"), "{text}");
     assert_eq!(receiver.seen()[0].json()["Findings"][0]["RecordState"], "ARCHIVED");
-    // One of twenty is refused: told, and alone kept.
+    // One of twenty is refused: its batch is kept.
     let batches: Vec<Value> = (0..2)
         .map(|b| json!({"Findings": (b * 10..b * 10 + 10).map(finding).collect::<Vec<_>>()}))
         .collect();
     letter(dir.path(), &batches.into());
     let (status, text) = mimawari(dir.path(), &["notify", "--retry", "run"]);
     assert_eq!(status, Some(2));
-    assert!(text.contains("1 findings were refused: InvalidInput no such thing"), "{text}");
+    assert!(text.contains("1 of 10 findings were refused: InvalidInput no such thing"), "{text}");
     assert!(!text.contains('\u{1b}'), "{text}");
     let path = dir.path().join("run/undelivered/security-hub-security-hub.json");
     let left: Value =
         serde_json::from_str(&fs::read_to_string(path).expect("a letter")).expect("JSON");
     let ids = left["payload"].to_string().matches("mimawari/13\"").count();
-    assert_eq!((ids, left["payload"][0]["Findings"].as_array().expect("findings").len()), (1, 1));
+    let findings = &left["payload"][0]["body"]["Findings"];
+    assert_eq!((ids, findings.as_array().expect("findings").len()), (1, 10));
 }
 
 /// A server of moto; its process ends with it.

@@ -7,7 +7,8 @@
 //! * [`lint_rules`]: everything that can be wrong with a baseline, each with its page.
 //! * [`lint`]: what reviewers want of the rules.
 //! * [`edit`]: changes of that text, comments kept.
-//! * [`state`]: what earlier runs knew.
+//! * [`state`]: what earlier runs knew; [`outbox`], [`pending`]: what receivers have
+//!   not taken yet.
 //! * [`judge`]: the state machine of findings.
 //! * [`impact`]: what a change of the baseline would do to a verdict.
 //! * [`explain`]: why a cell or a content is judged as it is.
@@ -25,6 +26,8 @@ pub mod impact;
 pub mod judge;
 pub mod lint;
 pub mod lint_rules;
+pub mod outbox;
+pub mod pending;
 pub mod ports;
 pub(crate) mod reason;
 pub mod schema;

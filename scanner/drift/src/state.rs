@@ -12,18 +12,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::freshness::FreshPlans;
 use crate::id::FindingId;
+use crate::outbox::Outbox;
 use crate::sites::SiteRecord;
 use crate::subject::{ServerFact, Subject};
 use crate::verdict::{Acknowledgement, Finding, FindingState, RunSummary};
 
-/// Major version of the state. Its minor version is 0, which is not written.
+/// Major version of the state.
 pub const VERSION: u32 = 1;
+/// Minor version of a state with an outbox. Without one it is 0, which is not written, so that an older
+/// program finds what it knows.
+pub const OUTBOX_MINOR: u32 = 1;
 
 /// Everything that a later verdict needs of the earlier ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// Format version, [`VERSION`].
     pub version: u32,
+    /// Minor version of the format; 0 is not written.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub minor: u32,
     /// When it was last changed.
     pub updated_at: Option<Timestamp>,
     /// The run that changed it.
@@ -57,6 +64,14 @@ pub struct State {
     /// When the last weekly summary was due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest_at: Option<Timestamp>,
+    /// What receivers have not taken yet; absent before version 1.1.
+    #[serde(default, skip_serializing_if = "Outbox::is_empty")]
+    pub outbox: Outbox,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// Whether a rule is still needed.
@@ -344,6 +359,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             version: VERSION,
+            minor: 0,
             updated_at: None,
             last_run: None,
             findings: BTreeMap::new(),
@@ -356,6 +372,7 @@ impl Default for State {
             rules: BTreeMap::new(),
             timeline: Vec::new(),
             digest_at: None,
+            outbox: Outbox::default(),
         }
     }
 }

@@ -46,6 +46,9 @@ impl Default for RetryPolicy {
     }
 }
 
+/// A receiver that asks for a longer wait is asked again after this time.
+const LONGEST_ASKED: Duration = Duration::from_secs(86_400);
+
 /// What is taken from the world: the clock and chance.
 #[derive(Clone)]
 pub struct ClientContext {
@@ -100,13 +103,29 @@ pub struct SendError {
     pub why: String,
     /// Whether it may have arrived all the same.
     pub doubtful: bool,
+    /// Whether the receiver refuses this very message, whenever it is sent.
+    pub refused: bool,
+    /// How long the receiver asks to wait, if that is longer than a run waits.
+    pub retry_after: Option<Duration>,
 }
 
 impl SendError {
     /// It certainly was not accepted.
     #[must_use]
     pub fn certain(why: impl Into<String>) -> Self {
-        Self { why: why.into(), doubtful: false }
+        Self { why: why.into(), doubtful: false, refused: false, retry_after: None }
+    }
+
+    /// It may have been accepted.
+    #[must_use]
+    pub fn in_doubt(why: impl Into<String>) -> Self {
+        Self { doubtful: true, ..Self::certain(why) }
+    }
+
+    /// The receiver refuses this very message.
+    #[must_use]
+    pub fn refused(why: impl Into<String>) -> Self {
+        Self { refused: true, ..Self::certain(why) }
     }
 
     /// The same, fit to be shown.
@@ -172,7 +191,7 @@ impl HttpSender<'_> {
             let wait = asked.unwrap_or_else(|| self.back_off(tried));
             if wait > self.policy.longest_wait || Instant::now() + wait > self.deadline {
                 let why = format!("{}; a wait of {} s is too long", fault.why, wait.as_secs());
-                return Err(SendError { why, ..fault });
+                return Err(SendError { why, retry_after: asked, ..fault });
             }
             tokio::time::sleep(wait).await;
         }
@@ -203,7 +222,9 @@ impl HttpSender<'_> {
             Ok(response) => response,
             Err(e) => {
                 let unsent = e.is_connect() || e.is_builder();
-                let fault = SendError { why: told(e), doubtful: !unsent };
+                let why = explain(e);
+                let fault =
+                    if unsent { SendError::certain(why) } else { SendError::in_doubt(why) };
                 return if unsent || harmless {
                     SendAttempt::Again(fault, None)
                 } else {
@@ -252,9 +273,10 @@ impl HttpSender<'_> {
             403 if asked.is_some() => SendAttempt::Again(SendError::certain(why), asked),
             // A gateway does not know what became of it.
             502 | 504 | 520..=599 => {
-                let fault = SendError { why, doubtful: true };
+                let fault = SendError::in_doubt(why);
                 if harmless { SendAttempt::Again(fault, asked) } else { SendAttempt::Never(fault) }
             }
+            400 | 413 | 422 => SendAttempt::Never(SendError::refused(why)),
             _ => SendAttempt::Never(SendError::certain(why)),
         }
     }
@@ -268,10 +290,11 @@ impl HttpSender<'_> {
             Duration::try_from(left).unwrap_or_default()
         };
         if let Some(after) = text("retry-after") {
-            return match after.parse::<u64>() {
-                Ok(s) => Some(Duration::from_secs(s.min(86_400))),
+            let asked = match after.parse::<u64>() {
+                Ok(s) => Some(Duration::from_secs(s)),
                 Err(_) => jiff::fmt::rfc2822::parse(after).ok().map(|t| until(t.timestamp())),
             };
+            return asked.map(|wait| wait.min(LONGEST_ASKED));
         }
         if matches!(status.as_u16(), 403 | 429) && text("x-ratelimit-remaining") == Some("0") {
             let reset = text("x-ratelimit-reset")?.parse().ok()?;
@@ -286,7 +309,7 @@ fn hide(secrets: &[SecretText], text: &str) -> String {
 }
 
 /// An error with its causes, and without the URL.
-fn told(e: reqwest::Error) -> String {
+fn explain(e: reqwest::Error) -> String {
     use std::error::Error as _;
     let what = if e.is_timeout() {
         "no answer in time"
@@ -325,6 +348,46 @@ pub fn client(loopback: bool) -> Result<reqwest::Client, Failure> {
     builder.build().map_err(|e| {
         Failure::new("cannot make a client for HTTPS")
             .help("install root certificates, such as the package ca-certificates, or name them in SSL_CERT_FILE")
-            .source(told(e))
+            .source(explain(e))
     })
+}
+
+/// Whether a URL may be sent to: https, or http to a loopback address.
+///
+/// # Errors
+/// What is wrong with it, without the URL.
+pub fn check_url(url: &str) -> Result<(), String> {
+    let url: reqwest::Url = url.parse().map_err(|_| "it is no URL".to_owned())?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the URL holds a user or a password".to_owned());
+    }
+    match url.scheme() {
+        "https" if url.has_host() => Ok(()),
+        "http" if is_loopback(url.as_str()) => Ok(()),
+        "http" => {
+            Err("the URL is not https, so that everybody on the way could read it".to_owned())
+        }
+        _ => Err("the URL is not https".to_owned()),
+    }
+}
+
+/// Whether a URL is of a loopback address.
+pub(crate) fn is_loopback(url: &str) -> bool {
+    let Ok(url) = url.parse::<reqwest::Url>() else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// A POST of JSON.
+pub(crate) fn post(url: &SecretText, body: Bytes) -> NotifyRequest {
+    NotifyRequest {
+        method: Method::POST,
+        url: url.clone(),
+        headers: vec![(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )],
+        body,
+    }
 }

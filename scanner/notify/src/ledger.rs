@@ -1,50 +1,180 @@
-//! At most once: who has told what.
+//! What is on record of deliveries: one small object a receiver, `notified/NAME/queue.json`, beside the
+//! state, in a folder or on S3.
 //!
-//! Before a message is sent its event is claimed, and of all runs that try one succeeds. A claim without
-//! an end is a process that died between the two; nobody knows whether the message was sent, so it is
-//! not sent again, and the next run says so.
+//! The record has two uses. It is a lease: one process at a time sends to a receiver, so that order is
+//! kept. And it says which notices were delivered, which are on their way, and what failed. It is
+//! replaced only on the condition that nobody else replaced it, so a process whose lease ended cannot
+//! write over what another one noted.
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::io;
 
 use jiff::{SignedDuration, Timestamp};
-use mimawari_store::{ObjectFolder, StoreLocation, WriteOutcome};
+use mimawari_probes::format::{VersionedFormat, read_document};
+use mimawari_store::{ObjectFolder, SeenObjects, StoreLocation, WriteOutcome};
+use serde::{Deserialize, Serialize};
 
-/// A claim is without an end, and not merely under way, after this time.
-const UNDER_WAY: SignedDuration = SignedDuration::from_mins(5);
-/// Claims are kept so long.
-const KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
+/// Major version of the record. Its minor version is 0, which is not written.
+const VERSION: u32 = 1;
+/// A lease ends so long after it was last renewed. A sender needs less for one message.
+pub const LEASE: SignedDuration = SignedDuration::from_secs(150);
+/// Delivered events that are remembered. They have to outlive their notice in the state, which leaves
+/// with the next generation, and a state that is rolled back.
+const REMEMBERED: usize = 300;
+/// Messages that were set aside and are named.
+const NAMED: usize = 50;
 
-/// Where claims are kept.
-pub trait NotifyLog: Send + Sync {
-    /// Claims an event for a notifier; `false` if it was claimed before.
-    fn claim(
-        &self,
-        notifier: &str,
-        event: &str,
-        at: Timestamp,
-    ) -> impl Future<Output = io::Result<bool>> + Send;
-
-    /// Tells the end of a claim, in a word.
-    fn end(
-        &self,
-        notifier: &str,
-        event: &str,
-        how: &str,
-        at: Timestamp,
-    ) -> impl Future<Output = io::Result<()>> + Send;
-
-    /// The events whose claims have no end, and gives them one: each is told once.
-    fn unfinished(
-        &self,
-        notifier: &str,
-        at: Timestamp,
-    ) -> impl Future<Output = io::Result<Vec<String>>> + Send;
+/// What is on record of one receiver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueRecord {
+    /// Format version.
+    pub version: u32,
+    /// Who sends just now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<QueueLease>,
+    /// The events of the message that is on its way, or that last failed, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sending: Vec<String>,
+    /// The parts of that message that arrived.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arrived: Vec<String>,
+    /// Attempts of that message that failed.
+    #[serde(default)]
+    pub failures: u32,
+    /// Those of them after which it may have arrived all the same.
+    #[serde(default)]
+    pub doubtful: u32,
+    /// Those of them in which the receiver refused the message itself.
+    #[serde(default)]
+    pub refusals: u32,
+    /// Why the last attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// When the last attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<Timestamp>,
+    /// No attempt before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// When something was last delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered_at: Option<Timestamp>,
+    /// The events that were delivered or set aside, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delivered: Vec<String>,
+    /// Messages that the receiver refused, and that are kept in `notified/NAME/refused/`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_aside: Vec<String>,
 }
 
-/// Beside the state, in a folder or on S3: two small objects an event, `EVENT.claim` and `EVENT.end`,
-/// that are created and never changed.
+/// A lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueLease {
+    /// Drawn by the process that holds it.
+    pub holder: String,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
+impl Default for QueueRecord {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            lease: None,
+            sending: Vec::new(),
+            arrived: Vec::new(),
+            failures: 0,
+            doubtful: 0,
+            refusals: 0,
+            why: None,
+            failed_at: None,
+            not_before: None,
+            delivered_at: None,
+            delivered: Vec::new(),
+            set_aside: Vec::new(),
+        }
+    }
+}
+
+impl VersionedFormat for QueueRecord {
+    const MAJOR: u32 = VERSION;
+
+    fn major(&self) -> u32 {
+        self.version
+    }
+}
+
+impl QueueRecord {
+    /// Whether an event was delivered, or set aside.
+    #[must_use]
+    pub fn is_delivered(&self, event: &str) -> bool {
+        self.delivered.iter().rev().any(|e| e == event)
+    }
+
+    /// Whether somebody sends just now.
+    #[must_use]
+    pub fn is_held(&self, now: Timestamp) -> bool {
+        self.lease.as_ref().is_some_and(|l| l.until > now && l.until <= now + LEASE * 2)
+    }
+
+    /// Notes that the message that was on its way has arrived, or was set aside.
+    pub(crate) fn note_end(&mut self) {
+        self.delivered.append(&mut self.sending);
+        let old = self.delivered.len().saturating_sub(REMEMBERED);
+        self.delivered.drain(..old);
+        self.arrived.clear();
+        (self.failures, self.doubtful, self.refusals) = (0, 0, 0);
+        (self.why, self.failed_at, self.not_before) = (None, None, None);
+    }
+
+    /// Notes that nobody is to get these events, and says how many of them were not delivered.
+    pub fn give_up<'a>(&mut self, events: impl Iterator<Item = &'a str>) -> usize {
+        let open: Vec<String> =
+            events.filter(|e| !self.is_delivered(e)).map(str::to_owned).collect();
+        let dropped = open.len();
+        self.sending = open;
+        self.lease = None;
+        self.note_end();
+        dropped
+    }
+
+    pub(crate) fn note_set_aside(&mut self, event: &str) {
+        self.set_aside.push(event.to_owned());
+        let old = self.set_aside.len().saturating_sub(NAMED);
+        self.set_aside.drain(..old);
+    }
+}
+
+/// How a record was when it was read.
+#[derive(Debug, Clone, Default)]
+pub struct SeenRecord(Option<SeenObjects>);
+
+/// Where records are kept.
+pub trait DeliveryLog: Send + Sync {
+    /// The record of a receiver.
+    fn read(
+        &self,
+        receiver: &str,
+    ) -> impl Future<Output = io::Result<(QueueRecord, SeenRecord)>> + Send;
+
+    /// Replaces a record that still is as it was seen; `None` if it is not.
+    fn replace(
+        &self,
+        receiver: &str,
+        record: &QueueRecord,
+        seen: SeenRecord,
+    ) -> impl Future<Output = io::Result<Option<SeenRecord>>> + Send;
+
+    /// Keeps a message that the receiver refused.
+    fn keep_refused(
+        &self,
+        receiver: &str,
+        event: &str,
+        message: Vec<u8>,
+    ) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+/// Records beside the state.
 #[derive(Debug, Clone)]
 pub struct StateLedger {
     objects: ObjectFolder,
@@ -59,88 +189,57 @@ impl StateLedger {
         Ok(Self { objects: ObjectFolder::open(state)? })
     }
 
-    async fn create(&self, name: &str, text: String) -> io::Result<bool> {
-        match self.objects.create(name, text.into()).await {
-            Ok(written) => Ok(matches!(written, WriteOutcome::Done)),
-            Err(e) => Err(io::Error::other(mimawari_base::failure::line(&e))),
+    /// As [`Self::open`], to read alone: a folder that is not there is not made.
+    ///
+    /// # Errors
+    /// A [`mimawari_base::failure::Failure`] when it cannot be reached.
+    pub fn look(state: &StoreLocation) -> anyhow::Result<Self> {
+        Ok(Self { objects: ObjectFolder::look(state)? })
+    }
+}
+
+fn name(receiver: &str) -> String {
+    format!("notified/{receiver}/queue.json")
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn failed(e: anyhow::Error) -> io::Error {
+    io::Error::other(mimawari_base::failure::line(&e))
+}
+
+impl DeliveryLog for StateLedger {
+    async fn read(&self, receiver: &str) -> io::Result<(QueueRecord, SeenRecord)> {
+        let name = name(receiver);
+        let Some((text, seen)) = self.objects.get(&name).await.map_err(failed)? else {
+            return Ok((QueueRecord::default(), SeenRecord::default()));
+        };
+        let record = read_document(&text)
+            .map_err(|fault| io::Error::other(format!("{} {fault}", self.objects.shown(&name))))?;
+        Ok((record, SeenRecord(Some(seen))))
+    }
+
+    async fn replace(
+        &self,
+        receiver: &str,
+        record: &QueueRecord,
+        seen: SeenRecord,
+    ) -> io::Result<Option<SeenRecord>> {
+        let name = name(receiver);
+        let text = serde_json::to_vec(record)?;
+        let written = self.objects.replace_seen(&name, text.into(), seen.0).await;
+        match written.map_err(failed)? {
+            (WriteOutcome::Done, seen) => Ok(Some(SeenRecord(seen))),
+            (WriteOutcome::Conflict, _) => Ok(None),
         }
     }
-}
 
-fn folder(notifier: &str) -> String {
-    format!("notified/{notifier}")
-}
-
-impl NotifyLog for StateLedger {
-    async fn claim(&self, notifier: &str, event: &str, at: Timestamp) -> io::Result<bool> {
-        self.create(&format!("{}/{event}.claim", folder(notifier)), format!("{at}\n")).await
-    }
-
-    async fn end(&self, notifier: &str, event: &str, how: &str, at: Timestamp) -> io::Result<()> {
-        let name = format!("{}/{event}.end", folder(notifier));
-        self.create(&name, format!("{how} {at}\n")).await.map(drop)
-    }
-
-    async fn unfinished(&self, notifier: &str, at: Timestamp) -> io::Result<Vec<String>> {
-        let failed = |e: anyhow::Error| io::Error::other(mimawari_base::failure::line(&e));
-        let folder = folder(notifier);
-        let listed = self.objects.list(&folder, None).await.map_err(failed)?;
-        let ended: HashSet<&str> =
-            listed.iter().filter_map(|(name, _)| name.strip_suffix(".end")).collect();
-        let mut out = Vec::new();
-        for (name, written) in &listed {
-            let Some(event) = name.strip_suffix(".claim") else { continue };
-            let whole = format!("{folder}/{name}");
-            if ended.contains(event) {
-                // Its own time tells how old it is: the store's clock may be another. It is looked at
-                // only when the store's says that it may be old.
-                if at.duration_since(*written) > KEPT {
-                    let end = format!("{folder}/{event}.end");
-                    // What is left of a pair is dealt with by the next run.
-                    if self.objects.delete(&whole).await.is_ok() {
-                        let _ = self.objects.delete(&end).await;
-                    }
-                }
-                continue;
-            }
-            // A claim that was cut short by a full disk has no time, and no end either.
-            let text = self.objects.beginning(&whole, 64).await.map_err(failed)?;
-            let text = text.unwrap_or_default();
-            let claimed = std::str::from_utf8(&text).ok().and_then(|t| t.trim().parse().ok());
-            if at.duration_since(claimed.unwrap_or(Timestamp::MIN)) > UNDER_WAY {
-                out.push(event.to_owned());
-                self.end(notifier, event, "unknown", at).await?;
-            }
-        }
-        out.sort();
-        Ok(out)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(minute: i64) -> Timestamp {
-        Timestamp::from_second(1_780_000_000 + minute * 60).unwrap()
-    }
-
-    #[tokio::test]
-    async fn an_event_is_claimed_once_and_a_lost_one_is_told_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let l = StateLedger::open(&StoreLocation::Folder(dir.path().to_owned())).unwrap();
-        assert!(l.unfinished("slack", at(0)).await.unwrap().is_empty());
-        assert!(l.claim("slack", "a", at(0)).await.unwrap());
-        assert!(!l.claim("slack", "a", at(1)).await.unwrap());
-        assert!(l.claim("other", "a", at(0)).await.unwrap());
-        assert!(l.claim("slack", "b", at(0)).await.unwrap());
-        l.end("slack", "b", "sent", at(0)).await.unwrap();
-        assert!(l.unfinished("slack", at(2)).await.unwrap().is_empty(), "under way");
-        assert_eq!(l.unfinished("slack", at(10)).await.unwrap(), ["a"]);
-        assert!(l.unfinished("slack", at(20)).await.unwrap().is_empty());
-        // After a season both are gone; what is told then is another event.
-        let now = Timestamp::now().checked_add(SignedDuration::from_hours(24 * 100)).unwrap();
-        l.unfinished("slack", now).await.unwrap();
-        assert_eq!(std::fs::read_dir(dir.path().join("notified/slack")).unwrap().count(), 0);
+    async fn keep_refused(
+        &self,
+        receiver: &str,
+        event: &str,
+        message: Vec<u8>,
+    ) -> io::Result<()> {
+        let name = format!("notified/{receiver}/refused/{event}.json");
+        self.objects.overwrite(&name, message.into()).await.map_err(failed)
     }
 }

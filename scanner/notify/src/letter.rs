@@ -1,4 +1,5 @@
-//! Dead letters: what could not be sent, beside the run, to be sent later by hand.
+//! Letters: messages in a file. Versions before the outbox left what they could not send beside the run,
+//! and a message that its receiver refuses is kept in the same form beside the state.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::client::SendError;
+use super::notifier::MessagePart;
 
 /// Major version of the file. Its minor version is 0, which is not written.
 const VERSION: u32 = 1;
@@ -33,7 +35,8 @@ pub struct UndeliveredMessage {
     pub why: String,
     /// Whether it may have arrived all the same.
     pub doubtful: bool,
-    /// What was to be sent; for GitHub nothing, since issues are made from the verdict.
+    /// What was to be sent: a list of parts `{"id", "body"}`. Former letters hold one body, or a list of
+    /// bodies; those for GitHub hold nothing, since issues are made of the verdict.
     pub payload: Value,
 }
 
@@ -66,6 +69,26 @@ impl UndeliveredMessage {
             doubtful: fault.doubtful,
             payload,
         }
+    }
+
+    /// Parts as the payload of a letter.
+    #[must_use]
+    pub fn payload_of(parts: &[MessagePart]) -> Value {
+        parts.iter().map(|p| serde_json::json!({"id": p.id, "body": p.body})).collect()
+    }
+
+    /// The parts of its payload, in whatever form that is.
+    #[must_use]
+    pub fn parts(&self) -> Vec<MessagePart> {
+        let bodies = match &self.payload {
+            Value::Array(all) => all.clone(),
+            one => vec![one.clone()],
+        };
+        let part = |(n, body): (usize, Value)| match (&body["id"], body.get("body")) {
+            (Value::String(id), Some(own)) => MessagePart::new(id.clone(), own.clone()),
+            _ => MessagePart::new(format!("{}-{}", self.event, n + 1), body),
+        };
+        bodies.into_iter().enumerate().map(part).collect()
     }
 
     /// Writes it into `undelivered/` of a run folder.

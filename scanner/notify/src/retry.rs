@@ -8,9 +8,13 @@ use anyhow::Result;
 use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::format::{NEWER_HELP, read_document};
+use serde_json::Value;
 
+use tokio::time::Instant;
+
+use super::client::SendError;
 use super::letter::{self, UndeliveredMessage};
-use super::{DeliveryMode, Notifiers, OutgoingMessage};
+use super::Notifiers;
 
 impl Notifiers {
     /// Sends a message that says it is none to each. A line for each, and [`ExitStatus::Error`] if one was
@@ -19,17 +23,20 @@ impl Notifiers {
         let mut out = String::new();
         let mut status = ExitStatus::Clean;
         for n in &self.all {
-            let line = match OutgoingMessage::test(n, (self.world.now)()) {
+            let line = match n.sender.render_test((self.world.now)()) {
                 None => "not tested: it writes figures alone".to_owned(),
-                Some(message) => match self.send(n, &message, None).await {
-                    Ok(()) => "sent".to_owned(),
-                    Err((fault, _)) => {
-                        status = ExitStatus::Error;
-                        format!("NOT sent: {fault}")
+                Some(part) => {
+                    let deadline = Instant::now() + self.policy.total;
+                    match self.send_part(n, &part, None, deadline).await {
+                        Ok(()) => "sent".to_owned(),
+                        Err(fault) => {
+                            status = ExitStatus::Error;
+                            format!("NOT sent: {fault}")
+                        }
                     }
-                },
+                }
             };
-            let _ = writeln!(out, "{} {}: {line}", n.kind, n.name);
+            let _ = writeln!(out, "{} {}: {line}", n.kind.word, n.name);
         }
         if self.all.is_empty() {
             out.push_str("no notifier is configured\n");
@@ -69,7 +76,7 @@ impl Notifiers {
         letter: &UndeliveredMessage,
         doubtful: bool,
     ) -> Result<Result<(), String>> {
-        let Some(n) = self.all.iter().find(|n| n.name == letter.notifier && n.kind == letter.kind)
+        let Some(n) = self.all.iter().find(|n| n.name == letter.notifier && n.kind.word == letter.kind)
         else {
             return Ok(Err("the configuration has no such notifier any more".to_owned()));
         };
@@ -78,36 +85,37 @@ impl Notifiers {
                 "it may have arrived; look, and add --doubtful to send it all the same".to_owned(),
             ));
         }
-        let Some(message) = OutgoingMessage::from_payload(n, letter.payload.clone()) else {
-            return Ok(Err("its payload is none of its kind".to_owned()));
-        };
-        let verdict = match &n.how {
-            DeliveryMode::Github(_) => Some(verdict(run)?),
-            _ => None,
-        };
+        let verdict =
+            if letter.payload.is_null() { Some(verdict(run)?) } else { None };
         // Of two who try, one finds the file.
         let taken = path.with_extension("sending");
         if let Err(e) = fs::rename(path, &taken) {
             return Ok(Err(format!("it cannot be taken: {e}")));
         }
-        match self.send(n, &message, verdict.as_ref()).await {
-            Ok(()) => {
-                let _ = fs::remove_file(&taken);
-                Ok(Ok(()))
+        let mut parts = letter.parts();
+        let deadline = Instant::now() + self.policy.total;
+        let sent = async {
+            while let Some(part) = parts.first() {
+                self.send_part(n, part, verdict.as_ref(), deadline).await?;
+                parts.remove(0);
             }
-            Err((fault, left)) => {
-                let at = (self.world.now)();
-                let next =
-                    UndeliveredMessage::new(n.kind, &n.name, &letter.event, at, &fault, left);
-                let why = match next.write(run) {
-                    Ok(_) => {
-                        fs::remove_file(&taken).map_or_else(|e| e.to_string(), |()| String::new())
-                    }
-                    Err(e) => format!("; it stays as {}: {e}", taken.display()),
-                };
-                Ok(Err(format!("{fault}{why}")))
-            }
-        }
+            Ok(())
+        };
+        let Err(fault): Result<(), SendError> = sent.await else {
+            let _ = fs::remove_file(&taken);
+            return Ok(Ok(()));
+        };
+        let payload = match letter.payload {
+            Value::Null => Value::Null,
+            _ => UndeliveredMessage::payload_of(&parts),
+        };
+        let (kind, at) = (n.kind.word, (self.world.now)());
+        let next = UndeliveredMessage::new(kind, &n.name, &letter.event, at, &fault, payload);
+        let why = match next.write(run) {
+            Ok(_) => fs::remove_file(&taken).map_or_else(|e| e.to_string(), |()| String::new()),
+            Err(e) => format!("; it stays as {}: {e}", taken.display()),
+        };
+        Ok(Err(format!("{fault}{why}")))
     }
 }
 

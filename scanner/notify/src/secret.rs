@@ -22,7 +22,7 @@ impl SecretText {
     /// A foreign text without the secret: a server may say it back.
     #[must_use]
     pub fn hide_in(&self, text: &str) -> String {
-        // What is shorter could be any word, and hiding it would tell what it is.
+        // What is shorter could be any word, and hiding it would show what it is.
         if self.0.len() < 6 { text.to_owned() } else { text.replace(&self.0, "[secret]") }
     }
 }

@@ -15,9 +15,11 @@ use object_store::client::HttpRequestBody;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::client::{self, ClientContext, HttpSender, NotifyRequest, RetryPolicy, SendError};
+use super::client::{
+    self, ClientContext, HttpSender, NotifyRequest, RetryPolicy, SendError, check_url, is_loopback,
+};
 use super::secret::SecretText;
-use super::{ANSWER_LIMIT, NotifierConfig, NotifierKind, aws, check_url, is_loopback};
+use super::{ANSWER_LIMIT, NotifierConfig, aws};
 
 /// The endpoint of all services' SDKs for this one, for emulators.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
@@ -73,7 +75,7 @@ pub async fn environment(
 ) -> Result<HashMap<String, String>, Failure> {
     let deadline = Instant::now() + PATIENCE;
     let mut all = HashMap::new();
-    let names = notifiers.iter().flat_map(|n| variables(&n.kind));
+    let names = notifiers.iter().flat_map(|n| n.settings.variables());
     for name in names {
         let Some(text) = variable(name).filter(|_| !all.contains_key(name)) else { continue };
         let value = match SecretArn::parse(text.trim()) {
@@ -96,16 +98,6 @@ pub async fn environment(
         all.extend(variable(name).map(|v| (name.to_owned(), v)));
     }
     Ok(all)
-}
-
-/// The variables that hold a kind's secrets.
-fn variables(kind: &NotifierKind) -> Vec<&str> {
-    match kind {
-        NotifierKind::Slack { webhook_env } => vec![webhook_env],
-        NotifierKind::Github { token_env, .. } => vec![token_env],
-        NotifierKind::Webhook { url_env, secret_env } => vec![url_env, secret_env],
-        _ => Vec::new(),
-    }
 }
 
 async fn fetch(

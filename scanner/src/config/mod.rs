@@ -61,7 +61,7 @@ pub struct Config {
     pub runs_dir: PathBuf,
     /// Where rounds of one or many tasks are kept, if anywhere.
     pub rounds: Option<rounds::RoundsConfig>,
-    /// Who is told.
+    /// Who is notified.
     pub notify: Vec<mimawari_notify::NotifierConfig>,
     /// From where this installation looks; part of every finding's identity.
     pub vantage: String,
@@ -443,9 +443,9 @@ impl CheckConfig<'_> {
             state: state?,
             runs_dir: self.runs_dir(file.output.dir.as_ref(), base)?,
             rounds,
-            notify,
+            notify: notify.all,
             vantage: file.vantage.unwrap_or_else(|| "default".to_owned()),
-            warnings: Vec::new(),
+            warnings: notify.warnings,
             fetched: None,
         })
     }

@@ -1,318 +1,23 @@
-//! `[[notify]]`: who is told, of what, and how.
+//! `[[notify]]`: who is notified, of what, and how. Each kind reads its own keys.
 
-use std::collections::HashSet;
 use std::path::Path;
 
-use mimawari_notify::{NotifierConfig, NotifierKind, check_url};
-use mimawari_probes::observation::Severity;
-use mimawari_report::notify::ChangeSelection;
-use mimawari_report::notify::security_hub::HubAccount;
-use mimawari_targets::diagnostic::Diagnostic;
-use serde::Deserialize;
-use toml::Spanned;
+use mimawari_notify::table::{self, NotifyTable, ReadNotifiers, TableOrigin};
 
 use super::CheckConfig;
 
-/// A table as it is written. Which keys it may have depends on its kind.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NotifyTable {
-    /// `slack`, `github`, `webhook`, `security-hub`, `events`, `emf` or `prometheus`.
-    kind: Spanned<String>,
-    /// Its name, unique. Default: its kind.
-    name: Option<Spanned<String>>,
-    /// The least severity that is notified. Default: all.
-    min_severity: Option<Spanned<String>>,
-    /// Findings of these owners alone. Default: all.
-    owners: Option<Vec<String>>,
-    /// Where the report is; `{run_id}` is replaced.
-    report_url: Option<Spanned<String>>,
-    /// `slack`: the environment variable with the URL.
-    webhook_env: Option<Spanned<String>>,
-    /// `webhook`: the environment variable with the URL.
-    url_env: Option<Spanned<String>>,
-    /// `webhook`: the environment variable with the key of the signature.
-    secret_env: Option<Spanned<String>>,
-    /// `github`: the environment variable with the token.
-    token_env: Option<Spanned<String>>,
-    /// `github`: `owner/name`.
-    repo: Option<Spanned<String>>,
-    /// `github`: labels of new issues.
-    labels: Option<Spanned<Vec<String>>>,
-    /// `github`: new issues of one run at most, 1 to 50. Default: 10.
-    max_new: Option<Spanned<i64>>,
-    /// `github`: another API than GitHub's own.
-    api_url: Option<Spanned<String>>,
-    /// `security-hub`: the account, 12 digits.
-    account: Option<Spanned<String>>,
-    /// `security-hub`: the region.
-    region: Option<Spanned<String>>,
-    /// `security-hub`: another endpoint than AWS's own.
-    endpoint: Option<Spanned<String>>,
-    /// `events`, `emf`, `prometheus`: the file that is written. Without it `events` and `emf` write
-    /// to stdout.
-    file: Option<Spanned<String>>,
-    /// `emf`: the namespace of the metrics.
-    namespace: Option<Spanned<String>>,
-}
-
-/// The kinds, and the keys that each may have besides those of all.
-const KINDS: [(&str, &[&str]); 7] = [
-    ("slack", &["webhook_env"]),
-    ("github", &["repo", "token_env", "api_url", "labels", "max_new"]),
-    ("webhook", &["url_env", "secret_env"]),
-    ("security-hub", &["account", "region", "endpoint"]),
-    ("events", &["file"]),
-    ("emf", &["file", "namespace"]),
-    ("prometheus", &["file"]),
-];
-
 impl CheckConfig<'_> {
-    pub(super) fn notifiers(
-        &mut self,
-        tables: Vec<NotifyTable>,
-        base: &Path,
-    ) -> Vec<NotifierConfig> {
-        let mut names = HashSet::new();
-        let mut all = Vec::new();
-        for t in tables {
-            let (kind, name) = (t.kind.clone(), t.name.clone());
-            let Some(n) = self.notifier(t, base) else { continue };
-            if !names.insert(n.name.clone()) {
-                let span = name.as_ref().map_or(kind.span(), Spanned::span);
-                self.error(
-                    span,
-                    format!("two notifiers have the name `{}`", n.name),
-                    "give each a `name` of its own: it names claims and dead letters",
-                );
-            }
-            all.push(n);
-        }
-        all
-    }
-
-    fn notifier(&mut self, t: NotifyTable, base: &Path) -> Option<NotifierConfig> {
-        let word = t.kind.get_ref().as_str();
-        let Some((_, keys)) = KINDS.iter().find(|(k, _)| *k == word) else {
-            let kinds: Vec<&str> = KINDS.iter().map(|(k, _)| *k).collect();
-            self.error(
-                t.kind.span(),
-                format!("`{}` is no kind of notifier", word.escape_debug()),
-                format!("write one of {}", kinds.join(", ")),
-            );
-            return None;
-        };
-        let given = [
-            ("webhook_env", t.webhook_env.as_ref().map(Spanned::span)),
-            ("url_env", t.url_env.as_ref().map(Spanned::span)),
-            ("secret_env", t.secret_env.as_ref().map(Spanned::span)),
-            ("token_env", t.token_env.as_ref().map(Spanned::span)),
-            ("repo", t.repo.as_ref().map(Spanned::span)),
-            ("labels", t.labels.as_ref().map(Spanned::span)),
-            ("max_new", t.max_new.as_ref().map(Spanned::span)),
-            ("api_url", t.api_url.as_ref().map(Spanned::span)),
-            ("account", t.account.as_ref().map(Spanned::span)),
-            ("region", t.region.as_ref().map(Spanned::span)),
-            ("endpoint", t.endpoint.as_ref().map(Spanned::span)),
-            ("file", t.file.as_ref().map(Spanned::span)),
-            ("namespace", t.namespace.as_ref().map(Spanned::span)),
-        ];
-        for (key, span) in given {
-            if let Some(span) = span
-                && !keys.contains(&key)
-            {
-                self.error(
-                    span,
-                    format!("`{key}` is no key of a notifier of kind `{word}`"),
-                    format!("its own keys are {}", keys.join(", ")),
-                );
-            }
-        }
-        let selection = self.selection(&t);
-        let name = t.name.as_ref().map_or(word, |n| n.get_ref().as_str());
-        let usable = |n: &str| {
-            (1..=40).contains(&n.len())
-                && n.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        };
-        if !usable(name) {
-            let span = t.name.as_ref().map_or(0..0, Spanned::span);
-            let help = "write letters, digits, `-` and `_`, 40 at most: it names files";
-            self.error(span, format!("`{}` cannot be a name", name.escape_debug()), help);
-        }
-        let name = name.to_owned();
-        if let Some(f) = &t.file
-            && self.is_copy
-            && !Path::new(f.get_ref()).is_absolute()
-        {
-            let help = "write a file that begins with `/`, or leave `file` out for stdout";
-            self.would_be_lost(f.span(), f.get_ref(), help);
-        }
-        let file = t.file.as_ref().map(|f| base.join(f.get_ref()));
-        let kind = match word {
-            "slack" => NotifierKind::Slack {
-                webhook_env: self.env(&t.kind, "webhook_env", t.webhook_env)?,
-            },
-            "webhook" => NotifierKind::Webhook {
-                url_env: self.env(&t.kind, "url_env", t.url_env)?,
-                secret_env: self.env(&t.kind, "secret_env", t.secret_env)?,
-            },
-            "github" => NotifierKind::Github {
-                token_env: self.env(&t.kind, "token_env", t.token_env)?,
-                repo: self.repo(&t.kind, t.repo)?,
-                api_url: self.url(t.api_url).unwrap_or_else(|| "https://api.github.com".to_owned()),
-                labels: t.labels.map(Spanned::into_inner).unwrap_or_default(),
-                max_new: self.max_new(t.max_new),
-            },
-            "security-hub" => NotifierKind::SecurityHub {
-                account: self.account(&t.kind, t.account, t.region)?,
-                endpoint: self.url(t.endpoint),
-            },
-            "events" => NotifierKind::Events { file },
-            "emf" => NotifierKind::Emf {
-                file,
-                namespace: t.namespace.map_or_else(|| "mimawari".to_owned(), Spanned::into_inner),
-            },
-            _ => NotifierKind::Prometheus { file: self.needed(&t.kind, "file", file)? },
-        };
-        Some(NotifierConfig { name, selection, kind })
-    }
-
-    fn selection(&mut self, t: &NotifyTable) -> ChangeSelection {
-        let min_severity = t.min_severity.as_ref().and_then(|s| {
-            let all = [
-                Severity::Info,
-                Severity::Low,
-                Severity::Medium,
-                Severity::High,
-                Severity::Critical,
-            ];
-            let found = all.into_iter().find(|x| x.as_str() == s.get_ref());
-            if found.is_none() {
-                let title = format!("`{}` is no severity", s.get_ref().escape_debug());
-                self.error(s.span(), title, "write info, low, medium, high or critical");
-            }
-            found
-        });
-        if let Some(url) = &t.report_url
-            && !["https://", "http://", "s3://"].iter().any(|p| url.get_ref().starts_with(p))
-        {
-            let title = format!("`{}` is no URL", url.get_ref().escape_debug());
-            self.error(
-                url.span(),
-                title,
-                "write such as `https://reports.example.jp/{run_id}/report.html`",
-            );
-        }
-        ChangeSelection {
-            min_severity,
-            owners: t.owners.clone().unwrap_or_default(),
-            report_url: t.report_url.as_ref().map(|u| u.get_ref().clone()),
-        }
-    }
-
-    fn needed<T>(&mut self, kind: &Spanned<String>, key: &str, value: Option<T>) -> Option<T> {
-        if value.is_none() {
-            self.error(
-                kind.span(),
-                format!("a notifier of kind `{}` needs `{key}`", kind.get_ref()),
-                "add the key to this [[notify]]",
-            );
-        }
-        value
-    }
-
-    /// The name of an environment variable. Whoever writes the secret itself is told so, and the line
-    /// is not shown.
-    fn env(
-        &mut self,
-        kind: &Spanned<String>,
-        key: &str,
-        value: Option<Spanned<String>>,
-    ) -> Option<String> {
-        let value = self.needed(kind, key, value)?;
-        let name = value.get_ref();
-        let is_name = name.len() <= 100
-            && name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if !is_name {
-            self.errors.push(
-                Diagnostic::error(
-                    format!("`{key}` is not the name of an environment variable"),
-                    self.source,
-                    kind.span(),
-                )
-                .help("write the variable's name, such as SLACK_WEBHOOK_URL; a secret does not belong in this file"),
-            );
-            return None;
-        }
-        Some(value.into_inner())
-    }
-
-    fn repo(&mut self, kind: &Spanned<String>, repo: Option<Spanned<String>>) -> Option<String> {
-        let repo = self.needed(kind, "repo", repo)?;
-        let part = |p: &str| {
-            !p.is_empty()
-                && p != "."
-                && p != ".."
-                && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        };
-        if !repo.get_ref().split_once('/').is_some_and(|(a, b)| part(a) && part(b)) {
-            let title = format!("`{}` is no repository", repo.get_ref().escape_debug());
-            self.error(repo.span(), title, "write `owner/name`");
-            return None;
-        }
-        Some(repo.into_inner())
-    }
-
-    fn max_new(&mut self, n: Option<Spanned<i64>>) -> usize {
-        let Some(n) = n else { return 10 };
-        match usize::try_from(*n.get_ref()).ok().filter(|n| (1..=50).contains(n)) {
-            Some(n) => n,
-            None => {
-                self.error(n.span(), format!("{} new issues a run", n.get_ref()), "write 1 to 50");
-                10
-            }
-        }
-    }
-
-    fn url(&mut self, url: Option<Spanned<String>>) -> Option<String> {
-        let url = url?;
-        if let Err(e) = check_url(url.get_ref()) {
-            self.error(url.span(), e, "write an https URL; http is for loopback addresses alone");
-            return None;
-        }
-        Some(url.into_inner().trim_end_matches('/').to_owned())
-    }
-
-    fn account(
-        &mut self,
-        kind: &Spanned<String>,
-        id: Option<Spanned<String>>,
-        region: Option<Spanned<String>>,
-    ) -> Option<HubAccount> {
-        let id = self.needed(kind, "account", id)?;
-        let region = self.needed(kind, "region", region)?;
-        let mut ok = true;
-        if id.get_ref().len() != 12 || !id.get_ref().bytes().all(|b| b.is_ascii_digit()) {
-            let title = format!("`{}` is no AWS account", id.get_ref().escape_debug());
-            self.error(id.span(), title, "write its twelve digits in quotes");
-            ok = false;
-        }
-        let r = region.get_ref();
-        if r.is_empty()
-            || r.len() > 30
-            || !r.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        {
-            let title = format!("`{}` is no AWS region", r.escape_debug());
-            self.error(region.span(), title, "write such as `ap-northeast-1`");
-            ok = false;
-        }
-        ok.then(|| HubAccount { id: id.into_inner(), region: region.into_inner() })
+    pub(super) fn notifiers(&mut self, tables: Vec<NotifyTable>, base: &Path) -> ReadNotifiers {
+        let origin = TableOrigin { source: self.source, base, is_copy: self.is_copy };
+        table::read_notifiers(&mimawari_notify::KINDS, tables, origin, &mut self.errors)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use mimawari_notify::{KINDS, NotifierConfig};
+    use mimawari_probes::observation::Severity;
+
     use super::super::Config;
     use super::*;
 
@@ -355,17 +60,45 @@ file = "emf.log"
 [[notify]]
 kind = "prometheus"
 file = "/var/lib/node_exporter/mimawari.prom"
+[[notify]]
+kind = "email"
+server = "smtp.example.jp"
+from = "mimawari@example.jp"
+to = ["Team <team@example.jp>"]
+username_env = "MAIL_USER"
+password_env = "MAIL_PASSWORD"
+[[notify]]
+kind = "teams"
+webhook_env = "TEAMS_URL"
+[[notify]]
+kind = "pagerduty"
+routing_key_env = "PAGERDUTY_KEY"
+[[notify]]
+kind = "opsgenie"
+key_env = "OPSGENIE_KEY"
+endpoint = "https://api.eu.opsgenie.com"
+[[notify]]
+kind = "syslog"
+address = "tls://logs.example.jp:6514"
+facility = "auth"
+[[notify]]
+kind = "otlp-logs"
+endpoint = "https://otlp.example.jp:4318"
+headers_env = "OTLP_HEADERS"
+[[notify]]
+kind = "otlp-metrics"
+endpoint = "https://otlp.example.jp:4318"
 "#,
         )
         .unwrap();
-        let kinds: Vec<&str> = all.iter().map(|n| n.kind.as_str()).collect();
-        assert_eq!(kinds, KINDS.map(|(k, _)| k));
+        let kinds: Vec<&str> = all.iter().map(|n| n.kind.word).collect();
+        assert_eq!(kinds, KINDS.map(|k| k.word));
         assert_eq!(all[0].selection.min_severity, Some(Severity::High));
-        assert!(all[4].kind.writes_stdout() && !all[5].kind.writes_stdout());
+        assert!(all[4].settings.writes_stdout() && !all[5].settings.writes_stdout());
     }
 
     #[test]
-    fn mistakes_are_told_with_their_line_and_secrets_are_not_shown() {
+    fn mistakes_are_reported_with_their_line_and_secrets_are_not_shown() {
         let e = parse(
             r#"
 [[notify]]
@@ -391,8 +124,28 @@ min_severity = "bad"
 report_url = "reports"
 [[notify]]
 kind = "events"
+rest = true
 [[notify]]
 kind = "events"
+[[notify]]
+kind = "email"
+server = "192.0.2.25:0"
+from = "nobody"
+to = ["also nobody"]
+password_env = "P"
+[[notify]]
+kind = "email"
+name = "plain"
+server = "192.0.2.25"
+from = "a@example.jp"
+tls = "none"
+[[notify]]
+kind = "syslog"
+address = "udp://192.0.2.1:514"
+facility = "local9"
+[[notify]]
+kind = "otlp-logs"
+endpoint = 7
 "#,
         )
         .unwrap_err();

@@ -52,7 +52,7 @@ webhook_env = "SLACK_WEBHOOK_URL"
     assert_eq!(c.baseline_dir, Path::new("/etc/mimawari/baseline"));
     assert_eq!(c.http.vhosts.as_deref(), Some(Path::new("/etc/mimawari/vhosts.csv")));
     assert!(!c.http.dns, "a million names are two million questions");
-    assert_eq!((c.notify.len(), c.notify[0].kind.as_str()), (1, "slack"));
+    assert_eq!((c.notify.len(), c.notify[0].kind.word), (1, "slack"));
 }
 
 #[test]

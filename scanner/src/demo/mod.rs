@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::output::{print, summary};
 use crate::scan::{FolderChoice, RandomSeeds};
-use crate::settle::{settle, write_reports};
+use crate::settle::{SettleContext, notifiers, settle, write_reports};
 use centre::DemoCentre;
 
 /// A file that marks a folder as this command's own, which it may replace.
@@ -83,14 +83,17 @@ async fn round(config: &Config, context: &Context, now: Timestamp, out: &Path) -
     let scanned =
         crate::scan::scan(config, context, RandomSeeds::draw()?, FolderChoice::New(Some(out)))
             .await?;
-    let settled = settle(&store, |previous| {
+    // The configuration has no notifier.
+    let notifiers = notifiers(config, context).await?;
+    let place = SettleContext { store: &store, config, context, notifiers: &notifiers };
+    let settled = settle(place, |previous| {
         let dirs = std::slice::from_ref(&scanned.dir);
         let runs = mimawari_runs::Runs::open(dirs, &config.scope, &previous.state)?;
         let judged = runs.judge(&baseline, &previous.state, now);
         write_reports(&judged.0, out)?;
         Ok(judged)
     });
-    Ok(settled.await?.0)
+    Ok(settled.await?.verdict)
 }
 
 /// Makes the output folder, replacing only what an earlier demonstration left.

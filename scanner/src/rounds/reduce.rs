@@ -20,7 +20,7 @@ use super::result::{self, RESULT, RoundResult};
 use super::{RoundStore, read_json, restore, to_json};
 use crate::context::Context;
 use crate::output::{print, summary};
-use crate::settle::{notifiers, notify, settle_run};
+use crate::settle::{SettleContext, notifiers, notify, notify_pending, settle_run};
 
 /// The files of the merged run that are kept, in the order of their sending.
 const EVIDENCE: [&str; 3] = ["observations.ndjson", "coverage.bin", "run.json"];
@@ -53,7 +53,7 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
     let config = &round.config;
     // As every shard does: no verdict upon a plan that nobody would have scanned.
     planned.plan.apply(&mut config.clone(), PlanShard::WHOLE)?;
-    // What would stop the judgement, or the telling, is found before anything is fetched.
+    // What would stop the judgement, or the sending, is found before anything is fetched.
     let notifiers = notifiers(config, context).await?;
     let agreed = published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?;
     let store = StateStore::open(&config.state)?;
@@ -64,7 +64,7 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
     of.update(&planned.digest);
     for index in 1..=planned.plan.shards {
         if context.stop.is_stopped() {
-            print(&format!("reduction of {}: stopped, nothing is judged or told\n", round.id))?;
+            print(&format!("reduction of {}: stopped, nothing is judged or notified\n", round.id))?;
             return Ok(ExitStatus::Interrupted);
         }
         let Some(shard) = PlanShard::new(index, planned.plan.shards) else { continue };
@@ -75,9 +75,9 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
     if let Some((before, verdict)) = same(round, &of).await? {
         let at = before.judged_at;
         tracing::info!("the round was reduced at {at:.0}, and nothing was handed in since");
-        // Whoever judged it may have been killed before all were told; nobody is told twice.
-        notify(&notifiers, config, &verdict, scratch.path()).await;
-        told(round, &verdict)?;
+        // Whoever judged it may have been killed before everybody was notified.
+        notify_pending(&notifiers, config, Some(&verdict)).await?;
+        print_summary(round, &verdict)?;
         return Ok(ExitStatus::from_verdict(before.exit));
     }
     let out = scratch.path().join("run");
@@ -86,47 +86,23 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
     if !knows_more(round, &of, missing, found.as_ref()).await? {
         send(round, &out, &EVIDENCE).await?;
     }
-    if let Some(unheard) = unheard(round, &store, found.as_ref()).await? {
-        let at = unheard.judged_at;
-        tracing::info!("the round was judged at {at:.0}, and perhaps not told of");
-        notify(&notifiers, config, &unheard, &out).await;
-    }
-    // Before the state, since nobody could say otherwise what it holds as told.
+    // Before the state, so that what it notifies of can be looked up.
     let runtime = tokio::runtime::Handle::current();
     let first = || tokio::task::block_in_place(|| runtime.block_on(send(round, &out, &VERDICTS)));
-    let verdict = settle_run(&store, config, context, &agreed, &out, first).await?;
-    // The state is saved: from here on all are told, whatever else fails.
-    let kept = keep(round, &parts, &verdict, &out, of, found.as_ref()).await;
-    notify(&notifiers, config, &verdict, &out).await;
-    letters(round, &out).await;
+    let place = SettleContext { store: &store, config, context, notifiers: &notifiers };
+    let settled = settle_run(place, &agreed, &out, first).await?;
+    let verdict = &settled.verdict;
+    // The state is saved: from here on everybody is notified, whatever else fails.
+    let kept = keep(round, &parts, verdict, &out, of, found.as_ref()).await;
+    notify(&notifiers, config, &settled).await;
     kept?;
-    told(round, &verdict)?;
+    print_summary(round, verdict)?;
     Ok(ExitStatus::from_verdict(verdict.exit))
 }
 
-/// The verdict of a reduction that was killed after it saved the state: there is no result of it, and
-/// the newest state is its own. The ledger knows whether somebody was told.
-async fn unheard(
-    round: &RoundStore,
-    store: &StateStore,
-    found: Option<&RoundResult>,
-) -> Result<Option<Verdict>> {
-    let Some(header) = store.latest().await?.header else { return Ok(None) };
-    let name = round.name("run/verdict.json");
-    let FetchedObject::Is(bytes) = round.objects.get_within(&name, VERDICT).await? else {
-        return Ok(None);
-    };
-    let verdict: Option<Verdict> = serde_json::from_slice(&bytes).ok();
-    Ok(verdict.filter(|v| {
-        header.run.as_ref() == Some(&v.run_id)
-            && header.at == v.judged_at
-            && found.is_none_or(|r| r.judged_at != v.judged_at)
-    }))
-}
-
 /// The summary, unless a notifier has stdout for itself.
-fn told(round: &RoundStore, verdict: &Verdict) -> Result<()> {
-    if round.config.notify.iter().any(|n| n.kind.writes_stdout()) {
+fn print_summary(round: &RoundStore, verdict: &Verdict) -> Result<()> {
+    if round.config.notify.iter().any(|n| n.settings.writes_stdout()) {
         return Ok(());
     }
     print(&format!("{}{}\n", summary(verdict), round.shown("run/report.html")))
@@ -328,7 +304,7 @@ async fn keep(
     };
     agree(round, &result, out, found).await.map_err(|e| {
         Failure::new(format!("the state is saved, and the result is not: {}", line(&e)))
-            .help("reduce again; nothing is told twice")
+            .help("reduce again; nothing is notified twice")
             .into()
     })
 }
@@ -387,19 +363,4 @@ async fn agree(
         round.shown("run")
     );
     Ok(())
-}
-
-/// Sends the letters that could not be delivered, since this folder goes.
-async fn letters(round: &RoundStore, out: &Path) {
-    let Ok(entries) = std::fs::read_dir(out) else { return };
-    for entry in entries.flatten() {
-        let file = entry.file_name().to_string_lossy().into_owned();
-        if [&EVIDENCE[..], &REPORTS].concat().contains(&file.as_str()) || !entry.path().is_file() {
-            continue;
-        }
-        let name = round.name(&format!("run/{file}"));
-        if let Err(e) = round.objects.overwrite_from(&name, &entry.path()).await {
-            tracing::error!("a letter that could not be delivered is lost: {}", line(&e));
-        }
-    }
 }

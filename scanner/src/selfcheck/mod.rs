@@ -442,7 +442,7 @@ fn needs_roots(config: &Config) -> bool {
     };
     is_tls(&config.state)
         || config.baseline_url.as_ref().is_some_and(is_tls)
-        || config.notify.iter().any(|n| notifiers::uses_tls(&n.kind))
+        || config.notify.iter().any(|n| n.settings.uses_tls())
 }
 
 /// A name that nobody used.

@@ -1,23 +1,9 @@
-//! Whether everybody who is to be told can be: the secrets are there. Nothing is sent, nothing shown.
+//! Whether everybody who is to be notified can be: the secrets are there. Nothing is sent or shown.
 
 use anyhow::Result;
-use mimawari_notify::{NotifierConfig, NotifierKind};
+use mimawari_notify::NotifierConfig;
 
 use super::line::CheckFinding;
-
-/// Whether a kind speaks TLS to somebody.
-#[must_use]
-pub const fn uses_tls(kind: &NotifierKind) -> bool {
-    match kind {
-        NotifierKind::Slack { .. }
-        | NotifierKind::Github { .. }
-        | NotifierKind::Webhook { .. }
-        | NotifierKind::SecurityHub { .. } => true,
-        NotifierKind::Events { .. }
-        | NotifierKind::Emf { .. }
-        | NotifierKind::Prometheus { .. } => false,
-    }
-}
 
 /// Judges. The error names variables and never what they hold.
 #[must_use]
@@ -26,7 +12,7 @@ pub fn judge(all: &[NotifierConfig], ready: Result<()>) -> CheckFinding {
         return CheckFinding::of_error(&e);
     }
     let names: Vec<String> =
-        all.iter().map(|n| format!("{} ({})", n.name, n.kind.as_str())).collect();
+        all.iter().map(|n| format!("{} ({})", n.name, n.kind.word)).collect();
     CheckFinding::ok(format!(
         "{}: what they need is there; `mimawari notify --test` sends",
         names.join(", ")

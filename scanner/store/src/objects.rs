@@ -264,9 +264,22 @@ impl ObjectFolder {
         bytes: Bytes,
         seen: Option<SeenObjects>,
     ) -> Result<WriteOutcome> {
-        let Some(seen) = seen else { return self.create(name, bytes).await };
+        Ok(self.replace_seen(name, bytes, seen).await?.0)
+    }
+
+    /// As [`Self::replace`], and how the object is afterwards, to replace just that.
+    ///
+    /// # Errors
+    /// A [`Failure`].
+    pub async fn replace_seen(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        seen: Option<SeenObjects>,
+    ) -> Result<(WriteOutcome, Option<SeenObjects>)> {
+        let Some(seen) = seen else { return self.put_seen(name, bytes, PutMode::Create).await };
         let Some(folder) = &self.folder else {
-            return self.put(name, bytes, PutMode::Update(seen)).await;
+            return self.put_seen(name, bytes, PutMode::Update(seen)).await;
         };
         // A folder has no conditional replacement: a lock stands in for it. It ends with the
         // process, whatever ends that.
@@ -276,19 +289,30 @@ impl ObjectFolder {
             .map_err(|e| cannot_open(&path.display().to_string(), &e))?;
         let now = self.get(name).await?.map(|(_, seen)| seen);
         if now.and_then(|n| n.e_tag) != seen.e_tag {
-            return Ok(WriteOutcome::Conflict);
+            return Ok((WriteOutcome::Conflict, None));
         }
-        self.overwrite(name, bytes).await?;
+        let written = self.put_seen(name, bytes, PutMode::Overwrite).await?;
         drop(lock);
-        Ok(WriteOutcome::Done)
+        Ok(written)
     }
 
     async fn put(&self, name: &str, bytes: Bytes, mode: PutMode) -> Result<WriteOutcome> {
+        Ok(self.put_seen(name, bytes, mode).await?.0)
+    }
+
+    async fn put_seen(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        mode: PutMode,
+    ) -> Result<(WriteOutcome, Option<SeenObjects>)> {
         let options = PutOptions { mode, ..PutOptions::default() };
         match self.inner.put_opts(&self.key(name), PutPayload::from(bytes), options).await {
-            Ok(_) => Ok(WriteOutcome::Done),
+            Ok(put) => {
+                Ok((WriteOutcome::Done, Some(SeenObjects { e_tag: put.e_tag, version: put.version })))
+            }
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
-                Ok(WriteOutcome::Conflict)
+                Ok((WriteOutcome::Conflict, None))
             }
             Err(e) => Err(self.cannot_write(name, &e)),
         }

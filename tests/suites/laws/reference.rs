@@ -6,7 +6,7 @@ use std::fs;
 use super::root;
 
 /// Sections in the order of the document: heading, file of the structure, its name.
-const SECTIONS: [(&str, &str, &str); 9] = [
+const SECTIONS: [(&str, &str, &str); 8] = [
     ("Top level", "scanner/src/config/file.rs", "ConfigDocument"),
     ("`[scope]`", "scanner/src/config/file.rs", "ScopeSection"),
     ("`[scan]`", "scanner/src/config/file.rs", "ScanSection"),
@@ -15,7 +15,6 @@ const SECTIONS: [(&str, &str, &str); 9] = [
     ("`[state]`", "scanner/src/config/file.rs", "StateSection"),
     ("`[rounds]`", "scanner/src/config/file.rs", "RoundsSection"),
     ("`[output]`", "scanner/src/config/file.rs", "OutputSection"),
-    ("`[[notify]]`", "scanner/src/config/notify.rs", "NotifyTable"),
 ];
 
 /// One field of a structure.
@@ -69,7 +68,7 @@ fn toml_kind(kind: &str) -> Option<&'static str> {
         "bool" => Some("true or false"),
         "f64" | "u8" | "u16" | "u32" | "i64" | "usize" => Some("number"),
         "RateSetting" => Some("number or text"),
-        _ if kind.starts_with("Vec<super::") => None,
+        _ if kind.starts_with("Vec<mimawari_notify::") => None,
         _ if kind.starts_with("Vec<") => Some("list of texts"),
         _ => None,
     }
@@ -108,7 +107,28 @@ fn document() -> String {
                 .expect("a string");
         }
     }
+    text.push_str(
+        "\n## `[[notify]]`\n\nWho is notified. A table for each receiver; its kind says which keys it may have.\n",
+    );
+    notifier_keys(&mut text, &mimawari_notify::table::COMMON_KEYS);
+    for kind in mimawari_notify::KINDS {
+        write!(text, "\n### `kind = \"{}\"`\n", kind.word).expect("a string");
+        notifier_keys(&mut text, kind.keys);
+        if !kind.delivery.is_figure {
+            let doubt = kind.delivery.when_in_doubt;
+            write!(text, "\nIf an answer is lost, {doubt}.\n").expect("a string");
+        }
+    }
     text
+}
+
+/// A table of a notifier's keys.
+fn notifier_keys(text: &mut String, keys: &[mimawari_notify::notifier::NotifierKey]) {
+    text.push_str("\n| key | type | default | meaning |\n|---|---|---|---|\n");
+    for k in keys {
+        writeln!(text, "| `{}` | {} | {} | {} |", k.name, k.kind, k.default, k.meaning)
+            .expect("a string");
+    }
 }
 
 #[test]
@@ -131,7 +151,8 @@ fn the_reference_of_the_configuration_is_the_generated_one() {
 fn every_section_of_the_configuration_is_in_the_reference() {
     let source = fs::read_to_string(root().join("scanner/src/config/file.rs")).expect("it");
     let (_, fields) = read_structure(&source, "ConfigDocument");
-    for field in fields.iter().filter(|f| toml_kind(&f.kind).is_none()) {
+    let sections = fields.iter().filter(|f| toml_kind(&f.kind).is_none());
+    for field in sections.filter(|f| f.name != "notify") {
         let named = [format!("`[{}]`", field.name), format!("`[[{}]]`", field.name)];
         assert!(
             SECTIONS.iter().any(|(heading, ..)| named.iter().any(|n| n == heading)),

@@ -132,7 +132,7 @@ fn next(v: &Verdict, n: u32, state: FindingState, what: ChangeKind) -> Verdict {
 async fn the_life_of_an_issue() {
     let hub = Hub::new();
     let v = three();
-    assert_eq!(hub.run(&v).await, DeliveryEnd::Sent);
+    assert_eq!(hub.run(&v).await, DeliveryEnd::Sent(1));
     assert_eq!(hub.states(), ["open"]);
     {
         let repo = hub.repo.lock().expect("it");
@@ -146,7 +146,7 @@ async fn the_life_of_an_issue() {
     let before = hub.server.seen().len();
     assert_eq!(
         hub.run(&next(&v, 2, FindingState::Open, ChangeKind::Reminder)).await,
-        DeliveryEnd::Sent
+        DeliveryEnd::Sent(1)
     );
     assert!(hub.server.seen()[before..].iter().all(|r| r.method == "GET"));
     hub.run(&next(&v, 3, FindingState::Unverified, ChangeKind::Reminder)).await;
@@ -176,7 +176,7 @@ async fn at_most_ten_new_ones_a_run_and_the_rest_in_one() {
 }
 
 #[tokio::test]
-async fn limits_are_heard() {
+async fn limits_are_respected() {
     let hub = Hub::new();
     let reset = Timestamp::now().as_second() + 2;
     hub.repo.lock().expect("it").first = vec![
@@ -186,7 +186,7 @@ async fn limits_are_heard() {
         Told::status(403, "{\"message\":\"You have exceeded a secondary rate limit\"}")
             .with("retry-after", 1),
     ];
-    assert_eq!(hub.run(&three()).await, DeliveryEnd::Sent);
+    assert_eq!(hub.run(&three()).await, DeliveryEnd::Sent(1));
     let seen = hub.server.seen();
     assert!(seen[1].at - seen[0].at >= Duration::from_millis(500), "the reset is waited for");
     assert!(seen[2].at - seen[1].at >= Duration::from_millis(990), "Retry-After is waited for");
@@ -199,19 +199,44 @@ async fn limits_are_heard() {
 }
 
 #[tokio::test]
-async fn a_wrong_token_is_told_and_the_letter_makes_the_issue_later() {
+async fn a_wrong_token_is_reported_and_the_next_run_makes_the_issue() {
     let hub = Hub::new();
     let v = three();
     let out = hub.desk.deliver(&hub.notifiers("ghp_wrong-and-not-real"), &v).await;
     let (why, _) = fault(&out);
     assert!(why.contains("401") && !why.contains("ghp_wrong"), "{why}");
-    assert_eq!(hub.desk.letters()[0]["payload"], Value::Null);
-    let text = serde_json::to_string(&v).expect("JSON");
-    std::fs::write(hub.desk.dir.path().join("verdict.json"), text).expect("a verdict");
-    let good = hub.notifiers(TOKEN);
-    let (text, _) = good.retry(hub.desk.dir.path(), false).await.expect("letters");
-    assert_eq!(text, "github-github.json: sent\n");
+    // A run in which nothing changes brings the issues in line all the same.
+    let mut quiet = v.clone();
+    quiet.run_id = "run-2".to_owned();
+    quiet.changes.clear();
+    assert_eq!(hub.run(&quiet).await, DeliveryEnd::Sent(1));
     assert_eq!(hub.states(), ["open"]);
+}
+
+#[tokio::test]
+async fn two_notifiers_of_one_repository_make_one_issue() {
+    let hub = Hub::new();
+    let table = |name: &str| {
+        format!(
+            "[[notify]]\nkind = \"github\"\nname = \"{name}\"\nrepo = \"corp/exposure\"\ntoken_env = \"T\"\napi_url = \"http://{}\"\n",
+            hub.server.address()
+        )
+    };
+    let both = notifiers(&(table("a") + &table("b")), &[("T", TOKEN.to_owned())]);
+    let out = hub.desk.deliver(&both, &three()).await;
+    assert!(out.iter().all(|o| o.end == DeliveryEnd::Sent(1)), "{out:?}");
+    assert_eq!(hub.states(), ["open"]);
+    // Another installation made the same issue at the same moment: the older one stays.
+    {
+        let mut repo = hub.repo.lock().expect("it");
+        let mut twin = repo.issues[0].clone();
+        twin["number"] = json!(2);
+        repo.issues.push(twin);
+    }
+    hub.run(&next(&three(), 2, FindingState::Open, ChangeKind::Reminder)).await;
+    assert_eq!(hub.states(), ["open", "closed"]);
+    hub.run(&next(&three(), 3, FindingState::Open, ChangeKind::Reminder)).await;
+    assert_eq!(hub.states(), ["open", "closed"]);
 }
 
 #[tokio::test]
@@ -222,6 +247,10 @@ async fn a_new_issue_whose_answer_was_lost_is_not_made_twice() {
         vec![Told::status(200, "[]"), Told::status(200, "[]"), Told::Hangup];
     let DeliveryEnd::Failed(fault) = hub.run(&three()).await else { panic!("it was lost") };
     assert!(fault.doubtful);
-    let posts = hub.server.seen().iter().filter(|r| r.method == "POST").count();
-    assert_eq!(posts, 1);
+    let posts = || hub.server.seen().iter().filter(|r| r.method == "POST").count();
+    assert_eq!(posts(), 1);
+    // The next run reads what is there before it writes.
+    hub.repo.lock().expect("it").issues.clear();
+    assert_eq!(hub.run(&three()).await, DeliveryEnd::Sent(1));
+    assert_eq!((posts(), hub.states().len()), (2, 1));
 }

@@ -1,4 +1,4 @@
-//! The program itself: what is missing, what is tested, what is sent again, and that no output holds
+//! The program itself: what is missing, what is tested, what waits, what is sent again, and that no output holds
 //! a secret, however much is logged.
 
 use std::fs;
@@ -54,7 +54,7 @@ fn folder(tables: &str, scan: &str) -> tempfile::TempDir {
 const SLACK: &str = "[[notify]]\nkind = \"slack\"\nname = \"ops\"\nwebhook_env = \"SLACK_URL\"\n";
 
 #[test]
-fn what_is_missing_is_told_before_a_packet_is_sent() {
+fn what_is_missing_is_reported_before_a_packet_is_sent() {
     let dir = folder(SLACK, "ports = \"1\"\nmethod = \"connect\"");
     for (env, word) in [
         (vec![], "SLACK_URL of the notifier `ops` is not set"),
@@ -170,17 +170,13 @@ fn certificates_are_verified() {
 }
 
 #[test]
-fn a_patrol_tells_after_the_state_was_saved_and_its_exit_status_is_its_own() {
+fn a_patrol_notifies_after_the_state_was_saved_and_its_exit_status_is_its_own() {
     let open = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = open.local_addr().expect("it").port();
     let dir = folder(
         "[[notify]]\nkind = \"events\"\n[[notify]]\nkind = \"prometheus\"\nfile = \"no-such-folder/m.prom\"\n",
         &format!("ports = \"{port}\"\nmethod = \"connect\""),
     );
-    // A process that died between its claim and the message.
-    let claims = dir.path().join("state/notified/events");
-    fs::create_dir_all(&claims).expect("claims");
-    fs::write(claims.join("lost-run.claim"), "2026-01-01T00:00:00Z\n").expect("a claim");
     let ran = mimawari(dir.path(), &["patrol", "--out", "run"], &[]);
     assert_eq!(ran.status, Some(1), "drift, whatever became of the notifiers: {}", ran.stderr);
     // Stdout is for the events alone.
@@ -190,11 +186,100 @@ fn a_patrol_tells_after_the_state_was_saved_and_its_exit_status_is_its_own() {
         .map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}")))
         .collect();
     assert_eq!(events.last().expect("the run's event")["event"], "run");
-    assert!(ran.stderr.contains("lost-run"), "{}", ran.stderr);
-    assert!(dir.path().join("run/undelivered/prometheus-prometheus.json").exists());
+    assert!(ran.stderr.contains("the figures are not written"), "{}", ran.stderr);
     assert!(fs::read_dir(dir.path().join("state")).expect("it").count() > 1, "the state is saved");
-    let ran = mimawari(dir.path(), &["patrol", "--out", "run2"], &[]);
-    assert!(!ran.stderr.contains("lost-run"), "told once: {}", ran.stderr);
+}
+
+/// A receiver that is away, and what `notify status`, `send` and `drop` make of it.
+#[test]
+fn the_outbox_is_shown_sent_and_given_up() {
+    let open = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = open.local_addr().expect("it").port();
+    let dir = folder(SLACK, &format!("ports = \"{port}\"\nmethod = \"connect\""));
+    let receiver = Receiver::start(|_| Told::status(200, "ok")).expect("a receiver");
+    let away = {
+        let closed = TcpListener::bind("127.0.0.1:0").expect("a port");
+        format!("http://{}{SLACK_PATH}", closed.local_addr().expect("it"))
+    };
+    let there = format!("http://{}{SLACK_PATH}", receiver.address());
+    let run = |args: &[&str], url: &str| mimawari(dir.path(), args, &[("SLACK_URL", url)]);
+    let ran = run(&["notify", "status"], &away);
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(0), "ops (slack): nothing waits; nothing was delivered yet\n"));
+    let ran = run(&["patrol", "--out", "run"], &away);
+    assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("waits in the outbox"), "{}", ran.stderr);
+    let ran = run(&["notify", "status"], &away);
+    assert_eq!(ran.status, Some(1), "{}", ran.stdout);
+    assert!(ran.stdout.contains("ops (slack): 1 notice waits"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("no connection"), "{}", ran.stdout);
+    let ran = run(&["notify", "status", "--json"], &away);
+    let status: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!(status["receivers"][0]["pending"], 1);
+    assert_eq!(run(&["notify", "send"], &away).status, Some(2));
+    let ran = run(&["notify", "send"], &there);
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(0), "slack ops: 1 sent\n"), "{}", ran.stderr);
+    assert_eq!(receiver.seen()[0].json()["text"], "mimawari: 1 new");
+    let ran = run(&["notify", "send"], &there);
+    assert_eq!((ran.status, receiver.seen().len()), (Some(0), 1), "{}", ran.stdout);
+    // The next run forgets what was delivered.
+    let ran = run(&["patrol", "--out", "run2"], &there);
+    assert_eq!((ran.status, receiver.seen().len()), (Some(1), 1), "{}", ran.stderr);
+    assert!(run(&["notify", "status"], &there).stdout.contains("nothing waits; last delivered"));
+    // What waits for a receiver that is gone can be given up.
+    drop(open);
+    assert_eq!(run(&["patrol", "--out", "run3"], &away).status, Some(0));
+    assert_eq!(run(&["notify", "drop", "other"], &away).status, Some(2));
+    let ran = run(&["notify", "drop", "ops"], &away);
+    assert!(ran.stdout.contains("given up"), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(run(&["notify", "status"], &away).status, Some(0));
+}
+
+/// A run that was killed after it saved the state, and before it sent anything.
+#[test]
+fn what_a_killed_run_did_not_send_is_sent_by_the_next_one() {
+    let open = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = open.local_addr().expect("it").port();
+    let dir = folder(
+        "[[notify]]\nkind = \"events\"\nfile = \"events\"\n",
+        &format!("ports = \"{port}\"\nmethod = \"connect\""),
+    );
+    assert_eq!(mimawari(dir.path(), &["patrol", "--out", "run"], &[]).status, Some(1));
+    let opened = || {
+        let text = fs::read_to_string(dir.path().join("events")).unwrap_or_default();
+        text.matches("\"change\":\"opened\"").count()
+    };
+    assert_eq!(opened(), 1);
+    // As the kill leaves it: the state is there, and neither the lines nor the record.
+    fs::remove_file(dir.path().join("events")).expect("the events");
+    fs::remove_dir_all(dir.path().join("state/notified")).expect("the record");
+    assert_eq!(mimawari(dir.path(), &["patrol", "--out", "run2"], &[]).status, Some(1));
+    assert_eq!(opened(), 1);
+    assert_eq!(mimawari(dir.path(), &["patrol", "--out", "run3"], &[]).status, Some(1));
+    assert_eq!(opened(), 1);
+}
+
+#[test]
+fn findings_of_nobody_reach_somebody() {
+    let open = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = open.local_addr().expect("it").port();
+    let table = |name: &str, more: &str| {
+        format!("[[notify]]\nkind = \"events\"\nname = \"{name}\"\nfile = \"{name}\"\nowners = [\"@corp/{name}\"]\n{more}")
+    };
+    let scan = format!("ports = \"{port}\"\nmethod = \"connect\"");
+    for (tables, expected) in [
+        (table("x", "") + &table("y", ""), [1, 1]),
+        (table("x", "rest = true\n") + &table("y", ""), [1, 0]),
+    ] {
+        let dir = folder(&tables, &scan);
+        let ran = mimawari(dir.path(), &["patrol", "--out", "run"], &[]);
+        assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+        let count = |name: &str| {
+            let text = fs::read_to_string(dir.path().join(name)).expect("events");
+            text.matches("\"event\":\"change\"").count()
+        };
+        assert_eq!([count("x"), count("y")], expected);
+        assert_eq!(ran.stderr.contains("none has `rest = true`"), expected == [1, 1], "{}", ran.stderr);
+    }
 }
 
 #[test]

@@ -51,14 +51,14 @@ fn slack(mut first: Vec<Told>) -> (Receiver, [(&'static str, String); 1]) {
 async fn one_message_and_only_one() {
     let (slack, env) = slack(Vec::new());
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
-    assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::Sent);
-    assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::ToldBefore);
+    assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::Sent(1));
+    assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::Quiet);
     let all = (0..3_000)
         .map(|n| finding(n + 10, &format!("198.51.{}.{}", n / 250, n % 250), 6379 + (n % 5) as u16))
         .collect();
-    assert_eq!(desk.deliver(&n, &verdict(all)).await[0].end, DeliveryEnd::Sent);
+    assert_eq!(desk.deliver(&n, &verdict(all)).await[0].end, DeliveryEnd::Sent(1));
     assert_eq!(slack.seen().len(), 2);
-    assert!(desk.letters().is_empty());
+    assert!(desk.refused("slack").is_empty());
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn a_quiet_run_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_two_at_once_one_tells_a_hundred_times() {
+async fn of_two_at_once_one_sends_a_hundred_times() {
     let (slack, env) = slack(Vec::new());
     let (a, b) = (notifiers(TABLE, &env), notifiers(TABLE, &env));
     let desk = Desk::new();
@@ -81,7 +81,7 @@ async fn of_two_at_once_one_tells_a_hundred_times() {
         let (x, y) = tokio::join!(desk.deliver(&a, &v), desk.deliver(&b, &v));
         let ends = [&x[0].end, &y[0].end];
         assert!(
-            ends.contains(&&DeliveryEnd::Sent) && ends.contains(&&DeliveryEnd::ToldBefore),
+            ends.contains(&&DeliveryEnd::Sent(1)) && ends.contains(&&DeliveryEnd::Quiet),
             "{ends:?}"
         );
     }
@@ -97,41 +97,101 @@ async fn what_was_certainly_not_taken_is_tried_again() {
     ];
     let (slack, env) = slack(answers);
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
-    assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::Sent);
+    assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::Sent(1));
     let seen = slack.seen();
     assert_eq!(seen.len(), 4);
-    assert!(seen[3].at - seen[2].at >= Duration::from_millis(990), "Retry-After is heard");
+    assert!(seen[3].at - seen[2].at >= Duration::from_millis(990), "Retry-After is respected");
     assert!(seen.iter().all(|r| r.body == seen[0].body));
 }
 
 #[tokio::test]
-async fn what_may_have_arrived_is_not_tried_again() {
+async fn what_may_have_arrived_is_sent_again_by_the_next_run_and_says_so() {
     for lost in [Told::Hangup, Told::status(502, ""), Told::status(504, "")] {
-        let (slack, env) = slack(vec![lost.clone()]);
+        let (slack, env) = slack(vec![lost.clone(), lost.clone()]);
         let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
         let (why, doubtful) = fault(&desk.deliver(&n, &three()).await);
         assert!(doubtful, "{lost:?}: {why}");
-        assert_eq!(slack.seen().len(), 1);
-        assert_eq!(desk.letters()[0]["doubtful"], true);
-        // Nor by the next run.
-        assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::ToldBefore);
+        assert_eq!(slack.seen().len(), 1, "once in one run");
+        // The next run repeats it at once, and after a second lost answer not before an hour is over.
+        fault(&desk.deliver(&n, &three()).await);
+        assert_eq!(slack.seen().len(), 2);
+        let text = slack.seen()[1].json()["blocks"][1].to_string();
+        assert!(text.contains("may have arrived before"), "{text}");
+        let (why, _) = fault(&desk.deliver(&n, &three()).await);
+        assert!(why.starts_with("not before"), "{why}");
+        assert_eq!(slack.seen().len(), 2);
+        assert_eq!(desk.record("slack").await.doubtful, 2);
     }
 }
 
 #[tokio::test]
-async fn a_refusal_is_kept_with_its_reason_and_without_the_secret() {
+async fn a_refusal_is_kept_with_its_reason_and_holds_up_nothing_for_ever() {
     // A server that says everything back.
     let said = format!("invalid_blocks {SLACK_PATH}\u{1b}[31m");
-    let (slack, env) = slack(vec![Told::status(400, &said)]);
+    let (slack, env) = slack(vec![Told::status(400, &said); 3]);
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
     let (why, doubtful) = fault(&desk.deliver(&n, &three()).await);
     assert!(why.contains("400: invalid_blocks") && !why.contains('\u{1b}'), "{why}");
     assert!(!why.contains("not-a-real-slack-secret"), "{why}");
     assert!(!doubtful);
     assert_eq!(slack.seen().len(), 1);
-    let letters = desk.letters();
+    fault(&desk.deliver(&n, &three()).await);
+    // Refused for the third time it is set aside, and what comes after it is sent.
+    let next = verdict(vec![finding(9, "198.51.100.9", 22)]);
+    assert_eq!(desk.deliver(&n, &next).await[0].end, DeliveryEnd::Sent(1));
+    let letters = desk.refused("slack");
     assert_eq!((letters.len(), &letters[0]["kind"]), (1, &Value::from("slack")));
-    assert_eq!(letters[0]["payload"], slack.seen()[0].json());
+    assert_eq!(letters[0]["payload"][0]["body"]["text"], slack.seen()[0].json()["text"]);
+    assert_eq!(desk.record("slack").await.set_aside.len(), 1);
+}
+
+/// A receiver that is away for a while: everything arrives, in order, and once.
+#[tokio::test]
+async fn what_waited_arrives_in_order_and_an_end_never_without_its_beginning() {
+    let (slack, env) = slack(vec![Told::status(404, "no_service"); 2]);
+    let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
+    let opened = three();
+    let mut resolved = three();
+    resolved.run_id = "20260801T020000Z-7f3a".to_owned();
+    for f in &mut resolved.findings {
+        f.state = mimawari_drift::verdict::FindingState::Resolved;
+    }
+    for c in &mut resolved.changes {
+        c.key = format!("{}-2", c.finding);
+        c.what = mimawari_drift::verdict::ChangeKind::Resolved;
+    }
+    let ago = Timestamp::now() - jiff::SignedDuration::from_hours(3);
+    fault(&desk.deliver_at(&n, &opened, ago).await);
+    fault(&desk.deliver(&n, &resolved).await);
+    assert_eq!(slack.seen().len(), 2, "the order is kept: nothing overtakes");
+    let mut quiet = three();
+    quiet.run_id = "20260801T030000Z-7f3a".to_owned();
+    quiet.changes.clear();
+    let out = desk.deliver(&n, &quiet).await;
+    assert_eq!((&out[0].end, out[0].left), (&DeliveryEnd::Sent(2), 0));
+    let texts: Vec<String> =
+        slack.seen()[2..].iter().map(|r| r.json()["text"].as_str().expect("a text").to_owned()).collect();
+    assert_eq!(texts, ["mimawari: 3 new", "mimawari: 3 resolved"]);
+    let late = slack.seen()[2].json()["blocks"][1].to_string();
+    assert!(late.contains("3 hours ago"), "{late}");
+    assert!(late.contains("could not be delivered before"), "{late}");
+}
+
+#[tokio::test]
+async fn more_than_three_that_waited_are_one_message() {
+    let (slack, env) = slack(vec![Told::status(404, "no_service"); 5]);
+    let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
+    for round in 0..6u64 {
+        let mut v = verdict(vec![finding(round, "198.51.100.9", 22 + round as u16)]);
+        v.run_id = format!("2026080{round}T010000Z-7f3a");
+        let out = desk.deliver(&n, &v).await;
+        assert_eq!(out[0].left, if round < 5 { round as usize + 1 } else { 0 });
+    }
+    assert_eq!(slack.seen().len(), 6);
+    let last = slack.seen()[5].json();
+    assert_eq!(last["text"], "mimawari: 6 new");
+    let late = last["blocks"][1].to_string();
+    assert!(late.contains("6 runs since") && late.contains("in one message"), "{late}");
 }
 
 #[tokio::test]
@@ -154,7 +214,7 @@ async fn silence_endless_answers_long_waits_and_redirects_end() {
     // The status has come: it was taken, however much is said after it.
     let (_slack, env) = slack(vec![Told::Endless]);
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
-    assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::Sent);
+    assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::Sent(1));
 }
 
 #[tokio::test]

@@ -186,22 +186,29 @@ pub fn two_reductions(desk: &Desk) {
     assert_eq!(desk.json("r", "result.json")["missing_shards"], json!([]));
 }
 
-/// Killed between the state and those who are to be told: they are told by the next reduction.
+/// Killed between the state and those who are to be notified: the next reduction notifies them.
 pub fn killed_before_telling(desk: &Desk) {
     let _servers: Vec<_> = (0..6u8).map(|n| desk.server(20 + 9 * n, u16::from(n))).collect();
+    desk.configure(20_000, "[[notify]]\nkind = \"events\"\nfile = \"events.ndjson\"\n");
+    let opened = || desk.read("events.ndjson").matches("\"change\":\"opened\"").count();
     desk.round("plan", "r", &["--shards", "2"]).expect(0);
     desk.scan_all("r", 1..=2, 2);
-    // Nobody is to be told yet, and the result is not written: as a kill leaves it.
     desk.round("reduce", "r", &[]).expect(1);
-    std::fs::remove_file(desk.path("store/r/result.json")).expect("a result");
-    desk.configure(20_000, "[[notify]]\nkind = \"events\"\nfile = \"told.ndjson\"\n");
-    let told = || desk.read("told.ndjson").matches("\"change\":\"opened\"").count();
-    desk.round("reduce", "r", &[]).expect(1);
-    assert_eq!(told(), 6, "{}", desk.read("told.ndjson"));
+    assert_eq!(opened(), 6);
+    // As a kill leaves it: neither the lines nor a record of them, with the result and without it.
+    for kept in [true, false] {
+        std::fs::remove_file(desk.path("events.ndjson")).expect("events");
+        std::fs::remove_dir_all(desk.path("state/notified")).expect("the record");
+        if !kept {
+            std::fs::remove_file(desk.path("store/r/result.json")).expect("a result");
+        }
+        desk.round("reduce", "r", &[]).expect(1);
+        assert_eq!(opened(), 6, "{}", desk.read("events.ndjson"));
+    }
     for _ in 0..2 {
         std::fs::remove_file(desk.path("store/r/result.json")).expect("a result");
         desk.round("reduce", "r", &[]).expect(1);
-        assert_eq!(told(), 6, "told twice: {}", desk.read("told.ndjson"));
+        assert_eq!(opened(), 6, "notified twice: {}", desk.read("events.ndjson"));
     }
 }
 

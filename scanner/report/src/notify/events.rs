@@ -4,23 +4,30 @@
 use mimawari_drift::verdict::{Finding, Verdict};
 use serde_json::{Value, json};
 
-use super::{ChangeSelection, NotifiedChanges};
+use super::{ChangeSelection, NoticeDelay, NotifiedChanges};
 use crate::clean::clean;
 use crate::words::{NAME, SENTENCE};
 
 /// The lines, each ended by a line feed. The last is the run's own and is there on quiet runs, too:
-/// a pipeline that hears nothing must be able to tell silence from a clean run.
+/// a pipeline that gets nothing must be able to distinguish silence from a clean run.
 #[must_use]
-pub fn lines(v: &Verdict, selection: &ChangeSelection) -> String {
+pub fn lines(v: &Verdict, selection: &ChangeSelection, delay: Option<&NoticeDelay>) -> String {
     let mut out = String::new();
-    for t in selection.told(v) {
-        line(&mut out, &change(v, selection, t));
+    let mut add = |mut value: Value| {
+        if let Some(delay) = delay {
+            value["delayed_seconds"] = delay.age.as_secs().into();
+            value["may_be_repeated"] = delay.may_have_arrived.into();
+        }
+        line(&mut out, &value);
+    };
+    for t in selection.changes(v) {
+        add(change(v, selection, t));
     }
-    line(&mut out, &run(v, selection));
+    add(run(v, selection));
     out
 }
 
-/// A line that says it is none, at this instant.
+/// A line that says that it is a test, at this instant.
 #[must_use]
 pub fn test(at: jiff::Timestamp) -> String {
     let mut out = String::new();
@@ -121,17 +128,17 @@ mod tests {
 
     #[test]
     fn three_findings() {
-        insta::assert_snapshot!(lines(&three(), &ChangeSelection::default()));
+        insta::assert_snapshot!(lines(&three(), &ChangeSelection::default(), None));
     }
 
     #[test]
     fn a_quiet_run_says_that_it_was() {
-        insta::assert_snapshot!(lines(&samples::clean(), &ChangeSelection::default()));
+        insta::assert_snapshot!(lines(&samples::clean(), &ChangeSelection::default(), None));
     }
 
     #[test]
     fn each_line_is_a_flat_object() {
-        let text = lines(&hostile(), &ChangeSelection::default());
+        let text = lines(&hostile(), &ChangeSelection::default(), None);
         assert!(text.lines().count() > 5);
         for l in text.lines() {
             let Value::Object(map) = serde_json::from_str(l).unwrap() else { panic!("{l}") };

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use mimawari_drift::verdict::{Finding, FindingState, Verdict};
 use sha2::{Digest as _, Sha256};
 
-use super::{ChangeSelection, NotifiedChanges};
+use super::ChangeSelection;
 use crate::clean::clean;
 use crate::groups::{self, SharedTrait, groups};
 use crate::markdown::{code as span, prose};
@@ -75,11 +75,10 @@ pub enum IssueAction {
     },
 }
 
-/// Whether the issues have to be looked at: something is told, or the weekly summary is due.
+/// Whether the issues have to be looked at: something changed, or the weekly summary is due.
 #[must_use]
 pub fn is_due(v: &Verdict, selection: &ChangeSelection) -> bool {
-    let told: Vec<NotifiedChanges<'_>> = selection.told(v);
-    !told.is_empty() || v.digest_due
+    !selection.changes(v).is_empty() || v.digest_due
 }
 
 /// What turns the issues that are there into those that should be; at most `max_new` are created, and
@@ -152,6 +151,26 @@ pub fn actions(
         });
     }
     out.extend(overflow(&rest, known.iter().find(|k| k.key == REST)));
+    out.extend(duplicates(existing, &known));
+    out
+}
+
+/// Closes issues that another process made for the same group at the same time: the oldest stays.
+fn duplicates(existing: &[ExistingIssue], known: &[KnownIssue<'_>]) -> Vec<IssueAction> {
+    let mut out = Vec::new();
+    for issue in existing.iter().filter(|e| e.open) {
+        let Some(mark) = mark(issue) else { continue };
+        let kept = known.iter().find(|k| k.key == mark.key && k.issue.open);
+        if let Some(kept) = kept.filter(|k| k.issue.number != issue.number) {
+            out.push(IssueAction::Update {
+                number: issue.number,
+                title: issue.title.clone(),
+                // Without a mark it is not taken for the issue of the group again.
+                body: format!("The same as #{}, where it goes on.\n", kept.issue.number),
+                open: Some(false),
+            });
+        }
+    }
     out
 }
 
@@ -394,7 +413,7 @@ fn overflow(rest: &[Vec<&Finding>], issue: Option<&KnownIssue<'_>>) -> Option<Is
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{all_told, five_causes, hostile, three};
+    use super::super::tests::{all_notified, five_causes, hostile, three};
     use super::*;
     use crate::samples;
     use mimawari_drift::verdict::ChangeKind;
@@ -472,7 +491,7 @@ mod tests {
 
     #[test]
     fn closed_only_when_seen_to_be_gone_and_reopened() {
-        let mut v = all_told(samples::clean(), ChangeKind::Opened);
+        let mut v = all_notified(samples::clean(), ChangeKind::Opened);
         v.findings =
             vec![samples::port("198.51.100.9", 6379), samples::port("198.51.100.10", 6379)];
         let mut issues = Vec::new();

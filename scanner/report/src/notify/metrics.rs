@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use mimawari_drift::verdict::{FindingState, Verdict};
+use mimawari_drift::verdict::{Finding, FindingState, Verdict};
+use mimawari_probes::observation::Severity;
 use serde_json::{Map, Value, json};
 
-use super::ChangeSelection;
-use super::counted;
+use super::{ChangeSelection, DeliveryFigures, counted};
 use crate::clean::clean;
 use crate::words;
 
@@ -26,12 +26,13 @@ struct MetricFigures {
     recall: Option<f64>,
     oldest_unverified: i64,
     last_success: Option<i64>,
-    told: Vec<(&'static str, usize)>,
-    delivery_failures: u64,
+    changes: Vec<(&'static str, usize)>,
+    /// Findings that count, by severity.
+    severities: [(Severity, u64); 5],
 }
 
 impl MetricFigures {
-    fn of(v: &Verdict, delivery_failures: u64) -> Self {
+    fn of(v: &Verdict) -> Self {
         let mut owners: BTreeMap<&str, u64> = BTreeMap::new();
         for o in v.findings.iter().filter_map(|f| f.owner.as_deref()) {
             *owners.entry(o).or_default() += 1;
@@ -63,7 +64,7 @@ impl MetricFigures {
             .filter(|r| r.run_id != v.run_id)
             .find(|r| !r.suspect && r.exit != 3 && r.cells_covered >= r.cells_planned)
             .map(|r| r.at.as_second());
-        let told = ChangeSelection::default().told(v);
+        let changes = ChangeSelection::default().changes(v);
         Self {
             findings,
             coverage: (c.cells_planned > 0)
@@ -72,86 +73,119 @@ impl MetricFigures {
             oldest_unverified: oldest
                 .map_or(0, |at| (v.judged_at.as_second() - at.as_second()).max(0)),
             last_success: this.or(before),
-            told: counted(&told).into_iter().map(|(k, n)| (k.as_str(), n)).collect(),
-            delivery_failures,
+            changes: counted(&changes).into_iter().map(|(k, n)| (k.as_str(), n)).collect(),
+            severities: Severity::ALL.map(|s| {
+                let is_it = |f: &&Finding| f.state.is_drift() && f.severity == s;
+                (s, v.findings.iter().filter(is_it).count() as u64)
+            }),
         }
     }
 }
 
-/// The text file.
+/// A metric with its samples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricFamily {
+    /// Its name without `mimawari_`.
+    pub name: &'static str,
+    /// What it is.
+    pub help: &'static str,
+    /// Labels besides the vantage, and the value.
+    pub samples: Vec<(Vec<(&'static str, String)>, f64)>,
+}
+
+/// Every metric of a run.
 #[must_use]
-pub fn prometheus(v: &Verdict, delivery_failures: u64) -> String {
-    let f = MetricFigures::of(v, delivery_failures);
-    let vantage = label(&v.run.vantage);
-    let mut out = String::new();
-    let mut family = |name: &str, help: &str, samples: &[(String, String)]| {
-        if samples.is_empty() {
-            return;
-        }
-        let _ = writeln!(out, "# HELP mimawari_{name} {help}\n# TYPE mimawari_{name} gauge");
-        for (labels, value) in samples {
-            let _ = writeln!(out, "mimawari_{name}{{vantage=\"{vantage}\"{labels}}} {value}");
+pub fn families(v: &Verdict, delivery: &DeliveryFigures) -> Vec<MetricFamily> {
+    let f = MetricFigures::of(v);
+    let mut all = Vec::new();
+    let mut family = |name, help, samples: Vec<(Vec<(&'static str, String)>, f64)>| {
+        if !samples.is_empty() {
+            all.push(MetricFamily { name, help, samples });
         }
     };
-    let one = |value: String| vec![(String::new(), value)];
-    let findings: Vec<_> = f
-        .findings
-        .iter()
-        .map(|((state, owner), n)| {
-            (format!(",state=\"{state}\",owner=\"{}\"", label(owner)), n.to_string())
-        })
-        .collect();
-    family("findings", "Findings by state and owner.", &findings);
-    family(
-        "coverage_ratio",
-        "Cells covered by the last run, of those planned.",
-        &f.coverage.map_or_else(Vec::new, |c| one(c.to_string())),
-    );
+    let one = |value: f64| vec![(Vec::new(), value)];
+    let maybe = |value: Option<f64>| value.map_or_else(Vec::new, one);
+    let findings = f.findings.iter().map(|((state, owner), n)| {
+        (vec![("state", (*state).to_owned()), ("owner", owner.clone())], *n as f64)
+    });
+    family("findings", "Findings by state and owner.", findings.collect());
+    let severities =
+        f.severities.iter().map(|(s, n)| (vec![("severity", s.as_str().to_owned())], *n as f64));
+    family("findings_by_severity", "Findings that count, by severity.", severities.collect());
+    family("coverage_ratio", "Cells covered by the last run, of those planned.", maybe(f.coverage));
     family(
         "recall_ratio",
         "Estimated share of the open ports that the last run found.",
-        &f.recall.map_or_else(Vec::new, |r| one(r.to_string())),
+        maybe(f.recall),
     );
     family(
         "recall_promised_ratio",
         "The recall that was asked for.",
-        &one(v.coverage.recall_promised.to_string()),
+        one(v.coverage.recall_promised),
     );
     family(
         "oldest_unverified_seconds",
         "Time since the finding was seen that has gone longest without being covered; 0 without one.",
-        &one(f.oldest_unverified.to_string()),
+        one(f.oldest_unverified as f64),
     );
     family(
         "last_run_timestamp_seconds",
         "When the last run was judged.",
-        &one(v.judged_at.as_second().to_string()),
+        one(v.judged_at.as_second() as f64),
     );
     family(
         "last_success_timestamp_seconds",
         "When a run was last complete and believed.",
-        &f.last_success.map_or_else(Vec::new, |t| one(t.to_string())),
+        maybe(f.last_success.map(|t| t as f64)),
     );
-    family(
-        "run_suspect",
-        "1 if the last run is not to be believed.",
-        &one(u8::from(v.suspect).to_string()),
-    );
-    let told: Vec<_> =
-        f.told.iter().map(|(kind, n)| (format!(",change=\"{kind}\""), n.to_string())).collect();
-    family("changes_told", "Changes that the last run told.", &told);
+    let suspect = f64::from(u8::from(v.suspect));
+    family("run_suspect", "1 if the last run is not to be believed.", one(suspect));
+    let changes =
+        f.changes.iter().map(|(kind, n)| (vec![("change", (*kind).to_owned())], *n as f64));
+    family("changes_told", "Changes that the last run notified.", changes.collect());
     family(
         "delivery_failures",
         "Notifiers that the last run could not reach.",
-        &one(f.delivery_failures.to_string()),
+        one(delivery.failures as f64),
     );
+    family(
+        "notifications_pending",
+        "Notifications that wait because their receiver did not take them.",
+        one(delivery.pending as f64),
+    );
+    family(
+        "notifications_oldest_pending_seconds",
+        "Time that the oldest of them has waited; 0 without one.",
+        one(delivery.oldest_seconds as f64),
+    );
+    family(
+        "notifications_set_aside",
+        "Messages that a receiver refused, and that the last run set aside.",
+        one(delivery.set_aside as f64),
+    );
+    all
+}
+
+/// The text file.
+#[must_use]
+pub fn prometheus(v: &Verdict, delivery: &DeliveryFigures) -> String {
+    let vantage = label(&v.run.vantage);
+    let mut out = String::new();
+    for MetricFamily { name, help, samples } in families(v, delivery) {
+        let _ = writeln!(out, "# HELP mimawari_{name} {help}\n# TYPE mimawari_{name} gauge");
+        for (labels, value) in samples {
+            let labels: String =
+                labels.iter().map(|(k, v)| format!(",{k}=\"{}\"", label(v))).collect();
+            let _ = writeln!(out, "mimawari_{name}{{vantage=\"{vantage}\"{labels}}} {value}");
+        }
+    }
     out
 }
 
 /// The line for a CloudWatch log, ended by a line feed.
 #[must_use]
-pub fn emf(v: &Verdict, namespace: &str, delivery_failures: u64) -> String {
-    let f = MetricFigures::of(v, delivery_failures);
+pub fn emf(v: &Verdict, namespace: &str, delivery: &DeliveryFigures) -> String {
+    let f = MetricFigures::of(v);
     let mut values: Map<String, Value> = Map::new();
     let mut metrics = Vec::new();
     let mut metric = |name: &str, unit: &str, value: Value| {
@@ -168,13 +202,26 @@ pub fn emf(v: &Verdict, namespace: &str, delivery_failures: u64) -> String {
     let acknowledged = v.findings.iter().filter(|x| x.acknowledged.is_some()).count();
     metric("FindingsAcknowledged", "Count", acknowledged.into());
     metric("FindingsNew", "Count", v.counts.new.into());
-    let told: usize = f.told.iter().map(|(_, n)| n).sum();
-    metric("ChangesTold", "Count", told.into());
+    for (severity, n) in f.severities {
+        let name = match severity {
+            Severity::Info => "FindingsInfo",
+            Severity::Low => "FindingsLow",
+            Severity::Medium => "FindingsMedium",
+            Severity::High => "FindingsHigh",
+            Severity::Critical => "FindingsCritical",
+        };
+        metric(name, "Count", n.into());
+    }
+    let changes: usize = f.changes.iter().map(|(_, n)| n).sum();
+    metric("ChangesTold", "Count", changes.into());
     metric("OldestUnverified", "Seconds", f.oldest_unverified.into());
     metric("Suspect", "Count", u8::from(v.suspect).into());
     metric("Incomplete", "Count", u8::from(v.incomplete).into());
     metric("Success", "Count", u8::from(!v.incomplete && !v.suspect).into());
-    metric("DeliveryFailures", "Count", f.delivery_failures.into());
+    metric("DeliveryFailures", "Count", delivery.failures.into());
+    metric("NotificationsPending", "Count", delivery.pending.into());
+    metric("OldestNotification", "Seconds", delivery.oldest_seconds.into());
+    metric("NotificationsSetAside", "Count", delivery.set_aside.into());
     if let Some(c) = f.coverage {
         metric("Coverage", "Percent", json!(c * 100.0));
     }
@@ -223,14 +270,18 @@ mod tests {
     use super::*;
     use crate::samples;
 
+    fn delivery() -> DeliveryFigures {
+        DeliveryFigures { failures: 1, pending: 3, oldest_seconds: 7_260, set_aside: 0 }
+    }
+
     #[test]
     fn a_text_file() {
-        insta::assert_snapshot!(prometheus(&samples::drift(), 1));
+        insta::assert_snapshot!(prometheus(&samples::drift(), &delivery()));
     }
 
     #[test]
     fn a_line() {
-        let line = emf(&samples::drift(), "mimawari", 0);
+        let line = emf(&samples::drift(), "mimawari", &delivery());
         let value: Value = serde_json::from_str(&line).unwrap();
         // The format takes 100 metrics in a directive, and each must be there.
         let metrics = value["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
@@ -247,10 +298,10 @@ mod tests {
         for (n, f) in v.findings.iter_mut().enumerate() {
             f.owner = Some(format!("@corp/team-{}", n % 500));
         }
-        let text = prometheus(&v, 0);
+        let text = prometheus(&v, &delivery());
         assert!(text.lines().count() < 150, "{}", text.lines().count());
         assert!(text.contains("owner=\"other\""));
-        let text = prometheus(&hostile(), 0);
+        let text = prometheus(&hostile(), &delivery());
         for l in text.lines().filter(|l| !l.starts_with('#')) {
             let (name, rest) = l.split_once('{').unwrap();
             assert!(name.starts_with("mimawari_"), "{l}");
@@ -263,7 +314,7 @@ mod tests {
     #[test]
     fn the_last_success_is_remembered_over_bad_runs() {
         let mut v = samples::incomplete();
-        assert!(!prometheus(&v, 0).contains("last_success"));
+        assert!(!prometheus(&v, &delivery()).contains("last_success"));
         v.timeline.push(mimawari_drift::verdict::RunSummary {
             run_id: "before".to_owned(),
             vantage: "outside".to_owned(),
@@ -277,7 +328,7 @@ mod tests {
             counts: mimawari_drift::verdict::FindingCounts::default(),
         });
         assert!(
-            prometheus(&v, 0).contains(
+            prometheus(&v, &delivery()).contains(
                 "mimawari_last_success_timestamp_seconds{vantage=\"outside\"} 1785459600"
             )
         );

@@ -1,42 +1,51 @@
-//! What is told to whom: a verdict as the messages of Slack, GitHub, a webhook, Security Hub, and as
+//! Who is notified of what: a verdict as the messages of Slack, GitHub, a webhook, Security Hub, and as
 //! events and metrics.
 //!
-//! Every function here is pure and bounded; sending is the program's part. A message is made of the
-//! verdict's `changes`, each of which the judge lets be told once. Text that comes from hosts is
+//! Every function here is pure and bounded; sending is another crate's part. A message is made of the
+//! verdict's `changes`, each of which the judge lets be notified once. Text that comes from hosts is
 //! cleaned for its medium: it can neither format, link nor mention anybody.
 
 pub mod events;
 pub mod github;
 pub mod metrics;
+pub mod plain;
 pub mod security_hub;
 pub mod slack;
 pub mod webhook;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mimawari_drift::verdict::{ChangeKind, Finding, FindingChange, RunSummary, Verdict};
 use mimawari_probes::observation::Severity;
 use sha2::{Digest as _, Sha256};
 
-/// Which findings a notifier is told of, and where it points to.
+use crate::words;
+
+/// Which changes a notifier gets, and where it points to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChangeSelection {
-    /// The least severity that is told; `None` tells all.
+    /// The least severity; `None` takes all.
     pub min_severity: Option<Severity>,
-    /// Owners whose findings are told; empty tells all.
+    /// Owners whose findings it gets; empty takes all.
     pub owners: Vec<String>,
+    /// Whether it also gets the findings of nobody, and of owners that no notifier names.
+    pub takes_rest: bool,
+    /// Every owner that a notifier of this configuration names.
+    pub named_owners: Arc<BTreeSet<String>>,
     /// URL of a run's report; `{run_id}` stands for the run.
     pub report_url: Option<String>,
 }
 
 impl ChangeSelection {
-    /// Whether a finding is told.
+    /// Whether it gets a finding.
     #[must_use]
     pub fn takes(&self, f: &Finding) -> bool {
-        self.min_severity.is_none_or(|least| f.severity >= least)
-            && (self.owners.is_empty()
-                || f.owner.as_ref().is_some_and(|o| self.owners.iter().any(|w| w == o)))
+        let is_severe = self.min_severity.is_none_or(|least| f.severity >= least);
+        let is_own = || f.owner.as_ref().is_some_and(|o| self.owners.contains(o));
+        let is_rest = || f.owner.as_ref().is_none_or(|o| !self.named_owners.contains(o));
+        is_severe && (self.owners.is_empty() || is_own() || self.takes_rest && is_rest())
     }
 
     /// The URL of this run's report.
@@ -46,9 +55,9 @@ impl ChangeSelection {
         Some(url.replace("{run_id}", &percent_encoded(&v.run_id)))
     }
 
-    /// What of a verdict's changes is to be told here.
+    /// The changes of a verdict that it gets, with their findings.
     #[must_use]
-    pub fn told<'a>(&self, v: &'a Verdict) -> Vec<NotifiedChanges<'a>> {
+    pub fn changes<'a>(&self, v: &'a Verdict) -> Vec<NotifiedChanges<'a>> {
         let by_id: HashMap<&str, &Finding> =
             v.findings.iter().map(|f| (f.id.as_str(), f)).collect();
         v.changes
@@ -78,9 +87,72 @@ impl NotifiedChanges<'_> {
     }
 }
 
-/// What a notifier would tell of a verdict, as an id: the run, and 16 hex digits of the SHA-256 of
-/// the changes' keys. Judging a run again under a merged baseline tells other changes, so it is
-/// another event; telling the same ones twice is the same.
+/// Why a message comes late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoticeDelay {
+    /// When the oldest of it was found.
+    pub since: Timestamp,
+    /// How long ago that is.
+    pub age: SignedDuration,
+    /// How many runs it speaks of.
+    pub runs: usize,
+    /// How many of these were incomplete or suspect.
+    pub doubted_runs: usize,
+    /// Whether it may have arrived before: an answer was lost.
+    pub may_have_arrived: bool,
+}
+
+impl NoticeDelay {
+    /// What a person has to know of it.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let mut s = match self.runs {
+            0 | 1 => format!("Late: of {}, {} ago.", words::minute(self.since), shown_age(self.age)),
+            n => format!(
+                "Late: {} since {}, {} ago, in one message.",
+                words::plural(n as u64, "run"),
+                words::minute(self.since),
+                shown_age(self.age)
+            ),
+        };
+        if self.runs > 1 && self.doubted_runs > 0 {
+            s.push_str(&format!(" {} of them incomplete or suspect.", self.doubted_runs));
+        }
+        s.push_str(if self.may_have_arrived {
+            " It may have arrived before: the answer was lost."
+        } else {
+            " It could not be delivered before."
+        });
+        s
+    }
+}
+
+/// An age in its largest unit.
+fn shown_age(age: SignedDuration) -> String {
+    let minutes = u64::try_from(age.as_mins()).unwrap_or(0);
+    match minutes {
+        0..=119 => words::plural(minutes, "minute"),
+        120..=2879 => words::plural(minutes / 60, "hour"),
+        _ => words::plural(minutes / 1440, "day"),
+    }
+}
+
+/// What became of the notifications of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeliveryFigures {
+    /// Notifiers that could not deliver.
+    pub failures: u64,
+    /// Notices that wait.
+    pub pending: u64,
+    /// Seconds that the oldest one has waited; 0 without one.
+    pub oldest_seconds: i64,
+    /// Messages that a receiver refused, and that were set aside.
+    pub set_aside: u64,
+}
+
+/// What a notifier would say of a verdict, as an id: the run, and 16 hex digits of the SHA-256 of
+/// the changes' keys. Judging a run again under a merged baseline gives other changes, so it is
+/// another event; the same changes are the same event.
 #[must_use]
 pub fn event_id(v: &Verdict) -> String {
     let mut hash = Sha256::new();
@@ -151,7 +223,7 @@ pub fn doubt_to_tell(v: &Verdict) -> Option<RunDoubt> {
         Some(split) => split,
     };
     // Gaps that the timeline does not show, in a run that found drift, would look like a change in
-    // every run; they are told along with the changes.
+    // every run; they are said along with the changes.
     if RunDoubt::of_run(this) == RunDoubt::None {
         return before.is_empty().then_some(now);
     }
@@ -164,8 +236,17 @@ pub fn doubt_to_tell(v: &Verdict) -> Option<RunDoubt> {
     (day(this.at) > day(last.at)).then_some(now)
 }
 
+/// Whether the run before was incomplete or suspect, and this one is not.
+#[must_use]
+pub fn doubt_ended(v: &Verdict) -> bool {
+    let before = v.timeline.iter().rev().find(|r| r.run_id != v.run_id);
+    RunDoubt::of(v) == RunDoubt::None
+        && before.is_some_and(|r| RunDoubt::of_run(r) != RunDoubt::None)
+}
+
 /// The text that keeps every byte of it inside one segment of a URL (RFC 3986, section 2.3).
-fn percent_encoded(s: &str) -> String {
+#[must_use]
+pub fn percent_encoded(s: &str) -> String {
     let mut out = String::with_capacity(s.len());
     for b in s.bytes().take(256) {
         if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~') {
@@ -178,7 +259,7 @@ fn percent_encoded(s: &str) -> String {
 }
 
 /// How many of the changes are of each kind, in the kinds' order, those that are not there left out.
-fn counted(told: &[NotifiedChanges<'_>]) -> Vec<(ChangeKind, usize)> {
+fn counted(changes: &[NotifiedChanges<'_>]) -> Vec<(ChangeKind, usize)> {
     use ChangeKind as K;
     [
         K::Opened,
@@ -192,7 +273,7 @@ fn counted(told: &[NotifiedChanges<'_>]) -> Vec<(ChangeKind, usize)> {
         K::NotRequired,
     ]
     .into_iter()
-    .map(|k| (k, told.iter().filter(|t| t.change.what == k).count()))
+    .map(|k| (k, changes.iter().filter(|t| t.change.what == k).count()))
     .filter(|(_, n)| *n > 0)
     .collect()
 }
@@ -217,8 +298,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::samples;
 
-    /// Every drift of the verdict, told as this.
-    pub(crate) fn all_told(mut v: Verdict, what: ChangeKind) -> Verdict {
+    /// Every drift of the verdict, notified as this.
+    pub(crate) fn all_notified(mut v: Verdict, what: ChangeKind) -> Verdict {
         v.changes = v
             .findings
             .iter()
@@ -258,12 +339,12 @@ pub(crate) mod tests {
         }
         v.counts.open = v.findings.len() as u64;
         v.counts.new = v.counts.open;
-        all_told(v, ChangeKind::Opened)
+        all_notified(v, ChangeKind::Opened)
     }
 
     pub(crate) fn three() -> Verdict {
         use mimawari_drift::verdict::NearestRule;
-        let mut v = all_told(samples::drift(), ChangeKind::Opened);
+        let mut v = all_notified(samples::drift(), ChangeKind::Opened);
         v.changes.truncate(3);
         for f in &mut v.findings {
             f.nearest = Some(NearestRule {
@@ -290,7 +371,7 @@ pub(crate) mod tests {
             f.owner = Some(evil);
             f.id = format!("{n:016x}");
         }
-        all_told(v, ChangeKind::Opened)
+        all_notified(v, ChangeKind::Opened)
     }
 
     fn run(at: i64, bad: bool) -> RunSummary {
@@ -309,7 +390,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_gap_is_told_when_it_comes_and_once_a_day_after() {
+    fn a_gap_is_said_when_it_comes_and_once_a_day_after() {
         let mut v = samples::incomplete();
         let mut said = Vec::new();
         v.timeline = vec![run(0, false)];
@@ -320,7 +401,7 @@ pub(crate) mod tests {
             }
         }
         assert_eq!(said, [1, 25, 49]);
-        // Worse is told at once.
+        // Worse is said at once.
         v.suspect = true;
         v.timeline.push(RunSummary { suspect: true, ..run(60, true) });
         assert_eq!(doubt_to_tell(&v), Some(RunDoubt::Suspect));
@@ -328,7 +409,28 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn events_differ_by_what_they_tell() {
+    fn a_late_message_says_how_late_it_is() {
+        let mut delay = NoticeDelay {
+            since: "2026-08-01T01:02:03Z".parse().unwrap(),
+            age: SignedDuration::from_hours(3),
+            runs: 1,
+            doubted_runs: 0,
+            may_have_arrived: false,
+        };
+        assert_eq!(
+            delay.sentence(),
+            "Late: of 2026-08-01 01:02 UTC, 3 hours ago. It could not be delivered before."
+        );
+        (delay.runs, delay.doubted_runs, delay.may_have_arrived) = (4, 2, true);
+        assert_eq!(
+            delay.sentence(),
+            "Late: 4 runs since 2026-08-01 01:02 UTC, 3 hours ago, in one message. 2 of them incomplete or \
+             suspect. It may have arrived before: the answer was lost."
+        );
+    }
+
+    #[test]
+    fn events_differ_by_what_they_say() {
         let v = three();
         let mut again = v.clone();
         again.judged_at += jiff::SignedDuration::from_hours(1);
@@ -342,7 +444,7 @@ pub(crate) mod tests {
     #[test]
     fn a_selection_takes_by_severity_and_owner() {
         let v = three();
-        let all = ChangeSelection::default().told(&v).len();
+        let all = ChangeSelection::default().changes(&v).len();
         let some = ChangeSelection {
             min_severity: Some(Severity::Critical),
             ..ChangeSelection::default()
@@ -351,8 +453,16 @@ pub(crate) mod tests {
             owners: vec!["@corp/hosting".to_owned()],
             ..ChangeSelection::default()
         };
-        assert_eq!((all, some.told(&v).len()), (3, 2));
-        assert!(one.told(&v).iter().all(|t| t.finding.owner.as_deref() == Some("@corp/hosting")));
+        assert_eq!((all, some.changes(&v).len()), (3, 2));
+        assert!(one.changes(&v).iter().all(|t| t.finding.owner.as_deref() == Some("@corp/hosting")));
+        // Whoever takes the rest gets what no other one names.
+        let rest = ChangeSelection {
+            owners: vec!["@corp/other".to_owned()],
+            takes_rest: true,
+            named_owners: Arc::new(BTreeSet::from(["@corp/other".to_owned(), "@corp/hosting".to_owned()])),
+            ..ChangeSelection::default()
+        };
+        assert_eq!(one.changes(&v).len() + rest.changes(&v).len(), 3);
         let url =
             ChangeSelection { report_url: Some("https://r.example/{run_id}/".to_owned()), ..one };
         assert_eq!(url.report(&v).unwrap(), "https://r.example/20260801T010000Z-7f3a/");

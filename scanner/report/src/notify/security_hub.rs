@@ -48,7 +48,7 @@ impl HubAccount {
 }
 
 /// The bodies of the calls: what changed; everything that counts when the weekly summary is due,
-/// since Security Hub forgets after 90 days what is not told again. What left the scope was not seen
+/// since Security Hub forgets after 90 days what is not imported again. What left the scope was not seen
 /// to be gone, and stays as it is.
 ///
 /// # Errors
@@ -58,8 +58,8 @@ pub fn batches(
     selection: &ChangeSelection,
     account: &HubAccount,
 ) -> Result<Vec<Value>, String> {
-    let told = selection.told(v);
-    let mut all: Vec<&Finding> = told.iter().map(|t| t.finding).collect();
+    let changes = selection.changes(v);
+    let mut all: Vec<&Finding> = changes.iter().map(|t| t.finding).collect();
     if v.digest_due {
         all.extend(v.findings.iter().filter(|f| f.state.is_drift() && selection.takes(f)));
     }
@@ -73,7 +73,7 @@ pub fn batches(
     Ok(all.chunks(MAX_BATCH).map(|c| json!({"Findings": c})).collect())
 }
 
-/// A call that says it is none: archived from the start.
+/// A call that says that it is a test: archived from the start.
 #[must_use]
 pub fn test(account: &HubAccount, at: jiff::Timestamp) -> Value {
     json!({"Findings": [{
@@ -265,7 +265,7 @@ pub fn validate(f: &Value) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{all_told, five_causes, hostile, three};
+    use super::super::tests::{all_notified, five_causes, hostile, three};
     use super::*;
     use crate::samples;
     use mimawari_drift::verdict::{ChangeKind, FindingChange};
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn the_weekly_summary_tells_everything_again() {
+    fn the_weekly_summary_imports_everything_again() {
         let mut v = samples::drift();
         assert!(of(&v).is_empty());
         v.digest_due = true;
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn hostile_and_long_text_passes_the_strict_layer() {
         of(&hostile());
-        let mut v = all_told(samples::many(200), ChangeKind::Opened);
+        let mut v = all_notified(samples::many(200), ChangeKind::Opened);
         for f in &mut v.findings {
             let long = "長い".repeat(50_000);
             (f.why, f.title, f.remedy) = (long.clone(), Some(long.clone()), Some(long.clone()));

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use mimawari_drift::verdict::{ChangeKind, Finding, FindingState, Verdict};
 use serde_json::{Value, json};
 
-use super::{ChangeSelection, NotifiedChanges, RunDoubt, counted, doubt_to_tell, said};
+use super::plain::headline;
+use super::{ChangeSelection, NoticeDelay, NotifiedChanges, RunDoubt, doubt_to_tell, said};
 use crate::clean::clean;
 use crate::groups::{FindingGroup, SharedTrait, groups};
 use crate::words::{self, grouped, plural};
@@ -36,27 +37,34 @@ const RESERVE: usize = 1_500;
 const ALARMS: [ChangeKind; 4] =
     [ChangeKind::Opened, ChangeKind::Reopened, ChangeKind::Worse, ChangeKind::Flapping];
 
-/// The message, or `None` if there is nothing to tell: a quiet run.
+/// The message, or `None` if there is nothing to say: a quiet run.
 #[must_use]
-pub fn message(v: &Verdict, selection: &ChangeSelection) -> Option<Value> {
-    let told = selection.told(v);
+pub fn message(
+    v: &Verdict,
+    selection: &ChangeSelection,
+    delay: Option<&NoticeDelay>,
+) -> Option<Value> {
+    let changes = selection.changes(v);
     let doubt = doubt_to_tell(v);
-    if told.is_empty() && doubt.is_none() && !v.digest_due && v.service_changes.is_empty() {
+    if changes.is_empty() && doubt.is_none() && !v.digest_due && v.service_changes.is_empty() {
         return None;
     }
-    let alarms: Vec<&Finding> = told.iter().filter(|t| t.is(&ALARMS)).map(|t| t.finding).collect();
+    let alarms: Vec<&Finding> = changes.iter().filter(|t| t.is(&ALARMS)).map(|t| t.finding).collect();
     let mut m = SlackMessage { blocks: Vec::new(), chars: 0 };
-    let headline = headline(v, &told, doubt);
+    let headline = headline(v, selection);
     m.header(&headline);
+    if let Some(delay) = delay {
+        m.context(&format!(":hourglass_flowing_sand: {}", escape(&delay.sentence())));
+    }
     m.section(&how_sure(v));
     if !alarms.is_empty() {
-        // A handful is told one by one; more than that by what explains them.
+        // A handful is shown one by one; more than that by what explains them.
         if alarms.len() > MAX_WORST {
             m.groups(&groups(alarms.iter().copied()), MAX_GROUPS);
         }
         m.worst(&alarms);
     }
-    let still = told.iter().filter(|t| t.is(&[ChangeKind::Reminder])).map(|t| t.finding);
+    let still = changes.iter().filter(|t| t.is(&[ChangeKind::Reminder])).map(|t| t.finding);
     let still: Vec<FindingGroup<'_>> = groups(still);
     if !still.is_empty() {
         m.section("*Still open, and nobody has acknowledged it*");
@@ -68,7 +76,7 @@ pub fn message(v: &Verdict, selection: &ChangeSelection) -> Option<Value> {
     if let Some(text) = services(v) {
         m.section(&text);
     }
-    if let Some(line) = settled(&told) {
+    if let Some(line) = settled(&changes) {
         m.context(&line);
     }
     let run = foreign(&v.run_id);
@@ -84,7 +92,7 @@ pub fn message(v: &Verdict, selection: &ChangeSelection) -> Option<Value> {
     }))
 }
 
-/// A message that says it is none.
+/// A message that says that it is a test.
 #[must_use]
 pub fn test() -> Value {
     let text = "Test message of mimawari: nothing was scanned and nothing found.";
@@ -96,32 +104,23 @@ pub fn test() -> Value {
     })
 }
 
-fn headline(v: &Verdict, told: &[NotifiedChanges<'_>], doubt: Option<RunDoubt>) -> String {
-    let mut parts: Vec<String> = counted(told)
-        .into_iter()
-        .map(|(kind, n)| format!("{} {}", grouped(n as u64), said(kind)))
-        .collect();
-    match doubt {
-        Some(RunDoubt::Suspect) => parts.insert(0, "the run is not to be believed".to_owned()),
-        Some(RunDoubt::Incomplete) => parts.push("the run is incomplete".to_owned()),
-        _ => {}
-    }
-    if !v.service_changes.is_empty() {
-        let n = v.service_changes.len() as u64;
-        parts.push(format!("{} with another service", plural(n, "port")));
-    }
-    if v.digest_due {
-        let open = v.findings.iter().filter(|f| f.state.is_drift()).count();
-        parts.push(format!("weekly summary: {}", plural(open as u64, "finding")));
-    }
-    format!("mimawari: {}", parts.join(", "))
-}
-
 fn how_sure(v: &Verdict) -> String {
-    let open = v.findings.iter().filter(|f| f.state.is_drift()).count();
-    let mut s = match words::breakdown(v) {
-        Some(b) => format!("*{} in all*: {b}", plural(open as u64, "finding")),
-        None => "*No finding counts*".to_owned(),
+    // A late message holds the findings that changed alone, so the counts are the run's own.
+    let c = &v.counts;
+    let all = [
+        (c.open, "open"),
+        (c.unverified, "unverified"),
+        (c.resolving, "resolving"),
+        (c.missing, "missing"),
+    ];
+    let parts: Vec<String> = all
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, word)| format!("{} {word}", grouped(*n)))
+        .collect();
+    let mut s = match all.iter().map(|(n, _)| n).sum::<u64>() {
+        0 => "*No finding counts*".to_owned(),
+        n => format!("*{} in all*: {}", plural(n, "finding"), parts.join(", ")),
     };
     s.push_str(&format!(
         "\n*How sure*: coverage {}; recall {}",
@@ -160,12 +159,13 @@ fn services(v: &Verdict) -> Option<String> {
 }
 
 /// What is settled, in a line.
-fn settled(told: &[NotifiedChanges<'_>]) -> Option<String> {
+fn settled(changes: &[NotifiedChanges<'_>]) -> Option<String> {
     let mut parts = Vec::new();
     for kind in
         [ChangeKind::Resolved, ChangeKind::Allowed, ChangeKind::OutOfScope, ChangeKind::NotRequired]
     {
-        let of: Vec<&Finding> = told.iter().filter(|t| t.is(&[kind])).map(|t| t.finding).collect();
+        let of: Vec<&Finding> =
+            changes.iter().filter(|t| t.is(&[kind])).map(|t| t.finding).collect();
         if of.is_empty() {
             continue;
         }
@@ -402,7 +402,7 @@ fn cut(s: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{all_told, five_causes, hostile, three};
+    use super::super::tests::{all_notified, five_causes, hostile, three};
     use super::*;
     use crate::samples;
 
@@ -433,7 +433,7 @@ mod tests {
     }
 
     fn shown(v: &Verdict) -> String {
-        let m = message(v, &selection()).unwrap();
+        let m = message(v, &selection(), None).unwrap();
         texts(&m);
         serde_json::to_string_pretty(&m).unwrap()
     }
@@ -447,7 +447,7 @@ mod tests {
     fn three_thousand_are_one_message_whose_groups_explain_them() {
         let v = five_causes();
         assert_eq!(v.changes.len(), 3_000);
-        let m = message(&v, &selection()).unwrap();
+        let m = message(&v, &selection(), None).unwrap();
         let mut explained: usize = 0;
         for t in texts(&m) {
             if let Some((n, _)) = t.strip_prefix('*').and_then(|t| t.split_once("* `")) {
@@ -460,9 +460,9 @@ mod tests {
 
     #[test]
     fn nothing_on_a_quiet_run() {
-        assert_eq!(message(&samples::clean(), &selection()), None);
+        assert_eq!(message(&samples::clean(), &selection(), None), None);
         // Drift that was told before is quiet, too.
-        assert_eq!(message(&samples::drift(), &selection()), None);
+        assert_eq!(message(&samples::drift(), &selection(), None), None);
     }
 
     #[test]
@@ -490,7 +490,7 @@ mod tests {
 
     #[test]
     fn flapping_and_reminders() {
-        let mut v = all_told(samples::drift(), ChangeKind::Reminder);
+        let mut v = all_notified(samples::drift(), ChangeKind::Reminder);
         v.changes[0].what = ChangeKind::Flapping;
         insta::assert_snapshot!(shown(&v));
     }
@@ -503,7 +503,7 @@ mod tests {
 
     #[test]
     fn hostile_text_is_inert() {
-        let m = message(&hostile(), &selection()).unwrap();
+        let m = message(&hostile(), &selection(), None).unwrap();
         let texts = texts(&m);
         for t in &texts {
             let outside: String = t.split('`').step_by(2).collect();
@@ -522,7 +522,7 @@ mod tests {
 
     #[test]
     fn the_longest_of_everything_finds_room() {
-        let mut v = all_told(samples::many(20_000), ChangeKind::Opened);
+        let mut v = all_notified(samples::many(20_000), ChangeKind::Opened);
         let long = "&<>".repeat(10_000);
         v.incomplete = true;
         v.suspect = true;
@@ -545,7 +545,7 @@ mod tests {
         for (n, c) in v.changes.iter_mut().enumerate() {
             c.what = if n % 2 == 0 { ChangeKind::Reminder } else { ChangeKind::Opened };
         }
-        let m = message(&v, &selection()).unwrap();
+        let m = message(&v, &selection(), None).unwrap();
         texts(&m);
     }
 }

@@ -3,7 +3,7 @@
 use mimawari_drift::verdict::Verdict;
 use serde_json::{Value, json};
 
-use super::{ChangeSelection, doubt_to_tell, event_id};
+use super::{ChangeSelection, NoticeDelay, doubt_to_tell};
 
 /// Changes in one part.
 pub const PART: usize = 500;
@@ -11,7 +11,7 @@ pub const PART: usize = 500;
 /// One POST: the id that the receiver knows it by, and its body.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WebhookPost {
-    /// The same whenever the same is told.
+    /// The same whenever the same is sent.
     pub id: String,
     /// The body.
     pub body: Value,
@@ -19,23 +19,27 @@ pub struct WebhookPost {
 
 /// The bodies; none on a quiet run.
 #[must_use]
-pub fn posts(v: &Verdict, selection: &ChangeSelection) -> Vec<WebhookPost> {
-    let told = selection.told(v);
-    if told.is_empty() && doubt_to_tell(v).is_none() && !v.digest_due {
+pub fn posts(
+    event: &str,
+    v: &Verdict,
+    selection: &ChangeSelection,
+    delay: Option<&NoticeDelay>,
+) -> Vec<WebhookPost> {
+    let all = selection.changes(v);
+    if all.is_empty() && doubt_to_tell(v).is_none() && !v.digest_due {
         return Vec::new();
     }
-    let event = event_id(v);
-    let parts = told.len().div_ceil(PART).max(1);
+    let parts = all.len().div_ceil(PART).max(1);
     (0..parts)
         .map(|n| {
             let id = format!("{event}-{}", n + 1);
-            let changes: Vec<Value> = told
+            let changes: Vec<Value> = all
                 .iter()
                 .skip(n * PART)
                 .take(PART)
                 .map(|t| json!({"key": t.change.key, "what": t.change.what, "finding": t.finding}))
                 .collect();
-            let body = json!({
+            let mut body = json!({
                 "version": 1,
                 "type": "mimawari.changes",
                 "id": id,
@@ -44,12 +48,15 @@ pub fn posts(v: &Verdict, selection: &ChangeSelection) -> Vec<WebhookPost> {
                 "run": run(v, selection),
                 "changes": changes,
             });
+            if let Some(delay) = delay {
+                body["delayed_seconds"] = delay.age.as_secs().into();
+            }
             WebhookPost { id, body }
         })
         .collect()
 }
 
-/// A POST that says it is none.
+/// A POST that says that it is a test.
 #[must_use]
 pub fn test(id: &str) -> WebhookPost {
     let body = json!({"version": 1, "type": "mimawari.test", "id": id});
@@ -81,7 +88,7 @@ mod tests {
 
     #[test]
     fn three_findings() {
-        let posts = posts(&three(), &ChangeSelection::default());
+        let posts = posts("e", &three(), &ChangeSelection::default(), None);
         assert_eq!(posts.len(), 1);
         insta::assert_snapshot!(serde_json::to_string_pretty(&posts[0].body).unwrap());
     }
@@ -89,7 +96,7 @@ mod tests {
     #[test]
     fn many_changes_go_in_parts_and_each_goes_once() {
         let v = five_causes();
-        let posts = posts(&v, &ChangeSelection::default());
+        let posts = posts("e", &v, &ChangeSelection::default(), None);
         assert_eq!(posts.len(), 6);
         let mut keys: Vec<&str> = posts
             .iter()
@@ -103,8 +110,8 @@ mod tests {
 
     #[test]
     fn quiet_runs_are_quiet_and_hostile_ones_are_json() {
-        assert!(posts(&samples::drift(), &ChangeSelection::default()).is_empty());
-        let all = posts(&hostile(), &ChangeSelection::default());
-        assert!(all[0].id.bytes().all(|b| b.is_ascii_graphic() && b != b'.'));
+        assert!(posts("e", &samples::drift(), &ChangeSelection::default(), None).is_empty());
+        let all = posts("e", &hostile(), &ChangeSelection::default(), None);
+        assert_eq!(all[0].id, "e-1");
     }
 }
