@@ -96,9 +96,16 @@ locals {
         missing   = "ignore"
       }
       not-delivered = {
-        text      = "A notifier could not be reached; see undelivered/ in the run, and `mimawari notify --retry`."
+        text      = "A notifier could not be reached. What it did not take waits in the outbox and goes with the next run; `mimawari notify status` shows it."
         namespace = local.namespace, metric = "DeliveryFailures", dimensions = local.vantage
         statistic = "Maximum", compare = "GreaterThanThreshold", threshold = 0
+        period    = 3600, periods = 1, points = 1
+        missing   = "ignore"
+      }
+      notifications-stuck = {
+        text      = "A notification has waited for more than ${var.alarms.pending_hours} h: somebody does not know of a finding, or of its end."
+        namespace = local.namespace, metric = "OldestNotification", dimensions = local.vantage
+        statistic = "Maximum", compare = "GreaterThanThreshold", threshold = var.alarms.pending_hours * 3600
         period    = 3600, periods = 1, points = 1
         missing   = "ignore"
       }

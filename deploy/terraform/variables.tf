@@ -596,12 +596,13 @@ variable "log_days" {
 # Alarms -----------------------------------------------------------------------------------------------------
 
 variable "alarms" {
-  description = "topic_arn: where alarms go; null: a topic is made. coverage_percent: less is an alarm. open_hours: findings neither mended, allowed nor acknowledged for so long (1 to 168). unverified_hours: a finding not covered by any round for so long; more than the longest time between two rounds of a profile, here a week and a day."
+  description = "topic_arn: where alarms go; null: a topic is made. coverage_percent: less is an alarm. open_hours: findings neither mended, allowed nor acknowledged for so long (1 to 168). unverified_hours: a finding not covered by any round for so long; more than the longest time between two rounds of a profile, here a week and a day. pending_hours: a notification waits for so long."
   type = object({
     topic_arn        = optional(string)
     coverage_percent = optional(number, 99)
     open_hours       = optional(number, 72)
     unverified_hours = optional(number, 192)
+    pending_hours    = optional(number, 2)
   })
   default = {}
 
@@ -616,5 +617,9 @@ variable "alarms" {
   validation {
     condition     = var.alarms.unverified_hours >= 1
     error_message = "alarms.unverified_hours: 1 at least."
+  }
+  validation {
+    condition     = var.alarms.pending_hours >= 1
+    error_message = "alarms.pending_hours: 1 at least."
   }
 }

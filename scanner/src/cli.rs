@@ -16,6 +16,7 @@ pub mod state;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mimawari_probes::observation::Severity;
 
 pub use self::baseline::{BaselineCheckArgs, BaselineCommand};
 pub use self::baseline_edit::{
@@ -239,6 +240,9 @@ Examples:
   mimawari patrol -c patrol.toml --targets 198.51.100.64/26 --out /tmp/subnet")]
 pub struct PatrolArgs {
     #[command(flatten)]
+    /// From which severity on drift is exit status 1.
+    pub failing: FailOn,
+    #[command(flatten)]
     /// Which part.
     pub selection: RunSelection,
     #[command(flatten)]
@@ -365,6 +369,23 @@ pub struct JudgeArgs {
     /// Write the new state.
     #[arg(long)]
     pub save_state: bool,
+    #[command(flatten)]
+    /// From which severity on drift is exit status 1.
+    pub failing: FailOn,
+}
+
+/// From which severity on drift is exit status 1.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct FailOn {
+    /// Exit with status 1 only for drift of this severity or a higher one: info, low, medium, high or
+    /// critical. The verdict stays as it is; without such drift the status is 3 if something planned was
+    /// not covered, else 0.
+    #[arg(long, value_name = "SEVERITY", env = "MIMAWARI_FAIL_ON", value_parser = parse_severity)]
+    pub fail_on: Option<Severity>,
+}
+
+fn parse_severity(word: &str) -> Result<Severity, String> {
+    Severity::parse(word).ok_or_else(|| "write info, low, medium, high or critical".to_owned())
 }
 
 /// Arguments of `report`.
@@ -383,6 +404,10 @@ pub struct ReportArgs {
     /// Where it goes; - is stdout.
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub out: PathBuf,
+    /// Leave out findings below this severity: info, low, medium, high or critical. The report says how
+    /// many these are.
+    #[arg(long, value_name = "SEVERITY", value_parser = parse_severity)]
+    pub min_severity: Option<Severity>,
 }
 
 /// The form of a report.

@@ -12,7 +12,7 @@ use mimawari_store::{StateGeneration, StateStore, published};
 use crate::cli::JudgeArgs;
 use crate::config::Config;
 use crate::context::Context;
-use crate::output::{print, summary, write_out};
+use crate::output::{exit_status, print, summary, write_out};
 use crate::settle::{SettleContext, notifiers, notify, settle};
 
 /// `mimawari judge`
@@ -77,5 +77,5 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<ExitStatus> {
     } else if !lines_on_stdout {
         print(&summary(&verdict))?;
     }
-    Ok(ExitStatus::from_verdict(verdict.exit))
+    Ok(exit_status(&verdict, args.failing.fail_on))
 }

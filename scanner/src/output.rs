@@ -6,10 +6,11 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use anyhow::Result;
-use mimawari_base::failure::Failure;
+use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_base::files::write_atomically;
 use mimawari_base::signals::StopSignal;
 use mimawari_drift::verdict::Verdict;
+use mimawari_probes::observation::Severity;
 
 /// Results to stdout; a reader that has gone away is no error.
 ///
@@ -76,4 +77,20 @@ pub fn summary(verdict: &Verdict) -> String {
 /// Columns of the terminal.
 pub(crate) fn width() -> usize {
     std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).unwrap_or(100)
+}
+
+/// The exit status of a verdict. `fail_on` is the least severity of drift that counts for it.
+#[must_use]
+pub(crate) fn exit_status(verdict: &Verdict, fail_on: Option<Severity>) -> ExitStatus {
+    let Some(least) = fail_on.filter(|_| verdict.exit == 1) else {
+        return ExitStatus::from_verdict(verdict.exit);
+    };
+    let counts = verdict.findings.iter().any(|f| f.state.is_drift() && f.severity >= least);
+    if counts {
+        ExitStatus::Drift
+    } else if verdict.incomplete || verdict.counts.undecided > 0 {
+        ExitStatus::Incomplete
+    } else {
+        ExitStatus::Clean
+    }
 }

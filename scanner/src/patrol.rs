@@ -10,7 +10,7 @@ use mimawari_store::{StateStore, published};
 use crate::cli::PatrolArgs;
 use crate::config::Config;
 use crate::context::Context;
-use crate::output::{print_result, summary};
+use crate::output::{exit_status, print_result, summary};
 use crate::scan::{self, FolderChoice, RandomSeeds};
 use crate::settle::{SettleContext, notifiers, notify, settle_run};
 
@@ -28,7 +28,7 @@ pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<ExitStatus> 
     if !config.notify.iter().any(|n| n.settings.writes_stdout()) {
         print_result(&summary(&verdict), &context.stop)?;
     }
-    Ok(ExitStatus::from_verdict(verdict.exit))
+    Ok(exit_status(&verdict, args.failing.fail_on))
 }
 
 /// The round itself: scan, judge, report into the run folder.

@@ -16,7 +16,15 @@ use crate::output::{width, write_out};
 /// # Errors
 /// An unreadable verdict or an unwritable output.
 pub fn report(args: &ReportArgs) -> Result<ExitStatus> {
-    let verdict = read_verdict(&args.verdict)?;
+    let mut verdict = read_verdict(&args.verdict)?;
+    if let Some(least) = args.min_severity {
+        if args.format == ReportFormat::Sarif {
+            return Err(Failure::new("--min-severity does not go with SARIF: alerts that it does not name would be closed")
+                .help("upload all of it, and filter by severity where it is shown")
+                .into());
+        }
+        mimawari_report::leave_out_below(&mut verdict, least);
+    }
     let to_terminal = args.out == Path::new("-") && io::stdout().is_terminal();
     let text = match args.format {
         ReportFormat::Text => mimawari_report::text(&verdict, to_terminal, width()),

@@ -1,8 +1,14 @@
 //! Notifiers against receivers on loopback that enforce what the real ones document: sent once, tried
 //! again, kept in the outbox, sent later; and no secret anywhere.
 
+#[path = "notify/email.rs"]
+mod email;
 #[path = "notify/github.rs"]
 mod github;
+#[path = "notify/pagers.rs"]
+mod pagers;
+#[path = "notify/pipelines.rs"]
+mod pipelines;
 #[path = "notify/program.rs"]
 mod program;
 #[path = "notify/slack.rs"]

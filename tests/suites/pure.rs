@@ -3,5 +3,6 @@
 mod fuzz;
 mod laws;
 mod names;
+mod outbox;
 mod sim;
 mod verdict;

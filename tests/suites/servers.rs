@@ -5,6 +5,7 @@
 
 mod aws;
 mod image;
+mod monitoring;
 mod page;
 mod pipeline;
 mod real;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         rounds::trials,
         aws::trials,
         security_hub::trials,
+        monitoring::trials,
         real::trials,
         page::trials,
         image::trials,

@@ -298,7 +298,7 @@ def schedules(e):
 def alarms(e):
     """Names and dimensions of what the program writes (scanner/report, `emf`) and the machine tells."""
     written = {"Coverage", "Suspect", "DeliveryFailures", "OldestUnverified", "FindingsOpen", "FindingsAcknowledged",
-               "FindingsUnverified", "FindingsResolving", "FindingsMissing"}
+               "FindingsUnverified", "FindingsResolving", "FindingsMissing", "OldestNotification"}
     vantage = re.search(r'vantage = "([^"]+)"', e.outputs["patrol_toml"])[1]
     seen = set()
     for address, a in e.of("aws_cloudwatch_metric_alarm").items():

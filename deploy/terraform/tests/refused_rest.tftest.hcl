@@ -323,6 +323,14 @@ run "unverified_hours" {
   expect_failures = [var.alarms]
 }
 
+run "pending_hours" {
+  command = plan
+  variables {
+    alarms = { pending_hours = 0 }
+  }
+  expect_failures = [var.alarms]
+}
+
 run "name" {
   command = plan
   variables {

@@ -81,22 +81,19 @@ struct HeldQueue<'a, L> {
 }
 
 impl<L: DeliveryLog> HeldQueue<'_, L> {
-    /// Writes the record. An error if somebody else did.
-    async fn save(&mut self, lease_until: Option<Timestamp>) -> io::Result<()> {
+    /// Writes the record; `false` if somebody else did.
+    async fn save(&mut self, lease_until: Option<Timestamp>) -> io::Result<bool> {
         let holder = self.holder.to_owned();
         self.record.lease = lease_until.map(|until| QueueLease { holder, until });
         let seen = std::mem::take(&mut self.seen);
         if let Some(seen) = self.log.replace(self.receiver, &self.record, seen).await? {
             self.seen = seen;
-            return Ok(());
+            return Ok(true);
         }
         // The answer to an earlier write may have been lost; what is there is then our own.
         let (there, seen) = self.log.read(self.receiver).await?;
-        if there != self.record {
-            return Err(io::Error::other("another process took over"));
-        }
         self.seen = seen;
-        Ok(())
+        Ok(there == self.record)
     }
 }
 
@@ -163,12 +160,31 @@ pub async fn deliver_queue<L: DeliveryLog>(
             held.record.arrived.clear();
         }
         held.record.sending = events;
-        if let Err(e) = held.save(Some(now() + LEASE)).await {
-            out.stopped = Some(not_noted(e));
-            return out;
+        match held.save(Some(now() + LEASE)).await {
+            Ok(true) => noted = true,
+            // Of two that took the lease at once one has it; the other waits.
+            Ok(false) if !noted => match take(queue, log, pause, &now).await {
+                Ok(again) => {
+                    held = again;
+                    continue;
+                }
+                Err(stopped) => {
+                    out.stopped = Some(stopped);
+                    return out;
+                }
+            },
+            Ok(false) => {
+                out.stopped = Some(SendError::certain("another process took over"));
+                return out;
+            }
+            Err(e) => {
+                out.stopped = Some(not_noted(e));
+                return out;
+            }
         }
-        noted = true;
-        let is_late = batch.len() > 1 || !queue.fresh.contains(&message.event);
+        let is_late = batch.len() > 1
+            || held.record.failures > 0
+            || !queue.fresh.contains(&message.event);
         let delay = is_late.then(|| delay_of(&message, &held.record, now()));
         let mut arrived = held.record.arrived.clone();
         let sent = sender.send(&message, delay.as_ref(), &mut arrived).await;
@@ -197,9 +213,17 @@ pub async fn deliver_queue<L: DeliveryLog>(
             }
         }
     }
-    if noted && let Err(e) = held.save(None).await {
-        // What arrived is on record as on its way, and is sent once more.
-        out.stopped.get_or_insert(not_noted(e));
+    if noted {
+        // Without this note what arrived is on record as on its way, and is sent once more.
+        match held.save(None).await {
+            Ok(true) => {}
+            Ok(false) => {
+                out.stopped.get_or_insert(SendError::certain("another process took over"));
+            }
+            Err(e) => {
+                out.stopped.get_or_insert(not_noted(e));
+            }
+        }
     }
     out
 }

@@ -19,6 +19,7 @@
 
 mod clean;
 mod csv;
+mod filter;
 mod gap_text;
 pub mod groups;
 mod html;
@@ -36,6 +37,7 @@ mod words;
 mod samples;
 
 pub use csv::csv;
+pub use filter::leave_out_below;
 pub use gap_text::{describe_gaps, describe_verdict, gap_sentence};
 pub use html::html;
 pub use json::json;

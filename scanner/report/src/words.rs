@@ -47,6 +47,9 @@ pub(crate) fn headline(v: &Verdict) -> ReportHeadline {
     let (n, new) = drift.fold((0u64, 0u64), |(n, new), f| (n + 1, new + u64::from(f.new)));
     if n > 0 || v.exit == 1 {
         let mut rest = plural(n, "finding");
+        if let Some(severities) = by_severity(v) {
+            rest.push_str(&format!(" ({severities})"));
+        }
         if new > 0 {
             rest.push_str(&format!(", {} new", grouped(new)));
         }
@@ -123,6 +126,18 @@ pub(crate) fn breakdown(v: &Verdict) -> Option<String> {
         .map(|s| (v.findings.iter().filter(|f| f.state == *s).count() as u64, state(*s)))
         .filter(|(n, _)| *n > 0)
         .map(|(n, s)| format!("{} {}", grouped(n), s.replace(", ", " and ")))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// The findings that count, by severity, the worst first: `2 critical, 5 high`; `None` when nothing counts.
+pub(crate) fn by_severity(v: &Verdict) -> Option<String> {
+    let drift = || v.findings.iter().filter(|f| f.state.is_drift());
+    let parts: Vec<String> = SEVERITIES
+        .iter()
+        .map(|s| (drift().filter(|f| f.severity == *s).count() as u64, s.as_str()))
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, s)| format!("{} {s}", grouped(n)))
         .collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }

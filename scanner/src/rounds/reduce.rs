@@ -186,7 +186,7 @@ fn merge(
 ) -> Result<()> {
     let dirs: Vec<PathBuf> = parts.iter().filter_map(|p| p.dir.clone()).collect();
     let amend = |meta: &mut RunMeta| {
-        // The same whenever the round is reduced: it is one witness.
+        // The same whenever the round is reduced: it is one run.
         meta.run_id = format!("{}-{}", round.id, &planned.digest[..8]);
         if planned.plan.shards == 1 {
             // The one shard is the whole.

@@ -1,6 +1,6 @@
 //! A generation of the state, as it is stored: two lines of JSON.
 //!
-//! The first line is the [`Header`], at most [`HEADER_LIMIT`] bytes, so that a history is told from the
+//! The first line is the [`Header`], at most [`HEADER_LIMIT`] bytes, so that a history is made from the
 //! beginnings of objects. The second is the state, or a string: the state's JSON, gzipped, in base64.
 //! A generation's digest is the SHA-256 of its first line, which names the digest of the second and
 //! the digest of the generation before; so the chain is checked from first lines alone.

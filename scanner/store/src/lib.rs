@@ -341,7 +341,7 @@ impl StateStore {
 
     /// Judges and commits, again upon the newest generation for as long as others get ahead.
     ///
-    /// `attempt` makes what is to be told and the new state, and writes what must be there before
+    /// `attempt` makes the result and the new state, and writes what must be there before
     /// the state is: what it wrote for an attempt that did not get through it writes again.
     ///
     /// # Errors
@@ -353,11 +353,11 @@ impl StateStore {
     ) -> Result<(T, ChainLink)> {
         for tries in 0..TRIES {
             let parent = self.latest().await?;
-            let (told, state, meta) = attempt(&parent)?;
+            let (result, state, meta) = attempt(&parent)?;
             match self.commit(&parent, &state, &meta, random).await? {
                 CommitOutcome::Done(link) => {
                     tracing::info!(generation = link.number, "state saved");
-                    return Ok((told, link));
+                    return Ok((result, link));
                 }
                 CommitOutcome::Conflict(number) => {
                     tracing::info!(

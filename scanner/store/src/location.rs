@@ -21,7 +21,7 @@ pub struct BucketOptions {
     pub name: String,
     /// What the names of all objects begin with, without slashes around it; may be empty.
     pub prefix: String,
-    /// The region, where the environment does not tell it (`AWS_REGION`).
+    /// The region, where the environment does not name it (`AWS_REGION`).
     pub region: Option<String>,
     /// Another endpoint than AWS's own, for emulators. Only one that is named here may be `http://`.
     pub endpoint: Option<String>,

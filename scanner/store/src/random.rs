@@ -1,4 +1,4 @@
-//! Random numbers for waiting times and for telling writers apart; nothing that must be secret.
+//! Random numbers for waiting times and to distinguish writers; nothing that must be secret.
 
 use anyhow::Result;
 use mimawari_base::failure::Failure;

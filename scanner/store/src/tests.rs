@@ -70,7 +70,7 @@ async fn two_writers_upon_one_parent_are_a_conflict_and_settling_loses_nothing()
         assert!(matches!(first, CommitOutcome::Done(ChainLink { number: 2, .. })));
         let second = store.commit(&parent, &state("b"), &meta("b"), &mut random).await.unwrap();
         assert_eq!(second, CommitOutcome::Conflict(2));
-        // The same bytes of another writer are a conflict, too: only one of them told it.
+        // The same bytes of another writer are a conflict, too: only one of them may save.
         let same = store.commit(&parent, &state("a"), &meta("a"), &mut random).await.unwrap();
         assert_eq!(same, CommitOutcome::Conflict(2));
         // Somebody gets ahead twice; the third attempt is made upon what they wrote.
@@ -92,8 +92,8 @@ async fn two_writers_upon_one_parent_are_a_conflict_and_settling_loses_nothing()
             }
             Ok((run.clone(), state(&run), meta(&run)))
         });
-        let (told, link) = settled.await.unwrap();
-        assert_eq!((seen.as_slice(), link.number, told.as_str()), (&[2, 3, 4][..], 5, "rival+x"));
+        let (saved, link) = settled.await.unwrap();
+        assert_eq!((seen.as_slice(), link.number, saved.as_str()), (&[2, 3, 4][..], 5, "rival+x"));
         assert_eq!(store.latest().await.unwrap().state.last_run.unwrap(), "rival+x");
     }
 }
@@ -136,7 +136,7 @@ async fn whatever_the_hint_says_the_newest_is_found_or_the_loss_is_told() {
     }
 }
 
-/// Breaks a store of three generations, and tells what it then says.
+/// Breaks a store of three generations, and returns what it then says.
 async fn broken(store: &StateStore, how: &str) -> String {
     with_generations(store, 3).await;
     match how {
@@ -188,8 +188,8 @@ async fn what_is_broken_is_told_with_number_file_and_remedy() {
     let mut all = String::new();
     for how in WAYS {
         let store = StateStore::over(ObjectFolder::in_memory());
-        let told = broken(&store, how).await;
-        all.push_str(&format!("{how}:\n{told}\n\n"));
+        let said = broken(&store, how).await;
+        all.push_str(&format!("{how}:\n{said}\n\n"));
     }
     insta::assert_snapshot!("broken", all);
 }
@@ -297,12 +297,12 @@ async fn no_number_is_too_large_and_no_text_reaches_the_screen_as_it_is() {
     insta::assert_snapshot!("last_number", mimawari_base::failure::render(&e));
     let evil = "{\"version\":1,\"findings\":\"\u{9b}2J\\u001b[2J\"}";
     put(&store, &object(last), &forged(last, 1, evil)).await;
-    let told = refusal(&store).await;
-    assert!(told.contains("2J") && !told.contains(['\u{1b}', '\u{9b}']), "{told:?}");
+    let said = refusal(&store).await;
+    assert!(said.contains("2J") && !said.contains(['\u{1b}', '\u{9b}']), "{said:?}");
     store.objects.delete(&object(last)).await.unwrap();
     put(&store, FORMER, evil).await;
-    let told = refusal(&store).await;
-    assert!(told.contains("2J") && !told.contains(['\u{1b}', '\u{9b}']), "{told:?}");
+    let said = refusal(&store).await;
+    assert!(said.contains("2J") && !said.contains(['\u{1b}', '\u{9b}']), "{said:?}");
 }
 
 #[tokio::test]

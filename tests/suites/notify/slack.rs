@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use mimawari_notify::DeliveryEnd;
 use mimawari_tests::fake::{Received, Receiver, Told};
 use serde_json::Value;

@@ -20,8 +20,8 @@ use crate::ready::SecretReader;
 use crate::secret::SecretText;
 use crate::table::TableReader;
 
-/// Characters of the text: in UTF-8 and JSON they stay below 28 KB.
-const MOST_CHARS: usize = 6_000;
+/// Bytes of the blocks of a card: with what is around them a card stays below 28 KB.
+const MOST_BYTES: usize = 24_000;
 
 /// Its row.
 pub static KIND: NotifierKind = NotifierKind {
@@ -98,18 +98,19 @@ impl Notifier for TeamsNotifier {
 fn card(text: &str, report: Option<&str>) -> Value {
     let mut lines = text.lines();
     let heading = lines.next().unwrap_or_default();
-    let mut left = MOST_CHARS;
+    let mut left = MOST_BYTES;
     let mut body = vec![
         json!({"type": "TextBlock", "size": "Large", "weight": "Bolder", "wrap": true, "text": escape(heading)}),
     ];
     for line in lines.filter(|l| !l.trim().is_empty()) {
-        let line = escape(line);
-        let Some(rest) = left.checked_sub(line.chars().count()) else {
+        let block =
+            json!({"type": "TextBlock", "wrap": true, "spacing": "Small", "text": escape(line)});
+        let Some(rest) = left.checked_sub(block.to_string().len() + 1) else {
             body.push(json!({"type": "TextBlock", "wrap": true, "text": "The rest is in the report."}));
             break;
         };
         left = rest;
-        body.push(json!({"type": "TextBlock", "wrap": true, "spacing": "Small", "text": line}));
+        body.push(block);
     }
     let actions: Vec<Value> = report
         .filter(|url| url.starts_with("https://"))

@@ -109,9 +109,9 @@ fn how_sure(v: &Verdict) -> String {
     let c = &v.counts;
     let all = [
         (c.open, "open"),
+        (c.missing, "missing"),
         (c.unverified, "unverified"),
         (c.resolving, "resolving"),
-        (c.missing, "missing"),
     ];
     let parts: Vec<String> = all
         .iter()
@@ -461,7 +461,7 @@ mod tests {
     #[test]
     fn nothing_on_a_quiet_run() {
         assert_eq!(message(&samples::clean(), &selection(), None), None);
-        // Drift that was told before is quiet, too.
+        // Drift that was notified before is quiet, too.
         assert_eq!(message(&samples::drift(), &selection(), None), None);
     }
 
@@ -475,9 +475,9 @@ mod tests {
     #[test]
     fn what_is_settled_is_a_line() {
         let mut v = samples::drift();
-        let told = [FindingState::Resolved, FindingState::Allowed, FindingState::OutOfScope];
+        let settled = [FindingState::Resolved, FindingState::Allowed, FindingState::OutOfScope];
         let kinds = [ChangeKind::Resolved, ChangeKind::Allowed, ChangeKind::OutOfScope];
-        for (state, what) in told.into_iter().zip(kinds) {
+        for (state, what) in settled.into_iter().zip(kinds) {
             let f = v.findings.iter().find(|f| f.state == state).unwrap();
             v.changes.push(mimawari_drift::verdict::FindingChange {
                 key: format!("{}-2", f.id),
