@@ -126,7 +126,7 @@ variable "architecture" {
 }
 
 variable "scan_size" {
-  description = "CPU units and MiB of a task that scans, as Fargate sells them. `mimawari scan --plan` tells what a shard needs."
+  description = "CPU units and MiB of a task that scans, as Fargate sells them. `mimawari scan --plan` prints what a shard needs."
   type        = object({ cpu = number, memory = number })
   default     = { cpu = 512, memory = 1024 }
 
