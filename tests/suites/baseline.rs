@@ -134,7 +134,7 @@ fn every_row_is_told_by_the_program_and_not_of_what_is_mended() {
 
         let ran = check_all(&repository(rule.good, true), &["--strict"]);
         assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{}\n{}", rule.id, ran.stdout);
-        assert!(ran.stdout.starts_with("nothing to tell: "), "{}", ran.stdout);
+        assert!(ran.stdout.starts_with("nothing to report: "), "{}", ran.stdout);
     }
     insta::assert_snapshot!("told", told);
 }

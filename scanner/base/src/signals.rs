@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
-/// Tells every part of a run to come to its end.
+/// Asks every part of a run to end.
 #[derive(Debug, Clone)]
 pub struct StopSignal {
     flag: Arc<AtomicBool>,

@@ -106,14 +106,14 @@ fn open(
         return Ok((Some(open(&args.run)?), None));
     }
     let Some(dir) = newest(&config.runs_dir) else {
-        let note = "No run was named and none was found: it is told what the state knows.";
+        let note = "No run was named and none was found: the answer is from the state alone.";
         return Ok((None, Some(note.to_owned())));
     };
     match open(std::slice::from_ref(&dir)) {
         Ok(runs) => Ok((Some(runs), None)),
         Err(e) => {
             let note =
-                format!("The newest run cannot be read ({e}): it is told what the state knows.");
+                format!("The newest run cannot be read ({e}): the answer is from the state alone.");
             Ok((None, Some(note)))
         }
     }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use clap::Args;
 
-/// What `--version` says: the version, and the commit where the build was told it. `-V` is the
+/// What `--version` says: the version, and the commit if the build knew it. `-V` is the
 /// version alone.
 pub(super) static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     let version = env!("CARGO_PKG_VERSION");

@@ -61,7 +61,7 @@ pub struct Config {
     pub runs_dir: PathBuf,
     /// Where rounds of one or many tasks are kept, if anywhere.
     pub rounds: Option<rounds::RoundsConfig>,
-    /// Who is told.
+    /// The notifiers.
     pub notify: Vec<mimawari_notify::NotifierConfig>,
     /// From where this installation looks; part of every finding's identity.
     pub vantage: String,

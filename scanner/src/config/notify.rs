@@ -1,4 +1,4 @@
-//! `[[notify]]`: who is told, of what, and how.
+//! `[[notify]]`: who is notified, of what, and how.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -221,8 +221,8 @@ impl CheckConfig<'_> {
         value
     }
 
-    /// The name of an environment variable. Whoever writes the secret itself is told so, and the line
-    /// is not shown.
+    /// The name of an environment variable. If the secret itself is written there, the error says so and
+    /// does not show the line.
     fn env(
         &mut self,
         kind: &Spanned<String>,
@@ -365,7 +365,7 @@ file = "/var/lib/node_exporter/mimawari.prom"
     }
 
     #[test]
-    fn mistakes_are_told_with_their_line_and_secrets_are_not_shown() {
+    fn errors_are_reported_with_their_line_and_secrets_are_not_shown() {
         let e = parse(
             r#"
 [[notify]]

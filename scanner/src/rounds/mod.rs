@@ -20,8 +20,8 @@
 //! Who creates `done.json` has handed the shard in; who finds it discards its own.
 //!
 //! **Nothing that is read is trusted.** Sizes are bounded, digests are checked, names cannot lead
-//! out of their folder, and every shard holds the plan against the scope of its own configuration.
-//! What is damaged is told, and counts as not there.
+//! out of their folder, and every shard checks the plan against the scope of its own configuration.
+//! What is damaged is reported, and counts as not there.
 
 mod attempt;
 mod id;
@@ -64,7 +64,7 @@ pub async fn round(command: &RoundCommand, context: &Context) -> Result<ExitStat
         RoundCommand::Reduce(args) => {
             let round = RoundStore::open(&args.which, args.work.work.clone())?;
             // As PID 1 a process without handlers ignores the signals; elsewhere one would end it
-            // between the state and those who are to be told.
+            // between the state and the notifications.
             context.stop.on_signals()?;
             reduce::reduce(&round, context).await
         }

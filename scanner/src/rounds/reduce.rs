@@ -51,9 +51,8 @@ struct ShardPart {
 pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<ExitStatus> {
     let planned = plan::must_read(round).await?;
     let config = &round.config;
-    // As every shard does: no verdict upon a plan that nobody would have scanned.
-    planned.plan.apply(&mut config.clone(), PlanShard::WHOLE)?;
-    // What would stop the judgement, or the telling, is found before anything is fetched.
+    // As every shard does: no verdict on a plan that nobody would have scanned.    planned.plan.apply(&mut config.clone(), PlanShard::WHOLE)?;
+    // What would stop the judgement or the notifications is found before anything is fetched.
     let notifiers = notifiers(config, context).await?;
     let agreed = published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?;
     let store = StateStore::open(&config.state)?;
@@ -64,7 +63,7 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
     of.update(&planned.digest);
     for index in 1..=planned.plan.shards {
         if context.stop.is_stopped() {
-            print(&format!("reduction of {}: stopped, nothing is judged or told\n", round.id))?;
+            print(&format!("reduction of {}: stopped, nothing is judged or notified\n", round.id))?;
             return Ok(ExitStatus::Interrupted);
         }
         let Some(shard) = PlanShard::new(index, planned.plan.shards) else { continue };
@@ -75,9 +74,9 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
     if let Some((before, verdict)) = same(round, &of).await? {
         let at = before.judged_at;
         tracing::info!("the round was reduced at {at:.0}, and nothing was handed in since");
-        // Whoever judged it may have been killed before all were told; nobody is told twice.
+        // That task may have been killed before it sent all notifications; none is sent twice.
         notify(&notifiers, config, &verdict, scratch.path()).await;
-        told(round, &verdict)?;
+        print_summary(round, &verdict)?;
         return Ok(ExitStatus::from_verdict(before.exit));
     }
     let out = scratch.path().join("run");
@@ -86,27 +85,27 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
     if !knows_more(round, &of, missing, found.as_ref()).await? {
         send(round, &out, &EVIDENCE).await?;
     }
-    if let Some(unheard) = unheard(round, &store, found.as_ref()).await? {
-        let at = unheard.judged_at;
-        tracing::info!("the round was judged at {at:.0}, and perhaps not told of");
-        notify(&notifiers, config, &unheard, &out).await;
+    if let Some(earlier) = find_interrupted(round, &store, found.as_ref()).await? {
+        let at = earlier.judged_at;
+        tracing::info!("the round was judged at {at:.0}, and perhaps not notified");
+        notify(&notifiers, config, &earlier, &out).await;
     }
-    // Before the state, since nobody could say otherwise what it holds as told.
+    // Before the state, since the state alone does not show what it counts as notified.
     let runtime = tokio::runtime::Handle::current();
     let first = || tokio::task::block_in_place(|| runtime.block_on(send(round, &out, &VERDICTS)));
     let verdict = settle_run(&store, config, context, &agreed, &out, first).await?;
-    // The state is saved: from here on all are told, whatever else fails.
+    // The state is saved: from here on all are notified, whatever else fails.
     let kept = keep(round, &parts, &verdict, &out, of, found.as_ref()).await;
     notify(&notifiers, config, &verdict, &out).await;
     letters(round, &out).await;
     kept?;
-    told(round, &verdict)?;
+    print_summary(round, &verdict)?;
     Ok(ExitStatus::from_verdict(verdict.exit))
 }
 
 /// The verdict of a reduction that was killed after it saved the state: there is no result of it, and
-/// the newest state is its own. The ledger knows whether somebody was told.
-async fn unheard(
+/// the newest state is its own. The outbox knows who was notified.
+async fn find_interrupted(
     round: &RoundStore,
     store: &StateStore,
     found: Option<&RoundResult>,
@@ -124,8 +123,8 @@ async fn unheard(
     }))
 }
 
-/// The summary, unless a notifier has stdout for itself.
-fn told(round: &RoundStore, verdict: &Verdict) -> Result<()> {
+/// Prints the summary, unless a notifier has stdout for itself.
+fn print_summary(round: &RoundStore, verdict: &Verdict) -> Result<()> {
     if round.config.notify.iter().any(|n| n.kind.writes_stdout()) {
         return Ok(());
     }
@@ -210,7 +209,7 @@ fn merge(
 ) -> Result<()> {
     let dirs: Vec<PathBuf> = parts.iter().filter_map(|p| p.dir.clone()).collect();
     let amend = |meta: &mut RunMeta| {
-        // The same whenever the round is reduced: it is one witness.
+        // The same whenever the round is reduced: it counts as one run.
         meta.run_id = format!("{}-{}", round.id, &planned.digest[..8]);
         if planned.plan.shards == 1 {
             // The one shard is the whole.
@@ -328,7 +327,7 @@ async fn keep(
     };
     agree(round, &result, out, found).await.map_err(|e| {
         Failure::new(format!("the state is saved, and the result is not: {}", line(&e)))
-            .help("reduce again; nothing is told twice")
+            .help("reduce again; nothing is notified twice")
             .into()
     })
 }

@@ -174,7 +174,7 @@ pub(super) struct RestoredRun {
     pub meta: RunMeta,
 }
 
-/// Fetches the furthest save that can be believed, and tells what could not.
+/// Fetches the latest save that can be trusted, and reports those that could not.
 ///
 /// # Errors
 /// As [`fetch`].

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn age_and_origin_are_told() {
+    fn age_and_origin_are_reported() {
         let now: Timestamp = "2026-11-24T00:00:00Z".parse().unwrap();
         let pointer = |at: &str, dirty| BaselinePointer {
             version: 1,

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn each_witness_counts() {
+    fn each_source_of_time_counts() {
         assert_eq!(judge(&clock()).mark, LineMark::Ok);
         assert_eq!(
             judge(&ClockFacts { now: at("2001-01-01T00:00:00Z"), ..clock() }).mark,

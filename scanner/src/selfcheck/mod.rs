@@ -67,7 +67,7 @@ struct ReportBuilder {
 
 impl ReportBuilder {
     /// Shows a line as soon as it is known.
-    fn tell(&mut self, name: &str, found: &CheckFinding) -> Result<()> {
+    fn report(&mut self, name: &str, found: &CheckFinding) -> Result<()> {
         let check = CheckLine::new(name, found);
         if !self.json {
             print(&check.text())?;
@@ -128,7 +128,7 @@ impl ReportBuilder {
         })
     }
 
-    /// Runs a check and tells its line.
+    /// Runs a check and reports its line.
     async fn check(
         &mut self,
         name: &str,
@@ -136,7 +136,7 @@ impl ReportBuilder {
         check: impl FnOnce() -> CheckFinding + Send + 'static,
     ) -> Result<()> {
         let found = self.timed(limit, check).await.unwrap_or_else(|instead| instead);
-        self.tell(name, &found)
+        self.report(name, &found)
     }
 }
 
@@ -225,7 +225,7 @@ async fn read_config(desk: &mut ReportBuilder, path: &Path) -> Result<Option<Arc
         Ok(Err(e)) => (CheckFinding::of_error(&e), None),
         Ok(Ok(config)) => (judge_config(path, &config), Some(Arc::new(config))),
     };
-    desk.tell("config", &found)?;
+    desk.report("config", &found)?;
     Ok(config)
 }
 
@@ -275,11 +275,13 @@ async fn route_line(
     ask: bool,
 ) -> Result<()> {
     let (Some(config), Ok(ways)) = (config.cloned(), &ways) else {
-        return desk
-            .tell("route", &ways.err().unwrap_or_else(|| CheckFinding::skip("no configuration")));
+        return desk.report(
+            "route",
+            &ways.err().unwrap_or_else(|| CheckFinding::skip("no configuration")),
+        );
     };
     if ways.as_ref().is_ok_and(Vec::is_empty) {
-        return desk.tell("route", &CheckFinding::skip("targets are names alone"));
+        return desk.report("route", &CheckFinding::skip("targets are names alone"));
     }
     let mut gateways = route::GatewayFacts::NotAsked;
     let found = match ways {
@@ -300,7 +302,7 @@ async fn route_line(
         }
         _ => None,
     };
-    desk.tell("route", &found.unwrap_or_else(|| route::judge(ways, &gateways)))
+    desk.report("route", &found.unwrap_or_else(|| route::judge(ways, &gateways)))
 }
 
 /// By which clocks the check goes.
@@ -364,7 +366,7 @@ async fn services(
     desk.check("roots", SHORT, move || roots::judge(&roots::look(), needed)).await?;
     let found =
         trial.map_or_else(|instead| instead, |t| store::judge(&config.state, StoreKind::State, &t));
-    desk.tell("store", &for_others(config, found))?;
+    desk.report("store", &for_others(config, found))?;
     if let Some(rounds) = &config.rounds {
         let (url, now) = (rounds.url.clone(), times.now);
         let trial = desk
@@ -373,14 +375,14 @@ async fn services(
             })
             .await;
         let judge = |t| store::judge(&rounds.url, StoreKind::Rounds, &t);
-        desk.tell("rounds", &trial.map_or_else(|instead| instead, judge))?;
+        desk.report("rounds", &trial.map_or_else(|instead| instead, judge))?;
     }
     let (agreed, now) = (Arc::clone(config), (times.now)());
     let read = desk.timed_async(LONG, move || async move { read_baseline(&agreed).await }).await;
     let found = read.map_or_else(|instead| instead, |b| baseline::judge(&b, now));
-    desk.tell("baseline", &for_others(config, found))?;
+    desk.report("baseline", &for_others(config, found))?;
     if config.notify.is_empty() {
-        return desk.tell("notifiers", &CheckFinding::skip("none are configured"));
+        return desk.report("notifiers", &CheckFinding::skip("none are configured"));
     }
     let (all, world) = (Arc::clone(config), ClientContext::of(times.now));
     let ready = desk
@@ -392,7 +394,7 @@ async fn services(
         |instead| instead,
         |ready| notifiers::judge(&config.notify, ready.map_err(anyhow::Error::from)),
     );
-    desk.tell("notifiers", &for_others(config, found))
+    desk.report("notifiers", &for_others(config, found))
 }
 
 async fn resolver(desk: &mut ReportBuilder, config: &Arc<Config>) -> Result<()> {
@@ -400,7 +402,7 @@ async fn resolver(desk: &mut ReportBuilder, config: &Arc<Config>) -> Result<()> 
     let names: Vec<_> = names.iter().take(names::TRIED).cloned().collect();
     let used = !names.is_empty() || config.http.vhosts.is_some() && config.http.dns;
     if !used {
-        return desk.tell("resolver", &CheckFinding::skip("no names are used"));
+        return desk.report("resolver", &CheckFinding::skip("no names are used"));
     }
     let config = Arc::clone(config);
     let asked = desk
@@ -419,7 +421,7 @@ async fn resolver(desk: &mut ReportBuilder, config: &Arc<Config>) -> Result<()> 
         }
         Ok(Ok(Some(resolution))) => names::judge(&resolution),
     };
-    desk.tell("resolver", &found)
+    desk.report("resolver", &found)
 }
 
 async fn read_baseline(config: &Config) -> Result<baseline::BaselineCheck> {

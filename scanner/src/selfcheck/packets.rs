@@ -44,9 +44,9 @@ pub async fn check(
     let mail_planned = plans_mail(config);
     if args.no_packets {
         let left_out = CheckFinding::skip("left out by --no-packets");
-        desk.tell("canary", &left_out)?;
-        desk.tell("port 25", &mail::judge(mail_planned, None))?;
-        desk.tell("ramp", &left_out)?;
+        desk.report("canary", &left_out)?;
+        desk.report("port 25", &mail::judge(mail_planned, None))?;
+        desk.report("ramp", &left_out)?;
         return Ok(PacketOutcome { rate: None });
     }
     let endpoints: Vec<Endpoint> = config
@@ -57,17 +57,17 @@ pub async fn check(
         .take(MOST)
         .collect();
     if endpoints.is_empty() {
-        desk.tell("canary", &canaries::none())?;
-        desk.tell("port 25", &mail::judge(mail_planned, Some(&[])))?;
-        desk.tell("ramp", &CheckFinding::skip("no canary to measure with"))?;
+        desk.report("canary", &canaries::none())?;
+        desk.report("port 25", &mail::judge(mail_planned, Some(&[])))?;
+        desk.report("ramp", &CheckFinding::skip("no canary to measure with"))?;
         return Ok(PacketOutcome { rate: None });
     }
     let steps = steps(config, args, &endpoints);
-    desk.tell("packets", &announcement(&endpoints, raw, &steps))?;
+    desk.report("packets", &announcement(&endpoints, raw, &steps))?;
     let (working, sweep) = ask(desk, config, &endpoints, raw).await?;
     let on_25: Vec<bool> =
         endpoints.iter().filter(|e| e.port().get() == 25).map(|e| working.contains(e)).collect();
-    desk.tell("port 25", &mail::judge(mail_planned, Some(&on_25)))?;
+    desk.report("port 25", &mail::judge(mail_planned, Some(&on_25)))?;
     let (found, rate) = match sweep {
         None => (CheckFinding::skip("no raw SYNs can be sent"), None),
         Some(_) if working.is_empty() => (CheckFinding::skip("no canary answers"), None),
@@ -77,7 +77,7 @@ pub async fn check(
             run_ramp(desk, config, args, sweep, working, steps).await
         }
     };
-    desk.tell("ramp", &found)?;
+    desk.report("ramp", &found)?;
     Ok(PacketOutcome { rate })
 }
 
@@ -120,7 +120,7 @@ fn announcement(endpoints: &[Endpoint], raw: bool, steps: &[RampStep]) -> CheckF
     ))
 }
 
-/// Asks every canary; tells a line each. Returns those that work, and the sweep for more.
+/// Probes every canary; reports a line each. Returns those that work, and the sweep for more.
 async fn ask(
     desk: &mut ReportBuilder,
     config: &Arc<Config>,
@@ -150,10 +150,10 @@ async fn ask(
         if found.mark == LineMark::Ok {
             working.push(*endpoint);
         }
-        desk.tell("canary", &found)?;
+        desk.report("canary", &found)?;
     }
     if let Some(trouble) = trouble {
-        desk.tell("canary", &trouble)?;
+        desk.report("canary", &trouble)?;
     }
     Ok((working, sweep))
 }
