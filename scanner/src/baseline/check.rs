@@ -94,7 +94,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
         }
         None => None,
     };
-    let (scope, profiles) = scanned(&args.configs, &configs);
+    let (scope, profiles) = read_profiles(&args.configs, &configs);
     let found = lint(
         &files,
         &LintContext {
@@ -258,7 +258,7 @@ fn read(
 }
 
 /// What the configurations allow and scan together.
-fn scanned(names: &[PathBuf], configs: &[Config]) -> (Option<Scope>, Vec<LintProfile>) {
+fn read_profiles(names: &[PathBuf], configs: &[Config]) -> (Option<Scope>, Vec<LintProfile>) {
     let Some(first) = configs.first() else { return (None, Vec::new()) };
     let (mut allow, mut permitted) = (AddrSet::default(), AddrSet::default());
     let mut profiles = Vec::with_capacity(configs.len());

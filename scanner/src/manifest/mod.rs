@@ -56,7 +56,7 @@ fn make(args: &ManifestArgs, context: &Context) -> Result<ExitStatus> {
         counts: WalkCounts::default(),
         unreadable: Vec::new(),
     };
-    writer.line(&ManifestLine::Header(Cow::Owned(header)))?;
+    writer.write_line(&ManifestLine::Header(Cow::Owned(header)))?;
     let walked = walk(&root, &prefix, &hosts, &mut writer);
     let ManifestWriter { counts, unreadable, view, .. } = writer;
     drop(view);
@@ -202,7 +202,7 @@ struct ManifestWriter<'a, 'o> {
 }
 
 impl ManifestWriter<'_, '_> {
-    fn line(&mut self, line: &ManifestLine<'_>) -> Result<()> {
+    fn write_line(&mut self, line: &ManifestLine<'_>) -> Result<()> {
         self.output.write(&line.to_text()?)
     }
 }
@@ -213,7 +213,7 @@ impl FileVisitor for ManifestWriter<'_, '_> {
         !self.context.stop.is_stopped()
     }
 
-    fn file(&mut self, entry: &ManifestEntry) -> Result<()> {
+    fn add_file(&mut self, entry: &ManifestEntry) -> Result<()> {
         let c = &mut self.counts;
         c.files += 1;
         c.bytes = c.bytes.saturating_add(entry.length);
@@ -230,17 +230,17 @@ impl FileVisitor for ManifestWriter<'_, '_> {
             .help("make a manifest of each folder, with --prefix")
             .into());
         }
-        self.line(&ManifestLine::file(entry))
+        self.write_line(&ManifestLine::file(entry))
     }
 
-    fn leads_out(&mut self, url: &str) {
+    fn note_link_out(&mut self, url: &str) {
         self.counts.leading_out += 1;
         if self.counts.leading_out <= NAMED {
             tracing::warn!("{url} is a link out of the document root; followed, for one owner");
         }
     }
 
-    fn skipped(&mut self, url: &str, why: SkippedEntry) {
+    fn note_skipped(&mut self, url: &str, why: SkippedEntry) {
         match why {
             SkippedEntry::Unreadable(e) => {
                 self.counts.unreadable += 1;

@@ -65,7 +65,7 @@ pub async fn round(command: &RoundCommand, context: &Context) -> Result<ExitStat
             let round = RoundStore::open(&args.which, args.work.work.clone())?;
             // As PID 1 a process without handlers ignores the signals; elsewhere one would end it
             // between the state and the notifications.
-            context.stop.on_signals()?;
+            context.stop.stop_on_signals()?;
             reduce::reduce(&round, context).await
         }
         RoundCommand::Run(args) => run(args, context).await,
@@ -76,7 +76,7 @@ pub async fn round(command: &RoundCommand, context: &Context) -> Result<ExitStat
 /// `mimawari round run`
 async fn run(args: &RoundRunArgs, context: &Context) -> Result<ExitStatus> {
     let mut round = RoundStore::open(&args.which, args.work.work.clone())?;
-    context.stop.on_signals()?;
+    context.stop.stop_on_signals()?;
     let read = round.config.clone();
     let planned = plan::plan(&mut round, &args.asking, 1, context).await?;
     if planned.plan.shards != 1 {

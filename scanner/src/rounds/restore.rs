@@ -27,7 +27,7 @@ const SAVES: usize = 5;
 const TRIED: usize = 2;
 
 /// The `done.json` of a shard: `None` if there is none, an inner error if it cannot be believed.
-pub(super) async fn done(
+pub(super) async fn read_done(
     round: &RoundStore,
     planned: &PlannedRound,
     shard: PlanShard,
@@ -63,8 +63,8 @@ pub(super) async fn save(
     Ok(checked.map_err(|e| format!("{object} of the attempt {attempt} {e}")))
 }
 
-/// The newest saves of every attempt, the furthest first, and what is wrong with others.
-pub(super) async fn saves(
+/// The newest saves of every attempt, the latest first, and what is wrong with others.
+pub(super) async fn list_saves(
     round: &RoundStore,
     planned: &PlannedRound,
     shard: PlanShard,
@@ -166,7 +166,7 @@ fn belongs(dir: &Path, plan: &super::RoundPlan, shard: PlanShard) -> Result<RunM
     Ok(meta)
 }
 
-/// The furthest saved run of a shard that is not damaged, in a folder below `dir`.
+/// The latest saved run of a shard that is not damaged, in a folder below `dir`.
 #[derive(Debug)]
 pub(super) struct RestoredRun {
     pub dir: PathBuf,
@@ -178,13 +178,13 @@ pub(super) struct RestoredRun {
 ///
 /// # Errors
 /// As [`fetch`].
-pub(super) async fn furthest(
+pub(super) async fn fetch_latest_save(
     round: &RoundStore,
     planned: &PlannedRound,
     shard: PlanShard,
     dir: &Path,
 ) -> Result<(Option<RestoredRun>, Vec<String>)> {
-    let (saves, mut wrong) = saves(round, planned, shard).await?;
+    let (saves, mut wrong) = list_saves(round, planned, shard).await?;
     for (i, save) in saves.into_iter().enumerate() {
         let dir = dir.join(i.to_string());
         match fetch(round, planned, &save, &dir).await? {

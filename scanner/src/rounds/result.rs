@@ -65,7 +65,7 @@ pub struct RoundResult {
 }
 
 /// The coverage, brief enough.
-pub(super) fn brief(coverage: &VerdictCoverage) -> VerdictCoverage {
+pub(super) fn shorten_coverage(coverage: &VerdictCoverage) -> VerdictCoverage {
     let mut brief = coverage.clone();
     let more = brief.not_covered.len().saturating_sub(SENTENCES);
     brief.not_covered.truncate(SENTENCES);

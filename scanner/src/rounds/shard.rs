@@ -72,7 +72,7 @@ pub(super) async fn command(args: &RoundScanArgs, context: &Context) -> Result<E
     let round = RoundStore::open(&args.which, args.work.work.clone())?;
     let planned = plan::must_read(&round).await?;
     let shard = find_shard(args.shard.as_deref(), planned.plan.shards)?;
-    context.stop.on_signals()?;
+    context.stop.stop_on_signals()?;
     let end = scan_planned(&round, &planned, shard, context).await?;
     print(&end.words(&round.id, shard))?;
     Ok(if end.is_handed_in() { ExitStatus::Clean } else { ExitStatus::Interrupted })
@@ -128,7 +128,7 @@ async fn scan_planned(
 ) -> Result<ShardEnd> {
     let mut config = round.config.clone();
     planned.plan.apply(&mut config, shard)?;
-    match restore::done(round, planned, shard).await? {
+    match restore::read_done(round, planned, shard).await? {
         Some(Ok(done)) => return Ok(ShardEnd::Elsewhere(done)),
         Some(Err(why)) => return Err(cannot_hand_in(round, shard, &why)),
         None => {}
@@ -136,7 +136,7 @@ async fn scan_planned(
     let scratch = round.scratch(&format!("shard-{}", shard.index()))?;
     let attempt = ShardAttempt::draw((context.now)())?;
     let (before, wrong) =
-        restore::furthest(round, planned, shard, &scratch.path().join("before")).await?;
+        restore::fetch_latest_save(round, planned, shard, &scratch.path().join("before")).await?;
     for why in wrong {
         tracing::warn!("shard {shard}: {why}; it is left out");
     }
@@ -286,7 +286,7 @@ impl ShardTask<'_> {
             }
             let saving = async {
                 let saved = saver.save((self.context.now)()).await?;
-                let done = restore::done(self.round, self.planned, self.shard).await?;
+                let done = restore::read_done(self.round, self.planned, self.shard).await?;
                 anyhow::Ok((saved, done))
             };
             let saved = tokio::select! {
@@ -343,7 +343,7 @@ impl ShardTask<'_> {
         if matches!(created, Ok(WriteOutcome::Done)) {
             return Ok(ShardEnd::Here(done));
         }
-        match (restore::done(self.round, self.planned, self.shard).await?, created) {
+        match (restore::read_done(self.round, self.planned, self.shard).await?, created) {
             // An answer may be lost after the object was made.
             (Some(Ok(there)), _) if there.attempt == done.attempt => Ok(ShardEnd::Here(there)),
             (Some(Ok(there)), _) => {

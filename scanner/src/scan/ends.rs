@@ -116,7 +116,7 @@ impl LookEnds {
     }
 
     /// A port was not asked, because the run was stopped.
-    pub(super) fn not_made(&mut self, address: SocketAddr) {
+    pub(super) fn note_not_made(&mut self, address: SocketAddr) {
         let looked = LookedSite { end: SecondLook::NotMade, mute: false, cut_short: None };
         if self.kept.len() < KEPT {
             self.kept.insert(address, looked);

@@ -193,7 +193,7 @@ impl ContentLook<'_> {
         let mut targets =
             SiteTargets { listed, vhosts: self.vhosts.clone(), ..SiteTargets::default() };
         if let Some(vhosts) = &self.vhosts {
-            let unproven = confirmed.still_unproven();
+            let unproven = confirmed.list_unproven();
             let (ports, stop) = (config.ports.as_ref(), &self.context.stop);
             targets.named = named_ports(&unproven, vhosts, ports, stop).await;
             note_skipped(vhosts, meta);

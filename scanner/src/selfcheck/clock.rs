@@ -32,7 +32,7 @@ pub struct ClockFacts {
 
 /// The newest time among a file and the entries of a folder.
 #[must_use]
-pub fn newest(file: &Path, folder: Option<&Path>) -> Option<Timestamp> {
+pub fn find_newest_time(file: &Path, folder: Option<&Path>) -> Option<Timestamp> {
     let entries = folder.and_then(|f| std::fs::read_dir(f).ok()).into_iter().flatten();
     let entries = entries.take(1_000).filter_map(|e| Some(e.ok()?.path()));
     std::iter::once(file.to_owned())

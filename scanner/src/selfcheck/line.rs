@@ -82,14 +82,14 @@ impl CheckFinding {
         let text = text.trim_start_matches("error: ");
         let (what, remedy) = text.split_once("\nhelp: ").unwrap_or((text, ""));
         let remedy = if remedy.is_empty() { "mend what the message names" } else { remedy };
-        let found = Self::fail(one_line(what), one_line(remedy));
+        let found = Self::fail(join_lines(what), join_lines(remedy));
         Self { failure: kind_of(error), ..found }
     }
 }
 
 /// Lines joined into one.
 #[must_use]
-pub fn one_line(text: &str) -> String {
+pub fn join_lines(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -110,7 +110,7 @@ impl CheckLine {
     /// What a check of this name found. No control character passes.
     #[must_use]
     pub fn new(name: &str, found: &CheckFinding) -> Self {
-        let clean = |text: &str| printable(one_line(text).as_bytes(), LONGEST);
+        let clean = |text: &str| printable(join_lines(text).as_bytes(), LONGEST);
         Self {
             name: name.to_owned(),
             status: found.mark,

@@ -146,7 +146,7 @@ impl ReportBuilder {
 /// Only an unwritable stdout; what does not work is a line.
 pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<ExitStatus> {
     // As PID 1 a process without handlers ignores the signals.
-    context.stop.on_signals()?;
+    context.stop.stop_on_signals()?;
     let (began, began_at) = (Instant::now(), (context.now)());
     let mut desk =
         ReportBuilder { json: args.json, checks: Vec::new(), stop: context.stop.clone() };
@@ -315,7 +315,7 @@ struct CheckTimes {
 
 /// State, baseline and notifiers are the business of the task that reduces. Where rounds are divided among
 /// tasks, one that only scans may well have no right to them.
-fn for_others(config: &Config, found: CheckFinding) -> CheckFinding {
+fn allow_for_other_tasks(config: &Config, found: CheckFinding) -> CheckFinding {
     match (&config.rounds, found.mark, found.failure) {
         // No right to the store, or no secret: others have them.
         (Some(_), LineMark::Fail, Some(FailureKind::AccessDenied | FailureKind::SecretMissing)) => {
@@ -342,7 +342,7 @@ async fn services(
     let (state, now) = (config.state.clone(), times.now);
     let trial = desk
         .timed_async(LONG, move || async move {
-            store::attempt(&state, StoreKind::State, &fresh_name(), now).await
+            store::attempt(&state, StoreKind::State, &make_name(), now).await
         })
         .await;
     let store_clock = trial.as_ref().ok().and_then(|t| t.clock(&config.state));
@@ -351,7 +351,7 @@ async fn services(
         clock::judge(&clock::ClockFacts {
             now: (times.now)(),
             store: store_clock,
-            newest_file: clock::newest(&file, Some(&folder)),
+            newest_file: clock::find_newest_time(&file, Some(&folder)),
             passed: (clock::between(times.began_at, (times.now)()), times.began.elapsed()),
         })
     })
@@ -366,12 +366,12 @@ async fn services(
     desk.check("roots", SHORT, move || roots::judge(&roots::look(), needed)).await?;
     let found =
         trial.map_or_else(|instead| instead, |t| store::judge(&config.state, StoreKind::State, &t));
-    desk.report("store", &for_others(config, found))?;
+    desk.report("store", &allow_for_other_tasks(config, found))?;
     if let Some(rounds) = &config.rounds {
         let (url, now) = (rounds.url.clone(), times.now);
         let trial = desk
             .timed_async(LONG, move || async move {
-                store::attempt(&url, StoreKind::Rounds, &fresh_name(), now).await
+                store::attempt(&url, StoreKind::Rounds, &make_name(), now).await
             })
             .await;
         let judge = |t| store::judge(&rounds.url, StoreKind::Rounds, &t);
@@ -380,7 +380,7 @@ async fn services(
     let (agreed, now) = (Arc::clone(config), (times.now)());
     let read = desk.timed_async(LONG, move || async move { read_baseline(&agreed).await }).await;
     let found = read.map_or_else(|instead| instead, |b| baseline::judge(&b, now));
-    desk.report("baseline", &for_others(config, found))?;
+    desk.report("baseline", &allow_for_other_tasks(config, found))?;
     if config.notify.is_empty() {
         return desk.report("notifiers", &CheckFinding::skip("none are configured"));
     }
@@ -394,7 +394,7 @@ async fn services(
         |instead| instead,
         |ready| notifiers::judge(&config.notify, ready.map_err(anyhow::Error::from)),
     );
-    desk.report("notifiers", &for_others(config, found))
+    desk.report("notifiers", &allow_for_other_tasks(config, found))
 }
 
 async fn resolver(desk: &mut ReportBuilder, config: &Arc<Config>) -> Result<()> {
@@ -448,7 +448,7 @@ fn needs_roots(config: &Config) -> bool {
 }
 
 /// A name that nobody used.
-fn fresh_name() -> String {
+fn make_name() -> String {
     let n = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
     format!("{n:016x}")
 }

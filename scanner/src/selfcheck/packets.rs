@@ -63,7 +63,7 @@ pub async fn check(
         return Ok(PacketOutcome { rate: None });
     }
     let steps = steps(config, args, &endpoints);
-    desk.report("packets", &announcement(&endpoints, raw, &steps))?;
+    desk.report("packets", &announce(&endpoints, raw, &steps))?;
     let (working, sweep) = ask(desk, config, &endpoints, raw).await?;
     let on_25: Vec<bool> =
         endpoints.iter().filter(|e| e.port().get() == 25).map(|e| working.contains(e)).collect();
@@ -82,7 +82,7 @@ pub async fn check(
 }
 
 /// The rate that a scan would go at, where it is not to be found by itself.
-fn configured(config: &Config) -> u32 {
+fn configured_rate(config: &Config) -> u32 {
     if config.scan.rate_auto {
         config.scan.rate.min(AUTO_RATE).min(DEFAULT_RATE)
     } else {
@@ -94,7 +94,7 @@ fn top(config: &Config, args: &SelfcheckArgs, endpoints: &[Endpoint]) -> u32 {
     let addresses: Vec<SocketAddr> = endpoints.iter().map(|e| e.socket_addr()).collect();
     let scan = &config.scan;
     args.ramp_rate.unwrap_or_else(|| {
-        let rate = configured(config).min(200_000);
+        let rate = configured_rate(config).min(200_000);
         ramp::ceiling(rate, scan.rate_per_host, scan.rate_per_network, &addresses)
     })
 }
@@ -105,7 +105,7 @@ fn steps(config: &Config, args: &SelfcheckArgs, endpoints: &[Endpoint]) -> Vec<R
     ramp::steps(top(config, args, endpoints), BUDGET.min(room))
 }
 
-fn announcement(endpoints: &[Endpoint], raw: bool, steps: &[RampStep]) -> CheckFinding {
+fn announce(endpoints: &[Endpoint], raw: bool, steps: &[RampStep]) -> CheckFinding {
     let count = u32::try_from(endpoints.len()).unwrap_or(1);
     let to: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
     let to = to.join(", ");
@@ -213,7 +213,7 @@ async fn run_ramp(
     endpoints: Vec<Endpoint>,
     steps: Vec<RampStep>,
 ) -> (CheckFinding, Option<u32>) {
-    let (asked, top) = (configured(config), top(config, args, &endpoints));
+    let (asked, top) = (configured_rate(config), top(config, args, &endpoints));
     let stop = desk.stop.clone();
     let made = desk
         .timed(RAMP, move || {
@@ -230,7 +230,7 @@ async fn run_ramp(
                 };
                 let outcome = sweep.burst(&burst, stop.flag()).map_err(|e| refused(&e))?;
                 from += step.packets;
-                made.push(of_outcome(step, &outcome));
+                made.push(measure_step(step, &outcome));
             }
             Ok::<_, CheckFinding>(made)
         })
@@ -241,7 +241,7 @@ async fn run_ramp(
     }
 }
 
-fn of_outcome(step: RampStep, o: &BurstOutcome) -> RampResult {
+fn measure_step(step: RampStep, o: &BurstOutcome) -> RampResult {
     let sent = o.sent();
     // The last packet of n leaves after n - 1 intervals.
     let reached = if o.seconds > 0.0 { f64::from(sent) / o.seconds } else { f64::from(step.rate) };
