@@ -23,7 +23,7 @@ Examples:
   mimawari completions zsh > \"${fpath[1]}/_mimawari\"
   mimawari completions fish > ~/.config/fish/completions/mimawari.fish")]
 pub struct CompletionsArgs {
-    /// For which shell.
+    /// The shell.
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
 }
