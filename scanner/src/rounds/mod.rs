@@ -1,4 +1,4 @@
-//! A round of the watchman over one or many tasks that know of each other only by what lies in a
+//! One round over one or many tasks that know of each other only by what is in a
 //! bucket or a folder.
 //!
 //! ```text
