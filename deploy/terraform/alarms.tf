@@ -89,7 +89,7 @@ locals {
         missing   = "ignore"
       }
       suspect = {
-        text      = "A run is not to be believed: canaries silent, or too much gone at once."
+        text      = "A run is not trusted: canaries silent, or too many ports gone at once."
         namespace = local.namespace, metric = "Suspect", dimensions = local.vantage
         statistic = "Maximum", compare = "GreaterThanThreshold", threshold = 0
         period    = 3600, periods = 1, points = 1

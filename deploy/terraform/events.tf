@@ -1,4 +1,4 @@
-# On demand by itself: something got a public address, so it is looked at now and not tonight.
+# Rounds started by events: something got a public address, so it is scanned now and not tonight.
 #
 # What the call's event contains (CloudTrail; the account needs a trail with management events, and every region a
 # rule of its own):

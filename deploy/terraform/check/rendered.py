@@ -1,4 +1,4 @@
-"""What the examples became, held against the rules of deploy/terraform/README.md.
+"""What the examples became, checked against the rules of deploy/terraform/README.md.
 
 Every function is a check of one example's resources; it raises AssertionError with what is wrong.
 """

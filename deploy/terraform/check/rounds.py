@@ -274,7 +274,7 @@ def no_metrics(definition):
 
 def everything_once(definition):
     """Each call fails for ever in each way: a round that was planned is always reduced, and success is never
-    claimed for what was not looked at."""
+    claimed for what was not scanned."""
     errors = ["States.TaskFailed", "States.Timeout", "ECS.AmazonECSException", "S3.S3Exception", "States.Permissions", "Other"]
     for what in ("plan", "shard 1/4", "reduce", "metric", "read"):
         for e in errors:

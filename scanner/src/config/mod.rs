@@ -138,7 +138,7 @@ pub struct HttpConfig {
     pub rate_per_address: u32,
     /// Requests a second to one /24 or /64; 0: no ceiling.
     pub rate_per_network: u32,
-    /// How many web endpoints are looked at in parallel.
+    /// How many web endpoints are probed in parallel.
     pub concurrency: usize,
     /// User-Agent header.
     pub user_agent: String,

@@ -177,7 +177,7 @@ async fn gather(
 /// The result and the verdict of a reduction of just this, if there was one.
 async fn find_same_result(round: &RoundStore, of: &str) -> Result<Option<(RoundResult, Verdict)>> {
     let Some(Ok(before)) = read_result(round).await? else { return Ok(None) };
-    // What was damaged may have been mended.
+    // What was damaged may have been repaired.
     if before.of != of || !before.damaged_shards.is_empty() {
         return Ok(None);
     }

@@ -1,5 +1,5 @@
-//! Reading back what tasks saved. Whoever can write to the store can write anything there, so nothing
-//! is believed that its length and digest do not prove, and no name leads out of its folder.
+//! Reading back what tasks saved. Whoever can write to the store can write anything there, so an object
+//! is trusted only if its length and digest prove it, and no name leads out of its folder.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -19,14 +19,14 @@ use super::attempt::{LIST, SMALL, ShardAttempt, ShardDone, ShardSave, VERSION, f
 use super::plan::PlannedRound;
 use super::{RoundStore, read_json};
 
-/// Attempts of a shard that are looked at, the newest: who is retried more often has another problem.
+/// Attempts of a shard that are read, the newest: a shard with more retries has another problem.
 const ATTEMPTS: usize = 20;
-/// Saves of one attempt that are looked at, the newest: each is whole unless somebody damaged it.
+/// Saves of one attempt that are read, the newest: each is whole unless somebody damaged it.
 const SAVES: usize = 5;
 /// Saves of one attempt that are tried.
 const TRIED: usize = 2;
 
-/// The `done.json` of a shard: `None` if there is none, an inner error if it cannot be believed.
+/// The `done.json` of a shard: `None` if there is none, an inner error if it cannot be trusted.
 pub(super) async fn read_done(
     round: &RoundStore,
     planned: &PlannedRound,
@@ -43,7 +43,7 @@ pub(super) async fn read_done(
     }))
 }
 
-/// One save of an attempt; an inner error says why it cannot be believed.
+/// One save of an attempt; an inner error says why it cannot be trusted.
 pub(super) async fn save(
     round: &RoundStore,
     planned: &PlannedRound,

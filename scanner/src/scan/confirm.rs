@@ -94,7 +94,7 @@ pub(super) struct ServiceLook {
     pub salt: u64,
     /// How many connections at once.
     pub at_once: usize,
-    /// The open ports that are looked at for web sites; `None`: no port is.
+    /// The open ports that are probed for web sites; `None`: no port is.
     pub sites: Option<SitePorts>,
     pub now: fn() -> Timestamp,
 }

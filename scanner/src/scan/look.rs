@@ -283,8 +283,8 @@ impl ContentLook<'_> {
         failed
     }
 
-    /// The same, and each site's record waits for what DNS says of its name. The names that were
-    /// not looked at are asked for last.
+    /// The same, and each site's record waits for what DNS says of its name. Names that were not probed
+    /// are resolved last.
     async fn write_with_names(
         &self,
         mut rx: mpsc::Receiver<Vec<Observation>>,

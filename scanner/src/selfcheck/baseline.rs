@@ -6,7 +6,7 @@ use mimawari_store::published::BaselinePointer;
 
 use super::line::CheckFinding;
 
-/// A publication older than this is worth a word.
+/// A publication older than this is a warning.
 const OLD_DAYS: f64 = 180.0;
 
 /// What reading came to.

@@ -1,4 +1,4 @@
-//! Whether the clock can be believed: findings are dated by it, and S3 refuses requests whose time is
+//! Whether the clock can be trusted: findings are dated by it, and S3 refuses requests whose time is
 //! more than 15 minutes off.
 
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::line::CheckFinding;
 
 /// 2026-01-01 in seconds since 1970: no program of this version ran before.
 const EARLIEST: i64 = 1_767_225_600;
-/// More is worth a word.
+/// More is a warning.
 const NOTICEABLE: f64 = 30.0;
 /// More is wrong.
 const WRONG: f64 = 300.0;
