@@ -168,8 +168,7 @@ pub struct RunSelection {
     #[arg(long, value_name = "I/N", env = "MIMAWARI_SHARD")]
     pub shard: Option<String>,
     /// The part of a plan that is scanned over n runs: k/n [default: with `rotate`, the part
-    /// covered longest ago]. Name it if the part is divided into shards: all shards need the same
-    /// part.
+    /// covered longest ago]. Name it if the part is divided into shards: all need the same part.
     #[arg(long, value_name = "K/N", env = "MIMAWARI_PART")]
     pub part: Option<String>,
     /// The run folder to write; it must not hold a run yet [default: runs/RUN_ID].
