@@ -113,7 +113,7 @@ fn overlapping_ranges_are_refused() {
 /// As a configuration that was fetched from S3.
 fn fetched(more: &str) -> Result<Config> {
     let source = TextSource::new("s3://bucket/config/patrol.toml", format!("{BASE}{more}"));
-    Config::checked(&source, Path::new("/work/config-1"), true)
+    Config::parse_and_check(&source, Path::new("/work/config-1"), true)
 }
 
 #[test]
