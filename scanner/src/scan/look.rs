@@ -299,10 +299,10 @@ impl ContentLook<'_> {
         let checking =
             http::pointing::cross_check(names, resolver, &self.config.scope, at_once, out);
         let working = async {
-            let (mut ask, mut open, mut checked) = (Some(ask), true, true);
+            let (mut ask, mut open, mut answering) = (Some(ask), true, true);
             let mut waiting: HashMap<(String, IpAddr), Vec<Box<WebObservation>>> = HashMap::new();
             let mut to_ask: VecDeque<(String, IpAddr)> = VecDeque::new();
-            while open || (checked && !self.context.stop.is_stopped()) {
+            while open || (answering && !self.context.stop.is_stopped()) {
                 if !open && to_ask.is_empty() {
                     match unseen.next() {
                         Some(name) => to_ask.push_back(name),
@@ -317,7 +317,7 @@ impl ContentLook<'_> {
                         let mut rest = Vec::with_capacity(batch.len());
                         for o in batch {
                             match o {
-                                Observation::Web(web) if checked && web.host.is_some() => {
+                                Observation::Web(web) if answering && web.host.is_some() => {
                                     let key = (web.host.clone().unwrap_or_default(), web.ip);
                                     let of = waiting.entry(key.clone()).or_default();
                                     if of.is_empty() {
@@ -335,10 +335,10 @@ impl ContentLook<'_> {
                             permit.send(key);
                         }
                     }
-                    answer = answers.recv(), if checked => {
+                    answer = answers.recv(), if answering => {
                         let Some((name, ip, pointing)) = answer else {
                             // At its end, or given up: what waits goes without.
-                            checked = false;
+                            answering = false;
                             to_ask.clear();
                             continue;
                         };
