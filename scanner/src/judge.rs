@@ -30,7 +30,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<ExitStatus> {
         })?,
     };
     let agreed = match &args.baseline {
-        Some(dir) => published::agreed(None, dir).await?,
+        Some(dir) => published::agreed(None, &dir.into()).await?,
         None => published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?,
     };
     let dirs = named_runs(&args.run, &config.runs_dir)?;
@@ -44,7 +44,8 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<ExitStatus> {
     };
     // What went to stdout cannot be taken back, so it waits until the state is saved.
     let to_stdout = args.out == Path::new("-");
-    let lines_on_stdout = args.save_state && config.notify.iter().any(|n| n.settings.writes_stdout());
+    let lines_on_stdout =
+        args.save_state && config.notify.iter().any(|n| n.settings.writes_stdout());
     let verdict = if args.save_state {
         let notifiers = notifiers(&config, context).await?;
         if to_stdout && lines_on_stdout {

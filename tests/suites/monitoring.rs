@@ -69,7 +69,10 @@ fn names() {
         let text = fs::read_to_string(folder().join(file)).expect(file);
         for name in metric_names(&text) {
             used += 1;
-            assert!(written.contains(&name), "{file} names {name}, which no run writes: {written:?}");
+            assert!(
+                written.contains(&name),
+                "{file} names {name}, which no run writes: {written:?}"
+            );
         }
     }
     assert!(used > 15, "only {used} metrics were found");

@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mimawari::config::Config;
-use mimawari_drift::verdict::Verdict;
 use mimawari_drift::pending::PendingView;
 use mimawari_drift::state::State;
+use mimawari_drift::verdict::Verdict;
 use mimawari_notify::client::{ClientContext, RetryPolicy};
 use mimawari_notify::ledger::{DeliveryLog as _, QueueRecord};
 use mimawari_notify::{DeliveryEnd, DeliveryOrder, Notifiers, NotifyOutcome, StateLedger};

@@ -252,8 +252,7 @@ mod tests {
     use super::*;
 
     fn change(finding: &str, what: ChangeKind, n: u32) -> PendingChange {
-        let state =
-            if what.is_alarm() { FindingState::Open } else { FindingState::Resolved };
+        let state = if what.is_alarm() { FindingState::Open } else { FindingState::Resolved };
         PendingChange {
             key: format!("{finding}.{n}"),
             finding: finding.to_owned(),
@@ -287,9 +286,6 @@ mod tests {
         // The alarm before these was delivered.
         assert_eq!(merged(&[("a", C::Reminder), ("a", C::Worse)]), [key("a.1", C::Worse)]);
         assert_eq!(merged(&[("a", C::Reminder), ("a", C::Allowed)]), [key("a.1", C::Allowed)]);
-        assert_eq!(
-            merged(&[("a", C::Resolved), ("a", C::Reopened)]),
-            [key("a.1", C::Reopened)]
-        );
+        assert_eq!(merged(&[("a", C::Resolved), ("a", C::Reopened)]), [key("a.1", C::Reopened)]);
     }
 }

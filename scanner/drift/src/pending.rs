@@ -58,11 +58,7 @@ impl PendingView {
         v.changes = notice
             .changes
             .iter()
-            .map(|c| FindingChange {
-                key: c.key.clone(),
-                finding: c.finding.clone(),
-                what: c.what,
-            })
+            .map(|c| FindingChange { key: c.key.clone(), finding: c.finding.clone(), what: c.what })
             .collect();
         v.findings = findings.into_values().collect();
         v.findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));

@@ -223,8 +223,7 @@ impl HttpSender<'_> {
             Err(e) => {
                 let unsent = e.is_connect() || e.is_builder();
                 let why = explain(e);
-                let fault =
-                    if unsent { SendError::certain(why) } else { SendError::in_doubt(why) };
+                let fault = if unsent { SendError::certain(why) } else { SendError::in_doubt(why) };
                 return if unsent || harmless {
                     SendAttempt::Again(fault, None)
                 } else {
@@ -384,10 +383,7 @@ pub(crate) fn post(url: &SecretText, body: Bytes) -> NotifyRequest {
     NotifyRequest {
         method: Method::POST,
         url: url.clone(),
-        headers: vec![(
-            http::header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        )],
+        headers: vec![(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))],
         body,
     }
 }

@@ -233,12 +233,7 @@ impl DeliveryLog for StateLedger {
         }
     }
 
-    async fn keep_refused(
-        &self,
-        receiver: &str,
-        event: &str,
-        message: Vec<u8>,
-    ) -> io::Result<()> {
+    async fn keep_refused(&self, receiver: &str, event: &str, message: Vec<u8>) -> io::Result<()> {
         let name = format!("notified/{receiver}/refused/{event}.json");
         self.objects.overwrite(&name, message.into()).await.map_err(failed)
     }

@@ -111,7 +111,10 @@ impl PoliteWait for TimedWait {
     async fn wait(&self, tries: u32) -> bool {
         // Twenty seconds in all.
         const TRIES: u32 = 45;
-        tokio::time::sleep(Duration::from_millis(5 << tries.min(7)).min(Duration::from_millis(500))).await;
+        tokio::time::sleep(
+            Duration::from_millis(5 << tries.min(7)).min(Duration::from_millis(500)),
+        )
+        .await;
         tries < TRIES
     }
 }
@@ -134,7 +137,8 @@ pub async fn deliver_queue<L: DeliveryLog>(
     if queue.notices.is_empty() {
         return out;
     }
-    let not_noted = |e: io::Error| SendError::certain(format!("the deliveries cannot be noted: {e}"));
+    let not_noted =
+        |e: io::Error| SendError::certain(format!("the deliveries cannot be noted: {e}"));
     let mut held = match take(queue, log, pause, &now).await {
         Ok(held) => held,
         Err(stopped) => {
@@ -150,7 +154,9 @@ pub async fn deliver_queue<L: DeliveryLog>(
         out.oldest = open.iter().map(|n| n.queued_at).min();
         let batch = next_batch(&open, &held.record, queue.semantics);
         let Some(message) = PendingNotice::merge(&batch) else { break };
-        if let Some(until) = held.record.not_before.filter(|t| *t > now() && *t <= now() + LONGEST_WAIT) {
+        if let Some(until) =
+            held.record.not_before.filter(|t| *t > now() && *t <= now() + LONGEST_WAIT)
+        {
             let why = held.record.why.clone().unwrap_or_default();
             out.stopped = Some(SendError::certain(format!("not before {until:.0}: {why}")));
             break;
@@ -182,9 +188,8 @@ pub async fn deliver_queue<L: DeliveryLog>(
                 return out;
             }
         }
-        let is_late = batch.len() > 1
-            || held.record.failures > 0
-            || !queue.fresh.contains(&message.event);
+        let is_late =
+            batch.len() > 1 || held.record.failures > 0 || !queue.fresh.contains(&message.event);
         let delay = is_late.then(|| delay_of(&message, &held.record, now()));
         let mut arrived = held.record.arrived.clone();
         let sent = sender.send(&message, delay.as_ref(), &mut arrived).await;
@@ -238,8 +243,9 @@ async fn take<'a, L: DeliveryLog>(
     let mut tries = 0;
     loop {
         let read = log.read(queue.receiver).await;
-        let (record, seen) = read
-            .map_err(|e| SendError::certain(format!("the deliveries on record cannot be read: {e}")))?;
+        let (record, seen) = read.map_err(|e| {
+            SendError::certain(format!("the deliveries on record cannot be read: {e}"))
+        })?;
         if queue.notices.iter().all(|n| record.is_delivered(&n.event)) || !record.is_held(now()) {
             let was_left = record.lease.is_some() && !record.sending.is_empty();
             let (receiver, holder) = (queue.receiver, queue.holder);

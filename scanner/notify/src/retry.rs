@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use tokio::time::Instant;
 
+use super::Notifiers;
 use super::client::SendError;
 use super::letter::{self, UndeliveredMessage};
-use super::Notifiers;
 
 impl Notifiers {
     /// Sends a message that says it is none to each. A line for each, and [`ExitStatus::Error`] if one was
@@ -76,7 +76,8 @@ impl Notifiers {
         letter: &UndeliveredMessage,
         doubtful: bool,
     ) -> Result<Result<(), String>> {
-        let Some(n) = self.all.iter().find(|n| n.name == letter.notifier && n.kind.word == letter.kind)
+        let Some(n) =
+            self.all.iter().find(|n| n.name == letter.notifier && n.kind.word == letter.kind)
         else {
             return Ok(Err("the configuration has no such notifier any more".to_owned()));
         };
@@ -85,8 +86,7 @@ impl Notifiers {
                 "it may have arrived; look, and add --doubtful to send it all the same".to_owned(),
             ));
         }
-        let verdict =
-            if letter.payload.is_null() { Some(verdict(run)?) } else { None };
+        let verdict = if letter.payload.is_null() { Some(verdict(run)?) } else { None };
         // Of two who try, one finds the file.
         let taken = path.with_extension("sending");
         if let Err(e) = fs::rename(path, &taken) {

@@ -143,7 +143,11 @@ impl TableReader<'_> {
         let Some(word) = self.text("kind") else {
             let known: Vec<&str> = kinds.iter().map(|k| k.word).collect();
             let place = self.place.clone();
-            self.error(place, "a notifier has no `kind`", format!("write one of {}", known.join(", ")));
+            self.error(
+                place,
+                "a notifier has no `kind`",
+                format!("write one of {}", known.join(", ")),
+            );
             return None;
         };
         self.place = word.span();
@@ -170,9 +174,8 @@ impl TableReader<'_> {
     }
 
     fn check_keys(&mut self, kind: &NotifierKind) {
-        let is_known = |key: &str| {
-            COMMON_KEYS.iter().chain(kind.keys).any(|known| known.name == key)
-        };
+        let is_known =
+            |key: &str| COMMON_KEYS.iter().chain(kind.keys).any(|known| known.name == key);
         let own: Vec<&str> = kind.keys.iter().map(|k| k.name).collect();
         let unknown: Vec<(String, Range<usize>)> = self
             .values
@@ -181,11 +184,8 @@ impl TableReader<'_> {
             .map(|(key, value)| (key.clone(), value.span()))
             .collect();
         for (key, span) in unknown {
-            let title = format!(
-                "`{}` is no key of a notifier of kind `{}`",
-                key.escape_debug(),
-                self.word
-            );
+            let title =
+                format!("`{}` is no key of a notifier of kind `{}`", key.escape_debug(), self.word);
             // What stands there may be a secret, so the line of the kind is shown.
             let place = if crate::KINDS.iter().any(|k| k.keys.iter().any(|k| k.name == key)) {
                 span
@@ -241,12 +241,7 @@ impl TableReader<'_> {
     }
 
     /// Keeps a mistake.
-    pub fn error(
-        &mut self,
-        span: Range<usize>,
-        title: impl Into<String>,
-        help: impl Into<String>,
-    ) {
+    pub fn error(&mut self, span: Range<usize>, title: impl Into<String>, help: impl Into<String>) {
         self.errors.push(Diagnostic::error(title, self.source, span).help(help));
     }
 

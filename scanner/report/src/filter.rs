@@ -29,7 +29,9 @@ mod tests {
         let mut v = samples::drift();
         let before = v.counts.clone();
         leave_out_below(&mut v, Severity::Critical);
-        assert!(!v.findings.is_empty() && v.findings.iter().all(|f| f.severity == Severity::Critical));
+        assert!(
+            !v.findings.is_empty() && v.findings.iter().all(|f| f.severity == Severity::Critical)
+        );
         assert_eq!(v.counts, before);
         assert!(v.run.notes[0].ends_with("below critical not shown."), "{:?}", v.run.notes);
         let mut clean = samples::clean();

@@ -35,7 +35,7 @@ pub struct NotifyArgs {
     /// Send what a version without outbox left in RUN_DIR/undelivered.
     #[arg(long, value_name = "RUN_DIR")]
     pub retry: Option<PathBuf>,
-    /// With --retry: also what may have arrived, since the answer was lost.
+    /// With --retry: also messages that may have arrived, since the response was lost.
     #[arg(long, requires = "retry")]
     pub doubtful: bool,
 }

@@ -59,7 +59,7 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
     let store = StateStore::open(&config.state)?;
     store.check().await?;
     let scratch = round.scratch("reduce")?;
-    let found = before(round).await?.and_then(Result::ok);
+    let found = read_result(round).await?.and_then(Result::ok);
     let (mut parts, mut of) = (Vec::new(), Sha256::new());
     of.update(&planned.digest);
     for index in 1..=planned.plan.shards {
@@ -72,7 +72,7 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
         parts.push(gather(round, &planned, shard, &dir, &mut of).await?);
     }
     let of = hex::encode(&of.finalize());
-    if let Some((before, verdict)) = same(round, &of).await? {
+    if let Some((before, verdict)) = find_same_result(round, &of).await? {
         let at = before.judged_at;
         tracing::info!("the round was reduced at {at:.0}, and nothing was handed in since");
         // Whoever judged it may have been killed before everybody was notified.
@@ -108,7 +108,7 @@ fn print_summary(round: &RoundStore, verdict: &Verdict) -> Result<()> {
     print(&format!("{}{}\n", summary(verdict), round.shown("run/report.html")))
 }
 
-/// Fetches what there is of a shard: what was handed in, else the furthest that was saved.
+/// Fetches what there is of a shard: what was handed in, else the latest save.
 async fn gather(
     round: &RoundStore,
     planned: &PlannedRound,
@@ -117,7 +117,7 @@ async fn gather(
     of: &mut Sha256,
 ) -> Result<ShardPart> {
     let mut wrong = Vec::new();
-    match restore::done(round, planned, shard).await? {
+    match restore::read_done(round, planned, shard).await? {
         Some(Ok(done)) => {
             let (attempt, sequence) = (&done.attempt, done.sequence);
             let fetched = match restore::save(round, planned, shard, attempt, sequence).await? {
@@ -142,7 +142,7 @@ async fn gather(
         Some(Err(why)) => wrong.push(why),
         None => {}
     }
-    let (restored, more) = restore::furthest(round, planned, shard, dir).await?;
+    let (restored, more) = restore::fetch_latest_save(round, planned, shard, dir).await?;
     wrong.extend(more);
     let Some(r) = restored else { return Ok(ShardPart { shard, dir: None, whole: false, wrong }) };
     of.update(format!("{shard} {} {}\n", r.save.attempt, r.save.sequence));
@@ -152,9 +152,9 @@ async fn gather(
 }
 
 /// The result and the verdict of a reduction of just this, if there was one.
-async fn same(round: &RoundStore, of: &str) -> Result<Option<(RoundResult, Verdict)>> {
-    let Some(Ok(before)) = self::before(round).await? else { return Ok(None) };
-    // What was damaged may have been mended.
+async fn find_same_result(round: &RoundStore, of: &str) -> Result<Option<(RoundResult, Verdict)>> {
+    let Some(Ok(before)) = read_result(round).await? else { return Ok(None) };
+    // What was damaged may have been repaired.
     if before.of != of || !before.damaged_shards.is_empty() {
         return Ok(None);
     }
@@ -168,7 +168,7 @@ async fn same(round: &RoundStore, of: &str) -> Result<Option<(RoundResult, Verdi
 }
 
 /// The result that there is.
-pub(super) async fn before(round: &RoundStore) -> Result<Option<Result<RoundResult, String>>> {
+pub(super) async fn read_result(round: &RoundStore) -> Result<Option<Result<RoundResult, String>>> {
     let name = round.name(RESULT);
     let read = read_json::<RoundResult>(&round.objects, &name, result::LARGEST).await?;
     Ok(read.map(|read| {
@@ -221,7 +221,7 @@ fn merge(
     if !dirs.is_empty() {
         return merge_as(&dirs, out, amend).map(drop);
     }
-    let mut meta = nothing(round, planned);
+    let mut meta = make_empty_meta(round, planned);
     amend(&mut meta);
     let mut folder =
         RunFolder::create(out, &RunMeta { status: RunStatus::Running, ..meta.clone() })?;
@@ -229,7 +229,7 @@ fn merge(
 }
 
 /// The run of a round of which nothing was handed in.
-fn nothing(round: &RoundStore, planned: &PlannedRound) -> RunMeta {
+fn make_empty_meta(round: &RoundStore, planned: &PlannedRound) -> RunMeta {
     let p = &planned.plan;
     let missing = (1..=p.shards).filter_map(|i| PlanShard::new(i, p.shards)).map(|shard| {
         let cells = p.walk(shard).map_or(0, |w| w.len());
@@ -294,7 +294,7 @@ async fn keep(
         suspect: verdict.suspect,
         headline: result::headline(verdict),
         counts: verdict.counts.clone(),
-        coverage: result::brief(&verdict.coverage),
+        coverage: result::shorten_coverage(&verdict.coverage),
         shards: parts.len() as u32,
         missing_shards: named(&|p| !p.whole),
         damaged_shards: named(&|p| !p.wrong.is_empty()),
@@ -316,7 +316,7 @@ async fn knows_more(
     missing: usize,
     found: Option<&RoundResult>,
 ) -> Result<bool> {
-    let now = before(round).await?.and_then(Result::ok);
+    let now = read_result(round).await?.and_then(Result::ok);
     let is_it =
         |r: &RoundResult| Some(r) != found && r.of != of && r.missing_shards.len() < missing;
     Ok(now.as_ref().is_some_and(is_it))
@@ -352,7 +352,7 @@ async fn agree(
         };
         let is_mine = verdict.is_some_and(|v| v.judged_at == result.judged_at)
             && read("run/run.json").await? == FetchedObject::Is(mine.clone());
-        let last = before(round).await?.and_then(Result::ok);
+        let last = read_result(round).await?.and_then(Result::ok);
         // Whoever wrote another one looks after it.
         if is_mine || last.is_some_and(|r| r != *result) {
             return Ok(());

@@ -11,8 +11,7 @@ pub fn judge(all: &[NotifierConfig], ready: Result<()>) -> CheckFinding {
     if let Err(e) = ready {
         return CheckFinding::of_error(&e);
     }
-    let names: Vec<String> =
-        all.iter().map(|n| format!("{} ({})", n.name, n.kind.word)).collect();
+    let names: Vec<String> = all.iter().map(|n| format!("{} ({})", n.name, n.kind.word)).collect();
     CheckFinding::ok(format!(
         "{}: what they need is there; `mimawari notify --test` sends",
         names.join(", ")

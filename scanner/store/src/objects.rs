@@ -308,9 +308,10 @@ impl ObjectFolder {
     ) -> Result<(WriteOutcome, Option<SeenObjects>)> {
         let options = PutOptions { mode, ..PutOptions::default() };
         match self.inner.put_opts(&self.key(name), PutPayload::from(bytes), options).await {
-            Ok(put) => {
-                Ok((WriteOutcome::Done, Some(SeenObjects { e_tag: put.e_tag, version: put.version })))
-            }
+            Ok(put) => Ok((
+                WriteOutcome::Done,
+                Some(SeenObjects { e_tag: put.e_tag, version: put.version }),
+            )),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
                 Ok((WriteOutcome::Conflict, None))
             }

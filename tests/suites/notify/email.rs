@@ -76,7 +76,10 @@ fn serve(
         if reader.read_line(&mut line)? == 0 {
             return Ok(());
         }
-        assert!(line.ends_with("\r\n") && line.len() <= 512, "RFC 5321, section 4.5.3.1.4: {line:?}");
+        assert!(
+            line.ends_with("\r\n") && line.len() <= 512,
+            "RFC 5321, section 4.5.3.1.4: {line:?}"
+        );
         let line = line.trim_end();
         if line.starts_with("EHLO ") {
             say("250-mx.example.jp")?;
@@ -97,7 +100,10 @@ fn serve(
             loop {
                 let mut line = String::new();
                 reader.read_line(&mut line)?;
-                assert!(line.ends_with("\r\n") && line.len() <= 1_000, "section 4.5.3.1.6: {line:?}");
+                assert!(
+                    line.ends_with("\r\n") && line.len() <= 1_000,
+                    "section 4.5.3.1.6: {line:?}"
+                );
                 if line == ".\r\n" {
                     break;
                 }

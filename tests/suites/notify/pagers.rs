@@ -25,7 +25,9 @@ fn resolved() -> Verdict {
 /// Events API v2: the fields that are required, their lengths and words.
 fn judge_event(r: &Received) -> Told {
     let bad = |why: &str| {
-        let body = format!("{{\"status\":\"invalid event\",\"message\":\"Event object is invalid\",\"errors\":[\"{why}\"]}}");
+        let body = format!(
+            "{{\"status\":\"invalid event\",\"message\":\"Event object is invalid\",\"errors\":[\"{why}\"]}}"
+        );
         Told::status(400, &body)
     };
     if r.method != "POST" || r.target != "/v2/enqueue" {

@@ -11,7 +11,8 @@ use super::{Desk, fault, notifiers, three};
 
 /// The JSON mapping of OTLP: names in camelCase, 64-bit numbers as text, enums as numbers.
 fn judge_otlp(r: &Received) -> Told {
-    if r.header("content-type") != "application/json" || r.header("api-key") != "not-a-real-api-key" {
+    if r.header("content-type") != "application/json" || r.header("api-key") != "not-a-real-api-key"
+    {
         return Told::status(401, "{}");
     }
     let m = r.json();
@@ -42,7 +43,9 @@ fn judge_otlp(r: &Received) -> Told {
                     !all.is_empty()
                         && all.iter().all(|l| {
                             nanos(&l["timeUnixNano"])
-                                && l["severityNumber"].as_u64().is_some_and(|n| (1..=24).contains(&n))
+                                && l["severityNumber"]
+                                    .as_u64()
+                                    .is_some_and(|n| (1..=24).contains(&n))
                                 && l["body"]["stringValue"].is_string()
                                 && attributes(&l["attributes"])
                         })
@@ -82,18 +85,29 @@ async fn a_collector_takes_logs_and_metrics() {
     let out = desk.deliver(&n, &three()).await;
     assert!(out.iter().all(|o| o.end == DeliveryEnd::Sent(1)), "{out:?}");
     let logs = receiver.seen()[0].json();
-    let records = logs["resourceLogs"][0]["scopeLogs"][0]["logRecords"].as_array().expect("records").clone();
+    let records =
+        logs["resourceLogs"][0]["scopeLogs"][0]["logRecords"].as_array().expect("records").clone();
     assert_eq!(records.len(), 4);
-    assert_eq!((&records[0]["severityText"], &records[3]["severityText"]), (&json!("ERROR"), &json!("INFO")));
+    assert_eq!(
+        (&records[0]["severityText"], &records[3]["severityText"]),
+        (&json!("ERROR"), &json!("INFO"))
+    );
     let key = json!({"key": "mimawari.key", "value": {"stringValue": "0000000000000001-1"}});
-    assert!(records[0]["attributes"].as_array().expect("attributes").contains(&key), "{}", records[0]);
+    assert!(
+        records[0]["attributes"].as_array().expect("attributes").contains(&key),
+        "{}",
+        records[0]
+    );
     assert!(!format!("{n:?}").contains("not-a-real-api-key"));
 }
 
 #[tokio::test]
 async fn what_a_collector_rejects_in_part_is_not_called_delivered() {
     let receiver = Receiver::start(|_| {
-        Told::status(200, "{\"partialSuccess\":{\"rejectedLogRecords\":\"2\",\"errorMessage\":\"too old\"}}")
+        Told::status(
+            200,
+            "{\"partialSuccess\":{\"rejectedLogRecords\":\"2\",\"errorMessage\":\"too old\"}}",
+        )
     })
     .expect("a receiver");
     let table =
@@ -149,7 +163,8 @@ async fn syslog_over_tcp_counts_octets() {
             if reader.read_until(b' ', &mut length).expect("a length") == 0 {
                 return all;
             }
-            let length: usize = std::str::from_utf8(&length).expect("digits").trim().parse().expect("a number");
+            let length: usize =
+                std::str::from_utf8(&length).expect("digits").trim().parse().expect("a number");
             let mut message = vec![0; length];
             reader.read_exact(&mut message).expect("a message");
             all.push(String::from_utf8(message).expect("UTF-8"));

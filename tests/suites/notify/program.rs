@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use mimawari_tests::fake::{Receiver, Told};
+use mimawari_tests::fake::{CannedReply, Receiver};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
@@ -75,9 +75,11 @@ fn what_is_missing_is_reported_before_a_packet_is_sent() {
 #[test]
 fn a_test_message_goes_to_each_and_nothing_is_leaked_by_any_log() {
     let receiver = Receiver::start(|r| match r.target.as_str() {
-        t if t.starts_with("/api/") && r.method == "POST" => Told::status(201, "{\"number\":1}"),
-        "/hook" => Told::status(500, &format!("{SLACK_PATH} {TOKEN}")),
-        _ => Told::status(200, "ok"),
+        t if t.starts_with("/api/") && r.method == "POST" => {
+            CannedReply::status(201, "{\"number\":1}")
+        }
+        "/hook" => CannedReply::status(500, &format!("{SLACK_PATH} {TOKEN}")),
+        _ => CannedReply::status(200, "ok"),
     })
     .expect("a receiver");
     let at = receiver.address();
@@ -112,7 +114,7 @@ fn a_test_message_goes_to_each_and_nothing_is_leaked_by_any_log() {
 
 #[test]
 fn a_letter_is_sent_once_when_the_receiver_is_back() {
-    let receiver = Receiver::start(|_| Told::status(200, "ok")).expect("a receiver");
+    let receiver = Receiver::start(|_| CannedReply::status(200, "ok")).expect("a receiver");
     let dir = folder(SLACK, "");
     let letter = |doubtful: bool| {
         fs::create_dir_all(dir.path().join("run/undelivered")).expect("a folder");
@@ -151,8 +153,8 @@ fn certificates_are_verified() {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .expect("a configuration");
-    let receiver =
-        Receiver::start_tls(Arc::new(config), |_| Told::status(200, "ok")).expect("a receiver");
+    let receiver = Receiver::start_tls(Arc::new(config), |_| CannedReply::status(200, "ok"))
+        .expect("a receiver");
     let dir = folder(SLACK, "");
     let url = format!("https://{}{SLACK_PATH}", receiver.address());
     // A stranger's certificate beside it, so that there are roots.
@@ -204,7 +206,10 @@ fn the_outbox_is_shown_sent_and_given_up() {
     let there = format!("http://{}{SLACK_PATH}", receiver.address());
     let run = |args: &[&str], url: &str| mimawari(dir.path(), args, &[("SLACK_URL", url)]);
     let ran = run(&["notify", "status"], &away);
-    assert_eq!((ran.status, ran.stdout.as_str()), (Some(0), "ops (slack): nothing waits; nothing was delivered yet\n"));
+    assert_eq!(
+        (ran.status, ran.stdout.as_str()),
+        (Some(0), "ops (slack): nothing waits; nothing was delivered yet\n")
+    );
     let ran = run(&["patrol", "--out", "run"], &away);
     assert_eq!(ran.status, Some(1), "{}", ran.stderr);
     assert!(ran.stderr.contains("waits in the outbox"), "{}", ran.stderr);
@@ -217,7 +222,12 @@ fn the_outbox_is_shown_sent_and_given_up() {
     assert_eq!(status["receivers"][0]["pending"], 1);
     assert_eq!(run(&["notify", "send"], &away).status, Some(2));
     let ran = run(&["notify", "send"], &there);
-    assert_eq!((ran.status, ran.stdout.as_str()), (Some(0), "slack ops: 1 sent\n"), "{}", ran.stderr);
+    assert_eq!(
+        (ran.status, ran.stdout.as_str()),
+        (Some(0), "slack ops: 1 sent\n"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(receiver.seen()[0].json()["text"], "mimawari: 1 new");
     let ran = run(&["notify", "send"], &there);
     assert_eq!((ran.status, receiver.seen().len()), (Some(0), 1), "{}", ran.stdout);
@@ -263,7 +273,9 @@ fn findings_of_nobody_reach_somebody() {
     let open = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = open.local_addr().expect("it").port();
     let table = |name: &str, more: &str| {
-        format!("[[notify]]\nkind = \"events\"\nname = \"{name}\"\nfile = \"{name}\"\nowners = [\"@corp/{name}\"]\n{more}")
+        format!(
+            "[[notify]]\nkind = \"events\"\nname = \"{name}\"\nfile = \"{name}\"\nowners = [\"@corp/{name}\"]\n{more}"
+        )
     };
     let scan = format!("ports = \"{port}\"\nmethod = \"connect\"");
     for (tables, expected) in [
@@ -278,7 +290,12 @@ fn findings_of_nobody_reach_somebody() {
             text.matches("\"event\":\"change\"").count()
         };
         assert_eq!([count("x"), count("y")], expected);
-        assert_eq!(ran.stderr.contains("none has `rest = true`"), expected == [1, 1], "{}", ran.stderr);
+        assert_eq!(
+            ran.stderr.contains("none has `rest = true`"),
+            expected == [1, 1],
+            "{}",
+            ran.stderr
+        );
     }
 }
 

@@ -220,7 +220,8 @@ impl Notifier for EmailNotifier {
 
 impl EmailNotifier {
     fn message(&self, part: &MessagePart) -> Result<Message, SendError> {
-        let failed = |e: lettre::error::Error| SendError::refused(format!("no mail can be made: {e}"));
+        let failed =
+            |e: lettre::error::Error| SendError::refused(format!("no mail can be made: {e}"));
         let text = |key: &str| part.body[key].as_str().unwrap_or_default().to_owned();
         // The same message has the same id: a mailbox may know it again.
         let id = format!("<{}@{}>", part.id, self.from.email.domain());
@@ -242,7 +243,10 @@ impl EmailNotifier {
             .map_err(failed)
     }
 
-    fn transport(&self, timeout: Duration) -> Result<AsyncSmtpTransport<Tokio1Executor>, SendError> {
+    fn transport(
+        &self,
+        timeout: Duration,
+    ) -> Result<AsyncSmtpTransport<Tokio1Executor>, SendError> {
         mimawari_base::crypto::provide();
         let parameters = || {
             TlsParameters::new(self.host.clone())
@@ -253,10 +257,11 @@ impl EmailNotifier {
             MailSecurity::Tls => Tls::Wrapper(parameters()?),
             MailSecurity::None => Tls::None,
         };
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(self.host.clone())
-            .port(self.port)
-            .timeout(Some(timeout))
-            .tls(tls);
+        let mut builder =
+            AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(self.host.clone())
+                .port(self.port)
+                .timeout(Some(timeout))
+                .tls(tls);
         if let Some((user, password)) = &self.login {
             let (user, password) = (user.reveal().to_owned(), password.reveal().to_owned());
             builder = builder.credentials(Credentials::new(user, password));
@@ -274,7 +279,11 @@ fn explain(e: &lettre::transport::smtp::Error) -> SendError {
     match e.status().map(u16::from) {
         Some(552 | 554) => SendError::refused(why),
         Some(_) => SendError::certain(why),
-        None if e.is_tls() || e.is_client() || why.contains("onnection error") || why.contains("refused") => {
+        None if e.is_tls()
+            || e.is_client()
+            || why.contains("onnection error")
+            || why.contains("refused") =>
+        {
             SendError::certain(why)
         }
         None => SendError::in_doubt(why),

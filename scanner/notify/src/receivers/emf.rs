@@ -83,8 +83,8 @@ impl Notifier for EmfNotifier {
         part: &'a MessagePart,
         _context: &'a DeliveryContext<'a>,
     ) -> SendFuture<'a, Result<(), SendError>> {
-        Box::pin(async move {
-            append(self.file.as_deref(), part.body.as_str().unwrap_or_default())
-        })
+        Box::pin(
+            async move { append(self.file.as_deref(), part.body.as_str().unwrap_or_default()) },
+        )
     }
 }

@@ -87,13 +87,7 @@ fn read(table: &mut TableReader<'_>) -> Option<Arc<dyn NotifierSettings>> {
     let api_url = table.url("api_url").unwrap_or_else(|| "https://api.github.com".to_owned());
     let max_new = usize::try_from(table.number("max_new", 1..=50, 10)).unwrap_or(10);
     let labels = table.texts("labels");
-    Some(Arc::new(GithubSettings {
-        repo: repo?,
-        token_env: token_env?,
-        api_url,
-        labels,
-        max_new,
-    }))
+    Some(Arc::new(GithubSettings { repo: repo?, token_env: token_env?, api_url, labels, max_new }))
 }
 
 fn check_repo(table: &mut TableReader<'_>, repo: Spanned<String>) -> Option<String> {

@@ -113,7 +113,10 @@ impl Notifier for OpsgenieNotifier {
 
     fn render_test(&self, _at: Timestamp) -> Option<MessagePart> {
         // It closes what was never opened, and wakes nobody.
-        Some(MessagePart::new("test", json!({"close": "mimawari-test", "body": {"source": "mimawari"}})))
+        Some(MessagePart::new(
+            "test",
+            json!({"close": "mimawari-test", "body": {"source": "mimawari"}}),
+        ))
     }
 
     fn deliver<'a>(

@@ -238,7 +238,8 @@ fn nanos(at: Timestamp) -> String {
 
 /// An event as a log record.
 fn record(event: &Value) -> Value {
-    let at: Timestamp = event["timestamp"].as_str().and_then(|t| t.parse().ok()).unwrap_or_default();
+    let at: Timestamp =
+        event["timestamp"].as_str().and_then(|t| t.parse().ok()).unwrap_or_default();
     let severity = event["severity"].as_str().and_then(Severity::parse);
     let is_alarm = event["alarm"].as_bool().unwrap_or(false);
     // The numbers of the data model: INFO 9, WARN 13, ERROR 17, FATAL 21.

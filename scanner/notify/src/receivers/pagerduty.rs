@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::observation::Severity;
-use mimawari_report::notify::{ChangeSelection, NotifiedChanges, RunDoubt, doubt_ended, doubt_to_tell, plain};
+use mimawari_report::notify::{
+    ChangeSelection, NotifiedChanges, RunDoubt, doubt_ended, doubt_to_tell, plain,
+};
 use serde_json::{Value, json};
 
 use crate::ANSWER_LIMIT;
@@ -101,7 +103,8 @@ impl Notifier for PagerdutyNotifier {
 
     fn render_test(&self, at: Timestamp) -> Option<MessagePart> {
         // It resolves what was never triggered, and wakes nobody.
-        let body = json!({"event_action": "resolve", "dedup_key": format!("mimawari/test/{at:.0}")});
+        let body =
+            json!({"event_action": "resolve", "dedup_key": format!("mimawari/test/{at:.0}")});
         Some(MessagePart::new("test", body))
     }
 

@@ -207,15 +207,21 @@ mod tests {
         let batch = json!({"Findings": [{"Id": "a"}, {"Id": "b"}]});
         let judge = |answer: &str| judge_answer(&batch, answer.as_bytes());
         assert_eq!(judge(r#"{"SuccessCount":2,"FailedCount":0,"FailedFindings":[]}"#), Ok(()));
-        for other in
-            ["", "<html>ok</html>", "{}", r#"{"FailedCount":0}"#, r#"{"SuccessCount":1,"FailedCount":0}"#]
-        {
+        for other in [
+            "",
+            "<html>ok</html>",
+            "{}",
+            r#"{"FailedCount":0}"#,
+            r#"{"SuccessCount":1,"FailedCount":0}"#,
+        ] {
             assert!(judge(other).unwrap_err().doubtful, "{other}");
         }
         let refused = judge(
             r#"{"SuccessCount":1,"FailedCount":1,"FailedFindings":[{"Id":"b","ErrorCode":"InvalidInput","ErrorMessage":"x"}]}"#,
         )
         .unwrap_err();
-        assert!(refused.refused && refused.why.contains("1 of 2 findings were refused: InvalidInput"));
+        assert!(
+            refused.refused && refused.why.contains("1 of 2 findings were refused: InvalidInput")
+        );
     }
 }

@@ -31,9 +31,9 @@ const MOST_DATAGRAM: usize = 60_000;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The facilities' words, by number.
 const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
-    "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5",
-    "local6", "local7",
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "ftp", "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4",
+    "local5", "local6", "local7",
 ];
 
 /// Its row.
@@ -95,11 +95,10 @@ fn read(table: &mut TableReader<'_>) -> Option<Arc<dyn NotifierSettings>> {
         table.error(address.span(), "it is no address of a syslog receiver", help);
         return None;
     };
-    let is_place = rest.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0)
-    });
-    let is_loopback =
-        rest.parse::<std::net::SocketAddr>().is_ok_and(|at| at.ip().is_loopback());
+    let is_place = rest
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0));
+    let is_loopback = rest.parse::<std::net::SocketAddr>().is_ok_and(|at| at.ip().is_loopback());
     if matches!(scheme, "tcp" | "udp") && is_place && !is_loopback && !plaintext {
         let help = "use `tls://`, or add `plaintext = true` if the way is trusted";
         table.error(address.span(), "everybody on the way could read the findings", help);
@@ -251,9 +250,14 @@ fn format_message(event: &Value, line: &str, facility: usize, host: &str) -> Str
         Some(Severity::Low) => 5,
         _ => 6,
     };
-    let at: Timestamp = event["timestamp"].as_str().and_then(|t| t.parse().ok()).unwrap_or_default();
+    let at: Timestamp =
+        event["timestamp"].as_str().and_then(|t| t.parse().ok()).unwrap_or_default();
     let id = event["event"].as_str().unwrap_or("-");
-    format!("<{}>1 {at:.3} {host} mimawari {} {id} - \u{feff}{line}", facility * 8 + severity, std::process::id())
+    format!(
+        "<{}>1 {at:.3} {host} mimawari {} {id} - \u{feff}{line}",
+        facility * 8 + severity,
+        std::process::id()
+    )
 }
 
 #[cfg(test)]
@@ -268,7 +272,10 @@ mod tests {
         let (head, text) = message.split_once('\u{feff}').unwrap();
         let words: Vec<&str> = head.trim_end().split(' ').collect();
         assert_eq!((words[0], words[1]), ("<130>1", "2026-08-01T01:01:12.000Z"));
-        assert_eq!((words[2], words[3], words[5], words[6]), ("scanner-1", "mimawari", "change", "-"));
+        assert_eq!(
+            (words[2], words[3], words[5], words[6]),
+            ("scanner-1", "mimawari", "change", "-")
+        );
         assert_eq!(text, line);
     }
 }

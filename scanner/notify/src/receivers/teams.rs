@@ -106,7 +106,9 @@ fn card(text: &str, report: Option<&str>) -> Value {
         let block =
             json!({"type": "TextBlock", "wrap": true, "spacing": "Small", "text": escape(line)});
         let Some(rest) = left.checked_sub(block.to_string().len() + 1) else {
-            body.push(json!({"type": "TextBlock", "wrap": true, "text": "The rest is in the report."}));
+            body.push(
+                json!({"type": "TextBlock", "wrap": true, "text": "The rest is in the report."}),
+            );
             break;
         };
         left = rest;
@@ -135,7 +137,8 @@ fn card(text: &str, report: Option<&str>) -> Value {
 fn escape(line: &str) -> String {
     let mut out = String::with_capacity(line.len() + 8);
     for c in line.trim_end().chars() {
-        if matches!(c, '\\' | '*' | '_' | '[' | ']' | '(' | ')' | '`' | '#' | '<' | '>' | '|' | '~') {
+        if matches!(c, '\\' | '*' | '_' | '[' | ']' | '(' | ')' | '`' | '#' | '<' | '>' | '|' | '~')
+        {
             out.push('\\');
         }
         out.push(c);
@@ -149,7 +152,10 @@ mod tests {
 
     #[test]
     fn a_card_is_bounded_and_its_text_is_inert() {
-        let text = format!("mimawari: 1 new\n\n- [click](https://evil.example) {}\n", "長い\n".repeat(20_000));
+        let text = format!(
+            "mimawari: 1 new\n\n- [click](https://evil.example) {}\n",
+            "長い\n".repeat(20_000)
+        );
         let card = card(&text, Some("https://reports.example.jp/r"));
         assert!(card.to_string().len() < 28 * 1024, "{}", card.to_string().len());
         let content = &card["attachments"][0]["content"];

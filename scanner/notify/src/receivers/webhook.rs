@@ -74,8 +74,9 @@ impl NotifierSettings for WebhookSettings {
         let variable = &self.secret_env;
         let (url, secret) = (secrets.url(&self.url_env)?, secrets.secret(variable)?);
         let key = key(&secret).map_err(|e| {
-            Failure::new(format!("the environment variable {variable} holds no key: {e}"))
-                .help("use 24 random bytes or more, such as of `openssl rand -base64 32` after `whsec_`")
+            Failure::new(format!("the environment variable {variable} holds no key: {e}")).help(
+                "use 24 random bytes or more, such as of `openssl rand -base64 32` after `whsec_`",
+            )
         })?;
         // Also without `whsec_`, in case somebody shows it so.
         secrets.remember(SecretText::new(secret.reveal().trim_start_matches("whsec_")));

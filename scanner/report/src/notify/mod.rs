@@ -107,7 +107,9 @@ impl NoticeDelay {
     #[must_use]
     pub fn sentence(&self) -> String {
         let mut s = match self.runs {
-            0 | 1 => format!("Late: of {}, {} ago.", words::minute(self.since), shown_age(self.age)),
+            0 | 1 => {
+                format!("Late: of {}, {} ago.", words::minute(self.since), shown_age(self.age))
+            }
             n => format!(
                 "Late: {} since {}, {} ago, in one message.",
                 words::plural(n as u64, "run"),
@@ -454,12 +456,17 @@ pub(crate) mod tests {
             ..ChangeSelection::default()
         };
         assert_eq!((all, some.changes(&v).len()), (3, 2));
-        assert!(one.changes(&v).iter().all(|t| t.finding.owner.as_deref() == Some("@corp/hosting")));
+        assert!(
+            one.changes(&v).iter().all(|t| t.finding.owner.as_deref() == Some("@corp/hosting"))
+        );
         // Whoever takes the rest gets what no other one names.
         let rest = ChangeSelection {
             owners: vec!["@corp/other".to_owned()],
             takes_rest: true,
-            named_owners: Arc::new(BTreeSet::from(["@corp/other".to_owned(), "@corp/hosting".to_owned()])),
+            named_owners: Arc::new(BTreeSet::from([
+                "@corp/other".to_owned(),
+                "@corp/hosting".to_owned(),
+            ])),
             ..ChangeSelection::default()
         };
         assert_eq!(one.changes(&v).len() + rest.changes(&v).len(), 3);

@@ -46,7 +46,9 @@ pub fn text(v: &Verdict, selection: &ChangeSelection, delay: Option<&NoticeDelay
     }
     match RunDoubt::of(v) {
         RunDoubt::Suspect => {
-            out.push_str("The run is suspect: it is not to be believed, and nothing was resolved by it.\n");
+            out.push_str(
+                "The run is suspect: it is not to be believed, and nothing was resolved by it.\n",
+            );
         }
         RunDoubt::Incomplete => {
             out.push_str("The run is incomplete: nothing is known of what it did not cover.\n");
@@ -103,7 +105,8 @@ fn change_lines(c: &NotifiedChanges<'_>) -> String {
 pub fn change_line(c: &NotifiedChanges<'_>) -> String {
     let f = c.finding;
     let owner = f.owner.as_deref().map_or_else(|| "no owner".to_owned(), |o| clean(o, NAME));
-    let service = f.service.as_deref().map_or_else(String::new, |s| format!(" ({})", clean(s, NAME)));
+    let service =
+        f.service.as_deref().map_or_else(String::new, |s| format!(" ({})", clean(s, NAME)));
     format!(
         "{} [{}] {} {}{service}, {owner}, since {}",
         said(c.change.what),

@@ -49,7 +49,8 @@ pub fn message(
     if changes.is_empty() && doubt.is_none() && !v.digest_due && v.service_changes.is_empty() {
         return None;
     }
-    let alarms: Vec<&Finding> = changes.iter().filter(|t| t.is(&ALARMS)).map(|t| t.finding).collect();
+    let alarms: Vec<&Finding> =
+        changes.iter().filter(|t| t.is(&ALARMS)).map(|t| t.finding).collect();
     let mut m = SlackMessage { blocks: Vec::new(), chars: 0 };
     let headline = headline(v, selection);
     m.header(&headline);

@@ -105,8 +105,7 @@ fn why_back(
     let (was, was_at) = (published.commit.as_ref()?, published.commit_time?);
     let Some(commit) = commit else {
         return Some(
-            "the folder is in no git repository, so nobody can say whether it is newer"
-                .to_owned(),
+            "the folder is in no git repository, so nobody can say whether it is newer".to_owned(),
         );
     };
     if commit.id == *was {
