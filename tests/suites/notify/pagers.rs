@@ -2,7 +2,7 @@
 
 use mimawari_drift::verdict::{ChangeKind, FindingState, Verdict};
 use mimawari_notify::DeliveryEnd;
-use mimawari_tests::fake::{Received, Receiver, Told};
+use mimawari_tests::fake::{CannedReply, Received, Receiver};
 use serde_json::Value;
 
 use super::{Desk, fault, notifiers, three};
@@ -23,15 +23,15 @@ fn resolved() -> Verdict {
 }
 
 /// Events API v2: the fields that are required, their lengths and words.
-fn judge_event(r: &Received) -> Told {
+fn judge_event(r: &Received) -> CannedReply {
     let bad = |why: &str| {
         let body = format!(
             "{{\"status\":\"invalid event\",\"message\":\"Event object is invalid\",\"errors\":[\"{why}\"]}}"
         );
-        Told::status(400, &body)
+        CannedReply::status(400, &body)
     };
     if r.method != "POST" || r.target != "/v2/enqueue" {
-        return Told::status(404, "");
+        return CannedReply::status(404, "");
     }
     let e = r.json();
     let text = |v: &Value, most: usize| v.as_str().is_some_and(|s| (1..=most).contains(&s.len()));
@@ -56,14 +56,14 @@ fn judge_event(r: &Received) -> Told {
         _ => return bad("event_action"),
     }
     if r.body.len() > 512 * 1024 {
-        return Told::status(413, "");
+        return CannedReply::status(413, "");
     }
-    Told::status(202, "{\"status\":\"success\",\"message\":\"Event processed\"}")
+    CannedReply::status(202, "{\"status\":\"success\",\"message\":\"Event processed\"}")
 }
 
 #[tokio::test]
 async fn pagerduty_opens_and_resolves_one_alert_a_finding() {
-    let mut first = vec![Told::Hangup];
+    let mut first = vec![CannedReply::Hangup];
     let receiver = Receiver::start(move |r| first.pop().unwrap_or_else(|| judge_event(r)))
         .expect("a receiver");
     let table = format!(
@@ -98,9 +98,9 @@ async fn pagerduty_opens_and_resolves_one_alert_a_finding() {
     assert!(why.contains("400") && !why.contains("another-key"), "{why}");
 }
 
-fn judge_alert(r: &Received) -> Told {
+fn judge_alert(r: &Received) -> CannedReply {
     if r.header("authorization") != format!("GenieKey {KEY}") {
-        return Told::status(401, "{\"message\":\"Could not authenticate\"}");
+        return CannedReply::status(401, "{\"message\":\"Could not authenticate\"}");
     }
     let a = r.json();
     let within = |name: &str, most: usize| {
@@ -109,14 +109,14 @@ fn judge_alert(r: &Received) -> Told {
     let accepted = "{\"result\":\"Request will be processed\",\"took\":0.1,\"requestId\":\"x\"}";
     if let Some(rest) = r.target.strip_prefix("/v2/alerts/") {
         let fine = rest.ends_with("/close?identifierType=alias") && within("note", 25_000);
-        return Told::status(if fine { 202 } else { 422 }, accepted);
+        return CannedReply::status(if fine { 202 } else { 422 }, accepted);
     }
     let lengths = [("message", 130), ("alias", 512), ("description", 15_000), ("entity", 512)];
     let fine = r.target == "/v2/alerts"
         && a["message"].as_str().is_some_and(|m| !m.is_empty())
         && lengths.iter().all(|(name, most)| within(name, *most))
         && ["P1", "P2", "P3", "P4", "P5"].contains(&a["priority"].as_str().unwrap_or_default());
-    Told::status(if fine { 202 } else { 422 }, accepted)
+    CannedReply::status(if fine { 202 } else { 422 }, accepted)
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn teams_takes_an_adaptive_card() {
             && card["version"] == "1.4"
             && !elements.is_empty()
             && elements.iter().all(|e| e["type"] == "TextBlock" && e["text"].is_string());
-        Told::status(if fine { 202 } else { 400 }, "")
+        CannedReply::status(if fine { 202 } else { 400 }, "")
     })
     .expect("a receiver");
     let env = [("U", format!("http://{}/workflows/not-a-real-slack-secret", receiver.address()))];

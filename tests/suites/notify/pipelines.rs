@@ -4,16 +4,16 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{TcpListener, UdpSocket};
 
 use mimawari_notify::DeliveryEnd;
-use mimawari_tests::fake::{Received, Receiver, Told};
+use mimawari_tests::fake::{CannedReply, Received, Receiver};
 use serde_json::{Value, json};
 
 use super::{Desk, fault, notifiers, three};
 
 /// The JSON mapping of OTLP: names in camelCase, 64-bit numbers as text, enums as numbers.
-fn judge_otlp(r: &Received) -> Told {
+fn judge_otlp(r: &Received) -> CannedReply {
     if r.header("content-type") != "application/json" || r.header("api-key") != "not-a-real-api-key"
     {
-        return Told::status(401, "{}");
+        return CannedReply::status(401, "{}");
     }
     let m = r.json();
     let nanos = |v: &Value| v.as_str().is_some_and(|s| s.len() == 19 && s.parse::<u64>().is_ok());
@@ -67,9 +67,13 @@ fn judge_otlp(r: &Received) -> Told {
                     })
             })
         }
-        _ => return Told::status(404, ""),
+        _ => return CannedReply::status(404, ""),
     };
-    if fine { Told::status(200, "{\"partialSuccess\":{}}") } else { Told::status(400, "{}") }
+    if fine {
+        CannedReply::status(200, "{\"partialSuccess\":{}}")
+    } else {
+        CannedReply::status(400, "{}")
+    }
 }
 
 #[tokio::test]
@@ -104,7 +108,7 @@ async fn a_collector_takes_logs_and_metrics() {
 #[tokio::test]
 async fn what_a_collector_rejects_in_part_is_not_called_delivered() {
     let receiver = Receiver::start(|_| {
-        Told::status(
+        CannedReply::status(
             200,
             "{\"partialSuccess\":{\"rejectedLogRecords\":\"2\",\"errorMessage\":\"too old\"}}",
         )

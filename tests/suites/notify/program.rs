@@ -198,7 +198,7 @@ fn the_outbox_is_shown_sent_and_given_up() {
     let open = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = open.local_addr().expect("it").port();
     let dir = folder(SLACK, &format!("ports = \"{port}\"\nmethod = \"connect\""));
-    let receiver = Receiver::start(|_| Told::status(200, "ok")).expect("a receiver");
+    let receiver = Receiver::start(|_| CannedReply::status(200, "ok")).expect("a receiver");
     let away = {
         let closed = TcpListener::bind("127.0.0.1:0").expect("a port");
         format!("http://{}{SLACK_PATH}", closed.local_addr().expect("it"))

@@ -107,7 +107,7 @@ async fn what_was_certainly_not_taken_is_tried_again() {
 
 #[tokio::test]
 async fn what_may_have_arrived_is_sent_again_by_the_next_run_and_says_so() {
-    for lost in [Told::Hangup, Told::status(502, ""), Told::status(504, "")] {
+    for lost in [CannedReply::Hangup, CannedReply::status(502, ""), CannedReply::status(504, "")] {
         let (slack, env) = slack(vec![lost.clone(), lost.clone()]);
         let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
         let (why, doubtful) = fault(&desk.deliver(&n, &three()).await);
@@ -129,7 +129,7 @@ async fn what_may_have_arrived_is_sent_again_by_the_next_run_and_says_so() {
 async fn a_refusal_is_kept_with_its_reason_and_holds_up_nothing_for_ever() {
     // A server that says everything back.
     let said = format!("invalid_blocks {SLACK_PATH}\u{1b}[31m");
-    let (slack, env) = slack(vec![Told::status(400, &said); 3]);
+    let (slack, env) = slack(vec![CannedReply::status(400, &said); 3]);
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
     let (why, doubtful) = fault(&desk.deliver(&n, &three()).await);
     assert!(why.contains("400: invalid_blocks") && !why.contains('\u{1b}'), "{why}");
@@ -149,7 +149,7 @@ async fn a_refusal_is_kept_with_its_reason_and_holds_up_nothing_for_ever() {
 /// A receiver that is away for a while: everything arrives, in order, and once.
 #[tokio::test]
 async fn what_waited_arrives_in_order_and_an_end_never_without_its_beginning() {
-    let (slack, env) = slack(vec![Told::status(404, "no_service"); 2]);
+    let (slack, env) = slack(vec![CannedReply::status(404, "no_service"); 2]);
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
     let opened = three();
     let mut resolved = three();
@@ -182,7 +182,7 @@ async fn what_waited_arrives_in_order_and_an_end_never_without_its_beginning() {
 
 #[tokio::test]
 async fn more_than_three_that_waited_are_one_message() {
-    let (slack, env) = slack(vec![Told::status(404, "no_service"); 5]);
+    let (slack, env) = slack(vec![CannedReply::status(404, "no_service"); 5]);
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
     for round in 0..6u64 {
         let mut v = verdict(vec![finding(round, "198.51.100.9", 22 + round as u16)]);

@@ -73,7 +73,7 @@ async fn of_several_parts_only_the_rest_is_sent_later() {
     let mut parts = 0;
     let receiver = Receiver::start(move |_| {
         parts += 1;
-        Told::status(if parts == 2 { 404 } else { 200 }, "")
+        CannedReply::status(if parts == 2 { 404 } else { 200 }, "")
     })
     .expect("a receiver");
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env(&receiver)));
