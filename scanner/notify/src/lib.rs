@@ -7,10 +7,12 @@
 
 mod aws;
 pub mod client;
+pub mod configured;
 pub mod delivery;
 pub mod ledger;
 pub mod letter;
 pub mod notifier;
+pub mod prepare;
 pub mod queue;
 mod ready;
 pub mod receivers;

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::client::{ClientContext, HttpSender, RetryPolicy, SendError};
-use crate::ready::SecretReader;
+use crate::prepare::SecretReader;
 use crate::secret::SecretText;
 use crate::table::TableReader;
 

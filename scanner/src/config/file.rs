@@ -27,7 +27,7 @@ pub(super) struct ConfigDocument {
     pub output: OutputSection,
     pub rounds: Option<RoundsSection>,
     #[serde(default)]
-    pub notify: Vec<mimawari_notify::table::NotifyTable>,
+    pub notify: Vec<mimawari_notify::configured::NotifyTable>,
 }
 
 /// What may be scanned, and who said so. Required.

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use mimawari_notify::table::{self, NotifyTable, ReadNotifiers, TableOrigin};
+use mimawari_notify::configured::{self, NotifyTable, ReadNotifiers, TableOrigin};
 
 use super::CheckConfig;
 
 impl CheckConfig<'_> {
     pub(super) fn notifiers(&mut self, tables: Vec<NotifyTable>, base: &Path) -> ReadNotifiers {
         let origin = TableOrigin { source: self.source, base, is_copy: self.is_copy };
-        table::read_notifiers(&mimawari_notify::KINDS, tables, origin, &mut self.errors)
+        configured::read_notifiers(&mimawari_notify::KINDS, tables, origin, &mut self.errors)
     }
 }
 

@@ -284,9 +284,17 @@ impl ObjectFolder {
         // A folder has no conditional replacement: a lock stands in for it. It ends with the
         // process, whatever ends that.
         let path = folder.join(format!("{name}.lock"));
-        let lock = File::create(&path)
-            .and_then(|f| f.lock().map(|()| f))
-            .map_err(|e| cannot_open(&path.display().to_string(), &e))?;
+        let failed = |e: std::io::Error| cannot_open(&path.display().to_string(), &e);
+        let lock = File::create(&path).map_err(failed)?;
+        // The thread is not held up: who has the lock may need it to go on.
+        while let Err(e) = lock.try_lock() {
+            match e {
+                std::fs::TryLockError::WouldBlock => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                std::fs::TryLockError::Error(e) => return Err(failed(e).into()),
+            }
+        }
         let now = self.get(name).await?.map(|(_, seen)| seen);
         if now.and_then(|n| n.e_tag) != seen.e_tag {
             return Ok((WriteOutcome::Conflict, None));

@@ -110,7 +110,7 @@ fn document() -> String {
     text.push_str(
         "\n## `[[notify]]`\n\nWho is notified. A table for each receiver; its kind says which keys it may have.\n",
     );
-    notifier_keys(&mut text, &mimawari_notify::table::COMMON_KEYS);
+    notifier_keys(&mut text, &mimawari_notify::configured::COMMON_KEYS);
     for kind in mimawari_notify::KINDS {
         write!(text, "\n### `kind = \"{}\"`\n", kind.word).expect("a string");
         notifier_keys(&mut text, kind.keys);

@@ -15,7 +15,7 @@ use crate::notifier::{
     DeliveryContext, DeliverySemantics, MessagePart, Notice, Notifier, NotifierKey, NotifierKind,
     NotifierSettings, SendFuture,
 };
-use crate::ready::SecretReader;
+use crate::prepare::SecretReader;
 use crate::table::TableReader;
 
 /// Its row.

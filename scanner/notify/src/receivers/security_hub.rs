@@ -17,7 +17,7 @@ use crate::notifier::{
     DeliveryContext, DeliverySemantics, MessagePart, Notice, Notifier, NotifierKey, NotifierKind,
     NotifierSettings, SendFuture,
 };
-use crate::ready::SecretReader;
+use crate::prepare::SecretReader;
 use crate::secret::SecretText;
 use crate::table::TableReader;
 use crate::{ANSWER_LIMIT, aws};

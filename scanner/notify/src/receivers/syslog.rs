@@ -22,7 +22,7 @@ use crate::notifier::{
     DeliveryContext, DeliverySemantics, MessagePart, Notice, Notifier, NotifierKey, NotifierKind,
     NotifierSettings, SendFuture,
 };
-use crate::ready::SecretReader;
+use crate::prepare::SecretReader;
 use crate::table::TableReader;
 
 /// Bytes of a datagram: what every receiver of RFC 5426 on this side of 64 KiB takes.
