@@ -11,10 +11,16 @@ mod histories;
 mod identity;
 #[path = "verdict/life.rs"]
 mod life;
+#[path = "verdict/listing.rs"]
+mod listing;
 #[path = "verdict/order.rs"]
 mod order;
+#[path = "verdict/pool.rs"]
+mod pool;
 #[path = "verdict/sites.rs"]
 mod sites;
+#[path = "verdict/table.rs"]
+mod table;
 #[path = "verdict/telling.rs"]
 mod telling;
 

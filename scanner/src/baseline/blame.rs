@@ -55,7 +55,7 @@ fn blame_with(
         Err(e) => return Err(format!("git cannot be started: {e}")),
     };
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let (tell, told) = mpsc::channel();
+    let (send, output) = mpsc::channel();
     // Both end with git's own end of the pipes, at the latest when it is killed.
     std::thread::spawn(move || {
         let mut text = [Vec::new(), Vec::new()];
@@ -65,14 +65,14 @@ fn blame_with(
         if let Some(err) = err {
             let _ = err.take(MAX_ANSWER).read_to_end(&mut text[1]);
         }
-        let _ = tell.send(text);
+        let _ = send.send(text);
     });
-    let Ok([out, err]) = told.recv_timeout(limit) else {
+    let Ok([out, err]) = output.recv_timeout(limit) else {
         let _ = child.kill();
         let _ = child.wait();
         return Err(format!("git did not answer within {} s", limit.as_secs()));
     };
-    // It has closed its output, or is being told too much: either way there is nothing to wait for.
+    // It has closed its output, or writes too much: either way there is nothing to wait for.
     let _ = child.kill();
     let _ = child.wait();
     read(&String::from_utf8_lossy(&out)).ok_or_else(|| why(&String::from_utf8_lossy(&err)))

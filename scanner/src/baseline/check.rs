@@ -1,4 +1,4 @@
-//! `mimawari baseline check`: reads what the lint is held against, and writes what it tells.
+//! `mimawari baseline check`: reads what the lint compares the rules with, and writes what it reports.
 
 mod form;
 mod place;
@@ -15,8 +15,10 @@ use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::format;
 use mimawari_drift::lint::codeowners::CodeOwners;
 use mimawari_drift::lint::{
-    BUDGET, Lint, LintContext, LintProfile, OwnersSource, TextLocation, lint, rules,
+    BUDGET, Lint, LintContext, LintProfile, OwnersSource, SiteNames, TextLocation,
+    addresses_of_all_sites, lint, rules,
 };
+use mimawari_drift::state::State;
 use mimawari_store::baseline::RuleFiles;
 use mimawari_store::{StateStore, StoreLocation};
 use mimawari_targets::diagnostic::{DiagnosticLevel, TextSource};
@@ -62,14 +64,14 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
     let mut unreadable = Vec::new();
     let files = read(&dir, |name| home.shown(&dir, name), &mut unreadable)?;
     let base = match &args.base {
-        // Its mistakes were told when it was new.
+        // Its mistakes were reported when it was new.
         Some(base) => Some(read(base, str::to_owned, &mut Vec::new())?),
         None => None,
     };
     if configs.is_empty() {
         tracing::info!(
             "no configuration is named with -c: whether the addresses are in the scope and whether \
-             a scan looks at what must be open is not told"
+             a scan looks at what must be open is not checked"
         );
     }
     let owners = match &args.codeowners {
@@ -86,7 +88,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
             let known = StateStore::look(&at)?.latest().await?.state;
             if known.last_run.is_none() {
                 tracing::warn!(
-                    "the state {} knows of no run: which rules nothing is seen of is not told",
+                    "the state {} knows of no run: which rules nothing is seen of is not checked",
                     state.display()
                 );
             }
@@ -95,6 +97,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
         None => None,
     };
     let (scope, profiles) = scanned(&args.configs, &configs);
+    let sites = site_names(&files, &args.configs, &configs, state.as_ref());
     let found = lint(
         &files,
         &LintContext {
@@ -107,6 +110,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
             },
             checks: Some(&checks),
             usage: state.as_ref().map(|s| &s.rules),
+            sites: Some(&sites),
             base: base.as_deref(),
             budget: BUDGET,
             formatted: Some(&|text| format(text).unwrap_or_else(|_| text.to_owned())),
@@ -114,15 +118,19 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
     );
     let mut all = unreadable;
     all.extend(found);
-    tell(args, &all, &files)
+    report(args, &all, &files)
 }
 
 fn owned<'a>(owners: &'a CodeOwners, folder: &'a str) -> OwnersSource<'a> {
     OwnersSource::File { owners, folder }
 }
 
-/// Writes what was found; tells the exit status.
-fn tell(args: &BaselineCheckArgs, all: &[Lint], files: &[(String, String)]) -> Result<ExitStatus> {
+/// Writes what was found; returns the exit status.
+fn report(
+    args: &BaselineCheckArgs,
+    all: &[Lint],
+    files: &[(String, String)],
+) -> Result<ExitStatus> {
     let is_error = |l: &&Lint| args.strict || l.rule.gravity == DiagnosticLevel::Error;
     let errors = all.iter().filter(is_error).count();
     let level = |l: &Lint| if is_error(&l) { "error" } else { "warning" };
@@ -154,10 +162,10 @@ fn summary(errors: usize, warnings: usize, files: &[(String, String)], refused: 
         n => format!("{n} {what}s"),
     };
     let found = match (errors, warnings) {
-        (0, 0) => "nothing to tell".to_owned(),
+        (0, 0) => "nothing to report".to_owned(),
         _ => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
     };
-    let more = "`mimawari baseline check --explain ID` tells more of what stands in brackets";
+    let more = "`mimawari baseline check --explain ID` explains what is in brackets";
     let files_ = count(files.len(), "file");
     let baseline = if refused { None } else { Baseline::parse(files).ok() };
     let read = match baseline {
@@ -187,7 +195,7 @@ fn explain(id: &str) -> Result<String> {
     let help = mistake(&TextSource::new("", ""), &message, 0..0).help;
     let help = help.filter(|h| h.starts_with("did you"));
     let list = "`mimawari baseline check --explain` lists them".to_owned();
-    Err(Failure::new(format!("nothing is told under the id `{written}`"))
+    Err(Failure::new(format!("nothing is reported under the id `{written}`"))
         .help(help.unwrap_or(list))
         .into())
 }
@@ -251,6 +259,51 @@ fn read(
         }));
     }
     Ok(files)
+}
+
+/// The sites at addresses of rules that allow a path for every site: those of the configurations' lists
+/// and those that were seen.
+fn site_names(
+    files: &[(String, String)],
+    names: &[PathBuf],
+    configs: &[Config],
+    state: Option<&State>,
+) -> SiteNames {
+    let mut sites = SiteNames::default();
+    let asked = addresses_of_all_sites(files);
+    if asked.is_empty() {
+        return sites;
+    }
+    let seen = state.into_iter().flat_map(|s| &s.sites).map(|s| &s.key);
+    for key in seen.filter(|key| asked.contains(key.ip)) {
+        if let Some(name) = &key.host {
+            sites.add(key.ip, name);
+        }
+    }
+    let files = names.iter().zip(configs);
+    for (name, config) in files.filter(|(_, c)| c.http.vhosts.as_deref() != Some(Path::new("-"))) {
+        // Where the rules are reviewed, the list may be missing; a run reads it anew.
+        if let Err(e) = listed_sites(config, &asked, &mut sites) {
+            tracing::warn!(
+                "{}: {e:#}; rules that allow a path for several of its sites are not reported",
+                name.display()
+            );
+        }
+    }
+    sites
+}
+
+fn listed_sites(config: &Config, asked: &AddrSet, sites: &mut SiteNames) -> Result<()> {
+    let Some(list) = scan::read_vhosts(config)? else { return Ok(()) };
+    for ip in list.addresses().filter(|ip| asked.contains(*ip)) {
+        for host in list.hosts(ip) {
+            if sites.is_full(ip) {
+                break;
+            }
+            sites.add(ip, &host?.host);
+        }
+    }
+    Ok(())
 }
 
 /// What the configurations allow and scan together.

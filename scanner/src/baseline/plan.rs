@@ -58,7 +58,7 @@ pub async fn run(args: &BaselinePlanArgs, context: &Context) -> Result<ExitStatu
     Ok(if fails { ExitStatus::Drift } else { ExitStatus::Clean })
 }
 
-/// Tells what the runs know of the cells that are newly allowed.
+/// Says what the runs know of the cells that are newly allowed.
 fn look(runs: &Runs, newly: &mut NewlyAllowed) -> Result<()> {
     for run in runs.each() {
         let plan = &run.meta.plan;
@@ -70,7 +70,7 @@ fn look(runs: &Runs, newly: &mut NewlyAllowed) -> Result<()> {
                 _ => None,
             })
             .collect();
-        let mut tell = |newly: &mut NewlyAllowed, ip, port, state| {
+        let mut note = |newly: &mut NewlyAllowed, ip, port, state| {
             // As in the judge: what was observed open is open; open without a record is not known.
             let state = match state {
                 _ if open.contains(&(ip, port)) => CellState::Open,
@@ -81,7 +81,7 @@ fn look(runs: &Runs, newly: &mut NewlyAllowed) -> Result<()> {
         };
         let asked = newly.planned(&plan.addresses, &plan.ports);
         if asked > u128::from(run.walk().len()) / SPARSE && asked > AT_ONCE as u128 {
-            whole(run, newly, &mut tell)?;
+            whole(run, newly, &mut note)?;
         } else {
             let mut cells = Vec::new();
             for (ip, port) in newly.planned_cells(&plan.addresses, &plan.ports) {
@@ -93,7 +93,7 @@ fn look(runs: &Runs, newly: &mut NewlyAllowed) -> Result<()> {
             // In the coverage's own order, so that no frame of it is unpacked twice.
             cells.sort_unstable_by_key(|(step, ..)| *step);
             for (_, ip, port) in cells {
-                tell(newly, ip, port, run.cell(ip, port));
+                note(newly, ip, port, run.cell(ip, port));
             }
         }
     }
@@ -104,7 +104,7 @@ fn look(runs: &Runs, newly: &mut NewlyAllowed) -> Result<()> {
 fn whole(
     run: &LoadedRun,
     newly: &mut NewlyAllowed,
-    tell: &mut impl FnMut(&mut NewlyAllowed, IpAddr, Port, CellState),
+    note: &mut impl FnMut(&mut NewlyAllowed, IpAddr, Port, CellState),
 ) -> Result<()> {
     let len = run.walk().len();
     let mut first = 0;
@@ -118,7 +118,7 @@ fn whole(
         })?;
         for (step, state) in (first..).zip(states) {
             if let Some(e) = run.walk().endpoint(step) {
-                tell(newly, e.ip(), e.port(), state);
+                note(newly, e.ip(), e.port(), state);
             }
         }
         first += n as u64;

@@ -49,7 +49,7 @@ pub async fn propose(args: &BaselineProposeArgs, context: &Context) -> Result<Ex
         None => print(&together(&made))?,
         Some(dir) => write(dir, &made)?,
     }
-    tell(context, &made);
+    report(context, &made);
     Ok(ExitStatus::Clean)
 }
 
@@ -168,7 +168,7 @@ fn create(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// What is not in the result, and what is yet to do.
-fn tell(context: &Context, made: &ProposedFile) {
+fn report(context: &Context, made: &ProposedFile) {
     let findings = |n: usize| if n == 1 { "1 finding".to_owned() } else { format!("{n} findings") };
     for (why, n) in &made.left {
         note(context, &format!("{} without a rule: {why}", findings(*n)));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
 use mimawari_base::sockets;
-use mimawari_drift::verdict::{FindingKind, FindingState};
+use mimawari_drift::verdict::FindingState;
 use mimawari_look::http::{
     self, KnownPaths, SiteTargets, SkippedRows, VhostIndex, VirtualHost, WebTarget,
 };
@@ -109,7 +109,7 @@ pub fn evidence_key(path: &std::path::Path) -> Result<[u8; 32]> {
 }
 
 /// Indexes the list of virtual hosts.
-pub(super) fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {
+pub(crate) fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {
     let Some(path) = config.http.vhosts.as_ref().filter(|_| config.http.enabled) else {
         return Ok(None);
     };
@@ -148,7 +148,7 @@ async fn known_paths(config: &Config) -> KnownPaths {
         let f = &tracked.finding;
         let active = !matches!(f.state, FindingState::Resolved | FindingState::OutOfScope);
         if active
-            && f.kind == FindingKind::ExposedContent
+            && f.kind.is_content()
             && f.vantage == config.vantage
             && let (Some(port), Some(path)) = (f.port, &f.path)
         {

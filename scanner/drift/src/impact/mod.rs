@@ -130,7 +130,7 @@ pub struct RemainingFinding {
 type ImpactKey = (bool, Subject);
 
 fn key(f: &Finding) -> ImpactKey {
-    (f.kind == FindingKind::MissingRequired, f.subject())
+    (f.kind.is_requirement(), f.subject())
 }
 
 fn drift(v: &Verdict) -> BTreeMap<ImpactKey, &Finding> {
@@ -252,7 +252,7 @@ fn because(
     head: &BTreeMap<&str, &RuleHead>,
     now: Timestamp,
 ) -> String {
-    if f.kind == FindingKind::MissingRequired {
+    if f.kind.is_requirement() {
         return "a rule requires it, and it is not open".to_owned();
     }
     if is_forbidden(f) {
@@ -266,10 +266,14 @@ fn because(
             None => "the rule does not hold any more".to_owned(),
         },
         Some(h) if !h.addrs.contains(f.ip) => "the rule no longer holds its address".to_owned(),
-        Some(_) if f.path.is_some() || f.kind == FindingKind::LegacyTls => {
-            "the rule no longer holds its check or path".to_owned()
-        }
-        Some(_) => "the rule no longer holds its port".to_owned(),
+        Some(_) => match f.subject() {
+            Subject::Content(_) | Subject::Server(..) => {
+                "the rule no longer holds its check or path".to_owned()
+            }
+            Subject::Port(_) | Subject::Host(_) | Subject::Pool(_) => {
+                "the rule no longer holds its port".to_owned()
+            }
+        },
     }
 }
 
