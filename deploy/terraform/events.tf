@@ -1,6 +1,6 @@
-# On demand by itself: something got a public address, so it is looked at now and not tonight.
+# Rounds started by events: something got a public address, so it is scanned now and not tonight.
 #
-# What the call's event tells (CloudTrail; the account needs a trail with management events, and every region a
+# What the call's event contains (CloudTrail; the account needs a trail with management events, and every region a
 # rule of its own):
 #
 #   AllocateAddress          the Elastic IP itself; nothing answers there until it is associated

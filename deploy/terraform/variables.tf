@@ -126,7 +126,7 @@ variable "architecture" {
 }
 
 variable "scan_size" {
-  description = "CPU units and MiB of a task that scans, as Fargate sells them. `mimawari scan --plan` tells what a shard needs."
+  description = "CPU units and MiB of a task that scans, as Fargate sells them. `mimawari scan --plan` prints what a shard needs."
   type        = object({ cpu = number, memory = number })
   default     = { cpu = 512, memory = 1024 }
 
@@ -572,7 +572,7 @@ variable "noncurrent_days" {
 
   validation {
     condition     = var.noncurrent_days >= 30
-    error_message = "noncurrent_days: 30 at least; they are what a mistake is mended from."
+    error_message = "noncurrent_days: 30 at least; a mistake is repaired from them."
   }
 }
 
@@ -596,7 +596,7 @@ variable "log_days" {
 # Alarms -----------------------------------------------------------------------------------------------------
 
 variable "alarms" {
-  description = "topic_arn: where alarms go; null: a topic is made. coverage_percent: less is an alarm. open_hours: findings neither mended, allowed nor acknowledged for so long (1 to 168). unverified_hours: a finding not covered by any round for so long; more than the longest time between two rounds of a profile, here a week and a day."
+  description = "topic_arn: where alarms go; null: a topic is made. coverage_percent: less is an alarm. open_hours: findings neither fixed, allowed nor acknowledged for so long (1 to 168). unverified_hours: a finding not covered by any round for so long; more than the longest time between two rounds of a profile, here a week and a day."
   type = object({
     topic_arn        = optional(string)
     coverage_percent = optional(number, 99)

@@ -13,6 +13,8 @@ mod identity;
 mod life;
 #[path = "verdict/listing.rs"]
 mod listing;
+#[path = "verdict/notified.rs"]
+mod notified;
 #[path = "verdict/order.rs"]
 mod order;
 #[path = "verdict/pool.rs"]
@@ -21,8 +23,6 @@ mod pool;
 mod sites;
 #[path = "verdict/table.rs"]
 mod table;
-#[path = "verdict/telling.rs"]
-mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -458,7 +458,7 @@ fn covered_and_closed_is_resolved() {
         }
         let v = s.run(Run::new().redis(Closed));
         assert_eq!((state(&v), v.exit), (FindingState::Resolved, 0));
-        assert!(s.run(Run::new().redis(Closed)).findings.is_empty(), "told once");
+        assert!(s.run(Run::new().redis(Closed)).findings.is_empty(), "notified once");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `mimawari baseline check`: reads what the lint compares the rules with, and writes what it reports.
+//! `mimawari baseline check`: reads what the lint needs, and writes what it found.
 
 mod form;
 mod place;
@@ -64,14 +64,14 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
     let mut unreadable = Vec::new();
     let files = read(&dir, |name| home.shown(&dir, name), &mut unreadable)?;
     let base = match &args.base {
-        // Its mistakes were reported when it was new.
+        // Its errors were reported when it was new.
         Some(base) => Some(read(base, str::to_owned, &mut Vec::new())?),
         None => None,
     };
     if configs.is_empty() {
         tracing::info!(
-            "no configuration is named with -c: whether the addresses are in the scope and whether \
-             a scan looks at what must be open is not checked"
+            "no configuration is named with -c: this check does not know whether the addresses are in \
+             the scope, and whether a scan probes what must be open"
         );
     }
     let owners = match &args.codeowners {
@@ -88,7 +88,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
             let known = StateStore::look(&at)?.latest().await?.state;
             if known.last_run.is_none() {
                 tracing::warn!(
-                    "the state {} knows of no run: which rules nothing is seen of is not checked",
+                    "the state {} knows of no run: rules that nothing was seen of are not reported",
                     state.display()
                 );
             }
@@ -96,7 +96,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
         }
         None => None,
     };
-    let (scope, profiles) = scanned(&args.configs, &configs);
+    let (scope, profiles) = read_profiles(&args.configs, &configs);
     let sites = site_names(&files, &args.configs, &configs, state.as_ref());
     let found = lint(
         &files,
@@ -118,7 +118,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
     );
     let mut all = unreadable;
     all.extend(found);
-    report(args, &all, &files)
+    write_findings(args, &all, &files)
 }
 
 fn owned<'a>(owners: &'a CodeOwners, folder: &'a str) -> OwnersSource<'a> {
@@ -126,7 +126,7 @@ fn owned<'a>(owners: &'a CodeOwners, folder: &'a str) -> OwnersSource<'a> {
 }
 
 /// Writes what was found; returns the exit status.
-fn report(
+fn write_findings(
     args: &BaselineCheckArgs,
     all: &[Lint],
     files: &[(String, String)],
@@ -165,7 +165,7 @@ fn summary(errors: usize, warnings: usize, files: &[(String, String)], refused: 
         (0, 0) => "nothing to report".to_owned(),
         _ => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
     };
-    let more = "`mimawari baseline check --explain ID` explains what is in brackets";
+    let more = "`mimawari baseline check --explain ID` explains an id in brackets";
     let files_ = count(files.len(), "file");
     let baseline = if refused { None } else { Baseline::parse(files).ok() };
     let read = match baseline {
@@ -195,7 +195,7 @@ fn explain(id: &str) -> Result<String> {
     let help = mistake(&TextSource::new("", ""), &message, 0..0).help;
     let help = help.filter(|h| h.starts_with("did you"));
     let list = "`mimawari baseline check --explain` lists them".to_owned();
-    Err(Failure::new(format!("nothing is reported under the id `{written}`"))
+    Err(Failure::new(format!("there is no rule with the id `{written}`"))
         .help(help.unwrap_or(list))
         .into())
 }
@@ -307,7 +307,7 @@ fn listed_sites(config: &Config, asked: &AddrSet, sites: &mut SiteNames) -> Resu
 }
 
 /// What the configurations allow and scan together.
-fn scanned(names: &[PathBuf], configs: &[Config]) -> (Option<Scope>, Vec<LintProfile>) {
+fn read_profiles(names: &[PathBuf], configs: &[Config]) -> (Option<Scope>, Vec<LintProfile>) {
     let Some(first) = configs.first() else { return (None, Vec::new()) };
     let (mut allow, mut permitted) = (AddrSet::default(), AddrSet::default());
     let mut profiles = Vec::with_capacity(configs.len());
