@@ -449,7 +449,8 @@ impl State {
         let cell: Option<Cell> = text.parse().ok();
         let digits = text.to_ascii_lowercase();
         let is_meant = |f: &&Finding| match (ip, cell) {
-            (Some(ip), _) => f.ip == ip,
+            // A pool is of no one host.
+            (Some(ip), _) => f.ip == ip && f.pool.is_none(),
             (_, Some(cell)) => f.subject().cell() == Some(cell),
             _ => digits.len() >= MIN_DIGITS && f.id.starts_with(&digits),
         };

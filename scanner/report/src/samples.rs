@@ -326,7 +326,6 @@ pub(crate) fn drift() -> Verdict {
         flapping: 0,
     };
     some_allowed(&mut v);
-    v.service_changes = vec![another_service()];
     let mut shop = content("198.51.100.7", 80, "shop.example.jp", "/password.php");
     shop.new = true;
     shop.owner = Some("@corp/hosting".to_owned());
@@ -520,15 +519,6 @@ pub(crate) fn hostile() -> Verdict {
                 canaries: vec![CanaryResult { path: (*e).to_owned(), status: 404 }],
             }),
             ..content("198.51.100.7", n, e, e)
-        })
-        .collect();
-    v.service_changes = evil
-        .iter()
-        .map(|e| ServiceChange {
-            was: (*e).to_owned(),
-            now: (*e).to_owned(),
-            allowed_by: Some((*e).to_owned()),
-            ..another_service()
         })
         .collect();
     v.allowed = evil

@@ -459,8 +459,8 @@ impl History {
             let key = (f.vantage.clone(), f.kind, f.ip, f.port, host, f.path.clone());
             let id = self.ids.entry(key).or_insert_with(|| f.id.clone());
             assert_eq!(*id, f.id, "seed {seed}: an identity changed");
+            self.pools(run, f);
             let before = self.state.findings.get(&f.id).map(|t| &t.finding);
-            self.pools(run, f, before);
             if f.state == FindingState::Resolved
                 && before.is_none_or(|b| b.state != FindingState::Resolved)
             {
@@ -503,19 +503,14 @@ impl History {
     }
 
     /// A pool becomes missing only by a run that covered every address of it and saw none open.
-    fn pools(&mut self, run: &Run, f: &Finding, before: Option<&Finding>) {
+    fn pools(&mut self, run: &Run, f: &Finding) {
         use FindingState::{Missing, MissingPending};
-        let became = |state| f.state == state && before.is_none_or(|b| b.state != state);
+        let before = self.state.findings.get(&f.id).map(|t| t.finding.state);
+        let became = |state| f.state == state && before != Some(state);
         if f.pool.is_none() || !(became(Missing) || became(MissingPending)) {
             return;
         }
         self.shown.pools += u64::from(f.state == Missing);
-        // As it was while nothing is required is no look.
-        if before.is_some_and(|b| b.state == FindingState::MissingUnverified)
-            && f.state == MissingPending
-        {
-            return;
-        }
         for host in HOSTS {
             let cell = CoverageView::cell(run, ip(host), port(22));
             let looked = run.scope.allows(ip(host)) && cell.is_covered() && cell != Open;

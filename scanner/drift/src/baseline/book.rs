@@ -1,5 +1,6 @@
 //! All rules, and what they say.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -261,6 +262,14 @@ impl RuleBook {
     ) -> impl Iterator<Item = &'a BaselineRule> + use<'a, 'v> {
         let holds = move |h: &RuleHead| h.is_live(now) && h.is_for(vantage);
         self.rules.iter().filter(move |r| r.expect == RuleExpect::Must && holds(&r.head))
+    }
+
+    /// What every rule has, by its id.
+    #[must_use]
+    pub fn heads(&self) -> HashMap<&str, &RuleHead> {
+        let ports = self.rules.iter().map(|r| &r.head);
+        let all = ports.chain(self.http.iter().map(|r| &r.head));
+        all.map(|head| (head.id.as_str(), head)).collect()
     }
 
     /// Whether a rule with this id exists, live or not.

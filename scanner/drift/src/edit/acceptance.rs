@@ -175,7 +175,11 @@ pub fn accept(
         }
         _ => {}
     }
-    let content = match f.subject() {
+    let subject = f.subject();
+    if subject.kind() != f.kind {
+        return refuse("the finding names no port and no path", "write the rule by hand");
+    }
+    let content = match subject {
         Subject::Content(place) => {
             // Another site of the address may publish another customer's secret at this path.
             let site = f.host.as_ref().map_or_else(|| f.ip.to_string(), |h| h.to_ascii_lowercase());

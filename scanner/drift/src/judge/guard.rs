@@ -163,8 +163,8 @@ impl RunJudge<'_> {
         }
         let vantage = self.run.vantage;
         for t in self.next.findings.values_mut().filter(|t| t.finding.vantage == vantage) {
-            if let Some(port) = t.finding.port.filter(|_| t.finding.state.is_drift()) {
-                t.missed |= gone.contains(&Cell::new(t.finding.ip, t.finding.proto, port));
+            if let Some(cell) = t.finding.cell().filter(|_| t.finding.state.is_drift()) {
+                t.missed |= gone.contains(&cell);
             }
         }
     }

@@ -235,7 +235,7 @@ impl<'a> RunJudge<'a> {
             refused_hosts: HashSet::new(),
             suspect_hosts: BTreeSet::new(),
             looked_at: LookedAt::default(),
-            heads: rules::heads_by_id(baseline),
+            heads: baseline.heads(),
             service_changes: Vec::new(),
             undecided: 0,
             done: BTreeSet::new(),

@@ -1,15 +1,13 @@
 //! What the baseline says of a subject, and whether its rules are still needed. The judge asks the
 //! baseline here and nowhere else.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use mimawari_probes::gap::GapEffect;
 use mimawari_targets::PortSet;
 
 use super::RunJudge;
 use crate::baseline::{
-    Baseline, BaselineRule, DecisionFacts, HttpRule, RequiredPool, RuleExpect, RuleHead, RuleMatch,
+    BaselineRule, DecisionFacts, HttpRule, RequiredPool, RuleExpect, RuleHead, RuleMatch,
 };
 use crate::state::RuleUse;
 use crate::subject::Subject;
@@ -20,13 +18,6 @@ pub(super) struct EndedRequirement<'a> {
     pub head: &'a RuleHead,
     /// What it required of a pool.
     pub pool: Option<RequiredPool<'a>>,
-}
-
-/// The heads of all rules by id.
-pub(super) fn heads_by_id(baseline: &Baseline) -> HashMap<&str, &RuleHead> {
-    let ports = baseline.rules().iter().map(|r| &r.head);
-    let all = ports.chain(baseline.http_rules().iter().map(|r| &r.head));
-    all.map(|h| (h.id.as_str(), h)).collect()
 }
 
 impl<'a> RunJudge<'a> {

@@ -283,20 +283,20 @@ reason = "Customers notice at once when it is down"
     "`at_least = 1` with `expect = \"must\"` is for a service that moves within a pool: each port must be open on\n\
      so many of the addresses. It needs `must`, and can be at most the number of addresses.",
     r#"[[allow]]
-id = "mail-in"
+id = "orders"
 hosts = ["192.0.2.10-192.0.2.13"]
-ports = ["tcp/25"]
+ports = ["tcp/443"]
 expect = "must"
 at_least = 5
-reason = "One of four machines takes the mail of all customers"
+reason = "One of four machines serves the order page"
 "#,
     r#"[[allow]]
-id = "mail-in"
+id = "orders"
 hosts = ["192.0.2.10-192.0.2.13"]
-ports = ["tcp/25"]
+ports = ["tcp/443"]
 expect = "must"
 at_least = 1
-reason = "One of four machines takes the mail of all customers"
+reason = "One of four machines serves the order page"
 "#;
     /// A path that no request has.
     BAD_PATH: Error, true, "bad-path", "a path that no request can have",
