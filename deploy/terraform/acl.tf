@@ -3,7 +3,7 @@
 #   out  any TCP port of the owned ranges         probes, and connections that confirm what is open
 #        443 of everywhere                        AWS's endpoints (ECR, logs, secrets, S3 by its public addresses
 #                                                 although a gateway carries them), webhooks
-#   in   1024-65535 from the owned ranges         answers: the sweep's own source ports lie outside the kernel's range
+#   in   1024-65535 from the owned ranges         answers: the sweep's own source ports are outside the kernel's range
 #        32768-60999 from everywhere              answers from port 443; an ACL sees no source port, so this is the
 #                                                 kernel's ephemeral range (net.ipv4.ip_local_port_range) and no more
 #        ICMP unreachable and time exceeded       from any router of the path: they mean `prohibited`

@@ -75,7 +75,7 @@ locals {
     } },
     {
       dead-letters = {
-        text      = "A schedule or an event could not start a round; its message lies in the queue."
+        text      = "A schedule or an event could not start a round; its message is in the queue."
         namespace = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = aws_sqs_queue.dead.name }
         statistic = "Maximum", compare = "GreaterThanThreshold", threshold = 0
         period    = 300, periods = 1, points = 1

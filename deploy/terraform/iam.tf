@@ -82,7 +82,7 @@ locals {
     ], local.s3_kms)
   }
 
-  # Whoever saves the state notifies what changed, so it needs what the notifiers need. On ECS the execution role reads the
+  # A role that saves the state also notifies what changed, so it needs what the notifiers need. On ECS the execution role reads the
   # secrets; the workflow that settles reads them itself.
   findings = var.security_hub ? [{
     Sid      = "Findings"
@@ -183,7 +183,7 @@ locals {
         Condition = { ArnEquals = { "ecs:cluster" = local.cluster_arn } }
       },
       {
-        # The rule by which Step Functions hears of a task's end; it makes and names it itself.
+        # The rule that reports a task's end to Step Functions, which makes and names it itself.
         Sid      = "TaskEvents"
         Effect   = "Allow"
         Action   = ["events:PutTargets", "events:PutRule", "events:DescribeRule"]

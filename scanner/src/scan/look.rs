@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
 use mimawari_base::sockets;
+use mimawari_base::source_path::SourcePath;
 use mimawari_drift::verdict::FindingState;
 use mimawari_look::http::{
     self, KnownPaths, SiteTargets, SkippedRows, VhostIndex, VirtualHost, WebTarget,
@@ -65,7 +66,7 @@ pub(super) fn read_checks(config: &Config) -> Result<CheckSources> {
         manifests
             .push(Arc::new(Manifest::read(&path.display().to_string(), BufReader::new(file))?));
     }
-    let evidence_key = config.http.evidence_key.as_deref().map(evidence_key).transpose()?;
+    let evidence_key = config.http.evidence_key.as_ref().map(evidence_key).transpose()?;
     Ok(CheckSources { catalogue: Arc::new(catalogue), manifests, evidence_key })
 }
 
@@ -73,7 +74,7 @@ pub(super) fn read_checks(config: &Config) -> Result<CheckSources> {
 ///
 /// # Errors
 /// A file that cannot be read; every mistake of the first file that has one.
-pub fn catalogue(files: &[std::path::PathBuf]) -> Result<Catalogue> {
+pub fn catalogue(files: &[SourcePath]) -> Result<Catalogue> {
     let mut catalogue = Catalogue::builtin();
     for path in files {
         let bytes = std::fs::read(path).map_err(|e| {
@@ -90,7 +91,7 @@ pub fn catalogue(files: &[std::path::PathBuf]) -> Result<Catalogue> {
 ///
 /// # Errors
 /// A file that cannot be read, or holds fewer than 16 bytes.
-pub fn evidence_key(path: &std::path::Path) -> Result<[u8; 32]> {
+pub fn evidence_key(path: &SourcePath) -> Result<[u8; 32]> {
     let mut bytes = Vec::new();
     std::fs::File::open(path).and_then(|f| f.take(KEY_LIMIT).read_to_end(&mut bytes)).map_err(
         |e| {
@@ -299,10 +300,10 @@ impl ContentLook<'_> {
         let checking =
             http::pointing::cross_check(names, resolver, &self.config.scope, at_once, out);
         let working = async {
-            let (mut ask, mut open, mut checked) = (Some(ask), true, true);
+            let (mut ask, mut open, mut answering) = (Some(ask), true, true);
             let mut waiting: HashMap<(String, IpAddr), Vec<Box<WebObservation>>> = HashMap::new();
             let mut to_ask: VecDeque<(String, IpAddr)> = VecDeque::new();
-            while open || (checked && !self.context.stop.is_stopped()) {
+            while open || (answering && !self.context.stop.is_stopped()) {
                 if !open && to_ask.is_empty() {
                     match unseen.next() {
                         Some(name) => to_ask.push_back(name),
@@ -317,7 +318,7 @@ impl ContentLook<'_> {
                         let mut rest = Vec::with_capacity(batch.len());
                         for o in batch {
                             match o {
-                                Observation::Web(web) if checked && web.host.is_some() => {
+                                Observation::Web(web) if answering && web.host.is_some() => {
                                     let key = (web.host.clone().unwrap_or_default(), web.ip);
                                     let of = waiting.entry(key.clone()).or_default();
                                     if of.is_empty() {
@@ -335,10 +336,10 @@ impl ContentLook<'_> {
                             permit.send(key);
                         }
                     }
-                    answer = answers.recv(), if checked => {
+                    answer = answers.recv(), if answering => {
                         let Some((name, ip, pointing)) = answer else {
                             // At its end, or given up: what waits goes without.
-                            checked = false;
+                            answering = false;
                             to_ask.clear();
                             continue;
                         };
