@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::id::FindingId;
-use crate::verdict::{Finding, FindingKind, FindingPool};
+use crate::kind::FindingKind;
 
 /// What is judged.
 ///
@@ -260,31 +260,6 @@ impl Subject {
             _ => self.host().or(self.check()),
         };
         (self.ip(), self.service_port(), rank, name, self.path())
-    }
-}
-
-impl Finding {
-    /// What it is about.
-    #[must_use]
-    pub fn subject(&self) -> Subject {
-        let Some(port) = self.port else { return Subject::Host(self.ip) };
-        let place = |p: &FindingPool| PoolPlace::new(&p.addresses, self.proto, port);
-        if let Some(pool) = self.pool.as_deref().and_then(place) {
-            return Subject::Pool(Box::new(pool));
-        }
-        let cell = Cell::new(self.ip, self.proto, port);
-        match (self.kind, &self.path) {
-            (FindingKind::LegacyTls, _) => Subject::Server(cell, ServerFact::LegacyTls),
-            (_, Some(path)) => Subject::content(cell, self.host.as_deref(), path),
-            (_, None) => Subject::Port(cell),
-        }
-    }
-
-    /// The cell that it is at; `None` for a whole host and for a pool.
-    #[must_use]
-    pub fn cell(&self) -> Option<Cell> {
-        let port = self.port.filter(|_| self.pool.is_none())?;
-        Some(Cell::new(self.ip, self.proto, port))
     }
 }
 

@@ -6,13 +6,14 @@ use jiff::Timestamp;
 use mimawari_probes::format::VersionedFormat;
 use mimawari_probes::gap::CoverageGap;
 use mimawari_probes::observation::{HttpEvidence, Severity, UrlScheme};
-use mimawari_targets::{AddrSet, Port, Protocol};
+use mimawari_targets::{AddrSet, Cell, Port, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::freshness::PartFreshness;
+pub use crate::kind::FindingKind;
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
-use crate::subject::Subject;
+use crate::subject::{PoolPlace, ServerFact, Subject};
 
 /// Major version of `verdict.json`.
 pub const VERSION: u32 = 1;
@@ -394,80 +395,6 @@ pub struct RunFacts {
     pub notes: Vec<String>,
 }
 
-/// What kind of drift.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum FindingKind {
-    /// Open, and no live rule allows it.
-    UnexpectedOpen,
-    /// A `must` rule's cell is not open.
-    MissingRequired,
-    /// Content that should not be readable.
-    ExposedContent,
-    /// Open against a `never` rule.
-    ForbiddenOpen,
-    /// A host that answers on everything.
-    SuspectHost,
-    /// A server that agrees to no TLS that a current client offers.
-    LegacyTls,
-}
-
-impl FindingKind {
-    /// All of them, in the order of the type.
-    pub const ALL: [Self; 6] = [
-        Self::UnexpectedOpen,
-        Self::MissingRequired,
-        Self::ExposedContent,
-        Self::ForbiddenOpen,
-        Self::SuspectHost,
-        Self::LegacyTls,
-    ];
-
-    /// Whether it is about an open port that should not be open. A `never` rule makes one of the two kinds
-    /// of the other.
-    #[must_use]
-    pub const fn is_port(self) -> bool {
-        matches!(self, Self::UnexpectedOpen | Self::ForbiddenOpen)
-    }
-
-    /// The same port under a `never` rule, or without one; `None` for what is no port.
-    #[must_use]
-    pub const fn counterpart(self) -> Option<Self> {
-        match self {
-            Self::UnexpectedOpen => Some(Self::ForbiddenOpen),
-            Self::ForbiddenOpen => Some(Self::UnexpectedOpen),
-            _ => None,
-        }
-    }
-
-    /// Whether it is about something that must be there, and is not. To be gone is no end of it.
-    #[must_use]
-    pub const fn is_requirement(self) -> bool {
-        matches!(self, Self::MissingRequired)
-    }
-
-    /// Whether it is about a content of a site.
-    #[must_use]
-    pub const fn is_content(self) -> bool {
-        matches!(self, Self::ExposedContent)
-    }
-
-    /// The word as in `verdict.json`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::UnexpectedOpen => "unexpected-open",
-            Self::MissingRequired => "missing-required",
-            Self::ExposedContent => "exposed-content",
-            Self::ForbiddenOpen => "forbidden-open",
-            Self::SuspectHost => "suspect-host",
-            Self::LegacyTls => "legacy-tls",
-        }
-    }
-}
-
 /// Where a finding stands in its life.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -625,6 +552,31 @@ pub struct Finding {
     pub service: Option<String>,
     /// Evidence of content.
     pub evidence: Option<HttpEvidence>,
+}
+
+impl Finding {
+    /// What it is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        let Some(port) = self.port else { return Subject::Host(self.ip) };
+        let place = |p: &FindingPool| PoolPlace::new(&p.addresses, self.proto, port);
+        if let Some(pool) = self.pool.as_deref().and_then(place) {
+            return Subject::Pool(Box::new(pool));
+        }
+        let cell = Cell::new(self.ip, self.proto, port);
+        match (self.kind, &self.path) {
+            (FindingKind::LegacyTls, _) => Subject::Server(cell, ServerFact::LegacyTls),
+            (_, Some(path)) => Subject::content(cell, self.host.as_deref(), path),
+            (_, None) => Subject::Port(cell),
+        }
+    }
+
+    /// The cell that it is at; `None` for a whole host and for a pool.
+    #[must_use]
+    pub fn cell(&self) -> Option<Cell> {
+        let port = self.port.filter(|_| self.pool.is_none())?;
+        Some(Cell::new(self.ip, self.proto, port))
+    }
 }
 
 /// A pool of addresses on some of which a port must be open, and how many of them it was open on.

@@ -179,7 +179,7 @@ fn a_vantage_that_is_retired_is_looked_from_no_more() {
     );
     let (status, out, err) = desk.run(&retire);
     assert_eq!(status, Some(0), "{err}");
-    assert!(out.contains("1 findings are no longer looked at"), "{out}");
+    assert!(out.contains("1 findings are no longer"), "{out}");
     assert!(out.contains("none was seen to be closed"), "{out}");
     let (_, state) = generation(&desk, 2);
     let finding = &state["findings"][&id]["finding"];

@@ -8,7 +8,8 @@
 //! |---|---|---|---|
 //! | none, or any | it is there | no live rule allows it | `open`; `unconfirmed` if no second look confirmed it |
 //! | `resolved` | it is there | no live rule allows it | `open`, same id and first_seen, `reopened` + 1 |
-//! | drift, `out_of_scope`, or an end that is not yet notified | anything | a live rule allows it | `allowed` |
+//! | drift, `out_of_scope` | anything | a live rule allows it | `allowed` |
+//! | an end that is not yet notified | it is there | a live rule allows it | `allowed` |
 //! | `allowed` | nothing (the rule went) | no live rule allows it | `unverified`, same id |
 //! | drift | nothing | | `unverified` |
 //! | drift | gone | | `resolved` |
