@@ -145,7 +145,9 @@ fn queue(
     });
     let event = place.notifiers.queue_notices(verdict, (place.context.now)(), &mut outbox);
     state.outbox = outbox;
-    state.minor = if state.outbox.is_empty() { 0 } else { OUTBOX_MINOR };
+    if !state.outbox.is_empty() {
+        state.minor = state.minor.max(OUTBOX_MINOR);
+    }
     let view = PendingView::of(state, false);
     DeliveryOrder { view, fresh: vec![event], holder: holder.to_owned() }
 }

@@ -17,7 +17,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use mimawari_drift::verdict::{ChangeKind, Finding, FindingChange, RunSummary, Verdict};
+use mimawari_drift::verdict::{
+    ChangeKind, Finding, FindingChange, RunSummary, ServiceChange, Verdict,
+};
 use mimawari_probes::observation::Severity;
 use sha2::{Digest as _, Sha256};
 
@@ -46,6 +48,13 @@ impl ChangeSelection {
         let is_own = || f.owner.as_ref().is_some_and(|o| self.owners.contains(o));
         let is_rest = || f.owner.as_ref().is_none_or(|o| !self.named_owners.contains(o));
         is_severe && (self.owners.is_empty() || is_own() || self.takes_rest && is_rest())
+    }
+
+    /// The ports with another service than before that are notified. They have neither severity nor owner:
+    /// whoever selects by these gets none.
+    #[must_use]
+    pub fn services<'a>(&self, v: &'a Verdict) -> &'a [ServiceChange] {
+        if self.min_severity.is_none() && self.owners.is_empty() { &v.service_changes } else { &[] }
     }
 
     /// The URL of this run's report.

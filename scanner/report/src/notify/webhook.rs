@@ -26,7 +26,8 @@ pub fn posts(
     delay: Option<&NoticeDelay>,
 ) -> Vec<WebhookPost> {
     let all = selection.changes(v);
-    if all.is_empty() && doubt_to_tell(v).is_none() && !v.digest_due {
+    let services = selection.services(v);
+    if all.is_empty() && services.is_empty() && doubt_to_tell(v).is_none() && !v.digest_due {
         return Vec::new();
     }
     let parts = all.len().div_ceil(PART).max(1);
@@ -50,6 +51,10 @@ pub fn posts(
             });
             if let Some(delay) = delay {
                 body["delayed_seconds"] = delay.age.as_secs().into();
+            }
+            if n == 0 && !services.is_empty() {
+                body["service_changes"] = json!(services.iter().take(PART).collect::<Vec<_>>());
+                body["service_changes_total"] = services.len().into();
             }
             WebhookPost { id, body }
         })
@@ -106,6 +111,23 @@ mod tests {
         keys.sort_unstable();
         keys.dedup();
         assert_eq!(keys.len(), 3_000);
+    }
+
+    #[test]
+    fn another_service_is_notified_alone_and_not_to_who_selects_by_severity() {
+        let mut v = samples::clean();
+        v.service_changes = vec![samples::another_service()];
+        let all = posts(&v, &ChangeSelection::default());
+        assert_eq!((all.len(), &all[0].body["service_changes"][0]["now"]), (1, &json!("ssh")));
+        let severe = ChangeSelection {
+            min_severity: Some(mimawari_probes::observation::Severity::High),
+            ..ChangeSelection::default()
+        };
+        assert!(posts(&v, &severe).is_empty());
+        v.service_changes = vec![samples::another_service(); 2 * PART];
+        let all = posts(&v, &ChangeSelection::default());
+        assert_eq!(all[0].body["service_changes"].as_array().map(Vec::len), Some(PART));
+        assert_eq!(all[0].body["service_changes_total"], 2 * PART);
     }
 
     #[test]
