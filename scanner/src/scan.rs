@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_base::signals::StopSignal;
 use mimawari_base::sockets;
+use mimawari_base::uplink::Uplink;
 use mimawari_engine::{SweepCheckpoint, SweepConfig, SweepEngine, SweepEvent, SweepSummary};
 use mimawari_net::connect;
 use mimawari_net::packet::{self, PacketConfig, PacketError, PacketSweep};
@@ -342,7 +343,7 @@ pub async fn scan(
         gaps.push(Gap::ConnectMethod { reason: why }.noted());
     }
     // Second looks and requests leave by the interface of the sweep.
-    sockets::leave_by(config.scan.interface.as_deref());
+    let uplink = config.scan.uplink();
     // Sockets first: nothing is left behind when they cannot be had.
     let packets = match method {
         ScanMethod::Syn => match open_packets(config, &walk, &scope, seeds) {
@@ -429,6 +430,7 @@ pub async fn scan(
             Some(ports) => SitePorts::Listed(ports.clone()),
         }),
         now: context.now,
+        uplink: uplink.clone(),
     };
     let confirming = tokio::spawn(look_again.confirm_all(open_rx));
     // What was seen before the end of the former process is confirmed again: its sites are looked
@@ -439,7 +441,15 @@ pub async fn scan(
         let _ = open_tx.send(opened.clone());
     }
     let deadline = ScanDeadline::start(config.scan.deadline, &context.stop);
-    let job = SweepPlan { walk, point, packets, checkpoints, connections: sockets.sweeping, left };
+    let job = SweepPlan {
+        walk,
+        point,
+        packets,
+        checkpoints,
+        connections: sockets.sweeping,
+        uplink: uplink.clone(),
+        left,
+    };
     let mut swept = sweep(config, context, job, &scope, &shared, open_tx).await;
     if let Ok(swept) = &mut swept {
         swept.open.extend(seen.iter().map(|o| o.endpoint.socket_addr()));
@@ -465,10 +475,12 @@ pub async fn scan(
         checks,
         resolver: names,
         shared: Arc::clone(&shared),
+        uplink: uplink.clone(),
     };
     looking.run(&confirmed, &mut meta).await?;
     let was_probed = |step| mimawari_runs::state_in(&dir, step) != CellState::NotProbed;
-    canaries(config, &mut meta, &swept.open, &confirmed.accepted, was_probed, context).await;
+    let asked = CanaryContext { config, context, uplink: &uplink };
+    canaries(asked, &mut meta, &swept.open, &confirmed.accepted, was_probed).await;
     meta.ended_at = Some((context.now)());
     meta.status = if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
     if meta.status == RunStatus::Stopped {
@@ -536,6 +548,7 @@ fn open_packets(
 ) -> Result<PacketSweep, PacketError> {
     let packet_config = PacketConfig {
         interface: config.scan.interface.clone(),
+        sources: config.scan.sources.clone(),
         first_source_port: config.scan.source_port,
         key: seeds.cookie,
         seed: seeds.salt,
@@ -588,6 +601,8 @@ struct SweepPlan {
     checkpoints: CheckpointWriter,
     /// How many connections the connect method makes at once.
     connections: usize,
+    /// How connections leave.
+    uplink: Uplink,
     /// Addresses of the walk that left the scope.
     left: AddrSet,
 }
@@ -623,7 +638,7 @@ async fn sweep(
     shared: &Arc<SharedState>,
     opened: mpsc::UnboundedSender<OpenedPort>,
 ) -> Result<SweepOutcome> {
-    let SweepPlan { walk, point, packets, checkpoints, connections, left } = job;
+    let SweepPlan { walk, point, packets, checkpoints, connections, uplink, left } = job;
     let walk_len = walk.len();
     let mut view = ProgressView::new(walk_len, context.log_format, context.quiet);
     let sweep_config = SweepConfig {
@@ -691,6 +706,7 @@ async fn sweep(
                 &mut engine,
                 scope,
                 connections,
+                &uplink,
                 spacing,
                 &context.stop,
                 |event| on_event(event, &mut open),
@@ -742,16 +758,24 @@ fn record(
     }
 }
 
+/// By which way canaries are asked.
+#[derive(Clone, Copy)]
+struct CanaryContext<'a> {
+    config: &'a Config,
+    context: &'a Context,
+    uplink: &'a Uplink,
+}
+
 /// Asks the canaries. One that the sweep should have seen must have been seen by the sweep: the
 /// canary tests the method, not the host.
 async fn canaries(
-    config: &Config,
+    asked: CanaryContext<'_>,
     meta: &mut RunMeta,
     swept_open: &BTreeSet<SocketAddr>,
     accepted: &BTreeSet<SocketAddr>,
     was_probed: impl Fn(u64) -> bool,
-    context: &Context,
 ) {
+    let CanaryContext { config, context, .. } = asked;
     let walk = meta.walk().ok();
     let until = tokio::time::Instant::now() + STOPPED;
     for canary in &config.scan.canaries {
@@ -762,7 +786,7 @@ async fn canaries(
         let answered = if swept || swept_open.contains(canary) {
             swept_open.contains(canary)
         } else {
-            accepted.contains(canary) || ask_canary(config, *canary, context, until).await
+            accepted.contains(canary) || ask_canary(asked, *canary, until).await
         };
         if !answered {
             meta.gaps.push(Gap::CanarySilent { canary: canary.to_string() }.not_covered());
@@ -772,11 +796,11 @@ async fn canaries(
 }
 
 async fn ask_canary(
-    config: &Config,
+    asked: CanaryContext<'_>,
     canary: SocketAddr,
-    context: &Context,
     until: tokio::time::Instant,
 ) -> bool {
+    let CanaryContext { config, context, uplink } = asked;
     let Some(endpoint) =
         Port::new(canary.port()).and_then(|p| config.scope.endpoint(canary.ip(), p).ok())
     else {
@@ -793,7 +817,7 @@ async fn ask_canary(
             limit = until.saturating_duration_since(tokio::time::Instant::now()).min(limit);
         }
         let address = endpoint.socket_addr();
-        let Ok(socket) = sockets::socket_to(address) else { continue };
+        let Ok(socket) = uplink.socket_to(address) else { continue };
         if matches!(tokio::time::timeout(limit, socket.connect(address)).await, Ok(Ok(_))) {
             return true;
         }

@@ -584,6 +584,7 @@ fn service_config() -> ServiceConfig {
         banner_wait: Duration::from_millis(40),
         answer_timeout: LONG,
         user_agent: "mimawari/test".to_owned(),
+        ..ServiceConfig::default()
     }
 }
 

@@ -3,5 +3,6 @@
 mod fuzz;
 mod laws;
 mod names;
+mod policed;
 mod sim;
 mod verdict;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use mimawari_look::http::connection::{HttpConnection, HttpTimeouts, SiteRoute};
-use mimawari_look::http::stream::dial;
+use mimawari_look::http::stream::{Uplink, dial};
 use mimawari_look::http::tls::{
     RefusalKind, TlsFallback, TlsLimits, TlsRefusal, TlsSession, handshake,
 };
@@ -122,7 +122,12 @@ fn look_at(address: SocketAddr, host: Option<&str>) -> Vec<HttpObservation> {
 /// What the prober's own connection says of the handshake.
 fn facts(address: SocketAddr, host: Option<&str>) -> TlsFacts {
     let sni = host.map(str::to_owned);
-    let route = SiteRoute { endpoint: endpoint(address), scheme: UrlScheme::Https, sni };
+    let route = SiteRoute {
+        endpoint: endpoint(address),
+        scheme: UrlScheme::Https,
+        sni,
+        uplink: Uplink::default(),
+    };
     let timeouts = HttpTimeouts { connect: LONG, head: LONG, body: LONG };
     run(async {
         let connection = HttpConnection::open(&route, &timeouts, None).await.unwrap();
@@ -149,8 +154,9 @@ fn shake(
 ) -> Result<TlsSession, TlsRefusal> {
     let limits = TlsLimits { connect: LONG, handshake: limit };
     run(async {
-        let tcp = dial(endpoint(address), LONG).await.unwrap();
-        handshake(tcp, endpoint(address), sni, &limits, hint).await
+        let uplink = Uplink::default();
+        let tcp = dial(endpoint(address), LONG, &uplink).await.unwrap();
+        handshake(tcp, endpoint(address), &uplink, sni, &limits, hint).await
     })
 }
 

@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use mimawari_base::sockets;
+use mimawari_base::uplink::Uplink;
 use mimawari_probes::http::raw::{RawHead, title};
 use mimawari_probes::http::{public_text, public_title};
 use mimawari_probes::observation::{HttpFacts, SecondLook, ServiceFacts, UrlScheme};
@@ -42,7 +43,7 @@ const PLAIN_PORTS: [u16; 24] = [
 const PRINTER_PORTS: [u16; 9] = [515, 9100, 9101, 9102, 9103, 9104, 9105, 9106, 9107];
 
 /// How long each step may take, and who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ServiceConfig {
     /// For the TCP connection.
     pub connect_timeout: Duration,
@@ -52,6 +53,8 @@ pub struct ServiceConfig {
     pub answer_timeout: Duration,
     /// `User-Agent` of the one request.
     pub user_agent: String,
+    /// How connections leave.
+    pub uplink: Uplink,
 }
 
 impl Default for ServiceConfig {
@@ -61,6 +64,7 @@ impl Default for ServiceConfig {
             banner_wait: Duration::from_secs(1),
             answer_timeout: Duration::from_secs(3),
             user_agent: concat!("mimawari/", env!("CARGO_PKG_VERSION")).to_owned(),
+            uplink: Uplink::default(),
         }
     }
 }
@@ -114,7 +118,7 @@ fn end_of(error: &io::Error) -> SecondLook {
 /// time and bytes: one for HTTP, and one for each way of shaking hands without a name. One more
 /// where the server closes at a request, which may be one that speaks HTTP/2 alone.
 pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation {
-    let stream = match dial(endpoint, config.connect_timeout).await {
+    let stream = match dial(endpoint, config.connect_timeout, &config.uplink).await {
         Ok(stream) => HttpStream::Plain(stream),
         Err(error) => {
             let end = end_of(&error);
@@ -164,16 +168,17 @@ pub fn usual_scheme(endpoint: Endpoint) -> UrlScheme {
 }
 
 async fn plain_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<UrlScheme> {
-    let mut stream = HttpStream::Plain(dial(endpoint, config.connect_timeout).await.ok()?);
+    let mut stream =
+        HttpStream::Plain(dial(endpoint, config.connect_timeout, &config.uplink).await.ok()?);
     let answer = ask_http(&mut stream, name, config).await?;
     RawHead::parse(&answer).map(|_| UrlScheme::Http)
 }
 
 async fn tls_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<UrlScheme> {
-    let tcp = dial(endpoint, config.connect_timeout).await.ok()?;
+    let tcp = dial(endpoint, config.connect_timeout, &config.uplink).await.ok()?;
     let limits =
         tls::TlsLimits { connect: config.connect_timeout, handshake: config.answer_timeout };
-    match tls::handshake(tcp, endpoint, Some(name), &limits, None).await {
+    match tls::handshake(tcp, endpoint, &config.uplink, Some(name), &limits, None).await {
         Ok(_) => Some(UrlScheme::Https),
         Err(refusal) => refusal.spoke_tls.then_some(UrlScheme::Https),
     }
@@ -237,7 +242,7 @@ async fn identify(
         let reply = plain.as_deref().map(read_reply);
         if let Some(bytes) = plain.as_deref()
             && (bytes.is_empty() || is_settings(bytes))
-            && let Ok(fresh) = dial(endpoint, config.connect_timeout).await
+            && let Ok(fresh) = dial(endpoint, config.connect_timeout, &config.uplink).await
             && speaks_second(HttpStream::Plain(fresh), config).await
         {
             return http_service(HttpFacts::default());
@@ -269,7 +274,7 @@ async fn identify(
         Ok(None) => {}
         Err(failure) => return IdentifiedService::cut_short(failure),
     }
-    let fresh = match dial(endpoint, config.connect_timeout).await {
+    let fresh = match dial(endpoint, config.connect_timeout, &config.uplink).await {
         Ok(fresh) => fresh,
         Err(error) => return IdentifiedService::cut_short(end_of(&error)),
     };
@@ -320,11 +325,13 @@ async fn over_tls(
 ) -> Result<Option<IdentifiedService>, SecondLook> {
     let tcp = match stream {
         Some(HttpStream::Plain(tcp)) => tcp,
-        _ => dial(endpoint, config.connect_timeout).await.map_err(|e| end_of(&e))?,
+        _ => {
+            dial(endpoint, config.connect_timeout, &config.uplink).await.map_err(|e| end_of(&e))?
+        }
     };
     let limits =
         tls::TlsLimits { connect: config.connect_timeout, handshake: config.answer_timeout };
-    let session = match tls::handshake(tcp, endpoint, None, &limits, None).await {
+    let session = match tls::handshake(tcp, endpoint, &config.uplink, None, &limits, None).await {
         Ok(session) => session,
         Err(refusal) => {
             let web_port = TLS_PORTS.contains(&endpoint.port().get());
@@ -353,8 +360,9 @@ async fn over_tls(
             let answer = ask_http(&mut stream, &endpoint.socket_addr().to_string(), config).await;
             // Whoever closes at a request of HTTP/1 may speak HTTP/2 alone.
             if answer.as_ref().is_some_and(|a| a.is_empty() || is_settings(a))
-                && let Ok(tcp) = dial(endpoint, config.connect_timeout).await
-                && let Ok(again) = tls::handshake(tcp, endpoint, None, &limits, None).await
+                && let Ok(tcp) = dial(endpoint, config.connect_timeout, &config.uplink).await
+                && let Ok(again) =
+                    tls::handshake(tcp, endpoint, &config.uplink, None, &limits, None).await
                 && speaks_second(again.stream, config).await
             {
                 ServiceReply::Http { facts: HttpFacts::default(), to_https: false }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use mimawari_base::signals::StopSignal;
 use mimawari_base::sockets;
+use mimawari_base::uplink::Uplink;
 use mimawari_engine::{ProbeAnswer, ProbeReply, SweepEngine, SweepEvent, SynProbe};
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::Scope;
@@ -46,6 +47,7 @@ pub async fn run(
     sweep: &mut SweepEngine,
     scope: &Scope,
     mut at_once: usize,
+    uplink: &Uplink,
     patience: Duration,
     stop: &StopSignal,
     mut on_event: impl FnMut(SweepEvent) -> ControlFlow<()>,
@@ -75,7 +77,8 @@ pub async fn run(
                 continue;
             }
             statistics.sent += 1;
-            tasks.spawn(async move { (probe, ask(probe, patience).await) });
+            let uplink = uplink.clone();
+            tasks.spawn(async move { (probe, ask(probe, patience, &uplink).await) });
         }
         while let Some(event) = sweep.poll_event() {
             if on_event(event).is_break() && !stopped {
@@ -133,9 +136,9 @@ pub async fn run(
     statistics
 }
 
-async fn ask(probe: SynProbe, patience: Duration) -> ConnectOutcome {
+async fn ask(probe: SynProbe, patience: Duration, uplink: &Uplink) -> ConnectOutcome {
     let address = probe.endpoint.socket_addr();
-    let socket = match sockets::socket_to(address) {
+    let socket = match uplink.socket_to(address) {
         Ok(socket) => socket,
         Err(e) => return ConnectOutcome::Failed(e),
     };

@@ -69,6 +69,10 @@ pub(super) struct ScanSection {
     pub method: Option<ScanMethod>,
     /// The interface to send from. Default: as the routes say.
     pub interface: Option<String>,
+    /// Addresses of this machine to send from, at most one of IPv4 and one of IPv6. Default: as the
+    /// routes say.
+    #[serde(default)]
+    pub source: Vec<Spanned<String>>,
     /// Where the source ports of the probes begin. Default: another place in each run.
     pub source_port: Option<Spanned<u16>>,
     /// Endpoints known to be open, `address:port`. If they do not answer, the run is not trusted.

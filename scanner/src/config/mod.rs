@@ -8,8 +8,9 @@ mod file;
 pub mod notify;
 pub mod rounds;
 pub mod shard;
+mod source;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use anyhow::Result;
 use mimawari_base::duration;
 use mimawari_base::failure::Failure;
+use mimawari_base::uplink::Uplink;
 use mimawari_store::{LocationError, StoreLocation};
 use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList, TextSource};
 use mimawari_targets::list::{self, TargetList};
@@ -92,6 +94,8 @@ pub struct ScanConfig {
     pub method: ScanMethod,
     /// Interface to send from; `None` lets the routes decide.
     pub interface: Option<String>,
+    /// Addresses to send from, at most one a family.
+    pub sources: Vec<IpAddr>,
     /// First of the source ports; `None` lets each run choose.
     pub source_port: Option<u16>,
     /// Known-open endpoints.
@@ -108,6 +112,14 @@ pub struct ScanConfig {
     pub deadline: Option<Duration>,
     /// Name servers instead of the system's.
     pub nameservers: Vec<SocketAddr>,
+}
+
+impl ScanConfig {
+    /// How connections leave: as the packets of the sweep do.
+    #[must_use]
+    pub fn uplink(&self) -> Uplink {
+        Uplink::by(self.interface.as_deref()).from_addresses(&self.sources)
+    }
 }
 
 /// How to look for published files.
@@ -691,6 +703,7 @@ impl CheckConfig<'_> {
                 ),
             }
         }
+        let sources = source::parse(self, &s.source);
         if let Some(p) = &s.source_port
             && !(1024..=65_520).contains(p.get_ref())
         {
@@ -728,6 +741,7 @@ impl CheckConfig<'_> {
             recall,
             method: s.method.unwrap_or(ScanMethod::Auto),
             interface: s.interface.filter(|i| i != "auto"),
+            sources,
             source_port: s.source_port.map(Spanned::into_inner),
             canaries,
             shard,

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mimawari_base::uplink::Uplink;
 use mimawari_look::service::{self, ServiceConfig};
 use mimawari_probes::gap::{CoverageGap, Gap, NamedSample};
 use mimawari_probes::observation::{CellState, Observation, SecondLook, TcpObservation, UrlScheme};
@@ -97,6 +98,8 @@ pub(super) struct ServiceLook {
     /// The open ports that are looked at for web sites; `None`: no port is.
     pub sites: Option<SitePorts>,
     pub now: fn() -> Timestamp,
+    /// How connections leave.
+    pub uplink: Uplink,
 }
 
 /// What is gathered while connections come and go.
@@ -141,9 +144,9 @@ impl ServiceLook {
             let Ok(permit) = Arc::clone(&gate).acquire_owned().await else { break };
             while tasks.try_join_next().is_some() {}
             let (shared, gathered) = (Arc::clone(&self.shared), Arc::clone(&gathered));
-            let now = self.now;
+            let (now, uplink) = (self.now, self.uplink.clone());
             tasks.spawn(async move {
-                confirm_one(&o, &shared, &gathered, now).await;
+                confirm_one(&o, &shared, &gathered, uplink, now).await;
                 drop(permit);
             });
         }
@@ -209,6 +212,7 @@ impl ServiceLook {
             let Ok(permit) = Arc::clone(&gate).acquire_owned().await else { break };
             let (shared, gathered) = (Arc::clone(&self.shared), Arc::clone(gathered));
             let (now, in_vain) = (self.now, Arc::clone(&in_vain));
+            let uplink = self.uplink.clone();
             tasks.spawn(async move {
                 let mut failures = 0;
                 for o in ports {
@@ -218,7 +222,7 @@ impl ServiceLook {
                     if over || shared.stop.is_stopped() {
                         break;
                     }
-                    if confirm_one(&o, &shared, &gathered, now).await {
+                    if confirm_one(&o, &shared, &gathered, uplink.clone(), now).await {
                         failures = 0;
                         in_vain.store(0, Ordering::Relaxed);
                     } else {
@@ -273,8 +277,9 @@ impl ServiceLook {
             }
             begun += 1;
             let (shared, now, ip) = (Arc::clone(&self.shared), self.now, *ip);
+            let uplink = self.uplink.clone();
             tasks.spawn(async move {
-                let seen = odd::ask(endpoints, ip, signs, now).await;
+                let seen = odd::ask(endpoints, ip, signs, &uplink, now).await;
                 drop(permit);
                 let any = seen.accepted > 0;
                 let _ = shared.write(|f| f.observe(&[Observation::Host(seen)]));
@@ -306,9 +311,11 @@ async fn confirm_one(
     o: &OpenedPort,
     shared: &SharedState,
     gathered: &Mutex<ConfirmationSummary>,
+    uplink: Uplink,
     now: fn() -> Timestamp,
 ) -> bool {
-    let confirmation = service::confirm(o.endpoint, &ServiceConfig::default()).await;
+    let confirmation =
+        service::confirm(o.endpoint, &ServiceConfig { uplink, ..ServiceConfig::default() }).await;
     let tls = confirmation.service.as_ref().is_some_and(|s| s.name == "tls");
     let address = o.endpoint.socket_addr();
     let looked = LookedSite {

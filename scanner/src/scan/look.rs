@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
 use mimawari_base::sockets;
+use mimawari_base::uplink::Uplink;
 use mimawari_drift::verdict::{FindingKind, FindingState};
 use mimawari_look::http::{
     self, KnownPaths, SiteTargets, SkippedRows, VhostIndex, VirtualHost, WebTarget,
@@ -168,6 +169,8 @@ pub(super) struct ContentLook<'a> {
     /// Set where DNS is to be asked about the virtual hosts.
     pub resolver: Option<SystemResolver>,
     pub shared: Arc<SharedState>,
+    /// How connections leave.
+    pub uplink: Uplink,
 }
 
 impl ContentLook<'_> {
@@ -195,7 +198,7 @@ impl ContentLook<'_> {
         if let Some(vhosts) = &self.vhosts {
             let unproven = confirmed.still_unproven();
             let (ports, stop) = (config.ports.as_ref(), &self.context.stop);
-            targets.named = named_ports(&unproven, vhosts, ports, stop).await;
+            targets.named = named_ports(&unproven, vhosts, ports, &self.uplink, stop).await;
             note_skipped(vhosts, meta);
             note_idle(self.idle(vhosts, &targets, meta), meta);
         }
@@ -215,6 +218,7 @@ impl ContentLook<'_> {
             rate_per_site: config.rate_per_site,
             rate_per_address: config.rate_per_address,
             rate_per_network: config.rate_per_network,
+            uplink: self.uplink.clone(),
             user_agent: config.user_agent.clone(),
             evidence_key: self.checks.evidence_key.unwrap_or(self.seeds.evidence),
             salt: self.seeds.salt,

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mimawari_base::uplink::Uplink;
 use mimawari_look::http::stream::dial;
 use mimawari_probes::observation::{HostObservation, HostSign};
 use mimawari_probes::wire::SynAckSigns;
@@ -91,12 +92,14 @@ pub(super) async fn ask(
     endpoints: Vec<Endpoint>,
     ip: IpAddr,
     signs: Vec<HostSign>,
+    uplink: &Uplink,
     now: fn() -> Timestamp,
 ) -> HostObservation {
     let asked = endpoints.len() as u32;
     let mut tasks = tokio::task::JoinSet::new();
     for endpoint in endpoints {
-        tasks.spawn(async move { dial(endpoint, TIMEOUT).await.is_ok() });
+        let uplink = uplink.clone();
+        tasks.spawn(async move { dial(endpoint, TIMEOUT, &uplink).await.is_ok() });
     }
     let accepted = tasks.join_all().await.into_iter().filter(|ok| *ok).count() as u32;
     HostObservation { ip, at: now(), asked, accepted, signs }

@@ -19,6 +19,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
+use mimawari_base::uplink::Uplink;
 use mimawari_probes::http::raw::RawHead;
 use mimawari_probes::observation::{TlsFacts, UrlScheme};
 use mimawari_targets::Endpoint;
@@ -56,7 +57,7 @@ pub struct HttpTimeouts {
 }
 
 /// Where and how to connect: what one connection belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub struct SiteRoute {
     /// The address and port; proof that both lie in the scope.
     pub endpoint: Endpoint,
@@ -64,6 +65,8 @@ pub struct SiteRoute {
     pub scheme: UrlScheme,
     /// Server name for TLS; none for an address and for plain HTTP.
     pub sni: Option<String>,
+    /// How connections leave.
+    pub uplink: Uplink,
 }
 
 /// A response, read within the limits.
@@ -488,14 +491,16 @@ pub(super) async fn stream_to(
     timeouts: &HttpTimeouts,
     hint: Option<TlsFallback>,
 ) -> Result<(HttpStream, Option<TlsFacts>, Option<TlsFallback>), ResponseError> {
-    let tcp = dial(route.endpoint, timeouts.connect).await.map_err(|e| {
+    let tcp = dial(route.endpoint, timeouts.connect, &route.uplink).await.map_err(|e| {
         ResponseError::new(FaultKind::Connect, format!("cannot connect: {}", words(&e)))
     })?;
     if route.scheme == UrlScheme::Http {
         return Ok((HttpStream::Plain(tcp), None, None));
     }
     let limits = tls::TlsLimits { connect: timeouts.connect, handshake: timeouts.connect };
-    let session = tls::handshake(tcp, route.endpoint, route.sni.as_deref(), &limits, hint).await?;
+    let session =
+        tls::handshake(tcp, route.endpoint, &route.uplink, route.sni.as_deref(), &limits, hint)
+            .await?;
     Ok((session.stream, Some(session.facts), Some(session.rung)))
 }
 

@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mimawari_base::uplink::Uplink;
 use mimawari_probes::gap::{Gap, NamedSample};
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::http::{Catalogue, RequestPlan};
@@ -149,6 +150,8 @@ pub struct HttpConfig {
     /// A worker that waits longer for an answer makes room for one at another address, and after
     /// six times as long for one at its own; at once where it is the site that wants to rest.
     pub patience: Duration,
+    /// How connections leave.
+    pub uplink: Uplink,
     /// `User-Agent`. It should say who asks, and where to complain.
     pub user_agent: String,
     /// Key of the evidence digests. The default, all zeros, is for tests alone.
@@ -179,6 +182,7 @@ impl Default for HttpConfig {
             per_target_time: Duration::from_secs(300),
             longest_pause: Duration::from_millis(500),
             patience: Duration::from_millis(250),
+            uplink: Uplink::default(),
             user_agent: concat!("mimawari/", env!("CARGO_PKG_VERSION")).to_owned(),
             evidence_key: [0; 32],
             salt: 0,

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mimawari_base::sockets::{self, SocketRetry};
+use mimawari_base::sockets::SocketRetry;
+pub use mimawari_base::uplink::Uplink;
 use mimawari_targets::Endpoint;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -25,10 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// What `connect()` says, or [`io::ErrorKind::TimedOut`] after `timeout`. When this machine is out of
 /// file descriptors and alike, that is waited out first.
-pub async fn dial(endpoint: Endpoint, timeout: Duration) -> io::Result<TcpStream> {
+pub async fn dial(endpoint: Endpoint, timeout: Duration, uplink: &Uplink) -> io::Result<TcpStream> {
     let mut patience = SocketRetry::new(PATIENCE);
     loop {
-        let error = match dial_once(endpoint, timeout).await {
+        uplink.admit_connection(endpoint.ip()).await;
+        let error = match dial_once(endpoint, timeout, uplink).await {
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
@@ -39,9 +41,13 @@ pub async fn dial(endpoint: Endpoint, timeout: Duration) -> io::Result<TcpStream
     }
 }
 
-async fn dial_once(endpoint: Endpoint, timeout: Duration) -> io::Result<TcpStream> {
+async fn dial_once(
+    endpoint: Endpoint,
+    timeout: Duration,
+    uplink: &Uplink,
+) -> io::Result<TcpStream> {
     let address = endpoint.socket_addr();
-    let socket = sockets::socket_to(address)?;
+    let socket = uplink.socket_to(address)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     let stream = tokio::time::timeout(timeout, socket.connect(address)).await.map_err(|_| {
         io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {timeout:?}"))

@@ -77,7 +77,7 @@ impl SiteTarget {
                 endpoint.ip(),
                 endpoint.port().get(),
             ),
-            route: SiteRoute { endpoint, scheme, sni },
+            route: SiteRoute { endpoint, scheme, sni, uplink: config.uplink.clone() },
             asker: RequestTemplate::new(&field, &config.user_agent),
             deadline: Instant::now() + config.per_target_time,
             tempo: tempo::SiteRate::new(config.longest_pause),

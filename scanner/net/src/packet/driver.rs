@@ -54,6 +54,8 @@ impl PacketSweep {
         on_event: &mut dyn FnMut(SweepEvent) -> ControlFlow<()>,
         on_tick: &mut dyn FnMut(&SweepEngine),
     ) -> Result<PacketStatistics, PacketError> {
+        sweep.leave_unrouted(self.unrouted());
+        sweep.space_by_driver();
         let (out, messages) = mpsc::sync_channel(receiver::CHANNEL);
         let done = AtomicBool::new(false);
         let begun = Instant::now();
@@ -306,6 +308,10 @@ impl SweepRun<'_> {
     /// Hands out probes and sends them. `true`: there may be more to send at once.
     fn transmit(&mut self) -> bool {
         let now = self.now();
+        let spacing = self.sweep.spacing();
+        for link in &mut self.parts.links {
+            link.set_spacing(spacing);
+        }
         let mut more = true;
         let mut unrouted = Vec::new();
         while self.has_room()

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use mimawari_engine::SynProbe;
+use mimawari_engine::{FrameSpacing, SynProbe};
 use mimawari_probes::wire::{self, LinkHeader, SynTemplate};
 use mimawari_rawio::filter;
 use mimawari_rawio::{InterfaceFacts, LinkKind, ReceiveRing};
@@ -31,6 +31,8 @@ pub(super) struct PacketLink {
     free: Vec<FrameBatch>,
     /// With the sending threads.
     out: usize,
+    /// How frames are spaced; then one thread sends them all, since two would send at the same time.
+    spacing: Option<FrameSpacing>,
     question: CheckedBatch,
     v4: Option<Ipv4Addr>,
     v6: Option<Ipv6Addr>,
@@ -111,6 +113,7 @@ impl PacketLink {
                 .map(|lane| FrameBatch::new(lane, CheckedBatch::new(gate.clone(), mac.is_some())))
                 .collect(),
             out: 0,
+            spacing: None,
             lanes,
             question: CheckedBatch::new(gate.clone(), mac.is_some()),
         };
@@ -141,7 +144,17 @@ impl PacketLink {
 
     /// Whether a frame finds room.
     pub(super) fn has_room(&self) -> bool {
-        self.filling.is_some() || !self.free.is_empty()
+        self.filling.is_some() || self.next_free().is_some()
+    }
+
+    /// How frames are spaced from now on.
+    pub(super) const fn set_spacing(&mut self, spacing: Option<FrameSpacing>) {
+        self.spacing = spacing;
+    }
+
+    /// The parcel to be filled next.
+    fn next_free(&self) -> Option<usize> {
+        self.free.iter().position(|parcel| self.spacing.is_none() || parcel.lane == 0)
     }
 
     /// Adds a probe's frame to the parcel being filled. Returns a parcel that is full and to be sent
@@ -155,14 +168,12 @@ impl PacketLink {
         if let Some(parcel) = &mut self.filling {
             match parcel.push(frame, probe) {
                 Ok(()) => return Ok(None),
-                Err(NotPushed::Full) if !self.free.is_empty() => full = self.take(),
+                Err(NotPushed::Full) if self.next_free().is_some() => full = self.take(),
                 Err(e) => return Err(e),
             }
         }
-        if self.free.is_empty() {
-            return Err(NotPushed::Full);
-        }
-        let mut next = self.free.remove(0);
+        let Some(free) = self.next_free() else { return Err(NotPushed::Full) };
+        let mut next = self.free.remove(free);
         // An empty parcel takes any SYN.
         let pushed = next.push(frame, probe);
         self.filling = Some(next);
@@ -171,7 +182,8 @@ impl PacketLink {
 
     /// The parcel being filled, to be sent.
     pub(super) fn take(&mut self) -> Option<FrameBatch> {
-        let parcel = self.filling.take()?;
+        let mut parcel = self.filling.take()?;
+        parcel.spacing = self.spacing;
         self.out += 1;
         Some(parcel)
     }

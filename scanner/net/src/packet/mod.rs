@@ -33,12 +33,16 @@ mod receiver;
 pub mod route;
 mod sending;
 pub mod source;
+mod spacing;
 mod transmit;
+
+use std::net::IpAddr;
 
 use mimawari_engine::SynProbe;
 use mimawari_probes::cookie::Cookie;
 use mimawari_probes::gap::Gap;
 use mimawari_rawio::RingConfig;
+use mimawari_targets::AddrSet;
 
 pub use burst::{BurstOutcome, BurstTally, CanaryBurst, ports_of_a_burst};
 pub use error::PacketError;
@@ -56,6 +60,9 @@ use source::SourcePorts;
 pub struct PacketConfig {
     /// Restricts sending to this interface; `None`: whatever the routes say.
     pub interface: Option<String>,
+    /// Addresses of this machine to send from, at most one a family; a family without one: as the
+    /// routes say.
+    pub sources: Vec<IpAddr>,
     /// First of the source ports, one an attempt; `None`: a random free block outside the range that
     /// the kernel gives out.
     pub first_source_port: Option<u16>,
@@ -79,6 +86,7 @@ impl Default for PacketConfig {
     fn default() -> Self {
         Self {
             interface: None,
+            sources: Vec::new(),
             first_source_port: None,
             attempts: mimawari_engine::SweepConfig::default().max_attempts,
             key: [0; 16],
@@ -158,6 +166,12 @@ impl PacketSweep {
     #[must_use]
     pub fn segments(&self) -> &[RouteSegment] {
         &self.segments
+    }
+
+    /// The addresses of the walk to which no packet can leave.
+    fn unrouted(&self) -> AddrSet {
+        let without = self.segments.iter().zip(&self.path_of).filter(|(_, path)| path.is_none());
+        AddrSet::from_ranges(without.map(|(segment, _)| segment.range))
     }
 
     /// Things to know before the run, as plain sentences.

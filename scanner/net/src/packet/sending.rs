@@ -8,11 +8,12 @@
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use mimawari_engine::SynProbe;
+use mimawari_engine::{FrameSpacing, SynProbe};
 
 use super::frame::FrameReach;
 use super::privilege;
 use super::receiver::ReceiverMessage;
+use super::spacing::FrameClock;
 use super::transmit::{CheckedBatch, NotPushed, Transmitter};
 
 /// Parcels of one thread.
@@ -37,11 +38,13 @@ pub(super) struct FrameBatch {
     pub(super) lane: usize,
     pub(super) batch: CheckedBatch,
     pub(super) probes: Vec<SynProbe>,
+    /// How many frames may leave back to back, and how fast; `None`: all at once.
+    pub(super) spacing: Option<FrameSpacing>,
 }
 
 impl FrameBatch {
     pub(super) fn new(lane: usize, batch: CheckedBatch) -> Self {
-        Self { lane, batch, probes: Vec::new() }
+        Self { lane, batch, probes: Vec::new(), spacing: None }
     }
 
     /// Adds the frame of a probe, if that is where it goes and it may.
@@ -73,8 +76,9 @@ pub(super) fn run(
     if let Err(e) = privilege::drop_all() {
         tracing::debug!(error = %e, "the sending thread keeps its capabilities");
     }
+    let mut clock = FrameClock::new();
     while let Ok(parcel) = parcels.recv() {
-        if out.send(ReceiverMessage::Sent(send(link, sender, parcel))).is_err() {
+        if out.send(ReceiverMessage::Sent(send(link, sender, &mut clock, parcel))).is_err() {
             return;
         }
     }
@@ -82,12 +86,19 @@ pub(super) fn run(
 
 /// Sends one parcel. A frame that the system refuses for its own sake does not keep back those
 /// behind it; a full queue or a dead interface does.
-fn send(link: usize, sender: &mut Transmitter, mut parcel: FrameBatch) -> SentBatch {
+fn send(
+    link: usize,
+    sender: &mut Transmitter,
+    clock: &mut FrameClock,
+    mut parcel: FrameBatch,
+) -> SentBatch {
     let (mut total, mut error) = (0, None);
     let mut failed = Vec::new();
     let mut next = 0;
     while next < parcel.probes.len() {
-        let outcome = sender.send_from(&parcel.batch, next);
+        let left = parcel.probes.len() - next;
+        let admitted = parcel.spacing.map_or(left, |spacing| clock.admit(spacing, left));
+        let outcome = sender.send_some(&parcel.batch, next, admitted);
         next = (next + outcome.sent).min(parcel.probes.len());
         total += outcome.sent as u64;
         let rest_too = match &outcome.error {

@@ -23,6 +23,7 @@ mod refusal;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use mimawari_base::uplink::Uplink;
 use mimawari_probes::observation::TlsFacts;
 use mimawari_targets::Endpoint;
 use rustls::pki_types::ServerName;
@@ -90,6 +91,7 @@ pub struct TlsSession {
 pub async fn handshake(
     tcp: TcpStream,
     endpoint: Endpoint,
+    uplink: &Uplink,
     sni: Option<&str>,
     limits: &TlsLimits,
     hint: Option<TlsFallback>,
@@ -116,7 +118,7 @@ pub async fn handshake(
         let left = deadline.saturating_duration_since(Instant::now());
         // The peer was there a moment ago: what it said then is a better reason than why it does
         // not take another connection.
-        let Ok(fresh) = dial(endpoint, limits.connect.min(left)).await else {
+        let Ok(fresh) = dial(endpoint, limits.connect.min(left), uplink).await else {
             return Err(refusal);
         };
         (tcp, rung) = (fresh, next);
