@@ -45,7 +45,7 @@ use mimawari_base::signals::{self, StopSignal};
 use cli::{BaselineCommand, Cli, Command};
 use context::Context;
 
-/// The program: reads the command line, carries the command out, tells the exit status.
+/// The program: reads the command line, runs the command, returns the exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -35,7 +35,7 @@ struct NamedLayer;
 impl Write for NamedLayer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        crate::stderr::write(mimawari_base::shown::named(&text).as_bytes());
+        crate::stderr::write(mimawari_base::shown::restore_names(&text).as_bytes());
         Ok(line.len())
     }
 

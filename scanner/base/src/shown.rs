@@ -25,7 +25,7 @@ pub fn remove_copies() {
 
 /// A text with the names of the originals instead of those of their copies.
 #[must_use]
-pub fn named(text: &str) -> Cow<'_, str> {
+pub fn restore_names(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     if let Ok(copies) = COPIES.lock() {
         for (copy, original) in copies.iter() {

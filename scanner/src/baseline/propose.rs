@@ -41,15 +41,15 @@ pub async fn propose(args: &BaselineProposeArgs, context: &Context) -> Result<Ex
     let expires = day(now).checked_add(i32::from(args.expires_days).days()).map_err(|e| {
         Failure::new("--expires-days leads beyond the calendar").help("name fewer days").source(e)
     })?;
-    let (verdict, baseline, _copy) = judged(args, now).await?;
-    let baselines = existing(baseline.as_deref(), args.out.as_deref())?;
+    let (verdict, baseline, _copy) = read_sources(args, now).await?;
+    let baselines = read_existing(baseline.as_deref(), args.out.as_deref())?;
     let request = ProposalRequest { only: only.as_ref(), expires, now };
     let made = proposed(&verdict.findings, &baselines, &request);
     match &args.out {
-        None => print(&together(&made))?,
+        None => print(&join_files(&made))?,
         Some(dir) => write(dir, &made)?,
     }
-    tell(context, &made);
+    report_rest(context, &made);
     Ok(ExitStatus::Clean)
 }
 
@@ -62,7 +62,7 @@ fn ports(text: &str) -> Result<PortSet> {
 }
 
 /// The verdict, the folder of the baseline that is there, and what holds that folder if it is a copy.
-async fn judged(
+async fn read_sources(
     args: &BaselineProposeArgs,
     now: Timestamp,
 ) -> Result<(Verdict, Option<PathBuf>, Option<Arc<FetchedConfig>>)> {
@@ -80,10 +80,10 @@ async fn judged(
 }
 
 /// What is there already: the baseline, and what lies where the rules are to go.
-fn existing(baseline: Option<&Path>, out: Option<&Path>) -> Result<Vec<Baseline>> {
+fn read_existing(baseline: Option<&Path>, out: Option<&Path>) -> Result<Vec<Baseline>> {
     let mut dirs: Vec<&Path> = Vec::new();
     dirs.extend(baseline);
-    if let Some(out) = out.filter(|o| o.is_dir() && !dirs.iter().any(|d| same(d, o))) {
+    if let Some(out) = out.filter(|o| o.is_dir() && !dirs.iter().any(|d| is_same_folder(d, o))) {
         dirs.push(out);
     }
     let mut all = Vec::new();
@@ -95,12 +95,12 @@ fn existing(baseline: Option<&Path>, out: Option<&Path>) -> Result<Vec<Baseline>
     Ok(all)
 }
 
-fn same(a: &Path, b: &Path) -> bool {
+fn is_same_folder(a: &Path, b: &Path) -> bool {
     matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Every owner's file, one after the other.
-fn together(made: &ProposedFile) -> String {
+fn join_files(made: &ProposedFile) -> String {
     let mut out = String::new();
     for p in &made.proposals {
         if made.proposals.len() > 1 {
@@ -167,8 +167,8 @@ fn create(path: &Path, text: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What is not in the result, and what is yet to do.
-fn tell(context: &Context, made: &ProposedFile) {
+/// Reports what is not in the result, and what is yet to do.
+fn report_rest(context: &Context, made: &ProposedFile) {
     let findings = |n: usize| if n == 1 { "1 finding".to_owned() } else { format!("{n} findings") };
     for (why, n) in &made.left {
         note(context, &format!("{} without a rule: {why}", findings(*n)));

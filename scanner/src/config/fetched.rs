@@ -63,7 +63,7 @@ pub struct StoreReach {
 }
 
 impl StoreReach {
-    /// As `MIMAWARI_CONFIG_ENDPOINT` and `MIMAWARI_WORK` tell.
+    /// As `MIMAWARI_CONFIG_ENDPOINT` and `MIMAWARI_WORK` say.
     #[must_use]
     pub fn from_environment() -> Self {
         let given = |name| std::env::var_os(name).filter(|v| !v.is_empty());
@@ -140,7 +140,7 @@ async fn copy(objects: &ObjectFolder, file: &str, dir: &Path) -> Result<usize> {
             Failure::new(format!("cannot make the folder {}", folder.display())).source(e)
         })?;
     }
-    // A store may tell a size in the list and send another body: each has what it was listed with.
+    // A store may list one size and send a body of another: each copy must have the listed size.
     let copies = names.iter().map(|(name, size)| async move {
         match objects.copy_to(name, &dir.join(name), *size).await? {
             Some(bytes) if bytes == *size => Ok(()),
@@ -240,8 +240,8 @@ mod tests {
         ] {
             let mut all = found(&[("patrol.toml", 9), ("baseline/a.toml", 3), (name, size)]);
             all.sort();
-            let told = check(&all).unwrap_err();
-            assert!(told.contains(why), "{name}: {told}");
+            let message = check(&all).unwrap_err();
+            assert!(message.contains(why), "{name}: {message}");
         }
         let many: Vec<_> = (0..=MAX_OBJECTS).map(|n| (n.to_string(), 0)).collect();
         assert_eq!(check(&many).unwrap_err(), "holds more than 2000 objects");

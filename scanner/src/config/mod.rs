@@ -63,7 +63,7 @@ pub struct Config {
     pub runs_dir: PathBuf,
     /// Where rounds of one or many tasks are kept, if anywhere.
     pub rounds: Option<rounds::RoundsConfig>,
-    /// Who is told.
+    /// The notifiers.
     pub notify: Vec<mimawari_notify::NotifierConfig>,
     /// From where this installation looks; part of every finding's identity.
     pub vantage: String,
@@ -150,7 +150,7 @@ pub struct HttpConfig {
     pub rate_per_address: u32,
     /// Requests a second to one /24 or /64; 0: no ceiling.
     pub rate_per_network: u32,
-    /// How many web endpoints are looked at in parallel.
+    /// How many web endpoints are probed in parallel.
     pub concurrency: usize,
     /// User-Agent header.
     pub user_agent: String,
@@ -171,7 +171,7 @@ impl Config {
     /// A [`Failure`] when the file cannot be read, [`DiagnosticList`] when it is wrong.
     pub fn read(path: &Path) -> Result<Self> {
         if let Some(url) = fetched::url(path) {
-            return Self::of_fetched(fetched::fetch(
+            return Self::from_fetched(fetched::fetch(
                 url,
                 &fetched::StoreReach::from_environment(),
             )?);
@@ -190,23 +190,23 @@ impl Config {
     /// # Errors
     /// [`DiagnosticList`] with every mistake.
     pub fn parse(name: &str, text: &str, base: &Path) -> Result<Self> {
-        Self::checked(&TextSource::new(name, text), base, false)
+        Self::parse_and_check(&TextSource::new(name, text), base, false)
     }
 
     /// Reads a configuration that lies in a copy. What it writes cannot lie there, too.
-    fn of_fetched(copy: fetched::FetchedConfig) -> Result<Self> {
+    fn from_fetched(copy: fetched::FetchedConfig) -> Result<Self> {
         let file = copy.file();
         let bytes = std::fs::read(&file).map_err(|e| {
             Failure::new(format!("cannot read the copy of {}", copy.shown())).source(e)
         })?;
         let source = TextSource::from_bytes(copy.shown(), bytes)?;
         let base = file.parent().unwrap_or(Path::new("."));
-        let mut config = Self::checked(&source, base, true)?;
+        let mut config = Self::parse_and_check(&source, base, true)?;
         config.fetched = Some(Arc::new(copy));
         Ok(config)
     }
 
-    fn checked(source: &TextSource, base: &Path, is_copy: bool) -> Result<Self> {
+    fn parse_and_check(source: &TextSource, base: &Path, is_copy: bool) -> Result<Self> {
         let file: file::ConfigDocument =
             toml::from_str(source.text()).map_err(|e| syntax_error(source, &e))?;
         let mut check = CheckConfig { source, errors: Vec::new(), is_copy };
@@ -218,7 +218,7 @@ impl Config {
     }
 
     /// Takes what the command line says of the look.
-    pub fn look_by(&mut self, looking: &HttpArgs) {
+    pub fn apply_http_args(&mut self, looking: &HttpArgs) {
         if let Some(tier) = looking.tier {
             self.http.tier = tier;
         }
@@ -473,7 +473,7 @@ impl CheckConfig<'_> {
         let text = url.map_or(default, |u| u.get_ref().as_str());
         match StoreLocation::parse(text, region, endpoint, base) {
             Ok(StoreLocation::Folder(_)) if self.is_copy && !Path::new(text).is_absolute() => {
-                self.would_be_lost(url.map_or(0..0, Spanned::span), text, COPY_URL_HELP);
+                self.refuse_relative_path(url.map_or(0..0, Spanned::span), text, COPY_URL_HELP);
                 None
             }
             Ok(location) => Some(location),
@@ -491,7 +491,7 @@ impl CheckConfig<'_> {
     fn runs_dir(&mut self, dir: Option<&Spanned<String>>, base: &Path) -> Option<PathBuf> {
         match dir {
             Some(dir) if self.is_copy && !Path::new(dir.get_ref()).is_absolute() => {
-                self.would_be_lost(dir.span(), dir.get_ref(), COPY_DIR_HELP);
+                self.refuse_relative_path(dir.span(), dir.get_ref(), COPY_DIR_HELP);
                 None
             }
             Some(dir) => Some(base.join(dir.get_ref())),
@@ -504,7 +504,7 @@ impl CheckConfig<'_> {
     }
 
     /// Refuses a relative path of something that is written.
-    fn would_be_lost(&mut self, span: Range<usize>, path: &str, help: &str) {
+    fn refuse_relative_path(&mut self, span: Range<usize>, path: &str, help: &str) {
         self.error(
             span,
             format!(
@@ -720,7 +720,7 @@ impl CheckConfig<'_> {
                 match list::parse_spanned(self.source, &items) {
                     Ok(t) => {
                         if let Some(scope) = scope {
-                            self.targets_in_scope(&items, scope);
+                            self.check_targets_in_scope(&items, scope);
                         }
                         Some(t)
                     }
@@ -753,7 +753,7 @@ impl CheckConfig<'_> {
         })
     }
 
-    fn targets_in_scope(&mut self, items: &[(Range<usize>, String)], scope: &Scope) {
+    fn check_targets_in_scope(&mut self, items: &[(Range<usize>, String)], scope: &Scope) {
         for (span, text) in items {
             let Ok(range) = text.parse::<AddrRange>() else { continue };
             let set = AddrSet::from_ranges([range]);

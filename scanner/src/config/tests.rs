@@ -113,7 +113,7 @@ fn overlapping_ranges_are_refused() {
 /// As a configuration that was fetched from S3.
 fn fetched(more: &str) -> Result<Config> {
     let source = TextSource::new("s3://bucket/config/patrol.toml", format!("{BASE}{more}"));
-    Config::checked(&source, Path::new("/work/config-1"), true)
+    Config::parse_and_check(&source, Path::new("/work/config-1"), true)
 }
 
 #[test]
@@ -131,17 +131,17 @@ fn what_a_fetched_configuration_writes_does_not_lie_in_the_copy() {
         ("[state]\nurl = \"/s\"\n[output]\ndir = \"runs\"\n", ":9"),
         ("[state]\nurl = \"/s\"\n[[notify]]\nkind = \"prometheus\"\nfile = \"m.prom\"\n", ":10"),
     ] {
-        let told = format!("{:#}", fetched(more).unwrap_err());
-        assert!(told.contains("would be lost"), "{told}");
-        assert!(told.contains("s3://bucket/config/patrol.toml") && told.contains(line), "{told}");
-        assert!(!told.contains("config-1"), "{told}");
+        let message = format!("{:#}", fetched(more).unwrap_err());
+        assert!(message.contains("would be lost"), "{message}");
+        assert!(message.contains("s3://bucket/config/patrol.toml"), "{message}");
+        assert!(message.contains(line) && !message.contains("config-1"), "{message}");
         // The same beside a file is what it always was.
         assert!(Config::parse("patrol.toml", &format!("{BASE}{more}"), Path::new(".")).is_ok());
     }
 }
 
 #[test]
-fn rounds_are_read_and_their_mistakes_told() {
+fn rounds_are_read_and_their_errors_reported() {
     let c = Config::parse("patrol.toml", BASE, Path::new("/etc/mimawari")).unwrap();
     assert_eq!(c.rounds, None);
     let text = format!("{BASE}[rounds]\nurl = \"s3://corp/rounds\"\nregion = \"eu-central-1\"\n");

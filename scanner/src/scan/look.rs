@@ -196,7 +196,7 @@ impl ContentLook<'_> {
         let mut targets =
             SiteTargets { listed, vhosts: self.vhosts.clone(), ..SiteTargets::default() };
         if let Some(vhosts) = &self.vhosts {
-            let unproven = confirmed.still_unproven();
+            let unproven = confirmed.list_unproven();
             let (ports, stop) = (config.ports.as_ref(), &self.context.stop);
             targets.named = named_ports(&unproven, vhosts, ports, &self.uplink, stop).await;
             note_skipped(vhosts, meta);
@@ -287,8 +287,8 @@ impl ContentLook<'_> {
         failed
     }
 
-    /// The same, and each site's record waits for what DNS says of its name. The names that were
-    /// not looked at are asked for last.
+    /// The same, and each site's record waits for what DNS says of its name. Names that were not probed
+    /// are resolved last.
     async fn write_with_names(
         &self,
         mut rx: mpsc::Receiver<Vec<Observation>>,
@@ -298,15 +298,15 @@ impl ContentLook<'_> {
     ) -> FailedSites {
         let mut failed = FailedSites::new();
         let (ask, names) = mpsc::channel(WAITING);
-        let (out, mut told) = mpsc::channel(WAITING);
+        let (out, mut answers) = mpsc::channel(WAITING);
         let at_once = mimawari_targets::dns::NAMES_AT_ONCE;
         let checking =
             http::pointing::cross_check(names, resolver, &self.config.scope, at_once, out);
         let working = async {
-            let (mut ask, mut open, mut telling) = (Some(ask), true, true);
+            let (mut ask, mut open, mut answering) = (Some(ask), true, true);
             let mut waiting: HashMap<(String, IpAddr), Vec<Box<WebObservation>>> = HashMap::new();
             let mut to_ask: VecDeque<(String, IpAddr)> = VecDeque::new();
-            while open || (telling && !self.context.stop.is_stopped()) {
+            while open || (answering && !self.context.stop.is_stopped()) {
                 if !open && to_ask.is_empty() {
                     match unseen.next() {
                         Some(name) => to_ask.push_back(name),
@@ -321,7 +321,7 @@ impl ContentLook<'_> {
                         let mut rest = Vec::with_capacity(batch.len());
                         for o in batch {
                             match o {
-                                Observation::Web(web) if telling && web.host.is_some() => {
+                                Observation::Web(web) if answering && web.host.is_some() => {
                                     let key = (web.host.clone().unwrap_or_default(), web.ip);
                                     let of = waiting.entry(key.clone()).or_default();
                                     if of.is_empty() {
@@ -339,10 +339,10 @@ impl ContentLook<'_> {
                             permit.send(key);
                         }
                     }
-                    answer = told.recv(), if telling => {
+                    answer = answers.recv(), if answering => {
                         let Some((name, ip, pointing)) = answer else {
                             // At its end, or given up: what waits goes without.
-                            telling = false;
+                            answering = false;
                             to_ask.clear();
                             continue;
                         };
@@ -360,14 +360,14 @@ impl ContentLook<'_> {
                 waiting.into_values().flatten().map(Observation::Web).collect();
             let _ = self.shared.write(|f| f.observe(&left));
             // Whoever still asks ends when nobody listens.
-            drop(told);
+            drop(answers);
         };
         let (summary, ()) = tokio::join!(checking, working);
         meta.gaps.extend(summary.gaps().into_iter().map(Gap::noted));
         failed
     }
 
-    /// Tells of manifests that nothing was asked by, and how old they are.
+    /// Notes manifests that no request was made for, and how old they are.
     fn note_manifests(&self, listed: &[WebTarget], meta: &mut RunMeta) {
         for manifest in &self.checks.manifests {
             let hosts = manifest.hosts();

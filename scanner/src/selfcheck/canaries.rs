@@ -29,7 +29,7 @@ pub enum CanaryOutcome {
     Failed(String),
 }
 
-/// Connects by the way of the sweep.
+/// Connects by the way of the sweep. The address has been checked against the scope.
 pub async fn connect(to: mimawari_targets::Endpoint, uplink: &Uplink) -> CanaryOutcome {
     let mut last = CanaryOutcome::Silent;
     for _ in 0..TRIES {

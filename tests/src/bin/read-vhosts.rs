@@ -1,4 +1,4 @@
-//! Reads a list of virtual hosts in a process of its own, and tells what that took. The scope is
+//! Reads a list of virtual hosts in a process of its own, and prints what that took. The scope is
 //! 127.0.0.0/8.
 //!
 //! `read-vhosts FILE` prints the rows, the hosts, the addresses, by how many KiB the peak of the
