@@ -97,15 +97,15 @@ impl Runs {
 
 #[test]
 fn the_capacity_is_used_whatever_the_bucket() {
-    for capacity in [5_000, 20_000] {
+    for capacity in [2_500, 10_000] {
         let mut runs = Runs::default();
         for bucket in [5, 50, 1_000] {
             for loss in [0.0, 0.01] {
-                for asked in [Some(capacity * 10), None] {
-                    let path = Path { seed: 1, capacity, bucket, loss, seconds: 40 };
-                    let report = path.run(asked, |n| n);
-                    runs.add(path.used(&report), &path, &report);
-                }
+                // A bound that is not reached and no bound at all take turns.
+                let asked = if bucket == 50 { None } else { Some(capacity * 10) };
+                let path = Path { seed: 1, capacity, bucket, loss, seconds: 30 };
+                let report = path.run(asked, |n| n);
+                runs.add(path.used(&report), &path, &report);
             }
         }
         runs.check(0.85);
@@ -113,11 +113,11 @@ fn the_capacity_is_used_whatever_the_bucket() {
 }
 
 #[test]
-fn a_bucket_of_one_packet_is_no_trap() {
+fn a_bucket_of_two_packets_is_no_trap() {
     let mut runs = Runs::default();
     for seed in 0..4 {
-        let path = Path { seed, capacity: 10_000, bucket: 2, loss: 0.0, seconds: 30 };
-        let report = path.run(Some(100_000), |n| n);
+        let path = Path { seed, capacity: 5_000, bucket: 2, loss: 0.0, seconds: 30 };
+        let report = path.run(Some(50_000), |n| n);
         runs.add(path.used(&report), &path, &report);
     }
     runs.check(0.7);
@@ -126,10 +126,10 @@ fn a_bucket_of_one_packet_is_no_trap() {
 #[test]
 fn a_capacity_that_halves_is_followed() {
     let mut runs = Runs::default();
-    for seed in 0..6 {
-        let path = Path { seed, capacity: 20_000, bucket: 5, loss: 0.0, seconds: 40 };
-        let at = Duration::from_secs(3 + 5 * seed);
-        let report = path.run(Some(200_000), |n| n.with_share_from(at, 0.5));
+    for seed in 0..4 {
+        let path = Path { seed, capacity: 8_000, bucket: 5, loss: 0.0, seconds: 40 };
+        let at = Duration::from_secs(3 + 8 * seed);
+        let report = path.run(Some(80_000), |n| n.with_share_from(at, 0.5));
         let there = (at + (report.time.saturating_sub(at)) / 2).as_secs_f64();
         let used = path.used(&report) * report.time.as_secs_f64() / there;
         runs.add(used, &path, &report);
@@ -140,11 +140,11 @@ fn a_capacity_that_halves_is_followed() {
 #[test]
 fn traffic_of_others_that_comes_and_goes_costs_no_port() {
     let mut runs = Runs::default();
-    for seed in 0..6 {
-        let path = Path { seed, capacity: 20_000, bucket: 20, loss: 0.0, seconds: 40 };
-        let times = (Duration::from_secs(1 + seed), Duration::from_secs(7 - seed));
-        let traffic = Traffic { rate: 12_000.0, times };
-        let report = path.run(Some(200_000), |n| n.shared_with(traffic));
+    for seed in 0..4 {
+        let path = Path { seed, capacity: 8_000, bucket: 20, loss: 0.0, seconds: 40 };
+        let times = (Duration::from_secs(1 + 2 * seed), Duration::from_secs(7 - 2 * seed));
+        let traffic = Traffic { rate: 5_000.0, times };
+        let report = path.run(Some(80_000), |n| n.shared_with(traffic));
         runs.add(path.used(&report), &path, &report);
     }
     // The others leave for a few seconds at a time, and what they leave is found by and by.

@@ -66,21 +66,16 @@ impl Uplink {
 
     /// Waits until a connection to an address may be made.
     pub async fn admit_connection(&self, ip: IpAddr) {
-        self.admit(ip, CONNECTION).await;
-    }
-
-    /// Waits until a request may be sent to an address.
-    pub async fn admit_request(&self, ip: IpAddr) {
-        self.admit(ip, REQUEST).await;
-    }
-
-    async fn admit(&self, ip: IpAddr, packets: u32) {
-        if let Some(gate) = &self.gate {
-            let pause = gate.reserve(ip, packets);
-            if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
-            }
+        let pause = self.gate.as_ref().map(|gate| gate.reserve(ip, CONNECTION));
+        if let Some(pause) = pause.filter(|pause| !pause.is_zero()) {
+            tokio::time::sleep(pause).await;
         }
+    }
+
+    /// Counts a request to an address and returns how long it has to wait.
+    #[must_use]
+    pub fn reserve_request(&self, ip: IpAddr) -> Duration {
+        self.gate.as_ref().map_or(Duration::ZERO, |gate| gate.reserve(ip, REQUEST))
     }
 }
 
@@ -106,7 +101,7 @@ mod tests {
         let uplink = Uplink::default().behind(gate.clone());
         let ip = IpAddr::from([127, 0, 0, 1]);
         uplink.clone().admit_connection(ip).await;
-        uplink.admit_request(ip).await;
+        assert_eq!(uplink.reserve_request(ip), Duration::ZERO);
         assert_eq!(*gate.0.lock().unwrap(), [(ip, CONNECTION), (ip, REQUEST)]);
     }
 

@@ -39,6 +39,7 @@ mod spacing;
 mod sweep;
 mod types;
 
+pub use ceiling::HostCeilings;
 pub use checkpoint::{CheckpointError, ChunkPoint, SweepCheckpoint};
 pub use pacing::PacketPacer;
 pub use spacing::FrameSpacing;

@@ -372,11 +372,11 @@ impl SweepEngine {
         self.attempts = self.attempts.max(attempt);
     }
 
-    /// The driver has sent a packet of its own, such as a question to a neighbour: it counts toward the
-    /// rate.
-    pub fn sent_beside(&mut self, now: Duration) {
+    /// Packets have left beside the sweep, such as a question to a neighbour or a second look: they
+    /// count toward the rate.
+    pub fn sent_beside(&mut self, now: Duration, packets: u64) {
         let now = self.tick(now);
-        self.pacer.charge(now);
+        self.pacer.charge(now, packets);
     }
 
     /// The driver could not send this probe. It is tried again, after a pause that grows while

@@ -16,6 +16,8 @@ use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::Scope;
 use tokio::task::JoinSet;
 
+use crate::budget::PacketBudget;
+
 /// What the driver counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ConnectStatistics {
@@ -37,6 +39,9 @@ enum ConnectOutcome {
     Failed(io::Error),
 }
 
+/// How long a sweep stands still before it looks whether it may go on.
+const HELD: Duration = Duration::from_millis(10);
+
 /// Runs a sweep to its end. `at_once` bounds the sockets in use; `patience` is how long one
 /// connection may take, at most the engine's spacing.
 ///
@@ -48,6 +53,7 @@ pub async fn run(
     scope: &Scope,
     mut at_once: usize,
     uplink: &Uplink,
+    beside: &PacketBudget,
     patience: Duration,
     stop: &StopSignal,
     mut on_event: impl FnMut(SweepEvent) -> ControlFlow<()>,
@@ -69,7 +75,12 @@ pub async fn run(
                 sweep.send_failed(now, probe);
             }
         }
-        while tasks.len() < at_once {
+        let packets = beside.take();
+        if packets > 0 {
+            sweep.sent_beside(now, packets);
+        }
+        let standing = beside.is_held() && !stopped;
+        while tasks.len() < at_once && !standing {
             let Some(probe) = held.take().or_else(|| sweep.poll_transmit(now)) else { break };
             if !scope.allows(probe.endpoint.ip()) {
                 statistics.refused_by_scope += 1;
@@ -92,6 +103,7 @@ pub async fn run(
         let wake = match sweep.poll_timeout() {
             // No free socket: the next answer or time-out is what there is to wait for.
             _ if tasks.len() >= at_once => None,
+            Some(_) if standing => Some(Instant::now() + HELD),
             Some(at) => Some(begun + at),
             None => None,
         };

@@ -36,7 +36,7 @@ pub(super) struct ConfigDocument {
 pub(super) struct ScopeSection {
     /// Addresses and networks that may be probed. No packet leaves for any other.
     pub allow: Spanned<Vec<Spanned<String>>>,
-    /// Exceptions of `allow`. They win.
+    /// Exceptions of `allow`, also `@FILE` with one on each line. They win.
     #[serde(default)]
     pub deny: Vec<Spanned<String>>,
     /// Who allowed the scan; in every report.

@@ -3,6 +3,7 @@
 //! [`file`] is the text as it is written; this module is what it means. A mistake is reported with
 //! the line it stands on, and all mistakes of a file are reported at once.
 
+mod deny;
 pub mod fetched;
 mod file;
 pub mod notify;
@@ -209,7 +210,8 @@ impl Config {
     fn parse_and_check(source: &TextSource, base: &Path, is_copy: bool) -> Result<Self> {
         let file: file::ConfigDocument =
             toml::from_str(source.text()).map_err(|e| syntax_error(source, &e))?;
-        let mut check = CheckConfig { source, errors: Vec::new(), is_copy };
+        let mut check =
+            CheckConfig { source, errors: Vec::new(), warnings: Vec::new(), base, is_copy };
         let config = check.config(file, base);
         match config {
             Some(config) if check.errors.is_empty() => Ok(config),
@@ -407,6 +409,10 @@ fn syntax_error(source: &TextSource, e: &toml::de::Error) -> DiagnosticList {
 struct CheckConfig<'a> {
     source: &'a TextSource,
     errors: Vec<Diagnostic>,
+    /// Things to know that are no mistakes.
+    warnings: Vec<String>,
+    /// Where relative paths begin.
+    base: &'a Path,
     /// Whether relative paths lead into a copy that is removed at the end.
     is_copy: bool,
 }
@@ -457,7 +463,7 @@ impl CheckConfig<'_> {
             rounds,
             notify,
             vantage: file.vantage.unwrap_or_else(|| "default".to_owned()),
-            warnings: Vec::new(),
+            warnings: std::mem::take(&mut self.warnings),
             fetched: None,
         })
     }
@@ -545,7 +551,7 @@ impl CheckConfig<'_> {
             );
         }
         let allow = self.ranges(s.allow.get_ref());
-        let deny = self.ranges(&s.deny);
+        let deny = deny::read(self, &s.deny);
         let scope = Scope::new(allow?, deny?, s.authorised_by.get_ref().trim());
         if scope.permitted().is_empty() {
             self.error(

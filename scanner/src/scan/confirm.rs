@@ -6,13 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use mimawari_base::uplink::Uplink;
 use mimawari_look::service::{self, ServiceConfig};
+use mimawari_net::budget::PacketBudget;
 use mimawari_probes::gap::{CoverageGap, Gap, NamedSample};
 use mimawari_probes::observation::{CellState, Observation, SecondLook, TcpObservation, UrlScheme};
 use mimawari_probes::wire::SynAckSigns;
@@ -83,6 +84,36 @@ pub(super) struct UnprovenPort {
     pub tls: bool,
 }
 
+/// How many open ports wait for their second look. The sweep stands still while they are too many: a
+/// range that answers on every port would fill the memory.
+#[derive(Debug)]
+pub(super) struct WaitingPorts {
+    waiting: AtomicUsize,
+    budget: Arc<PacketBudget>,
+}
+
+/// From so many waiting ports on the sweep stands still, and down to how many.
+const WAITING: (usize, usize) = (16_384, 8_192);
+
+impl WaitingPorts {
+    pub(super) fn new(budget: Arc<PacketBudget>) -> Self {
+        Self { waiting: AtomicUsize::new(0), budget }
+    }
+
+    /// One more waits.
+    pub(super) fn enter(&self) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) + 1 >= WAITING.0 {
+            self.budget.hold(true);
+        }
+    }
+
+    fn leave(&self) {
+        if self.waiting.fetch_sub(1, Ordering::Relaxed) - 1 <= WAITING.1 {
+            self.budget.hold(false);
+        }
+    }
+}
+
 /// What the second look needs to know.
 pub(super) struct ServiceLook {
     pub shared: Arc<SharedState>,
@@ -100,6 +131,8 @@ pub(super) struct ServiceLook {
     pub now: fn() -> Timestamp,
     /// How connections leave.
     pub uplink: Uplink,
+    /// Open ports that wait for their second look.
+    pub waiting: Arc<WaitingPorts>,
 }
 
 /// What is gathered while connections come and go.
@@ -125,13 +158,15 @@ impl ServiceLook {
         let mut left_out: BTreeMap<IpAddr, u32> = BTreeMap::new();
         let mut stopped = 0u64;
         while let Some(o) = opened.recv().await {
-            let seen = {
+            self.waiting.leave();
+            let enough = {
                 let mut gathered = lock(&gathered);
                 let host = gathered.hosts.entry(o.endpoint.ip()).or_default();
                 host.open(o.signs);
-                host.open
+                host.answers_nothing()
+                    || host.open > CONFIRM_PER_ODD_HOST && host.open > self.share / 2
             };
-            if seen > CONFIRM_PER_ODD_HOST && seen > self.share / 2 {
+            if enough {
                 *left_out.entry(o.endpoint.ip()).or_default() += 1;
                 continue;
             }
@@ -155,13 +190,8 @@ impl ServiceLook {
         for pause in PAUSES {
             self.ask_again(pause, &gathered).await;
         }
-        let ConfirmationSummary { mut confirmed, mut hosts, ends, .. } =
+        let ConfirmationSummary { mut confirmed, hosts, ends, .. } =
             std::mem::take(&mut *lock(&gathered));
-        for (address, looked) in ends.all() {
-            let host = hosts.entry(address.ip()).or_default();
-            host.refused += u32::from(looked.end == SecondLook::Refused);
-            host.mute += u32::from(looked.mute);
-        }
         let (odd, answers_everywhere) = self.ask_odd_hosts(&hosts, &gate).await;
         confirmed.web.sort();
         // Whoever was named as a site in the end is one, whatever failed before.
@@ -335,6 +365,11 @@ async fn confirm_one(
             gathered.confirmed.unproven.push(UnprovenPort { endpoint: o.endpoint, tls });
         }
         let settled = looked.is_settled();
+        // What failed is asked again, and counts when that has ended.
+        if settled {
+            let host = gathered.hosts.entry(address.ip()).or_default();
+            host.look(looked.end == SecondLook::Refused, looked.mute);
+        }
         if !settled && gathered.again.len() < MOST_AGAIN {
             gathered.again.push(o.clone());
         }

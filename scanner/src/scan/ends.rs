@@ -129,6 +129,7 @@ impl LookEnds {
     }
 
     /// Everything that was not settled at the first look, or said nothing.
+    #[cfg(test)]
     pub(super) fn all(&self) -> impl Iterator<Item = (&SocketAddr, &LookedSite)> {
         self.kept.iter()
     }

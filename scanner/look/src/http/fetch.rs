@@ -81,7 +81,12 @@ impl SiteWorker<'_> {
             }
             let ip = lane.endpoint.ip();
             let by_site = target.tempo.rest_until().max(target.ceiling.take(ip, now));
+            // What the whole run may send a second takes nothing of the time of one site.
+            let pause = target.route.uplink.reserve_request(ip);
+            target.deadline += pause;
+            let by_run = (!pause.is_zero()).then(|| now + pause);
             let due = by_site
+                .max(by_run)
                 .max(shared.addresses.borrow_mut().take(ip, now))
                 .max(shared.networks.borrow_mut().take(network(ip), now));
             if let Some(due) = due.filter(|due| *due > now) {

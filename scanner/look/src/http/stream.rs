@@ -27,9 +27,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What `connect()` says, or [`io::ErrorKind::TimedOut`] after `timeout`. When this machine is out of
 /// file descriptors and alike, that is waited out first.
 pub async fn dial(endpoint: Endpoint, timeout: Duration, uplink: &Uplink) -> io::Result<TcpStream> {
+    uplink.admit_connection(endpoint.ip()).await;
+    dial_admitted(endpoint, timeout, uplink).await
+}
+
+/// The same for a connection that has been admitted before.
+pub(crate) async fn dial_admitted(
+    endpoint: Endpoint,
+    timeout: Duration,
+    uplink: &Uplink,
+) -> io::Result<TcpStream> {
     let mut patience = SocketRetry::new(PATIENCE);
     loop {
-        uplink.admit_connection(endpoint.ip()).await;
         let error = match dial_once(endpoint, timeout, uplink).await {
             Ok(stream) => return Ok(stream),
             Err(error) => error,

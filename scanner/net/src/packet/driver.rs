@@ -36,6 +36,8 @@ const HOPELESS: Duration = Duration::from_secs(10);
 /// How often the routers are asked for their Ethernet addresses again: after a failover another one
 /// answers for the same address.
 const ROUTERS: Duration = Duration::from_secs(1);
+/// How long a sweep stands still before it looks whether it may go on.
+const HELD: Duration = Duration::from_millis(10);
 /// When the engine has nothing to send for longer than this, it waits for answers, not for its rate.
 const IDLE: Duration = Duration::from_millis(100);
 
@@ -196,6 +198,7 @@ impl SweepRun<'_> {
             }
             self.ask_neighbours();
             self.ask_routers();
+            self.count_beside();
             let more = self.transmit();
             while let Some(event) = self.sweep.poll_event() {
                 if on_event(event).is_break() {
@@ -211,13 +214,17 @@ impl SweepRun<'_> {
                 self.look_at_allowances();
                 on_tick(self.sweep);
             }
+            // Second looks are behind: nothing is sent before they have caught up.
+            let held = self.is_held();
             if more || !self.late.is_empty() && self.has_room() {
                 continue;
             }
             let mut wake = next_tick.min(real + LONGEST_SLEEP);
             let deadline = self.deadline(real);
             // Without a free parcel nothing can be sent before one comes back, which is a message.
-            if self.has_room() {
+            if held {
+                wake = wake.min(real + HELD);
+            } else if self.has_room() {
                 wake = wake.min(deadline);
             }
             match messages.recv_timeout(wake.saturating_sub(self.begun.elapsed())) {
@@ -321,7 +328,7 @@ impl SweepRun<'_> {
         }
         for _ in 0..PROBES_A_TURN {
             // Without a free parcel there is nothing to do before a sending thread reports.
-            if self.parts.neighbours.is_full() || !self.has_room() {
+            if self.parts.neighbours.is_full() || !self.has_room() || self.is_held() {
                 more = false;
                 break;
             }
@@ -344,6 +351,12 @@ impl SweepRun<'_> {
             }
         }
         more
+    }
+
+    /// Whether nothing new is to be asked: second looks are behind. A sweep that is stopped ends all the
+    /// same.
+    fn is_held(&self) -> bool {
+        self.parts.beside.is_held() && !self.stopped
     }
 
     /// Whether a frame finds room whatever its link.
@@ -469,6 +482,15 @@ impl SweepRun<'_> {
         }
     }
 
+    /// Second looks leave beside the sweep, and count toward its rate.
+    fn count_beside(&mut self) {
+        let packets = self.parts.beside.take();
+        if packets > 0 {
+            let now = self.now();
+            self.sweep.sent_beside(now, packets);
+        }
+    }
+
     /// Asks the routers who they are now.
     fn ask_routers(&mut self) {
         let real = self.begun.elapsed();
@@ -484,7 +506,7 @@ impl SweepRun<'_> {
             if matches!(self.parts.links[link].solicit(ip), Ok(SolicitedNeighbour::Sent)) {
                 self.statistics.solicitations += 1;
                 let now = self.now();
-                self.sweep.sent_beside(now);
+                self.sweep.sent_beside(now, 1);
             }
         }
     }
@@ -515,7 +537,7 @@ impl SweepRun<'_> {
                 self.statistics.solicitations += 1;
                 self.failing_since = None;
                 let now = self.now();
-                self.sweep.sent_beside(now);
+                self.sweep.sent_beside(now, 1);
                 return;
             }
             Ok(SolicitedNeighbour::Refused) => {

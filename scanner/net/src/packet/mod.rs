@@ -27,6 +27,7 @@ pub mod frame;
 mod link;
 pub mod neighbour;
 pub mod netlink;
+mod opener;
 mod prepare;
 pub mod privilege;
 mod receiver;
@@ -37,6 +38,7 @@ mod spacing;
 mod transmit;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use mimawari_engine::SynProbe;
 use mimawari_probes::cookie::Cookie;
@@ -46,10 +48,12 @@ use mimawari_targets::AddrSet;
 
 pub use burst::{BurstOutcome, BurstTally, CanaryBurst, ports_of_a_burst};
 pub use error::PacketError;
+pub use opener::SocketOpener;
 pub use privilege::{MissingCapability, drop_all, have_net_raw};
 pub use receiver::receivers_for;
 pub use sending::senders_for;
 
+use crate::budget::PacketBudget;
 use link::{PacketLink, ReceiveSetup};
 use neighbour::NeighbourTable;
 use route::RouteSegment;
@@ -136,6 +140,8 @@ pub struct PacketSweep {
     neighbours: NeighbourTable<QueuedProbe>,
     gateways: Gateways,
     gaps: Vec<Gap>,
+    /// What leaves beside the sweep.
+    beside: Arc<PacketBudget>,
 }
 
 /// Paths by a router, and who the router is.
@@ -156,6 +162,11 @@ impl std::fmt::Debug for PacketSweep {
 }
 
 impl PacketSweep {
+    /// Counts what leaves by this budget toward the rate of the sweep.
+    pub fn share_budget(&mut self, budget: Arc<PacketBudget>) {
+        self.beside = budget;
+    }
+
     /// The source ports in use, first and last.
     #[must_use]
     pub const fn source_ports(&self) -> (u16, u16) {

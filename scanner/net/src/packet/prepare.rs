@@ -156,6 +156,7 @@ impl PacketSweep {
             neighbours,
             gateways,
             gaps,
+            beside: Arc::default(),
         })
     }
 }

@@ -35,10 +35,10 @@ pub enum MissingCapability {
 }
 
 impl MissingCapability {
-    /// Of this process.
+    /// Of this thread.
     #[must_use]
     pub fn find() -> Self {
-        Self::read(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+        Self::read(&std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default())
     }
 
     /// From the text of `/proc/PID/status` (proc_pid_status(5)).
@@ -99,6 +99,22 @@ impl MissingCapability {
             }
         }
     }
+}
+
+/// Gives up all capabilities of the calling thread but the one that raw sockets need.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(super) fn keep_net_raw() -> Result<(), caps::errors::CapsError> {
+    let net_raw = Capability::CAP_NET_RAW;
+    caps::clear(None, CapSet::Ambient)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        let mut kept = caps::read(None, set)?;
+        kept.retain(|c| *c == net_raw);
+        caps::set(None, set, &kept)?;
+    }
+    Ok(())
 }
 
 /// Gives up all capabilities of the calling thread and of what it starts from now on. Sockets that

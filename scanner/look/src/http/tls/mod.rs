@@ -31,7 +31,7 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::stream::{HttpStream, dial};
+use super::stream::{HttpStream, dial_admitted};
 
 pub use refusal::{RefusalKind, TlsRefusal};
 pub(crate) use refusal::{is_tls_error, words};
@@ -96,7 +96,7 @@ pub async fn handshake(
     limits: &TlsLimits,
     hint: Option<TlsFallback>,
 ) -> Result<TlsSession, TlsRefusal> {
-    let deadline = Instant::now() + limits.handshake;
+    let mut deadline = Instant::now() + limits.handshake;
     let asked = TlsAttempt { name: sni.and_then(dns_name), ip: endpoint.ip() };
     let (mut tcp, mut rung) = (tcp, hint.unwrap_or(TlsFallback::Modern));
     let mut first: Option<TlsRefusal> = None;
@@ -116,9 +116,12 @@ pub async fn handshake(
             return Err(refusal);
         };
         let left = deadline.saturating_duration_since(Instant::now());
+        let asked = Instant::now();
+        uplink.admit_connection(endpoint.ip()).await;
+        deadline += asked.elapsed();
         // The peer was there a moment ago: what it said then is a better reason than why it does
         // not take another connection.
-        let Ok(fresh) = dial(endpoint, limits.connect.min(left), uplink).await else {
+        let Ok(fresh) = dial_admitted(endpoint, limits.connect.min(left), uplink).await else {
             return Err(refusal);
         };
         (tcp, rung) = (fresh, next);
