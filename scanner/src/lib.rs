@@ -68,9 +68,7 @@ pub fn main() -> ExitCode {
     if let Err(e) = signals::end_as_init() {
         tracing::debug!(error = %e, "process 1 does not listen to SIGTERM");
     }
-    let done = run(&cli, opener);
-    mimawari_base::shown::remove_copies();
-    let status = match done {
+    let status = match run(&cli, opener) {
         Ok(ExitStatus::Drift | ExitStatus::Incomplete) if exit_zero => ExitStatus::Clean.into(),
         Ok(status) => status.into(),
         Err(e) => {

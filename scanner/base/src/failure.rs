@@ -115,11 +115,6 @@ impl std::error::Error for Failure {
 /// The whole error as the user sees it: the chain on the first line, the remedy on the next.
 #[must_use]
 pub fn render(error: &anyhow::Error) -> String {
-    crate::shown::restore_names(&render_with_copies(error)).into_owned()
-}
-
-/// As [`render`], with the names of files as they were opened.
-fn render_with_copies(error: &anyhow::Error) -> String {
     use mimawari_targets::diagnostic::DiagnosticList;
     // A message that points at a line renders itself; the chain would bury it.
     if let Some(d) = error.downcast_ref::<DiagnosticList>() {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::{ExitStatus, Failure};
+use mimawari_base::source_path::SourcePath;
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::format;
 use mimawari_drift::lint::codeowners::CodeOwners;
@@ -54,9 +55,9 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
     };
     let configs = args.configs.iter().map(|c| Config::read(c)).collect::<Result<Vec<_>>>()?;
     let dir = match (&args.dir, configs.first()) {
-        (Some(dir), _) => dir.clone(),
+        (Some(dir), _) => dir.into(),
         (None, Some(config)) => config.baseline_dir.clone(),
-        (None, None) => PathBuf::from("baseline"),
+        (None, None) => "baseline".into(),
     };
     let home = RuleHome::of(&dir)?;
     let mut unreadable = Vec::new();
@@ -76,8 +77,9 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
         Some(path) => Some(home.codeowners_at(path)?),
         None => home.find_codeowners()?,
     };
-    let own = args.checks.iter().chain(configs.iter().flat_map(|c| &c.http.checks));
-    let catalogue = scan::catalogue(&own.cloned().collect::<Vec<_>>())?;
+    let mut own: Vec<_> = args.checks.iter().map(SourcePath::from).collect();
+    own.extend(configs.iter().flat_map(|c| c.http.checks.iter().cloned()));
+    let catalogue = scan::catalogue(&own)?;
     let mut checks: BTreeSet<String> = catalogue.all().map(|c| c.id.to_string()).collect();
     checks.extend(["legacy-tls", "manifest"].map(str::to_owned));
     let state = match &args.state {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use mimawari_base::failure::{ExitStatus, Failure};
+use mimawari_base::source_path::SourcePath;
 use mimawari_drift::explain::{ExplainQuestion, KnownFinding, LastCovered};
 use mimawari_drift::judge::CoverageView;
 use mimawari_drift::state::State;
@@ -37,8 +38,8 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<ExitSt
     })?;
     let config = Config::read(&args.from.config)?;
     let now = instant(args.now.as_deref(), context)?;
-    let dir = args.dir.as_deref().unwrap_or(&config.baseline_dir);
-    let baseline = read_baseline(dir)?;
+    let dir = args.dir.as_ref().map_or_else(|| config.baseline_dir.clone(), SourcePath::from);
+    let baseline = read_baseline(&dir)?;
     let saved = StateStore::look(&config.state)?.latest().await?.state;
     let (runs, note) = open(args, &config, &saved)?;
     // With a run at hand the answer is what a patrol would say under this baseline.
@@ -69,8 +70,9 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<ExitSt
     explanation.notes.extend(note);
     for answer in &mut explanation.answers {
         let Some(rule) = &mut answer.rule else { continue };
-        match split_place(dir, &rule.rule.place).ok_or_else(|| "its line is not known".to_owned()) {
-            Ok((file, line)) => match blame(dir, file, line) {
+        match split_place(&dir, &rule.rule.place).ok_or_else(|| "its line is not known".to_owned())
+        {
+            Ok((file, line)) => match blame(&dir, file, line) {
                 Ok(commit) => rule.commit = Some(commit),
                 Err(why) => rule.commit_unknown = Some(why),
             },

@@ -33,8 +33,8 @@ const STATES: usize = 1 << 16;
 pub async fn run(args: &BaselinePlanArgs, context: &Context) -> Result<ExitStatus> {
     let config = Config::read(&args.from.config)?;
     let now = instant(args.now.as_deref(), context)?;
-    let base = read_baseline(&args.base)?;
-    let head = read_baseline(&args.head)?;
+    let base = read_baseline(&args.base.as_path().into())?;
+    let head = read_baseline(&args.head.as_path().into())?;
     let previous = StateStore::look(&config.state)?.latest().await?.state;
     let runs = Runs::open(&args.run, &config.scope, &previous)?.with_max_age(config.scan.max_age);
     let (base_verdict, base_state) = runs.judge(&base, &previous, now);

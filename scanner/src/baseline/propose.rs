@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::{Timestamp, ToSpan};
 use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_base::files::temporary_in;
+use mimawari_base::source_path::SourcePath;
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::propose::{
     ProposalRequest, ProposedFile, RuleProposal, file_name, propose as proposed,
@@ -26,7 +26,6 @@ use super::files::{self, TextFile};
 use super::{day, instant, note};
 use crate::cli::BaselineProposeArgs;
 use crate::config::Config;
-use crate::config::fetched::FetchedConfig;
 use crate::context::Context;
 use crate::output::print;
 use crate::report::read_verdict;
@@ -41,7 +40,7 @@ pub async fn propose(args: &BaselineProposeArgs, context: &Context) -> Result<Ex
     let expires = day(now).checked_add(i32::from(args.expires_days).days()).map_err(|e| {
         Failure::new("--expires-days leads beyond the calendar").help("name fewer days").source(e)
     })?;
-    let (verdict, baseline, _copy) = read_sources(args, now).await?;
+    let (verdict, baseline) = read_sources(args, now).await?;
     let baselines = read_existing(baseline.as_deref(), args.out.as_deref())?;
     let request = ProposalRequest { only: only.as_ref(), expires, now };
     let made = proposed(&verdict.findings, &baselines, &request);
@@ -61,22 +60,25 @@ fn ports(text: &str) -> Result<PortSet> {
     })
 }
 
-/// The verdict, the folder of the baseline that is there, and what holds that folder if it is a copy.
+/// The verdict, and the folder of the baseline that is there.
 async fn read_sources(
     args: &BaselineProposeArgs,
     now: Timestamp,
-) -> Result<(Verdict, Option<PathBuf>, Option<Arc<FetchedConfig>>)> {
+) -> Result<(Verdict, Option<SourcePath>)> {
     if let Some(file) = &args.verdict {
         let usual = || Some(PathBuf::from("baseline")).filter(|d| d.is_dir());
-        return Ok((read_verdict(file)?, args.baseline.clone().or_else(usual), None));
+        return Ok((
+            read_verdict(file)?,
+            args.baseline.clone().or_else(usual).map(SourcePath::from),
+        ));
     }
     let config = Config::read(&args.config)?;
-    let dir = args.baseline.clone().unwrap_or_else(|| config.baseline_dir.clone());
+    let dir = args.baseline.as_ref().map_or(config.baseline_dir, SourcePath::from);
     let baseline = mimawari_store::baseline::read_baseline(&dir)?;
     let previous = StateStore::look(&config.state)?.latest().await?.state;
     let runs = Runs::open(&args.run, &config.scope, &previous)?.with_max_age(config.scan.max_age);
     let (verdict, _) = runs.judge(&baseline, &previous, now);
-    Ok((verdict, Some(dir), config.fetched))
+    Ok((verdict, Some(dir)))
 }
 
 /// What is there already: the baseline, and what lies where the rules are to go.

@@ -1,7 +1,6 @@
 //! What must not be scanned: addresses of the file itself, and lists of opt-outs.
 
-use std::path::Path;
-
+use mimawari_base::source_path::SourcePath;
 use mimawari_targets::list::parse_merged;
 use mimawari_targets::{AddrRange, AddrSet};
 use toml::Spanned;
@@ -54,8 +53,8 @@ pub(super) fn read(check: &mut CheckConfig<'_>, items: &[Spanned<String>]) -> Op
     complete.then_some(denied)
 }
 
-fn read_list(path: &Path) -> Result<(AddrSet, usize), String> {
-    let name = path.display().to_string();
+fn read_list(path: &SourcePath) -> Result<(AddrSet, usize), String> {
+    let name = path.to_string();
     let text = std::fs::read_to_string(path).map_err(|e| format!("{name}: {e}"))?;
     let (list, overlaps) = parse_merged(&name, &text).map_err(|e| e.to_string())?;
     match list.names().first() {

@@ -14,12 +14,12 @@ mod source;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use mimawari_base::duration;
 use mimawari_base::failure::Failure;
+use mimawari_base::source_path::SourcePath;
 use mimawari_base::uplink::Uplink;
 use mimawari_store::{LocationError, StoreLocation};
 use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList, TextSource};
@@ -55,7 +55,7 @@ pub struct Config {
     /// The content checks.
     pub http: HttpConfig,
     /// The folder of the baseline.
-    pub baseline_dir: PathBuf,
+    pub baseline_dir: SourcePath,
     /// Where the baseline is published; it is then read from there, and not from the folder.
     pub baseline_url: Option<StoreLocation>,
     /// Where the state is kept.
@@ -70,8 +70,6 @@ pub struct Config {
     pub vantage: String,
     /// Things to know that do not stop the run.
     pub warnings: Vec<String>,
-    /// The copy that the files of a configuration on S3 are read from; it goes with the last clone.
-    pub fetched: Option<Arc<fetched::FetchedConfig>>,
 }
 
 /// How to sweep.
@@ -133,16 +131,16 @@ pub struct HttpConfig {
     /// Cost tier, 1 to 3.
     pub tier: u8,
     /// The list of virtual hosts; `-` is stdin.
-    pub vhosts: Option<PathBuf>,
+    pub vhosts: Option<SourcePath>,
     /// Whether DNS is asked where the virtual hosts' names point. Off unless asked for: a list of a
     /// million names makes two million questions to the name server.
     pub dns: bool,
     /// Files of checks, beside those that come with the program.
-    pub checks: Vec<PathBuf>,
+    pub checks: Vec<SourcePath>,
     /// Manifests of document roots.
-    pub manifests: Vec<PathBuf>,
+    pub manifests: Vec<SourcePath>,
     /// The file with the key of the evidence digests; a key of each run's own without one.
-    pub evidence_key: Option<PathBuf>,
+    pub evidence_key: Option<SourcePath>,
     /// Most paths that one site is asked for.
     pub paths_per_site: usize,
     /// Requests a second to one site; 0: no ceiling.
@@ -172,10 +170,8 @@ impl Config {
     /// A [`Failure`] when the file cannot be read, [`DiagnosticList`] when it is wrong.
     pub fn read(path: &Path) -> Result<Self> {
         if let Some(url) = fetched::url(path) {
-            return Self::from_fetched(fetched::fetch(
-                url,
-                &fetched::StoreReach::from_environment(),
-            )?);
+            let (folder, file) = fetched::fetch(url, &fetched::StoreReach::from_environment())?;
+            return Self::read_copy(&folder, &file);
         }
         let text = std::fs::read_to_string(path).map_err(|e| {
             Failure::new(format!("cannot read the configuration {}", path.display()))
@@ -191,23 +187,18 @@ impl Config {
     /// # Errors
     /// [`DiagnosticList`] with every mistake.
     pub fn parse(name: &str, text: &str, base: &Path) -> Result<Self> {
-        Self::parse_and_check(&TextSource::new(name, text), base, false)
+        Self::parse_and_check(&TextSource::new(name, text), &base.into(), false)
     }
 
     /// Reads a configuration that lies in a copy. What it writes cannot lie there, too.
-    fn from_fetched(copy: fetched::FetchedConfig) -> Result<Self> {
-        let file = copy.file();
-        let bytes = std::fs::read(&file).map_err(|e| {
-            Failure::new(format!("cannot read the copy of {}", copy.shown())).source(e)
-        })?;
-        let source = TextSource::from_bytes(copy.shown(), bytes)?;
-        let base = file.parent().unwrap_or(Path::new("."));
-        let mut config = Self::parse_and_check(&source, base, true)?;
-        config.fetched = Some(Arc::new(copy));
-        Ok(config)
+    fn read_copy(folder: &SourcePath, file: &str) -> Result<Self> {
+        let path = folder.join(file);
+        let bytes = std::fs::read(&path)
+            .map_err(|e| Failure::new(format!("cannot read the copy of {path}")).source(e))?;
+        Self::parse_and_check(&TextSource::from_bytes(path.to_string(), bytes)?, folder, true)
     }
 
-    fn parse_and_check(source: &TextSource, base: &Path, is_copy: bool) -> Result<Self> {
+    fn parse_and_check(source: &TextSource, base: &SourcePath, is_copy: bool) -> Result<Self> {
         let file: file::ConfigDocument =
             toml::from_str(source.text()).map_err(|e| syntax_error(source, &e))?;
         let mut check =
@@ -225,10 +216,10 @@ impl Config {
             self.http.tier = tier;
         }
         if !looking.manifest.is_empty() {
-            self.http.manifests.clone_from(&looking.manifest);
+            self.http.manifests = looking.manifest.iter().map(SourcePath::from).collect();
         }
         if let Some(key) = &looking.evidence_key {
-            self.http.evidence_key = Some(key.clone());
+            self.http.evidence_key = Some(key.into());
         }
     }
 
@@ -412,7 +403,7 @@ struct CheckConfig<'a> {
     /// Things to know that are no mistakes.
     warnings: Vec<String>,
     /// Where relative paths begin.
-    base: &'a Path,
+    base: &'a SourcePath,
     /// Whether relative paths lead into a copy that is removed at the end.
     is_copy: bool,
 }
@@ -422,7 +413,7 @@ impl CheckConfig<'_> {
         self.errors.push(Diagnostic::error(title, self.source, span).help(help));
     }
 
-    fn config(&mut self, file: file::ConfigDocument, base: &Path) -> Option<Config> {
+    fn config(&mut self, file: file::ConfigDocument, base: &SourcePath) -> Option<Config> {
         if *file.version.get_ref() != 1 {
             self.error(
                 file.version.span(),
@@ -464,7 +455,6 @@ impl CheckConfig<'_> {
             notify,
             vantage: file.vantage.unwrap_or_else(|| "default".to_owned()),
             warnings: std::mem::take(&mut self.warnings),
-            fetched: None,
         })
     }
 
@@ -769,7 +759,7 @@ impl CheckConfig<'_> {
         }
     }
 
-    fn http(&mut self, h: file::HttpSection, base: &Path) -> Option<HttpConfig> {
+    fn http(&mut self, h: file::HttpSection, base: &SourcePath) -> Option<HttpConfig> {
         let tier = h.tier.as_ref().map_or(1, |t| *t.get_ref());
         if let Some(t) = &h.tier
             && !(1..=3).contains(t.get_ref())
@@ -790,7 +780,7 @@ impl CheckConfig<'_> {
             enabled: h.enabled.unwrap_or(true),
             ports,
             tier,
-            vhosts: h.vhosts.map(|v| if v == "-" { v.into() } else { base.join(v) }),
+            vhosts: h.vhosts.map(|v| if v == "-" { "-".into() } else { base.join(v) }),
             dns: h.dns.unwrap_or(false),
             checks: h.checks.unwrap_or_default().iter().map(|p| base.join(p)).collect(),
             manifests: h.manifests.unwrap_or_default().iter().map(|p| base.join(p)).collect(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
 use mimawari_base::sockets;
+use mimawari_base::source_path::SourcePath;
 use mimawari_base::uplink::Uplink;
 use mimawari_drift::verdict::{FindingKind, FindingState};
 use mimawari_look::http::{
@@ -66,7 +67,7 @@ pub(super) fn read_checks(config: &Config) -> Result<CheckSources> {
         manifests
             .push(Arc::new(Manifest::read(&path.display().to_string(), BufReader::new(file))?));
     }
-    let evidence_key = config.http.evidence_key.as_deref().map(evidence_key).transpose()?;
+    let evidence_key = config.http.evidence_key.as_ref().map(evidence_key).transpose()?;
     Ok(CheckSources { catalogue: Arc::new(catalogue), manifests, evidence_key })
 }
 
@@ -74,7 +75,7 @@ pub(super) fn read_checks(config: &Config) -> Result<CheckSources> {
 ///
 /// # Errors
 /// A file that cannot be read; every mistake of the first file that has one.
-pub fn catalogue(files: &[std::path::PathBuf]) -> Result<Catalogue> {
+pub fn catalogue(files: &[SourcePath]) -> Result<Catalogue> {
     let mut catalogue = Catalogue::builtin();
     for path in files {
         let bytes = std::fs::read(path).map_err(|e| {
@@ -91,7 +92,7 @@ pub fn catalogue(files: &[std::path::PathBuf]) -> Result<Catalogue> {
 ///
 /// # Errors
 /// A file that cannot be read, or holds fewer than 16 bytes.
-pub fn evidence_key(path: &std::path::Path) -> Result<[u8; 32]> {
+pub fn evidence_key(path: &SourcePath) -> Result<[u8; 32]> {
     let mut bytes = Vec::new();
     std::fs::File::open(path).and_then(|f| f.take(KEY_LIMIT).read_to_end(&mut bytes)).map_err(
         |e| {
