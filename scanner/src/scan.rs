@@ -594,7 +594,12 @@ impl SweepOutcome {
         let s = &self.summary;
         meta.rate_reached = (self.rate_reached * 10.0).round() / 10.0;
         meta.frames_refused = self.frames_refused;
-        meta.gaps.extend(s.gaps.iter().chain(&self.gaps).cloned().map(Gap::noted));
+        meta.gaps.extend(s.gaps.iter().cloned().map(Gap::noted));
+        // Targets without a way are named where the uncovered cells are.
+        meta.gaps.extend(self.gaps.iter().cloned().map(|gap| match gap {
+            Gap::NoRoute { .. } | Gap::PathUnusable { .. } => gap.not_covered(),
+            gap => gap.noted(),
+        }));
         let missing = s.not_probed.saturating_sub(s.excluded);
         if missing > 0 {
             let (cells, of) = (missing, self.walk_len);

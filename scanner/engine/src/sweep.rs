@@ -441,14 +441,14 @@ impl SweepEngine {
             self.rate.answered_first(step);
         }
         if let Some(endpoint) = self.walk.endpoint(step) {
-            self.tell(endpoint, answer);
+            self.report_reply(endpoint, answer);
         }
         if late {
             self.events.push_back(SweepEvent::Amended { step, state: to });
         }
     }
 
-    fn tell(&mut self, endpoint: Endpoint, answer: ProbeAnswer) {
+    fn report_reply(&mut self, endpoint: Endpoint, answer: ProbeAnswer) {
         let ProbeAnswer { attempt, reply, ttl, signs, .. } = answer;
         self.events.push_back(match reply {
             ProbeReply::SynAck => SweepEvent::Open { endpoint, attempt, ttl, signs },
@@ -487,7 +487,7 @@ impl SweepEngine {
         }
     }
 
-    /// What there is to tell, oldest first. To be drained after every other call.
+    /// What there is to report, oldest first. To be drained after every other call.
     pub fn poll_event(&mut self) -> Option<SweepEvent> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
@@ -535,7 +535,7 @@ impl SweepEngine {
         }
     }
 
-    /// The driver has told everything that arrived before `at`. A driver that reads answers in a
+    /// The driver has reported everything that arrived before `at`. A driver that reads answers in a
     /// thread of its own must say so from time to time: when that thread gets no processor, the
     /// answers are there and have not been told, and no cell may be called silent meanwhile.
     pub fn heard(&mut self, at: Duration) {

@@ -1,8 +1,8 @@
 //! The connect method: the same sweep with full connections, for when raw sockets are not allowed.
 //!
-//! The engine decides what is asked when; this driver asks by `connect()` and tells what came. An
+//! The engine decides what is asked when; this driver asks by `connect()` and reports what came. An
 //! attempt that is neither accepted nor refused within the spacing is a silent one. The kernel
-//! cannot tell an ICMP "prohibited" from a dead host, so both are silent here.
+//! cannot distinguish an ICMP "prohibited" from a dead host, so both are silent here.
 
 use std::io;
 use std::ops::ControlFlow;

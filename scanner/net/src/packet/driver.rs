@@ -93,11 +93,13 @@ impl PacketSweep {
             for (link, lanes) in lanes.iter_mut().enumerate() {
                 let mut queues = Vec::new();
                 for (lane, sender) in lanes.iter_mut().enumerate() {
-                    let (queue, parcels) = mpsc::sync_channel(sending::PARCELS);
+                    let (queue, filled_batches) = mpsc::sync_channel(sending::FRAME_BATCHES);
                     let out = out.clone();
                     std::thread::Builder::new()
                         .name(format!("send-{link}-{lane}"))
-                        .spawn_scoped(scope, move || sending::run(link, sender, &parcels, &out))
+                        .spawn_scoped(scope, move || {
+                            sending::run(link, sender, &filled_batches, &out)
+                        })
                         .map_err(failed)?;
                     queues.push(queue);
                 }
@@ -167,7 +169,7 @@ struct SweepRun<'a> {
     to_send: Vec<Vec<SyncSender<FrameBatch>>>,
     /// When the routers are asked again, in real time.
     ask_routers: Duration,
-    /// Probes whose neighbour has answered, and for which no parcel was free.
+    /// Probes whose neighbour has answered, and for which no batch was free.
     late: VecDeque<(SynProbe, usize, [u8; 6])>,
     /// Up to when each receiving thread has told everything.
     heard: Vec<Duration>,
@@ -221,7 +223,7 @@ impl SweepRun<'_> {
             }
             let mut wake = next_tick.min(real + LONGEST_SLEEP);
             let deadline = self.deadline(real);
-            // Without a free parcel nothing can be sent before one comes back, which is a message.
+            // Without a free batch nothing can be sent before one comes back, which is a message.
             if held {
                 wake = wake.min(real + HELD);
             } else if self.has_room() {
@@ -327,7 +329,7 @@ impl SweepRun<'_> {
             self.frame(probe, path, Some(mac));
         }
         for _ in 0..PROBES_A_TURN {
-            // Without a free parcel there is nothing to do before a sending thread reports.
+            // Without a free batch there is nothing to do before a sending thread reports.
             if self.parts.neighbours.is_full() || !self.has_room() || self.is_held() {
                 more = false;
                 break;
@@ -346,8 +348,8 @@ impl SweepRun<'_> {
             self.sweep.send_failed(now, probe);
         }
         for link in 0..self.parts.links.len() {
-            if let Some(parcel) = self.parts.links[link].take() {
-                self.hand_over(link, parcel);
+            if let Some(filled) = self.parts.links[link].take() {
+                self.hand_over(link, filled);
             }
         }
         more
@@ -390,7 +392,7 @@ impl SweepRun<'_> {
         None
     }
 
-    /// Builds a probe's frame and puts it into a parcel, past the gate.
+    /// Builds a probe's frame and puts it into a batch, past the gate.
     fn frame(&mut self, probe: SynProbe, path: usize, mac: Option<[u8; 6]>) {
         let parts = &mut *self.parts;
         let path = &mut parts.paths[path];
@@ -415,33 +417,33 @@ impl SweepRun<'_> {
         self.sweep.send_failed(self.clock.now(self.begun.elapsed()), probe);
     }
 
-    /// Gives a parcel to its sending thread. Never waits: a queue holds all parcels of its lane.
-    fn hand_over(&mut self, link: usize, parcel: FrameBatch) {
-        let queue = self.to_send.get(link).and_then(|lanes| lanes.get(parcel.lane));
+    /// Gives a batch to its sending thread. Never waits: a queue holds all batches of its lane.
+    fn hand_over(&mut self, link: usize, filled: FrameBatch) {
+        let queue = self.to_send.get(link).and_then(|lanes| lanes.get(filled.lane));
         let refused = match queue {
-            Some(queue) => queue.send(parcel).err().map(|e| e.0),
-            None => Some(parcel),
+            Some(queue) => queue.send(filled).err().map(|e| e.0),
+            None => Some(filled),
         };
-        if let Some(parcel) = refused {
+        if let Some(filled) = refused {
             let error = Some(std::io::Error::other("the sending thread has ended"));
-            self.sent(SentBatch { link, parcel, sent: 0, error });
+            self.sent(SentBatch { link, filled, sent: 0, error });
         }
     }
 
-    /// A parcel is back.
+    /// A batch is back.
     fn sent(&mut self, sent: SentBatch) {
-        let SentBatch { link, mut parcel, sent, error } = sent;
+        let SentBatch { link, mut filled, sent, error } = sent;
         self.statistics.packets_sent += sent;
-        self.statistics.send_failures += parcel.probes.len() as u64;
+        self.statistics.send_failures += filled.probes.len() as u64;
         if sent > 0 {
             self.failing_since = None;
         }
-        if !parcel.probes.is_empty() {
+        if !filled.probes.is_empty() {
             let why = error.map_or_else(|| "nothing was sent".to_owned(), |e| e.to_string());
-            self.failed(link, &why, parcel.probes.drain(..));
+            self.failed(link, &why, filled.probes.drain(..));
         }
-        parcel.batch.clear();
-        self.parts.links[link].back(parcel);
+        filled.batch.clear();
+        self.parts.links[link].back(filled);
     }
 
     /// Hands back what could not be sent, and ends a sweep that can send nothing any more.

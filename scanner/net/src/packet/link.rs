@@ -12,7 +12,7 @@ use mimawari_rawio::{InterfaceFacts, LinkKind, ReceiveRing};
 use super::PacketConfig;
 use super::error::PacketError;
 use super::frame::FrameReach;
-use super::sending::{FrameBatch, PARCELS};
+use super::sending::{FRAME_BATCHES, FrameBatch};
 use super::source::{OwnAddress, SourcePorts, address_on};
 use super::transmit::{CheckedBatch, Gate, NotPushed, Transmitter};
 
@@ -108,7 +108,7 @@ impl PacketLink {
             mac,
             filling: None,
             // The lanes take turns.
-            free: (0..PARCELS)
+            free: (0..FRAME_BATCHES)
                 .flat_map(|_| 0..lanes.len())
                 .map(|lane| FrameBatch::new(lane, CheckedBatch::new(gate.clone(), mac.is_some())))
                 .collect(),
@@ -152,21 +152,21 @@ impl PacketLink {
         self.spacing = spacing;
     }
 
-    /// The parcel to be filled next.
+    /// The batch to be filled next.
     fn next_free(&self) -> Option<usize> {
-        self.free.iter().position(|parcel| self.spacing.is_none() || parcel.lane == 0)
+        self.free.iter().position(|filled| self.spacing.is_none() || filled.lane == 0)
     }
 
-    /// Adds a probe's frame to the parcel being filled. Returns a parcel that is full and to be sent
-    /// first; the frame is then in the next one. `Err`: no parcel is free, or the frame may not leave.
+    /// Adds a probe's frame to the batch being filled. Returns a batch that is full and to be sent
+    /// first; the frame is then in the next one. `Err`: no batch is free, or the frame may not leave.
     pub(super) fn push(
         &mut self,
         frame: &[u8],
         probe: SynProbe,
     ) -> Result<Option<FrameBatch>, NotPushed> {
         let mut full = None;
-        if let Some(parcel) = &mut self.filling {
-            match parcel.push(frame, probe) {
+        if let Some(filled) = &mut self.filling {
+            match filled.push(frame, probe) {
                 Ok(()) => return Ok(None),
                 Err(NotPushed::Full) if self.next_free().is_some() => full = self.take(),
                 Err(e) => return Err(e),
@@ -174,27 +174,27 @@ impl PacketLink {
         }
         let Some(free) = self.next_free() else { return Err(NotPushed::Full) };
         let mut next = self.free.remove(free);
-        // An empty parcel takes any SYN.
+        // An empty batch takes any SYN.
         let pushed = next.push(frame, probe);
         self.filling = Some(next);
         pushed.map(|()| full)
     }
 
-    /// The parcel being filled, to be sent.
+    /// The batch being filled, to be sent.
     pub(super) fn take(&mut self) -> Option<FrameBatch> {
-        let mut parcel = self.filling.take()?;
-        parcel.spacing = self.spacing;
+        let mut filled = self.filling.take()?;
+        filled.spacing = self.spacing;
         self.out += 1;
-        Some(parcel)
+        Some(filled)
     }
 
-    /// A parcel has come back from its thread.
-    pub(super) fn back(&mut self, parcel: FrameBatch) {
+    /// A batch has come back from its thread.
+    pub(super) fn back(&mut self, filled: FrameBatch) {
         self.out -= 1;
-        self.free.push(parcel);
+        self.free.push(filled);
     }
 
-    /// Whether a parcel is with a sending thread.
+    /// Whether a batch is with a sending thread.
     pub(super) const fn is_sending(&self) -> bool {
         self.out > 0
     }

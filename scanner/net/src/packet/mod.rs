@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  open: routes ─▶ segments ─▶ links (sender + ring) ─▶ gateways' Ethernet addresses ─▶ source ports
-//!  run:  engine ─▶ frames ─▶ gate ─▶ parcels (the caller's thread) ─▶ wire (sending threads)
+//!  run:  engine ─▶ frames ─▶ gate ─▶ batches (the caller's thread) ─▶ wire (sending threads)
 //!        engine ◀─ channel ◀─ answers ◀─ cookie ◀─ rings ◀─ wire (one thread a link)
 //! ```
 //!

@@ -20,7 +20,7 @@ pub(super) fn raise_net_raw() -> bool {
         || (has(CapSet::Permitted) && caps::raise(None, CapSet::Effective, capability).is_ok())
 }
 
-/// Why this process has no CAP_NET_RAW, as far as the kernel tells; each has its own remedy.
+/// Why this process has no CAP_NET_RAW, as far as the kernel says; each has its own remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingCapability {
     /// Whoever started it took the capability away: no program can have it here (the bounding set).
@@ -62,7 +62,7 @@ impl MissingCapability {
         }
     }
 
-    /// The reason in a few words; `None` where there is nothing to tell.
+    /// The reason in a few words; `None` where there is nothing to say.
     #[must_use]
     pub const fn reason(self) -> Option<&'static str> {
         match self {
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_tells_why_the_capability_is_missing() {
+    fn the_kernel_says_why_the_capability_is_missing() {
         let status = |bounding: &str, no_new: u8| {
             format!(
                 "Name:\tmimawari\nCapPrm:\t0000000000000000\nCapBnd:\t{bounding}\nNoNewPrivs:\t{no_new}\n"
