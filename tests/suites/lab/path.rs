@@ -6,7 +6,7 @@ use mimawari_tests::lab::{Policer, Truth, host};
 use super::*;
 
 pub const CASES: Cases = &[
-    ("path::a_policer_with_a_small_bucket_is_used_and_hides_nothing", policer),
+    ("path::a_policer_with_a_small_bucket_hides_nothing", policer),
     ("path::without_ipv6_the_ipv4_targets_are_scanned", without_ipv6),
     ("path::the_source_is_chosen_and_must_be_ours", source),
     ("path::second_looks_count_toward_the_rate", second_looks),
@@ -36,8 +36,6 @@ fn policer(c: &Case) {
     let scope = scope();
     let there = truth.open.iter().filter(|(ip, _)| scope.allows((*ip).into())).count();
     assert_eq!(run["sweep"]["open"], there, "{run:#}");
-    // Batches of a millisecond would bring a fifth of that.
-    assert!(run["rate_reached"].as_f64().expect("a rate") > 2_500.0, "{run:#}");
 }
 
 fn without_ipv6(c: &Case) {
