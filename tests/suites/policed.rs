@@ -97,7 +97,7 @@ impl Runs {
 
 #[test]
 fn the_capacity_is_used_whatever_the_bucket() {
-    for capacity in [2_500, 10_000] {
+    for capacity in [5_000, 10_000] {
         let mut runs = Runs::default();
         for bucket in [5, 50, 1_000] {
             for loss in [0.0, 0.01] {

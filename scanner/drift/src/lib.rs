@@ -13,7 +13,7 @@
 //! * [`explain`]: why a cell or a content is judged as it is.
 //! * [`sites`]: the inventory of web sites.
 //! * [`stale`]: which rules are no longer needed, and why.
-//! * [`verdict`]: what comes out.
+//! * [`kind`], [`verdict`]: what comes out.
 //! * [`schema`]: JSON Schemas of the formats.
 
 pub mod baseline;
@@ -23,6 +23,7 @@ pub mod freshness;
 pub mod id;
 pub mod impact;
 pub mod judge;
+pub mod kind;
 pub mod lint;
 pub mod lint_rules;
 pub mod ports;
