@@ -11,12 +11,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::freshness::PartFreshness;
+use crate::same_file::SameFile;
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
 
 /// Major version of `verdict.json`.
 pub const VERSION: u32 = 1;
-/// Minor version: 1 has `coverage.gaps`.
-pub const MINOR: u32 = 1;
+/// Minor version: 1 has `coverage.gaps`, 2 has `same_files`.
+pub const MINOR: u32 = 2;
 
 /// The verdict, `verdict.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -74,6 +75,9 @@ pub struct Verdict {
     /// Certificates and names that somebody should look after; at most 1,000 of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub site_notices: Vec<SiteNotice>,
+    /// Findings that are one file under several names of an address; at most 1,000 such files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub same_files: Vec<SameFile>,
 }
 
 impl VersionedFormat for Verdict {

@@ -37,6 +37,7 @@ use self::host::RandomPorts;
 use self::life::{DriftReason, Life, LifeDecision, Sighting, Transition, Trust};
 use crate::baseline::{Baseline, RuleHead, RuleMatch};
 use crate::freshness::{self, PartFreshness, RotationPart};
+use crate::same_file::same_files;
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
 use crate::state::{State, TrackedFinding};
 use crate::subject::Subject;
@@ -551,6 +552,7 @@ impl<'a> RunJudge<'a> {
         timeline.sort_by(|a, b| (a.at, &a.run_id).cmp(&(b.at, &b.run_id)));
         let old = timeline.len().saturating_sub(MAX_TIMELINE);
         timeline.drain(..old);
+        let same_files = same_files(&findings);
         let verdict = Verdict {
             version: VERSION,
             minor: MINOR,
@@ -577,6 +579,7 @@ impl<'a> RunJudge<'a> {
             sites: self.sites,
             site_changes: self.site_changes,
             site_notices: self.site_notices,
+            same_files,
         };
         self.next.updated_at = Some(self.next.updated_at.map_or(self.now, |t| t.max(self.now)));
         self.next.last_run = Some(self.run.run_id.to_owned());
