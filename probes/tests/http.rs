@@ -30,12 +30,19 @@ fn not_found() -> Reply {
 
 /// Runs a path to its end; with the paths that were asked for.
 fn run(plan: &PathPlan, mut site: impl FnMut(&str) -> Reply) -> (FinishedCheck, Vec<String>) {
-    let mut check = PathCheck::new(plan, 77, &KEY);
+    finish(PathCheck::new(plan, 77, &KEY), &mut site)
+}
+
+fn finish(
+    mut check: PathCheck<'_>,
+    site: &mut dyn FnMut(&str) -> Reply,
+) -> (FinishedCheck, Vec<String>) {
     let mut asked = Vec::new();
     while let Some(path) = check.next_request().map(str::to_owned) {
         assert!(asked.len() < 12, "too many requests: {asked:?}");
         match site(&path) {
             Some((status, body)) => check.response(&HttpResponse {
+                fields: &(),
                 status,
                 location: None,
                 body: &body,
@@ -616,6 +623,30 @@ fn an_alias_is_no_catch_all() {
     }
 }
 
+/// The same in a folder: a file that lies there alone is real, and that of the root is found there.
+#[test]
+fn an_alias_in_a_folder_is_no_catch_all() {
+    let catalogue = Catalogue::builtin();
+    let plan = catalogue.plan(3);
+    let plan = plan.on(HOST, &[]);
+    let file = plan.iter().find(|p| &*p.path == "/api/.env").expect("a planned path");
+    let body = "A=1\nDB_PASSWORD=Zq7vKp2xWm9tRb4n\n";
+    let below_folders = |path: &str| {
+        if path.matches('/').count() == 2 && path.ends_with("/.env") {
+            ok(body)
+        } else {
+            not_found()
+        }
+    };
+    let everywhere = |path: &str| if path.ends_with("/.env") { ok(body) } else { not_found() };
+    assert_eq!(run(file, below_folders).0.outcome, ContentOutcome::Exposed);
+    let outcome = |paths: &[PathPlan]| {
+        finish(PathCheck::new(file, 77, &KEY).beside(paths), &mut { everywhere }).0.outcome
+    };
+    assert_eq!(outcome(&plan), ContentOutcome::CatchAll, "the root's own path finds it");
+    assert_eq!(outcome(&[]), ContentOutcome::Exposed, "nobody looks there");
+}
+
 #[test]
 fn statuses_and_failures() {
     let catalogue = Catalogue::builtin();
@@ -677,6 +708,7 @@ fn canaries_differ_by_salt_and_are_no_planned_path() {
         let mut other = PathCheck::new(plan, 78, &KEY);
         for status in [200, 200] {
             other.response(&HttpResponse {
+                fields: &(),
                 status,
                 location: None,
                 body: &body,
@@ -715,6 +747,7 @@ fn the_digest_is_keyed() {
         let mut check = PathCheck::new(&plan, 1, &key);
         for (status, body) in [(200, &body[..]), (200, body), (404, b""), (404, b"")] {
             check.response(&HttpResponse {
+                fields: &(),
                 status,
                 location: None,
                 body,
@@ -847,7 +880,7 @@ proptest! {
             let mut asked = 0;
             while check.next_request().is_some() {
                 let (status, body) = &answers[asked % answers.len()];
-                check.response(&HttpResponse { status: *status, location: None, body, truncated, total: None, flaw: None });
+                check.response(&HttpResponse { fields: &(), status: *status, location: None, body, truncated, total: None, flaw: None });
                 asked += 1;
                 prop_assert!(asked <= 12);
             }

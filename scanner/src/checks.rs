@@ -1,5 +1,9 @@
 //! `mimawari checks`: what the path prober looks for.
 
+mod draft;
+mod import;
+mod nuclei;
+
 use std::io::Read as _;
 use std::path::Path;
 
@@ -30,6 +34,7 @@ pub fn checks(command: &ChecksCommand) -> Result<ExitStatus> {
             };
             out = check_in_full(check);
         }
+        ChecksCommand::Import(args) => return import::import(args),
         ChecksCommand::Digest { evidence_key, files } => {
             let key = scan::evidence_key(evidence_key)?;
             for file in files {

@@ -284,6 +284,7 @@ fn run(
         let field = |name| reply.fields.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str());
         let body = decode(field("content-encoding").map(str::as_bytes), &reply.body);
         check.response(&HttpResponse {
+            fields: &(),
             status: reply.status,
             location: field("location"),
             body: &body,

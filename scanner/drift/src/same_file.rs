@@ -8,33 +8,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use mimawari_targets::Port;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use crate::verdict::Finding;
+use crate::verdict::{Finding, SameFile};
 
 /// Most groups of a verdict.
 pub const MAX_SAME_FILES: usize = 1_000;
-
-/// Findings that are one file: the same bytes at the same path of one port, under several names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SameFile {
-    /// Address.
-    pub ip: IpAddr,
-    /// Port.
-    #[schemars(with = "u16")]
-    pub port: Port,
-    /// Path.
-    pub path: String,
-    /// Check.
-    pub check: String,
-    /// Keyed digest of the file, as in the evidence of its findings.
-    pub digest: String,
-    /// Ids of the findings, two at least, in the order of the verdict.
-    pub findings: Vec<String>,
-    /// Their virtual hosts in the same order; `null` is the site without a name.
-    pub hosts: Vec<Option<String>>,
-}
 
 /// The files that are found under several names, in the order of their first findings.
 #[must_use]

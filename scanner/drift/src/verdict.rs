@@ -11,7 +11,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::freshness::PartFreshness;
-use crate::same_file::SameFile;
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
 
 /// Major version of `verdict.json`.
@@ -520,6 +519,26 @@ pub struct Finding {
     pub service: Option<String>,
     /// Evidence of content.
     pub evidence: Option<HttpEvidence>,
+}
+
+/// Findings that are one file: the same bytes at the same path of one port, under several names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SameFile {
+    /// Address.
+    pub ip: IpAddr,
+    /// Port.
+    #[schemars(with = "u16")]
+    pub port: Port,
+    /// Path.
+    pub path: String,
+    /// Check.
+    pub check: String,
+    /// Keyed digest of the file, as in the evidence of its findings.
+    pub digest: String,
+    /// Ids of the findings, two at least, in the order of the verdict.
+    pub findings: Vec<String>,
+    /// Their virtual hosts in the same order; `null` is the site without a name.
+    pub hosts: Vec<Option<String>>,
 }
 
 /// The rule that comes nearest to allowing a finding.

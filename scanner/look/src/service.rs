@@ -1,4 +1,4 @@
-//! What speaks on an open port: a full connection, and as few bytes as can tell.
+//! What speaks on an open port: a full connection, and as few bytes as can show it.
 //!
 //! The kernel's own `connect()` confirms that the port is open. Then the server may speak first;
 //! if it does not, it gets a TLS ClientHello, a second one in the old way where the first is refused,
@@ -224,7 +224,7 @@ async fn identify(
                     _ => IdentifiedService::new(spoke_first(&bytes), None),
                 };
             }
-            // Closed without a word, as a TCP wrapper does: a request would tell no more.
+            // Closed without a word, as a TCP wrapper does: a request would show no more.
             ServiceWord::Closed => return IdentifiedService::mute(),
             ServiceWord::Quiet => {}
         }
@@ -449,7 +449,7 @@ async fn speaks_second(mut stream: HttpStream, config: &ServiceConfig) -> bool {
     timeout(config.answer_timeout, talk).await.ok().flatten().unwrap_or(false)
 }
 
-/// Whether more bytes cannot tell more: not HTTP and a line is there, or the title is complete.
+/// Whether more bytes cannot show more: not HTTP and a line is there, or the title is complete.
 fn is_enough(bytes: &[u8]) -> bool {
     if !bytes.starts_with(&b"HTTP/"[..bytes.len().min(5)]) {
         return bytes.contains(&b'\n');
@@ -466,7 +466,7 @@ enum ServiceReply {
     },
     /// Another protocol that is known by these bytes.
     Other(Box<ServiceFacts>),
-    /// Bytes that tell nothing: a TLS alert among them.
+    /// Bytes that show nothing: a TLS alert among them.
     Unclear,
 }
 
@@ -521,7 +521,7 @@ fn named(name: &str, banner: Option<&[u8]>) -> ServiceFacts {
     ServiceFacts { name: name.to_owned(), banner, ..ServiceFacts::default() }
 }
 
-/// The line that goes on record. A MySQL greeting is binary; its version text is what tells.
+/// The line that goes on record. A MySQL greeting is binary; its version text is what counts.
 fn first_line(bytes: &[u8]) -> &[u8] {
     if let Some(version) = mysql_version(bytes) {
         return version;

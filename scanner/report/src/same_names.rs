@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use mimawari_drift::same_file::SameFile;
-use mimawari_drift::verdict::Finding;
+use mimawari_drift::verdict::{Finding, SameFile};
 
 use crate::clean::clean;
 use crate::words::{self, NAME};

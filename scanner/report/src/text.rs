@@ -263,13 +263,7 @@ impl TextPage {
         self.out.push('\n');
     }
 
-    fn row(
-        &mut self,
-        row: &NamedRow<'_>,
-        cells: [&str; 3],
-        state_width: usize,
-        what_width: usize,
-    ) {
+    fn row(&mut self, row: &NamedRow<'_>, cells: [&str; 3], state_width: usize, what_width: usize) {
         let f = row.finding;
         let [state, what, place] = cells;
         let lead = format!("  {}  {}", pad(state, state_width), pad(what, what_width));

@@ -41,7 +41,7 @@ pub async fn manifest(args: &ManifestArgs, context: &Context) -> Result<ExitStat
 ///
 /// # Errors
 /// A [`Failure`] when the arguments name nothing that can be read or written. What cannot be read
-/// below the document root is told and makes the manifest incomplete.
+/// below the document root is reported and makes the manifest incomplete.
 fn make(args: &ManifestArgs, context: &Context) -> Result<ExitStatus> {
     let header = header(args, context)?;
     let root = root(&args.docroot)?;
@@ -74,7 +74,7 @@ fn make(args: &ManifestArgs, context: &Context) -> Result<ExitStatus> {
         Err(e) if is_broken_pipe(&e) => return Ok(ExitStatus::Clean),
         other => other?,
     }
-    counts.tell(&walked);
+    counts.report(&walked);
     let whole = counts.unreadable + counts.outside + counts.leading_out == 0;
     Ok(if whole { ExitStatus::Clean } else { ExitStatus::Incomplete })
 }
@@ -146,7 +146,7 @@ struct WalkCounts {
 }
 
 impl WalkCounts {
-    fn tell(&self, walked: &WalkSummary) {
+    fn report(&self, walked: &WalkSummary) {
         tracing::info!(
             files = self.files,
             execute = self.execute,

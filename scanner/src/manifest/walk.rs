@@ -29,7 +29,7 @@ const DEPTH: usize = 256;
 /// make more ways to a file than there are files on earth.
 const WAYS: u8 = 4;
 
-/// Told of what the walk finds.
+/// Gets what the walk finds.
 pub trait FileVisitor {
     /// Whether to go on. Asked often.
     fn goes_on(&mut self) -> bool;
@@ -214,7 +214,7 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
         Ok(Some(level))
     }
 
-    /// Reads the files of a folder, and tells its folders.
+    /// Reads the files of a folder, and reports its folders.
     fn read(&mut self, level: &FolderLevel) -> Result<io::Result<std::vec::IntoIter<OpenFolder>>> {
         let names = match names(&level.fd) {
             Ok(names) => names,
@@ -253,7 +253,7 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
         Ok(Ok(folders.into_iter()))
     }
 
-    /// Follows a link: reads the file that it leads to, or tells the folder.
+    /// Follows a link: reads the file that it leads to, or reports the folder.
     fn link(&mut self, level: &FolderLevel, name: &CStr, url: &str) -> Result<Option<PathBuf>> {
         let name_os = OsStr::from_bytes(name.to_bytes());
         let target = match self.root.join(&level.real).join(name_os).canonicalize() {

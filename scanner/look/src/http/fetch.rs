@@ -164,13 +164,14 @@ impl SiteWorker<'_> {
         let mut timeouts = shared.config.timeouts();
         let full = timeouts;
         if wait == FetchWait::Hasty && target.answered {
-            let bearable = HASTE.0.max(target.slowest.saturating_mul(HASTE.1));
-            timeouts.head = timeouts.head.min(bearable);
-            timeouts.body = timeouts.body.min(bearable);
+            let enough = HASTE.0.max(target.slowest.saturating_mul(HASTE.1));
+            timeouts.head = timeouts.head.min(enough);
+            timeouts.body = timeouts.body.min(enough);
         } else if target.brief {
             timeouts.head = timeouts.head.min(HASTE.0);
         }
         let began = Instant::now();
+        shared.config.progress.count_request();
         // When this future is dropped, the connection stays here and is marked as spent.
         let asked = persist(lane, &mut connection, target, path, &timeouts, whole);
         let asked = self.patiently(deadline, LONG_WAIT, asked).await;
@@ -285,7 +286,7 @@ impl SiteWorker<'_> {
     }
 }
 
-/// Tries until there is an answer, or a fault that trying again would not mend.
+/// Tries until there is an answer, or a fault that another try would not fix.
 async fn persist(
     lane: &EndpointQueue,
     connection: &mut Option<HttpLink>,
@@ -295,10 +296,10 @@ async fn persist(
     whole: bool,
 ) -> Result<HttpAnswer, ResponseError> {
     let without_range;
-    let mut asker = target.asker.as_ref().map_err(ResponseError::clone)?;
+    let mut template = target.template.as_ref().map_err(ResponseError::clone)?;
     if whole {
-        without_range = asker.without_range();
-        asker = &without_range;
+        without_range = template.without_range();
+        template = &without_range;
     }
     let most = if target.brief { 1 } else { TRIES };
     let mut best: Option<HttpAnswer> = None;
@@ -307,16 +308,17 @@ async fn persist(
         tries += 1;
         if !connection.as_ref().is_some_and(HttpLink::is_usable) {
             *connection = None;
-            match HttpLink::open(&target.route, timeouts, lane.rung.get(), lane.dialect.get()).await
+            match HttpLink::open(&target.route, timeouts, lane.fallback.get(), lane.dialect.get())
+                .await
             {
                 Ok(new) => {
                     lane.refused.set(0);
                     target.refused = 0;
-                    lane.rung.set(new.rung());
+                    lane.fallback.set(new.fallback());
                     *connection = Some(new);
                 }
                 Err(fault) => {
-                    lane.rung.set(None);
+                    lane.fallback.set(None);
                     let failed = if fault.kind == FaultKind::Connect {
                         lane.refused.set(lane.refused.get() + 1);
                         lane.refused.get()
@@ -335,7 +337,7 @@ async fn persist(
         }
         let Some(open) = connection else { continue };
         let used = open.responses() > 0;
-        let fault = match open.get(path, asker, timeouts).await {
+        let fault = match open.get(path, template, timeouts).await {
             // Cut off for once, or always: another answer may be whole.
             Ok(mut answer)
                 if answer.cut_short.as_ref().is_some_and(|f| f.kind != FaultKind::Timeout) =>
@@ -355,10 +357,11 @@ async fn persist(
         let again = match fault.kind {
             FaultKind::Lost => true,
             FaultKind::Malformed if !used => {
-                let forced = get_by_force(&target.route, path, asker, timeouts, lane.rung.get());
+                let forced =
+                    get_by_force(&target.route, path, template, timeouts, lane.fallback.get());
                 return match forced.await {
                     Ok(answer) => Ok(answer),
-                    Err(fault) => in_second(lane, connection, target, path, asker, timeouts)
+                    Err(fault) => in_second(lane, connection, target, path, template, timeouts)
                         .await
                         .or(best)
                         .ok_or(fault),
@@ -370,7 +373,7 @@ async fn persist(
         };
         if !again || tries >= most {
             if fault.kind == FaultKind::Lost && best.is_none() {
-                best = in_second(lane, connection, target, path, asker, timeouts).await;
+                best = in_second(lane, connection, target, path, template, timeouts).await;
             }
             return best.ok_or(fault);
         }
@@ -397,16 +400,17 @@ async fn in_second(
     connection: &mut Option<HttpLink>,
     target: &SiteTarget,
     path: &str,
-    asker: &super::connection::RequestTemplate,
+    template: &super::connection::RequestTemplate,
     timeouts: &HttpTimeouts,
 ) -> Option<HttpAnswer> {
     if lane.answered.get() || lane.dialect.get() != HttpDialect::First {
         return None;
     }
     lane.dialect.set(HttpDialect::FirstForSure);
-    let link = HttpLink::open(&target.route, timeouts, lane.rung.get(), HttpDialect::Second).await;
+    let link =
+        HttpLink::open(&target.route, timeouts, lane.fallback.get(), HttpDialect::Second).await;
     let mut link = link.ok()?;
-    let answer = link.get(path, asker, timeouts).await.ok()?;
+    let answer = link.get(path, template, timeouts).await.ok()?;
     lane.dialect.set(HttpDialect::Second);
     *connection = Some(link);
     Some(answer)

@@ -84,6 +84,20 @@ pub(super) struct SiteWorker<'a> {
     pub(super) nap: Option<Pin<Box<Sleep>>>,
 }
 
+/// What is requested of a site.
+#[derive(Clone, Copy)]
+struct SitePlan<'p> {
+    paths: &'p [PathPlan],
+    /// Paths at which something was found before.
+    known: Option<&'p HashSet<String>>,
+}
+
+impl SitePlan<'_> {
+    fn has_known(&self, path: &str) -> bool {
+        self.known.is_some_and(|k| k.contains(path))
+    }
+}
+
 /// What a site looks like at first sight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SiteFace {
@@ -117,26 +131,27 @@ impl SiteWorker<'_> {
         let today = DayName { year: now.year(), month: now.month(), day: now.day() };
         let plan = shared.plan.on(NameLists { host: target.host.as_deref(), today }, &manifests);
         let known = config.known.at(&lane.endpoint, target.host.as_deref());
+        let site = SitePlan { paths: &plan, known };
         let ceiling = config.paths_per_target.min(plan.len());
         let (asked, beyond) = plan.split_at(ceiling);
         let mut late = Vec::new();
         for path in asked {
             let observation =
-                self.check(path, &mut target, FetchWait::Hasty, &mut standing, known).await;
-            let mendable = observation.outcome == ContentOutcome::Error
+                self.check(path, &mut target, FetchWait::Hasty, &mut standing, site).await;
+            let may_recover = observation.outcome == ContentOutcome::Error
                 && target.gone.is_none()
                 && Instant::now() < target.deadline;
-            if mendable && target.answered && (target.hurried || late.len() < SECOND_CHANCES) {
+            if may_recover && target.answered && (target.hurried || late.len() < SECOND_CHANCES) {
                 late.push(path);
             } else {
-                self.keep(path, observation, &target, &mut standing, known).await?;
+                self.keep(path, observation, &target, &mut standing, site).await?;
             }
         }
         // Slow or unlucky for once, or a tarpit: whoever is given up by now gets no more time.
         for path in late {
             let observation =
-                self.check(path, &mut target, FetchWait::Full, &mut standing, known).await;
-            self.keep(path, observation, &target, &mut standing, known).await?;
+                self.check(path, &mut target, FetchWait::Full, &mut standing, site).await;
+            self.keep(path, observation, &target, &mut standing, site).await?;
         }
         self.settle(&mut target, &mut standing).await?;
         if !beyond.is_empty() {
@@ -145,7 +160,7 @@ impl SiteWorker<'_> {
         }
         for path in beyond {
             let observation =
-                self.check(path, &mut target, FetchWait::Hasty, &mut standing, known).await;
+                self.check(path, &mut target, FetchWait::Hasty, &mut standing, site).await;
             shared.emit(Observation::Http(Box::new(observation))).await?;
         }
         self.bury(target);
@@ -156,6 +171,7 @@ impl SiteWorker<'_> {
     /// for; one that closes at once costs little, and each of its names is asked.
     fn bury(&self, target: SiteTarget) {
         let lane = self.lane;
+        self.shared.config.progress.finish_site();
         if target.answered {
             lane.dead_hosts.set(0);
             lane.late_hosts.set(0);
@@ -183,11 +199,11 @@ impl SiteWorker<'_> {
         observation: HttpObservation,
         target: &SiteTarget,
         standing: &mut SiteStanding<'p>,
-        known: Option<&HashSet<String>>,
+        plan: SitePlan<'_>,
     ) -> Result<(), NoReply> {
         // That there is no such site is about all of them.
         if observation.reason.is_none() {
-            let known = known.is_some_and(|k| k.contains(&*path.path));
+            let known = plan.has_known(&path.path);
             let held = HeldOutcome { path, outcome: observation.outcome, at: observation.at };
             if standing.hold(held, known).is_none() {
                 return Ok(());
@@ -274,12 +290,12 @@ impl SiteWorker<'_> {
         target: &mut SiteTarget,
         wait: FetchWait,
         standing: &mut SiteStanding<'_>,
-        known: Option<&HashSet<String>>,
+        plan: SitePlan<'_>,
     ) -> HttpObservation {
         let config = &*self.shared.config;
         target.hurried = false;
-        let mut check = PathCheck::new(path, config.salt, &config.evidence_key);
-        if known.is_some_and(|k| k.contains(&*path.path)) {
+        let mut check = PathCheck::new(path, config.salt, &config.evidence_key).beside(plan.paths);
+        if plan.has_known(&path.path) {
             check = check.expecting(MISSES);
         }
         let (mut malformed, mut no_site, mut first) = (false, false, true);
@@ -360,7 +376,7 @@ impl SiteWorker<'_> {
         if is_hit {
             return (answer, None);
         }
-        let cookies = target.asker.as_mut().is_ok_and(|asker| asker.take_cookies(&answer));
+        let cookies = target.template.as_mut().is_ok_and(|template| template.take_cookies(&answer));
         if place == path {
             if !cookies {
                 return (answer, None);
@@ -440,6 +456,7 @@ fn response<'a>(answer: &'a HttpAnswer, body: &'a DecodedBody<'a>) -> HttpRespon
     HttpResponse {
         status: answer.status,
         location: answer.text(LOCATION),
+        fields: answer,
         body,
         truncated: answer.truncated,
         total: answer.total,

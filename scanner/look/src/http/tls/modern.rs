@@ -1,4 +1,4 @@
-//! The first rung: rustls, TLS 1.3 and 1.2 with forward secrecy and authenticated ciphers alone.
+//! The first fallback: rustls, TLS 1.3 and 1.2 with forward secrecy and authenticated ciphers alone.
 
 use std::sync::{Arc, OnceLock};
 

@@ -17,7 +17,7 @@ pub struct TlsRefusal {
     pub spoke_tls: bool,
     /// In words, without anything that the server sent.
     pub reason: String,
-    /// Whether another rung of the ladder could do better.
+    /// Whether another fallback of the ladder could do better.
     mendable: bool,
 }
 
@@ -117,8 +117,8 @@ impl TlsRefusal {
         Self::failed(&legacy_words(error), false, cut)
     }
 
-    /// The verdict after the first rung and the last: the last one decides, and the first one's words
-    /// stay, since they tell what a current client meets.
+    /// The verdict after the first fallback and the last: the last one decides, and the first one's words
+    /// stay, since they show what a current client meets.
     pub(super) fn then(self, last: Self) -> Self {
         let spoke_tls = self.spoke_tls || last.spoke_tls;
         if last.kind == RefusalKind::NoSite {
