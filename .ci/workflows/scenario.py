@@ -217,9 +217,9 @@ def proposal(w):
     event, changed = w.pull(7, branch)
     jobs = w.workflow("check", event)
     job = jobs["check/check"]
-    told = {(a[0], a[1].get("file"), a[1].get("title")) for a in job.annotations}
+    annotations = {(a[0], a[1].get("file"), a[1].get("title")) for a in job.annotations}
     check(job.result == "failure", "check is red", job.log)
-    check(("error", "baseline/unowned.toml", "empty-reason") in told, "with an annotation at the empty reason", told)
+    check(("error", "baseline/unowned.toml", "empty-reason") in annotations, "with an annotation at the empty reason", annotations)
     check(all((w.clone / a[1]["file"]).exists() and int(a[1]["line"]) > 0 for a in job.annotations if "file" in a[1]),
           "annotations name files of the repository and lines")
 
@@ -276,7 +276,7 @@ def proposal(w):
     event, changed = w.pull(8, "bad")
     job = w.workflow("check", event)["check/check"]
     check(any(a[1].get("title") == "not in the common form" for a in job.annotations) and "::error title=forged" in job.log,
-          "what is not in the common form is told, with the difference", job.log)
+          "what is not in the common form is reported, with the difference", job.log)
     check(job.result == "failure" and not any(a[1].get("title") == "forged" for a in job.annotations),
           "and no annotation can be forged from that either", job.log)
     w.workflow("plan", event, changed)
@@ -354,7 +354,7 @@ def refusals(w, branch):
     event, changed = w.pull(7, branch)
     job = w.workflow("plan", event, changed)["plan/plan"]
     w.variables["MIMAWARI_CONFIG"] = config
-    check(job.result == "failure" and "other.toml" in w.comments(7)[-1]["body"], "a configuration that is not there is told", job.log)
+    check(job.result == "failure" and "other.toml" in w.comments(7)[-1]["body"], "a configuration that is not there is reported", job.log)
 
     sarif = w.clone / ".github/workflows/sarif.yml"
     sarif.write_text(re.sub(r"baseline-check\.yml", "baseline-sarif.yml", (w.clone / ".github/workflows/check.yml").read_text())
@@ -378,17 +378,17 @@ def merge(w, branch):
     job = jobs["publish/settle"]
     check(job.result == "success", "settle is green", job.log)
     check(list(w.runner.roles[roles:]) == [(PUBLISH, MAIN), (SETTLE, MAIN)], "each job took its own role, for main")
-    check("DRIFT" in job.summary or "drift" in job.summary.lower(), "the summary tells what is left", job.summary)
+    check("DRIFT" in job.summary or "drift" in job.summary.lower(), "the summary says what is left", job.summary)
     verdict = json.loads((w.runner.work / f"run-{w.runner.runs}-settle/temp/verdict.json").read_text())
     before = json.loads((w.work / "demo/today/verdict.json").read_text())
     id = next(f["id"] for f in before["findings"] if f["port"] == 6379 and f["state"] == "open")
     found = [f for f in verdict["findings"] if f["id"] == id]
     check([f["state"] for f in found] == ["allowed"], "the finding is allowed, not resolved", found)
-    told = [c["what"] for c in verdict["changes"] if c["finding"] == id]
-    check(told == ["allowed"], "and is told as allowed, once", verdict["changes"])
+    notified = [c["what"] for c in verdict["changes"] if c["finding"] == id]
+    check(notified == ["allowed"], "and is notified as allowed, once", verdict["changes"])
     newest = sorted(w.call("aws", "s3", "ls", "s3://corp-scan/state/generations/").split()[3::4])[-1]
     check(newest > "00000000000002.json", "the state on S3 has a new generation", newest)
-    # Judged again upon the saved state: nothing is left to tell.
+    # Judged again on the saved state: nothing is left to notify.
     again = w.work / "again.json"
     w.call(w.mimawari, "--quiet", "judge", "-c", w.config, "--run", w.work / "demo/today", "--baseline", "baseline",
            "--out", again, cwd=w.clone, ok=(1,))
@@ -505,19 +505,19 @@ def folders(w):
     check(run("hourly-", "f3") == ("hourly-2", ["run.json"]), "an incomplete one where no other is")
 
 
-def telling(w):
-    """Who settles tells: the notifiers' secrets come by name, and nothing else gets into the environment."""
-    print("what settling tells")
+def notifying(w):
+    """Who settles notifies: the notifiers' secrets come by name, and nothing else gets into the environment."""
+    print("what settling notifies")
     script = ROOT / ".github/actions/baseline/settle.sh"
-    bin, seen = w.work / "telling", w.work / "telling/seen"
+    bin, seen = w.work / "notifying", w.work / "notifying/seen"
     bin.mkdir()
     (bin / "mimawari").write_text(f'#!/bin/sh\nenv >"{seen}"\nexit 2\n')
     (bin / "mimawari").chmod(0o755)
 
-    def run(told):
+    def run(variables):
         seen.unlink(missing_ok=True)
         env = w.machine | {"ROUNDS_URL": str(w.work / "rounds"), "ROUND_PREFIX": "hourly-", "CONFIG": "x", "BASELINE_DIR": "x",
-                           "VERDICT_FILE": str(bin / "verdict.json"), "NOTIFY_ENVIRONMENT": told,
+                           "VERDICT_FILE": str(bin / "verdict.json"), "NOTIFY_ENVIRONMENT": variables,
                            "PATH": f"{bin}:{w.machine['PATH']}"}
         done = subprocess.run([script], env=env, text=True, capture_output=True, timeout=60)
         return done.stdout + done.stderr, seen.read_text().splitlines() if seen.exists() else None
@@ -583,7 +583,7 @@ def main():
         prune(w)
         limits(w)
         folders(w)
-        telling(w)
+        notifying(w)
         installation(w)
         print("the workflows did what they say")
     finally:

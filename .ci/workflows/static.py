@@ -44,7 +44,7 @@ def workflow(path):
                 must(re.fullmatch(r" # v\d+(\.\d+)*", comment), f"{name}: {target} does not say which version it is")
     if "jobs" in document:
         own = document.get("permissions")
-        must(isinstance(own, dict) and set(own.values()) <= {"read", "none"}, f"{name}: the workflow's own permissions are too wide or not told")
+        must(isinstance(own, dict) and set(own.values()) <= {"read", "none"}, f"{name}: the workflow's own permissions are too wide or not stated")
     for id, steps, job in steps_of(document):
         if "jobs" in document:
             must(isinstance(job.get("permissions"), dict) or own, f"{name}: {id}: no permissions of its own")

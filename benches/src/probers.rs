@@ -203,7 +203,7 @@ impl Prober {
             let out = fs::read_to_string(folder.join("stdout")).unwrap_or_default();
             let seen = out.lines().filter(|l| l.contains(crate::web::PAGE)).count();
             if seen < pages {
-                bail!("it told of {seen} of {pages} pages");
+                bail!("it printed {seen} of {pages} pages");
             }
         }
         Ok(())

@@ -71,13 +71,13 @@ impl Stage {
     /// Packets that have reached the data centre.
     ///
     /// # Errors
-    /// When the kernel does not tell.
+    /// When the kernel does not say.
     pub fn received(&self) -> Result<u64> {
         received(&self.lab)
     }
 }
 
-/// Enters namespaces of its own, runs a program there and tells its error.
+/// Enters namespaces of its own, runs a program there and prints its error.
 #[must_use]
 pub fn in_namespaces(run: impl FnOnce() -> Result<()>) -> ExitCode {
     if let Err(e) = enter() {
@@ -96,7 +96,7 @@ pub fn in_namespaces(run: impl FnOnce() -> Result<()>) -> ExitCode {
 /// Packets that have reached the data centre of a lab.
 ///
 /// # Errors
-/// When the kernel does not tell.
+/// When the kernel does not say.
 pub fn received(lab: &Lab) -> Result<u64> {
     // /proc/net is the process's own; the thread has entered another namespace.
     let text = lab.centre.run(|| std::fs::read_to_string("/proc/thread-self/net/dev"))?;

@@ -106,7 +106,7 @@ impl Tool {
                 .map(|w| w.strip_prefix('v').unwrap_or(w))
                 .find(|w| w.starts_with(|c: char| c.is_ascii_digit()))
                 .map(str::to_owned)
-                .with_context(|| format!("{} does not tell its version", path.display()))
+                .with_context(|| format!("{} does not print its version", path.display()))
         };
         Ok(match self {
             Self::Mimawari => format!("mimawari {}", says(&paths.mimawari, &["--version"])?),

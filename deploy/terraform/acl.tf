@@ -3,14 +3,14 @@
 #   out  any TCP port of the owned ranges         probes, and connections that confirm what is open
 #        443 of everywhere                        AWS's endpoints (ECR, logs, secrets, S3 by its public addresses
 #                                                 although a gateway carries them), webhooks
-#   in   1024-65535 from the owned ranges         answers: the sweep's own source ports lie outside the kernel's range
+#   in   1024-65535 from the owned ranges         answers: the sweep's own source ports are outside the kernel's range
 #        32768-60999 from everywhere              answers from port 443; an ACL sees no source port, so this is the
 #                                                 kernel's ephemeral range (net.ipv4.ip_local_port_range) and no more
-#        ICMP unreachable and time exceeded       from any router of the path: they tell `prohibited`
+#        ICMP unreachable and time exceeded       from any router of the path: they mean `prohibited`
 #
 # DNS (the VPC's resolver), DHCP, the task's metadata and the clock do not pass an ACL. [scan] nameservers of
 # your own would need a rule for 53.
-# An ACL cannot tell port 443 of the owned ranges from other people's: there the program's scope is what holds.
+# An ACL cannot distinguish port 443 of the owned ranges from other people's: there the program's scope protects.
 
 locals {
   acl_ranges = coalesce(var.acl.ranges, var.owned_ranges)

@@ -1,6 +1,6 @@
 # Alarms. Two sources of figures:
-#   - the machine tells RoundComplete (1 or 0) by profile at the end of every round;
-#   - the reduce task tells what the run saw, in CloudWatch's embedded metric format, by vantage
+#   - the machine reports RoundComplete (1 or 0) by profile at the end of every round;
+#   - the reduce task reports what the run saw, in CloudWatch's embedded metric format, by vantage
 #     ([[notify]] kind = "emf"; the names are in deploy/notify).
 
 resource "aws_sns_topic" "alarms" {
@@ -30,7 +30,7 @@ locals {
   topic = coalesce(var.alarms.topic_arn, try(aws_sns_topic.alarms[0].arn, null))
 
   vantage = { Vantage = var.vantage }
-  # The machine of events too: if it fails, no new address is looked at, and its rounds cannot tell.
+  # The machine of events too: if it fails, no new address is scanned, and there is no round that could report it.
   machines = merge(
     { machine = { StateMachineArn = local.machine_arn } },
     { for m in aws_sfn_state_machine.event : "event-machine" => { StateMachineArn = m.arn } },
@@ -67,7 +67,7 @@ locals {
     } }]...),
     # The alarms below live from the metrics in the log of the reduce task, and keep their state without them.
     { for hours in local.silent_hours[*] : "no-figures" => {
-      text      = "No run told its figures for ${hours} h: coverage, suspect, unverified and open-too-long know nothing."
+      text      = "No run reported its figures for ${hours} h: the alarms coverage, suspect, unverified and open-too-long have no data."
       namespace = local.namespace, metric = "Suspect", dimensions = local.vantage
       statistic = "SampleCount", compare = "LessThanThreshold", threshold = 1
       period    = 3600, periods = hours, points = hours
@@ -75,7 +75,7 @@ locals {
     } },
     {
       dead-letters = {
-        text      = "A schedule or an event could not start a round; its message lies in the queue."
+        text      = "A schedule or an event could not start a round; its message is in the queue."
         namespace = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = aws_sqs_queue.dead.name }
         statistic = "Maximum", compare = "GreaterThanThreshold", threshold = 0
         period    = 300, periods = 1, points = 1
@@ -89,7 +89,7 @@ locals {
         missing   = "ignore"
       }
       suspect = {
-        text      = "A run is not to be believed: canaries silent, or too much gone at once."
+        text      = "A run is not trusted: canaries silent, or too many ports gone at once."
         namespace = local.namespace, metric = "Suspect", dimensions = local.vantage
         statistic = "Maximum", compare = "GreaterThanThreshold", threshold = 0
         period    = 3600, periods = 1, points = 1
@@ -132,11 +132,11 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   tags                = local.tags
 }
 
-# Open for too long. Only runs tell figures, so an hour without a run repeats the last one (FILL). A finding that the
+# Open for too long. Only runs report figures, so an hour without a run repeats the last one (FILL). A finding that the
 # hourly run does not cover is `unverified` until the nightly one sees it again: it is as open as before.
 resource "aws_cloudwatch_metric_alarm" "open_too_long" {
   alarm_name          = "${var.name}-open-too-long"
-  alarm_description   = "For ${var.alarms.open_hours} h there was always a finding open that nobody mended, allowed or acknowledged. What to do: deploy/RUNBOOK.md."
+  alarm_description   = "For ${var.alarms.open_hours} h there was always a finding open that nobody fixed, allowed or acknowledged. What to do: deploy/RUNBOOK.md."
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   evaluation_periods  = var.alarms.open_hours

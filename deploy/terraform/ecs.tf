@@ -1,5 +1,5 @@
 # The cluster and two task definitions of one image: `scan` probes (and plans: it is the one that may write a plan),
-# `reduce` merges, judges and tells. They differ in role, size and secrets.
+# `reduce` merges, judges and notifies. They differ in role, size and secrets.
 
 locals {
   # Fargate gives Docker's 14 capabilities. `drop: [ALL]` would take NET_RAW too, and Fargate can add none but
@@ -31,7 +31,7 @@ locals {
     reduce = {
       command = ["round", "reduce"]
       size    = var.reduce_size
-      # Drift is no failure of the machine: the result tells it.
+      # Drift is no failure of the machine: the result reports it.
       environment = { MIMAWARI_EXIT_ZERO = "true" }
       secrets     = local.secret_refs
       # The metrics are a line of the log: none may be lost.

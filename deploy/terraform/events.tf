@@ -1,6 +1,6 @@
-# On demand by itself: something got a public address, so it is looked at now and not tonight.
+# Rounds started by events: something got a public address, so it is scanned now and not tonight.
 #
-# What the call's event tells (CloudTrail; the account needs a trail with management events, and every region a
+# What the call's event contains (CloudTrail; the account needs a trail with management events, and every region a
 # rule of its own):
 #
 #   AllocateAddress          the Elastic IP itself; nothing answers there until it is associated
@@ -10,7 +10,7 @@
 #   CreateSubnet             its range. It is private unless your own public range is the VPC's: then it is scanned
 #
 # Every task of this module makes such an interface as well: the machine drops those first, for a round of one's own
-# tasks would beget the next.
+# tasks would start the next one.
 #
 # So a small machine waits, looks the addresses up, and starts one round for each. An address outside owned_ranges
 # is refused by Plan, and a refused round of the profile `event` ends quietly: it pages nobody. An event that comes twice

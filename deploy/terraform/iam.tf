@@ -5,7 +5,7 @@
 #   reduce     reads all of it, writes results and state. Its execution role alone reads the secrets.
 #   publish    the baseline repository's workflow on one branch: writes baseline/ and nothing else.
 #   read       pull requests: what a change of the baseline would do to the last round. Writes nothing.
-#   settle     after a merge: judges the last round again, keeps what that changes in state/, and tells it.
+#   settle     after a merge: judges the last round again, saves what that changes in state/, and notifies it.
 #   operator   a policy for people and for scan-now: starts a round, watches it, reads its result.
 
 locals {
@@ -82,7 +82,7 @@ locals {
     ], local.s3_kms)
   }
 
-  # Whoever saves the state tells what changed, so it needs what the notifiers need. On ECS the execution role reads the
+  # A role that saves the state also notifies what changed, so it needs what the notifiers need. On ECS the execution role reads the
   # secrets; the workflow that settles reads them itself.
   findings = var.security_hub ? [{
     Sid      = "Findings"
@@ -104,7 +104,7 @@ locals {
       Resource = local.kms_key_arn
     },
   ] : s if length(local.secret_refs) > 0]
-  tell = concat(local.findings, local.read_secrets)
+  notify = concat(local.findings, local.read_secrets)
 
   policy_reduce = {
     Version = "2012-10-17"
@@ -183,7 +183,7 @@ locals {
         Condition = { ArnEquals = { "ecs:cluster" = local.cluster_arn } }
       },
       {
-        # The rule by which Step Functions hears of a task's end; it makes and names it itself.
+        # The rule that reports a task's end to Step Functions, which makes and names it itself.
         Sid      = "TaskEvents"
         Effect   = "Allow"
         Action   = ["events:PutTargets", "events:PutRule", "events:DescribeRule"]
@@ -311,7 +311,7 @@ locals {
       Effect   = "Allow"
       Action   = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
       Resource = ["${local.bucket_arn}/state/*"]
-    }], local.s3_kms, local.tell)
+    }], local.s3_kms, local.notify)
   }
 
   policy_operator = {
@@ -364,7 +364,7 @@ resource "aws_iam_role_policy" "scan" {
 
 resource "aws_iam_role" "reduce" {
   name               = "${var.name}-reduce"
-  description        = "Task: merges, judges, keeps the state, tells"
+  description        = "Task: merges, judges, saves the state, notifies"
   assume_role_policy = jsonencode(local.trust_task)
   tags               = local.tags
 }

@@ -4,7 +4,7 @@
 # an entry in a table of undisclosed size, and when that is full, packets vanish without a word: open ports are
 # then reported as silent. Flows are untracked only if one direction of the security group allows all TCP from and to
 # everywhere and the other allows everything. NAT gateways, egress-only internet gateways, network firewalls
-# and PrivateLink always track, so none of them stands here.
+# and PrivateLink always track, so none of them is used here.
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
 
 locals {
@@ -115,7 +115,7 @@ resource "aws_security_group" "scanner" {
   tags        = merge(local.tags, { Name = "${var.name}-scanner" })
 }
 
-# Protocol -1, not tcp: the ICMP errors of the path belong to what a sweep hears.
+# Protocol -1, not tcp: a sweep also receives the ICMP errors of the path.
 resource "aws_vpc_security_group_ingress_rule" "all" {
   for_each          = { ipv4 = "0.0.0.0/0", ipv6 = "::/0" }
   security_group_id = aws_security_group.scanner.id

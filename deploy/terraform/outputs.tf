@@ -19,7 +19,7 @@ output "rounds_url" {
 }
 
 output "operator_policy_arn" {
-  description = "Attach it to whoever may start a round."
+  description = "Attach it to the people and roles that may start a round."
   value       = aws_iam_policy.operator.arn
 }
 

@@ -46,7 +46,7 @@ variable "denied_ranges" {
 }
 
 variable "authorised_by" {
-  description = "Who allowed the scan: a ticket, a contract. It stands in every report."
+  description = "Who allowed the scan: a ticket, a contract. It is printed in every report."
   type        = string
 
   validation {
@@ -126,7 +126,7 @@ variable "architecture" {
 }
 
 variable "scan_size" {
-  description = "CPU units and MiB of a task that scans, as Fargate sells them. `mimawari scan --plan` tells what a shard needs."
+  description = "CPU units and MiB of a task that scans, as Fargate sells them. `mimawari scan --plan` prints what a shard needs."
   type        = object({ cpu = number, memory = number })
   default     = { cpu = 512, memory = 1024 }
 
@@ -234,7 +234,7 @@ variable "http_keys" {
   }
   validation {
     condition     = !can(regex("(?m)^\\s*\"?(vhosts|tier)\"?\\s*=", var.http_keys))
-    error_message = "http_keys: vhosts.csv is used when it stands in config_files, and the tier is that of the profile."
+    error_message = "http_keys: vhosts.csv is used if it is in config_files, and the tier is that of the profile."
   }
 }
 
@@ -336,7 +336,7 @@ variable "profiles" {
     condition = alltrue(flatten([for p in var.profiles : [for t in p.targets : anytrue([for r in var.owned_ranges : try(
       strcontains(t, ":") == strcontains(r, ":") && tonumber(split("/", t)[1]) >= tonumber(split("/", r)[1]) &&
     cidrhost("${split("/", t)[0]}/${split("/", r)[1]}", 0) == cidrhost(r, 0), false)])]]))
-    error_message = "profiles: targets (as CIDR) must lie inside owned_ranges: a plan outside the scope is refused."
+    error_message = "profiles: targets (as CIDR) must be inside owned_ranges: a plan outside the scope is refused."
   }
 }
 
@@ -393,7 +393,7 @@ variable "reduce_timeout_minutes" {
 # On demand --------------------------------------------------------------------------------------------------
 
 variable "events" {
-  description = "A round when something gets a public address in this account and region (needs a CloudTrail trail with management events). names: which API calls are heard. wait_seconds: time for the machine to come up."
+  description = "A round when something gets a public address in this account and region (needs a CloudTrail trail with management events). names: which API calls start a round. wait_seconds: time for the machine to come up."
   type = object({
     enabled      = optional(bool, false)
     names        = optional(list(string), ["AllocateAddress", "AssociateAddress", "CreateNetworkInterface", "RunInstances", "CreateSubnet"])
@@ -462,7 +462,7 @@ variable "secret_arns" {
   }
   validation {
     condition     = length(setintersection(keys(var.secret_arns), keys(var.secrets))) == 0 && alltrue([for k in keys(var.secret_arns) : can(regex("^[A-Z][A-Z0-9_]{0,63}$", k)) && !startswith(k, "AWS_") && !startswith(k, "MIMAWARI_")])
-    error_message = "secret_arns: names of environment variables, not AWS_… or MIMAWARI_…, and not one that stands in secrets too."
+    error_message = "secret_arns: names of environment variables, not AWS_… or MIMAWARI_…, and not one that is in secrets too."
   }
 }
 
@@ -572,7 +572,7 @@ variable "noncurrent_days" {
 
   validation {
     condition     = var.noncurrent_days >= 30
-    error_message = "noncurrent_days: 30 at least; they are what a mistake is mended from."
+    error_message = "noncurrent_days: 30 at least; a mistake is repaired from them."
   }
 }
 
@@ -596,7 +596,7 @@ variable "log_days" {
 # Alarms -----------------------------------------------------------------------------------------------------
 
 variable "alarms" {
-  description = "topic_arn: where alarms go; null: a topic is made. coverage_percent: less is an alarm. open_hours: findings neither mended, allowed nor acknowledged for so long (1 to 168). unverified_hours: a finding not covered by any round for so long; more than the longest time between two rounds of a profile, here a week and a day."
+  description = "topic_arn: where alarms go; null: a topic is made. coverage_percent: less is an alarm. open_hours: findings neither fixed, allowed nor acknowledged for so long (1 to 168). unverified_hours: a finding not covered by any round for so long; more than the longest time between two rounds of a profile, here a week and a day."
   type = object({
     topic_arn        = optional(string)
     coverage_percent = optional(number, 99)

@@ -48,8 +48,8 @@ pub async fn ack(args: &AckArgs, context: &Context) -> Result<ExitStatus> {
         .settle(&mut RandomSource::draw()?, |latest| {
             let mut state = latest.state.clone();
             let text = match &args.rule {
-                Some(rule) => of_rule(&mut state, rule, wanted.as_ref())?,
-                None => of_findings(&mut state, args, wanted.as_ref())?,
+                Some(rule) => acknowledge_rule(&mut state, rule, wanted.as_ref())?,
+                None => acknowledge_findings(&mut state, args, wanted.as_ref())?,
             };
             let (run, by) = (state.last_run.clone(), Some(by.clone()));
             Ok((
@@ -64,7 +64,11 @@ pub async fn ack(args: &AckArgs, context: &Context) -> Result<ExitStatus> {
 }
 
 /// Acknowledges what a rule speaks of, or takes that back.
-fn of_rule(state: &mut State, rule: &str, wanted: Option<&Acknowledgement>) -> Result<String> {
+fn acknowledge_rule(
+    state: &mut State,
+    rule: &str,
+    wanted: Option<&Acknowledgement>,
+) -> Result<String> {
     let name = printable(rule.as_bytes(), 80);
     let about =
         |t: &&TrackedFinding| t.finding.state.is_drift() && t.finding.rule.as_deref() == Some(rule);
@@ -93,7 +97,7 @@ fn of_rule(state: &mut State, rule: &str, wanted: Option<&Acknowledgement>) -> R
 }
 
 /// Acknowledges findings, or takes that back: all of them or none.
-fn of_findings(
+fn acknowledge_findings(
     state: &mut State,
     args: &AckArgs,
     wanted: Option<&Acknowledgement>,

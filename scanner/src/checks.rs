@@ -5,7 +5,7 @@ mod import;
 mod nuclei;
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use mimawari_base::failure::{ExitStatus, Failure};
@@ -16,6 +16,11 @@ use crate::cli::ChecksCommand;
 use crate::output::print;
 use crate::scan;
 
+/// The catalogue with the files that the command line names.
+fn own_catalogue(files: &[PathBuf]) -> Result<Catalogue> {
+    scan::catalogue(&files.iter().map(Into::into).collect::<Vec<_>>())
+}
+
 /// `mimawari checks`
 ///
 /// # Errors
@@ -24,9 +29,9 @@ pub fn checks(command: &ChecksCommand) -> Result<ExitStatus> {
     use std::fmt::Write as _;
     let mut out = String::new();
     match command {
-        ChecksCommand::List { own } => out = check_list(&scan::catalogue(&own.checks)?),
+        ChecksCommand::List { own } => out = check_list(&own_catalogue(&own.checks)?),
         ChecksCommand::Show { id, own } => {
-            let catalogue = scan::catalogue(&own.checks)?;
+            let catalogue = own_catalogue(&own.checks)?;
             let Some(check) = catalogue.get(id) else {
                 let mut failure = Failure::new(format!("no check has the id `{id}`"));
                 failure = failure.help("`mimawari checks list` names them all");
@@ -36,7 +41,7 @@ pub fn checks(command: &ChecksCommand) -> Result<ExitStatus> {
         }
         ChecksCommand::Import(args) => return import::import(args),
         ChecksCommand::Digest { evidence_key, files } => {
-            let key = scan::evidence_key(evidence_key)?;
+            let key = scan::evidence_key(&evidence_key.into())?;
             for file in files {
                 let digest = file_digest(&key, file)?;
                 let _ = writeln!(out, "{digest}  {}", file.display());

@@ -26,7 +26,7 @@ pub use notify::NotifyArgs;
 
 pub use exchange::{ExportArgs, ExportFormat, ImportArgs, ImportFormat};
 
-/// The watchman's round over your own address ranges: sweep, look, compare, report.
+/// Scan your own address ranges from outside, and report what differs from the baseline.
 #[derive(Debug, Parser)]
 #[command(
     name = "mimawari",
@@ -96,25 +96,25 @@ pub enum LogFormat {
 pub enum Command {
     /// Scan, judge and report: what the scheduled task runs.
     Patrol(PatrolArgs),
-    /// Observe: write a run folder. Judges nothing.
+    /// Scan and write a run folder. Judges nothing.
     Scan(ScanArgs),
     /// One round over one or many tasks that share a bucket or a folder.
     #[command(subcommand)]
     Round(round::RoundCommand),
     /// Merge the runs of a plan's shards into one run folder. Sends no packet.
     Merge(MergeArgs),
-    /// Hold runs against the baseline and the state. Sends no packet.
+    /// Compare runs with the baseline and the state. Sends no packet.
     Judge(JudgeArgs),
     /// Render a verdict.
     Report(ReportArgs),
-    /// Write a run in the form of another scanner.
+    /// Write a run in the format of another scanner.
     Export(ExportArgs),
-    /// Make a run folder of another scanner's output. Sends no packet.
+    /// Make a run folder from another scanner's output. Sends no packet.
     Import(ImportArgs),
-    /// The baseline: what is agreed to be open.
+    /// The baseline: what is allowed to be open.
     #[command(subcommand)]
     Baseline(BaselineCommand),
-    /// Acknowledge a finding, so that it is not notified again for a time.
+    /// Acknowledge a finding: no notification until the given time.
     Ack(ack::AckArgs),
     /// The state: what is known from earlier runs.
     #[command(subcommand)]
@@ -122,15 +122,15 @@ pub enum Command {
     /// The content checks: what the path prober searches for.
     #[command(subcommand, after_help = "Use --help for the form of a file of checks of your own.", after_long_help = check_file::FORM)]
     Checks(ChecksCommand),
-    /// On a web host: list what lies in a document root, for the path prober. Sends no packet.
+    /// On a web host: list the files of a document root for the path prober. Sends no packet.
     Manifest(ManifestArgs),
-    /// See what works at this place, line by line, and what to do about what does not.
+    /// Check this installation: what works, what does not, and how to fix it.
     Selfcheck(selfcheck::SelfcheckArgs),
-    /// Send a test message, or again what could not be sent.
+    /// Send a test message, or send undelivered messages again.
     Notify(NotifyArgs),
-    /// See the whole round on a small data centre inside this process, on loopback addresses.
+    /// Scan, judge and report on a small data centre in this process, on loopback addresses.
     Demo(DemoArgs),
-    /// Print what a shell needs to complete this program's command lines.
+    /// Print the completion script for a shell.
     Completions(CompletionsArgs),
     /// Write the manual pages.
     #[command(hide = true)]
@@ -163,18 +163,18 @@ pub struct RunSelection {
     /// Narrow the targets: CIDR, first-last, address, host name, @FILE or - for stdin. Repeatable.
     #[arg(long, value_name = "T", value_delimiter = ',', env = "MIMAWARI_TARGETS")]
     pub targets: Vec<String>,
-    /// Which part of the plan: i/n, counted from 1 [default: from MIMAWARI_SHARDS and
+    /// The shard of the plan: i/n, counted from 1 [default: from MIMAWARI_SHARDS and
     /// `AWS_BATCH_JOB_ARRAY_INDEX`, `AWS_BATCH_JOB_ID` or `JOB_COMPLETION_INDEX`].
     #[arg(long, value_name = "I/N", env = "MIMAWARI_SHARD")]
     pub shard: Option<String>,
-    /// Which part of a plan that is walked over n runs: k/n [default: by `rotate`, the part covered
-    /// longest ago]. Name it when the part is divided into shards: all must walk the same.
+    /// The part of a plan that is scanned over n runs: k/n [default: with `rotate`, the part
+    /// covered longest ago]. Name it if the part is divided into shards: all need the same part.
     #[arg(long, value_name = "K/N", env = "MIMAWARI_PART")]
     pub part: Option<String>,
     /// The run folder to write; it must not hold a run yet [default: runs/RUN_ID].
     #[arg(long, value_name = "DIR", env = "MIMAWARI_OUT")]
     pub out: Option<PathBuf>,
-    /// Go on with a run that was stopped or killed, where it was; same scope, targets and ports.
+    /// Continue a run that was stopped or killed; same scope, targets and ports.
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
 }
@@ -188,7 +188,7 @@ pub struct ScanTuning {
     /// Packets per second, a ceiling; or auto: as fast as the path carries without loss.
     #[arg(long, value_name = "N", env = "MIMAWARI_RATE")]
     pub rate: Option<String>,
-    /// The promise: which share of the open ports is found. 0.9 to 0.999999.
+    /// The promised share of the open ports that is found: 0.9 to 0.999999.
     #[arg(long, value_name = "R", env = "MIMAWARI_RECALL")]
     pub recall: Option<f64>,
     /// How to sweep.
@@ -220,7 +220,7 @@ pub struct HttpArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScanMethod {
-    /// SYN where CAP_NET_RAW allows it, else connect; it says which.
+    /// SYN where CAP_NET_RAW allows it, else connect; the run names the method.
     Auto,
     /// Raw SYN packets; needs CAP_NET_RAW.
     Syn,
@@ -296,7 +296,7 @@ pub struct PlanArgs {
     /// Share of attempts whose probe or answer is lost, 0 to 0.99 [default: 0.02].
     #[arg(long, value_name = "SHARE", requires = "plan")]
     pub assume_loss: Option<f64>,
-    /// Whose list price.
+    /// The processor architecture of the list price.
     #[arg(long, value_enum, default_value = "x86", requires = "plan")]
     pub architecture: CpuArchitecture,
     /// Your price of a vCPU-hour in US dollars, instead of the list price.
@@ -319,8 +319,8 @@ pub enum CpuArchitecture {
 /// Arguments of `merge`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The runs must be shards of one plan under one scope. A shard that is missing is named, its cells
-are not covered, and the exit status is 3.
+The runs must be shards of one plan under one scope. If a shard is missing, the output names it, its
+cells are not covered, and the exit status is 3.
 
 Examples:
   mimawari merge shard-1 shard-2 shard-3 --out whole
@@ -337,8 +337,7 @@ pub struct MergeArgs {
 /// Arguments of `judge`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The state is read and not written, so that a replay changes nothing; --save-state keeps what the
-judgement changed.
+The state is read and not written, so a replay changes nothing. --save-state saves the new state.
 
 Examples:
   mimawari judge -c patrol.toml --run runs/20261123T060000Z-7f3a
@@ -356,10 +355,10 @@ pub struct JudgeArgs {
     /// The baseline folder, instead of the configured one.
     #[arg(long, value_name = "DIR", env = "MIMAWARI_BASELINE")]
     pub baseline: Option<PathBuf>,
-    /// Judge as if it were this instant (RFC 3339).
+    /// Use this instant as the current time (RFC 3339).
     #[arg(long, value_name = "TIME")]
     pub now: Option<String>,
-    /// Where the verdict goes; - is stdout.
+    /// The file for the verdict; - is stdout.
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub out: PathBuf,
     /// Write the new state.
@@ -377,10 +376,10 @@ pub struct ReportArgs {
     /// The verdict; - is stdin.
     #[arg(long, value_name = "FILE")]
     pub verdict: PathBuf,
-    /// In which form.
+    /// The format.
     #[arg(long, value_enum, default_value = "text")]
     pub format: ReportFormat,
-    /// Where it goes; - is stdout.
+    /// The output file; - is stdout.
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub out: PathBuf,
 }
@@ -497,7 +496,7 @@ pub struct ManifestArgs {
     /// The URL path under which DOCROOT is published.
     #[arg(long, value_name = "/PATH/", default_value = "/")]
     pub prefix: String,
-    /// Where the manifest goes; - is stdout.
+    /// The file for the manifest; - is stdout.
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub out: PathBuf,
 }

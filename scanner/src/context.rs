@@ -8,7 +8,7 @@ use crate::cli::LogFormat;
 /// What the commands know besides the configuration.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// Tells the run to end.
+    /// Asks the run to end.
     pub stop: StopSignal,
     /// The clock.
     pub now: fn() -> Timestamp,

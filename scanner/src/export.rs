@@ -21,7 +21,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitStatus> {
     let Some(first) = args.runs.first() else {
         return Err(Failure::new("no run is named").help("name a run folder").into());
     };
-    // The scope of the run itself: what it was allowed to see then is what it tells.
+    // The scope of the run itself: it exports what it was allowed to see then.
     let scope = read_meta(first)?.scope.to_scope();
     let runs = Runs::open(&args.runs, &scope, &State::default())?;
     let written = match args.format {

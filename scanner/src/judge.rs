@@ -30,7 +30,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<ExitStatus> {
         })?,
     };
     let agreed = match &args.baseline {
-        Some(dir) => published::agreed(None, dir).await?,
+        Some(dir) => published::agreed(None, &dir.into()).await?,
         None => published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?,
     };
     let dirs = named_runs(&args.run, &config.runs_dir)?;

@@ -45,7 +45,7 @@ use mimawari_base::signals::{self, StopSignal};
 use cli::{BaselineCommand, Cli, Command};
 use context::Context;
 
-/// The program: reads the command line, carries the command out, tells the exit status.
+/// The program: reads the command line, runs the command, returns the exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -65,9 +65,7 @@ pub fn main() -> ExitCode {
     if let Err(e) = signals::end_as_init() {
         tracing::debug!(error = %e, "process 1 does not listen to SIGTERM");
     }
-    let done = run(&cli);
-    mimawari_base::shown::remove_copies();
-    let status = match done {
+    let status = match run(&cli) {
         Ok(ExitStatus::Drift | ExitStatus::Incomplete) if exit_zero => ExitStatus::Clean.into(),
         Ok(status) => status.into(),
         Err(e) => {

@@ -18,7 +18,7 @@ pub fn init(format: LogFormat, quiet: bool) {
     let filter = EnvFilter::try_from_env("MIMAWARI_LOG").unwrap_or_else(|_| {
         EnvFilter::new(format!("{level},hickory_resolver=off,hickory_net=off,object_store=off"))
     });
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| NamedLayer);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| LogWriter);
     let _ = match format {
         LogFormat::Json => builder.json().with_target(false).with_timer(UtcTime).try_init(),
         LogFormat::Text => builder
@@ -30,13 +30,12 @@ pub fn init(format: LogFormat, quiet: bool) {
     };
 }
 
-/// Stderr, where files that were fetched go by their own names.
-struct NamedLayer;
+/// Stderr, which never holds up who writes to it.
+struct LogWriter;
 
-impl Write for NamedLayer {
+impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(line);
-        crate::stderr::write(mimawari_base::shown::named(&text).as_bytes());
+        crate::stderr::write(line);
         Ok(line.len())
     }
 

@@ -21,9 +21,9 @@ use crate::settle::{notifiers, notify, settle_run};
 pub async fn patrol(args: &PatrolArgs, context: &Context) -> Result<ExitStatus> {
     let mut config = Config::read(&args.selection.from.config)?;
     config.apply(&args.selection, Some(&args.tuning))?;
-    config.look_by(&args.looking);
+    config.apply_http_args(&args.looking);
     config.log_warnings();
-    context.stop.on_signals()?;
+    context.stop.stop_on_signals()?;
     let (verdict, _) = patrol_with(&config, context, FolderChoice::of(&args.selection)).await?;
     if !config.notify.iter().any(|n| n.kind.writes_stdout()) {
         print_result(&summary(&verdict), &context.stop)?;

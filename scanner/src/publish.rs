@@ -26,7 +26,7 @@ pub async fn run(args: &PublishArgs, context: &Context) -> Result<ExitStatus> {
     .map_err(|e| {
         Failure::new(format!("--to: {e}")).help("write --to s3://bucket/prefix, or a folder")
     })?;
-    let files = baseline_files(&args.dir)?;
+    let files = baseline_files(&args.dir.as_path().into())?;
     // Before anything is opened or made: what is wrong is never published.
     parse_baseline(&files)?;
     let commit = git::commit(&args.dir);

@@ -156,12 +156,12 @@ pub async fn prepare(config: &Config) -> Result<PreparedScan> {
     let seed = order_seed(addrs.addrs(), &config.scan.ports);
     let plan = CellPlan::new(addrs, config.scan.ports.clone(), seed)
         .map_err(|e| refused_plan(&e, config))?;
-    let part = part_of_this_run(config, &plan).await?;
+    let part = choose_part(config, &plan).await?;
     Ok(PreparedScan { walk: plan.walk_part(part, config.scan.shard), gaps })
 }
 
 /// The part of the plan whose turn it is: the one that was asked for, else by the state.
-async fn part_of_this_run(config: &Config, plan: &CellPlan) -> Result<PlanShard> {
+async fn choose_part(config: &Config, plan: &CellPlan) -> Result<PlanShard> {
     let (Some(parts), None) = (config.scan.rotate, config.scan.part) else {
         return Ok(config.scan.part.unwrap_or(PlanShard::WHOLE));
     };
@@ -434,7 +434,7 @@ pub async fn scan(
     // What was seen before the end of the former process is confirmed again: its sites are looked
     // at in this one.
     let seen: Vec<OpenedPort> =
-        seen.into_iter().filter_map(|t| resume::opened(config, &t)).collect();
+        seen.into_iter().filter_map(|t| resume::read_opened_port(config, &t)).collect();
     for opened in &seen {
         let _ = open_tx.send(opened.clone());
     }
@@ -472,7 +472,7 @@ pub async fn scan(
     meta.ended_at = Some((context.now)());
     meta.status = if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
     if meta.status == RunStatus::Stopped {
-        meta.gaps.insert(0, deadline.passed().unwrap_or(Gap::Stopped).not_covered());
+        meta.gaps.insert(0, deadline.gap().unwrap_or(Gap::Stopped).not_covered());
     }
     let broken = shared.broken.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(e) = broken {
@@ -514,7 +514,7 @@ impl ScanDeadline {
     }
 
     /// The gap, if it was this that stopped the run.
-    fn passed(&self) -> Option<Gap> {
+    fn gap(&self) -> Option<Gap> {
         let passed = self.passed.load(Ordering::Relaxed);
         passed.then_some(Gap::DeadlineReached { seconds: self.after.as_secs_f64() })
     }

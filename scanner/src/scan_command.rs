@@ -20,7 +20,7 @@ use crate::scan::{self, FolderChoice, RandomSeeds, ScanOutcome};
 pub async fn scan(args: &ScanArgs, context: &Context) -> Result<ExitStatus> {
     let mut config = Config::read(&args.selection.from.config)?;
     config.apply(&args.selection, Some(&args.tuning))?;
-    config.look_by(&args.looking);
+    config.apply_http_args(&args.looking);
     config.log_warnings();
     if args.plan.plan {
         let prepared = scan::prepare(&config).await?;
@@ -47,7 +47,7 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<ExitStatus> {
             Err(e) => Err(Failure::new("cannot write to stdout").source(e).into()),
         };
     }
-    context.stop.on_signals()?;
+    context.stop.stop_on_signals()?;
     let scanned =
         scan::scan(&config, context, RandomSeeds::draw()?, FolderChoice::of(&args.selection))
             .await?;

@@ -198,7 +198,7 @@ async fn retire_vantage(args: &StateRetireVantageArgs, now: Timestamp) -> Result
                     .into());
             };
             let text = format!(
-                "vantage {name} is retired: {} findings are no longer looked at, and {} allowed \
+                "vantage {name} is retired: {} findings are no longer probed, and {} allowed \
                  things are forgotten; none was seen to be closed\n",
                 retired.findings, retired.allowed
             );

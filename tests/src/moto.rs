@@ -47,19 +47,19 @@ impl Moto {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}; run .ci/python/install", program.display()));
-        let (tell, told) = mpsc::channel();
+        let (sender, address) = mpsc::channel();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
         let kept = Arc::clone(&log);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 if let Some((_, at)) = line.split_once("Running on http://") {
-                    let _ = tell.send(at.trim().to_owned());
+                    let _ = sender.send(at.trim().to_owned());
                 }
                 kept.lock().expect("the log").push(line);
             }
         });
-        let at = told.recv().unwrap_or_else(|_| panic!("moto ended: {:?}", log.lock()));
+        let at = address.recv().unwrap_or_else(|_| panic!("moto ended: {:?}", log.lock()));
         let at = at.parse().expect("address:port");
         Self { child: Mutex::new(child), at, log }
     }

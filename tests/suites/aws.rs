@@ -20,7 +20,7 @@ mod config;
 #[allow(dead_code, reason = "the suite `state` uses the rest")]
 mod desk;
 
-use desk::{Desk, RUNS, address, told};
+use desk::{Desk, RUNS, address, read_output};
 
 /// A case and its name.
 type Case = (&'static str, fn(&Moto, &str));
@@ -33,7 +33,7 @@ const CASES: &[Case] = &[
     ("aws::the_baseline_is_published_read_and_never_moved_back_unasked", published),
     ("aws::publications_at_once_take_their_turns", publications_at_once),
     ("aws::a_lost_answer_is_no_conflict_with_oneself", lost_answer),
-    ("aws::what_fails_is_told_and_no_secret_with_it", no_secret),
+    ("aws::failures_are_reported_without_secrets", no_secret),
 ];
 
 /// Visibly no secret, and searched for in everything that is printed.
@@ -103,7 +103,7 @@ fn at_once(desk: &Desk, runs: &[usize]) -> usize {
     let all: Vec<Child> = runs.iter().map(|n| desk.judge(*n)).collect();
     let mut conflicts = 0;
     for child in all {
-        let (status, _, err) = told(child.wait_with_output().expect("its output"));
+        let (status, _, err) = read_output(child.wait_with_output().expect("its output"));
         assert_eq!(status, Some(1), "{err}");
         conflicts += usize::from(err.contains("another run saved the state first"));
     }
@@ -256,7 +256,7 @@ fn publications_at_once(moto: &Moto, bucket: &str) {
         all.push(desk.start(&strs(&publish(moto, bucket, &dir))));
     }
     for child in all {
-        let (status, _, err) = told(child.wait_with_output().expect("its output"));
+        let (status, _, err) = read_output(child.wait_with_output().expect("its output"));
         assert_eq!(status, Some(0), "{err}");
     }
     let pointer: Value =
@@ -310,7 +310,7 @@ fn lost_answer(moto: &Moto, bucket: &str) {
     let config = desk.read("patrol.toml");
     desk.write("patrol.toml", &config.replace(&moto.at.to_string(), &losing(moto.at).to_string()));
     let child = desk.judge(0);
-    let (status, _, err) = told(child.wait_with_output().expect("its output"));
+    let (status, _, err) = read_output(child.wait_with_output().expect("its output"));
     assert_eq!(status, Some(1), "{err}");
     assert!(!err.contains("another run saved"), "{err}");
     assert!(err.contains("generation=1"), "{err}");
@@ -375,9 +375,9 @@ fn no_secret(moto: &Moto, bucket: &str) {
             assert!(!format!("{out}{err}{all}").contains(word), "{word} in {err}");
         }
     }
-    let told: Vec<&str> =
+    let lines: Vec<&str> =
         all.lines().filter(|l| l.starts_with("error:") || l.starts_with("help:")).collect();
-    insta::assert_snapshot!("aws_refusals", told.join("\n").replace(bucket, "BUCKET"));
+    insta::assert_snapshot!("aws_refusals", lines.join("\n").replace(bucket, "BUCKET"));
     for entry in fs::read_dir(desk.dir.path()).expect("the folder") {
         let path = entry.expect("an entry").path();
         if path.is_file() {

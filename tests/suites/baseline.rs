@@ -1,4 +1,4 @@
-//! What `mimawari baseline check` tells, in every form: the program itself on folders of its own.
+//! What `mimawari baseline check` reports, in every form: the program itself on folders of its own.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -109,8 +109,8 @@ fn tangle() -> String {
 }
 
 #[test]
-fn every_row_is_told_by_the_program_and_not_of_what_is_mended() {
-    let mut told = String::new();
+fn the_program_reports_every_rule_and_is_silent_about_what_is_fixed() {
+    let mut output = String::new();
     for rule in rules::all() {
         let dir = repository(rule.bad, rule.id != "no-codeowners");
         if rule.id == "not-compared" {
@@ -129,14 +129,14 @@ fn every_row_is_told_by_the_program_and_not_of_what_is_mended() {
             }
             _ => ran.stdout.clone(),
         };
-        let _ = writeln!(told, "=== {}\n{shown}\n", rule.id);
+        let _ = writeln!(output, "=== {}\n{shown}\n", rule.id);
         assert_eq!(check_all(&dir, &["--strict"]).status, Some(2), "{}", rule.id);
 
         let ran = check_all(&repository(rule.good, true), &["--strict"]);
         assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{}\n{}", rule.id, ran.stdout);
-        assert!(ran.stdout.starts_with("nothing to tell: "), "{}", ran.stdout);
+        assert!(ran.stdout.starts_with("nothing to report: "), "{}", ran.stdout);
     }
-    insta::assert_snapshot!("told", told);
+    insta::assert_snapshot!("every_rule", output);
 }
 
 #[test]
@@ -185,7 +185,7 @@ reason = "todo"
 "#;
 
 #[test]
-fn every_form_tells_the_same() {
+fn every_form_reports_the_same() {
     let dir = repository(MIXED, true);
     for (form, name) in [("text", "mixed_text"), ("github", "mixed_github")] {
         let ran = check_all(&dir, &["--format", form]);
@@ -239,12 +239,12 @@ fn strict_makes_errors_of_warnings_in_every_form() {
 }
 
 #[test]
-fn a_clean_baseline_is_told_so_in_every_form() {
+fn a_clean_baseline_is_reported_clean_in_every_form() {
     let dir = repository(rules::get("expired").expect("a row").good, true);
-    let told = |form| check_all(&dir, &["--format", form]).stdout;
-    insta::assert_snapshot!("clean_text", told("text"));
-    assert_eq!((told("json").as_str(), told("github").as_str()), ("[]\n", ""));
-    let log: Value = serde_json::from_str(&told("sarif")).expect("JSON");
+    let printed = |form| check_all(&dir, &["--format", form]).stdout;
+    insta::assert_snapshot!("clean_text", printed("text"));
+    assert_eq!((printed("json").as_str(), printed("github").as_str()), ("[]\n", ""));
+    let log: Value = serde_json::from_str(&printed("sarif")).expect("JSON");
     assert_eq!(log["runs"][0]["results"], Value::Array(Vec::new()));
 }
 

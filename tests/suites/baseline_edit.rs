@@ -251,10 +251,11 @@ fn world() -> World {
 
 /// The rules of a folder, as `judge` reads them.
 fn rules(dir: &Path, name: &str) -> Baseline {
-    mimawari_store::baseline::read_baseline(&dir.join(name)).unwrap_or_else(|e| panic!("{e:#}"))
+    mimawari_store::baseline::read_baseline(&dir.join(name).into())
+        .unwrap_or_else(|e| panic!("{e:#}"))
 }
 
-/// A folder with the verdict of the world; the owners are told by what lies nearest.
+/// A folder with the verdict of the world; the nearest rules name the owners.
 fn with_verdict() -> TempDir {
     let dir = folder();
     let v = verdict(&world().judged(&rules(dir.path(), "baseline"), NOW.parse().expect("now")));

@@ -214,7 +214,7 @@ fn a_run_that_is_not_whole_is_named_as_such() {
 }
 
 #[test]
-fn the_status_tells_what_would_be_silenced() {
+fn the_status_shows_what_would_be_silenced() {
     let f = changed();
     for (severity, status) in [("info", 1), ("medium", 1), ("high", 1), ("critical", 0)] {
         let ran = f.plan(&["--fail-on-silenced", severity]);

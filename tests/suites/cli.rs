@@ -336,7 +336,7 @@ fn names_are_resolved_and_what_lies_outside_the_scope_is_refused_and_named() {
 }
 
 #[test]
-fn every_mistake_of_a_baseline_is_told_with_its_line_and_remedy() {
+fn every_mistake_of_a_baseline_is_reported_with_its_line_and_remedy() {
     let dir = folder(CONFIG);
     fs::create_dir(dir.path().join("baseline")).expect("a folder");
     let write = |name: &str, text: &str| {

@@ -79,7 +79,11 @@ fn open_before(dir: &Path, places: &[(&str, u16)]) {
     fs::write(&list, format!("#masscan\n{lines}# end\n")).expect("a list");
     import(dir, "masscan-list", &list.display().to_string(), "before", &[], 3);
     let v = verdict(dir, "before");
-    assert_eq!(v["counts"]["open"], places.len(), "an answer that nobody confirmed is told, too");
+    assert_eq!(
+        v["counts"]["open"],
+        places.len(),
+        "an answer that nobody confirmed is reported, too"
+    );
 }
 
 fn observations(dir: &Path, run_dir: &str) -> Vec<Value> {

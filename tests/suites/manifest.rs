@@ -98,7 +98,7 @@ impl Made {
 }
 
 #[test]
-fn a_site_is_told_and_read_back() {
+fn a_site_is_written_and_read_back() {
     let site = Site::new();
     site.put("index.html", "<p>hello</p>");
     site.put("conn.php", PHP);
@@ -131,7 +131,7 @@ fn a_site_is_told_and_read_back() {
     assert!(
         manifest.concerns(Some("shop.example.jp"), "198.51.100.7".parse().expect("an address"))
     );
-    let conn = manifest.entries().iter().find(|e| &*e.path == "/s/conn.php").expect("it is told");
+    let conn = manifest.entries().iter().find(|e| &*e.path == "/s/conn.php").expect("it is listed");
     assert_eq!(conn.class, FileClass::Execute);
     assert_eq!(conn.proven(PHP.as_bytes(), false), Some(FileProof::SameBytes));
     assert_eq!(conn.proven(PHP.replace('\n', "\r\n").as_bytes(), false), Some(FileProof::Lines(3)));
@@ -288,7 +288,7 @@ fn a_deep_tree_ends() {
     }
     site.put("a.php", PHP);
     let made = site.run(&[]);
-    // Not all was read, and it is told.
+    // Not all was read, and the manifest says so.
     assert_eq!((made.status, made.paths()), (Some(3), vec!["/a.php"]), "{}", made.stderr);
     assert_eq!(made.manifest().unreadable(), 1);
 }
@@ -389,7 +389,7 @@ fn a_reader_that_goes_away_is_no_error() {
 
 #[test]
 fn no_network_is_used() {
-    // What it is told of is an address where something listens; nobody comes.
+    // The environment names an address where something listens; nobody connects.
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     listener.set_nonblocking(true).expect("nonblocking");
     let site = Site::new();

@@ -1,7 +1,7 @@
 //! The names of types: one meaning a name, and two words where one says too little.
 //!
 //! A type that is called `Answer` in six modules makes a reader open all six. So no crate has a type name twice, and
-//! the shares below may fall and not rise.
+//! the shares below may fall and not rise. Words that the glossary removed may not come back.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,6 +15,31 @@ const ONE_WORD_MOST: f64 = 45.0;
 
 /// The largest share of types whose name another type has, in any crate, in per cent.
 const SHARED_MOST: f64 = 12.0;
+
+/// Words of the second table of docs/glossary.md, with what is said in their place.
+const REMOVED_WORDS: [&str; 14] = [
+    "told",
+    "tell",
+    "tells",
+    "telling",
+    "untold",
+    "witness",
+    "witnesses",
+    "epitaph",
+    "parcel",
+    "parcels",
+    "rung",
+    "rungs",
+    "asker",
+    "blurred",
+];
+
+/// How often removed words stand in the product's sources: names of fields in formats that stay. Lower it with
+/// each one that goes.
+const REMOVED_IN_PRODUCT: usize = 615;
+
+/// How often they stand in suites, benchmarks, workflows and deployment: what reads the names above.
+const REMOVED_AROUND: usize = 10;
 
 struct TypeDefinition {
     name: String,
@@ -158,6 +183,98 @@ fn most_types_have_two_words_and_a_name_of_their_own() {
         all.len(),
         list(&shared)
     );
+}
+
+/// The words of a text, lower-case. A name is split at `_` and before each capital: `ToldBefore` is two words.
+fn split_words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut after_lower = false;
+    for c in line.chars() {
+        if !c.is_ascii_alphabetic() || (after_lower && c.is_ascii_uppercase()) {
+            words.extend(Some(std::mem::take(&mut word)).filter(|w| !w.is_empty()));
+        }
+        if c.is_ascii_alphabetic() {
+            word.push(c.to_ascii_lowercase());
+        }
+        after_lower = c.is_ascii_lowercase();
+    }
+    words.extend(Some(word).filter(|w| !w.is_empty()));
+    words
+}
+
+/// `file:line: text` of each line that has a removed word.
+fn find_removed_words(files: &[PathBuf]) -> Vec<String> {
+    let root = workspace_root();
+    let mut found = Vec::new();
+    for file in files {
+        // An image or an archive is no text.
+        let Ok(text) = fs::read_to_string(file) else { continue };
+        let path = file.strip_prefix(&root).expect("below the root").display();
+        for (number, line) in text.lines().enumerate() {
+            for word in split_words(line) {
+                if REMOVED_WORDS.contains(&word.as_str()) {
+                    found.push(format!("{path}:{}: {}", number + 1, line.trim()));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// All files below a folder. Folders that hold no source are left out: builds, generated schemas, and files that
+/// programs of former versions wrote.
+fn collect_all_files(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())) {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let generated =
+            ["target", "golden", "schemas", "snapshots", "__pycache__", ".terraform", ".venv"];
+        if path.is_dir() {
+            if !generated.contains(&name.as_str()) {
+                collect_all_files(&path, files);
+            }
+        } else if !path.is_symlink() {
+            files.push(path);
+        }
+    }
+}
+
+fn check_ceiling(what: &str, found: &[String], ceiling: usize) {
+    assert!(
+        found.len() <= ceiling,
+        "{} removed words in {what}, at most {ceiling}; docs/glossary.md has the words to use:\n{}",
+        found.len(),
+        found.join("\n")
+    );
+}
+
+#[test]
+fn removed_words_do_not_come_back() {
+    let mut product = Vec::new();
+    for (_, dir) in source_folders() {
+        collect_all_files(&dir, &mut product);
+    }
+    product.retain(|f| f.extension().is_some_and(|e| e == "rs"));
+    assert!(product.len() > 200, "only {} files were found", product.len());
+    check_ceiling("the product", &find_removed_words(&product), REMOVED_IN_PRODUCT);
+
+    let root = workspace_root();
+    let mut around = Vec::new();
+    for dir in ["tests/src", "tests/suites", "benches", "deploy", ".ci", ".github"] {
+        collect_all_files(&root.join(dir), &mut around);
+    }
+    // These two hold the lists themselves.
+    around.retain(|f| !f.ends_with("suites/names.rs") && !f.ends_with("suites/laws.rs"));
+    assert!(around.len() > 200, "only {} files were found", around.len());
+    check_ceiling("tests and deployment", &find_removed_words(&around), REMOVED_AROUND);
+}
+
+#[test]
+fn words_are_split_out_of_names() {
+    assert_eq!(split_words("DeliveryEnd::ToldBefore"), ["delivery", "end", "told", "before"]);
+    assert_eq!(split_words("let told_open = x1;"), ["let", "told", "open", "x"]);
+    assert_eq!(split_words("// a foretold HTTPAnswer"), ["a", "foretold", "httpanswer"]);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn finding(n: u64, ip: &str, port: u16) -> Value {
     })
 }
 
-/// A verdict that tells that all of these were opened.
+/// A verdict in which all of these were opened.
 fn verdict(findings: Vec<Value>) -> Verdict {
     let changes: Vec<Value> = findings
         .iter()
@@ -170,7 +170,7 @@ async fn events_and_metrics_go_to_files_and_count_what_failed() {
     let emf: Value = serde_json::from_str(&read("emf")).expect("JSON");
     assert_eq!(emf["DeliveryFailures"], 1);
     assert_eq!(desk.letters().len(), 1);
-    // Told again: events are not doubled, figures are replaced.
+    // Sent again: events are not doubled, figures are replaced.
     desk.deliver(&n, &three()).await;
     assert_eq!(read("events").lines().count(), 4);
 }

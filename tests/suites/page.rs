@@ -32,7 +32,7 @@ const CASES: &[(&str, fn())] = &[
     ("page::the_filter_is_in_the_address", use_of_it::fragment),
     ("page::a_link_opens_its_finding_wherever_it_is", use_of_it::deep_link),
     ("page::keys_alone_are_enough", use_of_it::keys),
-    ("page::a_map_tells_its_cells_and_filters_by_them", use_of_it::map),
+    ("page::a_map_names_its_cells_and_filters_by_them", use_of_it::map),
     ("page::groups_open_and_close", use_of_it::groups),
     ("page::the_theme_can_be_chosen", use_of_it::theme),
     ("page::a_hundred_thousand_findings_are_quick", large::quick),

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use mimawari_tests::fake::{Received, Receiver, Told};
+use mimawari_tests::fake::{CannedReply, Received, Receiver};
 use mimawari_tests::suite::Selection;
 use ring::{digest, hmac};
 use serde_json::{Value, json};
@@ -130,12 +130,12 @@ fn finding(n: u32) -> Value {
 fn signed() {
     let receiver = Receiver::start(|r| {
         if r.method != "POST" || r.target != "/findings/import" || !signature_holds(r) {
-            return Told::status(403, "{\"Message\":\"signature\"}");
+            return CannedReply::status(403, "{\"Message\":\"signature\"}");
         }
         let body = r.json();
         let findings = body["Findings"].as_array().cloned().unwrap_or_default();
         if findings.is_empty() || findings.len() > 100 {
-            return Told::status(400, "{\"Code\":\"InvalidInput\"}");
+            return CannedReply::status(400, "{\"Code\":\"InvalidInput\"}");
         }
         let failed: Vec<Value> = findings
             .iter()
@@ -144,14 +144,14 @@ fn signed() {
             .collect();
         let answer = json!({"FailedCount": failed.len(), "SuccessCount": findings.len() - failed.len(),
             "FailedFindings": failed});
-        Told::status(200, &answer.to_string())
+        CannedReply::status(200, &answer.to_string())
     })
     .expect("a receiver");
     let dir = folder(&format!("http://{}", receiver.address()));
     let (status, text) = mimawari(dir.path(), &["notify", "--test"]);
     assert_eq!((status, text.as_str()), (Some(0), "security-hub security-hub: sent\n"), "{text}");
     assert_eq!(receiver.seen()[0].json()["Findings"][0]["RecordState"], "ARCHIVED");
-    // One of twenty is refused: told, and alone kept.
+    // One of twenty is refused: it is reported, and it alone is kept.
     let batches: Vec<Value> = (0..2)
         .map(|b| json!({"Findings": (b * 10..b * 10 + 10).map(finding).collect::<Vec<_>>()}))
         .collect();
@@ -232,7 +232,7 @@ impl Moto {
 /// The URL of a webhook stands in Secrets Manager, whole or as one text of a JSON object.
 fn secrets() {
     let moto = Moto::start();
-    let receiver = Receiver::start(|_| Told::status(200, "ok")).expect("a receiver");
+    let receiver = Receiver::start(|_| CannedReply::status(200, "ok")).expect("a receiver");
     let url = format!("http://{}/services/TFAKE/BFAKE/not-a-real-slack-secret", receiver.address());
     let store = |name: &str, text: &str| {
         let made = moto.call(

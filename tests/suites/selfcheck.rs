@@ -1,5 +1,5 @@
 //! `mimawari selfcheck` in a lab of namespaces with no way out: what works is said, and what was broken
-//! on purpose is found and told with its own remedy. Every frame is captured; none may leave the canaries.
+//! on purpose is found and reported with its own remedy. Every frame is captured; none may leave the canaries.
 //!
 //! `MIMAWARI_LAB=skip` leaves it out and counts every case as ignored.
 

@@ -10,7 +10,7 @@ mod publish;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use desk::{Desk, RUNS, address, told};
+use desk::{Desk, RUNS, address, read_output};
 use serde_json::Value;
 
 fn generation(desk: &Desk, n: usize) -> (Value, Value) {
@@ -50,23 +50,23 @@ fn two_at_once_a_hundred_times_lose_nothing() {
         let pair = [round % RUNS, (round + 1) % RUNS];
         let both: Vec<_> = pair.iter().map(|n| desk.judge(*n)).collect();
         for child in both {
-            let (status, _, err) = told(child.wait_with_output().expect("its output"));
+            let (status, _, err) = read_output(child.wait_with_output().expect("its output"));
             assert_eq!(status, Some(1), "round {round}: {err}");
             conflicts += usize::from(err.contains("another run saved the state first"));
         }
         let mut expected: Vec<String> = pair.iter().map(|n| address(*n)).collect();
         expected.sort();
         assert_eq!(known(&desk, 2), expected, "round {round}");
-        // Whoever was second judged upon what the first one saved, and told that.
-        let told = pair.map(|n| desk.verdict(n));
-        let second = told.iter().filter(|t| **t == expected).count();
-        let first = told.iter().zip(pair).filter(|(t, n)| **t == [address(*n)]).count();
-        assert_eq!((first, second), (1, 1), "round {round}: {told:?}");
-        // Each finding was told once, by whoever found it.
+        // The second one judged on the state that the first one saved, and reported that.
+        let changes = pair.map(|n| desk.verdict(n));
+        let second = changes.iter().filter(|t| **t == expected).count();
+        let first = changes.iter().zip(pair).filter(|(t, n)| **t == [address(*n)]).count();
+        assert_eq!((first, second), (1, 1), "round {round}: {changes:?}");
+        // Each finding was notified once, by the patrol that found it.
         let mut keys: Vec<String> = pair.iter().flat_map(|n| desk.changes(*n)).collect();
         keys.sort();
         assert_eq!(keys.len(), 2, "round {round}: {keys:?}");
-        assert_ne!(keys[0], keys[1], "round {round}: told twice");
+        assert_ne!(keys[0], keys[1], "round {round}: notified twice");
     }
     assert!(conflicts > 0, "no two of them ever met, so that this proves nothing");
 }
@@ -77,7 +77,7 @@ fn eight_at_once_lose_nothing() {
     let desk = Desk::new();
     let all: Vec<_> = (0..RUNS).map(|n| desk.judge(n)).collect();
     for child in all {
-        let (status, _, err) = told(child.wait_with_output().expect("its output"));
+        let (status, _, err) = read_output(child.wait_with_output().expect("its output"));
         assert_eq!(status, Some(1), "{err}");
     }
     let expected: Vec<String> = (0..RUNS).map(address).collect();
@@ -127,7 +127,7 @@ fn patrols_scan_judge_and_save_side_by_side() {
     };
     let both = [start(0), start(1)];
     for child in both {
-        let (status, _, err) = told(child.wait_with_output().expect("its output"));
+        let (status, _, err) = read_output(child.wait_with_output().expect("its output"));
         assert_eq!(status, Some(1), "{err}");
     }
     assert_eq!(known(&desk, 2), [address(0), address(1)]);
@@ -193,7 +193,7 @@ fn damage_is_an_error_with_a_remedy_that_works() {
         assert!(desk.path(newest).exists());
         damage(&desk);
         let run = desk::runs().join("3").display().to_string();
-        // Whoever reads it is told, and a patrol is told before it sends a packet.
+        // Every reader gets the error, and a patrol gets it before it sends a packet.
         let shown = refused(&desk, &["state", "show"]);
         assert_eq!(refused(&desk, &["judge", "--run", &run]), shown);
         assert_eq!(refused(&desk, &["judge", "--run", &run, "--save-state"]), shown);
@@ -274,7 +274,7 @@ fn a_state_of_the_former_form_is_taken_over_once_and_kept() {
 }
 
 #[test]
-fn a_state_that_cannot_be_written_is_told() {
+fn a_state_that_cannot_be_written_is_reported() {
     let desk = Desk::new();
     desk.write("state", "a file where a folder should be");
     let run = desk::runs().join("0").display().to_string();

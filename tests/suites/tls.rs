@@ -45,13 +45,13 @@ const CASES: &[Case] = &[
     ("a_name_that_is_not_served", a_name_that_is_not_served, true),
     ("a_server_that_cannot_bear_a_name", a_server_that_cannot_bear_a_name, false),
     ("the_prober_remembers_the_way", the_prober_remembers_the_way, true),
-    ("the_ladder_is_short", the_ladder_is_short, false),
+    ("the_fallback_chain_is_short", the_fallback_chain_is_short, false),
     (
         "a_handshake_that_stalls_costs_one_connection",
         a_handshake_that_stalls_costs_one_connection,
         false,
     ),
-    ("the_limit_is_for_the_whole_ladder", the_limit_is_for_the_whole_ladder, false),
+    ("the_limit_is_for_the_whole_fallback_chain", the_limit_is_for_the_whole_fallback_chain, false),
     (
         "the_service_reader_stays_within_three_connections",
         the_service_reader_stays_within_three_connections,
@@ -436,7 +436,7 @@ fn a_server_that_cannot_bear_a_name() {
     assert_eq!((nameless.fallback, count.load(Ordering::SeqCst)), (TlsFallback::Modern, 5));
 }
 
-/// The prober climbs the ladder once: a server that closes after every page is refused no second time.
+/// The prober falls back once: a server that closes after every page is refused no second time.
 fn the_prober_remembers_the_way() {
     let openssl = kit();
     make_by_openssl(&openssl, "rsa", &["rsa:2048"]);
@@ -467,7 +467,7 @@ fn the_prober_remembers_the_way() {
 }
 
 /// A dead end costs three connections with a name and two without; what is no TLS costs one.
-fn the_ladder_is_short() {
+fn the_fallback_chain_is_short() {
     let (address, count) = counted(|_, mut stream| {
         let _ = stream.read(&mut [0; 16]);
         let _ = stream.write_all(&HANDSHAKE_FAILURE);
@@ -521,8 +521,8 @@ fn a_handshake_that_stalls_costs_one_connection() {
 }
 
 /// One that takes its time for an alert and trickles on the next connection: the limit is for all
-/// fallbacks together.
-fn the_limit_is_for_the_whole_ladder() {
+/// handshakes together.
+fn the_limit_is_for_the_whole_fallback_chain() {
     let (limit, most) = (Duration::from_secs(2), Duration::from_millis(1700));
     let (address, count) = counted(move |number, mut stream| {
         if number == 0 {

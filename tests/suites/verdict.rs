@@ -11,12 +11,12 @@ mod histories;
 mod identity;
 #[path = "verdict/life.rs"]
 mod life;
+#[path = "verdict/notified.rs"]
+mod notified;
 #[path = "verdict/order.rs"]
 mod order;
 #[path = "verdict/sites.rs"]
 mod sites;
-#[path = "verdict/telling.rs"]
-mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -452,7 +452,7 @@ fn covered_and_closed_is_resolved() {
         }
         let v = s.run(Run::new().redis(Closed));
         assert_eq!((state(&v), v.exit), (FindingState::Resolved, 0));
-        assert!(s.run(Run::new().redis(Closed)).findings.is_empty(), "told once");
+        assert!(s.run(Run::new().redis(Closed)).findings.is_empty(), "notified once");
     }
 }
 

@@ -112,15 +112,15 @@ fn resolver(server: &FakeDns) -> SystemResolver {
     SystemResolver::with_nameservers(&[server.address()]).unwrap()
 }
 
-type Told = Vec<(String, IpAddr, DnsPointing)>;
+type CheckedNames = Vec<(String, IpAddr, DnsPointing)>;
 
 async fn check(
     list: &[(&str, &str)],
     resolver: &impl NameResolver,
     at_once: usize,
-) -> (Told, DnsSummary) {
+) -> (CheckedNames, DnsSummary) {
     let (names_in, names) = mpsc::channel(4);
-    let (out, mut told) = mpsc::channel(4);
+    let (out, mut answers) = mpsc::channel(4);
     let scope = scope();
     let give = async {
         for (name, address) in list {
@@ -132,22 +132,22 @@ async fn check(
     };
     let take = async {
         let mut all = Vec::new();
-        while let Some(one) = told.recv().await {
+        while let Some(one) = answers.recv().await {
             all.push(one);
         }
         all
     };
     let checking = cross_check(names, resolver, &scope, at_once, out);
-    let ((), told, summary) = tokio::join!(give, take, checking);
-    (told, summary)
+    let ((), checked, summary) = tokio::join!(give, take, checking);
+    (checked, summary)
 }
 
-fn by_name(told: &Told) -> BTreeMap<(&str, IpAddr), DnsPointing> {
-    told.iter().map(|(n, ip, p)| ((n.as_str(), *ip), *p)).collect()
+fn by_name(checked: &CheckedNames) -> BTreeMap<(&str, IpAddr), DnsPointing> {
+    checked.iter().map(|(n, ip, p)| ((n.as_str(), *ip), *p)).collect()
 }
 
 #[tokio::test]
-async fn names_are_told_where_they_point() {
+async fn each_name_has_the_place_where_it_points() {
     use DnsPointing::{Elsewhere, Here, Nowhere, Ours, Unknown};
     let server = FakeDns::start([
         ("here.example", at(&["198.51.100.7", "203.0.113.1"])),
@@ -190,11 +190,11 @@ async fn names_are_told_where_they_point() {
         ("a..example", us, Unknown),
     ];
     let list = expected.map(|(name, address, _)| (name, address));
-    let (told, summary) = check(&list, &resolver(&server), 8).await;
+    let (checked, summary) = check(&list, &resolver(&server), 8).await;
     let expected: BTreeMap<_, _> =
         expected.iter().map(|(name, address, p)| ((*name, ip(address)), *p)).collect();
-    assert_eq!(by_name(&told), expected);
-    assert_eq!(told.len(), expected.len());
+    assert_eq!(by_name(&checked), expected);
+    assert_eq!(checked.len(), expected.len());
     let counts = (summary.here, summary.ours, summary.elsewhere, summary.nowhere, summary.unknown);
     assert_eq!((counts, summary.asked, summary.gave_up), ((4, 3, 4, 4, 3), 16, false));
     insta::assert_snapshot!(sentences(&summary).join("\n"), @r"
@@ -216,8 +216,8 @@ async fn a_name_is_asked_for_once_however_many_addresses_it_has() {
         .iter()
         .flat_map(|a| [("many.example", a.as_str()), ("gone.example", a.as_str())])
         .collect();
-    let (told, summary) = check(&list, &resolver(&server), 32).await;
-    assert_eq!(told.len(), list.len());
+    let (checked, summary) = check(&list, &resolver(&server), 32).await;
+    assert_eq!(checked.len(), list.len());
     assert_eq!((summary.here, summary.ours, summary.elsewhere), (1, 57, 58));
     assert_eq!(
         sentences(&summary),
@@ -233,11 +233,11 @@ async fn a_name_server_that_fails_everything_ends_the_check_early() {
     let names: Vec<String> = (0..5000).map(|n| format!("www.site{n}.example")).collect();
     let server = FakeDns::start(names.iter().map(|n| (n.as_str(), Zone::Code(2)))).unwrap();
     let list: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), "198.51.100.7")).collect();
-    let (told, summary) = check(&list, &resolver(&server), 8).await;
+    let (checked, summary) = check(&list, &resolver(&server), 8).await;
     assert!(summary.gave_up);
-    assert!((20..200).contains(&told.len()), "{}", told.len());
-    assert!(told.iter().all(|(_, _, p)| *p == DnsPointing::Unknown));
-    assert_eq!(summary.unknown, told.len() as u64);
+    assert!((20..200).contains(&checked.len()), "{}", checked.len());
+    assert!(checked.iter().all(|(_, _, p)| *p == DnsPointing::Unknown));
+    assert_eq!(summary.unknown, checked.len() as u64);
     assert!(server.asked().len() < 400, "{}", server.asked().len());
     insta::assert_snapshot!(
         sentences(&summary)[1],
@@ -264,16 +264,16 @@ async fn a_silent_name_server_ends_the_check_within_a_bounded_time() {
     let (start, names): (_, Vec<String>) =
         (tokio::time::Instant::now(), (0..5000).map(|n| format!("s{n}.example")).collect());
     let spread: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), "198.51.100.7")).collect();
-    let (told, summary) = check(&spread, &Silent, 32).await;
-    assert!(summary.gave_up && told.len() < 100, "{}", told.len());
+    let (checked, summary) = check(&spread, &Silent, 32).await;
+    assert!(summary.gave_up && checked.len() < 100, "{}", checked.len());
     assert!(start.elapsed() <= Duration::from_secs(31), "{:?}", start.elapsed());
 
-    // Under one domain it could be that domain alone, which takes longer to tell.
+    // Under one domain it could be that domain alone, which takes longer to find out.
     let names: Vec<String> = (0..5000).map(|n| format!("s{n}.one.example")).collect();
     let one: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), "198.51.100.7")).collect();
     let start = tokio::time::Instant::now();
-    let (told, summary) = check(&one, &Silent, 32).await;
-    assert!(summary.gave_up && told.len() < 200, "{}", told.len());
+    let (checked, summary) = check(&one, &Silent, 32).await;
+    assert!(summary.gave_up && checked.len() < 200, "{}", checked.len());
     assert!(start.elapsed() <= Duration::from_secs(151), "{:?}", start.elapsed());
 }
 
@@ -285,29 +285,29 @@ async fn one_silent_name_holds_up_no_other() {
     ])
     .unwrap();
     let (names_in, names) = mpsc::channel(4);
-    let (out, mut told) = mpsc::channel(4);
+    let (out, mut answers) = mpsc::channel(4);
     let (scope, resolver) = (scope(), resolver(&server));
     for name in ["silent.example", "here.example"] {
         names_in.send((name.to_owned(), ip("198.51.100.7"))).await.unwrap();
     }
     let watch = async {
         // The answer comes while the silent one is still under way; then nobody listens any more.
-        let first = told.recv().await;
-        drop(told);
+        let first = answers.recv().await;
+        drop(answers);
         first
     };
     let (summary, first) = tokio::join!(cross_check(names, &resolver, &scope, 2, out), watch);
     assert_eq!(first, Some(("here.example".to_owned(), ip("198.51.100.7"), DnsPointing::Here)));
     assert_eq!((summary.here, summary.unknown, summary.gave_up), (1, 0, false));
-    // The sender is told, too.
+    // The sender sees it, too.
     assert!(names_in.send((String::new(), ip("198.51.100.7"))).await.is_err());
 }
 
 #[tokio::test]
 async fn nothing_is_asked_when_there_is_no_name() {
     let server = FakeDns::start([]).unwrap();
-    let (told, summary) = check(&[], &resolver(&server), 32).await;
-    assert_eq!((told, summary.clone()), (vec![], DnsSummary::default()));
+    let (checked, summary) = check(&[], &resolver(&server), 32).await;
+    assert_eq!((checked, summary.clone()), (vec![], DnsSummary::default()));
     assert!(summary.gaps().is_empty() && server.asked().is_empty());
 }
 
@@ -315,7 +315,7 @@ async fn nothing_is_asked_when_there_is_no_name() {
 // The program.
 
 #[test]
-fn a_run_tells_which_of_the_names_no_longer_point_at_it() {
+fn a_run_reports_which_of_the_names_no_longer_point_at_it() {
     let site = FakeSite::new().start().unwrap();
     let us = site.address();
     let server = FakeDns::start([

@@ -37,7 +37,7 @@ bad=0
 rc=0
 mimawari baseline check "${args[@]}" --format github "$BASELINE_DIR" || rc=$?
 [ "$rc" = 0 ] || bad=1
-# A file that cannot be read has been told of already, so that only a difference of form is told here.
+# The check has already reported a file that cannot be read, so only a difference of form is reported here.
 if [ "$bad" = 0 ]; then
     diff=$base/fmt.diff
     rc=0

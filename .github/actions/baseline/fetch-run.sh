@@ -24,7 +24,7 @@ s3://*)
     }
     result() {
         local keys
-        # A listing tells "not there" from "may not be read", which a read does not.
+        # A listing distinguishes "not there" from "may not be read"; a read does not.
         keys=$(aws s3api list-objects-v2 --bucket "$bucket" --prefix "$prefix$1/result.json" \
             --query 'Contents[].Key' --output json) || return 2
         jq -e --arg key "$prefix$1/result.json" 'index($key) != null' <<<"${keys:-null}" >/dev/null 2>&1 || return 1

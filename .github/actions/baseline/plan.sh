@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Judges the last run twice, with the baseline before and after a pull request, and writes the comment that tells what
+# Judges the last run twice, with the baseline before and after a pull request, and writes the comment that says what
 # the change would do. Always writes a comment: also when the plan cannot be made, and then the step's output `ok` is
 # `false`.
 #   BASELINE_DIR, CONFIG            in the checked out merge commit (the current folder), whose first parent is the base
 #   COMMENT_FILE                    where the comment goes
 #   FAIL_ON_SILENCED                a severity or empty: the plan is not ok if it would silence such a finding
-#   EARLIER                         outcomes of the steps before: anything but `success` is told in the comment
+#   EARLIER                         outcomes of the steps before: anything but `success` is reported in the comment
 #   HEAD_SHA, RUN_URL               for the footer
 #   SCAN_CONFIG                     the scans' own configuration on S3, or empty
 #   ROUNDS_URL, ROUND_PREFIX        see fetch-run.sh
@@ -23,8 +23,8 @@ footer() {
     printf '\n<sub>For %s; made by [this run](%s). Written anew with every push.</sub>\n' "${HEAD_SHA:0:12}" "$RUN_URL"
 }
 
-# told TITLE FILE: a comment in place of a plan.
-told() {
+# write_comment TITLE FILE: a comment in place of a plan.
+write_comment() {
     {
         printf '%s\n## %s\n\n' "$marker" "$1"
         head -c 20000 "$2" >"$work/cut"
@@ -36,7 +36,7 @@ told() {
 }
 
 failed() {
-    told "The plan of this change could not be made" "$1"
+    write_comment "The plan of this change could not be made" "$1"
     quietly cat "$1"
     echo "::error title=no plan::the plan could not be made; the comment and the log say why"
     output ok false
@@ -45,7 +45,7 @@ failed() {
 
 for outcome in $EARLIER; do
     [ "$outcome" = success ] || {
-        echo "A step before the plan failed (credentials or installation). The log of the run tells which." >"$work/why"
+        echo "A step before the plan failed (credentials or installation). The log of the run says which." >"$work/why"
         failed "$work/why"
     }
 done
@@ -71,7 +71,7 @@ fi
 round=$(RUN_DIR="$work/run" "$here/fetch-run.sh" 2>"$work/why") || failed "$work/why"
 if [ -z "$round" ]; then
     echo "No round of the profile \"$ROUND_PREFIX\" has finished yet, so there is nothing to judge twice." >"$work/why"
-    told "No plan yet" "$work/why"
+    write_comment "No plan yet" "$work/why"
     output ok true
     exit 0
 fi
@@ -83,7 +83,7 @@ mimawari --quiet baseline plan "${args[@]}" --out "$work/plan.md" 2>"$work/why" 
 case "$rc" in
 0) output ok true ;;
 1)
-    echo "::error title=silences findings::this change would silence a finding of severity $FAIL_ON_SILENCED or more; the comment tells which"
+    echo "::error title=silences findings::this change would silence a finding of severity $FAIL_ON_SILENCED or more; the comment says which"
     output ok false
     ;;
 *) failed "$work/why" ;;

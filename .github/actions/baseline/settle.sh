@@ -11,7 +11,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=github-api.sh
 . "$here/github-api.sh"
 
-# What a merge re-opens is told here or never: the next round finds it in the state. Names of secrets alone; the role reads
+# What a merge re-opens is notified here or never: the next round finds it in the state. Names of secrets alone; the role reads
 # them, and no variable of the runner itself is set.
 while IFS= read -r line; do
     line=${line%$'\r'}

@@ -243,13 +243,13 @@ class ScanNow(unittest.TestCase):
                     self.check(self.run_it("198.51.100.7"), 1)
                     process = self.run_it("198.51.100.7", "--json")
                     self.assertTrue(process.stdout.isascii() and process.stdout.count("\n") == 1)
-                    told = json.loads(process.stdout)
-                    self.assertEqual(told["result"]["headline"], HOSTILE)
-                    self.assertEqual((told["exit"], told["status"], told["report_url"]), (1, "SUCCEEDED", None))
+                    result = json.loads(process.stdout)
+                    self.assertEqual(result["result"]["headline"], HOSTILE)
+                    self.assertEqual((result["exit"], result["status"], result["report_url"]), (1, "SUCCEEDED", None))
                     self.assertEqual(process.returncode, 1)
 
     def test_incomplete(self):
-        # The configuration tells where the rounds are; the result is there before the machine ends.
+        # The configuration says where the rounds are; the result is there before the machine ends.
         arn = self.machine(fail=("Incomplete", "shards are missing"), seconds=2)
         with (self.folder / "patrol.toml").open("a") as config:
             config.write('[state]\nurl = "s3://corp-scan/state"\n' + self.rounds_table("s3://corp-scan/configured"))

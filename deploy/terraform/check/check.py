@@ -106,7 +106,7 @@ def lint(what, resources):
 
 
 def cfn(examples):
-    """cfn-lint knows the schemas of the States Language and of ECS: wrapped in a template, both are held against them."""
+    """cfn-lint knows the schemas of the States Language and of ECS: wrapped in a template, both are checked against them."""
     for e in examples:
         resources = {}
         for i, v in enumerate(e.of("aws_sfn_state_machine").values()):
@@ -224,7 +224,7 @@ def one_by_one(some):
 
 
 def together(some):
-    """Defects that Terraform would make: all of them made in one go, and each held against its check."""
+    """Defects that Terraform would make: all of them made in one go, and each tried against its check."""
     with tempfile.TemporaryDirectory(prefix="mimawari-tf-") as to, Provider() as provider:
         root = pathlib.Path(to)
         lines = ['mock_provider "aws" {', '  source = "./m0/terraform/tests/mocks"', "}"]

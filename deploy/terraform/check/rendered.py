@@ -1,4 +1,4 @@
-"""What the examples became, held against the rules of deploy/terraform/README.md.
+"""What the examples became, checked against the rules of deploy/terraform/README.md.
 
 Every function is a check of one example's resources; it raises AssertionError with what is wrong.
 """
@@ -108,8 +108,8 @@ def secrets(e):
                 assert name in ("execution", "settle") and all(":secret:" in r or len(r) == 8 for r in many(s["Resource"])), s
     holders = [a for a, v in e.of("aws_iam_role_policy").items() if "GetSecretValue" in v["policy"]]
     assert set(holders) <= {'aws_iam_role_policy.execution["reduce"]', 'aws_iam_role_policy.github["settle"]'}, holders
-    # Whoever saves the state tells what changed, and ends with 2 before it judges if a notifier lacks its secret.
-    assert len(holders) == (2 if e.name == "complete" else 0), f"settle cannot tell: {holders}"
+    # Whoever saves the state notifies what changed, and ends with 2 before it judges if a notifier lacks its secret.
+    assert len(holders) == (2 if e.name == "complete" else 0), f"settle cannot notify: {holders}"
     for _v in (a for kind, a in e.all.items() if kind.startswith("aws_secretsmanager_secret_version")):
         raise AssertionError("a secret's value would stand in Terraform's state")
 
@@ -210,16 +210,16 @@ def configuration(e):
 
 
 def baseline_repository(e):
-    """The variables that the workflows of the template read are those that the module tells, and no others."""
+    """The variables that the workflows of the template read are those that the module outputs, and no others."""
     template = pathlib.Path(__file__).resolve().parents[2] / "baseline-repo/.github/workflows"
     read = {v for f in template.glob("*.yml") for v in re.findall(r"vars\.(\w+)", f.read_text())}
-    told = e.outputs["github_variables"]
-    if told is not None:
-        assert read == set(told), f"read and not told, or told and not read: {sorted(read ^ set(told))}"
+    variables = e.outputs["github_variables"]
+    if variables is not None:
+        assert read == set(variables), f"read and not set, or set and not read: {sorted(read ^ set(variables))}"
         for name, table in (("MIMAWARI_ROUNDS", "rounds"), ("MIMAWARI_STATE", "state"), ("MIMAWARI_BASELINE", "baseline")):
-            assert told[name] == f"s3://{e.outputs['bucket']}/{table}", told[name]
+            assert variables[name] == f"s3://{e.outputs['bucket']}/{table}", variables[name]
         line = r"[A-Z][A-Z0-9_]*=\S+"
-        assert all(re.fullmatch(line, n) for n in told["MIMAWARI_NOTIFY"].split("\n")), told["MIMAWARI_NOTIFY"]
+        assert all(re.fullmatch(line, n) for n in variables["MIMAWARI_NOTIFY"].split("\n")), variables["MIMAWARI_NOTIFY"]
 
 
 def network(e):
@@ -296,13 +296,13 @@ def schedules(e):
 
 
 def alarms(e):
-    """Names and dimensions of what the program writes (scanner/report, `emf`) and the machine tells."""
+    """Names and dimensions of what the program writes (scanner/report, `emf`) and the machine reports."""
     written = {"Coverage", "Suspect", "DeliveryFailures", "OldestUnverified", "FindingsOpen", "FindingsAcknowledged",
                "FindingsUnverified", "FindingsResolving", "FindingsMissing"}
     vantage = re.search(r'vantage = "([^"]+)"', e.outputs["patrol_toml"])[1]
     seen = set()
     for address, a in e.of("aws_cloudwatch_metric_alarm").items():
-        assert a["alarm_actions"], f"{address} tells nobody"
+        assert a["alarm_actions"], f"{address} notifies nobody"
         metrics = [(q["metric"][0]["namespace"], q["metric"][0]["metric_name"], q["metric"][0]["dimensions"]) for q in a["metric_query"] if q["metric"]] \
             if a["metric_query"] else [(a["namespace"], a["metric_name"], a["dimensions"])]
         for namespace, name, dimensions in metrics:

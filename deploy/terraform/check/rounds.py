@@ -15,7 +15,7 @@ ARN = "arn:aws:states:ap-northeast-1:123456789012:execution:mimawari-round:x"
 INPUT = {"profile": "hourly", "round": "hourly-2026-11-24T15:00:00Z", "shards": 4, "targets": "", "ports": "top100",
          "tier": "1"}
 KEY = "hourly-2026-11-24T15-00-00Z"
-# What Step Functions tells of a task's end is long.
+# Step Functions describes a task's end at length.
 LONG = json.dumps({"Containers": [{"ExitCode": 2, "Name": "mimawari"}], "Attachments": "x" * 20_000},
                   separators=(",", ":"))
 
@@ -214,7 +214,7 @@ def refused(definition):
     end = run(definition, w)
     assert end[:2] == ("FAILED", "NotPlanned") and not scans(w) and "reduce" not in w.calls, (end[:2], w.calls)
     assert w.metrics == [("hourly", 0)] and "outside the scope" in end[2], w.metrics
-    # Something AWS told of: no news.
+    # After an event of AWS: no failure.
     w = World(plan=[stopped(2)], planned=False)
     end = run(definition, w, {**INPUT, "profile": "event"})
     assert end[0] == "SUCCEEDED" and not scans(w) and not w.metrics, end[:2]
@@ -264,7 +264,7 @@ def doubtful_result(definition):
 
 
 def no_metrics(definition):
-    """A metric that cannot be told changes no end."""
+    """A metric that cannot be sent changes no outcome."""
     dead = [Failed("CloudWatch.CloudWatchException", "")]
     assert run(definition, World(metric=dead))[0] == "SUCCEEDED"
     assert run(definition, World(metric=dead, shards={"1/4": [stopped(1)]}))[:2] == ("FAILED", "Incomplete")
@@ -274,7 +274,7 @@ def no_metrics(definition):
 
 def everything_once(definition):
     """Each call fails for ever in each way: a round that was planned is always reduced, and success is never
-    claimed for what was not looked at."""
+    claimed for what was not scanned."""
     errors = ["States.TaskFailed", "States.Timeout", "ECS.AmazonECSException", "S3.S3Exception", "States.Permissions", "Other"]
     for what in ("plan", "shard 1/4", "reduce", "metric", "read"):
         for e in errors:
@@ -320,14 +320,14 @@ ID = "7bf73129-1428-4cd3-a780-95db273d1602"
 
 
 def events(definition):
-    def told(name, response):
+    def call(name, response):
         return {"id": ID, "name": name, "response": response}
 
     first = f"event-{ID}-0"
-    assert event(definition, told("AllocateAddress", {"publicIp": "198.51.100.9"})) == {first: "198.51.100.9"}
-    assert event(definition, told("AssociateAddress", {"associationId": "eipassoc-1"}),
+    assert event(definition, call("AllocateAddress", {"publicIp": "198.51.100.9"})) == {first: "198.51.100.9"}
+    assert event(definition, call("AssociateAddress", {"associationId": "eipassoc-1"}),
                  addresses=[{"PublicIp": "198.51.100.9"}]) == {first: "198.51.100.9"}
-    made = told("CreateNetworkInterface", {"networkInterface": {"networkInterfaceId": "eni-1"}})
+    made = call("CreateNetworkInterface", {"networkInterface": {"networkInterfaceId": "eni-1"}})
     assert event(definition, made, interfaces=[{"Association": {"PublicIp": "198.51.100.9"}}]) == {first: "198.51.100.9"}
     assert event(definition, made, interfaces=[{"PrivateIpAddress": "10.0.0.1"}]) == {}, "no public address: no round"
     assert event(definition, made, interfaces=[]) == {}
@@ -338,17 +338,17 @@ def events(definition):
     assert group and subnet != "none", choice
     ours = {"groupSet": {"items": [{"groupId": group}]}}, {"subnetId": subnet, "groupSet": {"items": [{"groupId": "sg-else"}]}}
     for of in ours:
-        one = told("CreateNetworkInterface", {"networkInterface": {"networkInterfaceId": "eni-1", **of}})
+        one = call("CreateNetworkInterface", {"networkInterface": {"networkInterfaceId": "eni-1", **of}})
         assert event(definition, one, interfaces=[{"Association": {"PublicIp": "203.0.113.9"}}]) == {}, "rounds beget rounds"
     theirs = {"networkInterfaceId": "eni-1", "subnetId": "subnet-else", "groupSet": {"items": [{"groupId": "sg-else"}]}}
-    assert event(definition, told("CreateNetworkInterface", {"networkInterface": theirs}),
+    assert event(definition, call("CreateNetworkInterface", {"networkInterface": theirs}),
                  interfaces=[{"Association": {"PublicIp": "198.51.100.9"}}]) == {first: "198.51.100.9"}
-    run_ = told("RunInstances", {"instancesSet": {"items": [{"instanceId": "i-1"}, {"instanceId": "i-2"}]}})
+    run_ = call("RunInstances", {"instancesSet": {"items": [{"instanceId": "i-1"}, {"instanceId": "i-2"}]}})
     two = [{"Association": {"PublicIp": "198.51.100.9"}}, {}, {"Association": {"PublicIp": "198.51.100.10"}}]
     assert sorted(event(definition, run_, interfaces=two).values()) == ["198.51.100.10", "198.51.100.9"]
     assert len(event(definition, run_, interfaces=two, exists=[first])) == 1, "an event that came twice"
-    assert event(definition, told("CreateSubnet", {"subnet": {"cidrBlock": "198.51.100.0/26"}})) == {first: "198.51.100.0/26"}
-    for other in (told("DeleteSubnet", {}), told("RunInstances", None), told("AllocateAddress", {"allocationId": "x"})):
+    assert event(definition, call("CreateSubnet", {"subnet": {"cidrBlock": "198.51.100.0/26"}})) == {first: "198.51.100.0/26"}
+    for other in (call("DeleteSubnet", {}), call("RunInstances", None), call("AllocateAddress", {"allocationId": "x"})):
         assert event(definition, other) == {}, other
 
 

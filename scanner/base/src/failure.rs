@@ -1,4 +1,4 @@
-//! Exit statuses, and errors that tell what is wrong and how to mend it.
+//! Exit statuses, and errors that say what is wrong and how to fix it.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ pub enum ExitStatus {
     Error = 2,
     /// Something planned was not covered, and no drift in what was.
     Incomplete = 3,
-    /// The task was told to stop, and is to be started again: 3 as well, and never turned into 0,
+    /// The task was stopped by a signal, and must be started again: 3 as well, and never turned into 0,
     /// since nobody would start it again then.
     Interrupted,
 }
@@ -115,11 +115,6 @@ impl std::error::Error for Failure {
 /// The whole error as the user sees it: the chain on the first line, the remedy on the next.
 #[must_use]
 pub fn render(error: &anyhow::Error) -> String {
-    crate::shown::named(&of_files(error)).into_owned()
-}
-
-/// As [`render`], with the names of files as they were opened.
-fn of_files(error: &anyhow::Error) -> String {
     use mimawari_targets::diagnostic::DiagnosticList;
     // A message that points at a line renders itself; the chain would bury it.
     if let Some(d) = error.downcast_ref::<DiagnosticList>() {

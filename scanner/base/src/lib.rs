@@ -1,11 +1,11 @@
 //! What every crate of the program stands on: errors with a remedy and exit statuses ([`failure`]),
 //! lengths of time ([`duration`]), the request to stop ([`signals`]), files that are replaced as a
-//! whole ([`files`]), the limits of this machine's own sockets ([`sockets`]), and the provider of the cryptography ([`crypto`]).
+//! whole ([`files`]), files that may be copies ([`source_path`]), the limits of this machine's own sockets ([`sockets`]), and the provider of the cryptography ([`crypto`]).
 
 pub mod crypto;
 pub mod duration;
 pub mod failure;
 pub mod files;
-pub mod shown;
 pub mod signals;
 pub mod sockets;
+pub mod source_path;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
-/// Tells every part of a run to come to its end.
+/// Asks every part of a run to end.
 #[derive(Debug, Clone)]
 pub struct StopSignal {
     flag: Arc<AtomicBool>,
@@ -55,7 +55,7 @@ impl StopSignal {
     ///
     /// # Errors
     /// When a handler cannot be set.
-    pub fn on_signals(&self) -> io::Result<()> {
+    pub fn stop_on_signals(&self) -> io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
         take_over();
         let mut term = signal(SignalKind::terminate())?;
@@ -68,7 +68,7 @@ impl StopSignal {
                 tokio::select! {
                     _ = term.recv() => {}
                     _ = int.recv() => {}
-                    () = received(hangup.as_mut()) => {}
+                    () = wait_for_signal(hangup.as_mut()) => {}
                 }
                 if asked {
                     std::process::exit(3);
@@ -84,7 +84,7 @@ impl StopSignal {
     }
 }
 
-async fn received(signal: Option<&mut tokio::signal::unix::Signal>) {
+async fn wait_for_signal(signal: Option<&mut tokio::signal::unix::Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,

@@ -32,7 +32,7 @@ pub fn accept(args: &BaselineAcceptArgs, context: &Context) -> Result<ExitStatus
     let expires = args.expires.as_deref().map(date).transpose()?;
     let verdict = match &args.verdict {
         Some(file) => file.clone(),
-        None => newest(Path::new("runs"))?,
+        None => find_newest_verdict(Path::new("runs"))?,
     };
     let from = verdict.display().to_string();
     let verdict = read_verdict(&verdict)?;
@@ -72,7 +72,7 @@ fn date(text: &str) -> Result<Date> {
 }
 
 /// The verdict of the newest run; the names of runs begin with their time.
-fn newest(dir: &Path) -> Result<PathBuf> {
+fn find_newest_verdict(dir: &Path) -> Result<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
     let verdicts = entries.map(|e| e.path().join("verdict.json")).filter(|p| p.is_file());
     verdicts.max().ok_or_else(|| {

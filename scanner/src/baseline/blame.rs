@@ -55,7 +55,7 @@ fn blame_with(
         Err(e) => return Err(format!("git cannot be started: {e}")),
     };
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let (tell, told) = mpsc::channel();
+    let (sender, output) = mpsc::channel();
     // Both end with git's own end of the pipes, at the latest when it is killed.
     std::thread::spawn(move || {
         let mut text = [Vec::new(), Vec::new()];
@@ -65,21 +65,22 @@ fn blame_with(
         if let Some(err) = err {
             let _ = err.take(MAX_ANSWER).read_to_end(&mut text[1]);
         }
-        let _ = tell.send(text);
+        let _ = sender.send(text);
     });
-    let Ok([out, err]) = told.recv_timeout(limit) else {
+    let Ok([out, err]) = output.recv_timeout(limit) else {
         let _ = child.kill();
         let _ = child.wait();
         return Err(format!("git did not answer within {} s", limit.as_secs()));
     };
-    // It has closed its output, or is being told too much: either way there is nothing to wait for.
+    // It has closed its output, or wrote more than is read: either way there is nothing to wait for.
     let _ = child.kill();
     let _ = child.wait();
-    read(&String::from_utf8_lossy(&out)).ok_or_else(|| why(&String::from_utf8_lossy(&err)))
+    read(&String::from_utf8_lossy(&out))
+        .ok_or_else(|| explain_error(&String::from_utf8_lossy(&err)))
 }
 
 /// What git says, in our words where it is one of the usual things.
-fn why(err: &str) -> String {
+fn explain_error(err: &str) -> String {
     if err.contains("not a git repository") {
         return "the baseline is in no git repository".to_owned();
     }
@@ -157,12 +158,12 @@ mod tests {
     #[test]
     fn what_git_says_is_put_into_words() {
         assert_eq!(
-            why("fatal: not a git repository (or any"),
+            explain_error("fatal: not a git repository (or any"),
             "the baseline is in no git repository"
         );
-        assert_eq!(why("fatal: no such path 'x' in HEAD"), "the file is not committed");
-        assert_eq!(why("fatal: bad\nmore"), "git says: bad");
-        assert_eq!(why(""), "git gave no answer");
+        assert_eq!(explain_error("fatal: no such path 'x' in HEAD"), "the file is not committed");
+        assert_eq!(explain_error("fatal: bad\nmore"), "git says: bad");
+        assert_eq!(explain_error(""), "git gave no answer");
     }
 
     /// A program that never answers is ended.

@@ -1,4 +1,4 @@
-//! `mimawari baseline check`: reads what the lint is held against, and writes what it tells.
+//! `mimawari baseline check`: reads what the lint needs, and writes what it found.
 
 mod form;
 mod place;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::{ExitStatus, Failure};
+use mimawari_base::source_path::SourcePath;
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::format;
 use mimawari_drift::lint::codeowners::CodeOwners;
@@ -54,30 +55,31 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
     };
     let configs = args.configs.iter().map(|c| Config::read(c)).collect::<Result<Vec<_>>>()?;
     let dir = match (&args.dir, configs.first()) {
-        (Some(dir), _) => dir.clone(),
+        (Some(dir), _) => dir.into(),
         (None, Some(config)) => config.baseline_dir.clone(),
-        (None, None) => PathBuf::from("baseline"),
+        (None, None) => "baseline".into(),
     };
     let home = RuleHome::of(&dir)?;
     let mut unreadable = Vec::new();
     let files = read(&dir, |name| home.shown(&dir, name), &mut unreadable)?;
     let base = match &args.base {
-        // Its mistakes were told when it was new.
+        // Its errors were reported when it was new.
         Some(base) => Some(read(base, str::to_owned, &mut Vec::new())?),
         None => None,
     };
     if configs.is_empty() {
         tracing::info!(
-            "no configuration is named with -c: whether the addresses are in the scope and whether \
-             a scan looks at what must be open is not told"
+            "no configuration is named with -c: this check does not know whether the addresses are in \
+             the scope, and whether a scan probes what must be open"
         );
     }
     let owners = match &args.codeowners {
         Some(path) => Some(home.codeowners_at(path)?),
         None => home.find_codeowners()?,
     };
-    let own = args.checks.iter().chain(configs.iter().flat_map(|c| &c.http.checks));
-    let catalogue = scan::catalogue(&own.cloned().collect::<Vec<_>>())?;
+    let mut own: Vec<_> = args.checks.iter().map(SourcePath::from).collect();
+    own.extend(configs.iter().flat_map(|c| c.http.checks.iter().cloned()));
+    let catalogue = scan::catalogue(&own)?;
     let mut checks: BTreeSet<String> = catalogue.all().map(|c| c.id.to_string()).collect();
     checks.extend(["legacy-tls", "manifest"].map(str::to_owned));
     let state = match &args.state {
@@ -86,7 +88,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
             let known = StateStore::look(&at)?.latest().await?.state;
             if known.last_run.is_none() {
                 tracing::warn!(
-                    "the state {} knows of no run: which rules nothing is seen of is not told",
+                    "the state {} knows of no run: rules that nothing was seen of are not reported",
                     state.display()
                 );
             }
@@ -94,7 +96,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
         }
         None => None,
     };
-    let (scope, profiles) = scanned(&args.configs, &configs);
+    let (scope, profiles) = read_profiles(&args.configs, &configs);
     let found = lint(
         &files,
         &LintContext {
@@ -114,15 +116,19 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
     );
     let mut all = unreadable;
     all.extend(found);
-    tell(args, &all, &files)
+    write_findings(args, &all, &files)
 }
 
 fn owned<'a>(owners: &'a CodeOwners, folder: &'a str) -> OwnersSource<'a> {
     OwnersSource::File { owners, folder }
 }
 
-/// Writes what was found; tells the exit status.
-fn tell(args: &BaselineCheckArgs, all: &[Lint], files: &[(String, String)]) -> Result<ExitStatus> {
+/// Writes what was found; returns the exit status.
+fn write_findings(
+    args: &BaselineCheckArgs,
+    all: &[Lint],
+    files: &[(String, String)],
+) -> Result<ExitStatus> {
     let is_error = |l: &&Lint| args.strict || l.rule.gravity == DiagnosticLevel::Error;
     let errors = all.iter().filter(is_error).count();
     let level = |l: &Lint| if is_error(&l) { "error" } else { "warning" };
@@ -154,10 +160,10 @@ fn summary(errors: usize, warnings: usize, files: &[(String, String)], refused: 
         n => format!("{n} {what}s"),
     };
     let found = match (errors, warnings) {
-        (0, 0) => "nothing to tell".to_owned(),
+        (0, 0) => "nothing to report".to_owned(),
         _ => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
     };
-    let more = "`mimawari baseline check --explain ID` tells more of what stands in brackets";
+    let more = "`mimawari baseline check --explain ID` explains an id in brackets";
     let files_ = count(files.len(), "file");
     let baseline = if refused { None } else { Baseline::parse(files).ok() };
     let read = match baseline {
@@ -187,7 +193,7 @@ fn explain(id: &str) -> Result<String> {
     let help = mistake(&TextSource::new("", ""), &message, 0..0).help;
     let help = help.filter(|h| h.starts_with("did you"));
     let list = "`mimawari baseline check --explain` lists them".to_owned();
-    Err(Failure::new(format!("nothing is told under the id `{written}`"))
+    Err(Failure::new(format!("there is no rule with the id `{written}`"))
         .help(help.unwrap_or(list))
         .into())
 }
@@ -254,7 +260,7 @@ fn read(
 }
 
 /// What the configurations allow and scan together.
-fn scanned(names: &[PathBuf], configs: &[Config]) -> (Option<Scope>, Vec<LintProfile>) {
+fn read_profiles(names: &[PathBuf], configs: &[Config]) -> (Option<Scope>, Vec<LintProfile>) {
     let Some(first) = configs.first() else { return (None, Vec::new()) };
     let (mut allow, mut permitted) = (AddrSet::default(), AddrSet::default());
     let mut profiles = Vec::with_capacity(configs.len());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use mimawari_base::failure::{ExitStatus, Failure};
+use mimawari_base::source_path::SourcePath;
 use mimawari_drift::explain::{ExplainQuestion, KnownFinding, LastCovered};
 use mimawari_drift::judge::CoverageView;
 use mimawari_drift::state::State;
@@ -37,8 +38,8 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<ExitSt
     })?;
     let config = Config::read(&args.from.config)?;
     let now = instant(args.now.as_deref(), context)?;
-    let dir = args.dir.as_deref().unwrap_or(&config.baseline_dir);
-    let baseline = read_baseline(dir)?;
+    let dir = args.dir.as_ref().map_or_else(|| config.baseline_dir.clone(), SourcePath::from);
+    let baseline = read_baseline(&dir)?;
     let saved = StateStore::look(&config.state)?.latest().await?.state;
     let (runs, note) = open(args, &config, &saved)?;
     // With a run at hand the answer is what a patrol would say under this baseline.
@@ -46,7 +47,7 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<ExitSt
         Some(runs) => runs.judge(&baseline, &saved, now).1,
         None => saved,
     };
-    let covered = |ip, port| covered(runs.as_ref(), &state, ip, port);
+    let covered = |ip, port| find_last_covered(runs.as_ref(), &state, ip, port);
     let in_scope = |ip| config.scope.allows(ip);
     let known = KnownFinding {
         baseline: &baseline,
@@ -69,8 +70,9 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<ExitSt
     explanation.notes.extend(note);
     for answer in &mut explanation.answers {
         let Some(rule) = &mut answer.rule else { continue };
-        match place(dir, &rule.rule.place).ok_or_else(|| "its line is not known".to_owned()) {
-            Ok((file, line)) => match blame(dir, file, line) {
+        match split_place(&dir, &rule.rule.place).ok_or_else(|| "its line is not known".to_owned())
+        {
+            Ok((file, line)) => match blame(&dir, file, line) {
                 Ok(commit) => rule.commit = Some(commit),
                 Err(why) => rule.commit_unknown = Some(why),
             },
@@ -86,7 +88,7 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<ExitSt
 }
 
 /// File and line of `baseline/team.toml:12`; the file lies in the folder of the baseline.
-fn place<'a>(dir: &Path, place: &'a str) -> Option<(&'a str, usize)> {
+fn split_place<'a>(dir: &Path, place: &'a str) -> Option<(&'a str, usize)> {
     let (path, line) = place.rsplit_once(':')?;
     let folder = dir.file_name().and_then(|f| path.strip_prefix(f.to_str()?));
     let file = folder.and_then(|p| p.strip_prefix('/')).unwrap_or(path);
@@ -105,28 +107,28 @@ fn open(
     if !args.run.is_empty() {
         return Ok((Some(open(&args.run)?), None));
     }
-    let Some(dir) = newest(&config.runs_dir) else {
-        let note = "No run was named and none was found: it is told what the state knows.";
+    let Some(dir) = find_newest_run(&config.runs_dir) else {
+        let note = "No run was named and none was found: the answer is from the state alone.";
         return Ok((None, Some(note.to_owned())));
     };
     match open(std::slice::from_ref(&dir)) {
         Ok(runs) => Ok((Some(runs), None)),
         Err(e) => {
             let note =
-                format!("The newest run cannot be read ({e}): it is told what the state knows.");
+                format!("The newest run cannot be read ({e}): the answer is from the state alone.");
             Ok((None, Some(note)))
         }
     }
 }
 
 /// The newest run of a folder; runs are named by their start.
-fn newest(runs: &Path) -> Option<PathBuf> {
+fn find_newest_run(runs: &Path) -> Option<PathBuf> {
     let all = std::fs::read_dir(runs).ok()?.filter_map(|e| Some(e.ok()?.path()));
     all.filter(|p| p.join("run.json").is_file()).max()
 }
 
 /// When a cell was last covered.
-fn covered(runs: Option<&Runs>, state: &State, ip: IpAddr, port: Port) -> LastCovered {
+fn find_last_covered(runs: Option<&Runs>, state: &State, ip: IpAddr, port: Port) -> LastCovered {
     let not_known = |how: String| LastCovered { how, ..LastCovered::default() };
     let Some((runs, first)) = runs.and_then(|r| Some((r, r.each().first()?))) else {
         return not_known("not known, without a run".to_owned());

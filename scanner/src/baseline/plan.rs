@@ -33,15 +33,15 @@ const STATES: usize = 1 << 16;
 pub async fn run(args: &BaselinePlanArgs, context: &Context) -> Result<ExitStatus> {
     let config = Config::read(&args.from.config)?;
     let now = instant(args.now.as_deref(), context)?;
-    let base = read_baseline(&args.base)?;
-    let head = read_baseline(&args.head)?;
+    let base = read_baseline(&args.base.as_path().into())?;
+    let head = read_baseline(&args.head.as_path().into())?;
     let previous = StateStore::look(&config.state)?.latest().await?.state;
     let runs = Runs::open(&args.run, &config.scope, &previous)?.with_max_age(config.scan.max_age);
     let (base_verdict, base_state) = runs.judge(&base, &previous, now);
     let (head_verdict, head_state) = runs.judge(&head, &previous, now);
     let vantage = runs.each().first().map_or(config.vantage.as_str(), |r| &r.meta.vantage);
     let mut newly = NewlyAllowed::between(&base, &head, vantage, now);
-    look(&runs, &mut newly)?;
+    add_known_states(&runs, &mut newly)?;
     let impact = compare(
         ImpactSide { baseline: &base, verdict: &base_verdict, state: &base_state },
         ImpactSide { baseline: &head, verdict: &head_verdict, state: &head_state },
@@ -58,8 +58,8 @@ pub async fn run(args: &BaselinePlanArgs, context: &Context) -> Result<ExitStatu
     Ok(if fails { ExitStatus::Drift } else { ExitStatus::Clean })
 }
 
-/// Tells what the runs know of the cells that are newly allowed.
-fn look(runs: &Runs, newly: &mut NewlyAllowed) -> Result<()> {
+/// Adds what the runs know of the cells that are newly allowed.
+fn add_known_states(runs: &Runs, newly: &mut NewlyAllowed) -> Result<()> {
     for run in runs.each() {
         let plan = &run.meta.plan;
         let open: HashSet<(IpAddr, Port)> = run
@@ -70,7 +70,7 @@ fn look(runs: &Runs, newly: &mut NewlyAllowed) -> Result<()> {
                 _ => None,
             })
             .collect();
-        let mut tell = |newly: &mut NewlyAllowed, ip, port, state| {
+        let mut add = |newly: &mut NewlyAllowed, ip, port, state| {
             // As in the judge: what was observed open is open; open without a record is not known.
             let state = match state {
                 _ if open.contains(&(ip, port)) => CellState::Open,
@@ -81,7 +81,7 @@ fn look(runs: &Runs, newly: &mut NewlyAllowed) -> Result<()> {
         };
         let asked = newly.planned(&plan.addresses, &plan.ports);
         if asked > u128::from(run.walk().len()) / SPARSE && asked > AT_ONCE as u128 {
-            whole(run, newly, &mut tell)?;
+            add_whole_coverage(run, newly, &mut add)?;
         } else {
             let mut cells = Vec::new();
             for (ip, port) in newly.planned_cells(&plan.addresses, &plan.ports) {
@@ -93,7 +93,7 @@ fn look(runs: &Runs, newly: &mut NewlyAllowed) -> Result<()> {
             // In the coverage's own order, so that no frame of it is unpacked twice.
             cells.sort_unstable_by_key(|(step, ..)| *step);
             for (_, ip, port) in cells {
-                tell(newly, ip, port, run.cell(ip, port));
+                add(newly, ip, port, run.cell(ip, port));
             }
         }
     }
@@ -101,10 +101,10 @@ fn look(runs: &Runs, newly: &mut NewlyAllowed) -> Result<()> {
 }
 
 /// Reads the coverage from end to end.
-fn whole(
+fn add_whole_coverage(
     run: &LoadedRun,
     newly: &mut NewlyAllowed,
-    tell: &mut impl FnMut(&mut NewlyAllowed, IpAddr, Port, CellState),
+    add: &mut impl FnMut(&mut NewlyAllowed, IpAddr, Port, CellState),
 ) -> Result<()> {
     let len = run.walk().len();
     let mut first = 0;
@@ -118,7 +118,7 @@ fn whole(
         })?;
         for (step, state) in (first..).zip(states) {
             if let Some(e) = run.walk().endpoint(step) {
-                tell(newly, e.ip(), e.port(), state);
+                add(newly, e.ip(), e.port(), state);
             }
         }
         first += n as u64;

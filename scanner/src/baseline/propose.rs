@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::{Timestamp, ToSpan};
 use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_base::files::temporary_in;
+use mimawari_base::source_path::SourcePath;
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::propose::{
     ProposalRequest, ProposedFile, RuleProposal, file_name, propose as proposed,
@@ -26,7 +26,6 @@ use super::files::{self, TextFile};
 use super::{day, instant, note};
 use crate::cli::BaselineProposeArgs;
 use crate::config::Config;
-use crate::config::fetched::FetchedConfig;
 use crate::context::Context;
 use crate::output::print;
 use crate::report::read_verdict;
@@ -41,15 +40,15 @@ pub async fn propose(args: &BaselineProposeArgs, context: &Context) -> Result<Ex
     let expires = day(now).checked_add(i32::from(args.expires_days).days()).map_err(|e| {
         Failure::new("--expires-days leads beyond the calendar").help("name fewer days").source(e)
     })?;
-    let (verdict, baseline, _copy) = judged(args, now).await?;
-    let baselines = existing(baseline.as_deref(), args.out.as_deref())?;
+    let (verdict, baseline) = read_sources(args, now).await?;
+    let baselines = read_existing(baseline.as_deref(), args.out.as_deref())?;
     let request = ProposalRequest { only: only.as_ref(), expires, now };
     let made = proposed(&verdict.findings, &baselines, &request);
     match &args.out {
-        None => print(&together(&made))?,
+        None => print(&join_files(&made))?,
         Some(dir) => write(dir, &made)?,
     }
-    tell(context, &made);
+    report_rest(context, &made);
     Ok(ExitStatus::Clean)
 }
 
@@ -61,29 +60,32 @@ fn ports(text: &str) -> Result<PortSet> {
     })
 }
 
-/// The verdict, the folder of the baseline that is there, and what holds that folder if it is a copy.
-async fn judged(
+/// The verdict, and the folder of the baseline that is there.
+async fn read_sources(
     args: &BaselineProposeArgs,
     now: Timestamp,
-) -> Result<(Verdict, Option<PathBuf>, Option<Arc<FetchedConfig>>)> {
+) -> Result<(Verdict, Option<SourcePath>)> {
     if let Some(file) = &args.verdict {
         let usual = || Some(PathBuf::from("baseline")).filter(|d| d.is_dir());
-        return Ok((read_verdict(file)?, args.baseline.clone().or_else(usual), None));
+        return Ok((
+            read_verdict(file)?,
+            args.baseline.clone().or_else(usual).map(SourcePath::from),
+        ));
     }
     let config = Config::read(&args.config)?;
-    let dir = args.baseline.clone().unwrap_or_else(|| config.baseline_dir.clone());
+    let dir = args.baseline.as_ref().map_or(config.baseline_dir, SourcePath::from);
     let baseline = mimawari_store::baseline::read_baseline(&dir)?;
     let previous = StateStore::look(&config.state)?.latest().await?.state;
     let runs = Runs::open(&args.run, &config.scope, &previous)?.with_max_age(config.scan.max_age);
     let (verdict, _) = runs.judge(&baseline, &previous, now);
-    Ok((verdict, Some(dir), config.fetched))
+    Ok((verdict, Some(dir)))
 }
 
 /// What is there already: the baseline, and what lies where the rules are to go.
-fn existing(baseline: Option<&Path>, out: Option<&Path>) -> Result<Vec<Baseline>> {
+fn read_existing(baseline: Option<&Path>, out: Option<&Path>) -> Result<Vec<Baseline>> {
     let mut dirs: Vec<&Path> = Vec::new();
     dirs.extend(baseline);
-    if let Some(out) = out.filter(|o| o.is_dir() && !dirs.iter().any(|d| same(d, o))) {
+    if let Some(out) = out.filter(|o| o.is_dir() && !dirs.iter().any(|d| is_same_folder(d, o))) {
         dirs.push(out);
     }
     let mut all = Vec::new();
@@ -95,12 +97,12 @@ fn existing(baseline: Option<&Path>, out: Option<&Path>) -> Result<Vec<Baseline>
     Ok(all)
 }
 
-fn same(a: &Path, b: &Path) -> bool {
+fn is_same_folder(a: &Path, b: &Path) -> bool {
     matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Every owner's file, one after the other.
-fn together(made: &ProposedFile) -> String {
+fn join_files(made: &ProposedFile) -> String {
     let mut out = String::new();
     for p in &made.proposals {
         if made.proposals.len() > 1 {
@@ -167,8 +169,8 @@ fn create(path: &Path, text: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What is not in the result, and what is yet to do.
-fn tell(context: &Context, made: &ProposedFile) {
+/// Reports what is not in the result, and what is yet to do.
+fn report_rest(context: &Context, made: &ProposedFile) {
     let findings = |n: usize| if n == 1 { "1 finding".to_owned() } else { format!("{n} findings") };
     for (why, n) in &made.left {
         note(context, &format!("{} without a rule: {why}", findings(*n)));

@@ -24,11 +24,11 @@ pub struct AckArgs {
     /// All findings of these: ids, ADDRESS:PORT, or ADDRESS for all of a host.
     #[arg(long, value_name = "FINDING", num_args = 1.., conflicts_with = "finding")]
     pub all_of: Vec<String>,
-    /// All findings about what a rule of the baseline requires, forbids or allowed before, also those
-    /// to come: for planned work.
+    /// All present and future findings about what a rule of the baseline requires, forbids or
+    /// allowed before: for planned work.
     #[arg(long, value_name = "ID", conflicts_with_all = ["finding", "all_of"])]
     pub rule: Option<String>,
-    /// Until when: a day, through 23:59:59 UTC, or an instant (RFC 3339).
+    /// The end: a day, through 23:59:59 UTC, or an instant (RFC 3339).
     #[arg(long, value_name = "TIME", required_unless_present = "end")]
     pub until: Option<String>,
     /// Why, or the ticket.

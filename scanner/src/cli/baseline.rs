@@ -16,19 +16,19 @@ use super::publish::PublishArgs;
 pub enum BaselineCommand {
     /// Read the baseline and say what is wrong with it, with file, line and remedy.
     Check(BaselineCheckArgs),
-    /// Write files in their canonical form, comments kept.
+    /// Write files in canonical form; comments stay.
     Fmt(BaselineFmtArgs),
-    /// Make rules for what is open, for a person to give the reasons.
+    /// Propose rules for what is open; a person adds the reasons.
     Propose(BaselineProposeArgs),
     /// Allow one finding by one new rule.
     Accept(BaselineAcceptArgs),
     /// Find rules that are no longer needed, and remove them.
     Prune(BaselinePruneArgs),
-    /// What a change of the baseline would silence, re-open and leave, by judging a run twice.
+    /// Show what a change of the baseline would silence, re-open and leave, by judging a run twice.
     Plan(BaselinePlanArgs),
-    /// Why a port, a content or a finding is judged as it is: rule, commit, history, nearest rules.
+    /// Explain how a port, a content or a finding is judged: rule, commit, history, nearest rules.
     Explain(BaselineExplainArgs),
-    /// Deliver the baseline to where scans read it; forward only.
+    /// Publish the baseline to the place where scans read it; forward only.
     Publish(PublishArgs),
 }
 
@@ -68,13 +68,13 @@ pub struct BaselineCheckArgs {
     /// A file of checks of your own, as `[http] checks` names it. Repeatable.
     #[arg(long, value_name = "FILE")]
     pub checks: Vec<PathBuf>,
-    /// In which form.
+    /// The format.
     #[arg(long, value_enum, default_value = "text")]
     pub format: LintFormat,
     /// Warnings are errors.
     #[arg(long)]
     pub strict: bool,
-    /// Check as if it were this instant (RFC 3339).
+    /// Use this instant as the current time (RFC 3339).
     #[arg(long, value_name = "TIME")]
     pub now: Option<String>,
     /// Explain the rule with this id, with a bad and a good example; without an id, list all.

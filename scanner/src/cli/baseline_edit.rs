@@ -68,7 +68,7 @@ pub struct BaselineProposeArgs {
     /// The rules hold for so many days from today.
     #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=3650))]
     pub expires_days: u16,
-    /// Do it as if it were this instant (RFC 3339).
+    /// Use this instant as the current time (RFC 3339).
     #[arg(long, value_name = "TIME")]
     pub now: Option<String>,
 }
@@ -109,7 +109,7 @@ pub struct BaselineAcceptArgs {
     /// Whether the port may or must be open from now on.
     #[arg(long, value_enum, default_value = "may")]
     pub expect: ExpectArg,
-    /// Do it as if it were this instant (RFC 3339).
+    /// Use this instant as the current time (RFC 3339).
     #[arg(long, value_name = "TIME")]
     pub now: Option<String>,
 }
@@ -126,9 +126,9 @@ pub enum ExpectArg {
 /// Arguments of `baseline prune`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A rule can go when it expired more than 30 days ago; or when nothing that it allows was seen for 30
-days, in 10 runs that covered all of it. Rules with `must` or `never` are not stale for not being
-seen. A rule goes with the comments directly above it; all others stay.
+A rule is no longer needed if it expired more than 30 days ago, or if nothing that it allows was
+seen for 30 days, in 10 runs that covered all of it. Rules with `must` or `never` stay even if
+nothing was seen. A rule is removed with the comments directly above it; all other comments stay.
 
 Examples:
   mimawari baseline prune --state state
@@ -143,7 +143,7 @@ pub struct BaselinePruneArgs {
     /// Remove them; without it nothing is written.
     #[arg(long)]
     pub write: bool,
-    /// Do it as if it were this instant (RFC 3339).
+    /// Use this instant as the current time (RFC 3339).
     #[arg(long, value_name = "TIME")]
     pub now: Option<String>,
 }

@@ -29,7 +29,7 @@ pub struct BaselinePlanArgs {
     /// replaced instead of being written anew.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = PlanFormat::Text)]
     pub format: PlanFormat,
-    /// Where to write it; - is stdout.
+    /// The output file; - is stdout.
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub out: PathBuf,
     /// The instant to judge for, RFC 3339; the default is now.

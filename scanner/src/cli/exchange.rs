@@ -9,9 +9,9 @@ use super::ConfigFile;
 /// Arguments of `export`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Open ports are named one by one, with service and banner. Closed (reset) and filtered ports
-(no-response, admin-prohibited) of a host are named too if they are few, else counted, with their
-numbers. What was not probed is left out, and a run that is not whole ends with exit=\"error\".
+Open ports are listed one by one, with service and banner. Closed (reset) and filtered ports
+(no-response, admin-prohibited) of a host are listed if they are few, and else counted, with their
+numbers. Ports that were not probed are left out. A run that is not whole ends with exit=\"error\".
 
 Examples:
   mimawari export runs/20261123T060000Z-7f3a --format nmap-xml --out run.xml
@@ -20,10 +20,10 @@ pub struct ExportArgs {
     /// A run folder; or those of the shards of one plan, together.
     #[arg(value_name = "RUN_DIR", required = true)]
     pub runs: Vec<PathBuf>,
-    /// In which form.
+    /// The format.
     #[arg(long, value_enum)]
     pub format: ExportFormat,
-    /// Where it goes; - is stdout.
+    /// The output file; - is stdout.
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub out: PathBuf,
 }
@@ -38,9 +38,9 @@ pub enum ExportFormat {
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What the file does not say is not covered. masscan and ZMap list only what answered, so nothing is
-resolved by what they do not list, and the exit status is 3. nmap also lists closed and filtered
-ports. Hosts that it took for down are not covered; scan with -Pn to cover them.
+A port that the file does not mention is not covered. masscan and ZMap list only what answered, so
+they resolve nothing, and the exit status is 3. nmap also lists closed and filtered ports. Hosts
+that nmap reports as down are not covered; scan with -Pn to cover them.
 
 The plan is that of the configuration; for nmap, with the ports that the file lists as scanned. An
 address outside the scope is not imported. A port that one SYN-ACK showed open is imported as open,
@@ -62,7 +62,7 @@ pub struct ImportArgs {
     /// The other scanner's file.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// In which form it is.
+    /// The format of the file.
     #[arg(long, value_enum)]
     pub format: ImportFormat,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use clap::Args;
 
-/// What `--version` says: the version, and the commit where the build was told it. `-V` is the
+/// What `--version` says: the version, and the commit if the build knew it. `-V` is the
 /// version alone.
 pub(super) static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     let version = env!("CARGO_PKG_VERSION");
@@ -23,7 +23,7 @@ Examples:
   mimawari completions zsh > \"${fpath[1]}/_mimawari\"
   mimawari completions fish > ~/.config/fish/completions/mimawari.fish")]
 pub struct CompletionsArgs {
-    /// For which shell.
+    /// The shell.
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
 }

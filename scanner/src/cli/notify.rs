@@ -25,10 +25,10 @@ pub struct NotifyArgs {
     /// Send one message, marked as a test, to each notifier.
     #[arg(long)]
     pub test: bool,
-    /// Send again what could not be sent about this run.
+    /// Send the undelivered messages of this run again.
     #[arg(long, value_name = "RUN_DIR")]
     pub retry: Option<PathBuf>,
-    /// With --retry: also what may have arrived, since the answer was lost.
+    /// With --retry: also messages that may have arrived, since the response was lost.
     #[arg(long, requires = "retry")]
     pub doubtful: bool,
 }

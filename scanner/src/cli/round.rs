@@ -9,15 +9,15 @@ use super::{ConfigFile, ScanTuning};
 /// One step of a round.
 #[derive(Debug, Subcommand)]
 pub enum RoundCommand {
-    /// Fix what this round covers, for all of its tasks. Sends no packet.
+    /// Write the plan of the round, for all of its tasks. Sends no packet.
     Plan(RoundPlanArgs),
-    /// Scan one shard of the round, or go on with it where another task was stopped.
+    /// Scan one shard of the round, or continue it where another task stopped.
     Scan(RoundScanArgs),
     /// Merge what the shards handed in, judge it, report. Sends no packet to a target.
     Reduce(RoundReduceArgs),
     /// Plan, scan and reduce in this one process.
     Run(RoundRunArgs),
-    /// What there is of a round, and what is missing.
+    /// Show what a round holds and what is missing.
     Show(RoundShowArgs),
 }
 
@@ -35,8 +35,8 @@ pub struct RoundSelector {
 /// What the round covers. Empty environment variables count as unset.
 #[derive(Debug, Args)]
 pub struct RoundArgs {
-    /// Who plans: the same token plans the same round again, another is refused [default: made of
-    /// what is asked for, so that the same command may be repeated].
+    /// A token of the caller: the same token may plan the round again, another is refused [default:
+    /// made from the arguments, so that the same command may be repeated].
     #[arg(long, value_name = "TOKEN", env = "MIMAWARI_CLAIM")]
     pub claim: Option<String>,
     /// Narrow the targets: CIDR, first-last, address, host name, @FILE or - for stdin. Repeatable.
@@ -48,7 +48,7 @@ pub struct RoundArgs {
     /// Packets per second of each task, a ceiling; or auto.
     #[arg(long, value_name = "N", env = "MIMAWARI_RATE")]
     pub rate: Option<String>,
-    /// The promise: which share of the open ports is found. 0.9 to 0.999999.
+    /// The promised share of the open ports that is found: 0.9 to 0.999999.
     #[arg(long, value_name = "R", env = "MIMAWARI_RECALL")]
     pub recall: Option<String>,
     /// Which content checks: 1 (hourly), 2 (daily) or 3 (weekly).
@@ -77,8 +77,8 @@ pub struct RoundWork {
 /// Arguments of `round plan`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The plan is written once, to ID/plan.json, and holds for all tasks of the round. Planned again with
-the same claim it is left as it is (exit 0); another claim is refused (exit 2), as is a target
+The plan is written once, to ID/plan.json, and holds for all tasks of the round. The same claim may
+plan again and changes nothing (exit 0). Another claim is refused (exit 2), and so is a target
 outside the scope.
 
 Examples:
@@ -91,7 +91,7 @@ pub struct RoundPlanArgs {
     #[command(flatten)]
     /// What it covers.
     pub asking: RoundArgs,
-    /// Into how many shards it is divided [default: `shards` under `[rounds]`].
+    /// The number of shards [default: `shards` under `[rounds]`].
     #[arg(long, value_name = "N", env = "MIMAWARI_SHARDS")]
     pub shards: Option<String>,
 }
@@ -99,8 +99,8 @@ pub struct RoundPlanArgs {
 /// Arguments of `round scan`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is seen is saved to ID/shards/ every `save_every`, and at the end. Stopped by SIGTERM it saves
-and exits 3; the same command, on any machine, goes on from there, also after SIGKILL.
+Results are saved to ID/shards/ every `save_every` and at the end. On SIGTERM the task saves and
+exits 3. The same command continues from there on any machine, also after SIGKILL.
 
 Examples:
   mimawari round scan -c patrol.toml --round hourly-2026-11-24T15:00:00Z --shard 2/4
@@ -109,7 +109,7 @@ pub struct RoundScanArgs {
     #[command(flatten)]
     /// Which round.
     pub which: RoundSelector,
-    /// Which shard: i/n, counted from 1 [default: from `AWS_BATCH_JOB_ARRAY_INDEX`,
+    /// The shard: i/n, counted from 1 [default: from `AWS_BATCH_JOB_ARRAY_INDEX`,
     /// `AWS_BATCH_JOB_ID` or `JOB_COMPLETION_INDEX`].
     #[arg(long, value_name = "I/N", env = "MIMAWARI_SHARD")]
     pub shard: Option<String>,
@@ -121,8 +121,8 @@ pub struct RoundScanArgs {
 /// Arguments of `round reduce`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A missing shard is named, nothing in it is resolved, and the exit status is 3 (or 1). When it arrives
-later, run reduce again to add it. Nothing is notified twice.
+If a shard is missing, the output names it, nothing in it is resolved, and the exit status is 3 (or
+1). If it arrives later, run reduce again to add it. Nothing is notified twice.
 
 Example:
   mimawari round reduce -c patrol.toml --round hourly-2026-11-24T15:00:00Z")]
@@ -138,8 +138,8 @@ pub struct RoundReduceArgs {
 /// Arguments of `round run`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Stopped by SIGTERM it saves and exits 3; the same command goes on, on any machine, also after
-SIGKILL. A round that is done says so and exits as it did.
+On SIGTERM the task saves and exits 3. The same command continues on any machine, also after
+SIGKILL. If the round is done already, the exit status is that of the round.
 
 Example:
   mimawari round run -c patrol.toml --round nightly-2026-11-24")]

@@ -7,12 +7,13 @@ use super::ConfigFile;
 /// Arguments of `selfcheck`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-One line a check: ok, warn, fail or skip, its name, and what was found; for what is not well, what to
-do about it. The last line is the verdict. Exit status 0 when nothing failed, else 2.
+One line a check: ok, warn, fail or skip, the name, what was found, and how to fix it. The last line
+is the verdict. Exit status 0 if nothing failed, else 2.
 
 Packets go to the canaries of the configuration alone: first a few to each, then a short ramp of
-rates that measures what the way to them loses. How many at most is said before. The ramp keeps to
-rate_per_host and rate_per_network, unless --ramp-rate names a rate that the canaries can bear.
+rates that measures the loss on the path to them. The largest number of packets is printed before.
+The ramp keeps to rate_per_host and rate_per_network, unless --ramp-rate names a rate that the
+canaries can take.
 
 Examples:
   mimawari selfcheck -c patrol.toml

@@ -7,26 +7,26 @@ use super::ConfigFile;
 /// What to do with the state.
 #[derive(Debug, Subcommand)]
 pub enum StateCommand {
-    /// What is known: findings by state, last run, age, generation and digest.
+    /// Show findings by state, the last run, age, generation and digest.
     Show(StateShowArgs),
-    /// The newest generations, a line each, and what is wrong with them.
+    /// List the newest generations, a line each, and what is wrong with them.
     History(StateHistoryArgs),
     /// Bring an earlier generation back, as a new one. Nothing is deleted.
     Rollback(StateRollbackArgs),
-    /// Settle what was seen from a vantage that is no longer used.
+    /// Settle the findings of a vantage that is no longer used.
     RetireVantage(StateRetireVantageArgs),
 }
 
 /// Arguments of `state retire-vantage`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A vantage that was renamed or taken down leaves its findings open for ever, since no run looks from
-there. They become out of scope, and the next run that is judged notifies their end as that.
+If a vantage was renamed or removed, its findings stay open for ever, since no run scans from there.
+This command makes them out of scope, and the next run that is judged notifies that.
 
 Example:
   mimawari state retire-vantage -c patrol.toml office")]
 pub struct StateRetireVantageArgs {
-    /// The vantage, as it stands in the findings.
+    /// The vantage, as written in the findings.
     #[arg(value_name = "VANTAGE")]
     pub vantage: String,
     /// Who says so.
@@ -57,7 +57,7 @@ pub struct StateHistoryArgs {
     #[command(flatten)]
     /// Whose.
     pub which: ConfigFile,
-    /// How many.
+    /// The number of generations.
     #[arg(short = 'n', value_name = "N", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=2000))]
     pub number: u16,
 }
@@ -65,7 +65,7 @@ pub struct StateHistoryArgs {
 /// Arguments of `state rollback`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What was found since then is found again by the next run, and notified again.
+The next run finds again what was found since then, and notifies it again.
 
 Example:
   mimawari state history -c patrol.toml

@@ -1,18 +1,18 @@
 //! A configuration on S3: the folder of the object is copied into a fresh folder first, so that what
 //! lies beside the configuration (hosts, checks, manifests, the baseline) is found as everywhere.
 //!
-//! The copy is gone when the configuration is. Messages name the objects, never the copies.
+//! The copy is removed with the last path into it. Messages name the objects, never the copies.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use mimawari_base::failure::Failure;
-use mimawari_base::shown::name_copy;
+use mimawari_base::source_path::SourcePath;
 use mimawari_store::{ObjectFolder, StoreLocation};
-use tempfile::TempDir;
 
 /// Objects in the folder of a configuration, at most.
 pub const MAX_OBJECTS: usize = 2_000;
@@ -24,28 +24,6 @@ const AT_ONCE: usize = 16;
 const MAX_DEPTH: usize = 16;
 
 const URL_HELP: &str = "write s3://bucket/folder/patrol.toml";
-
-/// A folder of files that came from S3. It is removed with the last of its users.
-#[derive(Debug)]
-pub struct FetchedConfig {
-    dir: TempDir,
-    file: String,
-    shown: String,
-}
-
-impl FetchedConfig {
-    /// Where the configuration is.
-    #[must_use]
-    pub fn file(&self) -> PathBuf {
-        self.dir.path().join(&self.file)
-    }
-
-    /// Its name, for people.
-    #[must_use]
-    pub fn shown(&self) -> &str {
-        &self.shown
-    }
-}
 
 /// Whether a configuration is to be fetched, and from where.
 #[must_use]
@@ -63,7 +41,7 @@ pub struct StoreReach {
 }
 
 impl StoreReach {
-    /// As `MIMAWARI_CONFIG_ENDPOINT` and `MIMAWARI_WORK` tell.
+    /// As `MIMAWARI_CONFIG_ENDPOINT` and `MIMAWARI_WORK` say.
     #[must_use]
     pub fn from_environment() -> Self {
         let given = |name| std::env::var_os(name).filter(|v| !v.is_empty());
@@ -74,12 +52,13 @@ impl StoreReach {
     }
 }
 
-/// Copies the folder of `s3://bucket/folder/file`.
+/// Copies the folder of `s3://bucket/folder/file`; gives the folder and the name of the file in it. The copy is
+/// removed with the last path into it.
 ///
 /// # Errors
 /// A [`Failure`] when the URL is none, the object is not there, the store cannot be read, or there
 /// is more in the folder than a configuration needs.
-pub fn fetch(url: &str, reach: &StoreReach) -> Result<FetchedConfig> {
+pub fn fetch(url: &str, reach: &StoreReach) -> Result<(SourcePath, String)> {
     let wrong = |e: &dyn std::fmt::Display| {
         Failure::new(format!("the configuration cannot be fetched: {e}")).help(URL_HELP)
     };
@@ -115,8 +94,8 @@ pub fn fetch(url: &str, reach: &StoreReach) -> Result<FetchedConfig> {
         copying.join().unwrap_or_else(|_| Err(wrong(&"the program made a mistake").into()))
     })?;
     tracing::info!(config = url, objects = count, "configuration fetched");
-    name_copy(dir.path().display().to_string(), folder.to_owned());
-    Ok(FetchedConfig { dir, file: file.to_owned(), shown: url.to_owned() })
+    let path = dir.path().to_owned();
+    Ok((SourcePath::from_copy(path, folder.to_owned(), Arc::new(dir)), file.to_owned()))
 }
 
 /// Copies all objects of a location into a folder; gives their number. `file` must be among them.
@@ -140,7 +119,7 @@ async fn copy(objects: &ObjectFolder, file: &str, dir: &Path) -> Result<usize> {
             Failure::new(format!("cannot make the folder {}", folder.display())).source(e)
         })?;
     }
-    // A store may tell a size in the list and send another body: each has what it was listed with.
+    // A store may list one size and send a body of another: each copy must have the listed size.
     let copies = names.iter().map(|(name, size)| async move {
         match objects.copy_to(name, &dir.join(name), *size).await? {
             Some(bytes) if bytes == *size => Ok(()),
@@ -240,8 +219,8 @@ mod tests {
         ] {
             let mut all = found(&[("patrol.toml", 9), ("baseline/a.toml", 3), (name, size)]);
             all.sort();
-            let told = check(&all).unwrap_err();
-            assert!(told.contains(why), "{name}: {told}");
+            let message = check(&all).unwrap_err();
+            assert!(message.contains(why), "{name}: {message}");
         }
         let many: Vec<_> = (0..=MAX_OBJECTS).map(|n| (n.to_string(), 0)).collect();
         assert_eq!(check(&many).unwrap_err(), "holds more than 2000 objects");

@@ -12,12 +12,12 @@ pub mod shard;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use mimawari_base::duration;
 use mimawari_base::failure::Failure;
+use mimawari_base::source_path::SourcePath;
 use mimawari_store::{LocationError, StoreLocation};
 use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList, TextSource};
 use mimawari_targets::list::{self, TargetList};
@@ -52,7 +52,7 @@ pub struct Config {
     /// The content checks.
     pub http: HttpConfig,
     /// The folder of the baseline.
-    pub baseline_dir: PathBuf,
+    pub baseline_dir: SourcePath,
     /// Where the baseline is published; it is then read from there, and not from the folder.
     pub baseline_url: Option<StoreLocation>,
     /// Where the state is kept.
@@ -61,14 +61,12 @@ pub struct Config {
     pub runs_dir: PathBuf,
     /// Where rounds of one or many tasks are kept, if anywhere.
     pub rounds: Option<rounds::RoundsConfig>,
-    /// Who is told.
+    /// The notifiers.
     pub notify: Vec<mimawari_notify::NotifierConfig>,
     /// From where this installation looks; part of every finding's identity.
     pub vantage: String,
     /// Things to know that do not stop the run.
     pub warnings: Vec<String>,
-    /// The copy that the files of a configuration on S3 are read from; it goes with the last clone.
-    pub fetched: Option<Arc<fetched::FetchedConfig>>,
 }
 
 /// How to sweep.
@@ -120,16 +118,16 @@ pub struct HttpConfig {
     /// Cost tier, 1 to 3.
     pub tier: u8,
     /// The list of virtual hosts; `-` is stdin.
-    pub vhosts: Option<PathBuf>,
+    pub vhosts: Option<SourcePath>,
     /// Whether DNS is asked where the virtual hosts' names point. Off unless asked for: a list of a
     /// million names makes two million questions to the name server.
     pub dns: bool,
     /// Files of checks, beside those that come with the program.
-    pub checks: Vec<PathBuf>,
+    pub checks: Vec<SourcePath>,
     /// Manifests of document roots.
-    pub manifests: Vec<PathBuf>,
+    pub manifests: Vec<SourcePath>,
     /// The file with the key of the evidence digests; a key of each run's own without one.
-    pub evidence_key: Option<PathBuf>,
+    pub evidence_key: Option<SourcePath>,
     /// Most paths that one site is asked for.
     pub paths_per_site: usize,
     /// Requests a second to one site; 0: no ceiling.
@@ -138,7 +136,7 @@ pub struct HttpConfig {
     pub rate_per_address: u32,
     /// Requests a second to one /24 or /64; 0: no ceiling.
     pub rate_per_network: u32,
-    /// How many web endpoints are looked at in parallel.
+    /// How many web endpoints are probed in parallel.
     pub concurrency: usize,
     /// User-Agent header.
     pub user_agent: String,
@@ -159,10 +157,8 @@ impl Config {
     /// A [`Failure`] when the file cannot be read, [`DiagnosticList`] when it is wrong.
     pub fn read(path: &Path) -> Result<Self> {
         if let Some(url) = fetched::url(path) {
-            return Self::of_fetched(fetched::fetch(
-                url,
-                &fetched::StoreReach::from_environment(),
-            )?);
+            let (folder, file) = fetched::fetch(url, &fetched::StoreReach::from_environment())?;
+            return Self::read_copy(&folder, &file);
         }
         let text = std::fs::read_to_string(path).map_err(|e| {
             Failure::new(format!("cannot read the configuration {}", path.display()))
@@ -178,23 +174,18 @@ impl Config {
     /// # Errors
     /// [`DiagnosticList`] with every mistake.
     pub fn parse(name: &str, text: &str, base: &Path) -> Result<Self> {
-        Self::checked(&TextSource::new(name, text), base, false)
+        Self::parse_and_check(&TextSource::new(name, text), &base.into(), false)
     }
 
     /// Reads a configuration that lies in a copy. What it writes cannot lie there, too.
-    fn of_fetched(copy: fetched::FetchedConfig) -> Result<Self> {
-        let file = copy.file();
-        let bytes = std::fs::read(&file).map_err(|e| {
-            Failure::new(format!("cannot read the copy of {}", copy.shown())).source(e)
-        })?;
-        let source = TextSource::from_bytes(copy.shown(), bytes)?;
-        let base = file.parent().unwrap_or(Path::new("."));
-        let mut config = Self::checked(&source, base, true)?;
-        config.fetched = Some(Arc::new(copy));
-        Ok(config)
+    fn read_copy(folder: &SourcePath, file: &str) -> Result<Self> {
+        let path = folder.join(file);
+        let bytes = std::fs::read(&path)
+            .map_err(|e| Failure::new(format!("cannot read the copy of {path}")).source(e))?;
+        Self::parse_and_check(&TextSource::from_bytes(path.to_string(), bytes)?, folder, true)
     }
 
-    fn checked(source: &TextSource, base: &Path, is_copy: bool) -> Result<Self> {
+    fn parse_and_check(source: &TextSource, base: &SourcePath, is_copy: bool) -> Result<Self> {
         let file: file::ConfigDocument =
             toml::from_str(source.text()).map_err(|e| syntax_error(source, &e))?;
         let mut check = CheckConfig { source, errors: Vec::new(), is_copy };
@@ -206,15 +197,15 @@ impl Config {
     }
 
     /// Takes what the command line says of the look.
-    pub fn look_by(&mut self, looking: &HttpArgs) {
+    pub fn apply_http_args(&mut self, looking: &HttpArgs) {
         if let Some(tier) = looking.tier {
             self.http.tier = tier;
         }
         if !looking.manifest.is_empty() {
-            self.http.manifests.clone_from(&looking.manifest);
+            self.http.manifests = looking.manifest.iter().map(SourcePath::from).collect();
         }
         if let Some(key) = &looking.evidence_key {
-            self.http.evidence_key = Some(key.clone());
+            self.http.evidence_key = Some(key.into());
         }
     }
 
@@ -404,7 +395,7 @@ impl CheckConfig<'_> {
         self.errors.push(Diagnostic::error(title, self.source, span).help(help));
     }
 
-    fn config(&mut self, file: file::ConfigDocument, base: &Path) -> Option<Config> {
+    fn config(&mut self, file: file::ConfigDocument, base: &SourcePath) -> Option<Config> {
         if *file.version.get_ref() != 1 {
             self.error(
                 file.version.span(),
@@ -446,7 +437,6 @@ impl CheckConfig<'_> {
             notify,
             vantage: file.vantage.unwrap_or_else(|| "default".to_owned()),
             warnings: Vec::new(),
-            fetched: None,
         })
     }
 
@@ -461,7 +451,7 @@ impl CheckConfig<'_> {
         let text = url.map_or(default, |u| u.get_ref().as_str());
         match StoreLocation::parse(text, region, endpoint, base) {
             Ok(StoreLocation::Folder(_)) if self.is_copy && !Path::new(text).is_absolute() => {
-                self.would_be_lost(url.map_or(0..0, Spanned::span), text, COPY_URL_HELP);
+                self.refuse_relative_path(url.map_or(0..0, Spanned::span), text, COPY_URL_HELP);
                 None
             }
             Ok(location) => Some(location),
@@ -479,7 +469,7 @@ impl CheckConfig<'_> {
     fn runs_dir(&mut self, dir: Option<&Spanned<String>>, base: &Path) -> Option<PathBuf> {
         match dir {
             Some(dir) if self.is_copy && !Path::new(dir.get_ref()).is_absolute() => {
-                self.would_be_lost(dir.span(), dir.get_ref(), COPY_DIR_HELP);
+                self.refuse_relative_path(dir.span(), dir.get_ref(), COPY_DIR_HELP);
                 None
             }
             Some(dir) => Some(base.join(dir.get_ref())),
@@ -492,7 +482,7 @@ impl CheckConfig<'_> {
     }
 
     /// Refuses a relative path of something that is written.
-    fn would_be_lost(&mut self, span: Range<usize>, path: &str, help: &str) {
+    fn refuse_relative_path(&mut self, span: Range<usize>, path: &str, help: &str) {
         self.error(
             span,
             format!(
@@ -707,7 +697,7 @@ impl CheckConfig<'_> {
                 match list::parse_spanned(self.source, &items) {
                     Ok(t) => {
                         if let Some(scope) = scope {
-                            self.targets_in_scope(&items, scope);
+                            self.check_targets_in_scope(&items, scope);
                         }
                         Some(t)
                     }
@@ -739,7 +729,7 @@ impl CheckConfig<'_> {
         })
     }
 
-    fn targets_in_scope(&mut self, items: &[(Range<usize>, String)], scope: &Scope) {
+    fn check_targets_in_scope(&mut self, items: &[(Range<usize>, String)], scope: &Scope) {
         for (span, text) in items {
             let Ok(range) = text.parse::<AddrRange>() else { continue };
             let set = AddrSet::from_ranges([range]);
@@ -749,7 +739,7 @@ impl CheckConfig<'_> {
         }
     }
 
-    fn http(&mut self, h: file::HttpSection, base: &Path) -> Option<HttpConfig> {
+    fn http(&mut self, h: file::HttpSection, base: &SourcePath) -> Option<HttpConfig> {
         let tier = h.tier.as_ref().map_or(1, |t| *t.get_ref());
         if let Some(t) = &h.tier
             && !(1..=3).contains(t.get_ref())
@@ -770,7 +760,7 @@ impl CheckConfig<'_> {
             enabled: h.enabled.unwrap_or(true),
             ports,
             tier,
-            vhosts: h.vhosts.map(|v| if v == "-" { v.into() } else { base.join(v) }),
+            vhosts: h.vhosts.map(|v| if v == "-" { "-".into() } else { base.join(v) }),
             dns: h.dns.unwrap_or(false),
             checks: h.checks.unwrap_or_default().iter().map(|p| base.join(p)).collect(),
             manifests: h.manifests.unwrap_or_default().iter().map(|p| base.join(p)).collect(),

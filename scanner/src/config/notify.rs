@@ -1,4 +1,4 @@
-//! `[[notify]]`: who is told, of what, and how.
+//! `[[notify]]`: who is notified, of what, and how.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -145,7 +145,7 @@ impl CheckConfig<'_> {
             && !Path::new(f.get_ref()).is_absolute()
         {
             let help = "write a file that begins with `/`, or leave `file` out for stdout";
-            self.would_be_lost(f.span(), f.get_ref(), help);
+            self.refuse_relative_path(f.span(), f.get_ref(), help);
         }
         let file = t.file.as_ref().map(|f| base.join(f.get_ref()));
         let kind = match word {
@@ -161,7 +161,7 @@ impl CheckConfig<'_> {
                 repo: self.repo(&t.kind, t.repo)?,
                 api_url: self.url(t.api_url).unwrap_or_else(|| "https://api.github.com".to_owned()),
                 labels: t.labels.map(Spanned::into_inner).unwrap_or_default(),
-                max_new: self.max_new(t.max_new),
+                max_new: self.check_max_new(t.max_new),
             },
             "security-hub" => NotifierKind::SecurityHub {
                 account: self.account(&t.kind, t.account, t.region)?,
@@ -172,7 +172,7 @@ impl CheckConfig<'_> {
                 file,
                 namespace: t.namespace.map_or_else(|| "mimawari".to_owned(), Spanned::into_inner),
             },
-            _ => NotifierKind::Prometheus { file: self.needed(&t.kind, "file", file)? },
+            _ => NotifierKind::Prometheus { file: self.require(&t.kind, "file", file)? },
         };
         Some(NotifierConfig { name, selection, kind })
     }
@@ -210,7 +210,7 @@ impl CheckConfig<'_> {
         }
     }
 
-    fn needed<T>(&mut self, kind: &Spanned<String>, key: &str, value: Option<T>) -> Option<T> {
+    fn require<T>(&mut self, kind: &Spanned<String>, key: &str, value: Option<T>) -> Option<T> {
         if value.is_none() {
             self.error(
                 kind.span(),
@@ -221,15 +221,15 @@ impl CheckConfig<'_> {
         value
     }
 
-    /// The name of an environment variable. Whoever writes the secret itself is told so, and the line
-    /// is not shown.
+    /// The name of an environment variable. If the secret itself is written there, the error says so and
+    /// does not show the line.
     fn env(
         &mut self,
         kind: &Spanned<String>,
         key: &str,
         value: Option<Spanned<String>>,
     ) -> Option<String> {
-        let value = self.needed(kind, key, value)?;
+        let value = self.require(kind, key, value)?;
         let name = value.get_ref();
         let is_name = name.len() <= 100
             && name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
@@ -249,7 +249,7 @@ impl CheckConfig<'_> {
     }
 
     fn repo(&mut self, kind: &Spanned<String>, repo: Option<Spanned<String>>) -> Option<String> {
-        let repo = self.needed(kind, "repo", repo)?;
+        let repo = self.require(kind, "repo", repo)?;
         let part = |p: &str| {
             !p.is_empty()
                 && p != "."
@@ -264,7 +264,7 @@ impl CheckConfig<'_> {
         Some(repo.into_inner())
     }
 
-    fn max_new(&mut self, n: Option<Spanned<i64>>) -> usize {
+    fn check_max_new(&mut self, n: Option<Spanned<i64>>) -> usize {
         let Some(n) = n else { return 10 };
         match usize::try_from(*n.get_ref()).ok().filter(|n| (1..=50).contains(n)) {
             Some(n) => n,
@@ -290,8 +290,8 @@ impl CheckConfig<'_> {
         id: Option<Spanned<String>>,
         region: Option<Spanned<String>>,
     ) -> Option<HubAccount> {
-        let id = self.needed(kind, "account", id)?;
-        let region = self.needed(kind, "region", region)?;
+        let id = self.require(kind, "account", id)?;
+        let region = self.require(kind, "region", region)?;
         let mut ok = true;
         if id.get_ref().len() != 12 || !id.get_ref().bytes().all(|b| b.is_ascii_digit()) {
             let title = format!("`{}` is no AWS account", id.get_ref().escape_debug());
@@ -365,7 +365,7 @@ file = "/var/lib/node_exporter/mimawari.prom"
     }
 
     #[test]
-    fn mistakes_are_told_with_their_line_and_secrets_are_not_shown() {
+    fn errors_are_reported_with_their_line_and_secrets_are_not_shown() {
         let e = parse(
             r#"
 [[notify]]

@@ -1,9 +1,9 @@
-//! Which shard this process is, as orchestrators tell it.
+//! Which shard this process is, from the variables of orchestrators.
 
 use mimawari_base::failure::Failure;
 use mimawari_targets::PlanShard;
 
-/// Number of shards, where the orchestrator tells only an index.
+/// Number of shards, where the orchestrator sets only an index.
 pub const COUNT: &str = "MIMAWARI_SHARDS";
 
 /// Where an index is looked for, all counted from 0: AWS Batch array jobs, then the child number at
@@ -13,8 +13,8 @@ const INDEXES: [&str; 3] =
 /// Where a count is looked for.
 const COUNTS: [&str; 2] = [COUNT, "AWS_BATCH_JOB_ARRAY_SIZE"];
 
-/// The shard that the environment tells of, if it tells of one: `None` for a process that is not one
-/// of several. An index without a count, or with one that it does not fit, is an error: taking the
+/// The shard that the environment names, if it names one: `None` for a process that is not one of
+/// several. An index without a count, or with one that it does not fit, is an error: taking the
 /// whole plan instead would probe every cell as many times as there are processes.
 ///
 /// # Errors
@@ -33,11 +33,11 @@ pub fn from_environment(
         value.parse::<u32>().map_err(|_| {
             let shown: String = value.chars().take(20).collect();
             Failure::new(format!("{name}: `{}` is no number", shown.escape_default()))
-                .help("unset it, or tell the shard with --shard i/n")
+                .help("unset it, or name the shard with --shard i/n")
         })
     };
     let Some(index) = index else {
-        // A count alone belongs to a job that is told its index in another way, or to none.
+        // A count alone belongs to a job that gets its index in another way, or to none.
         return Ok(None);
     };
     let name = index.0;
@@ -55,7 +55,7 @@ pub fn from_environment(
         Failure::new(format!(
             "{name} says shard {index} (from 0), and {count_name} that there are {count}"
         ))
-        .help("give both of the same job, or tell the shard with --shard i/n")
+        .help("set both of the same job, or name the shard with --shard i/n")
     })
 }
 
@@ -63,7 +63,7 @@ pub fn from_environment(
 mod tests {
     use super::*;
 
-    fn told(variables: &[(&str, &str)]) -> Result<String, String> {
+    fn read_shard(variables: &[(&str, &str)]) -> Result<String, String> {
         let find =
             |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         match from_environment(find) {
@@ -74,16 +74,16 @@ mod tests {
 
     #[test]
     fn each_orchestrator_is_understood() {
-        assert_eq!(told(&[]).unwrap(), "none");
-        assert_eq!(told(&[("MIMAWARI_SHARDS", "4")]).unwrap(), "none");
+        assert_eq!(read_shard(&[]).unwrap(), "none");
+        assert_eq!(read_shard(&[("MIMAWARI_SHARDS", "4")]).unwrap(), "none");
         let batch = [("AWS_BATCH_JOB_ARRAY_INDEX", "0"), ("AWS_BATCH_JOB_ARRAY_SIZE", "7")];
-        assert_eq!(told(&batch).unwrap(), "1/7");
+        assert_eq!(read_shard(&batch).unwrap(), "1/7");
         let id = [("AWS_BATCH_JOB_ID", "5f1c-77:6"), ("MIMAWARI_SHARDS", "7")];
-        assert_eq!(told(&id).unwrap(), "7/7");
+        assert_eq!(read_shard(&id).unwrap(), "7/7");
         // A job that is no array job has an id without a number.
-        assert_eq!(told(&[("AWS_BATCH_JOB_ID", "5f1c-77")]).unwrap(), "none");
+        assert_eq!(read_shard(&[("AWS_BATCH_JOB_ID", "5f1c-77")]).unwrap(), "none");
         let kubernetes = [("JOB_COMPLETION_INDEX", "2"), ("MIMAWARI_SHARDS", "3")];
-        assert_eq!(told(&kubernetes).unwrap(), "3/3");
+        assert_eq!(read_shard(&kubernetes).unwrap(), "3/3");
     }
 
     #[test]
@@ -95,7 +95,7 @@ mod tests {
             (&[("AWS_BATCH_JOB_ARRAY_INDEX", "1"), ("MIMAWARI_SHARDS", "0")], "that there are 0"),
         ];
         for (variables, expected) in cases {
-            let error = told(variables).unwrap_err();
+            let error = read_shard(variables).unwrap_err();
             assert!(error.contains(expected) && !error.contains('\u{1b}'), "{error}");
         }
     }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 
 const BASE: &str = r#"version = 1
@@ -49,7 +51,7 @@ webhook_env = "SLACK_WEBHOOK_URL"
     assert_eq!(c.scan.ports.len(), 104);
     assert_eq!(c.scope.permitted().len(), 255 + 256);
     assert_eq!(c.scan.interface, None);
-    assert_eq!(c.baseline_dir, Path::new("/etc/mimawari/baseline"));
+    assert_eq!(&*c.baseline_dir, Path::new("/etc/mimawari/baseline"));
     assert_eq!(c.http.vhosts.as_deref(), Some(Path::new("/etc/mimawari/vhosts.csv")));
     assert!(!c.http.dns, "a million names are two million questions");
     assert_eq!((c.notify.len(), c.notify[0].kind.as_str()), (1, "slack"));
@@ -113,7 +115,12 @@ fn overlapping_ranges_are_refused() {
 /// As a configuration that was fetched from S3.
 fn fetched(more: &str) -> Result<Config> {
     let source = TextSource::new("s3://bucket/config/patrol.toml", format!("{BASE}{more}"));
-    Config::checked(&source, Path::new("/work/config-1"), true)
+    let folder = SourcePath::from_copy(
+        "/work/config-1".into(),
+        "s3://bucket/config".to_owned(),
+        Arc::new(()),
+    );
+    Config::parse_and_check(&source, &folder, true)
 }
 
 #[test]
@@ -121,7 +128,12 @@ fn what_a_fetched_configuration_writes_does_not_lie_in_the_copy() {
     let state = "[state]\nurl = \"s3://bucket/state\"\n";
     let config = fetched(&format!("{state}[output]\ndir = \"/var/runs\"\n")).unwrap();
     assert_eq!(config.runs_dir, Path::new("/var/runs"));
-    assert_eq!(config.baseline_dir, Path::new("/work/config-1/baseline"));
+    assert_eq!(&*config.baseline_dir, Path::new("/work/config-1/baseline"));
+    // What is read from the copy is named as the object.
+    let error = mimawari_store::baseline::read_baseline(&config.baseline_dir).unwrap_err();
+    let message = mimawari_base::failure::render(&error);
+    assert!(message.contains("the baseline s3://bucket/config/baseline"), "{message}");
+    assert!(!message.contains("config-1"), "{message}");
     assert!(!fetched(state).unwrap().runs_dir.starts_with("/work/config-1"));
     let absolute = fetched("[state]\nurl = \"/var/state\"\n").unwrap();
     assert_eq!(absolute.state, StoreLocation::Folder("/var/state".into()));
@@ -131,17 +143,17 @@ fn what_a_fetched_configuration_writes_does_not_lie_in_the_copy() {
         ("[state]\nurl = \"/s\"\n[output]\ndir = \"runs\"\n", ":9"),
         ("[state]\nurl = \"/s\"\n[[notify]]\nkind = \"prometheus\"\nfile = \"m.prom\"\n", ":10"),
     ] {
-        let told = format!("{:#}", fetched(more).unwrap_err());
-        assert!(told.contains("would be lost"), "{told}");
-        assert!(told.contains("s3://bucket/config/patrol.toml") && told.contains(line), "{told}");
-        assert!(!told.contains("config-1"), "{told}");
+        let message = format!("{:#}", fetched(more).unwrap_err());
+        assert!(message.contains("would be lost"), "{message}");
+        assert!(message.contains("s3://bucket/config/patrol.toml"), "{message}");
+        assert!(message.contains(line) && !message.contains("config-1"), "{message}");
         // The same beside a file is what it always was.
         assert!(Config::parse("patrol.toml", &format!("{BASE}{more}"), Path::new(".")).is_ok());
     }
 }
 
 #[test]
-fn rounds_are_read_and_their_mistakes_told() {
+fn rounds_are_read_and_their_errors_reported() {
     let c = Config::parse("patrol.toml", BASE, Path::new("/etc/mimawari")).unwrap();
     assert_eq!(c.rounds, None);
     let text = format!("{BASE}[rounds]\nurl = \"s3://corp/rounds\"\nregion = \"eu-central-1\"\n");

@@ -127,7 +127,7 @@ impl DemoCentre {
     }
 
     /// What [`take_down`](Self::take_down) takes down.
-    pub(super) fn taken_down(&self) -> String {
+    pub(super) fn describe_take_down(&self) -> String {
         format!("{}:{} (old)", self.host("old"), self.port(8080))
     }
 

@@ -30,7 +30,7 @@ const MARKER: &str = ".mimawari-demo";
 /// # Errors
 /// When it could not be staged, or showed something else than was staged.
 pub async fn run(args: &DemoArgs, context: &Context) -> Result<ExitStatus> {
-    context.stop.on_signals()?;
+    context.stop.stop_on_signals()?;
     let out = claim(&args.out)?;
     let mut centre = DemoCentre::open(RandomSeeds::draw()?.salt).await?;
     let today = (context.now)();
@@ -46,7 +46,7 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<ExitStatus> {
     print(&format!(
         "Yesterday's round: {} findings. Since then {} was taken down, and the rule `partner-vpn` has expired.\n\n",
         first.counts.open,
-        centre.taken_down()
+        centre.describe_take_down()
     ))?;
     centre.take_down().await;
     let second = round(&config, context, today, &out.join("today")).await?;

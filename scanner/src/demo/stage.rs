@@ -1,4 +1,4 @@
-//! What the demonstration stages, tells, and expects to find.
+//! What the demonstration stages, prints, and expects to find.
 
 use std::fmt::Write as _;
 use std::path::Path;

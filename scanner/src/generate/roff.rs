@@ -22,7 +22,7 @@ pub(super) fn page(command: &Command, name: &str, typed: &str) -> Result<String>
         man.render_subcommands_section(&mut out)?;
     }
     let page = String::from_utf8_lossy(&out).replacen(" 1  \"", " 1 \"\" \"", 1);
-    let mut page = without_idle_breaks(&page);
+    let mut page = remove_idle_breaks(&page);
     if let Some(after) = command.get_after_long_help().or(command.get_after_help()) {
         page.push_str(&sections(&after.to_string()));
     }
@@ -30,7 +30,7 @@ pub(super) fn page(command: &Command, name: &str, typed: &str) -> Result<String>
 }
 
 /// Without line breaks beside vertical space (an empty line is that, too), which breaks the line by itself.
-fn without_idle_breaks(page: &str) -> String {
+fn remove_idle_breaks(page: &str) -> String {
     let lines: Vec<&str> = page.lines().collect();
     let is_space = |n: Option<usize>| matches!(n.and_then(|n| lines.get(n)), Some(&("" | ".sp")));
     let kept = lines.iter().enumerate().filter(|(n, line)| {
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn only_idle_breaks_go() {
         let page = "a\n.br\n.sp\nb\n.br\nc\n\n.br\nd\n";
-        assert_eq!(without_idle_breaks(page), "a\n.sp\nb\n.br\nc\n\nd\n");
+        assert_eq!(remove_idle_breaks(page), "a\n.sp\nb\n.br\nc\n\nd\n");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub async fn manifest(args: &ManifestArgs, context: &Context) -> Result<ExitStat
 ///
 /// # Errors
 /// A [`Failure`] when the arguments name nothing that can be read or written. What cannot be read
-/// below the document root is reported and makes the manifest incomplete.
+/// below the document root is logged and makes the manifest incomplete.
 fn make(args: &ManifestArgs, context: &Context) -> Result<ExitStatus> {
     let header = header(args, context)?;
     let root = root(&args.docroot)?;
@@ -56,7 +56,7 @@ fn make(args: &ManifestArgs, context: &Context) -> Result<ExitStatus> {
         counts: WalkCounts::default(),
         unreadable: Vec::new(),
     };
-    writer.line(&ManifestLine::Header(Cow::Owned(header)))?;
+    writer.write_line(&ManifestLine::Header(Cow::Owned(header)))?;
     let walked = walk(&root, &prefix, &hosts, &mut writer);
     let ManifestWriter { counts, unreadable, view, .. } = writer;
     drop(view);
@@ -74,7 +74,7 @@ fn make(args: &ManifestArgs, context: &Context) -> Result<ExitStatus> {
         Err(e) if is_broken_pipe(&e) => return Ok(ExitStatus::Clean),
         other => other?,
     }
-    counts.report(&walked);
+    counts.log(&walked);
     let whole = counts.unreadable + counts.outside + counts.leading_out == 0;
     Ok(if whole { ExitStatus::Clean } else { ExitStatus::Incomplete })
 }
@@ -146,7 +146,7 @@ struct WalkCounts {
 }
 
 impl WalkCounts {
-    fn report(&self, walked: &WalkSummary) {
+    fn log(&self, walked: &WalkSummary) {
         tracing::info!(
             files = self.files,
             execute = self.execute,
@@ -202,7 +202,7 @@ struct ManifestWriter<'a, 'o> {
 }
 
 impl ManifestWriter<'_, '_> {
-    fn line(&mut self, line: &ManifestLine<'_>) -> Result<()> {
+    fn write_line(&mut self, line: &ManifestLine<'_>) -> Result<()> {
         self.output.write(&line.to_text()?)
     }
 }
@@ -213,7 +213,7 @@ impl FileVisitor for ManifestWriter<'_, '_> {
         !self.context.stop.is_stopped()
     }
 
-    fn file(&mut self, entry: &ManifestEntry) -> Result<()> {
+    fn add_file(&mut self, entry: &ManifestEntry) -> Result<()> {
         let c = &mut self.counts;
         c.files += 1;
         c.bytes = c.bytes.saturating_add(entry.length);
@@ -230,17 +230,17 @@ impl FileVisitor for ManifestWriter<'_, '_> {
             .help("make a manifest of each folder, with --prefix")
             .into());
         }
-        self.line(&ManifestLine::file(entry))
+        self.write_line(&ManifestLine::file(entry))
     }
 
-    fn leads_out(&mut self, url: &str) {
+    fn note_link_out(&mut self, url: &str) {
         self.counts.leading_out += 1;
         if self.counts.leading_out <= NAMED {
             tracing::warn!("{url} is a link out of the document root; followed, for one owner");
         }
     }
 
-    fn skipped(&mut self, url: &str, why: SkippedEntry) {
+    fn note_skipped(&mut self, url: &str, why: SkippedEntry) {
         match why {
             SkippedEntry::Unreadable(e) => {
                 self.counts.unreadable += 1;

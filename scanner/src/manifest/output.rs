@@ -39,7 +39,7 @@ impl OutputTarget<'_> {
         let file = tempfile::Builder::new()
             .prefix(".tmp-")
             .tempfile_in(folder)
-            // Without the temporary file's own name, which says nothing to the user.
+            // Without the temporary file's own name, which means nothing to the user.
             .map_err(|e| failed(path, e.kind().into()))?;
         Ok(Self::File {
             file: BufWriter::with_capacity(64 << 10, file),

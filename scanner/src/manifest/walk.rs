@@ -29,7 +29,7 @@ const DEPTH: usize = 256;
 /// make more ways to a file than there are files on earth.
 const WAYS: u8 = 4;
 
-/// Gets what the walk finds.
+/// Receives what the walk finds.
 pub trait FileVisitor {
     /// Whether to go on. Asked often.
     fn goes_on(&mut self) -> bool;
@@ -38,14 +38,14 @@ pub trait FileVisitor {
     ///
     /// # Errors
     /// Ends the walk.
-    fn file(&mut self, entry: &ManifestEntry) -> Result<()>;
+    fn add_file(&mut self, entry: &ManifestEntry) -> Result<()>;
 
     /// A place was left out. Folders end with a slash.
-    fn skipped(&mut self, url: &str, why: SkippedEntry);
+    fn note_skipped(&mut self, url: &str, why: SkippedEntry);
 
     /// A link leads out of the document root, and what it leads to belongs to the same owner. It is
     /// read like the files of the root.
-    fn leads_out(&mut self, url: &str);
+    fn note_link_out(&mut self, url: &str);
 }
 
 /// Why a place was left out.
@@ -174,7 +174,7 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
         if stack.len() >= DEPTH || name.len() >= PATH_LIMIT {
             let e =
                 io::Error::other(format!("more than {DEPTH} folders or {PATH_LIMIT} bytes deep"));
-            self.visitor.skipped(&url, SkippedEntry::Unreadable(e));
+            self.visitor.note_skipped(&url, SkippedEntry::Unreadable(e));
             return Ok(None);
         }
         let opened = match &folder.target {
@@ -185,7 +185,7 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
         let (fd, id) = match opened {
             Ok(opened) => opened,
             Err(e) => {
-                self.unreadable(&url, e);
+                self.note_unreadable(&url, e);
                 return Ok(None);
             }
         };
@@ -207,14 +207,14 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
         match self.read(&level)? {
             Ok(folders) => level.folders = folders,
             Err(e) => {
-                self.visitor.skipped(&level.url, SkippedEntry::Unreadable(e));
+                self.visitor.note_skipped(&level.url, SkippedEntry::Unreadable(e));
                 return Ok(None);
             }
         }
         Ok(Some(level))
     }
 
-    /// Reads the files of a folder, and reports its folders.
+    /// Reads the files of a folder, and returns its folders.
     fn read(&mut self, level: &FolderLevel) -> Result<io::Result<std::vec::IntoIter<OpenFolder>>> {
         let names = match names(&level.fd) {
             Ok(names) => names,
@@ -232,7 +232,7 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
             let kind = match kind.map_or_else(|| kind_of(&level.fd, &name), Ok) {
                 Ok(kind) => kind,
                 Err(e) => {
-                    self.unreadable(&url, e);
+                    self.note_unreadable(&url, e);
                     continue;
                 }
             };
@@ -240,7 +240,7 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
                 Type::Directory => folders.push(OpenFolder { name, target: None }),
                 Type::File => {
                     let opened = openat(&level.fd, name.as_c_str(), file_flags(), Mode::empty());
-                    self.file(level, &name, &url, opened)?;
+                    self.read_file(level, &name, &url, opened)?;
                 }
                 Type::Symlink => {
                     if let Some(target) = self.link(level, &name, &url)? {
@@ -253,7 +253,7 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
         Ok(Ok(folders.into_iter()))
     }
 
-    /// Follows a link: reads the file that it leads to, or reports the folder.
+    /// Follows a link: reads the file that it leads to, or returns the folder.
     fn link(&mut self, level: &FolderLevel, name: &CStr, url: &str) -> Result<Option<PathBuf>> {
         let name_os = OsStr::from_bytes(name.to_bytes());
         let target = match self.root.join(&level.real).join(name_os).canonicalize() {
@@ -268,7 +268,7 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
                 return Ok(None);
             }
             Err(e) => {
-                self.visitor.skipped(url, SkippedEntry::Unreadable(e));
+                self.visitor.note_skipped(url, SkippedEntry::Unreadable(e));
                 return Ok(None);
             }
         };
@@ -276,10 +276,10 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
             Ok(target) => target,
             Err(_) => {
                 if !self.is_one_owners(level, name, &target) {
-                    self.visitor.skipped(url, SkippedEntry::Outside);
+                    self.visitor.note_skipped(url, SkippedEntry::Outside);
                     return Ok(None);
                 }
-                self.visitor.leads_out(url);
+                self.visitor.note_link_out(url);
                 &target
             }
         };
@@ -294,10 +294,10 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
             Ok((Type::Directory, ..)) => return Ok(Some(target.to_owned())),
             Ok((Type::File, parent, last)) => {
                 let opened = openat(&parent, last.as_c_str(), file_flags(), Mode::empty());
-                self.file(level, name, url, opened)?;
+                self.read_file(level, name, url, opened)?;
             }
             Ok(_) => self.walked.special += 1,
-            Err(e) => self.unreadable(url, e),
+            Err(e) => self.note_unreadable(url, e),
         }
         Ok(None)
     }
@@ -328,7 +328,7 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
         matches!((link, target), (Ok(link), Ok(target)) if link.st_uid == target.st_uid)
     }
 
-    fn file(
+    fn read_file(
         &mut self,
         level: &FolderLevel,
         name: &CStr,
@@ -338,27 +338,28 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
         let path = [&level.name, name.to_bytes()].concat();
         if path.len() > PATH_LIMIT {
             let e = io::Error::other(format!("its path has more than {PATH_LIMIT} bytes"));
-            self.visitor.skipped(url, SkippedEntry::Unreadable(e));
+            self.visitor.note_skipped(url, SkippedEntry::Unreadable(e));
             return Ok(());
         }
-        let read = opened.map_err(io::Error::from).and_then(|fd| beginning(fd, &mut self.buffer));
+        let read =
+            opened.map_err(io::Error::from).and_then(|fd| read_beginning(fd, &mut self.buffer));
         match read {
             Ok(Some((length, read))) => {
                 let entry = ManifestEntry::of(url, &path, length, &self.buffer[..read], self.hosts);
-                self.visitor.file(&entry)?;
+                self.visitor.add_file(&entry)?;
             }
             // Exchanged since its kind was asked for.
             Ok(None) => self.walked.special += 1,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => self.visitor.skipped(url, SkippedEntry::Unreadable(e)),
+            Err(e) => self.visitor.note_skipped(url, SkippedEntry::Unreadable(e)),
         }
         Ok(())
     }
 
-    fn unreadable(&mut self, url: &str, e: Errno) {
+    fn note_unreadable(&mut self, url: &str, e: Errno) {
         // What was deleted meanwhile cannot be served either.
         if e != Errno::ENOENT {
-            self.visitor.skipped(url, SkippedEntry::Unreadable(e.into()));
+            self.visitor.note_skipped(url, SkippedEntry::Unreadable(e.into()));
         }
     }
 }
@@ -366,7 +367,7 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
 /// The length of a file and how much of its beginning is in the buffer now; nothing if it is no
 /// regular file. A file may shrink or grow meanwhile: the length is then that of what was read, or
 /// the later one.
-fn beginning(fd: OwnedFd, buffer: &mut [u8]) -> io::Result<Option<(u64, usize)>> {
+fn read_beginning(fd: OwnedFd, buffer: &mut [u8]) -> io::Result<Option<(u64, usize)>> {
     let mut file = File::from(fd);
     if !file.metadata()?.is_file() {
         return Ok(None);
@@ -459,12 +460,12 @@ mod tests {
         let mut buffer = vec![0; PREFIX];
         let fd = opened(&path);
         File::options().write(true).open(&path).unwrap().set_len(40).unwrap();
-        assert_eq!(beginning(fd, &mut buffer).unwrap(), Some((40, 40)));
+        assert_eq!(read_beginning(fd, &mut buffer).unwrap(), Some((40, 40)));
         let fd = opened(&path);
         File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
-        assert_eq!(beginning(fd, &mut buffer).unwrap(), Some((1 << 40, PREFIX)));
+        assert_eq!(read_beginning(fd, &mut buffer).unwrap(), Some((1 << 40, PREFIX)));
         // What was exchanged for a folder is no file.
-        assert_eq!(beginning(opened(dir.path()), &mut buffer).unwrap(), None);
+        assert_eq!(read_beginning(opened(dir.path()), &mut buffer).unwrap(), None);
     }
 
     #[test]

@@ -44,18 +44,21 @@ pub fn text(e: &PlanEstimate) -> String {
     };
     line(
         "addresses",
-        format!("{} IPv4, {} IPv6", grouped(e.addresses_v4), grouped(e.addresses_v6)),
+        format!("{} IPv4, {} IPv6", group_digits(e.addresses_v4), group_digits(e.addresses_v6)),
     );
-    line("ports", grouped(u64::from(e.ports)));
-    line("cells", grouped(e.cells));
+    line("ports", group_digits(u64::from(e.ports)));
+    line("cells", group_digits(e.cells));
     if e.parts > 1 {
-        line("rotation", format!("1/{}: {} cells in each run", e.parts, grouped(e.cells_per_run)));
+        line(
+            "rotation",
+            format!("1/{}: {} cells in each run", e.parts, group_digits(e.cells_per_run)),
+        );
     }
     line(
         "packets",
         format!(
             "about {} in {} passes, for a recall of {}",
-            grouped(e.packets),
+            group_digits(e.packets),
             e.attempts,
             e.recall
         ),
@@ -69,7 +72,7 @@ pub fn text(e: &PlanEstimate) -> String {
         ),
     );
     line("wire", format!("{} out, {} in", bytes(e.bytes_out), bytes(e.bytes_in)));
-    line("rate", format!("{} packets per second and shard", grouped(u64::from(e.rate))));
+    line("rate", format!("{} packets per second and shard", group_digits(u64::from(e.rate))));
     if !e.promise_possible {
         let _ = writeln!(
             out,
@@ -126,7 +129,7 @@ fn row(r: &EstimateRow) -> String {
     format!(
         "{:>6} {:>17} {:>16} {:>9} {:>16} {:>10}",
         r.shards,
-        grouped(r.cells),
+        group_digits(r.cells),
         duration::shown(r.seconds),
         format!("{} MiB", r.memory.div_ceil(1 << 20)),
         task,
@@ -167,7 +170,7 @@ fn bytes(n: u64) -> String {
 }
 
 /// Digits in groups of three.
-fn grouped(n: u64) -> String {
+fn group_digits(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (i, d) in digits.chars().enumerate() {
@@ -229,7 +232,10 @@ mod tests {
 
     #[test]
     fn digits_are_grouped() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(group_digits),
+            ["0", "999", "1,000", "1,234,567"]
+        );
         assert_eq!([999, 1_000, 5_400_000_000].map(bytes), ["999 B", "1.0 kB", "5.4 GB"]);
     }
 }

@@ -1,4 +1,4 @@
-//! A round of the watchman over one or many tasks that know of each other only by what lies in a
+//! One round over one or many tasks that know of each other only by what is in a
 //! bucket or a folder.
 //!
 //! ```text
@@ -20,8 +20,8 @@
 //! Who creates `done.json` has handed the shard in; who finds it discards its own.
 //!
 //! **Nothing that is read is trusted.** Sizes are bounded, digests are checked, names cannot lead
-//! out of their folder, and every shard holds the plan against the scope of its own configuration.
-//! What is damaged is told, and counts as not there.
+//! out of their folder, and every shard checks the plan against the scope of its own configuration.
+//! What is damaged is reported, and counts as not there.
 
 mod attempt;
 mod id;
@@ -64,8 +64,8 @@ pub async fn round(command: &RoundCommand, context: &Context) -> Result<ExitStat
         RoundCommand::Reduce(args) => {
             let round = RoundStore::open(&args.which, args.work.work.clone())?;
             // As PID 1 a process without handlers ignores the signals; elsewhere one would end it
-            // between the state and those who are to be told.
-            context.stop.on_signals()?;
+            // between the state and the notifications.
+            context.stop.stop_on_signals()?;
             reduce::reduce(&round, context).await
         }
         RoundCommand::Run(args) => run(args, context).await,
@@ -76,7 +76,7 @@ pub async fn round(command: &RoundCommand, context: &Context) -> Result<ExitStat
 /// `mimawari round run`
 async fn run(args: &RoundRunArgs, context: &Context) -> Result<ExitStatus> {
     let mut round = RoundStore::open(&args.which, args.work.work.clone())?;
-    context.stop.on_signals()?;
+    context.stop.stop_on_signals()?;
     let read = round.config.clone();
     let planned = plan::plan(&mut round, &args.asking, 1, context).await?;
     if planned.plan.shards != 1 {

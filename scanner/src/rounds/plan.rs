@@ -80,7 +80,7 @@ impl VersionedFormat for RoundPlan {
     }
 }
 
-/// A plan with the digest of its text, which tells it from any other that ever had its name.
+/// A plan with the digest of its text, which distinguishes it from any other of the same name.
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedRound {
     pub plan: RoundPlan,
@@ -287,7 +287,7 @@ impl RoundPlan {
         Some(plan.walk_part(self.part.unwrap_or(PlanShard::WHOLE), shard))
     }
 
-    /// What can be told without a configuration.
+    /// Checks what needs no configuration.
     pub(super) fn check(&self, round: &str) -> Result<(), String> {
         if self.version != VERSION || self.plan.order != ORDER {
             let order = printable(self.plan.order.as_bytes(), 40);

@@ -51,20 +51,19 @@ struct ShardPart {
 pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<ExitStatus> {
     let planned = plan::must_read(round).await?;
     let config = &round.config;
-    // As every shard does: no verdict upon a plan that nobody would have scanned.
-    planned.plan.apply(&mut config.clone(), PlanShard::WHOLE)?;
-    // What would stop the judgement, or the telling, is found before anything is fetched.
+    // As every shard does: no verdict on a plan that nobody would have scanned.    planned.plan.apply(&mut config.clone(), PlanShard::WHOLE)?;
+    // What would stop the judgement or the notifications is found before anything is fetched.
     let notifiers = notifiers(config, context).await?;
     let agreed = published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?;
     let store = StateStore::open(&config.state)?;
     store.check().await?;
     let scratch = round.scratch("reduce")?;
-    let found = before(round).await?.and_then(Result::ok);
+    let found = read_result(round).await?.and_then(Result::ok);
     let (mut parts, mut of) = (Vec::new(), Sha256::new());
     of.update(&planned.digest);
     for index in 1..=planned.plan.shards {
         if context.stop.is_stopped() {
-            print(&format!("reduction of {}: stopped, nothing is judged or told\n", round.id))?;
+            print(&format!("reduction of {}: stopped, nothing is judged or notified\n", round.id))?;
             return Ok(ExitStatus::Interrupted);
         }
         let Some(shard) = PlanShard::new(index, planned.plan.shards) else { continue };
@@ -72,12 +71,12 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
         parts.push(gather(round, &planned, shard, &dir, &mut of).await?);
     }
     let of = hex::encode(&of.finalize());
-    if let Some((before, verdict)) = same(round, &of).await? {
+    if let Some((before, verdict)) = find_same_result(round, &of).await? {
         let at = before.judged_at;
         tracing::info!("the round was reduced at {at:.0}, and nothing was handed in since");
-        // Whoever judged it may have been killed before all were told; nobody is told twice.
+        // That task may have been killed before it sent all notifications; none is sent twice.
         notify(&notifiers, config, &verdict, scratch.path()).await;
-        told(round, &verdict)?;
+        print_summary(round, &verdict)?;
         return Ok(ExitStatus::from_verdict(before.exit));
     }
     let out = scratch.path().join("run");
@@ -86,27 +85,27 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
     if !knows_more(round, &of, missing, found.as_ref()).await? {
         send(round, &out, &EVIDENCE).await?;
     }
-    if let Some(unheard) = unheard(round, &store, found.as_ref()).await? {
-        let at = unheard.judged_at;
-        tracing::info!("the round was judged at {at:.0}, and perhaps not told of");
-        notify(&notifiers, config, &unheard, &out).await;
+    if let Some(earlier) = find_interrupted(round, &store, found.as_ref()).await? {
+        let at = earlier.judged_at;
+        tracing::info!("the round was judged at {at:.0}, and perhaps not notified");
+        notify(&notifiers, config, &earlier, &out).await;
     }
-    // Before the state, since nobody could say otherwise what it holds as told.
+    // Before the state, since the state alone does not show what it counts as notified.
     let runtime = tokio::runtime::Handle::current();
     let first = || tokio::task::block_in_place(|| runtime.block_on(send(round, &out, &VERDICTS)));
     let verdict = settle_run(&store, config, context, &agreed, &out, first).await?;
-    // The state is saved: from here on all are told, whatever else fails.
+    // The state is saved: from here on all are notified, whatever else fails.
     let kept = keep(round, &parts, &verdict, &out, of, found.as_ref()).await;
     notify(&notifiers, config, &verdict, &out).await;
-    letters(round, &out).await;
+    save_undelivered(round, &out).await;
     kept?;
-    told(round, &verdict)?;
+    print_summary(round, &verdict)?;
     Ok(ExitStatus::from_verdict(verdict.exit))
 }
 
 /// The verdict of a reduction that was killed after it saved the state: there is no result of it, and
-/// the newest state is its own. The ledger knows whether somebody was told.
-async fn unheard(
+/// the newest state is its own. The outbox knows who was notified.
+async fn find_interrupted(
     round: &RoundStore,
     store: &StateStore,
     found: Option<&RoundResult>,
@@ -124,15 +123,15 @@ async fn unheard(
     }))
 }
 
-/// The summary, unless a notifier has stdout for itself.
-fn told(round: &RoundStore, verdict: &Verdict) -> Result<()> {
+/// Prints the summary, unless a notifier has stdout for itself.
+fn print_summary(round: &RoundStore, verdict: &Verdict) -> Result<()> {
     if round.config.notify.iter().any(|n| n.kind.writes_stdout()) {
         return Ok(());
     }
     print(&format!("{}{}\n", summary(verdict), round.shown("run/report.html")))
 }
 
-/// Fetches what there is of a shard: what was handed in, else the furthest that was saved.
+/// Fetches what there is of a shard: what was handed in, else the latest save.
 async fn gather(
     round: &RoundStore,
     planned: &PlannedRound,
@@ -141,7 +140,7 @@ async fn gather(
     of: &mut Sha256,
 ) -> Result<ShardPart> {
     let mut wrong = Vec::new();
-    match restore::done(round, planned, shard).await? {
+    match restore::read_done(round, planned, shard).await? {
         Some(Ok(done)) => {
             let (attempt, sequence) = (&done.attempt, done.sequence);
             let fetched = match restore::save(round, planned, shard, attempt, sequence).await? {
@@ -166,7 +165,7 @@ async fn gather(
         Some(Err(why)) => wrong.push(why),
         None => {}
     }
-    let (restored, more) = restore::furthest(round, planned, shard, dir).await?;
+    let (restored, more) = restore::fetch_latest_save(round, planned, shard, dir).await?;
     wrong.extend(more);
     let Some(r) = restored else { return Ok(ShardPart { shard, dir: None, whole: false, wrong }) };
     of.update(format!("{shard} {} {}\n", r.save.attempt, r.save.sequence));
@@ -176,9 +175,9 @@ async fn gather(
 }
 
 /// The result and the verdict of a reduction of just this, if there was one.
-async fn same(round: &RoundStore, of: &str) -> Result<Option<(RoundResult, Verdict)>> {
-    let Some(Ok(before)) = self::before(round).await? else { return Ok(None) };
-    // What was damaged may have been mended.
+async fn find_same_result(round: &RoundStore, of: &str) -> Result<Option<(RoundResult, Verdict)>> {
+    let Some(Ok(before)) = read_result(round).await? else { return Ok(None) };
+    // What was damaged may have been repaired.
     if before.of != of || !before.damaged_shards.is_empty() {
         return Ok(None);
     }
@@ -192,7 +191,7 @@ async fn same(round: &RoundStore, of: &str) -> Result<Option<(RoundResult, Verdi
 }
 
 /// The result that there is.
-pub(super) async fn before(round: &RoundStore) -> Result<Option<Result<RoundResult, String>>> {
+pub(super) async fn read_result(round: &RoundStore) -> Result<Option<Result<RoundResult, String>>> {
     let name = round.name(RESULT);
     let read = read_json::<RoundResult>(&round.objects, &name, result::LARGEST).await?;
     Ok(read.map(|read| {
@@ -210,7 +209,7 @@ fn merge(
 ) -> Result<()> {
     let dirs: Vec<PathBuf> = parts.iter().filter_map(|p| p.dir.clone()).collect();
     let amend = |meta: &mut RunMeta| {
-        // The same whenever the round is reduced: it is one witness.
+        // The same whenever the round is reduced: it counts as one run.
         meta.run_id = format!("{}-{}", round.id, &planned.digest[..8]);
         if planned.plan.shards == 1 {
             // The one shard is the whole.
@@ -245,7 +244,7 @@ fn merge(
     if !dirs.is_empty() {
         return merge_as(&dirs, out, amend).map(drop);
     }
-    let mut meta = nothing(round, planned);
+    let mut meta = make_empty_meta(round, planned);
     amend(&mut meta);
     let mut folder =
         RunFolder::create(out, &RunMeta { status: RunStatus::Running, ..meta.clone() })?;
@@ -253,7 +252,7 @@ fn merge(
 }
 
 /// The run of a round of which nothing was handed in.
-fn nothing(round: &RoundStore, planned: &PlannedRound) -> RunMeta {
+fn make_empty_meta(round: &RoundStore, planned: &PlannedRound) -> RunMeta {
     let p = &planned.plan;
     let missing = (1..=p.shards).filter_map(|i| PlanShard::new(i, p.shards)).map(|shard| {
         let cells = p.walk(shard).map_or(0, |w| w.len());
@@ -318,7 +317,7 @@ async fn keep(
         suspect: verdict.suspect,
         headline: result::headline(verdict),
         counts: verdict.counts.clone(),
-        coverage: result::brief(&verdict.coverage),
+        coverage: result::shorten_coverage(&verdict.coverage),
         shards: parts.len() as u32,
         missing_shards: named(&|p| !p.whole),
         damaged_shards: named(&|p| !p.wrong.is_empty()),
@@ -328,7 +327,7 @@ async fn keep(
     };
     agree(round, &result, out, found).await.map_err(|e| {
         Failure::new(format!("the state is saved, and the result is not: {}", line(&e)))
-            .help("reduce again; nothing is told twice")
+            .help("reduce again; nothing is notified twice")
             .into()
     })
 }
@@ -340,7 +339,7 @@ async fn knows_more(
     missing: usize,
     found: Option<&RoundResult>,
 ) -> Result<bool> {
-    let now = before(round).await?.and_then(Result::ok);
+    let now = read_result(round).await?.and_then(Result::ok);
     let is_it =
         |r: &RoundResult| Some(r) != found && r.of != of && r.missing_shards.len() < missing;
     Ok(now.as_ref().is_some_and(is_it))
@@ -376,7 +375,7 @@ async fn agree(
         };
         let is_mine = verdict.is_some_and(|v| v.judged_at == result.judged_at)
             && read("run/run.json").await? == FetchedObject::Is(mine.clone());
-        let last = before(round).await?.and_then(Result::ok);
+        let last = read_result(round).await?.and_then(Result::ok);
         // Whoever wrote another one looks after it.
         if is_mine || last.is_some_and(|r| r != *result) {
             return Ok(());
@@ -389,8 +388,8 @@ async fn agree(
     Ok(())
 }
 
-/// Sends the letters that could not be delivered, since this folder goes.
-async fn letters(round: &RoundStore, out: &Path) {
+/// Saves the messages that could not be sent, since this folder is removed.
+async fn save_undelivered(round: &RoundStore, out: &Path) {
     let Ok(entries) = std::fs::read_dir(out) else { return };
     for entry in entries.flatten() {
         let file = entry.file_name().to_string_lossy().into_owned();
@@ -399,7 +398,7 @@ async fn letters(round: &RoundStore, out: &Path) {
         }
         let name = round.name(&format!("run/{file}"));
         if let Err(e) = round.objects.overwrite_from(&name, &entry.path()).await {
-            tracing::error!("a letter that could not be delivered is lost: {}", line(&e));
+            tracing::error!("a message that could not be sent is lost: {}", line(&e));
         }
     }
 }

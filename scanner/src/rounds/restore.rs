@@ -1,5 +1,5 @@
-//! Reading back what tasks saved. Whoever can write to the store can write anything there, so nothing
-//! is believed that its length and digest do not prove, and no name leads out of its folder.
+//! Reading back what tasks saved. Whoever can write to the store can write anything there, so an object
+//! is trusted only if its length and digest prove it, and no name leads out of its folder.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -19,15 +19,15 @@ use super::attempt::{LIST, SMALL, ShardAttempt, ShardDone, ShardSave, VERSION, f
 use super::plan::PlannedRound;
 use super::{RoundStore, read_json};
 
-/// Attempts of a shard that are looked at, the newest: who is retried more often has another problem.
+/// Attempts of a shard that are read, the newest: a shard with more retries has another problem.
 const ATTEMPTS: usize = 20;
-/// Saves of one attempt that are looked at, the newest: each is whole unless somebody damaged it.
+/// Saves of one attempt that are read, the newest: each is whole unless somebody damaged it.
 const SAVES: usize = 5;
 /// Saves of one attempt that are tried.
 const TRIED: usize = 2;
 
-/// The `done.json` of a shard: `None` if there is none, an inner error if it cannot be believed.
-pub(super) async fn done(
+/// The `done.json` of a shard: `None` if there is none, an inner error if it cannot be trusted.
+pub(super) async fn read_done(
     round: &RoundStore,
     planned: &PlannedRound,
     shard: PlanShard,
@@ -43,7 +43,7 @@ pub(super) async fn done(
     }))
 }
 
-/// One save of an attempt; an inner error says why it cannot be believed.
+/// One save of an attempt; an inner error says why it cannot be trusted.
 pub(super) async fn save(
     round: &RoundStore,
     planned: &PlannedRound,
@@ -63,8 +63,8 @@ pub(super) async fn save(
     Ok(checked.map_err(|e| format!("{object} of the attempt {attempt} {e}")))
 }
 
-/// The newest saves of every attempt, the furthest first, and what is wrong with others.
-pub(super) async fn saves(
+/// The newest saves of every attempt, the latest first, and what is wrong with others.
+pub(super) async fn list_saves(
     round: &RoundStore,
     planned: &PlannedRound,
     shard: PlanShard,
@@ -166,7 +166,7 @@ fn belongs(dir: &Path, plan: &super::RoundPlan, shard: PlanShard) -> Result<RunM
     Ok(meta)
 }
 
-/// The furthest saved run of a shard that is not damaged, in a folder below `dir`.
+/// The latest saved run of a shard that is not damaged, in a folder below `dir`.
 #[derive(Debug)]
 pub(super) struct RestoredRun {
     pub dir: PathBuf,
@@ -174,17 +174,17 @@ pub(super) struct RestoredRun {
     pub meta: RunMeta,
 }
 
-/// Fetches the furthest save that can be believed, and tells what could not.
+/// Fetches the latest save that can be trusted, and reports those that could not.
 ///
 /// # Errors
 /// As [`fetch`].
-pub(super) async fn furthest(
+pub(super) async fn fetch_latest_save(
     round: &RoundStore,
     planned: &PlannedRound,
     shard: PlanShard,
     dir: &Path,
 ) -> Result<(Option<RestoredRun>, Vec<String>)> {
-    let (saves, mut wrong) = saves(round, planned, shard).await?;
+    let (saves, mut wrong) = list_saves(round, planned, shard).await?;
     for (i, save) in saves.into_iter().enumerate() {
         let dir = dir.join(i.to_string());
         match fetch(round, planned, &save, &dir).await? {

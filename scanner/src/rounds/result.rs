@@ -41,7 +41,7 @@ pub struct RoundResult {
     pub exit: u8,
     /// Whether something planned was not covered, or the run is suspect.
     pub incomplete: bool,
-    /// Whether the run is not to be believed; then nothing is resolved.
+    /// Whether the run is not trusted; then nothing is resolved.
     pub suspect: bool,
     /// The first line of the text report.
     pub headline: String,
@@ -65,7 +65,7 @@ pub struct RoundResult {
 }
 
 /// The coverage, brief enough.
-pub(super) fn brief(coverage: &VerdictCoverage) -> VerdictCoverage {
+pub(super) fn shorten_coverage(coverage: &VerdictCoverage) -> VerdictCoverage {
     let mut brief = coverage.clone();
     let more = brief.not_covered.len().saturating_sub(SENTENCES);
     brief.not_covered.truncate(SENTENCES);

@@ -137,8 +137,8 @@ impl ShardSaver {
         read.context("reading the run folder")?.map_err(|e| self.cannot(e))
     }
 
-    /// Creates an object. One that is there by this name was sent by us, and its answer was lost: the
-    /// folder is ours alone, and the name tells the content.
+    /// Creates an object. One that is there by this name was sent by us, and the response was lost: the
+    /// folder is ours alone, and the name is derived from the content.
     async fn send(&self, object: String, bytes: Vec<u8>) -> Result<SavedPiece> {
         let (length, sha256) = (bytes.len() as u64, hex::encode(&Sha256::digest(&bytes)));
         let name = format!("{}/{object}", self.prefix);

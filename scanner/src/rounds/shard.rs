@@ -27,7 +27,7 @@ use crate::scan::{self, FolderChoice, RandomSeeds};
 pub(super) struct ShardRetryLimit {
     /// When the shard came to its end.
     pub ended: Duration,
-    /// When the task was told to stop: less than the 120 s that Fargate gives.
+    /// After the signal to stop: less than the 120 s that Fargate gives.
     pub stopped: Duration,
 }
 
@@ -41,7 +41,7 @@ pub(super) enum ShardEnd {
     Here(ShardDone),
     /// Another one had.
     Elsewhere(ShardDone),
-    /// The task was told to stop, and what it saw is saved.
+    /// The task was stopped by a signal, and what it saw is saved.
     Stopped(ShardSave),
 }
 
@@ -71,17 +71,17 @@ impl ShardEnd {
 pub(super) async fn command(args: &RoundScanArgs, context: &Context) -> Result<ExitStatus> {
     let round = RoundStore::open(&args.which, args.work.work.clone())?;
     let planned = plan::must_read(&round).await?;
-    let shard = which(args.shard.as_deref(), planned.plan.shards)?;
-    context.stop.on_signals()?;
+    let shard = find_shard(args.shard.as_deref(), planned.plan.shards)?;
+    context.stop.stop_on_signals()?;
     let end = scan_planned(&round, &planned, shard, context).await?;
     print(&end.words(&round.id, shard))?;
     Ok(if end.is_handed_in() { ExitStatus::Clean } else { ExitStatus::Interrupted })
 }
 
-/// Which shard this task is: as it was told, else by what the orchestrator tells. How many there are
-/// is the plan's to say.
-fn which(told: Option<&str>, count: u32) -> Result<PlanShard> {
-    let shard = match told.filter(|t| !t.is_empty()) {
+/// Which shard this task is: the one of the flag, else the one that the orchestrator sets. The plan
+/// says how many there are.
+fn find_shard(flag: Option<&str>, count: u32) -> Result<PlanShard> {
+    let shard = match flag.filter(|t| !t.is_empty()) {
         Some(text) => Some(
             text.parse()
                 .map_err(|e: mimawari_targets::ShardError| Failure::new(format!("--shard: {e}")))?,
@@ -89,10 +89,10 @@ fn which(told: Option<&str>, count: u32) -> Result<PlanShard> {
         None => {
             let planned = count.to_string();
             // An array job knows its own size, which then has to be the plan's.
-            let told = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-            let sized = told("AWS_BATCH_JOB_ARRAY_SIZE").is_some();
+            let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+            let sized = variable("AWS_BATCH_JOB_ARRAY_SIZE").is_some();
             from_environment(|name| {
-                told(name).or_else(|| (name == COUNT && !sized).then(|| planned.clone()))
+                variable(name).or_else(|| (name == COUNT && !sized).then(|| planned.clone()))
             })?
         }
     };
@@ -128,7 +128,7 @@ async fn scan_planned(
 ) -> Result<ShardEnd> {
     let mut config = round.config.clone();
     planned.plan.apply(&mut config, shard)?;
-    match restore::done(round, planned, shard).await? {
+    match restore::read_done(round, planned, shard).await? {
         Some(Ok(done)) => return Ok(ShardEnd::Elsewhere(done)),
         Some(Err(why)) => return Err(cannot_hand_in(round, shard, &why)),
         None => {}
@@ -136,7 +136,7 @@ async fn scan_planned(
     let scratch = round.scratch(&format!("shard-{}", shard.index()))?;
     let attempt = ShardAttempt::draw((context.now)())?;
     let (before, wrong) =
-        restore::furthest(round, planned, shard, &scratch.path().join("before")).await?;
+        restore::fetch_latest_save(round, planned, shard, &scratch.path().join("before")).await?;
     for why in wrong {
         tracing::warn!("shard {shard}: {why}; it is left out");
     }
@@ -216,7 +216,7 @@ fn cannot_hand_in(round: &RoundStore, shard: PlanShard, why: &str) -> anyhow::Er
 enum EndedShard {
     /// At its end, or at its deadline.
     Through,
-    /// The process was told to stop.
+    /// The process was stopped by a signal.
     Stopped,
     /// Another attempt has handed the shard in.
     Overtaken(ShardDone),
@@ -239,9 +239,9 @@ impl ShardTask<'_> {
     ) -> (ShardSaver, Result<EndedShard>) {
         // A flag of the scan's own: a deadline, or another attempt's end, stops the scan and not us.
         let own = StopSignal::new();
-        let (mut told, stop) = (self.context.stop.watch(), own.clone());
+        let (mut stopped, stop) = (self.context.stop.watch(), own.clone());
         let forward = tokio::spawn(async move {
-            if told.wait_for(|told| *told).await.is_ok() {
+            if stopped.wait_for(|stopped| *stopped).await.is_ok() {
                 stop.stop();
             }
         });
@@ -286,7 +286,7 @@ impl ShardTask<'_> {
             }
             let saving = async {
                 let saved = saver.save((self.context.now)()).await?;
-                let done = restore::done(self.round, self.planned, self.shard).await?;
+                let done = restore::read_done(self.round, self.planned, self.shard).await?;
                 anyhow::Ok((saved, done))
             };
             let saved = tokio::select! {
@@ -343,7 +343,7 @@ impl ShardTask<'_> {
         if matches!(created, Ok(WriteOutcome::Done)) {
             return Ok(ShardEnd::Here(done));
         }
-        match (restore::done(self.round, self.planned, self.shard).await?, created) {
+        match (restore::read_done(self.round, self.planned, self.shard).await?, created) {
             // An answer may be lost after the object was made.
             (Some(Ok(there)), _) if there.attempt == done.attempt => Ok(ShardEnd::Here(there)),
             (Some(Ok(there)), _) => {
@@ -365,10 +365,10 @@ pub(super) async fn save_for_sure(
     patience: ShardRetryLimit,
 ) -> Result<ShardSave> {
     let mut last = None;
-    let mut told = context.stop.watch();
+    let mut signal = context.stop.watch();
     let limit = async {
         let stopped = async {
-            if told.wait_for(|told| *told).await.is_err() {
+            if signal.wait_for(|stopped| *stopped).await.is_err() {
                 std::future::pending::<()>().await;
             }
             tokio::time::sleep(patience.stopped).await;

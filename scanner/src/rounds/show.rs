@@ -59,7 +59,7 @@ pub(super) async fn command(args: &RoundShowArgs, context: &Context) -> Result<E
         shards.push(row(&round, &planned, shard).await?);
     }
     let missing = shards.iter().filter(|r| r.state != ShardState::Done);
-    let result = match reduce::before(&round).await? {
+    let result = match reduce::read_result(&round).await? {
         Some(Err(why)) => {
             tracing::warn!("{} {why}", round.shown("result.json"));
             None
@@ -96,7 +96,7 @@ async fn row(round: &RoundStore, planned: &PlannedRound, shard: PlanShard) -> Re
         attempt: None,
         damage: Vec::new(),
     };
-    match restore::done(round, planned, shard).await? {
+    match restore::read_done(round, planned, shard).await? {
         Some(Ok(done)) => {
             row.state = ShardState::Done;
             row.finished = done.finished;
@@ -107,7 +107,7 @@ async fn row(round: &RoundStore, planned: &PlannedRound, shard: PlanShard) -> Re
         Some(Err(why)) => row.damage.push(why),
         None => {}
     }
-    let (saves, wrong) = restore::saves(round, planned, shard).await?;
+    let (saves, wrong) = restore::list_saves(round, planned, shard).await?;
     row.damage.extend(wrong);
     if let Some(save) = saves.first() {
         row.state = ShardState::Saved;

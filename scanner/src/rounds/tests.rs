@@ -238,7 +238,8 @@ async fn a_save_that_fails_or_is_dropped_leaves_the_one_before_and_the_next_one_
     fs::rename(&away, &store).unwrap();
     let dir = b.run.with_file_name("furthest");
     let shard = PlanShard::new(1, 2).unwrap();
-    let (found, wrong) = restore::furthest(&b.round, &b.planned, shard, &dir).await.unwrap();
+    let (found, wrong) =
+        restore::fetch_latest_save(&b.round, &b.planned, shard, &dir).await.unwrap();
     assert_eq!((found.unwrap().save.sequence, wrong.len()), (1, 0));
 }
 

@@ -72,7 +72,7 @@ pub(super) struct ConfirmedPort {
 
 impl ConfirmedPort {
     /// Those of the unproven ports that were not named as a site in the end, each once.
-    pub(super) fn still_unproven(&self) -> Vec<UnprovenPort> {
+    pub(super) fn list_unproven(&self) -> Vec<UnprovenPort> {
         let web: BTreeSet<SocketAddr> = self.web.iter().map(|(e, _)| e.socket_addr()).collect();
         let all = self.unproven.iter().map(|u| (u.endpoint.socket_addr(), *u));
         let each: BTreeMap<SocketAddr, UnprovenPort> = all.collect();
@@ -100,7 +100,7 @@ pub(super) struct ServiceLook {
     pub salt: u64,
     /// How many connections at once.
     pub at_once: usize,
-    /// The open ports that are looked at for web sites; `None`: no port is.
+    /// The open ports that are probed for web sites; `None`: no port is.
     pub sites: Option<SitePorts>,
     pub now: fn() -> Timestamp,
 }
@@ -154,7 +154,7 @@ impl ServiceLook {
             if self.shared.stop.is_stopped() {
                 // The end is near, and a second look is the next run's business.
                 stopped += 1;
-                lock(&gathered).ends.not_made(o.endpoint.socket_addr());
+                lock(&gathered).ends.note_not_made(o.endpoint.socket_addr());
                 continue;
             }
             let Ok(permit) = Arc::clone(&gate).acquire_owned().await else { break };

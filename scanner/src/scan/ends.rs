@@ -9,7 +9,7 @@ use mimawari_targets::PortSet;
 
 /// How many ports or hosts a gap names.
 pub(super) const SHOWN: usize = 5;
-/// Where a listener that says nothing is most likely a site that could not be looked at.
+/// Where a listener that sends nothing is most likely a site that could not be probed.
 const SITES: [u16; 4] = [80, 443, 8080, 8443];
 /// So many looks prove something about all of them together.
 const MANY: u64 = 4;
@@ -59,7 +59,7 @@ impl LookedSite {
     }
 }
 
-/// Which open ports are looked at for web sites.
+/// Which open ports are probed for web sites.
 #[derive(Debug, Clone)]
 pub(super) enum SitePorts {
     Open,
@@ -116,7 +116,7 @@ impl LookEnds {
     }
 
     /// A port was not asked, because the run was stopped.
-    pub(super) fn not_made(&mut self, address: SocketAddr) {
+    pub(super) fn note_not_made(&mut self, address: SocketAddr) {
         let looked = LookedSite { end: SecondLook::NotMade, mute: false, cut_short: None };
         if self.kept.len() < KEPT {
             self.kept.insert(address, looked);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
 use mimawari_base::sockets;
+use mimawari_base::source_path::SourcePath;
 use mimawari_drift::verdict::{FindingKind, FindingState};
 use mimawari_look::http::{
     self, KnownPaths, ProbeProgress, SiteTargets, SkippedRows, VhostIndex, VirtualHost, WebTarget,
@@ -77,7 +78,7 @@ pub(super) fn read_checks(config: &Config) -> Result<CheckSources> {
         manifests
             .push(Arc::new(Manifest::read(&path.display().to_string(), BufReader::new(file))?));
     }
-    let evidence_key = config.http.evidence_key.as_deref().map(evidence_key).transpose()?;
+    let evidence_key = config.http.evidence_key.as_ref().map(evidence_key).transpose()?;
     Ok(CheckSources { catalogue: Arc::new(catalogue), manifests, evidence_key })
 }
 
@@ -85,7 +86,7 @@ pub(super) fn read_checks(config: &Config) -> Result<CheckSources> {
 ///
 /// # Errors
 /// A file that cannot be read; every mistake of the first file that has one.
-pub fn catalogue(files: &[std::path::PathBuf]) -> Result<Catalogue> {
+pub fn catalogue(files: &[SourcePath]) -> Result<Catalogue> {
     let mut catalogue = Catalogue::builtin();
     for path in files {
         let bytes = std::fs::read(path).map_err(|e| {
@@ -102,7 +103,7 @@ pub fn catalogue(files: &[std::path::PathBuf]) -> Result<Catalogue> {
 ///
 /// # Errors
 /// A file that cannot be read, or holds fewer than 16 bytes.
-pub fn evidence_key(path: &std::path::Path) -> Result<[u8; 32]> {
+pub fn evidence_key(path: &SourcePath) -> Result<[u8; 32]> {
     let mut bytes = Vec::new();
     std::fs::File::open(path).and_then(|f| f.take(KEY_LIMIT).read_to_end(&mut bytes)).map_err(
         |e| {
@@ -205,7 +206,7 @@ impl ContentLook<'_> {
         let mut targets =
             SiteTargets { listed, vhosts: self.vhosts.clone(), ..SiteTargets::default() };
         if let Some(vhosts) = &self.vhosts {
-            let unproven = confirmed.still_unproven();
+            let unproven = confirmed.list_unproven();
             let (ports, stop) = (config.ports.as_ref(), &self.context.stop);
             targets.named = named_ports(&unproven, vhosts, ports, stop).await;
             note_skipped(vhosts, meta);
@@ -301,8 +302,8 @@ impl ContentLook<'_> {
         }
     }
 
-    /// The same, and each site's record waits for what DNS says of its name. The names that were
-    /// not looked at are asked for last.
+    /// The same, and each site's record waits for what DNS says of its name. Names that were not probed
+    /// are resolved last.
     async fn write_with_names(
         &self,
         mut rx: mpsc::Receiver<Vec<Observation>>,
@@ -317,10 +318,10 @@ impl ContentLook<'_> {
         let checking =
             http::pointing::cross_check(names, resolver, &self.config.scope, at_once, out);
         let working = async {
-            let (mut ask, mut open, mut asking) = (Some(ask), true, true);
+            let (mut ask, mut open, mut answering) = (Some(ask), true, true);
             let mut waiting: HashMap<(String, IpAddr), Vec<Box<WebObservation>>> = HashMap::new();
             let mut to_ask: VecDeque<(String, IpAddr)> = VecDeque::new();
-            while open || (asking && !self.context.stop.is_stopped()) {
+            while open || (answering && !self.context.stop.is_stopped()) {
                 if !open && to_ask.is_empty() {
                     match unseen.next() {
                         Some(name) => to_ask.push_back(name),
@@ -335,7 +336,7 @@ impl ContentLook<'_> {
                         let mut rest = Vec::with_capacity(batch.len());
                         for o in batch {
                             match o {
-                                Observation::Web(web) if asking && web.host.is_some() => {
+                                Observation::Web(web) if answering && web.host.is_some() => {
                                     let key = (web.host.clone().unwrap_or_default(), web.ip);
                                     let of = waiting.entry(key.clone()).or_default();
                                     if of.is_empty() {
@@ -353,10 +354,10 @@ impl ContentLook<'_> {
                             permit.send(key);
                         }
                     }
-                    answer = answers.recv(), if asking => {
+                    answer = answers.recv(), if answering => {
                         let Some((name, ip, pointing)) = answer else {
                             // At its end, or given up: what waits goes without.
-                            asking = false;
+                            answering = false;
                             to_ask.clear();
                             continue;
                         };
@@ -380,7 +381,7 @@ impl ContentLook<'_> {
         meta.gaps.extend(summary.gaps().into_iter().map(Gap::noted));
     }
 
-    /// Notes manifests that nothing was requested by, and how old they are.
+    /// Notes manifests that no request was made for, and how old they are.
     fn note_manifests(&self, listed: &[WebTarget], meta: &mut RunMeta) {
         for manifest in &self.checks.manifests {
             let hosts = manifest.hosts();

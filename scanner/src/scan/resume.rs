@@ -47,13 +47,13 @@ pub(super) fn read(dir: &Path, config: &Config, walk: &PlanOrder) -> Result<Earl
             .help("judge it, or begin a new run without --resume")
             .into());
     }
-    if let Some(left) = shrunk(&before, config, walk) {
+    if let Some(left) = find_left_scope(&before, config, walk) {
         let now = RunMeta {
             plan: PlanFacts::of(walk.plan()),
             scope: ScopeFacts::of(&config.scope),
             ..before.clone()
         };
-        if differences(&now, config, walk).is_empty() {
+        if list_differences(&now, config, walk).is_empty() {
             let walk = before.walk().map_err(|e| {
                 Failure::new(format!("the plan of the run {} cannot be read: {e}", dir.display()))
                     .help("begin a new run without --resume")
@@ -61,7 +61,7 @@ pub(super) fn read(dir: &Path, config: &Config, walk: &PlanOrder) -> Result<Earl
             return Ok(EarlierRun { meta: before, walk: Some(walk), left });
         }
     }
-    let differences = differences(&before, config, walk);
+    let differences = list_differences(&before, config, walk);
     if differences.is_empty() {
         return Ok(EarlierRun { meta: before, walk: None, left: AddrSet::default() });
     }
@@ -75,7 +75,7 @@ pub(super) fn read(dir: &Path, config: &Config, walk: &PlanOrder) -> Result<Earl
 }
 
 /// What left the scope since the run was begun, if that is all that changed about its addresses.
-fn shrunk(before: &RunMeta, config: &Config, walk: &PlanOrder) -> Option<AddrSet> {
+fn find_left_scope(before: &RunMeta, config: &Config, walk: &PlanOrder) -> Option<AddrSet> {
     let permitted = config.scope.permitted();
     let was = before.scope.to_scope();
     let grew = !permitted.subtract(was.permitted()).is_empty();
@@ -85,7 +85,7 @@ fn shrunk(before: &RunMeta, config: &Config, walk: &PlanOrder) -> Option<AddrSet
     (!grew && same && !left.is_empty()).then_some(left)
 }
 
-fn differences(before: &RunMeta, config: &Config, walk: &PlanOrder) -> Vec<String> {
+fn list_differences(before: &RunMeta, config: &Config, walk: &PlanOrder) -> Vec<String> {
     let now = PlanFacts::of(walk.plan());
     let mut all = Vec::new();
     let mut compare = |what: &str, before: String, now: String| {
@@ -105,11 +105,11 @@ fn differences(before: &RunMeta, config: &Config, walk: &PlanOrder) -> Vec<Strin
     compare("scope allowed", listed(&old_scope.allow), listed(&scope.allow));
     compare("scope denied", listed(&old_scope.deny), listed(&scope.deny));
     compare("authorisation was", old_scope.authorised_by.clone(), scope.authorised_by);
-    all.into_iter().map(brief).collect()
+    all.into_iter().map(shorten).collect()
 }
 
 /// A list of a thousand ranges helps nobody.
-fn brief(text: String) -> String {
+fn shorten(text: String) -> String {
     match text.char_indices().nth(200) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text,
@@ -124,7 +124,7 @@ pub(super) fn note(point: Option<&SweepCheckpoint>, cells: u64, at: Timestamp) -
 }
 
 /// An open cell that was seen before; `None` if it is not in the scope.
-pub(super) fn opened(config: &Config, t: &TcpObservation) -> Option<OpenedPort> {
+pub(super) fn read_opened_port(config: &Config, t: &TcpObservation) -> Option<OpenedPort> {
     let endpoint = config.scope.endpoint(t.ip, t.port).ok()?;
     Some(OpenedPort {
         endpoint,

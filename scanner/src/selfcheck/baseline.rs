@@ -6,7 +6,7 @@ use mimawari_store::published::BaselinePointer;
 
 use super::line::CheckFinding;
 
-/// A publication older than this is worth a word.
+/// A publication older than this is a warning.
 const OLD_DAYS: f64 = 180.0;
 
 /// What reading came to.
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn age_and_origin_are_told() {
+    fn age_and_origin_are_reported() {
         let now: Timestamp = "2026-11-24T00:00:00Z".parse().unwrap();
         let pointer = |at: &str, dirty| BaselinePointer {
             version: 1,

@@ -28,7 +28,7 @@ pub enum CanaryOutcome {
     Failed(String),
 }
 
-/// Connects. The address has been held against the scope.
+/// Connects. The address has been checked against the scope.
 pub async fn connect(to: mimawari_targets::Endpoint) -> CanaryOutcome {
     let mut last = CanaryOutcome::Silent;
     for _ in 0..TRIES {

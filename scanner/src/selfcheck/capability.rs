@@ -15,7 +15,7 @@ pub fn judge(
     method: Option<ScanMethod>,
 ) -> CheckFinding {
     if (p.effective | p.permitted) & NET_RAW != 0 {
-        return CheckFinding::ok(there(p));
+        return CheckFinding::ok(describe_capability(p));
     }
     let (what, remedy) = missing(p, file);
     match method {
@@ -31,7 +31,7 @@ pub fn judge(
     }
 }
 
-fn there(p: &ProcessFacts) -> String {
+fn describe_capability(p: &ProcessFacts) -> String {
     let how =
         if p.effective & NET_RAW != 0 { "effective" } else { "permitted, raised when needed" };
     let others = names((p.effective | p.permitted) & !NET_RAW);

@@ -1,4 +1,4 @@
-//! Whether the clock can be believed: findings are dated by it, and S3 refuses requests whose time is
+//! Whether the clock can be trusted: findings are dated by it, and S3 refuses requests whose time is
 //! more than 15 minutes off.
 
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::line::CheckFinding;
 
 /// 2026-01-01 in seconds since 1970: no program of this version ran before.
 const EARLIEST: i64 = 1_767_225_600;
-/// More is worth a word.
+/// More is a warning.
 const NOTICEABLE: f64 = 30.0;
 /// More is wrong.
 const WRONG: f64 = 300.0;
@@ -32,7 +32,7 @@ pub struct ClockFacts {
 
 /// The newest time among a file and the entries of a folder.
 #[must_use]
-pub fn newest(file: &Path, folder: Option<&Path>) -> Option<Timestamp> {
+pub fn find_newest_time(file: &Path, folder: Option<&Path>) -> Option<Timestamp> {
     let entries = folder.and_then(|f| std::fs::read_dir(f).ok()).into_iter().flatten();
     let entries = entries.take(1_000).filter_map(|e| Some(e.ok()?.path()));
     std::iter::once(file.to_owned())
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn each_witness_counts() {
+    fn each_source_of_time_counts() {
         assert_eq!(judge(&clock()).mark, LineMark::Ok);
         assert_eq!(
             judge(&ClockFacts { now: at("2001-01-01T00:00:00Z"), ..clock() }).mark,

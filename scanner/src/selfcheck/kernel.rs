@@ -13,7 +13,7 @@ pub fn judge(release: Option<&str>, seccomp: Option<u8>) -> CheckFinding {
     };
     let Some(release) = release else {
         return CheckFinding::warn(
-            format!("the kernel does not tell its release; {filter}"),
+            format!("the kernel does not show its release; {filter}"),
             "see that /proc is mounted",
         );
     };

@@ -20,7 +20,7 @@ pub enum LineMark {
     Warn,
     /// It does not work, and a scan from here would not, or not be complete.
     Fail,
-    /// It was not looked at; the text says why.
+    /// It was not checked; the text says why.
     Skip,
 }
 
@@ -69,7 +69,7 @@ impl CheckFinding {
         Self { mark: LineMark::Fail, what: what.into(), remedy: Some(remedy.into()), failure: None }
     }
 
-    /// It was not looked at.
+    /// It was not checked.
     #[must_use]
     pub fn skip(why: impl Into<String>) -> Self {
         Self { mark: LineMark::Skip, what: why.into(), remedy: None, failure: None }
@@ -81,15 +81,15 @@ impl CheckFinding {
         let text = mimawari_base::failure::render(error);
         let text = text.trim_start_matches("error: ");
         let (what, remedy) = text.split_once("\nhelp: ").unwrap_or((text, ""));
-        let remedy = if remedy.is_empty() { "mend what the message names" } else { remedy };
-        let found = Self::fail(one_line(what), one_line(remedy));
+        let remedy = if remedy.is_empty() { "fix what the message names" } else { remedy };
+        let found = Self::fail(join_lines(what), join_lines(remedy));
         Self { failure: kind_of(error), ..found }
     }
 }
 
 /// Lines joined into one.
 #[must_use]
-pub fn one_line(text: &str) -> String {
+pub fn join_lines(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -110,7 +110,7 @@ impl CheckLine {
     /// What a check of this name found. No control character passes.
     #[must_use]
     pub fn new(name: &str, found: &CheckFinding) -> Self {
-        let clean = |text: &str| printable(one_line(text).as_bytes(), LONGEST);
+        let clean = |text: &str| printable(join_lines(text).as_bytes(), LONGEST);
         Self {
             name: name.to_owned(),
             status: found.mark,

@@ -14,8 +14,8 @@ pub fn judge(planned: bool, canaries: Option<&[bool]>) -> CheckFinding {
     let Some(canaries) = canaries else { return CheckFinding::skip("the canaries were not asked") };
     if canaries.is_empty() {
         return CheckFinding::warn(
-            "port 25 is planned, and a block on the way (AWS has one by default) cannot be told apart from \
-             closed",
+            "port 25 is planned, and a block on the way (AWS has one by default) cannot be distinguished \
+             from closed",
             "add a canary on port 25, a mail server of your own",
         );
     }

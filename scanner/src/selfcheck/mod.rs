@@ -67,7 +67,7 @@ struct ReportBuilder {
 
 impl ReportBuilder {
     /// Shows a line as soon as it is known.
-    fn tell(&mut self, name: &str, found: &CheckFinding) -> Result<()> {
+    fn report(&mut self, name: &str, found: &CheckFinding) -> Result<()> {
         let check = CheckLine::new(name, found);
         if !self.json {
             print(&check.text())?;
@@ -128,7 +128,7 @@ impl ReportBuilder {
         })
     }
 
-    /// Runs a check and tells its line.
+    /// Runs a check and reports its line.
     async fn check(
         &mut self,
         name: &str,
@@ -136,7 +136,7 @@ impl ReportBuilder {
         check: impl FnOnce() -> CheckFinding + Send + 'static,
     ) -> Result<()> {
         let found = self.timed(limit, check).await.unwrap_or_else(|instead| instead);
-        self.tell(name, &found)
+        self.report(name, &found)
     }
 }
 
@@ -146,7 +146,7 @@ impl ReportBuilder {
 /// Only an unwritable stdout; what does not work is a line.
 pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<ExitStatus> {
     // As PID 1 a process without handlers ignores the signals.
-    context.stop.on_signals()?;
+    context.stop.stop_on_signals()?;
     let (began, began_at) = (Instant::now(), (context.now)());
     let mut desk =
         ReportBuilder { json: args.json, checks: Vec::new(), stop: context.stop.clone() };
@@ -225,7 +225,7 @@ async fn read_config(desk: &mut ReportBuilder, path: &Path) -> Result<Option<Arc
         Ok(Err(e)) => (CheckFinding::of_error(&e), None),
         Ok(Ok(config)) => (judge_config(path, &config), Some(Arc::new(config))),
     };
-    desk.tell("config", &found)?;
+    desk.report("config", &found)?;
     Ok(config)
 }
 
@@ -275,11 +275,13 @@ async fn route_line(
     ask: bool,
 ) -> Result<()> {
     let (Some(config), Ok(ways)) = (config.cloned(), &ways) else {
-        return desk
-            .tell("route", &ways.err().unwrap_or_else(|| CheckFinding::skip("no configuration")));
+        return desk.report(
+            "route",
+            &ways.err().unwrap_or_else(|| CheckFinding::skip("no configuration")),
+        );
     };
     if ways.as_ref().is_ok_and(Vec::is_empty) {
-        return desk.tell("route", &CheckFinding::skip("targets are names alone"));
+        return desk.report("route", &CheckFinding::skip("targets are names alone"));
     }
     let mut gateways = route::GatewayFacts::NotAsked;
     let found = match ways {
@@ -300,7 +302,7 @@ async fn route_line(
         }
         _ => None,
     };
-    desk.tell("route", &found.unwrap_or_else(|| route::judge(ways, &gateways)))
+    desk.report("route", &found.unwrap_or_else(|| route::judge(ways, &gateways)))
 }
 
 /// By which clocks the check goes.
@@ -313,7 +315,7 @@ struct CheckTimes {
 
 /// State, baseline and notifiers are the business of the task that reduces. Where rounds are divided among
 /// tasks, one that only scans may well have no right to them.
-fn for_others(config: &Config, found: CheckFinding) -> CheckFinding {
+fn allow_for_other_tasks(config: &Config, found: CheckFinding) -> CheckFinding {
     match (&config.rounds, found.mark, found.failure) {
         // No right to the store, or no secret: others have them.
         (Some(_), LineMark::Fail, Some(FailureKind::AccessDenied | FailureKind::SecretMissing)) => {
@@ -340,7 +342,7 @@ async fn services(
     let (state, now) = (config.state.clone(), times.now);
     let trial = desk
         .timed_async(LONG, move || async move {
-            store::attempt(&state, StoreKind::State, &fresh_name(), now).await
+            store::attempt(&state, StoreKind::State, &make_name(), now).await
         })
         .await;
     let store_clock = trial.as_ref().ok().and_then(|t| t.clock(&config.state));
@@ -349,7 +351,7 @@ async fn services(
         clock::judge(&clock::ClockFacts {
             now: (times.now)(),
             store: store_clock,
-            newest_file: clock::newest(&file, Some(&folder)),
+            newest_file: clock::find_newest_time(&file, Some(&folder)),
             passed: (clock::between(times.began_at, (times.now)()), times.began.elapsed()),
         })
     })
@@ -364,23 +366,23 @@ async fn services(
     desk.check("roots", SHORT, move || roots::judge(&roots::look(), needed)).await?;
     let found =
         trial.map_or_else(|instead| instead, |t| store::judge(&config.state, StoreKind::State, &t));
-    desk.tell("store", &for_others(config, found))?;
+    desk.report("store", &allow_for_other_tasks(config, found))?;
     if let Some(rounds) = &config.rounds {
         let (url, now) = (rounds.url.clone(), times.now);
         let trial = desk
             .timed_async(LONG, move || async move {
-                store::attempt(&url, StoreKind::Rounds, &fresh_name(), now).await
+                store::attempt(&url, StoreKind::Rounds, &make_name(), now).await
             })
             .await;
         let judge = |t| store::judge(&rounds.url, StoreKind::Rounds, &t);
-        desk.tell("rounds", &trial.map_or_else(|instead| instead, judge))?;
+        desk.report("rounds", &trial.map_or_else(|instead| instead, judge))?;
     }
     let (agreed, now) = (Arc::clone(config), (times.now)());
     let read = desk.timed_async(LONG, move || async move { read_baseline(&agreed).await }).await;
     let found = read.map_or_else(|instead| instead, |b| baseline::judge(&b, now));
-    desk.tell("baseline", &for_others(config, found))?;
+    desk.report("baseline", &allow_for_other_tasks(config, found))?;
     if config.notify.is_empty() {
-        return desk.tell("notifiers", &CheckFinding::skip("none are configured"));
+        return desk.report("notifiers", &CheckFinding::skip("none are configured"));
     }
     let (all, world) = (Arc::clone(config), ClientContext::of(times.now));
     let ready = desk
@@ -392,7 +394,7 @@ async fn services(
         |instead| instead,
         |ready| notifiers::judge(&config.notify, ready.map_err(anyhow::Error::from)),
     );
-    desk.tell("notifiers", &for_others(config, found))
+    desk.report("notifiers", &allow_for_other_tasks(config, found))
 }
 
 async fn resolver(desk: &mut ReportBuilder, config: &Arc<Config>) -> Result<()> {
@@ -400,7 +402,7 @@ async fn resolver(desk: &mut ReportBuilder, config: &Arc<Config>) -> Result<()> 
     let names: Vec<_> = names.iter().take(names::TRIED).cloned().collect();
     let used = !names.is_empty() || config.http.vhosts.is_some() && config.http.dns;
     if !used {
-        return desk.tell("resolver", &CheckFinding::skip("no names are used"));
+        return desk.report("resolver", &CheckFinding::skip("no names are used"));
     }
     let config = Arc::clone(config);
     let asked = desk
@@ -419,7 +421,7 @@ async fn resolver(desk: &mut ReportBuilder, config: &Arc<Config>) -> Result<()> 
         }
         Ok(Ok(Some(resolution))) => names::judge(&resolution),
     };
-    desk.tell("resolver", &found)
+    desk.report("resolver", &found)
 }
 
 async fn read_baseline(config: &Config) -> Result<baseline::BaselineCheck> {
@@ -446,7 +448,7 @@ fn needs_roots(config: &Config) -> bool {
 }
 
 /// A name that nobody used.
-fn fresh_name() -> String {
+fn make_name() -> String {
     let n = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
     format!("{n:016x}")
 }

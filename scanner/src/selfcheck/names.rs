@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inside_outside_and_failed_are_told_apart() {
+    fn inside_outside_and_failed_are_distinguished() {
         let targets = mimawari_targets::list::parse_items("t", &["a.example".to_owned()]).unwrap();
         let name = targets.names()[0].clone();
         let ip = "192.0.2.1".parse().unwrap();

@@ -1,4 +1,4 @@
-//! Whether everybody who is to be told can be: the secrets are there. Nothing is sent, nothing shown.
+//! Whether every notifier can send: its secrets are there. Nothing is sent, and no secret is shown.
 
 use anyhow::Result;
 use mimawari_notify::{NotifierConfig, NotifierKind};

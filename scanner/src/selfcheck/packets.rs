@@ -44,9 +44,9 @@ pub async fn check(
     let mail_planned = plans_mail(config);
     if args.no_packets {
         let left_out = CheckFinding::skip("left out by --no-packets");
-        desk.tell("canary", &left_out)?;
-        desk.tell("port 25", &mail::judge(mail_planned, None))?;
-        desk.tell("ramp", &left_out)?;
+        desk.report("canary", &left_out)?;
+        desk.report("port 25", &mail::judge(mail_planned, None))?;
+        desk.report("ramp", &left_out)?;
         return Ok(PacketOutcome { rate: None });
     }
     let endpoints: Vec<Endpoint> = config
@@ -57,17 +57,17 @@ pub async fn check(
         .take(MOST)
         .collect();
     if endpoints.is_empty() {
-        desk.tell("canary", &canaries::none())?;
-        desk.tell("port 25", &mail::judge(mail_planned, Some(&[])))?;
-        desk.tell("ramp", &CheckFinding::skip("no canary to measure with"))?;
+        desk.report("canary", &canaries::none())?;
+        desk.report("port 25", &mail::judge(mail_planned, Some(&[])))?;
+        desk.report("ramp", &CheckFinding::skip("no canary to measure with"))?;
         return Ok(PacketOutcome { rate: None });
     }
     let steps = steps(config, args, &endpoints);
-    desk.tell("packets", &announcement(&endpoints, raw, &steps))?;
+    desk.report("packets", &announce(&endpoints, raw, &steps))?;
     let (working, sweep) = ask(desk, config, &endpoints, raw).await?;
     let on_25: Vec<bool> =
         endpoints.iter().filter(|e| e.port().get() == 25).map(|e| working.contains(e)).collect();
-    desk.tell("port 25", &mail::judge(mail_planned, Some(&on_25)))?;
+    desk.report("port 25", &mail::judge(mail_planned, Some(&on_25)))?;
     let (found, rate) = match sweep {
         None => (CheckFinding::skip("no raw SYNs can be sent"), None),
         Some(_) if working.is_empty() => (CheckFinding::skip("no canary answers"), None),
@@ -77,12 +77,12 @@ pub async fn check(
             run_ramp(desk, config, args, sweep, working, steps).await
         }
     };
-    desk.tell("ramp", &found)?;
+    desk.report("ramp", &found)?;
     Ok(PacketOutcome { rate })
 }
 
 /// The rate that a scan would go at, where it is not to be found by itself.
-fn configured(config: &Config) -> u32 {
+fn configured_rate(config: &Config) -> u32 {
     if config.scan.rate_auto {
         config.scan.rate.min(AUTO_RATE).min(DEFAULT_RATE)
     } else {
@@ -94,7 +94,7 @@ fn top(config: &Config, args: &SelfcheckArgs, endpoints: &[Endpoint]) -> u32 {
     let addresses: Vec<SocketAddr> = endpoints.iter().map(|e| e.socket_addr()).collect();
     let scan = &config.scan;
     args.ramp_rate.unwrap_or_else(|| {
-        let rate = configured(config).min(200_000);
+        let rate = configured_rate(config).min(200_000);
         ramp::ceiling(rate, scan.rate_per_host, scan.rate_per_network, &addresses)
     })
 }
@@ -105,7 +105,7 @@ fn steps(config: &Config, args: &SelfcheckArgs, endpoints: &[Endpoint]) -> Vec<R
     ramp::steps(top(config, args, endpoints), BUDGET.min(room))
 }
 
-fn announcement(endpoints: &[Endpoint], raw: bool, steps: &[RampStep]) -> CheckFinding {
+fn announce(endpoints: &[Endpoint], raw: bool, steps: &[RampStep]) -> CheckFinding {
     let count = u32::try_from(endpoints.len()).unwrap_or(1);
     let to: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
     let to = to.join(", ");
@@ -120,7 +120,7 @@ fn announcement(endpoints: &[Endpoint], raw: bool, steps: &[RampStep]) -> CheckF
     ))
 }
 
-/// Asks every canary; tells a line each. Returns those that work, and the sweep for more.
+/// Probes every canary; reports a line each. Returns those that work, and the sweep for more.
 async fn ask(
     desk: &mut ReportBuilder,
     config: &Arc<Config>,
@@ -150,10 +150,10 @@ async fn ask(
         if found.mark == LineMark::Ok {
             working.push(*endpoint);
         }
-        desk.tell("canary", &found)?;
+        desk.report("canary", &found)?;
     }
     if let Some(trouble) = trouble {
-        desk.tell("canary", &trouble)?;
+        desk.report("canary", &trouble)?;
     }
     Ok((working, sweep))
 }
@@ -213,7 +213,7 @@ async fn run_ramp(
     endpoints: Vec<Endpoint>,
     steps: Vec<RampStep>,
 ) -> (CheckFinding, Option<u32>) {
-    let (asked, top) = (configured(config), top(config, args, &endpoints));
+    let (asked, top) = (configured_rate(config), top(config, args, &endpoints));
     let stop = desk.stop.clone();
     let made = desk
         .timed(RAMP, move || {
@@ -230,7 +230,7 @@ async fn run_ramp(
                 };
                 let outcome = sweep.burst(&burst, stop.flag()).map_err(|e| refused(&e))?;
                 from += step.packets;
-                made.push(of_outcome(step, &outcome));
+                made.push(measure_step(step, &outcome));
             }
             Ok::<_, CheckFinding>(made)
         })
@@ -241,7 +241,7 @@ async fn run_ramp(
     }
 }
 
-fn of_outcome(step: RampStep, o: &BurstOutcome) -> RampResult {
+fn measure_step(step: RampStep, o: &BurstOutcome) -> RampResult {
     let sent = o.sent();
     // The last packet of n leaves after n - 1 intervals.
     let reached = if o.seconds > 0.0 { f64::from(sent) / o.seconds } else { f64::from(step.rate) };

@@ -1,6 +1,6 @@
 //! A short ramp of rates to known-open endpoints: what does a rate lose?
 //!
-//! Each step sends so many SYNs that its loss can be told from that of the first, slowest step. Loss
+//! Each step sends so many SYNs that its loss can be distinguished from that of the first, slowest step. Loss
 //! that is there at every rate is the path's; what a step loses beyond that is the rate's doing.
 
 use std::collections::BTreeMap;
@@ -13,9 +13,9 @@ const SLOWEST: u32 = 500;
 const STEPS: i32 = 5;
 /// Packets of a step, at most: a second, and no more than these.
 const MOST_A_STEP: u32 = 10_000;
-/// A step with fewer packets tells nothing.
+/// A step with fewer packets shows nothing.
 const FEWEST: u32 = 50;
-/// Loss of the slowest step that is worth a word.
+/// Loss of the slowest step from which on it is reported.
 const LOSSY: f64 = 0.01;
 /// 99 % of a normal distribution lies within so many standard deviations.
 const Z: f64 = 2.576;
@@ -116,7 +116,7 @@ pub fn loss(sent: u32, answered: u32) -> (f64, f64, f64) {
     (p, (middle - half).max(0.0), (middle + half).min(1.0))
 }
 
-/// Judges, and tells the highest rate that lost no more than the slowest. `capped`: the ceilings, not
+/// Judges, and returns the highest rate that lost no more than the slowest. `capped`: the ceilings, not
 /// the configured rate, ended the ramp.
 #[must_use]
 pub fn judge(made: &[RampResult], configured: u32, capped: bool) -> (CheckFinding, Option<u32>) {

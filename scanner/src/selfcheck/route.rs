@@ -116,7 +116,7 @@ pub fn ask_gateways(
     };
     match PacketSweep::open(&plan.walk(PlanShard::WHOLE), Arc::clone(scope), &config) {
         Ok(sweep) => GatewayFacts::Asked(sweep.gaps().to_vec()),
-        // Told by the line of the capability.
+        // The check of the capability reports it.
         Err(PacketError::MissingCapability { .. }) => GatewayFacts::NotAsked,
         Err(e) => GatewayFacts::Refused(e.to_string(), e.help()),
     }
@@ -131,7 +131,7 @@ pub fn judge(ways: &std::io::Result<Vec<RoutePath>>, gateways: &GatewayFacts) ->
         Ok(ways) => ways,
         Err(e) => {
             return CheckFinding::fail(
-                format!("the kernel does not tell its routes: {e}"),
+                format!("the kernel does not show its routes: {e}"),
                 "set `interface` under [scan] to \"auto\" or to one that there is; allow netlink sockets",
             );
         }

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_without_the_capability_is_told_there() {
+    fn a_refusal_without_the_capability_is_reported_there() {
         let s = SocketFacts {
             packet: refused(io::ErrorKind::PermissionDenied),
             raw_ip: refused(io::ErrorKind::PermissionDenied),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use mimawari_base::failure::Failure;
+use mimawari_base::source_path::SourcePath;
 use mimawari_drift::baseline::Baseline;
 
 /// Folders below a baseline folder, at most. More of them are a link that leads back.
@@ -86,7 +87,7 @@ fn shown(dir: &Path, path: &Path) -> String {
 ///
 /// # Errors
 /// As [`baseline_files`] and [`parse_baseline`].
-pub fn read_baseline(dir: &Path) -> Result<Baseline> {
+pub fn read_baseline(dir: &SourcePath) -> Result<Baseline> {
     parse_baseline(&baseline_files(dir)?)
 }
 
@@ -95,9 +96,10 @@ pub fn read_baseline(dir: &Path) -> Result<Baseline> {
 /// # Errors
 /// A [`Failure`] when the folder or a file cannot be read or holds no baseline: an unreadable
 /// baseline is never an empty one.
-pub fn baseline_files(dir: &Path) -> Result<Vec<(String, String)>> {
+pub fn baseline_files(dir: &SourcePath) -> Result<Vec<(String, String)>> {
     let failed = |path: &Path, e: std::io::Error| {
-        Failure::new(format!("cannot read the baseline {}", path.display()))
+        let named = path.strip_prefix(dir).map_or_else(|_| path.into(), |below| dir.join(below));
+        Failure::new(format!("cannot read the baseline {named}"))
             .help("name the folder as `dir` under [baseline]; an unreadable baseline is never taken for an empty one")
             .source(e)
     };
@@ -155,7 +157,7 @@ mod tests {
         ] {
             std::fs::write(at(name), "version = 1\nowner = \"x\"\n").unwrap();
         }
-        let files = baseline_files(&at("")).unwrap();
+        let files = baseline_files(&at("").into()).unwrap();
         let names: Vec<&str> = files.iter().map(|f| f.0.as_str()).collect();
         let read = [".hidden.toml", "B.TOML", "a.toml", "team/c.toml", "team/deep/d.Toml"];
         assert_eq!(names, read.map(|n| format!("baseline/{n}")));

@@ -1,10 +1,10 @@
-//! Reads a list of virtual hosts in a process of its own, and tells what that took. The scope is
+//! Reads a list of virtual hosts in a process of its own, and prints what that took. The scope is
 //! 127.0.0.0/8.
 //!
 //! `read-vhosts FILE` prints the rows, the hosts, the addresses, by how many KiB the peak of the
 //! memory (`VmHWM`, proc_pid_status(5)) grew, and the milliseconds of the pass and of reading.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -17,7 +17,7 @@ fn main() -> Result<()> {
         Scope::new(AddrSet::from_ranges(["127.0.0.0/8".parse()?]), AddrSet::default(), "test");
     let before = peak()?;
     let start = Instant::now();
-    let index = VhostIndex::open(Path::new(&path), &scope, &std::env::temp_dir())?;
+    let index = VhostIndex::open(&PathBuf::from(path).into(), &scope, &std::env::temp_dir())?;
     let pass = start.elapsed().as_millis();
     let (mut hosts, mut addresses) = (0, 0);
     for ip in index.addresses() {

@@ -26,7 +26,7 @@ mod tls;
 
 pub use answer::{Answer, Body, Form, gzip, gzip_bomb};
 pub use dns::{FakeDns, Zone};
-pub use receiver::{Received, Receiver, Told};
+pub use receiver::{CannedReply, Received, Receiver};
 pub use s_server::{Openssl, OpensslServer};
 pub use server::{FakeServer, FakeSite, Fallback, Protocol, Seen};
 pub use swarm::{Ask, Behaviour, Reply, Swarm};

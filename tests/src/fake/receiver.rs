@@ -43,9 +43,9 @@ impl Received {
     }
 }
 
-/// What is answered.
+/// What the receiver answers.
 #[derive(Debug, Clone)]
-pub enum Told {
+pub enum CannedReply {
     /// Status, headers, body.
     Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Nothing: the connection is held open until the receiver ends.
@@ -56,7 +56,7 @@ pub enum Told {
     Endless,
 }
 
-impl Told {
+impl CannedReply {
     /// A status with a body.
     #[must_use]
     pub fn status(status: u16, body: &str) -> Self {
@@ -73,7 +73,7 @@ impl Told {
     }
 }
 
-type Handler = dyn FnMut(&Received) -> Told + Send;
+type Handler = dyn FnMut(&Received) -> CannedReply + Send;
 
 struct Shared {
     handler: Mutex<Box<Handler>>,
@@ -95,7 +95,9 @@ impl Receiver {
     ///
     /// # Errors
     /// When no socket can be had.
-    pub fn start(handler: impl FnMut(&Received) -> Told + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        handler: impl FnMut(&Received) -> CannedReply + Send + 'static,
+    ) -> io::Result<Self> {
         Self::begin(handler, None)
     }
 
@@ -105,13 +107,13 @@ impl Receiver {
     /// When no socket can be had.
     pub fn start_tls(
         config: Arc<ServerConfig>,
-        handler: impl FnMut(&Received) -> Told + Send + 'static,
+        handler: impl FnMut(&Received) -> CannedReply + Send + 'static,
     ) -> io::Result<Self> {
         Self::begin(handler, Some(config))
     }
 
     fn begin(
-        handler: impl FnMut(&Received) -> Told + Send + 'static,
+        handler: impl FnMut(&Received) -> CannedReply + Send + 'static,
         tls: Option<Arc<ServerConfig>>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -208,13 +210,13 @@ fn talk(stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
         at: Instant::now(),
     };
     shared.seen.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
-    let told = {
+    let reply = {
         let mut handler = shared.handler.lock().unwrap_or_else(PoisonError::into_inner);
         (*handler)(&request)
     };
     let stream = reader.get_mut();
-    match told {
-        Told::Answer(status, headers, body) => {
+    match reply {
+        CannedReply::Answer(status, headers, body) => {
             let mut head = format!(
                 "HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n",
                 body.len()
@@ -227,14 +229,14 @@ fn talk(stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
             stream.write_all(&body)?;
             stream.flush()
         }
-        Told::Hangup => Ok(()),
-        Told::Silence => {
+        CannedReply::Hangup => Ok(()),
+        CannedReply::Silence => {
             let (ended, changed) = &shared.ended;
             let guard = ended.lock().unwrap_or_else(PoisonError::into_inner);
             drop(changed.wait_while(guard, |ended| !*ended));
             Ok(())
         }
-        Told::Endless => {
+        CannedReply::Endless => {
             stream.write_all(b"HTTP/1.1 200 x\r\nconnection: close\r\n\r\n")?;
             let chunk = [b'a'; 16_384];
             while !shared.stop.load(Ordering::SeqCst) {

@@ -26,7 +26,7 @@ pub struct Openssl {
 
 impl Openssl {
     /// # Errors
-    /// When the program is not there: the suite cannot tell anything then, and must not look green.
+    /// When the program is not there: the suite shows nothing then, and must not look green.
     pub fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("openssl.cnf"), CONFIG)?;

@@ -64,7 +64,7 @@ impl Capture {
         Self { stop, thread: Some(thread) }
     }
 
-    /// Ends, and tells.
+    /// Ends, and returns what was captured.
     ///
     /// # Panics
     /// When the capturing thread did.

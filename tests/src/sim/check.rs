@@ -24,7 +24,7 @@ struct Cell {
     /// Which of the reported chunks it was in, counted from 1.
     chunk: usize,
     state: CellState,
-    told_open: bool,
+    reported_open: bool,
     failed: u32,
 }
 
@@ -63,7 +63,7 @@ impl Books {
             best: CellState::NotProbed,
             chunk: 0,
             state: CellState::NotProbed,
-            told_open: false,
+            reported_open: false,
             failed: 0,
         };
         let len = usize::try_from(walk.len()).expect("a small world");
@@ -133,12 +133,12 @@ impl Books {
     pub(super) fn event(&mut self, event: &SweepEvent) {
         match event {
             SweepEvent::Open { endpoint, attempt, .. } => {
-                assert!(self.known_open.insert(*endpoint), "told twice: {endpoint}");
+                assert!(self.known_open.insert(*endpoint), "reported twice: {endpoint}");
                 let step = self.walk.step_of(endpoint.ip(), endpoint.port()).expect("of the walk");
                 let cell = self.cell(step);
                 assert_eq!(cell.best, CellState::Open, "open without a SYN-ACK");
                 assert!(cell.has_sent(*attempt));
-                cell.told_open = true;
+                cell.reported_open = true;
             }
             SweepEvent::Prohibited { endpoint, .. } => {
                 let step = self.walk.step_of(endpoint.ip(), endpoint.port()).expect("of the walk");
@@ -196,7 +196,7 @@ impl Books {
                 }
                 _ => {}
             }
-            assert_eq!(cell.told_open, cell.state == CellState::Open);
+            assert_eq!(cell.reported_open, cell.state == CellState::Open);
             let endpoint = self.walk.endpoint(step).expect("of the walk");
             let truth = world.truth(endpoint);
             open_there += u64::from(truth == CellState::Open);

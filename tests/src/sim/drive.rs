@@ -15,7 +15,7 @@ use super::{Network, Report, Rng};
 /// How the driver behaves. The default is a perfect one.
 #[derive(Debug, Clone, Default)]
 pub struct Driver {
-    /// When it tells the sweep to stop.
+    /// When it stops the sweep.
     pub stop_at: Option<Duration>,
     /// Probability that it wakes late, by up to `lateness`.
     pub late: f64,

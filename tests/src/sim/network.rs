@@ -90,13 +90,13 @@ pub struct Network {
     resets: Option<(Policer, HashMap<IpAddr, Bucket>)>,
     outages: Vec<(Duration, Duration)>,
     table: Option<(usize, usize)>,
-    on_the_way: BinaryHeap<Reverse<(Duration, u64, Parcel)>>,
+    on_the_way: BinaryHeap<Reverse<(Duration, u64, QueuedReply)>>,
     numbered: u64,
 }
 
-/// An answer under way, comparable so that it can be queued.
+/// A reply under way, comparable so that it can be queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Parcel {
+struct QueuedReply {
     ip: IpAddr,
     port: mimawari_targets::Port,
     attempt: u8,
@@ -222,8 +222,8 @@ impl Network {
             ProbeReply::Prohibited => 2,
         };
         self.numbered += 1;
-        let parcel = Parcel { ip, port, attempt, reply };
-        self.on_the_way.push(Reverse((at, self.numbered, parcel)));
+        let queued = QueuedReply { ip, port, attempt, reply };
+        self.on_the_way.push(Reverse((at, self.numbered, queued)));
     }
 
     /// When the next answer arrives.
@@ -237,7 +237,7 @@ impl Network {
         if self.next_arrival()? > now {
             return None;
         }
-        let Reverse((at, _, Parcel { ip, port, attempt, reply })) = self.on_the_way.pop()?;
+        let Reverse((at, _, QueuedReply { ip, port, attempt, reply })) = self.on_the_way.pop()?;
         let reply = REPLIES[usize::from(reply)];
         Some((
             at,

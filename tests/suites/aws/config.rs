@@ -1,15 +1,15 @@
-//! A configuration on S3: with what lies beside it, and what is told when it cannot be had.
+//! A configuration on S3: with the files beside it, and the messages when it cannot be read.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use super::desk::{Desk, told};
+use super::desk::{Desk, read_output};
 use super::{Case, Moto, Places, SECRET, TOKEN, refusing};
 
 pub(super) const CASES: &[Case] = &[
     ("aws::config_brings_its_folder", whole),
-    ("aws::config_mistakes_are_told_by_their_objects", mistakes),
-    ("aws::config_that_cannot_be_had_is_told_without_secrets", refused),
+    ("aws::config_errors_name_their_objects", mistakes),
+    ("aws::config_that_cannot_be_read_is_reported_without_secrets", refused),
 ];
 
 fn put(moto: &Moto, bucket: &str, name: &str, text: &str) {
@@ -187,11 +187,11 @@ fn refused(moto: &Moto, bucket: &str) {
         // At their most talkative the logs hold none, either.
         let mut loud = super::desk::program(desk.dir.path(), &["patrol"]);
         let loud = loud.envs(desk.env.iter().cloned()).env("MIMAWARI_LOG", "trace");
-        let (_, out, err) = told(loud.output().expect("its output"));
+        let (_, out, err) = read_output(loud.output().expect("its output"));
         for word in [SECRET, TOKEN] {
             assert!(!format!("{out}{err}{all}").contains(word), "{word} in {err}");
         }
     }
-    let told: Vec<&str> = all.lines().filter(|l| !l.contains(" INFO ")).collect();
-    insta::assert_snapshot!("aws_config_refusals", told.join("\n").replace(bucket, "BUCKET"));
+    let lines: Vec<&str> = all.lines().filter(|l| !l.contains(" INFO ")).collect();
+    insta::assert_snapshot!("aws_config_refusals", lines.join("\n").replace(bucket, "BUCKET"));
 }

@@ -125,7 +125,7 @@ proptest! {
         let planned: Vec<_> = newly.planned_cells(&set, &ports).collect();
         prop_assert_eq!(newly.planned(&set, &ports), planned.len() as u128);
         prop_assert_eq!(planned.iter().collect::<BTreeSet<_>>().len(), planned.len());
-        // Told of every cell of the run or of those alone that are asked for: it is the same.
+        // With every cell of the run, or only with those that are asked for: the result is the same.
         let mut by_all = newly.clone();
         for ((ip, port), state) in &run.0 {
             by_all.saw(*ip, *port, *state);

@@ -126,11 +126,11 @@ fn known_and_unknown_files_are_proven_and_names_stay_at_home() {
     assert_eq!(patrol.findings(), all("open"));
     names_stay_at_home(&server);
     assert!(server.requests().iter().any(|s| s.path == ENCODED));
-    // What is told of them has nothing of their content, and says why it is certain.
+    // The reports have nothing of their content, and say why the finding is certain.
     for file in files(&desk.path("r1")) {
         let text = fs::read(&file).expect("a file");
-        let told = String::from_utf8_lossy(&text);
-        assert!(!told.contains("visibly"), "{}", file.display());
+        let text = String::from_utf8_lossy(&text);
+        assert!(!text.contains("visibly"), "{}", file.display());
     }
     for o in patrol.of_kind("http").filter(|o| o["outcome"] == "exposed") {
         let label = o["evidence"]["label"].as_str().unwrap_or_default();
@@ -166,13 +166,13 @@ fn a_patrol_without_the_manifest_ends_nothing_that_it_found() {
         assert!(absent.iter().any(|a| a.starts_with(&format!("{A} {path} "))), "{absent:?}");
     }
     assert_eq!((patrol.findings(), patrol.ran.status), (all("unverified"), Some(1)));
-    assert!(!server.requests().iter().any(|s| s.path == ENCODED), "nobody told it of that name");
+    assert!(!server.requests().iter().any(|s| s.path == ENCODED), "nobody sent it that name");
     let patrol = desk.patrol("r3", &["--manifest", "a.ndjson"]);
     assert_eq!((patrol.findings(), patrol.ran.status), (all("resolved"), Some(0)));
 }
 
 #[test]
-fn a_digest_tells_its_owner_which_file_was_served() {
+fn a_digest_shows_its_owner_which_file_was_served() {
     let server = site(true).start().expect("a site");
     let desk = at(server.address(), "manifests = [\"a.ndjson\"]\nevidence_key = \"key\"");
     desk.write("key", "visibly fake, and long enough\n");

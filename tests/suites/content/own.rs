@@ -85,9 +85,9 @@ fn refused(desk: &Desk, text: &str) -> String {
 }
 
 #[test]
-fn every_mistake_is_told_with_its_line_and_its_remedy() {
+fn every_mistake_is_reported_with_its_line_and_its_remedy() {
     let desk = desk();
-    let mut told = String::new();
+    let mut messages = String::new();
     let line = r"{ line = '(?P<shown>\[portal\])' }";
     for (from, to) in [
         ("version = 1\n", ""),
@@ -128,19 +128,19 @@ fn every_mistake_is_told_with_its_line_and_its_remedy() {
     ] {
         assert!(GOOD.contains(from), "{from}");
         let text = GOOD.replacen(from, to, 1);
-        told += &format!("### {from} -> {to}\n{}\n", refused(&desk, &text));
+        messages += &format!("### {from} -> {to}\n{}\n", refused(&desk, &text));
     }
     let twice = format!("{GOOD}{}", GOOD.replace("version = 1\n", ""));
-    told += &format!("### the same check twice\n{}\n", refused(&desk, &twice));
-    insta::assert_snapshot!("mistakes", told);
+    messages += &format!("### the same check twice\n{}\n", refused(&desk, &twice));
+    insta::assert_snapshot!("mistakes", messages);
 }
 
 #[test]
-fn all_mistakes_of_a_file_are_told_at_once() {
+fn all_mistakes_of_a_file_are_reported_at_once() {
     let desk = desk();
     let text = GOOD.replace("paths.1", "paths.7").replace("\\S+)", "\\S+").replace("/{old", "{old");
-    let told = refused(&desk, &text);
-    assert_eq!(told.matches("error:").count(), 3, "{told}");
+    let message = refused(&desk, &text);
+    assert_eq!(message.matches("error:").count(), 3, "{message}");
 }
 
 /// A run stops at it before a packet is sent.

@@ -184,8 +184,8 @@ fn look(planted: &Planted, server: &FakeServer, scheme: &str, format: &str, mark
     }
     assert!(outputs.len() >= 12, "{:?}", outputs.iter().map(|(n, _)| n).collect::<Vec<_>>());
     for (name, text) in outputs {
-        let told = pieces(marker, &text).map(String::from_utf8_lossy);
-        assert_eq!(told, None, "{scheme}, {format}: {name}");
+        let leaked = pieces(marker, &text).map(String::from_utf8_lossy);
+        assert_eq!(leaked, None, "{scheme}, {format}: {name}");
     }
 }
 

@@ -12,7 +12,7 @@ fn rows(address: SocketAddr, hosts: &[&str]) -> String {
 }
 
 #[test]
-fn names_that_no_longer_point_here_are_told() {
+fn names_that_no_longer_point_here_are_reported() {
     let server = FakeSite::new().start().expect("a site");
     let address = server.address();
     let dns = FakeDns::start([
@@ -152,7 +152,7 @@ fn a_changed_title_is_a_change_and_no_drift() {
     let server = home("Hacked by nobody").start_on(address).expect("a site");
     let patrol = desk.patrol("r3", &[]);
     assert_eq!(patrol.ran.status, Some(0), "{}", patrol.ran.stdout);
-    let told: Vec<String> = changes(&patrol)
+    let changed: Vec<String> = changes(&patrol)
         .iter()
         .map(|c| {
             let [host, what, was, now] = ["host", "what", "was", "now"].map(|k| text(&c[k]));
@@ -161,7 +161,7 @@ fn a_changed_title_is_a_change_and_no_drift() {
         .collect();
     let expected =
         ["-", "shop.example.test"].map(|h| format!("{h} title: Shop -> Hacked by nobody"));
-    assert_eq!(told, expected);
+    assert_eq!(changed, expected);
     assert!(patrol.ran.stdout.contains("Hacked by nobody"), "{}", patrol.ran.stdout);
     drop(server);
     // Nobody there: not seen, and no change.

@@ -7,7 +7,7 @@ pub const CASES: Cases = &[
     ("patrol::a_narrower_run_resolves_nothing", narrower),
     ("patrol::fewer_ports_resolve_nothing", fewer_ports),
     ("patrol::an_unplugged_data_centre_resolves_nothing", unplugged),
-    ("patrol::published_files_are_found_and_the_secret_is_not_told", published),
+    ("patrol::published_files_are_found_and_the_secret_is_not_shown", published),
     ("patrol::virtual_hosts_are_asked_by_name", virtual_hosts),
     ("patrol::a_silent_canary_makes_the_run_incomplete", canary),
 ];

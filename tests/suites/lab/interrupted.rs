@@ -181,7 +181,7 @@ fn full_state(c: &Case) {
     let full = c.path("state/filler");
     let filled = fs::write(&full, vec![0; 1 << 20]);
     assert!(filled.is_err(), "the disk is not small");
-    // A patrol is told before it sends a packet, and a judgement when it saves.
+    // A patrol fails before it sends a packet, and a judgement when it saves.
     let refused = c.patrol("r2", &[]);
     c.mimawari("scan").args(["--out", "r3"]).run().expect(0);
     let judge = || c.mimawari("judge").args(["--run", "r3", "--save-state", "--out", "v"]).run();

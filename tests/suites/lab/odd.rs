@@ -68,7 +68,7 @@ fn mute_site(c: &Case) {
 
 /// Hosts that never hear that a connection is not wanted keep it half open for a minute. A SYN for one
 /// of those they answer with a challenge ACK (RFC 5961, section 4.2), or by nothing at all, which
-/// tells nothing. So each run asks from other ports.
+/// shows nothing. So each run asks from other ports.
 fn rescans(c: &Case) {
     let _ssh = Server::banner(&c.lab, "198.19.0.43:22", b"SSH-2.0-OpenSSH_9.2\r\n");
     nft(

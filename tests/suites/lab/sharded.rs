@@ -18,7 +18,7 @@ fn centre(c: &Case) -> Vec<Server> {
     ]
 }
 
-/// Runs three shards, told as an orchestrator tells them.
+/// Runs three shards, named by the variables of an orchestrator.
 fn three(c: &Case) {
     for i in 0..3 {
         let index = i.to_string();

@@ -7,7 +7,7 @@ pub const CASES: Cases = &[
     ("sweep::connect_finds_exactly_what_is_open_v4", |c| open_v4(c, "connect")),
     ("sweep::syn_finds_exactly_what_is_open_v6", |c| open_v6(c, "syn")),
     ("sweep::connect_finds_exactly_what_is_open_v6", |c| open_v6(c, "connect")),
-    ("sweep::every_state_of_a_cell_is_told_apart", states),
+    ("sweep::every_state_of_a_cell_is_distinguished", states),
     ("sweep::own_loopback_addresses_work", loopback),
     ("sweep::shards_together_are_the_whole", shards),
     ("sweep::services_are_read", services),

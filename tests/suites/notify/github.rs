@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mimawari_drift::verdict::{ChangeKind, FindingChange, FindingState, Verdict};
 use mimawari_notify::{DeliveryEnd, Notifiers};
-use mimawari_tests::fake::{Received, Receiver, Told};
+use mimawari_tests::fake::{CannedReply, Received, Receiver};
 use serde_json::{Value, json};
 
 use super::{Desk, TOKEN, fault, finding, notifiers, three, verdict};
@@ -15,32 +15,32 @@ use super::{Desk, TOKEN, fault, finding, notifiers, three, verdict};
 struct Repository {
     issues: Vec<Value>,
     /// Answers that come before anything else.
-    first: Vec<Told>,
+    first: Vec<CannedReply>,
 }
 
 /// The part of the REST API that issues need.
-fn answer(repo: &mut Repository, r: &Received) -> Told {
+fn answer(repo: &mut Repository, r: &Received) -> CannedReply {
     if r.header("authorization") != format!("Bearer {TOKEN}") {
-        return Told::status(401, "{\"message\":\"Bad credentials\"}");
+        return CannedReply::status(401, "{\"message\":\"Bad credentials\"}");
     }
     let known = r.header("user-agent").starts_with("mimawari/")
         && r.header("x-github-api-version") == "2022-11-28"
         && r.header("accept") == "application/vnd.github+json";
     if !known {
-        return Told::status(400, "headers");
+        return CannedReply::status(400, "headers");
     }
     if !repo.first.is_empty() {
         return repo.first.remove(0);
     }
     let (path, query) = r.target.split_once('?').unwrap_or((&r.target, ""));
     let Some(rest) = path.strip_prefix("/repos/corp/exposure/issues") else {
-        return Told::status(404, "{\"message\":\"Not Found\"}");
+        return CannedReply::status(404, "{\"message\":\"Not Found\"}");
     };
     let body = r.json();
     let too_long = body["body"].as_str().is_some_and(|b| b.chars().count() > 65_536)
         || body["title"].as_str().is_some_and(|t| t.is_empty() || t.chars().count() > 256);
     if too_long {
-        return Told::status(422, "{\"message\":\"Validation Failed\"}");
+        return CannedReply::status(422, "{\"message\":\"Validation Failed\"}");
     }
     let get = |name: &str| {
         query.split('&').find_map(|p| p.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
@@ -58,26 +58,26 @@ fn answer(repo: &mut Repository, r: &Received) -> Told {
                 .skip((page - 1) * per_page)
                 .take(per_page.min(100))
                 .collect();
-            Told::status(200, &json!(found).to_string())
+            CannedReply::status(200, &json!(found).to_string())
         }
         "POST" => {
             let mut issue = body;
             issue["number"] = json!(repo.issues.len() + 1);
             issue["state"] = json!("open");
             repo.issues.push(issue.clone());
-            Told::status(201, &issue.to_string())
+            CannedReply::status(201, &issue.to_string())
         }
         "PATCH" => {
             let number: usize = rest.trim_start_matches('/').parse().unwrap_or(0);
             let Some(issue) = number.checked_sub(1).and_then(|n| repo.issues.get_mut(n)) else {
-                return Told::status(404, "");
+                return CannedReply::status(404, "");
             };
             for (k, v) in body.as_object().into_iter().flatten() {
                 issue[k] = v.clone();
             }
-            Told::status(200, &issue.to_string())
+            CannedReply::status(200, &issue.to_string())
         }
-        _ => Told::status(405, ""),
+        _ => CannedReply::status(405, ""),
     }
 }
 
@@ -113,7 +113,7 @@ impl Hub {
     }
 }
 
-/// The verdict of another run, in which everything is in this state and told.
+/// The verdict of another run, in which everything is in this state and notified.
 fn next(v: &Verdict, n: u32, state: FindingState, what: ChangeKind) -> Verdict {
     let mut v = v.clone();
     v.run_id = format!("run-{n}");
@@ -180,10 +180,10 @@ async fn limits_are_heard() {
     let hub = Hub::new();
     let reset = Timestamp::now().as_second() + 2;
     hub.repo.lock().expect("it").first = vec![
-        Told::status(403, "{\"message\":\"API rate limit exceeded\"}")
+        CannedReply::status(403, "{\"message\":\"API rate limit exceeded\"}")
             .with("x-ratelimit-remaining", 0)
             .with("x-ratelimit-reset", reset),
-        Told::status(403, "{\"message\":\"You have exceeded a secondary rate limit\"}")
+        CannedReply::status(403, "{\"message\":\"You have exceeded a secondary rate limit\"}")
             .with("retry-after", 1),
     ];
     assert_eq!(hub.run(&three()).await, DeliveryEnd::Sent);
@@ -193,13 +193,13 @@ async fn limits_are_heard() {
     // A refusal without a limit is a refusal.
     let hub = Hub::new();
     hub.repo.lock().expect("it").first =
-        vec![Told::status(403, "{\"message\":\"Resource not accessible\"}")];
+        vec![CannedReply::status(403, "{\"message\":\"Resource not accessible\"}")];
     assert!(matches!(hub.run(&three()).await, DeliveryEnd::Failed(_)));
     assert_eq!(hub.server.seen().len(), 1);
 }
 
 #[tokio::test]
-async fn a_wrong_token_is_told_and_the_letter_makes_the_issue_later() {
+async fn a_wrong_token_is_reported_and_the_undelivered_message_makes_the_issue_later() {
     let hub = Hub::new();
     let v = three();
     let out = hub.desk.deliver(&hub.notifiers("ghp_wrong-and-not-real"), &v).await;
@@ -219,7 +219,7 @@ async fn a_new_issue_whose_answer_was_lost_is_not_made_twice() {
     let hub = Hub::new();
     // Two lists, and then the creation's answer is lost.
     hub.repo.lock().expect("it").first =
-        vec![Told::status(200, "[]"), Told::status(200, "[]"), Told::Hangup];
+        vec![CannedReply::status(200, "[]"), CannedReply::status(200, "[]"), CannedReply::Hangup];
     let DeliveryEnd::Failed(fault) = hub.run(&three()).await else { panic!("it was lost") };
     assert!(fault.doubtful);
     let posts = hub.server.seen().iter().filter(|r| r.method == "POST").count();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use mimawari_tests::fake::{Receiver, Told};
+use mimawari_tests::fake::{CannedReply, Receiver};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
@@ -54,7 +54,7 @@ fn folder(tables: &str, scan: &str) -> tempfile::TempDir {
 const SLACK: &str = "[[notify]]\nkind = \"slack\"\nname = \"ops\"\nwebhook_env = \"SLACK_URL\"\n";
 
 #[test]
-fn what_is_missing_is_told_before_a_packet_is_sent() {
+fn what_is_missing_is_reported_before_a_packet_is_sent() {
     let dir = folder(SLACK, "ports = \"1\"\nmethod = \"connect\"");
     for (env, word) in [
         (vec![], "SLACK_URL of the notifier `ops` is not set"),
@@ -75,9 +75,11 @@ fn what_is_missing_is_told_before_a_packet_is_sent() {
 #[test]
 fn a_test_message_goes_to_each_and_nothing_is_leaked_by_any_log() {
     let receiver = Receiver::start(|r| match r.target.as_str() {
-        t if t.starts_with("/api/") && r.method == "POST" => Told::status(201, "{\"number\":1}"),
-        "/hook" => Told::status(500, &format!("{SLACK_PATH} {TOKEN}")),
-        _ => Told::status(200, "ok"),
+        t if t.starts_with("/api/") && r.method == "POST" => {
+            CannedReply::status(201, "{\"number\":1}")
+        }
+        "/hook" => CannedReply::status(500, &format!("{SLACK_PATH} {TOKEN}")),
+        _ => CannedReply::status(200, "ok"),
     })
     .expect("a receiver");
     let at = receiver.address();
@@ -112,7 +114,7 @@ fn a_test_message_goes_to_each_and_nothing_is_leaked_by_any_log() {
 
 #[test]
 fn a_letter_is_sent_once_when_the_receiver_is_back() {
-    let receiver = Receiver::start(|_| Told::status(200, "ok")).expect("a receiver");
+    let receiver = Receiver::start(|_| CannedReply::status(200, "ok")).expect("a receiver");
     let dir = folder(SLACK, "");
     let letter = |doubtful: bool| {
         fs::create_dir_all(dir.path().join("run/undelivered")).expect("a folder");
@@ -151,8 +153,8 @@ fn certificates_are_verified() {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .expect("a configuration");
-    let receiver =
-        Receiver::start_tls(Arc::new(config), |_| Told::status(200, "ok")).expect("a receiver");
+    let receiver = Receiver::start_tls(Arc::new(config), |_| CannedReply::status(200, "ok"))
+        .expect("a receiver");
     let dir = folder(SLACK, "");
     let url = format!("https://{}{SLACK_PATH}", receiver.address());
     // A stranger's certificate beside it, so that there are roots.
@@ -170,7 +172,7 @@ fn certificates_are_verified() {
 }
 
 #[test]
-fn a_patrol_tells_after_the_state_was_saved_and_its_exit_status_is_its_own() {
+fn a_patrol_notifies_after_the_state_was_saved_and_its_exit_status_is_its_own() {
     let open = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = open.local_addr().expect("it").port();
     let dir = folder(
@@ -194,7 +196,7 @@ fn a_patrol_tells_after_the_state_was_saved_and_its_exit_status_is_its_own() {
     assert!(dir.path().join("run/undelivered/prometheus-prometheus.json").exists());
     assert!(fs::read_dir(dir.path().join("state")).expect("it").count() > 1, "the state is saved");
     let ran = mimawari(dir.path(), &["patrol", "--out", "run2"], &[]);
-    assert!(!ran.stderr.contains("lost-run"), "told once: {}", ran.stderr);
+    assert!(!ran.stderr.contains("lost-run"), "notified once: {}", ran.stderr);
 }
 
 #[test]

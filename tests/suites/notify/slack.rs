@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mimawari_notify::DeliveryEnd;
-use mimawari_tests::fake::{Received, Receiver, Told};
+use mimawari_tests::fake::{CannedReply, Received, Receiver};
 use serde_json::Value;
 
 use super::{Desk, SLACK_PATH, fault, finding, notifiers, three, verdict};
@@ -12,15 +12,15 @@ use super::{Desk, SLACK_PATH, fault, finding, notifiers, three, verdict};
 const TABLE: &str = "[[notify]]\nkind = \"slack\"\nwebhook_env = \"S\"\n";
 
 /// What Slack says of a message, by its documented limits.
-fn judged(r: &Received) -> Told {
+fn judged(r: &Received) -> CannedReply {
     if r.method != "POST" || r.target != SLACK_PATH {
-        return Told::status(404, "no_service");
+        return CannedReply::status(404, "no_service");
     }
     if !r.header("content-type").starts_with("application/json") {
-        return Told::status(400, "invalid_payload");
+        return CannedReply::status(400, "invalid_payload");
     }
     let m = r.json();
-    let Some(blocks) = m["blocks"].as_array() else { return Told::status(400, "no_text") };
+    let Some(blocks) = m["blocks"].as_array() else { return CannedReply::status(400, "no_text") };
     let text = |v: &Value, most: usize| {
         v.as_str().is_some_and(|s| (1..=most).contains(&s.chars().count()))
     };
@@ -33,13 +33,13 @@ fn judged(r: &Received) -> Told {
         _ => false,
     };
     if blocks.is_empty() || blocks.len() > 50 || !blocks.iter().all(fine) {
-        return Told::status(400, "invalid_blocks");
+        return CannedReply::status(400, "invalid_blocks");
     }
-    Told::status(200, "ok")
+    CannedReply::status(200, "ok")
 }
 
 /// A Slack that gives these answers first.
-fn slack(mut first: Vec<Told>) -> (Receiver, [(&'static str, String); 1]) {
+fn slack(mut first: Vec<CannedReply>) -> (Receiver, [(&'static str, String); 1]) {
     first.reverse();
     let receiver =
         Receiver::start(move |r| first.pop().unwrap_or_else(|| judged(r))).expect("a receiver");
@@ -72,7 +72,7 @@ async fn a_quiet_run_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_two_at_once_one_tells_a_hundred_times() {
+async fn of_two_at_once_one_sends_a_hundred_times() {
     let (slack, env) = slack(Vec::new());
     let (a, b) = (notifiers(TABLE, &env), notifiers(TABLE, &env));
     let desk = Desk::new();
@@ -91,9 +91,9 @@ async fn of_two_at_once_one_tells_a_hundred_times() {
 #[tokio::test]
 async fn what_was_certainly_not_taken_is_tried_again() {
     let answers = vec![
-        Told::status(500, "rollup_error"),
-        Told::status(503, ""),
-        Told::status(429, "rate_limited").with("retry-after", 1),
+        CannedReply::status(500, "rollup_error"),
+        CannedReply::status(503, ""),
+        CannedReply::status(429, "rate_limited").with("retry-after", 1),
     ];
     let (slack, env) = slack(answers);
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
@@ -106,7 +106,7 @@ async fn what_was_certainly_not_taken_is_tried_again() {
 
 #[tokio::test]
 async fn what_may_have_arrived_is_not_tried_again() {
-    for lost in [Told::Hangup, Told::status(502, ""), Told::status(504, "")] {
+    for lost in [CannedReply::Hangup, CannedReply::status(502, ""), CannedReply::status(504, "")] {
         let (slack, env) = slack(vec![lost.clone()]);
         let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
         let (why, doubtful) = fault(&desk.deliver(&n, &three()).await);
@@ -122,7 +122,7 @@ async fn what_may_have_arrived_is_not_tried_again() {
 async fn a_refusal_is_kept_with_its_reason_and_without_the_secret() {
     // A server that says everything back.
     let said = format!("invalid_blocks {SLACK_PATH}\u{1b}[31m");
-    let (slack, env) = slack(vec![Told::status(400, &said)]);
+    let (slack, env) = slack(vec![CannedReply::status(400, &said)]);
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
     let (why, doubtful) = fault(&desk.deliver(&n, &three()).await);
     assert!(why.contains("400: invalid_blocks") && !why.contains('\u{1b}'), "{why}");
@@ -136,14 +136,14 @@ async fn a_refusal_is_kept_with_its_reason_and_without_the_secret() {
 
 #[tokio::test]
 async fn silence_endless_answers_long_waits_and_redirects_end() {
-    let elsewhere = Receiver::start(|_| Told::status(200, "ok")).expect("a receiver");
+    let elsewhere = Receiver::start(|_| CannedReply::status(200, "ok")).expect("a receiver");
     let to = format!("http://{}/", elsewhere.address());
-    for (told, word) in [
-        (Told::Silence, "no answer in time"),
-        (Told::status(429, "").with("retry-after", 3_600), "3600 s is too long"),
-        (Told::status(302, "").with("location", to), "the answer was 302"),
+    for (reply, word) in [
+        (CannedReply::Silence, "no answer in time"),
+        (CannedReply::status(429, "").with("retry-after", 3_600), "3600 s is too long"),
+        (CannedReply::status(302, "").with("location", to), "the answer was 302"),
     ] {
-        let (slack, env) = slack(vec![told]);
+        let (slack, env) = slack(vec![reply]);
         let (desk, mut n) = (Desk::new(), notifiers(TABLE, &env));
         n.policy.timeout = Duration::from_millis(300);
         let (why, _) = fault(&desk.deliver(&n, &three()).await);
@@ -152,7 +152,7 @@ async fn silence_endless_answers_long_waits_and_redirects_end() {
     }
     assert!(elsewhere.seen().is_empty(), "a redirect was followed");
     // The status has come: it was taken, however much is said after it.
-    let (_slack, env) = slack(vec![Told::Endless]);
+    let (_slack, env) = slack(vec![CannedReply::Endless]);
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env));
     assert_eq!(desk.deliver(&n, &three()).await[0].end, DeliveryEnd::Sent);
 }
@@ -163,7 +163,7 @@ async fn tries_are_spaced_by_doubling_waits() {
     let count = Arc::clone(&waits);
     let receiver = Receiver::start(move |_| {
         *count.lock().expect("it") += 1;
-        Told::status(503, "")
+        CannedReply::status(503, "")
     })
     .expect("a receiver");
     let env = [("S", format!("http://{}{SLACK_PATH}", receiver.address()))];

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use mimawari_notify::DeliveryEnd;
-use mimawari_tests::fake::{Received, Receiver, Told};
+use mimawari_tests::fake::{CannedReply, Received, Receiver};
 use ring::hmac;
 
 use super::{Desk, KEY, fault, finding, notifiers, three, verdict};
@@ -36,8 +36,8 @@ fn env(r: &Receiver) -> [(&'static str, String); 2] {
 #[tokio::test]
 async fn signed_bodies_that_a_receiver_can_verify() {
     let receiver = Receiver::start(|r| match verified(r) {
-        true => Told::status(204, ""),
-        false => Told::status(401, "bad signature"),
+        true => CannedReply::status(204, ""),
+        false => CannedReply::status(401, "bad signature"),
     })
     .expect("a receiver");
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env(&receiver)));
@@ -57,8 +57,8 @@ async fn signed_bodies_that_a_receiver_can_verify() {
 async fn what_may_have_arrived_comes_again_under_the_same_id() {
     let mut first = true;
     let receiver = Receiver::start(move |_| match std::mem::take(&mut first) {
-        true => Told::Hangup,
-        false => Told::status(200, ""),
+        true => CannedReply::Hangup,
+        false => CannedReply::status(200, ""),
     })
     .expect("a receiver");
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env(&receiver)));
@@ -73,7 +73,7 @@ async fn of_several_parts_only_the_rest_is_kept() {
     let mut parts = 0;
     let receiver = Receiver::start(move |_| {
         parts += 1;
-        Told::status(if parts == 2 { 400 } else { 200 }, "")
+        CannedReply::status(if parts == 2 { 400 } else { 200 }, "")
     })
     .expect("a receiver");
     let (desk, n) = (Desk::new(), notifiers(TABLE, &env(&receiver)));

@@ -85,10 +85,10 @@ pub fn stopped_in_the_look(desk: &Desk) {
     let child = desk.start(&["round", "scan", "--round", "r"]);
     // Past what confirming and reading the service ask.
     assert!(sites[0].wait_for_requests(before[0] + 6, Duration::from_secs(60)));
-    let told = Instant::now();
+    let stopped = Instant::now();
     signal(&child, Signal::SIGTERM);
     let said = Said::of(child.wait_with_output().expect("its output")).expect(3);
-    assert!(told.elapsed() < Duration::from_secs(30), "{:?}", told.elapsed());
+    assert!(stopped.elapsed() < Duration::from_secs(30), "{:?}", stopped.elapsed());
     assert!(said.out.contains("stopped at"), "{said:?}");
     assert!(!desk.objects("r").iter().any(|n| n.ends_with("done.json")));
     // What there is of it is judged, and is incomplete.
@@ -152,8 +152,8 @@ pub fn deadline(desk: &Desk) {
     let result = desk.json("r", "result.json");
     assert_eq!((&result["incomplete"], &result["suspect"]), (&json!(true), &json!(false)));
     assert_eq!(result["missing_shards"], json!([]));
-    let told = result["coverage"]["not_covered"].to_string();
-    assert!(told.contains("Shard 2/2: The deadline of 1 s"), "{told}");
+    let gaps = result["coverage"]["not_covered"].to_string();
+    assert!(gaps.contains("Shard 2/2: The deadline of 1 s"), "{gaps}");
 }
 
 pub fn two_reductions(desk: &Desk) {
@@ -186,22 +186,22 @@ pub fn two_reductions(desk: &Desk) {
     assert_eq!(desk.json("r", "result.json")["missing_shards"], json!([]));
 }
 
-/// Killed between the state and those who are to be told: they are told by the next reduction.
-pub fn killed_before_telling(desk: &Desk) {
+/// Killed after the state was saved and before the notifications: the next reduction sends them.
+pub fn killed_before_notifying(desk: &Desk) {
     let _servers: Vec<_> = (0..6u8).map(|n| desk.server(20 + 9 * n, u16::from(n))).collect();
     desk.round("plan", "r", &["--shards", "2"]).expect(0);
     desk.scan_all("r", 1..=2, 2);
-    // Nobody is to be told yet, and the result is not written: as a kill leaves it.
+    // No notifier is configured yet, and the result is not written: as a kill leaves it.
     desk.round("reduce", "r", &[]).expect(1);
     std::fs::remove_file(desk.path("store/r/result.json")).expect("a result");
-    desk.configure(20_000, "[[notify]]\nkind = \"events\"\nfile = \"told.ndjson\"\n");
-    let told = || desk.read("told.ndjson").matches("\"change\":\"opened\"").count();
+    desk.configure(20_000, "[[notify]]\nkind = \"events\"\nfile = \"events.ndjson\"\n");
+    let opened = || desk.read("events.ndjson").matches("\"change\":\"opened\"").count();
     desk.round("reduce", "r", &[]).expect(1);
-    assert_eq!(told(), 6, "{}", desk.read("told.ndjson"));
+    assert_eq!(opened(), 6, "{}", desk.read("events.ndjson"));
     for _ in 0..2 {
         std::fs::remove_file(desk.path("store/r/result.json")).expect("a result");
         desk.round("reduce", "r", &[]).expect(1);
-        assert_eq!(told(), 6, "told twice: {}", desk.read("told.ndjson"));
+        assert_eq!(opened(), 6, "notified twice: {}", desk.read("events.ndjson"));
     }
 }
 
@@ -334,8 +334,8 @@ pub fn odd_plans(desk: &Desk) {
     let result = desk.json("n", "result.json");
     assert_eq!(result["incomplete"], true);
     for name in ["outside.example.test", "broken.example.test"] {
-        let told = result["coverage"]["not_covered"].to_string();
-        assert_eq!(told.matches(name).count(), 1, "{told}");
+        let gaps = result["coverage"]["not_covered"].to_string();
+        assert_eq!(gaps.matches(name).count(), 1, "{gaps}");
     }
     desk.write("patrol.toml", &config);
     // Nothing at all is not everything.

@@ -270,12 +270,12 @@ pub fn signal(child: &Child, signal: Signal) {
 
 /// The lines that a program writes to stderr, as they come.
 pub fn lines(child: &mut Child) -> mpsc::Receiver<String> {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
-            let _ = tell.send(line);
+            let _ = sender.send(line);
         }
     });
-    told
+    receiver
 }

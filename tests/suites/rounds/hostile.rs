@@ -22,10 +22,10 @@ pub fn damaged(desk: &Desk) {
         let result = desk.json("r", "result.json");
         assert_eq!(result["missing_shards"], json!(["1/2"]), "{why}");
         assert_eq!(result["damaged_shards"], json!(["1/2"]), "{why}");
-        let told = result["coverage"]["not_covered"].to_string();
-        assert!(told.contains("damaged") || told.contains("missing"), "{why}: {told}");
-        assert!(told.contains(why), "{why}: {told}");
-        assert!(!told.contains("\\u001b"), "{why}: {told}");
+        let gaps = result["coverage"]["not_covered"].to_string();
+        assert!(gaps.contains("damaged") || gaps.contains("missing"), "{why}: {gaps}");
+        assert!(gaps.contains(why), "{why}: {gaps}");
+        assert!(!gaps.contains("\\u001b"), "{why}: {gaps}");
     };
     for what in ["coverage-", "run-"] {
         let names = of_shard(desk, "r", what);
@@ -199,29 +199,29 @@ pub fn objects(desk: &Desk) {
 
 pub fn mistakes(desk: &Desk) {
     let config = desk.read("patrol.toml");
-    let mut told = Vec::new();
-    let mut tell = |said: super::desk::Said| told.push(said.expect(2).err);
-    tell(desk.round("scan", "r", &[]));
-    tell(desk.round("plan", "r", &["--shards", "x"]));
-    tell(desk.round("plan", "r", &["--tier", "7"]));
-    tell(desk.round("plan", "r", &["--recall", "2"]));
+    let mut messages = Vec::new();
+    let mut add = |said: super::desk::Said| messages.push(said.expect(2).err);
+    add(desk.round("scan", "r", &[]));
+    add(desk.round("plan", "r", &["--shards", "x"]));
+    add(desk.round("plan", "r", &["--tier", "7"]));
+    add(desk.round("plan", "r", &["--recall", "2"]));
     desk.round("plan", "r", &["--shards", "2"]).expect(0);
-    tell(desk.round("scan", "r", &["--shard", "1/3"]));
-    tell(desk.round("run", "r", &["--claim", "somebody"]));
+    add(desk.round("scan", "r", &["--shard", "1/3"]));
+    add(desk.round("run", "r", &["--claim", "somebody"]));
     let cut = config.split("[rounds]").next().expect("the beginning");
     desk.write("patrol.toml", cut);
-    tell(desk.round("run", "r", &[]));
+    add(desk.round("run", "r", &[]));
     desk.write("patrol.toml", &format!("{cut}[rounds]\nshards = 2\n"));
-    tell(desk.round("run", "r", &[]));
+    add(desk.round("run", "r", &[]));
     desk.write(
         "patrol.toml",
         &format!("{cut}[rounds]\nurl = \"x\"\nshards = 0\nsave_every = \"2h\"\n"),
     );
-    tell(desk.round("run", "r", &[]));
+    add(desk.round("run", "r", &[]));
     // The instants differ.
-    let told = told.join("\n");
+    let messages = messages.join("\n");
     let mut clean = String::new();
-    for line in told.lines() {
+    for line in messages.lines() {
         let line = match line.split_once("planned at ") {
             Some((before, after)) => {
                 format!("{before}planned at TIME{}", &after[after.find('Z').map_or(0, |i| i + 1)..])

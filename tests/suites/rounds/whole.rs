@@ -69,7 +69,7 @@ pub fn missing(desk: &Desk) {
     let servers = centre(desk);
     // What stays: of a run in which much is gone at once nothing is believed.
     let _others: Vec<_> = (1..=80).map(|n| desk.server(n, 5)).collect();
-    desk.configure(20_000, "[[notify]]\nkind = \"events\"\nfile = \"told.ndjson\"\n");
+    desk.configure(20_000, "[[notify]]\nkind = \"events\"\nfile = \"events.ndjson\"\n");
     verdict_of_patrol(desk, "before");
     desk.round("plan", "r", &["--shards", "3"]).expect(0);
     let shards: Vec<u64> = servers.iter().map(|s| shard_of(desk, "r", s)).collect();
@@ -91,8 +91,9 @@ pub fn missing(desk: &Desk) {
         let expected = if *shard == 2 { "unverified" } else { "resolved" };
         assert_eq!(state, expected, "in shard {shard}");
     }
-    let told = |desk: &Desk| desk.read("told.ndjson").matches("\"change\":\"resolved\"").count();
-    let first = told(desk);
+    let resolved =
+        |desk: &Desk| desk.read("events.ndjson").matches("\"change\":\"resolved\"").count();
+    let first = resolved(desk);
     assert!(first > 0);
     // It comes late, and is taken in.
     desk.scan_all("r", [2], 3);
@@ -102,7 +103,7 @@ pub fn missing(desk: &Desk) {
     assert_eq!((&result["incomplete"], &result["counts"]["open"]), (&json!(false), &json!(80)));
     assert!(!states(&desk.json("r", "run/verdict.json")).contains(&"unverified".to_owned()));
     let late = shards.iter().filter(|s| **s == 2).count();
-    assert_eq!(told(desk) - first, late, "{}", desk.read("told.ndjson"));
+    assert_eq!(resolved(desk) - first, late, "{}", desk.read("events.ndjson"));
 }
 
 pub fn nothing(desk: &Desk) {
@@ -126,22 +127,22 @@ pub fn nothing(desk: &Desk) {
 
 pub fn again(desk: &Desk) {
     let _servers = centre(desk);
-    desk.configure(20_000, "[[notify]]\nkind = \"events\"\nfile = \"told.ndjson\"\n");
+    desk.configure(20_000, "[[notify]]\nkind = \"events\"\nfile = \"events.ndjson\"\n");
     desk.round("plan", "r", &["--shards", "2"]).expect(0);
     desk.scan_all("r", 1..=2, 2);
     let first = desk.round("reduce", "r", &[]).expect(1);
-    let (result, told) = (desk.object("r", "result.json"), desk.read("told.ndjson"));
+    let (result, events) = (desk.object("r", "result.json"), desk.read("events.ndjson"));
     let second = desk.round("reduce", "r", &[]).expect(1);
     assert_eq!(first.out, second.out);
     assert_eq!(desk.object("r", "result.json"), result);
-    assert_eq!(desk.read("told.ndjson"), told);
+    assert_eq!(desk.read("events.ndjson"), events);
     // Also when the result was lost, so that it is judged again.
     desk.put("r", "result.json", b"{}");
     desk.round("reduce", "r", &[]).expect(1);
     let opened = |text: &str| text.matches("\"change\":\"opened\"").count();
-    assert_eq!((opened(&desk.read("told.ndjson")), opened(&told)), (12, 12));
+    assert_eq!((opened(&desk.read("events.ndjson")), opened(&events)), (12, 12));
     let verdict = desk.json("r", "run/verdict.json");
-    assert_eq!(verdict["timeline"].as_array().map(Vec::len), Some(1), "one round, one witness");
+    assert_eq!(verdict["timeline"].as_array().map(Vec::len), Some(1), "one round is one run");
     // Shards that were handed in are not scanned again.
     let said = desk.round("scan", "r", &["--shard", "1/2"]).expect(0);
     assert!(said.out.contains("was handed in"), "{}", said.out);

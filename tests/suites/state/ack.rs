@@ -28,7 +28,7 @@ fn an_acknowledged_finding_stays_drift_and_says_who_knows() {
     let (status, out, err) = desk.run(&ack);
     assert_eq!(status, Some(0), "{err}");
     assert!(out.starts_with(&format!("{id} (unexpected-open at ")), "{out}");
-    // The run is judged again: the finding is drift as before, and the verdict tells who knows.
+    // The run is judged again: the finding is drift as before, and the verdict says who knows.
     assert_eq!(desk.judge(0).wait().expect("its end").code(), Some(1));
     let (header, state) = generation(&desk, 3);
     assert_eq!(header["parent"]["number"], 2);

@@ -117,7 +117,7 @@ impl Desk {
 
     /// Runs it, and gives status, stdout and stderr.
     pub fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
-        told(self.start(args).wait_with_output().expect("its output"))
+        read_output(self.start(args).wait_with_output().expect("its output"))
     }
 
     /// Starts judging run `n`; the verdict goes to `n.json`.
@@ -136,7 +136,7 @@ impl Desk {
         ips
     }
 
-    /// The keys of the changes that a verdict tells.
+    /// The keys of the changes in a verdict.
     pub fn changes(&self, n: usize) -> Vec<String> {
         let verdict: Value = serde_json::from_str(&self.read(&format!("{n}.json"))).expect("JSON");
         let changes = verdict["changes"].as_array().into_iter().flatten();
@@ -151,7 +151,7 @@ impl Desk {
     }
 }
 
-pub fn told(output: Output) -> (Option<i32>, String, String) {
+pub fn read_output(output: Output) -> (Option<i32>, String, String) {
     let text = |b| String::from_utf8(b).expect("UTF-8");
     (output.status.code(), text(output.stdout), text(output.stderr))
 }

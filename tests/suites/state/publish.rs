@@ -98,7 +98,7 @@ fn a_merge_is_published_and_judged_at_once_and_never_goes_back_unasked() {
 }
 
 #[test]
-fn changes_that_are_not_committed_are_told() {
+fn changes_that_are_not_committed_are_reported() {
     let (desk, _) = desk_with_commits();
     let text = desk.read("baseline/b.toml");
     desk.write("baseline/b.toml", &format!("{text}# a remark\n"));
@@ -118,7 +118,7 @@ fn many_at_once_publish_each_in_its_turn() {
         all.push(desk.start(&["baseline", "publish", "--to", "published", &dir]));
     }
     for child in all {
-        let (status, _, err) = desk::told(child.wait_with_output().expect("its output"));
+        let (status, _, err) = desk::read_output(child.wait_with_output().expect("its output"));
         assert_eq!(status, Some(0), "{err}");
     }
     assert_eq!(pointer(&desk)["sequence"], 8);
@@ -127,7 +127,7 @@ fn many_at_once_publish_each_in_its_turn() {
 }
 
 #[test]
-fn what_cannot_be_published_or_read_is_told_with_a_remedy() {
+fn what_cannot_be_published_or_read_is_reported_with_a_remedy() {
     desk::runs();
     let desk = Desk::new();
     let mut all = String::new();

@@ -216,8 +216,8 @@ fn no_history_loses_an_alarm_or_resolves_what_it_did_not_see() {
     for what in
         [Opened, Reopened, Worse, Reminder, Flapping, Resolved, Allowed, OutOfScope, NotRequired]
     {
-        let n = shown.told.get(&what).copied().unwrap_or(0);
-        assert!(n > histories / 200, "only {n} {what:?} were told");
+        let n = shown.notified.get(&what).copied().unwrap_or(0);
+        assert!(n > histories / 200, "only {n} {what:?} were notified");
     }
     let rows = [shown.retired, shown.banned, shown.unconfirmed, shown.first_looks];
     for (row, n) in ["retired", "banned", "unconfirmed", "first looks"].into_iter().zip(rows) {
@@ -230,7 +230,7 @@ fn no_history_loses_an_alarm_or_resolves_what_it_did_not_see() {
 #[derive(Default)]
 struct Shown {
     resolved: BTreeMap<FindingKind, u64>,
-    told: BTreeMap<ChangeKind, u64>,
+    notified: BTreeMap<ChangeKind, u64>,
     site_changes: u64,
     retired: u64,
     banned: u64,
@@ -243,8 +243,8 @@ impl Shown {
         for (kind, n) in other.resolved {
             *self.resolved.entry(kind).or_default() += n;
         }
-        for (what, n) in other.told {
-            *self.told.entry(what).or_default() += n;
+        for (what, n) in other.notified {
+            *self.notified.entry(what).or_default() += n;
         }
         self.site_changes += other.site_changes;
         self.retired += other.retired;
@@ -275,7 +275,7 @@ struct History {
     keys: BTreeSet<String>,
     /// From where what is allowed was seen.
     allowed_from: BTreeMap<FindingId, &'static str>,
-    /// What the person who is told believes: whether a finding is drift.
+    /// What somebody who reads every notification believes: whether a finding is drift.
     believed: BTreeMap<String, bool>,
     shown: Shown,
 }
@@ -334,7 +334,7 @@ impl History {
             }
             self.step(&run, rules);
             if self.r.next(4) == 0 {
-                // Judged again, perhaps under another baseline: no second witness.
+                // Judged again, perhaps with another baseline: it is no second run.
                 let rules = &baselines[self.r.next(RULES.len() as u64) as usize];
                 let before = self.state.clone();
                 self.step(&run, rules);
@@ -343,7 +343,7 @@ impl History {
                     assert!(later.silent_runs <= t.silent_runs.max(1), "seed {seed}");
                     let silent = t.finding.state == FindingState::Resolving;
                     let resolved = later.finding.state == FindingState::Resolved;
-                    assert!(!(silent && resolved), "seed {seed}: one run was two witnesses: {t:?}");
+                    assert!(!(silent && resolved), "seed {seed}: one run counted twice: {t:?}");
                 }
             }
         }
@@ -351,8 +351,8 @@ impl History {
         self.shown
     }
 
-    /// Everything holds still, is looked at, and nothing is agreed: then what is told is what is there,
-    /// and nothing is left over.
+    /// Nothing changes, everything is probed, and no rule allows anything: then the notifications agree
+    /// with what is there, and nothing is left over.
     fn calm(&mut self, none: &Baseline, vantages: u64) {
         let seed = self.seed;
         let mut run = Run::new();
@@ -384,7 +384,7 @@ impl History {
             assert!(open || settled, "seed {seed}: stuck: {t:#?}");
             assert!(!f.flapping, "seed {seed}: flaps for ever: {t:#?}");
             let believed = self.believed.get(&f.id).copied().unwrap_or(false);
-            assert_eq!(believed, f.state.is_drift(), "seed {seed}: never told: {t:#?}");
+            assert_eq!(believed, f.state.is_drift(), "seed {seed}: never notified: {t:#?}");
             assert!(!t.missed, "seed {seed}: {t:#?}");
         }
     }
@@ -486,7 +486,7 @@ impl History {
         }
         let text = serde_json::to_string(&next).expect("JSON");
         assert_eq!(State::parse(&text).expect("its own text"), next, "seed {seed}");
-        self.told(&v, &next);
+        self.check_notifications(&v, &next);
         self.state = next;
     }
 
@@ -581,14 +581,14 @@ impl History {
         }
     }
 
-    /// Nothing is told twice, and whoever hears all of it knows what is drift.
-    fn told(&mut self, v: &Verdict, next: &State) {
+    /// Nothing is notified twice, and somebody who reads every notification knows what is drift.
+    fn check_notifications(&mut self, v: &Verdict, next: &State) {
         let seed = self.seed;
         for c in &v.changes {
-            assert!(self.keys.insert(c.key.clone()), "seed {seed}: told twice: {c:?}");
-            *self.shown.told.entry(c.what).or_default() += 1;
+            assert!(self.keys.insert(c.key.clone()), "seed {seed}: notified twice: {c:?}");
+            *self.shown.notified.entry(c.what).or_default() += 1;
             let f = v.findings.iter().find(|f| f.id == c.finding);
-            let f = f.unwrap_or_else(|| panic!("seed {seed}: told, and not listed: {c:?}"));
+            let f = f.unwrap_or_else(|| panic!("seed {seed}: notified, and not listed: {c:?}"));
             let drift = f.state.is_drift();
             let was = self.believed.insert(f.id.clone(), drift);
             match c.what {
@@ -597,7 +597,7 @@ impl History {
                 ChangeKind::Worse | ChangeKind::Reminder => {
                     assert!(drift && was == Some(true), "seed {seed}: {f:?}");
                     let quiet = f.acknowledged.is_some() && c.what == ChangeKind::Reminder;
-                    assert!(!quiet, "seed {seed}: acknowledged, and told again");
+                    assert!(!quiet, "seed {seed}: acknowledged, and notified again");
                 }
                 ChangeKind::Flapping => {
                     let first = f.kind == MissingRequired;

@@ -7,8 +7,8 @@ use ChangeKind::{
     Allowed, Flapping, NotRequired, Opened, OutOfScope, Reminder, Reopened, Resolved, Worse,
 };
 
-/// The changes that a run tells.
-fn told(v: &Verdict) -> Vec<ChangeKind> {
+/// The changes that a run notifies.
+fn notified(v: &Verdict) -> Vec<ChangeKind> {
     v.changes.iter().map(|c| c.what).collect()
 }
 
@@ -48,11 +48,15 @@ fn narrow() -> Run {
 #[test]
 fn what_one_vantage_sees_closed_is_still_open_from_the_other() {
     let mut s = Story::new("");
-    assert_eq!(told(&s.run(Run::new().redis(Open).from("inside"))), [Opened]);
+    assert_eq!(notified(&s.run(Run::new().redis(Open).from("inside"))), [Opened]);
     for look in [Closed, Silent, Silent, NotProbed] {
         let before = s.state.findings.clone();
         let v = s.run(Run::new().redis(look).from("outside"));
-        assert_eq!((v.exit, told(&v), v.counts.resolved), (1, vec![], 0), "still drift, and told");
+        assert_eq!(
+            (v.exit, notified(&v), v.counts.resolved),
+            (1, vec![], 0),
+            "still drift, and notified"
+        );
         assert!(v.findings.iter().all(|f| !f.new), "nothing of it is new to this run");
         let mut after = s.state.findings.clone();
         for (id, t) in &mut after {
@@ -60,7 +64,7 @@ fn what_one_vantage_sees_closed_is_still_open_from_the_other() {
         }
         assert_eq!(after, before);
     }
-    assert_eq!(told(&s.run(Run::new().redis(Closed).from("inside"))), [Resolved]);
+    assert_eq!(notified(&s.run(Run::new().redis(Closed).from("inside"))), [Resolved]);
 }
 
 #[test]
@@ -121,7 +125,7 @@ fn a_never_rule_for_what_was_allowed_is_one_alarm() {
     s.run(Run::new().redis(Open));
     s.rules(NEVER);
     let v = s.run(Run::new().redis(Open));
-    assert_eq!(told(&v), [Opened], "{:#?}", v.findings);
+    assert_eq!(notified(&v), [Opened], "{:#?}", v.findings);
     assert_eq!(v.findings.len(), 1);
     let first = s.now;
     for _ in 0..3 {
@@ -136,26 +140,26 @@ fn a_never_rule_while_nobody_looks_is_one_alarm_too() {
     let mut s = Story::new(RULE);
     s.run(Run::new().redis(Open));
     s.rules(NEVER);
-    assert_eq!(told(&s.run(Run::new())), [Opened]);
-    assert_eq!(told(&s.run(Run::new().redis(Open))), []);
+    assert_eq!(notified(&s.run(Run::new())), [Opened]);
+    assert_eq!(notified(&s.run(Run::new().redis(Open))), []);
     assert_eq!(s.state.findings.len(), 1);
 }
 
 #[test]
-fn what_flapped_comes_to_rest_when_another_finding_takes_its_place() {
+fn what_flapped_settles_when_another_finding_takes_its_place() {
     let mut s = Story::new("");
     for c in [Open, Closed, Open, Closed] {
         s.run(Run::new().redis(c));
     }
     assert!(s.tracked(UnexpectedOpen).is_some_and(|t| t.finding.flapping));
     s.rules(NEVER);
-    assert!(told(&s.run(Run::new().redis(Open))).contains(&Opened));
+    assert!(notified(&s.run(Run::new().redis(Open))).contains(&Opened));
     let t = s.tracked(UnexpectedOpen).expect("a finding");
     assert!(!t.finding.flapping, "{t:?}");
     // Out of the scope and back it is still one.
     s.run(narrow());
     let v = s.run(Run::new());
-    assert_eq!((told(&v), v.counts.unverified), (vec![Reopened], 1));
+    assert_eq!((notified(&v), v.counts.unverified), (vec![Reopened], 1));
 }
 
 #[test]
@@ -163,7 +167,7 @@ fn what_was_forbidden_and_is_allowed_unseen_is_not_forgotten_with_its_rule() {
     let mut s = Story::new(NEVER);
     s.run(Run::new().redis(Open));
     s.rules(RULE);
-    assert_eq!(told(&s.run(Run::new())), [Allowed]);
+    assert_eq!(notified(&s.run(Run::new())), [Allowed]);
     s.rules("");
     let v = s.run(Run::new());
     assert_eq!((v.exit, v.counts.unverified), (1, 1), "{:?}", v.findings);
@@ -174,16 +178,16 @@ fn what_was_forbidden_and_is_allowed_unseen_is_not_forgotten_with_its_rule() {
 }
 
 #[test]
-fn what_was_not_yet_told_to_be_gone_is_told_to_be_allowed() {
-    // Silence resolved it, and that had not held long enough to be told.
+fn what_was_not_yet_notified_as_resolved_is_notified_as_allowed() {
+    // Silence resolved it, and that had not lasted long enough to be notified.
     let mut s = Story::new("");
     s.run(Run::new().redis(Open));
     s.run(Run::new().redis(Silent));
     s.run(Run::new().redis(Silent));
     assert_eq!(s.stands(UnexpectedOpen), FindingState::Resolved);
     s.rules(RULE);
-    assert_eq!(told(&s.run(Run::new().redis(Open))), [Allowed]);
-    assert_eq!(told(&s.run(Run::new().redis(Open))), []);
+    assert_eq!(notified(&s.run(Run::new().redis(Open))), [Allowed]);
+    assert_eq!(notified(&s.run(Run::new().redis(Open))), []);
     // As it came and went.
     let mut s = Story::new("");
     for c in [Open, Closed, Open, Closed] {
@@ -197,18 +201,18 @@ fn what_was_not_yet_told_to_be_gone_is_told_to_be_allowed() {
     assert!(!t.finding.flapping && t.finding.state == FindingState::Allowed, "{t:?}");
     // The rule ends: that is an alarm like any other.
     s.rules("");
-    assert_eq!(told(&s.run(Run::new().redis(Open))), [Reopened]);
+    assert_eq!(notified(&s.run(Run::new().redis(Open))), [Reopened]);
 }
 
 #[test]
-fn what_was_not_yet_told_to_be_gone_is_told_to_be_out_of_scope() {
+fn what_was_not_yet_notified_as_resolved_is_notified_as_out_of_scope() {
     let mut s = Story::new("");
     s.run(Run::new().redis(Open));
     s.run(Run::new().redis(Silent));
     s.run(Run::new().redis(Silent));
-    assert_eq!(told(&s.run(narrow())), [OutOfScope]);
-    assert_eq!(told(&s.run(narrow())), []);
-    assert_eq!(told(&s.run(Run::new().redis(Open))), [Reopened]);
+    assert_eq!(notified(&s.run(narrow())), [OutOfScope]);
+    assert_eq!(notified(&s.run(narrow())), []);
+    assert_eq!(notified(&s.run(Run::new().redis(Open))), [Reopened]);
 }
 
 #[test]
@@ -216,13 +220,13 @@ fn flapping_does_not_outlive_a_rule_that_allows() {
     let mut s = Story::new("");
     let mut all = Vec::new();
     for c in [Open, Closed, Open, Closed, Open] {
-        all.extend(told(&s.run(Run::new().redis(c))));
+        all.extend(notified(&s.run(Run::new().redis(c))));
     }
     assert_eq!(all, [Opened, Resolved, Reopened, Flapping]);
     s.rules(RULE);
-    assert_eq!(told(&s.run(Run::new().redis(Open))), [Allowed]);
+    assert_eq!(notified(&s.run(Run::new().redis(Open))), [Allowed]);
     s.rules("");
-    assert_eq!(told(&s.run(Run::new().redis(Open))), [Reopened]);
+    assert_eq!(notified(&s.run(Run::new().redis(Open))), [Reopened]);
 }
 
 #[test]
@@ -232,9 +236,9 @@ fn a_second_disappearance_of_a_required_cell_has_a_key_of_its_own() {
     let mut run = |s: &mut Story, state| {
         let v = s.run(Run::new().ssh(state));
         for c in &v.changes {
-            assert!(keys.insert(c.key.clone()), "{} is told twice", c.key);
+            assert!(keys.insert(c.key.clone()), "{} is notified twice", c.key);
         }
-        told(&v)
+        notified(&v)
     };
     let mut all = Vec::new();
     for c in [Open, Closed, Closed, Open, Closed, Open, Closed, Closed] {
@@ -259,11 +263,11 @@ fn a_rule_that_requires_again_counts_anew() {
     s.run(Run::new().ssh(Closed));
     s.run(Run::new().ssh(Closed));
     s.rules("");
-    assert_eq!(told(&s.run(Run::new().ssh(Closed))), [NotRequired]);
+    assert_eq!(notified(&s.run(Run::new().ssh(Closed))), [NotRequired]);
     s.rules(MUST);
     let v = s.run(Run::new().ssh(Closed));
-    assert_eq!((s.stands(MissingRequired), told(&v)), (FindingState::MissingPending, vec![]));
-    assert_eq!(told(&s.run(Run::new().ssh(Closed))), [Reopened]);
+    assert_eq!((s.stands(MissingRequired), notified(&v)), (FindingState::MissingPending, vec![]));
+    assert_eq!(notified(&s.run(Run::new().ssh(Closed))), [Reopened]);
 }
 
 #[test]
@@ -271,9 +275,9 @@ fn a_required_cell_that_comes_back_into_the_scope_is_looked_at_again() {
     let mut s = Story::new(MUST);
     s.run(Run::new().ssh(Closed));
     s.run(Run::new().ssh(Closed));
-    assert_eq!(told(&s.run(narrow())), [OutOfScope]);
+    assert_eq!(notified(&s.run(narrow())), [OutOfScope]);
     let v = s.run(Run::new().ssh(Open));
-    assert_eq!((s.stands(MissingRequired), told(&v)), (FindingState::Resolved, vec![Resolved]));
+    assert_eq!((s.stands(MissingRequired), notified(&v)), (FindingState::Resolved, vec![Resolved]));
 }
 
 #[test]
@@ -302,7 +306,7 @@ fn what_was_missing_outside_the_scope_is_no_open_port_when_it_is_back() {
         s.rules("");
         let v = s.run(Run::new().ssh(look));
         assert_eq!(s.stands(MissingRequired), FindingState::NotRequired);
-        assert_eq!(told(&v).iter().filter(|c| **c == NotRequired).count(), 1);
+        assert_eq!(notified(&v).iter().filter(|c| **c == NotRequired).count(), 1);
         assert_eq!(v.exit, u8::from(look == Open), "only what is open is drift");
     }
 }
@@ -314,9 +318,9 @@ fn an_older_run_does_not_bring_back_contents_that_a_newer_one_saw_gone() {
     let mut s = Story::new("");
     s.run(Run::new().content(ContentOutcome::Exposed));
     let early = s.now.checked_add(30.minutes()).expect("a time");
-    assert_eq!(told(&s.run(Run::new().content(ContentOutcome::Absent))), [Resolved,]);
+    assert_eq!(notified(&s.run(Run::new().content(ContentOutcome::Absent))), [Resolved,]);
     let v = s.late(&Run::new().content(ContentOutcome::Exposed), early);
-    assert_eq!(told(&v), []);
+    assert_eq!(notified(&v), []);
     assert_eq!(s.stands(ExposedContent), FindingState::Resolved);
 
     let legacy = |legacy| {
@@ -350,7 +354,7 @@ fn the_newest_look_counts_not_the_one_that_resolved() {
     s.run(Run::new().redis(Closed));
     let early = s.now.checked_add(30.minutes()).expect("a time");
     s.run(Run::new().redis(Closed));
-    assert_eq!(told(&s.late(&Run::new().redis(Open), early)), []);
+    assert_eq!(notified(&s.late(&Run::new().redis(Open), early)), []);
     assert_eq!(s.stands(UnexpectedOpen), FindingState::Resolved);
 }
 
@@ -363,7 +367,7 @@ fn an_older_run_does_not_find_what_a_newer_one_misses() {
     s.run(Run::new().ssh(Closed));
     assert_eq!(s.stands(MissingRequired), FindingState::Missing);
     let v = s.late(&Run::new().ssh(Open), early);
-    assert_eq!((s.stands(MissingRequired), told(&v)), (FindingState::Missing, vec![]));
+    assert_eq!((s.stands(MissingRequired), notified(&v)), (FindingState::Missing, vec![]));
 }
 
 #[test]
@@ -407,7 +411,7 @@ fn an_older_run_changes_no_site() {
     assert!(s.run(titled("b")).site_changes.is_empty());
 }
 
-// What is told.
+// What is notified.
 
 #[test]
 fn a_clock_that_was_wrong_once_does_not_silence_reminders() {
@@ -418,20 +422,20 @@ fn a_clock_that_was_wrong_once_does_not_silence_reminders() {
     s.now = right;
     let mut n = 0;
     for _ in 0..50 {
-        n += told(&s.run(Run::new().redis(Open))).len();
+        n += notified(&s.run(Run::new().redis(Open))).len();
     }
-    assert!(n >= 2, "told {n} times in two days");
+    assert!(n >= 2, "notified {n} times in two days");
 }
 
 #[test]
-fn what_flapped_and_is_no_longer_looked_at_is_told_once_a_day() {
+fn what_flapped_and_is_no_longer_probed_is_notified_once_a_day() {
     let mut s = Story::new("");
     for c in [Open, Closed, Open, Closed, Open] {
         s.run(Run::new().redis(c));
     }
     let mut all = Vec::new();
     for _ in 0..49 {
-        all.extend(told(&s.run(Run::new())));
+        all.extend(notified(&s.run(Run::new())));
     }
     assert!(
         matches!(all[..], [Reminder | Reopened, Reminder]),
@@ -440,7 +444,7 @@ fn what_flapped_and_is_no_longer_looked_at_is_told_once_a_day() {
 }
 
 #[test]
-fn what_becomes_worse_is_told_though_it_flaps_or_is_acknowledged() {
+fn what_becomes_worse_is_notified_though_it_flaps_or_is_acknowledged() {
     let mut s = Story::new("");
     let medium = |o| Run::new().http(o, |h| h.severity = Severity::Medium);
     let mut id = None;
@@ -460,8 +464,8 @@ fn what_becomes_worse_is_told_though_it_flaps_or_is_acknowledged() {
     let ack = Acknowledgement { until, at: s.now, by, reason };
     s.state.acknowledged.insert(id.expect("an id"), ack);
     let v = s.run(Run::new().content(ContentOutcome::Exposed));
-    assert!(matches!(told(&v)[..], [Worse | Reopened]), "{:?}", v.changes);
-    assert_eq!(told(&s.run(Run::new().content(ContentOutcome::Exposed))), []);
+    assert!(matches!(notified(&v)[..], [Worse | Reopened]), "{:?}", v.changes);
+    assert_eq!(notified(&s.run(Run::new().content(ContentOutcome::Exposed))), []);
 }
 
 #[test]
@@ -497,12 +501,12 @@ fn a_finding_outside_the_ports_of_a_run_waits_for_the_one_that_looks() {
     let mut s = Story::new("");
     let mut all = Vec::new();
     for _ in 0..4 {
-        all.extend(told(&s.run(Run::new().redis(Open))));
+        all.extend(notified(&s.run(Run::new().redis(Open))));
         let mut other = Run::new().ssh(Closed);
         other.ports = "22".parse().expect("ports");
         let v = s.run(other);
         assert_eq!((state(&v), v.exit), (FindingState::Unverified, 1));
-        all.extend(told(&v));
+        all.extend(notified(&v));
     }
     assert_eq!(all, [Opened]);
 }

@@ -14,7 +14,7 @@ fn titled(title: &str) -> Run {
 }
 
 /// The changes, as `what: was → now`.
-fn told(v: &Verdict) -> Vec<String> {
+fn changes(v: &Verdict) -> Vec<String> {
     assert_eq!(v.sites.changes, v.site_changes.len() as u64);
     assert_eq!((v.exit, v.findings.len()), (0, 0), "inventory is no drift");
     let dash = |s: &Option<String>| s.clone().unwrap_or_else(|| "–".to_owned());
@@ -28,13 +28,13 @@ fn told(v: &Verdict) -> Vec<String> {
 fn a_first_sighting_is_new_and_a_second_one_is_nothing() {
     let mut s = Story::new(WEB);
     let v = s.run(titled("Shop"));
-    assert_eq!((v.sites.seen, v.sites.new, told(&v).len()), (1, 1, 0));
+    assert_eq!((v.sites.seen, v.sites.new, changes(&v).len()), (1, 1, 0));
     let v = s.run(titled("Shop"));
-    assert_eq!((v.sites.seen, v.sites.new, told(&v).len()), (1, 0, 0));
+    assert_eq!((v.sites.seen, v.sites.new, changes(&v).len()), (1, 0, 0));
 }
 
 #[test]
-fn a_changed_site_is_told_once_with_both_values_and_the_time() {
+fn a_changed_site_is_reported_once_with_both_values_and_the_time() {
     let mut s = Story::new(WEB);
     s.run(titled("Shop"));
     let before = s.now;
@@ -45,7 +45,7 @@ fn a_changed_site_is_told_once_with_both_values_and_the_time() {
         w.location = Some("https://evil.example/".to_owned());
     }));
     assert_eq!(
-        told(&v),
+        changes(&v),
         [
             "title: Shop → Owned",
             "redirect: – → https://evil.example/",
@@ -62,7 +62,7 @@ fn a_changed_site_is_told_once_with_both_values_and_the_time() {
         w.server = None;
         w.location = Some("https://evil.example/".to_owned());
     }));
-    assert!(told(&v).is_empty(), "told once");
+    assert!(changes(&v).is_empty(), "reported once");
 }
 
 #[test]
@@ -72,10 +72,10 @@ fn a_site_that_was_not_seen_is_neither_gone_nor_changed() {
         s.run(titled("Shop"));
         let known = s.state.sites.clone();
         let v = s.run(blind);
-        assert_eq!((told(&v).len(), v.sites.seen, v.sites.not_seen), (0, 0, 1));
+        assert_eq!((changes(&v).len(), v.sites.seen, v.sites.not_seen), (0, 0, 1));
         assert_eq!(s.state.sites, known);
-        assert_eq!(told(&s.run(titled("Shop"))).len(), 0);
-        assert_eq!(told(&s.run(titled("Else"))), ["title: Shop → Else"]);
+        assert_eq!(changes(&s.run(titled("Shop"))).len(), 0);
+        assert_eq!(changes(&s.run(titled("Else"))), ["title: Shop → Else"]);
     }
 }
 
@@ -102,11 +102,11 @@ fn what_could_not_be_looked_at_is_learnt_and_not_changed() {
     };
     let mut s = Story::new(WEB);
     s.run(bare());
-    assert_eq!(told(&s.run(full("aa", "bb", DnsPointing::Here))).len(), 0, "learnt");
-    assert_eq!(told(&s.run(bare())).len(), 0, "lost");
+    assert_eq!(changes(&s.run(full("aa", "bb", DnsPointing::Here))).len(), 0, "learnt");
+    assert_eq!(changes(&s.run(bare())).len(), 0, "lost");
     let v = s.run(full("cc", "dd", DnsPointing::Elsewhere));
     assert_eq!(
-        told(&v),
+        changes(&v),
         [
             "certificate: SHA-256 bb… → SHA-256 dd…",
             "favicon: SHA-256 aa → SHA-256 cc",
@@ -132,32 +132,32 @@ fn paths_that_exist_are_inventory() {
     use ContentOutcome::{Absent, CatchAll, Error, Exposed};
     let mut s = Story::new(WEB);
     let v = s.run(executed(Exposed, "/a.php")(titled("Shop")));
-    assert_eq!((told(&v).len(), v.counts.new), (0, 0));
+    assert_eq!((changes(&v).len(), v.counts.new), (0, 0));
     let v = s.run(executed(Exposed, "/b.php")(titled("Shop")));
-    assert_eq!(told(&v), ["present: – → /b.php (php-executed)"], "the other was not asked for");
+    assert_eq!(changes(&v), ["present: – → /b.php (php-executed)"], "the other was not asked for");
     for unknown in [Error, CatchAll] {
-        assert_eq!(told(&s.run(executed(unknown, "/a.php")(titled("Shop")))).len(), 0);
+        assert_eq!(changes(&s.run(executed(unknown, "/a.php")(titled("Shop")))).len(), 0);
     }
     let v = s.run(executed(Absent, "/a.php")(titled("Shop")));
-    assert_eq!(told(&v), ["present: /a.php (php-executed) → –"]);
+    assert_eq!(changes(&v), ["present: /a.php (php-executed) → –"]);
 }
 
 #[test]
 fn a_fact_that_changes_every_run_is_kept_quiet_until_it_holds_still() {
     let mut s = Story::new(WEB);
     s.run(titled("visit 0"));
-    assert_eq!(told(&s.run(titled("visit 1"))).len(), 1);
-    assert_eq!(told(&s.run(titled("visit 2"))).len(), 1);
+    assert_eq!(changes(&s.run(titled("visit 1"))).len(), 1);
+    assert_eq!(changes(&s.run(titled("visit 2"))).len(), 1);
     for n in 3..9 {
         let v = s.run(Run::new().web(|w| {
             w.title = Some(format!("visit {n}"));
             w.server = Some(if n < 6 { "nginx" } else { "Apache" }.to_owned());
         }));
-        let other = told(&v);
+        let other = changes(&v);
         assert_eq!(other.len(), usize::from(n == 6), "{n}: {other:?}");
         assert_eq!(v.sites.unsteady, 1);
     }
-    // It holds still: what it came to is told against what was last told.
+    // It is stable: its value is compared with the one that was reported last.
     let still = || {
         Run::new().web(|w| {
             w.title = Some("Owned".to_owned());
@@ -165,11 +165,11 @@ fn a_fact_that_changes_every_run_is_kept_quiet_until_it_holds_still() {
         })
     };
     for _ in 0..3 {
-        assert_eq!(told(&s.run(still())).len(), 0);
+        assert_eq!(changes(&s.run(still())).len(), 0);
     }
-    assert_eq!(told(&s.run(still())), ["title: visit 2 → Owned"]);
+    assert_eq!(changes(&s.run(still())), ["title: visit 2 → Owned"]);
     assert_eq!(s.run(still()).sites.unsteady, 0);
-    assert_eq!(told(&s.run(titled("Shop"))).len(), 2, "title and server speak again");
+    assert_eq!(changes(&s.run(titled("Shop"))).len(), 2, "title and server speak again");
 }
 
 /// Two changes and a quiet run are no flapping.
@@ -178,8 +178,8 @@ fn only_three_changes_in_a_row_are_unsteady() {
     let mut s = Story::new(WEB);
     s.run(titled("0"));
     for n in 1..10 {
-        assert_eq!(told(&s.run(titled(&n.to_string()))).len(), 1);
-        assert_eq!(told(&s.run(titled(&n.to_string()))).len(), 0);
+        assert_eq!(changes(&s.run(titled(&n.to_string()))).len(), 1);
+        assert_eq!(changes(&s.run(titled(&n.to_string()))).len(), 0);
     }
 }
 
@@ -243,7 +243,7 @@ fn certificates_that_somebody_should_look_after_are_notices_and_no_findings() {
         let v = Story::new(WEB).run(run);
         let kinds: Vec<_> = v.site_notices.iter().map(|n| n.what).collect();
         assert_eq!(kinds, expected);
-        assert!(told(&v).is_empty());
+        assert!(changes(&v).is_empty());
         let c = &v.sites;
         let counted = c.certificates_expired
             + c.certificates_expiring
@@ -259,7 +259,7 @@ fn certificates_that_somebody_should_look_after_are_notices_and_no_findings() {
 }
 
 #[test]
-fn a_renewed_certificate_stands_behind_what_is_more_telling() {
+fn a_renewed_certificate_comes_after_more_important_changes() {
     let mut s = Story::new(WEB);
     let run = |days: i64, digest: &str, title: &str| {
         let mut r = certified(days, false, false);

@@ -26,7 +26,7 @@ pub(super) fn json(all: &[Lint], level: impl Fn(&Lint) -> &'static str) -> Resul
             })
         })
         .collect();
-    written(&Value::Array(list))
+    to_json_text(&Value::Array(list))
 }
 
 /// SARIF 2.1.0: one run, with every rule of the lint.
@@ -125,7 +125,7 @@ fn uri(path: &str) -> String {
     out
 }
 
-fn written(value: &Value) -> Result<String> {
+fn to_json_text(value: &Value) -> Result<String> {
     Ok(escape_json(&serde_json::to_string_pretty(value)?) + "\n")
 }
 

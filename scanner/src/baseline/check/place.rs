@@ -41,7 +41,7 @@ impl RuleHome {
         let here = || std::env::current_dir().ok().and_then(|d| fs::canonicalize(d).ok());
         let from = self.top.clone().or_else(here);
         let folder = from.and_then(|f| self.dir.strip_prefix(f).map(Path::to_owned).ok());
-        slashed(&folder.unwrap_or_else(|| dir.to_owned()).join(name))
+        join_with_slashes(&folder.unwrap_or_else(|| dir.to_owned()).join(name))
     }
 
     /// The CODEOWNERS file of the repository, and the baseline folder as it names it. Outside of a
@@ -84,11 +84,11 @@ impl RuleHome {
     }
 
     fn below(&self, top: &Path) -> String {
-        slashed(self.dir.strip_prefix(top).unwrap_or(&self.dir))
+        join_with_slashes(self.dir.strip_prefix(top).unwrap_or(&self.dir))
     }
 }
 
-fn slashed(path: &Path) -> String {
+fn join_with_slashes(path: &Path) -> String {
     let parts: Vec<_> = path.components().map(|c| c.as_os_str().to_string_lossy()).collect();
     parts.join("/").replacen("//", "/", 1)
 }

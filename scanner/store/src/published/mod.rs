@@ -16,7 +16,7 @@ mod tests;
 pub use git::GitCommit;
 pub use publish::{PublishOutcome, PublishRequest, publish};
 
-use std::path::Path;
+use mimawari_base::source_path::SourcePath;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -104,7 +104,7 @@ pub struct PublishedBaseline {
 ///
 /// # Errors
 /// A [`Failure`] when it cannot be read or is not what its digest says; diagnostics of its files.
-pub async fn agreed(url: Option<&StoreLocation>, dir: &Path) -> Result<PublishedBaseline> {
+pub async fn agreed(url: Option<&StoreLocation>, dir: &SourcePath) -> Result<PublishedBaseline> {
     match url {
         Some(url) => read(&ObjectFolder::look(url)?).await,
         None => Ok(PublishedBaseline { baseline: read_baseline(dir)?, pointer: None }),

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 use mimawari_base::failure::Failure;
+use mimawari_base::source_path::SourcePath;
 use mimawari_targets::Scope;
 use mimawari_targets::diagnostic::DiagnosticList;
 
@@ -74,8 +75,8 @@ impl VhostIndex {
     /// A [`Failure`] when the list cannot be opened. [`DiagnosticList`] when it cannot be read or
     /// copied, or when it changed meanwhile. A row that cannot be used, an address outside the scope
     /// among the reasons, is [skipped](Self::skipped).
-    pub fn open(path: &Path, scope: &Scope, spool_dir: &Path) -> Result<Self> {
-        if path == Path::new("-") {
+    pub fn open(path: &SourcePath, scope: &Scope, spool_dir: &Path) -> Result<Self> {
+        if &**path == Path::new("-") {
             return Ok(Self::spool("<stdin>", io::stdin().lock(), scope, spool_dir)?);
         }
         let name = path.display().to_string();

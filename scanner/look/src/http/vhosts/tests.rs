@@ -212,7 +212,7 @@ fn a_list_that_changes_gives_an_error_and_never_another_host() {
     let text = "198.51.100.7,aaa.example\n".repeat(rows) + "198.51.100.8,bbb.example\n";
     let ends = |changed: &str, same_time: bool| {
         fs::write(&path, &text).unwrap();
-        let index = VhostIndex::open(&path, &scope(), dir.path()).unwrap();
+        let index = VhostIndex::open(&path.as_path().into(), &scope(), dir.path()).unwrap();
         let mut hosts = index.hosts(ip("198.51.100.8"));
         let mut begun = index.hosts(ip("198.51.100.7"));
         assert_eq!(begun.next().unwrap().unwrap().host, "aaa.example");
@@ -244,7 +244,7 @@ fn a_list_that_is_renamed_away_is_still_the_one_that_was_checked() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("vhosts.csv");
     fs::write(&path, "198.51.100.7,a.example\n").unwrap();
-    let index = VhostIndex::open(&path, &scope(), dir.path()).unwrap();
+    let index = VhostIndex::open(&path.as_path().into(), &scope(), dir.path()).unwrap();
     fs::write(dir.path().join("new"), "198.51.100.7,b.example\n").unwrap();
     fs::rename(dir.path().join("new"), &path).unwrap();
     assert_eq!(all(&index)[0].host, "a.example");
@@ -257,14 +257,15 @@ fn pipes_are_copied_and_folders_refused() {
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let (writer, to) = (path.clone(), "198.51.100.7,a.example\n".repeat(20_000));
     let writing = std::thread::spawn(move || fs::write(writer, to).unwrap());
-    let index = VhostIndex::open(&path, &scope(), dir.path()).unwrap();
+    let index = VhostIndex::open(&path.as_path().into(), &scope(), dir.path()).unwrap();
     writing.join().unwrap();
     assert_eq!((index.rows(), all(&index).len()), (20_000, 1));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the copy has no name");
 
-    let error = VhostIndex::open(dir.path(), &scope(), dir.path()).unwrap_err();
+    let error = VhostIndex::open(&dir.path().into(), &scope(), dir.path()).unwrap_err();
     assert!(mimawari_base::failure::render(&error).contains("Is a directory"), "{error:#}");
-    let error = VhostIndex::open(&dir.path().join("none"), &scope(), dir.path()).unwrap_err();
+    let error =
+        VhostIndex::open(&dir.path().join("none").into(), &scope(), dir.path()).unwrap_err();
     assert!(mimawari_base::failure::render(&error).contains("none: No such file"), "{error:#}");
     let error = VhostIndex::spool("<stdin>", &b"x"[..], &scope(), &path).unwrap_err();
     assert!(error.0[0].title.starts_with("cannot keep a copy"), "{error}");

@@ -1,45 +1,45 @@
-//! What is told, and how often.
+//! What is notified, and how often.
 
 use mimawari_drift::verdict::{Acknowledgement, ChangeKind};
 
 use super::*;
 
-/// The changes that a run tells.
-fn told(v: &Verdict) -> Vec<ChangeKind> {
+/// The changes that a run notifies.
+fn notified(v: &Verdict) -> Vec<ChangeKind> {
     v.changes.iter().map(|c| c.what).collect()
 }
 
 use ChangeKind::{Allowed, Opened, OutOfScope, Reminder, Reopened, Resolved, Worse};
 
 #[test]
-fn a_finding_is_told_once_and_then_once_a_day() {
+fn a_finding_is_notified_once_and_then_once_a_day() {
     let mut s = Story::new("");
     let mut all = Vec::new();
     for hour in 1..=50 {
-        all.extend(told(&s.run(Run::new().redis(Open))).into_iter().map(|c| (hour, c)));
+        all.extend(notified(&s.run(Run::new().redis(Open))).into_iter().map(|c| (hour, c)));
     }
     assert_eq!(all, [(1, Opened), (25, Reminder), (49, Reminder)]);
 }
 
 #[test]
-fn what_is_not_covered_is_not_told_again_and_not_told_to_be_gone() {
+fn what_is_not_covered_is_neither_notified_again_nor_notified_as_resolved() {
     let mut s = Story::new("");
-    assert_eq!(told(&s.run(Run::new().redis(Open))), [Opened]);
-    assert_eq!(told(&s.run(Run::new())), []);
-    assert_eq!(told(&s.run(Run::new().redis(Open))), []);
+    assert_eq!(notified(&s.run(Run::new().redis(Open))), [Opened]);
+    assert_eq!(notified(&s.run(Run::new())), []);
+    assert_eq!(notified(&s.run(Run::new().redis(Open))), []);
 }
 
 #[test]
-fn a_refusal_is_told_at_once_and_what_comes_back_too() {
+fn a_refusal_is_notified_at_once_and_what_comes_back_too() {
     let mut s = Story::new("");
     s.run(Run::new().redis(Open));
-    assert_eq!(told(&s.run(Run::new().redis(Closed))), [Resolved]);
-    assert_eq!(told(&s.run(Run::new().redis(Closed))), []);
-    assert_eq!(told(&s.run(Run::new().redis(Open))), [Reopened]);
+    assert_eq!(notified(&s.run(Run::new().redis(Closed))), [Resolved]);
+    assert_eq!(notified(&s.run(Run::new().redis(Closed))), []);
+    assert_eq!(notified(&s.run(Run::new().redis(Open))), [Reopened]);
 }
 
 #[test]
-fn silence_must_hold_before_it_is_told() {
+fn silence_must_last_before_it_is_notified() {
     let mut s = Story::new("");
     s.run(Run::new().redis(Open));
     let mut silent = 0;
@@ -50,11 +50,11 @@ fn silence_must_hold_before_it_is_told() {
             state_of(&s),
             if silent < 2 { FindingState::Resolving } else { FindingState::Resolved }
         );
-        if told(&v) == [Resolved] {
+        if notified(&v) == [Resolved] {
             break;
         }
-        assert_eq!(told(&v), []);
-        assert!(silent < 10, "never told");
+        assert_eq!(notified(&v), []);
+        assert!(silent < 10, "never notified");
     }
     assert_eq!(silent, 6, "one that made the change and five that held");
 }
@@ -70,7 +70,7 @@ fn twenty_runs_half_of_them_silent_are_two_notices() {
         let mut notices = Vec::new();
         for c in pattern.chars().cycle().take(20) {
             let v = s.run(Run::new().redis(if c == 'o' { Open } else { Silent }));
-            notices.extend(told(&v));
+            notices.extend(notified(&v));
         }
         assert!(notices.len() <= 2, "{pattern}: {notices:?}");
         assert_eq!(notices[0], Opened, "{pattern}");
@@ -78,11 +78,11 @@ fn twenty_runs_half_of_them_silent_are_two_notices() {
 }
 
 #[test]
-fn what_flapped_is_told_again_when_it_holds_still() {
+fn what_flapped_is_notified_again_when_it_is_stable() {
     let mut s = Story::new("");
     let mut all = Vec::new();
     for c in [Open, Closed, Open, Closed] {
-        all.extend(told(&s.run(Run::new().redis(c))));
+        all.extend(notified(&s.run(Run::new().redis(c))));
     }
     assert_eq!(all, [Opened, Resolved, Reopened, ChangeKind::Flapping]);
     for (end, last) in [(Open, vec![Reopened]), (Closed, vec![])] {
@@ -90,37 +90,37 @@ fn what_flapped_is_told_again_when_it_holds_still() {
         let mut all = Vec::new();
         let mut still = 0;
         while s.state.findings.values().any(|t| t.finding.flapping) {
-            all.extend(told(&s.run(Run::new().redis(end))));
+            all.extend(notified(&s.run(Run::new().redis(end))));
             still += 1;
             assert!(still < 10, "never quiet");
         }
-        // It was told to come and go while it was gone.
+        // It was notified as flapping while it was closed.
         assert_eq!(all, last);
         assert!((5..=6).contains(&still), "{still}");
     }
 }
 
 #[test]
-fn a_rule_is_told_as_that_and_the_end_of_the_scope_as_that() {
+fn a_rule_is_notified_as_allowed_and_a_smaller_scope_as_out_of_scope() {
     let mut s = Story::new("");
     s.run(Run::new().redis(Open));
     s.rules(RULE);
-    assert_eq!(told(&s.run(Run::new())), [Allowed], "at once, without a packet");
+    assert_eq!(notified(&s.run(Run::new())), [Allowed], "at once, without a packet");
     s.rules("");
-    assert_eq!(told(&s.run(Run::new().redis(Open))), [Reopened]);
+    assert_eq!(notified(&s.run(Run::new().redis(Open))), [Reopened]);
     let mut narrow = Run::new();
     narrow.scope = scope("192.0.2.192/26");
-    assert_eq!(told(&s.run(narrow.clone())), [OutOfScope]);
-    assert_eq!(told(&s.run(narrow)), []);
+    assert_eq!(notified(&s.run(narrow.clone())), [OutOfScope]);
+    assert_eq!(notified(&s.run(narrow)), []);
 }
 
 #[test]
-fn a_worse_finding_is_told_again() {
+fn a_worse_finding_is_notified_again() {
     let mut s = Story::new("");
     s.run(Run::new().cell(HOST, 8080, Open));
     s.rules(&NEVER.replace("6379", "8080"));
     let v = s.run(Run::new().cell(HOST, 8080, Open));
-    assert_eq!(told(&v), [Worse], "medium to high: {:?}", v.findings);
+    assert_eq!(notified(&v), [Worse], "medium to high: {:?}", v.findings);
 }
 
 #[test]
@@ -136,14 +136,14 @@ fn who_acknowledges_is_left_alone_until_the_end() {
         let v = s.run(Run::new().redis(Open));
         assert_eq!(v.exit, 1, "it is drift all the same");
         assert_eq!(v.counts.acknowledged, u64::from(hour < 61));
-        all.extend(told(&v).into_iter().map(|c| (hour, c)));
+        all.extend(notified(&v).into_iter().map(|c| (hour, c)));
     }
     assert_eq!(all, [(61, Reminder)]);
     assert!(s.state.acknowledged.is_empty());
 }
 
 #[test]
-fn a_run_that_is_judged_again_is_no_second_witness_and_tells_nothing_twice() {
+fn a_run_that_is_judged_again_counts_once_and_notifies_nothing_twice() {
     let mut s = Story::new("");
     s.run(Run::new().redis(Open));
     let run = Run::new().redis(Silent);
@@ -151,7 +151,7 @@ fn a_run_that_is_judged_again_is_no_second_witness_and_tells_nothing_twice() {
     let now = s.now;
     for _ in 0..3 {
         let (v, next) = judged(&run, &baseline(""), &s.state, now);
-        assert_eq!((state(&v), told(&v)), (FindingState::Resolving, vec![]));
+        assert_eq!((state(&v), notified(&v)), (FindingState::Resolving, vec![]));
         s.state = next;
     }
     assert_eq!(s.state.timeline.len(), 2);
@@ -174,7 +174,7 @@ fn an_older_run_that_is_judged_late_closes_nothing_and_brings_nothing_back() {
     s.run(Run::new().redis(Closed));
     assert_eq!(state_of(&s), FindingState::Resolved);
     let (v, _) = old(&Run::new().redis(Open), &s.state, s.now);
-    assert_eq!((v.exit, told(&v)), (0, vec![]), "another run saw it closed since");
+    assert_eq!((v.exit, notified(&v)), (0, vec![]), "another run saw it closed since");
 }
 
 #[test]
@@ -241,12 +241,12 @@ fn a_host_that_answers_on_everything_may_be_allowed_as_a_whole() {
     s.rules(whole);
     let v = s.run(twenty(Open).random(4));
     assert_eq!(
-        (one(&v, SuspectHost).state, told(&v), v.exit),
+        (one(&v, SuspectHost).state, notified(&v), v.exit),
         (FindingState::Allowed, vec![Allowed], 0)
     );
     s.rules("");
     let v = s.run(twenty(Open).random(4));
-    assert_eq!((one(&v, SuspectHost).state, told(&v)), (FindingState::Open, vec![Reopened]));
+    assert_eq!((one(&v, SuspectHost).state, notified(&v)), (FindingState::Open, vec![Reopened]));
 }
 
 #[test]
