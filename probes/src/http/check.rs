@@ -143,8 +143,6 @@ impl ContentHit<'_> {
 /// cannot exist have the hit's signature, too.
 pub struct PathCheck<'a> {
     plan: &'a PathPlan,
-    /// All paths that are requested of the site.
-    beside: &'a [PathPlan],
     salt: u64,
     key: &'a [u8; 32],
     /// The path of the control in work.
@@ -188,7 +186,6 @@ impl<'a> PathCheck<'a> {
     pub const fn new(plan: &'a PathPlan, salt: u64, evidence_key: &'a [u8; 32]) -> Self {
         Self {
             plan,
-            beside: &[],
             salt,
             key: evidence_key,
             control: String::new(),
@@ -199,14 +196,6 @@ impl<'a> PathCheck<'a> {
             patience: 0,
             end: None,
         }
-    }
-
-    /// The paths that are requested of the same site: what is also found at one of them need not be
-    /// found twice.
-    #[must_use]
-    pub const fn beside(mut self, paths: &'a [PathPlan]) -> Self {
-        self.beside = paths;
-        self
     }
 
     /// For a path that had a hit before: so many answers without one, each on a connection of its
@@ -456,12 +445,8 @@ impl<'a> PathCheck<'a> {
                 self.ask(ControlRequest::Longer)
             }
             ControlRequest::Folder(0) if alias => self.ask(ControlRequest::Root),
-            // Found there, and there alone; unless nobody looks there.
-            ControlRequest::Root
-                if same && self.beside.iter().any(|p| *p.path == *self.control) =>
-            {
-                self.refute()
-            }
+            // The file lies in the root, and the folder is one of many that do not matter.
+            ControlRequest::Root if same => self.refute(),
             ControlRequest::Root => self.ask(ControlRequest::Longer),
             _ if same => self.refute(),
             // The same signature, and another body: a second control shows what varies.

@@ -217,7 +217,14 @@ async fn identify(
     if !TLS_PORTS.contains(&port) {
         let wait = if plain_first { config.banner_wait / 4 } else { config.banner_wait };
         match first_word(&mut stream, wait).await {
+            // Servers of HTTP/2 alone may send their settings at once.
             ServiceWord::Spoke(bytes) => {
+                if is_settings(&bytes)
+                    && let Ok(fresh) = dial(endpoint, config.connect_timeout).await
+                    && speaks_second(HttpStream::Plain(fresh), config).await
+                {
+                    return http_service(HttpFacts::default());
+                }
                 // A server with no room for one more says so at once.
                 return match read_reply(&bytes) {
                     ServiceReply::Http { facts, .. } => http_service(facts),
@@ -347,16 +354,19 @@ async fn over_tls(
         word = first_word(&mut stream, config.banner_wait / 4).await;
     }
     let inner = match word {
-        ServiceWord::Spoke(bytes) => ServiceReply::Other(Box::new(spoke_first(&bytes))),
+        ServiceWord::Spoke(bytes) => {
+            if is_settings(&bytes) && speaks_second_in_tls(endpoint, config, &limits).await {
+                ServiceReply::Http { facts: HttpFacts::default(), to_https: false }
+            } else {
+                ServiceReply::Other(Box::new(spoke_first(&bytes)))
+            }
+        }
         ServiceWord::Closed => ServiceReply::Unclear,
         ServiceWord::Quiet => {
             let answer = ask_http(&mut stream, &endpoint.socket_addr().to_string(), config).await;
             // Whoever closes at a request of HTTP/1 may speak HTTP/2 alone.
-            if answer.as_ref().is_some_and(|a| a.is_empty() || is_settings(a))
-                && let Ok(tcp) = dial(endpoint, config.connect_timeout).await
-                && let Ok(again) = tls::handshake(tcp, endpoint, None, &limits, None).await
-                && speaks_second(again.stream, config).await
-            {
+            let unclear = answer.as_ref().is_some_and(|a| a.is_empty() || is_settings(a));
+            if unclear && speaks_second_in_tls(endpoint, config, &limits).await {
                 ServiceReply::Http { facts: HttpFacts::default(), to_https: false }
             } else {
                 answer.map_or(ServiceReply::Unclear, |bytes| read_reply(&bytes))
@@ -390,6 +400,22 @@ async fn over_tls(
             None,
         ),
     }))
+}
+
+/// Whether the server speaks HTTP/2 inside TLS: by prior knowledge, or once it was offered.
+async fn speaks_second_in_tls(
+    endpoint: Endpoint,
+    config: &ServiceConfig,
+    limits: &tls::TlsLimits,
+) -> bool {
+    for hint in [None, Some(tls::TlsFallback::SecondVersion)] {
+        let Ok(tcp) = dial(endpoint, config.connect_timeout).await else { return false };
+        let Ok(session) = tls::handshake(tcp, endpoint, None, limits, hint).await else { continue };
+        if speaks_second(session.stream, config).await {
+            return true;
+        }
+    }
+    false
 }
 
 /// One GET of `/`, and what comes back: up to the end of the title, of the page, of the limit, or

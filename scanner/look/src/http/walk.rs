@@ -84,20 +84,6 @@ pub(super) struct SiteWorker<'a> {
     pub(super) nap: Option<Pin<Box<Sleep>>>,
 }
 
-/// What is requested of a site.
-#[derive(Clone, Copy)]
-struct SitePlan<'p> {
-    paths: &'p [PathPlan],
-    /// Paths at which something was found before.
-    known: Option<&'p HashSet<String>>,
-}
-
-impl SitePlan<'_> {
-    fn has_known(&self, path: &str) -> bool {
-        self.known.is_some_and(|k| k.contains(path))
-    }
-}
-
 /// What a site looks like at first sight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SiteFace {
@@ -131,27 +117,26 @@ impl SiteWorker<'_> {
         let today = DayName { year: now.year(), month: now.month(), day: now.day() };
         let plan = shared.plan.on(NameLists { host: target.host.as_deref(), today }, &manifests);
         let known = config.known.at(&lane.endpoint, target.host.as_deref());
-        let site = SitePlan { paths: &plan, known };
         let ceiling = config.paths_per_target.min(plan.len());
         let (asked, beyond) = plan.split_at(ceiling);
         let mut late = Vec::new();
         for path in asked {
             let observation =
-                self.check(path, &mut target, FetchWait::Hasty, &mut standing, site).await;
+                self.check(path, &mut target, FetchWait::Hasty, &mut standing, known).await;
             let may_recover = observation.outcome == ContentOutcome::Error
                 && target.gone.is_none()
                 && Instant::now() < target.deadline;
             if may_recover && target.answered && (target.hurried || late.len() < SECOND_CHANCES) {
                 late.push(path);
             } else {
-                self.keep(path, observation, &target, &mut standing, site).await?;
+                self.keep(path, observation, &target, &mut standing, known).await?;
             }
         }
         // Slow or unlucky for once, or a tarpit: whoever is given up by now gets no more time.
         for path in late {
             let observation =
-                self.check(path, &mut target, FetchWait::Full, &mut standing, site).await;
-            self.keep(path, observation, &target, &mut standing, site).await?;
+                self.check(path, &mut target, FetchWait::Full, &mut standing, known).await;
+            self.keep(path, observation, &target, &mut standing, known).await?;
         }
         self.settle(&mut target, &mut standing).await?;
         if !beyond.is_empty() {
@@ -160,7 +145,7 @@ impl SiteWorker<'_> {
         }
         for path in beyond {
             let observation =
-                self.check(path, &mut target, FetchWait::Hasty, &mut standing, site).await;
+                self.check(path, &mut target, FetchWait::Hasty, &mut standing, known).await;
             shared.emit(Observation::Http(Box::new(observation))).await?;
         }
         self.bury(target);
@@ -199,11 +184,11 @@ impl SiteWorker<'_> {
         observation: HttpObservation,
         target: &SiteTarget,
         standing: &mut SiteStanding<'p>,
-        plan: SitePlan<'_>,
+        known: Option<&HashSet<String>>,
     ) -> Result<(), NoReply> {
         // That there is no such site is about all of them.
         if observation.reason.is_none() {
-            let known = plan.has_known(&path.path);
+            let known = known.is_some_and(|k| k.contains(&*path.path));
             let held = HeldOutcome { path, outcome: observation.outcome, at: observation.at };
             if standing.hold(held, known).is_none() {
                 return Ok(());
@@ -290,12 +275,12 @@ impl SiteWorker<'_> {
         target: &mut SiteTarget,
         wait: FetchWait,
         standing: &mut SiteStanding<'_>,
-        plan: SitePlan<'_>,
+        known: Option<&HashSet<String>>,
     ) -> HttpObservation {
         let config = &*self.shared.config;
         target.hurried = false;
-        let mut check = PathCheck::new(path, config.salt, &config.evidence_key).beside(plan.paths);
-        if plan.has_known(&path.path) {
+        let mut check = PathCheck::new(path, config.salt, &config.evidence_key);
+        if known.is_some_and(|k| k.contains(&*path.path)) {
             check = check.expecting(MISSES);
         }
         let (mut malformed, mut no_site, mut first) = (false, false, true);
@@ -305,7 +290,11 @@ impl SiteWorker<'_> {
             }
             match self.fetch(&next, target, wait).await {
                 Ok(answer) => {
-                    let (answer, to) = self.follow(answer, &next, target, wait, &check).await;
+                    let (answer, to) = if matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+                        Box::pin(self.follow(answer, &next, target, wait, &check)).await
+                    } else {
+                        (answer, None)
+                    };
                     if std::mem::take(&mut first) {
                         standing.note(ShownPage::by(answer.status), to.as_ref());
                     }
@@ -359,9 +348,6 @@ impl SiteWorker<'_> {
         wait: FetchWait,
         check: &PathCheck<'_>,
     ) -> (HttpAnswer, Option<RedirectOrigin>) {
-        if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
-            return (answer, None);
-        }
         let Some(location) = answer.bytes(LOCATION) else { return (answer, None) };
         let place = match destination(location, &target.origin, path) {
             RedirectTarget::Site(origin) => return (answer, Some(origin)),

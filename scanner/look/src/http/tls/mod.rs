@@ -1,6 +1,6 @@
 //! TLS towards servers that are looked at, never trusted.
 //!
-//! [`handshake`] is the one entry, and climbs down a ladder: rustls first, which speaks what a
+//! [`handshake`] is the one entry, and follows a fallback chain: rustls first, which speaks what a
 //! current client speaks; then a vendored OpenSSL for the versions, ciphers and signatures that
 //! rustls has left behind; then the same without a server name. A neglected host is exactly the one
 //! that is worth a look, so it must not be passed over because nobody should talk to it any more.
@@ -11,8 +11,8 @@
 //! over these connections, so there is nothing that a man in the middle could gain by it. Calls to
 //! APIs and notifiers must not use this module.
 //!
-//! No ALPN is offered: a server then speaks HTTP/1.1, and one that knows only other protocols cannot
-//! answer with an alert instead of a page. Sessions are never resumed, since the certificate is part
+//! At first no ALPN is offered: a server then speaks HTTP/1.1, and one that knows only other protocols
+//! cannot answer with an alert instead of a page. HTTP/2 is offered where nothing else is left. Sessions are never resumed, since the certificate is part
 //! of what is observed.
 
 pub mod certificate;
@@ -40,7 +40,7 @@ pub(crate) use refusal::{is_tls_error, words};
 pub struct TlsLimits {
     /// For each new TCP connection, and no longer than what is left of `handshake`.
     pub connect: Duration,
-    /// For the whole ladder, all fallbacks together.
+    /// For the whole chain, all fallbacks together.
     pub handshake: Duration,
 }
 
@@ -53,6 +53,8 @@ pub enum TlsFallback {
     Legacy,
     /// As [`Self::Legacy`], without the server name: for servers that fail with one.
     Nameless,
+    /// As [`Self::Modern`], offering HTTP/2 alone (RFC 7301): for servers that demand it.
+    SecondVersion,
 }
 
 impl TlsFallback {
@@ -61,7 +63,7 @@ impl TlsFallback {
         match self {
             Self::Modern => Some(Self::Legacy),
             Self::Legacy if named => Some(Self::Nameless),
-            Self::Legacy | Self::Nameless => None,
+            Self::Legacy | Self::Nameless | Self::SecondVersion => None,
         }
     }
 }
@@ -82,8 +84,8 @@ pub struct TlsSession {
 ///
 /// A failed handshake uses its connection up, so the next fallback dials `endpoint` again: at most three
 /// connections with a name, two without. Only a failure that another fallback could fix leads to it; a
-/// timeout, an unknown name and a peer that does not speak TLS end the ladder. With a `hint` the
-/// ladder begins at that fallback; after a refusal the caller had better forget it.
+/// timeout, an unknown name and a peer that does not speak TLS end the chain. With a `hint` the
+/// chain begins at that fallback; after a refusal the caller had better forget it.
 ///
 /// # Errors
 /// [`TlsRefusal`]: why the handshake failed, and whether it was TLS at all.
@@ -105,7 +107,11 @@ pub async fn handshake(
             Ok(Err(refusal)) => refusal,
             Err(_) => TlsRefusal::late(limits.handshake),
         };
-        let next = fallback.next(asked.name.is_some()).filter(|_| refusal.is_mendable());
+        let next = if refusal.wants_protocol() && fallback == TlsFallback::Modern {
+            Some(TlsFallback::SecondVersion)
+        } else {
+            fallback.next(asked.name.is_some()).filter(|_| refusal.is_fixable())
+        };
         let refusal = match first.clone() {
             Some(first) => first.then(refusal),
             None => refusal,
@@ -154,7 +160,8 @@ async fn shake(
     asked: &TlsAttempt,
 ) -> Result<(HttpStream, TlsFacts), TlsRefusal> {
     match fallback {
-        TlsFallback::Modern => modern::shake(tcp, asked).await,
+        TlsFallback::Modern => modern::shake(tcp, asked, false).await,
+        TlsFallback::SecondVersion => modern::shake(tcp, asked, true).await,
         TlsFallback::Legacy => legacy::shake(tcp, asked, asked.name()).await,
         TlsFallback::Nameless => legacy::shake(tcp, asked, None).await,
     }
@@ -187,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ladder_ends() {
+    fn the_chain_ends() {
         let walk = |named| {
             std::iter::successors(Some(TlsFallback::Modern), |r| r.next(named)).collect::<Vec<_>>()
         };
