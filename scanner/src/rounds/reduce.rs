@@ -51,7 +51,8 @@ struct ShardPart {
 pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<ExitStatus> {
     let planned = plan::must_read(round).await?;
     let config = &round.config;
-    // As every shard does: no verdict on a plan that nobody would have scanned.    planned.plan.apply(&mut config.clone(), PlanShard::WHOLE)?;
+    // As every shard does: no verdict on a plan that nobody would have scanned.
+    planned.plan.apply(&mut config.clone(), PlanShard::WHOLE)?;
     // What would stop the judgement or the notifications is found before anything is fetched.
     let notifiers = notifiers(config, context).await?;
     let agreed = published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?;

@@ -98,7 +98,11 @@ pub fn read_baseline(dir: &SourcePath) -> Result<Baseline> {
 /// baseline is never an empty one.
 pub fn baseline_files(dir: &SourcePath) -> Result<Vec<(String, String)>> {
     let failed = |path: &Path, e: std::io::Error| {
-        let named = path.strip_prefix(dir).map_or_else(|_| path.into(), |below| dir.join(below));
+        let named = match path.strip_prefix(dir) {
+            Ok(below) if below.as_os_str().is_empty() => dir.clone(),
+            Ok(below) => dir.join(below),
+            Err(_) => path.into(),
+        };
         Failure::new(format!("cannot read the baseline {named}"))
             .help("name the folder as `dir` under [baseline]; an unreadable baseline is never taken for an empty one")
             .source(e)
