@@ -444,6 +444,10 @@ impl<'a> PathCheck<'a> {
             ControlRequest::Folder(0) if alias && is_in_root(&self.plan.path) => {
                 self.ask(ControlRequest::Longer)
             }
+            // A site with an answer for every name may have one for this name in every folder.
+            ControlRequest::Folder(0) if alias && has_content(&found.evidence.canaries) => {
+                self.refute()
+            }
             ControlRequest::Folder(0) if alias => self.ask(ControlRequest::Root),
             // The file lies in the root, and the folder is one of many that do not matter.
             ControlRequest::Root if same => self.refute(),
@@ -638,6 +642,11 @@ impl ContentProbe {
 
 fn severity((probe, hit): &(&ContentProbe, RuleHit)) -> Severity {
     hit.severity.unwrap_or_else(|| probe.severity())
+}
+
+/// Whether any control brought content.
+fn has_content(controls: &[CanaryResult]) -> bool {
+    controls.iter().any(|control| gate::status(control.status) == GateStatus::Content)
 }
 
 /// Whether an answer that is no content by its status may carry a file: a page of the site's own
