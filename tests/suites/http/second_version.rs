@@ -1,5 +1,4 @@
-//! Servers that speak HTTP/2 and nothing else: plain, inside TLS, and inside TLS for clients alone that
-//! offer it by ALPN.
+//! Servers that speak HTTP/2 and nothing else: plain, and inside TLS.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,8 +19,6 @@ use super::*;
 enum Wants {
     Nothing,
     Tls,
-    /// Closes where HTTP/2 was not offered in the handshake, as servers of gRPC do.
-    Alpn,
 }
 
 /// Runs in a thread for the rest of the test.
@@ -40,10 +37,7 @@ fn start(wants: Wants) -> SocketAddr {
                         return serve(tcp).await;
                     }
                     let Ok(tls) = acceptor.accept(tcp).await else { return };
-                    let offered = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-                    if wants == Wants::Tls || offered {
-                        serve(tls).await;
-                    }
+                    serve(tls).await;
                 });
             }
         });
@@ -84,11 +78,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) {
 #[test]
 fn a_server_of_http2_alone_is_found_and_probed() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    for (wants, scheme) in [
-        (Wants::Nothing, UrlScheme::Http),
-        (Wants::Tls, UrlScheme::Https),
-        (Wants::Alpn, UrlScheme::Https),
-    ] {
+    for (wants, scheme) in [(Wants::Nothing, UrlScheme::Http), (Wants::Tls, UrlScheme::Https)] {
         let at = endpoint(start(wants));
         let seen = runtime.block_on(confirm(at, &ServiceConfig::default()));
         assert_eq!(seen.web, Some(scheme), "{wants:?}: {seen:?}");
