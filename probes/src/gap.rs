@@ -194,7 +194,7 @@ pub enum Gap {
     },
     /// Entries of other protocols than TCP.
     OtherProtocols { entries: u64 },
-    /// Groups of ports without their numbers (nmap before 7.80).
+    /// Groups of ports without their numbers (nmap before 7.92).
     PortsWithoutNumbers { groups: u64 },
     /// Ports whose state the other scanner could not tell.
     PortsUnclear { ports: u64 },
@@ -239,6 +239,8 @@ pub enum Gap {
     PlanNew,
     /// Required cells that this run did not cover.
     RequiredNotCovered { cells: u64 },
+    /// Too little of a required pool is known to be open, and too much of it is not known.
+    PoolUndecided { rule: String, port: u16, at_least: u64, open: u64, unknown: u64, of: u64 },
     /// Sites that the inventory has no room for.
     SitesForgotten { room: u64, forgotten: u64 },
     /// Which publication of the baseline the run was judged by.

@@ -12,6 +12,7 @@ mod named;
 mod odd;
 mod resume;
 
+pub(crate) use look::read_vhosts;
 pub use look::{catalogue, evidence_key, read_sites};
 
 use std::collections::BTreeSet;

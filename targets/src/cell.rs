@@ -44,8 +44,8 @@ impl Cell {
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.proto {
-            Protocol::Tcp => write!(f, "{}", self.socket_addr()),
-            other => write!(f, "{}/{other}", self.socket_addr()),
+            proto if proto.is_default() => write!(f, "{}", self.socket_addr()),
+            proto => write!(f, "{}/{proto}", self.socket_addr()),
         }
     }
 }
@@ -61,10 +61,8 @@ impl FromStr for Cell {
     /// Takes `/tcp` as well.
     fn from_str(s: &str) -> Result<Self, CellError> {
         let (at, proto) = match s.rsplit_once('/') {
-            None => (s, Protocol::Tcp),
-            Some((at, "tcp")) => (at, Protocol::Tcp),
-            Some((at, "udp")) => (at, Protocol::Udp),
-            Some(_) => return Err(CellError),
+            None => (s, Protocol::default()),
+            Some((at, proto)) => (at, proto.parse().map_err(|_| CellError)?),
         };
         let at: SocketAddr = at.parse().map_err(|_| CellError)?;
         Ok(Self::new(at.ip(), proto, Port::new(at.port()).ok_or(CellError)?))

@@ -6,7 +6,7 @@ use crate::diagnostic::{Diagnostic, TextSource};
 
 /// The message for what the reader says at a place: an unknown key with the one that was perhaps
 /// meant, a missing key, a word or a kind of value that is not wanted there. Anything else, such as
-/// a quotation mark that is missing, is told as the reader tells it.
+/// a quotation mark that is missing, is reported in the reader's own words.
 #[must_use]
 pub fn mistake(source: &TextSource, message: &str, span: Range<usize>) -> Diagnostic {
     let message = message.trim().replace('\n', "; ");
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn what_the_reader_says() {
         let source = TextSource::new("own.toml", "x");
-        let told = |message: &str| {
+        let explained = |message: &str| {
             let d = mistake(&source, message, 0..1);
             (d.title, d.help.unwrap_or_default())
         };
@@ -126,7 +126,7 @@ mod tests {
             ),
             ("key with no value, expected `=`", "key with no value, expected `=`", ""),
         ] {
-            assert_eq!(told(message), (title.to_owned(), help.to_owned()));
+            assert_eq!(explained(message), (title.to_owned(), help.to_owned()));
         }
     }
 }

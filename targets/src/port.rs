@@ -9,13 +9,42 @@ use serde::{Deserialize, Serialize};
 use crate::text::shown;
 
 /// Transport protocol of a cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// TCP (RFC 9293).
+    /// TCP (RFC 9293). Meant where no protocol is written.
+    #[default]
     Tcp,
     /// UDP (RFC 768).
     Udp,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
+
+    /// Whether ports of the protocol are scanned.
+    #[must_use]
+    pub const fn is_scanned(self) -> bool {
+        matches!(self, Self::Tcp)
+    }
+
+    /// Whether it is the one that is meant where none is written.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The other one of the two that have ports here.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Tcp => Self::Udp,
+            Self::Udp => Self::Tcp,
+        }
+    }
 }
 
 impl fmt::Display for Protocol {
@@ -24,6 +53,23 @@ impl fmt::Display for Protocol {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
         })
+    }
+}
+
+/// A text that names no protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write `tcp` or `udp`")]
+pub struct ProtocolError;
+
+impl FromStr for Protocol {
+    type Err = ProtocolError;
+
+    fn from_str(s: &str) -> Result<Self, ProtocolError> {
+        match s {
+            "tcp" => Ok(Self::Tcp),
+            "udp" => Ok(Self::Udp),
+            _ => Err(ProtocolError),
+        }
     }
 }
 

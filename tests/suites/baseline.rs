@@ -21,6 +21,9 @@ authorised_by = "SEC-1042"
 
 [scan]
 ports = "22,80,443,8000-8999"
+
+[http]
+vhosts = "vhosts.csv"
 "#;
 
 struct Ran {
@@ -52,6 +55,7 @@ fn repository(example: &str, codeowners: bool) -> TempDir {
     let dir = tempfile::tempdir().expect("a folder");
     fs::create_dir(dir.path().join(".git")).expect("a folder");
     write(dir.path(), "patrol.toml", CONFIG);
+    write(dir.path(), "vhosts.csv", "192.0.2.80,shop.example.jp\n192.0.2.80,blog.example.jp\n");
     if codeowners {
         write(dir.path(), "CODEOWNERS", "* @corp/hosting\n");
     }
@@ -313,6 +317,46 @@ fn profiles_are_taken_together() {
     );
     write(dir.path(), "mail.toml", elsewhere);
     assert_eq!(check_all(&dir, &["-c", "mail.toml"]).status, Some(2));
+}
+
+#[test]
+fn a_path_for_every_site_is_warned_of_where_sites_are_known() {
+    let example = rules::get("all-sites").expect("a row").bad;
+    let dir = repository(example, true);
+    let warned = |dir: &TempDir, args: &[&str]| {
+        let ran = check(dir.path(), args);
+        assert_eq!(ran.status, Some(0), "{}{}", ran.stdout, ran.stderr);
+        (ran.stdout.contains("[all-sites]"), ran)
+    };
+    let (found, ran) = warned(&dir, &["-c", "patrol.toml", "--now", NOW]);
+    assert!(found, "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("192.0.2.80 has 2: blog.example.jp, shop.example.jp"),
+        "{}",
+        ran.stdout
+    );
+    // Without a configuration and a state nobody knows of sites.
+    assert!(!warned(&dir, &["--now", NOW]).0);
+    // One site, under several ports, schemes and letter cases, is one.
+    write(
+        dir.path(),
+        "vhosts.csv",
+        "192.0.2.80,shop.example.jp,80,http\n192.0.2.80,SHOP.example.jp,443,https\n192.0.2.81,other.example.jp\n",
+    );
+    assert!(!warned(&dir, &["-c", "patrol.toml", "--now", NOW]).0);
+    // A list that is not there is said, and nothing else is held up.
+    fs::remove_file(dir.path().join("vhosts.csv")).expect("a file");
+    let (found, ran) = warned(&dir, &["-c", "patrol.toml", "--now", NOW]);
+    assert!(
+        !found && ran.stderr.contains("several of its sites are not reported"),
+        "{}",
+        ran.stderr
+    );
+    // A rule that has ended opens nothing.
+    let text = fs::read_to_string(dir.path().join("baseline/team.toml")).expect("a file");
+    write(dir.path(), "vhosts.csv", "192.0.2.80,a.example\n192.0.2.80,b.example\n");
+    write(dir.path(), "baseline/team.toml", format!("{text}expires = 2026-11-01\n"));
+    assert!(!warned(&dir, &["-c", "patrol.toml", "--now", NOW]).0);
 }
 
 #[test]

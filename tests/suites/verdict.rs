@@ -11,12 +11,18 @@ mod histories;
 mod identity;
 #[path = "verdict/life.rs"]
 mod life;
+#[path = "verdict/listing.rs"]
+mod listing;
 #[path = "verdict/notified.rs"]
 mod notified;
 #[path = "verdict/order.rs"]
 mod order;
+#[path = "verdict/pool.rs"]
+mod pool;
 #[path = "verdict/sites.rs"]
 mod sites;
+#[path = "verdict/table.rs"]
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -1,12 +1,12 @@
 //! Why a cell or a content is judged as it is: what is known of it, the rule that decides, and the
 //! rules that nearly would.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use jiff::Timestamp;
 use mimawari_probes::observation::{CellState, UrlScheme};
-use mimawari_targets::{Cell, Port, Protocol};
+use mimawari_targets::{AddrSet, Cell, Port, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,11 +15,11 @@ use crate::id::FindingId;
 use crate::impact::RuleRef;
 use crate::state::{AllowedPort, State};
 use crate::subject::Subject;
-use crate::verdict::{Acknowledgement, Finding, FindingKind, FindingState, NearestRule};
+use crate::verdict::{Acknowledgement, Finding, FindingState, NearestRule};
 
 /// Version of the format.
 pub const VERSION: u32 = 1;
-/// Nearest rules that are told.
+/// Nearest rules that are shown.
 pub const MAX_NEAREST: usize = 3;
 /// Answers to one question: a name may be served at many addresses.
 const MAX_ANSWERS: usize = 20;
@@ -30,7 +30,7 @@ const MAX_POINTERS: usize = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExplainQuestion {
     /// A cell.
-    Cell(IpAddr, Protocol, Port),
+    Cell(Cell),
     /// A content: scheme, host as in the URL without brackets, port, path with its query.
     Url(UrlScheme, String, Port, String),
     /// A finding by its id.
@@ -60,14 +60,7 @@ impl FromStr for ExplainQuestion {
                 return url(scheme, &s[prefix.len()..]).ok_or(QuestionError::Url);
             }
         }
-        let (at, proto) = match s.rsplit_once('/') {
-            None | Some((_, "tcp")) => (s.strip_suffix("/tcp").unwrap_or(s), Protocol::Tcp),
-            Some((at, "udp")) => (at, Protocol::Udp),
-            Some(_) => return Err(QuestionError::Form),
-        };
-        let at: SocketAddr = at.parse().map_err(|_| QuestionError::Form)?;
-        let port = Port::new(at.port()).ok_or(QuestionError::Form)?;
-        Ok(Self::Cell(at.ip(), proto, port))
+        s.parse().map(Self::Cell).map_err(|_| QuestionError::Form)
     }
 }
 
@@ -221,7 +214,7 @@ pub struct KnownFinding<'a> {
     /// Whether an address is in the scope.
     pub in_scope: &'a dyn Fn(IpAddr) -> bool,
     /// When a cell was last covered.
-    pub covered: &'a dyn Fn(IpAddr, Port) -> LastCovered,
+    pub covered: &'a dyn Fn(Cell) -> LastCovered,
 }
 
 /// One thing, with what is known of it besides.
@@ -239,7 +232,7 @@ impl<'a> QueriedSubject<'a> {
             subject: f.subject(),
             check: f.check.as_deref(),
             vantage: &f.vantage,
-            missing: f.kind == FindingKind::MissingRequired,
+            missing: f.kind.is_requirement(),
         }
     }
 }
@@ -250,7 +243,7 @@ impl KnownFinding<'_> {
     pub fn explain(&self, asked: &str, question: &ExplainQuestion) -> RuleExplanation {
         let mut notes = Vec::new();
         let answers = match question {
-            ExplainQuestion::Cell(ip, proto, port) => vec![self.cell(*ip, *proto, *port)],
+            ExplainQuestion::Cell(cell) => vec![self.cell(*cell)],
             ExplainQuestion::Finding(id) => self.finding(id).into_iter().collect(),
             ExplainQuestion::Url(_, host, port, path) => self.url(host, *port, path, &mut notes),
         };
@@ -261,29 +254,40 @@ impl KnownFinding<'_> {
         self.state.findings.values().map(|t| &t.finding)
     }
 
-    fn cell(&self, ip: IpAddr, proto: Protocol, port: Port) -> ExplainAnswer {
-        let here: Vec<&Finding> = self.findings().filter(|f| f.ip == ip).collect();
-        let of_cell = |f: &&Finding| {
-            f.proto == proto
-                && f.port == Some(port)
-                && matches!(
-                    f.kind,
-                    FindingKind::UnexpectedOpen
-                        | FindingKind::ForbiddenOpen
-                        | FindingKind::MissingRequired
-                )
-        };
+    fn cell(&self, cell: Cell) -> ExplainAnswer {
+        let here: Vec<&Finding> = self.findings().filter(|f| f.ip == cell.ip).collect();
+        let of_cell =
+            |f: &&Finding| f.cell() == Some(cell) && (f.kind.is_port() || f.kind.is_requirement());
         // Drift speaks before what is settled, and the newer before the older.
-        let told = here.iter().copied().filter(of_cell);
-        let told = told.max_by_key(|f| (f.state.is_drift(), f.last_seen));
-        let cell = Subject::Port(Cell::new(ip, proto, port));
-        let allowed = self.state.allowed.values().find(|a| a.subject == cell);
-        let asked = told.map_or_else(|| self.asked(cell, None), QueriedSubject::of);
-        let mut answer = self.answer(&asked, told, allowed);
+        let known = here.iter().copied().filter(of_cell);
+        let known = known.max_by_key(|f| (f.state.is_drift(), f.last_seen));
+        let subject = Subject::Port(cell);
+        let allowed = self.state.allowed.values().find(|a| a.subject == subject);
+        let asked = known.map_or_else(|| self.asked(subject, None), QueriedSubject::of);
+        let asked_from = asked.vantage;
+        let mut answer = self.answer(&asked, known, allowed);
+        let facts = DecisionFacts { check: "", vantage: asked_from, now: self.now };
+        for (pool, required) in self.baseline.pools_of(cell, &facts) {
+            answer.notes.push(format!(
+                "The rule `{}` requires {}/{} to be open on at least {} of {} addresses: {}.",
+                required.head.id,
+                cell.proto,
+                cell.port,
+                required.at_least,
+                required.head.addrs.len(),
+                pool_text(&required.head.addrs),
+            ));
+            let id = pool.id(asked_from);
+            if let Some(t) = self.state.findings.get(id.as_str()) {
+                let state = t.finding.state.as_str();
+                answer.notes.push(format!("Its finding is {id}: {state}."));
+            }
+        }
         let others = here.iter().filter(|f| {
-            told.is_none_or(|t| t.id != f.id)
+            known.is_none_or(|t| t.id != f.id)
                 && f.state != FindingState::Resolved
-                && (f.port == Some(port) || f.port.is_none())
+                && f.pool.is_none()
+                && f.port.is_none_or(|port| port == cell.port)
         });
         for f in others.take(MAX_POINTERS) {
             answer.notes.push(format!(
@@ -436,7 +440,7 @@ impl KnownFinding<'_> {
             why = "nothing more was written down".to_owned();
         }
         if let (Some(f), RuleMatch::Allowed(h)) = (drift, found)
-            && f.kind != FindingKind::MissingRequired
+            && !f.kind.is_requirement()
         {
             notes.push(format!(
                 "The baseline allows it now, by `{}`: the next run that is judged will say so.",
@@ -454,14 +458,14 @@ impl KnownFinding<'_> {
             false => self.baseline.nearest_to(s, &facts, MAX_NEAREST),
         };
         nearest.retain(|n| Some(&n.id) != decides.as_ref());
-        let covered = match s.port() {
-            Some(_) if s.proto() != Protocol::Tcp => LastCovered {
+        let covered = match s.cell() {
+            Some(cell) if !cell.proto.is_scanned() => LastCovered {
                 how: "never: runs look at TCP alone".to_owned(),
                 ..LastCovered::default()
             },
-            Some(port) => (self.covered)(s.ip(), port),
+            Some(cell) => (self.covered)(cell),
             None => LastCovered {
-                how: "not known: it is a whole host and no single port".to_owned(),
+                how: "not known: it is a whole host or a pool, and no single port".to_owned(),
                 ..LastCovered::default()
             },
         };
@@ -506,6 +510,17 @@ impl KnownFinding<'_> {
     }
 }
 
+/// The first addresses of a pool.
+fn pool_text(addrs: &AddrSet) -> String {
+    const SHOWN: usize = 3;
+    let mut shown: Vec<String> = addrs.ranges().take(SHOWN).map(|r| r.to_string()).collect();
+    let more = addrs.ranges().count().saturating_sub(SHOWN);
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    shown.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -516,12 +531,11 @@ mod tests {
         let url = |s, h: &str, p, path: &str| {
             Ok(ExplainQuestion::Url(s, h.to_owned(), port(p), path.to_owned()))
         };
-        let cell =
-            |ip: &str, proto, p| Ok(ExplainQuestion::Cell(ip.parse().unwrap(), proto, port(p)));
+        let cell = |text: &str| Ok(ExplainQuestion::Cell(text.parse().unwrap()));
         for (text, question) in [
-            ("192.0.2.1:22", cell("192.0.2.1", Protocol::Tcp, 22)),
-            ("[2001:db8::1]:53/udp", cell("2001:db8::1", Protocol::Udp, 53)),
-            ("192.0.2.1:80/tcp", cell("192.0.2.1", Protocol::Tcp, 80)),
+            ("192.0.2.1:22", cell("192.0.2.1:22")),
+            ("[2001:db8::1]:53/udp", cell("[2001:db8::1]:53/udp")),
+            ("192.0.2.1:80/tcp", cell("192.0.2.1:80")),
             ("00fF00ff00ff00ff", Ok(ExplainQuestion::Finding("00ff00ff00ff00ff".to_owned()))),
             ("https://Shop.example.jp", url(UrlScheme::Https, "shop.example.jp", 443, "/")),
             ("HTTP://a:81/x?y#z", url(UrlScheme::Http, "a", 81, "/x?y")),

@@ -14,7 +14,7 @@
 //! * [`sites`]: the inventory of web sites.
 //! * [`same_file`]: one file under many names.
 //! * [`stale`]: which rules are no longer needed, and why.
-//! * [`verdict`]: what comes out.
+//! * [`kind`], [`verdict`]: what comes out.
 //! * [`schema`]: JSON Schemas of the formats.
 
 pub mod baseline;
@@ -24,6 +24,7 @@ pub mod freshness;
 pub mod id;
 pub mod impact;
 pub mod judge;
+pub mod kind;
 pub mod lint;
 pub mod lint_rules;
 pub mod ports;

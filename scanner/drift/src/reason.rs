@@ -82,7 +82,7 @@ pub(crate) fn boilerplate(reason: &str, id: &str) -> Option<&'static str> {
     let together = said.concat();
     let letters = together.chars().count();
     if letters < if together.is_ascii() { 4 } else { 2 } {
-        return Some("is too short to tell anything");
+        return Some("is too short to say anything");
     }
     let first = together.chars().next();
     if together.chars().all(|c| Some(c) == first) || together.starts_with("asdf") {

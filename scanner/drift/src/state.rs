@@ -16,14 +16,19 @@ use crate::sites::SiteRecord;
 use crate::subject::{ServerFact, Subject};
 use crate::verdict::{Acknowledgement, Finding, FindingState, RunSummary};
 
-/// Major version of the state. Its minor version is 0, which is not written.
+/// Major version of the state.
 pub const VERSION: u32 = 1;
+/// Minor version: 1 has `vantages`, `acknowledged_rules`, a finding's `pool` and an allowed port's `service`.
+pub const MINOR: u32 = 1;
 
 /// Everything that a later verdict needs of the earlier ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// Format version, [`VERSION`].
     pub version: u32,
+    /// Minor version of what is in it; absent in version 1.0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub minor: u32,
     /// When it was last changed.
     pub updated_at: Option<Timestamp>,
     /// The run that changed it.
@@ -59,6 +64,11 @@ pub struct State {
     pub digest_at: Option<Timestamp>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde asks for
+const fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
 /// Whether a rule is still needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleUse {
@@ -70,7 +80,7 @@ pub struct RuleUse {
     pub unseen_runs: u32,
 }
 
-/// What was last told of a finding.
+/// What was last notified of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotifiedRecord {
     /// Where it stood.
@@ -79,14 +89,14 @@ pub struct NotifiedRecord {
     pub at: Timestamp,
     /// How bad it was.
     pub severity: Severity,
-    /// Whether it was told that it comes and goes.
+    /// Whether it was notified that it comes and goes.
     #[serde(default)]
     pub flapping: bool,
-    /// How often something was told.
+    /// How often something was notified.
     pub count: u64,
 }
 
-/// Where a finding stands, as far as it is told.
+/// The state of a finding, as far as it is notified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotifiedState {
@@ -149,9 +159,10 @@ pub struct TrackedFinding {
     /// Of a host that answers on everything, the ports that were probed when it last did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<String>,
-    /// What was last told of it.
+    /// What was last notified of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<NotifiedRecord>,
+    #[serde(rename = "told")]
+    pub notified: Option<NotifiedRecord>,
 }
 
 /// Something that was there and is allowed. There may be a million, so it is kept small; as text it is
@@ -173,8 +184,9 @@ pub struct AllowedPort {
     pub last_seen: Timestamp,
     /// Whether it was gone in a run that was not believed because too much was gone at once.
     pub missed: bool,
-    /// Whether the run that is being judged saw it; not part of the state.
-    pub(crate) seen: bool,
+    /// Whether it is known to be there from the vantage of the run that is being judged; not part of the
+    /// state.
+    pub(crate) is_here: bool,
 }
 
 /// What is known of an allowed content, or of an allowed fact of a server.
@@ -229,8 +241,8 @@ impl std::fmt::Debug for ServiceName {
 struct AllowedText {
     ip: IpAddr,
     /// Absent for TCP.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    proto: Option<Protocol>,
+    #[serde(default, skip_serializing_if = "Protocol::is_default")]
+    proto: Protocol,
     /// Absent for a whole host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     port: Option<Port>,
@@ -250,8 +262,7 @@ struct AllowedText {
 impl From<AllowedText> for AllowedPort {
     fn from(t: AllowedText) -> Self {
         let legacy = t.check.as_deref() == Some(ServerFact::LegacyTls.as_str());
-        let proto = t.proto.unwrap_or(Protocol::Tcp);
-        let subject = match (t.port.map(|port| Cell::new(t.ip, proto, port)), &t.path) {
+        let subject = match (t.port.map(|port| Cell::new(t.ip, t.proto, port)), &t.path) {
             (None, _) => Subject::Host(t.ip),
             (Some(cell), Some(path)) => Subject::content(cell, t.host.as_deref(), path),
             (Some(cell), None) if legacy => Subject::Server(cell, ServerFact::LegacyTls),
@@ -267,7 +278,7 @@ impl From<AllowedText> for AllowedPort {
             first_seen: t.first_seen,
             last_seen: t.last_seen,
             missed: t.missed,
-            seen: false,
+            is_here: false,
         }
     }
 }
@@ -276,10 +287,9 @@ impl From<AllowedPort> for AllowedText {
     fn from(a: AllowedPort) -> Self {
         let service = (!a.service.is_unknown()).then(|| a.service.as_str().to_owned());
         let (check, severity) = a.detail.map_or((None, None), |d| (d.check, d.severity));
-        let proto = Some(a.subject.proto()).filter(|p| *p != Protocol::Tcp);
         Self {
             ip: a.subject.ip(),
-            proto,
+            proto: a.subject.proto(),
             port: a.subject.port(),
             host: a.subject.host().map(str::to_owned),
             path: a.subject.path().map(str::to_owned),
@@ -307,7 +317,7 @@ impl AllowedPort {
             first_seen,
             last_seen,
             missed: false,
-            seen: false,
+            is_here: false,
         }
     }
 
@@ -344,6 +354,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             version: VERSION,
+            minor: 0,
             updated_at: None,
             last_run: None,
             findings: BTreeMap::new(),
@@ -438,7 +449,8 @@ impl State {
         let cell: Option<Cell> = text.parse().ok();
         let digits = text.to_ascii_lowercase();
         let is_meant = |f: &&Finding| match (ip, cell) {
-            (Some(ip), _) => f.ip == ip,
+            // A pool is of no one host.
+            (Some(ip), _) => f.ip == ip && f.pool.is_none(),
             (_, Some(cell)) => f.subject().cell() == Some(cell),
             _ => digits.len() >= MIN_DIGITS && f.id.starts_with(&digits),
         };

@@ -1,4 +1,5 @@
-//! What is judged: a port, a content at a site, a fact of a server, or a whole host.
+//! What is judged: a port, a content at a site, a fact of a server, a whole host, or a port on a pool
+//! of addresses.
 //!
 //! One type for all of them, with its id, order and text. Everything that names something judged
 //! (findings, the memory of allowed things, questions, acknowledgements, run folders) names a
@@ -10,17 +11,19 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use mimawari_targets::{Cell, Port, Protocol};
+use mimawari_targets::{AddrRange, AddrSet, Cell, Port, Protocol};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::id::FindingId;
-use crate::verdict::{Finding, FindingKind};
+use crate::kind::FindingKind;
 
 /// What is judged.
 ///
 /// As text: `192.0.2.1:22`, `192.0.2.1:80 shop.example.jp/.env` (`192.0.2.1:80 /.env` at the address
-/// itself), `192.0.2.1:443 legacy-tls`, `192.0.2.1`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// itself), `192.0.2.1:443 legacy-tls`, `192.0.2.1`, `192.0.2.0/28,192.0.2.64 tcp/443`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
 pub enum Subject {
     /// A port.
@@ -31,6 +34,39 @@ pub enum Subject {
     Server(Cell, ServerFact),
     /// A host as a whole, over TCP.
     Host(IpAddr),
+    /// A port on a pool of addresses: a service that moves among them.
+    Pool(Box<PoolPlace>),
+}
+
+/// A port on a pool of addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PoolPlace {
+    first: IpAddr,
+    /// Ranges in order, joined by commas: as they are compared, hashed and written.
+    addresses: String,
+    proto: Protocol,
+    port: Port,
+}
+
+impl PoolPlace {
+    /// A port on these addresses; `None` if there are none.
+    #[must_use]
+    pub fn new(addresses: &AddrSet, proto: Protocol, port: Port) -> Option<Self> {
+        let first = addresses.nth(0)?;
+        let ranges: Vec<String> = addresses.ranges().map(|r| r.to_string()).collect();
+        Some(Self { first, addresses: ranges.join(","), proto, port })
+    }
+
+    /// The addresses, as ranges in order.
+    pub fn ranges(&self) -> impl Iterator<Item = &str> {
+        self.addresses.split(',')
+    }
+
+    /// The addresses. Only ranges are ever put in.
+    #[must_use]
+    pub fn addresses(&self) -> AddrSet {
+        AddrSet::from_ranges(self.ranges().filter_map(|r| r.parse::<AddrRange>().ok()))
+    }
 }
 
 /// Where a content is.
@@ -78,36 +114,55 @@ impl Subject {
         Self::Content(Box::new(ContentPlace { cell, host, path }))
     }
 
-    /// Its address.
+    /// Its address; of a pool the first one.
     #[must_use]
     pub const fn ip(&self) -> IpAddr {
         match self {
             Self::Port(cell) | Self::Server(cell, _) => cell.ip,
             Self::Content(place) => place.cell.ip,
             Self::Host(ip) => *ip,
+            Self::Pool(pool) => pool.first,
         }
     }
 
-    /// The cell that it is at; `None` for a whole host.
+    /// The cell that it is at; `None` for a whole host and for a pool, which have many.
     #[must_use]
     pub const fn cell(&self) -> Option<Cell> {
         match self {
             Self::Port(cell) | Self::Server(cell, _) => Some(*cell),
             Self::Content(place) => Some(place.cell),
-            Self::Host(_) => None,
+            Self::Host(_) | Self::Pool(_) => None,
+        }
+    }
+
+    /// Protocol and port that it is at; `None` for a whole host.
+    #[must_use]
+    pub fn service_port(&self) -> Option<(Protocol, Port)> {
+        match self {
+            Self::Pool(pool) => Some((pool.proto, pool.port)),
+            _ => self.cell().map(|c| (c.proto, c.port)),
         }
     }
 
     /// The port that it is at; `None` for a whole host.
     #[must_use]
     pub fn port(&self) -> Option<Port> {
-        self.cell().map(|c| c.port)
+        self.service_port().map(|(_, port)| port)
     }
 
-    /// The protocol.
+    /// The protocol. A whole host is one over TCP.
     #[must_use]
     pub fn proto(&self) -> Protocol {
-        self.cell().map_or(Protocol::Tcp, |c| c.proto)
+        self.service_port().map_or_else(Protocol::default, |(proto, _)| proto)
+    }
+
+    /// The pool of addresses that it is on.
+    #[must_use]
+    pub fn pool(&self) -> Option<&PoolPlace> {
+        match self {
+            Self::Pool(pool) => Some(pool),
+            _ => None,
+        }
     }
 
     /// The virtual host, for a content.
@@ -145,6 +200,8 @@ impl Subject {
             Self::Content(_) => FindingKind::ExposedContent,
             Self::Server(_, ServerFact::LegacyTls) => FindingKind::LegacyTls,
             Self::Host(_) => FindingKind::SuspectHost,
+            // It is only ever missing.
+            Self::Pool(_) => FindingKind::MissingRequired,
         }
     }
 
@@ -156,7 +213,8 @@ impl Subject {
 
     /// The id that it has as a finding of a kind: the first 16 hex digits of the SHA-256 of
     /// `kind|vantage|ip|proto|port[|host|path]`, each part preceded by its length, so that no two
-    /// identities share a text. Never a banner, a run, a rule or a severity.
+    /// identities share a text. For a pool `ip` is its ranges. Never a banner, a run, a rule or a
+    /// severity.
     #[must_use]
     pub fn id_as(&self, kind: FindingKind, vantage: &str) -> FindingId {
         let mut text = Vec::with_capacity(128);
@@ -170,7 +228,10 @@ impl Subject {
         part(&|out| out.extend(kind.as_str().bytes()));
         part(&|out| out.extend(vantage.bytes()));
         // Writing into memory cannot fail.
-        part(&|out| drop(write!(out, "{}", self.ip())));
+        part(&|out| match self {
+            Self::Pool(pool) => out.extend(pool.addresses.bytes()),
+            _ => drop(write!(out, "{}", self.ip())),
+        });
         part(&|out| drop(write!(out, "{}", self.proto())));
         part(&|out| {
             drop(match self.port() {
@@ -192,23 +253,13 @@ impl Subject {
             Self::Port(_) => 1,
             Self::Server(..) => 2,
             Self::Content(_) => 3,
+            Self::Pool(_) => 4,
         };
-        let at = self.cell().map(|c| (c.proto, c.port));
-        (self.ip(), at, rank, self.host().or(self.check()), self.path())
-    }
-}
-
-impl Finding {
-    /// What it is about.
-    #[must_use]
-    pub fn subject(&self) -> Subject {
-        let Some(port) = self.port else { return Subject::Host(self.ip) };
-        let cell = Cell::new(self.ip, self.proto, port);
-        match (self.kind, &self.path) {
-            (FindingKind::LegacyTls, _) => Subject::Server(cell, ServerFact::LegacyTls),
-            (_, Some(path)) => Subject::content(cell, self.host.as_deref(), path),
-            (_, None) => Subject::Port(cell),
-        }
+        let name = match self {
+            Self::Pool(pool) => Some(pool.addresses.as_str()),
+            _ => self.host().or(self.check()),
+        };
+        (self.ip(), self.service_port(), rank, name, self.path())
     }
 }
 
@@ -234,13 +285,16 @@ impl fmt::Display for Subject {
             }
             Self::Server(cell, fact) => write!(f, "{cell} {}", fact.as_str()),
             Self::Host(ip) => ip.fmt(f),
+            Self::Pool(pool) => write!(f, "{} {}/{}", pool.addresses, pool.proto, pool.port),
         }
     }
 }
 
 /// A text that names no subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is neither ADDRESS:PORT, ADDRESS, nor either with a content or a fact of a server")]
+#[error(
+    "it is neither ADDRESS:PORT, ADDRESS, RANGES PROTOCOL/PORT, nor the first with a content or a fact"
+)]
 pub struct SubjectError;
 
 impl FromStr for Subject {
@@ -251,7 +305,9 @@ impl FromStr for Subject {
             let host = || s.parse().map(Self::Host);
             return s.parse().map(Self::Port).or_else(|_| host()).map_err(|_| SubjectError);
         };
-        let cell: Cell = cell.parse().map_err(|_| SubjectError)?;
+        let Ok(cell) = cell.parse::<Cell>() else {
+            return parse_pool(cell, what).map(|p| Self::Pool(Box::new(p))).ok_or(SubjectError);
+        };
         match what.find('/') {
             Some(0) => Ok(Self::content(cell, None, what)),
             Some(at) => Ok(Self::content(cell, Some(&what[..at]), &what[at..])),
@@ -261,6 +317,27 @@ impl FromStr for Subject {
             None => Err(SubjectError),
         }
     }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = SubjectError;
+
+    fn try_from(s: String) -> Result<Self, SubjectError> {
+        s.parse()
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> Self {
+        subject.to_string()
+    }
+}
+
+fn parse_pool(ranges: &str, port: &str) -> Option<PoolPlace> {
+    let (proto, port) = port.split_once('/')?;
+    let ranges: Result<Vec<AddrRange>, _> = ranges.split(',').map(str::parse).collect();
+    let port = Port::new(port.parse().ok()?)?;
+    PoolPlace::new(&AddrSet::from_ranges(ranges.ok()?), proto.parse().ok()?, port)
 }
 
 #[cfg(test)]

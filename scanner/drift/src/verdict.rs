@@ -1,4 +1,4 @@
-//! The verdict: what one run, held against the baseline and the state before it, means.
+//! The verdict: what one run means, compared with the baseline and the state before it.
 
 use std::net::IpAddr;
 
@@ -6,17 +6,20 @@ use jiff::Timestamp;
 use mimawari_probes::format::VersionedFormat;
 use mimawari_probes::gap::CoverageGap;
 use mimawari_probes::observation::{HttpEvidence, Severity, UrlScheme};
-use mimawari_targets::{Port, Protocol};
+use mimawari_targets::{AddrSet, Cell, Port, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::freshness::PartFreshness;
+pub use crate::kind::FindingKind;
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
+use crate::subject::{PoolPlace, ServerFact, Subject};
 
 /// Major version of `verdict.json`.
 pub const VERSION: u32 = 1;
-/// Minor version: 1 has `coverage.gaps`, 2 has `same_files`.
-pub const MINOR: u32 = 2;
+/// Minor version: 1 has `coverage.gaps`; 2 has `allowed`, `allowed_counts` and the `pool` of a finding; 3 has
+/// `same_files`.
+pub const MINOR: u32 = 3;
 
 /// The verdict, `verdict.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -50,7 +53,7 @@ pub struct Verdict {
     pub baseline_digest: String,
     /// Every finding that is not settled, and those that this run settled; sorted by severity, then id.
     pub findings: Vec<Finding>,
-    /// What changed of the findings in this run and is to be told; sorted as the findings are.
+    /// What changed of the findings in this run and is to be notified; sorted as the findings are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<FindingChange>,
     /// Whether the weekly summary is due.
@@ -65,10 +68,17 @@ pub struct Verdict {
     /// Ports that another service answers at than before; at most 1,000 of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub service_changes: Vec<ServiceChange>,
-    /// Web sites by what is to be told of them. Inventory: none of it is drift.
+    /// What is there from this vantage and allowed, contents first, then by severity; at most
+    /// [`MAX_ALLOWED`] of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<AllowedSubject>,
+    /// How much is there from this vantage and allowed.
+    #[serde(default)]
+    pub allowed_counts: AllowedCounts,
+    /// Web sites by what is to be reported of them. Inventory: none of it is drift.
     #[serde(default)]
     pub sites: SiteCounts,
-    /// What changed of web sites, the most telling first; at most 1,000 of them.
+    /// What changed of web sites, the most important first; at most 1,000 of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub site_changes: Vec<SiteChange>,
     /// Certificates and names that somebody should look after; at most 1,000 of them.
@@ -87,10 +97,68 @@ impl VersionedFormat for Verdict {
     }
 }
 
-/// A change that is to be told, once.
+/// Allowed things that a verdict lists; all are counted.
+pub const MAX_ALLOWED: usize = 1_000;
+
+/// Something that is there and that a live rule allows. Whoever allowed it did so once; the list keeps
+/// it in sight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AllowedSubject {
+    /// The id that it would have as a finding.
+    pub id: String,
+    /// What it is: `192.0.2.1:22`, `192.0.2.1:80 shop.example.jp/.env`, `192.0.2.1:443 legacy-tls`, or
+    /// an address for a whole host.
+    #[schemars(with = "String")]
+    pub subject: Subject,
+    /// The kind of finding that it would be.
+    pub kind: FindingKind,
+    /// The severity that it would have as a finding.
+    pub severity: Severity,
+    /// The check that found a content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
+    /// The service that last answered at a port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Id of the rule that allows it.
+    pub rule: String,
+    /// Who answers for the rule.
+    pub owner: String,
+    /// Why, as the rule says.
+    pub reason: String,
+    /// When first seen.
+    #[schemars(with = "String")]
+    pub first_seen: Timestamp,
+    /// When last seen.
+    #[schemars(with = "String")]
+    pub last_seen: Timestamp,
+}
+
+/// How much is there and allowed, by what it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AllowedCounts {
+    /// Contents.
+    pub contents: u64,
+    /// Facts of servers.
+    pub servers: u64,
+    /// Whole hosts.
+    pub hosts: u64,
+    /// Ports.
+    pub ports: u64,
+}
+
+impl AllowedCounts {
+    /// All of it.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.contents + self.servers + self.hosts + self.ports
+    }
+}
+
+/// A change that is to be notified, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FindingChange {
-    /// Which telling of which finding: its id and a count. Two runs never tell one key.
+    /// Which notification of which finding: its id and a count. Two runs never have one key.
     pub key: String,
     /// The finding's id.
     pub finding: String,
@@ -104,11 +172,11 @@ pub struct FindingChange {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
-    /// Drift that nobody was told of.
+    /// Drift that was not notified yet.
     Opened,
     /// Drift again, after it had been resolved, allowed or out of scope.
     Reopened,
-    /// Still drift, and worse: of a higher severity than was told.
+    /// Still drift, and worse: of a higher severity than was notified.
     Worse,
     /// Still drift, and nobody has acknowledged it: sent once a day, and when an acknowledgement ends.
     Reminder,
@@ -241,7 +309,7 @@ pub struct VerdictCoverage {
     pub recall_estimate: Option<f64>,
     /// 95 % interval of that estimate.
     pub recall_interval: Option<(f64, f64)>,
-    /// The promise it is held against.
+    /// The promise it is compared with.
     pub recall_promised: f64,
     /// Content checks planned: (target, path) pairs.
     pub checks_planned: u64,
@@ -329,41 +397,6 @@ pub struct RunFacts {
     pub canaries_total: u32,
     /// Notes of the run worth a reader's time, one sentence each.
     pub notes: Vec<String>,
-}
-
-/// What kind of drift.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum FindingKind {
-    /// Open, and no live rule allows it.
-    UnexpectedOpen,
-    /// A `must` rule's cell is not open.
-    MissingRequired,
-    /// Content that should not be readable.
-    ExposedContent,
-    /// Open against a `never` rule.
-    ForbiddenOpen,
-    /// A host that answers on everything.
-    SuspectHost,
-    /// A server that agrees to no TLS that a current client offers.
-    LegacyTls,
-}
-
-impl FindingKind {
-    /// The word as in `verdict.json`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::UnexpectedOpen => "unexpected-open",
-            Self::MissingRequired => "missing-required",
-            Self::ExposedContent => "exposed-content",
-            Self::ForbiddenOpen => "forbidden-open",
-            Self::SuspectHost => "suspect-host",
-            Self::LegacyTls => "legacy-tls",
-        }
-    }
 }
 
 /// Where a finding stands in its life.
@@ -464,6 +497,10 @@ pub struct Finding {
     /// Port; absent for a whole host.
     #[schemars(with = "Option<u16>")]
     pub port: Option<Port>,
+    /// The addresses of which some must be open at the port; absent for all other findings. `ip` is the
+    /// first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Box<FindingPool>>,
     /// `http` or `https`, for content. Not part of the identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<UrlScheme>,
@@ -541,6 +578,45 @@ pub struct SameFile {
     pub hosts: Vec<Option<String>>,
 }
 
+impl Finding {
+    /// What it is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        let Some(port) = self.port else { return Subject::Host(self.ip) };
+        let place = |p: &FindingPool| PoolPlace::new(&p.addresses, self.proto, port);
+        if let Some(pool) = self.pool.as_deref().and_then(place) {
+            return Subject::Pool(Box::new(pool));
+        }
+        let cell = Cell::new(self.ip, self.proto, port);
+        match (self.kind, &self.path) {
+            (FindingKind::LegacyTls, _) => Subject::Server(cell, ServerFact::LegacyTls),
+            (_, Some(path)) => Subject::content(cell, self.host.as_deref(), path),
+            (_, None) => Subject::Port(cell),
+        }
+    }
+
+    /// The cell that it is at; `None` for a whole host and for a pool.
+    #[must_use]
+    pub fn cell(&self) -> Option<Cell> {
+        let port = self.port.filter(|_| self.pool.is_none())?;
+        Some(Cell::new(self.ip, self.proto, port))
+    }
+}
+
+/// A pool of addresses on some of which a port must be open, and how many of them it was open on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FindingPool {
+    /// The addresses, as ranges.
+    #[schemars(with = "Vec<String>")]
+    pub addresses: AddrSet,
+    /// On how many of them the port must be open.
+    pub at_least: u64,
+    /// On how many of them it was open.
+    pub open: u64,
+    /// Of how many of them nothing is known.
+    pub unknown: u64,
+}
+
 /// The rule that comes nearest to allowing a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NearestRule {
@@ -582,7 +658,7 @@ pub struct ServiceChange {
 /// Somebody knows of a finding. It stays drift, and nobody is reminded of it until the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledgement {
-    /// The instant from which on it is told again.
+    /// The instant from which on it is notified again.
     #[schemars(with = "String")]
     pub until: Timestamp,
     /// When it was acknowledged.

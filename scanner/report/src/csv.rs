@@ -3,12 +3,12 @@
 use mimawari_drift::verdict::{Finding, Verdict};
 
 use crate::clean::clean;
-use crate::words::SENTENCE;
+use crate::words::{self, SENTENCE};
 
 /// Longest cell, in characters: longer than any path that a check asks for.
 const CELL: usize = 2_048;
 
-const HEADER: [&str; 24] = [
+const HEADER: [&str; 25] = [
     "id",
     "state",
     "severity",
@@ -33,12 +33,13 @@ const HEADER: [&str; 24] = [
     "service",
     "why",
     "remedy",
+    "pool",
 ];
 
 /// One line a finding, in the verdict's order, below a header (RFC 4180): comma, CRLF, UTF-8 without
 /// a byte order mark. An absent value is an empty cell.
 ///
-/// All findings of the verdict are there, settled ones too; the column `state` tells them apart. A
+/// All findings of the verdict are there, settled ones too; the column `state` distinguishes them. A
 /// cell that a spreadsheet would take for a formula begins with an apostrophe, which spreadsheets take for
 /// "this is text".
 #[must_use]
@@ -84,6 +85,10 @@ fn row(f: &Finding) -> [String; HEADER.len()] {
         text(&f.service),
         clean(&f.why, SENTENCE),
         text(&f.remedy),
+        f.pool
+            .as_ref()
+            .map(|p| format!("{}: {}", words::pool_need(p), words::pool_ranges(p)))
+            .unwrap_or_default(),
     ]
 }
 

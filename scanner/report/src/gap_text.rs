@@ -10,6 +10,7 @@ use mimawari_probes::gap::{
 };
 
 use crate::clean::clean;
+use crate::words::NAME;
 
 /// Longest sentence, characters.
 const LONGEST: usize = 2_000;
@@ -298,18 +299,18 @@ fn plain_sentence(gap: &Gap) -> String {
         ),
         Gap::ImportNotCovered { cells, of, scanner: None } => format!(
             "{cells} of {of} cells are not covered: the file does not name their hosts, calls them \
-             down, or could not tell the state of the port."
+             down, or could not determine the state of the port."
         ),
         Gap::ImportCutOff { end, reason } => import_end(*end, reason.as_deref()),
         Gap::OtherProtocols { entries } => {
             format!("{entries} entries of other protocols than TCP were left out.")
         }
         Gap::PortsWithoutNumbers { groups } => format!(
-            "{groups} groups of ports were counted without their numbers, as nmap before 7.80 does; \
+            "{groups} groups of ports were counted without their numbers, as nmap before 7.92 does; \
              those ports are not covered."
         ),
         Gap::PortsUnclear { ports } => format!(
-            "{ports} ports are not covered: nmap could not tell their state, such as `open|filtered` \
+            "{ports} ports are not covered: nmap could not determine their state, such as `open|filtered` \
              or `filtered` by a host that was not reached."
         ),
         Gap::HostsGivenUp { hosts } => {
@@ -364,6 +365,11 @@ fn plain_sentence(gap: &Gap) -> String {
         }
         Gap::RequiredNotCovered { cells } => format!(
             "{cells} cells that must be open were not covered by this run, and nothing is said of them."
+        ),
+        Gap::PoolUndecided { rule, port, at_least, open, unknown, of } => format!(
+            "The rule `{}` requires tcp/{port} on at least {at_least} of {of} addresses: {open} are known to be \
+             open, and {unknown} were not covered, so that nothing is said of it.",
+            clean(rule, NAME)
         ),
         Gap::SitesForgotten { room, forgotten } => format!(
             "The inventory holds {room} sites; {forgotten} that were seen longest ago are forgotten."

@@ -3,12 +3,13 @@
 use askama::Template;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mimawari_drift::verdict::Verdict;
+use mimawari_drift::verdict::{FindingKind, Verdict};
 use sha2::{Digest as _, Sha256};
 
 use crate::clean::clean;
 use crate::words::{self, NAME, SENTENCE, VerdictTone};
 
+mod allowed_rows;
 mod causes;
 #[cfg(test)]
 mod colours;
@@ -22,6 +23,7 @@ mod site_rows;
 mod tests;
 mod timeline;
 
+use allowed_rows::{AllowedRows, ServiceRows};
 use causes::{CauseRow, CauseRows};
 use lead::PageSummary;
 use map::RangeMaps;
@@ -113,6 +115,8 @@ struct HtmlPage<'a> {
     severities: Vec<FilterChoice>,
     states: Vec<FilterChoice>,
     kinds: Vec<FilterChoice>,
+    allowed: Option<AllowedRows>,
+    services: Option<ServiceRows>,
     sites: Option<SiteRows>,
     facts: Vec<(&'static str, String, bool)>,
     notes: Vec<String>,
@@ -214,13 +218,15 @@ impl<'a> HtmlPage<'a> {
                     choices(s.as_str(), words::state(*s), n)
                 })
                 .collect(),
-            kinds: words::KINDS
+            kinds: FindingKind::ALL
                 .iter()
                 .filter_map(|k| {
                     let n = v.findings.iter().filter(|f| f.kind == *k).count();
                     choices(k.as_str(), words::kind(*k), n)
                 })
                 .collect(),
+            allowed: AllowedRows::new(v),
+            services: ServiceRows::new(v),
             sites: SiteRows::new(v),
             facts: facts(v),
             notes: sentences(&v.run.notes),

@@ -17,6 +17,7 @@
 //! they are written; every renderer cleans them again for the medium it writes to, because a verdict
 //! may have been made elsewhere.
 
+mod allowed_words;
 mod clean;
 mod csv;
 mod gap_text;

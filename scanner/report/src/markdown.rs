@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use mimawari_drift::verdict::{Finding, FindingState, Verdict};
 
+use crate::allowed_words;
 use crate::clean::clean;
 use crate::same_names::{self, NamedRow};
 use crate::site_words;
@@ -21,6 +22,8 @@ const SITES: usize = 8_000;
 const MAX_ROWS: usize = 200;
 /// Changes of sites, and notices of one kind.
 const MAX_SITES: usize = 50;
+/// Allowed things that are shown one by one.
+const MAX_ALLOWED: usize = 50;
 /// Sentences of a list.
 const MAX_SENTENCES: usize = 20;
 /// Longest list of targets or ports, in characters.
@@ -73,6 +76,7 @@ pub fn markdown(verdict: &Verdict) -> String {
         page.add(&format!("**{} more of {of} in `verdict.json`.**\n\n", words::grouped(hidden)));
     }
     page.budget = MAX_CHARS - RESERVE - if kept[1] { SITES } else { 0 };
+    page.allowed(v);
     page.evidence(v);
     page.budget = MAX_CHARS - RESERVE;
     page.sites(v);
@@ -219,6 +223,36 @@ impl MarkdownPage {
             self.add(&format!("- {n} more; see `verdict.json`.\n"));
         }
         self.add("\n");
+    }
+
+    /// What is there and allowed: the worst one by one, the rest counted.
+    fn allowed(&mut self, v: &Verdict) {
+        if v.allowed_counts.total() == 0 {
+            return;
+        }
+        let head = format!("### Allowed by the baseline: {}\n\n", allowed_words::summary(v));
+        let items = allowed_words::important(v).take(MAX_ALLOWED).map(|a| {
+            format!(
+                "- {}: {} ({}), by {}\n",
+                a.severity.as_str(),
+                code(&allowed_words::place(a), 2 * NAME + 64),
+                code(&allowed_words::what(a), NAME),
+                code(&allowed_words::why(a).replace('`', ""), SENTENCE)
+            )
+        });
+        // Half of what is left: the evidence of what is not allowed needs the rest.
+        let all = self.budget;
+        self.budget = self.chars + all.saturating_sub(self.chars) / 2;
+        let shown = self.items(&head, items);
+        self.budget = all;
+        if shown == 0 {
+            self.add(&head);
+            return;
+        }
+        let more = allowed_words::beyond(v, shown);
+        if more > 0 {
+            self.add(&format!("{} more; see `verdict.json`.\n\n", words::grouped(more)));
+        }
     }
 
     fn sites(&mut self, v: &Verdict) {

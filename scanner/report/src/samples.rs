@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use mimawari_drift::sites::{NoticeKind, SiteChange, SiteCounts, SiteFact, SiteNotice};
+use mimawari_drift::subject::Subject;
 use mimawari_drift::verdict::{
-    Finding, FindingCause, FindingCounts, FindingKind, FindingState, MINOR, RunFacts, VERSION,
-    Verdict, VerdictCoverage,
+    AllowedCounts, AllowedSubject, Finding, FindingCause, FindingCounts, FindingKind, FindingState,
+    MINOR, RunFacts, ServiceChange, VERSION, Verdict, VerdictCoverage,
 };
 use mimawari_probes::observation::{CanaryResult, HttpEvidence, Severity, UrlScheme};
 use mimawari_targets::{Port, Protocol};
@@ -30,6 +31,7 @@ pub(crate) fn port(ip: &str, port: u16) -> Finding {
         proto: Protocol::Tcp,
         ip: ip.parse().unwrap(),
         port: Port::new(port),
+        pool: None,
         scheme: None,
         host: None,
         path: None,
@@ -63,6 +65,7 @@ pub(crate) fn content(ip: &str, at_port: u16, host: &str, path: &str) -> Finding
         host: Some(host.to_owned()),
         path: Some(path.to_owned()),
         check: Some("php-source".to_owned()),
+        pool: None,
         scheme: Some(UrlScheme::Http),
         title: Some("Source of a PHP file".to_owned()),
         remedy: Some(
@@ -143,6 +146,8 @@ fn base() -> Verdict {
         digest_due: false,
         timeline: vec![],
         service_changes: vec![],
+        allowed: vec![],
+        allowed_counts: AllowedCounts::default(),
         maps: vec![],
         sites: SiteCounts::default(),
         site_changes: vec![],
@@ -237,6 +242,65 @@ fn with_sites(v: &mut Verdict) {
     ];
 }
 
+/// A port that answers as SSH now, and was a web server.
+pub(crate) fn another_service() -> ServiceChange {
+    ServiceChange {
+        ip: "198.51.100.9".parse().unwrap(),
+        proto: Protocol::Tcp,
+        port: Port::new(8080).unwrap(),
+        was: "http".to_owned(),
+        now: "ssh".to_owned(),
+        since: at("2026-07-31T01:00:00Z"),
+        at: at("2026-08-01T01:00:41Z"),
+        allowed_by: Some("edge-web".to_owned()),
+    }
+}
+
+/// Something that is there and allowed.
+fn allowed(subject: &str, severity: Severity, check: Option<&str>, reason: &str) -> AllowedSubject {
+    let subject: Subject = subject.parse().unwrap();
+    AllowedSubject {
+        id: subject.id("outside").to_string(),
+        kind: subject.kind(),
+        severity,
+        check: check.map(str::to_owned),
+        service: check.is_none().then(|| "ssh".to_owned()),
+        rule: "edge-rule".to_owned(),
+        owner: "@corp/hosting".to_owned(),
+        reason: reason.to_owned(),
+        first_seen: at("2026-06-01T01:00:00Z"),
+        last_seen: at("2026-08-01T01:00:41Z"),
+        subject,
+    }
+}
+
+fn some_allowed(v: &mut Verdict) {
+    let monitoring = "Read by the monitoring";
+    v.allowed = vec![
+        allowed(
+            "198.51.100.7:80 shop.example.jp/.env",
+            Severity::Critical,
+            Some("dotenv"),
+            "From the import of the first run",
+        ),
+        allowed(
+            "198.51.100.8:443 /server-status",
+            Severity::Medium,
+            Some("server-status"),
+            monitoring,
+        ),
+        allowed(
+            "198.51.100.61:443 legacy-tls",
+            Severity::Medium,
+            Some("legacy-tls"),
+            "Old printers",
+        ),
+        allowed("198.51.100.70:22", Severity::High, None, "Bastion"),
+        allowed("198.51.100.7:443", Severity::Medium, None, "Public web sites"),
+    ];
+    v.allowed_counts = AllowedCounts { contents: 2, servers: 1, hosts: 0, ports: 402 };
+}
+
 /// Nothing differs, everything was covered.
 pub(crate) fn clean() -> Verdict {
     base()
@@ -262,6 +326,7 @@ pub(crate) fn drift() -> Verdict {
         acknowledged: 0,
         flapping: 0,
     };
+    some_allowed(&mut v);
     let mut shop = content("198.51.100.7", 80, "shop.example.jp", "/password.php");
     shop.new = true;
     shop.owner = Some("@corp/hosting".to_owned());
@@ -455,6 +520,19 @@ pub(crate) fn hostile() -> Verdict {
                 canaries: vec![CanaryResult { path: (*e).to_owned(), status: 404 }],
             }),
             ..content("198.51.100.7", n, e, e)
+        })
+        .collect();
+    v.allowed = evil
+        .iter()
+        .map(|e| {
+            let place = format!("198.51.100.7:80 shop.example.jp/{e}");
+            let a = allowed(&place, Severity::Critical, Some(e), e);
+            AllowedSubject {
+                rule: (*e).to_owned(),
+                owner: (*e).to_owned(),
+                id: (*e).to_owned(),
+                ..a
+            }
         })
         .collect();
     v.site_changes = evil.iter().map(|e| change(e, SiteFact::Title, Some(e), Some(e))).collect();

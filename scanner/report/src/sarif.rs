@@ -35,13 +35,13 @@ pub fn sarif(verdict: &Verdict) -> Result<String, SarifRefused> {
             because: first.map_or_else(String::new, |s| clean(s, SENTENCE)),
         });
     }
-    let told: Vec<&Finding> = verdict
+    let listed: Vec<&Finding> = verdict
         .findings
         .iter()
         .filter(|f| f.state.is_drift() || f.state == FindingState::OutOfScope)
         .collect();
     let mut worst: BTreeMap<String, &Finding> = BTreeMap::new();
-    for f in &told {
+    for f in &listed {
         let of_rule = worst.entry(rule_id(f)).or_insert(f);
         if f.severity > of_rule.severity {
             *of_rule = f;
@@ -50,7 +50,7 @@ pub fn sarif(verdict: &Verdict) -> Result<String, SarifRefused> {
     let rules: Vec<Value> = worst.iter().map(|(id, f)| rule(id, f)).collect();
     let index: BTreeMap<&str, usize> =
         worst.keys().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
-    let results: Vec<Value> = told
+    let results: Vec<Value> = listed
         .iter()
         .map(|f| {
             let id = rule_id(f);
@@ -89,7 +89,7 @@ fn invocation(v: &Verdict) -> Value {
 /// The kind, and for content the check: what a reader would mute as one.
 fn rule_id(f: &Finding) -> String {
     match &f.check {
-        Some(check) if f.kind == FindingKind::ExposedContent => {
+        Some(check) if f.kind.is_content() => {
             format!("{}/{}", f.kind.as_str(), segment(check))
         }
         _ => f.kind.as_str().to_owned(),
@@ -137,6 +137,9 @@ fn result(f: &Finding, rule: &str, index: usize) -> Value {
     });
     if let Some(port) = f.port {
         properties["port"] = port.get().into();
+    }
+    if let Some(pool) = &f.pool {
+        properties["pool"] = words::pool_ranges(pool).into();
     }
     for (key, text) in [("owner", &f.owner), ("service", &f.service), ("host", &f.host)] {
         if let Some(text) = text {
@@ -307,7 +310,7 @@ mod tests {
     fn the_form_is_kept() {
         let mut v = samples::drift();
         v.incomplete = false;
-        v.findings.retain(|f| f.kind != FindingKind::MissingRequired);
+        v.findings.retain(|f| !f.kind.is_requirement());
         insta::assert_snapshot!("sarif_drift", sarif(&v).unwrap());
     }
 
@@ -325,7 +328,7 @@ mod tests {
     fn a_finding_is_left_out_only_if_it_is_settled() {
         let v = Verdict { incomplete: false, ..samples::drift() };
         let log = read(&v);
-        let told: BTreeSet<&str> = log["runs"][0]["results"]
+        let listed: BTreeSet<&str> = log["runs"][0]["results"]
             .as_array()
             .unwrap()
             .iter()
@@ -336,7 +339,7 @@ mod tests {
                 f.state,
                 FindingState::Resolved | FindingState::Allowed | FindingState::MissingPending
             );
-            assert_eq!(told.contains(f.id.as_str()), !settled, "{:?}", f.state);
+            assert_eq!(listed.contains(f.id.as_str()), !settled, "{:?}", f.state);
         }
         assert!(v.findings.iter().any(|f| f.state == FindingState::Unverified));
     }

@@ -2,7 +2,7 @@
 
 use mimawari_drift::sites::{NoticeKind, SiteChange, SiteCounts, SiteFact, SiteNotice};
 use mimawari_drift::verdict::Verdict;
-use mimawari_targets::Protocol;
+use mimawari_targets::Cell;
 
 use crate::clean::clean;
 use crate::words::{self, SENTENCE, plural};
@@ -144,7 +144,7 @@ pub(crate) fn notice_place(n: &SiteNotice) -> (String, String) {
 }
 
 fn at(ip: std::net::IpAddr, port: mimawari_targets::Port) -> String {
-    words::address(ip, Some(port), Protocol::Tcp)
+    Cell::tcp(ip, port).to_string()
 }
 
 /// The title of the list of changes.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use mimawari_drift::verdict::{Finding, FindingState, Verdict};
 use mimawari_probes::observation::Severity;
 
+use crate::allowed_words;
 use crate::clean::{clean, fit, pad, width, wrap};
 use crate::same_names::{self, NamedRow};
 use crate::site_words;
@@ -22,13 +23,15 @@ const MIN_WHY: usize = 30;
 const MAX_SENTENCES: usize = 5;
 /// Lines of a sentence.
 const MAX_LINES: usize = 3;
-/// Findings whose evidence is told in full; of the others it is one line.
+/// Findings whose evidence is shown in full; of the others it is one line.
 const MAX_FULL: usize = 5;
 /// Width of the labels of evidence.
 const EVIDENCE: usize = 9;
 /// Changes of sites, and notices of one kind.
 const MAX_CHANGES: usize = 6;
 const MAX_NOTICES: usize = 3;
+/// Allowed things that are shown one by one.
+const MAX_ALLOWED: usize = 10;
 /// Width of the labels under "How sure".
 const LABEL: usize = 10;
 
@@ -44,6 +47,7 @@ pub fn text(verdict: &Verdict, colour: bool, columns: usize) -> String {
     page.how_sure(verdict);
     page.findings(verdict);
     page.services(verdict);
+    page.allowed(verdict);
     page.sites(verdict);
     page.foot(verdict);
     page.out
@@ -89,9 +93,9 @@ struct TextPage {
     out: String,
     colour: bool,
     columns: usize,
-    /// Findings whose evidence was told in full.
+    /// Findings whose evidence was shown in full.
     full: usize,
-    /// What to do, as already told.
+    /// What to do, as already shown.
     remedies: Vec<String>,
 }
 
@@ -437,6 +441,32 @@ impl TextPage {
             self.sentence(TextStyle::Plain, "  ", 2, &words::service_change(c));
         }
         self.more(n.saturating_sub(MAX_CHANGES));
+        self.out.push('\n');
+    }
+
+    /// What is there and allowed: the worst one by one, the rest counted.
+    fn allowed(&mut self, v: &Verdict) {
+        if v.allowed_counts.total() == 0 {
+            return;
+        }
+        let title = format!("Allowed by the baseline: {}", allowed_words::summary(v));
+        self.sentence(TextStyle::Bold, "", 0, &title);
+        let shown: Vec<_> = allowed_words::important(v).take(MAX_ALLOWED).collect();
+        for a in &shown {
+            self.out.push_str("  ");
+            self.ink(TextStyle::of(a.severity), &pad(a.severity.as_str(), 8));
+            let line = format!("{} ({})", allowed_words::place(a), allowed_words::what(a));
+            for (i, l) in wrap(&line, self.columns - 12, MAX_LINES).iter().enumerate() {
+                self.out.push_str(&" ".repeat(if i == 0 { 2 } else { 12 }));
+                self.line(TextStyle::Plain, l);
+            }
+            let why = format!("by {}", allowed_words::why(a));
+            self.sentence(TextStyle::Dim, "", 12, &why);
+        }
+        let more = allowed_words::beyond(v, shown.len());
+        if more > 0 && !shown.is_empty() {
+            self.line(TextStyle::Dim, &format!("  and {} more", words::grouped(more)));
+        }
         self.out.push('\n');
     }
 

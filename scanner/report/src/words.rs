@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use mimawari_drift::subject::Subject;
 use mimawari_drift::verdict::{
-    Finding, FindingCause, FindingKind, FindingState, ServiceChange, Verdict, VerdictCoverage,
+    Finding, FindingCause, FindingKind, FindingPool, FindingState, ServiceChange, Verdict,
+    VerdictCoverage,
 };
 use mimawari_probes::observation::{HttpEvidence, Severity, UrlScheme};
-use mimawari_targets::{Port, Protocol};
+use mimawari_targets::{Cell, Port, Protocol};
 
 use crate::clean::clean;
 
@@ -164,7 +166,7 @@ pub(crate) fn content(c: &VerdictCoverage) -> Option<String> {
     })
 }
 
-/// Estimated recall with its interval, held against the promise.
+/// Estimated recall with its interval, compared with the promise.
 pub(crate) fn recall(c: &VerdictCoverage) -> String {
     let digits = decimals(c.recall_promised);
     let promised = c.recall_promised;
@@ -311,16 +313,6 @@ pub(crate) const fn kind(k: FindingKind) -> &'static str {
     }
 }
 
-/// The kinds in the order of the type.
-pub(crate) const KINDS: [FindingKind; 6] = [
-    FindingKind::UnexpectedOpen,
-    FindingKind::MissingRequired,
-    FindingKind::ExposedContent,
-    FindingKind::ForbiddenOpen,
-    FindingKind::SuspectHost,
-    FindingKind::LegacyTls,
-];
-
 /// What was found: the kind, and for content the check.
 pub(crate) fn what(f: &Finding) -> String {
     match &f.check {
@@ -356,26 +348,45 @@ pub(crate) fn service_change(c: &ServiceChange) -> String {
     )
 }
 
-/// Address and port, as one would type them; `/udp` where it is not TCP.
+/// Address and port, as one would type them; `/udp` where it is not TCP. Of a pool its addresses.
 pub(crate) fn endpoint(f: &Finding) -> String {
-    address(f.ip, f.port, f.proto)
+    match (&f.pool, f.port) {
+        (Some(pool), Some(port)) => format!("{} {}/{port}", pool_ranges(pool), f.proto),
+        _ => address(f.ip, f.port, f.proto),
+    }
+}
+
+/// The first addresses of a pool.
+pub(crate) fn pool_ranges(pool: &FindingPool) -> String {
+    const SHOWN: usize = 3;
+    let mut shown: Vec<String> =
+        pool.addresses.ranges().take(SHOWN).map(|r| r.to_string()).collect();
+    let more = pool.addresses.ranges().count().saturating_sub(SHOWN);
+    if more > 0 {
+        shown.push(format!("{} more", grouped(more as u64)));
+    }
+    shown.join(", ")
+}
+
+/// How much of a pool must be open.
+pub(crate) fn pool_need(pool: &FindingPool) -> String {
+    let of = u64::try_from(pool.addresses.len()).unwrap_or(u64::MAX);
+    format!("at least {} of {}", grouped(pool.at_least), plural_as(of, "address", "addresses"))
 }
 
 /// The same of its parts.
 pub(crate) fn address(ip: IpAddr, port: Option<Port>, proto: Protocol) -> String {
-    let mut s = match (ip, port) {
-        (ip, None) => ip.to_string(),
-        (IpAddr::V4(ip), Some(port)) => format!("{ip}:{port}"),
-        (IpAddr::V6(ip), Some(port)) => format!("[{ip}]:{port}"),
-    };
-    if proto != Protocol::Tcp {
-        s.push_str(&format!("/{proto}"));
+    match port {
+        Some(port) => Cell::new(ip, proto, port).to_string(),
+        None => Subject::Host(ip).to_string(),
     }
-    s
 }
 
-/// Virtual host and path of content; `None` for a port or a host.
+/// Virtual host and path of content, or the addresses of a pool; `None` for a port or a host.
 pub(crate) fn resource(f: &Finding) -> Option<String> {
+    if let Some(pool) = &f.pool {
+        return Some(format!("{}: {}", pool_need(pool), pool_ranges(pool)));
+    }
     if f.host.is_none() && f.path.is_none() {
         return None;
     }
@@ -386,7 +397,7 @@ pub(crate) fn resource(f: &Finding) -> Option<String> {
 
 /// Address, port, virtual host and path on one line.
 pub(crate) fn place(f: &Finding) -> String {
-    match resource(f) {
+    match resource(f).filter(|_| f.pool.is_none()) {
         Some(r) if r.starts_with('/') => format!("{}{r}", endpoint(f)),
         Some(r) => format!("{} {r}", endpoint(f)),
         None => endpoint(f),
@@ -520,6 +531,11 @@ fn span(s: i64) -> String {
         (0, _) => format!("{m} min {s} s"),
         _ => format!("{h} h {m} min"),
     }
+}
+
+/// A number with its noun.
+pub(crate) fn plural_as(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(n), if n == 1 { one } else { many })
 }
 
 /// A number with its noun, plural by `s`.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use mimawari_base::failure::Failure;
 use mimawari_base::files::write_atomically;
+use mimawari_drift::subject::Subject;
 use mimawari_engine::ChunkResult;
 use mimawari_probes::format::{FormatFault, NEWER_HELP, read_document};
 use mimawari_probes::gap::Gap;
@@ -16,7 +17,7 @@ use mimawari_probes::http::printable;
 use mimawari_probes::observation::{
     CellState, HttpObservation, Observation, TcpObservation, UrlScheme,
 };
-use mimawari_targets::{PlanOrder, Port};
+use mimawari_targets::{Cell, PlanOrder, Port};
 
 use super::checkpoint::{CHECKPOINT, CheckpointWriter, SavedCheckpoint};
 use super::coverage;
@@ -371,24 +372,27 @@ impl LoadedRun {
 /// The latest record of each host, of each cell and of each (target, path), in the order of their
 /// keys.
 #[derive(Default)]
-struct LatestRun(BTreeMap<FolderKey, Observation>);
+struct LatestRun(BTreeMap<RecordKey, Observation>);
 
-/// Address, port, and scheme, virtual host and path.
-type FolderKey = (IpAddr, Option<Port>, Option<(UrlScheme, Option<String>, String)>);
+/// What a record is about, and by which scheme it was asked. A site is a content without a path.
+type RecordKey = (Subject, Option<UrlScheme>);
+
+fn record_key(o: &Observation) -> RecordKey {
+    let site = |cell, scheme: UrlScheme, host: &Option<String>, path: &str| {
+        (Subject::content(cell, host.as_deref(), path), Some(scheme))
+    };
+    match o {
+        Observation::Host(h) => (Subject::Host(h.ip), None),
+        Observation::Tcp(t) => (Subject::tcp(t.ip, t.port), None),
+        // No path is empty.
+        Observation::Web(w) => site(Cell::tcp(w.ip, w.port), w.scheme, &w.host, ""),
+        Observation::Http(h) => site(Cell::tcp(h.ip, h.port), h.scheme, &h.host, &h.path),
+    }
+}
 
 impl LatestRun {
     fn take(&mut self, o: Observation, needed: impl Fn(&HttpObservation) -> bool) {
-        let key = match &o {
-            Observation::Host(h) => (h.ip, None, None),
-            // No path is empty.
-            Observation::Web(w) => {
-                (w.ip, Some(w.port), Some((w.scheme, w.host.clone(), String::new())))
-            }
-            Observation::Tcp(t) => (t.ip, Some(t.port), None),
-            Observation::Http(h) => {
-                (h.ip, Some(h.port), Some((h.scheme, h.host.clone(), h.path.clone())))
-            }
-        };
+        let key = record_key(&o);
         let is_needed = match &o {
             // What replaces an earlier record is needed as that was.
             Observation::Http(h) => needed(h) || self.0.contains_key(&key),

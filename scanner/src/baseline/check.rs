@@ -16,8 +16,10 @@ use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::format;
 use mimawari_drift::lint::codeowners::CodeOwners;
 use mimawari_drift::lint::{
-    BUDGET, Lint, LintContext, LintProfile, OwnersSource, TextLocation, lint, rules,
+    BUDGET, Lint, LintContext, LintProfile, OwnersSource, SiteNames, TextLocation,
+    addresses_of_all_sites, lint, rules,
 };
+use mimawari_drift::state::State;
 use mimawari_store::baseline::RuleFiles;
 use mimawari_store::{StateStore, StoreLocation};
 use mimawari_targets::diagnostic::{DiagnosticLevel, TextSource};
@@ -97,6 +99,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
         None => None,
     };
     let (scope, profiles) = read_profiles(&args.configs, &configs);
+    let sites = site_names(&files, &args.configs, &configs, state.as_ref());
     let found = lint(
         &files,
         &LintContext {
@@ -109,6 +112,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
             },
             checks: Some(&checks),
             usage: state.as_ref().map(|s| &s.rules),
+            sites: Some(&sites),
             base: base.as_deref(),
             budget: BUDGET,
             formatted: Some(&|text| format(text).unwrap_or_else(|_| text.to_owned())),
@@ -257,6 +261,51 @@ fn read(
         }));
     }
     Ok(files)
+}
+
+/// The sites at addresses of rules that allow a path for every site: those of the configurations' lists
+/// and those that were seen.
+fn site_names(
+    files: &[(String, String)],
+    names: &[PathBuf],
+    configs: &[Config],
+    state: Option<&State>,
+) -> SiteNames {
+    let mut sites = SiteNames::default();
+    let asked = addresses_of_all_sites(files);
+    if asked.is_empty() {
+        return sites;
+    }
+    let seen = state.into_iter().flat_map(|s| &s.sites).map(|s| &s.key);
+    for key in seen.filter(|key| asked.contains(key.ip)) {
+        if let Some(name) = &key.host {
+            sites.add(key.ip, name);
+        }
+    }
+    let files = names.iter().zip(configs);
+    for (name, config) in files.filter(|(_, c)| c.http.vhosts.as_deref() != Some(Path::new("-"))) {
+        // Where the rules are reviewed, the list may be missing; a run reads it anew.
+        if let Err(e) = listed_sites(config, &asked, &mut sites) {
+            tracing::warn!(
+                "{}: {e:#}; rules that allow a path for several of its sites are not reported",
+                name.display()
+            );
+        }
+    }
+    sites
+}
+
+fn listed_sites(config: &Config, asked: &AddrSet, sites: &mut SiteNames) -> Result<()> {
+    let Some(list) = scan::read_vhosts(config)? else { return Ok(()) };
+    for ip in list.addresses().filter(|ip| asked.contains(*ip)) {
+        for host in list.hosts(ip) {
+            if sites.is_full(ip) {
+                break;
+            }
+            sites.add(ip, &host?.host);
+        }
+    }
+    Ok(())
 }
 
 /// What the configurations allow and scan together.

@@ -1,6 +1,5 @@
 //! `mimawari baseline explain`
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -14,7 +13,7 @@ use mimawari_probes::observation::{CellState, Observation};
 use mimawari_runs::Runs;
 use mimawari_store::StateStore;
 use mimawari_store::baseline::read_baseline;
-use mimawari_targets::{PlanShard, Port};
+use mimawari_targets::{Cell, PlanShard};
 
 use super::blame::blame;
 use super::instant;
@@ -47,7 +46,7 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<ExitSt
         Some(runs) => runs.judge(&baseline, &saved, now).1,
         None => saved,
     };
-    let covered = |ip, port| find_last_covered(runs.as_ref(), &state, ip, port);
+    let covered = |cell: Cell| find_last_covered(runs.as_ref(), &state, cell);
     let in_scope = |ip| config.scope.allows(ip);
     let known = KnownFinding {
         baseline: &baseline,
@@ -128,16 +127,16 @@ fn find_newest_run(runs: &Path) -> Option<PathBuf> {
 }
 
 /// When a cell was last covered.
-fn find_last_covered(runs: Option<&Runs>, state: &State, ip: IpAddr, port: Port) -> LastCovered {
+fn find_last_covered(runs: Option<&Runs>, state: &State, at: Cell) -> LastCovered {
     let not_known = |how: String| LastCovered { how, ..LastCovered::default() };
     let Some((runs, first)) = runs.and_then(|r| Some((r, r.each().first()?))) else {
         return not_known("not known, without a run".to_owned());
     };
     let id = runs.each().iter().map(|r| r.meta.run_id.as_str()).collect::<Vec<_>>().join("+");
     let seen = runs.each().iter().flat_map(|r| &r.observations).any(|o| {
-        matches!(o, Observation::Tcp(t) if t.ip == ip && t.port == port && t.state == CellState::Open)
+        matches!(o, Observation::Tcp(t) if Cell::tcp(t.ip, t.port) == at && t.state == CellState::Open)
     });
-    let cell = match runs.cell(ip, port) {
+    let cell = match runs.cell(at.ip, at.port) {
         _ if seen => CellState::Open,
         // Open without a record: the record was lost, so nothing is known.
         CellState::Open => CellState::NotProbed,
@@ -148,7 +147,7 @@ fn find_last_covered(runs: Option<&Runs>, state: &State, ip: IpAddr, port: Port)
         return LastCovered { at, state: Some(cell), how: format!("by the run {id}") };
     }
     let parts = first.meta.part.unwrap_or(PlanShard::WHOLE).count();
-    let Some(part) = runs.part_of(ip, port) else {
+    let Some(part) = runs.part_of(at.ip, at.port) else {
         return not_known(format!("not known: it is not of the plan of the run {id}"));
     };
     let digest = first.meta.plan.digest(parts, &first.meta.vantage);

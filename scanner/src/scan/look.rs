@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
 use mimawari_base::sockets;
 use mimawari_base::source_path::SourcePath;
-use mimawari_drift::verdict::{FindingKind, FindingState};
+use mimawari_drift::verdict::FindingState;
 use mimawari_look::http::{
     self, KnownPaths, ProbeProgress, SiteTargets, SkippedRows, VhostIndex, VirtualHost, WebTarget,
 };
@@ -122,7 +122,7 @@ pub fn evidence_key(path: &SourcePath) -> Result<[u8; 32]> {
 }
 
 /// Indexes the list of virtual hosts.
-pub(super) fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {
+pub(crate) fn read_vhosts(config: &Config) -> Result<Option<VhostIndex>> {
     let Some(path) = config.http.vhosts.as_ref().filter(|_| config.http.enabled) else {
         return Ok(None);
     };
@@ -161,7 +161,7 @@ async fn known_paths(config: &Config) -> KnownPaths {
         let f = &tracked.finding;
         let active = !matches!(f.state, FindingState::Resolved | FindingState::OutOfScope);
         if active
-            && f.kind == FindingKind::ExposedContent
+            && f.kind.is_content()
             && f.vantage == config.vantage
             && let (Some(port), Some(path)) = (f.port, &f.path)
         {

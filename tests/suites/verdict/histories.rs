@@ -184,7 +184,11 @@ const RULES: &[&str] = &[
     NEVER,
     "[[allow]]\nid = \"w\"\nhosts = [\"192.0.2.0/24\"]\nports = [\"tcp/22\"]\nreason = \"x\"\nexpires = 2026-11-01\n",
     "[[allow_http]]\nid = \"l\"\nhosts = [\"192.0.2.0/24\"]\nchecks = [\"legacy-tls\", \"a\"]\nreason = \"x\"\n",
+    "[[allow]]\nid = \"p\"\nhosts = [\"192.0.2.0\", \"192.0.2.1\", \"192.0.2.70\"]\nports = [\"tcp/22\"]\nexpect = \"must\"\nat_least = 1\nreason = \"x\"\n",
 ];
+
+/// The hosts of every history, which are the pool of the last rule as well.
+const HOSTS: [&str; 3] = ["192.0.2.0", "192.0.2.1", HOST];
 
 /// More where everything runs in full; `MIMAWARI_HISTORIES=100000` for those who have six minutes.
 fn histories() -> u64 {
@@ -219,8 +223,9 @@ fn no_history_loses_an_alarm_or_resolves_what_it_did_not_see() {
         let n = shown.notified.get(&what).copied().unwrap_or(0);
         assert!(n > histories / 200, "only {n} {what:?} were notified");
     }
-    let rows = [shown.retired, shown.banned, shown.unconfirmed, shown.first_looks];
-    for (row, n) in ["retired", "banned", "unconfirmed", "first looks"].into_iter().zip(rows) {
+    let rows = [shown.retired, shown.banned, shown.unconfirmed, shown.first_looks, shown.pools];
+    let names = ["retired", "banned", "unconfirmed", "first looks", "missing pools"];
+    for (row, n) in names.into_iter().zip(rows) {
         assert!(n > histories / 100, "only {n} {row}");
     }
     assert!(shown.site_changes > histories / 4, "only {} changes of sites", shown.site_changes);
@@ -236,6 +241,8 @@ struct Shown {
     banned: u64,
     unconfirmed: u64,
     first_looks: u64,
+    /// Pools that became missing.
+    pools: u64,
 }
 
 impl Shown {
@@ -251,6 +258,7 @@ impl Shown {
         self.banned += other.banned;
         self.unconfirmed += other.unconfirmed;
         self.first_looks += other.first_looks;
+        self.pools += other.pools;
         self
     }
 }
@@ -445,9 +453,13 @@ impl History {
         for f in &v.findings {
             self.shown.unconfirmed += u64::from(f.new && f.unconfirmed);
             self.shown.first_looks += u64::from(f.new && f.cause == FindingCause::FirstLook);
-            let key = (f.vantage.clone(), f.kind, f.ip, f.port, f.host.clone(), f.path.clone());
+            // A pool has no host, and its addresses are what it is.
+            let pool = f.pool.as_ref().map(|_| f.subject().to_string());
+            let host = pool.or(f.host.clone());
+            let key = (f.vantage.clone(), f.kind, f.ip, f.port, host, f.path.clone());
             let id = self.ids.entry(key).or_insert_with(|| f.id.clone());
             assert_eq!(*id, f.id, "seed {seed}: an identity changed");
+            self.pools(run, f);
             let before = self.state.findings.get(&f.id).map(|t| &t.finding);
             if f.state == FindingState::Resolved
                 && before.is_none_or(|b| b.state != FindingState::Resolved)
@@ -490,6 +502,22 @@ impl History {
         self.state = next;
     }
 
+    /// A pool becomes missing only by a run that covered every address of it and saw none open.
+    fn pools(&mut self, run: &Run, f: &Finding) {
+        use FindingState::{Missing, MissingPending};
+        let before = self.state.findings.get(&f.id).map(|t| t.finding.state);
+        let became = |state| f.state == state && before != Some(state);
+        if f.pool.is_none() || !(became(Missing) || became(MissingPending)) {
+            return;
+        }
+        self.shown.pools += u64::from(f.state == Missing);
+        for host in HOSTS {
+            let cell = CoverageView::cell(run, ip(host), port(22));
+            let looked = run.scope.allows(ip(host)) && cell.is_covered() && cell != Open;
+            assert!(looked, "seed {}: {host} may be the one: {f:#?}", self.seed);
+        }
+    }
+
     /// A host all of whose known open ports refuse at once, two or more, is not seen to be closed.
     fn bans(&mut self, run: &Run, v: &Verdict, began: Timestamp) {
         for host in ["192.0.2.0", "192.0.2.1", HOST] {
@@ -529,7 +557,7 @@ impl History {
             }
             let Some(later) = next.findings.get(id) else {
                 let pending = t.finding.state == FindingState::MissingPending;
-                assert!(pending && t.told.is_none(), "seed {seed}: {t:?} is gone");
+                assert!(pending && t.notified.is_none(), "seed {seed}: {t:?} is gone");
                 continue;
             };
             let (a, b) = (&t.finding, &later.finding);
@@ -656,6 +684,11 @@ fn resolved_by_proof(
     assert!(!v.suspect || missed && !quiet, "seed {seed}: by a run that is not believed: {f:?}");
     if f.kind == LegacyTls || f.kind == ExposedContent {
         return web_is_gone(run, f, seed);
+    }
+    if f.pool.is_some() {
+        let open = |h: &&str| CoverageView::cell(run, ip(h), port(22)) == Open;
+        assert!(HOSTS.iter().any(|h| open(&h)), "seed {seed}: resolved, and none is open: {f:?}");
+        return;
     }
     let cell = CoverageView::cell(run, f.ip, f.port.expect("a port"));
     assert!(cell.is_covered(), "seed {seed}: resolved without being covered: {f:?}");

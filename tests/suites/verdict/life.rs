@@ -416,7 +416,7 @@ fn planned_work_is_acknowledged_by_rule_before_anything_is_missing() {
     }
     assert_eq!(all, [(3, Opened), (31, Reminder)]);
     assert!(s.state.acknowledged_rules.is_empty());
-    let standing = s.state.findings.values().next().and_then(|t| t.told).map(|t| t.what);
+    let standing = s.state.findings.values().next().and_then(|t| t.notified).map(|t| t.what);
     assert_eq!(standing, Some(NotifiedState::Drift));
 }
 

@@ -293,7 +293,10 @@ fn a_required_cell_that_came_and_went_is_settled_with_its_rule() {
     }
     let t = s.tracked(MissingRequired).expect("a finding");
     assert!(!t.finding.flapping, "{t:?}");
-    assert!(t.told.is_some_and(|t| t.what != mimawari_drift::state::NotifiedState::Drift), "{t:?}");
+    assert!(
+        t.notified.is_some_and(|t| t.what != mimawari_drift::state::NotifiedState::Drift),
+        "{t:?}"
+    );
 }
 
 #[test]

@@ -373,3 +373,38 @@ fn what_was_written_without_an_inventory_is_read() {
     assert!(!text.contains("\"sites\""), "nothing is written where there is nothing");
     assert_eq!(State::parse(&text).expect("a state"), s.state);
 }
+
+// What a change of the baseline opens.
+
+#[test]
+fn a_path_rule_counts_each_known_site_that_it_opens() {
+    use mimawari_drift::impact::{ImpactSide, NewlyAllowed, compare};
+    let sites = ["shop.example.jp", "blog.example.jp", "wiki.example.jp"];
+    let run =
+        sites.iter().fold(Run::new(), |run, name| run.web(|w| w.host = Some((*name).to_owned())));
+    let rule = |names: &str| {
+        format!(
+            "[[allow_http]]\nid = \"h\"\nhosts = [\"192.0.2.70\"]\npaths = [\"/status\"]\n{names}reason = \"x\"\n"
+        )
+    };
+    let opened = |before: &str, after: &str| {
+        let mut s = Story::new("");
+        s.run(run.clone());
+        let (base, head) = (baseline(before), baseline(after));
+        let (one, two) =
+            (judged(&run, &base, &s.state, s.now), judged(&run, &head, &s.state, s.now));
+        let newly = NewlyAllowed::between(&base, &head, "default", s.now);
+        let impact = compare(
+            ImpactSide { baseline: &base, verdict: &one.0, state: &one.1 },
+            ImpactSide { baseline: &head, verdict: &two.0, state: &two.1 },
+            newly,
+            "default",
+        );
+        impact.contents_allowed_by.iter().map(|c| c.sites).collect::<Vec<_>>()
+    };
+    let shop = "names = [\"shop.example.jp\"]\n";
+    assert_eq!(opened("", &rule("")), [3], "every site of the address");
+    assert_eq!(opened("", &rule(shop)), [1]);
+    assert_eq!(opened(&rule(shop), &rule("")), [2], "what was allowed before is not opened");
+    assert_eq!(opened(&rule(""), &rule(shop)), [0u64; 0]);
+}

@@ -1,10 +1,11 @@
 //! All rules, and what they say.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList};
-use mimawari_targets::{Cell, Port, PortSet, Protocol};
+use mimawari_targets::{Cell, Port, PortSet};
 use sha2::{Digest, Sha256};
 
 use super::decide::DecisionFacts;
@@ -65,7 +66,10 @@ impl RuleBook {
             match what {
                 RuleKind::Ports(p) => {
                     let (tcp, udp) = (p.tcp, p.udp);
-                    rules.push(BaselineRule { head, tcp, udp, expect: p.expect, broad: p.broad });
+                    let (expect, broad) = (p.expect, p.broad);
+                    // So many as there are is each of them.
+                    let at_least = p.at_least.filter(|n| u128::from(*n) < head.addrs.len());
+                    rules.push(BaselineRule { head, tcp, udp, expect, at_least, broad });
                 }
                 RuleKind::Http(ContentMatch { checks, paths, names }) => {
                     let [checks, paths, names] = [checks, paths, names]
@@ -79,7 +83,7 @@ impl RuleBook {
         let index = RuleIndex::new(rules.iter().map(|r: &BaselineRule| IndexedRule {
             addrs: &r.head.addrs,
             id: &r.head.id,
-            ports: vec![(Protocol::Tcp, &r.tcp), (Protocol::Udp, &r.udp)],
+            ports: r.each_ports(),
             things: Vec::new(),
         }));
         let http_index = RuleIndex::new(http.iter().map(|r: &HttpRule| IndexedRule {
@@ -230,8 +234,8 @@ impl RuleBook {
         let mut all: Vec<u32> = Vec::new();
         for class in self.index.at(ip) {
             // Whoever holds all ports holds the last one.
-            let last = Port::new(u16::MAX);
-            last.into_iter().for_each(|p| class.at_port(Protocol::Tcp, p, &mut |i| all.push(i)));
+            let last = Port::new(u16::MAX).map(|port| Cell::tcp(ip, port));
+            last.into_iter().for_each(|c| class.at_port(c.proto, c.port, &mut |i| all.push(i)));
         }
         all.sort_unstable();
         let rules = all.iter().filter_map(|i| self.rules.get(*i as usize));
@@ -249,14 +253,23 @@ impl RuleBook {
         found
     }
 
-    /// The rules of `must` that hold now and from this vantage point.
-    pub fn required<'a>(
+    /// The rules of `must` that hold now and from this vantage point: those that require each cell, and
+    /// those that require some of a pool.
+    pub fn required<'a, 'v>(
         &'a self,
-        vantage: &'a str,
+        vantage: &'v str,
         now: Timestamp,
-    ) -> impl Iterator<Item = &'a BaselineRule> {
+    ) -> impl Iterator<Item = &'a BaselineRule> + use<'a, 'v> {
         let holds = move |h: &RuleHead| h.is_live(now) && h.is_for(vantage);
         self.rules.iter().filter(move |r| r.expect == RuleExpect::Must && holds(&r.head))
+    }
+
+    /// What every rule has, by its id.
+    #[must_use]
+    pub fn heads(&self) -> HashMap<&str, &RuleHead> {
+        let ports = self.rules.iter().map(|r| &r.head);
+        let all = ports.chain(self.http.iter().map(|r| &r.head));
+        all.map(|head| (head.id.as_str(), head)).collect()
     }
 
     /// Whether a rule with this id exists, live or not.

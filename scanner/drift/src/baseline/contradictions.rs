@@ -131,11 +131,11 @@ const fn bits(ip: IpAddr) -> u128 {
 
 /// Ranges of ports of both protocols, as points of one line.
 fn strips(p: &PortList) -> impl Iterator<Item = (u32, u32)> {
-    let of = |set: &PortSet, proto| {
+    let of = |(proto, set): (Protocol, &PortSet)| {
         let ranges = set.ranges().iter();
         ranges.map(|(a, b)| (point(proto, *a), point(proto, *b))).collect::<Vec<_>>()
     };
-    of(&p.tcp, Protocol::Tcp).into_iter().chain(of(&p.udp, Protocol::Udp))
+    Protocol::ALL.into_iter().zip([&p.tcp, &p.udp]).flat_map(of)
 }
 
 fn share_port(a: &PortList, b: &PortList) -> bool {

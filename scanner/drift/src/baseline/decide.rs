@@ -1,9 +1,10 @@
 //! Which rule speaks of a thing: the one place that asks.
 
 use jiff::Timestamp;
+use mimawari_targets::Cell;
 
 use super::book::{RuleBook, RuleMatch, key};
-use super::{RuleExpect, RuleHead};
+use super::{BaselineRule, RequiredPool, RuleHead};
 use crate::subject::Subject;
 use crate::verdict::NearestRule;
 
@@ -24,7 +25,8 @@ pub struct Decision<'a> {
     /// Whether it is forbidden or allowed. `never` wins; among what allows, the rule for the fewest
     /// addresses, then the first by id.
     pub says: RuleMatch<'a>,
-    /// The live rule that requires the port to be open, cell by cell.
+    /// The live rule that requires a port to be open, cell by cell; of a pool the one that requires the
+    /// most of it.
     pub required: Option<&'a RuleHead>,
 }
 
@@ -47,7 +49,7 @@ impl RuleBook {
         let says = match subject {
             Subject::Port(cell) => self.port(*cell, facts, |i, rule| {
                 each(i);
-                let must = rule.expect == RuleExpect::Must && rule.head.is_live(facts.now);
+                let must = rule.requires_each_cell() && rule.head.is_live(facts.now);
                 if must && required.is_none_or(|r| key(&rule.head) < key(r)) {
                     required = Some(&rule.head);
                 }
@@ -58,8 +60,37 @@ impl RuleBook {
             }
             Subject::Server(cell, fact) => self.web(cell.ip, fact.as_str(), None, facts, each),
             Subject::Host(ip) => self.whole_host(*ip, facts),
+            // Its addresses are allowed one by one.
+            Subject::Pool(_) => {
+                required = self.required_pool(subject, facts).map(|pool| pool.head);
+                RuleMatch::None
+            }
         };
         Decision { says, required }
+    }
+
+    /// What the live rules require of a pool: of several rules the one that requires the most.
+    #[must_use]
+    pub fn required_pool(
+        &self,
+        subject: &Subject,
+        facts: &DecisionFacts<'_>,
+    ) -> Option<RequiredPool<'_>> {
+        let pools = self.required(facts.vantage, facts.now).flat_map(|r| r.required_pools());
+        let same = pools.filter(|(pool, _)| pool == subject).map(|(_, required)| required);
+        same.max_by(|a, b| a.at_least.cmp(&b.at_least).then_with(|| key(b.head).cmp(&key(a.head))))
+    }
+
+    /// The live rules that require a cell as one of a pool, and what they require.
+    pub fn pools_of<'a>(
+        &'a self,
+        cell: Cell,
+        facts: &DecisionFacts<'a>,
+    ) -> impl Iterator<Item = (Subject, RequiredPool<'a>)> {
+        let rules = self.required(facts.vantage, facts.now);
+        let holds = move |r: &&BaselineRule| r.head.addrs.contains(cell.ip);
+        let pools = rules.filter(holds).flat_map(|r| r.required_pools());
+        pools.filter(move |(subject, _)| subject.service_port() == Some((cell.proto, cell.port)))
     }
 
     /// The `max` rules nearest to allowing a subject, best first, and why they do not. A live `never`
@@ -80,7 +111,7 @@ impl RuleBook {
             Subject::Server(cell, fact) => {
                 self.nearest_contents(cell.ip, fact.as_str(), None, facts, max)
             }
-            Subject::Host(_) => Vec::new(),
+            Subject::Host(_) | Subject::Pool(_) => Vec::new(),
         }
     }
 }

@@ -26,8 +26,9 @@ pub(super) const MOST: usize = 1000;
 /// Keys of a file.
 pub(super) const FILE_KEYS: &[&str] = &["version", "owner", "groups", "allow", "allow_http"];
 /// Keys of `[[allow]]`.
-pub(super) const ALLOW_KEYS: &[&str] =
-    &["id", "group", "hosts", "ports", "vantages", "expect", "broad", "reason", "expires"];
+pub(super) const ALLOW_KEYS: &[&str] = &[
+    "id", "group", "hosts", "ports", "vantages", "expect", "at_least", "broad", "reason", "expires",
+];
 /// Keys of `[[allow_http]]`.
 pub(super) const HTTP_KEYS: &[&str] =
     &["id", "group", "hosts", "checks", "paths", "names", "vantages", "reason", "expires"];
@@ -146,6 +147,8 @@ pub(crate) struct PortList {
     pub tcp: PortSet,
     pub udp: PortSet,
     pub expect: RuleExpect,
+    /// With `must`: on how many addresses; absent for all.
+    pub at_least: Option<u64>,
     pub broad: bool,
 }
 
@@ -571,7 +574,7 @@ impl DocumentReader {
             }
         }
         let of = |proto| PortSet::from_ranges(items.iter().filter(|i| i.1 == proto).map(|i| i.2));
-        let (tcp, udp) = (of(Protocol::Tcp), of(Protocol::Udp));
+        let [tcp, udp] = Protocol::ALL.map(of);
         let expect = match fields.text(self, "expect") {
             None => RuleExpect::May,
             Some(word) => match word.get_ref().as_str() {
@@ -586,6 +589,7 @@ impl DocumentReader {
                 }
             },
         };
+        let at_least = self.at_least(fields, expect, addrs);
         let broad = match fields.get("broad") {
             None => false,
             Some((_, v)) => match v.get_ref() {
@@ -602,6 +606,42 @@ impl DocumentReader {
             let help = "require only what an alarm should be raised for, cell by cell";
             fields.report(self, &rule::MUST_TOO_BROAD, fields.span.clone(), title, help);
         }
-        PortList { span, items, tcp, udp, expect, broad }
+        PortList { span, items, tcp, udp, expect, at_least, broad }
+    }
+
+    /// On how many of the addresses each port must be open. More than there are would be an alarm for
+    /// ever, and none would require nothing.
+    fn at_least(
+        &mut self,
+        fields: &FieldReader<'_, '_>,
+        expect: RuleExpect,
+        addrs: Option<&AddrSet>,
+    ) -> Option<u64> {
+        let (_, value) = fields.get("at_least")?;
+        let number = match value.get_ref() {
+            DeValue::Integer(i) => u64::from_str_radix(i.as_str(), i.radix()).ok(),
+            _ => None,
+        };
+        let most = addrs.map(AddrSet::len);
+        let (title, help) = match number.filter(|n| *n > 0) {
+            None => (
+                "`at_least` is not a number above 0".to_owned(),
+                "write on how many of the addresses each port must be open, such as `at_least = 1`",
+            ),
+            Some(_) if expect != RuleExpect::Must => (
+                "`at_least` says how many must be open, and this rule requires none".to_owned(),
+                "add `expect = \"must\"`, or remove `at_least`",
+            ),
+            Some(n) if most.is_some_and(|most| u128::from(n) > most) => (
+                format!(
+                    "`at_least` is {n}, and the rule has {} addresses",
+                    most.unwrap_or_default()
+                ),
+                "require no more than there are; without `at_least` all of them are required",
+            ),
+            Some(n) => return Some(n),
+        };
+        fields.report(self, &rule::BAD_AT_LEAST, value.span(), title, help);
+        None
     }
 }

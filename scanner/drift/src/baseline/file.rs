@@ -46,6 +46,9 @@ pub struct AllowEntry {
     /// `may` (default), `must` or `never`.
     #[schemars(default)]
     expect: RuleExpect,
+    /// With `must`: on how many of the addresses each port must be open, for a service that moves among
+    /// them; absent for all.
+    at_least: Option<std::num::NonZeroU64>,
     /// Says that the rule is meant to allow as much as it does: many addresses times many ports.
     #[schemars(default)]
     broad: bool,

@@ -27,14 +27,14 @@ mod words;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mimawari_targets::{AddrSet, PortSet, Protocol};
+use mimawari_targets::{AddrSet, Port, PortSet, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::book::{Baseline, RuleBook, RuleMatch};
 pub use self::decide::{Decision, DecisionFacts};
 pub use self::document::RuleDocument;
-pub(crate) use self::document::{DocumentFile, PortList, RuleEntry, RuleKind};
+pub(crate) use self::document::{ContentMatch, DocumentFile, PortList, RuleEntry, RuleKind};
 pub use self::file::{AllowEntry, AllowHttpEntry, BaselineFile};
 pub(crate) use self::index::{join, point};
 pub use self::mistakes::Lint;
@@ -42,6 +42,7 @@ pub(crate) use self::mistakes::{ReadErrors, shown};
 pub(crate) use self::place::LineStarts;
 pub use self::place::TextLocation;
 pub(crate) use self::words::parse_port;
+use crate::subject::{PoolPlace, Subject};
 
 /// Version of the baseline format.
 pub const VERSION: u32 = 1;
@@ -104,6 +105,8 @@ pub struct BaselineRule {
     pub udp: PortSet,
     /// May, must or never.
     pub expect: RuleExpect,
+    /// With `must`: on how many of the addresses each port must be open; `None` for all of them.
+    pub at_least: Option<u64>,
     /// Whether it says that it is meant to allow as much as it does.
     pub broad: bool,
 }
@@ -115,6 +118,41 @@ impl BaselineRule {
             Protocol::Udp => &self.udp,
         }
     }
+
+    /// The ports by protocol.
+    pub(crate) fn each_ports(&self) -> Vec<(Protocol, &PortSet)> {
+        Protocol::ALL.map(|proto| (proto, self.ports(proto))).to_vec()
+    }
+
+    /// Whether every cell of the rule must be open, one by one.
+    #[must_use]
+    pub const fn requires_each_cell(&self) -> bool {
+        matches!((self.expect, self.at_least), (RuleExpect::Must, None))
+    }
+
+    /// The pools on which so many addresses must be open, one a port; none unless `at_least` says so.
+    /// UDP is not scanned.
+    pub fn required_pools(&self) -> impl Iterator<Item = (Subject, RequiredPool<'_>)> {
+        let at_least = self.at_least.filter(|_| self.expect == RuleExpect::Must);
+        at_least.into_iter().flat_map(move |at_least| {
+            self.tcp.iter().filter_map(move |port| {
+                let place = PoolPlace::new(&self.head.addrs, Protocol::Tcp, port)?;
+                let pool = RequiredPool { head: &self.head, port, at_least };
+                Some((Subject::Pool(Box::new(place)), pool))
+            })
+        })
+    }
+}
+
+/// What a rule requires of a pool of addresses.
+#[derive(Debug, Clone, Copy)]
+pub struct RequiredPool<'a> {
+    /// The rule, which has the addresses.
+    pub head: &'a RuleHead,
+    /// The TCP port.
+    pub port: Port,
+    /// On how many addresses it must be open.
+    pub at_least: u64,
 }
 
 /// A rule about contents.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
-use mimawari_targets::{Cell, PortSet, Protocol};
+use mimawari_targets::{Cell, PortSet};
 
 use super::DecisionFacts;
 use super::book::key;
@@ -18,11 +18,11 @@ use crate::verdict::NearestRule;
 
 /// Neighbouring rules that are looked at on each side.
 const MAX_LOOKS: usize = 256;
-/// A rule that ends this near is more telling than one for the address itself and another port.
+/// A rule that ends this near explains more than one for the address itself and another port.
 const CLOSE: u128 = 8;
 /// Rules farther away than this explain nothing: a /16, and a /64.
 const FAR: [u128; 2] = [1 << 16, 1 << 64];
-/// Items of a list of ports, checks or paths that are told.
+/// Items of a list of ports, checks or paths that are shown.
 const MAX_ITEMS: usize = 6;
 /// Longest name that is taken over, in characters.
 const MAX_NAME: usize = 64;
@@ -155,7 +155,7 @@ impl RuleBook {
         }
         let may = |r: &BaselineRule| r.expect != RuleExpect::Never && r.head.is_live(facts.now);
         for class in classes {
-            class.at_port(other(proto), port, &mut |i| {
+            class.at_port(proto.other(), port, &mut |i| {
                 let rule = self.rules.get(i as usize);
                 let rule = rule.filter(|r| may(r) && !r.ports(proto).contains(port));
                 all.extend(rule.map(|r| (RuleMiss::OtherProtocol, r)));
@@ -164,7 +164,7 @@ impl RuleBook {
             let rules = class.rules.iter().filter_map(|i| self.rules.get(*i as usize));
             let others = rules.filter(|r| {
                 let holds = |proto| r.ports(proto).contains(port);
-                may(r) && !holds(proto) && !holds(other(proto))
+                may(r) && !holds(proto) && !holds(proto.other())
             });
             all.extend(others.take(max).map(|r| (RuleMiss::OtherThing, r)));
         }
@@ -248,13 +248,13 @@ impl BaselineRule {
             RuleMiss::Expired => expired(&self.head),
             RuleMiss::OtherProtocol => {
                 let says = says(self.expect);
-                format!("{says} {}/{port}, not {proto}/{port}", other(proto))
+                format!("{says} {}/{port}, not {proto}/{port}", proto.other())
             }
             RuleMiss::OtherThing | RuleMiss::OtherSite => {
                 let says = says(self.expect);
                 let ports = self.ports(proto);
                 if ports.is_empty() {
-                    let of = other(proto);
+                    let of = proto.other();
                     let list = port_list(self.ports(of));
                     format!("{says} {of}/{list}, not {proto}/{port}")
                 } else {
@@ -317,13 +317,6 @@ fn near(head: &RuleHead, missed: String) -> NearestRule {
         place: head.place.clone(),
         owner: head.owner.clone(),
         missed,
-    }
-}
-
-const fn other(proto: Protocol) -> Protocol {
-    match proto {
-        Protocol::Tcp => Protocol::Udp,
-        Protocol::Udp => Protocol::Tcp,
     }
 }
 
@@ -422,8 +415,8 @@ mod tests {
         DecisionFacts { check, vantage: "default", now: now() }
     }
 
-    fn missed(b: &RuleBook, ip: &str, proto: Protocol, port: u16) -> Vec<String> {
-        let cell = Cell::new(ip.parse().unwrap(), proto, Port::new(port).unwrap());
+    fn missed(b: &RuleBook, cell: &str) -> Vec<String> {
+        let cell: Cell = cell.parse().unwrap();
         let all = b.nearest_to(&Subject::Port(cell), &facts(""), 3);
         assert_eq!(b.nearest_to(&Subject::Port(cell), &facts(""), 1).first(), all.first());
         all.into_iter().map(|n| format!("{}: {}", n.id, n.missed)).collect()
@@ -443,41 +436,35 @@ mod tests {
             .concat(),
         );
         assert_eq!(
-            missed(&b, "198.51.100.67", Protocol::Tcp, 6379),
+            missed(&b, "198.51.100.67:6379"),
             [
                 "alone: is for 198.51.100.71 alone, 4 addresses above",
                 "cache: ends at 198.51.100.63, 4 addresses below",
             ]
         );
         assert_eq!(
-            missed(&b, "198.51.100.3", Protocol::Tcp, 6379),
+            missed(&b, "198.51.100.3:6379"),
             [
                 "edge: allows tcp/80, 443, not 6379",
                 "cache: begins at 198.51.100.60, 57 addresses above",
             ]
         );
+        assert_eq!(missed(&b, "198.51.100.3:53"), ["edge: allows udp/53, not tcp/53",]);
         assert_eq!(
-            missed(&b, "198.51.100.3", Protocol::Tcp, 53),
-            ["edge: allows udp/53, not tcp/53",]
-        );
-        assert_eq!(
-            missed(&b, "198.51.100.9", Protocol::Tcp, 22),
+            missed(&b, "198.51.100.9:22"),
             ["old: expired on 2026-12-31", "edge: allows tcp/80, 443, not 22",]
         );
         assert_eq!(
-            missed(&b, "198.51.100.200", Protocol::Tcp, 23),
+            missed(&b, "198.51.100.200:23"),
             ["no: forbids tcp/23 there, whatever other rules say",]
         );
         assert_eq!(
-            missed(&b, "2001:db8::100", Protocol::Udp, 53),
+            missed(&b, "[2001:db8::100]:53/udp"),
             ["dns: ends at 2001:db8::ff, 1 address below",]
         );
-        assert_eq!(
-            missed(&b, "2001:db8::1", Protocol::Tcp, 22),
-            ["dns: requires udp/53, not tcp/22",]
-        );
-        for (ip, port) in [("198.51.100.3", 80), ("203.0.113.1", 22), ("255.255.255.255", 80)] {
-            assert_eq!(missed(&b, ip, Protocol::Tcp, port), [""; 0], "{ip}");
+        assert_eq!(missed(&b, "[2001:db8::1]:22"), ["dns: requires udp/53, not tcp/22",]);
+        for cell in ["198.51.100.3:80", "203.0.113.1:22", "255.255.255.255:80"] {
+            assert_eq!(missed(&b, cell), [""; 0], "{cell}");
         }
     }
 
@@ -529,10 +516,7 @@ mod tests {
             ]
             .concat(),
         );
-        assert_eq!(
-            missed(&b, "192.0.2.1", Protocol::Tcp, 22),
-            ["office: is for the vantage office alone"]
-        );
+        assert_eq!(missed(&b, "192.0.2.1:22"), ["office: is for the vantage office alone"]);
         let cell = Cell::tcp("192.0.2.1".parse().unwrap(), Port::new(80).unwrap());
         for (host, expected) in [
             (Some("shop.example.jp"), None),
@@ -575,8 +559,8 @@ mod tests {
                 });
                 prop_assert_eq!([side(false), side(true)], expected);
                 let here = rules.iter().filter(|(a, n, _)| (*a..=*a + *n).contains(&at)).count();
-                let told = found.iter().filter(|(m, _)| *m == RuleMiss::OtherThing).count();
-                prop_assert_eq!(told, here);
+                let others = found.iter().filter(|(m, _)| *m == RuleMiss::OtherThing).count();
+                prop_assert_eq!(others, here);
             }
         }
     }

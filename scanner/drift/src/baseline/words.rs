@@ -24,11 +24,8 @@ pub(crate) fn last_day(d: &toml::value::Datetime) -> Option<Timestamp> {
 pub(crate) fn parse_port(text: &str) -> Result<(Protocol, (u16, u16)), String> {
     let (proto, ports) =
         text.split_once('/').ok_or_else(|| format!("`{text}` is not a protocol and a port"))?;
-    let proto = match proto {
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        _ => return Err(format!("`{proto}` is not a protocol; tcp and udp are")),
-    };
+    let proto: Protocol =
+        proto.parse().map_err(|_| format!("`{proto}` is not a protocol; tcp and udp are"))?;
     let one = |s: &str| s.parse::<Port>().map(Port::get).map_err(|e| e.to_string());
     let range = match ports.split_once('-') {
         None => {

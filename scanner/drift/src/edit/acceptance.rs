@@ -12,6 +12,7 @@ use super::rule::{NewRule, RuleContent};
 use super::words::{inert, slug};
 use crate::baseline::{Baseline, DecisionFacts, RuleExpect, RuleMatch};
 use crate::reason::boilerplate;
+use crate::subject::Subject;
 use crate::verdict::{Finding, FindingKind, FindingState};
 
 /// An id may be cut to so many digits.
@@ -65,7 +66,7 @@ pub fn find<'a>(findings: &'a [Finding], wanted: &str) -> Result<&'a Finding, Fi
     }
 }
 
-/// `scheme://host[:port]/path`, as far as findings are told apart by it.
+/// `scheme://host[:port]/path`, as far as findings are distinguished by it.
 struct FindingUrl<'a> {
     scheme: UrlScheme,
     host: &'a str,
@@ -162,7 +163,7 @@ pub fn accept(
             );
         }
         // The judge calls exactly the ports of administration and data high.
-        None if f.kind == FindingKind::UnexpectedOpen && f.severity >= Severity::High => {
+        None if f.kind.is_port() && f.severity >= Severity::High => {
             return refuse(
                 format!(
                     "{}/{} is a port of administration or data, and the rule would have no end",
@@ -174,22 +175,24 @@ pub fn accept(
         }
         _ => {}
     }
-    let content = match (f.kind, &f.path, f.port) {
-        (FindingKind::ExposedContent, Some(path), _) => {
+    let subject = f.subject();
+    if subject.kind() != f.kind {
+        return refuse("the finding names no port and no path", "write the rule by hand");
+    }
+    let content = match subject {
+        Subject::Content(place) => {
             // Another site of the address may publish another customer's secret at this path.
             let site = f.host.as_ref().map_or_else(|| f.ip.to_string(), |h| h.to_ascii_lowercase());
-            RuleContent::Paths { paths: vec![path.clone()], names: vec![site] }
+            RuleContent::Paths { paths: vec![place.path], names: vec![site] }
         }
-        (FindingKind::LegacyTls, ..) => RuleContent::Checks(vec!["legacy-tls".to_owned()]),
-        (FindingKind::UnexpectedOpen, _, Some(port)) => {
-            let one = || PortSet::from_ranges([(port.get(), port.get())]);
-            let (tcp, udp) = match f.proto {
-                Protocol::Tcp => (one(), PortSet::default()),
-                Protocol::Udp => (PortSet::default(), one()),
-            };
+        Subject::Server(_, fact) => RuleContent::Checks(vec![fact.as_str().to_owned()]),
+        Subject::Port(cell) => {
+            let port = cell.port.get();
+            let [tcp, udp] = Protocol::ALL
+                .map(|proto| PortSet::from_ranges((proto == cell.proto).then_some((port, port))));
             RuleContent::Ports { tcp, udp, expect: said.expect }
         }
-        (FindingKind::SuspectHost, ..) => {
+        Subject::Host(_) => {
             if said.expires.is_none() {
                 return refuse(
                     "the rule would allow all ports of the host, and would have no end",
@@ -198,7 +201,9 @@ pub fn accept(
             }
             RuleContent::Host
         }
-        _ => return refuse("the finding names no port and no path", "write the rule by hand"),
+        Subject::Pool(_) => {
+            return refuse("it is a requirement for a pool", "change the rule by hand");
+        }
     };
     if said.expect != RuleExpect::May && !matches!(content, RuleContent::Ports { .. }) {
         return refuse("--expect: a content may be readable, and never must", "leave --expect out");
@@ -248,7 +253,7 @@ fn by_now(f: &Finding, baseline: &Baseline, now: Timestamp) -> Result<(), Accept
 fn may_be_accepted(f: &Finding) -> Result<(), AcceptRefusal> {
     let rule = |f: &Finding| f.allowed_by.as_ref().map_or(String::new(), |r| format!("`{r}`"));
     match (f.kind, f.state) {
-        (FindingKind::MissingRequired, _) => refuse(
+        (kind, _) if kind.is_requirement() => refuse(
             "it is missing, and a rule with `expect = \"must\"` requires it",
             "change that rule to `expect = \"may\"`, or remove it",
         ),

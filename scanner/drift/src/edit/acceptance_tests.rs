@@ -71,7 +71,11 @@ fn refusals() {
     let b = baseline();
     let plain = finding("192.0.2.1", 22);
     let high = Finding { severity: Severity::High, ..plain.clone() };
-    let of = |kind| Finding { kind, ..plain.clone() };
+    let of = |kind| {
+        // A whole host has no port.
+        let port = plain.port.filter(|_| kind != FindingKind::SuspectHost);
+        Finding { kind, port, ..plain.clone() }
+    };
     let is = |state| Finding { state, allowed_by: Some("r".to_owned()), ..plain.clone() };
     let good = said("Partner VPN");
     let there = finding("192.0.2.9", 22);

@@ -15,7 +15,7 @@ const WIDTH: usize = 100;
 /// The order of keys; others come behind, as they were written.
 const KEYS: &[&str] = &[
     "version", "owner", "id", "group", "hosts", "ports", "checks", "paths", "names", "vantages",
-    "expect", "broad", "reason", "expires",
+    "expect", "at_least", "broad", "reason", "expires",
 ];
 
 /// The canonical form of a baseline file: groups, then rules in the order that people chose, since what

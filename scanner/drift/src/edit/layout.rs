@@ -34,7 +34,7 @@ pub(super) struct LayoutNotes {
     pub(super) below: Vec<String>,
 }
 
-/// By what items of a list are sorted, and told apart.
+/// By what items of a list are sorted and distinguished.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RuleOrder {
     /// Family, first and last address.

@@ -23,7 +23,7 @@ pub struct ProposalRequest<'a> {
     pub only: Option<&'a PortSet>,
     /// The last day of each rule.
     pub expires: Date,
-    /// Now, to tell what existing rules allow.
+    /// Now, since existing rules may have ended.
     pub now: Timestamp,
 }
 
@@ -92,7 +92,7 @@ pub fn propose(
                     let ports = ports.iter().filter(|(p, _)| *p == proto);
                     PortSet::from_ranges(ports.map(|(_, n)| (*n, *n)))
                 };
-                let (tcp, udp) = (of(Protocol::Tcp), of(Protocol::Udp));
+                let [tcp, udp] = Protocol::ALL.map(of);
                 let content = RuleContent::Ports { tcp, udp, expect: RuleExpect::May };
                 add(&hosts, content, seen(cells, &hosts, &ports));
             }

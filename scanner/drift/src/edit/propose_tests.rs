@@ -24,6 +24,7 @@ pub(in crate::edit) fn finding(ip: &str, port: u16) -> Finding {
         proto: Protocol::Tcp,
         ip,
         port: Port::new(port),
+        pool: None,
         scheme: None,
         host: None,
         path: None,
@@ -57,6 +58,7 @@ pub(in crate::edit) fn content(ip: &str, host: &str, path: &str) -> Finding {
         host: Some(host.to_owned()),
         path: Some(path.to_owned()),
         check: Some("php-source".to_owned()),
+        pool: None,
         scheme: Some(mimawari_probes::observation::UrlScheme::Http),
         severity: Severity::Critical,
         ..finding(ip, 80)

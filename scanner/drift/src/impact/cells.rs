@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use mimawari_probes::observation::CellState;
-use mimawari_targets::{AddrRange, AddrSet, Port, PortSet};
+use mimawari_targets::{AddrRange, AddrSet, Cell, Port, PortSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -132,7 +132,8 @@ impl NewlyAllowed {
             let cells = ips.flat_map(move |ip| ports.clone().into_iter().map(move |p| (ip, p)));
             // The first rule that newly allows a cell names it.
             cells.filter(move |(ip, p)| {
-                self.head.at(*ip, *p).min() == Some(i) && self.base.at(*ip, *p).next().is_none()
+                let cell = Cell::tcp(*ip, *p);
+                self.head.at(cell).min() == Some(i) && self.base.at(cell).next().is_none()
             })
         })
     }
@@ -140,8 +141,9 @@ impl NewlyAllowed {
     /// Takes note of what the run knows of a TCP cell. To be called once for each; one that is not
     /// newly allowed is passed over.
     pub fn saw(&mut self, ip: IpAddr, port: Port, state: CellState) {
-        let mut of = self.head.at(ip, port).peekable();
-        if of.peek().is_none() || self.base.at(ip, port).next().is_some() {
+        let cell = Cell::tcp(ip, port);
+        let mut of = self.head.at(cell).peekable();
+        if of.peek().is_none() || self.base.at(cell).next().is_some() {
             return;
         }
         self.total.saw(state);

@@ -9,7 +9,7 @@ mod cover;
 mod rules;
 mod sums;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use mimawari_probes::observation::Severity;
@@ -130,7 +130,7 @@ pub struct RemainingFinding {
 type ImpactKey = (bool, Subject);
 
 fn key(f: &Finding) -> ImpactKey {
-    (f.kind == FindingKind::MissingRequired, f.subject())
+    (f.kind.is_requirement(), f.subject())
 }
 
 fn drift(v: &Verdict) -> BTreeMap<ImpactKey, &Finding> {
@@ -148,7 +148,7 @@ pub fn compare(
 ) -> RuleImpact {
     let (before, after) = (drift(base.verdict), drift(head.verdict));
     let now = head.verdict.judged_at;
-    let (base_rules, head_rules) = (heads(base.baseline), heads(head.baseline));
+    let (base_rules, head_rules) = (base.baseline.heads(), head.baseline.heads());
     let mut silenced = Vec::new();
     let mut left = Vec::new();
     for (k, f) in &before {
@@ -217,12 +217,6 @@ fn is_forbidden(f: &Finding) -> bool {
     f.kind == FindingKind::ForbiddenOpen || f.cause == crate::verdict::FindingCause::Forbidden
 }
 
-fn heads(b: &Baseline) -> BTreeMap<&str, &RuleHead> {
-    let ports = b.rules().iter().map(|r| &r.head);
-    let all = ports.chain(b.http_rules().iter().map(|r| &r.head));
-    all.map(|h| (h.id.as_str(), h)).collect()
-}
-
 /// The rule that allows a thing under one of the two, by what that judgement wrote down.
 fn allowed_by<'a>(side: &ImpactSide<'a>, f: &Finding) -> Option<&'a str> {
     let state = side.state;
@@ -249,10 +243,10 @@ fn allowed_by<'a>(side: &ImpactSide<'a>, f: &Finding) -> Option<&'a str> {
 fn because(
     f: &Finding,
     rule: Option<&str>,
-    head: &BTreeMap<&str, &RuleHead>,
+    head: &HashMap<&str, &RuleHead>,
     now: Timestamp,
 ) -> String {
-    if f.kind == FindingKind::MissingRequired {
+    if f.kind.is_requirement() {
         return "a rule requires it, and it is not open".to_owned();
     }
     if is_forbidden(f) {
@@ -266,10 +260,14 @@ fn because(
             None => "the rule does not hold any more".to_owned(),
         },
         Some(h) if !h.addrs.contains(f.ip) => "the rule no longer holds its address".to_owned(),
-        Some(_) if f.path.is_some() || f.kind == FindingKind::LegacyTls => {
-            "the rule no longer holds its check or path".to_owned()
-        }
-        Some(_) => "the rule no longer holds its port".to_owned(),
+        Some(_) => match f.subject() {
+            Subject::Content(_) | Subject::Server(..) => {
+                "the rule no longer holds its check or path".to_owned()
+            }
+            Subject::Port(_) | Subject::Host(_) | Subject::Pool(_) => {
+                "the rule no longer holds its port".to_owned()
+            }
+        },
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::cells::minus;
 use crate::baseline::{Baseline, BaselineRule, HttpRule, RuleExpect, RuleHead};
 
-/// Items of a list that are told.
+/// Items of a list that are shown.
 const MAX_ITEMS: usize = 8;
 
 /// A rule, as far as a reader has to know it.
@@ -78,7 +78,7 @@ pub struct RuleChange {
     pub expected: Option<RuleExpect>,
     /// The same under head; absent for a removed rule and for one about contents.
     pub expects: Option<RuleExpect>,
-    /// What differs. Of an added or removed rule nothing is told here.
+    /// What differs. Of an added or removed rule nothing is listed here.
     pub fields: Vec<FieldChange>,
 }
 
@@ -91,10 +91,10 @@ impl RuleChange {
     }
 }
 
-/// A field of a rule that differs. Of a list only what went and what came is told.
+/// A field of a rule that differs. Of a list only what went and what came is listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldChange {
-    /// The field: `addresses`, `ports`, `expect`, `broad`, `checks`, `paths`, `names`, `vantages`,
+    /// The field: `addresses`, `ports`, `expect`, `at_least`, `broad`, `checks`, `paths`, `names`, `vantages`,
     /// `owner`, `reason`, `expires`, `file`.
     pub field: String,
     /// What it was, or what went of a list; absent for nothing.
@@ -194,6 +194,8 @@ impl AnyRule<'_> {
                 let come = [minus(&y.tcp, &x.tcp), minus(&y.udp, &x.udp)];
                 add("ports", ports(&gone), ports(&come));
                 add("expect", Some(word(x.expect).to_owned()), Some(word(y.expect).to_owned()));
+                let of = |n: Option<u64>| n.map(|n| n.to_string());
+                add("at_least", of(x.at_least), of(y.at_least));
                 add("broad", Some(x.broad.to_string()), Some(y.broad.to_string()));
             }
             (AnyRule::Http(x), AnyRule::Http(y)) => {

@@ -5,10 +5,9 @@
 //! and the memory grow with the ranges as they are written, not with rules × pieces of the address space.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use mimawari_targets::{AddrSet, Port, PortSet, Protocol};
+use mimawari_targets::{AddrSet, Cell, PortSet, Protocol};
 
 use super::cells::{bits, meet};
 use super::cover::PortCover;
@@ -28,7 +27,7 @@ impl AllowingRule {
         let index = RuleIndex::new(rules.iter().map(|r| IndexedRule {
             addrs: &r.head.addrs,
             id: &r.head.id,
-            ports: vec![(Protocol::Tcp, &r.tcp), (Protocol::Udp, &r.udp)],
+            ports: r.each_ports(),
             things: Vec::new(),
         }));
         let rules = rules
@@ -38,11 +37,11 @@ impl AllowingRule {
         Self { rules, index }
     }
 
-    /// The rules that allow a TCP cell.
-    pub fn at(&self, ip: IpAddr, port: Port) -> impl Iterator<Item = usize> + use<> {
+    /// The rules that allow a cell.
+    pub fn at(&self, cell: Cell) -> impl Iterator<Item = usize> + use<> {
         let mut all = Vec::new();
-        for class in self.index.at(ip) {
-            class.at_port(Protocol::Tcp, port, &mut |i| all.push(i as usize));
+        for class in self.index.at(cell.ip) {
+            class.at_port(cell.proto, cell.port, &mut |i| all.push(i as usize));
         }
         all.into_iter()
     }
@@ -226,12 +225,11 @@ fn sweep(
 }
 
 fn strips(tcp: &PortSet, udp: &PortSet, plan: Option<(&AddrSet, &PortSet)>) -> CellStrips {
-    let of = |proto, set: &PortSet| -> CellStrips {
+    let planned = plan.map(|(_, ports)| [meet(tcp, ports), PortSet::default()]);
+    let sets = planned.as_ref().map_or([tcp, udp], |[tcp, udp]| [tcp, udp]);
+    let of = |(proto, set): (Protocol, &PortSet)| -> CellStrips {
         let ranges = set.ranges().iter();
         ranges.map(|(a, b)| (point(proto, *a), point(proto, *b))).collect()
     };
-    match plan {
-        Some((_, ports)) => of(Protocol::Tcp, &meet(tcp, ports)),
-        None => [of(Protocol::Tcp, tcp), of(Protocol::Udp, udp)].concat(),
-    }
+    Protocol::ALL.into_iter().zip(sets).flat_map(of).collect()
 }

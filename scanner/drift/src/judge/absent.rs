@@ -7,7 +7,7 @@ use super::content::{is_inventory, speaks_of};
 use super::{LifeDecision, RunJudge, Sighting};
 use crate::baseline::RuleMatch;
 use crate::subject::Subject;
-use crate::verdict::{Finding, FindingKind, FindingState};
+use crate::verdict::{Finding, FindingState};
 
 /// A vantage from which nothing was seen for so long is not looked from any more: the scope of the
 /// others speaks for its findings as well.
@@ -39,8 +39,8 @@ impl RunJudge<'_> {
                     self.apply(&id, Sighting::Elsewhere, &LifeDecision::None);
                 }
                 // Not that an open port is: to be closed is no end of it.
-                _ if f.kind == FindingKind::MissingRequired => self.no_longer_required(&id, &f),
-                _ if !self.run.coverage.in_scope(f.ip) => {
+                _ if f.kind.is_requirement() => self.no_longer_required(&id, &f),
+                _ if !self.is_in_scope(&f) => {
                     let why = "its address left the scope; nobody looks at it any more, and it was \
                                not seen to be closed";
                     self.apply(&id, Sighting::OutOfScope(why), &LifeDecision::None);
@@ -56,10 +56,8 @@ impl RunJudge<'_> {
         if !drift && f.state != FindingState::OutOfScope {
             return;
         }
-        if f.kind == FindingKind::MissingRequired {
-            let subject = f.subject();
-            let required = subject.cell().is_some_and(|cell| self.is_required(cell, &f.vantage));
-            if !required {
+        if f.kind.is_requirement() {
+            if !self.is_required(&f.subject(), &f.vantage) {
                 self.no_longer_required(id, f);
             }
         } else if let RuleMatch::Allowed(head) = self.match_finding(f) {
@@ -67,7 +65,7 @@ impl RunJudge<'_> {
         }
         let last = self.next.vantages.get(&f.vantage).map_or(f.last_seen, |v| v.last_run);
         let ended = self.now.duration_since(last) > VANTAGE_ENDS_AFTER;
-        if drift && ended && !self.run.coverage.in_scope(f.ip) {
+        if drift && ended && !self.is_in_scope(f) {
             let why = "its address left the scope, and no run looks from its vantage any more";
             self.apply(id, Sighting::OutOfScope(why), &LifeDecision::None);
         }
@@ -93,22 +91,22 @@ impl RunJudge<'_> {
 
     /// What this run knows of something that it did not see.
     fn what_is_known(&self, f: &Finding, subject: &Subject) -> Sighting {
-        let Some(port) = f.port else {
+        let Some(at) = subject.cell() else {
             return self.no_longer_suspect(f.ip, self.looks_where_it_answered(f));
         };
-        let cell = self.cell(f.ip, port);
+        let state = self.cell(at.ip, at.port);
         if matches!(subject, Subject::Server(..)) {
-            if self.is_current_tls(f.ip, port) {
+            if self.is_current_tls(at) {
                 return Sighting::Gone("it accepts current TLS");
             }
-            if cell == CellState::Open {
+            if state == CellState::Open {
                 return Sighting::Unknown(
                     "this run did not learn for all its names what it accepts",
                 );
             }
         }
-        if let Some(path) = &f.path {
-            let seen = self.http.get(&(f.ip, port, f.host.as_deref(), path.as_str()));
+        if let Subject::Content(place) = subject {
+            let seen = self.http.get(&(at, place.host.as_deref(), place.path.as_str()));
             if seen.is_some_and(|h| !speaks_of(h, f.check.as_deref())) {
                 return Sighting::Unknown("this run looked at the path without its manifest");
             }
@@ -129,11 +127,11 @@ impl RunJudge<'_> {
                 Some(_) => return Sighting::Unknown("the check got no usable answer"),
                 None => {}
             }
-            if cell == CellState::Open {
+            if state == CellState::Open {
                 return Sighting::Unknown("this run did not look at the path");
             }
         }
-        match cell {
+        match state {
             CellState::Closed => Sighting::Gone("the port was seen closed"),
             CellState::Silent | CellState::Prohibited if self.refused_hosts.contains(&f.ip) => {
                 Sighting::Silent(
@@ -142,7 +140,7 @@ impl RunJudge<'_> {
             }
             CellState::Silent | CellState::Prohibited => Sighting::Silent("the port was silent"),
             CellState::Open => Sighting::Unknown("the port was open, and not confirmed"),
-            CellState::NotProbed if self.fresh_elsewhere(f.ip, port, f.last_seen) => {
+            CellState::NotProbed if self.fresh_elsewhere(at.ip, at.port, f.last_seen) => {
                 Sighting::Elsewhere
             }
             CellState::NotProbed => Sighting::Unknown("this run did not cover it"),
@@ -157,11 +155,11 @@ impl RunJudge<'_> {
         if restless && self.is_reported_as_another(f, &subject) {
             return self.apply(id, Sighting::Replaced, &LifeDecision::None);
         }
-        if restless && !self.run.coverage.in_scope(f.ip) {
+        if restless && !self.is_in_scope(f) {
             let why = "its address left the scope before its end was sure";
             return self.apply(id, Sighting::OutOfScope(why), &LifeDecision::None);
         }
-        if f.kind == FindingKind::MissingRequired {
+        if f.kind.is_requirement() {
             return self.apply(id, Sighting::Elsewhere, &LifeDecision::NotRequired);
         }
         // A whole host is dear to look at.
@@ -173,11 +171,7 @@ impl RunJudge<'_> {
 
     /// Whether a port is reported as the other of its two kinds, which a `never` rule makes of it.
     fn is_reported_as_another(&self, f: &Finding, subject: &Subject) -> bool {
-        let kind = match f.kind {
-            FindingKind::UnexpectedOpen => FindingKind::ForbiddenOpen,
-            FindingKind::ForbiddenOpen => FindingKind::UnexpectedOpen,
-            _ => return false,
-        };
-        self.is_active(&subject.id_as(kind, self.run.vantage))
+        let other = f.kind.counterpart();
+        other.is_some_and(|kind| self.is_active(&subject.id_as(kind, self.run.vantage)))
     }
 }

@@ -10,7 +10,7 @@ use mimawari_targets::Cell;
 use super::RunJudge;
 use crate::id::FindingId;
 use crate::subject::Subject;
-use crate::verdict::{FindingKind, FindingState};
+use crate::verdict::FindingState;
 
 /// Known-open cells below which their being gone together proves nothing.
 const MIN_KNOWN: usize = 5;
@@ -111,9 +111,7 @@ impl RunJudge<'_> {
             .filter_map(|t| {
                 let f = &t.finding;
                 let open = matches!(f.state, FindingState::Open | FindingState::Unverified);
-                let kind =
-                    matches!(f.kind, FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen);
-                (open && kind).then_some((Cell::new(f.ip, f.proto, f.port?), t.missed))
+                (open && f.kind.is_port()).then_some((f.cell()?, t.missed))
             })
             .collect();
         let allowed = self.next.allowed.values();
@@ -165,8 +163,8 @@ impl RunJudge<'_> {
         }
         let vantage = self.run.vantage;
         for t in self.next.findings.values_mut().filter(|t| t.finding.vantage == vantage) {
-            if let Some(port) = t.finding.port.filter(|_| t.finding.state.is_drift()) {
-                t.missed |= gone.contains(&Cell::new(t.finding.ip, t.finding.proto, port));
+            if let Some(cell) = t.finding.cell().filter(|_| t.finding.state.is_drift()) {
+                t.missed |= gone.contains(&cell);
             }
         }
     }

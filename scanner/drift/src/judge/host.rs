@@ -161,7 +161,7 @@ impl RunJudge<'_> {
         why.push_str(match random {
             Some(random) if random.refuse() => {
                 ": so many services in one place, or something that answers for the planned ports \
-                 alone; told as one"
+                 alone; reported as one"
             }
             _ => ": a middlebox or a tarpit, whose single ports say nothing",
         });
@@ -211,7 +211,7 @@ impl RunJudge<'_> {
         if closed > covered / 2 {
             Sighting::Gone("it no longer answers on most of its ports")
         } else if open > covered / 2 {
-            Sighting::Unknown("most of its few probed ports are open, and nothing tells more")
+            Sighting::Unknown("most of its few probed ports are open, and nothing says more")
         } else {
             Sighting::Silent("most of its ports were silent")
         }

@@ -1,10 +1,9 @@
 //! Servers that speak legacy TLS alone.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use mimawari_probes::observation::{Severity, TlsFacts, UrlScheme, WebObservation};
-use mimawari_targets::{Cell, Port};
+use mimawari_targets::Cell;
 
 use super::{LifeDecision, RunJudge, Sighting};
 use crate::baseline::RuleMatch;
@@ -19,16 +18,15 @@ impl RunJudge<'_> {
     /// One finding for each endpoint at which a server, for some name, agrees to nothing that a
     /// current client offers.
     pub(super) fn legacy_tls(&mut self) {
-        let mut seen: BTreeMap<(IpAddr, Port), (&WebObservation, &TlsFacts)> = BTreeMap::new();
+        let mut seen: BTreeMap<Cell, (&WebObservation, &TlsFacts)> = BTreeMap::new();
         for w in self.web.values() {
             if let Some(tls) = w.tls.as_ref().filter(|t| t.legacy)
                 && self.run.coverage.in_scope(w.ip)
             {
-                seen.entry((w.ip, w.port)).or_insert((w, tls));
+                seen.entry(Cell::tcp(w.ip, w.port)).or_insert((w, tls));
             }
         }
-        for ((ip, port), (w, tls)) in seen {
-            let cell = Cell::tcp(ip, port);
+        for (cell, (w, tls)) in seen {
             let fact = ServerFact::LegacyTls;
             let subject = Subject::Server(cell, fact);
             let id = subject.id(self.run.vantage);
@@ -65,15 +63,15 @@ impl RunJudge<'_> {
 
     /// Whether this run saw a handshake at the endpoint, none of them legacy, and nothing is left of
     /// what earlier runs saw there for other names.
-    pub(super) fn is_current_tls(&self, ip: IpAddr, port: Port) -> bool {
+    pub(super) fn is_current_tls(&self, cell: Cell) -> bool {
         let mut handshakes = self
             .web
-            .range((ip, port, UrlScheme::Http, None)..)
-            .take_while(|((i, p, ..), _)| (*i, *p) == (ip, port))
+            .range((cell, UrlScheme::Http, None)..)
+            .take_while(|((at, ..), _)| *at == cell)
             .filter_map(|(_, w)| w.tls.as_ref())
             .peekable();
         handshakes.peek().is_some()
             && !handshakes.any(|t| t.legacy)
-            && !self.legacy_sites.contains(&(ip, port))
+            && !self.legacy_sites.contains(&cell)
     }
 }

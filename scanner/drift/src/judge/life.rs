@@ -8,7 +8,8 @@
 //! |---|---|---|---|
 //! | none, or any | it is there | no live rule allows it | `open`; `unconfirmed` if no second look confirmed it |
 //! | `resolved` | it is there | no live rule allows it | `open`, same id and first_seen, `reopened` + 1 |
-//! | drift, `out_of_scope`, or an end that is not yet notified | anything | a live rule allows it | `allowed` |
+//! | drift, `out_of_scope` | anything | a live rule allows it | `allowed` |
+//! | an end that is not yet notified | it is there | a live rule allows it | `allowed` |
 //! | `allowed` | nothing (the rule went) | no live rule allows it | `unverified`, same id |
 //! | drift | nothing | | `unverified` |
 //! | drift | gone | | `resolved` |
@@ -18,7 +19,7 @@
 //! | drift, or an end that is not yet notified | its address left the scope | | `out_of_scope` |
 //! | `resolved` | gone or silent | | `resolved`; one more covered run is counted |
 //!
-//! What must be there (a cell of a `must` rule):
+//! What must be there (a cell of a `must` rule, or so many addresses of a pool with `at_least`):
 //!
 //! | finding | run saw | baseline | becomes |
 //! |---|---|---|---|
@@ -31,11 +32,15 @@
 //! | `missing`, `missing_unverified`, `out_of_scope` | anything | nothing requires it | `not_required` |
 //! | `missing_pending` that nobody was notified of | anything | nothing requires it | forgotten |
 //! | `missing`, `missing_unverified` | its address left the scope | | `out_of_scope` |
+//! | any | too little of a pool open, and the rest covered | required | as a cell that is not open |
+//! | any | too little of a pool open, and too little covered | required | as a cell that was not covered |
 //!
 //! Over both lies `flapping`: three changes within ten covered runs of the subject, until five covered
 //! runs without one. A change that begins after ten quiet ones begins a new series and is not counted.
 //!
 //! A run that is judged again is no further evidence: it counts nothing and resolves nothing.
+//!
+//! Each row is a test of the suite `verdict::table`, which reads these tables.
 
 use jiff::Timestamp;
 use mimawari_probes::observation::Severity;
@@ -43,7 +48,7 @@ use mimawari_probes::observation::Severity;
 use crate::baseline::RuleHead;
 use crate::state::{NotifiedState, TrackedFinding};
 use crate::subject::Subject;
-use crate::verdict::{Finding, FindingCause, FindingKind, FindingState};
+use crate::verdict::{Finding, FindingCause, FindingKind, FindingPool, FindingState};
 
 /// Covered runs in which a silent subject must be silent before it is resolved, and a required cell
 /// not open before it is missing.
@@ -89,12 +94,25 @@ pub(super) enum LifeDecision<'b> {
     Drift(DriftReason),
     /// Nothing is said of it.
     None,
-    /// A live rule requires it.
-    Required(&'b RuleHead),
+    /// A live rule requires it: a cell, or so much of a pool.
+    Required(&'b RuleHead, Option<PoolCount>),
     /// The rule that required it has expired.
     RequirementExpired(&'b RuleHead),
     /// No rule requires it.
     NotRequired,
+}
+
+/// What is known of a pool of addresses at one port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PoolCount {
+    /// On how many of them it must be open.
+    pub at_least: u64,
+    /// On how many of them it is open.
+    pub open: u64,
+    /// Of how many of them nothing is known.
+    pub unknown: u64,
+    /// How many there are.
+    pub of: u64,
 }
 
 /// Why something is drift.
@@ -147,7 +165,7 @@ pub(super) fn begin_finding(
     vantage: &str,
     first_seen: Timestamp,
 ) -> TrackedFinding {
-    let required = kind == FindingKind::MissingRequired;
+    let required = kind.is_requirement();
     let finding = Finding {
         id: subject.id_as(kind, vantage).to_string(),
         kind,
@@ -155,6 +173,10 @@ pub(super) fn begin_finding(
         proto: subject.proto(),
         ip: subject.ip(),
         port: subject.port(),
+        pool: subject.pool().map(|place| {
+            let addresses = place.addresses();
+            Box::new(FindingPool { addresses, at_least: 0, open: 0, unknown: 0 })
+        }),
         host: subject.host().map(str::to_owned),
         path: subject.path().map(str::to_owned),
         scheme: None,
@@ -190,7 +212,7 @@ pub(super) fn begin_finding(
         resolved_by: None,
         missed: false,
         ports: None,
-        told: None,
+        notified: None,
     }
 }
 
@@ -202,7 +224,7 @@ impl TrackedFinding {
 
     /// Whether it is settled, and whoever was notified of it does not know yet.
     pub(super) fn is_restless(&self) -> bool {
-        let known = self.told.is_none_or(|told| told.what == NotifiedState::Resolved);
+        let known = self.notified.is_none_or(|notified| notified.what == NotifiedState::Resolved);
         self.finding.state == FindingState::Resolved && (self.finding.flapping || !known)
     }
 }
@@ -222,7 +244,7 @@ impl<'t> Life<'t> {
 
     /// Moves the finding along the table above.
     pub(super) fn apply(mut self, sighting: Sighting, decision: &LifeDecision<'_>) -> Transition {
-        if self.t.finding.kind == FindingKind::MissingRequired {
+        if self.t.finding.kind.is_requirement() {
             self.require(&sighting, decision)
         } else {
             self.expose(sighting, decision)
@@ -302,10 +324,11 @@ impl<'t> Life<'t> {
                 Transition::NONE
             }
             (S::There { .. }, _) => self.is_open_again(),
-            (S::Gone(_) | S::Silent(_), LifeDecision::Required(head))
+            (S::Gone(_) | S::Silent(_), LifeDecision::Required(head, pool))
                 if self.trust.doubt.is_none() =>
             {
-                self.miss(head)
+                self.count_pool(*pool);
+                self.miss(head, *pool)
             }
             (_, LifeDecision::RequirementExpired(head)) => {
                 let missing =
@@ -323,13 +346,20 @@ impl<'t> Life<'t> {
                 );
                 Transition::NONE
             }
-            (_, LifeDecision::Required(head)) => {
+            (_, LifeDecision::Required(head, pool)) => {
                 self.t.finding.new = false;
                 if matches!(state, FindingState::Missing | FindingState::MissingUnverified) {
+                    self.count_pool(*pool);
                     self.stand(FindingState::MissingUnverified);
+                    let known = pool.map_or_else(String::new, |p| {
+                        format!(
+                            ": open on {}, and nothing is known of {} of {}",
+                            p.open, p.unknown, p.of
+                        )
+                    });
                     self.t.finding.why = format!(
                         "required by `{}` at {}; missing when last looked at, and this run could not \
-                         say whether it is",
+                         say whether it is{known}",
                         head.id, head.place
                     );
                 }
@@ -393,7 +423,7 @@ impl<'t> Life<'t> {
     fn leave_scope(&mut self, why: &str) -> Transition {
         let f = &mut self.t.finding;
         f.new = false;
-        if f.state == FindingState::MissingPending && self.t.told.is_none() {
+        if f.state == FindingState::MissingPending && self.t.notified.is_none() {
             return Transition::FORGOTTEN;
         }
         let decided = matches!(
@@ -458,8 +488,17 @@ impl<'t> Life<'t> {
         }
     }
 
-    /// A required cell was covered and is not open.
-    fn miss(&mut self, head: &RuleHead) -> Transition {
+    /// Notes what a run knows of a pool.
+    fn count_pool(&mut self, count: Option<PoolCount>) {
+        if let (Some(known), Some(count)) = (&mut self.t.finding.pool, count) {
+            known.at_least = count.at_least;
+            known.open = count.open;
+            known.unknown = count.unknown;
+        }
+    }
+
+    /// A required cell was covered and is not open, or too little of a pool is.
+    fn miss(&mut self, head: &RuleHead, pool: Option<PoolCount>) -> Transition {
         let settled = matches!(
             self.t.finding.state,
             FindingState::Resolved
@@ -473,7 +512,7 @@ impl<'t> Life<'t> {
             self.t.missed_runs += 1;
         }
         if self.t.finding.state == FindingState::Resolved {
-            self.t.finding.reopened += u32::from(self.t.told.is_some());
+            self.t.finding.reopened += u32::from(self.t.notified.is_some());
             self.count_change(true);
         }
         // What was missed before it was settled is no evidence of this time.
@@ -491,10 +530,17 @@ impl<'t> Life<'t> {
         let was_missing =
             matches!(f.state, FindingState::Missing | FindingState::MissingUnverified);
         let shown = f.port.map_or_else(String::new, |p| format!("{}/{p}", f.proto));
-        let must = format!(
-            "{shown} on {} must be open by the rule `{}` at {}, and was not",
-            f.ip, head.id, head.place
-        );
+        let must = match pool {
+            None => format!(
+                "{shown} on {} must be open by the rule `{}` at {}, and was not",
+                f.ip, head.id, head.place
+            ),
+            Some(p) => format!(
+                "{shown} must be open on at least {} of {} addresses by the rule `{}` at {}, and was \
+                 open on {}",
+                p.at_least, p.of, head.id, head.place, p.open
+            ),
+        };
         if t.missed_runs >= RUNS_TO_SETTLE || f.flapping {
             let n = t.missed_runs;
             f.new = !was_missing;
@@ -517,7 +563,7 @@ impl<'t> Life<'t> {
     fn end_requirement(&mut self) -> Transition {
         self.t.finding.new = false;
         let pending = self.t.finding.state == FindingState::MissingPending;
-        if pending && self.t.told.is_none() {
+        if pending && self.t.notified.is_none() {
             return Transition::FORGOTTEN;
         }
         let quiet = matches!(

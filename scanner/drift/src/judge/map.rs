@@ -58,7 +58,8 @@ impl RunJudge<'_> {
     /// Everything that is drawn. There may be a million, so they are not collected.
     fn each_point(&self, f: &mut dyn FnMut(IpAddr, MapCell)) {
         self.next.allowed.values().for_each(|a| f(a.subject.ip(), MapCell::Allowed));
-        for t in self.next.findings.values() {
+        // A pool is at no one address.
+        for t in self.next.findings.values().filter(|t| t.finding.pool.is_none()) {
             let what = match t.finding.state {
                 FindingState::Open | FindingState::Resolving => MapCell::Unexpected,
                 FindingState::Missing => MapCell::Missing,

@@ -11,7 +11,7 @@ use crate::baseline::{RuleHead, RuleMatch};
 use crate::id::FindingId;
 use crate::state::{AllowedPort, ServiceName, TrackedFinding};
 use crate::subject::Subject;
-use crate::verdict::{Finding, FindingKind};
+use crate::verdict::Finding;
 
 impl RunJudge<'_> {
     /// Whether what is allowed under this id was seen from the vantage of this run, which knows nothing
@@ -41,7 +41,7 @@ impl RunJudge<'_> {
         a.rule = rule;
         a.last_seen = a.last_seen.max(at);
         a.missed = false;
-        a.seen = true;
+        a.is_here = true;
         if !service.is_unknown() {
             a.service = service;
         }
@@ -64,12 +64,13 @@ impl RunJudge<'_> {
         // What a `never` rule forbade is remembered as the plain port that it is.
         let remembered = subject.id(&f.vantage);
         let mut thing = AllowedPort::new(subject, f.last_seen);
-        if f.kind == FindingKind::ExposedContent || f.kind == FindingKind::LegacyTls {
+        if matches!(thing.subject, Subject::Content(_) | Subject::Server(..)) {
             let check = thing.subject.check().or(f.check.as_deref());
             thing = thing.clone().with_detail(check, f.severity);
         }
         thing.rule = self.rule(&head.id);
         thing.first_seen = f.first_seen;
+        thing.is_here = f.vantage == self.run.vantage;
         let service = f.service.as_deref().and_then(|s| s.split(':').next());
         thing.service = service.map(ServiceName::new).unwrap_or_default();
         self.next.allowed.insert(remembered, thing);
@@ -82,11 +83,10 @@ impl RunJudge<'_> {
             .next
             .allowed
             .iter()
-            .filter(|(id, a)| !a.seen && !self.done.contains(id.as_str()))
+            .filter(|(id, a)| !a.is_here && !self.done.contains(id.as_str()))
             .filter(|(id, a)| self.is_seen_from_here(id, a))
             .map(|(id, a)| (*id, a.clone()))
             .collect();
-        self.next.allowed.values_mut().for_each(|a| a.seen = false);
         for (id, a) in before {
             let ip = a.subject.ip();
             if self.is_gone_from_memory(&a) || !self.run.coverage.in_scope(ip) {
@@ -104,6 +104,7 @@ impl RunJudge<'_> {
                 let rule = self.rule(&head.id);
                 if let Some(entry) = self.next.allowed.get_mut(&id) {
                     entry.rule = rule;
+                    entry.is_here = true;
                 }
                 continue;
             }
@@ -129,6 +130,8 @@ impl RunJudge<'_> {
                 format!("{}/{} on {} was open when last seen", cell.proto, cell.port, cell.ip)
             }
             Subject::Host(ip) => format!("{ip} answered on everything when last seen"),
+            // What is required is never remembered as allowed.
+            Subject::Pool(_) => format!("{} was open when last seen", a.subject),
         };
         let severity = a.severity().or_else(|| a.subject.port().map(port_severity));
         let severity = severity.unwrap_or(super::host::SEVERITY);
@@ -160,10 +163,10 @@ impl RunJudge<'_> {
         }
         let state = self.answer(cell.ip, cell.port);
         match (&a.subject, state) {
-            (Subject::Server(..), CellState::Open) => self.is_current_tls(cell.ip, cell.port),
+            (Subject::Server(..), CellState::Open) => self.is_current_tls(cell),
             (Subject::Content(place), CellState::Open) => self
                 .http
-                .get(&(cell.ip, cell.port, place.host.as_deref(), place.path.as_str()))
+                .get(&(cell, place.host.as_deref(), place.path.as_str()))
                 .filter(|h| speaks_of(h, a.check()))
                 .is_some_and(|h| {
                     matches!(h.outcome, ContentOutcome::Absent | ContentOutcome::Protected)

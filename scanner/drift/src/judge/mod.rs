@@ -11,15 +11,17 @@ mod guard;
 mod host;
 mod legacy;
 mod life;
+mod listing;
 mod map;
 mod memory;
+mod notification;
+mod pool;
 mod port;
 mod required;
 mod retire;
 mod rules;
 mod service;
 mod sites;
-mod telling;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -114,16 +116,19 @@ pub fn judge_onto(
     j.open_cells();
     j.contents();
     j.legacy_tls();
-    // Before what was not seen, which is held against what is known of the sites.
+    // Before what was not seen, which is compared with what is known of the sites.
     j.sites();
     j.allowed_before();
     j.required();
+    j.required_pools();
     j.the_rest();
     j.finish()
 }
 
-/// A site of one run: address, port, scheme, virtual host.
-type WebKey<'a> = (IpAddr, Port, UrlScheme, Option<&'a str>);
+/// A site of one run: where, by which scheme, and its virtual host.
+type WebKey<'a> = (Cell, UrlScheme, Option<&'a str>);
+/// A content of one run: where, of which virtual host, and its path.
+type ContentKey<'a> = (Cell, Option<&'a str>, &'a str);
 
 struct RunJudge<'a> {
     run: &'a RunInput<'a>,
@@ -144,7 +149,7 @@ struct RunJudge<'a> {
     /// What the baseline says of each of them.
     found: Vec<RuleMatch<'a>>,
     /// Outcomes of content checks; one for each target and path.
-    http: BTreeMap<(IpAddr, Port, Option<&'a str>, &'a str), &'a HttpObservation>,
+    http: BTreeMap<ContentKey<'a>, &'a HttpObservation>,
     /// What sites show of themselves.
     web: BTreeMap<WebKey<'a>, &'a WebObservation>,
     /// What hosts do on random ports.
@@ -172,9 +177,11 @@ struct RunJudge<'a> {
     unconfirmed: u64,
     allowed_count: u64,
     notes: Vec<Gap>,
+    /// What is required and was not covered enough to say anything of it.
+    uncovered: Vec<Gap>,
     freshness: Option<PartFreshness>,
     /// Endpoints of which the inventory says that they speak legacy TLS.
-    legacy_sites: BTreeSet<(IpAddr, Port)>,
+    legacy_sites: BTreeSet<Cell>,
     sites: SiteCounts,
     site_changes: Vec<SiteChange>,
     site_notices: Vec<SiteNotice>,
@@ -191,7 +198,7 @@ impl<'a> RunJudge<'a> {
                 }
                 Observation::Tcp(_) => {}
                 Observation::Http(h) => {
-                    let key = (h.ip, h.port, h.host.as_deref(), h.path.as_str());
+                    let key = (Cell::tcp(h.ip, h.port), h.host.as_deref(), h.path.as_str());
                     let known: &mut &HttpObservation = http.entry(key).or_insert(h);
                     // Of two schemes on one port the worse news counts.
                     if known.scheme == h.scheme || content::weight(known) < content::weight(h) {
@@ -200,7 +207,7 @@ impl<'a> RunJudge<'a> {
                 }
                 Observation::Host(h) => hosts.entry(h.ip).or_default().add(h),
                 Observation::Web(w) => {
-                    web.insert((w.ip, w.port, w.scheme, w.host.as_deref()), &**w);
+                    web.insert((Cell::tcp(w.ip, w.port), w.scheme, w.host.as_deref()), &**w);
                 }
             }
         }
@@ -214,11 +221,7 @@ impl<'a> RunJudge<'a> {
             baseline,
             now,
             again: was_judged(run, &previous),
-            with_findings: previous
-                .findings
-                .values()
-                .filter_map(|t| Some(Cell::new(t.finding.ip, t.finding.proto, t.finding.port?)))
-                .collect(),
+            with_findings: previous.findings.values().filter_map(|t| t.finding.cell()).collect(),
             next: previous,
             rules: HashMap::new(),
             rule_seen: vec![None; baseline.len()],
@@ -233,7 +236,7 @@ impl<'a> RunJudge<'a> {
             refused_hosts: HashSet::new(),
             suspect_hosts: BTreeSet::new(),
             looked_at: LookedAt::default(),
-            heads: rules::heads_by_id(baseline),
+            heads: baseline.heads(),
             service_changes: Vec::new(),
             undecided: 0,
             done: BTreeSet::new(),
@@ -242,6 +245,7 @@ impl<'a> RunJudge<'a> {
             unconfirmed: 0,
             allowed_count: 0,
             notes: Vec::new(),
+            uncovered: Vec::new(),
             freshness: None,
             legacy_sites: BTreeSet::new(),
             sites: SiteCounts::default(),
@@ -370,16 +374,17 @@ impl<'a> RunJudge<'a> {
     /// How far the run is believed about a finding.
     fn trust(&self, t: &TrackedFinding) -> Trust {
         let f = &t.finding;
-        let cell = f.port.map(|port| Cell::new(f.ip, f.proto, port));
+        let cell = f.cell();
         // What the run before missed is settled, whatever else is gone.
         let seen_missing = self.gone_alone
             && !self.again
             && (t.silent_runs > 0
                 || t.missed_runs > 0
                 || cell.is_some_and(|c| self.missed_again.contains(&c)));
-        let doubt = if self.suspect() && !seen_missing {
+        // The addresses of a pool are doubted one by one.
+        let doubt = if self.suspect() && !seen_missing && f.pool.is_none() {
             Some("it was not seen, and this run is not to be believed")
-        } else if self.suspect_hosts.contains(&f.ip) && f.kind != FindingKind::MissingRequired {
+        } else if self.suspect_hosts.contains(&f.ip) && !f.kind.is_requirement() {
             Some("its host answers on everything, so that nothing is known of it")
         } else {
             None
@@ -491,7 +496,7 @@ impl<'a> RunJudge<'a> {
         let ended = self.acknowledged();
         self.nearest();
         self.rules_used();
-        let changes = self.tell(&ended);
+        let changes = self.notify(&ended);
         let digest_due = self.digest_due();
         let mut counts = FindingCounts {
             allowed: self.allowed_count,
@@ -533,6 +538,7 @@ impl<'a> RunJudge<'a> {
         gaps.extend(self.run.gaps.iter().cloned());
         let stale = self.freshness.as_ref().and_then(PartFreshness::gap);
         gaps.extend(stale.map(Gap::doubted));
+        gaps.extend(self.uncovered.drain(..).map(Gap::not_covered));
         gaps.extend(self.notes.drain(..).map(Gap::noted));
         let incomplete = gaps.iter().any(|g| g.effect != GapEffect::Noted);
         let drift = findings.iter().any(|f| f.state.is_drift());
@@ -553,6 +559,7 @@ impl<'a> RunJudge<'a> {
         let old = timeline.len().saturating_sub(MAX_TIMELINE);
         timeline.drain(..old);
         let same_files = same_files(&findings);
+        let (allowed, allowed_counts) = self.list_allowed();
         let verdict = Verdict {
             version: VERSION,
             minor: MINOR,
@@ -576,11 +583,15 @@ impl<'a> RunJudge<'a> {
             timeline: self.next.timeline.clone(),
             maps,
             service_changes: self.service_changes,
+            allowed,
+            allowed_counts,
             sites: self.sites,
             site_changes: self.site_changes,
             site_notices: self.site_notices,
             same_files,
         };
+        // A newer program's fields are not kept, so that its number would not be true.
+        self.next.minor = crate::state::MINOR;
         self.next.updated_at = Some(self.next.updated_at.map_or(self.now, |t| t.max(self.now)));
         self.next.last_run = Some(self.run.run_id.to_owned());
         (verdict, self.next)

@@ -8,19 +8,21 @@ use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
 use mimawari_targets::{Cell, Port};
 
+use super::rules::EndedRequirement;
 use super::{LifeDecision, RunJudge, Sighting};
 use crate::baseline::RuleHead;
 use crate::subject::Subject;
 use crate::verdict::{Finding, FindingKind, FindingState};
 
-const KIND: FindingKind = FindingKind::MissingRequired;
+pub(super) const KIND: FindingKind = FindingKind::MissingRequired;
 
 impl RunJudge<'_> {
     /// Cells of `must` rules.
     pub(super) fn required(&mut self) {
         let mut unplanned = 0u64;
         let mut cells: BTreeMap<Cell, &RuleHead> = BTreeMap::new();
-        for rule in self.baseline.required(self.run.vantage, self.now) {
+        let rules = self.baseline.required(self.run.vantage, self.now);
+        for rule in rules.filter(|r| r.requires_each_cell()) {
             for ip in rule.head.addrs.iter() {
                 for port in rule.tcp.iter() {
                     cells.entry(Cell::tcp(ip, port)).or_insert(&rule.head);
@@ -44,15 +46,14 @@ impl RunJudge<'_> {
                 Sighting::Gone(_) if !self.next.findings.contains_key(&id) => {
                     let missed = self.gone_alone && self.missed_again.contains(&cell);
                     let believed = !self.suspect() || missed;
-                    let at = self.run.facts.ended_at.or(self.run.facts.started_at);
-                    let at = at.unwrap_or(self.now);
+                    let at = self.ended_at();
                     // A run that is not believed begins nothing.
                     if believed {
-                        let decision = LifeDecision::Required(head);
+                        let decision = LifeDecision::Required(head, None);
                         self.apply_or_begin(&subject, KIND, at, sighting, &decision);
                     }
                 }
-                sighting => self.apply(&id, sighting, &LifeDecision::Required(head)),
+                sighting => self.apply(&id, sighting, &LifeDecision::Required(head, None)),
             }
             self.done.insert(id);
         }
@@ -86,38 +87,62 @@ impl RunJudge<'_> {
     pub(super) fn no_longer_required(&mut self, id: &str, f: &Finding) {
         let here = f.vantage == self.run.vantage;
         // The scope of one configuration does not speak for another vantage that is in use.
-        if here && !self.run.coverage.in_scope(f.ip) {
+        if here && !self.is_in_scope(f) {
             let why = "its address left the scope, and it was not seen open again";
             return self.apply(id, Sighting::OutOfScope(why), &LifeDecision::None);
         }
-        let cell = f.port.map(|port| Cell::new(f.ip, f.proto, port));
-        let expired = cell.and_then(|cell| self.expired_requirement(cell));
         let missing = matches!(f.state, FindingState::Missing | FindingState::MissingUnverified);
-        match (expired, cell) {
-            (Some(_), _) if !here => {}
-            (Some(head), Some(cell)) if missing => {
-                let state = self.cell(cell.ip, cell.port);
-                let sighting = self.sight_required(id, cell, state);
+        let sighting = match self.expired_requirement(&f.subject()) {
+            Some(_) if !here => return,
+            Some(ended) if missing => Some((self.sight_ended(id, f, &ended), ended.head)),
+            _ => None,
+        };
+        match sighting {
+            Some((sighting, head)) => {
                 self.apply(id, sighting, &LifeDecision::RequirementExpired(head));
             }
-            _ => self.apply(id, Sighting::Elsewhere, &LifeDecision::NotRequired),
+            None => self.apply(id, Sighting::Elsewhere, &LifeDecision::NotRequired),
         }
+    }
+
+    /// What this run saw of what an expired rule required.
+    fn sight_ended(&self, id: &str, f: &Finding, ended: &EndedRequirement<'_>) -> Sighting {
+        match (f.cell(), &ended.pool) {
+            (Some(cell), _) => self.sight_required(id, cell, self.cell(cell.ip, cell.port)),
+            (None, Some(pool)) => self.sight_pool(id, pool).0,
+            (None, None) => Sighting::Unknown("this run did not cover it"),
+        }
+    }
+
+    /// When the run ended, or the best that is known of it.
+    pub(super) fn ended_at(&self) -> Timestamp {
+        let facts = &self.run.facts;
+        facts.ended_at.or(facts.started_at).unwrap_or(self.now)
     }
 
     /// Whether another run missed the cell after this one saw it open.
     fn missed_since(&self, id: &str, ip: IpAddr, port: Port) -> bool {
+        self.opened_at(ip, port).is_some_and(|at| self.is_missed_after(id, at))
+    }
+
+    /// When this run saw a cell open.
+    pub(super) fn opened_at(&self, ip: IpAddr, port: Port) -> Option<Timestamp> {
         let seen = self.open.binary_search_by_key(&(ip, port), |t| (t.ip, t.port));
-        let seen = seen.ok().and_then(|i| self.open.get(i)).map(|t| t.at);
+        seen.ok().and_then(|i| self.open.get(i)).map(|t| t.at)
+    }
+
+    /// Whether another run missed what is required after this instant.
+    pub(super) fn is_missed_after(&self, id: &str, at: Timestamp) -> bool {
         self.next.findings.get(id).map(|t| &t.finding).is_some_and(|f| {
             let settled = matches!(
                 f.state,
                 FindingState::Resolved | FindingState::Allowed | FindingState::NotRequired
             );
-            !settled && seen.is_some_and(|at| at < f.last_seen && f.last_seen <= self.now)
+            !settled && at < f.last_seen && f.last_seen <= self.now
         })
     }
 
-    fn seen_allowed_since(&self, cell: Cell) -> bool {
+    pub(super) fn seen_allowed_since(&self, cell: Cell) -> bool {
         let id = Subject::Port(cell).id(self.run.vantage);
         let seen = self.next.allowed.get(&id).map(|a| a.last_seen);
         seen.is_some_and(|at| self.seen_since(at))

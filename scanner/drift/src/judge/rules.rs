@@ -1,25 +1,23 @@
 //! What the baseline says of a subject, and whether its rules are still needed. The judge asks the
 //! baseline here and nowhere else.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use mimawari_probes::gap::GapEffect;
-use mimawari_targets::{Cell, PortSet};
+use mimawari_targets::PortSet;
 
 use super::RunJudge;
 use crate::baseline::{
-    Baseline, BaselineRule, DecisionFacts, HttpRule, RuleExpect, RuleHead, RuleMatch,
+    BaselineRule, DecisionFacts, HttpRule, RequiredPool, RuleExpect, RuleHead, RuleMatch,
 };
 use crate::state::RuleUse;
 use crate::subject::Subject;
 use crate::verdict::Finding;
 
-/// The heads of all rules by id.
-pub(super) fn heads_by_id(baseline: &Baseline) -> HashMap<&str, &RuleHead> {
-    let ports = baseline.rules().iter().map(|r| &r.head);
-    let all = ports.chain(baseline.http_rules().iter().map(|r| &r.head));
-    all.map(|h| (h.id.as_str(), h)).collect()
+/// A rule that required something and has expired.
+pub(super) struct EndedRequirement<'a> {
+    pub head: &'a RuleHead,
+    /// What it required of a pool.
+    pub pool: Option<RequiredPool<'a>>,
 }
 
 impl<'a> RunJudge<'a> {
@@ -60,23 +58,30 @@ impl<'a> RunJudge<'a> {
         DecisionFacts { check, vantage: self.run.vantage, now: self.now }
     }
 
-    /// Whether a live rule requires a cell, as seen from a vantage point.
-    pub(super) fn is_required(&self, cell: Cell, vantage: &str) -> bool {
+    /// Whether a live rule requires a subject, as seen from a vantage point.
+    pub(super) fn is_required(&self, subject: &Subject, vantage: &str) -> bool {
         let facts = DecisionFacts { check: "", vantage, now: self.now };
-        self.baseline.decide(&Subject::Port(cell), &facts).required.is_some()
+        self.baseline.decide(subject, &facts).required.is_some()
     }
 
-    /// The rule that required a cell and has expired.
-    pub(super) fn expired_requirement(&self, cell: Cell) -> Option<&'a RuleHead> {
+    /// The rule that required a port or so much of a pool, and has expired.
+    pub(super) fn expired_requirement(&self, subject: &Subject) -> Option<EndedRequirement<'a>> {
         let (now, vantage) = (self.now, self.run.vantage);
         let expired = |r: &&BaselineRule| {
-            r.expect == RuleExpect::Must
-                && !r.head.is_live(now)
-                && r.head.is_for(vantage)
-                && r.head.addrs.contains(cell.ip)
-                && r.ports(cell.proto).contains(cell.port)
+            r.expect == RuleExpect::Must && !r.head.is_live(now) && r.head.is_for(vantage)
         };
-        self.baseline.rules().iter().find(expired).map(|r| &r.head)
+        let mut rules = self.baseline.rules().iter().filter(expired);
+        if let Some(cell) = subject.cell() {
+            let holds = |r: &&BaselineRule| {
+                r.requires_each_cell()
+                    && r.head.addrs.contains(cell.ip)
+                    && r.ports(cell.proto).contains(cell.port)
+            };
+            return rules.find(holds).map(|r| EndedRequirement { head: &r.head, pool: None });
+        }
+        let mut pools = rules.flat_map(BaselineRule::required_pools);
+        let (_, pool) = pools.find(|(pool, _)| pool == subject)?;
+        Some(EndedRequirement { head: pool.head, pool: Some(pool) })
     }
 
     /// Finds what the baseline says of each open port, once. Every rule that speaks of one is needed,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::{ContentOutcome, WebObservation};
+use mimawari_targets::Cell;
 
 use super::content::is_inventory;
 use super::{RunJudge, WebKey};
@@ -12,7 +13,7 @@ use crate::sites::{
     SiteNotice, SiteRecord, notices,
 };
 
-/// A change and what it is sorted by: telling ones first, then by place.
+/// A change and what it is sorted by: important ones first, then by place.
 type RankedSite = ((bool, SiteFact, SiteKey), SiteChange);
 
 impl<'a> RunJudge<'a> {
@@ -29,7 +30,7 @@ impl<'a> RunJudge<'a> {
         let present = self.present();
         let mut seen = BTreeSet::new();
         let mut changes: Vec<RankedSite> = Vec::new();
-        let mut told: Vec<SiteNotice> = Vec::new();
+        let mut listed: Vec<SiteNotice> = Vec::new();
         let web: Vec<(WebKey<'a>, &'a WebObservation)> =
             self.web.iter().map(|(place, w)| (*place, *w)).collect();
         for (place, w) in web {
@@ -38,7 +39,7 @@ impl<'a> RunJudge<'a> {
             }
             for (what, why) in notices(w, self.now) {
                 self.sites.add(what);
-                told.push(notice(w, what, why));
+                listed.push(notice(w, what, why));
             }
             let key = self.key_of(w);
             if w.status.is_none() {
@@ -94,9 +95,9 @@ impl<'a> RunJudge<'a> {
             .count() as u64;
         changes.sort_by(|a, b| a.0.cmp(&b.0));
         self.site_changes = changes.into_iter().map(|(_, c)| c).take(MAX_LISTED).collect();
-        told.sort_by_key(|n| (n.what, n.ip, n.port, n.scheme, n.host.clone()));
-        told.truncate(MAX_LISTED);
-        self.site_notices = told;
+        listed.sort_by_key(|n| (n.what, n.ip, n.port, n.scheme, n.host.clone()));
+        listed.truncate(MAX_LISTED);
+        self.site_notices = listed;
         let mut all: Vec<SiteRecord> = known.into_values().collect();
         if all.len() > MAX_SITES {
             let gone = all.len() - MAX_SITES;
@@ -128,7 +129,7 @@ impl<'a> RunJudge<'a> {
     fn present(&self) -> BTreeMap<WebKey<'a>, BTreeSet<PresentSite>> {
         let mut out: BTreeMap<WebKey<'a>, BTreeSet<PresentSite>> = BTreeMap::new();
         for h in self.http.values().filter(|h| is_inventory(h)) {
-            let place = (h.ip, h.port, h.scheme, h.host.as_deref());
+            let place = (Cell::tcp(h.ip, h.port), h.scheme, h.host.as_deref());
             let present = PresentSite { path: h.path.clone(), check: h.check.clone() };
             out.entry(place).or_default().insert(present);
         }
@@ -142,7 +143,7 @@ impl<'a> RunJudge<'a> {
         w: &WebObservation,
     ) -> BTreeSet<PresentSite> {
         let known = |p: &PresentSite| {
-            let key = (w.ip, w.port, w.host.as_deref(), p.path.as_str());
+            let key = (Cell::tcp(w.ip, w.port), w.host.as_deref(), p.path.as_str());
             self.http.get(&key).is_some_and(|h| {
                 h.scheme == w.scheme
                     && matches!(
@@ -163,7 +164,7 @@ impl<'a> RunJudge<'a> {
             .sites
             .iter()
             .filter(|s| s.facts.legacy && s.key.vantage == self.run.vantage)
-            .map(|s| (s.key.ip, s.key.port))
+            .map(|s| Cell::tcp(s.key.ip, s.key.port))
             .collect();
     }
 }

@@ -19,7 +19,7 @@ use crate::lint_rules::upkeep as rule;
 /// Comparisons that are made; ten thousand ordinary rules take a hundredth of it.
 const MOST_STEPS: u64 = 30_000_000;
 
-/// Tells of rules that share cells. `now` tells which of them hold.
+/// Reports rules that share cells. Only those that hold at `now` count.
 pub(super) fn shared(
     lints: &mut ReadErrors,
     files: &[DocumentFile],
@@ -103,7 +103,7 @@ impl<'a> PortRule<'a> {
         self.entry.expires.as_ref().map_or(Timestamp::MAX, |e| e.get_ref().at)
     }
 
-    /// Whether this rule does all that the other one does, for as long, as far as can be told
+    /// Whether this rule does all that the other one does, for as long, as far as can be said
     /// without comparing sets. Of two that are the same, the second one is the one too many.
     fn may_cover(&self, other: &Self) -> bool {
         // What differs most often comes first: this is asked of every two rules of one address.
@@ -115,10 +115,33 @@ impl<'a> PortRule<'a> {
         if !holds(of, a, b) || self.ends() < other.ends() {
             return false;
         }
-        let expect = (self.ports.expect, other.ports.expect);
-        let same = self.cells == other.cells && self.ends() == other.ends() && expect.0 == expect.1;
-        (expect.0 == expect.1 || expect == (RuleExpect::Must, RuleExpect::May))
-            && (!same || self.index < other.index)
+        let same = self.cells == other.cells
+            && self.ends() == other.ends()
+            && self.ports.expect == other.ports.expect
+            && self.required() == other.required();
+        self.expects_as_much(other) && (!same || self.index < other.index)
+    }
+
+    /// How many addresses must be open at each port.
+    fn required(&self) -> u128 {
+        match (self.ports.expect, self.ports.at_least) {
+            (RuleExpect::Must, Some(n)) => u128::from(n).min(self.cells.0),
+            (RuleExpect::Must, None) => self.cells.0,
+            _ => 0,
+        }
+    }
+
+    /// Whether what the other one expects follows from what this one expects. So many of a larger pool
+    /// say nothing of a part of it, unless it is all of them.
+    fn expects_as_much(&self, other: &Self) -> bool {
+        match (self.ports.expect, other.ports.expect) {
+            (RuleExpect::Must, RuleExpect::Must) => {
+                let each = self.required() == self.cells.0;
+                each || self.cells.0 == other.cells.0 && self.required() >= other.required()
+            }
+            (RuleExpect::Must, RuleExpect::May) => true,
+            (a, b) => a == b,
+        }
     }
 
     fn covers(&self, other: &Self) -> bool {
@@ -333,8 +356,8 @@ mod tests {
             }
             let files: Vec<_> =
                 texts.iter().enumerate().map(|(i, t)| (format!("{i}.toml"), t.clone())).collect();
-            let told = lint(&files, &LintContext::at(Timestamp::UNIX_EPOCH));
-            let has = |id: &str| told.iter().any(|l| l.rule.id == id);
+            let found = lint(&files, &LintContext::at(Timestamp::UNIX_EPOCH));
+            let has = |id: &str| found.iter().any(|l| l.rule.id == id);
             let meet =
                 |x: &&(usize, String, bool, u64, u64, &str, u64, u64, &str),
                  y: &&(usize, String, bool, u64, u64, &str, u64, u64, &str)| {
@@ -346,16 +369,16 @@ mod tests {
                 .any(|(x, y)| meet(&x, &y) && x.0 != y.0 && x.8 != "never" && y.8 != "never");
             assert_eq!(has("contradiction"), clash, "{texts:?}");
             assert_eq!(has("overlap"), overlap, "{texts:?}");
-            // Every rule that another one covers is told, or the covering one is the same.
+            // Every rule that another one covers is reported, or the covering one is the same.
             for (x, y) in pairs().filter(|(x, y)| x.1 != y.1) {
                 let within = meet(&x, &y) && y.3 <= x.3 && x.4 <= y.4 && y.6 <= x.6 && x.7 <= y.7;
                 let kinds = x.8 == y.8 || (x.8 == "may" && y.8 == "must");
                 let same = (x.3, x.4, x.6, x.7, x.8) == (y.3, y.4, y.6, y.7, y.8);
                 if within && kinds && (!same || y.1 < x.1) {
-                    let told = told.iter().any(|l| {
+                    let reported = found.iter().any(|l| {
                         l.rule.id == "shadowed" && l.rule_id.as_deref() == Some(x.1.as_str())
                     });
-                    assert!(told, "{x:?} in {y:?}: {texts:?}");
+                    assert!(reported, "{x:?} in {y:?}: {texts:?}");
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! CODEOWNERS, in GitHub's syntax: who owns which path.
 //!
 //! The patterns are those of gitignore(5) with GitHub's exceptions: `!`, `[ ]` and `\#` are not
-//! known, paths are told apart by case, the last line that matches wins, and a line without owners
+//! known, paths are compared with their case, the last line that matches wins, and a line without owners
 //! takes them away. A line that GitHub does not understand is skipped, as GitHub does.
 //! Source: GitHub Docs, "About code owners".
 

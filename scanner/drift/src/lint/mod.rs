@@ -7,14 +7,16 @@
 //! * `policy`: what each rule must have.
 //! * `cells`: rules that share cells.
 //! * `scanned`: what the scan profiles cover.
+//! * [`sites`]: how many sites the addresses have, and rules that open all of them.
 //! * `upkeep`: what time and use say of the rules.
 //! * [`codeowners`]: who owns which file.
-//! * [`rules`]: the table of everything that is told, with its pages.
+//! * [`rules`]: the table of everything that is reported, with its pages.
 
 mod cells;
 pub mod codeowners;
 mod policy;
 mod scanned;
+mod sites;
 mod upkeep;
 
 #[cfg(test)]
@@ -26,6 +28,7 @@ use jiff::Timestamp;
 use mimawari_targets::{AddrSet, PortSet, Scope};
 
 use self::codeowners::CodeOwners;
+pub use self::sites::{SiteNames, addresses_of_all_sites};
 use crate::baseline::RuleDocument;
 use crate::baseline::{LineStarts, shown};
 pub use crate::baseline::{Lint, TextLocation};
@@ -37,7 +40,7 @@ use crate::state::RuleUse;
 /// said: a /24 with 16 ports.
 pub const BUDGET: u128 = 4096;
 
-/// What the baseline is held against. What is `None` is not asked about.
+/// What the baseline is compared with. What is `None` is not asked about.
 #[derive(Clone, Copy)]
 pub struct LintContext<'a> {
     /// The time.
@@ -52,6 +55,8 @@ pub struct LintContext<'a> {
     pub checks: Option<&'a BTreeSet<String>>,
     /// What the state knows of the rules.
     pub usage: Option<&'a BTreeMap<String, RuleUse>>,
+    /// The names of sites by address, as far as they are known.
+    pub sites: Option<&'a SiteNames>,
     /// The files before a change.
     pub base: Option<&'a [(String, String)]>,
     /// Cells that a rule may allow without `broad = true`.
@@ -61,7 +66,7 @@ pub struct LintContext<'a> {
 }
 
 impl LintContext<'_> {
-    /// Nothing to hold the files against but the time.
+    /// Nothing to compare the files with but the time.
     #[must_use]
     pub const fn at(now: Timestamp) -> Self {
         Self {
@@ -71,6 +76,7 @@ impl LintContext<'_> {
             owners: OwnersSource::Unasked,
             checks: None,
             usage: None,
+            sites: None,
             base: None,
             budget: BUDGET,
             formatted: None,
@@ -115,6 +121,7 @@ pub fn lint(files: &[(String, String)], context: &LintContext<'_>) -> Vec<Lint> 
     scanned::scope(&mut lints, &files, &entries, context);
     scanned::forbidden(&mut lints, &entries);
     scanned::required(&mut lints, &entries, context);
+    sites::all_sites(&mut lints, &entries, context);
     upkeep::entries(&mut lints, &files, &entries, context);
     let places = LineStarts::of(&files);
     cells::shared(&mut lints, &files, &places, &entries, context.now);

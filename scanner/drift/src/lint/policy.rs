@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
-use mimawari_targets::{Protocol, mistake};
+use mimawari_targets::mistake;
 
 use super::{LintContext, OwnersSource, shown};
 use crate::baseline::{DocumentFile, PortList, ReadErrors, RuleEntry, RuleExpect, RuleKind};
@@ -160,7 +160,6 @@ fn end(lints: &mut ReadErrors, e: &RuleEntry, p: &PortList, now: Timestamp) {
     });
     let (span, title) = match hit {
         Some((span, proto, port)) => {
-            let proto = if proto == Protocol::Tcp { "tcp" } else { "udp" };
             let what = format!("{proto}/{port}, a port of administration or data");
             (span.clone(), format!("{} allows {what}, without an end", named(e)))
         }

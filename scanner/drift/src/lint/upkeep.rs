@@ -11,7 +11,7 @@ use crate::lint_rules::upkeep as rule;
 use crate::stale::{UNSEEN_DAYS, UNSEEN_RUNS};
 use crate::state::RuleUse;
 
-/// Before a rule ends, its owner is told.
+/// Before a rule ends, its owner is warned.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// A rule that nothing was seen of for so long, and in so many covered runs, is stale.
 const STALE: SignedDuration = SignedDuration::from_hours(UNSEEN_DAYS * 24);
@@ -65,7 +65,7 @@ fn ending(lints: &mut ReadErrors, e: &RuleEntry, now: Timestamp) {
     lints.report(which, e.file, expires.span(), e.id(), title, help);
 }
 
-/// Whether anything was seen of what the rule allows. Of `must` a patrol tells itself what is
+/// Whether anything was seen of what the rule allows. Of `must` a patrol reports itself what is
 /// missing, and of `never` nothing is to be seen.
 fn used(lints: &mut ReadErrors, e: &RuleEntry, known: &RuleUse, now: Timestamp) {
     if e.ports().is_some_and(|p| p.expect != RuleExpect::May) {
@@ -85,7 +85,7 @@ fn used(lints: &mut ReadErrors, e: &RuleEntry, known: &RuleUse, now: Timestamp) 
             }
             None => format!("nothing that {} allows was ever seen, {since}", named(e)),
         };
-        (&rule::STALE, title, "remove the rule; what comes back later is then told as drift")
+        (&rule::STALE, title, "remove the rule; what comes back later is then reported as drift")
     } else if known.last_seen.is_none() && runs > 0 {
         let title = format!("nothing that {} allows was ever seen, {since}", named(e));
         (

@@ -1,4 +1,4 @@
-//! The table of everything that the lint tells: a row has a stable id, a page, a bad and a good
+//! The table of everything that the lint reports: a row has a stable id, a page, a bad and a good
 //! example. The examples are the fixtures of the tests as well, so each page is true.
 
 pub mod policy;
@@ -20,11 +20,11 @@ pub struct LintRule {
     pub refused: bool,
     /// What it is about, in a few words.
     pub title: &'static str,
-    /// Why it is told and what to do.
+    /// Why it is reported and what to do.
     pub page: &'static str,
-    /// A baseline that is told of; see [`files`].
+    /// A baseline for which it is reported; see [`files`].
     pub bad: &'static str,
-    /// The same, mended.
+    /// The same, corrected.
     pub good: &'static str,
 }
 
@@ -73,7 +73,7 @@ impl LintRule {
         if self.refused {
             "A patrol refuses the whole baseline: what it cannot read it does not guess."
         } else {
-            "A patrol goes on: this is told by `baseline check` alone."
+            "A patrol goes on: this is reported by `baseline check` alone."
         }
     }
 
@@ -88,7 +88,7 @@ impl LintRule {
             self.page,
             self.effect()
         );
-        for (name, example) in [("Told of", self.bad), ("Mended", self.good)] {
+        for (name, example) in [("Reported", self.bad), ("Corrected", self.good)] {
             let _ = write!(out, "\n{name}:\n\n");
             for line in example.trim_end().lines() {
                 let _ = writeln!(out, "{}", format!("    {line}").trim_end());

@@ -159,6 +159,24 @@ hosts = ["192.0.2.1"]
 checks = ["server-status"]
 reason = "Read by the monitoring over the VPN"
 "#;
+    /// A path of every site.
+    ALL_SITES: Warning, false, "all-sites", "a path is allowed for every site of an address that has several",
+    "A path rule without `names` allows the path whatever site is asked for. Where an address serves several,\n\
+     one team's rule allows the same file of all others. Known are the sites of the list of virtual hosts\n\
+     (-c) and those that were seen (--state).",
+    r#"[[allow_http]]
+id = "shop-status"
+hosts = ["192.0.2.80"]
+paths = ["/status"]
+reason = "Read by the monitoring"
+"#,
+    r#"[[allow_http]]
+id = "shop-status"
+hosts = ["192.0.2.80"]
+paths = ["/status"]
+names = ["shop.example.jp"]
+reason = "Read by the monitoring"
+"#;
     /// Not as `fmt` writes it.
     NOT_FORMATTED: Warning, false, "not-formatted", "a file that is not in the common form",
     "`mimawari baseline fmt` sorts lists and lays out rules in one way, so that a pull request shows what\n\

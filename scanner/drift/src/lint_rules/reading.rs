@@ -37,7 +37,7 @@ expires = 2027-01-31
 "#;
     /// A version of the format that is not known.
     UNKNOWN_VERSION: Error, true, "unknown-version", "a version of the format that is not known",
-    "`version` tells which form the file has. A newer form may say things that this program does not know.",
+    "`version` says which form the file has. A newer form may say things that this program does not know.",
     "version = 2\nowner = \"@corp/hosting\"\n",
     "version = 1\nowner = \"@corp/hosting\"\n";
     /// A key that each rule must have.
@@ -277,6 +277,26 @@ hosts = ["192.0.2.10"]
 ports = ["tcp/443"]
 expect = "must"
 reason = "Customers notice at once when it is down"
+"#;
+    /// `at_least` that cannot hold, or requires nothing.
+    BAD_AT_LEAST: Error, true, "bad-at-least", "a number of required addresses that makes no sense",
+    "`at_least = 1` with `expect = \"must\"` is for a service that moves within a pool: each port must be open on\n\
+     so many of the addresses. It needs `must`, and can be at most the number of addresses.",
+    r#"[[allow]]
+id = "orders"
+hosts = ["192.0.2.10-192.0.2.13"]
+ports = ["tcp/443"]
+expect = "must"
+at_least = 5
+reason = "One of four machines serves the order page"
+"#,
+    r#"[[allow]]
+id = "orders"
+hosts = ["192.0.2.10-192.0.2.13"]
+ports = ["tcp/443"]
+expect = "must"
+at_least = 1
+reason = "One of four machines serves the order page"
 "#;
     /// A path that no request has.
     BAD_PATH: Error, true, "bad-path", "a path that no request can have",

@@ -4,7 +4,7 @@ super::rows! {
     /// Two files allow the same cells.
     OVERLAP: Warning, false, "overlap", "two files allow the same cells",
     "Two teams answer for one cell. When the one takes its rule away, the cell stays allowed by the other,\n\
-     and no alarm comes. One pair is told for each rule. Rules that have ended do not count.",
+     and no alarm comes. One pair is reported for each rule. Rules that have ended do not count.",
     r#"# --- net.toml
 [[allow]]
 id = "all-https"
@@ -65,7 +65,7 @@ expires = 2027-04-30
     /// More than is compared.
     NOT_COMPARED: Warning, false, "not-compared", "rules that overlap too much to compare them all",
     "Thousands of rules for the same addresses, each with ranges of its own: comparing them would take longer\n\
-     than a review waits. What was found until then is told; the rest is not known. A patrol is as exact as\n\
+     than a review waits. What was found until then is reported; the rest is not known. A patrol is as exact as\n\
      ever. This example stands for thousands of rules.",
     r#"[[allow]]
 id = "a-0001"
@@ -84,7 +84,7 @@ reason = "All servers of the shop"
 "#;
     /// It has ended.
     EXPIRED: Warning, false, "expired", "a rule that has ended",
-    "Its last day is over. What it allowed is told as drift, with the cause `expired`.",
+    "Its last day is over. What it allowed is reported as drift, with the cause `expired`.",
     r#"[[allow]]
 id = "migration"
 hosts = ["192.0.2.9"]

@@ -2,10 +2,10 @@
 //!
 //! A site is a virtual host at an address, port and scheme. Nothing of this is a finding, an identity
 //! or a reason for an exit status. A site that a run did not see is neither changed nor gone: what
-//! is known of it stays. A fact that changes in every run (a title with a clock in it) is told
+//! is known of it stays. A fact that changes in every run (a title with a clock in it) is reported
 //! twice and then kept quiet until it holds still.
 
-mod told;
+mod reported;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use mimawari_targets::Port;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use told::{EXPIRES_SOON, NoticeKind, SiteChange, SiteCounts, SiteNotice, notices};
+pub use reported::{EXPIRES_SOON, NoticeKind, SiteChange, SiteCounts, SiteNotice, notices};
 
 /// Changes and notices that a verdict lists; all are counted.
 pub const MAX_LISTED: usize = 1_000;
@@ -32,7 +32,7 @@ const MAX_TEXT: usize = 300;
 const MAX_NAMES: usize = 32;
 const MAX_PRESENT: usize = 200;
 
-/// A fact of a site, the most telling first.
+/// A fact of a site, the most important first.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -195,9 +195,10 @@ pub struct FactHistory {
     pub same: u8,
     /// Whether it is kept quiet.
     pub unsteady: bool,
-    /// What was last told of it, while it is kept quiet.
+    /// What was last reported of it, while it is kept quiet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<String>,
+    #[serde(rename = "told")]
+    pub reported: Option<String>,
 }
 
 /// A change before it has a place.
@@ -209,7 +210,7 @@ pub struct FactChange {
     pub was: Option<String>,
     /// Now.
     pub now: Option<String>,
-    /// A new certificate for the same names by the same issuer: the least telling of all changes.
+    /// A new certificate for the same names by the same issuer: the least important of all changes.
     pub routine: bool,
 }
 
@@ -316,7 +317,7 @@ impl SiteRecord {
         Self { key, first_seen: at, last_seen: at, facts, trails: BTreeMap::new() }
     }
 
-    /// Takes what a run saw of it, and returns what is to be told.
+    /// Takes what a run saw of it, and returns what is to be reported.
     pub fn see(&mut self, facts: SiteFacts, at: Timestamp) -> Vec<FactChange> {
         let mut changes = Vec::new();
         for what in SiteFact::ALL {
@@ -324,8 +325,8 @@ impl SiteRecord {
             let learnt = was.is_none() && what.may_be_unknown();
             let changed = !learnt && self.facts.differs(&facts, what);
             let mut trail = self.trails.remove(&what).unwrap_or_default();
-            let told = trail.step(changed, &was, &facts.shown(what));
-            if let Some((was, now)) = told {
+            let reported = trail.step(changed, &was, &facts.shown(what));
+            if let Some((was, now)) = reported {
                 let routine = what == SiteFact::Certificate
                     && facts
                         .certificate
@@ -360,7 +361,7 @@ impl SiteRecord {
 }
 
 impl FactHistory {
-    /// One more run. Returns before and now, if that is to be told.
+    /// One more run. Returns before and now, if that is to be reported.
     fn step(
         &mut self,
         changed: bool,
@@ -372,7 +373,7 @@ impl FactHistory {
             self.changed = self.changed.saturating_add(1).min(RUNS);
             if !self.unsteady && self.changed >= RUNS {
                 self.unsteady = true;
-                self.told.clone_from(was);
+                self.reported.clone_from(was);
             }
             return (!self.unsteady).then(|| (was.clone(), now.clone()));
         }
@@ -384,10 +385,10 @@ impl FactHistory {
         if self.same < RUNS {
             return None;
         }
-        // It holds still. Where it came to rest is news, if nobody was told of it.
-        let told = self.told.take();
+        // It holds still. Where it came to rest is news, if it was not reported.
+        let reported = self.reported.take();
         *self = Self::default();
-        (told != *now).then(|| (told, now.clone()))
+        (reported != *now).then(|| (reported, now.clone()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! That the colours can be told from their ground.
+//! That the colours can be distinguished from their ground.
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use mimawari_drift::verdict::{Finding, Verdict};
+use mimawari_drift::verdict::{Finding, FindingKind, Verdict};
 use serde::Serialize;
 
 use crate::html::causes::CauseRows;
@@ -119,7 +119,7 @@ pub(crate) fn island(v: &Verdict, causes: &CauseRows, maps: Option<&RangeMaps>) 
         text: texts.list,
         severities: words::SEVERITIES.iter().map(|s| s.as_str()).collect(),
         states: words::STATES.iter().map(|s| (s.as_str(), words::state(*s))).collect(),
-        kinds: words::KINDS.iter().map(|k| (k.as_str(), words::kind(*k))).collect(),
+        kinds: FindingKind::ALL.iter().map(|k| (k.as_str(), words::kind(*k))).collect(),
         groups: causes
             .list
             .iter()
@@ -169,7 +169,7 @@ impl DataColumns {
         self.port.push(f.port.map_or(0, |p| p.get()));
         self.severity.push(place(&words::SEVERITIES, &f.severity));
         self.state.push(place(&words::STATES, &f.state));
-        self.kind.push(place(&words::KINDS, &f.kind));
+        self.kind.push(place(&FindingKind::ALL, &f.kind));
         self.flags.push(flags(f));
         self.group.push(group);
         self.first.push(f.first_seen.as_second());

@@ -313,6 +313,30 @@ fn what_counts_stands_before_what_is_settled() {
 }
 
 #[test]
+fn another_service_and_what_is_allowed_are_tables_of_bounded_length() {
+    let evil = "<b>x</b>\u{202e}";
+    let mut v = samples::drift();
+    let mut change = samples::another_service();
+    change.was = evil.to_owned();
+    change.allowed_by = Some(evil.to_owned());
+    v.service_changes = vec![change; 900];
+    v.allowed = vec![v.allowed[0].clone(); 900];
+    v.allowed[0].reason = evil.to_owned();
+    v.allowed_counts.contents = 2_000;
+    let page = html(&v);
+    let of = |id: &str| between(&page, &format!("id=\"{id}\""), "</section>").to_owned();
+    let (services, allowed) = (of("services"), of("allowed"));
+    assert_eq!(services.matches("<tr role=\"row\">").count(), 501, "500 and the head");
+    assert!(services.contains("198.51.100.9:8080") && services.contains("and 400 more"));
+    assert_eq!(allowed.matches("<tr role=\"row\">").count(), 501);
+    assert!(allowed.contains("2,000 contents") && allowed.contains("and 1,903 more"), "{allowed}");
+    assert!(!page.contains("<b>x</b>") && !page.contains('\u{202e}'));
+    // Nothing changed and nothing is allowed: no section.
+    let page = html(&samples::clean());
+    assert!(!page.contains("id=\"services\"") && !page.contains("id=\"allowed\""));
+}
+
+#[test]
 fn a_reader_who_does_not_see_the_page_can_use_it() {
     let list = tags(&html(&samples::drift()));
     let has = |name: &str, key: &str, value: &str| {
@@ -325,8 +349,8 @@ fn a_reader_who_does_not_see_the_page_can_use_it() {
     let scoped =
         |s: &str| list.iter().filter(|t| t.attributes.get("scope").is_some_and(|v| v == s)).count();
     let v = samples::drift();
-    let rows = v.findings.len() + v.site_changes.len() + v.site_notices.len();
-    assert_eq!((scoped("col"), scoped("row")), (6 + 4, rows));
+    let rows = v.findings.len() + v.site_changes.len() + v.site_notices.len() + v.allowed.len();
+    assert_eq!((scoped("col"), scoped("row")), (6 + 4 + 4, rows));
     // Each field of the filter stands inside of its label.
     let fields = list.iter().filter(|t| t.name == "input" || t.name == "select").count();
     assert_eq!(list.iter().filter(|t| t.name == "label").count(), fields);

@@ -34,7 +34,7 @@ pub(crate) struct RunTimeline {
 pub(crate) struct TimeSlot {
     /// Left edge, in percent.
     pub(crate) x: String,
-    /// What a pointer is told.
+    /// What a pointer shows.
     pub(crate) title: String,
     /// `None` for a gap.
     pub(crate) bars: Option<TimelineBars>,

@@ -1,12 +1,12 @@
-//! One flat JSON object a line for each change, and one for the run: what Fluent Bit, Kafka or Wazuh
+//! One flat JSON object a line for each change and each port with another service, and one for the run: what Fluent Bit, Kafka or Wazuh
 //! read. The rules for Wazuh are in `deploy/wazuh/`.
 
-use mimawari_drift::verdict::{Finding, Verdict};
+use mimawari_drift::verdict::{Finding, ServiceChange, Verdict};
 use serde_json::{Value, json};
 
 use super::{ChangeSelection, NotifiedChanges};
 use crate::clean::clean;
-use crate::words::{NAME, SENTENCE};
+use crate::words::{self, NAME, SENTENCE};
 
 /// The lines, each ended by a line feed. The last is the run's own and is there on quiet runs, too:
 /// a pipeline that hears nothing must be able to tell silence from a clean run.
@@ -15,6 +15,9 @@ pub fn lines(v: &Verdict, selection: &ChangeSelection) -> String {
     let mut out = String::new();
     for t in selection.told(v) {
         line(&mut out, &change(v, selection, t));
+    }
+    for c in selection.services(v) {
+        line(&mut out, &service(v, c));
     }
     line(&mut out, &run(v, selection));
     out
@@ -53,6 +56,7 @@ fn change(v: &Verdict, selection: &ChangeSelection, t: NotifiedChanges<'_>) -> V
         "proto": f.proto.to_string(),
         "ip": f.ip.to_string(),
         "port": f.port.map(|p| p.get()),
+        "pool": f.pool.as_ref().map(|p| words::pool_ranges(p)),
         "host": text(&f.host),
         "path": text(&f.path),
         "check": text(&f.check),
@@ -69,6 +73,27 @@ fn change(v: &Verdict, selection: &ChangeSelection, t: NotifiedChanges<'_>) -> V
         "nearest_missed": f.nearest.as_ref().map(|n| clean(&n.missed, SENTENCE)),
         "acknowledged_until": f.acknowledged.as_ref().map(|a| a.until),
         "report_url": selection.report(v),
+    });
+    without_null(&mut value);
+    value
+}
+
+/// A port at which another service answers than before.
+fn service(v: &Verdict, c: &ServiceChange) -> Value {
+    let mut value = json!({
+        "timestamp": v.judged_at,
+        "product": "mimawari",
+        "event": "service_change",
+        "run_id": clean(&v.run_id, NAME),
+        "vantage": clean(&v.run.vantage, NAME),
+        "proto": c.proto.to_string(),
+        "ip": c.ip.to_string(),
+        "port": c.port.get(),
+        "was": clean(&c.was, NAME),
+        "service": clean(&c.now, NAME),
+        "since": c.since,
+        "seen_at": c.at,
+        "allowed_by": c.allowed_by.as_deref().map(|r| clean(r, NAME)),
     });
     without_null(&mut value);
     value
@@ -127,6 +152,18 @@ mod tests {
     #[test]
     fn a_quiet_run_says_that_it_was() {
         insta::assert_snapshot!(lines(&samples::clean(), &ChangeSelection::default()));
+    }
+
+    #[test]
+    fn another_service_is_a_line_of_its_own() {
+        let mut v = samples::clean();
+        v.service_changes = vec![samples::another_service()];
+        let text = lines(&v, &ChangeSelection::default());
+        assert_eq!(text.lines().count(), 2);
+        assert!(
+            text.starts_with("{\"allowed_by\":\"edge-web\",\"event\":\"service_change\""),
+            "{text}"
+        );
     }
 
     #[test]

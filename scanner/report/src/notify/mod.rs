@@ -15,7 +15,9 @@ pub mod webhook;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use mimawari_drift::verdict::{ChangeKind, Finding, FindingChange, RunSummary, Verdict};
+use mimawari_drift::verdict::{
+    ChangeKind, Finding, FindingChange, RunSummary, ServiceChange, Verdict,
+};
 use mimawari_probes::observation::Severity;
 use sha2::{Digest as _, Sha256};
 
@@ -37,6 +39,13 @@ impl ChangeSelection {
         self.min_severity.is_none_or(|least| f.severity >= least)
             && (self.owners.is_empty()
                 || f.owner.as_ref().is_some_and(|o| self.owners.iter().any(|w| w == o)))
+    }
+
+    /// The ports with another service than before that are notified. They have neither severity nor owner:
+    /// whoever selects by these gets none.
+    #[must_use]
+    pub fn services<'a>(&self, v: &'a Verdict) -> &'a [ServiceChange] {
+        if self.min_severity.is_none() && self.owners.is_empty() { &v.service_changes } else { &[] }
     }
 
     /// The URL of this run's report.

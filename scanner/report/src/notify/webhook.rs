@@ -21,7 +21,8 @@ pub struct WebhookPost {
 #[must_use]
 pub fn posts(v: &Verdict, selection: &ChangeSelection) -> Vec<WebhookPost> {
     let told = selection.told(v);
-    if told.is_empty() && doubt_to_tell(v).is_none() && !v.digest_due {
+    let services = selection.services(v);
+    if told.is_empty() && services.is_empty() && doubt_to_tell(v).is_none() && !v.digest_due {
         return Vec::new();
     }
     let event = event_id(v);
@@ -35,7 +36,7 @@ pub fn posts(v: &Verdict, selection: &ChangeSelection) -> Vec<WebhookPost> {
                 .take(PART)
                 .map(|t| json!({"key": t.change.key, "what": t.change.what, "finding": t.finding}))
                 .collect();
-            let body = json!({
+            let mut body = json!({
                 "version": 1,
                 "type": "mimawari.changes",
                 "id": id,
@@ -44,6 +45,10 @@ pub fn posts(v: &Verdict, selection: &ChangeSelection) -> Vec<WebhookPost> {
                 "run": run(v, selection),
                 "changes": changes,
             });
+            if n == 0 && !services.is_empty() {
+                body["service_changes"] = json!(services.iter().take(PART).collect::<Vec<_>>());
+                body["service_changes_total"] = services.len().into();
+            }
             WebhookPost { id, body }
         })
         .collect()
@@ -99,6 +104,23 @@ mod tests {
         keys.sort_unstable();
         keys.dedup();
         assert_eq!(keys.len(), 3_000);
+    }
+
+    #[test]
+    fn another_service_is_notified_alone_and_not_to_who_selects_by_severity() {
+        let mut v = samples::clean();
+        v.service_changes = vec![samples::another_service()];
+        let all = posts(&v, &ChangeSelection::default());
+        assert_eq!((all.len(), &all[0].body["service_changes"][0]["now"]), (1, &json!("ssh")));
+        let severe = ChangeSelection {
+            min_severity: Some(mimawari_probes::observation::Severity::High),
+            ..ChangeSelection::default()
+        };
+        assert!(posts(&v, &severe).is_empty());
+        v.service_changes = vec![samples::another_service(); 2 * PART];
+        let all = posts(&v, &ChangeSelection::default());
+        assert_eq!(all[0].body["service_changes"].as_array().map(Vec::len), Some(PART));
+        assert_eq!(all[0].body["service_changes_total"], 2 * PART);
     }
 
     #[test]

@@ -29,7 +29,7 @@ const MAX_FOLDED: usize = 250;
 const MAX_WHY: usize = 5;
 
 /// The impact as GitHub Flavored Markdown, under [`MARKDOWN_MAX_CHARS`](crate::MARKDOWN_MAX_CHARS)
-/// characters however much there is to tell; what finds no room is counted.
+/// characters however much there is to report; what finds no room is counted.
 ///
 /// Foreign text is inert, as in [`markdown`](crate::markdown()).
 #[must_use]
@@ -268,7 +268,7 @@ impl CommentPage {
         budget: usize,
     ) {
         let (groups, single) = split(all.iter().copied());
-        // Everything was told above.
+        // Everything is shown above.
         if groups.is_empty() && single.len() <= MAX_SINGLE {
             return;
         }

@@ -3,7 +3,6 @@
 use mimawari_drift::baseline::RuleExpect;
 use mimawari_drift::explain::{ExplainAnswer, ExplainedRule, RuleExplanation, RuleStanding};
 use mimawari_drift::impact::word;
-use mimawari_drift::verdict::FindingKind;
 use mimawari_probes::observation::CellState;
 
 use crate::clean::{clean, wrap};
@@ -50,7 +49,8 @@ impl ExplainPage {
     }
 
     fn answer(&mut self, a: &ExplainAnswer) {
-        let place = words::address(a.ip, a.port, a.proto);
+        let pool = a.finding.as_ref().filter(|f| f.pool.is_some());
+        let place = pool.map_or_else(|| words::address(a.ip, a.port, a.proto), words::endpoint);
         let content = match (&a.host, &a.path) {
             (Some(h), Some(p)) => format!(" {}{}", clean(h, NAME), clean(p, NAME)),
             (None, Some(p)) => clean(p, NAME),
@@ -73,7 +73,7 @@ impl ExplainPage {
             None => self.field("rule", "none"),
         }
         let when = |t: Option<jiff::Timestamp>| t.map_or_else(|| "never".to_owned(), words::minute);
-        let missed = a.finding.as_ref().is_some_and(|f| f.kind == FindingKind::MissingRequired);
+        let missed = a.finding.as_ref().is_some_and(|f| f.kind.is_requirement());
         let labels =
             if missed { ["first missed", "last missed"] } else { ["first seen", "last seen"] };
         self.field(labels[0], &when(a.first_seen));

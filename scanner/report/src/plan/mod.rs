@@ -20,9 +20,9 @@ use crate::clean::clean;
 use crate::groups::{FindingGroup, SharedTrait, groups};
 use crate::words::{self, NAME, SENTENCE};
 
-/// So many findings are told one by one, whatever they have in common.
+/// So many findings are shown one by one, whatever they have in common.
 const FEW: usize = 12;
-/// Findings with one cause are told together from this number on; those that have no more in common
+/// Findings with one cause are shown together from this number on; those that have no more in common
 /// than their network, from a larger one.
 const MIN_GROUP: usize = 3;
 const MIN_NETWORK: usize = 10;
@@ -183,7 +183,7 @@ fn field(f: &FieldChange) -> String {
     }
 }
 
-/// What is told of a changed rule besides its name.
+/// What is shown of a changed rule besides its name.
 fn details(r: &RuleChange) -> String {
     match r.what {
         RuleChangeKind::Added | RuleChangeKind::Removed => {
@@ -214,10 +214,9 @@ fn expectation(r: &RuleChange) -> String {
 
 /// The rule that allows, or what else ends a finding.
 fn silenced_by(f: &Finding, by: Option<&RuleRef>) -> String {
-    use mimawari_drift::verdict::FindingKind;
     match (by, f.kind) {
         (Some(r), _) => r.id.clone(),
-        (None, FindingKind::MissingRequired) => "no longer required".to_owned(),
+        (None, kind) if kind.is_requirement() => "no longer required".to_owned(),
         (None, _) => "no longer drift".to_owned(),
     }
 }

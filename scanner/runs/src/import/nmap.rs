@@ -3,6 +3,7 @@
 //! A stream of events: no tree, and no entity but the five of XML itself is ever replaced. The reader's
 //! memory is that of its longest tag, and [`Lines`] bounds that.
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::net::IpAddr;
 
@@ -81,6 +82,30 @@ fn shown_error(e: &Error) -> String {
     mimawari_probes::http::printable(e.to_string().as_bytes(), 120)
 }
 
+/// Ports of one host that nmap counts without their numbers, as it did before 7.92.
+#[derive(Debug, Default)]
+struct CountedPorts {
+    /// Ports that have numbers, in whatever element.
+    named: BTreeSet<Port>,
+    /// Groups without numbers, and state, reason and count of the first of them.
+    groups: u64,
+    first: Option<(CellState, u64)>,
+}
+
+impl CountedPorts {
+    /// The ports of the only group, if its count is that of all scanned ports without another word:
+    /// then the count says which they are.
+    fn known(&self, scanned: &PortSet) -> Option<(PortSet, CellState)> {
+        let (state, count) = self.first.filter(|_| self.groups == 1)?;
+        if self.named.iter().any(|p| !scanned.contains(*p)) {
+            return None;
+        }
+        let rest = scanned.iter().filter(|p| !self.named.contains(p));
+        let rest = PortSet::from_ranges(rest.map(|p| (p.get(), p.get())));
+        (u64::from(rest.len()) == count).then_some((rest, state))
+    }
+}
+
 /// A port whose element is not at its end yet.
 #[derive(Debug, Default)]
 struct PortRead {
@@ -110,6 +135,9 @@ struct NmapReading {
     down: bool,
     port: Option<PortRead>,
     extra: String,
+    counted: CountedPorts,
+    /// Whether other protocols were scanned, too: counts without numbers are of all of them.
+    other_scans: bool,
     // Counted for the gaps:
     other_protocols: u64,
     without_ranges: u64,
@@ -159,6 +187,7 @@ impl NmapReading {
             (Some("nmaprun"), "scaninfo") => self.scaninfo(tag, place)?,
             (Some("nmaprun"), "host") => {
                 self.in_host = true;
+                self.counted = CountedPorts::default();
                 (self.ip, self.down) = (None, false);
                 self.at = time("endtime")?.or(time("starttime")?);
                 self.timed_out += u64::from(text("timedout")? == "true");
@@ -172,6 +201,7 @@ impl NmapReading {
             (Some("ports"), "port") => {
                 let tcp = text("protocol")? == "tcp";
                 let number = if tcp { place.port(&text("portid")?)? } else { None };
+                self.counted.named.extend(number);
                 self.port = Some(PortRead { number, tcp, ..PortRead::default() });
             }
             (Some("port"), "state") => {
@@ -218,6 +248,7 @@ impl NmapReading {
     fn scaninfo(&mut self, tag: &BytesStart<'_>, place: SourceLocation<'_>) -> Result<()> {
         let kind = attr(tag, "type", place)?.unwrap_or_default();
         if attr(tag, "protocol", place)?.as_deref() != Some("tcp") {
+            self.other_scans = true;
             return Ok(());
         }
         if !matches!(kind.as_str(), "syn" | "connect") {
@@ -234,7 +265,7 @@ impl NmapReading {
     }
 
     /// Ports that nmap counts instead of naming them one by one. Without their numbers (before nmap
-    /// 7.80) the count says that there were some, and not which.
+    /// 7.92) the count says which they are only where nothing else is left; see [`CountedPorts`].
     fn extra_reasons(
         &mut self,
         tag: &BytesStart<'_>,
@@ -247,10 +278,15 @@ impl NmapReading {
             return Ok(());
         }
         let Some(list) = attr(tag, "ports", place)? else {
-            self.without_ranges += 1;
+            let count = attr(tag, "count", place)?.and_then(|n| n.parse().ok());
+            self.counted.groups += 1;
+            if self.counted.first.is_none() {
+                self.counted.first = count.map(|n| (state_of(&self.extra, &reason), n));
+            }
             return Ok(());
         };
         let ports = place.port_list(&list)?;
+        self.counted.named.extend(ports.iter());
         let Some(ip) = self.ip.filter(|_| self.in_host && !self.down) else { return Ok(()) };
         match state_of(&self.extra, &reason) {
             CellState::NotProbed | CellState::Open => self.unclear += u64::from(ports.len()),
@@ -261,7 +297,10 @@ impl NmapReading {
 
     fn end(&mut self, name: &str, sink: &mut dyn CellSink) -> Result<()> {
         match name {
-            "host" => self.in_host = false,
+            "host" => {
+                self.in_host = false;
+                self.count_the_rest(sink)?;
+            }
             "port" => {
                 let Some(p) = self.port.take() else { return Ok(()) };
                 if !p.tcp {
@@ -285,6 +324,23 @@ impl NmapReading {
                 sink.port(SeenCells { ip, port, state, at, ttl, connected, service })?;
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// At the end of a host: what its group of ports without numbers says.
+    fn count_the_rest(&mut self, sink: &mut dyn CellSink) -> Result<()> {
+        let counted = std::mem::take(&mut self.counted);
+        let scanned = self.services.as_ref().filter(|_| !self.other_scans && !self.imitated);
+        let (Some((ports, state)), Some(ip), false) =
+            (scanned.and_then(|s| counted.known(s)), self.ip, self.down)
+        else {
+            self.without_ranges += counted.groups;
+            return Ok(());
+        };
+        match state {
+            CellState::NotProbed | CellState::Open => self.unclear += u64::from(ports.len()),
+            state => sink.ports(ip, &ports, state)?,
         }
         Ok(())
     }

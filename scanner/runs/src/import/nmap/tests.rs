@@ -60,6 +60,64 @@ fn counted_ports_are_those_that_are_named() {
     assert_eq!((told.started.unwrap().as_second(), told.ended.unwrap().as_second()), (100, 200));
 }
 
+/// Before 7.92 nmap wrote no numbers.
+#[test]
+fn the_only_counted_group_is_known_if_it_is_all_that_is_left() {
+    let open = port("22", "open", "syn-ack");
+    let group = |count: u32, reason: &str| {
+        format!(
+            "<extraports state=\"closed\" count=\"{count}\"><extrareasons reason=\"{reason}\" count=\"{count}\"/></extraports>"
+        )
+    };
+    let unknown = [Gap::PortsWithoutNumbers { groups: 1 }];
+    let all = ["198.19.0.5 22 Open", "198.19.0.5 23-24,80 Closed"];
+    for (body, expected, gaps) in [
+        // Before the named ports, as nmap writes it, or behind them.
+        (
+            group(3, "resets") + &open,
+            &["198.19.0.5 22 Open", "198.19.0.5 23-24,80 Closed"][..],
+            &[][..],
+        ),
+        (open.clone() + &group(3, "resets"), &all, &[]),
+        // All of them.
+        (group(4, "resets"), &["198.19.0.5 22-24,80 Closed"], &[]),
+        // The count is another one: which ports it means is not known.
+        (group(2, "resets") + &open, &all[..1], &unknown),
+        (group(4, "resets") + &open, &all[..1], &unknown),
+        (group(3, "resets") + &port("443", "open", "syn-ack"), &["198.19.0.5 443 Open"], &unknown),
+        // Two groups.
+        (
+            group(2, "resets") + &group(1, "conn-refused") + &open,
+            &all[..1],
+            &[Gap::PortsWithoutNumbers { groups: 2 }],
+        ),
+        // A reason that is no state.
+        (
+            group(3, "host-unreaches").replace("closed", "filtered") + &open,
+            &all[..1],
+            &[Gap::PortsUnclear { ports: 3 }],
+        ),
+        (
+            group(3, "no-responses").replace("closed", "filtered") + &open,
+            &[all[0], "198.19.0.5 23-24,80 Silent"],
+            &[],
+        ),
+    ] {
+        let (told, got) = seen(&file(&(host(&body) + END))).unwrap();
+        assert_eq!(got, expected, "{body}");
+        assert_eq!(told.gaps, gaps, "{body}");
+    }
+    // With UDP the count is of both protocols; a host that is down has no ports.
+    let udp = "<scaninfo type=\"udp\" protocol=\"udp\" numservices=\"1\" services=\"53\"/>";
+    let both = file(&(udp.to_owned() + &host(&(group(3, "resets") + &open)) + END));
+    assert_eq!(seen(&both).unwrap().1, all[..1]);
+    let down = host(&group(4, "resets")).replace("\"up\"", "\"down\"");
+    assert_eq!(seen(&file(&(down + END))).unwrap().1, [""; 0]);
+    // The next host begins anew.
+    let two = host(&(group(3, "resets") + &open)) + &host(&port("80", "open", "syn-ack"));
+    assert_eq!(seen(&file(&(two + END))).unwrap().1.len(), 3);
+}
+
 #[test]
 fn a_host_that_is_down_and_a_hint_tell_nothing() {
     let down = host(&port("22", "open", "syn-ack")).replace("\"up\"", "\"down\"");

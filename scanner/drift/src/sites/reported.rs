@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{SiteFact, cut, pointing};
 
-/// A certificate that ends within this time is told.
+/// A certificate that ends within this time is reported.
 pub const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// A change of a site, as listed in a verdict.
@@ -95,14 +95,14 @@ pub struct SiteNotice {
     pub why: String,
 }
 
-/// Sites by what is to be told of them.
+/// Sites by what is to be reported of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SiteCounts {
     /// Sites that this run saw.
     pub seen: u64,
     /// Of those, seen for the first time.
     pub new: u64,
-    /// Of those, with a change that is told.
+    /// Of those, with a change that is reported.
     pub changed: u64,
     /// Known ones in the scope that this run did not see. Nothing is said of them.
     pub not_seen: u64,

@@ -1,4 +1,4 @@
-//! What is told, once: the difference between where a finding stands and what was last told of it.
+//! What is notified, once: the difference between the state of a finding and what was last notified of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,11 +8,9 @@ use super::RunJudge;
 use super::life::FLAP_QUIET;
 use crate::baseline::DecisionFacts;
 use crate::state::{NotifiedRecord, NotifiedState, TrackedFinding};
-use crate::verdict::{
-    Acknowledgement, ChangeKind, Finding, FindingChange, FindingKind, FindingState,
-};
+use crate::verdict::{Acknowledgement, ChangeKind, Finding, FindingChange, FindingState};
 
-/// Drift that nobody acknowledges is told again after a day; less a little, so that a daily run that
+/// Drift that nobody acknowledges is notified again after a day; less a little, so that a daily run that
 /// starts some minutes early does not leave a day out.
 const REMIND_AFTER: SignedDuration = SignedDuration::from_mins(23 * 60 + 30);
 /// Between two weekly summaries; less a little for the same reason.
@@ -44,7 +42,7 @@ impl RunJudge<'_> {
         let (baseline, now) = (self.baseline, self.now);
         for t in self.next.findings.values_mut() {
             let f = &mut t.finding;
-            let kind = matches!(f.kind, FindingKind::UnexpectedOpen | FindingKind::ForbiddenOpen);
+            let kind = f.kind.is_port();
             f.nearest = None;
             if kind && f.state.is_drift() && f.port.is_some() {
                 let facts = DecisionFacts { check: "", vantage: &f.vantage, now };
@@ -53,21 +51,22 @@ impl RunJudge<'_> {
         }
     }
 
-    /// The changes of this run, by finding, and writes down that they are told.
-    pub(super) fn tell(&mut self, ended: &BTreeSet<String>) -> BTreeMap<String, FindingChange> {
+    /// The changes of this run, by finding, and writes down that they are notified.
+    pub(super) fn notify(&mut self, ended: &BTreeSet<String>) -> BTreeMap<String, FindingChange> {
         let mut changes = BTreeMap::new();
         for (id, t) in &mut self.next.findings {
             let Some(standing) = standing(&t.finding) else { continue };
             let what = change(t, standing, self.now, ended.contains(id));
             if let Some(what) = what {
-                let count = t.told.map_or(0, |told| told.count) + 1;
-                t.told = Some(NotifiedRecord {
+                let count = t.notified.map_or(0, |notified| notified.count) + 1;
+                t.notified = Some(NotifiedRecord {
                     what: standing,
                     at: self.now,
                     severity: t.finding.severity,
-                    // Something else that is told while it flaps does not make that news again.
+                    // Something else that is notified while it flaps does not make that news again.
                     flapping: what == ChangeKind::Flapping
-                        || t.finding.flapping && t.told.is_some_and(|told| told.flapping),
+                        || t.finding.flapping
+                            && t.notified.is_some_and(|notified| notified.flapping),
                     count,
                 });
                 let change =
@@ -116,7 +115,7 @@ fn change(
     use ChangeKind as C;
     let drift = standing == NotifiedState::Drift;
     let shows_flapping = t.finding.flapping && (drift || standing == NotifiedState::Resolved);
-    let Some(told) = t.told else {
+    let Some(notified) = t.notified else {
         // Settled before anybody was notified of it; a service that comes and goes is news even then.
         return match (drift, shows_flapping) {
             (true, false) => Some(C::Opened),
@@ -125,27 +124,27 @@ fn change(
         };
     };
     // A time far in the future is of a clock that was wrong.
-    let due = ended || now.duration_since(told.at).abs() >= REMIND_AFTER;
+    let due = ended || now.duration_since(notified.at).abs() >= REMIND_AFTER;
     let quiet = t.finding.acknowledged.is_some();
-    let worse = t.finding.severity > told.severity;
+    let worse = t.finding.severity > notified.severity;
     if shows_flapping {
-        if !(told.flapping || drift && worse) {
+        if !(notified.flapping || drift && worse) {
             return Some(C::Flapping);
         }
         // It is there, comes and goes as it may: whoever has to close it is reminded once a day.
-        return match told.what {
+        return match notified.what {
             _ if !(drift && (worse || due && !quiet)) => None,
             NotifiedState::Drift if worse => Some(C::Worse),
             NotifiedState::Drift => Some(C::Reminder),
             _ => Some(C::Reopened),
         };
     }
-    match (told.what, standing) {
+    match (notified.what, standing) {
         (NotifiedState::Drift, NotifiedState::Drift) => {
             if worse {
                 return Some(C::Worse);
             }
-            let steady = told.flapping;
+            let steady = notified.flapping;
             ((due || steady) && !quiet).then_some(C::Reminder)
         }
         (_, NotifiedState::Drift) => Some(C::Reopened),
@@ -158,7 +157,7 @@ fn change(
         (
             NotifiedState::Resolved | NotifiedState::Allowed,
             NotifiedState::Allowed | NotifiedState::NotRequired,
-        ) if t.finding.kind == FindingKind::MissingRequired => None,
+        ) if t.finding.kind.is_requirement() => None,
         (_, NotifiedState::Allowed) => Some(C::Allowed),
         (_, NotifiedState::OutOfScope) => Some(C::OutOfScope),
         (_, NotifiedState::NotRequired) => Some(C::NotRequired),
