@@ -2,6 +2,8 @@
 
 #[path = "http/asking.rs"]
 mod asking;
+#[path = "http/second_version.rs"]
+mod second_version;
 #[path = "http/standing.rs"]
 mod standing;
 

@@ -429,17 +429,17 @@ fn a_server_that_cannot_bear_a_name() {
         let _ = stream.read(&mut [0; 64]);
     });
     let session = shake(address, Some(HOST), LONG, None).unwrap();
-    assert_eq!((session.rung, count.load(Ordering::SeqCst)), (TlsFallback::Nameless, 3));
+    assert_eq!((session.fallback, count.load(Ordering::SeqCst)), (TlsFallback::Nameless, 3));
     // Nothing is old about it.
     assert!(!session.facts.legacy);
     assert_eq!(session.facts.version, "TLSv1.3");
     // The name was asked for, if not in the hello.
     assert!(!session.facts.certificate.unwrap().mismatch);
 
-    let again = shake(address, Some(HOST), LONG, Some(session.rung)).unwrap();
-    assert_eq!((again.rung, count.load(Ordering::SeqCst)), (TlsFallback::Nameless, 4));
+    let again = shake(address, Some(HOST), LONG, Some(session.fallback)).unwrap();
+    assert_eq!((again.fallback, count.load(Ordering::SeqCst)), (TlsFallback::Nameless, 4));
     let nameless = shake(address, None, LONG, None).unwrap();
-    assert_eq!((nameless.rung, count.load(Ordering::SeqCst)), (TlsFallback::Modern, 5));
+    assert_eq!((nameless.fallback, count.load(Ordering::SeqCst)), (TlsFallback::Modern, 5));
 }
 
 /// The prober falls back once: a server that closes after every page is refused no second time.

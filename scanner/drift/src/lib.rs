@@ -12,6 +12,7 @@
 //! * [`impact`]: what a change of the baseline would do to a verdict.
 //! * [`explain`]: why a cell or a content is judged as it is.
 //! * [`sites`]: the inventory of web sites.
+//! * [`same_file`]: one file under many names.
 //! * [`stale`]: which rules are no longer needed, and why.
 //! * [`kind`], [`verdict`]: what comes out.
 //! * [`schema`]: JSON Schemas of the formats.
@@ -28,6 +29,7 @@ pub mod lint;
 pub mod lint_rules;
 pub mod ports;
 pub(crate) mod reason;
+pub mod same_file;
 pub mod schema;
 pub mod sites;
 pub mod stale;

@@ -1,4 +1,4 @@
-//! What speaks on an open port: a full connection, and as few bytes as can tell.
+//! What speaks on an open port: a full connection, and as few bytes as can show it.
 //!
 //! The kernel's own `connect()` confirms that the port is open. Then the server may speak first;
 //! if it does not, it gets a TLS ClientHello, a second one in the old way where the first is refused,
@@ -222,14 +222,21 @@ async fn identify(
     if !TLS_PORTS.contains(&port) {
         let wait = if plain_first { config.banner_wait / 4 } else { config.banner_wait };
         match first_word(&mut stream, wait).await {
+            // Servers of HTTP/2 alone may send their settings at once.
             ServiceWord::Spoke(bytes) => {
+                if is_settings(&bytes)
+                    && let Ok(fresh) = dial(endpoint, config.connect_timeout, &config.uplink).await
+                    && speaks_second(HttpStream::Plain(fresh), config).await
+                {
+                    return http_service(HttpFacts::default());
+                }
                 // A server with no room for one more says so at once.
                 return match read_reply(&bytes) {
                     ServiceReply::Http { facts, .. } => http_service(facts),
                     _ => IdentifiedService::new(spoke_first(&bytes), None),
                 };
             }
-            // Closed without a word, as a TCP wrapper does: a request would tell no more.
+            // Closed without a word, as a TCP wrapper does: a request would show no more.
             ServiceWord::Closed => return IdentifiedService::mute(),
             ServiceWord::Quiet => {}
         }
@@ -354,17 +361,19 @@ async fn over_tls(
         word = first_word(&mut stream, config.banner_wait / 4).await;
     }
     let inner = match word {
-        ServiceWord::Spoke(bytes) => ServiceReply::Other(Box::new(spoke_first(&bytes))),
+        ServiceWord::Spoke(bytes) => {
+            if is_settings(&bytes) && speaks_second_in_tls(endpoint, config, &limits).await {
+                ServiceReply::Http { facts: HttpFacts::default(), to_https: false }
+            } else {
+                ServiceReply::Other(Box::new(spoke_first(&bytes)))
+            }
+        }
         ServiceWord::Closed => ServiceReply::Unclear,
         ServiceWord::Quiet => {
             let answer = ask_http(&mut stream, &endpoint.socket_addr().to_string(), config).await;
             // Whoever closes at a request of HTTP/1 may speak HTTP/2 alone.
-            if answer.as_ref().is_some_and(|a| a.is_empty() || is_settings(a))
-                && let Ok(tcp) = dial(endpoint, config.connect_timeout, &config.uplink).await
-                && let Ok(again) =
-                    tls::handshake(tcp, endpoint, &config.uplink, None, &limits, None).await
-                && speaks_second(again.stream, config).await
-            {
+            let unclear = answer.as_ref().is_some_and(|a| a.is_empty() || is_settings(a));
+            if unclear && speaks_second_in_tls(endpoint, config, &limits).await {
                 ServiceReply::Http { facts: HttpFacts::default(), to_https: false }
             } else {
                 answer.map_or(ServiceReply::Unclear, |bytes| read_reply(&bytes))
@@ -398,6 +407,27 @@ async fn over_tls(
             None,
         ),
     }))
+}
+
+/// Whether the server speaks HTTP/2 inside TLS: by prior knowledge, or once it was offered.
+async fn speaks_second_in_tls(
+    endpoint: Endpoint,
+    config: &ServiceConfig,
+    limits: &tls::TlsLimits,
+) -> bool {
+    for hint in [None, Some(tls::TlsFallback::SecondVersion)] {
+        let Ok(tcp) = dial(endpoint, config.connect_timeout, &config.uplink).await else {
+            return false;
+        };
+        let Ok(session) = tls::handshake(tcp, endpoint, &config.uplink, None, limits, hint).await
+        else {
+            continue;
+        };
+        if speaks_second(session.stream, config).await {
+            return true;
+        }
+    }
+    false
 }
 
 /// One GET of `/`, and what comes back: up to the end of the title, of the page, of the limit, or
@@ -457,7 +487,7 @@ async fn speaks_second(mut stream: HttpStream, config: &ServiceConfig) -> bool {
     timeout(config.answer_timeout, talk).await.ok().flatten().unwrap_or(false)
 }
 
-/// Whether more bytes cannot tell more: not HTTP and a line is there, or the title is complete.
+/// Whether more bytes cannot show more: not HTTP and a line is there, or the title is complete.
 fn is_enough(bytes: &[u8]) -> bool {
     if !bytes.starts_with(&b"HTTP/"[..bytes.len().min(5)]) {
         return bytes.contains(&b'\n');
@@ -474,7 +504,7 @@ enum ServiceReply {
     },
     /// Another protocol that is known by these bytes.
     Other(Box<ServiceFacts>),
-    /// Bytes that tell nothing: a TLS alert among them.
+    /// Bytes that show nothing: a TLS alert among them.
     Unclear,
 }
 
@@ -529,7 +559,7 @@ fn named(name: &str, banner: Option<&[u8]>) -> ServiceFacts {
     ServiceFacts { name: name.to_owned(), banner, ..ServiceFacts::default() }
 }
 
-/// The line that goes on record. A MySQL greeting is binary; its version text is what tells.
+/// The line that goes on record. A MySQL greeting is binary; its version text is what counts.
 fn first_line(bytes: &[u8]) -> &[u8] {
     if let Some(version) = mysql_version(bytes) {
         return version;

@@ -27,8 +27,8 @@ use super::{SharedState, odd};
 
 /// How many connections confirm open ports at once, where the limit of file descriptors allows it.
 pub(super) const CONFIRM_AT_ONCE: usize = 256;
-/// No more than this many open ports of one host are confirmed one by one once most of its probed
-/// ports are open: such a host answers on everything, and more of the same proves nothing.
+/// After this many open ports of one host, once most of its probed ports are open, the others have to
+/// wait: the host may answer on everything, and that is found out first.
 const CONFIRM_PER_ODD_HOST: u32 = 64;
 /// No more than this many odd hosts are asked on random ports; the others are counted.
 const ODD_HOSTS: usize = 16_384;
@@ -42,6 +42,12 @@ const HOSTS_AGAIN: usize = 64;
 /// So many ports of one host are asked again in vain, and so many of all hosts together: then the
 /// others would be, too.
 const IN_VAIN: (u32, u32) = (3, 64);
+/// How many ports of one host, and of all hosts together, are kept to be confirmed when the others
+/// are done.
+const LEFT_OUT_KEPT: (usize, usize) = (1024, 65_536);
+/// How many of those are confirmed at once, and how long at most.
+const LEFT_OUT_AT_ONCE: usize = 32;
+const LEFT_OUT_TIME: Duration = Duration::from_secs(120);
 /// How many ports are asked again.
 const MOST_AGAIN: usize = 16_384;
 
@@ -145,6 +151,19 @@ struct ConfirmationSummary {
     again: Vec<OpenedPort>,
 }
 
+impl ConfirmationSummary {
+    /// What is known of each host by now.
+    fn odd_facts(&self) -> BTreeMap<IpAddr, odd::OddFacts> {
+        let mut hosts = self.hosts.clone();
+        // What is settled has been counted.
+        for (address, looked) in self.ends.all().filter(|(_, looked)| !looked.is_settled()) {
+            let host = hosts.entry(address.ip()).or_default();
+            host.look(looked.end == SecondLook::Refused, looked.mute);
+        }
+        hosts
+    }
+}
+
 impl ServiceLook {
     /// Connects to each open cell and reads its service; then asks the odd hosts.
     pub(super) async fn confirm_all(
@@ -155,7 +174,7 @@ impl ServiceLook {
         // A host that looks odd is asked several connections in one go.
         let gate = Arc::new(Semaphore::new(self.at_once.max(odd::ASKED)));
         let mut tasks = JoinSet::new();
-        let mut left_out: BTreeMap<IpAddr, u32> = BTreeMap::new();
+        let mut left_out = LeftOutPorts::default();
         let mut stopped = 0u64;
         while let Some(o) = opened.recv().await {
             self.waiting.leave();
@@ -167,7 +186,7 @@ impl ServiceLook {
                     || host.open > CONFIRM_PER_ODD_HOST && host.open > self.share / 2
             };
             if enough {
-                *left_out.entry(o.endpoint.ip()).or_default() += 1;
+                left_out.add(o);
                 continue;
             }
             if self.shared.stop.is_stopped() {
@@ -190,31 +209,25 @@ impl ServiceLook {
         for pause in PAUSES {
             self.ask_again(pause, &gathered).await;
         }
-        let ConfirmationSummary { mut confirmed, hosts, ends, .. } =
-            std::mem::take(&mut *lock(&gathered));
+        let hosts = lock(&gathered).odd_facts();
         let (odd, answers_everywhere) = self.ask_odd_hosts(&hosts, &gate).await;
+        let (needless, unasked) =
+            self.confirm_left_out(left_out, &answers_everywhere, &gathered).await;
+        self.ask_again(PAUSES[0], &gathered).await;
+        let ConfirmationSummary { mut confirmed, ends, .. } = std::mem::take(&mut *lock(&gathered));
         confirmed.web.sort();
         // Whoever was named as a site in the end is one, whatever failed before.
         let is_site = |address: &SocketAddr| {
             confirmed.web.binary_search_by_key(address, |(e, _)| e.socket_addr()).is_ok()
         };
-        let skipped = |address: &SocketAddr| {
-            answers_everywhere.contains(&address.ip())
-                || left_out.contains_key(&address.ip())
-                || is_site(address)
-        };
+        let skipped =
+            |address: &SocketAddr| answers_everywhere.contains(&address.ip()) || is_site(address);
         confirmed.gaps = ends.gaps(self.sites.as_ref(), skipped);
         if stopped > 0 {
             confirmed.gaps.push(Gap::ConfirmationStopped { ports: stopped }.noted());
         }
-        if !left_out.is_empty() {
-            let left_out = Gap::ConfirmationLeftOut {
-                ports: left_out.values().map(|n| u64::from(*n)).sum::<u64>(),
-                hosts: left_out.len() as u64,
-                named: NamedSample::take(left_out.keys(), SHOWN),
-            };
-            confirmed.gaps.push(left_out.noted());
-        }
+        confirmed.gaps.extend(needless.map(Gap::noted));
+        confirmed.gaps.extend(unasked.map(Gap::not_covered));
         confirmed.gaps.extend(odd.map(Gap::noted));
         confirmed
     }
@@ -264,6 +277,48 @@ impl ServiceLook {
             });
         }
         while tasks.join_next().await.is_some() {}
+    }
+
+    /// Confirms the ports that had to wait, where their host does not answer on everything. What is
+    /// left out for good: of hosts that do, where more of the same proves nothing, and of others.
+    async fn confirm_left_out(
+        &self,
+        left_out: LeftOutPorts,
+        answers_everywhere: &BTreeSet<IpAddr>,
+        gathered: &Arc<Mutex<ConfirmationSummary>>,
+    ) -> (Option<Gap>, Option<Gap>) {
+        let LeftOutPorts { ports, mut beyond, .. } = left_out;
+        let mut needless = BTreeMap::new();
+        let until = Instant::now() + LEFT_OUT_TIME;
+        let gate = Arc::new(Semaphore::new(self.at_once.clamp(1, LEFT_OUT_AT_ONCE)));
+        let mut tasks = JoinSet::new();
+        for (ip, ports) in ports {
+            if answers_everywhere.contains(&ip) {
+                let more = beyond.remove(&ip).unwrap_or_default();
+                needless.insert(ip, ports.len() as u64 + more);
+                continue;
+            }
+            for o in ports {
+                let permit = tokio::time::timeout_at(until, Arc::clone(&gate).acquire_owned());
+                let Ok(Ok(permit)) = permit.await else {
+                    *beyond.entry(ip).or_default() += 1;
+                    continue;
+                };
+                if self.shared.stop.is_stopped() {
+                    *beyond.entry(ip).or_default() += 1;
+                    continue;
+                }
+                while tasks.try_join_next().is_some() {}
+                let (shared, gathered) = (Arc::clone(&self.shared), Arc::clone(gathered));
+                let now = self.now;
+                tasks.spawn(async move {
+                    confirm_one(&o, &shared, &gathered, now).await;
+                    drop(permit);
+                });
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+        (left_out_gap(&needless), left_out_gap(&beyond))
     }
 
     /// Asks hosts that look odd on random ports. Returns what came of it, and the hosts that accept
@@ -330,6 +385,35 @@ impl ServiceLook {
         };
         (Some(gap), accepting)
     }
+}
+
+/// Open ports whose turn comes when it is known whether their hosts answer on everything.
+#[derive(Default)]
+struct LeftOutPorts {
+    ports: BTreeMap<IpAddr, Vec<OpenedPort>>,
+    kept: usize,
+    /// Those of each host that there is no room for.
+    beyond: BTreeMap<IpAddr, u64>,
+}
+
+impl LeftOutPorts {
+    fn add(&mut self, o: OpenedPort) {
+        let ip = o.endpoint.ip();
+        let ports = self.ports.entry(ip).or_default();
+        if self.kept < LEFT_OUT_KEPT.1 && ports.len() < LEFT_OUT_KEPT.0 {
+            self.kept += 1;
+            ports.push(o);
+        } else {
+            *self.beyond.entry(ip).or_default() += 1;
+        }
+    }
+}
+
+fn left_out_gap(left_out: &BTreeMap<IpAddr, u64>) -> Option<Gap> {
+    let hosts = left_out.len() as u64;
+    let named = NamedSample::take(left_out.keys(), SHOWN);
+    let ports = left_out.values().sum();
+    (hosts > 0).then_some(Gap::ConfirmationLeftOut { ports, hosts, named })
 }
 
 /// An address, and whether it accepted any random port.

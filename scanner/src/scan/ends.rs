@@ -129,7 +129,6 @@ impl LookEnds {
     }
 
     /// Everything that was not settled at the first look, or said nothing.
-    #[cfg(test)]
     pub(super) fn all(&self) -> impl Iterator<Item = (&SocketAddr, &LookedSite)> {
         self.kept.iter()
     }

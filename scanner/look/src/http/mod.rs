@@ -22,6 +22,7 @@ mod fetch;
 mod known;
 mod link;
 pub mod pointing;
+mod progress;
 mod redirect;
 mod second;
 mod standing;
@@ -49,6 +50,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 pub use known::KnownPaths;
+pub use progress::{ProbeCounts, ProbeProgress};
 pub use vhosts::{HostList, SkippedRows, VhostIndex, VirtualHost};
 
 use connection::HttpTimeouts;
@@ -160,6 +162,8 @@ pub struct HttpConfig {
     pub salt: u64,
     /// The clock.
     pub now: fn() -> Timestamp,
+    /// Counts sites and requests.
+    pub progress: Arc<ProbeProgress>,
 }
 
 impl Default for HttpConfig {
@@ -187,6 +191,7 @@ impl Default for HttpConfig {
             evidence_key: [0; 32],
             salt: 0,
             now: Timestamp::now,
+            progress: Arc::default(),
         }
     }
 }
@@ -334,7 +339,7 @@ async fn look_here(
     let shared = Rc::new(SharedWork {
         plan: config.catalogue.plan(config.tier),
         directory: SiteDirectory::of(&targets),
-        turns: RefCell::new(SiteQueue::new(targets, limits)),
+        turns: RefCell::new(SiteQueue::new(targets, limits, &config.progress)),
         changed: Notify::new(),
         addresses: RefCell::new(RequestCeiling::new(config.rate_per_address)),
         networks: RefCell::new(RequestCeiling::new(config.rate_per_network)),
@@ -351,7 +356,7 @@ async fn look_here(
         while let Some(ticket) = { shared.turns.borrow_mut().take() } {
             let shared = Rc::clone(&shared);
             running.spawn_local(async move {
-                // An error is the receiver's going away: there is nobody left to tell.
+                // An error is the receiver's going away: there is nobody left who receives.
                 let _ = walk::walk(&shared, &ticket).await;
                 ticket
             });

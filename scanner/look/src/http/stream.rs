@@ -94,7 +94,7 @@ impl AsyncRead for HttpStream {
                 }
                 other => other,
             },
-            // Its context is told to take such an end for an ordinary one.
+            // Its context is set to take such an end for an ordinary one.
             Self::Legacy(s) => s.as_mut().poll_read(cx, buf),
         }
     }
