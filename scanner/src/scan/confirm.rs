@@ -310,9 +310,9 @@ impl ServiceLook {
                 }
                 while tasks.try_join_next().is_some() {}
                 let (shared, gathered) = (Arc::clone(&self.shared), Arc::clone(gathered));
-                let now = self.now;
+                let (now, uplink) = (self.now, self.uplink.clone());
                 tasks.spawn(async move {
-                    confirm_one(&o, &shared, &gathered, now).await;
+                    confirm_one(&o, &shared, &gathered, uplink, now).await;
                     drop(permit);
                 });
             }
