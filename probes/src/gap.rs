@@ -128,7 +128,8 @@ pub enum Gap {
     // The second look
     /// Open ports that were not confirmed since the run was stopped.
     ConfirmationStopped { ports: u64 },
-    /// Open ports of hosts that answer on most ports: not confirmed one by one.
+    /// Open ports of hosts that answer on most ports: not confirmed one by one. Noted where the host
+    /// accepts connections on ports that nobody planned, too; elsewhere not covered.
     ConfirmationLeftOut { ports: u64, hosts: u64, named: NamedSample },
     /// No open port accepted a second connection.
     SecondLooksFailed { ports: u64 },

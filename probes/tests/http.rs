@@ -36,6 +36,7 @@ fn run(plan: &PathPlan, mut site: impl FnMut(&str) -> Reply) -> (FinishedCheck, 
         assert!(asked.len() < 12, "too many requests: {asked:?}");
         match site(&path) {
             Some((status, body)) => check.response(&HttpResponse {
+                fields: &(),
                 status,
                 location: None,
                 body: &body,
@@ -616,6 +617,26 @@ fn an_alias_is_no_catch_all() {
     }
 }
 
+/// The same in a folder: a file that lies there alone is real, and that of the root is found there.
+#[test]
+fn an_alias_in_a_folder_is_no_catch_all() {
+    let catalogue = Catalogue::builtin();
+    let plan = catalogue.plan(3);
+    let plan = plan.on(HOST, &[]);
+    let file = plan.iter().find(|p| &*p.path == "/api/.env").expect("a planned path");
+    let body = "A=1\nDB_PASSWORD=Zq7vKp2xWm9tRb4n\n";
+    let below_folders = |path: &str| {
+        if path.matches('/').count() == 2 && path.ends_with("/.env") {
+            ok(body)
+        } else {
+            not_found()
+        }
+    };
+    let everywhere = |path: &str| if path.ends_with("/.env") { ok(body) } else { not_found() };
+    assert_eq!(run(file, below_folders).0.outcome, ContentOutcome::Exposed);
+    assert_eq!(run(file, everywhere).0.outcome, ContentOutcome::CatchAll, "it lies in the root");
+}
+
 #[test]
 fn statuses_and_failures() {
     let catalogue = Catalogue::builtin();
@@ -677,6 +698,7 @@ fn canaries_differ_by_salt_and_are_no_planned_path() {
         let mut other = PathCheck::new(plan, 78, &KEY);
         for status in [200, 200] {
             other.response(&HttpResponse {
+                fields: &(),
                 status,
                 location: None,
                 body: &body,
@@ -715,6 +737,7 @@ fn the_digest_is_keyed() {
         let mut check = PathCheck::new(&plan, 1, &key);
         for (status, body) in [(200, &body[..]), (200, body), (404, b""), (404, b"")] {
             check.response(&HttpResponse {
+                fields: &(),
                 status,
                 location: None,
                 body,
@@ -847,7 +870,7 @@ proptest! {
             let mut asked = 0;
             while check.next_request().is_some() {
                 let (status, body) = &answers[asked % answers.len()];
-                check.response(&HttpResponse { status: *status, location: None, body, truncated, total: None, flaw: None });
+                check.response(&HttpResponse { fields: &(), status: *status, location: None, body, truncated, total: None, flaw: None });
                 asked += 1;
                 prop_assert!(asked <= 12);
             }

@@ -1,5 +1,9 @@
 //! `mimawari checks`: what the path prober looks for.
 
+mod draft;
+mod import;
+mod nuclei;
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +39,7 @@ pub fn checks(command: &ChecksCommand) -> Result<ExitStatus> {
             };
             out = check_in_full(check);
         }
+        ChecksCommand::Import(args) => return import::import(args),
         ChecksCommand::Digest { evidence_key, files } => {
             let key = scan::evidence_key(&evidence_key.into())?;
             for file in files {

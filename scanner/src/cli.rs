@@ -443,6 +443,8 @@ pub enum ChecksCommand {
         /// Whose.
         own: OwnChecks,
     },
+    /// A file of checks of your own out of nuclei templates.
+    Import(ImportChecksArgs),
     /// The digest of a file as in evidence, to find out which file was served.
     Digest {
         /// The file with the key that the run was given by --evidence-key.
@@ -452,6 +454,30 @@ pub enum ChecksCommand {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+}
+
+/// Arguments of `checks import`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A template becomes a check where it is a plain GET with the matchers word, regex, binary and status.
+Whatever else it asks for is named with the reason, it is not imported, and the exit status is 3.
+A matcher proves less than a signature of the catalogue, so that a check of a template is not true
+of a site where it is true of a path that cannot exist, too.
+
+Examples:
+  mimawari checks import nuclei-templates/http/exposures --out nuclei.toml
+  mimawari checks list --checks nuclei.toml
+  mimawari checks import my-template.yaml --tier 1")]
+pub struct ImportChecksArgs {
+    /// nuclei templates, or folders of them.
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// The file of checks; - is stdout.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub out: PathBuf,
+    /// How often their paths are requested: 1 hourly, 2 daily, 3 weekly.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub tier: u8,
 }
 
 /// Checks beside those that come with the program.

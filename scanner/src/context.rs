@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use mimawari_base::signals::StopSignal;
+use mimawari_net::packet::SocketOpener;
 
 use crate::cli::LogFormat;
 
@@ -16,4 +17,6 @@ pub struct Context {
     pub log_format: LogFormat,
     /// Whether to keep quiet.
     pub quiet: bool,
+    /// Opens raw sockets.
+    pub opener: SocketOpener,
 }

@@ -41,6 +41,7 @@ mod stderr;
 
 use mimawari_base::failure::{self, ExitStatus};
 use mimawari_base::signals::{self, StopSignal};
+use mimawari_net::packet::SocketOpener;
 
 use cli::{BaselineCommand, Cli, Command};
 use context::Context;
@@ -60,12 +61,14 @@ pub fn main() -> ExitCode {
             };
         }
     };
+    // Before any other thread is there: threads pass their capabilities on.
+    let opener = confine(&cli.command);
     logging::init(cli.common.log_format, cli.common.quiet);
     let exit_zero = cli.common.exit_zero;
     if let Err(e) = signals::end_as_init() {
         tracing::debug!(error = %e, "process 1 does not listen to SIGTERM");
     }
-    let status = match run(&cli) {
+    let status = match run(&cli, opener) {
         Ok(ExitStatus::Drift | ExitStatus::Incomplete) if exit_zero => ExitStatus::Clean.into(),
         Ok(status) => status.into(),
         Err(e) => {
@@ -80,12 +83,26 @@ pub fn main() -> ExitCode {
 /// How long the last lines may take to be read.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-fn run(cli: &Cli) -> anyhow::Result<ExitStatus> {
+/// Leaves the capability for raw sockets to one thread; commands that send no packets have none at all.
+/// The selfcheck reports what the process was given, and the demo makes a network of its own.
+fn confine(command: &Command) -> SocketOpener {
+    let confined = match command {
+        Command::Selfcheck(_) | Command::Demo(_) => Ok(SocketOpener::default()),
+        _ => SocketOpener::confine(),
+    };
+    confined.unwrap_or_else(|e| {
+        stderr::write(format!("the program keeps its capabilities: {e}\n").as_bytes());
+        SocketOpener::default()
+    })
+}
+
+fn run(cli: &Cli, opener: SocketOpener) -> anyhow::Result<ExitStatus> {
     let context = Context {
         stop: StopSignal::new(),
         now: Timestamp::now,
         log_format: cli.common.log_format,
         quiet: cli.common.quiet,
+        opener,
     };
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match &cli.command {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mimawari_engine::SweepProgress;
+use mimawari_look::http::ProbeCounts;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
@@ -110,6 +111,72 @@ impl ProgressView {
 }
 
 impl Drop for ProgressView {
+    /// Takes the bar off the screen.
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// What the content probing came to so far.
+#[derive(Debug, Clone, Copy)]
+pub struct ContentProgress {
+    /// Sites and requests.
+    pub counts: ProbeCounts,
+    /// What was found, inventory aside.
+    pub found: u64,
+}
+
+/// Shows how the content probing goes: a bar on a terminal, a log line per interval otherwise.
+#[derive(Debug)]
+pub struct ContentView {
+    bar: Option<ProgressBar>,
+    last_line: Duration,
+}
+
+impl ContentView {
+    /// A view of a content probing that begins.
+    #[must_use]
+    pub fn new(format: LogFormat, quiet: bool) -> Self {
+        let shown = !quiet && format == LogFormat::Text && std::io::stderr().is_terminal();
+        let bar = shown.then(|| {
+            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+            match ProgressStyle::with_template("{bar:30} {pos}/{len} sites  {msg}  ETA {eta}") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        Self { bar, last_line: Duration::ZERO }
+    }
+
+    /// How often it is worth showing something.
+    #[must_use]
+    pub const fn every(&self) -> Duration {
+        if self.bar.is_some() { DRAW_EVERY } else { LINE_EVERY }
+    }
+
+    /// Shows the state at `now` since the start.
+    pub fn show(&mut self, now: Duration, p: &ContentProgress) {
+        let counts = p.counts;
+        if let Some(bar) = &self.bar {
+            bar.set_length(counts.planned);
+            bar.set_position(counts.sites);
+            bar.set_message(format!("{} requests, {} found", counts.requests, p.found));
+        } else if now >= self.last_line + LINE_EVERY {
+            self.last_line = now;
+            tracing::info!(
+                sites = counts.planned,
+                finished = counts.sites,
+                requests = counts.requests,
+                found = p.found,
+                "looking for published files"
+            );
+        }
+    }
+}
+
+impl Drop for ContentView {
     /// Takes the bar off the screen.
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {

@@ -29,9 +29,11 @@ use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_base::signals::StopSignal;
 use mimawari_base::sockets;
+use mimawari_base::uplink::{PacketGate, Uplink};
 use mimawari_engine::{SweepCheckpoint, SweepConfig, SweepEngine, SweepEvent, SweepSummary};
+use mimawari_net::budget::PacketBudget;
 use mimawari_net::connect;
-use mimawari_net::packet::{self, PacketConfig, PacketError, PacketSweep};
+use mimawari_net::packet::{self, PacketConfig, PacketError, PacketSweep, SocketOpener};
 use mimawari_probes::gap::{CoverageGap, Gap, GapEffect, NamedSample};
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
 use mimawari_report::gap_sentence;
@@ -49,7 +51,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::logging::ProgressView;
 
-use confirm::{OpenedPort, ServiceLook};
+use confirm::{OpenedPort, ServiceLook, WaitingPorts};
 use ends::SitePorts;
 
 /// A canary is asked this often before it counts as silent.
@@ -219,13 +221,14 @@ pub fn dry_run(walk: &PlanOrder, out: &mut dyn std::io::Write) -> std::io::Resul
 }
 
 /// Which method a run uses, and why.
-fn choose_method(config: &Config) -> Result<(ScanMethod, Option<String>)> {
+fn choose_method(config: &Config, opener: &SocketOpener) -> Result<(ScanMethod, Option<String>)> {
     match config.scan.method {
         ScanMethod::Connect => Ok((ScanMethod::Connect, None)),
         ScanMethod::Syn => Ok((ScanMethod::Syn, None)),
-        ScanMethod::Auto if packet::have_net_raw() => Ok((ScanMethod::Syn, None)),
+        ScanMethod::Auto if opener.run(packet::have_net_raw)? => Ok((ScanMethod::Syn, None)),
         ScanMethod::Auto => {
-            let why = packet::MissingCapability::find()
+            let why = opener
+                .run(packet::MissingCapability::find)?
                 .reason()
                 .map(|r| format!(" ({r})"))
                 .unwrap_or_default();
@@ -337,16 +340,23 @@ pub async fn scan(
     let checks = look::read_checks(config)?;
     let names = if vhosts.is_some() && config.http.dns { Some(resolver(config)?) } else { None };
     let scope = Arc::new(config.scope.clone());
-    let (method, why) = choose_method(config)?;
+    let (method, why) = choose_method(config, &context.opener)?;
     if let Some(why) = why {
         tracing::warn!("{why}");
         gaps.push(Gap::ConnectMethod { reason: why }.noted());
     }
     // Second looks and requests leave by the interface of the sweep.
-    sockets::leave_by(config.scan.interface.as_deref());
+    let budget = Arc::new(PacketBudget::new(
+        config.scan.rate,
+        config.scan.rate_per_host,
+        config.scan.rate_per_network,
+    ));
+    // The sweep is charged with what leaves by the gate; its own connections do not pass it.
+    let direct = config.scan.uplink();
+    let uplink = direct.clone().behind(Arc::clone(&budget) as Arc<dyn PacketGate>);
     // Sockets first: nothing is left behind when they cannot be had.
     let packets = match method {
-        ScanMethod::Syn => match open_packets(config, &walk, &scope, seeds) {
+        ScanMethod::Syn => match open_packets(config, &walk, &scope, seeds, &context.opener) {
             Ok(packets) => Some(packets),
             Err(e) if config.scan.method == ScanMethod::Auto && e.is_refusal() => {
                 let why = format!("{e}: full connections instead of SYN packets");
@@ -416,6 +426,7 @@ pub async fn scan(
         stop: context.stop.clone(),
     });
     let (open_tx, open_rx) = mpsc::unbounded_channel();
+    let waiting = Arc::new(WaitingPorts::new(Arc::clone(&budget)));
     let sockets = SocketShares::of(sockets::socket_budget(), packets.is_none());
     let look_again = ServiceLook {
         shared: Arc::clone(&shared),
@@ -430,6 +441,8 @@ pub async fn scan(
             Some(ports) => SitePorts::Listed(ports.clone()),
         }),
         now: context.now,
+        uplink: uplink.clone(),
+        waiting: Arc::clone(&waiting),
     };
     let confirming = tokio::spawn(look_again.confirm_all(open_rx));
     // What was seen before the end of the former process is confirmed again: its sites are looked
@@ -437,11 +450,21 @@ pub async fn scan(
     let seen: Vec<OpenedPort> =
         seen.into_iter().filter_map(|t| resume::read_opened_port(config, &t)).collect();
     for opened in &seen {
+        waiting.enter();
         let _ = open_tx.send(opened.clone());
     }
     let deadline = ScanDeadline::start(config.scan.deadline, &context.stop);
-    let job = SweepPlan { walk, point, packets, checkpoints, connections: sockets.sweeping, left };
-    let mut swept = sweep(config, context, job, &scope, &shared, open_tx).await;
+    let job = SweepPlan {
+        walk,
+        point,
+        packets,
+        checkpoints,
+        connections: sockets.sweeping,
+        uplink: direct,
+        budget,
+        left,
+    };
+    let mut swept = sweep(config, context, job, &scope, &shared, (open_tx, waiting)).await;
     if let Ok(swept) = &mut swept {
         swept.open.extend(seen.iter().map(|o| o.endpoint.socket_addr()));
     }
@@ -466,10 +489,12 @@ pub async fn scan(
         checks,
         resolver: names,
         shared: Arc::clone(&shared),
+        uplink: uplink.clone(),
     };
     looking.run(&confirmed, &mut meta).await?;
     let was_probed = |step| mimawari_runs::state_in(&dir, step) != CellState::NotProbed;
-    canaries(config, &mut meta, &swept.open, &confirmed.accepted, was_probed, context).await;
+    let asked = CanaryContext { config, context, uplink: &uplink };
+    canaries(asked, &mut meta, &swept.open, &confirmed.accepted, was_probed).await;
     meta.ended_at = Some((context.now)());
     meta.status = if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
     if meta.status == RunStatus::Stopped {
@@ -534,9 +559,11 @@ fn open_packets(
     walk: &PlanOrder,
     scope: &Arc<Scope>,
     seeds: RandomSeeds,
+    opener: &SocketOpener,
 ) -> Result<PacketSweep, PacketError> {
     let packet_config = PacketConfig {
         interface: config.scan.interface.clone(),
+        sources: config.scan.sources.clone(),
         first_source_port: config.scan.source_port,
         key: seeds.cookie,
         seed: seeds.salt,
@@ -546,7 +573,10 @@ fn open_packets(
         solicitations: config.scan.rate.clamp(1, packet::neighbour::RATE),
         ..PacketConfig::default()
     };
-    PacketSweep::open(walk, Arc::clone(scope), &packet_config)
+    let (walk, scope) = (walk.clone(), Arc::clone(scope));
+    opener
+        .run(move || PacketSweep::open(&walk, scope, &packet_config))
+        .map_err(|source| PacketError::Io { operation: "opening sockets".to_owned(), source })?
 }
 
 /// What the sweep came to.
@@ -565,7 +595,12 @@ impl SweepOutcome {
         let s = &self.summary;
         meta.rate_reached = (self.rate_reached * 10.0).round() / 10.0;
         meta.frames_refused = self.frames_refused;
-        meta.gaps.extend(s.gaps.iter().chain(&self.gaps).cloned().map(Gap::noted));
+        meta.gaps.extend(s.gaps.iter().cloned().map(Gap::noted));
+        // Targets without a way are named where the uncovered cells are.
+        meta.gaps.extend(self.gaps.iter().cloned().map(|gap| match gap {
+            Gap::NoRoute { .. } | Gap::PathUnusable { .. } => gap.not_covered(),
+            gap => gap.noted(),
+        }));
         let missing = s.not_probed.saturating_sub(s.excluded);
         if missing > 0 {
             let (cells, of) = (missing, self.walk_len);
@@ -589,6 +624,10 @@ struct SweepPlan {
     checkpoints: CheckpointWriter,
     /// How many connections the connect method makes at once.
     connections: usize,
+    /// How connections leave.
+    uplink: Uplink,
+    /// What leaves beside the sweep.
+    budget: Arc<PacketBudget>,
     /// Addresses of the walk that left the scope.
     left: AddrSet,
 }
@@ -622,9 +661,9 @@ async fn sweep(
     job: SweepPlan,
     scope: &Arc<Scope>,
     shared: &Arc<SharedState>,
-    opened: mpsc::UnboundedSender<OpenedPort>,
+    (opened, waiting): (mpsc::UnboundedSender<OpenedPort>, Arc<WaitingPorts>),
 ) -> Result<SweepOutcome> {
-    let SweepPlan { walk, point, packets, checkpoints, connections, left } = job;
+    let SweepPlan { walk, point, packets, checkpoints, connections, uplink, budget, left } = job;
     let walk_len = walk.len();
     let mut view = ProgressView::new(walk_len, context.log_format, context.quiet);
     let sweep_config = SweepConfig {
@@ -645,8 +684,13 @@ async fn sweep(
     };
     engine.exclude(left);
     let sent_before = engine.progress().sent;
-    let now = context.now;
-    let writing = Arc::clone(shared);
+    let recorder = SweepRecorder {
+        shared: Arc::clone(shared),
+        opened,
+        waiting,
+        canaries: config.scan.canaries.iter().copied().collect(),
+        now: context.now,
+    };
     let mut open = BTreeSet::new();
     let saving = Arc::clone(shared);
     let mut saved_at = Duration::ZERO;
@@ -660,11 +704,11 @@ async fn sweep(
             checkpoints.offer(folder.save(point));
         }
     };
-    let on_event = move |event: SweepEvent, open: &mut BTreeSet<SocketAddr>| {
-        record(event, &writing, &opened, now, open)
-    };
+    let on_event =
+        move |event: SweepEvent, open: &mut BTreeSet<SocketAddr>| recorder.record(event, open);
     let (summary, seconds, refused, gaps) = match packets {
         Some(mut packets) => {
+            packets.share_budget(budget);
             let stop = context.stop.clone();
             let handle = std::thread::Builder::new()
                 .name("sweep".to_owned())
@@ -692,6 +736,8 @@ async fn sweep(
                 &mut engine,
                 scope,
                 connections,
+                &uplink,
+                &budget,
                 spacing,
                 &context.stop,
                 |event| on_event(event, &mut open),
@@ -706,53 +752,72 @@ async fn sweep(
     Ok(SweepOutcome { summary, rate_reached, frames_refused: refused, open, walk_len, gaps })
 }
 
-fn record(
-    event: SweepEvent,
-    shared: &SharedState,
-    opened: &mpsc::UnboundedSender<OpenedPort>,
+/// Writes what the sweep finds, and hands open ports over to their second look.
+struct SweepRecorder {
+    shared: Arc<SharedState>,
+    opened: mpsc::UnboundedSender<OpenedPort>,
+    waiting: Arc<WaitingPorts>,
+    canaries: BTreeSet<SocketAddr>,
     now: fn() -> Timestamp,
-    open: &mut BTreeSet<SocketAddr>,
-) -> ControlFlow<()> {
-    let line = |endpoint: Endpoint, state, attempt, ttl, at| {
-        Observation::Tcp(TcpObservation {
-            ip: endpoint.ip(),
-            port: endpoint.port(),
-            state,
-            at,
-            attempt,
-            ttl,
-            confirmed: false,
-            second_look: None,
-            service: None,
-        })
-    };
-    match event {
-        SweepEvent::Open { endpoint, attempt, ttl, signs } => {
-            let at = now();
-            open.insert(endpoint.socket_addr());
-            // Written at once, unconfirmed: what was seen survives SIGKILL.
-            let flow =
-                shared.write(|f| f.observe(&[line(endpoint, CellState::Open, attempt, ttl, at)]));
-            let _ = opened.send(OpenedPort { endpoint, attempt, ttl, signs, at });
-            flow
+}
+
+impl SweepRecorder {
+    /// Takes an event; `open`: the canaries that were seen open.
+    fn record(&self, event: SweepEvent, open: &mut BTreeSet<SocketAddr>) -> ControlFlow<()> {
+        let Self { shared, opened, waiting, canaries, now } = self;
+        let line = |endpoint: Endpoint, state, attempt, ttl, at| {
+            Observation::Tcp(TcpObservation {
+                ip: endpoint.ip(),
+                port: endpoint.port(),
+                state,
+                at,
+                attempt,
+                ttl,
+                confirmed: false,
+                second_look: None,
+                service: None,
+            })
+        };
+        match event {
+            SweepEvent::Open { endpoint, attempt, ttl, signs } => {
+                let at = now();
+                if canaries.contains(&endpoint.socket_addr()) {
+                    open.insert(endpoint.socket_addr());
+                }
+                // Written at once, unconfirmed: what was seen survives SIGKILL.
+                let flow = shared
+                    .write(|f| f.observe(&[line(endpoint, CellState::Open, attempt, ttl, at)]));
+                waiting.enter();
+                let _ = opened.send(OpenedPort { endpoint, attempt, ttl, signs, at });
+                flow
+            }
+            SweepEvent::Prohibited { endpoint, attempt, ttl } => shared.write(|f| {
+                f.observe(&[line(endpoint, CellState::Prohibited, attempt, ttl, now())])
+            }),
+            SweepEvent::Chunk(chunk) => shared.write(|f| f.cover(&chunk)),
+            SweepEvent::Amended { step, state } => shared.write(|f| f.amend(step, state)),
         }
-        SweepEvent::Prohibited { endpoint, attempt, ttl } => shared
-            .write(|f| f.observe(&[line(endpoint, CellState::Prohibited, attempt, ttl, now())])),
-        SweepEvent::Chunk(chunk) => shared.write(|f| f.cover(&chunk)),
-        SweepEvent::Amended { step, state } => shared.write(|f| f.amend(step, state)),
     }
+}
+
+/// By which way canaries are asked.
+#[derive(Clone, Copy)]
+struct CanaryContext<'a> {
+    config: &'a Config,
+    context: &'a Context,
+    uplink: &'a Uplink,
 }
 
 /// Asks the canaries. One that the sweep should have seen must have been seen by the sweep: the
 /// canary tests the method, not the host.
 async fn canaries(
-    config: &Config,
+    asked: CanaryContext<'_>,
     meta: &mut RunMeta,
     swept_open: &BTreeSet<SocketAddr>,
     accepted: &BTreeSet<SocketAddr>,
     was_probed: impl Fn(u64) -> bool,
-    context: &Context,
 ) {
+    let CanaryContext { config, context, .. } = asked;
     let walk = meta.walk().ok();
     let until = tokio::time::Instant::now() + STOPPED;
     for canary in &config.scan.canaries {
@@ -763,7 +828,7 @@ async fn canaries(
         let answered = if swept || swept_open.contains(canary) {
             swept_open.contains(canary)
         } else {
-            accepted.contains(canary) || ask_canary(config, *canary, context, until).await
+            accepted.contains(canary) || ask_canary(asked, *canary, until).await
         };
         if !answered {
             meta.gaps.push(Gap::CanarySilent { canary: canary.to_string() }.not_covered());
@@ -773,11 +838,11 @@ async fn canaries(
 }
 
 async fn ask_canary(
-    config: &Config,
+    asked: CanaryContext<'_>,
     canary: SocketAddr,
-    context: &Context,
     until: tokio::time::Instant,
 ) -> bool {
+    let CanaryContext { config, context, uplink } = asked;
     let Some(endpoint) =
         Port::new(canary.port()).and_then(|p| config.scope.endpoint(canary.ip(), p).ok())
     else {
@@ -794,7 +859,7 @@ async fn ask_canary(
             limit = until.saturating_duration_since(tokio::time::Instant::now()).min(limit);
         }
         let address = endpoint.socket_addr();
-        let Ok(socket) = sockets::socket_to(address) else { continue };
+        let Ok(socket) = uplink.socket_to(address) else { continue };
         if matches!(tokio::time::timeout(limit, socket.connect(address)).await, Ok(Ok(_))) {
             return true;
         }

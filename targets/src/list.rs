@@ -280,10 +280,29 @@ fn parse_item(text: &str) -> Result<TargetItem, TargetError> {
 /// Every bad line, every overlap within the list, and a list without any target.
 pub fn parse_text(name: &str, text: &str) -> Result<TargetList, DiagnosticList> {
     let source = TextSource::new(name, text);
-    check_length(&source)?;
+    parse_lines(&source)?.finish()
+}
+
+/// As [`parse_text`], for lists that grow by themselves, such as those of opt-outs: what is in it more
+/// than once is merged, and counted.
+///
+/// # Errors
+/// Every bad line, and a list without any target.
+pub fn parse_merged(name: &str, text: &str) -> Result<(TargetList, usize), DiagnosticList> {
+    let source = TextSource::new(name, text);
+    let mut list = parse_lines(&source)?;
+    let overlaps = list.overlaps().len();
+    let ranges = std::mem::take(&mut list.ranges);
+    let addrs = AddrSet::from_ranges(ranges.into_iter().map(|(r, _)| r));
+    let names = list.finish()?.names;
+    Ok((TargetList { addrs, names }, overlaps))
+}
+
+fn parse_lines(source: &TextSource) -> Result<TargetCollector<'_>, DiagnosticList> {
+    check_length(source)?;
     let text = source.text();
     let mut at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    let mut list = TargetCollector::new(&source);
+    let mut list = TargetCollector::new(source);
     for line in text[at..].split('\n') {
         let item = line.split('#').next().unwrap_or_default();
         let trimmed = item.trim();
@@ -294,11 +313,11 @@ pub fn parse_text(name: &str, text: &str) -> Result<TargetList, DiagnosticList> 
         at += line.len() + 1;
     }
     if list.is_empty() {
-        return Err(Diagnostic::error("the list names no target", &source, 0..0)
+        return Err(Diagnostic::error("the list names no target", source, 0..0)
             .help("write one CIDR block, range, address or host name on each line")
             .into());
     }
-    list.finish()
+    Ok(list)
 }
 
 /// Reads the items of a command line; `name` is the flag.

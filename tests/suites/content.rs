@@ -10,3 +10,5 @@ mod own;
 mod secrets;
 #[path = "content/sites.rs"]
 mod sites;
+#[path = "content/templates.rs"]
+mod templates;

@@ -253,6 +253,7 @@ fn behaviours() -> Vec<(&'static str, Behaviour)> {
             Reply::missing()
         }
     });
+    more_behaviours(&mut all);
     all.push(("upper and lower case alike", {
         let shell = shell.to_owned();
         Behaviour::new(move |a| {
@@ -284,6 +285,7 @@ fn run(
         let field = |name| reply.fields.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str());
         let body = decode(field("content-encoding").map(str::as_bytes), &reply.body);
         check.response(&HttpResponse {
+            fields: &(),
             status: reply.status,
             location: field("location"),
             body: &body,
@@ -296,11 +298,163 @@ fn run(
     (found.outcome, found.severity, found.check)
 }
 
+/// Pages of error, of sign-in and of interfaces; and each body that is a finding at one path, at all.
+fn more_behaviours(all: &mut Vec<(&'static str, Behaviour)>) {
+    let mut add = |name, f: fn(Ask<'_>) -> Reply| all.push((name, Behaviour::new(f)));
+    add("not found as 200, in Japanese", |_| {
+        Reply::page(
+            "<html><title>ページが見つかりません</title><p>パスワード：お忘れの方</p></html>",
+        )
+    });
+    add("not found as 200, in Shift_JIS", |_| {
+        Reply::new(
+            200,
+            b"\x83y\x81[\x83W\x82\xaa\x8c\xa9\x82\xc2\x82\xa9\x82\xe8\x82\xdc\x82\xb9\x82\xf1\r\n"
+                .to_vec(),
+        )
+    });
+    add("sign-in with a token", |a| {
+        Reply::page(format!(
+            "<html><form action=/login><input type=hidden name=csrf_token value=t{}>\
+             <input name=user><input type=password name=password></form></html>",
+            a.n
+        ))
+    });
+    add("search for the path", |a| {
+        Reply::page(format!("<html><form><input name=s value=\"{}\"></form></html>", a.name()))
+    });
+    add("maintenance as 200", |_| Reply::page("<html><h1>メンテナンス中</h1></html>"));
+    add("access denied of a bucket", |_| {
+        Reply::new(
+            200,
+            "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Key>x</Key></Error>",
+        )
+    });
+    add("an interface that refuses a client", |a| {
+        Reply::new(
+            200,
+            format!(
+                "{{\"error\":\"invalid_client\",\"client_secret\":\"missing\",\"id\":{}}}",
+                a.n
+            ),
+        )
+    });
+    add("an interface's list", |a| {
+        Reply::new(
+            200,
+            format!("[{{\"name\":\"{}\",\"type\":\"page\",\"password\":null}}]", a.name()),
+        )
+    });
+    add("an interface's description", |_| {
+        Reply::new(
+            200,
+            "{\"openapi\":\"3.0.0\",\"paths\":{\"/login\":{\"post\":{\"password\":\"string\"}}}}",
+        )
+    });
+    add("a certificate for everything", |_| {
+        let dashes = "-".repeat(5);
+        Reply::new(
+            200,
+            format!("{dashes}BEGIN CERTIFICATE{dashes}\nAAAA\n{dashes}END CERTIFICATE{dashes}\n"),
+        )
+    });
+    add("memo for every text", |a| match a.extension() {
+        "txt" => Reply::new(200, "root password: NotReal7f3a9c\n"),
+        _ => Reply::missing(),
+    });
+    add("memo with a number", |a| {
+        Reply::new(200, format!("ticket {}\nID:admin PW:NotReal7f3a9c\n", a.n))
+    });
+    add("variables of a C shell", |_| {
+        Reply::new(200, "setenv DB_PASSWORD not-a-real-secret-4\nsetenv A b\n")
+    });
+    add("variables on one line", |_| Reply::new(200, "A=1 DB_PASSWORD=not-a-real-secret-5\n"));
+    add("another secret each time", |a| {
+        Reply::new(200, format!("A=1\nDB_PASSWORD=not-a-real-secret-{}\n", a.n))
+    });
+    add("environment with status 404", |_| Reply::new(404, ENV));
+    add("environment with status 401", |_| Reply::new(401, ENV));
+    add("source with a redirect", |_| Reply::new(302, PHP).field("location", "/"));
+    add("dump of the path", |a| Reply::new(200, format!("-- dump of {}\n{SQL}", a.path)));
+    add("accounts of a database", |_| {
+        Reply::new(200, "CREATE USER 'a'@'%' IDENTIFIED BY 'not-a-real-secret-6';\n")
+    });
+    add("one statement with a number", |a| {
+        Reply::new(200, format!("insert into log (id, path) values ('{}', 'x');\n", a.n))
+    });
+    add("parts of a repository", |a| {
+        if a.path.contains("/.") {
+            Reply::new(200, "[submodule \"a\"]\n\tpath = a\n\turl = https://git.example/a\n")
+        } else {
+            Reply::missing()
+        }
+    });
+    add("references everywhere", |_| {
+        Reply::new(200, "0123456789abcdef0123456789abcdef01234567 refs/heads/main\n")
+    });
+    add("folder as JSON everywhere", |a| {
+        Reply::new(
+            200,
+            format!(
+                "[{{\"name\":\"f{}\",\"type\":\"file\",\"mtime\":\"Tue, 01 Dec 2026 10:00:00 GMT\"}}]",
+                a.n
+            ),
+        )
+    });
+    add("listing of Tomcat everywhere", |a| {
+        Reply::page(format!(
+            "<html><title>Directory Listing For [{}]</title><th>Filename</th><th>Last Modified</th>\
+             </html>",
+            a.path
+        ))
+    });
+    add("listing of Jetty everywhere", |a| {
+        Reply::page(format!(
+            "<html><title>Directory: {0}</title><h1>Directory: {0}</h1><table class=\"listing\">",
+            a.path
+        ))
+    });
+    add("settings of a site manager", |_| {
+        Reply::new(200, "<?xml version=\"1.0\"?><site><remoteinfo host=\"h\" pw=\"00\" /></site>")
+    });
+    add("account of a task runner", |_| {
+        Reply::new(200, "{\"live\":{\"username\":\"u\",\"password\":\"not-a-real-secret-7\"}}")
+    });
+    add("tokens of a cloud", |a| {
+        Reply::new(
+            200,
+            format!(
+                "{{\"client_secret\":\"not-a-real-8\",\"refresh_token\":\"not-a-real-9-{}\"}}",
+                a.n
+            ),
+        )
+    });
+    add("article about an environment file", |_| {
+        Reply::page(format!("<html><p>Never serve this:</p><pre>{ENV}</pre></html>"))
+    });
+    add("article with a tag in its title", |_| {
+        Reply::page("<html><title>What the tag <?php does</title><p>It begins a script.</p></html>")
+    });
+    add("text with words of many checks", |_| {
+        Reply::new(
+            200,
+            "[core] repositoryformatversion, CREATE TABLE, BEGIN PRIVATE KEY, Index of /, phpinfo(),\n\
+             DB_PASSWORD, root:x:0:0, AWSAccessKeyId, gitdir: and setenv are words.\n",
+        )
+    });
+    add("a page that grows", |a| Reply::page(format!("<html>{}</html>", "x".repeat(a.n % 977))));
+    add("cut connections among pages", |a| Reply {
+        cut: a.n % 5 == 4,
+        ..Reply::page("<html>x</html>")
+    });
+    add("source in a fence", |_| Reply::new(200, format!("# Readme\n```php\n{PHP}```\n")));
+}
+
 #[test]
 fn every_behaviour_meets_every_check() {
     let catalogue = Catalogue::builtin();
     let behaviours = behaviours();
-    assert!(behaviours.len() >= 57 && catalogue.all().count() >= 105);
+    assert!(behaviours.len() >= 92 && catalogue.all().count() >= 107);
     let plan = catalogue.plan(3);
     let names = NameLists { host: Some("www.shop.example.jp"), today: TODAY };
     let plan = plan.on(names, &[]);

@@ -2,6 +2,8 @@
 
 #[path = "http/asking.rs"]
 mod asking;
+#[path = "http/second_version.rs"]
+mod second_version;
 #[path = "http/standing.rs"]
 mod standing;
 
@@ -584,6 +586,7 @@ fn service_config() -> ServiceConfig {
         banner_wait: Duration::from_millis(40),
         answer_timeout: LONG,
         user_agent: "mimawari/test".to_owned(),
+        ..ServiceConfig::default()
     }
 }
 

@@ -23,6 +23,8 @@ mod full;
 mod interrupted;
 #[path = "lab/odd.rs"]
 mod odd;
+#[path = "lab/path.rs"]
+mod path;
 #[path = "lab/refused.rs"]
 mod refused;
 #[path = "lab/second_look.rs"]
@@ -53,6 +55,7 @@ pub fn trials(selection: &Selection) -> Vec<Trial> {
         baseline::CASES,
         interrupted::CASES,
         odd::CASES,
+        path::CASES,
         refused::CASES,
         second_look::CASES,
         sharded::CASES,

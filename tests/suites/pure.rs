@@ -4,5 +4,6 @@ mod fuzz;
 mod laws;
 mod names;
 mod outbox;
+mod policed;
 mod sim;
 mod verdict;

@@ -35,6 +35,7 @@ fn alone(plan: &PathPlan, body: &[u8]) -> (ContentOutcome, String, Severity) {
         let there = path == &*plan.path;
         let (status, body) = if there { (200, body) } else { (404, &b""[..]) };
         check.response(&HttpResponse {
+            fields: &(),
             status,
             location: None,
             body,

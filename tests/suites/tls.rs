@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use mimawari_look::http::connection::{HttpConnection, HttpTimeouts, SiteRoute};
-use mimawari_look::http::stream::dial;
+use mimawari_look::http::stream::{Uplink, dial};
 use mimawari_look::http::tls::{
     RefusalKind, TlsFallback, TlsLimits, TlsRefusal, TlsSession, handshake,
 };
@@ -122,7 +122,12 @@ fn look_at(address: SocketAddr, host: Option<&str>) -> Vec<HttpObservation> {
 /// What the prober's own connection says of the handshake.
 fn facts(address: SocketAddr, host: Option<&str>) -> TlsFacts {
     let sni = host.map(str::to_owned);
-    let route = SiteRoute { endpoint: endpoint(address), scheme: UrlScheme::Https, sni };
+    let route = SiteRoute {
+        endpoint: endpoint(address),
+        scheme: UrlScheme::Https,
+        sni,
+        uplink: Uplink::default(),
+    };
     let timeouts = HttpTimeouts { connect: LONG, head: LONG, body: LONG };
     run(async {
         let connection = HttpConnection::open(&route, &timeouts, None).await.unwrap();
@@ -149,8 +154,9 @@ fn shake(
 ) -> Result<TlsSession, TlsRefusal> {
     let limits = TlsLimits { connect: LONG, handshake: limit };
     run(async {
-        let tcp = dial(endpoint(address), LONG).await.unwrap();
-        handshake(tcp, endpoint(address), sni, &limits, hint).await
+        let uplink = Uplink::default();
+        let tcp = dial(endpoint(address), LONG, &uplink).await.unwrap();
+        handshake(tcp, endpoint(address), &uplink, sni, &limits, hint).await
     })
 }
 
@@ -423,17 +429,17 @@ fn a_server_that_cannot_bear_a_name() {
         let _ = stream.read(&mut [0; 64]);
     });
     let session = shake(address, Some(HOST), LONG, None).unwrap();
-    assert_eq!((session.rung, count.load(Ordering::SeqCst)), (TlsFallback::Nameless, 3));
+    assert_eq!((session.fallback, count.load(Ordering::SeqCst)), (TlsFallback::Nameless, 3));
     // Nothing is old about it.
     assert!(!session.facts.legacy);
     assert_eq!(session.facts.version, "TLSv1.3");
     // The name was asked for, if not in the hello.
     assert!(!session.facts.certificate.unwrap().mismatch);
 
-    let again = shake(address, Some(HOST), LONG, Some(session.rung)).unwrap();
-    assert_eq!((again.rung, count.load(Ordering::SeqCst)), (TlsFallback::Nameless, 4));
+    let again = shake(address, Some(HOST), LONG, Some(session.fallback)).unwrap();
+    assert_eq!((again.fallback, count.load(Ordering::SeqCst)), (TlsFallback::Nameless, 4));
     let nameless = shake(address, None, LONG, None).unwrap();
-    assert_eq!((nameless.rung, count.load(Ordering::SeqCst)), (TlsFallback::Modern, 5));
+    assert_eq!((nameless.fallback, count.load(Ordering::SeqCst)), (TlsFallback::Modern, 5));
 }
 
 /// The prober falls back once: a server that closes after every page is refused no second time.

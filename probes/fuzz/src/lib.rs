@@ -74,6 +74,7 @@ pub fn matchers(data: &[u8]) {
         let body = &body[..length.min(body.len())];
         left = left.get(3 + body.len()..).unwrap_or_default();
         check.response(&HttpResponse {
+            fields: &(),
             status: STATUS[usize::from(status & 7)],
             location: std::str::from_utf8(body).ok(),
             body: &decode((status & 8 != 0).then_some(b"gzip"), body),

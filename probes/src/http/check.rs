@@ -16,7 +16,7 @@ use crate::observation::{CanaryResult, ContentOutcome, HttpEvidence, Severity, S
 const REASON_LIMIT: usize = 256;
 
 /// After a hit, so many answers without it are taken before it counts as seen once: one of several
-/// servers behind an address may have it, or the site may have banned the asker.
+/// servers behind an address may have it, or the site may have banned the template.
 const MISSES: u32 = 4;
 
 /// An answer.
@@ -26,14 +26,36 @@ pub struct HttpResponse<'a> {
     pub status: u16,
     /// Where a redirect leads.
     pub location: Option<&'a str>,
+    /// The header.
+    pub fields: &'a dyn HeaderFields,
     /// What was read of the body, after [`decode`](super::decode).
     pub body: &'a [u8],
     /// Whether there is more of the body that was not read.
     pub truncated: bool,
-    /// Length of the whole resource, bytes, where the server told it.
+    /// Length of the whole resource, bytes, where the server says it.
     pub total: Option<u64>,
     /// Why what is there of the body may prove a hit, and nothing else.
     pub flaw: Option<BodyFlaw>,
+}
+
+/// The header of an answer.
+pub trait HeaderFields {
+    /// Shows each field, in the order in which they came.
+    fn each(&self, see: &mut dyn FnMut(&str, &[u8]));
+}
+
+/// No field.
+impl HeaderFields for () {
+    fn each(&self, _: &mut dyn FnMut(&str, &[u8])) {}
+}
+
+/// Fields as `Name: value`.
+impl HeaderFields for Vec<String> {
+    fn each(&self, see: &mut dyn FnMut(&str, &[u8])) {
+        for (name, value) in self.iter().filter_map(|f| f.split_once(':')) {
+            see(name.trim(), value.trim().as_bytes());
+        }
+    }
 }
 
 /// What is wrong with a body. Bytes that came are judged all the same; that nothing was found in
@@ -158,7 +180,7 @@ struct ContentHit<'a> {
 
 impl<'a> PathCheck<'a> {
     /// Begins. The canaries' names come from the salt, which should be new in each run so that
-    /// nobody can prepare for them. The digests in the evidence are keyed so that they tell
+    /// nobody can prepare for them. The digests in the evidence are keyed so that they mean
     /// nothing to those without the key.
     #[must_use]
     pub const fn new(plan: &'a PathPlan, salt: u64, evidence_key: &'a [u8; 32]) -> Self {
@@ -398,6 +420,7 @@ impl<'a> PathCheck<'a> {
             ControlRequest::Stem(0) | ControlRequest::Folder(0) => {
                 has_signature && strict || has_body
             }
+            ControlRequest::Root => has_body,
             // The second of two controls shows what varies, unless it has not the signature.
             ControlRequest::Stem(_) | ControlRequest::Folder(_) => {
                 found.is_page(&self.plan.path, has_signature.then_some(&content))
@@ -406,8 +429,7 @@ impl<'a> PathCheck<'a> {
         };
         // The hit's own bytes below a folder that cannot exist, and no page for every name: the
         // site strips folders, and the file is real.
-        let alias =
-            same && control == ControlRequest::Folder(0) && !strict && is_in_root(&self.plan.path);
+        let alias = same && control == ControlRequest::Folder(0) && !strict;
         if !same {
             let path = std::mem::take(&mut self.control);
             found.evidence.canaries.push(CanaryResult { path, status: response.status });
@@ -419,7 +441,17 @@ impl<'a> PathCheck<'a> {
             ControlRequest::Bare if same => self.ask(ControlRequest::Deep),
             ControlRequest::Deep if same => self.be_everywhere(),
             ControlRequest::Bare | ControlRequest::Deep => self.refute(),
-            ControlRequest::Folder(0) if alias => self.ask(ControlRequest::Longer),
+            ControlRequest::Folder(0) if alias && is_in_root(&self.plan.path) => {
+                self.ask(ControlRequest::Longer)
+            }
+            // A site with an answer for every name may have one for this name in every folder.
+            ControlRequest::Folder(0) if alias && has_content(&found.evidence.canaries) => {
+                self.refute()
+            }
+            ControlRequest::Folder(0) if alias => self.ask(ControlRequest::Root),
+            // The file lies in the root, and the folder is one of many that do not matter.
+            ControlRequest::Root if same => self.refute(),
+            ControlRequest::Root => self.ask(ControlRequest::Longer),
             _ if same => self.refute(),
             // The same signature, and another body: a second control shows what varies.
             ControlRequest::Stem(0) | ControlRequest::Folder(0) if has_signature => {
@@ -612,6 +644,11 @@ fn severity((probe, hit): &(&ContentProbe, RuleHit)) -> Severity {
     hit.severity.unwrap_or_else(|| probe.severity())
 }
 
+/// Whether any control brought content.
+fn has_content(controls: &[CanaryResult]) -> bool {
+    controls.iter().any(|control| gate::status(control.status) == GateStatus::Content)
+}
+
 /// Whether an answer that is no content by its status may carry a file: a page of the site's own
 /// does not.
 fn carries_file(body: &[u8]) -> bool {
@@ -622,8 +659,8 @@ fn status_reason(status: u16) -> String {
     format!("the server answered with status {status}")
 }
 
-/// The keyed digest of a body, 32 hexadecimal digits: tells nothing to those without the key, and
-/// the owner which file it was.
+/// The keyed digest of a body, 32 hexadecimal digits: means nothing to those without the key, and
+/// shows the owner which file it was.
 #[must_use]
 pub fn digest(key: &[u8; 32], body: &[u8]) -> String {
     let digest = Sha256::new().chain_update(key).chain_update(body).finalize();

@@ -16,6 +16,9 @@ pub(super) enum ControlRequest {
     Stem(u8),
     /// The same name in another folder: meets rules by name.
     Folder(u8),
+    /// The same name in the root of the site, for a hit in a folder: what a site that strips folders
+    /// answers everywhere lies there.
+    Root,
     /// A longer name that ends with the hit's: meets rules by the end of a name.
     Longer,
     /// A longer name that begins with the hit's: meets rules by the beginning of a name.
@@ -45,6 +48,7 @@ impl ControlRequest {
                 format!("{folder}/{}{ending}{end}{query}", word(n * 2))
             }
             Self::Folder(n) => format!("/{}/{name}{end}{query}", word(n * 2 + 1)),
+            Self::Root => format!("/{name}{end}{query}"),
             Self::Longer => format!("{folder}/{dot}{}{name}{end}{query}", word(4)),
             Self::Extended => format!("{folder}/{name}{}{end}{query}", word(5)),
             Self::Bare => format!("/{}", word(6)),
@@ -80,7 +84,7 @@ pub(super) fn is_same_page(path: &str, hits: &[Vec<u8>], a: &[u8], b: &[u8]) -> 
     let named = |token: &[u8]| words.iter().any(|w| w.eq_ignore_ascii_case(token));
     let common: HashSet<&[u8]> = tokens(a).filter(|t| common.contains(t) && !named(t)).collect();
     let page = masked(a, &common);
-    // A site that invents a page of another form each time: nothing tells the hit from its pages.
+    // A site that invents a page of another form each time: nothing distinguishes the hit from its pages.
     page != masked(b, &common) || hits.iter().any(|hit| masked(hit, &common) == page)
 }
 
@@ -146,6 +150,8 @@ mod tests {
             assert_ne!(path(ControlRequest::Folder(1), hit), path(ControlRequest::Folder(0), hit));
         }
         let (longer, extended) = (words("/.env", 4), words("/.env", 5));
+        assert_eq!(path(ControlRequest::Root, "/a/b.php?c"), "/b.php?c");
+        assert_eq!(path(ControlRequest::Root, "/a/b/"), "/b/");
         assert_eq!(path(ControlRequest::Longer, "/.env"), format!("/.{longer}.env"));
         assert_eq!(path(ControlRequest::Extended, "/.env"), format!("/.env{extended}"));
         let (longer, extended) = (words("/a/b/", 4), words("/a/b/", 5));

@@ -74,6 +74,7 @@ pub(super) fn failures(check: &Check) -> Vec<(Range<usize>, String)> {
     let found = |fixture: &CheckFixture| {
         let body = fixture.body();
         let response = HttpResponse {
+            fields: &fixture.headers,
             status: fixture.status(check),
             location: fixture.location.as_deref(),
             body: &body,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
-use super::check::HttpResponse;
+use super::check::{HeaderFields, HttpResponse};
 
 /// How an answer's status is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +46,15 @@ pub(super) struct PageContent<'a> {
     pub(super) text: Cow<'a, [u8]>,
     /// Whether there is more of it that was not read.
     pub(super) truncated: bool,
-    /// Length of the whole resource, where the server told it.
+    /// Length of the whole resource, where the server says it.
     pub(super) total: Option<u64>,
     /// How its status is read.
     pub(super) status: GateStatus,
     /// `Location`.
     pub(super) location: Option<&'a str>,
+    /// The header.
+    pub(super) fields: &'a dyn HeaderFields,
+    code: u16,
 }
 
 impl<'a> PageContent<'a> {
@@ -64,6 +67,8 @@ impl<'a> PageContent<'a> {
             total: response.total,
             status: status(response.status),
             location: response.location,
+            fields: response.fields,
+            code: response.status,
         }
     }
 
@@ -71,6 +76,11 @@ impl<'a> PageContent<'a> {
     pub(super) fn as_if_content(&self) -> PageContent<'_> {
         let text = Cow::Borrowed(&*self.text);
         PageContent { text, status: GateStatus::Content, total: None, ..*self }
+    }
+
+    /// The status code; 206 is the answer to our own range.
+    pub(super) const fn code(&self) -> u16 {
+        if self.code == 206 { 200 } else { self.code }
     }
 
     /// The text, unless it begins as an HTML page does.

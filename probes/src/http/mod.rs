@@ -1,6 +1,6 @@
 //! Content checks over HTTP, without a socket.
 //!
-//! A [`Catalogue`] names the paths; a [`PathCheck`] says what to ask for next, is told the answers
+//! A [`Catalogue`] names the paths; a [`PathCheck`] says what to ask for next, gets the answers
 //! and comes to an outcome. A hit is reported as exposed only after a second answer agreed and
 //! paths that cannot exist gave another body: many sites say "200" and the same to everything.
 
@@ -20,7 +20,9 @@ pub use catalogue::format;
 pub use catalogue::{
     Catalogue, Check, CheckFixture, ContentProbe, DayName, NameLists, PathPlan, RequestPlan,
 };
-pub use check::{BodyFlaw, CheckFailure, FinishedCheck, HttpResponse, PathCheck, digest};
+pub use check::{
+    BodyFlaw, CheckFailure, FinishedCheck, HeaderFields, HttpResponse, PathCheck, digest,
+};
 // Where most texts of hostile servers are made.
 pub use mimawari_targets::text::printable;
 pub use public::{public_location, public_text, public_title};

@@ -1,7 +1,7 @@
 //! What of a server's own words may be kept: titles, `Location`, `Server`, banners.
 //!
 //! They are inventory and come out in reports when they change, so they must hold no secret. What
-//! looks like one is replaced by `…`: tokens, values behind a telling key, user info and the query
+//! looks like one is replaced by `…`: tokens, values behind a key that names a secret, user info and the query
 //! of a URL. Too much is taken out rather than too little.
 
 use std::borrow::Cow;

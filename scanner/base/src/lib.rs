@@ -1,6 +1,8 @@
 //! What every crate of the program stands on: errors with a remedy and exit statuses ([`failure`]),
 //! lengths of time ([`duration`]), the request to stop ([`signals`]), files that are replaced as a
-//! whole ([`files`]), files that may be copies ([`source_path`]), the limits of this machine's own sockets ([`sockets`]), and the provider of the cryptography ([`crypto`]).
+//! whole ([`files`]), files that may be copies ([`source_path`]), the limits of this machine's own
+//! sockets ([`sockets`]), the way of connections ([`uplink`]), and the provider of the cryptography
+//! ([`crypto`]).
 
 pub mod crypto;
 pub mod duration;
@@ -9,3 +11,4 @@ pub mod files;
 pub mod signals;
 pub mod sockets;
 pub mod source_path;
+pub mod uplink;

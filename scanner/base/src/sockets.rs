@@ -1,17 +1,14 @@
-//! What this machine's own system has to do with a connection: which errors are our own, how many
-//! sockets there may be at once, and by which interface they leave.
+//! What this machine's own system has to do with a connection: which errors are our own, and how
+//! many sockets there may be at once.
 //!
 //! An error of ours says nothing about the other side. It is waited out where waiting helps, and
 //! what it prevented is not covered.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::net::TcpSocket;
 
 /// Whether the error came from this machine and not from the other side or the way to it: a limit
 /// that was reached, an address or a route that is missing, our own packet filter.
@@ -54,26 +51,6 @@ pub fn is_exhaustion(error: &io::Error) -> bool {
 
 fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw)
-}
-
-/// The interface by which this process makes its connections; `None`: as the routes say.
-static UPLINK: RwLock<Option<Arc<str>>> = RwLock::new(None);
-
-/// Has all connections to targets leave by one interface, as the packets of the sweep do.
-pub fn leave_by(interface: Option<&str>) {
-    *UPLINK.write().unwrap_or_else(PoisonError::into_inner) = interface.map(Arc::from);
-}
-
-/// A TCP socket for a connection to an address, bound to the interface that is set.
-///
-/// # Errors
-/// What the system refuses.
-pub fn socket_to(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(interface) = UPLINK.read().unwrap_or_else(PoisonError::into_inner).as_deref() {
-        socket.bind_device(Some(interface.as_bytes()))?;
-    }
-    Ok(socket)
 }
 
 /// How long to wait for what this machine is out of. Pure: it counts the pauses that it gives.

@@ -13,6 +13,7 @@
 //! * [`impact`]: what a change of the baseline would do to a verdict.
 //! * [`explain`]: why a cell or a content is judged as it is.
 //! * [`sites`]: the inventory of web sites.
+//! * [`same_file`]: one file under many names.
 //! * [`stale`]: which rules are no longer needed, and why.
 //! * [`kind`], [`verdict`]: what comes out.
 //! * [`schema`]: JSON Schemas of the formats.
@@ -31,6 +32,7 @@ pub mod outbox;
 pub mod pending;
 pub mod ports;
 pub(crate) mod reason;
+pub mod same_file;
 pub mod schema;
 pub mod sites;
 pub mod stale;

@@ -17,8 +17,9 @@ use crate::subject::{PoolPlace, ServerFact, Subject};
 
 /// Major version of `verdict.json`.
 pub const VERSION: u32 = 1;
-/// Minor version: 1 has `coverage.gaps`; 2 has `allowed`, `allowed_counts` and the `pool` of a finding.
-pub const MINOR: u32 = 2;
+/// Minor version: 1 has `coverage.gaps`; 2 has `allowed`, `allowed_counts` and the `pool` of a finding; 3 has
+/// `same_files`.
+pub const MINOR: u32 = 3;
 
 /// The verdict, `verdict.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -83,6 +84,9 @@ pub struct Verdict {
     /// Certificates and names that somebody should look after; at most 1,000 of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub site_notices: Vec<SiteNotice>,
+    /// Findings that are one file under several names of an address; at most 1,000 such files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub same_files: Vec<SameFile>,
 }
 
 impl VersionedFormat for Verdict {
@@ -552,6 +556,26 @@ pub struct Finding {
     pub service: Option<String>,
     /// Evidence of content.
     pub evidence: Option<HttpEvidence>,
+}
+
+/// Findings that are one file: the same bytes at the same path of one port, under several names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SameFile {
+    /// Address.
+    pub ip: IpAddr,
+    /// Port.
+    #[schemars(with = "u16")]
+    pub port: Port,
+    /// Path.
+    pub path: String,
+    /// Check.
+    pub check: String,
+    /// Keyed digest of the file, as in the evidence of its findings.
+    pub digest: String,
+    /// Ids of the findings, two at least, in the order of the verdict.
+    pub findings: Vec<String>,
+    /// Their virtual hosts in the same order; `null` is the site without a name.
+    pub hosts: Vec<Option<String>>,
 }
 
 impl Finding {

@@ -14,7 +14,7 @@ const BURST_NS: u64 = 50_000_000;
 /// The generic cell rate algorithm (ITU-T Recommendation I.371, annex A): each slot keeps the time
 /// at which its next packet would be due if all came evenly.
 #[derive(Debug, Clone)]
-pub(crate) struct HostCeilings {
+pub struct HostCeilings {
     host: Option<CeilingTable>,
     network: Option<CeilingTable>,
 }
@@ -28,13 +28,14 @@ struct CeilingTable {
 
 impl HostCeilings {
     /// Packets a second for one address, and for a /24 (IPv4) or a /64 (IPv6); 0: no ceiling.
-    pub(crate) fn new(host: u32, network: u32) -> Self {
+    #[must_use]
+    pub fn new(host: u32, network: u32) -> Self {
         Self { host: CeilingTable::new(host), network: CeilingTable::new(network) }
     }
 
     /// Takes the next place for a probe to `ip` and returns its time, `now` or later.
     #[inline]
-    pub(crate) fn reserve(&mut self, now: Duration, ip: IpAddr) -> Duration {
+    pub fn reserve(&mut self, now: Duration, ip: IpAddr) -> Duration {
         if self.host.is_none() && self.network.is_none() {
             return now;
         }

@@ -157,6 +157,8 @@ pub(crate) struct ChunkWork {
     /// Cells whose attempt of this pass waits for their host's ceiling.
     parked: u32,
     last_send: Duration,
+    /// When the pass before this one began and ended, if it was a repetition.
+    pass_before: (Option<Duration>, Duration),
     marks: CellMarks,
     tally: AttemptTally,
     /// Cells not answered and not given up.
@@ -236,6 +238,7 @@ impl ChunkWork {
             doubt: None,
             parked: 0,
             last_send: now,
+            pass_before: (None, now),
             marks: CellMarks::default(),
             tally: AttemptTally::default(),
             remaining: u64::from(len),
@@ -267,6 +270,11 @@ impl ChunkWork {
         !self.exhausted
     }
 
+    /// When the pass before this one began; `None` if that was the first.
+    pub(crate) const fn pass_before_began(&self) -> Option<Duration> {
+        self.pass_before.0
+    }
+
     pub(crate) const fn last_send(&self) -> Duration {
         self.last_send
     }
@@ -290,6 +298,8 @@ impl ChunkWork {
 
     /// Begins the next pass. `sample`: with every so-manieth of the silent cells; 0: with all.
     pub(crate) fn begin_next_pass(&mut self, sample: usize) {
+        let (_, ended) = self.pass_before;
+        self.pass_before = ((self.pass > 1).then_some(ended), self.last_send);
         self.pass += 1;
         self.cursor = 0;
         self.exhausted = false;

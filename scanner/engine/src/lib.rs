@@ -35,11 +35,14 @@ pub mod estimate;
 pub mod outage;
 mod pacing;
 mod rate;
+mod spacing;
 mod sweep;
 mod types;
 
+pub use ceiling::HostCeilings;
 pub use checkpoint::{CheckpointError, ChunkPoint, SweepCheckpoint};
 pub use pacing::PacketPacer;
+pub use spacing::FrameSpacing;
 pub use sweep::SweepEngine;
 pub use types::{
     ChunkResult, ProbeAnswer, ProbeReply, SweepConfig, SweepEvent, SweepProgress, SweepSummary,

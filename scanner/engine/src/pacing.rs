@@ -89,12 +89,13 @@ impl PacketPacer {
         ready
     }
 
-    /// Pays for a packet that left without asking: later ones wait for it.
-    pub fn charge(&mut self, now: Duration) {
+    /// Pays for packets that left without asking: later ones wait for them.
+    pub fn charge(&mut self, now: Duration, packets: u64) {
         self.refill(now);
-        let paid = self.credit.min(PACKET);
+        let price = packets.saturating_mul(PACKET);
+        let paid = self.credit.min(price);
         self.credit -= paid;
-        self.owed = self.owed.saturating_add(PACKET - paid);
+        self.owed = self.owed.saturating_add(price - paid);
     }
 
     /// When it is worth coming back: as soon as three quarters of a burst (of a large one, half; at
@@ -150,7 +151,7 @@ mod tests {
             let now = Duration::from_millis(ms);
             // Half of the packets leave without asking, in the first second alone.
             if ms < 1000 && ms % 2 == 0 {
-                pacer.charge(now);
+                pacer.charge(now, 1);
                 beside += 1;
             }
             sent += u32::from(pacer.take(now));

@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::spacing::{BurstChange, BurstControl, FrameSpacing};
+use crate::types::SweepConfig;
+
 /// A window of first attempts is at least this long.
 const WINDOW: Duration = Duration::from_millis(200);
 /// And at most this long, where few answer.
@@ -20,11 +23,26 @@ const STARTING: Duration = Duration::from_millis(100);
 const SIGNIFICANT: f64 = 3.5;
 const RELEVANT: f64 = 0.03;
 /// What is sent of the capacity that was measured.
-const BELOW_CAPACITY: f64 = 0.95;
+const BELOW_CAPACITY: f64 = 0.97;
 /// Probes that the reference remembers: older ones fade.
 const REMEMBERED: f64 = 2_000_000.0;
+/// So often burst and rate are lowered before something else is held to be the reason of a drop: a full
+/// bucket lets more through than its rate at first, so that the first measure may be too high.
+const TRIES: u32 = 2;
 /// How often local losses may lower the rate.
 const STEP: Duration = Duration::from_secs(1);
+/// Quiet windows below the capacity before more is tried: at first, and where that proved to be in
+/// vain again and again.
+const CRUISE: (u32, u32) = (10, 60);
+/// How much more is tried first; twice as much with every further quiet window, up to the second.
+const MORE: (f64, f64) = (0.02, 0.5);
+/// By how much the rate grows with every quiet window while the capacity is not known.
+const SEARCH: f64 = 1.5;
+/// What is sent of the rate while only repetitions are sent, whose answers say little of it.
+const BLIND: f64 = 0.95;
+/// Of the answers to one repetition, the share that the next one still brings when the path loses too
+/// much; and how many make it certain.
+const LOSSY: (f64, u64) = (0.2, 20);
 
 /// Finds the rate that the path carries.
 ///
@@ -36,11 +54,17 @@ const STEP: Duration = Duration::from_secs(1);
 /// window alike and changes nothing.
 ///
 /// * The first windows double the rate up to the ceiling (slow start).
-/// * A significant drop sets the rate just below the capacity that it shows.
-/// * Quiet windows raise it again: by a hundredth at first, then faster and faster.
-/// * If the answers stay as few after the rate was lowered, it was not the rate: the former rate
-///   comes back and the new share is the reference from then on (hosts went away, or somebody
+/// * A significant drop makes the burst small first, since a policer with a small bucket drops what comes
+///   back to back at any rate, and sets the rate just below the capacity that the drop shows. That is
+///   the delivery rate, as BBR measures it; with the old burst it is a lower bound, and the rate is
+///   raised quickly until the next drop shows the capacity for single frames.
+/// * Then it stays a little below, and tries more from time to time: a fiftieth at first, then
+///   faster and faster, as long as nothing is lost.
+/// * If the answers stay as few after burst and rate were lowered, it was neither: the former ones
+///   come back and the new share is the reference from then on (hosts went away, or somebody
 ///   shuts us out).
+/// * While only repetitions are sent, whose answers say little of the path, a little more
+///   is left to spare, and what they do say counts.
 /// * Frames lost on this machine lower the rate to 7/10, at most once a second.
 #[derive(Debug, Clone)]
 pub(crate) struct RateControl {
@@ -58,8 +82,20 @@ pub(crate) struct RateControl {
     trial: Option<RateTrial>,
     /// Whether the rate was ever lowered.
     cut: bool,
+    burst: BurstControl,
+    /// The capacity is not known yet for the burst of now.
+    searching: bool,
+    /// Windows without a drop, one after another.
     quiet: u32,
+    /// Quiet windows before more than now is tried.
+    cruise: u32,
+    /// The rate before more was tried.
+    cruised: u32,
+    /// Probes and answers since the rate was changed.
+    tried: (f64, f64),
     lowered: Option<Duration>,
+    /// The rate for first attempts, while only repetitions are sent.
+    blind: Option<u32>,
     /// Nothing is to be decided before this.
     next: Duration,
     /// Packets of all attempts so far.
@@ -96,6 +132,10 @@ struct RateTrial {
     rate: u32,
     share: f64,
     probes: f64,
+    /// The burst before.
+    burst: BurstControl,
+    /// How often rate or burst were lowered since.
+    tries: u32,
 }
 
 /// First attempts sent one after another at one rate.
@@ -125,8 +165,14 @@ impl RateControl {
             changed: Duration::ZERO,
             trial: None,
             cut: false,
+            burst: BurstControl::new(),
+            searching: false,
             quiet: 0,
+            cruise: CRUISE.0,
+            cruised: ceiling,
+            tried: (0.0, 0.0),
             lowered: None,
+            blind: None,
             next: STARTING,
             total: 0,
             facts: RateFacts::default(),
@@ -135,6 +181,17 @@ impl RateControl {
 
     pub(crate) const fn get(&self) -> u32 {
         self.now
+    }
+
+    /// How many frames may leave back to back.
+    pub(crate) fn burst(&self) -> u32 {
+        self.burst.get().min(SweepConfig::burst_for(self.now))
+    }
+
+    /// The spacing that a driver has to keep within a millisecond of frames; `None`: none.
+    pub(crate) fn spacing(&self) -> Option<FrameSpacing> {
+        let burst = self.burst.get();
+        (burst < SweepConfig::burst_for(self.now)).then(|| FrameSpacing::of(self.now, burst))
     }
 
     /// A first attempt is sent. `total`: packets of all attempts before it.
@@ -173,21 +230,72 @@ impl RateControl {
         }
         self.lowered = Some(now);
         self.cut = true;
-        self.quiet = 0;
+        // What was lost here says nothing of the path: more is tried at once.
+        self.quiet = self.cruise;
         let lower = u32::try_from(u64::from(self.now) * 7 / 10).unwrap_or(self.floor);
         self.set(now, lower)
     }
 
-    /// Time passes. Returns the new rate if it changed.
-    #[inline]
-    pub(crate) fn tick(&mut self, now: Duration, total: u64) -> Option<u32> {
-        if now < self.next { None } else { self.decide(now, total) }
+    /// Only repetitions are left to send, or first attempts again.
+    fn repeat_only(&mut self, now: Duration, only: bool) {
+        let known = self.cut && self.facts.capacity.is_some();
+        if !known || self.blind.is_some() == only {
+            return;
+        }
+        match self.blind.take() {
+            Some(rate) => self.set(now, rate),
+            None => {
+                self.blind = Some(self.now);
+                self.set(now, (f64::from(self.now) * BLIND) as u32)
+            }
+        };
     }
 
-    fn decide(&mut self, now: Duration, total: u64) -> Option<u32> {
+    /// A repetition brought `last` answers, the one before it `before`, which began at `since`: where loss
+    /// strikes at random and seldom, each brings a small share of what the one before did. What it
+    /// brings was lost by the one before, so that a rate that was changed since then is not judged.
+    /// Returns the new rate if it changed.
+    pub(crate) fn repeated(
+        &mut self,
+        now: Duration,
+        since: Duration,
+        before: u64,
+        last: u64,
+    ) -> Option<u32> {
+        let share = last as f64 / before.max(1) as f64;
+        if self.changed > since || last < LOSSY.1 || share < LOSSY.0 {
+            return None;
+        }
+        let lower = f64::from(self.now) * (1.0 - share).clamp(0.25, 0.9);
+        self.cut = true;
+        self.quiet = 0;
+        let lower = self.set(now, lower as u32);
+        // What was lost by repetitions would have been lost by first attempts.
+        self.blind = self.blind.map(|rate| rate.min(self.now));
+        lower
+    }
+
+    /// Whether something is to be decided.
+    #[inline]
+    pub(crate) fn is_due(&self, now: Duration) -> bool {
+        now >= self.next
+    }
+
+    /// Time passes. `total`: packets of all attempts so far; `blind`: only repetitions are left. Returns
+    /// the rate if it or the burst changed.
+    pub(crate) fn tick(&mut self, now: Duration, total: u64, blind: bool) -> Option<u32> {
+        if !self.is_due(now) {
+            return None;
+        }
+        let before = (self.now, self.burst.get());
+        self.decide(now, total);
+        self.repeat_only(now, blind);
+        ((self.now, self.burst.get()) != before).then_some(self.now)
+    }
+
+    fn decide(&mut self, now: Duration, total: u64) {
         self.next = now.saturating_add(WINDOW / 8);
         self.total = total;
-        let before = self.now;
         let answered_share = self.share();
         if let Some(w) = self.windows.back_mut()
             && w.ended.is_none()
@@ -201,6 +309,7 @@ impl RateControl {
                 w.ended = Some(now);
                 w.sent.1 = total;
                 if starting {
+                    self.burst.release();
                     self.set(now, self.now.saturating_mul(2));
                     // The windows of the slow start are compared with each other.
                     self.changed = Duration::ZERO;
@@ -216,7 +325,6 @@ impl RateControl {
                 self.judge(now, w, ended);
             }
         }
-        (self.now != before).then_some(self.now)
     }
 
     fn share(&self) -> Option<f64> {
@@ -246,38 +354,89 @@ impl RateControl {
             self.trial = None;
             // What may be the beginning of a drop must not become usual by and by, and is no reason
             // to go faster.
-            if drop > error {
+            if self.is_above_capacity(usual, probes, answers) {
+                self.cruise = (self.cruise * 2).min(CRUISE.1);
                 self.quiet = 0;
+                self.set(now, self.cruised);
+                return;
+            }
+            if drop > error {
                 return;
             }
             return self.good(now, probes, answers);
         }
-        if let Some(trial) = self.trial.take() {
-            let error = (usual * (1.0 / probes + 1.0 / trial.probes)).sqrt();
-            if share < trial.share + (SIGNIFICANT * error).max(RELEVANT * usual) {
-                // Slower, and no better: the rate was not the reason.
-                self.facts.shifted += 1;
-                let left = share / usual;
-                self.facts.worst_shift =
-                    Some(self.facts.worst_shift.map_or(left, |worst| worst.min(left)));
-                self.reference = (probes, answers);
-                self.set(now, trial.rate);
-                return;
-            }
+        let trial = self.trial.take();
+        let error = |t: RateTrial| (usual * (1.0 / probes + 1.0 / t.probes)).sqrt();
+        let helped =
+            |t: RateTrial| share >= t.share + (SIGNIFICANT * error(t)).max(RELEVANT * usual);
+        let in_vain = trial.is_some_and(|t| !helped(t));
+        if let Some(trial) = trial
+            && in_vain
+            && trial.tries >= TRIES
+        {
+            // Slower and slower, in single frames, and no better: the rate was not the reason.
+            self.facts.shifted += 1;
+            let left = share / usual;
+            self.facts.worst_shift =
+                Some(self.facts.worst_shift.map_or(left, |worst| worst.min(left)));
+            self.reference = (probes, answers);
+            self.burst = trial.burst;
+            self.set(now, trial.rate);
+            self.restart(now);
+            return;
         }
         let seconds = ended.saturating_sub(w.began).as_secs_f64().max(0.001);
         let reached = w.sent.1.saturating_sub(w.sent.0) as f64 / seconds;
-        let capacity = reached * (share / usual);
+        let before = RateTrial { rate: self.now, share, probes, burst: self.burst, tries: 0 };
+        // What was before the first of several changes is what they are compared with.
+        let compared = trial.filter(|_| in_vain).unwrap_or(before);
+        let next = RateTrial { tries: compared.tries + 1, ..compared };
+        self.congested(now, reached * (share / usual), next, trial.is_some());
+    }
+
+    /// The path lost probes because of their rate or their burst, and let `capacity` a second through.
+    /// `again`: it still does after one of them was lowered.
+    fn congested(&mut self, now: Duration, capacity: f64, trial: RateTrial, again: bool) {
+        let change = match self.burst.shrink(now) {
+            // Spaced and below what was measured, and still not free of loss: the bucket is smaller yet.
+            BurstChange::Kept if again => self.burst.separate(now),
+            change => change,
+        };
+        self.trial = Some(trial);
+        if change == BurstChange::Reverted {
+            self.quiet = 0;
+            return self.restart(now);
+        }
+        if change == BurstChange::Kept {
+            // With a burst of a millisecond it would be the burst's, and not the path's.
+            let measured = capacity.round().min(f64::from(u32::MAX)) as u32;
+            self.facts.capacity = Some(self.facts.capacity.map_or(measured, |c| c.min(measured)));
+            let tried = self.quiet > self.cruise;
+            let in_vain = tried && f64::from(measured) < f64::from(self.cruised) * 1.15;
+            self.cruise = if in_vain { (self.cruise * 2).min(CRUISE.1) } else { CRUISE.0 };
+        }
         self.facts.congested += 1;
-        let measured = capacity.round().min(f64::from(u32::MAX)) as u32;
-        self.facts.capacity = Some(self.facts.capacity.map_or(measured, |c| c.min(measured)));
-        self.trial = Some(RateTrial { rate: self.now, share, probes });
+        self.searching = change == BurstChange::Shrunk;
         self.cut = true;
         self.quiet = 0;
         // One window is not to be believed more than that.
         let lowest = self.now / 16;
         let lower = (capacity * BELOW_CAPACITY) as u32;
         self.set(now, lower.max(lowest).min(self.now));
+        self.restart(now);
+    }
+
+    /// Whether the windows since more was tried lack answers when they are taken together, though none
+    /// does alone.
+    fn is_above_capacity(&mut self, usual: f64, probes: f64, answers: f64) -> bool {
+        self.tried.0 += probes;
+        self.tried.1 += answers;
+        let (probes, answers) = self.tried;
+        let drop = usual - answers / probes;
+        let error =
+            (usual * (1.0 - usual).max(0.01) * (1.0 / probes + 1.0 / self.reference.0)).sqrt();
+        let tried = self.cut && !self.searching && self.now > self.cruised;
+        tried && drop > SIGNIFICANT * error && drop > RELEVANT / 3.0 * usual
     }
 
     fn good(&mut self, now: Duration, probes: f64, answers: f64) {
@@ -285,17 +444,29 @@ impl RateControl {
         let fade = (REMEMBERED / (n + probes)).min(1.0);
         self.reference = ((n + probes) * fade, (a + answers) * fade);
         self.quiet += 1;
-        if self.now >= self.ceiling {
+        if self.burst.grow(now, self.now, self.quiet) {
+            self.quiet = 0;
+            return self.restart(now);
+        }
+        if self.now >= self.ceiling || self.burst.is_on_trial() {
             return;
         }
         if !self.cut {
             if self.careful {
+                self.burst.release();
                 self.set(now, self.now.saturating_mul(2));
             }
             return;
         }
-        // A hundredth, then half as much again with every quiet window, up to a tenth.
-        let step = (0.01 * 1.5f64.powi(self.quiet.min(20) as i32 - 1)).min(0.1);
+        if self.searching {
+            self.set(now, (f64::from(self.now) * SEARCH) as u32 + 1);
+            return;
+        }
+        let Some(tried) = self.quiet.checked_sub(self.cruise).filter(|n| *n > 0) else {
+            self.cruised = self.now;
+            return;
+        };
+        let step = (MORE.0 * f64::from(1u32 << (tried - 1).min(16))).min(MORE.1);
         let more = (f64::from(self.now) * step).max(1.0);
         self.set(now, self.now.saturating_add(more as u32));
     }
@@ -306,7 +477,14 @@ impl RateControl {
             return None;
         }
         self.now = rate;
+        self.restart(now);
+        Some(rate)
+    }
+
+    /// What is sent from now on is sent in another way: it is judged by itself.
+    fn restart(&mut self, now: Duration) {
         self.changed = now;
+        self.tried = (0.0, 0.0);
         // What is being sent now was begun at the old rate.
         if let Some(w) = self.windows.back_mut()
             && w.ended.is_none()
@@ -314,7 +492,6 @@ impl RateControl {
             w.ended = Some(now);
             w.sent.1 = self.total;
         }
-        Some(rate)
     }
 }
 
@@ -347,7 +524,7 @@ mod tests {
                 }
                 step += 1;
             }
-            rate.tick(now, total);
+            rate.tick(now, total, false);
             if tick % 10 == 0 {
                 rates.push(rate.get());
             }
@@ -412,7 +589,7 @@ mod tests {
                     step += 1;
                     total += 1;
                 }
-                rate.tick(now, total);
+                rate.tick(now, total, false);
                 rates.push(rate.get());
             }
             rates

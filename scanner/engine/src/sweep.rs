@@ -16,6 +16,7 @@ use crate::estimate::{ASSUMED_LOSS, CellClass, LossPool};
 use crate::outage::{AnswerShare, DISBELIEVED, SilentStretch};
 use crate::pacing::PacketPacer;
 use crate::rate::RateControl;
+use crate::spacing::FrameSpacing;
 use crate::types::{
     ChunkResult, ProbeAnswer, ProbeReply, SweepConfig, SweepEvent, SweepProgress, SweepSummary,
     SynProbe,
@@ -34,6 +35,15 @@ const UNHEARD: Duration = Duration::from_millis(10);
 const ASKED_AGAIN: (u8, u8) = (6, 2);
 /// Reported chunks that late answers can still amend.
 const REMEMBERED: usize = 8;
+
+/// A sweep has about so many chunks at least, so that first attempts are left to judge the rate by
+/// nearly until its end; but none takes less than so many seconds to send, since answers are waited for
+/// about a second, or is smaller than this.
+const CHUNKS: u64 = 8;
+const CHUNK_SECONDS: u64 = 2;
+const SMALL_CHUNK: u64 = 1 << 16;
+/// After so many repetitions a first attempt is sent, where there is one.
+const FIRST_AMONG: u8 = 7;
 
 /// What a look for the next cell came to.
 enum NextCell {
@@ -63,6 +73,10 @@ pub struct SweepEngine {
     pacer: PacketPacer,
     /// The burst is chosen from the rate, and follows it.
     own_burst: bool,
+    /// The driver spaces the frames of a batch.
+    spaced_by_driver: bool,
+    /// Probes since one was taken from the newest chunk.
+    repeated: u8,
     rate: RateControl,
     ceilings: HostCeilings,
     /// Attempts that wait for the ceilings of their hosts: when, step, attempt.
@@ -89,6 +103,8 @@ pub struct SweepEngine {
     /// Addresses that must not be asked, and their cells so far.
     without: AddrSet,
     excluded: u64,
+    /// Addresses to which no packet of ours can leave.
+    unrouted: AddrSet,
     /// What answered in the chunks that are reported, outside of outages.
     usual: [AnswerShare; 2],
     /// Stretches whose silence was not believed, and the silent cells in them.
@@ -114,9 +130,11 @@ impl SweepEngine {
             walk,
             pacer: PacketPacer::new(
                 rate.get(),
-                if own_burst { SweepConfig::burst_for(rate.get()) } else { config.burst },
+                if own_burst { rate.burst() } else { config.burst },
             ),
             own_burst,
+            spaced_by_driver: false,
+            repeated: 0,
             rate,
             ceilings: HostCeilings::new(config.per_host, config.per_network),
             parked: BinaryHeap::new(),
@@ -138,6 +156,7 @@ impl SweepEngine {
             broken: 0,
             without: AddrSet::default(),
             excluded: 0,
+            unrouted: AddrSet::default(),
             usual: [AnswerShare::default(); 2],
             outages: (0, 0),
             heard: None,
@@ -205,6 +224,36 @@ impl SweepEngine {
         self.without = addresses;
     }
 
+    /// Leaves out addresses to which no packet can leave: their cells end as not probed, and the others
+    /// are not slowed by sends that fail.
+    pub fn leave_unrouted(&mut self, addresses: AddrSet) {
+        self.unrouted = addresses;
+    }
+
+    /// The driver spaces the frames of a batch by itself, as [`Self::spacing`] says; the batches that it
+    /// is given are a millisecond's worth all the same.
+    pub fn space_by_driver(&mut self) {
+        self.spaced_by_driver = true;
+        let burst = self.pacer_burst();
+        self.pacer.set_burst(self.clock, burst);
+    }
+
+    /// How frames are to be spaced within a batch; `None`: not at all.
+    #[must_use]
+    pub fn spacing(&self) -> Option<FrameSpacing> {
+        if self.own_burst { self.rate.spacing() } else { None }
+    }
+
+    fn pacer_burst(&self) -> u32 {
+        if !self.own_burst {
+            self.config.burst
+        } else if self.spaced_by_driver {
+            SweepConfig::burst_for(self.rate.get())
+        } else {
+            self.rate.burst()
+        }
+    }
+
     /// The walk.
     #[must_use]
     pub const fn walk(&self) -> &PlanOrder {
@@ -265,8 +314,10 @@ impl SweepEngine {
     /// cannot be, and nothing may be sent for it.
     fn take_next(&mut self, now: Duration) -> Option<NextCell> {
         let mut pass_ended = false;
+        // First attempts are what the rate is judged by: while others are repeated, there are some.
+        let wants_first = self.repeated >= FIRST_AMONG && self.prepare_first(now);
         for work in &mut self.work {
-            if !work.has_next() {
+            if !work.has_next() || wants_first && work.pass() > 1 {
                 continue;
             }
             let Some(step) = work.next() else {
@@ -279,17 +330,27 @@ impl SweepEngine {
                 self.excluded += 1;
                 return Some(NextCell::Again);
             }
+            if !self.unrouted.is_empty() && self.unrouted.contains(endpoint.ip()) {
+                work.exclude();
+                return Some(NextCell::Again);
+            }
             let at = self.ceilings.reserve(now, endpoint.ip());
             if at > now {
                 self.parked.push(Reverse((at, step, work.park())));
                 return Some(NextCell::Again);
             }
             let (attempt, fresh) = work.sent(now);
+            self.repeated = if attempt == 1 { 0 } else { self.repeated.saturating_add(1) };
             self.count_sent(now, step, attempt, fresh);
             return Some(NextCell::Probe(SynProbe { step, endpoint, attempt }));
         }
         // A pass without a single send has nothing to wait for: settle again at once.
         Some(if pass_ended { NextCell::Again } else { NextCell::Exhausted })
+    }
+
+    /// Makes sure that there is a chunk whose first attempts are not all sent. Whether there is one.
+    fn prepare_first(&mut self, now: Duration) -> bool {
+        self.work.iter().any(|w| w.pass() == 1 && w.has_next()) || self.open_chunk(now)
     }
 
     fn unpark(&mut self, now: Duration, step: u64, attempt: u8) -> Option<SynProbe> {
@@ -311,11 +372,11 @@ impl SweepEngine {
         self.attempts = self.attempts.max(attempt);
     }
 
-    /// The driver has sent a packet of its own, such as a question to a neighbour: it counts toward the
-    /// rate.
-    pub fn sent_beside(&mut self, now: Duration) {
+    /// Packets have left beside the sweep, such as a question to a neighbour or a second look: they
+    /// count toward the rate.
+    pub fn sent_beside(&mut self, now: Duration, packets: u64) {
         let now = self.tick(now);
-        self.pacer.charge(now);
+        self.pacer.charge(now, packets);
     }
 
     /// The driver could not send this probe. It is tried again, after a pause that grows while
@@ -380,14 +441,14 @@ impl SweepEngine {
             self.rate.answered_first(step);
         }
         if let Some(endpoint) = self.walk.endpoint(step) {
-            self.tell(endpoint, answer);
+            self.report_reply(endpoint, answer);
         }
         if late {
             self.events.push_back(SweepEvent::Amended { step, state: to });
         }
     }
 
-    fn tell(&mut self, endpoint: Endpoint, answer: ProbeAnswer) {
+    fn report_reply(&mut self, endpoint: Endpoint, answer: ProbeAnswer) {
         let ProbeAnswer { attempt, reply, ttl, signs, .. } = answer;
         self.events.push_back(match reply {
             ProbeReply::SynAck => SweepEvent::Open { endpoint, attempt, ttl, signs },
@@ -426,7 +487,7 @@ impl SweepEngine {
         }
     }
 
-    /// What there is to tell, oldest first. To be drained after every other call.
+    /// What there is to report, oldest first. To be drained after every other call.
     pub fn poll_event(&mut self) -> Option<SweepEvent> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
@@ -474,7 +535,7 @@ impl SweepEngine {
         }
     }
 
-    /// The driver has told everything that arrived before `at`. A driver that reads answers in a
+    /// The driver has reported everything that arrived before `at`. A driver that reads answers in a
     /// thread of its own must say so from time to time: when that thread gets no processor, the
     /// answers are there and have not been told, and no cell may be called silent meanwhile.
     pub fn heard(&mut self, at: Duration) {
@@ -516,18 +577,20 @@ impl SweepEngine {
 
     fn set_rate(&mut self, now: Duration, rate: u32) {
         self.pacer.set_rate(now, rate);
-        if self.own_burst {
-            // A burst that suited the ceiling would overrun a slower path's queue at every pass in
-            // the same place.
-            self.pacer.set_burst(now, SweepConfig::burst_for(rate));
-        }
+        // A burst that suited the ceiling would overrun a slower path's queue at every pass in the
+        // same place.
+        let burst = self.pacer_burst();
+        self.pacer.set_burst(now, burst);
     }
 
     /// Takes the time. A clock that steps back stands still.
     fn tick(&mut self, now: Duration) -> Duration {
         self.clock = self.clock.max(now);
-        if let Some(rate) = self.rate.tick(self.clock, self.sent) {
-            self.set_rate(self.clock, rate);
+        if self.rate.is_due(self.clock) {
+            let changed = self.rate.tick(self.clock, self.sent, !self.has_first_attempts());
+            if let Some(rate) = changed {
+                self.set_rate(self.clock, rate);
+            }
         }
         self.clock
     }
@@ -581,6 +644,12 @@ impl SweepEngine {
             }
             let enough = self.enough(work);
             let rounds = work.pass();
+            let caught = |pass: u8| {
+                let index = usize::from(pass).checked_sub(1);
+                index.and_then(|n| work.tally().tcp.get(n)).copied().unwrap_or(0)
+            };
+            let (before, last) = (caught(rounds.saturating_sub(1)), caught(rounds));
+            let since = work.pass_before_began();
             if enough || rounds >= self.config.max_attempts {
                 self.broken += u64::from(!enough);
                 i += usize::from(!self.conclude(i, rounds));
@@ -591,6 +660,11 @@ impl SweepEngine {
                     0
                 };
                 self.work[i].begin_next_pass(sample);
+                if let Some(since) = since
+                    && let Some(rate) = self.rate.repeated(now, since, before, last)
+                {
+                    self.set_rate(now, rate);
+                }
                 i += 1;
             }
         }
@@ -695,9 +769,18 @@ impl SweepEngine {
         self.closed = true;
     }
 
+    /// Whether there are cells that were never asked.
+    fn has_first_attempts(&self) -> bool {
+        self.next_step < self.cells || self.work.iter().any(|w| w.pass() == 1 && w.has_next())
+    }
+
     fn next_len(&self) -> u32 {
-        u32::try_from(self.cells - self.next_step)
-            .map_or(self.config.chunk_cells, |n| n.min(self.config.chunk_cells))
+        let some = (self.cells / CHUNKS)
+            .max(u64::from(self.rate.get()) * CHUNK_SECONDS)
+            .max(SMALL_CHUNK)
+            .min(u64::from(self.config.chunk_cells));
+        let left = (self.cells - self.next_step).min(some);
+        u32::try_from(left).unwrap_or(self.config.chunk_cells)
     }
 
     fn can_open_chunk(&self) -> bool {

@@ -1,4 +1,4 @@
-//! What speaks on an open port: a full connection, and as few bytes as can tell.
+//! What speaks on an open port: a full connection, and as few bytes as can show it.
 //!
 //! The kernel's own `connect()` confirms that the port is open. Then the server may speak first;
 //! if it does not, it gets a TLS ClientHello, a second one in the old way where the first is refused,
@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use mimawari_base::sockets;
+use mimawari_base::uplink::Uplink;
 use mimawari_probes::http::raw::{RawHead, title};
 use mimawari_probes::http::{public_text, public_title};
 use mimawari_probes::observation::{HttpFacts, SecondLook, ServiceFacts, UrlScheme};
@@ -42,7 +43,7 @@ const PLAIN_PORTS: [u16; 24] = [
 const PRINTER_PORTS: [u16; 9] = [515, 9100, 9101, 9102, 9103, 9104, 9105, 9106, 9107];
 
 /// How long each step may take, and who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ServiceConfig {
     /// For the TCP connection.
     pub connect_timeout: Duration,
@@ -52,6 +53,8 @@ pub struct ServiceConfig {
     pub answer_timeout: Duration,
     /// `User-Agent` of the one request.
     pub user_agent: String,
+    /// How connections leave.
+    pub uplink: Uplink,
 }
 
 impl Default for ServiceConfig {
@@ -61,6 +64,7 @@ impl Default for ServiceConfig {
             banner_wait: Duration::from_secs(1),
             answer_timeout: Duration::from_secs(3),
             user_agent: concat!("mimawari/", env!("CARGO_PKG_VERSION")).to_owned(),
+            uplink: Uplink::default(),
         }
     }
 }
@@ -114,7 +118,7 @@ fn end_of(error: &io::Error) -> SecondLook {
 /// time and bytes: one for HTTP, and one for each way of shaking hands without a name. One more
 /// where the server closes at a request, which may be one that speaks HTTP/2 alone.
 pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation {
-    let stream = match dial(endpoint, config.connect_timeout).await {
+    let stream = match dial(endpoint, config.connect_timeout, &config.uplink).await {
         Ok(stream) => HttpStream::Plain(stream),
         Err(error) => {
             let end = end_of(&error);
@@ -164,16 +168,17 @@ pub fn usual_scheme(endpoint: Endpoint) -> UrlScheme {
 }
 
 async fn plain_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<UrlScheme> {
-    let mut stream = HttpStream::Plain(dial(endpoint, config.connect_timeout).await.ok()?);
+    let mut stream =
+        HttpStream::Plain(dial(endpoint, config.connect_timeout, &config.uplink).await.ok()?);
     let answer = ask_http(&mut stream, name, config).await?;
     RawHead::parse(&answer).map(|_| UrlScheme::Http)
 }
 
 async fn tls_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<UrlScheme> {
-    let tcp = dial(endpoint, config.connect_timeout).await.ok()?;
+    let tcp = dial(endpoint, config.connect_timeout, &config.uplink).await.ok()?;
     let limits =
         tls::TlsLimits { connect: config.connect_timeout, handshake: config.answer_timeout };
-    match tls::handshake(tcp, endpoint, Some(name), &limits, None).await {
+    match tls::handshake(tcp, endpoint, &config.uplink, Some(name), &limits, None).await {
         Ok(_) => Some(UrlScheme::Https),
         Err(refusal) => refusal.spoke_tls.then_some(UrlScheme::Https),
     }
@@ -217,14 +222,21 @@ async fn identify(
     if !TLS_PORTS.contains(&port) {
         let wait = if plain_first { config.banner_wait / 4 } else { config.banner_wait };
         match first_word(&mut stream, wait).await {
+            // Servers of HTTP/2 alone may send their settings at once.
             ServiceWord::Spoke(bytes) => {
+                if is_settings(&bytes)
+                    && let Ok(fresh) = dial(endpoint, config.connect_timeout, &config.uplink).await
+                    && speaks_second(HttpStream::Plain(fresh), config).await
+                {
+                    return http_service(HttpFacts::default());
+                }
                 // A server with no room for one more says so at once.
                 return match read_reply(&bytes) {
                     ServiceReply::Http { facts, .. } => http_service(facts),
                     _ => IdentifiedService::new(spoke_first(&bytes), None),
                 };
             }
-            // Closed without a word, as a TCP wrapper does: a request would tell no more.
+            // Closed without a word, as a TCP wrapper does: a request would show no more.
             ServiceWord::Closed => return IdentifiedService::mute(),
             ServiceWord::Quiet => {}
         }
@@ -237,7 +249,7 @@ async fn identify(
         let reply = plain.as_deref().map(read_reply);
         if let Some(bytes) = plain.as_deref()
             && (bytes.is_empty() || is_settings(bytes))
-            && let Ok(fresh) = dial(endpoint, config.connect_timeout).await
+            && let Ok(fresh) = dial(endpoint, config.connect_timeout, &config.uplink).await
             && speaks_second(HttpStream::Plain(fresh), config).await
         {
             return http_service(HttpFacts::default());
@@ -269,7 +281,7 @@ async fn identify(
         Ok(None) => {}
         Err(failure) => return IdentifiedService::cut_short(failure),
     }
-    let fresh = match dial(endpoint, config.connect_timeout).await {
+    let fresh = match dial(endpoint, config.connect_timeout, &config.uplink).await {
         Ok(fresh) => fresh,
         Err(error) => return IdentifiedService::cut_short(end_of(&error)),
     };
@@ -320,11 +332,13 @@ async fn over_tls(
 ) -> Result<Option<IdentifiedService>, SecondLook> {
     let tcp = match stream {
         Some(HttpStream::Plain(tcp)) => tcp,
-        _ => dial(endpoint, config.connect_timeout).await.map_err(|e| end_of(&e))?,
+        _ => {
+            dial(endpoint, config.connect_timeout, &config.uplink).await.map_err(|e| end_of(&e))?
+        }
     };
     let limits =
         tls::TlsLimits { connect: config.connect_timeout, handshake: config.answer_timeout };
-    let session = match tls::handshake(tcp, endpoint, None, &limits, None).await {
+    let session = match tls::handshake(tcp, endpoint, &config.uplink, None, &limits, None).await {
         Ok(session) => session,
         Err(refusal) => {
             let web_port = TLS_PORTS.contains(&endpoint.port().get());
@@ -347,16 +361,19 @@ async fn over_tls(
         word = first_word(&mut stream, config.banner_wait / 4).await;
     }
     let inner = match word {
-        ServiceWord::Spoke(bytes) => ServiceReply::Other(Box::new(spoke_first(&bytes))),
+        ServiceWord::Spoke(bytes) => {
+            if is_settings(&bytes) && speaks_second_in_tls(endpoint, config, &limits).await {
+                ServiceReply::Http { facts: HttpFacts::default(), to_https: false }
+            } else {
+                ServiceReply::Other(Box::new(spoke_first(&bytes)))
+            }
+        }
         ServiceWord::Closed => ServiceReply::Unclear,
         ServiceWord::Quiet => {
             let answer = ask_http(&mut stream, &endpoint.socket_addr().to_string(), config).await;
             // Whoever closes at a request of HTTP/1 may speak HTTP/2 alone.
-            if answer.as_ref().is_some_and(|a| a.is_empty() || is_settings(a))
-                && let Ok(tcp) = dial(endpoint, config.connect_timeout).await
-                && let Ok(again) = tls::handshake(tcp, endpoint, None, &limits, None).await
-                && speaks_second(again.stream, config).await
-            {
+            let unclear = answer.as_ref().is_some_and(|a| a.is_empty() || is_settings(a));
+            if unclear && speaks_second_in_tls(endpoint, config, &limits).await {
                 ServiceReply::Http { facts: HttpFacts::default(), to_https: false }
             } else {
                 answer.map_or(ServiceReply::Unclear, |bytes| read_reply(&bytes))
@@ -390,6 +407,27 @@ async fn over_tls(
             None,
         ),
     }))
+}
+
+/// Whether the server speaks HTTP/2 inside TLS: by prior knowledge, or once it was offered.
+async fn speaks_second_in_tls(
+    endpoint: Endpoint,
+    config: &ServiceConfig,
+    limits: &tls::TlsLimits,
+) -> bool {
+    for hint in [None, Some(tls::TlsFallback::SecondVersion)] {
+        let Ok(tcp) = dial(endpoint, config.connect_timeout, &config.uplink).await else {
+            return false;
+        };
+        let Ok(session) = tls::handshake(tcp, endpoint, &config.uplink, None, limits, hint).await
+        else {
+            continue;
+        };
+        if speaks_second(session.stream, config).await {
+            return true;
+        }
+    }
+    false
 }
 
 /// One GET of `/`, and what comes back: up to the end of the title, of the page, of the limit, or
@@ -449,7 +487,7 @@ async fn speaks_second(mut stream: HttpStream, config: &ServiceConfig) -> bool {
     timeout(config.answer_timeout, talk).await.ok().flatten().unwrap_or(false)
 }
 
-/// Whether more bytes cannot tell more: not HTTP and a line is there, or the title is complete.
+/// Whether more bytes cannot show more: not HTTP and a line is there, or the title is complete.
 fn is_enough(bytes: &[u8]) -> bool {
     if !bytes.starts_with(&b"HTTP/"[..bytes.len().min(5)]) {
         return bytes.contains(&b'\n');
@@ -466,7 +504,7 @@ enum ServiceReply {
     },
     /// Another protocol that is known by these bytes.
     Other(Box<ServiceFacts>),
-    /// Bytes that tell nothing: a TLS alert among them.
+    /// Bytes that show nothing: a TLS alert among them.
     Unclear,
 }
 
@@ -521,7 +559,7 @@ fn named(name: &str, banner: Option<&[u8]>) -> ServiceFacts {
     ServiceFacts { name: name.to_owned(), banner, ..ServiceFacts::default() }
 }
 
-/// The line that goes on record. A MySQL greeting is binary; its version text is what tells.
+/// The line that goes on record. A MySQL greeting is binary; its version text is what counts.
 fn first_line(bytes: &[u8]) -> &[u8] {
     if let Some(version) = mysql_version(bytes) {
         return version;

@@ -1,8 +1,8 @@
 //! The connect method: the same sweep with full connections, for when raw sockets are not allowed.
 //!
-//! The engine decides what is asked when; this driver asks by `connect()` and tells what came. An
+//! The engine decides what is asked when; this driver asks by `connect()` and reports what came. An
 //! attempt that is neither accepted nor refused within the spacing is a silent one. The kernel
-//! cannot tell an ICMP "prohibited" from a dead host, so both are silent here.
+//! cannot distinguish an ICMP "prohibited" from a dead host, so both are silent here.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 
 use mimawari_base::signals::StopSignal;
 use mimawari_base::sockets;
+use mimawari_base::uplink::Uplink;
 use mimawari_engine::{ProbeAnswer, ProbeReply, SweepEngine, SweepEvent, SynProbe};
 use mimawari_probes::wire::SynAckSigns;
 use mimawari_targets::Scope;
 use tokio::task::JoinSet;
+
+use crate::budget::PacketBudget;
 
 /// What the driver counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -36,6 +39,9 @@ enum ConnectOutcome {
     Failed(io::Error),
 }
 
+/// How long a sweep stands still before it looks whether it may go on.
+const HELD: Duration = Duration::from_millis(10);
+
 /// Runs a sweep to its end. `at_once` bounds the sockets in use; `patience` is how long one
 /// connection may take, at most the engine's spacing.
 ///
@@ -46,6 +52,8 @@ pub async fn run(
     sweep: &mut SweepEngine,
     scope: &Scope,
     mut at_once: usize,
+    uplink: &Uplink,
+    beside: &PacketBudget,
     patience: Duration,
     stop: &StopSignal,
     mut on_event: impl FnMut(SweepEvent) -> ControlFlow<()>,
@@ -67,7 +75,12 @@ pub async fn run(
                 sweep.send_failed(now, probe);
             }
         }
-        while tasks.len() < at_once {
+        let packets = beside.take();
+        if packets > 0 {
+            sweep.sent_beside(now, packets);
+        }
+        let standing = beside.is_held() && !stopped;
+        while tasks.len() < at_once && !standing {
             let Some(probe) = held.take().or_else(|| sweep.poll_transmit(now)) else { break };
             if !scope.allows(probe.endpoint.ip()) {
                 statistics.refused_by_scope += 1;
@@ -75,7 +88,8 @@ pub async fn run(
                 continue;
             }
             statistics.sent += 1;
-            tasks.spawn(async move { (probe, ask(probe, patience).await) });
+            let uplink = uplink.clone();
+            tasks.spawn(async move { (probe, ask(probe, patience, &uplink).await) });
         }
         while let Some(event) = sweep.poll_event() {
             if on_event(event).is_break() && !stopped {
@@ -89,6 +103,7 @@ pub async fn run(
         let wake = match sweep.poll_timeout() {
             // No free socket: the next answer or time-out is what there is to wait for.
             _ if tasks.len() >= at_once => None,
+            Some(_) if standing => Some(Instant::now() + HELD),
             Some(at) => Some(begun + at),
             None => None,
         };
@@ -133,9 +148,9 @@ pub async fn run(
     statistics
 }
 
-async fn ask(probe: SynProbe, patience: Duration) -> ConnectOutcome {
+async fn ask(probe: SynProbe, patience: Duration, uplink: &Uplink) -> ConnectOutcome {
     let address = probe.endpoint.socket_addr();
-    let socket = match sockets::socket_to(address) {
+    let socket = match uplink.socket_to(address) {
         Ok(socket) => socket,
         Err(e) => return ConnectOutcome::Failed(e),
     };

@@ -84,15 +84,21 @@ impl FrameSender {
     /// Sends the frames of a batch from `first` on, in order, up to the first that the system refuses.
     /// `sent` counts from `first`: to go on later, add it; to leave the refused frame out, add one more.
     pub fn send_from(&mut self, batch: &SendBatch, first: usize) -> SendOutcome {
+        self.send_some(batch, first, usize::MAX)
+    }
+
+    /// As [`send_from`](Self::send_from), and no more than `most` frames.
+    pub fn send_some(&mut self, batch: &SendBatch, first: usize, most: usize) -> SendOutcome {
         let mut next = first;
+        let end = first.saturating_add(most).min(batch.len());
         let error = loop {
-            if next >= batch.len() {
+            if next >= end {
                 break None;
             }
             // Frames of one socket go in one call; a change of socket begins another.
             let result = self
                 .way
-                .run(batch, next, &mut self.calls.addresses)
+                .run(batch, next, end - next, &mut self.calls.addresses)
                 .and_then(|(fd, n)| self.calls.send(fd, batch, next, n));
             match result {
                 Ok(0) => break Some(io::ErrorKind::WriteZero.into()),
@@ -107,16 +113,18 @@ impl FrameSender {
 }
 
 impl SendMode {
-    /// How many frames from `first` on go out by one socket, and which; fills in their addresses.
+    /// How many of `most` frames from `first` on go out by one socket, and which; fills in their
+    /// addresses.
     fn run(
         &self,
         batch: &SendBatch,
         first: usize,
+        most: usize,
         addresses: &mut [LinkAddress],
     ) -> io::Result<(RawFd, usize)> {
         let mut fd = None;
         let mut n = 0;
-        for (frame, slot) in batch.from(first).zip(addresses) {
+        for (frame, slot) in batch.from(first).take(most).zip(addresses) {
             match self.address(frame) {
                 Ok((to, address)) if *fd.get_or_insert(to) == to => {
                     *slot = address;

@@ -28,6 +28,7 @@ mod json;
 mod markdown;
 pub mod notify;
 pub mod plan;
+mod same_names;
 mod sarif;
 mod sarif_log;
 mod site_words;

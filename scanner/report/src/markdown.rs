@@ -6,6 +6,7 @@ use mimawari_drift::verdict::{Finding, FindingState, Verdict};
 
 use crate::allowed_words;
 use crate::clean::clean;
+use crate::same_names::{self, NamedRow};
 use crate::site_words;
 use crate::words::{self, NAME, SENTENCE};
 
@@ -150,7 +151,8 @@ impl MarkdownPage {
         );
         let budget = self.budget;
         let mut rows = 0;
-        for f in list.iter().take(MAX_ROWS) {
+        let named = same_names::rows(&list, &v.same_files);
+        for f in named.iter().take(MAX_ROWS) {
             let r = row(f);
             let head = if rows == 0 { head.as_str() } else { "" };
             if self.chars + head.chars().count() + r.chars().count() > budget {
@@ -160,7 +162,7 @@ impl MarkdownPage {
             self.add(&r);
             rows += 1;
         }
-        let hidden = (list.len() - rows) as u64;
+        let hidden = (named.len() - rows) as u64;
         if rows > 0 {
             self.add("\n");
             if hidden > 0 {
@@ -197,9 +199,10 @@ impl MarkdownPage {
             .collect();
         list.sort_by_key(|f| (std::cmp::Reverse(f.severity), !f.new));
         let head = format!("### Evidence: {}\n\n", words::grouped(list.len() as u64));
-        let written = self.items(&head, list.iter().take(MAX_ROWS).map(|f| proof(f)));
-        if written < list.len() {
-            let n = words::grouped((list.len() - written) as u64);
+        let rows = same_names::rows(&list, &v.same_files);
+        let written = self.items(&head, rows.iter().take(MAX_ROWS).map(|r| proof(r.finding)));
+        if written < rows.len() {
+            let n = words::grouped((rows.len() - written) as u64);
             self.add(&format!("Evidence of {n} more in `verdict.json`.\n\n"));
         }
     }
@@ -358,7 +361,8 @@ fn proof(f: &Finding) -> String {
     s
 }
 
-fn row(f: &Finding) -> String {
+fn row(row: &NamedRow<'_>) -> String {
+    let f = row.finding;
     let mut state = vec![words::state(f.state).to_owned()];
     state.extend(words::marks(f));
     let what = match &f.check {
@@ -366,6 +370,9 @@ fn row(f: &Finding) -> String {
         None => words::kind(f.kind).to_owned(),
     };
     let mut why = prose(&f.why, SENTENCE);
+    if let Some(others) = row.others() {
+        let _ = write!(why, " {}", prose(&format!("Also {others}."), SENTENCE));
+    }
     if let Some(e) = &f.evidence {
         let _ = write!(why, " ({})", prose(&words::evidence(e), SENTENCE));
     }

@@ -152,6 +152,7 @@ fn base() -> Verdict {
         sites: SiteCounts::default(),
         site_changes: vec![],
         site_notices: vec![],
+        same_files: vec![],
     }
 }
 

@@ -7,6 +7,7 @@ use mimawari_probes::observation::Severity;
 
 use crate::allowed_words;
 use crate::clean::{clean, fit, pad, width, wrap};
+use crate::same_names::{self, NamedRow};
 use crate::site_words;
 use crate::words::{self, NAME, SENTENCE, VerdictTone};
 
@@ -212,8 +213,9 @@ impl TextPage {
             l.len().min(if counts { KEPT_ROWS } else { KEPT_SETTLED })
         };
         let kept: usize = lists.iter().map(|(_, l)| keeps(l)).sum();
-        let shown = open.len().min(MAX_ROWS.saturating_sub(kept));
-        self.table(&open, shown);
+        let rows = same_names::rows(&open, &v.same_files);
+        let shown = rows.len().min(MAX_ROWS.saturating_sub(kept));
+        self.table(&open, &rows, shown);
         let mut spare = MAX_ROWS.saturating_sub(shown + kept);
         for (title, list) in &lists {
             if list.is_empty() {
@@ -227,7 +229,7 @@ impl TextPage {
     }
 
     /// The open findings, grouped by severity, two or three lines each.
-    fn table(&mut self, open: &[&Finding], shown: usize) {
+    fn table(&mut self, open: &[&Finding], named: &[NamedRow<'_>], shown: usize) {
         if open.is_empty() {
             return;
         }
@@ -235,9 +237,10 @@ impl TextPage {
             TextStyle::Bold,
             &format!("Open and not agreed: {}", words::grouped(open.len() as u64)),
         );
-        let rows: Vec<(String, String, String)> = open[..shown]
+        let rows: Vec<(String, String, String)> = named[..shown]
             .iter()
-            .map(|f| {
+            .map(|row| {
+                let f = row.finding;
                 let mut state = vec![words::state(f.state).to_owned()];
                 state.extend(words::marks(f));
                 (state.join(", "), words::what(f), words::place(f))
@@ -254,17 +257,18 @@ impl TextPage {
             self.out.push_str("  ");
             self.ink(TextStyle::of(severity), &label);
             let _ = writeln!(self.out, " {}", words::grouped(of_severity as u64));
-            for (f, (state, what, place)) in open.iter().zip(&rows) {
-                if f.severity == severity {
-                    self.row(f, [state, what, place], state_width, what_width);
+            for (row, (state, what, place)) in named.iter().zip(&rows) {
+                if row.finding.severity == severity {
+                    self.row(row, [state, what, place], state_width, what_width);
                 }
             }
         }
-        self.more(open.len() - shown);
+        self.more(named.len() - shown);
         self.out.push('\n');
     }
 
-    fn row(&mut self, f: &Finding, cells: [&str; 3], state_width: usize, what_width: usize) {
+    fn row(&mut self, row: &NamedRow<'_>, cells: [&str; 3], state_width: usize, what_width: usize) {
+        let f = row.finding;
         let [state, what, place] = cells;
         let lead = format!("  {}  {}", pad(state, state_width), pad(what, what_width));
         let room = self.columns.saturating_sub(width(&lead) + 2);
@@ -288,6 +292,9 @@ impl TextPage {
         }
         if let Some(service) = &f.service {
             let _ = write!(why, " [{}]", clean(service, NAME));
+        }
+        if let Some(others) = row.others() {
+            self.sentence(TextStyle::Plain, "", 6, &others);
         }
         for l in wrap(&why, self.columns.saturating_sub(6), 2) {
             self.out.push_str("      ");

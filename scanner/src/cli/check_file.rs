@@ -61,6 +61,8 @@ Conditions, one in each { }; expressions are those of the Rust crate regex, on b
   title         the whole <title> matches
   entry         the name of a ZIP archive's first entry matches
   location      the whole Location matches
+  header        a field matches, written as Name: value with the name in title case
+  code          the status is one of these: code = [401, 403]; 206 to our range is 200
   over          the whole resource is longer than so many bytes
   unpacked      a list of conditions for what a gzip file or a ZIP archive's first entry holds
   shape         dotenv php-source (formerly php-copy) php-password private-key ssh-key
@@ -70,8 +72,8 @@ Conditions, one in each { }; expressions are those of the Rust crate regex, on b
   The first four characters of (?P<shown>…) are shown in reports; (?P<secret>…) never is.
 
 A hit or a miss may have, beside text or hex:
-  at (zeros before it), gzip, zip = "entry name", utf16, repeat, status, location, total, path;
-  a hit also the severity and the label that it must have.
+  at (zeros before it), gzip, zip = "entry name", utf16, repeat, status, location,
+  headers = ["Server: x"], total, path; a hit also the severity and the label that it must have.
 
 Examples:
   mimawari checks list

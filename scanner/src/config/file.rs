@@ -36,7 +36,7 @@ pub(super) struct ConfigDocument {
 pub(super) struct ScopeSection {
     /// Addresses and networks that may be probed. No packet leaves for any other.
     pub allow: Spanned<Vec<Spanned<String>>>,
-    /// Exceptions of `allow`. They win.
+    /// Exceptions of `allow`, also `@FILE` with one on each line. They win.
     #[serde(default)]
     pub deny: Vec<Spanned<String>>,
     /// Who allowed the scan; in every report.
@@ -69,6 +69,10 @@ pub(super) struct ScanSection {
     pub method: Option<ScanMethod>,
     /// The interface to send from. Default: as the routes say.
     pub interface: Option<String>,
+    /// Addresses of this machine to send from, at most one of IPv4 and one of IPv6. Default: as the
+    /// routes say.
+    #[serde(default)]
+    pub source: Vec<Spanned<String>>,
     /// Where the source ports of the probes begin. Default: another place in each run.
     pub source_port: Option<Spanned<u16>>,
     /// Endpoints known to be open, `address:port`. If they do not answer, the run is not trusted.

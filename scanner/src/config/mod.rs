@@ -3,13 +3,15 @@
 //! [`file`] is the text as it is written; this module is what it means. A mistake is reported with
 //! the line it stands on, and all mistakes of a file are reported at once.
 
+mod deny;
 pub mod fetched;
 mod file;
 pub mod notify;
 pub mod rounds;
 pub mod shard;
+mod source;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +20,7 @@ use anyhow::Result;
 use mimawari_base::duration;
 use mimawari_base::failure::Failure;
 use mimawari_base::source_path::SourcePath;
+use mimawari_base::uplink::Uplink;
 use mimawari_store::{LocationError, StoreLocation};
 use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList, TextSource};
 use mimawari_targets::list::{self, TargetList};
@@ -90,6 +93,8 @@ pub struct ScanConfig {
     pub method: ScanMethod,
     /// Interface to send from; `None` lets the routes decide.
     pub interface: Option<String>,
+    /// Addresses to send from, at most one a family.
+    pub sources: Vec<IpAddr>,
     /// First of the source ports; `None` lets each run choose.
     pub source_port: Option<u16>,
     /// Known-open endpoints.
@@ -106,6 +111,14 @@ pub struct ScanConfig {
     pub deadline: Option<Duration>,
     /// Name servers instead of the system's.
     pub nameservers: Vec<SocketAddr>,
+}
+
+impl ScanConfig {
+    /// How connections leave: as the packets of the sweep do.
+    #[must_use]
+    pub fn uplink(&self) -> Uplink {
+        Uplink::by(self.interface.as_deref()).from_addresses(&self.sources)
+    }
 }
 
 /// How to look for published files.
@@ -188,7 +201,8 @@ impl Config {
     fn parse_and_check(source: &TextSource, base: &SourcePath, is_copy: bool) -> Result<Self> {
         let file: file::ConfigDocument =
             toml::from_str(source.text()).map_err(|e| syntax_error(source, &e))?;
-        let mut check = CheckConfig { source, errors: Vec::new(), is_copy };
+        let mut check =
+            CheckConfig { source, errors: Vec::new(), warnings: Vec::new(), base, is_copy };
         let config = check.config(file, base);
         match config {
             Some(config) if check.errors.is_empty() => Ok(config),
@@ -386,6 +400,10 @@ fn syntax_error(source: &TextSource, e: &toml::de::Error) -> DiagnosticList {
 struct CheckConfig<'a> {
     source: &'a TextSource,
     errors: Vec<Diagnostic>,
+    /// Things to know that are no mistakes.
+    warnings: Vec<String>,
+    /// Where relative paths begin.
+    base: &'a SourcePath,
     /// Whether relative paths lead into a copy that is removed at the end.
     is_copy: bool,
 }
@@ -436,7 +454,11 @@ impl CheckConfig<'_> {
             rounds,
             notify: notify.all,
             vantage: file.vantage.unwrap_or_else(|| "default".to_owned()),
-            warnings: notify.warnings,
+            warnings: {
+                let mut all = std::mem::take(&mut self.warnings);
+                all.extend(notify.warnings);
+                all
+            },
         })
     }
 
@@ -523,7 +545,7 @@ impl CheckConfig<'_> {
             );
         }
         let allow = self.ranges(s.allow.get_ref());
-        let deny = self.ranges(&s.deny);
+        let deny = deny::read(self, &s.deny);
         let scope = Scope::new(allow?, deny?, s.authorised_by.get_ref().trim());
         if scope.permitted().is_empty() {
             self.error(
@@ -681,6 +703,7 @@ impl CheckConfig<'_> {
                 ),
             }
         }
+        let sources = source::parse(self, &s.source);
         if let Some(p) = &s.source_port
             && !(1024..=65_520).contains(p.get_ref())
         {
@@ -718,6 +741,7 @@ impl CheckConfig<'_> {
             recall,
             method: s.method.unwrap_or(ScanMethod::Auto),
             interface: s.interface.filter(|i| i != "auto"),
+            sources,
             source_port: s.source_port.map(Spanned::into_inner),
             canaries,
             shard,

@@ -165,3 +165,44 @@ fn rounds_are_read_and_their_errors_reported() {
         "{BASE}[rounds]\nurl = \"gs://x/y\"\nshards = 20000\nsave_every = \"soon\"\n"
     )));
 }
+
+#[test]
+fn deny_lists_come_from_files_and_overlap() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = "# opted out\n198.51.100.9\n198.51.100.8/31\n";
+    std::fs::write(folder.path().join("optout.txt"), list).unwrap();
+    let text = |deny: &str| {
+        format!(
+            "version = 1\n[scope]\nallow = [\"198.51.100.0/24\"]\ndeny = [{deny}]\nauthorised_by = \"x\"\n"
+        )
+    };
+    let read = |deny: &str| {
+        let source = TextSource::new("patrol.toml", text(deny));
+        Config::parse_and_check(&source, &SourcePath::from(folder.path()), false)
+    };
+    let config = read("\"198.51.100.1\", \"@optout.txt\", \"198.51.100.8\"").unwrap();
+    for (ip, allowed) in [(1, false), (8, false), (9, false), (10, true)] {
+        assert_eq!(config.scope.allows([198, 51, 100, ip].into()), allowed, "{ip}");
+    }
+    assert!(config.warnings[0].contains("merged"), "{:?}", config.warnings);
+    // A list that cannot be read is no empty list.
+    assert!(format!("{:#}", read("\"@missing.txt\"").unwrap_err()).contains("missing.txt"));
+    std::fs::write(folder.path().join("name.txt"), "www.example.jp\n").unwrap();
+    assert!(format!("{:#}", read("\"@name.txt\"").unwrap_err()).contains("is a name"));
+}
+
+#[test]
+fn sources_are_one_of_each_family() {
+    let source = |list: &str| {
+        Config::parse_and_check(
+            &TextSource::new("patrol.toml", format!("{BASE}[scan]\nsource = [{list}]\n")),
+            &SourcePath::from(Path::new(".")),
+            false,
+        )
+    };
+    let both = source("\"192.0.2.7\", \"2001:db8::7\"").unwrap();
+    assert_eq!(both.scan.sources.len(), 2);
+    for wrong in ["\"192.0.2.7\", \"192.0.2.8\"", "\"0.0.0.0\"", "\"eth0\""] {
+        assert!(source(wrong).is_err(), "{wrong}");
+    }
+}

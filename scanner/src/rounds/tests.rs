@@ -224,6 +224,7 @@ async fn a_save_that_fails_or_is_dropped_leaves_the_one_before_and_the_next_one_
         stopped: Duration::from_millis(50),
     };
     let context = Context {
+        opener: mimawari_net::packet::SocketOpener::default(),
         stop: mimawari_base::signals::StopSignal::new(),
         now: || jiff::Timestamp::UNIX_EPOCH,
         log_format: crate::cli::LogFormat::Text,

@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mimawari_base::uplink::Uplink;
 use mimawari_look::service::{self, ServiceConfig};
+use mimawari_net::budget::PacketBudget;
 use mimawari_probes::gap::{CoverageGap, Gap, NamedSample};
 use mimawari_probes::observation::{CellState, Observation, SecondLook, TcpObservation, UrlScheme};
 use mimawari_probes::wire::SynAckSigns;
@@ -25,8 +27,8 @@ use super::{SharedState, odd};
 
 /// How many connections confirm open ports at once, where the limit of file descriptors allows it.
 pub(super) const CONFIRM_AT_ONCE: usize = 256;
-/// No more than this many open ports of one host are confirmed one by one once most of its probed
-/// ports are open: such a host answers on everything, and more of the same proves nothing.
+/// After this many open ports of one host, once most of its probed ports are open, the others have to
+/// wait: the host may answer on everything, and that is found out first.
 const CONFIRM_PER_ODD_HOST: u32 = 64;
 /// No more than this many odd hosts are asked on random ports; the others are counted.
 const ODD_HOSTS: usize = 16_384;
@@ -40,6 +42,12 @@ const HOSTS_AGAIN: usize = 64;
 /// So many ports of one host are asked again in vain, and so many of all hosts together: then the
 /// others would be, too.
 const IN_VAIN: (u32, u32) = (3, 64);
+/// How many ports of one host, and of all hosts together, are kept to be confirmed when the others
+/// are done.
+const LEFT_OUT_KEPT: (usize, usize) = (1024, 65_536);
+/// How many of those are confirmed at once, and how long at most.
+const LEFT_OUT_AT_ONCE: usize = 32;
+const LEFT_OUT_TIME: Duration = Duration::from_secs(120);
 /// How many ports are asked again.
 const MOST_AGAIN: usize = 16_384;
 
@@ -82,6 +90,36 @@ pub(super) struct UnprovenPort {
     pub tls: bool,
 }
 
+/// How many open ports wait for their second look. The sweep stands still while they are too many: a
+/// range that answers on every port would fill the memory.
+#[derive(Debug)]
+pub(super) struct WaitingPorts {
+    waiting: AtomicUsize,
+    budget: Arc<PacketBudget>,
+}
+
+/// From so many waiting ports on the sweep stands still, and down to how many.
+const WAITING: (usize, usize) = (16_384, 8_192);
+
+impl WaitingPorts {
+    pub(super) fn new(budget: Arc<PacketBudget>) -> Self {
+        Self { waiting: AtomicUsize::new(0), budget }
+    }
+
+    /// One more waits.
+    pub(super) fn enter(&self) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) + 1 >= WAITING.0 {
+            self.budget.hold(true);
+        }
+    }
+
+    fn leave(&self) {
+        if self.waiting.fetch_sub(1, Ordering::Relaxed) - 1 <= WAITING.1 {
+            self.budget.hold(false);
+        }
+    }
+}
+
 /// What the second look needs to know.
 pub(super) struct ServiceLook {
     pub shared: Arc<SharedState>,
@@ -97,6 +135,10 @@ pub(super) struct ServiceLook {
     /// The open ports that are probed for web sites; `None`: no port is.
     pub sites: Option<SitePorts>,
     pub now: fn() -> Timestamp,
+    /// How connections leave.
+    pub uplink: Uplink,
+    /// Open ports that wait for their second look.
+    pub waiting: Arc<WaitingPorts>,
 }
 
 /// What is gathered while connections come and go.
@@ -109,6 +151,19 @@ struct ConfirmationSummary {
     again: Vec<OpenedPort>,
 }
 
+impl ConfirmationSummary {
+    /// What is known of each host by now.
+    fn odd_facts(&self) -> BTreeMap<IpAddr, odd::OddFacts> {
+        let mut hosts = self.hosts.clone();
+        // What is settled has been counted.
+        for (address, looked) in self.ends.all().filter(|(_, looked)| !looked.is_settled()) {
+            let host = hosts.entry(address.ip()).or_default();
+            host.look(looked.end == SecondLook::Refused, looked.mute);
+        }
+        hosts
+    }
+}
+
 impl ServiceLook {
     /// Connects to each open cell and reads its service; then asks the odd hosts.
     pub(super) async fn confirm_all(
@@ -119,17 +174,19 @@ impl ServiceLook {
         // A host that looks odd is asked several connections in one go.
         let gate = Arc::new(Semaphore::new(self.at_once.max(odd::ASKED)));
         let mut tasks = JoinSet::new();
-        let mut left_out: BTreeMap<IpAddr, u32> = BTreeMap::new();
+        let mut left_out = LeftOutPorts::default();
         let mut stopped = 0u64;
         while let Some(o) = opened.recv().await {
-            let seen = {
+            self.waiting.leave();
+            let enough = {
                 let mut gathered = lock(&gathered);
                 let host = gathered.hosts.entry(o.endpoint.ip()).or_default();
                 host.open(o.signs);
-                host.open
+                host.answers_nothing()
+                    || host.open > CONFIRM_PER_ODD_HOST && host.open > self.share / 2
             };
-            if seen > CONFIRM_PER_ODD_HOST && seen > self.share / 2 {
-                *left_out.entry(o.endpoint.ip()).or_default() += 1;
+            if enough {
+                left_out.add(o);
                 continue;
             }
             if self.shared.stop.is_stopped() {
@@ -141,9 +198,9 @@ impl ServiceLook {
             let Ok(permit) = Arc::clone(&gate).acquire_owned().await else { break };
             while tasks.try_join_next().is_some() {}
             let (shared, gathered) = (Arc::clone(&self.shared), Arc::clone(&gathered));
-            let now = self.now;
+            let (now, uplink) = (self.now, self.uplink.clone());
             tasks.spawn(async move {
-                confirm_one(&o, &shared, &gathered, now).await;
+                confirm_one(&o, &shared, &gathered, uplink, now).await;
                 drop(permit);
             });
         }
@@ -152,36 +209,25 @@ impl ServiceLook {
         for pause in PAUSES {
             self.ask_again(pause, &gathered).await;
         }
-        let ConfirmationSummary { mut confirmed, mut hosts, ends, .. } =
-            std::mem::take(&mut *lock(&gathered));
-        for (address, looked) in ends.all() {
-            let host = hosts.entry(address.ip()).or_default();
-            host.refused += u32::from(looked.end == SecondLook::Refused);
-            host.mute += u32::from(looked.mute);
-        }
+        let hosts = lock(&gathered).odd_facts();
         let (odd, answers_everywhere) = self.ask_odd_hosts(&hosts, &gate).await;
+        let (needless, unasked) =
+            self.confirm_left_out(left_out, &answers_everywhere, &gathered).await;
+        self.ask_again(PAUSES[0], &gathered).await;
+        let ConfirmationSummary { mut confirmed, ends, .. } = std::mem::take(&mut *lock(&gathered));
         confirmed.web.sort();
         // Whoever was named as a site in the end is one, whatever failed before.
         let is_site = |address: &SocketAddr| {
             confirmed.web.binary_search_by_key(address, |(e, _)| e.socket_addr()).is_ok()
         };
-        let skipped = |address: &SocketAddr| {
-            answers_everywhere.contains(&address.ip())
-                || left_out.contains_key(&address.ip())
-                || is_site(address)
-        };
+        let skipped =
+            |address: &SocketAddr| answers_everywhere.contains(&address.ip()) || is_site(address);
         confirmed.gaps = ends.gaps(self.sites.as_ref(), skipped);
         if stopped > 0 {
             confirmed.gaps.push(Gap::ConfirmationStopped { ports: stopped }.noted());
         }
-        if !left_out.is_empty() {
-            let left_out = Gap::ConfirmationLeftOut {
-                ports: left_out.values().map(|n| u64::from(*n)).sum::<u64>(),
-                hosts: left_out.len() as u64,
-                named: NamedSample::take(left_out.keys(), SHOWN),
-            };
-            confirmed.gaps.push(left_out.noted());
-        }
+        confirmed.gaps.extend(needless.map(Gap::noted));
+        confirmed.gaps.extend(unasked.map(Gap::not_covered));
         confirmed.gaps.extend(odd.map(Gap::noted));
         confirmed
     }
@@ -209,6 +255,7 @@ impl ServiceLook {
             let Ok(permit) = Arc::clone(&gate).acquire_owned().await else { break };
             let (shared, gathered) = (Arc::clone(&self.shared), Arc::clone(gathered));
             let (now, in_vain) = (self.now, Arc::clone(&in_vain));
+            let uplink = self.uplink.clone();
             tasks.spawn(async move {
                 let mut failures = 0;
                 for o in ports {
@@ -218,7 +265,7 @@ impl ServiceLook {
                     if over || shared.stop.is_stopped() {
                         break;
                     }
-                    if confirm_one(&o, &shared, &gathered, now).await {
+                    if confirm_one(&o, &shared, &gathered, uplink.clone(), now).await {
                         failures = 0;
                         in_vain.store(0, Ordering::Relaxed);
                     } else {
@@ -230,6 +277,48 @@ impl ServiceLook {
             });
         }
         while tasks.join_next().await.is_some() {}
+    }
+
+    /// Confirms the ports that had to wait, where their host does not answer on everything. What is
+    /// left out for good: of hosts that do, where more of the same proves nothing, and of others.
+    async fn confirm_left_out(
+        &self,
+        left_out: LeftOutPorts,
+        answers_everywhere: &BTreeSet<IpAddr>,
+        gathered: &Arc<Mutex<ConfirmationSummary>>,
+    ) -> (Option<Gap>, Option<Gap>) {
+        let LeftOutPorts { ports, mut beyond, .. } = left_out;
+        let mut needless = BTreeMap::new();
+        let until = Instant::now() + LEFT_OUT_TIME;
+        let gate = Arc::new(Semaphore::new(self.at_once.clamp(1, LEFT_OUT_AT_ONCE)));
+        let mut tasks = JoinSet::new();
+        for (ip, ports) in ports {
+            if answers_everywhere.contains(&ip) {
+                let more = beyond.remove(&ip).unwrap_or_default();
+                needless.insert(ip, ports.len() as u64 + more);
+                continue;
+            }
+            for o in ports {
+                let permit = tokio::time::timeout_at(until, Arc::clone(&gate).acquire_owned());
+                let Ok(Ok(permit)) = permit.await else {
+                    *beyond.entry(ip).or_default() += 1;
+                    continue;
+                };
+                if self.shared.stop.is_stopped() {
+                    *beyond.entry(ip).or_default() += 1;
+                    continue;
+                }
+                while tasks.try_join_next().is_some() {}
+                let (shared, gathered) = (Arc::clone(&self.shared), Arc::clone(gathered));
+                let (now, uplink) = (self.now, self.uplink.clone());
+                tasks.spawn(async move {
+                    confirm_one(&o, &shared, &gathered, uplink, now).await;
+                    drop(permit);
+                });
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+        (left_out_gap(&needless), left_out_gap(&beyond))
     }
 
     /// Asks hosts that look odd on random ports. Returns what came of it, and the hosts that accept
@@ -273,8 +362,9 @@ impl ServiceLook {
             }
             begun += 1;
             let (shared, now, ip) = (Arc::clone(&self.shared), self.now, *ip);
+            let uplink = self.uplink.clone();
             tasks.spawn(async move {
-                let seen = odd::ask(endpoints, ip, signs, now).await;
+                let seen = odd::ask(endpoints, ip, signs, &uplink, now).await;
                 drop(permit);
                 let any = seen.accepted > 0;
                 let _ = shared.write(|f| f.observe(&[Observation::Host(seen)]));
@@ -297,6 +387,35 @@ impl ServiceLook {
     }
 }
 
+/// Open ports whose turn comes when it is known whether their hosts answer on everything.
+#[derive(Default)]
+struct LeftOutPorts {
+    ports: BTreeMap<IpAddr, Vec<OpenedPort>>,
+    kept: usize,
+    /// Those of each host that there is no room for.
+    beyond: BTreeMap<IpAddr, u64>,
+}
+
+impl LeftOutPorts {
+    fn add(&mut self, o: OpenedPort) {
+        let ip = o.endpoint.ip();
+        let ports = self.ports.entry(ip).or_default();
+        if self.kept < LEFT_OUT_KEPT.1 && ports.len() < LEFT_OUT_KEPT.0 {
+            self.kept += 1;
+            ports.push(o);
+        } else {
+            *self.beyond.entry(ip).or_default() += 1;
+        }
+    }
+}
+
+fn left_out_gap(left_out: &BTreeMap<IpAddr, u64>) -> Option<Gap> {
+    let hosts = left_out.len() as u64;
+    let named = NamedSample::take(left_out.keys(), SHOWN);
+    let ports = left_out.values().sum();
+    (hosts > 0).then_some(Gap::ConfirmationLeftOut { ports, hosts, named })
+}
+
 /// An address, and whether it accepted any random port.
 type HostRecord = (IpAddr, bool);
 
@@ -306,9 +425,11 @@ async fn confirm_one(
     o: &OpenedPort,
     shared: &SharedState,
     gathered: &Mutex<ConfirmationSummary>,
+    uplink: Uplink,
     now: fn() -> Timestamp,
 ) -> bool {
-    let confirmation = service::confirm(o.endpoint, &ServiceConfig::default()).await;
+    let confirmation =
+        service::confirm(o.endpoint, &ServiceConfig { uplink, ..ServiceConfig::default() }).await;
     let tls = confirmation.service.as_ref().is_some_and(|s| s.name == "tls");
     let address = o.endpoint.socket_addr();
     let looked = LookedSite {
@@ -328,6 +449,11 @@ async fn confirm_one(
             gathered.confirmed.unproven.push(UnprovenPort { endpoint: o.endpoint, tls });
         }
         let settled = looked.is_settled();
+        // What failed is asked again, and counts when that has ended.
+        if settled {
+            let host = gathered.hosts.entry(address.ip()).or_default();
+            host.look(looked.end == SecondLook::Refused, looked.mute);
+        }
         if !settled && gathered.again.len() < MOST_AGAIN {
             gathered.again.push(o.clone());
         }

@@ -5,30 +5,37 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{BufReader, Read as _};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use mimawari_base::failure::Failure;
 use mimawari_base::sockets;
 use mimawari_base::source_path::SourcePath;
+use mimawari_base::uplink::Uplink;
 use mimawari_drift::verdict::FindingState;
 use mimawari_look::http::{
-    self, KnownPaths, SiteTargets, SkippedRows, VhostIndex, VirtualHost, WebTarget,
+    self, KnownPaths, ProbeProgress, SiteTargets, SkippedRows, VhostIndex, VirtualHost, WebTarget,
 };
 use mimawari_probes::gap::{Gap, ManifestIdle, NamedSample, VhostIdle};
 use mimawari_probes::http::Catalogue;
 use mimawari_probes::http::manifest::Manifest;
-use mimawari_probes::observation::{Observation, WebObservation};
+use mimawari_probes::observation::{
+    ContentOutcome, HttpObservation, Observation, Severity, WebObservation,
+};
 use mimawari_runs::meta::RunMeta;
 use mimawari_targets::diagnostic::TextSource;
 use mimawari_targets::dns::SystemResolver;
+use mimawari_targets::text::printable;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::confirm::ConfirmedPort;
 use super::named::{IdleSite, idle, named_ports};
 use super::{Context, RandomSeeds, SharedState};
 use crate::config::Config;
+use crate::logging::{ContentProgress, ContentView};
 
 /// How many virtual hosts or sites are named in a note.
 const SHOWN: usize = 5;
@@ -37,6 +44,12 @@ const SHOWN: usize = 5;
 /// there are about 60, 350 and 1,500 paths.
 const TIME_PER_SITE: [Duration; 3] =
     [Duration::from_secs(300), Duration::from_secs(600), Duration::from_secs(1800)];
+
+/// So many published files are logged one by one.
+const FOUND_LOGGED: u64 = 1_000;
+
+/// Longest address of a published file in the log, characters.
+const URL_LIMIT: usize = 512;
 
 /// Batches of observations that may wait to be written.
 const WAITING: usize = 64;
@@ -169,6 +182,8 @@ pub(super) struct ContentLook<'a> {
     /// Set where DNS is to be asked about the virtual hosts.
     pub resolver: Option<SystemResolver>,
     pub shared: Arc<SharedState>,
+    /// How connections leave.
+    pub uplink: Uplink,
 }
 
 impl ContentLook<'_> {
@@ -196,7 +211,7 @@ impl ContentLook<'_> {
         if let Some(vhosts) = &self.vhosts {
             let unproven = confirmed.list_unproven();
             let (ports, stop) = (config.ports.as_ref(), &self.context.stop);
-            targets.named = named_ports(&unproven, vhosts, ports, stop).await;
+            targets.named = named_ports(&unproven, vhosts, ports, &self.uplink, stop).await;
             note_skipped(vhosts, meta);
             note_idle(self.idle(vhosts, &targets, meta), meta);
         }
@@ -216,6 +231,7 @@ impl ContentLook<'_> {
             rate_per_site: config.rate_per_site,
             rate_per_address: config.rate_per_address,
             rate_per_network: config.rate_per_network,
+            uplink: self.uplink.clone(),
             user_agent: config.user_agent.clone(),
             evidence_key: self.checks.evidence_key.unwrap_or(self.seeds.evidence),
             salt: self.seeds.salt,
@@ -232,13 +248,20 @@ impl ContentLook<'_> {
             let idle = self.idle(v, &targets, meta);
             idle.map(|(v, _)| (v.host, v.ip))
         });
+        let mut tally = ContentTally::default();
+        let view = ContentView::new(self.context.log_format, self.context.quiet);
+        let progress = Arc::clone(&http_config.progress);
+        let mut showing = JoinSet::new();
+        showing.spawn(show_progress(view, progress, Arc::clone(&tally.found)));
         let looking = tokio::spawn(http::look(targets, http_config, self.context.stop.watch(), tx));
-        let failed = match &self.resolver {
-            None => self.write(rx, meta).await,
+        match &self.resolver {
+            None => self.write(rx, meta, &mut tally).await,
             Some(resolver) => {
-                self.write_with_names(rx, unseen.into_iter().flatten(), resolver, meta).await
+                let unseen = unseen.into_iter().flatten();
+                self.write_with_names(rx, unseen, resolver, meta, &mut tally).await;
             }
-        };
+        }
+        showing.shutdown().await;
         let looked = looking.await.context("the path prober ended early")?.map_err(|e| {
             Failure::new("cannot start the path prober")
                 .help("raise the limit of threads")
@@ -252,7 +275,7 @@ impl ContentLook<'_> {
         }
         let missing = meta.http.checks_planned - meta.http.checks_covered;
         if missing > 0 {
-            let sites = failed.iter().map(|(site, n)| format!("{site} ({n})"));
+            let sites = tally.failed.iter().map(|(site, n)| format!("{site} ({n})"));
             let named = NamedSample::take(sites, SHOWN);
             let (checks, of) = (missing, meta.http.checks_planned);
             meta.gaps.push(Gap::ChecksUnanswered { checks, of, named }.not_covered());
@@ -270,18 +293,17 @@ impl ContentLook<'_> {
         idle(vhosts, targets, plan, ports, self.config.http.ports.as_ref())
     }
 
-    /// Writes the observations as they come. The sites without an answer, and how often.
+    /// Writes the observations as they come.
     async fn write(
         &self,
         mut rx: mpsc::Receiver<Vec<Observation>>,
         meta: &mut RunMeta,
-    ) -> FailedSites {
-        let mut failed = FailedSites::new();
+        tally: &mut ContentTally,
+    ) {
         while let Some(batch) = rx.recv().await {
-            count(&batch, meta, &mut failed);
+            tally.count(&batch, meta);
             let _ = self.shared.write(|f| f.observe(&batch));
         }
-        failed
     }
 
     /// The same, and each site's record waits for what DNS says of its name. Names that were not probed
@@ -292,8 +314,8 @@ impl ContentLook<'_> {
         mut unseen: impl Iterator<Item = (String, IpAddr)>,
         resolver: &SystemResolver,
         meta: &mut RunMeta,
-    ) -> FailedSites {
-        let mut failed = FailedSites::new();
+        tally: &mut ContentTally,
+    ) {
         let (ask, names) = mpsc::channel(WAITING);
         let (out, mut answers) = mpsc::channel(WAITING);
         let at_once = mimawari_targets::dns::NAMES_AT_ONCE;
@@ -314,7 +336,7 @@ impl ContentLook<'_> {
                 tokio::select! {
                     batch = rx.recv(), if open => {
                         let Some(batch) = batch else { open = false; continue };
-                        count(&batch, meta, &mut failed);
+                        tally.count(&batch, meta);
                         let mut rest = Vec::with_capacity(batch.len());
                         for o in batch {
                             match o {
@@ -361,7 +383,6 @@ impl ContentLook<'_> {
         };
         let (summary, ()) = tokio::join!(checking, working);
         meta.gaps.extend(summary.gaps().into_iter().map(Gap::noted));
-        failed
     }
 
     /// Notes manifests that no request was made for, and how old they are.
@@ -390,6 +411,62 @@ impl ContentLook<'_> {
 
 type FailedSites = BTreeMap<String, u64>;
 
+/// What came of the checks so far.
+#[derive(Default)]
+struct ContentTally {
+    /// The sites without an answer, and how often.
+    failed: FailedSites,
+    /// Published files, for whoever shows the progress.
+    found: Arc<AtomicU64>,
+}
+
+impl ContentTally {
+    /// Counts, and logs what was found as it comes.
+    fn count(&mut self, batch: &[Observation], meta: &mut RunMeta) {
+        for o in batch {
+            let Observation::Http(h) = o else { continue };
+            meta.http.checks_planned += 1;
+            if h.outcome.is_covered() {
+                meta.http.checks_covered += 1;
+            } else if self.failed.len() < 10_000 {
+                *self.failed.entry(site_of(h)).or_default() += 1;
+            }
+            if h.outcome == ContentOutcome::Exposed && h.severity != Severity::Info {
+                self.log(h);
+            }
+        }
+    }
+
+    fn log(&self, h: &HttpObservation) {
+        let found = self.found.fetch_add(1, Ordering::Relaxed) + 1;
+        if found > FOUND_LOGGED {
+            return;
+        }
+        let url = format!("{}{}", site_of(h), h.path);
+        let url = printable(url.as_bytes(), URL_LIMIT);
+        tracing::info!(check = h.check, severity = h.severity.as_str(), ip = %h.ip, url, "found");
+        if found == FOUND_LOGGED {
+            tracing::info!("found {found} so far; the others are in the run folder alone");
+        }
+    }
+}
+
+fn site_of(h: &HttpObservation) -> String {
+    let host = h.host.clone().unwrap_or_else(|| h.ip.to_string());
+    format!("{}://{host}:{}", h.scheme.as_str(), h.port)
+}
+
+/// Shows how the probing goes, until it is dropped.
+async fn show_progress(mut view: ContentView, progress: Arc<ProbeProgress>, found: Arc<AtomicU64>) {
+    let began = Instant::now();
+    let mut ticks = tokio::time::interval(view.every());
+    loop {
+        ticks.tick().await;
+        let found = found.load(Ordering::Relaxed);
+        view.show(began.elapsed(), &ContentProgress { counts: progress.counts(), found });
+    }
+}
+
 /// A place among the questions.
 async fn place(
     ask: Option<&mpsc::Sender<(String, IpAddr)>>,
@@ -397,19 +474,6 @@ async fn place(
     match ask {
         Some(ask) => ask.reserve().await.ok(),
         None => None,
-    }
-}
-
-fn count(batch: &[Observation], meta: &mut RunMeta, failed: &mut FailedSites) {
-    for o in batch {
-        let Observation::Http(h) = o else { continue };
-        meta.http.checks_planned += 1;
-        if h.outcome.is_covered() {
-            meta.http.checks_covered += 1;
-        } else if failed.len() < 10_000 {
-            let host = h.host.clone().unwrap_or_else(|| h.ip.to_string());
-            *failed.entry(format!("{}://{host}:{}", h.scheme.as_str(), h.port)).or_default() += 1;
-        }
     }
 }
 

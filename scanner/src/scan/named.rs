@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use mimawari_base::signals::StopSignal;
+use mimawari_base::uplink::Uplink;
 use mimawari_look::http::{NamedPort, SiteTargets, VhostIndex, VirtualHost};
 use mimawari_look::service::{ServiceConfig, scheme_for, usual_scheme};
 use mimawari_probes::observation::UrlScheme;
@@ -29,6 +30,7 @@ pub(super) async fn named_ports(
     unproven: &[UnprovenPort],
     vhosts: &VhostIndex,
     ports: Option<&PortSet>,
+    uplink: &Uplink,
     stop: &StopSignal,
 ) -> Vec<NamedPort> {
     let gate = Arc::new(Semaphore::new(AT_ONCE));
@@ -50,10 +52,10 @@ pub(super) async fn named_ports(
             continue;
         }
         let Ok(permit) = Arc::clone(&gate).acquire_owned().await else { break };
-        let stop = stop.clone();
+        let (stop, uplink) = (stop.clone(), uplink.clone());
         tasks.spawn(async move {
             let _permit = permit;
-            let config = ServiceConfig::default();
+            let config = ServiceConfig { uplink, ..ServiceConfig::default() };
             for name in rows.names {
                 if stop.is_stopped() {
                     break;

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mimawari_base::uplink::Uplink;
 use mimawari_look::http::stream::dial;
 use mimawari_probes::observation::{HostObservation, HostSign};
 use mimawari_probes::wire::SynAckSigns;
@@ -22,6 +23,8 @@ pub(super) const ASKED: usize = 4;
 const FIRST: u16 = 49152;
 /// So many ports must look odd in the same way before it counts as the host's way.
 const ENOUGH: u32 = 3;
+/// After so many second looks at a host of which none brought a byte, the others are not made.
+const FIRST_LOOKS: u32 = 8;
 /// So many open ports must be most of the planned ones: with fewer, every web server with SSH would be
 /// asked.
 const MANY: u32 = 5;
@@ -32,6 +35,8 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct OddFacts {
     pub open: u32,
+    /// Second looks that were made.
+    pub looked: u32,
     pub zero_window: bool,
     pub no_options: bool,
     pub refused: u32,
@@ -45,6 +50,18 @@ impl OddFacts {
         self.no_options |= signs.no_options;
     }
 
+    /// A second look ended: by a refusal, without a byte, or otherwise.
+    pub(super) const fn look(&mut self, refused: bool, mute: bool) {
+        self.looked += 1;
+        self.refused += refused as u32;
+        self.mute += mute as u32;
+    }
+
+    /// Whether more second looks would show nothing new: none of the first few brought a byte.
+    pub(super) const fn answers_nothing(&self) -> bool {
+        self.looked >= FIRST_LOOKS && self.refused + self.mute >= self.looked
+    }
+
     /// What is odd about it. `share`: how many of a host's ports this run was to probe.
     pub(super) fn signs(&self, share: u32) -> Vec<HostSign> {
         let mut signs = Vec::new();
@@ -56,8 +73,8 @@ impl OddFacts {
         add(HostSign::MostPortsOpen, self.open >= MANY && self.open > share / 2);
         add(HostSign::ZeroWindow, self.zero_window);
         add(HostSign::NoOptions, self.no_options);
-        add(HostSign::RefusedAfterSynAck, self.refused >= ENOUGH && self.refused > self.open / 2);
-        add(HostSign::Mute, self.mute >= ENOUGH && self.mute > self.open / 2);
+        add(HostSign::RefusedAfterSynAck, self.refused >= ENOUGH && self.refused > self.looked / 2);
+        add(HostSign::Mute, self.mute >= ENOUGH && self.mute > self.looked / 2);
         signs
     }
 }
@@ -91,12 +108,14 @@ pub(super) async fn ask(
     endpoints: Vec<Endpoint>,
     ip: IpAddr,
     signs: Vec<HostSign>,
+    uplink: &Uplink,
     now: fn() -> Timestamp,
 ) -> HostObservation {
     let asked = endpoints.len() as u32;
     let mut tasks = tokio::task::JoinSet::new();
     for endpoint in endpoints {
-        tasks.spawn(async move { dial(endpoint, TIMEOUT).await.is_ok() });
+        let uplink = uplink.clone();
+        tasks.spawn(async move { dial(endpoint, TIMEOUT, &uplink).await.is_ok() });
     }
     let accepted = tasks.join_all().await.into_iter().filter(|ok| *ok).count() as u32;
     HostObservation { ip, at: now(), asked, accepted, signs }
@@ -125,7 +144,10 @@ mod tests {
             f.open(SynAckSigns::default());
         }
         assert_eq!(f.signs(4), []);
-        f.mute = 2;
+        for _ in 0..2 {
+            f.look(false, true);
+            f.look(false, false);
+        }
         assert_eq!(f.signs(4), []);
     }
 
@@ -135,7 +157,7 @@ mod tests {
         for _ in 0..5 {
             f.open(SynAckSigns { zero_window: true, no_options: true });
         }
-        (f.refused, f.mute) = (3, 2);
+        (f.looked, f.refused, f.mute) = (5, 3, 2);
         let all = [
             HostSign::MostPortsOpen,
             HostSign::ZeroWindow,
@@ -143,6 +165,7 @@ mod tests {
             HostSign::RefusedAfterSynAck,
         ];
         assert_eq!(f.signs(9), all);
+        assert!(!f.answers_nothing(), "five are too few to say so");
         f.mute = 3;
         assert_eq!(f.signs(10).last(), Some(&HostSign::Mute));
         assert_eq!(f.signs(10).first(), Some(&HostSign::ZeroWindow), "5 of 10 are not most");

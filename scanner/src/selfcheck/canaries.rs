@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use mimawari_base::uplink::Uplink;
 use mimawari_net::packet::BurstTally;
 
 use super::line::CheckFinding;
@@ -28,11 +29,14 @@ pub enum CanaryOutcome {
     Failed(String),
 }
 
-/// Connects. The address has been checked against the scope.
-pub async fn connect(to: mimawari_targets::Endpoint) -> CanaryOutcome {
+/// Connects by the way of the sweep. The address has been checked against the scope.
+pub async fn connect(to: mimawari_targets::Endpoint, uplink: &Uplink) -> CanaryOutcome {
     let mut last = CanaryOutcome::Silent;
     for _ in 0..TRIES {
-        let connecting = tokio::net::TcpStream::connect(to.socket_addr());
+        let connecting = async {
+            let address = to.socket_addr();
+            uplink.socket_to(address)?.connect(address).await
+        };
         last = match tokio::time::timeout(PATIENCE, connecting).await {
             Err(_) => CanaryOutcome::Silent,
             Ok(Ok(stream)) => {

@@ -255,7 +255,7 @@ async fn ways(desk: &ReportBuilder, config: Option<&Arc<Config>>) -> RouteWays {
             Some(targets) => route::sample(targets.addrs()),
             None => route::sample(config.scope.permitted()),
         };
-        route::look(&sample, config.scan.interface.as_deref())
+        route::look(&sample, &config.scan)
     })
     .await
 }
@@ -290,7 +290,7 @@ async fn route_line(
                 list.iter().filter(|w| w.hop.is_some()).map(|w| w.target).collect();
             let asked = desk.timed(LONG, move || {
                 let scope = Arc::new(config.scope.clone());
-                route::ask_gateways(&routed, &scope, config.scan.interface.as_deref())
+                route::ask_gateways(&routed, &scope, &config.scan)
             });
             match asked.await {
                 Ok(asked) => {

@@ -128,9 +128,10 @@ async fn ask(
     raw: bool,
 ) -> Result<(Vec<Endpoint>, Option<PacketSweep>)> {
     let all = endpoints.to_vec();
-    let connections =
-        desk.timed_async(LONG, move || async move {
-            join_all(all.into_iter().map(canaries::connect)).await
+    let uplink = config.scan.uplink();
+    let connections = desk
+        .timed_async(LONG, move || async move {
+            join_all(all.into_iter().map(|to| canaries::connect(to, &uplink))).await
         })
         .await;
     let syns = if raw { Some(ask_by_syns(desk, config, endpoints).await) } else { None };
@@ -196,6 +197,7 @@ fn open(config: &Config, endpoints: &[Endpoint]) -> Result<PacketSweep, CheckFin
     })?;
     let packet_config = PacketConfig {
         interface: config.scan.interface.clone(),
+        sources: config.scan.sources.clone(),
         attempts: 1,
         key,
         seed,

@@ -10,6 +10,7 @@ use mimawari_report::gap_sentence;
 use mimawari_targets::{AddrRange, AddrSet, CellPlan, PlanShard, PortSet, Scope};
 
 use super::line::CheckFinding;
+use crate::config::ScanConfig;
 
 /// Ranges of each family whose first address stands for them.
 const SAMPLE: usize = 8;
@@ -59,7 +60,8 @@ pub fn sample(addrs: &AddrSet) -> Vec<IpAddr> {
 ///
 /// # Errors
 /// What netlink says.
-pub fn look(sample: &[IpAddr], interface: Option<&str>) -> std::io::Result<Vec<RoutePath>> {
+pub fn look(sample: &[IpAddr], scan: &ScanConfig) -> std::io::Result<Vec<RoutePath>> {
+    let interface = scan.interface.as_deref();
     let ranges: Vec<AddrRange> = sample.iter().map(|ip| (*ip).into()).collect();
     let kernel = netlink::read(&ranges)?;
     let device = match interface {
@@ -70,7 +72,7 @@ pub fn look(sample: &[IpAddr], interface: Option<&str>) -> std::io::Result<Vec<R
         },
     };
     let matched = route::segments(&ranges, &kernel.routes, device);
-    let hops = netlink::look_up(sample.to_vec(), device)?;
+    let hops = netlink::look_up(sample.to_vec(), device, &scan.sources)?;
     let name = |index| {
         let found = kernel.interfaces.iter().find(|i| i.index == index);
         found.map_or_else(|| format!("number {index}"), |i| i.name.clone())
@@ -95,13 +97,10 @@ pub fn look(sample: &[IpAddr], interface: Option<&str>) -> std::io::Result<Vec<R
 /// Opens a sweep of the sample as a scan would, which asks the routers for their Ethernet addresses.
 /// Needs NET_RAW; sends no SYN.
 #[must_use]
-pub fn ask_gateways(
-    sample: &[IpAddr],
-    scope: &Arc<Scope>,
-    interface: Option<&str>,
-) -> GatewayFacts {
+pub fn ask_gateways(sample: &[IpAddr], scope: &Arc<Scope>, scan: &ScanConfig) -> GatewayFacts {
     let config = PacketConfig {
-        interface: interface.map(str::to_owned),
+        interface: scan.interface.clone(),
+        sources: scan.sources.clone(),
         attempts: 1,
         ..PacketConfig::default()
     };

@@ -121,6 +121,18 @@ impl Running {
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("a signal");
     }
 
+    /// What the kernel says of each of its threads (`/proc/PID/task/TID/status`).
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn threads(&self) -> Vec<String> {
+        let tasks =
+            std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");
+        // A thread may end meanwhile.
+        tasks.filter_map(|t| std::fs::read_to_string(t.ok()?.path().join("status")).ok()).collect()
+    }
+
     /// Waits for the end.
     ///
     /// # Panics

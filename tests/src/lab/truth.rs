@@ -86,11 +86,12 @@ impl Truth {
         if !elements.is_empty() {
             let _ = write!(rules, "elements = {{ {} }}", elements.join(", "));
         }
-        rules += " }\nchain pre { type filter hook prerouting priority -300; policy accept;\n";
+        rules += " }\ncounter policed { }\nchain pre { type filter hook prerouting priority -300; policy accept;\n";
         if let Some(Policer { rate, burst }) = self.policer {
             let _ = writeln!(
                 rules,
-                "iifname \"v1\" limit rate over {rate}/second burst {burst} packets drop"
+                "iifname \"v1\" limit rate over {rate}/second burst {burst} packets counter name policed \
+                 drop"
             );
         }
         if self.loss_permille > 0 {

@@ -8,7 +8,7 @@ use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
 use mimawari_targets::{Endpoint, PlanOrder};
 
-use super::World;
+use super::Network;
 
 /// Chunks that the sweep remembers for late answers, as its documentation says.
 const REMEMBERED: usize = 8;
@@ -168,7 +168,8 @@ impl Books {
         self.stopped = true;
     }
 
-    pub(super) fn close(self, sweep: &SweepEngine, world: &World, time: Duration) -> Report {
+    pub(super) fn close(self, sweep: &SweepEngine, network: &Network, time: Duration) -> Report {
+        let world = network.world();
         let summary = sweep.summary();
         let least = self.config.min_attempts;
         // In an outage that did not end, silence is not believed.
@@ -221,7 +222,16 @@ impl Books {
         {
             assert!(0.0 <= low && low <= recall && recall <= high && high <= 1.0, "{summary:?}");
         }
-        Report { summary, time, open_there, open_found, open_not_probed, false_open }
+        Report {
+            summary,
+            time,
+            policed: network.policed_probes(),
+            others: network.others_packets(),
+            open_there,
+            open_found,
+            open_not_probed,
+            false_open,
+        }
     }
 }
 
@@ -232,6 +242,10 @@ pub struct Report {
     pub summary: SweepSummary,
     /// Virtual time that the sweep took.
     pub time: Duration,
+    /// Probes that a policer dropped.
+    pub policed: u64,
+    /// Packets of others that it let through.
+    pub others: u64,
     /// Cells that are truly open.
     pub open_there: u64,
     /// Of these, found.

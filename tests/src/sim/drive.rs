@@ -117,7 +117,7 @@ impl Driver {
             now = next;
             assert!(now < Duration::from_secs(1_000_000), "no end");
         }
-        books.close(&sweep, network.world(), now)
+        books.close(&sweep, &network, now)
     }
 
     fn transmit(

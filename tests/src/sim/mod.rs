@@ -16,6 +16,6 @@ mod world;
 
 pub use check::Report;
 pub use drive::Driver;
-pub use network::{Bursts, Loss, Network, Policer};
+pub use network::{Bursts, Loss, Network, Policer, Traffic};
 pub use rng::Rng;
 pub use world::{Behaviour, Mix, World};

@@ -40,6 +40,40 @@ pub struct Policer {
     pub burst: f64,
 }
 
+/// Other people's packets through the same policer.
+#[derive(Debug, Clone, Copy)]
+pub struct Traffic {
+    /// Packets per second while it flows.
+    pub rate: f64,
+    /// How long it flows each time, and how long it does not.
+    pub times: (Duration, Duration),
+}
+
+#[derive(Debug)]
+struct TrafficFlow {
+    traffic: Traffic,
+    /// When its next packet comes.
+    next: Duration,
+}
+
+impl TrafficFlow {
+    /// Its next packet, if it has come by now.
+    fn arrive(&mut self, now: Duration) -> Option<Duration> {
+        let (on, off) = self.traffic.times;
+        let round = on + off;
+        while self.next <= now {
+            let at = self.next;
+            let phase = Duration::from_nanos((at.as_nanos() % round.as_nanos()) as u64);
+            if phase < on {
+                self.next = at + Duration::from_secs_f64(1.0 / self.traffic.rate);
+                return Some(at);
+            }
+            self.next = at + (round - phase);
+        }
+        None
+    }
+}
+
 #[derive(Debug)]
 struct Direction {
     loss: Loss,
@@ -87,6 +121,13 @@ pub struct Network {
     back: Direction,
     delays: Rng,
     policer: Option<(Policer, Bucket)>,
+    /// From when on the policer lets this share of its rate through.
+    shares: Vec<(Duration, f64)>,
+    traffic: Option<TrafficFlow>,
+    /// Probes that the policer dropped.
+    policed: u64,
+    /// Packets of others that it let through.
+    others: u64,
     resets: Option<(Policer, HashMap<IpAddr, Bucket>)>,
     outages: Vec<(Duration, Duration)>,
     table: Option<(usize, usize)>,
@@ -118,6 +159,10 @@ impl Network {
             back: direction(2),
             delays: rng.fork(3),
             policer: None,
+            shares: Vec::new(),
+            traffic: None,
+            policed: 0,
+            others: 0,
             resets: None,
             outages: Vec::new(),
             table: None,
@@ -140,6 +185,49 @@ impl Network {
         let bucket = Bucket { tokens: policer.burst, at: Duration::ZERO };
         self.policer = Some((policer, bucket));
         self
+    }
+
+    /// From a moment on the policer lets only a share of its rate through.
+    #[must_use]
+    pub fn with_share_from(mut self, at: Duration, share: f64) -> Self {
+        self.shares.push((at, share));
+        self
+    }
+
+    /// Others send through the policer, too.
+    #[must_use]
+    pub const fn shared_with(mut self, traffic: Traffic) -> Self {
+        self.traffic = Some(TrafficFlow { traffic, next: Duration::ZERO });
+        self
+    }
+
+    /// Probes that the policer has dropped so far.
+    #[must_use]
+    pub const fn policed_probes(&self) -> u64 {
+        self.policed
+    }
+
+    /// Packets of others that the policer has let through so far.
+    #[must_use]
+    pub const fn others_packets(&self) -> u64 {
+        self.others
+    }
+
+    /// Whether the policer lets a probe through.
+    fn conforms(&mut self, now: Duration) -> bool {
+        let Some((policer, bucket)) = &mut self.policer else { return true };
+        let share = |at: Duration| {
+            self.shares.iter().rev().find(|(from, _)| at >= *from).map_or(1.0, |(_, share)| *share)
+        };
+        if let Some(flow) = &mut self.traffic {
+            while let Some(at) = flow.arrive(now) {
+                let limit = Policer { rate: policer.rate * share(at), ..*policer };
+                self.others += u64::from(bucket.take(at, limit));
+            }
+        }
+        let conforms = bucket.take(now, Policer { rate: policer.rate * share(now), ..*policer });
+        self.policed += u64::from(!conforms);
+        conforms
     }
 
     /// Hosts that limit how many RSTs they send.
@@ -171,9 +259,7 @@ impl Network {
 
     /// A probe leaves.
     pub fn send(&mut self, now: Duration, probe: SynProbe) {
-        if let Some((policer, bucket)) = &mut self.policer
-            && !bucket.take(now, *policer)
-        {
+        if !self.conforms(now) {
             return;
         }
         if self.outages.iter().any(|(from, to)| (*from..*to).contains(&now)) {

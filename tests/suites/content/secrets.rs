@@ -45,6 +45,7 @@ fn judged(check: &Arc<Check>, fixture: &CheckFixture, path: &str, body: &[u8]) -
         }
         let status = if n < 2 { fixture.status(check) } else { 404 };
         course.response(&HttpResponse {
+            fields: &(),
             status,
             location: fixture.location.as_deref(),
             body: if n < 2 { body } else { b"not here" },

@@ -168,3 +168,22 @@ fn a_changed_title_is_a_change_and_no_drift() {
     let patrol = desk.patrol("r4", &[]);
     assert_eq!(changes(&patrol), [Value::Null; 0], "{}", patrol.ran.stdout);
 }
+
+/// Most of its planned ports are open, so that it might answer on everything; it does not.
+#[test]
+fn each_of_many_web_ports_of_one_host_is_asked() {
+    let sites: Vec<_> = (0..100)
+        .map(|_| FakeSite::new().route("/.git/config", Answer::ok(GIT)).start().expect("a site"))
+        .collect();
+    let addresses: Vec<SocketAddr> = sites.iter().map(|s| s.address()).collect();
+    let desk = Desk::new(&addresses, "", "");
+    let patrol = desk.patrol("r1", &[]);
+    assert_eq!(patrol.ran.status, Some(1), "{}", patrol.ran.stdout);
+    let exposed = patrol.of_kind("http").filter(|o| o["outcome"] == "exposed");
+    let ports: std::collections::BTreeSet<u64> =
+        exposed.filter_map(|o| o["port"].as_u64()).collect();
+    let all = addresses.iter().map(|a| u64::from(a.port())).collect();
+    assert_eq!(ports, all, "{}", patrol.ran.stdout);
+}
+
+const GIT: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n";

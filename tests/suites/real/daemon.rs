@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use mimawari_tests::lab::Namespace;
+
 use super::*;
 
 /// Ends the server that it started.
@@ -20,30 +22,40 @@ impl Drop for Daemon {
 
 /// Starts a server in the data centre and waits until each address accepts.
 pub fn start(lab: &Lab, command: &mut Command, ready: &[&str]) -> Daemon {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let mut child = lab.centre.run(|| {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| panic!("{program}: {e}; the full suite needs it installed"))
-    });
-    lab.centre.run(|| {
-        for at in ready {
-            let at: SocketAddr = at.parse().expect("address:port");
-            while TcpStream::connect(at).is_err() {
-                assert!(child.try_wait().expect("its status").is_none(), "{program} ended at once");
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-    });
-    // What it prints must be read, or it may block.
-    if let Some(out) = child.stdout.take() {
-        std::thread::spawn(move || {
-            BufReader::new(out).lines().map_while(Result::ok).for_each(drop)
+    Daemon::within(&lab.centre, command, ready)
+}
+
+impl Daemon {
+    /// The same in any namespace.
+    pub fn within(namespace: &Namespace, command: &mut Command, ready: &[&str]) -> Self {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let mut child = namespace.run(|| {
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap_or_else(|e| panic!("{program}: {e}; the full suite needs it installed"))
         });
+        namespace.run(|| {
+            for at in ready {
+                let at: SocketAddr = at.parse().expect("address:port");
+                while TcpStream::connect(at).is_err() {
+                    assert!(
+                        child.try_wait().expect("its status").is_none(),
+                        "{program} ended at once"
+                    );
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+        });
+        // What it prints must be read, or it may block.
+        if let Some(out) = child.stdout.take() {
+            std::thread::spawn(move || {
+                BufReader::new(out).lines().map_while(Result::ok).for_each(drop)
+            });
+        }
+        Self(child)
     }
-    Daemon(child)
 }
 
 /// Writes a configuration file and returns its path.

@@ -25,9 +25,9 @@ const REGEX_LIMIT: usize = 1 << 20;
 pub const WHOLE_LIMIT: usize = 4096;
 
 /// What a condition may ask for; exactly one of them.
-pub const CONDITIONS: [&str; 18] = [
+pub const CONDITIONS: [&str; 20] = [
     "starts", "has", "hex", "line", "lines", "whole", "find", "key", "root", "title", "entry",
-    "location", "shape", "over", "unpacked", "any", "all", "not",
+    "location", "header", "code", "shape", "over", "unpacked", "any", "all", "not",
 ];
 
 /// A file of checks.
@@ -95,6 +95,8 @@ struct RawCondition {
     title: Option<String>,
     entry: Option<String>,
     location: Option<String>,
+    header: Option<String>,
+    code: Option<Vec<u16>>,
     shape: Option<String>,
     over: Option<u64>,
     unpacked: Option<Vec<Spanned<RawCondition>>>,
@@ -149,6 +151,7 @@ struct FixtureSource {
     label: Option<String>,
     status: Option<u16>,
     location: Option<String>,
+    headers: Option<Vec<String>>,
     total: Option<u64>,
     path: Option<String>,
 }
@@ -338,6 +341,10 @@ pub enum FixtureTest {
     Entry(Regex),
     /// `Location`.
     Location(Regex),
+    /// A header field as `Name: value`, the name in title case.
+    Header(Regex),
+    /// The status is one of these; 206 to our range counts as 200.
+    Code(Vec<u16>),
     /// One of the facts that want a program of their own.
     Shape(BinaryShape),
     /// The whole resource is longer than so many bytes.
@@ -419,6 +426,8 @@ pub struct CheckFixture {
     pub status: Option<u16>,
     /// `Location`.
     pub location: Option<String>,
+    /// Header fields as `Name: value`.
+    pub headers: Vec<String>,
     /// Length of the whole resource.
     pub total: Option<u64>,
     /// The path that it is served at; otherwise the check's first.
@@ -599,6 +608,8 @@ impl CatalogueReader<'_> {
             c.title.is_some(),
             c.entry.is_some(),
             c.location.is_some(),
+            c.header.is_some(),
+            c.code.is_some(),
             c.shape.is_some(),
             c.over.is_some(),
             c.unpacked.is_some(),
@@ -624,7 +635,7 @@ impl CatalogueReader<'_> {
             "outside" => kind == "find",
             "nocase" => matches!(
                 kind,
-                "has" | "line" | "lines" | "whole" | "find" | "title" | "key" | "entry"
+                "has" | "line" | "lines" | "whole" | "find" | "title" | "key" | "entry" | "header"
             ),
             "value" | "base64" => kind == "key",
             _ => true,
@@ -712,6 +723,16 @@ impl CatalogueReader<'_> {
             "title" => FixtureTest::Title(self.regex(&span, &c.title?, nocase, true)?),
             "entry" => FixtureTest::Entry(self.regex(&span, &c.entry?, nocase, true)?),
             "location" => FixtureTest::Location(self.regex(&span, &c.location?, false, true)?),
+            "header" => FixtureTest::Header(self.regex(&span, &c.header?, nocase, false)?),
+            "code" => {
+                let codes = c.code?;
+                if codes.is_empty() || codes.iter().any(|c| !(100..=599).contains(c)) {
+                    let help = "write status codes, such as code = [200, 404]";
+                    self.error(span, "`code` is a list of status codes", help);
+                    return None;
+                }
+                FixtureTest::Code(codes)
+            }
             "key" => {
                 let pointer = c.key?;
                 let Some(steps) = pointer.strip_prefix('/') else {
@@ -832,6 +853,7 @@ impl CatalogueReader<'_> {
             label: made.label,
             status: made.status,
             location: made.location,
+            headers: made.headers.unwrap_or_default(),
             total: made.total,
             path: made.path,
         })

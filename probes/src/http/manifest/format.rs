@@ -82,7 +82,7 @@ pub enum ManifestLine<'a> {
     End {
         /// `end`.
         kind: &'static str,
-        /// How many files were told.
+        /// How many files were named.
         files: u64,
         /// URL paths of what could not be read, at most a thousand.
         unreadable: &'a [String],

@@ -1,4 +1,4 @@
-//! Manifests: what lies in a document root, told by the host that has it, and the proof that one of
+//! Manifests: what lies in a document root, named by the host that has it, and the proof that one of
 //! its files is readable that must not be.
 //!
 //! A manifest is NDJSON: a header, a line a file, and an end, without which it is refused as cut
@@ -16,7 +16,7 @@
 //!   sent.
 //! * [`ManifestEntry::proven`] is true of an answer that gives the file away.
 //!
-//! The digests of a manifest are not keyed: whoever has it can tell guesses of a short line from
+//! The digests of a manifest are not keyed: whoever has it can separate guesses of a short line from
 //! the line. It is as confidential as the files.
 
 mod format;

@@ -44,7 +44,7 @@ impl Manifest {
     ///
     /// # Errors
     /// A message that points at the first line that cannot be used: another version, a path that is
-    /// none, a path told twice, and a manifest without its end.
+    /// none, a path named twice, and a manifest without its end.
     pub fn read(name: &str, reader: impl BufRead) -> Result<Self, DiagnosticList> {
         ManifestReader { name, reader, buffer: Vec::new(), number: 0 }
             .read()
@@ -375,7 +375,7 @@ impl<R: BufRead> ManifestReader<'_, R> {
         }
         if row.files != Some(files) {
             return Err(self.refuse(
-                format!("{files} files are in this manifest, and its end tells another number"),
+                format!("{files} files are in this manifest, and its end says another number"),
                 "copy the file again, or make it anew with `mimawari manifest`",
             ));
         }
@@ -416,7 +416,7 @@ impl<R: BufRead> ManifestReader<'_, R> {
 
     fn diagnostic(&self, title: impl Into<String>) -> Diagnostic {
         let text = String::from_utf8_lossy(&self.buffer[..self.buffer.len().min(512)]);
-        // A digest tells guesses of a short secret from the secret; none goes to a screen or a log.
+        // A digest separates guesses of a short secret from the secret; none goes to a screen or a log.
         let digests = ["\"sha256\"", "\"lines\""].iter().filter_map(|k| text.find(k)).min();
         let text = text[..digests.unwrap_or(text.len())].trim_end_matches(['\n', '\r']);
         let source = TextSource::at_line(self.name, text, self.number.max(1));

@@ -37,7 +37,18 @@ const PASSWORD: [&str; 19] = [
 ];
 
 /// Words at the end of a label behind which a name, an address or a host stands.
-const ACCOUNT: [&str; 36] = [
+const ACCOUNT: [&str; 47] = [
+    "ﾕｰｻﾞｰ",
+    "ﾕｰｻﾞ",
+    "ﾕｰｻﾞｰ名",
+    "ｱｶｳﾝﾄ",
+    "ﾛｸﾞｲﾝ",
+    "ﾎｽﾄ",
+    "ｻｰﾊﾞｰ",
+    "名前",
+    "氏名",
+    "会員番号",
+    "メール",
     "id",
     "user",
     "users",
@@ -75,6 +86,9 @@ const ACCOUNT: [&str; 36] = [
     "サーバー",
     "サーバ",
 ];
+
+/// So many other lines may stand in a memo that holds one password.
+const MEMO: usize = 6;
 
 /// Values that say what is asked for.
 const HINTS: [&str; 12] = [
@@ -129,7 +143,7 @@ fn labelled(text: &str, seen: &mut MatchInput) -> bool {
     let mut found = MatchInput::default();
     // Columns of a heading, and which of them is the password's.
     let mut heading: Option<(usize, usize)> = None;
-    let mut waiting = false;
+    let (mut waiting, mut alone) = (false, false);
     for (number, line) in text.lines().take(LINES).enumerate() {
         let line = line.trim();
         if line.is_empty() {
@@ -141,6 +155,7 @@ fn labelled(text: &str, seen: &mut MatchInput) -> bool {
         }
         let mut take = |value: &str| {
             passwords += 1;
+            alone = is_strange(value);
             found.secret(Some(number + 1), value.as_bytes());
         };
         if std::mem::take(&mut waiting) && is_password(line, true) {
@@ -180,8 +195,11 @@ fn labelled(text: &str, seen: &mut MatchInput) -> bool {
         }
         others += usize::from(!known);
     }
-    let there =
-        passwords > 0 && (accounts > 0 || passwords >= 2) && others <= 4 * (accounts + passwords);
+    // A memo of a few lines may have nothing but the password, if that looks like one.
+    let bare = passwords == 1 && accounts == 0 && others <= MEMO;
+    let memo = alone && bare && !text.contains(['<', '{']);
+    let several = passwords > 0 && (accounts > 0 || passwords >= 2);
+    let there = memo || (several && others <= 4 * (accounts + passwords));
     if there {
         seen.take(found);
     }
@@ -195,8 +213,32 @@ fn pieces(line: &str) -> impl Iterator<Item = &str> {
         matches!(c, ',' | '、' | ';' | '|' | '｜' | '\t') || (c == '/' && !address)
     })
     .flat_map(|piece| piece.split("  "))
+    .flat_map(labels)
     .map(str::trim)
     .filter(|piece| !piece.is_empty())
+}
+
+/// Cuts before each label that a sign follows: `ID:admin PW:x` has two.
+fn labels(piece: &str) -> impl Iterator<Item = &str> {
+    let begins_label = move |at: usize| {
+        let word = piece[at..].trim_start();
+        let end = word.find(char::is_whitespace).unwrap_or(word.len());
+        let (word, behind) = word.split_at(end);
+        let behind = behind.trim_start();
+        let label = word.split([':', '=', '→']).next().unwrap_or_default();
+        let signed = label.len() < word.len() || behind.starts_with([':', '=', '→']);
+        signed && kind(label).is_some()
+    };
+    let mut rest = Some(0);
+    std::iter::from_fn(move || {
+        let from = rest?;
+        let blanks = piece[from..].match_indices(char::is_whitespace).map(|(at, _)| from + at);
+        // The first words are a label together: `user name: x`.
+        let signed = |at: &usize| piece[from..*at].contains([':', '=', '→']);
+        let cut = blanks.filter(signed).find(|at| begins_label(*at));
+        rest = cut;
+        Some(&piece[from..cut.unwrap_or(piece.len())])
+    })
 }
 
 fn part(piece: &str) -> Option<AccountPart<'_>> {
@@ -433,6 +475,12 @@ mod tests {
             "ログインID\nadmin\nパスワード\nSECRET\nURL: x\n",
             "ﾕｰｻﾞ名: a\nID: a\nﾊﾟｽﾜｰﾄﾞ: SECRET\n",
             "【FTP】\n・ユーザー名＝shop\n・パスワード＝SECRET\n",
+            "ID：admin　PW：SECRET\n",
+            "ID:admin PW:SECRET URL:https://x.example/\n",
+            "名前,パスワード\n山田,SECRET\n佐藤,SECRET2\n",
+            "WordPress\nadmin\nPASS\nSECRET\n",
+            "ﾕｰｻﾞｰ: admin\nﾊﾟｽﾜｰﾄﾞ: SECRET\n",
+            "root password: SECRET\n",
             "alice:not-real-1\nbob:not-real-2\n",
             "alice:sunshine\nbob:dragon\n",
             "alice@example.jp\tNotReal1\nbob@example.jp\tNotReal2\n",
@@ -462,6 +510,11 @@ mod tests {
             "The password is sent by mail.\nYour id is on the card.\n",
             "version 1.2.3\nbuild 20261201\n",
             "apples 12\npears 34\n",
+            "<add password=\"NotReal7f3a9c\" />\n",
+            "db { password = NotReal7f3a9c }\n",
+            "Password: sunshine\n",
+            "Password: 8 or more\nNote: keep it\n",
+            "Release 3\n\nPassword reset works again.\nFixed: login page.\n",
         ] {
             assert!(!list(text), "{text}");
         }

@@ -21,6 +21,10 @@ pub(super) fn is_environment(text: &[u8], seen: &mut MatchInput) -> bool {
         if line.is_empty() || matches!(line[0], b'#' | b';') || line.starts_with(b"//") {
             continue;
         }
+        if let Some(pairs) = several(line) {
+            pairs.iter().for_each(|pair| file.take(number, pair, seen));
+            continue;
+        }
         match pair(line) {
             Some(pair) => {
                 open = pair
@@ -63,7 +67,7 @@ impl<'a> DotenvFile<'a> {
         let value = unquoted(without_comment(pair.value));
         let secret = match userinfo(value) {
             Some((_, secret)) => secret,
-            None if is_secret(pair.name, value) => value,
+            None if is_secret(pair.name, value) || is_known_token(value) => value,
             None => return,
         };
         seen.secret(Some(number), secret);
@@ -81,8 +85,26 @@ struct DotenvPair<'a> {
     tight: bool,
 }
 
+/// Several constants on one line, as a shell takes them before a command: `A=1 DB_PASSWORD=x`.
+fn several(line: &[u8]) -> Option<Vec<DotenvPair<'_>>> {
+    let words = || line.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
+    let constant = |word: &[u8]| {
+        let name =
+            word.iter().take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || **b == b'_');
+        let length = name.count();
+        length > 1 && word.get(length) == Some(&b'=') && word.len() > length + 1
+    };
+    if words().nth(1).is_none() || !words().all(constant) {
+        return None;
+    }
+    words().map(pair).collect()
+}
+
 /// `NAME=value`, `export NAME = value`, `a.dotted.name = value`, `NAME: value`.
 fn pair(line: &[u8]) -> Option<DotenvPair<'_>> {
+    if let Some(pair) = line.strip_prefix(b"setenv").and_then(c_shell) {
+        return Some(pair);
+    }
     let line = ["export", "set", "setenv"]
         .iter()
         .find_map(|w| {
@@ -103,12 +125,27 @@ fn pair(line: &[u8]) -> Option<DotenvPair<'_>> {
     }
     // The other sign is everywhere in prose, so the name has to be a constant's and the value one
     // word or quoted.
-    let value = rest.strip_prefix(b":").filter(|v| v.starts_with(b" ") || v.starts_with(b"\t"))?;
+    let value = sign.strip_prefix(b":").filter(|v| v.starts_with(b" ") || v.starts_with(b"\t"))?;
     let value = value.trim_ascii();
     let constant = name.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_');
     let quoted = value.first().is_some_and(|b| matches!(b, b'"' | b'\''));
     let one = !value.is_empty() && !without_comment(value).contains(&b' ');
     (constant && (quoted || one)).then_some(DotenvPair { name, value, tight: false })
+}
+
+/// `setenv NAME value`, without its first word.
+fn c_shell(rest: &[u8]) -> Option<DotenvPair<'_>> {
+    let rest = rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"\t"))?.trim_ascii_start();
+    let length = rest.iter().take_while(|b| is_name(**b)).count();
+    let (name, value) = rest.split_at(length);
+    let starts = name.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_');
+    let blank = value.first().is_some_and(u8::is_ascii_whitespace);
+    let value = value.trim_ascii();
+    (starts && blank && !value.is_empty() && !value.starts_with(b"=")).then_some(DotenvPair {
+        name,
+        value,
+        tight: true,
+    })
 }
 
 const fn is_name(b: u8) -> bool {
@@ -202,7 +239,9 @@ const OPEN_KEYS: [&str; 14] = [
 ];
 
 /// Words behind the name of a secret that leave it one.
-const BEHIND: [&str; 22] = [
+const BEHIND: [&str; 23] = [
+    // Rails: SECRET_KEY_BASE.
+    "BASE",
     "PROD",
     "PRODUCTION",
     "DEV",
@@ -269,6 +308,8 @@ fn is_secret(name: &[u8], value: &[u8]) -> bool {
         || joined("KEY")
         || is(last, &["APIKEY"]);
     let hook = is(last, &["HOOK"]) && words_url(value);
+    // `SMTP_AUTH=user:password`, and not `SMTP_AUTH=login`.
+    let login = is(last, &["AUTH"]) && !words_url(value) && is_login(value);
     let secret = is(last, &SECRETS)
         || ENDS.iter().any(|e| last.ends_with(e.as_bytes()))
         || joined("PASS")
@@ -278,13 +319,48 @@ fn is_secret(name: &[u8], value: &[u8]) -> bool {
         is(last, &["PASSWORD", "PASSWD", "SECRET", "SECRETS"])
             || before.iter().any(|w| is(w, &["SECRET"]))
     } else {
-        key || secret || hook
+        key || secret || hook || login
     };
     named && can_be_secret(last, value)
 }
 
+/// Beginnings of tokens that services give out and that are secret whatever their name.
+const TOKENS: [&str; 14] = [
+    "sk_live_",
+    "rk_live_",
+    "whsec_",
+    "xoxb-",
+    "xoxp-",
+    "xapp-",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "github_pat_",
+    "glpat-",
+    "SG.",
+    "npm_",
+    "shpat_",
+];
+
+/// Whether the value itself is a token of a known kind.
+fn is_known_token(value: &[u8]) -> bool {
+    TOKENS.iter().any(|token| {
+        value.strip_prefix(token.as_bytes()).is_some_and(|rest| {
+            rest.len() >= 16
+                && rest.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        })
+    })
+}
+
 fn words_url(value: &[u8]) -> bool {
     value.starts_with(b"https://") || value.starts_with(b"http://")
+}
+
+/// A name and a password with a colon between them.
+fn is_login(value: &[u8]) -> bool {
+    let Some(at) = memchr::memchr(b':', value) else { return false };
+    let (name, password) = (&value[..at], &value[at + 1..]);
+    !name.is_empty() && password.len() >= 6 && !value.contains(&b' ') && !password.contains(&b'/')
 }
 
 /// Settings about a secret have such names, too: `PASSWORD=true`, `TOKEN=3600`. What is empty is a
@@ -354,6 +430,12 @@ mod tests {
             "AWS_ACCESS_KEY_ID=AKIANOTREAL\nAWS_REGION=x\n",
             "VITE_SUPABASE_SECRET=not-real-1\nB=1\n",
             "DATABASE_URL=mysql://u:not-real@db/x\nA=1\n",
+            "DB_HOST=x DB_PASSWORD=not-real\n",
+            "setenv DB_PASSWORD not-real\nsetenv A b\n",
+            "; comment\nSECRET_KEY_BASE=notrealnotreal\n",
+            "A=b\nSTRIPE_SK=sk_live_notrealnotreal01\n",
+            "A=b\nSMTP_AUTH=user:not-real\n",
+            "DB_PASSWORD : \"not-real\"\nX : y\n",
             "# comment\n\nDB_PASSWORD=\"not real\" # the shop's\n",
         ] {
             assert!(found(text), "{text}");
@@ -375,6 +457,11 @@ mod tests {
             "PRIMARY_KEY=customer_id\nSORT_KEY=created\n",
             "the key = x\nthe pass = y\n",
             "Note: something\nPassword: use long ones\n",
+            "SMTP_AUTH=login\nA=1\n",
+            "SMTP_AUTH=https://a.example/b\nA=1\n",
+            "IMAGE_BASE=base-image-1\nURL_BASE=/shop\n",
+            "A=1 B=2\n",
+            "make A=1 DB_PASSWORD=x\n",
             "MONKEY=banana-split\nTURKEY=sandwich-1\n",
         ] {
             assert!(!found(text), "{text}");

@@ -20,6 +20,7 @@ use self::shapes::userinfo;
 use super::catalogue::format::{
     AnswerSpec, CheckRule, CheckSource, FixtureTest, FormatReading, WHOLE_LIMIT,
 };
+use super::check::HeaderFields;
 use super::gate::{GateStatus, PageContent, find_ignoring_case, is_html, is_placeholder};
 use crate::observation::Severity;
 
@@ -79,7 +80,7 @@ fn hit(rule: &CheckRule, usual: Severity, content: &PageContent<'_>) -> Option<R
             view.text = content.plain().filter(|text| !looks_like_json(text))?;
         }
         FormatReading::Xml => {
-            // Everything that can be told of the root element is told by its name.
+            // Everything that is known of the root element is known by its name.
             if looks_like_json(&content.text) {
                 return None;
             }
@@ -258,6 +259,8 @@ impl BodyView<'_> {
             FixtureTest::Location(regex) => {
                 self.content.location.is_some_and(|l| regex.is_match(l.as_bytes()))
             }
+            FixtureTest::Header(regex) => has_field(self.content.fields, regex),
+            FixtureTest::Code(codes) => codes.contains(&self.content.code()),
             FixtureTest::Shape(shape) => shapes::is(*shape, self.text, self.content, seen),
             FixtureTest::Over(length) => self.content.total.is_some_and(|total| total > *length),
             FixtureTest::Unpacked(tests) => {
@@ -410,6 +413,27 @@ impl BodyView<'_> {
         }
         there
     }
+}
+
+/// Whether any header field matches, written as `Name: value` with the name in title case.
+fn has_field(fields: &dyn HeaderFields, regex: &Regex) -> bool {
+    let mut there = false;
+    let mut line = Vec::new();
+    fields.each(&mut |name, value| {
+        if there {
+            return;
+        }
+        line.clear();
+        let mut begins = true;
+        for byte in name.bytes() {
+            line.push(if begins { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() });
+            begins = byte == b'-';
+        }
+        line.extend_from_slice(b": ");
+        line.extend_from_slice(value);
+        there = regex.is_match(&line);
+    });
+    there
 }
 
 /// Lines with their numbers, without their ends.

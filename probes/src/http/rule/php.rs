@@ -77,6 +77,16 @@ fn first_tag(text: &[u8]) -> Option<(usize, &'static [u8])> {
     let mut at = 0;
     while let Some(open) = memchr::memchr(b'<', text.get(at..)?).map(|i| at + i) {
         let rest = &text[open..];
+        if is_php_script(rest) {
+            return Some((open, b"<script"));
+        }
+        // A template may make its title of one statement.
+        if let Some(inside) = element_text(rest, b"title")
+            && let Some((length, tag)) = tag(inside)
+            && begins_code(&inside[length..], tag == b"<?=")
+        {
+            return Some((text.len() - inside.len(), tag));
+        }
         if let Some(name) = QUOTING.iter().find(|name| begins_element(&rest[1..], name)) {
             let end = [b"</", *name].concat();
             at = open + find_ignoring_case(rest, &end)? + end.len();
@@ -95,6 +105,30 @@ fn first_tag(text: &[u8]) -> Option<(usize, &'static [u8])> {
 fn begins_element(text: &[u8], name: &[u8]) -> bool {
     text.get(..name.len()).is_some_and(|t| t.eq_ignore_ascii_case(name))
         && text.get(name.len()).is_none_or(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/'))
+}
+
+/// The tag that PHP took until version 7: `<script language="php">`.
+fn is_php_script(text: &[u8]) -> bool {
+    if !begins_element(&text[1..], b"script") {
+        return false;
+    }
+    let end = memchr::memchr(b'>', &text[..text.len().min(128)]);
+    let Some(attributes) = end.map(|end| &text[b"<script".len()..end]) else { return false };
+    let bare: Vec<u8> = attributes
+        .iter()
+        .filter(|b| !b.is_ascii_whitespace() && !matches!(b, b'"' | b'\''))
+        .map(u8::to_ascii_lowercase)
+        .collect();
+    bare == b"language=php"
+}
+
+/// What stands behind the opening tag of this element, white space at its beginning aside.
+fn element_text<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    if !begins_element(&text[1..], name) {
+        return None;
+    }
+    let end = memchr::memchr(b'>', &text[..text.len().min(256)])?;
+    Some(text[end + 1..].trim_ascii_start())
 }
 
 /// `<?php`, `<?=`, or the short form: `<?` and white space.

@@ -39,6 +39,7 @@ use self::host::RandomPorts;
 use self::life::{DriftReason, Life, LifeDecision, Sighting, Transition, Trust};
 use crate::baseline::{Baseline, RuleHead, RuleMatch};
 use crate::freshness::{self, PartFreshness, RotationPart};
+use crate::same_file::same_files;
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
 use crate::state::{State, TrackedFinding};
 use crate::subject::Subject;
@@ -557,6 +558,7 @@ impl<'a> RunJudge<'a> {
         timeline.sort_by(|a, b| (a.at, &a.run_id).cmp(&(b.at, &b.run_id)));
         let old = timeline.len().saturating_sub(MAX_TIMELINE);
         timeline.drain(..old);
+        let same_files = same_files(&findings);
         let (allowed, allowed_counts) = self.list_allowed();
         let verdict = Verdict {
             version: VERSION,
@@ -586,6 +588,7 @@ impl<'a> RunJudge<'a> {
             sites: self.sites,
             site_changes: self.site_changes,
             site_notices: self.site_notices,
+            same_files,
         };
         // A newer program's fields are not kept, so that its number would not be true.
         self.next.minor = crate::state::MINOR;

@@ -19,6 +19,8 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
+use mimawari_base::uplink::Uplink;
+use mimawari_probes::http::HeaderFields;
 use mimawari_probes::http::raw::RawHead;
 use mimawari_probes::observation::{TlsFacts, UrlScheme};
 use mimawari_targets::Endpoint;
@@ -56,7 +58,7 @@ pub struct HttpTimeouts {
 }
 
 /// Where and how to connect: what one connection belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub struct SiteRoute {
     /// The address and port; proof that both lie in the scope.
     pub endpoint: Endpoint,
@@ -64,6 +66,8 @@ pub struct SiteRoute {
     pub scheme: UrlScheme,
     /// Server name for TLS; none for an address and for plain HTTP.
     pub sni: Option<String>,
+    /// How connections leave.
+    pub uplink: Uplink,
 }
 
 /// A response, read within the limits.
@@ -79,7 +83,7 @@ pub struct HttpAnswer {
     pub truncated: bool,
     /// Why the body ended before the end that was announced.
     pub cut_short: Option<ResponseError>,
-    /// Length of the whole resource, bytes, where `Content-Range` told it.
+    /// Length of the whole resource, bytes, where `Content-Range` says it.
     pub total: Option<u64>,
     /// The head was not valid HTTP/1 and was read by force.
     pub malformed: bool,
@@ -91,6 +95,14 @@ impl fmt::Debug for HttpAnswer {
         let mut out = f.debug_struct("Answer");
         out.field("status", &self.status).field("length", &self.body.len());
         out.field("truncated", &self.truncated).finish_non_exhaustive()
+    }
+}
+
+impl HeaderFields for HttpAnswer {
+    fn each(&self, see: &mut dyn FnMut(&str, &[u8])) {
+        for (name, value) in &self.headers {
+            see(name.as_str(), value.as_bytes());
+        }
     }
 }
 
@@ -205,7 +217,7 @@ impl RequestTemplate {
         self.fields.contains_key(RANGE)
     }
 
-    /// The same asker without a `Range`.
+    /// The same template without a `Range`.
     #[must_use]
     pub fn without_range(&self) -> Self {
         let mut other = self.clone();
@@ -279,17 +291,17 @@ pub struct HttpConnection {
     sender: SendRequest<Empty<Bytes>>,
     driver: Option<Box<ConnectionDriver>>,
     /// How the driver ended, until somebody asks.
-    epitaph: Option<hyper::Error>,
+    close_reason: Option<hyper::Error>,
     /// One timer for everything; moving it ahead costs next to nothing.
     alarm: Pin<Box<Sleep>>,
     tls: Option<TlsFacts>,
-    rung: Option<TlsFallback>,
+    fallback: Option<TlsFallback>,
     responses: u32,
     spent: bool,
 }
 
 impl HttpConnection {
-    /// Connects, and for HTTPS shakes hands. `hint` is the [`Self::rung`] of an earlier connection
+    /// Connects, and for HTTPS shakes hands. `hint` is the [`Self::fallback`] of an earlier connection
     /// on the same route, which saves the attempts that failed then.
     ///
     /// # Errors
@@ -300,7 +312,7 @@ impl HttpConnection {
         timeouts: &HttpTimeouts,
         hint: Option<TlsFallback>,
     ) -> Result<Self, ResponseError> {
-        let (stream, tls, rung) = stream_to(route, timeouts, hint).await?;
+        let (stream, tls, fallback) = stream_to(route, timeouts, hint).await?;
         // Lenient where a browser is: the point is to see what a sloppy server gives away. HTTP/0.9
         // stays off, because with it every answer of every protocol would be a body.
         let (sender, connection) = Builder::new()
@@ -316,10 +328,10 @@ impl HttpConnection {
         Ok(Self {
             sender,
             driver: Some(Box::new(connection)),
-            epitaph: None,
+            close_reason: None,
             alarm: Box::pin(sleep_until(Instant::now() + timeouts.head)),
             tls,
-            rung,
+            fallback,
             responses: 0,
             spent: false,
         })
@@ -333,8 +345,8 @@ impl HttpConnection {
 
     /// Which way of shaking hands it took; none for plain HTTP.
     #[must_use]
-    pub const fn rung(&self) -> Option<TlsFallback> {
-        self.rung
+    pub const fn fallback(&self) -> Option<TlsFallback> {
+        self.fallback
     }
 
     /// Whether another request may be tried on it. A server that has closed in the meantime is
@@ -357,10 +369,10 @@ impl HttpConnection {
     pub async fn get(
         &mut self,
         path: &str,
-        asker: &RequestTemplate,
+        template: &RequestTemplate,
         timeouts: &HttpTimeouts,
     ) -> Result<HttpAnswer, ResponseError> {
-        let request = asker.request(path)?;
+        let request = template.request(path)?;
         // A future that is dropped half-way leaves an answer behind that nobody reads.
         self.spent = true;
         let (answer, cut) = self.exchange(request, timeouts).await?;
@@ -378,7 +390,7 @@ impl HttpConnection {
         let head = pin!(self.sender.send_request(request));
         let waiting = WaitingRequest {
             driver: &mut self.driver,
-            epitaph: &mut self.epitaph,
+            close_reason: &mut self.close_reason,
             alarm: &mut self.alarm,
         };
         let response = match waiting.until(head).await {
@@ -398,7 +410,7 @@ impl HttpConnection {
             let read = pin!(read(&mut body, &mut bytes, BODY_LIMIT));
             let waiting = WaitingRequest {
                 driver: &mut self.driver,
-                epitaph: &mut self.epitaph,
+                close_reason: &mut self.close_reason,
                 alarm: &mut self.alarm,
             };
             waiting.until(read).await
@@ -445,7 +457,7 @@ impl HttpConnection {
             return fault(error, self.responses);
         }
         let inside = error.source().and_then(|e| e.downcast_ref::<hyper::Error>());
-        let cause = self.epitaph.take();
+        let cause = self.close_reason.take();
         fault(inside.or(cause.as_ref()).unwrap_or(error), self.responses)
     }
 }
@@ -453,14 +465,14 @@ impl HttpConnection {
 /// Waits for an answer, and does the reading and writing meanwhile.
 struct WaitingRequest<'a> {
     driver: &'a mut Option<Box<ConnectionDriver>>,
-    epitaph: &'a mut Option<hyper::Error>,
+    close_reason: &'a mut Option<hyper::Error>,
     alarm: &'a mut Pin<Box<Sleep>>,
 }
 
 impl WaitingRequest<'_> {
     /// What the future comes to; nothing if the alarm goes off before.
     async fn until<F: Future>(self, mut future: Pin<&mut F>) -> Option<F::Output> {
-        let Self { driver, epitaph, alarm } = self;
+        let Self { driver, close_reason, alarm } = self;
         poll_fn(|cx| {
             // The future says what it wants, the driver fetches it, the future takes it.
             for _ in 0..2 {
@@ -469,7 +481,7 @@ impl WaitingRequest<'_> {
                 }
                 let Some(running) = driver else { break };
                 if let Poll::Ready(end) = Pin::new(&mut **running).poll(cx) {
-                    *epitaph = end.err();
+                    *close_reason = end.err();
                     *driver = None;
                 }
             }
@@ -488,15 +500,17 @@ pub(super) async fn stream_to(
     timeouts: &HttpTimeouts,
     hint: Option<TlsFallback>,
 ) -> Result<(HttpStream, Option<TlsFacts>, Option<TlsFallback>), ResponseError> {
-    let tcp = dial(route.endpoint, timeouts.connect).await.map_err(|e| {
+    let tcp = dial(route.endpoint, timeouts.connect, &route.uplink).await.map_err(|e| {
         ResponseError::new(FaultKind::Connect, format!("cannot connect: {}", words(&e)))
     })?;
     if route.scheme == UrlScheme::Http {
         return Ok((HttpStream::Plain(tcp), None, None));
     }
     let limits = tls::TlsLimits { connect: timeouts.connect, handshake: timeouts.connect };
-    let session = tls::handshake(tcp, route.endpoint, route.sni.as_deref(), &limits, hint).await?;
-    Ok((session.stream, Some(session.facts), Some(session.rung)))
+    let session =
+        tls::handshake(tcp, route.endpoint, &route.uplink, route.sni.as_deref(), &limits, hint)
+            .await?;
+    Ok((session.stream, Some(session.facts), Some(session.fallback)))
 }
 
 /// One GET over a connection of its own, for a server whose answers a strict reader refuses.
@@ -507,12 +521,12 @@ pub(super) async fn stream_to(
 pub async fn get_by_force(
     route: &SiteRoute,
     path: &str,
-    asker: &RequestTemplate,
+    template: &RequestTemplate,
     timeouts: &HttpTimeouts,
     hint: Option<TlsFallback>,
 ) -> Result<HttpAnswer, ResponseError> {
     const PREFIX: &[u8] = b"HTTP/";
-    let request = asker.bytes(path)?;
+    let request = template.bytes(path)?;
     let (mut stream, ..) = stream_to(route, timeouts, hint).await?;
     let mut bytes = Vec::new();
     let talk = async {
@@ -653,8 +667,8 @@ mod tests {
     #[test]
     fn only_the_origin_form_leaves() {
         for path in ["/", "/.env", "/%23config.php%23", "/server-status?auto"] {
-            let asker = RequestTemplate::new("shop.example.jp", "mimawari/0").unwrap();
-            let r = asker.request(path).unwrap();
+            let template = RequestTemplate::new("shop.example.jp", "mimawari/0").unwrap();
+            let r = template.request(path).unwrap();
             assert_eq!(r.uri().to_string(), path);
             assert_eq!(r.headers()["range"], BODY_RANGE);
             assert_eq!(r.headers()["accept-encoding"], "identity");

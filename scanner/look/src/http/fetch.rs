@@ -4,12 +4,13 @@ use std::pin::pin;
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
-use mimawari_probes::observation::ContentOutcome;
+use mimawari_probes::observation::{ContentOutcome, UrlScheme};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::connection::{FaultKind, HttpAnswer, HttpTimeouts, ResponseError, get_by_force};
 use super::link::{HttpDialect, HttpLink};
 use super::target::{SiteEnding, SiteTarget};
+use super::tls::TlsFallback;
 use super::turns::{EndpointQueue, network};
 use super::walk::SiteWorker;
 
@@ -81,7 +82,12 @@ impl SiteWorker<'_> {
             }
             let ip = lane.endpoint.ip();
             let by_site = target.tempo.rest_until().max(target.ceiling.take(ip, now));
+            // What the whole run may send a second takes nothing of the time of one site.
+            let pause = target.route.uplink.reserve_request(ip);
+            target.deadline += pause;
+            let by_run = (!pause.is_zero()).then(|| now + pause);
             let due = by_site
+                .max(by_run)
                 .max(shared.addresses.borrow_mut().take(ip, now))
                 .max(shared.networks.borrow_mut().take(network(ip), now));
             if let Some(due) = due.filter(|due| *due > now) {
@@ -96,8 +102,13 @@ impl SiteWorker<'_> {
                 Ok(answer) => {
                     target.answered = true;
                     lane.answered.set(true);
-                    let answer = self.without_doubt(answer, path, target, wait).await;
-                    let answer = answer.map_err(|cut| ending(&cut, time))?;
+                    let answer = if target.doubts_range(answer.status) {
+                        // Rare, and large: in a box, so that no other request carries it along.
+                        let asked = Box::pin(self.without_range(answer, path, target, wait)).await;
+                        asked.map_err(|cut| ending(&cut, time))?
+                    } else {
+                        answer
+                    };
                     self.count_cut(&answer, target);
                     let clock = (shared.config.now)();
                     let retry_after = answer.text(RETRY_AFTER);
@@ -120,16 +131,13 @@ impl SiteWorker<'_> {
 
     /// Asks once more without a `Range`, where the answer may be about that alone. A server that
     /// answers better then is asked so from there on.
-    async fn without_doubt(
+    async fn without_range(
         &mut self,
         answer: HttpAnswer,
         path: &str,
         target: &mut SiteTarget,
         wait: FetchWait,
     ) -> Result<HttpAnswer, FetchCut> {
-        if !target.doubts_range(answer.status) {
-            return Ok(answer);
-        }
         let Ok(whole) = self.ask(path, target, wait, true).await? else {
             return Ok(answer);
         };
@@ -164,16 +172,19 @@ impl SiteWorker<'_> {
         let mut timeouts = shared.config.timeouts();
         let full = timeouts;
         if wait == FetchWait::Hasty && target.answered {
-            let bearable = HASTE.0.max(target.slowest.saturating_mul(HASTE.1));
-            timeouts.head = timeouts.head.min(bearable);
-            timeouts.body = timeouts.body.min(bearable);
+            let enough = HASTE.0.max(target.slowest.saturating_mul(HASTE.1));
+            timeouts.head = timeouts.head.min(enough);
+            timeouts.body = timeouts.body.min(enough);
         } else if target.brief {
             timeouts.head = timeouts.head.min(HASTE.0);
         }
         let began = Instant::now();
+        shared.config.progress.count_request();
         // When this future is dropped, the connection stays here and is marked as spent.
-        let asked = persist(lane, &mut connection, target, path, &timeouts, whole);
-        let asked = self.patiently(deadline, LONG_WAIT, asked).await;
+        let asked = {
+            let asking = pin!(persist(lane, &mut connection, target, path, &timeouts, whole));
+            self.patiently(deadline, LONG_WAIT, asking).await
+        };
         self.connection = connection;
         let in_haste = timeouts != full;
         match &asked {
@@ -285,7 +296,7 @@ impl SiteWorker<'_> {
     }
 }
 
-/// Tries until there is an answer, or a fault that trying again would not mend.
+/// Tries until there is an answer, or a fault that another try would not fix.
 async fn persist(
     lane: &EndpointQueue,
     connection: &mut Option<HttpLink>,
@@ -295,10 +306,10 @@ async fn persist(
     whole: bool,
 ) -> Result<HttpAnswer, ResponseError> {
     let without_range;
-    let mut asker = target.asker.as_ref().map_err(ResponseError::clone)?;
+    let mut template = target.template.as_ref().map_err(ResponseError::clone)?;
     if whole {
-        without_range = asker.without_range();
-        asker = &without_range;
+        without_range = template.without_range();
+        template = &without_range;
     }
     let most = if target.brief { 1 } else { TRIES };
     let mut best: Option<HttpAnswer> = None;
@@ -307,16 +318,18 @@ async fn persist(
         tries += 1;
         if !connection.as_ref().is_some_and(HttpLink::is_usable) {
             *connection = None;
-            match HttpLink::open(&target.route, timeouts, lane.rung.get(), lane.dialect.get()).await
-            {
+            let (fallback, dialect) = (lane.fallback.get(), lane.dialect.get());
+            // What is rare and large is in boxes: every request would carry it along otherwise.
+            let opened = Box::pin(HttpLink::open(&target.route, timeouts, fallback, dialect));
+            match opened.await {
                 Ok(new) => {
                     lane.refused.set(0);
                     target.refused = 0;
-                    lane.rung.set(new.rung());
+                    lane.fallback.set(new.fallback());
                     *connection = Some(new);
                 }
                 Err(fault) => {
-                    lane.rung.set(None);
+                    lane.fallback.set(None);
                     let failed = if fault.kind == FaultKind::Connect {
                         lane.refused.set(lane.refused.get() + 1);
                         lane.refused.get()
@@ -335,7 +348,7 @@ async fn persist(
         }
         let Some(open) = connection else { continue };
         let used = open.responses() > 0;
-        let fault = match open.get(path, asker, timeouts).await {
+        let fault = match open.get(path, template, timeouts).await {
             // Cut off for once, or always: another answer may be whole.
             Ok(mut answer)
                 if answer.cut_short.as_ref().is_some_and(|f| f.kind != FaultKind::Timeout) =>
@@ -355,14 +368,14 @@ async fn persist(
         let again = match fault.kind {
             FaultKind::Lost => true,
             FaultKind::Malformed if !used => {
-                let forced = get_by_force(&target.route, path, asker, timeouts, lane.rung.get());
-                return match forced.await {
-                    Ok(answer) => Ok(answer),
-                    Err(fault) => in_second(lane, connection, target, path, asker, timeouts)
-                        .await
-                        .or(best)
-                        .ok_or(fault),
+                let fallback = lane.fallback.get();
+                let forced = get_by_force(&target.route, path, template, timeouts, fallback);
+                let fault = match Box::pin(forced).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(fault) => fault,
                 };
+                let second = in_second(lane, connection, target, path, template, timeouts);
+                return Box::pin(second).await.or(best).ok_or(fault);
             }
             // On a used connection it may be the tail of the answer before.
             FaultKind::Malformed => true,
@@ -370,7 +383,8 @@ async fn persist(
         };
         if !again || tries >= most {
             if fault.kind == FaultKind::Lost && best.is_none() {
-                best = in_second(lane, connection, target, path, asker, timeouts).await;
+                let second = in_second(lane, connection, target, path, template, timeouts);
+                best = Box::pin(second).await;
             }
             return best.ok_or(fault);
         }
@@ -397,17 +411,27 @@ async fn in_second(
     connection: &mut Option<HttpLink>,
     target: &SiteTarget,
     path: &str,
-    asker: &super::connection::RequestTemplate,
+    template: &super::connection::RequestTemplate,
     timeouts: &HttpTimeouts,
 ) -> Option<HttpAnswer> {
     if lane.answered.get() || lane.dialect.get() != HttpDialect::First {
         return None;
     }
     lane.dialect.set(HttpDialect::FirstForSure);
-    let link = HttpLink::open(&target.route, timeouts, lane.rung.get(), HttpDialect::Second).await;
-    let mut link = link.ok()?;
-    let answer = link.get(path, asker, timeouts).await.ok()?;
-    lane.dialect.set(HttpDialect::Second);
-    *connection = Some(link);
-    Some(answer)
+    // By prior knowledge, and then by ALPN, which some servers demand.
+    let mut fallbacks = vec![lane.fallback.get()];
+    if target.route.scheme == UrlScheme::Https {
+        fallbacks.push(Some(TlsFallback::SecondVersion));
+    }
+    fallbacks.dedup();
+    for fallback in fallbacks {
+        let opened = HttpLink::open(&target.route, timeouts, fallback, HttpDialect::Second).await;
+        let Ok(mut link) = opened else { continue };
+        let Ok(answer) = link.get(path, template, timeouts).await else { continue };
+        lane.dialect.set(HttpDialect::Second);
+        lane.fallback.set(link.fallback());
+        *connection = Some(link);
+        return Some(answer);
+    }
+    None
 }

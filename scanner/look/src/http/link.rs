@@ -63,22 +63,22 @@ impl HttpLink {
         }
     }
 
-    pub(super) fn rung(&self) -> Option<TlsFallback> {
+    pub(super) fn fallback(&self) -> Option<TlsFallback> {
         match self {
-            Self::First(c) => c.rung(),
-            Self::Second(c) => c.rung(),
+            Self::First(c) => c.fallback(),
+            Self::Second(c) => c.fallback(),
         }
     }
 
     pub(super) async fn get(
         &mut self,
         path: &str,
-        asker: &RequestTemplate,
+        template: &RequestTemplate,
         timeouts: &HttpTimeouts,
     ) -> Result<HttpAnswer, ResponseError> {
         match self {
-            Self::First(c) => c.get(path, asker, timeouts).await,
-            Self::Second(c) => c.get(path, asker, timeouts).await,
+            Self::First(c) => c.get(path, template, timeouts).await,
+            Self::Second(c) => c.get(path, template, timeouts).await,
         }
     }
 }

@@ -22,6 +22,7 @@ mod fetch;
 mod known;
 mod link;
 pub mod pointing;
+mod progress;
 mod redirect;
 mod second;
 mod standing;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mimawari_base::uplink::Uplink;
 use mimawari_probes::gap::{Gap, NamedSample};
 use mimawari_probes::http::manifest::Manifest;
 use mimawari_probes::http::{Catalogue, RequestPlan};
@@ -48,6 +50,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 pub use known::KnownPaths;
+pub use progress::{ProbeCounts, ProbeProgress};
 pub use vhosts::{HostList, SkippedRows, VhostIndex, VirtualHost};
 
 use connection::HttpTimeouts;
@@ -149,6 +152,8 @@ pub struct HttpConfig {
     /// A worker that waits longer for an answer makes room for one at another address, and after
     /// six times as long for one at its own; at once where it is the site that wants to rest.
     pub patience: Duration,
+    /// How connections leave.
+    pub uplink: Uplink,
     /// `User-Agent`. It should say who asks, and where to complain.
     pub user_agent: String,
     /// Key of the evidence digests. The default, all zeros, is for tests alone.
@@ -157,6 +162,8 @@ pub struct HttpConfig {
     pub salt: u64,
     /// The clock.
     pub now: fn() -> Timestamp,
+    /// Counts sites and requests.
+    pub progress: Arc<ProbeProgress>,
 }
 
 impl Default for HttpConfig {
@@ -179,10 +186,12 @@ impl Default for HttpConfig {
             per_target_time: Duration::from_secs(300),
             longest_pause: Duration::from_millis(500),
             patience: Duration::from_millis(250),
+            uplink: Uplink::default(),
             user_agent: concat!("mimawari/", env!("CARGO_PKG_VERSION")).to_owned(),
             evidence_key: [0; 32],
             salt: 0,
             now: Timestamp::now,
+            progress: Arc::default(),
         }
     }
 }
@@ -330,7 +339,7 @@ async fn look_here(
     let shared = Rc::new(SharedWork {
         plan: config.catalogue.plan(config.tier),
         directory: SiteDirectory::of(&targets),
-        turns: RefCell::new(SiteQueue::new(targets, limits)),
+        turns: RefCell::new(SiteQueue::new(targets, limits, &config.progress)),
         changed: Notify::new(),
         addresses: RefCell::new(RequestCeiling::new(config.rate_per_address)),
         networks: RefCell::new(RequestCeiling::new(config.rate_per_network)),
@@ -347,7 +356,7 @@ async fn look_here(
         while let Some(ticket) = { shared.turns.borrow_mut().take() } {
             let shared = Rc::clone(&shared);
             running.spawn_local(async move {
-                // An error is the receiver's going away: there is nobody left to tell.
+                // An error is the receiver's going away: there is nobody left who receives.
                 let _ = walk::walk(&shared, &ticket).await;
                 ticket
             });

@@ -38,14 +38,14 @@ const SILENT_DOMAINS: usize = 3;
 /// many names under one dead domain may follow each other.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Tells of every (name, address) that comes in where the name points. Names are A-labels in lower
+/// Says of every (name, address) that comes in where the name points. Names are A-labels in lower
 /// case, addresses lie in the scope.
 ///
 /// A name is asked for once for both families, however many addresses it comes with, as long as it
 /// is among the last 65,536 answers or under way. At most `at_once` names are under way, and never
 /// more than [`dns::NAMES_AT_ONCE`]; each ends within 30 s. The check ends with the last name, when
 /// nobody receives any more, or when the resolver does not work: then `names` is closed, what is
-/// under way is told as unknown, and the rest is not told of.
+/// under way is reported as unknown, and the rest is not reported.
 pub async fn cross_check<R: NameResolver + ?Sized>(
     mut names: mpsc::Receiver<(String, IpAddr)>,
     resolver: &R,

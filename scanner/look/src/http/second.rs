@@ -40,7 +40,7 @@ pub(super) struct SecondConnection {
     driver: JoinHandle<()>,
     route: SiteRoute,
     tls: Option<TlsFacts>,
-    rung: Option<TlsFallback>,
+    fallback: Option<TlsFallback>,
     spent: bool,
 }
 
@@ -57,7 +57,7 @@ impl SecondConnection {
         timeouts: &HttpTimeouts,
         hint: Option<TlsFallback>,
     ) -> Result<Self, ResponseError> {
-        let (stream, tls, rung) = stream_to(route, timeouts, hint).await?;
+        let (stream, tls, fallback) = stream_to(route, timeouts, hint).await?;
         let window = u32::try_from(BODY_LIMIT).unwrap_or(u32::MAX);
         let shaking = Builder::new(SameThread)
             .initial_stream_window_size(window)
@@ -72,15 +72,15 @@ impl SecondConnection {
             // How it ended is seen by whoever waits for an answer.
             let _ = connection.await;
         });
-        Ok(Self { sender, driver, route: route.clone(), tls, rung, spent: false })
+        Ok(Self { sender, driver, route: route.clone(), tls, fallback, spent: false })
     }
 
     pub(super) const fn tls(&self) -> Option<&TlsFacts> {
         self.tls.as_ref()
     }
 
-    pub(super) const fn rung(&self) -> Option<TlsFallback> {
-        self.rung
+    pub(super) const fn fallback(&self) -> Option<TlsFallback> {
+        self.fallback
     }
 
     pub(super) fn is_usable(&self) -> bool {
@@ -91,10 +91,10 @@ impl SecondConnection {
     pub(super) async fn get(
         &mut self,
         path: &str,
-        asker: &RequestTemplate,
+        template: &RequestTemplate,
         timeouts: &HttpTimeouts,
     ) -> Result<HttpAnswer, ResponseError> {
-        let request = self.request(path, asker)?;
+        let request = self.request(path, template)?;
         self.spent = true;
         let head = timeout(timeouts.head, self.sender.send_request(request)).await;
         let response = match head {
@@ -149,9 +149,9 @@ impl SecondConnection {
     fn request(
         &self,
         path: &str,
-        asker: &RequestTemplate,
+        template: &RequestTemplate,
     ) -> Result<Request<Empty<Bytes>>, ResponseError> {
-        let mut request = asker.request(path)?;
+        let mut request = template.request(path)?;
         let host = request.headers_mut().remove(HOST);
         let invalid = || ResponseError::new(FaultKind::Request, "not a valid request");
         let authority = host.as_ref().map(HeaderValue::as_bytes).ok_or_else(invalid)?;

@@ -164,7 +164,7 @@ mod tests {
         }
         assert_eq!(standing.verdict(), Some(BlanketRefusal::Refused(403)));
         standing.note(ShownPage::by(404), None);
-        assert_eq!(standing.verdict(), None, "it tells paths apart");
+        assert_eq!(standing.verdict(), None, "it distinguishes paths");
 
         let mut standing = SiteStanding::default();
         standing.note(ShownPage::by(206), None);

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mimawari_base::sockets::{self, SocketRetry};
+use mimawari_base::sockets::SocketRetry;
+pub use mimawari_base::uplink::Uplink;
 use mimawari_targets::Endpoint;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -25,10 +26,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// What `connect()` says, or [`io::ErrorKind::TimedOut`] after `timeout`. When this machine is out of
 /// file descriptors and alike, that is waited out first.
-pub async fn dial(endpoint: Endpoint, timeout: Duration) -> io::Result<TcpStream> {
+pub async fn dial(endpoint: Endpoint, timeout: Duration, uplink: &Uplink) -> io::Result<TcpStream> {
+    uplink.admit_connection(endpoint.ip()).await;
+    dial_admitted(endpoint, timeout, uplink).await
+}
+
+/// The same for a connection that has been admitted before.
+pub(crate) async fn dial_admitted(
+    endpoint: Endpoint,
+    timeout: Duration,
+    uplink: &Uplink,
+) -> io::Result<TcpStream> {
     let mut patience = SocketRetry::new(PATIENCE);
     loop {
-        let error = match dial_once(endpoint, timeout).await {
+        let error = match dial_once(endpoint, timeout, uplink).await {
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
@@ -39,9 +50,13 @@ pub async fn dial(endpoint: Endpoint, timeout: Duration) -> io::Result<TcpStream
     }
 }
 
-async fn dial_once(endpoint: Endpoint, timeout: Duration) -> io::Result<TcpStream> {
+async fn dial_once(
+    endpoint: Endpoint,
+    timeout: Duration,
+    uplink: &Uplink,
+) -> io::Result<TcpStream> {
     let address = endpoint.socket_addr();
-    let socket = sockets::socket_to(address)?;
+    let socket = uplink.socket_to(address)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     let stream = tokio::time::timeout(timeout, socket.connect(address)).await.map_err(|_| {
         io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {timeout:?}"))
@@ -79,7 +94,7 @@ impl AsyncRead for HttpStream {
                 }
                 other => other,
             },
-            // Its context is told to take such an end for an ordinary one.
+            // Its context is set to take such an end for an ordinary one.
             Self::Legacy(s) => s.as_mut().poll_read(cx, buf),
         }
     }

@@ -35,7 +35,7 @@ pub(super) struct SiteTarget {
     /// The same as a URL has it.
     pub(super) origin: RedirectOrigin,
     pub(super) route: SiteRoute,
-    pub(super) asker: Result<RequestTemplate, ResponseError>,
+    pub(super) template: Result<RequestTemplate, ResponseError>,
     pub(super) deadline: Instant,
     pub(super) tempo: tempo::SiteRate,
     pub(super) ceiling: tempo::RequestCeiling,
@@ -77,8 +77,8 @@ impl SiteTarget {
                 endpoint.ip(),
                 endpoint.port().get(),
             ),
-            route: SiteRoute { endpoint, scheme, sni },
-            asker: RequestTemplate::new(&field, &config.user_agent),
+            route: SiteRoute { endpoint, scheme, sni, uplink: config.uplink.clone() },
+            template: RequestTemplate::new(&field, &config.user_agent),
             deadline: Instant::now() + config.per_target_time,
             tempo: tempo::SiteRate::new(config.longest_pause),
             ceiling: tempo::RequestCeiling::new(config.rate_per_site),
@@ -112,7 +112,7 @@ impl SiteTarget {
     /// Whether this answer may be one to our `Range`, and not to the path: many servers refuse one
     /// that is longer than the file, and some fail.
     pub(super) fn doubts_range(&self, status: u16) -> bool {
-        let ranged = self.asker.as_ref().is_ok_and(RequestTemplate::has_range);
+        let ranged = self.template.as_ref().is_ok_and(RequestTemplate::has_range);
         ranged
             && match status {
                 416 => true,
@@ -127,8 +127,8 @@ impl SiteTarget {
             self.range_doubts += 1;
             return false;
         }
-        if let Ok(asker) = &mut self.asker {
-            asker.drop_range();
+        if let Ok(template) = &mut self.template {
+            template.drop_range();
         }
         true
     }

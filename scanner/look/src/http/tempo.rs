@@ -17,7 +17,7 @@ const PATIENCE: u32 = 3;
 /// First pause of a site that fails; doubled with each failure from there on.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// How one site bears being asked.
+/// How fast one site can take requests.
 #[derive(Debug)]
 pub(super) struct SiteRate {
     /// Longest pause before a site that fails.

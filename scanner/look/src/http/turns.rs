@@ -17,6 +17,7 @@ use mimawari_probes::observation::UrlScheme;
 use mimawari_targets::Endpoint;
 
 use super::link::HttpDialect;
+use super::progress::ProbeProgress;
 use super::target::SiteEnding;
 use super::tls::TlsFallback;
 use super::vhosts::HostList;
@@ -64,7 +65,7 @@ pub(super) struct EndpointQueue {
     /// Which version of HTTP it speaks.
     pub dialect: Cell<HttpDialect>,
     /// How to shake hands.
-    pub rung: Cell<Option<TlsFallback>>,
+    pub fallback: Cell<Option<TlsFallback>>,
 }
 
 /// Where hosts come from.
@@ -100,7 +101,7 @@ impl EndpointQueue {
             dead_hosts: Cell::new(0),
             late_hosts: Cell::new(0),
             dialect: Cell::new(HttpDialect::First),
-            rung: Cell::new(None),
+            fallback: Cell::new(None),
         }
     }
 
@@ -180,7 +181,7 @@ pub(super) struct WorkPermit {
 
 impl SiteQueue {
     /// The lanes of these targets; a target that is listed twice is taken once.
-    pub(super) fn new(targets: SiteTargets, limits: TurnLimits) -> Self {
+    pub(super) fn new(targets: SiteTargets, limits: TurnLimits, progress: &ProbeProgress) -> Self {
         let mut lanes: BTreeMap<IpAddr, Vec<EndpointQueue>> = BTreeMap::new();
         let mut seen: HashSet<WebTarget> = HashSet::new();
         for target in targets.listed {
@@ -195,6 +196,7 @@ impl SiteQueue {
                 of.len() - 1
             });
             of[index].source.borrow_mut().listed.push_back(target.host);
+            progress.plan(1);
         }
         drop(seen);
         for port in targets.named {
@@ -207,9 +209,13 @@ impl SiteQueue {
             for (ip, lanes) in &lanes {
                 if vhosts.count(*ip) > 0 {
                     for lane in lanes {
-                        let rows = vhosts.hosts(*ip);
-                        let rows = rows.only(lane.endpoint.port(), lane.scheme, lane.takes_any);
-                        lane.source.borrow_mut().rows = Some(rows);
+                        let rows = || {
+                            let (port, scheme) = (lane.endpoint.port(), lane.scheme);
+                            vhosts.hosts(*ip).only(port, scheme, lane.takes_any)
+                        };
+                        // An error is reported by whoever probes the address.
+                        progress.plan(rows().map_while(Result::ok).count() as u64);
+                        lane.source.borrow_mut().rows = Some(rows());
                     }
                 }
             }
@@ -361,6 +367,7 @@ mod tests {
             ]
             .into(),
             LIMITS,
+            &ProbeProgress::default(),
         );
         let first = turns.take().unwrap();
         let second = turns.take().unwrap();
@@ -377,7 +384,8 @@ mod tests {
     fn who_waits_gives_way() {
         let names: Vec<String> = (0..40).map(|i| format!("h{i}.example")).collect();
         let targets = names.iter().map(|h| target("198.51.100.7", 80, UrlScheme::Http, Some(h)));
-        let mut turns = SiteQueue::new(targets.collect::<Vec<_>>().into(), LIMITS);
+        let mut turns =
+            SiteQueue::new(targets.collect::<Vec<_>>().into(), LIMITS, &ProbeProgress::default());
         let first = turns.take().unwrap();
         assert!(turns.take().is_none(), "one connection is enough for a few hosts");
         first.lane.next_host().unwrap();
@@ -405,7 +413,7 @@ mod tests {
             }
         }
         let limits = TurnLimits { per_network: 7, ..LIMITS };
-        let mut turns = SiteQueue::new(targets.into(), limits);
+        let mut turns = SiteQueue::new(targets.into(), limits, &ProbeProgress::default());
         let (mut busy, mut order) = (VecDeque::new(), Vec::new());
         let mut seen = HashSet::new();
         loop {

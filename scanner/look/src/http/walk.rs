@@ -123,10 +123,10 @@ impl SiteWorker<'_> {
         for path in asked {
             let observation =
                 self.check(path, &mut target, FetchWait::Hasty, &mut standing, known).await;
-            let mendable = observation.outcome == ContentOutcome::Error
+            let may_recover = observation.outcome == ContentOutcome::Error
                 && target.gone.is_none()
                 && Instant::now() < target.deadline;
-            if mendable && target.answered && (target.hurried || late.len() < SECOND_CHANCES) {
+            if may_recover && target.answered && (target.hurried || late.len() < SECOND_CHANCES) {
                 late.push(path);
             } else {
                 self.keep(path, observation, &target, &mut standing, known).await?;
@@ -156,6 +156,7 @@ impl SiteWorker<'_> {
     /// for; one that closes at once costs little, and each of its names is asked.
     fn bury(&self, target: SiteTarget) {
         let lane = self.lane;
+        self.shared.config.progress.finish_site();
         if target.answered {
             lane.dead_hosts.set(0);
             lane.late_hosts.set(0);
@@ -289,7 +290,11 @@ impl SiteWorker<'_> {
             }
             match self.fetch(&next, target, wait).await {
                 Ok(answer) => {
-                    let (answer, to) = self.follow(answer, &next, target, wait, &check).await;
+                    let (answer, to) = if matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+                        Box::pin(self.follow(answer, &next, target, wait, &check)).await
+                    } else {
+                        (answer, None)
+                    };
                     if std::mem::take(&mut first) {
                         standing.note(ShownPage::by(answer.status), to.as_ref());
                     }
@@ -343,9 +348,6 @@ impl SiteWorker<'_> {
         wait: FetchWait,
         check: &PathCheck<'_>,
     ) -> (HttpAnswer, Option<RedirectOrigin>) {
-        if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
-            return (answer, None);
-        }
         let Some(location) = answer.bytes(LOCATION) else { return (answer, None) };
         let place = match destination(location, &target.origin, path) {
             RedirectTarget::Site(origin) => return (answer, Some(origin)),
@@ -360,7 +362,7 @@ impl SiteWorker<'_> {
         if is_hit {
             return (answer, None);
         }
-        let cookies = target.asker.as_mut().is_ok_and(|asker| asker.take_cookies(&answer));
+        let cookies = target.template.as_mut().is_ok_and(|template| template.take_cookies(&answer));
         if place == path {
             if !cookies {
                 return (answer, None);
@@ -440,6 +442,7 @@ fn response<'a>(answer: &'a HttpAnswer, body: &'a DecodedBody<'a>) -> HttpRespon
     HttpResponse {
         status: answer.status,
         location: answer.text(LOCATION),
+        fields: answer,
         body,
         truncated: answer.truncated,
         total: answer.total,

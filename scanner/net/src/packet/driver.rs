@@ -36,6 +36,8 @@ const HOPELESS: Duration = Duration::from_secs(10);
 /// How often the routers are asked for their Ethernet addresses again: after a failover another one
 /// answers for the same address.
 const ROUTERS: Duration = Duration::from_secs(1);
+/// How long a sweep stands still before it looks whether it may go on.
+const HELD: Duration = Duration::from_millis(10);
 /// When the engine has nothing to send for longer than this, it waits for answers, not for its rate.
 const IDLE: Duration = Duration::from_millis(100);
 
@@ -54,6 +56,8 @@ impl PacketSweep {
         on_event: &mut dyn FnMut(SweepEvent) -> ControlFlow<()>,
         on_tick: &mut dyn FnMut(&SweepEngine),
     ) -> Result<PacketStatistics, PacketError> {
+        sweep.leave_unrouted(self.unrouted());
+        sweep.space_by_driver();
         let (out, messages) = mpsc::sync_channel(receiver::CHANNEL);
         let done = AtomicBool::new(false);
         let begun = Instant::now();
@@ -89,11 +93,13 @@ impl PacketSweep {
             for (link, lanes) in lanes.iter_mut().enumerate() {
                 let mut queues = Vec::new();
                 for (lane, sender) in lanes.iter_mut().enumerate() {
-                    let (queue, parcels) = mpsc::sync_channel(sending::PARCELS);
+                    let (queue, filled_batches) = mpsc::sync_channel(sending::FRAME_BATCHES);
                     let out = out.clone();
                     std::thread::Builder::new()
                         .name(format!("send-{link}-{lane}"))
-                        .spawn_scoped(scope, move || sending::run(link, sender, &parcels, &out))
+                        .spawn_scoped(scope, move || {
+                            sending::run(link, sender, &filled_batches, &out)
+                        })
                         .map_err(failed)?;
                     queues.push(queue);
                 }
@@ -163,7 +169,7 @@ struct SweepRun<'a> {
     to_send: Vec<Vec<SyncSender<FrameBatch>>>,
     /// When the routers are asked again, in real time.
     ask_routers: Duration,
-    /// Probes whose neighbour has answered, and for which no parcel was free.
+    /// Probes whose neighbour has answered, and for which no batch was free.
     late: VecDeque<(SynProbe, usize, [u8; 6])>,
     /// Up to when each receiving thread has told everything.
     heard: Vec<Duration>,
@@ -194,6 +200,7 @@ impl SweepRun<'_> {
             }
             self.ask_neighbours();
             self.ask_routers();
+            self.count_beside();
             let more = self.transmit();
             while let Some(event) = self.sweep.poll_event() {
                 if on_event(event).is_break() {
@@ -209,13 +216,17 @@ impl SweepRun<'_> {
                 self.look_at_allowances();
                 on_tick(self.sweep);
             }
+            // Second looks are behind: nothing is sent before they have caught up.
+            let held = self.is_held();
             if more || !self.late.is_empty() && self.has_room() {
                 continue;
             }
             let mut wake = next_tick.min(real + LONGEST_SLEEP);
             let deadline = self.deadline(real);
-            // Without a free parcel nothing can be sent before one comes back, which is a message.
-            if self.has_room() {
+            // Without a free batch nothing can be sent before one comes back, which is a message.
+            if held {
+                wake = wake.min(real + HELD);
+            } else if self.has_room() {
                 wake = wake.min(deadline);
             }
             match messages.recv_timeout(wake.saturating_sub(self.begun.elapsed())) {
@@ -306,6 +317,10 @@ impl SweepRun<'_> {
     /// Hands out probes and sends them. `true`: there may be more to send at once.
     fn transmit(&mut self) -> bool {
         let now = self.now();
+        let spacing = self.sweep.spacing();
+        for link in &mut self.parts.links {
+            link.set_spacing(spacing);
+        }
         let mut more = true;
         let mut unrouted = Vec::new();
         while self.has_room()
@@ -314,8 +329,8 @@ impl SweepRun<'_> {
             self.frame(probe, path, Some(mac));
         }
         for _ in 0..PROBES_A_TURN {
-            // Without a free parcel there is nothing to do before a sending thread reports.
-            if self.parts.neighbours.is_full() || !self.has_room() {
+            // Without a free batch there is nothing to do before a sending thread reports.
+            if self.parts.neighbours.is_full() || !self.has_room() || self.is_held() {
                 more = false;
                 break;
             }
@@ -333,11 +348,17 @@ impl SweepRun<'_> {
             self.sweep.send_failed(now, probe);
         }
         for link in 0..self.parts.links.len() {
-            if let Some(parcel) = self.parts.links[link].take() {
-                self.hand_over(link, parcel);
+            if let Some(filled) = self.parts.links[link].take() {
+                self.hand_over(link, filled);
             }
         }
         more
+    }
+
+    /// Whether nothing new is to be asked: second looks are behind. A sweep that is stopped ends all the
+    /// same.
+    fn is_held(&self) -> bool {
+        self.parts.beside.is_held() && !self.stopped
     }
 
     /// Whether a frame finds room whatever its link.
@@ -371,7 +392,7 @@ impl SweepRun<'_> {
         None
     }
 
-    /// Builds a probe's frame and puts it into a parcel, past the gate.
+    /// Builds a probe's frame and puts it into a batch, past the gate.
     fn frame(&mut self, probe: SynProbe, path: usize, mac: Option<[u8; 6]>) {
         let parts = &mut *self.parts;
         let path = &mut parts.paths[path];
@@ -396,33 +417,33 @@ impl SweepRun<'_> {
         self.sweep.send_failed(self.clock.now(self.begun.elapsed()), probe);
     }
 
-    /// Gives a parcel to its sending thread. Never waits: a queue holds all parcels of its lane.
-    fn hand_over(&mut self, link: usize, parcel: FrameBatch) {
-        let queue = self.to_send.get(link).and_then(|lanes| lanes.get(parcel.lane));
+    /// Gives a batch to its sending thread. Never waits: a queue holds all batches of its lane.
+    fn hand_over(&mut self, link: usize, filled: FrameBatch) {
+        let queue = self.to_send.get(link).and_then(|lanes| lanes.get(filled.lane));
         let refused = match queue {
-            Some(queue) => queue.send(parcel).err().map(|e| e.0),
-            None => Some(parcel),
+            Some(queue) => queue.send(filled).err().map(|e| e.0),
+            None => Some(filled),
         };
-        if let Some(parcel) = refused {
+        if let Some(filled) = refused {
             let error = Some(std::io::Error::other("the sending thread has ended"));
-            self.sent(SentBatch { link, parcel, sent: 0, error });
+            self.sent(SentBatch { link, filled, sent: 0, error });
         }
     }
 
-    /// A parcel is back.
+    /// A batch is back.
     fn sent(&mut self, sent: SentBatch) {
-        let SentBatch { link, mut parcel, sent, error } = sent;
+        let SentBatch { link, mut filled, sent, error } = sent;
         self.statistics.packets_sent += sent;
-        self.statistics.send_failures += parcel.probes.len() as u64;
+        self.statistics.send_failures += filled.probes.len() as u64;
         if sent > 0 {
             self.failing_since = None;
         }
-        if !parcel.probes.is_empty() {
+        if !filled.probes.is_empty() {
             let why = error.map_or_else(|| "nothing was sent".to_owned(), |e| e.to_string());
-            self.failed(link, &why, parcel.probes.drain(..));
+            self.failed(link, &why, filled.probes.drain(..));
         }
-        parcel.batch.clear();
-        self.parts.links[link].back(parcel);
+        filled.batch.clear();
+        self.parts.links[link].back(filled);
     }
 
     /// Hands back what could not be sent, and ends a sweep that can send nothing any more.
@@ -463,6 +484,15 @@ impl SweepRun<'_> {
         }
     }
 
+    /// Second looks leave beside the sweep, and count toward its rate.
+    fn count_beside(&mut self) {
+        let packets = self.parts.beside.take();
+        if packets > 0 {
+            let now = self.now();
+            self.sweep.sent_beside(now, packets);
+        }
+    }
+
     /// Asks the routers who they are now.
     fn ask_routers(&mut self) {
         let real = self.begun.elapsed();
@@ -478,7 +508,7 @@ impl SweepRun<'_> {
             if matches!(self.parts.links[link].solicit(ip), Ok(SolicitedNeighbour::Sent)) {
                 self.statistics.solicitations += 1;
                 let now = self.now();
-                self.sweep.sent_beside(now);
+                self.sweep.sent_beside(now, 1);
             }
         }
     }
@@ -509,7 +539,7 @@ impl SweepRun<'_> {
                 self.statistics.solicitations += 1;
                 self.failing_since = None;
                 let now = self.now();
-                self.sweep.sent_beside(now);
+                self.sweep.sent_beside(now, 1);
                 return;
             }
             Ok(SolicitedNeighbour::Refused) => {

@@ -62,6 +62,12 @@ pub enum PacketError {
         /// The family that is missing.
         v4: bool,
     },
+    /// The configuration names a source address that this machine does not have.
+    #[error("{source_address} is no address of this machine")]
+    ForeignSource {
+        /// The address.
+        source_address: IpAddr,
+    },
     /// A source port that the configuration names is taken.
     #[error("source port {port} is in use (ports {first} to {last} are needed, one an attempt)")]
     PortInUse {
@@ -168,6 +174,11 @@ impl PacketError {
                 "add an address (`ip {} address add … dev {interface}`), or leave these targets out",
                 if *v4 { "-4" } else { "-6" }
             ),
+            Self::ForeignSource { .. } => {
+                "name an address that `ip address` shows in `source` under \
+                 [scan], or leave the key out"
+                    .to_owned()
+            }
             Self::PortInUse { .. } => {
                 "end the program that holds it (`ss -tanp`), choose another `source_port` under \
                  [scan], or leave the key out for a free block"

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use mimawari_engine::SynProbe;
+use mimawari_engine::{FrameSpacing, SynProbe};
 use mimawari_probes::wire::{self, LinkHeader, SynTemplate};
 use mimawari_rawio::filter;
 use mimawari_rawio::{InterfaceFacts, LinkKind, ReceiveRing};
@@ -12,7 +12,7 @@ use mimawari_rawio::{InterfaceFacts, LinkKind, ReceiveRing};
 use super::PacketConfig;
 use super::error::PacketError;
 use super::frame::FrameReach;
-use super::sending::{FrameBatch, PARCELS};
+use super::sending::{FRAME_BATCHES, FrameBatch};
 use super::source::{OwnAddress, SourcePorts, address_on};
 use super::transmit::{CheckedBatch, Gate, NotPushed, Transmitter};
 
@@ -31,6 +31,8 @@ pub(super) struct PacketLink {
     free: Vec<FrameBatch>,
     /// With the sending threads.
     out: usize,
+    /// How frames are spaced; then one thread sends them all, since two would send at the same time.
+    spacing: Option<FrameSpacing>,
     question: CheckedBatch,
     v4: Option<Ipv4Addr>,
     v6: Option<Ipv6Addr>,
@@ -106,11 +108,12 @@ impl PacketLink {
             mac,
             filling: None,
             // The lanes take turns.
-            free: (0..PARCELS)
+            free: (0..FRAME_BATCHES)
                 .flat_map(|_| 0..lanes.len())
                 .map(|lane| FrameBatch::new(lane, CheckedBatch::new(gate.clone(), mac.is_some())))
                 .collect(),
             out: 0,
+            spacing: None,
             lanes,
             question: CheckedBatch::new(gate.clone(), mac.is_some()),
         };
@@ -141,48 +144,57 @@ impl PacketLink {
 
     /// Whether a frame finds room.
     pub(super) fn has_room(&self) -> bool {
-        self.filling.is_some() || !self.free.is_empty()
+        self.filling.is_some() || self.next_free().is_some()
     }
 
-    /// Adds a probe's frame to the parcel being filled. Returns a parcel that is full and to be sent
-    /// first; the frame is then in the next one. `Err`: no parcel is free, or the frame may not leave.
+    /// How frames are spaced from now on.
+    pub(super) const fn set_spacing(&mut self, spacing: Option<FrameSpacing>) {
+        self.spacing = spacing;
+    }
+
+    /// The batch to be filled next.
+    fn next_free(&self) -> Option<usize> {
+        self.free.iter().position(|filled| self.spacing.is_none() || filled.lane == 0)
+    }
+
+    /// Adds a probe's frame to the batch being filled. Returns a batch that is full and to be sent
+    /// first; the frame is then in the next one. `Err`: no batch is free, or the frame may not leave.
     pub(super) fn push(
         &mut self,
         frame: &[u8],
         probe: SynProbe,
     ) -> Result<Option<FrameBatch>, NotPushed> {
         let mut full = None;
-        if let Some(parcel) = &mut self.filling {
-            match parcel.push(frame, probe) {
+        if let Some(filled) = &mut self.filling {
+            match filled.push(frame, probe) {
                 Ok(()) => return Ok(None),
-                Err(NotPushed::Full) if !self.free.is_empty() => full = self.take(),
+                Err(NotPushed::Full) if self.next_free().is_some() => full = self.take(),
                 Err(e) => return Err(e),
             }
         }
-        if self.free.is_empty() {
-            return Err(NotPushed::Full);
-        }
-        let mut next = self.free.remove(0);
-        // An empty parcel takes any SYN.
+        let Some(free) = self.next_free() else { return Err(NotPushed::Full) };
+        let mut next = self.free.remove(free);
+        // An empty batch takes any SYN.
         let pushed = next.push(frame, probe);
         self.filling = Some(next);
         pushed.map(|()| full)
     }
 
-    /// The parcel being filled, to be sent.
+    /// The batch being filled, to be sent.
     pub(super) fn take(&mut self) -> Option<FrameBatch> {
-        let parcel = self.filling.take()?;
+        let mut filled = self.filling.take()?;
+        filled.spacing = self.spacing;
         self.out += 1;
-        Some(parcel)
+        Some(filled)
     }
 
-    /// A parcel has come back from its thread.
-    pub(super) fn back(&mut self, parcel: FrameBatch) {
+    /// A batch has come back from its thread.
+    pub(super) fn back(&mut self, filled: FrameBatch) {
         self.out -= 1;
-        self.free.push(parcel);
+        self.free.push(filled);
     }
 
-    /// Whether a parcel is with a sending thread.
+    /// Whether a batch is with a sending thread.
     pub(super) const fn is_sending(&self) -> bool {
         self.out > 0
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  open: routes ─▶ segments ─▶ links (sender + ring) ─▶ gateways' Ethernet addresses ─▶ source ports
-//!  run:  engine ─▶ frames ─▶ gate ─▶ parcels (the caller's thread) ─▶ wire (sending threads)
+//!  run:  engine ─▶ frames ─▶ gate ─▶ batches (the caller's thread) ─▶ wire (sending threads)
 //!        engine ◀─ channel ◀─ answers ◀─ cookie ◀─ rings ◀─ wire (one thread a link)
 //! ```
 //!
@@ -27,25 +27,33 @@ pub mod frame;
 mod link;
 pub mod neighbour;
 pub mod netlink;
+mod opener;
 mod prepare;
 pub mod privilege;
 mod receiver;
 pub mod route;
 mod sending;
 pub mod source;
+mod spacing;
 mod transmit;
+
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use mimawari_engine::SynProbe;
 use mimawari_probes::cookie::Cookie;
 use mimawari_probes::gap::Gap;
 use mimawari_rawio::RingConfig;
+use mimawari_targets::AddrSet;
 
 pub use burst::{BurstOutcome, BurstTally, CanaryBurst, ports_of_a_burst};
 pub use error::PacketError;
+pub use opener::SocketOpener;
 pub use privilege::{MissingCapability, drop_all, have_net_raw};
 pub use receiver::receivers_for;
 pub use sending::senders_for;
 
+use crate::budget::PacketBudget;
 use link::{PacketLink, ReceiveSetup};
 use neighbour::NeighbourTable;
 use route::RouteSegment;
@@ -56,6 +64,9 @@ use source::SourcePorts;
 pub struct PacketConfig {
     /// Restricts sending to this interface; `None`: whatever the routes say.
     pub interface: Option<String>,
+    /// Addresses of this machine to send from, at most one a family; a family without one: as the
+    /// routes say.
+    pub sources: Vec<IpAddr>,
     /// First of the source ports, one an attempt; `None`: a random free block outside the range that
     /// the kernel gives out.
     pub first_source_port: Option<u16>,
@@ -79,6 +90,7 @@ impl Default for PacketConfig {
     fn default() -> Self {
         Self {
             interface: None,
+            sources: Vec::new(),
             first_source_port: None,
             attempts: mimawari_engine::SweepConfig::default().max_attempts,
             key: [0; 16],
@@ -128,6 +140,8 @@ pub struct PacketSweep {
     neighbours: NeighbourTable<QueuedProbe>,
     gateways: Gateways,
     gaps: Vec<Gap>,
+    /// What leaves beside the sweep.
+    beside: Arc<PacketBudget>,
 }
 
 /// Paths by a router, and who the router is.
@@ -148,6 +162,11 @@ impl std::fmt::Debug for PacketSweep {
 }
 
 impl PacketSweep {
+    /// Counts what leaves by this budget toward the rate of the sweep.
+    pub fn share_budget(&mut self, budget: Arc<PacketBudget>) {
+        self.beside = budget;
+    }
+
     /// The source ports in use, first and last.
     #[must_use]
     pub const fn source_ports(&self) -> (u16, u16) {
@@ -158,6 +177,12 @@ impl PacketSweep {
     #[must_use]
     pub fn segments(&self) -> &[RouteSegment] {
         &self.segments
+    }
+
+    /// The addresses of the walk to which no packet can leave.
+    fn unrouted(&self) -> AddrSet {
+        let without = self.segments.iter().zip(&self.path_of).filter(|(_, path)| path.is_none());
+        AddrSet::from_ranges(without.map(|(segment, _)| segment.range))
     }
 
     /// Things to know before the run, as plain sentences.

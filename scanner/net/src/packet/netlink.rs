@@ -117,12 +117,17 @@ pub fn read(targets: &[AddrRange]) -> io::Result<KernelRoutes> {
     })
 }
 
-/// Asks the kernel which way it would send to each address, by `device` if given. `Ok(None)` for
-/// an address: it has no way.
+/// Asks the kernel which way it would send to each address, by `device` and from the one of `sources`
+/// that is of its family, if given. `Ok(None)` for an address: it has no way.
 ///
 /// # Errors
 /// When netlink itself fails.
-pub fn look_up(addresses: Vec<IpAddr>, device: Option<u32>) -> io::Result<Vec<Option<NextHop>>> {
+pub fn look_up(
+    addresses: Vec<IpAddr>,
+    device: Option<u32>,
+    sources: &[IpAddr],
+) -> io::Result<Vec<Option<NextHop>>> {
+    let sources = sources.to_vec();
     on_own_thread(move |handle| async move {
         let mut out = Vec::with_capacity(addresses.len());
         for ip in addresses {
@@ -132,6 +137,10 @@ pub fn look_up(addresses: Vec<IpAddr>, device: Option<u32>) -> io::Result<Vec<Op
                 if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
             query.header.destination_prefix_length = width;
             query.attributes.push(RouteAttribute::Destination(ip.into()));
+            if let Some(source) = sources.iter().find(|s| s.is_ipv4() == ip.is_ipv4()) {
+                query.header.source_prefix_length = width;
+                query.attributes.push(RouteAttribute::Source((*source).into()));
+            }
             query.attributes.extend(device.map(RouteAttribute::Oif));
             // The answer then names the table that the way is from.
             query.header.flags |= RouteFlags::LookupTable;

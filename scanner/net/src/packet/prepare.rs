@@ -49,7 +49,8 @@ impl PacketSweep {
         let kernel = settled(&targets)?;
         let interface = config.interface.as_deref();
         let device = interface.map(|name| find_interface(&kernel, name)).transpose()?;
-        let mut segments = ways(&targets, &kernel, device)?;
+        check_sources(&kernel, &config.sources)?;
+        let mut segments = ways(&targets, &kernel, device, &config.sources)?;
         if segments.iter().all(|s| s.hop.is_none()) {
             return Err(PacketError::NoRoute {
                 ranges: list(segments.iter().map(|s| s.range)),
@@ -155,6 +156,7 @@ impl PacketSweep {
             neighbours,
             gateways,
             gaps,
+            beside: Arc::default(),
         })
     }
 }
@@ -168,6 +170,14 @@ fn find_interface(kernel: &KernelRoutes, name: &str) -> Result<u32, PacketError>
             name: name.to_owned(),
             existing: kernel.interfaces.iter().map(|i| i.name.clone()).collect(),
         }),
+    }
+}
+
+/// Refuses to send from what is no address of this machine: nobody's answer would come back.
+fn check_sources(kernel: &KernelRoutes, sources: &[IpAddr]) -> Result<(), PacketError> {
+    match sources.iter().find(|s| !kernel.addresses.iter().any(|own| own.ip == **s)) {
+        None => Ok(()),
+        Some(missing) => Err(PacketError::ForeignSource { source_address: *missing }),
     }
 }
 
@@ -192,10 +202,11 @@ fn ways(
     targets: &[AddrRange],
     kernel: &KernelRoutes,
     device: Option<u32>,
+    sources: &[IpAddr],
 ) -> Result<Vec<RouteSegment>, PacketError> {
     let mut segments = route::segments(targets, &kernel.routes, device);
     let addresses = segments.iter().map(|s| s.range.first()).collect();
-    let answers = netlink::look_up(addresses, device)
+    let answers = netlink::look_up(addresses, device, sources)
         .map_err(|e| PacketError::netlink("asking the kernel for routes by netlink", e))?;
     for (segment, answer) in segments.iter_mut().zip(answers) {
         segment.hop = answer;
@@ -226,8 +237,10 @@ impl SetupBuilder<'_> {
         };
         let link = self.link(device)?;
         let own = &self.kernel.addresses;
-        let source = hop
-            .source
+        let asked = self.config.sources.iter().find(|s| s.is_ipv4() == range.first().is_ipv4());
+        let source = asked
+            .copied()
+            .or(hop.source)
             .filter(|s| !s.is_unspecified() && s.is_ipv4() == range.first().is_ipv4())
             .filter(|s| may_come_from(*s, range.first()))
             .or_else(|| address_for(range.first(), device, own))

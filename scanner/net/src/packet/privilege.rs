@@ -20,7 +20,7 @@ pub(super) fn raise_net_raw() -> bool {
         || (has(CapSet::Permitted) && caps::raise(None, CapSet::Effective, capability).is_ok())
 }
 
-/// Why this process has no CAP_NET_RAW, as far as the kernel tells; each has its own remedy.
+/// Why this process has no CAP_NET_RAW, as far as the kernel says; each has its own remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingCapability {
     /// Whoever started it took the capability away: no program can have it here (the bounding set).
@@ -35,10 +35,10 @@ pub enum MissingCapability {
 }
 
 impl MissingCapability {
-    /// Of this process.
+    /// Of this thread.
     #[must_use]
     pub fn find() -> Self {
-        Self::read(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+        Self::read(&std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default())
     }
 
     /// From the text of `/proc/PID/status` (proc_pid_status(5)).
@@ -62,7 +62,7 @@ impl MissingCapability {
         }
     }
 
-    /// The reason in a few words; `None` where there is nothing to tell.
+    /// The reason in a few words; `None` where there is nothing to say.
     #[must_use]
     pub const fn reason(self) -> Option<&'static str> {
         match self {
@@ -101,6 +101,22 @@ impl MissingCapability {
     }
 }
 
+/// Gives up all capabilities of the calling thread but the one that raw sockets need.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(super) fn keep_net_raw() -> Result<(), caps::errors::CapsError> {
+    let net_raw = Capability::CAP_NET_RAW;
+    caps::clear(None, CapSet::Ambient)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        let mut kept = caps::read(None, set)?;
+        kept.retain(|c| *c == net_raw);
+        caps::set(None, set, &kept)?;
+    }
+    Ok(())
+}
+
 /// Gives up all capabilities of the calling thread and of what it starts from now on. Sockets that
 /// are open stay usable. Other threads keep theirs: capabilities belong to threads.
 ///
@@ -118,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_tells_why_the_capability_is_missing() {
+    fn the_kernel_says_why_the_capability_is_missing() {
         let status = |bounding: &str, no_new: u8| {
             format!(
                 "Name:\tmimawari\nCapPrm:\t0000000000000000\nCapBnd:\t{bounding}\nNoNewPrivs:\t{no_new}\n"

@@ -28,7 +28,7 @@ pub(super) enum ReceiverMessage {
     Lost(u64),
     /// Everything that arrived in this thread's ring before this time has been told.
     Heard { number: usize, until: Duration },
-    /// A parcel is back from its sending thread.
+    /// A batch is back from its sending thread.
     Sent(SentBatch),
     /// Receiving on the link does not work; the thread goes on trying.
     Trouble { link: usize, error: io::Error },

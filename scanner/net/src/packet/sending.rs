@@ -1,22 +1,23 @@
-//! The sending threads: parcels of finished frames in, what became of them out.
+//! The sending threads: batches of finished frames in, what became of them out.
 //!
 //! Nearly all the time of a probe is spent in the kernel, so frames are built by the thread that
 //! drives the engine and sent by as many threads as it takes. Each thread owns a socket and two
-//! parcels, one being filled while the other is sent; parcels go round and are never allocated
-//! again. Whoever has no parcel left waits: that is all the back-pressure there is.
+//! batches, one being filled while the other is sent; batches go round and are never allocated
+//! again. Whoever has no batch left waits: that is all the back-pressure there is.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use mimawari_engine::SynProbe;
+use mimawari_engine::{FrameSpacing, SynProbe};
 
 use super::frame::FrameReach;
 use super::privilege;
 use super::receiver::ReceiverMessage;
+use super::spacing::FrameClock;
 use super::transmit::{CheckedBatch, NotPushed, Transmitter};
 
-/// Parcels of one thread.
-pub(super) const PARCELS: usize = 2;
+/// Batches of one thread.
+pub(super) const FRAME_BATCHES: usize = 2;
 /// Sending threads of one link, at most: a veth or virtio queue has no use for more.
 const MOST: usize = 8;
 /// Packets a second that one thread is good for.
@@ -37,11 +38,13 @@ pub(super) struct FrameBatch {
     pub(super) lane: usize,
     pub(super) batch: CheckedBatch,
     pub(super) probes: Vec<SynProbe>,
+    /// How many frames may leave back to back, and how fast; `None`: all at once.
+    pub(super) spacing: Option<FrameSpacing>,
 }
 
 impl FrameBatch {
     pub(super) fn new(lane: usize, batch: CheckedBatch) -> Self {
-        Self { lane, batch, probes: Vec::new() }
+        Self { lane, batch, probes: Vec::new(), spacing: None }
     }
 
     /// Adds the frame of a probe, if that is where it goes and it may.
@@ -52,43 +55,51 @@ impl FrameBatch {
     }
 }
 
-/// What became of a parcel. Its probes are those that did not leave.
+/// What became of a batch. Its probes are those that did not leave.
 #[derive(Debug)]
 pub(super) struct SentBatch {
     pub(super) link: usize,
-    pub(super) parcel: FrameBatch,
+    pub(super) filled: FrameBatch,
     pub(super) sent: u64,
     /// Why the others did not leave; the last reason.
     pub(super) error: Option<io::Error>,
 }
 
-/// Sends parcels until there are no more to come.
+/// Sends batches until there are no more to come.
 pub(super) fn run(
     link: usize,
     sender: &mut Transmitter,
-    parcels: &Receiver<FrameBatch>,
+    filled_batches: &Receiver<FrameBatch>,
     out: &SyncSender<ReceiverMessage>,
 ) {
     // The socket is open already.
     if let Err(e) = privilege::drop_all() {
         tracing::debug!(error = %e, "the sending thread keeps its capabilities");
     }
-    while let Ok(parcel) = parcels.recv() {
-        if out.send(ReceiverMessage::Sent(send(link, sender, parcel))).is_err() {
+    let mut clock = FrameClock::new();
+    while let Ok(filled) = filled_batches.recv() {
+        if out.send(ReceiverMessage::Sent(send(link, sender, &mut clock, filled))).is_err() {
             return;
         }
     }
 }
 
-/// Sends one parcel. A frame that the system refuses for its own sake does not keep back those
+/// Sends one batch. A frame that the system refuses for its own sake does not keep back those
 /// behind it; a full queue or a dead interface does.
-fn send(link: usize, sender: &mut Transmitter, mut parcel: FrameBatch) -> SentBatch {
+fn send(
+    link: usize,
+    sender: &mut Transmitter,
+    clock: &mut FrameClock,
+    mut filled: FrameBatch,
+) -> SentBatch {
     let (mut total, mut error) = (0, None);
     let mut failed = Vec::new();
     let mut next = 0;
-    while next < parcel.probes.len() {
-        let outcome = sender.send_from(&parcel.batch, next);
-        next = (next + outcome.sent).min(parcel.probes.len());
+    while next < filled.probes.len() {
+        let left = filled.probes.len() - next;
+        let admitted = filled.spacing.map_or(left, |spacing| clock.admit(spacing, left));
+        let outcome = sender.send_some(&filled.batch, next, admitted);
+        next = (next + outcome.sent).min(filled.probes.len());
         total += outcome.sent as u64;
         let rest_too = match &outcome.error {
             Some(e) => concerns_all(e),
@@ -100,15 +111,15 @@ fn send(link: usize, sender: &mut Transmitter, mut parcel: FrameBatch) -> SentBa
         if rest_too {
             break;
         }
-        if refused && let Some(probe) = parcel.probes.get(next) {
+        if refused && let Some(probe) = filled.probes.get(next) {
             failed.push(*probe);
             next += 1;
         }
     }
-    parcel.probes.drain(..next);
-    parcel.probes.append(&mut failed);
-    parcel.batch.clear();
-    SentBatch { link, parcel, sent: total, error }
+    filled.probes.drain(..next);
+    filled.probes.append(&mut failed);
+    filled.batch.clear();
+    SentBatch { link, filled, sent: total, error }
 }
 
 /// Whether an error of a send says something of the interface, not of the one frame.

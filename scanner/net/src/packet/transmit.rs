@@ -113,12 +113,18 @@ impl Transmitter {
 
     /// Sends a batch, in order, up to the first frame that the system refuses.
     pub(super) fn send(&mut self, batch: &CheckedBatch) -> SendOutcome {
-        self.send_from(batch, 0)
+        self.send_some(batch, 0, usize::MAX)
     }
 
-    /// The same from frame number `first` on; `sent` counts from there.
-    pub(super) fn send_from(&mut self, batch: &CheckedBatch, first: usize) -> SendOutcome {
-        self.sender.send_from(&batch.batch, first)
+    /// The same from frame number `first` on, and no more than `most` frames; `sent` counts from
+    /// `first`.
+    pub(super) fn send_some(
+        &mut self,
+        batch: &CheckedBatch,
+        first: usize,
+        most: usize,
+    ) -> SendOutcome {
+        self.sender.send_some(&batch.batch, first, most)
     }
 }
 

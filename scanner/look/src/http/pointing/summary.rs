@@ -1,4 +1,4 @@
-//! What the cross-check came to, and how a run tells it.
+//! What the cross-check came to, and how a run reports it.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ const SHOWN: usize = 5;
 pub struct DnsSummary {
     /// How many questions about names were asked, each for both families.
     pub asked: u64,
-    /// How many (name, address) pairs were told [`DnsPointing::Here`].
+    /// How many (name, address) pairs were reported as [`DnsPointing::Here`].
     pub here: u64,
     /// [`DnsPointing::Ours`].
     pub ours: u64,

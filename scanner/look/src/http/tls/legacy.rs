@@ -1,4 +1,4 @@
-//! The lower rungs: a vendored OpenSSL that agrees to everything from TLS 1.0 on.
+//! The lower fallbacks: a vendored OpenSSL that agrees to everything from TLS 1.0 on.
 
 use std::pin::Pin;
 use std::sync::OnceLock;
@@ -33,7 +33,7 @@ pub(super) async fn shake(
     asked: &TlsAttempt,
     name: Option<&str>,
 ) -> Result<(HttpStream, TlsFacts), TlsRefusal> {
-    // The machine's fault, not the server's: no other rung mends it.
+    // The machine's fault, not the server's: no other fallback mends it.
     let broken =
         |e: &ErrorStack| TlsRefusal::failed(&format!("cannot set up OpenSSL: {e}"), false, false);
     let mut stream = prepare(tcp, name).map_err(|e| broken(&e))?;

@@ -1,18 +1,18 @@
 //! TLS towards servers that are looked at, never trusted.
 //!
-//! [`handshake`] is the one entry, and climbs down a ladder: rustls first, which speaks what a
+//! [`handshake`] is the one entry, and follows a fallback chain: rustls first, which speaks what a
 //! current client speaks; then a vendored OpenSSL for the versions, ciphers and signatures that
 //! rustls has left behind; then the same without a server name. A neglected host is exactly the one
 //! that is worth a look, so it must not be passed over because nobody should talk to it any more.
 //!
-//! Verification is off on every rung. The question is what an address serves, and an expired,
+//! Verification is off on every fallback. The question is what an address serves, and an expired,
 //! self-signed or misnamed certificate changes nothing about a secret that lies open behind it;
 //! refusing the handshake would hide exactly the neglected hosts. Nothing confidential is ever sent
 //! over these connections, so there is nothing that a man in the middle could gain by it. Calls to
 //! APIs and notifiers must not use this module.
 //!
-//! No ALPN is offered: a server then speaks HTTP/1.1, and one that knows only other protocols cannot
-//! answer with an alert instead of a page. Sessions are never resumed, since the certificate is part
+//! At first no ALPN is offered: a server then speaks HTTP/1.1, and one that knows only other protocols
+//! cannot answer with an alert instead of a page. HTTP/2 is offered where nothing else is left. Sessions are never resumed, since the certificate is part
 //! of what is observed.
 
 pub mod certificate;
@@ -23,6 +23,7 @@ mod refusal;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use mimawari_base::uplink::Uplink;
 use mimawari_probes::observation::TlsFacts;
 use mimawari_targets::Endpoint;
 use rustls::pki_types::ServerName;
@@ -30,7 +31,7 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::stream::{HttpStream, dial};
+use super::stream::{HttpStream, dial_admitted};
 
 pub use refusal::{RefusalKind, TlsRefusal};
 pub(crate) use refusal::{is_tls_error, words};
@@ -40,7 +41,7 @@ pub(crate) use refusal::{is_tls_error, words};
 pub struct TlsLimits {
     /// For each new TCP connection, and no longer than what is left of `handshake`.
     pub connect: Duration,
-    /// For the whole ladder, all rungs together.
+    /// For the whole chain, all fallbacks together.
     pub handshake: Duration,
 }
 
@@ -51,17 +52,19 @@ pub enum TlsFallback {
     Modern,
     /// OpenSSL: TLS 1.0 and up with every cipher, with the server name where there is one.
     Legacy,
-    /// As [`Self::Legacy`], without the server name: for servers that cannot bear one.
+    /// As [`Self::Legacy`], without the server name: for servers that fail with one.
     Nameless,
+    /// As [`Self::Modern`], offering HTTP/2 alone (RFC 7301): for servers that demand it.
+    SecondVersion,
 }
 
 impl TlsFallback {
-    /// What is left to try. Without a name, the last rung is the one before it.
+    /// What is left to try. Without a name, the last fallback is the one before it.
     const fn next(self, named: bool) -> Option<Self> {
         match self {
             Self::Modern => Some(Self::Legacy),
             Self::Legacy if named => Some(Self::Nameless),
-            Self::Legacy | Self::Nameless => None,
+            Self::Legacy | Self::Nameless | Self::SecondVersion => None,
         }
     }
 }
@@ -73,39 +76,44 @@ pub struct TlsSession {
     pub stream: HttpStream,
     /// What the handshake showed.
     pub facts: TlsFacts,
-    /// Which rung it took; the hint for the next connection to the same endpoint and name.
-    pub rung: TlsFallback,
+    /// Which fallback it took; the hint for the next connection to the same endpoint and name.
+    pub fallback: TlsFallback,
 }
 
 /// Shakes hands over `tcp`, a fresh connection to `endpoint`. `sni` is the virtual host; an address
 /// or nonsense is not sent as a name (RFC 6066, section 3).
 ///
-/// A failed handshake uses its connection up, so the next rung dials `endpoint` again: at most three
-/// connections with a name, two without. Only a failure that another rung could mend leads to it; a
-/// timeout, an unknown name and a peer that does not speak TLS end the ladder. With a `hint` the
-/// ladder begins at that rung; after a refusal the caller had better forget it.
+/// A failed handshake uses its connection up, so the next fallback dials `endpoint` again: at most three
+/// connections with a name, two without. Only a failure that another fallback could fix leads to it; a
+/// timeout, an unknown name and a peer that does not speak TLS end the chain. With a `hint` the
+/// chain begins at that fallback; after a refusal the caller had better forget it.
 ///
 /// # Errors
 /// [`TlsRefusal`]: why the handshake failed, and whether it was TLS at all.
 pub async fn handshake(
     tcp: TcpStream,
     endpoint: Endpoint,
+    uplink: &Uplink,
     sni: Option<&str>,
     limits: &TlsLimits,
     hint: Option<TlsFallback>,
 ) -> Result<TlsSession, TlsRefusal> {
-    let deadline = Instant::now() + limits.handshake;
+    let mut deadline = Instant::now() + limits.handshake;
     let asked = TlsAttempt { name: sni.and_then(dns_name), ip: endpoint.ip() };
-    let (mut tcp, mut rung) = (tcp, hint.unwrap_or(TlsFallback::Modern));
+    let (mut tcp, mut fallback) = (tcp, hint.unwrap_or(TlsFallback::Modern));
     let mut first: Option<TlsRefusal> = None;
     loop {
-        let shaken = timeout_at(deadline, shake(rung, tcp, &asked)).await;
+        let shaken = timeout_at(deadline, shake(fallback, tcp, &asked)).await;
         let refusal = match shaken {
-            Ok(Ok((stream, facts))) => return Ok(TlsSession { stream, facts, rung }),
+            Ok(Ok((stream, facts))) => return Ok(TlsSession { stream, facts, fallback }),
             Ok(Err(refusal)) => refusal,
             Err(_) => TlsRefusal::late(limits.handshake),
         };
-        let next = rung.next(asked.name.is_some()).filter(|_| refusal.is_mendable());
+        let next = if refusal.wants_protocol() && fallback == TlsFallback::Modern {
+            Some(TlsFallback::SecondVersion)
+        } else {
+            fallback.next(asked.name.is_some()).filter(|_| refusal.is_fixable())
+        };
         let refusal = match first.clone() {
             Some(first) => first.then(refusal),
             None => refusal,
@@ -114,12 +122,15 @@ pub async fn handshake(
             return Err(refusal);
         };
         let left = deadline.saturating_duration_since(Instant::now());
+        let asked = Instant::now();
+        uplink.admit_connection(endpoint.ip()).await;
+        deadline += asked.elapsed();
         // The peer was there a moment ago: what it said then is a better reason than why it does
         // not take another connection.
-        let Ok(fresh) = dial(endpoint, limits.connect.min(left)).await else {
+        let Ok(fresh) = dial_admitted(endpoint, limits.connect.min(left), uplink).await else {
             return Err(refusal);
         };
-        (tcp, rung) = (fresh, next);
+        (tcp, fallback) = (fresh, next);
         let spoke_tls = refusal.spoke_tls;
         first.get_or_insert(refusal).spoke_tls = spoke_tls;
     }
@@ -149,18 +160,19 @@ fn dns_name(host: &str) -> Option<ServerName<'static>> {
 }
 
 async fn shake(
-    rung: TlsFallback,
+    fallback: TlsFallback,
     tcp: TcpStream,
     asked: &TlsAttempt,
 ) -> Result<(HttpStream, TlsFacts), TlsRefusal> {
-    match rung {
-        TlsFallback::Modern => modern::shake(tcp, asked).await,
+    match fallback {
+        TlsFallback::Modern => modern::shake(tcp, asked, false).await,
+        TlsFallback::SecondVersion => modern::shake(tcp, asked, true).await,
         TlsFallback::Legacy => legacy::shake(tcp, asked, asked.name()).await,
         TlsFallback::Nameless => legacy::shake(tcp, asked, None).await,
     }
 }
 
-/// The facts that both stacks tell in the same words.
+/// The facts that both stacks report in the same words.
 fn facts(version: &str, cipher: Option<&str>, leaf: Option<&[u8]>, asked: &TlsAttempt) -> TlsFacts {
     TlsFacts {
         version: version.to_owned(),
@@ -187,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ladder_ends() {
+    fn the_chain_ends() {
         let walk = |named| {
             std::iter::successors(Some(TlsFallback::Modern), |r| r.next(named)).collect::<Vec<_>>()
         };

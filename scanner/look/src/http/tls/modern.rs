@@ -1,4 +1,4 @@
-//! The first rung: rustls, TLS 1.3 and 1.2 with forward secrecy and authenticated ciphers alone.
+//! The first fallback: rustls, TLS 1.3 and 1.2 with forward secrecy and authenticated ciphers alone.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,11 +17,12 @@ use crate::http::stream::HttpStream;
 pub(super) async fn shake(
     tcp: TcpStream,
     asked: &TlsAttempt,
+    second_version: bool,
 ) -> Result<(HttpStream, TlsFacts), TlsRefusal> {
     let named = asked.name.is_some();
     // For an address, rustls sends no name.
     let name = asked.name.clone().unwrap_or_else(|| ServerName::IpAddress(asked.ip.into()));
-    let shaken = connector().connect(name, tcp).await;
+    let shaken = connector(second_version).connect(name, tcp).await;
     let stream = shaken.map_err(|e| TlsRefusal::modern(&e, named))?;
     let facts = facts(stream.get_ref().1, asked);
     Ok((HttpStream::Tls(Box::new(stream)), facts))
@@ -39,9 +40,18 @@ fn facts(session: &ClientConnection, asked: &TlsAttempt) -> TlsFacts {
 
 /// A connector that completes the handshake with whatever certificate is there; see the module
 /// above for the reason.
-fn connector() -> TlsConnector {
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    TlsConnector::from(Arc::clone(CONFIG.get_or_init(|| Arc::new(config()))))
+fn connector(second_version: bool) -> TlsConnector {
+    static FIRST: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    static SECOND: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    let made = if second_version { &SECOND } else { &FIRST };
+    let config = made.get_or_init(|| {
+        let mut config = config();
+        if second_version {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+        }
+        Arc::new(config)
+    });
+    TlsConnector::from(Arc::clone(config))
 }
 
 fn config() -> ClientConfig {

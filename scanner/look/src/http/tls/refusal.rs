@@ -17,8 +17,10 @@ pub struct TlsRefusal {
     pub spoke_tls: bool,
     /// In words, without anything that the server sent.
     pub reason: String,
-    /// Whether another rung of the ladder could do better.
-    mendable: bool,
+    /// Whether another fallback of the chain could do better.
+    fixable: bool,
+    /// The server wants a protocol to be offered (RFC 7301).
+    wants_protocol: bool,
 }
 
 /// Kinds of failed handshakes.
@@ -44,8 +46,12 @@ impl From<TlsRefusal> for ResponseError {
 }
 
 impl TlsRefusal {
-    pub(super) const fn is_mendable(&self) -> bool {
-        self.mendable
+    pub(super) const fn wants_protocol(&self) -> bool {
+        self.wants_protocol
+    }
+
+    pub(super) const fn is_fixable(&self) -> bool {
+        self.fixable
     }
 
     pub(super) fn late(limit: Duration) -> Self {
@@ -53,13 +59,14 @@ impl TlsRefusal {
             kind: RefusalKind::Late,
             spoke_tls: false,
             reason: format!("no TLS handshake within {limit:?}"),
-            mendable: false,
+            fixable: false,
+            wants_protocol: false,
         }
     }
 
-    pub(super) fn failed(words: &str, spoke_tls: bool, mendable: bool) -> Self {
+    pub(super) fn failed(words: &str, spoke_tls: bool, fixable: bool) -> Self {
         let reason = format!("TLS handshake failed: {words}");
-        Self { kind: RefusalKind::Failed, spoke_tls, reason, mendable }
+        Self { kind: RefusalKind::Failed, spoke_tls, reason, fixable, wants_protocol: false }
     }
 
     /// A fatal alert from the peer. `named` says whether a server name was sent.
@@ -78,10 +85,12 @@ impl TlsRefusal {
                 spoke_tls: true,
                 reason: format!("no site {what}: TLS alert {alert:?}"),
                 // An old server may say the same to a hello that it cannot read.
-                mendable: alert == AlertDescription::InternalError,
+                fixable: alert == AlertDescription::InternalError,
+                wants_protocol: false,
             };
         }
-        Self::failed(&format!("alert {alert:?}"), true, is_mendable_alert(alert))
+        let failed = Self::failed(&format!("alert {alert:?}"), true, is_fixable_alert(alert));
+        Self { wants_protocol: alert == AlertDescription::NoApplicationProtocol, ..failed }
     }
 
     /// What rustls says.
@@ -117,8 +126,8 @@ impl TlsRefusal {
         Self::failed(&legacy_words(error), false, cut)
     }
 
-    /// The verdict after the first rung and the last: the last one decides, and the first one's words
-    /// stay, since they tell what a current client meets.
+    /// The verdict after the first fallback and the last: the last one decides, and the first one's words
+    /// stay, since they show what a current client meets.
     pub(super) fn then(self, last: Self) -> Self {
         let spoke_tls = self.spoke_tls || last.spoke_tls;
         if last.kind == RefusalKind::NoSite {
@@ -129,13 +138,14 @@ impl TlsRefusal {
         } else {
             format!("{}; asked the old way: {}", self.reason, last.reason)
         };
-        Self { kind: last.kind, spoke_tls, reason, mendable: last.mendable }
+        let (fixable, wants_protocol) = (last.fixable, last.wants_protocol);
+        Self { kind: last.kind, spoke_tls, reason, fixable, wants_protocol }
     }
 }
 
 /// Alerts by which servers answer a version, cipher, signature, extension or size that they cannot
 /// deal with.
-const fn is_mendable_alert(alert: AlertDescription) -> bool {
+const fn is_fixable_alert(alert: AlertDescription) -> bool {
     matches!(
         alert,
         AlertDescription::CloseNotify
@@ -244,18 +254,18 @@ mod tests {
         use AlertDescription as A;
         for alert in [A::HandshakeFailure, A::ProtocolVersion, A::InsufficientSecurity] {
             let refusal = TlsRefusal::alert(alert, true);
-            assert!(refusal.is_mendable() && refusal.spoke_tls, "{alert:?}");
+            assert!(refusal.is_fixable() && refusal.spoke_tls, "{alert:?}");
             assert_eq!(refusal.kind, RefusalKind::Failed, "{alert:?}");
         }
         for alert in [A::UserCanceled, A::CertificateRequired, A::NoApplicationProtocol] {
-            assert!(!TlsRefusal::alert(alert, true).is_mendable(), "{alert:?}");
+            assert!(!TlsRefusal::alert(alert, true).is_fixable(), "{alert:?}");
         }
         for named in [true, false] {
             let unknown = TlsRefusal::alert(A::UnrecognisedName, named);
-            assert_eq!((unknown.kind, unknown.is_mendable()), (RefusalKind::NoSite, false));
+            assert_eq!((unknown.kind, unknown.is_fixable()), (RefusalKind::NoSite, false));
         }
         let caddy = TlsRefusal::alert(A::InternalError, false);
-        assert_eq!((caddy.kind, caddy.is_mendable()), (RefusalKind::NoSite, true));
+        assert_eq!((caddy.kind, caddy.is_fixable()), (RefusalKind::NoSite, true));
         assert_eq!(TlsRefusal::alert(A::InternalError, true).kind, RefusalKind::Failed);
         assert_eq!(caddy.clone().then(caddy.clone()).kind, RefusalKind::NoSite);
         assert_eq!(caddy.then(TlsRefusal::failed("reset", false, true)).kind, RefusalKind::Failed);
@@ -263,17 +273,17 @@ mod tests {
         assert_eq!(TlsRefusal::alert(A::AccessDenied, false).kind, RefusalKind::NoSite);
 
         let foreign = modern(InvalidMessage::InvalidContentType.into());
-        assert!(!foreign.is_mendable() && !foreign.spoke_tls);
+        assert!(!foreign.is_fixable() && !foreign.spoke_tls);
         let old = modern(rustls::PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig.into());
-        assert!(old.is_mendable() && old.spoke_tls);
+        assert!(old.is_fixable() && old.spoke_tls);
 
         for kind in [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset] {
-            assert!(TlsRefusal::modern(&kind.into(), true).is_mendable(), "{kind:?}");
+            assert!(TlsRefusal::modern(&kind.into(), true).is_fixable(), "{kind:?}");
         }
         for kind in [io::ErrorKind::TimedOut, io::ErrorKind::HostUnreachable] {
-            assert!(!TlsRefusal::modern(&kind.into(), true).is_mendable(), "{kind:?}");
+            assert!(!TlsRefusal::modern(&kind.into(), true).is_fixable(), "{kind:?}");
         }
-        assert!(!TlsRefusal::late(Duration::from_secs(1)).is_mendable());
+        assert!(!TlsRefusal::late(Duration::from_secs(1)).is_fixable());
     }
 
     #[test]

@@ -15,9 +15,9 @@ use mimawari_targets::diagnostic::DiagnosticList;
 
 use super::hosts::HostList;
 use super::numbering::SiteNumbering;
-use super::pass::{HostRun, ListPass, SkippedRows, told};
+use super::pass::{HostRun, ListPass, SkippedRows, diagnostic};
 
-/// What tells that a file is another than before.
+/// What shows that a file is another than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileStamp {
     length: u64,
@@ -60,7 +60,7 @@ impl SiteList {
         ))
     }
 
-    /// Whether the list is, as far as the file system tells, the one that was checked.
+    /// Whether the list is, as far as the file system shows, the one that was checked.
     pub fn is_unchanged(&self) -> bool {
         FileStamp::of(&self.file).is_ok_and(|now| now == self.stamp)
     }
@@ -93,7 +93,7 @@ impl VhostIndex {
         let mut pass = ListPass::new(&name, scope);
         pass.read(&file)?;
         if FileStamp::of(&file).map_err(unreadable)? != before {
-            return Err(DiagnosticList::from(told(
+            return Err(DiagnosticList::from(diagnostic(
                 &name,
                 "the list of virtual hosts changed while it was read".to_owned(),
                 "write a new list under another name, and rename it when it is complete",
@@ -116,7 +116,7 @@ impl VhostIndex {
     ) -> Result<Self, DiagnosticList> {
         let no_copy = |e: io::Error| {
             let folder = spool_dir.display();
-            DiagnosticList::from(told(
+            DiagnosticList::from(diagnostic(
                 name,
                 format!("cannot keep a copy of the list of virtual hosts in {folder}: {e}"),
                 "make room there, or give the list as a file",

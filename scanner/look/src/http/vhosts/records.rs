@@ -203,7 +203,7 @@ impl From<io::Error> for RecordError {
 mod tests {
     use super::*;
 
-    /// Gives as many bytes at a time as it is told to.
+    /// Gives as many bytes at a time as it is asked for.
     struct Drops<'a>(&'a [u8], usize);
 
     impl Read for Drops<'_> {

@@ -1,0 +1,108 @@
+//! Findings that are one file under several names take one row.
+
+use std::collections::HashMap;
+
+use mimawari_drift::verdict::{Finding, SameFile};
+
+use crate::clean::clean;
+use crate::words::{self, NAME};
+
+/// How many of the other names are shown.
+const SHOWN: usize = 3;
+
+/// A finding, and the same file's other findings, which a row of its own would only repeat.
+pub(crate) struct NamedRow<'a> {
+    pub(crate) finding: &'a Finding,
+    others: Vec<&'a Finding>,
+}
+
+impl NamedRow<'_> {
+    /// The other names, as half a sentence; none for a finding alone.
+    pub(crate) fn others(&self) -> Option<String> {
+        if self.others.is_empty() {
+            return None;
+        }
+        let name = |f: &&Finding| match &f.host {
+            Some(host) => clean(host, NAME),
+            None => words::endpoint(f),
+        };
+        let mut text = self.others.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ");
+        if self.others.len() > SHOWN {
+            text = format!("{text} and {}", words::grouped((self.others.len() - SHOWN) as u64));
+            text.push_str(" more");
+        }
+        let names = words::plural(self.others.len() as u64, "other name");
+        Some(format!("the same file under {names}: {text}"))
+    }
+}
+
+/// Rows of a list: what is the same file, and is said with the same words, takes one. Its row is that
+/// of the site without a name, if that is among them.
+pub(crate) fn rows<'a>(list: &[&'a Finding], files: &[SameFile]) -> Vec<NamedRow<'a>> {
+    let mut file_of: HashMap<&str, usize> = HashMap::new();
+    for (i, file) in files.iter().enumerate() {
+        file_of.extend(file.findings.iter().map(|id| (id.as_str(), i)));
+    }
+    let mut at: HashMap<(usize, Vec<String>), usize> = HashMap::new();
+    let mut rows: Vec<NamedRow<'a>> = Vec::new();
+    for f in list {
+        let mut row = NamedRow { finding: f, others: Vec::new() };
+        let Some(file) = file_of.get(f.id.as_str()) else {
+            rows.push(row);
+            continue;
+        };
+        let mut words = words::marks(f);
+        words.push(words::state(f.state).to_owned());
+        words.extend(f.owner.clone());
+        words.extend(f.acknowledged.as_ref().map(|a| a.by.clone()));
+        let first = *at.entry((*file, words)).or_insert(rows.len());
+        match rows.get_mut(first) {
+            None => rows.push(row),
+            Some(first) if row.finding.host.is_none() => {
+                row.others.push(first.finding);
+                row.others.append(&mut first.others);
+                *first = row;
+            }
+            Some(first) => first.others.push(f),
+        }
+    }
+    for row in &mut rows {
+        row.others.sort_by(|a, b| a.host.cmp(&b.host));
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use mimawari_drift::same_file::same_files;
+
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn one_file_under_many_names_takes_one_row() {
+        let mut all = Vec::new();
+        for n in 0..29 {
+            let mut f = samples::content("198.51.100.7", 80, "", "/.env");
+            f.host = (n != 7).then(|| format!("stale-{n:02}.example.jp"));
+            f.id = format!("{n:016x}");
+            all.push(f);
+        }
+        // Another file at the same path of the same address, and one that is back again.
+        all[3].evidence.as_mut().unwrap().digest = "another".to_owned();
+        all[5].reopened = 1;
+        let files = same_files(&all);
+        assert_eq!(files.len(), 1);
+        assert_eq!((files[0].findings.len(), files[0].hosts[6].clone()), (28, None));
+        let list: Vec<&Finding> = all.iter().collect();
+        let rows = rows(&list, &files);
+        assert_eq!(rows.len(), 3);
+        assert_eq!(rows[0].finding.host, None);
+        assert_eq!(
+            rows[0].others().unwrap(),
+            "the same file under 26 other names: stale-00.example.jp, stale-01.example.jp, \
+             stale-02.example.jp and 23 more"
+        );
+        assert!(rows[1..].iter().all(|r| r.others().is_none()));
+    }
+}
