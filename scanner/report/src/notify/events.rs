@@ -165,7 +165,7 @@ mod tests {
     fn another_service_is_a_line_of_its_own() {
         let mut v = samples::clean();
         v.service_changes = vec![samples::another_service()];
-        let text = lines(&v, &ChangeSelection::default());
+        let text = lines(&v, &ChangeSelection::default(), None);
         assert_eq!(text.lines().count(), 2);
         assert!(
             text.starts_with("{\"allowed_by\":\"edge-web\",\"event\":\"service_change\""),

@@ -117,15 +117,15 @@ mod tests {
     fn another_service_is_notified_alone_and_not_to_who_selects_by_severity() {
         let mut v = samples::clean();
         v.service_changes = vec![samples::another_service()];
-        let all = posts(&v, &ChangeSelection::default());
+        let all = posts("e", &v, &ChangeSelection::default(), None);
         assert_eq!((all.len(), &all[0].body["service_changes"][0]["now"]), (1, &json!("ssh")));
         let severe = ChangeSelection {
             min_severity: Some(mimawari_probes::observation::Severity::High),
             ..ChangeSelection::default()
         };
-        assert!(posts(&v, &severe).is_empty());
+        assert!(posts("e", &v, &severe, None).is_empty());
         v.service_changes = vec![samples::another_service(); 2 * PART];
-        let all = posts(&v, &ChangeSelection::default());
+        let all = posts("e", &v, &ChangeSelection::default(), None);
         assert_eq!(all[0].body["service_changes"].as_array().map(Vec::len), Some(PART));
         assert_eq!(all[0].body["service_changes_total"], 2 * PART);
     }
