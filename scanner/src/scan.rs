@@ -732,13 +732,16 @@ async fn sweep(
             (summary, s.seconds, s.frames_refused_by_scope, s.gaps)
         }
         None => {
+            let setup = connect::ConnectSetup {
+                scope,
+                at_once: connections,
+                uplink: &uplink,
+                beside: &budget,
+                patience: spacing,
+            };
             let s = connect::run(
                 &mut engine,
-                scope,
-                connections,
-                &uplink,
-                &budget,
-                spacing,
+                &setup,
                 &context.stop,
                 |event| on_event(event, &mut open),
                 on_tick,

@@ -42,23 +42,34 @@ enum ConnectOutcome {
 /// How long a sweep stands still before it looks whether it may go on.
 const HELD: Duration = Duration::from_millis(10);
 
-/// Runs a sweep to its end. `at_once` bounds the sockets in use; `patience` is how long one
-/// connection may take, at most the engine's spacing.
+/// How the connections of a sweep are made.
+#[derive(Debug)]
+pub struct ConnectSetup<'a> {
+    /// What may be connected to.
+    pub scope: &'a Scope,
+    /// Sockets in use at once, at most.
+    pub at_once: usize,
+    /// By which interface and from which address.
+    pub uplink: &'a Uplink,
+    /// What other parts of the run send meanwhile.
+    pub beside: &'a PacketBudget,
+    /// How long one connection may take, at most the engine's spacing.
+    pub patience: Duration,
+}
+
+/// Runs a sweep to its end.
 ///
 /// # Errors
 /// When `on_event` breaks, with what it broke with already handled by the caller; otherwise never:
 /// failures of single connections are the sweep's business.
 pub async fn run(
     sweep: &mut SweepEngine,
-    scope: &Scope,
-    mut at_once: usize,
-    uplink: &Uplink,
-    beside: &PacketBudget,
-    patience: Duration,
+    setup: &ConnectSetup<'_>,
     stop: &StopSignal,
     mut on_event: impl FnMut(SweepEvent) -> ControlFlow<()>,
     mut on_tick: impl FnMut(Duration, &SweepEngine),
 ) -> ConnectStatistics {
+    let &ConnectSetup { scope, mut at_once, uplink, beside, patience } = setup;
     let begun = Instant::now();
     let mut statistics = ConnectStatistics::default();
     let mut tasks: JoinSet<(SynProbe, ConnectOutcome)> = JoinSet::new();
