@@ -36,8 +36,8 @@ const ASKED_AGAIN: (u8, u8) = (6, 2);
 /// Reported chunks that late answers can still amend.
 const REMEMBERED: usize = 8;
 
-/// A sweep has about so many chunks at least, so that first attempts are left to judge the rate by
-/// nearly until its end; but none takes less than so many seconds to send, since answers are waited for
+/// On a path that polices, a sweep has about so many chunks at least, so that first attempts are left to
+/// judge the rate by nearly until its end; but none takes less than so many seconds to send, since answers are waited for
 /// about a second, or is smaller than this.
 const CHUNKS: u64 = 8;
 const CHUNK_SECONDS: u64 = 2;
@@ -775,10 +775,15 @@ impl SweepEngine {
     }
 
     fn next_len(&self) -> u32 {
-        let some = (self.cells / CHUNKS)
-            .max(u64::from(self.rate.get()) * CHUNK_SECONDS)
-            .max(SMALL_CHUNK)
-            .min(u64::from(self.config.chunk_cells));
+        let most = u64::from(self.config.chunk_cells);
+        // A large chunk proves by a sample of its silent cells that nothing was lost; a small one has too
+        // few answers for that, and asks all of them again. So they are small only where the path polices.
+        let some = if self.rate.is_limited() {
+            let seconds = u64::from(self.rate.get()) * CHUNK_SECONDS;
+            (self.cells / CHUNKS).max(seconds).max(SMALL_CHUNK).min(most)
+        } else {
+            most
+        };
         let left = (self.cells - self.next_step).min(some);
         u32::try_from(left).unwrap_or(self.config.chunk_cells)
     }
