@@ -146,7 +146,7 @@ fn each_mistake_is_told_with_its_line() {
         ),
         (
             format!("{HEADER}\n{end}"),
-            "2: 0 files are in this manifest, and its end tells another number",
+            "2: 0 files are in this manifest, and its end says another number",
         ),
         (
             format!("{HEADER}\n{}\n{end}{HEADER}\n", f("/a.php")),

@@ -183,11 +183,6 @@ impl RateControl {
         self.now
     }
 
-    /// Whether the path has lost probes because of their rate or their burst.
-    pub(crate) const fn is_limited(&self) -> bool {
-        self.cut
-    }
-
     /// How many frames may leave back to back.
     pub(crate) fn burst(&self) -> u32 {
         self.burst.get().min(SweepConfig::burst_for(self.now))

@@ -36,9 +36,10 @@ const ASKED_AGAIN: (u8, u8) = (6, 2);
 /// Reported chunks that late answers can still amend.
 const REMEMBERED: usize = 8;
 
-/// On a path that polices, a sweep has about so many chunks at least, so that first attempts are left to
-/// judge the rate by nearly until its end; but none takes less than so many seconds to send, since answers are waited for
-/// about a second, or is smaller than this.
+/// While frames are spaced, as at the beginning and on a path that polices, a sweep has about so many
+/// chunks at least, so that first attempts are left to judge the rate by nearly until its end; but none
+/// takes less than so many seconds to send, since answers are waited for about a second, or is smaller
+/// than this.
 const CHUNKS: u64 = 8;
 const CHUNK_SECONDS: u64 = 2;
 const SMALL_CHUNK: u64 = 1 << 16;
@@ -777,8 +778,8 @@ impl SweepEngine {
     fn next_len(&self) -> u32 {
         let most = u64::from(self.config.chunk_cells);
         // A large chunk proves by a sample of its silent cells that nothing was lost; a small one has too
-        // few answers for that, and asks all of them again. So they are small only where the path polices.
-        let some = if self.rate.is_limited() {
+        // few answers for that, and asks all of them again. So they are small only while frames are spaced.
+        let some = if self.rate.spacing().is_some() {
             let seconds = u64::from(self.rate.get()) * CHUNK_SECONDS;
             (self.cells / CHUNKS).max(seconds).max(SMALL_CHUNK).min(most)
         } else {
