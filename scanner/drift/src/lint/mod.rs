@@ -7,7 +7,7 @@
 //! * `policy`: what each rule must have.
 //! * `cells`: rules that share cells.
 //! * `scanned`: what the scan profiles cover.
-//! * [`sites`]: how many sites the addresses have, and rules that open all of them.
+//! * `sites`: how many sites the addresses have, and rules that open all of them.
 //! * `upkeep`: what time and use say of the rules.
 //! * [`codeowners`]: who owns which file.
 //! * [`rules`]: the table of everything that is reported, with its pages.
