@@ -8,6 +8,9 @@ use std::time::Duration;
 const SLOTS: usize = 1 << 16;
 /// How much of a ceiling may come at once: 50 ms worth, and one packet at least.
 const BURST_NS: u64 = 50_000_000;
+/// How late a probe may leave in the place that it has: one interval, and this at least. The lateness
+/// adds to the burst, for the next one may be on time.
+const LATE_NS: u64 = 10_000_000;
 
 /// When a probe may leave for the sake of its host and of its network.
 ///
@@ -55,6 +58,15 @@ impl HostCeilings {
             slot.take(at);
         }
         if at == now_ns { now } else { Duration::from_nanos(at) }
+    }
+
+    /// Whether a probe whose place was `at` is too late for it at `now`. Places that were missed do not
+    /// add up: what waited for the rate of the whole sweep would otherwise leave for one host at once.
+    #[inline]
+    pub fn is_missed(&self, at: Duration, now: Duration) -> bool {
+        let late = now.saturating_sub(at).as_nanos();
+        let strictest = self.host.iter().chain(&self.network).map(|table| table.interval).max();
+        strictest.is_some_and(|interval| late > u128::from(interval.max(LATE_NS)))
     }
 }
 

@@ -291,6 +291,11 @@ impl ChunkWork {
         &self.tally
     }
 
+    /// The first `attempts` were made at a rate that has been lowered since.
+    pub(crate) fn spoil(&mut self, attempts: u8) {
+        self.tally.spoiled = self.tally.spoiled.max(attempts);
+    }
+
     /// Cells not answered and not given up.
     pub(crate) const fn remaining(&self) -> u64 {
         self.remaining

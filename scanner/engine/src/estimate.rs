@@ -62,8 +62,9 @@
 //!
 //! # When the rate was too high
 //!
-//! The rate is lowered while first attempts are being sent (see `rate.rs`), so these lost more than the
-//! later ones. Their catch is then left out of q, and k counts the attempts after the first.
+//! The rate is lowered while first attempts are being sent (see `rate.rs`), and again when repetitions
+//! are lost, so these attempts lost more than the later ones. Their catches are then left out of q,
+//! and k counts the attempts after them.
 //!
 //! # Limits
 //!
@@ -82,6 +83,8 @@ pub const ASSUMED_LOSS: f64 = 0.03;
 const Z_TWO_SIDED: f64 = 1.959_963_985;
 /// 95 % point: one-sided 95 %.
 const Z_ONE_SIDED: f64 = 1.644_853_627;
+/// An attempt that misses less than this was not made at a rate that the path does not carry.
+const HARMLESS: f64 = 0.02;
 /// Catches that do not shrink have no finite estimate; this stands for "nearly everything is lost".
 const MAX_LOSS: f64 = 0.99;
 
@@ -160,9 +163,32 @@ pub(crate) struct AttemptTally {
     pub tcp: AttemptCatches,
     /// First SYN-ACKs.
     pub open: AttemptCatches,
+    /// The first attempts that were made at a rate which the path did not carry, and which has been
+    /// lowered since: their losses say nothing of the attempts after them.
+    #[serde(default)]
+    pub spoiled: u8,
 }
 
 impl AttemptTally {
+    /// The attempts of one class that count for nothing, of `rounds`. Where an attempt of it is not certain
+    /// to have missed more than [`HARMLESS`], the rate did it no harm (hosts that limit their RSTs
+    /// answer SYNs as ever).
+    fn spoiled(&self, class: CellClass, rounds: usize) -> usize {
+        let catches = self.of(class);
+        let rounds = rounds.min(ROUNDS);
+        let harmless =
+            |j: usize| wilson(catches[j], catches[j] + catches[j - 1], Z_TWO_SIDED).0 <= HARMLESS;
+        let mut spoiled = usize::from(self.spoiled).min(rounds);
+        // What the last attempt missed is not known yet: the one before it says what to think of it.
+        if spoiled == rounds && (rounds < 2 || !harmless(rounds - 1)) {
+            return rounds;
+        }
+        while spoiled > 0 && (spoiled == rounds || harmless(spoiled)) {
+            spoiled -= 1;
+        }
+        spoiled
+    }
+
     pub(crate) fn of(&self, class: CellClass) -> &AttemptCatches {
         match class {
             CellClass::Tcp => &self.tcp,
@@ -185,49 +211,40 @@ pub(crate) enum CellClass {
 struct ClassPool {
     before: u64,
     after: u64,
-    /// `ratio[j]`: catches of attempt j and of attempt j + 1, of the chunks that made both.
+    /// The same with the attempts that were spoiled.
+    #[serde(default)]
+    all: (u64, u64),
+    /// `ratio[j]`: catches of attempt j and of attempt j + 1, of the chunks that made both. Attempts are
+    /// counted from the first that was not spoiled.
     ratio: [(u64, u64); ROUNDS],
-    /// Cells found, by how many attempts their finished chunk made.
+    /// Cells found, by how many attempts their finished chunk made that were not spoiled.
     found: [u64; ROUNDS + 1],
 }
 
 impl ClassPool {
-    fn add(&mut self, catches: &AttemptCatches, rounds: usize, finished: bool) {
-        for j in 1..rounds.min(ROUNDS) {
-            self.before += catches[j - 1];
-            self.after += catches[j];
-            self.ratio[j - 1].0 += catches[j - 1];
-            self.ratio[j - 1].1 += catches[j];
+    fn add(&mut self, catches: &AttemptCatches, rounds: usize, spoiled: usize, finished: bool) {
+        let rounds = rounds.min(ROUNDS);
+        for pair in catches[..rounds].windows(2) {
+            self.all.0 += pair[0];
+            self.all.1 += pair[1];
         }
-        if finished {
-            self.found[rounds.min(ROUNDS)] += catches.iter().sum::<u64>();
+        let counted = catches.get(spoiled..rounds).unwrap_or_default();
+        for (ratio, pair) in self.ratio.iter_mut().zip(counted.windows(2)) {
+            self.before += pair[0];
+            self.after += pair[1];
+            ratio.0 += pair[0];
+            ratio.1 += pair[1];
+        }
+        if finished && rounds > 0 {
+            self.found[counted.len().max(1)] += catches.iter().sum::<u64>();
         }
     }
 
-    /// Whether the first attempts of this class were spoiled, if any were: less than one in fifty
-    /// lost is no sign of it (hosts that limit their RSTs answer SYNs as ever).
-    fn is_spoiled(&self, any: bool) -> bool {
-        let (first, second) = self.ratio[0];
-        any && second.saturating_mul(50) > first
-    }
-
-    /// Catches of all rounds but the last and of all but the first; without the first, if that was
-    /// spoiled.
-    fn catches(&self, spoiled: bool) -> (u64, u64) {
-        if !self.is_spoiled(spoiled) {
-            return (self.before, self.after);
-        }
-        let later = self.ratio.iter().skip(1);
-        later.fold((0, 0), |(before, after), (b, a)| (before + b, after + a))
-    }
-
-    /// (found, expected to be missed) over the finished chunks, if the loss is `q`. `spoiled`: of a
-    /// cell's attempts the first counts for nothing.
-    fn missed(&self, q: f64, spoiled: bool) -> (f64, f64) {
-        let spoiled = self.is_spoiled(spoiled);
+    /// (found, expected to be missed) over the finished chunks, if the loss is `q`.
+    fn missed(&self, q: f64) -> (f64, f64) {
         // No attempt, nothing asked, nothing missed.
         self.found.iter().zip(0i32..).skip(1).fold((0.0, 0.0), |(found, missed), (n, k)| {
-            let lost = q.powi((k - i32::from(spoiled)).max(1));
+            let lost = q.powi(k);
             let n = *n as f64;
             (found + n, missed + n * lost / (1.0 - lost))
         })
@@ -248,9 +265,6 @@ pub(crate) struct LossPool {
     /// chance; see [`outage`](crate::outage).
     #[serde(default)]
     doubted: f64,
-    /// First attempts were lost to a rate that has been lowered since: they say nothing of the loss
-    /// of the others, and are not relied on.
-    spoiled: bool,
 }
 
 impl LossPool {
@@ -263,15 +277,23 @@ impl LossPool {
     /// answered before, the sample's share is compared with what it caught.
     pub(crate) fn add_sample(&mut self, tally: &AttemptTally, rounds: u8, stride: usize) {
         let last = usize::from(rounds);
-        for (pool, catches) in [(&mut self.tcp, &tally.tcp), (&mut self.open, &tally.open)] {
+        for class in [CellClass::Tcp, CellClass::Open] {
+            let catches = tally.of(class);
             if let (Some(before), Some(after)) =
                 (catches.get(last.wrapping_sub(1)), catches.get(last))
+                && let Some(ratio) = last.checked_sub(1 + tally.spoiled(class, last))
             {
+                let pool = match class {
+                    CellClass::Tcp => &mut self.tcp,
+                    CellClass::Open => &mut self.open,
+                };
                 let before = before / stride as u64;
                 pool.before += before;
                 pool.after += after;
-                pool.ratio[last - 1].0 += before;
-                pool.ratio[last - 1].1 += after;
+                pool.all.0 += before;
+                pool.all.1 += after;
+                pool.ratio[ratio].0 += before;
+                pool.ratio[ratio].1 += after;
             }
         }
     }
@@ -290,8 +312,10 @@ impl LossPool {
     }
 
     fn add_catches(&mut self, tally: &AttemptTally, rounds: u8, finished: bool) {
-        self.tcp.add(&tally.tcp, usize::from(rounds), finished);
-        self.open.add(&tally.open, usize::from(rounds), finished);
+        let rounds = usize::from(rounds);
+        let spoiled = |class| tally.spoiled(class, rounds);
+        self.tcp.add(&tally.tcp, rounds, spoiled(CellClass::Tcp), finished);
+        self.open.add(&tally.open, rounds, spoiled(CellClass::Open), finished);
         for (a, b) in self.any.iter_mut().zip(tally.any) {
             *a += b;
         }
@@ -302,11 +326,6 @@ impl LossPool {
         self.doubted += cells;
     }
 
-    /// The rate of the first attempts was too high for the path, and has been lowered.
-    pub(crate) const fn spoil(&mut self) {
-        self.spoiled = true;
-    }
-
     /// First answers by attempt.
     pub(crate) const fn any(&self) -> &AttemptCatches {
         &self.any
@@ -314,15 +333,14 @@ impl LossPool {
 
     /// Which answers to believe, and the loss they show.
     pub(crate) fn loss(&self) -> (CellClass, Option<LossEstimate>) {
-        let of = |class: &ClassPool| {
-            let (before, after) = class.catches(self.spoiled);
-            LossEstimate::from_catches(before, after)
+        let of = |(before, after)| LossEstimate::from_catches(before, after);
+        // A rate that is too high loses of both alike, so that attempts which were spoiled count here.
+        let class = match (of(self.tcp.all), of(self.open.all)) {
+            (Some(all), Some(open)) if !all.meets(open) => CellClass::Open,
+            _ => CellClass::Tcp,
         };
-        let (all, open) = (of(&self.tcp), of(&self.open));
-        match (all, open) {
-            (Some(all), Some(open)) if !all.meets(open) => (CellClass::Open, Some(open)),
-            _ => (CellClass::Tcp, all),
-        }
+        let pool = self.class(class);
+        (class, of((pool.before, pool.after)))
     }
 
     fn class(&self, class: CellClass) -> &ClassPool {
@@ -340,7 +358,8 @@ impl LossPool {
             return 0.0;
         }
         let last = tally.of(class)[k - 1] as f64;
-        let (a, b) = self.class(class).ratio[k - 2];
+        let ratio = k.checked_sub(2 + tally.spoiled(class, k));
+        let (a, b) = ratio.map_or((0, 0), |j| self.class(class).ratio[j]);
         // Late catches are small numbers and their ratio is mostly noise: it counts as far as it
         // is significantly above the average.
         let ratio = LossEstimate::from_catches(a, b).map_or(0.0, |l| l.interval.0);
@@ -358,8 +377,9 @@ impl LossPool {
     ) -> bool {
         let (class, loss) = self.loss();
         let q = loss.map_or(ASSUMED_LOSS, LossEstimate::prudent);
-        let spoiled = self.class(class).is_spoiled(self.spoiled);
-        if q.powi(i32::from(rounds) - i32::from(spoiled)) > 1.0 - promise {
+        let k = usize::from(rounds);
+        let counted = k - tally.spoiled(class, k).min(k);
+        if q.powi(counted as i32) > 1.0 - promise {
             return false;
         }
         let missed = self.tail(tally, rounds, silent);
@@ -409,8 +429,8 @@ impl LossPool {
     pub(crate) fn recall(&self) -> Option<(f64, (f64, f64))> {
         let (_, loss) = self.loss();
         // The share is that of the open cells where there are any, else of what answered.
-        let pool = if self.open.missed(0.0, false).0 > 0.0 { &self.open } else { &self.tcp };
-        let (found, _) = pool.missed(0.0, false);
+        let pool = if self.open.missed(0.0).0 > 0.0 { &self.open } else { &self.tcp };
+        let (found, _) = pool.missed(0.0);
         if found == 0.0 {
             return None;
         }
@@ -418,9 +438,9 @@ impl LossPool {
             return Some((1.0, (1.0, 1.0)));
         }
         let loss = loss?;
-        let all = self.tcp.missed(0.0, false).0.max(found);
+        let all = self.tcp.missed(0.0).0.max(found);
         let recall = |q: f64, tail: f64, doubted: f64| {
-            let (found, missed) = pool.missed(q, self.spoiled);
+            let (found, missed) = pool.missed(q);
             let missed = (missed.max(tail) + doubted).min(self.silent as f64);
             found / (found + missed)
         };
@@ -445,7 +465,7 @@ mod tests {
 
     fn tally(open: AttemptCatches, closed: AttemptCatches) -> AttemptTally {
         let tcp: AttemptCatches = std::array::from_fn(|j| open[j] + closed[j]);
-        AttemptTally { any: tcp, tcp, open }
+        AttemptTally { any: tcp, tcp, open, spoiled: 0 }
     }
 
     #[test]

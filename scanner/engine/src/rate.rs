@@ -94,6 +94,8 @@ pub(crate) struct RateControl {
     /// Probes and answers since the rate was changed.
     tried: (f64, f64),
     lowered: Option<Duration>,
+    /// When rate or burst were made smaller last, for any reason.
+    slowed: Option<Duration>,
     /// The rate for first attempts, while only repetitions are sent.
     blind: Option<u32>,
     /// Nothing is to be decided before this.
@@ -110,6 +112,8 @@ pub(crate) struct RateFacts {
     pub congested: u32,
     /// The lowest capacity that was measured.
     pub capacity: Option<u32>,
+    /// The least that got through of large bursts: the path may carry more in single frames.
+    pub in_bursts: Option<u32>,
     /// Times the answers became fewer for another reason.
     pub shifted: u32,
     /// The smallest share of the expected answers after such a shift.
@@ -172,6 +176,7 @@ impl RateControl {
             cruised: ceiling,
             tried: (0.0, 0.0),
             lowered: None,
+            slowed: None,
             blind: None,
             next: STARTING,
             total: 0,
@@ -262,10 +267,10 @@ impl RateControl {
         before: u64,
         last: u64,
     ) -> Option<u32> {
-        let share = last as f64 / before.max(1) as f64;
-        if self.changed > since || last < LOSSY.1 || share < LOSSY.0 {
+        if self.changed > since || !Self::is_lossy(before, last) {
             return None;
         }
+        let share = last as f64 / before.max(1) as f64;
         let lower = f64::from(self.now) * (1.0 - share).clamp(0.25, 0.9);
         self.cut = true;
         self.quiet = 0;
@@ -273,6 +278,16 @@ impl RateControl {
         // What was lost by repetitions would have been lost by first attempts.
         self.blind = self.blind.map(|rate| rate.min(self.now));
         lower
+    }
+
+    /// Whether a repetition brought so much of what the one before did that the path loses too much.
+    pub(crate) fn is_lossy(before: u64, last: u64) -> bool {
+        last >= LOSSY.1 && last as f64 / before.max(1) as f64 >= LOSSY.0
+    }
+
+    /// Whether rate or burst were made smaller after `then`.
+    pub(crate) fn was_lowered_since(&self, then: Duration) -> bool {
+        self.slowed.is_some_and(|at| at > then)
     }
 
     /// Whether something is to be decided.
@@ -407,14 +422,18 @@ impl RateControl {
             self.quiet = 0;
             return self.restart(now);
         }
+        let measured = capacity.round().min(f64::from(u32::MAX)) as u32;
+        if change == BurstChange::Shrunk {
+            self.facts.in_bursts = Some(self.facts.in_bursts.map_or(measured, |c| c.min(measured)));
+        }
         if change == BurstChange::Kept {
             // With a burst of a millisecond it would be the burst's, and not the path's.
-            let measured = capacity.round().min(f64::from(u32::MAX)) as u32;
             self.facts.capacity = Some(self.facts.capacity.map_or(measured, |c| c.min(measured)));
             let tried = self.quiet > self.cruise;
             let in_vain = tried && f64::from(measured) < f64::from(self.cruised) * 1.15;
             self.cruise = if in_vain { (self.cruise * 2).min(CRUISE.1) } else { CRUISE.0 };
         }
+        self.slowed = Some(now);
         self.facts.congested += 1;
         self.searching = change == BurstChange::Shrunk;
         self.cut = true;
@@ -475,6 +494,9 @@ impl RateControl {
         let rate = rate.clamp(self.floor, self.ceiling);
         if rate == self.now {
             return None;
+        }
+        if rate < self.now {
+            self.slowed = Some(now);
         }
         self.now = rate;
         self.restart(now);

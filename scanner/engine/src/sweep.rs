@@ -291,6 +291,15 @@ impl SweepEngine {
                 && at <= now
             {
                 self.parked.pop();
+                if self.ceilings.is_missed(at, now)
+                    && let Some(endpoint) = self.walk.endpoint(step)
+                {
+                    let again = self.ceilings.reserve(now, endpoint.ip());
+                    if again > now {
+                        self.parked.push(Reverse((again, step, attempt)));
+                        continue;
+                    }
+                }
                 if let Some(probe) = self.unpark(now, step, attempt) {
                     return Some(probe);
                 }
@@ -643,14 +652,10 @@ impl SweepEngine {
                 }
                 continue;
             }
+            self.note_spoiled(i, now);
+            let Some(work) = self.work.get(i) else { return };
             let enough = self.enough(work);
             let rounds = work.pass();
-            let caught = |pass: u8| {
-                let index = usize::from(pass).checked_sub(1);
-                index.and_then(|n| work.tally().tcp.get(n)).copied().unwrap_or(0)
-            };
-            let (before, last) = (caught(rounds.saturating_sub(1)), caught(rounds));
-            let since = work.pass_before_began();
             if enough || rounds >= self.config.max_attempts {
                 self.broken += u64::from(!enough);
                 i += usize::from(!self.conclude(i, rounds));
@@ -661,13 +666,36 @@ impl SweepEngine {
                     0
                 };
                 self.work[i].begin_next_pass(sample);
-                if let Some(since) = since
-                    && let Some(rate) = self.rate.repeated(now, since, before, last)
-                {
-                    self.set_rate(now, rate);
-                }
                 i += 1;
             }
+        }
+    }
+
+    /// Takes note of the attempts of a settled chunk that were lost to a rate which the path does not
+    /// carry, and lowers the rate if its last repetition shows that it is still too high.
+    fn note_spoiled(&mut self, i: usize, now: Duration) {
+        let Some(work) = self.work.get_mut(i) else { return };
+        let rounds = work.pass();
+        // Without it, loss that a repetition shows is of the path's own, and each attempt counts.
+        let congested = self.rate.facts.congested > 0;
+        if congested {
+            work.spoil(1);
+        }
+        let caught = |pass: u8| {
+            let index = usize::from(pass).checked_sub(1);
+            index.and_then(|n| work.tally().tcp.get(n)).copied().unwrap_or(0)
+        };
+        let (before, last) = (caught(rounds.saturating_sub(1)), caught(rounds));
+        let Some(since) = work.pass_before_began() else { return };
+        // What this pass brought was lost by the one before.
+        if congested && self.rate.was_lowered_since(since) && RateControl::is_lossy(before, last) {
+            work.spoil(rounds - 1);
+        }
+        if let Some(rate) = self.rate.repeated(now, since, before, last) {
+            if congested {
+                work.spoil(rounds);
+            }
+            self.set_rate(now, rate);
         }
     }
 
@@ -700,9 +728,6 @@ impl SweepEngine {
     /// are still to come.
     fn pool(&self) -> LossPool {
         let mut pool = self.forgotten;
-        if self.rate.facts.congested > 0 {
-            pool.spoil();
-        }
         for reported in &self.reported {
             reported.add_to(&mut pool);
         }
@@ -836,7 +861,7 @@ impl SweepEngine {
             broken(Gap::ChunksBelowRecall {
                 recall: self.config.recall,
                 chunks: self.broken,
-                attempts: self.config.max_attempts,
+                attempts: self.attempts,
             });
         }
         if self.gave_up {
@@ -855,7 +880,8 @@ impl SweepEngine {
             gaps.push(Gap::FramesLost { frames: self.receive_lost });
         }
         let facts = self.rate.facts;
-        if let Some(capacity) = facts.capacity {
+        let capacity = facts.capacity.or(facts.in_bursts);
+        if let Some(capacity) = capacity {
             gaps.push(Gap::PathCapacity {
                 packets_per_second: capacity,
                 times: u64::from(facts.congested),
@@ -880,7 +906,7 @@ impl SweepEngine {
             send_failures: self.send_failures,
             receive_lost: self.receive_lost,
             rate: self.rate.get(),
-            path_capacity: facts.capacity,
+            path_capacity: capacity,
             dispersion,
             attempts,
             answers_by_attempt: pool.any()[..usize::from(attempts)].to_vec(),

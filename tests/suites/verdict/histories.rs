@@ -23,8 +23,17 @@ impl Rng {
 }
 
 /// A run over a few hosts and ports in which anything may be open, closed, silent or not covered.
-fn random_run(r: &mut Rng, truth: &mut BTreeMap<(IpAddr, Port), bool>) -> Run {
+fn random_run(r: &mut Rng, truth: &mut BTreeMap<(IpAddr, Port), bool>, stopped: bool) -> Run {
     let mut run = Run::new();
+    // The service of all hosts is stopped, and each of them says so.
+    if stopped {
+        for ((_, p), open) in truth.iter_mut() {
+            *open &= p.get() != 22;
+        }
+        let states = truth.iter().map(|(cell, open)| (*cell, if *open { Open } else { Closed }));
+        run.cells.extend(states);
+        return run;
+    }
     // Two pools take turns.
     if r.next(8) == 0 {
         truth.values_mut().for_each(|open| *open = !*open);
@@ -317,6 +326,8 @@ impl History {
         // Some edit the baseline all the time, others now and then.
         let settled = self.r.next(2) == 0;
         let mut rules = &baselines[self.r.next(RULES.len() as u64) as usize];
+        // Runs for which a stopped service stays so.
+        let mut stopped = 0u64;
         for n in 0..8 + self.r.next(8) as i64 {
             let later = match self.r.next(20) {
                 0 | 1 => self.now.checked_sub(3.hours()),
@@ -327,7 +338,9 @@ impl History {
             self.now = later.expect("a time").checked_add((n + 1).milliseconds()).expect("a time");
             self.acknowledge();
             self.retire();
-            let mut run = random_run(&mut self.r, &mut self.truth);
+            stopped =
+                if stopped == 0 && self.r.next(20) == 0 { 4 } else { stopped.saturating_sub(1) };
+            let mut run = random_run(&mut self.r, &mut self.truth, stopped > 0);
             run.vantage = ["default", "outside"][self.r.next(vantages) as usize];
             if !settled || self.r.next(4) == 0 {
                 rules = &baselines[self.r.next(RULES.len() as u64) as usize];
