@@ -3,7 +3,7 @@
 //! A type that is called `Answer` in six modules makes a reader open all six. So no crate has a type name twice, and
 //! the shares below may fall and not rise. Words that the glossary removed may not come back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,10 @@ const REMOVED_IN_PRODUCT: usize = 615;
 
 /// How often they stand in suites, benchmarks, workflows and deployment: what reads the names above.
 const REMOVED_AROUND: usize = 10;
+
+/// The words that a function's name begins with: verbs, the auxiliaries of questions, and `to`, `from`, `into` and `with`
+/// of conversions.
+const VERBS: &str = include_str!("names/verbs.txt");
 
 struct TypeDefinition {
     name: String,
@@ -183,6 +187,62 @@ fn most_types_have_two_words_and_a_name_of_their_own() {
         all.len(),
         list(&shared)
     );
+}
+
+/// The name of a function of a module. Methods stand in an `impl` or a trait and are left out: their names are those of
+/// properties as well, as Rust's API guidelines have it (C-GETTER).
+fn defined_function(line: &str) -> Option<&str> {
+    let mut rest = line;
+    if let Some(after) = rest.strip_prefix("pub") {
+        rest = match after.strip_prefix('(') {
+            Some(inner) => inner.split_once(')')?.1,
+            None => after,
+        }
+        .trim_start();
+    }
+    for word in ["const ", "async ", "unsafe "] {
+        rest = rest.strip_prefix(word).unwrap_or(rest);
+    }
+    let name = rest.strip_prefix("fn ")?;
+    name.split(['(', '<']).next()
+}
+
+#[test]
+fn functions_begin_with_a_verb() {
+    let verbs: Vec<&str> = VERBS.lines().collect();
+    assert!(verbs.is_sorted_by(|a, b| a < b), "names/verbs.txt: one a line, sorted, each once");
+    let root = workspace_root();
+    let (mut seen, mut wrong, mut used) = (0, Vec::new(), BTreeSet::new());
+    for (_, dir) in source_folders() {
+        let mut files = Vec::new();
+        collect_files(&dir, &mut files);
+        for file in files {
+            let text = fs::read_to_string(&file).expect("a source file");
+            let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+            for (number, line) in code.lines().enumerate() {
+                let Some(name) = defined_function(line) else { continue };
+                seen += 1;
+                let first = name.split('_').next().unwrap_or_default();
+                if name == "main" {
+                    continue;
+                }
+                if let Ok(n) = verbs.binary_search(&first) {
+                    used.insert(verbs[n]);
+                } else {
+                    let path = file.strip_prefix(&root).expect("below the root").display();
+                    wrong.push(format!("{path}:{}: {name}", number + 1));
+                }
+            }
+        }
+    }
+    assert!(seen > 1000, "only {seen} functions were found; the test looks at the wrong place");
+    assert!(
+        wrong.is_empty(),
+        "name what they do, or add the verb to tests/suites/names/verbs.txt:\n{}",
+        wrong.join("\n")
+    );
+    let unused: Vec<&&str> = verbs.iter().filter(|v| !used.contains(*v)).collect();
+    assert!(unused.is_empty(), "no function begins with these any more: {unused:?}");
 }
 
 /// The words of a text, lower-case. A name is split at `_` and before each capital: `ToldBefore` is two words.

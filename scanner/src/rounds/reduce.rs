@@ -47,8 +47,32 @@ struct ShardPart {
     wrong: Vec<String>,
 }
 
+/// What became of the files of a reduction in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReductionEnd {
+    /// They belong together.
+    Kept,
+    /// Another reduction took in more shards meanwhile, and its result stays. Files of this one may have
+    /// been written over its files.
+    Outdone,
+}
+
 /// `mimawari round reduce`
 pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<ExitStatus> {
+    for _ in 1..TRIES {
+        if let (status, ReductionEnd::Kept) = reduce_once(round, context).await? {
+            return Ok(status);
+        }
+        // With all that there is now, so that what lies in the store belongs together again.
+        tracing::info!("another reduction took in more shards meanwhile: the round is reduced again");
+    }
+    Ok(reduce_once(round, context).await?.0)
+}
+
+async fn reduce_once(
+    round: &RoundStore,
+    context: &Context,
+) -> Result<(ExitStatus, ReductionEnd)> {
     let planned = plan::must_read(round).await?;
     let config = &round.config;
     // As every shard does: no verdict on a plan that nobody would have scanned.
@@ -65,7 +89,7 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
     for index in 1..=planned.plan.shards {
         if context.stop.is_stopped() {
             print(&format!("reduction of {}: stopped, nothing is judged or notified\n", round.id))?;
-            return Ok(ExitStatus::Interrupted);
+            return Ok((ExitStatus::Interrupted, ReductionEnd::Kept));
         }
         let Some(shard) = PlanShard::new(index, planned.plan.shards) else { continue };
         let dir = scratch.path().join(index.to_string());
@@ -78,7 +102,7 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
         // Whoever judged it may have been killed before everybody was notified.
         notify_pending(&notifiers, config, Some(&verdict)).await?;
         print_summary(round, &verdict)?;
-        return Ok(ExitStatus::from_verdict(before.exit));
+        return Ok((ExitStatus::from_verdict(before.exit), ReductionEnd::Kept));
     }
     let out = scratch.path().join("run");
     merge(round, &planned, &parts, &out)?;
@@ -95,9 +119,11 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
     // The state is saved: from here on everybody is notified, whatever else fails.
     let kept = keep(round, &parts, verdict, &out, of, found.as_ref()).await;
     notify(&notifiers, config, &settled).await;
-    kept?;
-    print_summary(round, verdict)?;
-    Ok(ExitStatus::from_verdict(verdict.exit))
+    let end = kept?;
+    if end == ReductionEnd::Kept {
+        print_summary(round, verdict)?;
+    }
+    Ok((ExitStatus::from_verdict(verdict.exit), end))
 }
 
 /// The summary, unless a notifier has stdout for itself.
@@ -279,7 +305,7 @@ async fn keep(
     out: &Path,
     of: String,
     found: Option<&RoundResult>,
-) -> Result<()> {
+) -> Result<ReductionEnd> {
     let named = |keep: &dyn Fn(&&ShardPart) -> bool| -> Vec<String> {
         parts.iter().filter(keep).map(|p| p.shard.to_string()).collect()
     };
@@ -330,7 +356,7 @@ async fn agree(
     result: &RoundResult,
     out: &Path,
     found: Option<&RoundResult>,
-) -> Result<()> {
+) -> Result<ReductionEnd> {
     let mine = bytes::Bytes::from(std::fs::read(out.join("run.json"))?);
     for n in 0..TRIES {
         let read = async |name: &str| round.objects.get_within(&round.name(name), VERDICT).await;
@@ -338,8 +364,7 @@ async fn agree(
         let is_mine = read("run/run.json").await? == FetchedObject::Is(mine.clone());
         let missing = result.missing_shards.len();
         if !is_mine && knows_more(round, &result.of, missing, found).await? {
-            tracing::warn!("another reduction took in more shards meanwhile: its result stays");
-            return Ok(());
+            return Ok(ReductionEnd::Outdone);
         }
         send(round, out, if n == 0 { &REPORTS } else { &ALL }).await?;
         let written = round.objects.replace(&round.name(RESULT), to_json(result)?, seen).await?;
@@ -355,12 +380,12 @@ async fn agree(
         let last = read_result(round).await?.and_then(Result::ok);
         // Whoever wrote another one looks after it.
         if is_mine || last.is_some_and(|r| r != *result) {
-            return Ok(());
+            return Ok(ReductionEnd::Kept);
         }
     }
     tracing::warn!(
         "others reduce this round again and again: {} may be of another reduction",
         round.shown("run")
     );
-    Ok(())
+    Ok(ReductionEnd::Kept)
 }
