@@ -56,7 +56,7 @@ fn run(arguments: &[String]) -> Result<()> {
     };
     let cookie = Cookie::new([7; 16]);
     let config = RingConfig { block_size: 1 << 18, blocks: 64, ..RingConfig::default() };
-    let filter = filter::replies(LinkKind::Ethernet, SOURCE_PORT, SOURCE_PORT);
+    let filter = filter::build_reply_filter(LinkKind::Ethernet, SOURCE_PORT, SOURCE_PORT);
     let mut ring = ReceiveRing::open(&device, &filter, config).context("the ring")?;
     let order = ProbeOrder::new(hosts * ports, 0x5eed);
     let done = AtomicBool::new(false);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mimawari_probes::http::format::Controls;
 use mimawari_probes::http::{
     Catalogue, Check, CheckFailure, ContentProbe, DayName, FinishedCheck, HttpResponse,
-    INFLATED_LIMIT, NameLists, PathCheck, PathPlan, decode, printable,
+    INFLATED_LIMIT, NameLists, PathCheck, PathPlan, decode, to_printable,
 };
 use mimawari_probes::observation::{ContentOutcome, Severity};
 use proptest::prelude::*;
@@ -785,11 +785,11 @@ fn encodings_are_taken_off_within_bounds() {
 
 #[test]
 fn text_for_screens_is_clean() {
-    assert_eq!(printable(b"a\x1b[31mb\x07\x9bc\r\nd", 99), "a[31mb\u{fffd}c  d");
-    assert_eq!(printable("見\u{202e}回\u{200b}り\u{feff}".as_bytes(), 99), "見回り");
-    assert_eq!(printable("見回り".as_bytes(), 2), "見回");
-    assert_eq!(printable(&[0xff; 9], 3).chars().count(), 3);
-    assert_eq!(printable(b"", 3), "");
+    assert_eq!(to_printable(b"a\x1b[31mb\x07\x9bc\r\nd", 99), "a[31mb\u{fffd}c  d");
+    assert_eq!(to_printable("見\u{202e}回\u{200b}り\u{feff}".as_bytes(), 99), "見回り");
+    assert_eq!(to_printable("見回り".as_bytes(), 2), "見回");
+    assert_eq!(to_printable(&[0xff; 9], 3).chars().count(), 3);
+    assert_eq!(to_printable(b"", 3), "");
 }
 
 #[test]
@@ -902,7 +902,7 @@ proptest! {
 
     #[test]
     fn printable_text_is_printable(bytes in hostile(), max in 0usize..80) {
-        let text = printable(&bytes, max);
+        let text = to_printable(&bytes, max);
         prop_assert!(text.chars().count() <= max);
         let unclean = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
         prop_assert!(!text.chars().any(unclean), "{:?}", text);

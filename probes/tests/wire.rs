@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mimawari_probes::cookie::Cookie;
 use mimawari_probes::wire::{
-    LinkHeader, LinkKind, ParsedFrame, SynTemplate, TcpFlags, WireReply, arp_request, classify,
-    neighbour_solicitation, parse,
+    LinkHeader, LinkKind, ParsedFrame, SynTemplate, TcpFlags, WireReply, build_arp_request,
+    build_neighbour_solicitation, classify, parse,
 };
 use pnet::packet::ipv4::Ipv4Packet;
 use pnet::packet::ipv6::Ipv6Packet;
@@ -165,7 +165,7 @@ fn fragments_hold_no_header() {
 
 #[test]
 fn neighbours_are_asked_and_understood() {
-    let f = arp_request(MAC, Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 18, 0, 2));
+    let f = build_arp_request(MAC, Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 18, 0, 2));
     let a = pnet::packet::arp::ArpPacket::new(&f[14..]).unwrap();
     assert_eq!(a.get_operation(), pnet::packet::arp::ArpOperations::Request);
     assert_eq!(a.get_target_proto_addr(), Ipv4Addr::new(198, 18, 0, 2));
@@ -177,7 +177,7 @@ fn neighbours_are_asked_and_understood() {
 
     let (own, wanted): (Ipv6Addr, Ipv6Addr) =
         ("fe80::1".parse().unwrap(), "2001:db8::12:3456".parse().unwrap());
-    let f = neighbour_solicitation(MAC, own, wanted);
+    let f = build_neighbour_solicitation(MAC, own, wanted);
     assert_eq!(f[..6], [0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
     let ip = Ipv6Packet::new(&f[14..]).unwrap();
     assert_eq!(ip.get_destination(), "ff02::1:ff12:3456".parse::<Ipv6Addr>().unwrap());

@@ -7,7 +7,7 @@ use jiff::{Timestamp, ToSpan as _};
 use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_drift::state::{AckTarget, State, TrackedFinding};
 use mimawari_drift::verdict::{Acknowledgement, Finding};
-use mimawari_probes::http::printable;
+use mimawari_probes::http::to_printable;
 use mimawari_store::{GenerationMeta, GenerationOrigin, RandomSource, StateStore};
 
 use crate::cli::ack::AckArgs;
@@ -26,10 +26,10 @@ const MAX_TEXT: usize = 300;
 /// # Errors
 /// No such finding, or one that is no drift; a time that has gone by or is too far; a state that
 /// cannot be read or written.
-pub async fn ack(args: &AckArgs, context: &Context) -> Result<ExitStatus> {
+pub async fn run_ack_command(args: &AckArgs, context: &Context) -> Result<ExitStatus> {
     let now = (context.now)();
-    let until = args.until.as_deref().map(|text| end(text, now)).transpose()?;
-    let text = |s: &str| printable(s.trim().as_bytes(), MAX_TEXT);
+    let until = args.until.as_deref().map(|text| parse_end_time(text, now)).transpose()?;
+    let text = |s: &str| to_printable(s.trim().as_bytes(), MAX_TEXT);
     let reason = args.reason.as_deref().map(text);
     if reason.as_deref().is_some_and(str::is_empty) {
         return Err(Failure::new("--reason is empty")
@@ -69,7 +69,7 @@ fn acknowledge_rule(
     rule: &str,
     wanted: Option<&Acknowledgement>,
 ) -> Result<String> {
-    let name = printable(rule.as_bytes(), 80);
+    let name = to_printable(rule.as_bytes(), 80);
     let about =
         |t: &&TrackedFinding| t.finding.state.is_drift() && t.finding.rule.as_deref() == Some(rule);
     let n = state.findings.values().filter(about).count();
@@ -125,13 +125,13 @@ fn acknowledge_findings(
             Some(wanted) => {
                 let until = wanted.until;
                 state.acknowledged.insert(id, wanted.clone());
-                out.push_str(&format!("{} is acknowledged until {until:.0}\n", shown(f)));
+                out.push_str(&format!("{} is acknowledged until {until:.0}\n", format_finding(f)));
             }
             None if state.acknowledged.remove(&id).is_some() => {
-                out.push_str(&format!("{} is notified again\n", shown(f)));
+                out.push_str(&format!("{} is notified again\n", format_finding(f)));
             }
             None => {
-                return Err(Failure::new(format!("{} is not acknowledged", shown(f)))
+                return Err(Failure::new(format!("{} is not acknowledged", format_finding(f)))
                     .help("`mimawari ack FINDING --until TIME --reason TEXT` does that")
                     .into());
             }
@@ -140,14 +140,14 @@ fn acknowledge_findings(
     Ok(out)
 }
 
-fn shown(f: &Finding) -> String {
-    let subject = printable(f.subject().to_string().as_bytes(), 300);
+fn format_finding(f: &Finding) -> String {
+    let subject = to_printable(f.subject().to_string().as_bytes(), 300);
     format!("{} ({} at {subject})", f.id, f.kind.as_str())
 }
 
 /// The one finding that is meant, and is drift.
 fn find<'a>(state: &'a State, text: &str) -> Result<&'a Finding> {
-    let name = printable(text.as_bytes(), 80);
+    let name = to_printable(text.as_bytes(), 80);
     state.find_drift(text).map_err(|e| {
         let failure = Failure::new(match &e {
             AckTarget::None => format!("no finding that is drift is called `{name}`"),
@@ -167,12 +167,12 @@ fn find<'a>(state: &'a State, text: &str) -> Result<&'a Finding> {
 }
 
 /// The instant that is meant: an instant, or the end of a day.
-fn end(text: &str, now: Timestamp) -> Result<Timestamp> {
+fn parse_end_time(text: &str, now: Timestamp) -> Result<Timestamp> {
     let day = |text: &str| {
         let next = text.parse::<Date>().ok()?.checked_add(1.day()).ok()?;
         Some(next.to_zoned(TimeZone::UTC).ok()?.timestamp())
     };
-    let shown = printable(text.as_bytes(), 40);
+    let shown = to_printable(text.as_bytes(), 40);
     let until = text.parse().ok().or_else(|| day(text)).ok_or_else(|| {
         Failure::new(format!("--until: `{shown}` is no day and no instant"))
             .help("write 2026-12-01, or 2026-12-01T18:00:00Z")

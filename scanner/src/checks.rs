@@ -17,21 +17,21 @@ use crate::output::print;
 use crate::scan;
 
 /// The catalogue with the files that the command line names.
-fn own_catalogue(files: &[PathBuf]) -> Result<Catalogue> {
-    scan::catalogue(&files.iter().map(Into::into).collect::<Vec<_>>())
+fn load_own_catalogue(files: &[PathBuf]) -> Result<Catalogue> {
+    scan::load_catalogue(&files.iter().map(Into::into).collect::<Vec<_>>())
 }
 
 /// `mimawari checks`
 ///
 /// # Errors
 /// An unknown id; a file of checks or a key that cannot be read.
-pub fn checks(command: &ChecksCommand) -> Result<ExitStatus> {
+pub fn run_checks_command(command: &ChecksCommand) -> Result<ExitStatus> {
     use std::fmt::Write as _;
     let mut out = String::new();
     match command {
-        ChecksCommand::List { own } => out = check_list(&own_catalogue(&own.checks)?),
+        ChecksCommand::List { own } => out = check_list(&load_own_catalogue(&own.checks)?),
         ChecksCommand::Show { id, own } => {
-            let catalogue = own_catalogue(&own.checks)?;
+            let catalogue = load_own_catalogue(&own.checks)?;
             let Some(check) = catalogue.get(id) else {
                 let mut failure = Failure::new(format!("no check has the id `{id}`"));
                 failure = failure.help("`mimawari checks list` names them all");
@@ -41,9 +41,9 @@ pub fn checks(command: &ChecksCommand) -> Result<ExitStatus> {
         }
         ChecksCommand::Import(args) => return import::import(args),
         ChecksCommand::Digest { evidence_key, files } => {
-            let key = scan::evidence_key(&evidence_key.into())?;
+            let key = scan::read_evidence_key(&evidence_key.into())?;
             for file in files {
-                let digest = file_digest(&key, file)?;
+                let digest = compute_file_digest(&key, file)?;
                 let _ = writeln!(out, "{digest}  {}", file.display());
             }
         }
@@ -101,7 +101,7 @@ fn check_in_full(c: &Check) -> String {
 }
 
 /// As the evidence of a hit on this file has it.
-fn file_digest(key: &[u8; 32], path: &Path) -> Result<String> {
+fn compute_file_digest(key: &[u8; 32], path: &Path) -> Result<String> {
     let mut body = Vec::new();
     std::fs::File::open(path)
         .and_then(|f| f.take(BODY_LIMIT as u64).read_to_end(&mut body))
@@ -110,5 +110,5 @@ fn file_digest(key: &[u8; 32], path: &Path) -> Result<String> {
                 .help("name the file that may have been served, as it lies on the web host")
                 .source(e)
         })?;
-    Ok(mimawari_probes::http::digest(key, &body))
+    Ok(mimawari_probes::http::hash_with_key(key, &body))
 }

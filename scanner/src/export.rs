@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use mimawari_base::failure::{ExitStatus, Failure};
-use mimawari_base::files::temporary_in;
+use mimawari_base::files::create_temporary_file;
 use mimawari_drift::state::State;
 use mimawari_runs::export::write_nmap_xml;
 use mimawari_runs::{Runs, read_meta};
@@ -46,7 +46,7 @@ fn write(path: &Path, render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> 
         };
     }
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = temporary_in(dir)?;
+    let file = create_temporary_file(dir)?;
     let mut out = BufWriter::new(file);
     render(&mut out)?;
     let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;

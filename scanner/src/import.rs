@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use mimawari_base::failure::{ExitStatus, Failure};
-use mimawari_runs::import::{ImportFormat, ImportJob, import, summary};
+use mimawari_runs::import::{ImportFormat, ImportJob, import, render_summary};
 use mimawari_targets::{PortError, PortSet};
 
 use crate::cli::{self, ImportArgs};
@@ -37,7 +37,7 @@ pub fn run(args: &ImportArgs, context: &Context) -> Result<ExitStatus> {
         now: (context.now)(),
     };
     let meta = import(&job, &args.out)?;
-    print(&summary(&meta, &args.out))?;
+    print(&render_summary(&meta, &args.out))?;
     Ok(if meta.is_whole() { ExitStatus::Clean } else { ExitStatus::Incomplete })
 }
 

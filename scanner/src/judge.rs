@@ -6,14 +6,14 @@ use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_runs::Runs;
-use mimawari_runs::judge::named_runs;
+use mimawari_runs::judge::resolve_run_folders;
 use mimawari_store::{StateGeneration, StateStore, published};
 
 use crate::cli::JudgeArgs;
 use crate::config::Config;
 use crate::context::Context;
-use crate::output::{exit_status, print, summary, write_out};
-use crate::settle::{SettleContext, notifiers, notify, settle};
+use crate::output::{compute_exit_status, print, render_summary, write_out};
+use crate::settle::{SettleContext, build_notifiers, notify, settle};
 
 /// `mimawari judge`
 ///
@@ -33,7 +33,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<ExitStatus> {
         Some(dir) => published::agreed(None, &dir.into()).await?,
         None => published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?,
     };
-    let dirs = named_runs(&args.run, &config.runs_dir)?;
+    let dirs = resolve_run_folders(&args.run, &config.runs_dir)?;
     let judged = |previous: &StateGeneration| {
         let runs = Runs::open(&dirs, &config.scope, &previous.state)?;
         let runs = runs.with_max_age(config.scan.max_age);
@@ -47,7 +47,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<ExitStatus> {
     let lines_on_stdout =
         args.save_state && config.notify.iter().any(|n| n.settings.writes_stdout());
     let verdict = if args.save_state {
-        let notifiers = notifiers(&config, context).await?;
+        let notifiers = build_notifiers(&config, context).await?;
         if to_stdout && lines_on_stdout {
             return Err(Failure::new("the verdict and a notifier's lines would both go to stdout")
                 .help("name a file for the verdict with --out FILE")
@@ -59,7 +59,7 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<ExitStatus> {
         let settled = settle(place, |previous| {
             let judged = judged(previous)?;
             if !to_stdout {
-                write_out(&args.out, &mimawari_report::json(&judged.0))?;
+                write_out(&args.out, &mimawari_report::render_json(&judged.0))?;
             }
             Ok(judged)
         });
@@ -69,14 +69,14 @@ pub async fn judge(args: &JudgeArgs, context: &Context) -> Result<ExitStatus> {
     } else {
         let (verdict, _) = judged(&StateStore::look(&config.state)?.latest().await?)?;
         if !to_stdout {
-            write_out(&args.out, &mimawari_report::json(&verdict))?;
+            write_out(&args.out, &mimawari_report::render_json(&verdict))?;
         }
         verdict
     };
     if to_stdout {
-        write_out(&args.out, &mimawari_report::json(&verdict))?;
+        write_out(&args.out, &mimawari_report::render_json(&verdict))?;
     } else if !lines_on_stdout {
-        print(&summary(&verdict))?;
+        print(&render_summary(&verdict))?;
     }
-    Ok(exit_status(&verdict, args.failing.fail_on))
+    Ok(compute_exit_status(&verdict, args.failing.fail_on))
 }

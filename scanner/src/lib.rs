@@ -65,7 +65,7 @@ pub fn main() -> ExitCode {
     let opener = confine(&cli.command);
     logging::init(cli.common.log_format, cli.common.quiet);
     let exit_zero = cli.common.exit_zero;
-    if let Err(e) = signals::end_as_init() {
+    if let Err(e) = signals::handle_init_signals() {
         tracing::debug!(error = %e, "process 1 does not listen to SIGTERM");
     }
     let status = match run(&cli, opener) {
@@ -106,7 +106,7 @@ fn run(cli: &Cli, opener: SocketOpener) -> anyhow::Result<ExitStatus> {
     };
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match &cli.command {
-        Command::Patrol(args) => runtime()?.block_on(patrol::patrol(args, &context)),
+        Command::Patrol(args) => runtime()?.block_on(patrol::run_patrol_command(args, &context)),
         Command::Scan(args) => runtime()?.block_on(scan_command::scan(args, &context)),
         Command::Round(command) => runtime()?.block_on(rounds::round(command, &context)),
         Command::Merge(args) => scan_command::merge(args),
@@ -124,7 +124,7 @@ fn run(cli: &Cli, opener: SocketOpener) -> anyhow::Result<ExitStatus> {
         Command::Baseline(BaselineCommand::Check(args)) => {
             runtime()?.block_on(baseline::check::run(args, &context))
         }
-        Command::Baseline(BaselineCommand::Fmt(args)) => baseline::fmt(args),
+        Command::Baseline(BaselineCommand::Fmt(args)) => baseline::run_fmt_command(args),
         Command::Baseline(BaselineCommand::Propose(args)) => {
             runtime()?.block_on(baseline::propose(args, &context))
         }
@@ -134,15 +134,19 @@ fn run(cli: &Cli, opener: SocketOpener) -> anyhow::Result<ExitStatus> {
         }
         Command::Export(args) => export::export(args),
         Command::Import(args) => import::run(args, &context),
-        Command::Checks(command) => checks::checks(command),
-        Command::Manifest(args) => runtime()?.block_on(manifest::manifest(args, &context)),
+        Command::Checks(command) => checks::run_checks_command(command),
+        Command::Manifest(args) => {
+            runtime()?.block_on(manifest::run_manifest_command(args, &context))
+        }
         Command::Selfcheck(args) => runtime()?.block_on(selfcheck::run(args, &context)),
-        Command::Ack(args) => runtime()?.block_on(ack::ack(args, &context)),
-        Command::State(command) => runtime()?.block_on(state_commands::state(command, &context)),
+        Command::Ack(args) => runtime()?.block_on(ack::run_ack_command(args, &context)),
+        Command::State(command) => {
+            runtime()?.block_on(state_commands::run_state_command(command, &context))
+        }
         Command::Notify(args) => runtime()?.block_on(notify::notify(args, &context)),
         Command::Demo(args) => runtime()?.block_on(demo::run(args, &context)),
-        Command::Completions(args) => generate::completions(args),
-        Command::Man(args) => generate::man(args),
-        Command::Schema(args) => schema::schema(args),
+        Command::Completions(args) => generate::run_completions_command(args),
+        Command::Man(args) => generate::run_man_command(args),
+        Command::Schema(args) => schema::run_schema_command(args),
     }
 }

@@ -5,7 +5,7 @@ use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_notify::client::ClientContext;
 use mimawari_notify::ledger::{DeliveryLog as _, StateLedger};
 use mimawari_notify::{DeliveryEnd, Notifiers, status};
-use mimawari_probes::http::printable;
+use mimawari_probes::http::to_printable;
 use mimawari_store::StateStore;
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use crate::cli::notify::{NotifyCommand, NotifyDropArgs, NotifySendArgs, NotifySt
 use crate::config::Config;
 use crate::context::Context;
 use crate::output::print;
-use crate::settle::{notifiers, notify_pending};
+use crate::settle::{build_notifiers, notify_pending};
 
 /// `mimawari notify`
 ///
@@ -64,7 +64,7 @@ async fn show_status(args: &NotifyStatusArgs, context: &Context) -> Result<ExitS
 
 async fn send(args: &NotifySendArgs, context: &Context) -> Result<ExitStatus> {
     let config = Config::read(&args.from.config)?;
-    let notifiers = notifiers(&config, context).await?;
+    let notifiers = build_notifiers(&config, context).await?;
     let mut text = String::new();
     let mut status = ExitStatus::Clean;
     for o in notify_pending(&notifiers, &config, None).await? {
@@ -90,7 +90,7 @@ async fn drop_pending(args: &NotifyDropArgs) -> Result<ExitStatus> {
     let latest = StateStore::look(&config.state)?.latest().await?;
     let waiting = latest.state.outbox.pending(&args.receiver);
     let log = StateLedger::open(&config.state)?;
-    let name = printable(args.receiver.as_bytes(), 60);
+    let name = to_printable(args.receiver.as_bytes(), 60);
     if waiting.is_empty() {
         let known: Vec<&str> = latest.state.outbox.receivers().map(|(name, _)| name).collect();
         return Err(Failure::new(format!("nothing waits for `{name}`"))

@@ -69,19 +69,19 @@ pub(crate) fn write_out(path: &Path, text: &str) -> Result<()> {
 
 /// The summary for the terminal or the pipe behind stdout.
 #[must_use]
-pub fn summary(verdict: &Verdict) -> String {
+pub fn render_summary(verdict: &Verdict) -> String {
     let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    mimawari_report::text(verdict, colour, width())
+    mimawari_report::render_text(verdict, colour, detect_terminal_width())
 }
 
 /// Columns of the terminal.
-pub(crate) fn width() -> usize {
+pub(crate) fn detect_terminal_width() -> usize {
     std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).unwrap_or(100)
 }
 
 /// The exit status of a verdict. `fail_on` is the least severity of drift that counts for it.
 #[must_use]
-pub(crate) fn exit_status(verdict: &Verdict, fail_on: Option<Severity>) -> ExitStatus {
+pub(crate) fn compute_exit_status(verdict: &Verdict, fail_on: Option<Severity>) -> ExitStatus {
     let Some(least) = fail_on.filter(|_| verdict.exit == 1) else {
         return ExitStatus::from_verdict(verdict.exit);
     };

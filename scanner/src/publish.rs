@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use mimawari_base::failure::{ExitStatus, Failure};
-use mimawari_store::baseline::{baseline_files, parse_baseline};
+use mimawari_store::baseline::{parse_baseline, read_baseline_files};
 use mimawari_store::published::{PublishOutcome, PublishRequest, git, publish};
 use mimawari_store::{ObjectFolder, RandomSource, StoreLocation};
 
@@ -26,7 +26,7 @@ pub async fn run(args: &PublishArgs, context: &Context) -> Result<ExitStatus> {
     .map_err(|e| {
         Failure::new(format!("--to: {e}")).help("write --to s3://bucket/prefix, or a folder")
     })?;
-    let files = baseline_files(&args.dir.as_path().into())?;
+    let files = read_baseline_files(&args.dir.as_path().into())?;
     // Before anything is opened or made: what is wrong is never published.
     parse_baseline(&files)?;
     let commit = git::commit(&args.dir);
@@ -35,7 +35,7 @@ pub async fn run(args: &PublishArgs, context: &Context) -> Result<ExitStatus> {
     }
     let objects = ObjectFolder::open(&place)?;
     let mut random = RandomSource::draw()?;
-    let order = |this: &str, other: &str| git::order(&args.dir, this, other);
+    let order = |this: &str, other: &str| git::compare_commits(&args.dir, this, other);
     let now = (context.now)();
     let ask = PublishRequest { files: &files, commit, now, force_back: args.force_back };
     let outcome = publish(&objects, &ask, order, &mut random).await?;

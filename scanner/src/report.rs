@@ -9,7 +9,7 @@ use mimawari_drift::verdict::Verdict;
 use mimawari_probes::format::{FormatFault, NEWER_HELP, read_document};
 
 use crate::cli::{ReportArgs, ReportFormat};
-use crate::output::{width, write_out};
+use crate::output::{detect_terminal_width, write_out};
 
 /// `mimawari report`
 ///
@@ -27,12 +27,14 @@ pub fn report(args: &ReportArgs) -> Result<ExitStatus> {
     }
     let to_terminal = args.out == Path::new("-") && io::stdout().is_terminal();
     let text = match args.format {
-        ReportFormat::Text => mimawari_report::text(&verdict, to_terminal, width()),
-        ReportFormat::Json => mimawari_report::json(&verdict),
-        ReportFormat::Markdown => mimawari_report::markdown(&verdict),
+        ReportFormat::Text => {
+            mimawari_report::render_text(&verdict, to_terminal, detect_terminal_width())
+        }
+        ReportFormat::Json => mimawari_report::render_json(&verdict),
+        ReportFormat::Markdown => mimawari_report::render_markdown(&verdict),
         ReportFormat::Html => mimawari_report::html(&verdict),
-        ReportFormat::Sarif => sarif(&verdict)?,
-        ReportFormat::Csv => mimawari_report::csv(&verdict),
+        ReportFormat::Sarif => render_sarif(&verdict)?,
+        ReportFormat::Csv => mimawari_report::render_csv(&verdict),
     };
     write_out(&args.out, &text)?;
     Ok(ExitStatus::Clean)
@@ -71,8 +73,8 @@ pub fn read_verdict(path: &Path) -> Result<Verdict> {
 ///
 /// # Errors
 /// A [`Failure`] when the verdict is incomplete or suspect.
-fn sarif(verdict: &Verdict) -> Result<String> {
-    mimawari_report::sarif(verdict).map_err(|refused| {
+fn render_sarif(verdict: &Verdict) -> Result<String> {
+    mimawari_report::render_sarif(verdict).map_err(|refused| {
         let what = if refused.suspect { "suspect" } else { "incomplete" };
         let because = refused.because.trim_end_matches('.');
         let because =

@@ -13,7 +13,7 @@ mod odd;
 mod resume;
 
 pub(crate) use look::read_vhosts;
-pub use look::{catalogue, evidence_key, read_sites};
+pub use look::{load_catalogue, read_evidence_key, read_sites};
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -36,11 +36,12 @@ use mimawari_net::connect;
 use mimawari_net::packet::{self, PacketConfig, PacketError, PacketSweep, SocketOpener};
 use mimawari_probes::gap::{CoverageGap, Gap, GapEffect, NamedSample};
 use mimawari_probes::observation::{CellState, Observation, TcpObservation};
-use mimawari_report::gap_sentence;
+use mimawari_report::describe_gap;
 use mimawari_runs::RunFolder;
 use mimawari_runs::checkpoint::CheckpointWriter;
 use mimawari_runs::meta::{
-    self, CanaryFacts, HttpTotals, PlanFacts, RunMeta, RunStatus, ScopeFacts, order_seed, run_id,
+    self, CanaryFacts, HttpTotals, PlanFacts, RunMeta, RunStatus, ScopeFacts, compute_order_seed,
+    run_id,
 };
 use mimawari_targets::dns;
 use mimawari_targets::{AddrSet, CellPlan, Endpoint, PlanOrder, PlanShard, Port, Scope};
@@ -109,7 +110,7 @@ impl PreparedScan {
     /// Logs the targets that will not be scanned.
     pub fn log_refused(&self) {
         for gap in self.gaps.iter().filter(|g| g.effect != GapEffect::Noted) {
-            tracing::warn!("{}", mimawari_report::gap_sentence(gap));
+            tracing::warn!("{}", mimawari_report::describe_gap(gap));
         }
     }
 }
@@ -145,7 +146,7 @@ pub async fn prepare(config: &Config) -> Result<PreparedScan> {
                 addrs = addrs.union(&AddrSet::from_ranges(found));
             }
             if addrs.is_empty() {
-                let why: Vec<String> = gaps.iter().map(gap_sentence).collect();
+                let why: Vec<String> = gaps.iter().map(describe_gap).collect();
                 return Err(Failure::new(format!("no target is left: {}", why.join(" ")))
                     .help("correct the names, or extend `allow` under [scope] if these addresses are yours")
                     .into());
@@ -156,9 +157,9 @@ pub async fn prepare(config: &Config) -> Result<PreparedScan> {
             })?
         }
     };
-    let seed = order_seed(addrs.addrs(), &config.scan.ports);
+    let seed = compute_order_seed(addrs.addrs(), &config.scan.ports);
     let plan = CellPlan::new(addrs, config.scan.ports.clone(), seed)
-        .map_err(|e| refused_plan(&e, config))?;
+        .map_err(|e| describe_plan_error(&e, config))?;
     let part = choose_part(config, &plan).await?;
     Ok(PreparedScan { walk: plan.walk_part(part, config.scan.shard), gaps })
 }
@@ -170,17 +171,17 @@ async fn choose_part(config: &Config, plan: &CellPlan) -> Result<PlanShard> {
     };
     let state = mimawari_store::StateStore::look(&config.state)?.latest().await?.state;
     let digest = PlanFacts::of(plan).digest(parts, &config.vantage);
-    let next = mimawari_drift::freshness::next_part(state.plans.get(&digest), parts);
+    let next = mimawari_drift::freshness::select_next_part(state.plans.get(&digest), parts);
     Ok(PlanShard::new(next, parts).unwrap_or(PlanShard::WHOLE))
 }
 
 /// A plan that cannot be made, with how long it would have taken.
-fn refused_plan(e: &mimawari_targets::PlanError, config: &Config) -> Failure {
+fn describe_plan_error(e: &mimawari_targets::PlanError, config: &Config) -> Failure {
     let time = e.seconds_at(config.scan.rate).map_or_else(String::new, |seconds| {
         format!(
             ": one packet to each of {} ports would take {} at {} packets per second",
             config.scan.ports.len(),
-            mimawari_base::duration::shown(seconds),
+            mimawari_base::duration::format_duration(seconds),
             config.scan.rate
         )
     });
@@ -191,11 +192,11 @@ async fn resolve(
     config: &Config,
     targets: &mimawari_targets::list::TargetList,
 ) -> Result<dns::NameResolution> {
-    Ok(dns::resolve_names(targets.names(), &resolver(config)?, &config.scope).await)
+    Ok(dns::resolve_names(targets.names(), &build_resolver(config)?, &config.scope).await)
 }
 
 /// The configured name servers, or the system's.
-pub(crate) fn resolver(config: &Config) -> Result<dns::SystemResolver> {
+pub(crate) fn build_resolver(config: &Config) -> Result<dns::SystemResolver> {
     let resolver = if config.scan.nameservers.is_empty() {
         dns::SystemResolver::from_system()
     } else {
@@ -318,7 +319,7 @@ pub async fn scan(
     if let FolderChoice::Resume(dir) = folder
         && config.scan.part.is_none()
     {
-        config.scan.part = resume::part(dir)?;
+        config.scan.part = resume::read_shard(dir)?;
     }
     let config = &config;
     let PreparedScan { walk, mut gaps } = prepare(config).await?;
@@ -338,7 +339,8 @@ pub async fn scan(
     }
     let vhosts = look::read_vhosts(config)?;
     let checks = look::read_checks(config)?;
-    let names = if vhosts.is_some() && config.http.dns { Some(resolver(config)?) } else { None };
+    let names =
+        if vhosts.is_some() && config.http.dns { Some(build_resolver(config)?) } else { None };
     let scope = Arc::new(config.scope.clone());
     let (method, why) = choose_method(config, &context.opener)?;
     if let Some(why) = why {
@@ -405,7 +407,7 @@ pub async fn scan(
         FolderChoice::Resume(_) => {
             let (folder, saved, seen) = RunFolder::resume(&dir)?;
             let point = saved.map(|s| s.sweep);
-            meta.gaps.push(resume::note(point.as_ref(), walk.len(), started_at));
+            meta.gaps.push(resume::build_resume_gap(point.as_ref(), walk.len(), started_at));
             folder.describe(&meta)?;
             (folder, point, seen)
         }
@@ -427,7 +429,7 @@ pub async fn scan(
     });
     let (open_tx, open_rx) = mpsc::unbounded_channel();
     let waiting = Arc::new(WaitingPorts::new(Arc::clone(&budget)));
-    let sockets = SocketShares::of(sockets::socket_budget(), packets.is_none());
+    let sockets = SocketShares::of(sockets::determine_socket_budget(), packets.is_none());
     let look_again = ServiceLook {
         shared: Arc::clone(&shared),
         scope: Arc::clone(&scope),
@@ -492,9 +494,9 @@ pub async fn scan(
         uplink: uplink.clone(),
     };
     looking.run(&confirmed, &mut meta).await?;
-    let was_probed = |step| mimawari_runs::state_in(&dir, step) != CellState::NotProbed;
+    let was_probed = |step| mimawari_runs::read_state(&dir, step) != CellState::NotProbed;
     let asked = CanaryContext { config, context, uplink: &uplink };
-    canaries(asked, &mut meta, &swept.open, &confirmed.accepted, was_probed).await;
+    probe_canaries(asked, &mut meta, &swept.open, &confirmed.accepted, was_probed).await;
     meta.ended_at = Some((context.now)());
     meta.status = if context.stop.is_stopped() { RunStatus::Stopped } else { RunStatus::Complete };
     if meta.status == RunStatus::Stopped {
@@ -567,8 +569,8 @@ fn open_packets(
         first_source_port: config.scan.source_port,
         key: seeds.cookie,
         seed: seeds.salt,
-        receivers: packet::receivers_for(config.scan.rate),
-        senders: packet::senders_for(config.scan.rate),
+        receivers: packet::select_receiver_count(config.scan.rate),
+        senders: packet::select_sender_count(config.scan.rate),
         // Questions to neighbours count toward the rate, and never fill all of it for long.
         solicitations: config.scan.rate.clamp(1, packet::neighbour::RATE),
         ..PacketConfig::default()
@@ -813,7 +815,7 @@ struct CanaryContext<'a> {
 
 /// Asks the canaries. One that the sweep should have seen must have been seen by the sweep: the
 /// canary tests the method, not the host.
-async fn canaries(
+async fn probe_canaries(
     asked: CanaryContext<'_>,
     meta: &mut RunMeta,
     swept_open: &BTreeSet<SocketAddr>,

@@ -30,9 +30,9 @@ pub async fn scan(args: &ScanArgs, context: &Context) -> Result<ExitStatus> {
         let ask = plan::ask(&args.plan, &config, prepared.walk.plan())?;
         let estimate = plan::estimate::estimate(&ask);
         print(&if args.plan.json {
-            plan::render::json(&estimate)?
+            plan::render::render_json(&estimate)?
         } else {
-            plan::render::text(&estimate)
+            plan::render::render_text(&estimate)
         })?;
         return Ok(ExitStatus::Clean);
     }
@@ -85,7 +85,7 @@ fn scan_summary(s: &ScanOutcome) -> String {
         );
     }
     for gap in m.gaps.iter().filter(|g| g.effect != GapEffect::Noted) {
-        let _ = writeln!(out, "not covered: {}", mimawari_report::gap_sentence(gap));
+        let _ = writeln!(out, "not covered: {}", mimawari_report::describe_gap(gap));
     }
     let _ = writeln!(out, "{}", s.dir.display());
     out

@@ -10,8 +10,8 @@ use crate::output::print;
 ///
 /// # Errors
 /// An unwritable stdout.
-pub fn schema(args: &SchemaArgs) -> Result<ExitStatus> {
-    print(&schema_text(args.format)?)?;
+pub fn run_schema_command(args: &SchemaArgs) -> Result<ExitStatus> {
+    print(&render_schema(args.format)?)?;
     Ok(ExitStatus::Clean)
 }
 
@@ -19,12 +19,12 @@ pub fn schema(args: &SchemaArgs) -> Result<ExitStatus> {
 ///
 /// # Errors
 /// Never in practice; serialising a schema cannot fail.
-pub fn schema_text(format: SchemaFormat) -> Result<String> {
+pub fn render_schema(format: SchemaFormat) -> Result<String> {
     use mimawari_drift::schema;
     Ok(match format {
-        SchemaFormat::Verdict => schema::verdict(),
-        SchemaFormat::Observation => schema::observation(),
-        SchemaFormat::Baseline => schema::baseline(),
+        SchemaFormat::Verdict => schema::render_verdict_schema(),
+        SchemaFormat::Observation => schema::render_observation_schema(),
+        SchemaFormat::Baseline => schema::render_baseline_schema(),
         SchemaFormat::Run => pretty(&schemars::schema_for!(mimawari_runs::RunMeta))?,
         SchemaFormat::Selfcheck => {
             pretty(&schemars::schema_for!(crate::selfcheck::SelfcheckReport))?

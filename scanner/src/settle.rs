@@ -89,7 +89,7 @@ pub(crate) async fn settle(
     let holder = format!("{:016x}", random.draw_one());
     let attempt = |previous: &StateGeneration| {
         let (verdict, mut state) = judge(previous)?;
-        let order = queue(place, &delivered, previous, &verdict, &mut state, &holder);
+        let order = update_outbox(place, &delivered, previous, &verdict, &mut state, &holder);
         let run = Some(verdict.run_id.clone());
         let meta = GenerationMeta {
             at: verdict.judged_at,
@@ -128,7 +128,7 @@ impl Delivered {
 }
 
 /// Brings the outbox of a new state up to date.
-fn queue(
+fn update_outbox(
     place: SettleContext<'_>,
     delivered: &Delivered,
     previous: &StateGeneration,
@@ -153,7 +153,7 @@ fn queue(
 }
 
 /// The notifiers, with their secrets.
-pub(crate) async fn notifiers(config: &Config, context: &Context) -> Result<Notifiers> {
+pub(crate) async fn build_notifiers(config: &Config, context: &Context) -> Result<Notifiers> {
     Ok(Notifiers::from_environment(&config.notify, ClientContext::of(context.now)).await?)
 }
 
@@ -191,7 +191,7 @@ async fn deliver(
     match StateLedger::open(&config.state) {
         Ok(log) => notifiers.deliver(order, current, &log).await,
         Err(e) => {
-            let why = mimawari_base::failure::line(&e);
+            let why = mimawari_base::failure::render_line(&e);
             tracing::error!("the notifications wait in the outbox: {why}");
             Vec::new()
         }
@@ -204,8 +204,8 @@ async fn deliver(
 /// A [`Failure`] naming the file.
 pub fn write_reports(verdict: &Verdict, dir: &Path) -> Result<()> {
     let files = [
-        ("verdict.json", mimawari_report::json(verdict)),
-        ("report.md", mimawari_report::markdown(verdict)),
+        ("verdict.json", mimawari_report::render_json(verdict)),
+        ("report.md", mimawari_report::render_markdown(verdict)),
         ("report.html", mimawari_report::html(verdict)),
     ];
     for (name, text) in files {

@@ -22,7 +22,7 @@ enum LogMessage {
 static QUEUE: OnceLock<Option<SyncSender<LogMessage>>> = OnceLock::new();
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-fn queue() -> Option<&'static SyncSender<LogMessage>> {
+fn get_message_queue() -> Option<&'static SyncSender<LogMessage>> {
     let start = || {
         let (queue, messages) = mpsc::sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("stderr".to_owned());
@@ -33,7 +33,7 @@ fn queue() -> Option<&'static SyncSender<LogMessage>> {
 
 /// Has a line written. Never waits and never fails.
 pub fn write(line: &[u8]) {
-    match queue() {
+    match get_message_queue() {
         Some(queue) => offer(queue, line, &LOST),
         // Without a thread it is written here.
         None => drop(io::stderr().write_all(line)),

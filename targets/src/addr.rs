@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::shown;
+use crate::text::to_message_text;
 
 /// An inclusive range of addresses of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -226,10 +226,10 @@ impl FromStr for AddrRange {
             let max: u8 = if ip.is_ipv4() { 32 } else { 128 };
             let prefix = parse_prefix(ip, len, max, s)?;
             let block = ipnetwork::IpNetwork::new(ip, prefix)
-                .map_err(|_| AddrError::PrefixLength { text: shown(s), max })?;
+                .map_err(|_| AddrError::PrefixLength { text: to_message_text(s), max })?;
             if block.network() != ip {
                 return Err(AddrError::HostBits {
-                    text: shown(s),
+                    text: to_message_text(s),
                     network: format!("{}/{prefix}", block.network()),
                 });
             }
@@ -239,9 +239,9 @@ impl FromStr for AddrRange {
         if let Some((a, b)) = s.split_once('-') {
             let (a, b) = (parse_ip(a.trim(), s)?, parse_ip(b.trim(), s)?);
             if a.is_ipv4() != b.is_ipv4() {
-                return Err(AddrError::MixedFamilies(shown(s)));
+                return Err(AddrError::MixedFamilies(to_message_text(s)));
             }
-            return Self::new(a, b).ok_or_else(|| AddrError::Inverted { text: shown(s) });
+            return Self::new(a, b).ok_or_else(|| AddrError::Inverted { text: to_message_text(s) });
         }
         parse_ip(s, s).map(Self::from)
     }
@@ -255,7 +255,7 @@ fn parse_ip(s: &str, whole: &str) -> Result<IpAddr, AddrError> {
     let ip: IpAddr = s.parse().map_err(|_| explain(s, whole))?;
     match ip {
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => Err(AddrError::Mapped { text: shown(s), v4 }),
+            Some(v4) => Err(AddrError::Mapped { text: to_message_text(s), v4 }),
             None => Ok(ip),
         },
         IpAddr::V4(_) => Ok(ip),
@@ -264,7 +264,7 @@ fn parse_ip(s: &str, whole: &str) -> Result<IpAddr, AddrError> {
 
 /// The prefix length behind the slash of `whole`.
 fn parse_prefix(ip: IpAddr, len: &str, max: u8, whole: &str) -> Result<u8, AddrError> {
-    let wrong = || AddrError::PrefixLength { text: shown(whole), max };
+    let wrong = || AddrError::PrefixLength { text: to_message_text(whole), max };
     if let (IpAddr::V4(_), Ok(mask)) = (ip, len.parse::<Ipv4Addr>()) {
         // Access lists write the host part (0.0.0.255), everything else the network part.
         let block = [mask.to_bits(), !mask.to_bits()]
@@ -274,7 +274,7 @@ fn parse_prefix(ip: IpAddr, len: &str, max: u8, whole: &str) -> Result<u8, AddrE
                 let block = ipnetwork::IpNetwork::new(ip, u8::try_from(m.leading_ones()).ok()?);
                 block.ok().map(|b| format!("{}/{}", b.network(), b.prefix()))
             });
-        return Err(AddrError::DottedMask { text: shown(whole), block });
+        return Err(AddrError::DottedMask { text: to_message_text(whole), block });
     }
     if len.is_empty() || !len.bytes().all(|b| b.is_ascii_digit()) {
         return Err(wrong());
@@ -282,14 +282,14 @@ fn parse_prefix(ip: IpAddr, len: &str, max: u8, whole: &str) -> Result<u8, AddrE
     let prefix = len.parse::<u8>().ok().filter(|p| *p <= max).ok_or_else(wrong)?;
     if len.len() > 1 && len.starts_with('0') {
         let plain = format!("{ip}/{prefix}");
-        return Err(AddrError::LeadingZeros { text: shown(whole), plain });
+        return Err(AddrError::LeadingZeros { text: to_message_text(whole), plain });
     }
     Ok(prefix)
 }
 
 /// Why `part` of the item `whole` is no address.
 fn explain(part: &str, whole: &str) -> AddrError {
-    let text = shown(whole);
+    let text = to_message_text(whole);
     let syntax = AddrError::Syntax(text.clone());
     if part.len() > 2 * LONGEST || !part.is_ascii() {
         return syntax;
@@ -298,10 +298,13 @@ fn explain(part: &str, whole: &str) -> AddrError {
         return AddrError::Zone { text };
     }
     if part.contains('*') {
-        return AddrError::Wildcard { text, block: wildcard_block(part) };
+        return AddrError::Wildcard { text, block: convert_wildcard_block(part) };
     }
-    if let Some(plain) = without_leading_zeros(part) {
-        return AddrError::LeadingZeros { text, plain: shown(&whole.replacen(part, &plain, 1)) };
+    if let Some(escape_message) = strip_leading_zeros(part) {
+        return AddrError::LeadingZeros {
+            text,
+            plain: to_message_text(&whole.replacen(part, &escape_message, 1)),
+        };
     }
     if let Some((first, last)) = whole.split_once('-')
         && let Ok(IpAddr::V4(a)) = first.trim().parse()
@@ -322,7 +325,7 @@ fn explain(part: &str, whole: &str) -> AddrError {
 }
 
 /// `198.51.100.*` as `198.51.100.0/24`, if the stars stand at the end.
-fn wildcard_block(s: &str) -> Option<String> {
+fn convert_wildcard_block(s: &str) -> Option<String> {
     let parts: Vec<&str> = s.split('.').collect();
     let fixed = parts.iter().position(|p| *p == "*")?;
     if parts.len() != 4 || fixed == 0 || parts[fixed..].iter().any(|p| *p != "*") {
@@ -336,7 +339,7 @@ fn wildcard_block(s: &str) -> Option<String> {
 }
 
 /// `198.051.100.007` as `198.51.100.7`; `None` unless leading zeros are all that is wrong.
-fn without_leading_zeros(s: &str) -> Option<String> {
+fn strip_leading_zeros(s: &str) -> Option<String> {
     let plain: Vec<&str> = s
         .split('.')
         .map(|p| match p.trim_start_matches('0') {

@@ -86,18 +86,18 @@ impl TextSource {
     /// Bounded, whatever the length of the text or of its lines.
     fn window(&self, span: &Range<usize>) -> (String, usize, Range<usize>) {
         let text = &*self.text;
-        let end = floor(text, span.end);
-        let start = floor(text, span.start.min(end));
+        let end = find_char_boundary(text, span.end);
+        let start = find_char_boundary(text, span.start.min(end));
         let from = text[..start].rfind('\n').map_or(0, |n| n + 1);
-        let from = floor(text, from.max(start.saturating_sub(SHOWN)));
+        let from = find_char_boundary(text, from.max(start.saturating_sub(SHOWN)));
         let to = text[end..].find('\n').map_or(text.len(), |n| end + n);
-        let to = floor(text, to.min(start + SHOWN)).max(start);
+        let to = find_char_boundary(text, to.min(start + SHOWN)).max(start);
         (clean_in_place(&text[from..to]), self.line(from), start - from..end.min(to) - from)
     }
 }
 
 /// The last place at or before `at` where a character begins, or the end of the text.
-fn floor(text: &str, at: usize) -> usize {
+fn find_char_boundary(text: &str, at: usize) -> usize {
     let at = at.min(text.len());
     (0..=at).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0)
 }

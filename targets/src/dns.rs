@@ -19,7 +19,7 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
 use crate::Scope;
 use crate::list::HostName;
-use crate::text::shown;
+use crate::text::to_message_text;
 
 /// How many names are looked up at a time, each for both families. [`SystemResolver`] is made for
 /// no more.
@@ -108,7 +108,7 @@ impl SystemResolver {
     /// [`ResolveError::Configuration`] when it is missing or names no server.
     pub fn from_system() -> Result<Self, ResolveError> {
         let (config, options) =
-            hickory_resolver::system_conf::read_system_conf().map_err(configuration)?;
+            hickory_resolver::system_conf::read_system_conf().map_err(to_configuration_error)?;
         // The system's search list is left behind with the rest of `config`: a name must not mean
         // another host because of where the scan runs.
         let (_, _, servers) = config.into_parts();
@@ -149,13 +149,13 @@ impl SystemResolver {
         )
         .with_options(options)
         .build()
-        .map_err(configuration)?;
+        .map_err(to_configuration_error)?;
         Ok(Self { resolver })
     }
 }
 
-fn configuration(e: impl fmt::Display) -> ResolveError {
-    ResolveError::Configuration(shown(&e.to_string()))
+fn to_configuration_error(e: impl fmt::Display) -> ResolveError {
+    ResolveError::Configuration(to_message_text(&e.to_string()))
 }
 
 impl NameResolver for SystemResolver {
@@ -166,7 +166,7 @@ impl NameResolver for SystemResolver {
     ) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
         Box::pin(async move {
             let mut query = Name::from_ascii(name.as_str())
-                .map_err(|e| ResolveError::Server(shown(&e.to_string())))?;
+                .map_err(|e| ResolveError::Server(to_message_text(&e.to_string())))?;
             query.set_fqdn(true);
             let record_type = match family {
                 AddressFamily::V4 => RecordType::A,
@@ -189,7 +189,7 @@ impl NameResolver for SystemResolver {
                 Err(NetError::Dns(DnsError::ResponseCode(code))) => {
                     Err(ResolveError::Server(format!("the name server says: {code}")))
                 }
-                Err(e) => Err(ResolveError::Server(shown(&e.to_string()))),
+                Err(e) => Err(ResolveError::Server(to_message_text(&e.to_string()))),
             }
         })
     }

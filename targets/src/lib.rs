@@ -31,9 +31,9 @@ pub mod text;
 
 pub use addr::{AddrError, AddrRange, AddrSet};
 pub use cell::{Cell, CellError};
-pub use mistake::{missing, mistake};
+pub use mistake::{build_mistake_diagnostic, parse_missing_key};
 pub use order::ProbeOrder;
 pub use plan::{CellPlan, PlanError, PlanOrder, PlanShard, ShardError};
 pub use port::{Port, PortError, PortSet, Protocol};
 pub use scope::{Endpoint, OutOfScope, Scope, ScopedSet};
-pub use special::{SpecialKind, special_addresses};
+pub use special::{SpecialKind, find_special_addresses};

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use crate::diagnostic::{Diagnostic, DiagnosticList, TextSource};
-use crate::text::shown;
+use crate::text::to_message_text;
 use crate::{AddrError, AddrRange, AddrSet};
 
 /// How many mistakes of one list are shown; the rest is counted.
@@ -98,7 +98,7 @@ impl HostName {
     fn checked(s: &str, underscores: bool) -> Result<Self, NameError> {
         let name = s.strip_suffix('.').unwrap_or(s);
         if name.len() > 253 {
-            return Err(NameError::TooLong(shown(s)));
+            return Err(NameError::TooLong(to_message_text(s)));
         }
         if let Some(character) = name.chars().find(|c| {
             !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.') || (underscores && *c == '_'))
@@ -108,18 +108,18 @@ impl HostName {
             } else {
                 character
             };
-            return Err(NameError::Character { name: shown(s), character });
+            return Err(NameError::Character { name: to_message_text(s), character });
         }
         let mut last = "";
         for label in name.split('.') {
             if label.is_empty() {
-                return Err(NameError::EmptyLabel(shown(s)));
+                return Err(NameError::EmptyLabel(to_message_text(s)));
             }
             if label.len() > 63 {
-                return Err(NameError::LabelTooLong(shown(s)));
+                return Err(NameError::LabelTooLong(to_message_text(s)));
             }
             if label.starts_with('-') || label.ends_with('-') {
-                return Err(NameError::Hyphen(shown(s)));
+                return Err(NameError::Hyphen(to_message_text(s)));
             }
             last = label;
         }
@@ -128,7 +128,7 @@ impl HostName {
         if last.bytes().all(|b| b.is_ascii_digit())
             || hex.is_some_and(|h| h.bytes().all(|b| b.is_ascii_hexdigit()))
         {
-            return Err(NameError::Numeric(shown(s)));
+            return Err(NameError::Numeric(to_message_text(s)));
         }
         Ok(Self(name.to_ascii_lowercase().into_boxed_str()))
     }
@@ -255,17 +255,17 @@ fn parse_item(text: &str) -> Result<TargetItem, TargetError> {
         return Err(error.into());
     }
     if text.contains("://") {
-        return Err(TargetError::Url(shown(text)));
+        return Err(TargetError::Url(to_message_text(text)));
     }
     if text.contains(|c: char| c == ',' || c == ';' || c.is_whitespace()) {
-        return Err(TargetError::Several(shown(text)));
+        return Err(TargetError::Several(to_message_text(text)));
     }
     if let Some((name, port)) = text.split_once(':')
         && !port.is_empty()
         && port.bytes().all(|b| b.is_ascii_digit())
         && let Ok(name) = name.parse()
     {
-        return Err(TargetError::Port { text: shown(text), name });
+        return Err(TargetError::Port { text: to_message_text(text), name });
     }
     if text.contains([':', '/', '%']) || !text.contains(char::is_alphabetic) {
         return Err(error.into());
@@ -419,7 +419,7 @@ impl<'a> TargetCollector<'a> {
                 names: self.names.into_iter().map(|(n, _)| n).collect(),
             });
         }
-        for (later, earlier) in first_by(overlaps, |(l, _)| self.ranges[*l].1.start) {
+        for (later, earlier) in select_first_pairs(overlaps, |(l, _)| self.ranges[*l].1.start) {
             let ((a, earlier), (b, at)) = (&self.ranges[earlier], &self.ranges[later]);
             let title = if a == b {
                 format!("`{b}` is listed twice")
@@ -428,7 +428,7 @@ impl<'a> TargetCollector<'a> {
             };
             clashes.push(TargetClash { at: at.clone(), earlier: earlier.clone(), title });
         }
-        for (later, earlier) in first_by(twice, |(l, _)| self.names[*l].1.start) {
+        for (later, earlier) in select_first_pairs(twice, |(l, _)| self.names[*l].1.start) {
             let ((_, earlier), (name, at)) = (&self.names[earlier], &self.names[later]);
             let title = format!("`{name}` is listed twice");
             clashes.push(TargetClash { at: at.clone(), earlier: earlier.clone(), title });
@@ -500,7 +500,7 @@ impl<'a> TargetCollector<'a> {
 }
 
 /// The first [`MAX_ERRORS`] + 1 pairs by place.
-fn first_by(
+fn select_first_pairs(
     mut pairs: Vec<(usize, usize)>,
     place: impl Fn(&(usize, usize)) -> usize,
 ) -> Vec<(usize, usize)> {

@@ -8,17 +8,22 @@ use crate::diagnostic::{Diagnostic, TextSource};
 /// meant, a missing key, a word or a kind of value that is not wanted there. Anything else, such as
 /// a quotation mark that is missing, is reported in the reader's own words.
 #[must_use]
-pub fn mistake(source: &TextSource, message: &str, span: Range<usize>) -> Diagnostic {
+pub fn build_mistake_diagnostic(
+    source: &TextSource,
+    message: &str,
+    span: Range<usize>,
+) -> Diagnostic {
     let message = message.trim().replace('\n', "; ");
     let with = |title: String| Diagnostic::error(title, source, span.clone());
-    if let Some((written, known)) = unknown(&message, "unknown field `") {
-        return with(format!("unknown key `{written}`")).help(meant(written, "keys", &known));
+    if let Some((written, known)) = parse_unknown_word(&message, "unknown field `") {
+        return with(format!("unknown key `{written}`"))
+            .help(suggest_known_word(written, "keys", &known));
     }
-    if let Some((written, known)) = unknown(&message, "unknown variant `") {
+    if let Some((written, known)) = parse_unknown_word(&message, "unknown variant `") {
         return with(format!("`{written}` is not known here"))
-            .help(meant(written, "words", &known));
+            .help(suggest_known_word(written, "words", &known));
     }
-    if let Some(key) = missing(&message) {
+    if let Some(key) = parse_missing_key(&message) {
         return with(format!("the key `{key}` is missing")).help(format!("add `{key} = …`"));
     }
     if message == "wanted string or table" {
@@ -43,36 +48,36 @@ pub fn mistake(source: &TextSource, message: &str, span: Range<usize>) -> Diagno
 
 /// The key that the reader misses, if it says so.
 #[must_use]
-pub fn missing(message: &str) -> Option<&str> {
+pub fn parse_missing_key(message: &str) -> Option<&str> {
     message.trim().strip_prefix("missing field `")?.split('`').next()
 }
 
 /// What was written, and what is known.
-fn unknown<'a>(message: &'a str, start: &str) -> Option<(&'a str, Vec<&'a str>)> {
+fn parse_unknown_word<'a>(message: &'a str, start: &str) -> Option<(&'a str, Vec<&'a str>)> {
     let rest = message.strip_prefix(start)?;
     Some((rest.split('`').next()?, rest.split('`').skip(2).step_by(2).collect()))
 }
 
-fn meant(written: &str, what: &str, known: &[&str]) -> String {
-    match nearest(written, known) {
+fn suggest_known_word(written: &str, what: &str, known: &[&str]) -> String {
+    match find_nearest_word(written, known) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known {what} here: {}", known.join(", ")),
     }
 }
 
 /// The known word within an edit distance of two, and of less than half of what was written.
-fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
+fn find_nearest_word<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     let far = 2.min(written.chars().count() / 2);
     known
         .iter()
-        .map(|k| (distance(written, k), *k))
+        .map(|k| (compute_edit_distance(written, k), *k))
         .filter(|(d, _)| *d <= far)
         .min()
         .map(|(_, k)| k)
 }
 
 /// Levenshtein's distance, for words as short as keys.
-fn distance(a: &str, b: &str) -> usize {
+fn compute_edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().take(64).enumerate() {
@@ -94,7 +99,7 @@ mod tests {
     fn what_the_reader_says() {
         let source = TextSource::new("own.toml", "x");
         let explained = |message: &str| {
-            let d = mistake(&source, message, 0..1);
+            let d = build_mistake_diagnostic(&source, message, 0..1);
             (d.title, d.help.unwrap_or_default())
         };
         for (message, title, help) in [

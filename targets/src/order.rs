@@ -28,7 +28,7 @@ impl ProbeOrder {
         let mut state = seed;
         let keys = std::array::from_fn(|_| {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            mix(state)
+            scramble_bits(state)
         });
         Self { len, left, right: bits - left, keys }
     }
@@ -82,9 +82,9 @@ impl ProbeOrder {
     #[inline]
     fn forward(&self, x: u64) -> u64 {
         let (mut lw, mut rw) = (self.left, self.right);
-        let (mut l, mut r) = (x >> rw, x & mask(rw));
+        let (mut l, mut r) = (x >> rw, x & build_mask(rw));
         for key in &self.keys {
-            let f = mix(r ^ key) & mask(lw);
+            let f = scramble_bits(r ^ key) & build_mask(lw);
             (l, r) = (r, l ^ f);
             (lw, rw) = (rw, lw);
         }
@@ -94,11 +94,11 @@ impl ProbeOrder {
     #[inline]
     fn backward(&self, x: u64) -> u64 {
         let (mut lw, mut rw) = (self.left, self.right);
-        let (mut l, mut r) = (x >> rw, x & mask(rw));
+        let (mut l, mut r) = (x >> rw, x & build_mask(rw));
         for key in self.keys.iter().rev() {
             // Undo (l, r) -> (r, l ^ f(r)): the old right half is the new left one.
             (lw, rw) = (rw, lw);
-            let f = mix(l ^ key) & mask(lw);
+            let f = scramble_bits(l ^ key) & build_mask(lw);
             (l, r) = (r ^ f, l);
         }
         l << rw | r
@@ -106,14 +106,14 @@ impl ProbeOrder {
 }
 
 #[inline]
-const fn mask(bits: u32) -> u64 {
+const fn build_mask(bits: u32) -> u64 {
     (1u64 << bits) - 1
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
 /// Generators", 2014).
 #[inline]
-const fn mix(mut z: u64) -> u64 {
+const fn scramble_bits(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

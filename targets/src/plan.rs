@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::shown;
+use crate::text::to_message_text;
 use crate::{AddrRange, AddrSet, Endpoint, Port, PortSet, ProbeOrder, Scope, ScopedSet};
 
 /// The cells of a job (address × port) and the order in which they are probed.
@@ -229,7 +229,7 @@ impl FromStr for PlanShard {
         };
         s.split_once('/')
             .and_then(|(i, n)| Self::new(digits(i)?, digits(n)?))
-            .ok_or_else(|| ShardError(shown(s)))
+            .ok_or_else(|| ShardError(to_message_text(s)))
     }
 }
 

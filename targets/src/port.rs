@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::shown;
+use crate::text::to_message_text;
 
 /// Transport protocol of a cell.
 #[derive(
@@ -107,15 +107,15 @@ impl FromStr for Port {
     fn from_str(s: &str) -> Result<Self, PortError> {
         // `u16::from_str` takes a leading plus sign; a port list does not.
         if s.is_empty() || !s.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(PortError::NotAPort(shown(s)));
+            return Err(PortError::NotAPort(to_message_text(s)));
         }
         let port = s
             .parse::<u16>()
             .ok()
             .and_then(Self::new)
-            .ok_or_else(|| PortError::OutOfRange(shown(s)))?;
+            .ok_or_else(|| PortError::OutOfRange(to_message_text(s)))?;
         if s.starts_with('0') {
-            return Err(PortError::LeadingZeros { text: shown(s), port });
+            return Err(PortError::LeadingZeros { text: to_message_text(s), port });
         }
         Ok(port)
     }
@@ -291,7 +291,7 @@ impl FromStr for PortSet {
                     let (a, b) = match item.split_once('-') {
                         Some((a, b)) => {
                             if a.trim().is_empty() || b.trim().is_empty() {
-                                return Err(PortError::NotAPort(shown(item)));
+                                return Err(PortError::NotAPort(to_message_text(item)));
                             }
                             let (a, b) =
                                 (Port::from_str(a.trim())?.get(), Port::from_str(b.trim())?.get());
@@ -309,8 +309,8 @@ impl FromStr for PortSet {
                     for claim in &mut claims[usize::from(a)..=usize::from(b)] {
                         if let Some(first) = claim.checked_sub(1) {
                             return Err(PortError::Overlap {
-                                first: shown(items[first]),
-                                second: shown(item),
+                                first: to_message_text(items[first]),
+                                second: to_message_text(item),
                             });
                         }
                         *claim = items.len();

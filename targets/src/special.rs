@@ -52,7 +52,7 @@ impl SpecialKind {
 
 /// The special addresses of a set, by kind.
 #[must_use]
-pub fn special_addresses(set: &AddrSet) -> Vec<(SpecialKind, AddrSet)> {
+pub fn find_special_addresses(set: &AddrSet) -> Vec<(SpecialKind, AddrSet)> {
     let mut left = set.clone();
     let mut found = Vec::new();
     for (kind, _, ranges) in KINDS {
@@ -72,7 +72,7 @@ mod tests {
 
     fn kinds(ranges: &[&str]) -> Vec<(SpecialKind, u128)> {
         let set = AddrSet::from_ranges(ranges.iter().map(|r| r.parse::<AddrRange>().unwrap()));
-        special_addresses(&set).into_iter().map(|(kind, set)| (kind, set.len())).collect()
+        find_special_addresses(&set).into_iter().map(|(kind, set)| (kind, set.len())).collect()
     }
 
     #[test]

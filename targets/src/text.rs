@@ -43,7 +43,7 @@ pub fn is_hostile(c: char) -> bool {
 ///
 /// Line ends and tabs become spaces; bytes that are not UTF-8 become U+FFFD.
 #[must_use]
-pub fn printable(bytes: &[u8], max: usize) -> String {
+pub fn to_printable(bytes: &[u8], max: usize) -> String {
     // Lazily: the rest of a long input is never looked at.
     bytes
         .utf8_chunks()
@@ -81,7 +81,7 @@ pub fn escape_json(plain: &str) -> String {
 
 /// The text without unsafe characters, cut to a length that fits a message.
 #[must_use]
-pub fn shown(s: &str) -> String {
+pub fn to_message_text(s: &str) -> String {
     let mut out: String = s.chars().take(SHOWN).map(replace).collect();
     if s.chars().nth(SHOWN).is_some() {
         out.push('…');
@@ -123,20 +123,20 @@ mod tests {
 
     #[test]
     fn cuts_and_cleans() {
-        assert_eq!(shown("a\u{1b}[31mb\u{202e}\u{9b}"), "a\u{fffd}[31mb\u{fffd}\u{fffd}");
+        assert_eq!(to_message_text("a\u{1b}[31mb\u{202e}\u{9b}"), "a\u{fffd}[31mb\u{fffd}\u{fffd}");
         let long = "é".repeat(SHOWN + 1);
-        assert_eq!(shown(&long).chars().count(), SHOWN + 1);
-        assert!(shown(&long).ends_with('…'));
-        assert_eq!(shown(&"x".repeat(SHOWN)), "x".repeat(SHOWN));
+        assert_eq!(to_message_text(&long).chars().count(), SHOWN + 1);
+        assert!(to_message_text(&long).ends_with('…'));
+        assert_eq!(to_message_text(&"x".repeat(SHOWN)), "x".repeat(SHOWN));
     }
 
     #[test]
     fn what_is_printable_holds_nothing_unsafe_and_the_rest_stays() {
         let all: String = ('\0'..=char::MAX).collect();
-        let shown = printable(all.as_bytes(), usize::MAX);
+        let shown = to_printable(all.as_bytes(), usize::MAX);
         assert!(!shown.chars().any(is_hostile));
-        assert_eq!(printable("a\u{1b}[31m\n\u{202e}日本".as_bytes(), 7), "a[31m 日");
-        assert_eq!(printable(b"a\xffb", 9), "a\u{fffd}b");
+        assert_eq!(to_printable("a\u{1b}[31m\n\u{202e}日本".as_bytes(), 7), "a[31m 日");
+        assert_eq!(to_printable(b"a\xffb", 9), "a\u{fffd}b");
     }
 
     #[test]

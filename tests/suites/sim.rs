@@ -9,7 +9,7 @@ use std::time::Duration;
 use mimawari_engine::{SweepConfig, SweepEngine, SweepEvent, SweepSummary};
 use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::CellState;
-use mimawari_report::gap_sentence;
+use mimawari_report::describe_gap;
 use mimawari_targets::PlanShard;
 use mimawari_tests::sim::{Bursts, Driver, Loss, Mix, Network, Policer, Report, Rng, World};
 
@@ -26,7 +26,7 @@ impl Drop for Seed {
 
 /// The sentences of a summary, one a line.
 fn sentences(summary: &SweepSummary) -> String {
-    let sentence = |gap: &Gap| gap_sentence(&gap.clone().noted());
+    let sentence = |gap: &Gap| describe_gap(&gap.clone().noted());
     summary.gaps.iter().map(sentence).collect::<Vec<_>>().join("\n")
 }
 

@@ -15,7 +15,7 @@ use libtest_mimic::Trial;
 use mimawari_look::http::connection::{HttpConnection, HttpTimeouts, SiteRoute};
 use mimawari_look::http::stream::{Uplink, dial};
 use mimawari_look::http::tls::{
-    RefusalKind, TlsFallback, TlsLimits, TlsRefusal, TlsSession, handshake,
+    RefusalKind, TlsFallback, TlsLimits, TlsRefusal, TlsSession, run_handshake,
 };
 use mimawari_look::http::{HttpConfig, WebTarget};
 use mimawari_look::service::{Confirmation, ServiceConfig, confirm};
@@ -156,7 +156,7 @@ fn shake(
     run(async {
         let uplink = Uplink::default();
         let tcp = dial(endpoint(address), LONG, &uplink).await.unwrap();
-        handshake(tcp, endpoint(address), &uplink, sni, &limits, hint).await
+        run_handshake(tcp, endpoint(address), &uplink, sni, &limits, hint).await
     })
 }
 

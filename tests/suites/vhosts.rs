@@ -8,10 +8,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use mimawari_look::http::pointing::{DnsSummary, cross_check};
+use mimawari_look::http::pointing::{DnsSummary, check_names};
 use mimawari_probes::gap::Gap;
 use mimawari_probes::observation::DnsPointing;
-use mimawari_report::gap_sentence;
+use mimawari_report::describe_gap;
 use mimawari_targets::dns::{NameResolver, SystemResolver};
 use mimawari_targets::{AddrRange, AddrSet, Scope};
 use mimawari_tests::fake::{FakeDns, FakeSite, Zone};
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 /// What a summary notes, as sentences.
 fn sentences(summary: &DnsSummary) -> Vec<String> {
-    summary.gaps().into_iter().map(|gap: Gap| gap_sentence(&gap.noted())).collect()
+    summary.gaps().into_iter().map(|gap: Gap| describe_gap(&gap.noted())).collect()
 }
 
 /// Writes a list of distinct hosts over 4096 addresses, in the order of the addresses or in none.
@@ -137,7 +137,7 @@ async fn check(
         }
         all
     };
-    let checking = cross_check(names, resolver, &scope, at_once, out);
+    let checking = check_names(names, resolver, &scope, at_once, out);
     let ((), checked, summary) = tokio::join!(give, take, checking);
     (checked, summary)
 }
@@ -296,7 +296,7 @@ async fn one_silent_name_holds_up_no_other() {
         drop(answers);
         first
     };
-    let (summary, first) = tokio::join!(cross_check(names, &resolver, &scope, 2, out), watch);
+    let (summary, first) = tokio::join!(check_names(names, &resolver, &scope, 2, out), watch);
     assert_eq!(first, Some(("here.example".to_owned(), ip("198.51.100.7"), DnsPointing::Here)));
     assert_eq!((summary.here, summary.unknown, summary.gave_up), (1, 0, false));
     // The sender sees it, too.

@@ -2,10 +2,10 @@
 //! include this file and replay the corpus.
 
 use mimawari_probes::http::manifest::Manifest;
-use mimawari_probes::http::raw::{RawHead, title};
+use mimawari_probes::http::raw::{RawHead, extract_title};
 use mimawari_probes::http::{
     BodyFlaw, Catalogue, DayName, HttpResponse, INFLATED_LIMIT, NameLists, PathCheck, PathPlan,
-    decode, printable,
+    decode, to_printable,
 };
 use mimawari_targets::diagnostic::TextSource;
 
@@ -29,8 +29,8 @@ pub fn raw_answer(data: &[u8]) {
         let body = head.body();
         assert!(body.len() <= head.rest.len());
         let _ = head.field("content-length");
-        if let Some(title) = title(&body) {
-            let shown = printable(title, 256);
+        if let Some(title) = extract_title(&body) {
+            let shown = to_printable(title, 256);
             assert!(shown.chars().count() <= 256 && !shown.chars().any(char::is_control));
         }
     }

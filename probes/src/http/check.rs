@@ -8,8 +8,8 @@ use super::catalogue::{ContentProbe, PathPlan};
 use super::controls::{ControlRequest, is_in_root, is_same_page};
 use super::gate::{self, GateStatus, PageContent};
 use super::manifest::{FileClass, FileProof};
-use super::printable;
 use super::rule::{self, RuleHit};
+use super::to_printable;
 use crate::observation::{CanaryResult, ContentOutcome, HttpEvidence, Severity, Sightings};
 
 /// Most characters of a reason.
@@ -135,7 +135,7 @@ impl ContentHit<'_> {
         let is_served = |body: &[u8]| self.served.iter().any(|b| **b == *body);
         self.bodies.iter().any(|b| **b == *content.text)
             || is_served(content.bytes)
-            || is_served(&gate::replaced(content.bytes, control.as_bytes(), hit.as_bytes()))
+            || is_served(&gate::replace_all(content.bytes, control.as_bytes(), hit.as_bytes()))
     }
 }
 
@@ -304,15 +304,15 @@ impl<'a> PathCheck<'a> {
         let (everywhere, hits): (Vec<_>, Vec<_>) =
             hits.partition(|(probe, _)| probe.controls() == Controls::Everywhere);
         // The worst counts; of equals the first, which is the more particular one.
-        let worst = hits
-            .into_iter()
-            .reduce(|worst, hit| if severity(&hit) > severity(&worst) { hit } else { worst });
+        let worst = hits.into_iter().reduce(|worst, hit| {
+            if select_severity(&hit) > select_severity(&worst) { hit } else { worst }
+        });
         (everywhere.into_iter().next(), worst)
     }
 
     fn first(&mut self, response: &HttpResponse<'_>) {
         self.asked += 1;
-        let status = gate::status(response.status);
+        let status = gate::classify_status(response.status);
         let may_hit = status == GateStatus::Content
             || carries_file(response.body)
             || self.plan.probes.iter().any(ContentProbe::looks_at_any_status);
@@ -324,7 +324,7 @@ impl<'a> PathCheck<'a> {
                     probe,
                     severity: hit.severity.unwrap_or_else(|| probe.severity()),
                     certain: hit.certain,
-                    evidence: evidence(hit, probe, response, self.key),
+                    evidence: build_evidence(hit, probe, response, self.key),
                     everywhere,
                     served: vec![content.bytes.to_owned()],
                     bodies: vec![content.text.into_owned()],
@@ -349,7 +349,7 @@ impl<'a> PathCheck<'a> {
             }
             GateStatus::Protected => self.finish_as(ContentOutcome::Protected, None),
             GateStatus::Failed => {
-                self.finish_as(ContentOutcome::Error, Some(status_reason(response.status)))
+                self.finish_as(ContentOutcome::Error, Some(describe_status(response.status)))
             }
         }
     }
@@ -398,9 +398,9 @@ impl<'a> PathCheck<'a> {
             // A hit that was itself put off shows nothing that this answer does not: the site says it to
             // everything.
             if self.found.as_ref().is_some_and(|f| gate::is_postponed(f.evidence.status)) {
-                return self.lost(&status_reason(response.status));
+                return self.lost(&describe_status(response.status));
             }
-            return self.uncontrolled(&status_reason(response.status));
+            return self.uncontrolled(&describe_status(response.status));
         }
         let Some(found) = &mut self.found else { return };
         if found.certain {
@@ -538,7 +538,7 @@ impl<'a> PathCheck<'a> {
 
     fn finish_as(&mut self, outcome: ContentOutcome, reason: Option<String>) {
         self.stage = CheckStage::Done;
-        let reason = reason.map(|r| printable(r.as_bytes(), REASON_LIMIT));
+        let reason = reason.map(|r| to_printable(r.as_bytes(), REASON_LIMIT));
         self.end = Some((outcome, reason));
     }
 }
@@ -640,13 +640,13 @@ impl ContentProbe {
     }
 }
 
-fn severity((probe, hit): &(&ContentProbe, RuleHit)) -> Severity {
+fn select_severity((probe, hit): &(&ContentProbe, RuleHit)) -> Severity {
     hit.severity.unwrap_or_else(|| probe.severity())
 }
 
 /// Whether any control brought content.
 fn has_content(controls: &[CanaryResult]) -> bool {
-    controls.iter().any(|control| gate::status(control.status) == GateStatus::Content)
+    controls.iter().any(|control| gate::classify_status(control.status) == GateStatus::Content)
 }
 
 /// Whether an answer that is no content by its status may carry a file: a page of the site's own
@@ -655,19 +655,19 @@ fn carries_file(body: &[u8]) -> bool {
     !body.trim_ascii_start().is_empty() && !gate::is_html(body)
 }
 
-fn status_reason(status: u16) -> String {
+fn describe_status(status: u16) -> String {
     format!("the server answered with status {status}")
 }
 
 /// The keyed digest of a body, 32 hexadecimal digits: means nothing to those without the key, and
 /// shows the owner which file it was.
 #[must_use]
-pub fn digest(key: &[u8; 32], body: &[u8]) -> String {
+pub fn hash_with_key(key: &[u8; 32], body: &[u8]) -> String {
     let digest = Sha256::new().chain_update(key).chain_update(body).finalize();
     mimawari_targets::hex::encode(&digest[..16])
 }
 
-fn evidence(
+fn build_evidence(
     hit: RuleHit,
     probe: &ContentProbe,
     response: &HttpResponse<'_>,
@@ -677,9 +677,9 @@ fn evidence(
         status: response.status,
         line: hit.line,
         length: response.body.len() as u64,
-        digest: digest(key, response.body),
+        digest: hash_with_key(key, response.body),
         masked: hit.masked.as_deref().map(|start| {
-            let mut masked = printable(start, 4);
+            let mut masked = to_printable(start, 4);
             masked.push('…');
             masked
         }),

@@ -32,7 +32,7 @@ pub(super) enum ControlRequest {
 impl ControlRequest {
     /// The control's path. The words in it come from the salt.
     pub(super) fn path(self, hit: &str, salt: u64) -> String {
-        let word = |n: u8| word(hit, salt, n);
+        let word = |n: u8| generate_random_word(hit, salt, n);
         let (path, query) = hit.find('?').map_or((hit, ""), |at| hit.split_at(at));
         let (path, end) = path.strip_suffix('/').map_or((path, ""), |path| (path, "/"));
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -58,7 +58,7 @@ impl ControlRequest {
 }
 
 /// Twelve letters that nobody can know before the run.
-fn word(hit: &str, salt: u64, n: u8) -> String {
+fn generate_random_word(hit: &str, salt: u64, n: u8) -> String {
     let digest = Sha256::new().chain_update(salt.to_be_bytes()).chain_update([n]);
     let digest = digest.chain_update(hit).finalize();
     digest[..12].iter().map(|b| char::from(b'a' + b % 26)).collect()
@@ -79,17 +79,19 @@ pub(super) fn is_same_page(path: &str, hits: &[Vec<u8>], a: &[u8], b: &[u8]) -> 
     if hits.iter().any(|hit| hit == a || hit == b) {
         return true;
     }
-    let common: HashSet<&[u8]> = tokens(b).collect();
-    let words: Vec<&[u8]> = tokens(path.as_bytes()).filter(|w| is_word(w[0])).collect();
+    let common: HashSet<&[u8]> = split_tokens(b).collect();
+    let words: Vec<&[u8]> = split_tokens(path.as_bytes()).filter(|w| is_word(w[0])).collect();
     let named = |token: &[u8]| words.iter().any(|w| w.eq_ignore_ascii_case(token));
-    let common: HashSet<&[u8]> = tokens(a).filter(|t| common.contains(t) && !named(t)).collect();
-    let page = masked(a, &common);
+    let common: HashSet<&[u8]> =
+        split_tokens(a).filter(|t| common.contains(t) && !named(t)).collect();
+    let page = mask_variable_tokens(a, &common);
     // A site that invents a page of another form each time: nothing distinguishes the hit from its pages.
-    page != masked(b, &common) || hits.iter().any(|hit| masked(hit, &common) == page)
+    page != mask_variable_tokens(b, &common)
+        || hits.iter().any(|hit| mask_variable_tokens(hit, &common) == page)
 }
 
 /// Words, and every byte between them.
-fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn split_tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let length = rest.iter().take_while(|b| is_word(**b)).count();
@@ -105,10 +107,10 @@ const fn is_word(b: u8) -> bool {
 
 /// The tokens with one mark for numbers and for what is not common. A name of several
 /// words (`wp-config.php`) is one mark, as a control's single word is.
-fn masked<'a>(text: &'a [u8], common: &HashSet<&[u8]>) -> Vec<&'a [u8]> {
+fn mask_variable_tokens<'a>(text: &'a [u8], common: &HashSet<&[u8]>) -> Vec<&'a [u8]> {
     const VARIES: &[u8] = b"";
     let mut out: Vec<&[u8]> = Vec::new();
-    for token in tokens(text) {
+    for token in split_tokens(text) {
         let number = token.iter().all(u8::is_ascii_digit);
         if common.contains(token) && !number {
             out.push(token);
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn paths() {
         let path = |control: ControlRequest, hit: &str| control.path(hit, 7);
-        let words = |hit: &str, n: u8| word(hit, 7, n);
+        let words = |hit: &str, n: u8| generate_random_word(hit, 7, n);
         for (hit, stem, folder) in [
             ("/password.php", "/0.php", "/1/password.php"),
             ("/a/wp-config.php.bak", "/a/0.php.bak", "/1/wp-config.php.bak"),

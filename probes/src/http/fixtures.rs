@@ -69,7 +69,7 @@ fn zip(name: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// What is wrong with a check by its own fixtures: where, and in words.
-pub(super) fn failures(check: &Check) -> Vec<(Range<usize>, String)> {
+pub(super) fn collect_fixture_failures(check: &Check) -> Vec<(Range<usize>, String)> {
     let mut failures = Vec::new();
     let found = |fixture: &CheckFixture| {
         let body = fixture.body();
@@ -114,8 +114,11 @@ mod tests {
 
     #[test]
     fn every_check_holds_its_fixtures() {
-        let all: Vec<String> =
-            Catalogue::builtin().all().flat_map(failures).map(|(_, words)| words).collect();
+        let all: Vec<String> = Catalogue::builtin()
+            .all()
+            .flat_map(collect_fixture_failures)
+            .map(|(_, words)| words)
+            .collect();
         assert_eq!(all, [""; 0], "\n{}", all.join("\n"));
     }
 }

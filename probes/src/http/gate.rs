@@ -23,7 +23,7 @@ pub(super) enum GateStatus {
     Failed,
 }
 
-pub(super) const fn status(code: u16) -> GateStatus {
+pub(super) const fn classify_status(code: u16) -> GateStatus {
     match code {
         200 | 201 | 203 | 206 => GateStatus::Content,
         300..=399 => GateStatus::Redirect,
@@ -59,13 +59,13 @@ pub(super) struct PageContent<'a> {
 
 impl<'a> PageContent<'a> {
     pub(super) fn new(response: &HttpResponse<'a>, path: &str) -> Self {
-        let text = without_reflection(normalised(response.body), path);
+        let text = remove_reflected_path(normalise_encoding(response.body), path);
         Self {
             bytes: response.body,
             text,
             truncated: response.truncated,
             total: response.total,
-            status: status(response.status),
+            status: classify_status(response.status),
             location: response.location,
             fields: response.fields,
             code: response.status,
@@ -99,7 +99,7 @@ pub(super) fn is_html(text: &[u8]) -> bool {
 
 /// UTF-16 becomes UTF-8, and a byte order mark is taken off. Without a mark, bytes stay as they
 /// are: Shift_JIS and EUC-JP hold the ASCII that matchers look for as it is.
-fn normalised(bytes: &[u8]) -> Cow<'_, [u8]> {
+fn normalise_encoding(bytes: &[u8]) -> Cow<'_, [u8]> {
     let unit: fn([u8; 2]) -> u16 = match bytes {
         [0xef, 0xbb, 0xbf, rest @ ..] => return Cow::Borrowed(rest),
         [0xff, 0xfe, ..] => u16::from_le_bytes,
@@ -114,8 +114,8 @@ fn normalised(bytes: &[u8]) -> Cow<'_, [u8]> {
 
 /// Takes out the requested path, in the forms in which pages repeat it: what the question holds
 /// proves nothing about the answer.
-fn without_reflection<'a>(text: Cow<'a, [u8]>, path: &str) -> Cow<'a, [u8]> {
-    let decoded = percent_decoded(path.as_bytes());
+fn remove_reflected_path<'a>(text: Cow<'a, [u8]>, path: &str) -> Cow<'a, [u8]> {
+    let decoded = decode_percent(path.as_bytes());
     // Every form holds the last segment's longest run of letters and digits as it is, so that
     // nearly all answers are done with one search.
     let name = path.rsplit('/').find(|s| !s.is_empty()).unwrap_or_default();
@@ -146,18 +146,18 @@ fn without_reflection<'a>(text: Cow<'a, [u8]>, path: &str) -> Cow<'a, [u8]> {
     forms.dedup();
     // `/` alone stands everywhere and betrays nothing.
     forms.retain(|f| f.len() > 2);
-    forms.iter().fold(text, |text, form| without(text, form.as_bytes()))
+    forms.iter().fold(text, |text, form| remove_all(text, form.as_bytes()))
 }
 
-fn without<'a>(text: Cow<'a, [u8]>, part: &[u8]) -> Cow<'a, [u8]> {
+fn remove_all<'a>(text: Cow<'a, [u8]>, part: &[u8]) -> Cow<'a, [u8]> {
     if find(&text, part).is_none() {
         return text;
     }
-    Cow::Owned(replaced(&text, part, b""))
+    Cow::Owned(replace_all(&text, part, b""))
 }
 
 /// The text with another part in the place of each `part`, which is not empty.
-pub(super) fn replaced(text: &[u8], part: &[u8], other: &[u8]) -> Vec<u8> {
+pub(super) fn replace_all(text: &[u8], part: &[u8], other: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = find(rest, part) {
@@ -169,7 +169,7 @@ pub(super) fn replaced(text: &[u8], part: &[u8], other: &[u8]) -> Vec<u8> {
     out
 }
 
-fn percent_decoded(path: &[u8]) -> Vec<u8> {
+fn decode_percent(path: &[u8]) -> Vec<u8> {
     let digit = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
     let mut out = Vec::with_capacity(path.len());
     let mut at = 0;

@@ -21,8 +21,8 @@ pub use catalogue::{
     Catalogue, Check, CheckFixture, ContentProbe, DayName, NameLists, PathPlan, RequestPlan,
 };
 pub use check::{
-    BodyFlaw, CheckFailure, FinishedCheck, HeaderFields, HttpResponse, PathCheck, digest,
+    BodyFlaw, CheckFailure, FinishedCheck, HeaderFields, HttpResponse, PathCheck, hash_with_key,
 };
 // Where most texts of hostile servers are made.
-pub use mimawari_targets::text::printable;
-pub use public::{public_location, public_text, public_title};
+pub use mimawari_targets::text::to_printable;
+pub use public::{redact_location, redact_text, redact_title};

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use mimawari_targets::text::printable;
+use mimawari_targets::text::to_printable;
 
 /// What stands for something that was taken out.
 const MARK: char = '…';
@@ -49,14 +49,14 @@ const WORDS: [&str; 7] =
 /// A banner or a field: printable, cut to `limit` characters, and without what looks like a secret.
 /// None when nothing is left.
 #[must_use]
-pub fn public_text(bytes: &[u8], limit: usize) -> Option<String> {
+pub fn redact_text(bytes: &[u8], limit: usize) -> Option<String> {
     // A secret that is cut in two would not be seen as one.
-    let text = printable(bytes, limit.saturating_add(CUT));
+    let text = to_printable(bytes, limit.saturating_add(CUT));
     let mut out = String::with_capacity(text.len());
     let mut expected = false;
     for piece in text.split_inclusive([' ', '\u{3000}']) {
         let word = piece.trim_end_matches([' ', '\u{3000}']);
-        out.push_str(&public_word(word, expected));
+        out.push_str(&redact_word(word, expected));
         out.push_str(&piece[word.len()..]);
         if !word.is_empty() {
             expected = announces_secret(word);
@@ -66,24 +66,24 @@ pub fn public_text(bytes: &[u8], limit: usize) -> Option<String> {
     Some(out).filter(|t| !t.trim().is_empty())
 }
 
-/// The text of a `<title>`, as [`public_text`]; none when it is the source of one.
+/// The text of a `<title>`, as [`redact_text`]; none when it is the source of one.
 #[must_use]
-pub fn public_title(bytes: &[u8], limit: usize) -> Option<String> {
+pub fn redact_title(bytes: &[u8], limit: usize) -> Option<String> {
     let is_source = ["<?", "<%", "{{", "{%", "${"]
         .iter()
         .any(|mark| memchr::memmem::find(bytes, mark.as_bytes()).is_some());
-    if is_source { None } else { public_text(bytes, limit) }
+    if is_source { None } else { redact_text(bytes, limit) }
 }
 
-/// A `Location`: the site and the path, as [`public_text`], without user info, query and fragment.
+/// A `Location`: the site and the path, as [`redact_text`], without user info, query and fragment.
 #[must_use]
-pub fn public_location(bytes: &[u8], limit: usize) -> Option<String> {
-    let text = printable(bytes, usize::MAX);
-    public_text(public_url(text.trim()).as_bytes(), limit)
+pub fn redact_location(bytes: &[u8], limit: usize) -> Option<String> {
+    let text = to_printable(bytes, usize::MAX);
+    redact_text(redact_url(text.trim()).as_bytes(), limit)
 }
 
 /// A URL without user info, and with a mark in place of query and fragment.
-fn public_url(url: &str) -> String {
+fn redact_url(url: &str) -> String {
     let (url, tail) = url.find(['?', '#']).map_or((url, ""), |at| url.split_at(at));
     let start = url.find("//").map_or(0, |at| at + 2);
     let (scheme, rest) = url.split_at(start);
@@ -102,22 +102,22 @@ fn public_url(url: &str) -> String {
     out
 }
 
-fn public_word(word: &str, expected: bool) -> Cow<'_, str> {
+fn redact_word(word: &str, expected: bool) -> Cow<'_, str> {
     if word.contains("//") {
-        let url = public_url(word);
-        return Cow::Owned(without_tokens(&url).into_owned());
+        let url = redact_url(word);
+        return Cow::Owned(redact_tokens(&url).into_owned());
     }
     if expected && is_value(word) {
         return Cow::Owned(MARK.to_string());
     }
     let Some((at, sign)) = word.char_indices().find(|(_, c)| matches!(c, '=' | ':' | '：')) else {
-        return without_tokens(word);
+        return redact_tokens(word);
     };
     let (key, value) = (&word[..at], &word[at + sign.len_utf8()..]);
     if is_secret_key(key) && !value.is_empty() {
         return Cow::Owned(format!("{key}{sign}{MARK}"));
     }
-    without_tokens(word)
+    redact_tokens(word)
 }
 
 fn is_secret_key(key: &str) -> bool {
@@ -142,7 +142,7 @@ fn is_value(word: &str) -> bool {
 }
 
 /// Takes out runs of letters and digits that are no words.
-fn without_tokens(word: &str) -> Cow<'_, str> {
+fn redact_tokens(word: &str) -> Cow<'_, str> {
     if word.len() < TOKEN {
         return Cow::Borrowed(word);
     }
@@ -199,7 +199,7 @@ mod tests {
             "see https://admin:FAKESECRET7f3a9c@a.example/x?y=FAKESECRET7f3a9c#FAKESECRET7f3a9c",
             "a-FAKESECRET7f3a9c-b",
         ] {
-            let out = public_text(text.as_bytes(), 256).unwrap();
+            let out = redact_text(text.as_bytes(), 256).unwrap();
             assert!(!out.contains(SECRET) && out.contains('…'), "{out}");
         }
         for (text, out) in [
@@ -207,7 +207,7 @@ mod tests {
             ("login pw=abc", "login pw=…"),
             ("SESSION_TOKEN=x", "SESSION_TOKEN=…"),
         ] {
-            assert_eq!(public_text(text.as_bytes(), 256).as_deref(), Some(out));
+            assert_eq!(redact_text(text.as_bytes(), 256).as_deref(), Some(out));
         }
     }
 
@@ -226,17 +226,17 @@ mod tests {
             "Microsoft-HTTPAPI/2.0",
             "Keyboard: the shop",
         ] {
-            assert_eq!(public_text(text.as_bytes(), 256).as_deref(), Some(text));
+            assert_eq!(redact_text(text.as_bytes(), 256).as_deref(), Some(text));
         }
     }
 
     #[test]
     fn a_title_of_source_is_none() {
         for title in ["<?= mysql_connect('db', 'root', 'x') ?>", "{{ title }}", "<% x %>"] {
-            assert_eq!(public_title(title.as_bytes(), 256), None);
+            assert_eq!(redact_title(title.as_bytes(), 256), None);
         }
-        assert_eq!(public_title(b"Shop", 256).as_deref(), Some("Shop"));
-        assert_eq!(public_title(b"  ", 256), None);
+        assert_eq!(redact_title(b"Shop", 256).as_deref(), Some("Shop"));
+        assert_eq!(redact_title(b"  ", 256), None);
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
             ("/reset/FAKESECRET7f3a9c/", "/reset/…/"),
             ("/a@b", "/a@b"),
         ] {
-            assert_eq!(public_location(location.as_bytes(), 256).as_deref(), Some(out));
+            assert_eq!(redact_location(location.as_bytes(), 256).as_deref(), Some(out));
         }
     }
 }

@@ -91,7 +91,7 @@ impl<'a> RawHead<'a> {
 
 /// The text of `<title>`, without the white space around it.
 #[must_use]
-pub fn title(body: &[u8]) -> Option<&[u8]> {
+pub fn extract_title(body: &[u8]) -> Option<&[u8]> {
     let open = super::gate::find_ignoring_case(body, b"<title")?;
     let start = open + memchr::memchr(b'>', &body[open..])? + 1;
     let length = super::gate::find_ignoring_case(&body[start..], b"</title")?;

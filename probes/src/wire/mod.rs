@@ -14,7 +14,7 @@ mod parse;
 mod syn;
 
 pub use classify::{ClassifiedFrame, SynAckSigns, WireReply, classify};
-pub use neighbour::{arp_request, neighbour_solicitation};
+pub use neighbour::{build_arp_request, build_neighbour_solicitation};
 pub use parse::{
     ArpReply, IcmpError, LinkKind, NeighbourAdvertisement, ParsedFrame, TcpFlags, TcpReply, parse,
 };

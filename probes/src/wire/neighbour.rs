@@ -2,12 +2,12 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::checksum::{finish, sum};
+use super::checksum::{finish, sum_bytes};
 use super::{ETHERTYPE_ARP, ETHERTYPE_IPV6, ICMPV6};
 
 /// An ARP request, broadcast (RFC 826).
 #[must_use]
-pub fn arp_request(mac: [u8; 6], own: Ipv4Addr, wanted: Ipv4Addr) -> [u8; 42] {
+pub fn build_arp_request(mac: [u8; 6], own: Ipv4Addr, wanted: Ipv4Addr) -> [u8; 42] {
     let mut f = [0u8; 42];
     f[..6].fill(0xff);
     f[6..12].copy_from_slice(&mac);
@@ -23,7 +23,7 @@ pub fn arp_request(mac: [u8; 6], own: Ipv4Addr, wanted: Ipv4Addr) -> [u8; 42] {
 /// A neighbour solicitation to the solicited-node group (RFC 4861, section 4.3; RFC 4291, section
 /// 2.7.1), with our link-layer address in it.
 #[must_use]
-pub fn neighbour_solicitation(mac: [u8; 6], own: Ipv6Addr, wanted: Ipv6Addr) -> [u8; 86] {
+pub fn build_neighbour_solicitation(mac: [u8; 6], own: Ipv6Addr, wanted: Ipv6Addr) -> [u8; 86] {
     let w = wanted.octets();
     let mut group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0];
     group[13..].copy_from_slice(&w[13..]);
@@ -43,7 +43,7 @@ pub fn neighbour_solicitation(mac: [u8; 6], own: Ipv6Addr, wanted: Ipv6Addr) -> 
     // Source link-layer address: type 1, one unit of eight bytes.
     f[78..80].copy_from_slice(&[1, 1]);
     f[80..86].copy_from_slice(&mac);
-    let c = finish(sum(&f[22..86]) + 32 + u32::from(ICMPV6));
+    let c = finish(sum_bytes(&f[22..86]) + 32 + u32::from(ICMPV6));
     f[56..58].copy_from_slice(&c.to_be_bytes());
     f
 }

@@ -116,19 +116,19 @@ pub struct NeighbourAdvertisement {
     pub mac: [u8; 6],
 }
 
-fn u16_at(b: &[u8], i: usize) -> Option<u16> {
+fn read_u16(b: &[u8], i: usize) -> Option<u16> {
     Some(u16::from_be_bytes(b.get(i..i + 2)?.try_into().ok()?))
 }
 
-fn u32_at(b: &[u8], i: usize) -> Option<u32> {
+fn read_u32(b: &[u8], i: usize) -> Option<u32> {
     Some(u32::from_be_bytes(b.get(i..i + 4)?.try_into().ok()?))
 }
 
-fn v4_at(b: &[u8], i: usize) -> Option<Ipv4Addr> {
+fn read_ipv4(b: &[u8], i: usize) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from(<[u8; 4]>::try_from(b.get(i..i + 4)?).ok()?))
 }
 
-fn v6_at(b: &[u8], i: usize) -> Option<Ipv6Addr> {
+fn read_ipv6(b: &[u8], i: usize) -> Option<Ipv6Addr> {
     Some(Ipv6Addr::from(<[u8; 16]>::try_from(b.get(i..i + 16)?).ok()?))
 }
 
@@ -139,59 +139,59 @@ pub fn parse(link: LinkKind, frame: &[u8]) -> Option<ParsedFrame> {
     match link {
         LinkKind::Ethernet => {
             let packet = frame.get(ETHERNET..)?;
-            match u16_at(frame, 12)? {
-                ETHERTYPE_IPV4 => ipv4(packet),
-                ETHERTYPE_IPV6 => ipv6(packet),
-                ETHERTYPE_ARP => arp(packet),
+            match read_u16(frame, 12)? {
+                ETHERTYPE_IPV4 => parse_ipv4(packet),
+                ETHERTYPE_IPV6 => parse_ipv6(packet),
+                ETHERTYPE_ARP => parse_arp(packet),
                 _ => None,
             }
         }
         LinkKind::None => match frame.first()? >> 4 {
-            4 => ipv4(frame),
-            6 => ipv6(frame),
+            4 => parse_ipv4(frame),
+            6 => parse_ipv6(frame),
             _ => None,
         },
     }
 }
 
-fn ipv4(p: &[u8]) -> Option<ParsedFrame> {
+fn parse_ipv4(p: &[u8]) -> Option<ParsedFrame> {
     if p.first()? >> 4 != 4 {
         return None;
     }
     let header = usize::from(p[0] & 0xf) * 4;
-    let total = usize::from(u16_at(p, 2)?);
+    let total = usize::from(read_u16(p, 2)?);
     // Later fragments have no TCP header where one is looked for, and no answer to a SYN or quoted SYN
     // is so long that it comes in parts: the first ones ("more fragments") are not taken either.
-    if header < IPV4 || total < header || u16_at(p, 6)? & 0x3fff != 0 {
+    if header < IPV4 || total < header || read_u16(p, 6)? & 0x3fff != 0 {
         return None;
     }
     // Short frames are padded to the Ethernet minimum; what is behind the packet is not its own.
     let body = p.get(header..total.min(p.len()))?;
     let (ttl, protocol) = (*p.get(8)?, *p.get(9)?);
-    let (source, destination) = (v4_at(p, 12)?.into(), v4_at(p, 16)?.into());
+    let (source, destination) = (read_ipv4(p, 12)?.into(), read_ipv4(p, 16)?.into());
     match protocol {
-        TCP => tcp(source, destination, ttl, body),
-        ICMP => icmp(source, ttl, body),
+        TCP => parse_tcp(source, destination, ttl, body),
+        ICMP => parse_icmp(source, ttl, body),
         _ => None,
     }
 }
 
-fn ipv6(p: &[u8]) -> Option<ParsedFrame> {
+fn parse_ipv6(p: &[u8]) -> Option<ParsedFrame> {
     if p.first()? >> 4 != 6 {
         return None;
     }
-    let length = usize::from(u16_at(p, 4)?);
+    let length = usize::from(read_u16(p, 4)?);
     let body = p.get(IPV6..(IPV6 + length).min(p.len()))?;
     let (next, ttl) = (*p.get(6)?, *p.get(7)?);
-    let (source, destination) = (v6_at(p, 8)?, v6_at(p, 24)?);
+    let (source, destination) = (read_ipv6(p, 8)?, read_ipv6(p, 24)?);
     match next {
-        TCP => tcp(source.into(), destination.into(), ttl, body),
-        ICMPV6 => icmpv6(source, ttl, body),
+        TCP => parse_tcp(source.into(), destination.into(), ttl, body),
+        ICMPV6 => parse_icmpv6(source, ttl, body),
         _ => None,
     }
 }
 
-fn tcp(source: IpAddr, destination: IpAddr, ttl: u8, t: &[u8]) -> Option<ParsedFrame> {
+fn parse_tcp(source: IpAddr, destination: IpAddr, ttl: u8, t: &[u8]) -> Option<ParsedFrame> {
     let offset = *t.get(12)? >> 4;
     // A header that is shorter than the least or longer than the segment is none.
     if offset < 5 || t.len() < usize::from(offset) * 4 {
@@ -200,12 +200,12 @@ fn tcp(source: IpAddr, destination: IpAddr, ttl: u8, t: &[u8]) -> Option<ParsedF
     Some(ParsedFrame::Tcp(TcpReply {
         source,
         destination,
-        source_port: u16_at(t, 0)?,
-        destination_port: u16_at(t, 2)?,
-        sequence: u32_at(t, 4)?,
-        acknowledgement: u32_at(t, 8)?,
+        source_port: read_u16(t, 0)?,
+        destination_port: read_u16(t, 2)?,
+        sequence: read_u32(t, 4)?,
+        acknowledgement: read_u32(t, 8)?,
         flags: TcpFlags(*t.get(13)?),
-        window: u16_at(t, 14)?,
+        window: read_u16(t, 14)?,
         ttl,
         options_len: (offset - 5) * 4,
     }))
@@ -213,14 +213,14 @@ fn tcp(source: IpAddr, destination: IpAddr, ttl: u8, t: &[u8]) -> Option<ParsedF
 
 /// The quoted packet behind the eight bytes of an ICMP header. Only the first eight bytes of the
 /// TCP header are promised (RFC 792): ports and sequence number.
-fn icmp(from: IpAddr, ttl: u8, b: &[u8]) -> Option<ParsedFrame> {
+fn parse_icmp(from: IpAddr, ttl: u8, b: &[u8]) -> Option<ParsedFrame> {
     let (kind, code) = (*b.first()?, *b.get(1)?);
     if kind != 3 {
         return None;
     }
     let q = b.get(8..)?;
     let header = usize::from(q.first()? & 0xf) * 4;
-    if q[0] >> 4 != 4 || header < IPV4 || *q.get(9)? != TCP || u16_at(q, 6)? & 0x1fff != 0 {
+    if q[0] >> 4 != 4 || header < IPV4 || *q.get(9)? != TCP || read_u16(q, 6)? & 0x1fff != 0 {
         return None;
     }
     let t = q.get(header..)?;
@@ -229,15 +229,15 @@ fn icmp(from: IpAddr, ttl: u8, b: &[u8]) -> Option<ParsedFrame> {
         ttl,
         code,
         prohibited: matches!(code, 9 | 10 | 13),
-        source: v4_at(q, 12)?.into(),
-        destination: v4_at(q, 16)?.into(),
-        source_port: u16_at(t, 0)?,
-        destination_port: u16_at(t, 2)?,
-        sequence: u32_at(t, 4)?,
+        source: read_ipv4(q, 12)?.into(),
+        destination: read_ipv4(q, 16)?.into(),
+        source_port: read_u16(t, 0)?,
+        destination_port: read_u16(t, 2)?,
+        sequence: read_u32(t, 4)?,
     }))
 }
 
-fn icmpv6(from: Ipv6Addr, ttl: u8, b: &[u8]) -> Option<ParsedFrame> {
+fn parse_icmpv6(from: Ipv6Addr, ttl: u8, b: &[u8]) -> Option<ParsedFrame> {
     let (kind, code) = (*b.first()?, *b.get(1)?);
     match kind {
         1 => {
@@ -251,19 +251,19 @@ fn icmpv6(from: Ipv6Addr, ttl: u8, b: &[u8]) -> Option<ParsedFrame> {
                 ttl,
                 code,
                 prohibited: matches!(code, 1 | 5 | 6),
-                source: v6_at(q, 8)?.into(),
-                destination: v6_at(q, 24)?.into(),
-                source_port: u16_at(t, 0)?,
-                destination_port: u16_at(t, 2)?,
-                sequence: u32_at(t, 4)?,
+                source: read_ipv6(q, 8)?.into(),
+                destination: read_ipv6(q, 24)?.into(),
+                source_port: read_u16(t, 0)?,
+                destination_port: read_u16(t, 2)?,
+                sequence: read_u32(t, 4)?,
             }))
         }
         // A hop limit of 255 proves that no router passed it on (RFC 4861, section 7.1.2).
         136 if ttl == 255 && code == 0 => {
-            let ip = v6_at(b, 8)?;
+            let ip = read_ipv6(b, 8)?;
             Some(ParsedFrame::Neighbour(NeighbourAdvertisement {
                 ip,
-                mac: target_link_layer(b.get(24..)?)?,
+                mac: find_target_link_layer(b.get(24..)?)?,
             }))
         }
         _ => None,
@@ -271,7 +271,7 @@ fn icmpv6(from: Ipv6Addr, ttl: u8, b: &[u8]) -> Option<ParsedFrame> {
 }
 
 /// The target link-layer address among the options of an advertisement (type 2).
-fn target_link_layer(mut options: &[u8]) -> Option<[u8; 6]> {
+fn find_target_link_layer(mut options: &[u8]) -> Option<[u8; 6]> {
     loop {
         let (kind, length) = (*options.first()?, usize::from(*options.get(1)?) * 8);
         if length == 0 {
@@ -284,10 +284,10 @@ fn target_link_layer(mut options: &[u8]) -> Option<[u8; 6]> {
     }
 }
 
-fn arp(p: &[u8]) -> Option<ParsedFrame> {
+fn parse_arp(p: &[u8]) -> Option<ParsedFrame> {
     // Ethernet and IPv4, reply.
     if p.get(..8)? != [0, 1, 8, 0, 6, 4, 0, 2] {
         return None;
     }
-    Some(ParsedFrame::Arp(ArpReply { mac: p.get(8..14)?.try_into().ok()?, ip: v4_at(p, 14)? }))
+    Some(ParsedFrame::Arp(ArpReply { mac: p.get(8..14)?.try_into().ok()?, ip: read_ipv4(p, 14)? }))
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::checksum::{finish, sum, words};
+use super::checksum::{finish, sum_bytes, sum_halves};
 use super::{ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4, IPV6, TCP};
 
 /// Length of a TCP header with an MSS option (RFC 9293, sections 3.1 and 3.7.1).
@@ -82,13 +82,13 @@ impl SynTemplate {
         // Option kind 2, length 4.
         frame.extend([2, 4]);
         frame.extend(mss.to_be_bytes());
-        let ip_sum = sum(&frame[ip..tcp]);
+        let ip_sum = sum_bytes(&frame[ip..tcp]);
         // The pseudo-header (RFC 9293, section 3.1; RFC 8200, section 8.1).
         let source_sum = match source {
-            IpAddr::V4(s) => sum(&s.octets()),
-            IpAddr::V6(s) => sum(&s.octets()),
+            IpAddr::V4(s) => sum_bytes(&s.octets()),
+            IpAddr::V6(s) => sum_bytes(&s.octets()),
         };
-        let tcp_sum = sum(&frame[tcp..]) + source_sum + u32::from(TCP) + TCP_LEN as u32;
+        let tcp_sum = sum_bytes(&frame[tcp..]) + source_sum + u32::from(TCP) + TCP_LEN as u32;
         Self { frame, source, ip, ip_sum, tcp_sum }
     }
 
@@ -117,7 +117,7 @@ impl SynTemplate {
             (IpAddr::V4(_), IpAddr::V4(d)) => {
                 let id = (sequence >> 8) as u16;
                 let d = d.octets();
-                let to = sum(&d);
+                let to = sum_bytes(&d);
                 let h = &mut self.frame[self.ip..self.ip + IPV4];
                 h[4..6].copy_from_slice(&id.to_be_bytes());
                 h[16..20].copy_from_slice(&d);
@@ -128,7 +128,7 @@ impl SynTemplate {
             (IpAddr::V6(_), IpAddr::V6(d)) => {
                 let d = d.octets();
                 self.frame[self.ip + 24..self.ip + IPV6].copy_from_slice(&d);
-                (IPV6, sum(&d))
+                (IPV6, sum_bytes(&d))
             }
             _ => return &[],
         };
@@ -141,7 +141,7 @@ impl SynTemplate {
                 + destination_sum
                 + u32::from(source_port)
                 + u32::from(destination_port)
-                + words(sequence),
+                + sum_halves(sequence),
         );
         t[16..18].copy_from_slice(&c.to_be_bytes());
         &self.frame

@@ -39,7 +39,7 @@ const MAX_SECONDS: u64 = 10 * 366 * 86_400;
 
 /// A length of time in its two largest units, such as `2 h 5 min`.
 #[must_use]
-pub fn shown(seconds: f64) -> String {
+pub fn format_duration(seconds: f64) -> String {
     const YEAR: f64 = 31_536_000.0;
     for (size, word) in [(1e9, "billion"), (1e6, "million")] {
         if seconds >= size * YEAR {
@@ -103,7 +103,7 @@ mod tests {
             (f64::INFINITY, "1000000000 billion years"),
             (f64::NAN, "0 s"),
         ] {
-            assert_eq!(shown(seconds), text);
+            assert_eq!(format_duration(seconds), text);
         }
     }
 }

@@ -52,7 +52,7 @@ pub enum FailureKind {
 
 /// The kind of an error, if it or a cause of it has one.
 #[must_use]
-pub fn kind_of(error: &anyhow::Error) -> Option<FailureKind> {
+pub fn find_failure_kind(error: &anyhow::Error) -> Option<FailureKind> {
     error.chain().find_map(|e| e.downcast_ref::<Failure>().and_then(|f| f.kind))
 }
 
@@ -120,10 +120,10 @@ pub fn render(error: &anyhow::Error) -> String {
     if let Some(d) = error.downcast_ref::<DiagnosticList>() {
         return d.to_string();
     }
-    let mut last = inert(&error.to_string());
+    let mut last = sanitise_message(&error.to_string());
     let mut out = format!("error: {last}");
     for cause in error.chain().skip(1) {
-        let text = inert(&cause.to_string());
+        let text = sanitise_message(&cause.to_string());
         // Many errors repeat their source in their own text.
         if !last.contains(&text) {
             out.push_str(": ");
@@ -144,7 +144,7 @@ const LONGEST: usize = 4096;
 
 /// A message without anything that a terminal obeys: readers of broken files quote from them. Lines
 /// stay lines.
-fn inert(text: &str) -> String {
+fn sanitise_message(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for (n, c) in text.chars().enumerate() {
         if n == LONGEST {
@@ -166,7 +166,7 @@ fn inert(text: &str) -> String {
 
 /// The whole error on one line, for a log.
 #[must_use]
-pub fn line(error: &anyhow::Error) -> String {
+pub fn render_line(error: &anyhow::Error) -> String {
     render(error).trim_start_matches("error: ").replace('\n', "; ")
 }
 

@@ -60,7 +60,8 @@ impl StopSignal {
         take_over();
         let mut term = signal(SignalKind::terminate())?;
         let mut int = signal(SignalKind::interrupt())?;
-        let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
+        let mut hangup =
+            if is_hangup_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
         let stop = self.clone();
         tokio::spawn(async move {
             let mut asked = false;
@@ -92,12 +93,12 @@ async fn wait_for_signal(signal: Option<&mut tokio::signal::unix::Signal>) {
 }
 
 /// Whether SIGHUP was ignored when the program began, as `nohup` does it.
-fn ignores_hangup() -> bool {
-    std::fs::read_to_string("/proc/self/status").is_ok_and(|text| ignored(&text, 1))
+fn is_hangup_ignored() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|text| is_signal_ignored(&text, 1))
 }
 
 /// Whether a signal is ignored, by the text of `/proc/PID/status`.
-fn ignored(status: &str, signal: u32) -> bool {
+fn is_signal_ignored(status: &str, signal: u32) -> bool {
     let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|m| u64::from_str_radix(m.trim(), 16).ok()).unwrap_or(0);
     mask >> (signal - 1) & 1 == 1
@@ -106,7 +107,7 @@ fn ignored(status: &str, signal: u32) -> bool {
 /// Whether the command listens to signals itself.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The command listens to signals itself from now on: [`end_as_init`] leaves them to it.
+/// The command listens to signals itself from now on: [`handle_init_signals`] leaves them to it.
 pub fn take_over() {
     TAKEN.store(true, Ordering::Relaxed);
 }
@@ -118,7 +119,7 @@ pub fn take_over() {
 ///
 /// # Errors
 /// When no handler can be set.
-pub fn end_as_init() -> io::Result<()> {
+pub fn handle_init_signals() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     if std::process::id() != 1 {
         return Ok(());
@@ -147,13 +148,13 @@ pub fn end_as_init() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::ignored;
+    use super::is_signal_ignored;
 
     #[test]
     fn an_ignored_signal_is_read_from_the_status() {
         let status = "Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n";
-        assert!(ignored(status, 1) && ignored(status, 13));
-        assert!(!ignored(status, 2) && !ignored(status, 15));
-        assert!(!ignored("", 1));
+        assert!(is_signal_ignored(status, 1) && is_signal_ignored(status, 13));
+        assert!(!is_signal_ignored(status, 2) && !is_signal_ignored(status, 15));
+        assert!(!is_signal_ignored("", 1));
     }
 }

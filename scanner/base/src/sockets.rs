@@ -16,7 +16,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub fn is_local_error(error: &io::Error) -> bool {
     is_exhaustion(error)
         || matches!(
-            errno(error),
+            to_errno(error),
             Some(
                 Errno::ENETUNREACH
                     | Errno::ENETDOWN
@@ -36,7 +36,7 @@ pub fn is_local_error(error: &io::Error) -> bool {
 #[must_use]
 pub fn is_exhaustion(error: &io::Error) -> bool {
     matches!(
-        errno(error),
+        to_errno(error),
         Some(
             Errno::EMFILE
                 | Errno::ENFILE
@@ -49,7 +49,7 @@ pub fn is_exhaustion(error: &io::Error) -> bool {
     )
 }
 
-fn errno(error: &io::Error) -> Option<Errno> {
+fn to_errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw)
 }
 
@@ -88,7 +88,7 @@ const MOST: u64 = 16_384;
 /// How many more sockets this process may open, less a reserve for files. Raises the soft limit to
 /// the hard one first.
 #[must_use]
-pub fn socket_budget() -> usize {
+pub fn determine_socket_budget() -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 256 };
     let wanted = hard.min(MOST * 2);
     let limit = if soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() {
@@ -98,11 +98,11 @@ pub fn socket_budget() -> usize {
     };
     // The folder itself is among them. A system without /proc gets a guess.
     let in_use = std::fs::read_dir("/proc/self/fd").map_or(32, |all| all.count() as u64);
-    budget_of(limit, in_use)
+    compute_budget(limit, in_use)
 }
 
 /// The part of a limit that is for sockets.
-fn budget_of(limit: u64, in_use: u64) -> usize {
+fn compute_budget(limit: u64, in_use: u64) -> usize {
     let reserve = (limit / 8).clamp(4, 128);
     let left = limit.saturating_sub(in_use).saturating_sub(reserve);
     usize::try_from(left.clamp(1, MOST)).unwrap_or(1)
@@ -141,12 +141,12 @@ mod tests {
     fn the_budget_stays_below_the_limit() {
         for limit in [16, 40, 64, 256, 1024, 1 << 20] {
             for in_use in [3, 12, 30] {
-                let budget = budget_of(limit, in_use) as u64;
+                let budget = compute_budget(limit, in_use) as u64;
                 assert!((1..=MOST).contains(&budget), "{limit} {in_use}");
                 assert!(budget == 1 || budget + in_use < limit, "{limit} {in_use}: {budget}");
             }
         }
-        assert!(budget_of(1024, 20) > 800);
+        assert!(compute_budget(1024, 20) > 800);
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl FromStr for ExplainQuestion {
         }
         for (prefix, scheme) in [("http://", UrlScheme::Http), ("https://", UrlScheme::Https)] {
             if s.get(..prefix.len()).is_some_and(|p| p.eq_ignore_ascii_case(prefix)) {
-                return url(scheme, &s[prefix.len()..]).ok_or(QuestionError::Url);
+                return parse_url(scheme, &s[prefix.len()..]).ok_or(QuestionError::Url);
             }
         }
         s.parse().map(Self::Cell).map_err(|_| QuestionError::Form)
@@ -65,7 +65,7 @@ impl FromStr for ExplainQuestion {
 }
 
 /// Authority and path of a URL (RFC 3986, section 3.2).
-fn url(scheme: UrlScheme, rest: &str) -> Option<ExplainQuestion> {
+fn parse_url(scheme: UrlScheme, rest: &str) -> Option<ExplainQuestion> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let authority = authority.rsplit_once('@').map_or(authority, |(_, at)| at);
@@ -275,7 +275,7 @@ impl KnownFinding<'_> {
                 cell.port,
                 required.at_least,
                 required.head.addrs.len(),
-                pool_text(&required.head.addrs),
+                format_pool_ranges(&required.head.addrs),
             ));
             let id = pool.id(asked_from);
             if let Some(t) = self.state.findings.get(id.as_str()) {
@@ -511,7 +511,7 @@ impl KnownFinding<'_> {
 }
 
 /// The first addresses of a pool.
-fn pool_text(addrs: &AddrSet) -> String {
+fn format_pool_ranges(addrs: &AddrSet) -> String {
     const SHOWN: usize = 3;
     let mut shown: Vec<String> = addrs.ranges().take(SHOWN).map(|r| r.to_string()).collect();
     let more = addrs.ranges().count().saturating_sub(SHOWN);

@@ -98,7 +98,7 @@ pub struct PartFreshness {
 /// The part whose turn it is: never covered before covered, then the one covered longest ago, then
 /// the lowest. One that failed twice in a row waits as if it had been covered when last tried.
 #[must_use]
-pub fn next_part(ages: Option<&PartAges>, parts: u32) -> u32 {
+pub fn select_next_part(ages: Option<&PartAges>, parts: u32) -> u32 {
     let none = PartAge::default();
     let age = |p: u32| ages.and_then(|a| a.parts.get(&p)).unwrap_or(&none);
     (1..=parts.max(1))
@@ -110,7 +110,7 @@ pub fn next_part(ages: Option<&PartAges>, parts: u32) -> u32 {
 }
 
 /// Writes a run into the ages. A run judged again changes nothing.
-pub fn record(plans: &mut FreshPlans, turn: &RotationPart<'_>, believed: bool) {
+pub fn record_part(plans: &mut FreshPlans, turn: &RotationPart<'_>, believed: bool) {
     let ages = plans.entry(turn.plan.to_owned()).or_default();
     let again = ages.last_run.is_some_and(|t| turn.began <= t);
     if !again {
@@ -165,7 +165,11 @@ pub fn is_fresh(
 
 /// The figures for the report.
 #[must_use]
-pub fn summary(ages: Option<&PartAges>, turn: &RotationPart<'_>, now: Timestamp) -> PartFreshness {
+pub fn compute_freshness(
+    ages: Option<&PartAges>,
+    turn: &RotationPart<'_>,
+    now: Timestamp,
+) -> PartFreshness {
     let parts = turn.parts.max(1);
     let covered: Vec<Timestamp> = ages
         .into_iter()
@@ -206,7 +210,7 @@ impl PartFreshness {
     #[must_use]
     pub fn sentence(&self) -> String {
         let oldest = match self.oldest_age_seconds {
-            Some(age) => format!("oldest coverage {} old", shown_age(age)),
+            Some(age) => format!("oldest coverage {} old", format_age(age)),
             None => "nothing covered completely yet".to_owned(),
         };
         let never = match self.never_covered {
@@ -219,7 +223,7 @@ impl PartFreshness {
 
 /// Seconds in the two largest units.
 #[must_use]
-pub fn shown_age(s: u64) -> String {
+pub fn format_age(s: u64) -> String {
     match s {
         0..60 => format!("{s} s"),
         60..3_600 => format!("{} min", s / 60),
@@ -246,9 +250,9 @@ mod tests {
         let mut plans = FreshPlans::new();
         let mut walked = Vec::new();
         for hour in 1..=9 {
-            let part = next_part(plans.get("p"), 3);
+            let part = select_next_part(plans.get("p"), 3);
             walked.push(part);
-            record(&mut plans, &turn(part, hour, part != 2), true);
+            record_part(&mut plans, &turn(part, hour, part != 2), true);
         }
         assert_eq!(walked, [1, 2, 2, 3, 1, 2, 3, 1, 2]);
         assert_eq!(plans["p"].parts[&2].covered, None, "incomplete is not covered");
@@ -257,22 +261,22 @@ mod tests {
     #[test]
     fn a_run_judged_again_changes_nothing_and_one_not_believed_covers_nothing() {
         let mut plans = FreshPlans::new();
-        record(&mut plans, &turn(1, 1, true), true);
-        record(&mut plans, &turn(2, 2, true), false);
+        record_part(&mut plans, &turn(1, 1, true), true);
+        record_part(&mut plans, &turn(2, 2, true), false);
         let before = plans.clone();
-        record(&mut plans, &turn(1, 1, true), true);
-        record(&mut plans, &turn(2, 2, true), false);
+        record_part(&mut plans, &turn(1, 1, true), true);
+        record_part(&mut plans, &turn(2, 2, true), false);
         assert_eq!(plans, before);
-        assert_eq!(next_part(plans.get("p"), 3), 2);
+        assert_eq!(select_next_part(plans.get("p"), 3), 2);
     }
 
     #[test]
     fn without_an_age_a_part_is_fresh_for_one_rotation() {
         let mut plans = FreshPlans::new();
-        record(&mut plans, &turn(1, 1, true), true);
+        record_part(&mut plans, &turn(1, 1, true), true);
         for (hour, fresh) in [(2, true), (3, true), (4, true), (5, false)] {
             let t = turn(2, hour, true);
-            record(&mut plans, &t, true);
+            record_part(&mut plans, &t, true);
             assert_eq!(is_fresh(plans.get("p"), 1, at(1), &t, at(hour)), fresh, "{hour}");
         }
         assert!(!is_fresh(plans.get("p"), 3, at(5), &turn(2, 5, true), at(5)), "never covered");
@@ -281,10 +285,10 @@ mod tests {
     #[test]
     fn an_age_turns_into_a_gap() {
         let mut plans = FreshPlans::new();
-        record(&mut plans, &turn(1, 0, true), true);
-        record(&mut plans, &turn(2, 20, true), true);
+        record_part(&mut plans, &turn(1, 0, true), true);
+        record_part(&mut plans, &turn(2, 20, true), true);
         let t = RotationPart { max_age: Some(SignedDuration::from_hours(24)), ..turn(2, 20, true) };
-        let f = summary(plans.get("p"), &t, at(25));
+        let f = compute_freshness(plans.get("p"), &t, at(25));
         let stale = Gap::PartsStale {
             stale: 2,
             of: 3,
@@ -303,8 +307,12 @@ mod tests {
         let mut plans = FreshPlans::new();
         for hour in 0..100 {
             let digest = format!("{hour}");
-            record(&mut plans, &RotationPart { plan: &digest, ..turn(1, 2 * hour, true) }, true);
-            record(&mut plans, &turn(1, 2 * hour + 1, true), true);
+            record_part(
+                &mut plans,
+                &RotationPart { plan: &digest, ..turn(1, 2 * hour, true) },
+                true,
+            );
+            record_part(&mut plans, &turn(1, 2 * hour + 1, true), true);
         }
         assert_eq!(plans.len(), MAX_PLANS);
         assert_eq!(plans["p"].turns, 100);

@@ -90,7 +90,14 @@ impl PendingNotice {
                 kept: None,
             })
             .collect();
-        Self { event, queued_at, head: Box::new(head(v)), changes, merged: Vec::new(), doubted: 0 }
+        Self {
+            event,
+            queued_at,
+            head: Box::new(trim_verdict(v)),
+            changes,
+            merged: Vec::new(),
+            doubted: 0,
+        }
     }
 
     /// How many notices it is made of.
@@ -173,7 +180,7 @@ fn merge_changes<'a>(changes: impl Iterator<Item = &'a PendingChange>) -> Vec<Pe
 }
 
 /// A verdict without what the state holds as well.
-fn head(v: &Verdict) -> Verdict {
+fn trim_verdict(v: &Verdict) -> Verdict {
     let mut head = Verdict {
         findings: Vec::new(),
         changes: Vec::new(),

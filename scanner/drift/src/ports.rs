@@ -18,7 +18,7 @@ pub fn is_sensitive(port: Port) -> bool {
 
 /// The lowest port of administration or data in a set.
 #[must_use]
-pub fn first_sensitive(ports: &PortSet) -> Option<Port> {
+pub fn find_sensitive_port(ports: &PortSet) -> Option<Port> {
     SENSITIVE.iter().filter_map(|p| Port::new(*p)).find(|p| ports.contains(*p))
 }
 
@@ -32,7 +32,7 @@ mod tests {
         assert!(is_sensitive(Port::new(22).expect("a port")));
         assert!(!is_sensitive(Port::new(443).expect("a port")));
         let set = PortSet::from_ranges([(24, 111)]);
-        assert_eq!(first_sensitive(&set), Port::new(111));
-        assert_eq!(first_sensitive(&PortSet::from_ranges([(24, 110)])), None);
+        assert_eq!(find_sensitive_port(&set), Port::new(111));
+        assert_eq!(find_sensitive_port(&PortSet::from_ranges([(24, 110)])), None);
     }
 }

@@ -71,7 +71,7 @@ const FILLER: &[&str] = &[
 ];
 
 /// Why a reason is none; it is not empty.
-pub(crate) fn boilerplate(reason: &str, id: &str) -> Option<&'static str> {
+pub(crate) fn detect_boilerplate(reason: &str, id: &str) -> Option<&'static str> {
     // A reason of many words is read by people, and not by this.
     let reason: String = reason.chars().take(200).collect();
     let words = |s: &str| -> Vec<String> {
@@ -101,7 +101,7 @@ pub(crate) fn boilerplate(reason: &str, id: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::boilerplate;
+    use super::detect_boilerplate;
 
     #[test]
     fn what_says_nothing() {
@@ -130,7 +130,7 @@ mod tests {
             "仮",
             "一時的",
         ] {
-            assert!(boilerplate(reason, "web-https").is_some(), "{reason}");
+            assert!(detect_boilerplate(reason, "web-https").is_some(), "{reason}");
         }
     }
 
@@ -146,7 +146,7 @@ mod tests {
             "監視",
             "VPN of partner",
         ] {
-            assert_eq!(boilerplate(reason, "web-https"), None, "{reason}");
+            assert_eq!(detect_boilerplate(reason, "web-https"), None, "{reason}");
         }
     }
 }

@@ -16,7 +16,7 @@ pub const MAX_SAME_FILES: usize = 1_000;
 
 /// The files that are found under several names, in the order of their first findings.
 #[must_use]
-pub fn same_files(findings: &[Finding]) -> Vec<SameFile> {
+pub fn collect_same_files(findings: &[Finding]) -> Vec<SameFile> {
     type Key<'a> = (IpAddr, Port, &'a str, &'a str, &'a str);
     let mut order: Vec<Key<'_>> = Vec::new();
     let mut members: BTreeMap<Key<'_>, Vec<&Finding>> = BTreeMap::new();

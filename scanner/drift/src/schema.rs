@@ -8,23 +8,23 @@ use crate::verdict::Verdict;
 
 /// `verdict.json`
 #[must_use]
-pub fn verdict() -> String {
-    text::<Verdict>()
+pub fn render_verdict_schema() -> String {
+    render_schema::<Verdict>()
 }
 
 /// One line of `observations.ndjson`
 #[must_use]
-pub fn observation() -> String {
-    text::<ObservationRecord>()
+pub fn render_observation_schema() -> String {
+    render_schema::<ObservationRecord>()
 }
 
 /// A baseline file, read as JSON
 #[must_use]
-pub fn baseline() -> String {
-    text::<BaselineFile>()
+pub fn render_baseline_schema() -> String {
+    render_schema::<BaselineFile>()
 }
 
-fn text<T: JsonSchema>() -> String {
+fn render_schema<T: JsonSchema>() -> String {
     // A schema is a JSON value already; printing one cannot fail.
     let mut text = serde_json::to_string_pretty(&schema_for!(T)).unwrap_or_default();
     text.push('\n');

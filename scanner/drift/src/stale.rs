@@ -29,7 +29,7 @@ pub struct StaleRule {
 /// for [`UNSEEN_DAYS`] in [`UNSEEN_RUNS`] runs that looked for it. What must or must never be open
 /// is not stale for not being seen: that is what such a rule is for.
 #[must_use]
-pub fn stale(
+pub fn find_stale_rules(
     baseline: &Baseline,
     used: &BTreeMap<String, RuleUse>,
     now: Timestamp,
@@ -38,30 +38,30 @@ pub fn stale(
     let http = baseline.http_rules().iter().map(|r| (&r.head, RuleExpect::May));
     let why = |(head, expect): (&RuleHead, RuleExpect)| {
         let unseen = || match expect {
-            RuleExpect::May => unseen(used.get(&head.id)?, now),
+            RuleExpect::May => explain_unseen(used.get(&head.id)?, now),
             RuleExpect::Must | RuleExpect::Never => None,
         };
-        let why = expired(head, now).or_else(unseen)?;
+        let why = explain_expired(head, now).or_else(unseen)?;
         Some(StaleRule { id: head.id.clone(), place: head.place.clone(), why })
     };
     ports.chain(http).filter_map(why).collect()
 }
 
-fn expired(head: &RuleHead, now: Timestamp) -> Option<String> {
+fn explain_expired(head: &RuleHead, now: Timestamp) -> Option<String> {
     let end = head.ends?;
     let since = now.duration_since(end);
     // The last day is the one before the instant at which the rule ends.
     let day = end.checked_sub(SignedDuration::from_secs(1)).ok()?.strftime("%Y-%m-%d");
-    (since > days(EXPIRED_DAYS))
-        .then(|| format!("it expired on {day}, {} days ago", whole_days(since)))
+    (since > from_days(EXPIRED_DAYS))
+        .then(|| format!("it expired on {day}, {} days ago", count_whole_days(since)))
 }
 
-fn unseen(of: &RuleUse, now: Timestamp) -> Option<String> {
+fn explain_unseen(of: &RuleUse, now: Timestamp) -> Option<String> {
     let since = now.duration_since(of.last_seen.unwrap_or(of.since));
-    if since < days(UNSEEN_DAYS) || of.unseen_runs < UNSEEN_RUNS {
+    if since < from_days(UNSEEN_DAYS) || of.unseen_runs < UNSEEN_RUNS {
         return None;
     }
-    let (n, runs) = (whole_days(since), of.unseen_runs);
+    let (n, runs) = (count_whole_days(since), of.unseen_runs);
     Some(match of.last_seen {
         Some(_) => format!(
             "nothing that it allows was seen for {n} days, in {runs} runs that covered all of it"
@@ -72,11 +72,11 @@ fn unseen(of: &RuleUse, now: Timestamp) -> Option<String> {
     })
 }
 
-fn days(n: i64) -> SignedDuration {
+fn from_days(n: i64) -> SignedDuration {
     SignedDuration::from_hours(24 * n)
 }
 
-fn whole_days(d: SignedDuration) -> i64 {
+fn count_whole_days(d: SignedDuration) -> i64 {
     d.as_hours() / 24
 }
 
@@ -125,7 +125,7 @@ mod tests {
             ("ggggggg".to_owned(), of(Some("2026-10-26"), 99)),
             ("w".to_owned(), of(Some("2026-10-20"), 11)),
         ]);
-        let found: Vec<String> = stale(&baseline, &used, at("2026-11-24"))
+        let found: Vec<String> = find_stale_rules(&baseline, &used, at("2026-11-24"))
             .into_iter()
             .map(|s| format!("{} {}: {}", s.id, s.place, s.why))
             .collect();
@@ -138,7 +138,7 @@ mod tests {
             ]
         );
         // A day later the first has been expired for more than 30 days; the second is not yet.
-        let ids: Vec<String> = stale(&baseline, &used, at("2026-11-25"))
+        let ids: Vec<String> = find_stale_rules(&baseline, &used, at("2026-11-25"))
             .into_iter()
             .map(|s| s.id)
             .filter(|id| id.starts_with(['a', 'b']))

@@ -8,7 +8,9 @@ use mimawari_probes::observation::CellState;
 
 use crate::checkpoint::{ChunkPoint, IN_FLIGHT};
 use crate::estimate::{AttemptTally, CellClass, LossPool};
-use crate::outage::{AnswerShare, DISBELIEVED, OutageReplies, SilentStretch, stretches};
+use crate::outage::{
+    AnswerShare, DISBELIEVED, OutageReplies, SilentStretch, find_silent_stretches,
+};
 use crate::types::ProbeReply;
 
 /// Sends of one cell that may fail before the cell is given up.
@@ -330,7 +332,7 @@ impl ChunkWork {
             return Vec::new();
         }
         let heard: Vec<OutageReplies> = self.cells.iter().map(|c| c.heard(class)).collect();
-        stretches(&heard, before)
+        find_silent_stretches(&heard, before)
     }
 
     /// How many cells answered outside of the stretches.

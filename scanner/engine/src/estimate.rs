@@ -93,7 +93,7 @@ const ROUNDS: usize = MAX_ATTEMPTS as usize;
 /// Wilson's score interval for `successes` of `trials` at the normal quantile `z`; (0, 1) when
 /// there was no trial.
 #[must_use]
-pub fn wilson(successes: u64, trials: u64, z: f64) -> (f64, f64) {
+pub fn compute_wilson_interval(successes: u64, trials: u64, z: f64) -> (f64, f64) {
     if trials == 0 {
         return (0.0, 1.0);
     }
@@ -131,11 +131,11 @@ impl LossEstimate {
         let loss = |p: f64| {
             if p >= 0.5 { MAX_LOSS } else { (p / (1.0 - p)).min(MAX_LOSS) }
         };
-        let (low, high) = wilson(after, trials, Z_TWO_SIDED);
+        let (low, high) = compute_wilson_interval(after, trials, Z_TWO_SIDED);
         Some(Self {
             estimate: loss(after as f64 / trials as f64),
             interval: (loss(low), loss(high)),
-            bound: loss(wilson(after, trials, Z_ONE_SIDED).1),
+            bound: loss(compute_wilson_interval(after, trials, Z_ONE_SIDED).1),
             seen: after > 0,
         })
     }
@@ -176,8 +176,10 @@ impl AttemptTally {
     fn spoiled(&self, class: CellClass, rounds: usize) -> usize {
         let catches = self.of(class);
         let rounds = rounds.min(ROUNDS);
-        let harmless =
-            |j: usize| wilson(catches[j], catches[j] + catches[j - 1], Z_TWO_SIDED).0 <= HARMLESS;
+        let harmless = |j: usize| {
+            compute_wilson_interval(catches[j], catches[j] + catches[j - 1], Z_TWO_SIDED).0
+                <= HARMLESS
+        };
         let mut spoiled = usize::from(self.spoiled).min(rounds);
         // What the last attempt missed is not known yet: the one before it says what to think of it.
         if spoiled == rounds && (rounds < 2 || !harmless(rounds - 1)) {
@@ -401,7 +403,8 @@ impl LossPool {
         let catches = tally.of(class);
         let caught = catches.get(usize::from(rounds)).copied().unwrap_or(u64::MAX);
         let asked = (silent + caught) / (stride as u64).max(1);
-        let missing = wilson(caught, asked.max(caught), Z_ONE_SIDED).1 * (silent + caught) as f64;
+        let missing = compute_wilson_interval(caught, asked.max(caught), Z_ONE_SIDED).1
+            * (silent + caught) as f64;
         // The attempt that would find them loses some as well.
         let missed = missing / (1.0 - loss.map_or(ASSUMED_LOSS, LossEstimate::prudent));
         let found: u64 = catches.iter().sum();
@@ -477,10 +480,10 @@ mod tests {
             (0, 20, 0.0, 0.1611),
             (1, 29, 0.0061, 0.1718),
         ] {
-            let (l, h) = wilson(x, n, Z_TWO_SIDED);
+            let (l, h) = compute_wilson_interval(x, n, Z_TWO_SIDED);
             assert!((l - low).abs() < 5e-5 && (h - high).abs() < 5e-5, "{x}/{n}: {l} {h}");
         }
-        assert_eq!(wilson(0, 0, Z_TWO_SIDED), (0.0, 1.0));
+        assert_eq!(compute_wilson_interval(0, 0, Z_TWO_SIDED), (0.0, 1.0));
     }
 
     #[test]

@@ -71,10 +71,13 @@ impl AnswerShare {
 
 /// The stretches of a chunk in which fewer answered than is usual, the worst first. `before`: what
 /// other chunks of the sweep answered.
-pub(crate) fn stretches(chunk: &[OutageReplies], before: AnswerShare) -> Vec<SilentStretch> {
-    let mut found = by_sum(chunk, before);
+pub(crate) fn find_silent_stretches(
+    chunk: &[OutageReplies],
+    before: AnswerShare,
+) -> Vec<SilentStretch> {
+    let mut found = find_stretches_by_sum(chunk, before);
     if before.answered == 0.0
-        && let Some(gap) = widest_gap(chunk)
+        && let Some(gap) = find_widest_gap(chunk)
         && found.iter().all(|s| s.excess < gap.excess)
     {
         found.insert(0, gap);
@@ -86,7 +89,7 @@ pub(crate) fn stretches(chunk: &[OutageReplies], before: AnswerShare) -> Vec<Sil
 /// their places are uniform, so that of k answers among n cells a gap of L is anywhere with a
 /// probability of at most (k + 1)(1 − L/n)ᵏ. This sees what the sum does not: an outage that begins
 /// before enough has answered for anything to be usual.
-fn widest_gap(chunk: &[OutageReplies]) -> Option<SilentStretch> {
+fn find_widest_gap(chunk: &[OutageReplies]) -> Option<SilentStretch> {
     let mut all = AnswerShare::default();
     chunk.iter().for_each(|h| all.add(*h));
     let (mut gap, mut silent, mut from) = ((0.0, 0..0), 0.0, 0);
@@ -111,7 +114,7 @@ fn widest_gap(chunk: &[OutageReplies]) -> Option<SilentStretch> {
 }
 
 /// The stretches that the sum shows.
-fn by_sum(chunk: &[OutageReplies], before: AnswerShare) -> Vec<SilentStretch> {
+fn find_stretches_by_sum(chunk: &[OutageReplies], before: AnswerShare) -> Vec<SilentStretch> {
     let mut found: Vec<Range<usize>> = Vec::new();
     let mut out: Vec<SilentStretch> = Vec::new();
     // What is outside of the stretches found so far is what is usual.
@@ -124,14 +127,14 @@ fn by_sum(chunk: &[OutageReplies], before: AnswerShare) -> Vec<SilentStretch> {
         }
         let Some(usual) = share.usual() else { break };
         let allowance = ((before.cells + chunk.len() as f64).max(2.0)).ln();
-        out = found.iter().map(|r| measured(chunk, r.clone(), usual, allowance)).collect();
+        out = found.iter().map(|r| measure_stretch(chunk, r.clone(), usual, allowance)).collect();
         let mut worst: Option<(Range<usize>, f64)> = None;
         let mut from = 0;
         let mut edges: Vec<Range<usize>> = found.clone();
         edges.sort_by_key(|r| r.start);
         edges.push(chunk.len()..chunk.len());
         for taken in edges {
-            if let Some((range, sum)) = steepest(chunk, from..taken.start, usual)
+            if let Some((range, sum)) = find_steepest_range(chunk, from..taken.start, usual)
                 && worst.as_ref().is_none_or(|(_, s)| sum > *s)
             {
                 worst = Some((range, sum));
@@ -140,7 +143,7 @@ fn by_sum(chunk: &[OutageReplies], before: AnswerShare) -> Vec<SilentStretch> {
         }
         match worst {
             Some((range, sum)) if sum - allowance >= DOUBTED => {
-                out.push(measured(chunk, range.clone(), usual, allowance));
+                out.push(measure_stretch(chunk, range.clone(), usual, allowance));
                 found.push(range);
             }
             _ => break,
@@ -152,11 +155,11 @@ fn by_sum(chunk: &[OutageReplies], before: AnswerShare) -> Vec<SilentStretch> {
 }
 
 /// What an answered and a silent cell add to the sum.
-fn steps(usual: f64) -> (f64, f64) {
+fn compute_sum_steps(usual: f64) -> (f64, f64) {
     (LEFT.ln(), ((1.0 - usual * LEFT) / (1.0 - usual)).ln())
 }
 
-fn measured(
+fn measure_stretch(
     chunk: &[OutageReplies],
     cells: Range<usize>,
     usual: f64,
@@ -164,18 +167,18 @@ fn measured(
 ) -> SilentStretch {
     let mut share = AnswerShare::default();
     chunk[cells.clone()].iter().for_each(|h| share.add(*h));
-    let (answered, silent) = steps(usual);
+    let (answered, silent) = compute_sum_steps(usual);
     let sum = share.answered * answered + (share.cells - share.answered) * silent;
     SilentStretch { cells, excess: sum - allowance, missing: share.cells * usual - share.answered }
 }
 
 /// The part of `within` with the greatest sum.
-fn steepest(
+fn find_steepest_range(
     chunk: &[OutageReplies],
     within: Range<usize>,
     usual: f64,
 ) -> Option<(Range<usize>, f64)> {
-    let (answered, silent) = steps(usual);
+    let (answered, silent) = compute_sum_steps(usual);
     let (mut sum, mut from) = (0.0, within.start);
     let mut best: Option<(Range<usize>, f64)> = None;
     for n in within {
@@ -222,7 +225,7 @@ mod tests {
             let (mut doubted, mut disbelieved) = (0, 0);
             for seed in 0..1000 {
                 let cells = chunk(seed, 2000, p, 0..0, 1.0);
-                let found = stretches(&cells, AnswerShare::default());
+                let found = find_silent_stretches(&cells, AnswerShare::default());
                 doubted += u32::from(!found.is_empty());
                 disbelieved += u32::from(found.iter().any(|s| s.excess >= DISBELIEVED));
             }
@@ -237,7 +240,7 @@ mod tests {
             for left in [0.0, 0.05] {
                 for seed in 0..50 {
                     let cells = chunk(seed, 5000, p, 4000..4700, left);
-                    let found = stretches(&cells, AnswerShare::default());
+                    let found = find_silent_stretches(&cells, AnswerShare::default());
                     let worst = &found[0];
                     assert!(worst.excess >= DISBELIEVED, "{p} {left} {seed}: {worst:?}");
                     // An edge is known as closely as answers are dense.
@@ -256,9 +259,9 @@ mod tests {
     #[test]
     fn a_chunk_without_any_answer_is_one_after_chunks_with_some() {
         let silent = vec![OutageReplies::Silent; 3000];
-        assert!(stretches(&silent, AnswerShare::default()).is_empty());
+        assert!(find_silent_stretches(&silent, AnswerShare::default()).is_empty());
         let before = AnswerShare { answered: 300.0, cells: 3000.0 };
-        let found = stretches(&silent, before);
+        let found = find_silent_stretches(&silent, before);
         assert_eq!(found[0].cells, 0..3000);
         assert!(found[0].excess >= DISBELIEVED && (found[0].missing - 300.0).abs() < 1.0);
     }
@@ -266,11 +269,14 @@ mod tests {
     #[test]
     fn an_outage_that_begins_with_the_sweep_is_seen_by_the_gap() {
         let mut cells = vec![OutageReplies::Silent; 4000];
-        assert!(stretches(&cells, AnswerShare::default()).is_empty(), "nothing is usual");
+        assert!(
+            find_silent_stretches(&cells, AnswerShare::default()).is_empty(),
+            "nothing is usual"
+        );
         for n in [0, 1, 3, 4, 7] {
             cells[n] = OutageReplies::Answered;
         }
-        let found = stretches(&cells, AnswerShare::default());
+        let found = find_silent_stretches(&cells, AnswerShare::default());
         assert_eq!(found[0].cells, 8..4000);
         assert!(found[0].excess >= DISBELIEVED, "{found:?}");
         // As few answers, spread out, are no outage.
@@ -278,14 +284,14 @@ mod tests {
         for n in [300, 900, 1800, 2500, 3600] {
             cells[n] = OutageReplies::Answered;
         }
-        assert!(stretches(&cells, AnswerShare::default()).is_empty());
+        assert!(find_silent_stretches(&cells, AnswerShare::default()).is_empty());
     }
 
     #[test]
     fn two_outages_are_two_stretches() {
         let mut cells = chunk(3, 8000, 0.5, 1000..1400, 0.0);
         cells[6000..6300].fill(OutageReplies::Silent);
-        let found = stretches(&cells, AnswerShare::default());
+        let found = find_silent_stretches(&cells, AnswerShare::default());
         assert_eq!(found.iter().filter(|s| s.excess >= DISBELIEVED).count(), 2, "{found:?}");
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use mimawari_base::sockets;
 use mimawari_base::uplink::Uplink;
-use mimawari_probes::http::raw::{RawHead, title};
-use mimawari_probes::http::{public_text, public_title};
+use mimawari_probes::http::raw::{RawHead, extract_title};
+use mimawari_probes::http::{redact_text, redact_title};
 use mimawari_probes::observation::{HttpFacts, SecondLook, ServiceFacts, UrlScheme};
 use mimawari_targets::Endpoint;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,7 +104,7 @@ impl Confirmation {
 }
 
 /// What a connection that failed says about an open port.
-fn end_of(error: &io::Error) -> SecondLook {
+fn classify_connect_error(error: &io::Error) -> SecondLook {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => SecondLook::Refused,
         _ if sockets::is_local_error(error) => SecondLook::OwnError,
@@ -121,7 +121,7 @@ pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation
     let stream = match dial(endpoint, config.connect_timeout, &config.uplink).await {
         Ok(stream) => HttpStream::Plain(stream),
         Err(error) => {
-            let end = end_of(&error);
+            let end = classify_connect_error(&error);
             let refused = end == SecondLook::Refused;
             let failure = (!refused).then_some(end);
             return Confirmation { refused, failure, ..Confirmation::default() };
@@ -143,42 +143,50 @@ pub async fn confirm(endpoint: Endpoint, config: &ServiceConfig) -> Confirmation
 }
 
 /// By which scheme an endpoint answers for a name, where it says nothing without one.
-pub async fn scheme_for(
+pub async fn detect_scheme(
     endpoint: Endpoint,
     name: &str,
     config: &ServiceConfig,
 ) -> Option<UrlScheme> {
     if PLAIN_PORTS.contains(&endpoint.port().get()) {
-        match plain_for(endpoint, name, config).await {
+        match probe_plain_scheme(endpoint, name, config).await {
             Some(scheme) => Some(scheme),
-            None => tls_for(endpoint, name, config).await,
+            None => probe_tls_scheme(endpoint, name, config).await,
         }
     } else {
-        match tls_for(endpoint, name, config).await {
+        match probe_tls_scheme(endpoint, name, config).await {
             Some(scheme) => Some(scheme),
-            None => plain_for(endpoint, name, config).await,
+            None => probe_plain_scheme(endpoint, name, config).await,
         }
     }
 }
 
 /// The scheme to ask by when no name had an answer.
 #[must_use]
-pub fn usual_scheme(endpoint: Endpoint) -> UrlScheme {
+pub fn select_default_scheme(endpoint: Endpoint) -> UrlScheme {
     if TLS_PORTS.contains(&endpoint.port().get()) { UrlScheme::Https } else { UrlScheme::Http }
 }
 
-async fn plain_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<UrlScheme> {
+async fn probe_plain_scheme(
+    endpoint: Endpoint,
+    name: &str,
+    config: &ServiceConfig,
+) -> Option<UrlScheme> {
     let mut stream =
         HttpStream::Plain(dial(endpoint, config.connect_timeout, &config.uplink).await.ok()?);
     let answer = ask_http(&mut stream, name, config).await?;
     RawHead::parse(&answer).map(|_| UrlScheme::Http)
 }
 
-async fn tls_for(endpoint: Endpoint, name: &str, config: &ServiceConfig) -> Option<UrlScheme> {
+async fn probe_tls_scheme(
+    endpoint: Endpoint,
+    name: &str,
+    config: &ServiceConfig,
+) -> Option<UrlScheme> {
     let tcp = dial(endpoint, config.connect_timeout, &config.uplink).await.ok()?;
     let limits =
         tls::TlsLimits { connect: config.connect_timeout, handshake: config.answer_timeout };
-    match tls::handshake(tcp, endpoint, &config.uplink, Some(name), &limits, None).await {
+    match tls::run_handshake(tcp, endpoint, &config.uplink, Some(name), &limits, None).await {
         Ok(_) => Some(UrlScheme::Https),
         Err(refusal) => refusal.spoke_tls.then_some(UrlScheme::Https),
     }
@@ -221,19 +229,19 @@ async fn identify(
     let plain_first = PLAIN_PORTS.contains(&port);
     if !TLS_PORTS.contains(&port) {
         let wait = if plain_first { config.banner_wait / 4 } else { config.banner_wait };
-        match first_word(&mut stream, wait).await {
+        match read_greeting(&mut stream, wait).await {
             // Servers of HTTP/2 alone may send their settings at once.
             ServiceWord::Spoke(bytes) => {
                 if is_settings(&bytes)
                     && let Ok(fresh) = dial(endpoint, config.connect_timeout, &config.uplink).await
-                    && speaks_second(HttpStream::Plain(fresh), config).await
+                    && has_http2(HttpStream::Plain(fresh), config).await
                 {
-                    return http_service(HttpFacts::default());
+                    return build_http_service(HttpFacts::default());
                 }
                 // A server with no room for one more says so at once.
                 return match read_reply(&bytes) {
-                    ServiceReply::Http { facts, .. } => http_service(facts),
-                    _ => IdentifiedService::new(spoke_first(&bytes), None),
+                    ServiceReply::Http { facts, .. } => build_http_service(facts),
+                    _ => IdentifiedService::new(identify_greeting(&bytes), None),
                 };
             }
             // Closed without a word, as a TCP wrapper does: a request would show no more.
@@ -250,14 +258,14 @@ async fn identify(
         if let Some(bytes) = plain.as_deref()
             && (bytes.is_empty() || is_settings(bytes))
             && let Ok(fresh) = dial(endpoint, config.connect_timeout, &config.uplink).await
-            && speaks_second(HttpStream::Plain(fresh), config).await
+            && has_http2(HttpStream::Plain(fresh), config).await
         {
-            return http_service(HttpFacts::default());
+            return build_http_service(HttpFacts::default());
         }
         // What is certain needs no second look; a 400 or a hint towards https may be a TLS port.
         match &reply {
             Some(ServiceReply::Http { facts, to_https }) if facts.status != 400 && !to_https => {
-                return http_service(facts.clone());
+                return build_http_service(facts.clone());
             }
             Some(ServiceReply::Other(service)) => {
                 return IdentifiedService::new((**service).clone(), None);
@@ -265,10 +273,10 @@ async fn identify(
             _ => {}
         }
         drop(stream);
-        let tls = over_tls(None, endpoint, config).await;
+        let tls = identify_over_tls(None, endpoint, config).await;
         return match (tls, reply) {
             (Ok(Some(found)), _) => found,
-            (_, Some(ServiceReply::Http { facts, .. })) => http_service(facts),
+            (_, Some(ServiceReply::Http { facts, .. })) => build_http_service(facts),
             (Err(failure), _) => IdentifiedService::cut_short(failure),
             (_, Some(_)) if plain.as_ref().is_some_and(|p| !p.is_empty()) => {
                 IdentifiedService::unknown()
@@ -276,26 +284,26 @@ async fn identify(
             _ => IdentifiedService::mute(),
         };
     }
-    match over_tls(Some(stream), endpoint, config).await {
+    match identify_over_tls(Some(stream), endpoint, config).await {
         Ok(Some(found)) => return found,
         Ok(None) => {}
         Err(failure) => return IdentifiedService::cut_short(failure),
     }
     let fresh = match dial(endpoint, config.connect_timeout, &config.uplink).await {
         Ok(fresh) => fresh,
-        Err(error) => return IdentifiedService::cut_short(end_of(&error)),
+        Err(error) => return IdentifiedService::cut_short(classify_connect_error(&error)),
     };
     let mut fresh = HttpStream::Plain(fresh);
     let answer = ask_http(&mut fresh, &endpoint.socket_addr().to_string(), config).await;
     match answer.as_deref().map(read_reply) {
-        Some(ServiceReply::Http { facts, .. }) => http_service(facts),
+        Some(ServiceReply::Http { facts, .. }) => build_http_service(facts),
         Some(ServiceReply::Other(service)) => IdentifiedService::new(*service, None),
         Some(_) if answer.as_ref().is_some_and(|a| !a.is_empty()) => IdentifiedService::unknown(),
         _ => IdentifiedService::mute(),
     }
 }
 
-fn http_service(facts: HttpFacts) -> IdentifiedService {
+fn build_http_service(facts: HttpFacts) -> IdentifiedService {
     let service =
         ServiceFacts { name: "http".to_owned(), http: Some(facts), ..ServiceFacts::default() };
     IdentifiedService::new(service, Some(UrlScheme::Http))
@@ -308,7 +316,7 @@ enum ServiceWord {
     Quiet,
 }
 
-async fn first_word(stream: &mut HttpStream, wait: Duration) -> ServiceWord {
+async fn read_greeting(stream: &mut HttpStream, wait: Duration) -> ServiceWord {
     let mut buffer = vec![0; BANNER_LIMIT];
     match timeout(wait, stream.read(&mut buffer)).await {
         Err(_) => ServiceWord::Quiet,
@@ -325,20 +333,21 @@ async fn first_word(stream: &mut HttpStream, wait: Duration) -> ServiceWord {
 ///
 /// # Errors
 /// Why no connection could be made.
-async fn over_tls(
+async fn identify_over_tls(
     stream: Option<HttpStream>,
     endpoint: Endpoint,
     config: &ServiceConfig,
 ) -> Result<Option<IdentifiedService>, SecondLook> {
     let tcp = match stream {
         Some(HttpStream::Plain(tcp)) => tcp,
-        _ => {
-            dial(endpoint, config.connect_timeout, &config.uplink).await.map_err(|e| end_of(&e))?
-        }
+        _ => dial(endpoint, config.connect_timeout, &config.uplink)
+            .await
+            .map_err(|e| classify_connect_error(&e))?,
     };
     let limits =
         tls::TlsLimits { connect: config.connect_timeout, handshake: config.answer_timeout };
-    let session = match tls::handshake(tcp, endpoint, &config.uplink, None, &limits, None).await {
+    let session = match tls::run_handshake(tcp, endpoint, &config.uplink, None, &limits, None).await
+    {
         Ok(session) => session,
         Err(refusal) => {
             let web_port = TLS_PORTS.contains(&endpoint.port().get());
@@ -358,14 +367,14 @@ async fn over_tls(
     let (mut stream, facts) = (session.stream, session.facts);
     let mut word = ServiceWord::Quiet;
     if !TLS_PORTS.contains(&endpoint.port().get()) {
-        word = first_word(&mut stream, config.banner_wait / 4).await;
+        word = read_greeting(&mut stream, config.banner_wait / 4).await;
     }
     let inner = match word {
         ServiceWord::Spoke(bytes) => {
-            if is_settings(&bytes) && speaks_second_in_tls(endpoint, config, &limits).await {
+            if is_settings(&bytes) && has_http2_over_tls(endpoint, config, &limits).await {
                 ServiceReply::Http { facts: HttpFacts::default(), to_https: false }
             } else {
-                ServiceReply::Other(Box::new(spoke_first(&bytes)))
+                ServiceReply::Other(Box::new(identify_greeting(&bytes)))
             }
         }
         ServiceWord::Closed => ServiceReply::Unclear,
@@ -373,7 +382,7 @@ async fn over_tls(
             let answer = ask_http(&mut stream, &endpoint.socket_addr().to_string(), config).await;
             // Whoever closes at a request of HTTP/1 may speak HTTP/2 alone.
             let unclear = answer.as_ref().is_some_and(|a| a.is_empty() || is_settings(a));
-            if unclear && speaks_second_in_tls(endpoint, config, &limits).await {
+            if unclear && has_http2_over_tls(endpoint, config, &limits).await {
                 ServiceReply::Http { facts: HttpFacts::default(), to_https: false }
             } else {
                 answer.map_or(ServiceReply::Unclear, |bytes| read_reply(&bytes))
@@ -410,7 +419,7 @@ async fn over_tls(
 }
 
 /// Whether the server speaks HTTP/2 inside TLS: by prior knowledge, or once it was offered.
-async fn speaks_second_in_tls(
+async fn has_http2_over_tls(
     endpoint: Endpoint,
     config: &ServiceConfig,
     limits: &tls::TlsLimits,
@@ -419,11 +428,12 @@ async fn speaks_second_in_tls(
         let Ok(tcp) = dial(endpoint, config.connect_timeout, &config.uplink).await else {
             return false;
         };
-        let Ok(session) = tls::handshake(tcp, endpoint, &config.uplink, None, limits, hint).await
+        let Ok(session) =
+            tls::run_handshake(tcp, endpoint, &config.uplink, None, limits, hint).await
         else {
             continue;
         };
-        if speaks_second(session.stream, config).await {
+        if has_http2(session.stream, config).await {
             return true;
         }
     }
@@ -476,7 +486,7 @@ fn is_settings(bytes: &[u8]) -> bool {
 }
 
 /// Whether the server answers the preface of HTTP/2, which nothing else does.
-async fn speaks_second(mut stream: HttpStream, config: &ServiceConfig) -> bool {
+async fn has_http2(mut stream: HttpStream, config: &ServiceConfig) -> bool {
     let talk = async {
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.ok()?;
         stream.flush().await.ok()?;
@@ -515,14 +525,14 @@ fn read_reply(bytes: &[u8]) -> ServiceReply {
     };
     // MongoDB dresses its complaint up as HTTP, but no page will ever come from it.
     if find_ignoring_case(head.rest, b"access MongoDB over HTTP").is_some() {
-        return ServiceReply::Other(Box::new(named("mongodb", Some(head.rest))));
+        return ServiceReply::Other(Box::new(build_service_facts("mongodb", Some(head.rest))));
     }
     let to_https = (300..400).contains(&head.status)
         && head.field("location").is_some_and(|l| find_ignoring_case(l, b"https://") == Some(0));
     let facts = HttpFacts {
         status: head.status,
-        server: head.field("server").and_then(|b| public_text(b, TEXT_LIMIT)),
-        title: title(head.rest).and_then(|b| public_title(b, TEXT_LIMIT)),
+        server: head.field("server").and_then(|b| redact_text(b, TEXT_LIMIT)),
+        title: extract_title(head.rest).and_then(|b| redact_title(b, TEXT_LIMIT)),
     };
     ServiceReply::Http { facts, to_https }
 }
@@ -534,14 +544,17 @@ fn read_foreign_reply(bytes: &[u8]) -> ServiceReply {
     let redis =
         [&b"-ERR wrong number of arguments for 'get' command"[..], b"-NOAUTH ", b"-DENIED "];
     if redis.iter().any(|r| line.starts_with(r)) {
-        return ServiceReply::Other(Box::new(named("redis", Some(line))));
+        return ServiceReply::Other(Box::new(build_service_facts("redis", Some(line))));
     }
     if line == b"ERROR" {
-        return ServiceReply::Other(Box::new(named("memcached", Some(line))));
+        return ServiceReply::Other(Box::new(build_service_facts("memcached", Some(line))));
     }
     match name_first_word(bytes) {
         "unknown" => ServiceReply::Unclear,
-        name => ServiceReply::Other(Box::new(named(name, Some(first_line(bytes))))),
+        name => ServiceReply::Other(Box::new(build_service_facts(
+            name,
+            Some(extract_banner_line(bytes)),
+        ))),
     }
 }
 
@@ -550,18 +563,18 @@ fn find_ignoring_case(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 /// A service that spoke before it was asked.
-fn spoke_first(bytes: &[u8]) -> ServiceFacts {
-    named(name_first_word(bytes), Some(first_line(bytes)))
+fn identify_greeting(bytes: &[u8]) -> ServiceFacts {
+    build_service_facts(name_first_word(bytes), Some(extract_banner_line(bytes)))
 }
 
-fn named(name: &str, banner: Option<&[u8]>) -> ServiceFacts {
-    let banner = banner.and_then(|b| public_text(b, TEXT_LIMIT));
+fn build_service_facts(name: &str, banner: Option<&[u8]>) -> ServiceFacts {
+    let banner = banner.and_then(|b| redact_text(b, TEXT_LIMIT));
     ServiceFacts { name: name.to_owned(), banner, ..ServiceFacts::default() }
 }
 
 /// The line that goes on record. A MySQL greeting is binary; its version text is what counts.
-fn first_line(bytes: &[u8]) -> &[u8] {
-    if let Some(version) = mysql_version(bytes) {
+fn extract_banner_line(bytes: &[u8]) -> &[u8] {
+    if let Some(version) = parse_mysql_version(bytes) {
         return version;
     }
     let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
@@ -593,7 +606,7 @@ fn name_first_word(bytes: &[u8]) -> &'static str {
         "rsync"
     } else if line.starts_with(b"-DENIED Redis") || line.starts_with(b"-NOAUTH ") {
         "redis"
-    } else if mysql_version(bytes).is_some() || is_mysql_refusal(bytes) {
+    } else if parse_mysql_version(bytes).is_some() || is_mysql_refusal(bytes) {
         "mysql"
     } else if matches!(bytes, [0xff, 0xfb..=0xfe, ..]) {
         "telnet" // RFC 854: IAC and a negotiation
@@ -603,7 +616,7 @@ fn name_first_word(bytes: &[u8]) -> &'static str {
 }
 
 /// The version in a MySQL greeting: three bytes of length, packet 0, protocol 10, text, NUL.
-fn mysql_version(bytes: &[u8]) -> Option<&[u8]> {
+fn parse_mysql_version(bytes: &[u8]) -> Option<&[u8]> {
     let [a, b, 0, 0, 10, rest @ ..] = bytes else {
         return None;
     };
@@ -650,13 +663,13 @@ mod tests {
         for (bytes, name) in cases {
             assert_eq!(name_first_word(bytes), name, "{}", bytes.escape_ascii());
         }
-        assert_eq!(spoke_first(mysql).banner.as_deref(), Some("8.0.36-0ubuntu0"));
+        assert_eq!(identify_greeting(mysql).banner.as_deref(), Some("8.0.36-0ubuntu0"));
     }
 
     #[test]
     fn banners_are_clean_and_short() {
         let long = [b"SSH-2.0-\x1b[31mred\x07 ".as_slice(), &[b'x'; 2000]].concat();
-        let banner = spoke_first(&long).banner.unwrap();
+        let banner = identify_greeting(&long).banner.unwrap();
         assert!(banner.chars().count() <= TEXT_LIMIT, "{}", banner.chars().count());
         assert!(!banner.chars().any(char::is_control), "{banner:?}");
     }
@@ -714,7 +727,7 @@ mod tests {
                     mangled[i] = byte;
                     for bytes in [&mangled[..], &mangled[..i], &mangled[i..]] {
                         let _ = (read_reply(bytes), is_enough(bytes));
-                        let banner = spoke_first(bytes).banner.unwrap_or_default();
+                        let banner = identify_greeting(bytes).banner.unwrap_or_default();
                         assert!(!banner.chars().any(char::is_control), "{banner:?}");
                     }
                 }

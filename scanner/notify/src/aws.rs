@@ -12,7 +12,10 @@ use super::client::SendError;
 ///
 /// # Errors
 /// A [`Fault`] when there are none, or none in time.
-pub async fn credential(region: &str, deadline: Instant) -> Result<Arc<AwsCredential>, SendError> {
+pub async fn fetch_credential(
+    region: &str,
+    deadline: Instant,
+) -> Result<Arc<AwsCredential>, SendError> {
     mimawari_base::crypto::provide();
     let failed = |e: object_store::Error| SendError::certain(format!("no credentials of AWS: {e}"));
     // The chain hangs on the builder of a bucket; none is asked for.

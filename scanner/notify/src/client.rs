@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
-use mimawari_probes::http::printable;
+use mimawari_probes::http::to_printable;
 use reqwest::redirect;
 use tokio::time::Instant;
 
@@ -131,7 +131,7 @@ impl SendError {
     /// The same, fit to be shown.
     #[must_use]
     pub fn shown(self, secrets: &[SecretText]) -> Self {
-        Self { why: printable(hide(secrets, &self.why).as_bytes(), 500), ..self }
+        Self { why: to_printable(hide(secrets, &self.why).as_bytes(), 500), ..self }
     }
 }
 
@@ -260,7 +260,7 @@ impl HttpSender<'_> {
         }
         // Hidden first and cut after, so that no piece of a secret is left at the cut.
         let said = String::from_utf8_lossy(&body[..body.len().min(65_536)]);
-        let said = printable(hide(self.secrets, &said).as_bytes(), 200);
+        let said = to_printable(hide(self.secrets, &said).as_bytes(), 200);
         let why = match said.trim() {
             "" => format!("the answer was {}", status.as_u16()),
             said => format!("the answer was {}: {said}", status.as_u16()),
@@ -334,7 +334,7 @@ fn explain(e: reqwest::Error) -> String {
 ///
 /// # Errors
 /// A [`Failure`] where the system has no root certificates.
-pub fn client(loopback: bool) -> Result<reqwest::Client, Failure> {
+pub fn build_client(loopback: bool) -> Result<reqwest::Client, Failure> {
     mimawari_base::crypto::provide();
     let mut builder = reqwest::Client::builder()
         .redirect(redirect::Policy::none())
@@ -379,7 +379,7 @@ pub(crate) fn is_loopback(url: &str) -> bool {
 }
 
 /// A POST of JSON.
-pub(crate) fn post(url: &SecretText, body: Bytes) -> NotifyRequest {
+pub(crate) fn build_post(url: &SecretText, body: Bytes) -> NotifyRequest {
     NotifyRequest {
         method: Method::POST,
         url: url.clone(),

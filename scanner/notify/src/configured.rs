@@ -102,12 +102,12 @@ pub fn read_notifiers(
         }
         all.push(n);
     }
-    let warnings = route_the_rest(&mut all);
+    let warnings = assign_remaining_findings(&mut all);
     ReadNotifiers { all, warnings }
 }
 
 /// Sees that a finding that no notifier names the owner of reaches somebody.
-fn route_the_rest(all: &mut [NotifierConfig]) -> Vec<String> {
+fn assign_remaining_findings(all: &mut [NotifierConfig]) -> Vec<String> {
     let named: Arc<BTreeSet<String>> =
         Arc::new(all.iter().flat_map(|n| n.selection.owners.iter().cloned()).collect());
     let messages = || all.iter().filter(|n| !n.kind.delivery.is_figure);

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use mimawari_drift::outbox::{Outbox, PendingNotice};
 use mimawari_drift::pending::PendingView;
 use mimawari_drift::verdict::Verdict;
-use mimawari_report::notify::{DeliveryFigures, NoticeDelay, event_id};
+use mimawari_report::notify::{DeliveryFigures, NoticeDelay, compute_event_id};
 use tokio::time::Instant;
 
 use crate::client::SendError;
@@ -59,7 +59,7 @@ pub struct DeliveryOrder {
 impl Notifiers {
     /// Writes into an outbox what a verdict has to say, and returns the event.
     pub fn queue_notices(&self, v: &Verdict, now: Timestamp, outbox: &mut Outbox) -> String {
-        let event = event_id(v);
+        let event = compute_event_id(v);
         for n in self.all.iter().filter(|n| !n.kind.delivery.is_figure) {
             if n.sender.is_due(v, &n.selection) {
                 let changes = n.selection.changes(v);
@@ -159,7 +159,10 @@ impl Notifiers {
             pending = q.left,
             "not notified: {fault}; it waits in the outbox{}, and the next run sends it",
             if age > 60 {
-                format!(" (the oldest for {})", mimawari_base::duration::shown(age as f64))
+                format!(
+                    " (the oldest for {})",
+                    mimawari_base::duration::format_duration(age as f64)
+                )
             } else {
                 String::new()
             }
@@ -172,7 +175,7 @@ impl Notifiers {
         v: &Verdict,
         figures: DeliveryFigures,
     ) -> NotifyOutcome {
-        let event = event_id(v);
+        let event = compute_event_id(v);
         let notice =
             Notice { event: &event, verdict: v, selection: &n.selection, delay: None, figures };
         let sent = async {

@@ -198,19 +198,19 @@ impl StateLedger {
     }
 }
 
-fn name(receiver: &str) -> String {
+fn encode_file_name(receiver: &str) -> String {
     format!("notified/{receiver}/queue.json")
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
-fn failed(e: anyhow::Error) -> io::Error {
-    io::Error::other(mimawari_base::failure::line(&e))
+fn to_io_error(e: anyhow::Error) -> io::Error {
+    io::Error::other(mimawari_base::failure::render_line(&e))
 }
 
 impl DeliveryLog for StateLedger {
     async fn read(&self, receiver: &str) -> io::Result<(QueueRecord, SeenRecord)> {
-        let name = name(receiver);
-        let Some((text, seen)) = self.objects.get(&name).await.map_err(failed)? else {
+        let name = encode_file_name(receiver);
+        let Some((text, seen)) = self.objects.get(&name).await.map_err(to_io_error)? else {
             return Ok((QueueRecord::default(), SeenRecord::default()));
         };
         let record = read_document(&text)
@@ -224,10 +224,10 @@ impl DeliveryLog for StateLedger {
         record: &QueueRecord,
         seen: SeenRecord,
     ) -> io::Result<Option<SeenRecord>> {
-        let name = name(receiver);
+        let name = encode_file_name(receiver);
         let text = serde_json::to_vec(record)?;
         let written = self.objects.replace_seen(&name, text.into(), seen.0).await;
-        match written.map_err(failed)? {
+        match written.map_err(to_io_error)? {
             (WriteOutcome::Done, seen) => Ok(Some(SeenRecord(seen))),
             (WriteOutcome::Conflict, _) => Ok(None),
         }
@@ -235,6 +235,6 @@ impl DeliveryLog for StateLedger {
 
     async fn keep_refused(&self, receiver: &str, event: &str, message: Vec<u8>) -> io::Result<()> {
         let name = format!("notified/{receiver}/refused/{event}.json");
-        self.objects.overwrite(&name, message.into()).await.map_err(failed)
+        self.objects.overwrite(&name, message.into()).await.map_err(to_io_error)
     }
 }

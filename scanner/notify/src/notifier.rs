@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_drift::verdict::Verdict;
-use mimawari_report::notify::{ChangeSelection, DeliveryFigures, NoticeDelay, doubt_to_tell};
+use mimawari_report::notify::{ChangeSelection, DeliveryFigures, NoticeDelay, select_run_doubt};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -104,7 +104,7 @@ pub trait Notifier: fmt::Debug + Send + Sync {
     /// Whether it has something to say of a verdict.
     fn is_due(&self, v: &Verdict, selection: &ChangeSelection) -> bool {
         !selection.changes(v).is_empty()
-            || doubt_to_tell(v).is_some()
+            || select_run_doubt(v).is_some()
             || v.digest_due
             || !v.service_changes.is_empty()
     }

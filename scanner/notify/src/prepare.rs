@@ -77,7 +77,7 @@ impl<'a> SecretReader<'a> {
             Failure::new(format!("the environment variable {variable}: {e}"))
                 .help("set it to the https URL of the webhook")
         })?;
-        self.known.extend(parts(&url));
+        self.known.extend(collect_secret_parts(&url));
         Ok(url)
     }
 
@@ -103,7 +103,7 @@ impl<'a> SecretReader<'a> {
         if let Some(client) = slot {
             return Ok(client.clone());
         }
-        Ok(slot.insert(client::client(loopback)?).clone())
+        Ok(slot.insert(client::build_client(loopback)?).clone())
     }
 
     /// What notifiers of one target take turns by.
@@ -113,7 +113,7 @@ impl<'a> SecretReader<'a> {
 }
 
 /// Those parts of a secret URL that are enough to use it.
-fn parts(url: &SecretText) -> Vec<SecretText> {
+fn collect_secret_parts(url: &SecretText) -> Vec<SecretText> {
     let mut all = Vec::new();
     if let Ok(parsed) = url.reveal().parse::<reqwest::Url>() {
         all.push(SecretText::new(parsed.path()));

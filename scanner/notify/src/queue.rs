@@ -152,7 +152,7 @@ pub async fn deliver_queue<L: DeliveryLog>(
             queue.notices.iter().filter(|n| !held.record.is_delivered(&n.event)).collect();
         out.left = open.len();
         out.oldest = open.iter().map(|n| n.queued_at).min();
-        let batch = next_batch(&open, &held.record, queue.semantics);
+        let batch = select_next_batch(&open, &held.record, queue.semantics);
         let Some(message) = PendingNotice::merge(&batch) else { break };
         if let Some(until) =
             held.record.not_before.filter(|t| *t > now() && *t <= now() + LONGEST_WAIT)
@@ -190,7 +190,7 @@ pub async fn deliver_queue<L: DeliveryLog>(
         }
         let is_late =
             batch.len() > 1 || held.record.failures > 0 || !queue.fresh.contains(&message.event);
-        let delay = is_late.then(|| delay_of(&message, &held.record, now()));
+        let delay = is_late.then(|| compute_delay(&message, &held.record, now()));
         let mut arrived = held.record.arrived.clone();
         let sent = sender.send(&message, delay.as_ref(), &mut arrived).await;
         match sent {
@@ -266,7 +266,7 @@ async fn take<'a, L: DeliveryLog>(
 }
 
 /// The notices of the next message.
-fn next_batch<'a>(
+fn select_next_batch<'a>(
     open: &[&'a PendingNotice],
     record: &QueueRecord,
     semantics: DeliverySemantics,
@@ -282,7 +282,7 @@ fn next_batch<'a>(
     open.iter().copied().take(most).collect()
 }
 
-fn delay_of(message: &PendingNotice, record: &QueueRecord, now: Timestamp) -> NoticeDelay {
+fn compute_delay(message: &PendingNotice, record: &QueueRecord, now: Timestamp) -> NoticeDelay {
     NoticeDelay {
         since: message.queued_at,
         age: now.duration_since(message.queued_at).max(SignedDuration::ZERO),

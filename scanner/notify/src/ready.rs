@@ -40,7 +40,7 @@ impl Notifiers {
         world: ClientContext,
     ) -> Result<Self, Failure> {
         let variable = |name: &str| std::env::var(name).ok();
-        let held = vault::environment(notifiers, variable, &world).await?;
+        let held = vault::resolve_environment(notifiers, variable, &world).await?;
         Self::ready(notifiers, |name| held.get(name).cloned(), world)
     }
 

@@ -86,7 +86,7 @@ impl Notifiers {
                 "it may have arrived; look, and add --doubtful to send it all the same".to_owned(),
             ));
         }
-        let verdict = if letter.payload.is_null() { Some(verdict(run)?) } else { None };
+        let verdict = if letter.payload.is_null() { Some(read_verdict(run)?) } else { None };
         // Of two who try, one finds the file.
         let taken = path.with_extension("sending");
         if let Err(e) = fs::rename(path, &taken) {
@@ -119,7 +119,7 @@ impl Notifiers {
     }
 }
 
-fn verdict(run: &Path) -> Result<Verdict> {
+fn read_verdict(run: &Path) -> Result<Verdict> {
     let path = run.join("verdict.json");
     let failed = || {
         Failure::new(format!("cannot read {}", path.display())).help(

@@ -64,7 +64,7 @@ pub async fn read_status(
         let kind = configured.iter().find(|n| n.name == name).map(|n| n.kind);
         let open: Vec<&PendingNotice> =
             outbox.pending(name).iter().filter(|n| !record.is_delivered(&n.event)).collect();
-        let mut status = of_record(name, &open, record, now);
+        let mut status = build_receiver_status(name, &open, record, now);
         status.kind = kind.map(|k| k.word);
         status.when_in_doubt = kind.map(|k| k.delivery.when_in_doubt);
         all.push(status);
@@ -72,7 +72,7 @@ pub async fn read_status(
     Ok(all)
 }
 
-fn of_record(
+fn build_receiver_status(
     name: &str,
     open: &[&PendingNotice],
     record: QueueRecord,
@@ -116,7 +116,7 @@ pub fn render_status(all: &[ReceiverStatus]) -> String {
             );
             let _ = writeln!(out, "nothing waits; {last}");
         } else {
-            let age = duration::shown(s.oldest_seconds.unwrap_or(0) as f64);
+            let age = duration::format_duration(s.oldest_seconds.unwrap_or(0) as f64);
             let word = if s.pending == 1 { "notice waits" } else { "notices wait" };
             let _ = writeln!(out, "{} {word}, the oldest for {age}", s.pending);
             let _ = writeln!(out, "  runs {}", s.runs.join(", "));

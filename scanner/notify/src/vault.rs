@@ -68,7 +68,7 @@ impl SecretArn {
 ///
 /// # Errors
 /// A [`Failure`] that names the variable and never what it holds.
-pub async fn environment(
+pub async fn resolve_environment(
     notifiers: &[NotifierConfig],
     variable: impl Fn(&str) -> Option<String>,
     world: &ClientContext,
@@ -83,7 +83,7 @@ pub async fn environment(
             Some(arn) => fetch(&arn, variable(ENDPOINT), world, deadline).await.map_err(|e| {
                 Failure::new(format!(
                     "the secret that the environment variable {name} names cannot be had: {}",
-                    mimawari_probes::http::printable(e.why.as_bytes(), 300)
+                    mimawari_probes::http::to_printable(e.why.as_bytes(), 300)
                 ))
                 .help(
                     "the role needs secretsmanager:GetSecretValue for it (and kms:Decrypt for a key of \
@@ -108,8 +108,8 @@ async fn fetch(
 ) -> Result<String, SendError> {
     let endpoint = endpoint.unwrap_or_else(|| arn.endpoint());
     check_url(&endpoint).map_err(|e| SendError::certain(format!("{ENDPOINT}: {e}")))?;
-    let credential = aws::credential(&arn.region, deadline).await?;
-    let client = client::client(is_loopback(&endpoint))
+    let credential = aws::fetch_credential(&arn.region, deadline).await?;
+    let client = client::build_client(is_loopback(&endpoint))
         .map_err(|e| SendError::certain(format!("no client: {e}")))?;
     let to = HttpSender {
         client: &client,
@@ -119,7 +119,7 @@ async fn fetch(
         secrets: &[],
         limit: ANSWER_LIMIT,
     };
-    let answer = to.send(true, || request(arn, &endpoint, &credential)).await?;
+    let answer = to.send(true, || build_secret_request(arn, &endpoint, &credential)).await?;
     // Nothing of an answer is shown: it is the secret.
     let answer: Value = serde_json::from_slice(&answer.body)
         .map_err(|_| SendError::certain("the answer is not JSON"))?;
@@ -135,7 +135,7 @@ async fn fetch(
         .ok_or_else(|| SendError::certain("the secret has no text of that JSON key"))
 }
 
-fn request(
+fn build_secret_request(
     arn: &SecretArn,
     endpoint: &str,
     credential: &AwsCredential,

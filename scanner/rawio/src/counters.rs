@@ -37,32 +37,32 @@ impl InterfaceFacts {
         let names = query.ethtool(&room, [ETHTOOL_GSTRINGS, ETH_SS_STATS, count])?;
         let values = query.ethtool(&room, [ETHTOOL_GSTATS, count, 0])?;
         // `ethtool_gstrings` has three words before its data, `ethtool_stats` two.
-        let named = u32_at(&names, 2).min(count);
-        let counted = u32_at(&values, 1).min(count);
-        let names = bytes(&names).skip(12).collect::<Vec<u8>>();
+        let named = read_u32(&names, 2).min(count);
+        let counted = read_u32(&values, 1).min(count);
+        let names = to_byte_iter(&names).skip(12).collect::<Vec<u8>>();
         Ok(names
             .chunks_exact(ETH_GSTRING_LEN)
             .zip(values.iter().skip(1))
             .take(named.min(counted) as usize)
-            .map(|(name, value)| (text(name), *value))
+            .map(|(name, value)| (decode_counter_name(name), *value))
             .collect())
     }
 }
 
 /// A driver's text is shown to people: printable ASCII, up to the first NUL.
-fn text(name: &[u8]) -> String {
+fn decode_counter_name(name: &[u8]) -> String {
     name.iter()
         .take_while(|b| **b != 0)
         .map(|b| if b.is_ascii_graphic() || *b == b' ' { char::from(*b) } else { '?' })
         .collect()
 }
 
-fn u32_at(words: &[u64], index: usize) -> u32 {
-    let mut b = bytes(words).skip(index * 4).take(4);
+fn read_u32(words: &[u64], index: usize) -> u32 {
+    let mut b = to_byte_iter(words).skip(index * 4).take(4);
     u32::from_ne_bytes(std::array::from_fn(|_| b.next().unwrap_or(0)))
 }
 
-fn bytes(words: &[u64]) -> impl Iterator<Item = u8> + '_ {
+fn to_byte_iter(words: &[u64]) -> impl Iterator<Item = u8> + '_ {
     words.iter().flat_map(|w| w.to_ne_bytes())
 }
 
@@ -91,7 +91,7 @@ impl DeviceQuery {
         // `ethtool_sset_info`: command, reserved, a mask of sets, then one number a set.
         let words = self.ethtool(&ReplyBuffer(16), [ETHTOOL_GSSET_INFO, 0, 1 << ETH_SS_STATS])?;
         // The mask that comes back says which sets there are.
-        Ok(if u32_at(&words, 2) == 1 << ETH_SS_STATS { u32_at(&words, 4) } else { 0 })
+        Ok(if read_u32(&words, 2) == 1 << ETH_SS_STATS { read_u32(&words, 4) } else { 0 })
     }
 
     /// Asks ethtool; the reply in 64-bit words, as aligned as any of its structures need be.
@@ -132,8 +132,8 @@ mod tests {
 
     #[test]
     fn names_are_printable() {
-        assert_eq!(text(b"rx_packets\0junk"), "rx_packets");
-        assert_eq!(text(b"a\x1b[31m\xff"), "a?[31m?");
-        assert_eq!(u32_at(&[u64::from_ne_bytes([1, 0, 0, 0, 2, 0, 0, 0])], 1), 2);
+        assert_eq!(decode_counter_name(b"rx_packets\0junk"), "rx_packets");
+        assert_eq!(decode_counter_name(b"a\x1b[31m\xff"), "a?[31m?");
+        assert_eq!(read_u32(&[u64::from_ne_bytes([1, 0, 0, 0, 2, 0, 0, 0])], 1), 2);
     }
 }

@@ -27,9 +27,9 @@ pub struct KernelFeatures {
 /// # Errors
 /// When no packet socket can be had at all: `PermissionDenied` without CAP_NET_RAW; any other error
 /// of the system.
-pub fn features(device: &InterfaceFacts, config: RingConfig) -> io::Result<KernelFeatures> {
+pub fn probe_features(device: &InterfaceFacts, config: RingConfig) -> io::Result<KernelFeatures> {
     // Replies to one port, which nobody asked from.
-    let program = filter::replies(device.kind, 1, 1);
+    let program = filter::build_reply_filter(device.kind, 1, 1);
     let ring = ReceiveRing::open(device, &program, config)?;
     let size = u64::from(config.block_size) * u64::from(config.blocks);
     let ring = match ring.into_refusal() {

@@ -106,7 +106,7 @@ impl FilterAssembler {
 /// below they would pass for its own; the VLAN's own interface shows them without a tag. A range whose
 /// first port is above its last holds no port.
 #[must_use]
-pub fn replies(link: LinkKind, first_port: u16, last_port: u16) -> Vec<BpfInstruction> {
+pub fn build_reply_filter(link: LinkKind, first_port: u16, last_port: u16) -> Vec<BpfInstruction> {
     let mut a = FilterAssembler::default();
     let l = match link {
         LinkKind::Ethernet => {
@@ -346,7 +346,7 @@ mod tests {
 
         #[test]
         fn frames_are_decided_as_the_oracle_and_the_kernel_decide(f in frames(), kind in proptest::sample::select(&KINDS[..])) {
-            let program = replies(kind, FIRST, LAST);
+            let program = build_reply_filter(kind, FIRST, LAST);
             let passes = run(&program, &f, None);
             prop_assert_eq!(passes, oracle(kind, &f));
             prop_assert_eq!(passes, Kernel::new(&program).passes(&f));
@@ -355,7 +355,7 @@ mod tests {
         #[test]
         fn any_bytes_are_decided_as_the_oracle_decides(f in proptest::collection::vec(any::<u8>(), 1..120)) {
             for kind in KINDS {
-                prop_assert_eq!(run(&replies(kind, FIRST, LAST), &f, None), oracle(kind, &f));
+                prop_assert_eq!(run(&build_reply_filter(kind, FIRST, LAST), &f, None), oracle(kind, &f));
             }
         }
     }
@@ -364,7 +364,7 @@ mod tests {
         #[test]
         fn tcp_passes_by_its_destination_port(options in 0usize..=10, dport: u16, fragment: u16, ethernet: bool) {
             let kind = if ethernet { LinkKind::Ethernet } else { LinkKind::None };
-            let program = replies(kind, FIRST, LAST);
+            let program = build_reply_filter(kind, FIRST, LAST);
             let f = tcp_v4(options, dport, fragment, ethernet);
             let ours = (FIRST..=LAST).contains(&dport) && fragment & 0x3fff == 0;
             prop_assert_eq!(run(&program, &f, None), ours);
@@ -375,7 +375,7 @@ mod tests {
         #[test]
         fn any_range_of_ports_is_kept_to(first: u16, last: u16, dport: u16) {
             for kind in KINDS {
-                let program = replies(kind, first, last);
+                let program = build_reply_filter(kind, first, last);
                 for dport in [dport, first, last, first.wrapping_sub(1), last.wrapping_add(1)] {
                     let f = tcp_v4(0, dport, 0, kind == LinkKind::Ethernet);
                     prop_assert_eq!(run(&program, &f, None), (first..=last).contains(&dport));
@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn another_vlan_is_another_network() {
-        let program = replies(LinkKind::Ethernet, FIRST, LAST);
+        let program = build_reply_filter(LinkKind::Ethernet, FIRST, LAST);
         let f = tcp_v4(0, FIRST, 0, true);
         for (tag, passes) in
             [(None, true), (Some(10), false), (Some(0xe000), true), (Some(0xefff), false)]
@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn the_rest_passes_by_its_type() {
-        let program = replies(LinkKind::Ethernet, FIRST, LAST);
+        let program = build_reply_filter(LinkKind::Ethernet, FIRST, LAST);
         let passes = |f: &[u8]| run(&program, f, None);
         let mut icmp = tcp_v4(0, 0, 0, true);
         icmp[23] = 1;

@@ -27,6 +27,6 @@ mod socket;
 
 pub use batch::SendBatch;
 pub use device::{InterfaceFacts, LinkKind};
-pub use features::{KernelFeatures, features};
+pub use features::{KernelFeatures, probe_features};
 pub use ring::{ReceiveRing, RingConfig, RingStatistics};
 pub use sender::{FrameSender, SendOutcome};

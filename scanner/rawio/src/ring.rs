@@ -74,7 +74,7 @@ impl ReceiveRing {
         filter: &[BpfInstruction],
         config: RingConfig,
     ) -> io::Result<Self> {
-        let request = request(config)?;
+        let request = build_ring_request(config)?;
         // Protocol 0: nothing is received until everything is set up, so nothing foreign is queued.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         socket.set_nonblocking(true)?;
@@ -205,7 +205,7 @@ fn drain_blocks(mapping: &mut RingMapping, next: &mut usize, f: &mut dyn FnMut(&
 }
 
 /// The kernel's request for a ring, or `InvalidInput` for one that cannot be.
-fn request(config: RingConfig) -> io::Result<libc::tpacket_req3> {
+fn build_ring_request(config: RingConfig) -> io::Result<libc::tpacket_req3> {
     /// The kernel checks that frames fill the blocks; TPACKET_V3 then packs them as they come.
     const FRAME: u32 = 2048;
     let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
@@ -366,10 +366,10 @@ mod tests {
 
     #[test]
     fn the_default_ring_is_of_the_size_that_it_says() {
-        let r = request(RingConfig::default()).unwrap();
+        let r = build_ring_request(RingConfig::default()).unwrap();
         assert_eq!(r.tp_block_size * r.tp_block_nr, 8 << 20);
         assert_eq!(r.tp_frame_nr * r.tp_frame_size, r.tp_block_size * r.tp_block_nr);
         let long = RingConfig { retire: Duration::MAX, ..RingConfig::default() };
-        assert_eq!(request(long).unwrap().tp_retire_blk_tov, u32::MAX);
+        assert_eq!(build_ring_request(long).unwrap().tp_retire_blk_tov, u32::MAX);
     }
 }

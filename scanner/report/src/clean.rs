@@ -52,13 +52,13 @@ pub(crate) fn clean(s: &str, max_chars: usize) -> String {
 }
 
 /// Columns that clean text takes on a terminal (UAX #11), never an underestimate.
-pub(crate) fn width(s: &str) -> usize {
+pub(crate) fn measure_width(s: &str) -> usize {
     s.chars().map(|c| c.width().unwrap_or(0)).sum()
 }
 
 /// Clean text cut to at most `columns`, with `…` where it was cut.
-pub(crate) fn fit(s: &str, columns: usize) -> Cow<'_, str> {
-    if width(s) <= columns {
+pub(crate) fn truncate_to_columns(s: &str, columns: usize) -> Cow<'_, str> {
+    if measure_width(s) <= columns {
         return Cow::Borrowed(s);
     }
     let room = columns.saturating_sub(1);
@@ -76,8 +76,8 @@ pub(crate) fn fit(s: &str, columns: usize) -> Cow<'_, str> {
 
 /// Clean text cut or filled with spaces to exactly `columns`.
 pub(crate) fn pad(s: &str, columns: usize) -> String {
-    let mut out = fit(s, columns).into_owned();
-    out.extend(std::iter::repeat_n(' ', columns - width(&out)));
+    let mut out = truncate_to_columns(s, columns).into_owned();
+    out.extend(std::iter::repeat_n(' ', columns - measure_width(&out)));
     out
 }
 
@@ -89,8 +89,8 @@ pub(crate) fn wrap(s: &str, columns: usize, max_lines: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut rest = s.trim_start();
     while !rest.is_empty() && lines.len() < max_lines {
-        if width(rest) <= columns || lines.len() + 1 == max_lines {
-            lines.push(fit(rest, columns).into_owned());
+        if measure_width(rest) <= columns || lines.len() + 1 == max_lines {
+            lines.push(truncate_to_columns(rest, columns).into_owned());
             break;
         }
         let (mut used, mut end, mut space) = (0, 0, None);
@@ -139,10 +139,10 @@ mod tests {
 
     #[test]
     fn wide_characters_are_cut_on_whole_characters() {
-        assert_eq!(fit("管理画面", 8), "管理画面");
-        assert_eq!(fit("管理画面", 7), "管理画…");
-        assert_eq!(fit("管理画面", 6), "管理…");
-        assert_eq!(fit("ab", 0), "");
+        assert_eq!(truncate_to_columns("管理画面", 8), "管理画面");
+        assert_eq!(truncate_to_columns("管理画面", 7), "管理画…");
+        assert_eq!(truncate_to_columns("管理画面", 6), "管理…");
+        assert_eq!(truncate_to_columns("ab", 0), "");
         assert_eq!(pad("管理画面", 6), "管理… ");
     }
 
@@ -166,10 +166,10 @@ mod tests {
         #[test]
         fn fitted_padded_and_wrapped_text_keeps_its_columns(s in ".{0,60}", columns in 4usize..40) {
             let c = clean(&s, 200);
-            prop_assert!(width(&fit(&c, columns)) <= columns);
-            prop_assert_eq!(width(&pad(&c, columns)), columns);
+            prop_assert!(measure_width(&truncate_to_columns(&c, columns)) <= columns);
+            prop_assert_eq!(measure_width(&pad(&c, columns)), columns);
             for line in wrap(&c, columns, 50) {
-                prop_assert!(width(&line) <= columns);
+                prop_assert!(measure_width(&line) <= columns);
             }
         }
     }

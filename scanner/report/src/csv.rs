@@ -43,11 +43,11 @@ const HEADER: [&str; 25] = [
 /// cell that a spreadsheet would take for a formula begins with an apostrophe, which spreadsheets take for
 /// "this is text".
 #[must_use]
-pub fn csv(verdict: &Verdict) -> String {
+pub fn render_csv(verdict: &Verdict) -> String {
     let mut out = HEADER.join(",");
     out.push_str("\r\n");
     for f in &verdict.findings {
-        for (i, value) in row(f).iter().enumerate() {
+        for (i, value) in build_row(f).iter().enumerate() {
             if i > 0 {
                 out.push(',');
             }
@@ -58,14 +58,14 @@ pub fn csv(verdict: &Verdict) -> String {
     out
 }
 
-fn row(f: &Finding) -> [String; HEADER.len()] {
+fn build_row(f: &Finding) -> [String; HEADER.len()] {
     let text = |s: &Option<String>| s.clone().unwrap_or_default();
     [
         f.id.clone(),
         f.state.as_str().to_owned(),
         f.severity.as_str().to_owned(),
         f.kind.as_str().to_owned(),
-        cause(f),
+        format_cause(f),
         f.new.to_string(),
         f.flapping.to_string(),
         f.reopened.to_string(),
@@ -87,13 +87,15 @@ fn row(f: &Finding) -> [String; HEADER.len()] {
         text(&f.remedy),
         f.pool
             .as_ref()
-            .map(|p| format!("{}: {}", words::pool_need(p), words::pool_ranges(p)))
+            .map(|p| {
+                format!("{}: {}", words::format_pool_requirement(p), words::format_pool_ranges(p))
+            })
             .unwrap_or_default(),
     ]
 }
 
 /// The cause, as in `verdict.json`.
-fn cause(f: &Finding) -> String {
+fn format_cause(f: &Finding) -> String {
     use mimawari_drift::verdict::FindingCause;
     match f.cause {
         FindingCause::Unmatched => "unmatched",
@@ -172,11 +174,11 @@ mod tests {
     #[test]
     fn every_finding_is_a_line_of_all_columns() {
         for v in samples::all() {
-            let rows = parse(&csv(&v));
+            let rows = parse(&render_csv(&v));
             assert_eq!(rows.len(), v.findings.len() + 1);
             assert!(rows.iter().all(|r| r.len() == HEADER.len()));
         }
-        insta::assert_snapshot!("csv_drift", csv(&samples::drift()).replace("\r\n", "\n"));
+        insta::assert_snapshot!("csv_drift", render_csv(&samples::drift()).replace("\r\n", "\n"));
     }
 
     #[test]
@@ -198,7 +200,7 @@ mod tests {
         ] {
             v.findings.push(Finding { service: Some(evil.to_owned()), ..f.clone() });
         }
-        let text = csv(&v);
+        let text = render_csv(&v);
         assert!(!text.chars().any(|c| !matches!(c, '\r' | '\n') && is_hostile(c)));
         for cell in parse(&text).into_iter().flatten() {
             for part in cell.split(';') {

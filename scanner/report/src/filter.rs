@@ -3,7 +3,7 @@
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::observation::Severity;
 
-use crate::words::plural;
+use crate::words::format_plural;
 
 /// Leaves out the findings below a severity, and says among the notes how many these are: a report that
 /// shows less must not look like a run that found less. The counts stay those of the run.
@@ -14,7 +14,7 @@ pub fn leave_out_below(v: &mut Verdict, least: Severity) {
     let shown = |id: &str| v.findings.iter().any(|f| f.id == id);
     v.changes.retain(|c| shown(&c.finding));
     if all > left {
-        let hidden = plural((all - left) as u64, "finding");
+        let hidden = format_plural((all - left) as u64, "finding");
         v.run.notes.insert(0, format!("{hidden} below {} not shown.", least.as_str()));
     }
 }

@@ -3,7 +3,7 @@
 //! The only place that makes them. Names and reasons come from hosts, files and other machines, so every
 //! sentence is cleaned and bounded here.
 
-use mimawari_drift::freshness::shown_age;
+use mimawari_drift::freshness::format_age;
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::gap::{
     CoverageGap, Gap, GapEffect, ImportEnd, LeftOutReason, ManifestIdle, NamedSample, VhostIdle,
@@ -17,12 +17,12 @@ const LONGEST: usize = 2_000;
 
 /// The sentence of a gap, with the shard that it is of.
 #[must_use]
-pub fn gap_sentence(g: &CoverageGap) -> String {
+pub fn describe_gap(g: &CoverageGap) -> String {
     let text = match (&g.gap, g.shard) {
         // It names its shard already, where it has one.
         (Gap::Other(_), _) => g.text.clone(),
-        (gap, Some(shard)) => format!("Shard {shard}: {}", plain_sentence(gap)),
-        (gap, None) => plain_sentence(gap),
+        (gap, Some(shard)) => format!("Shard {shard}: {}", describe_unsharded_gap(gap)),
+        (gap, None) => describe_unsharded_gap(gap),
     };
     clean(&text, LONGEST)
 }
@@ -30,7 +30,7 @@ pub fn gap_sentence(g: &CoverageGap) -> String {
 /// Gives every gap its sentence.
 pub fn describe_gaps(gaps: &mut [CoverageGap]) {
     for g in gaps {
-        g.text = gap_sentence(g);
+        g.text = describe_gap(g);
     }
 }
 
@@ -50,7 +50,7 @@ pub fn describe_verdict(v: &mut Verdict) {
 }
 
 /// `a, b, …`
-fn named(sample: &NamedSample) -> String {
+fn format_sample(sample: &NamedSample) -> String {
     let mut text = sample.first.join(", ");
     if sample.more {
         text.push_str(", …");
@@ -59,7 +59,7 @@ fn named(sample: &NamedSample) -> String {
 }
 
 #[allow(clippy::too_many_lines)] // One arm a kind; there is nothing to divide.
-fn plain_sentence(gap: &Gap) -> String {
+fn describe_unsharded_gap(gap: &Gap) -> String {
     match gap {
         Gap::NameResolved { name, ip } => format!("{name} is {ip}"),
         Gap::NameOutsideScope { name, ip } => {
@@ -82,7 +82,7 @@ fn plain_sentence(gap: &Gap) -> String {
         Gap::Stopped => "The run was stopped before its end.".to_owned(),
         Gap::DeadlineReached { seconds } => format!(
             "The deadline of {} was reached before the end of the run.",
-            shown_duration(*seconds)
+            format_duration(*seconds)
         ),
         Gap::SweepFailed { reason } => format!("The sweep failed: {reason}."),
         Gap::WriteFailed { reason } => format!("Results could not be written: {reason}."),
@@ -170,7 +170,7 @@ fn plain_sentence(gap: &Gap) -> String {
         ),
         Gap::AllowanceExceeded { interface, packets, allowance } => format!(
             "{interface}: {packets} packets exceeded {}; lower the rate, or use a larger instance.",
-            allowance_words(allowance)
+            describe_allowance(allowance)
         ),
 
         Gap::ConfirmationStopped { ports } => {
@@ -179,7 +179,7 @@ fn plain_sentence(gap: &Gap) -> String {
         Gap::ConfirmationLeftOut { ports, hosts, named: sample } => format!(
             "{ports} open ports of {hosts} hosts that answer on most ports were not confirmed one by \
              one: {}.",
-            named(sample)
+            format_sample(sample)
         ),
         Gap::SecondLooksFailed { ports } => format!(
             "None of {ports} open ports accepted a second connection: this machine's own firewall or \
@@ -192,11 +192,11 @@ fn plain_sentence(gap: &Gap) -> String {
         Gap::SecondLooksOwnError { ports, named: sample } => format!(
             "{ports} open ports got no second look, because this machine could not make the \
              connections (its limit of file descriptors, its memory, its ports or its routes): {}.",
-            named(sample)
+            format_sample(sample)
         ),
         Gap::SitesUnanswered { ports, named: sample } => format!(
             "{ports} open ports did not answer when they were to be looked at for web sites: {}.",
-            named(sample)
+            format_sample(sample)
         ),
         Gap::StretchesUnanswered { stretches, cells } => format!(
             "Almost nothing answered in {stretches} stretches of the sweep, while the others did (an \
@@ -207,12 +207,12 @@ fn plain_sentence(gap: &Gap) -> String {
         ),
         Gap::AddressesLeftScope { named: sample } => format!(
             "Addresses left the scope since the run was begun, and were not probed any more: {}.",
-            named(sample)
+            format_sample(sample)
         ),
         Gap::WebPortsMute { ports, named: sample } => format!(
             "{ports} web ports accepted a connection and sent nothing, so no site was looked at there \
              (an idle service, or a path that loses large packets): {}.",
-            named(sample)
+            format_sample(sample)
         ),
         Gap::OddHosts { asked, accepting, left_out, named: sample } => {
             let mut text = format!(
@@ -220,7 +220,7 @@ fn plain_sentence(gap: &Gap) -> String {
                  of them accept connections there"
             );
             if *accepting > 0 {
-                text.push_str(&format!(" ({})", named(sample)));
+                text.push_str(&format!(" ({})", format_sample(sample)));
             }
             if *left_out > 0 {
                 text.push_str(&format!("; {left_out} more were not asked"));
@@ -231,11 +231,14 @@ fn plain_sentence(gap: &Gap) -> String {
 
         Gap::ContentChecksOff => "Content checks are switched off.".to_owned(),
         Gap::ChecksUnanswered { checks, of, named: sample } => {
-            format!("{checks} of {of} content checks got no usable answer: {}.", named(sample))
+            format!(
+                "{checks} of {of} content checks got no usable answer: {}.",
+                format_sample(sample)
+            )
         }
         Gap::VhostsWithoutPort { hosts, named: sample } => format!(
             "{hosts} virtual hosts had no open web port in this run and were not looked at: {}.",
-            named(sample)
+            format_sample(sample)
         ),
         Gap::VhostsNotAsked { hosts, reason, named: sample } => format!(
             "{hosts} virtual hosts were not asked for, since {}: {}.",
@@ -243,14 +246,17 @@ fn plain_sentence(gap: &Gap) -> String {
                 VhostIdle::PortNotPlanned => "their port is not one of `ports`",
                 VhostIdle::OtherScheme => "their port speaks the other scheme",
             },
-            named(sample)
+            format_sample(sample)
         ),
         Gap::VhostRowsSkipped { rows, named: sample } => {
-            format!("{rows} rows of the list of virtual hosts were skipped: {}.", named(sample))
+            format!(
+                "{rows} rows of the list of virtual hosts were skipped: {}.",
+                format_sample(sample)
+            )
         }
         Gap::SitesMoved { sites, named: sample } => format!(
             "{sites} default sites send every path to a site that no list names: {}.",
-            named(sample)
+            format_sample(sample)
         ),
         Gap::VhostListUnusable { reason } => format!("{reason}."),
         Gap::ManifestUnreadable { site, files } => format!(
@@ -266,10 +272,13 @@ fn plain_sentence(gap: &Gap) -> String {
         ),
         Gap::NamesElsewhere { hosts, named: sample } => format!(
             "DNS has only addresses outside the scope for {hosts} of the virtual hosts: {}.",
-            named(sample)
+            format_sample(sample)
         ),
         Gap::NamesNowhere { hosts, named: sample } => {
-            format!("DNS has no address for {hosts} of the virtual hosts: {}.", named(sample))
+            format!(
+                "DNS has no address for {hosts} of the virtual hosts: {}.",
+                format_sample(sample)
+            )
         }
         Gap::NamesUnanswered { hosts } => {
             format!("DNS gave no answer for {hosts} of the virtual hosts.")
@@ -349,13 +358,13 @@ fn plain_sentence(gap: &Gap) -> String {
         Gap::PartsStale { stale, of, never, max_age_seconds, oldest_seconds } => {
             let mut text = format!(
                 "{stale} of {of} parts of the plan were not covered within the last {}",
-                shown_age(*max_age_seconds)
+                format_age(*max_age_seconds)
             );
             if *never > 0 {
                 text.push_str(&format!("; {never} never"));
             }
             if let Some(age) = oldest_seconds {
-                text.push_str(&format!("; the oldest coverage is {} old", shown_age(*age)));
+                text.push_str(&format!("; the oldest coverage is {} old", format_age(*age)));
             }
             text.push('.');
             text
@@ -404,7 +413,7 @@ fn import_end(end: ImportEnd, reason: Option<&str>) -> String {
 }
 
 /// A length of time in its two largest units.
-fn shown_duration(seconds: f64) -> String {
+fn format_duration(seconds: f64) -> String {
     if seconds < 1.0 {
         return "under 1 s".to_owned();
     }
@@ -422,7 +431,7 @@ fn shown_duration(seconds: f64) -> String {
 }
 
 /// What a counter of the network card limits.
-fn allowance_words(counter: &str) -> &str {
+fn describe_allowance(counter: &str) -> &str {
     match counter {
         "bw_in_allowance_exceeded" => "the bandwidth allowance for incoming traffic",
         "bw_out_allowance_exceeded" => "the bandwidth allowance for outgoing traffic",
@@ -446,11 +455,11 @@ mod tests {
     fn a_sentence_names_its_shard_once_and_holds_nothing_that_acts_on_a_screen() {
         let shard = PlanShard::new(2, 3).unwrap();
         let hostile = Gap::SweepFailed { reason: "\u{1b}[31m\u{202e}red".to_owned() };
-        let text = gap_sentence(&hostile.not_covered().of_shard(shard));
+        let text = describe_gap(&hostile.not_covered().of_shard(shard));
         assert!(text.starts_with("Shard 2/3: The sweep failed: "), "{text}");
         assert!(!text.chars().any(crate::clean::is_hostile), "{text}");
         let missing = Gap::ShardMissing { missing: shard, cells: 4 }.not_covered();
-        assert_eq!(gap_sentence(&missing), "Shard 2/3 is missing: its 4 cells were not probed.");
+        assert_eq!(describe_gap(&missing), "Shard 2/3 is missing: its 4 cells were not probed.");
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub enum SharedTrait {
 
 /// A port as `tcp/443`, a content by its check, everything else by its kind.
 #[must_use]
-pub fn what(f: &Finding) -> String {
+pub fn format_finding_label(f: &Finding) -> String {
     match (&f.check, f.port, f.kind) {
         (Some(check), ..) => check.clone(),
         (None, _, FindingKind::LegacyTls | FindingKind::SuspectHost) | (None, None, _) => {
@@ -92,16 +92,18 @@ impl GroupKey {
 
 /// Groups of the findings, those that explain most first. Every finding is in exactly one.
 #[must_use]
-pub fn groups<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<FindingGroup<'a>> {
+pub fn group_findings<'a>(
+    findings: impl IntoIterator<Item = &'a Finding>,
+) -> Vec<FindingGroup<'a>> {
     let all: Vec<&Finding> = findings.into_iter().collect();
-    let times = at_once(&all);
+    let times = assign_moments(&all);
     let mut buckets: BTreeMap<GroupKey, Vec<usize>> = BTreeMap::new();
     for (i, f) in all.iter().enumerate() {
         let time = times[i];
         for key in [
-            GroupKey::What(f.kind, what(f), f.owner.clone(), time),
+            GroupKey::What(f.kind, format_finding_label(f), f.owner.clone(), time),
             GroupKey::Host(f.ip, time),
-            GroupKey::Network(network(f.ip), time),
+            GroupKey::Network(mask_to_network(f.ip), time),
         ] {
             buckets.entry(key).or_default().push(i);
         }
@@ -158,9 +160,9 @@ fn group(by: SharedTrait, mut findings: Vec<&Finding>) -> FindingGroup<'_> {
     ips.dedup();
     FindingGroup {
         by,
-        prefix: common_prefix(&ips),
+        prefix: compute_common_prefix(&ips),
         addresses: ips.len(),
-        what: count(&mut findings.iter().map(|f| what(f))),
+        what: count(&mut findings.iter().map(|f| format_finding_label(f))),
         owners: count(&mut findings.iter().filter_map(|f| f.owner.clone())),
         severity: findings.iter().map(|f| f.severity).max().unwrap_or(Severity::Info),
         first_seen: findings.iter().map(|f| f.first_seen).min().unwrap_or(Timestamp::MIN),
@@ -169,7 +171,7 @@ fn group(by: SharedTrait, mut findings: Vec<&Finding>) -> FindingGroup<'_> {
 }
 
 /// For each finding which of the moments it was first seen at, as a number.
-fn at_once(all: &[&Finding]) -> Vec<u32> {
+fn assign_moments(all: &[&Finding]) -> Vec<u32> {
     let mut order: Vec<usize> = (0..all.len()).collect();
     order.sort_by_key(|i| all[*i].first_seen);
     let mut out = vec![0; all.len()];
@@ -186,7 +188,7 @@ fn at_once(all: &[&Finding]) -> Vec<u32> {
 }
 
 /// The /24 or /64 of an address.
-fn network(ip: IpAddr) -> IpAddr {
+fn mask_to_network(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(a) => IpAddr::V4((a.to_bits() & !0xff).into()),
         IpAddr::V6(a) => IpAddr::V6((a.to_bits() & !u128::from(u64::MAX)).into()),
@@ -194,7 +196,7 @@ fn network(ip: IpAddr) -> IpAddr {
 }
 
 /// The smallest CIDR that holds all addresses, which are sorted; of two families that of the first.
-fn common_prefix(ips: &[IpAddr]) -> AddrRange {
+fn compute_common_prefix(ips: &[IpAddr]) -> AddrRange {
     let (first, last) = match (ips.first(), ips.last()) {
         (Some(a), Some(b)) => (*a, *b),
         _ => (IpAddr::from([0, 0, 0, 0]), IpAddr::from([0, 0, 0, 0])),
@@ -246,7 +248,7 @@ mod tests {
         for n in 0..100u32 {
             add(format!("198.19.{n}.7"), (30_000 + n) as u16, "@corp/z", i64::from(n) * 100);
         }
-        let groups = groups(&all);
+        let groups = group_findings(&all);
         assert_eq!(groups.iter().map(|g| g.findings.len()).sum::<usize>(), 3_100);
         let five: usize = groups.iter().take(5).map(|g| g.findings.len()).sum();
         assert!(five >= 2_990, "{five}");
@@ -265,9 +267,9 @@ mod tests {
 
     #[test]
     fn every_finding_is_in_one_group_and_one_alone_is_a_group() {
-        assert!(groups([]).is_empty());
+        assert!(group_findings([]).is_empty());
         let f = samples::port("2001:db8::1", 22);
-        let g = groups([&f]);
+        let g = group_findings([&f]);
         assert_eq!((g.len(), g[0].prefix.to_string().as_str()), (1, "2001:db8::1"));
         assert_eq!(g[0].what, [("tcp/22".to_owned(), 1)]);
     }
@@ -282,7 +284,7 @@ mod tests {
                 )
             })
             .collect();
-        let n: usize = groups(&all).iter().map(|g| g.findings.len()).sum();
+        let n: usize = group_findings(&all).iter().map(|g| g.findings.len()).sum();
         assert_eq!(n, all.len());
     }
 }

@@ -27,7 +27,7 @@ use allowed_rows::{AllowedRows, ServiceRows};
 use causes::{CauseRow, CauseRows};
 use lead::PageSummary;
 use map::RangeMaps;
-use row::{FindingRow, in_order};
+use row::{FindingRow, sort_for_display};
 use site_rows::SiteRows;
 use timeline::RunTimeline;
 
@@ -157,9 +157,9 @@ pub(crate) struct FilterChoice {
 
 impl<'a> HtmlPage<'a> {
     fn new(v: &'a Verdict) -> Self {
-        let h = words::headline(v);
+        let h = words::build_headline(v);
         let total = v.findings.len();
-        let number = |n: usize| words::grouped(n as u64);
+        let number = |n: usize| words::group_digits(n as u64);
         let causes = CauseRows::new(v);
         let beyond = |all: usize, shown: usize| (all > shown).then(|| number(all - shown));
         let choices = |value: &'static str, label: &'static str, n: usize| {
@@ -179,7 +179,7 @@ impl<'a> HtmlPage<'a> {
             },
             word: h.word,
             rest: h.rest,
-            breakdown: words::breakdown(v),
+            breakdown: words::format_state_counts(v),
             caution: h.caution,
             lead: PageSummary::new(v),
             beyond_plain: beyond(total, PLAIN),
@@ -188,22 +188,22 @@ impl<'a> HtmlPage<'a> {
             causes,
             maps: RangeMaps::new(v),
             timeline: RunTimeline::new(v),
-            judged_at: words::second(v.judged_at),
+            judged_at: words::format_second(v.judged_at),
             run_id: clean(&v.run_id, NAME),
             exit: v.exit,
-            exit_meaning: words::exit_meaning(v.exit),
+            exit_meaning: words::describe_exit_status(v.exit),
             incomplete: v.incomplete || v.suspect || v.exit == 3,
             tiles: tiles(v),
-            coverage: words::coverage(v),
+            coverage: words::format_cell_coverage(v),
             segments: segments(v),
-            recall: words::recall(&v.coverage),
+            recall: words::format_recall(&v.coverage),
             freshness: v.coverage.freshness.as_ref().map(|f| f.sentence()),
             scale: SeverityScale::new(v),
-            content: words::content(&v.coverage),
+            content: words::format_check_coverage(&v.coverage),
             reasons: sentences(&v.incomplete_because),
             not_covered: sentences(&v.coverage.not_covered),
             total,
-            total_text: words::plural(total as u64, "finding"),
+            total_text: words::format_plural(total as u64, "finding"),
             severities: words::SEVERITIES
                 .iter()
                 .filter_map(|s| {
@@ -215,14 +215,14 @@ impl<'a> HtmlPage<'a> {
                 .iter()
                 .filter_map(|s| {
                     let n = v.findings.iter().filter(|f| f.state == *s).count();
-                    choices(s.as_str(), words::state(*s), n)
+                    choices(s.as_str(), words::describe_state(*s), n)
                 })
                 .collect(),
             kinds: FindingKind::ALL
                 .iter()
                 .filter_map(|k| {
                     let n = v.findings.iter().filter(|f| f.kind == *k).count();
-                    choices(k.as_str(), words::kind(*k), n)
+                    choices(k.as_str(), words::describe_kind(*k), n)
                 })
                 .collect(),
             allowed: AllowedRows::new(v),
@@ -232,14 +232,17 @@ impl<'a> HtmlPage<'a> {
             notes: sentences(&v.run.notes),
             meanings: words::STATES
                 .iter()
-                .map(|s| (words::state(*s), words::state_meaning(*s)))
+                .map(|s| (words::describe_state(*s), words::explain_state(*s)))
                 .collect(),
         }
     }
 
     /// The worst findings, as plain rows.
     fn plain(&self) -> impl Iterator<Item = FindingRow<'_>> {
-        in_order(&self.verdict.findings).into_iter().take(PLAIN).map(|(n, f)| FindingRow::new(n, f))
+        sort_for_display(&self.verdict.findings)
+            .into_iter()
+            .take(PLAIN)
+            .map(|(n, f)| FindingRow::new(n, f))
     }
 
     fn lead_groups(&self) -> &[CauseRow] {
@@ -251,7 +254,7 @@ impl<'a> HtmlPage<'a> {
     }
 
     fn island(&self) -> String {
-        island::island(self.verdict, &self.causes, self.maps.as_ref())
+        island::render_embedded_data(self.verdict, &self.causes, self.maps.as_ref())
     }
 }
 
@@ -265,7 +268,7 @@ fn sentences(list: &[String]) -> Vec<String> {
     if list.len() > MAX_SENTENCES {
         out.push(format!(
             "and {} more, in verdict.json",
-            words::grouped((list.len() - MAX_SENTENCES) as u64)
+            words::group_digits((list.len() - MAX_SENTENCES) as u64)
         ));
     }
     out
@@ -285,7 +288,7 @@ fn tiles(v: &Verdict) -> Vec<SummaryTile> {
         ("Allowed", c.allowed),
     ]
     .into_iter()
-    .map(|(label, n)| SummaryTile { label, number: words::grouped(n), zero: n == 0 })
+    .map(|(label, n)| SummaryTile { label, number: words::group_digits(n), zero: n == 0 })
     .collect()
 }
 
@@ -311,8 +314,8 @@ fn segments(v: &Verdict) -> Vec<BarSegment> {
             let segment = BarSegment {
                 class,
                 label,
-                number: words::grouped(n),
-                share: if n > 0 { words::percent(n, sum) } else { String::new() },
+                number: words::group_digits(n),
+                share: if n > 0 { words::format_percent(n, sum) } else { String::new() },
                 x,
                 width,
             };
@@ -327,7 +330,8 @@ impl SeverityScale {
         let c = &v.coverage;
         let in_range = |x: &f64| (0.0..=1.0).contains(x);
         let estimate = c.recall_estimate.filter(in_range)?;
-        let (low, high) = words::interval(c).filter(|(a, b)| in_range(a) && in_range(b))?;
+        let (low, high) =
+            words::select_finite_interval(c).filter(|(a, b)| in_range(a) && in_range(b))?;
         let promised = Some(c.recall_promised).filter(in_range)?;
         let least = low.min(promised).min(estimate);
         // A quarter more than needed on the left, so that the marks do not stand on the edge.
@@ -335,7 +339,7 @@ impl SeverityScale {
         let place =
             |x: f64| (((x - from) / (1.0 - from)).clamp(0.0, 1.0) * (BAR - 8) as f64) as u64;
         Some(Self {
-            from: words::floor(from, 5),
+            from: words::round_down(from, 5),
             low: place(low),
             width: (place(high) - place(low)).max(3),
             estimate: place(estimate),
@@ -346,27 +350,27 @@ impl SeverityScale {
 
 fn facts(v: &Verdict) -> Vec<(&'static str, String, bool)> {
     let r = &v.run;
-    let text = |s: &str, max: usize| words::or_dash(&clean(s, max)).to_owned();
+    let text = |s: &str, max: usize| words::replace_empty(&clean(s, max)).to_owned();
     let mut f = vec![
-        ("When", words::when(v), false),
+        ("When", words::format_run_time(v), false),
         ("Method", text(&r.method, NAME), false),
         ("Seen from", text(&r.vantage, NAME), false),
         ("Authorised by", text(&r.authorised_by, NAME), false),
         ("Targets", text(&r.targets.join(", "), MAX_LIST), true),
         ("Ports", text(&r.ports, MAX_LIST), true),
-        ("Addresses", words::grouped(r.addresses), false),
-        ("Rate", words::rate(v), false),
-        ("Packets", words::packets(v), false),
-        ("Answers lost", words::grouped(r.receive_drops), false),
+        ("Addresses", words::group_digits(r.addresses), false),
+        ("Rate", words::format_rate(v), false),
+        ("Packets", words::format_packets(v), false),
+        ("Answers lost", words::group_digits(r.receive_drops), false),
     ];
     if r.canaries_total > 0 {
-        f.push(("Canaries", format!("{} answered", words::canaries(v)), false));
+        f.push(("Canaries", format!("{} answered", words::format_canaries(v)), false));
     } else {
         f.push(("Canaries", "none configured".to_owned(), false));
     }
-    f.push(("Not confirmed", words::unconfirmed(v), false));
+    f.push(("Not confirmed", words::format_unconfirmed(v), false));
     if v.counts.out_of_scope > 0 {
-        f.push(("Left the scope", words::plural(v.counts.out_of_scope, "finding"), false));
+        f.push(("Left the scope", words::format_plural(v.counts.out_of_scope, "finding"), false));
     }
     f.push(("Scope SHA-256", text(&r.scope_digest, NAME), true));
     f.push(("Baseline SHA-256", text(&v.baseline_digest, NAME), true));

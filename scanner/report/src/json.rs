@@ -12,17 +12,19 @@ use mimawari_targets::text::escape_json;
 ///
 /// Never: a verdict holds no map and nothing else whose serialisation can fail.
 #[must_use]
-pub fn json(verdict: &Verdict) -> String {
-    of(verdict)
+pub fn render_json(verdict: &Verdict) -> String {
+    to_json_text(verdict)
 }
 
 /// Any of our formats in the same form.
-pub(crate) fn of(value: &impl serde::Serialize) -> String {
-    escaped(&serde_json::to_string_pretty(value).expect("our formats have no failing field"))
+pub(crate) fn to_json_text(value: &impl serde::Serialize) -> String {
+    escape_with_newline(
+        &serde_json::to_string_pretty(value).expect("our formats have no failing field"),
+    )
 }
 
 /// JSON text with what acts on a screen escaped, and a newline at the end.
-pub(crate) fn escaped(plain: &str) -> String {
+pub(crate) fn escape_with_newline(plain: &str) -> String {
     let mut out = escape_json(plain);
     out.push('\n');
     out
@@ -37,18 +39,18 @@ mod tests {
     #[test]
     fn what_was_written_reads_back_the_same() {
         for v in samples::all() {
-            let s = json(&v);
+            let s = render_json(&v);
             let back: Verdict = serde_json::from_str(&s).unwrap();
             assert_eq!(back, v);
             assert!(s.ends_with("}\n"));
-            assert_eq!(json(&back), s);
+            assert_eq!(render_json(&back), s);
         }
     }
 
     #[test]
     fn hostile_text_is_escaped_and_not_lost() {
         let v = samples::hostile();
-        let s = json(&v);
+        let s = render_json(&v);
         assert!(!s.chars().any(|c| c != '\n' && is_hostile(c)));
         assert!(s.contains("\\u202e") && s.contains("\\u001b") && s.contains("\\udb40"));
     }

@@ -4,14 +4,14 @@
 //! [`Verdict`](mimawari_drift::verdict::Verdict): no file, process, socket or clock, so the same
 //! verdict gives the same bytes.
 //!
-//! * [`text`] for a terminal: what to know in ten seconds.
-//! * [`markdown`] for a pull request or a ticket, bounded in length.
+//! * [`render_text`] for a terminal: what to know in ten seconds.
+//! * [`render_markdown`] for a pull request or a ticket, bounded in length.
 //! * [`html`] for a browser: one file, no network, every finding.
-//! * [`json`] for programs: the verdict itself.
+//! * [`render_json`] for programs: the verdict itself.
 //! * [`plan`]: what a change of the baseline would do, as text, JSON and a comment.
 //! * [`groups`]: which few causes explain many findings; several renderers show them.
-//! * [`sarif`] for services that keep alerts; not of a run that could not see.
-//! * [`csv`] for spreadsheets: one line a finding.
+//! * [`render_sarif`] for services that keep alerts; not of a run that could not see.
+//! * [`render_csv`] for spreadsheets: one line a finding.
 //!
 //! Banners, titles and paths come from hosts that nobody vouches for. The records are cleaned where
 //! they are written; every renderer cleans them again for the medium it writes to, because a verdict
@@ -38,12 +38,12 @@ mod words;
 #[cfg(test)]
 mod samples;
 
-pub use csv::csv;
+pub use csv::render_csv;
 pub use filter::leave_out_below;
-pub use gap_text::{describe_gaps, describe_verdict, gap_sentence};
+pub use gap_text::{describe_gap, describe_gaps, describe_verdict};
 pub use html::html;
-pub use json::json;
-pub use markdown::{MAX_CHARS as MARKDOWN_MAX_CHARS, markdown};
-pub use sarif::{SarifRefused, sarif};
+pub use json::render_json;
+pub use markdown::{MAX_CHARS as MARKDOWN_MAX_CHARS, render_markdown};
+pub use sarif::{SarifRefused, render_sarif};
 pub use sarif_log::SarifLog;
-pub use text::text;
+pub use text::render_text;

@@ -10,7 +10,7 @@ use crate::same_names::{self, NamedRow};
 use crate::site_words;
 use crate::words::{self, NAME, SENTENCE};
 
-/// Longest text that [`markdown`] returns, in characters. Common hosts of pull requests take 65,536.
+/// Longest text that [`render_markdown`] returns, in characters. Common hosts of pull requests take 65,536.
 pub const MAX_CHARS: usize = 60_000;
 
 /// What is kept free for the lines after the tables.
@@ -36,16 +36,16 @@ const MAX_LIST: usize = 1_000;
 /// spans `@` and `#` are written in their full-width forms, because the hosts of pull requests look
 /// for mentions and references when the escapes are gone.
 #[must_use]
-pub fn markdown(verdict: &Verdict) -> String {
+pub fn render_markdown(verdict: &Verdict) -> String {
     let v = verdict;
     let is_hit = |f: &&Finding| f.evidence.is_some() || f.remedy.is_some();
     let kept = [v.findings.iter().any(|f| is_hit(&f)), site_words::is_any(v)];
     let budget =
         MAX_CHARS - RESERVE - if kept[0] { EVIDENCE } else { 0 } - if kept[1] { SITES } else { 0 };
     let mut page = MarkdownPage { out: String::new(), chars: 0, budget };
-    let h = words::headline(v);
-    page.add(&format!("## {}: {}\n\n", h.word, prose(&h.rest, SENTENCE)));
-    if let Some(s) = words::breakdown(v) {
+    let h = words::build_headline(v);
+    page.add(&format!("## {}: {}\n\n", h.word, escape_prose(&h.rest, SENTENCE)));
+    if let Some(s) = words::format_state_counts(v) {
         page.add(&format!("{s}\n\n"));
     }
     if let Some(c) = h.caution {
@@ -72,8 +72,11 @@ pub fn markdown(verdict: &Verdict) -> String {
         page.table("No longer required, not seen open again", v, &[FindingState::NotRequired]);
     page.services(v);
     if hidden > 0 {
-        let of = words::plural(v.findings.len() as u64, "finding");
-        page.add(&format!("**{} more of {of} in `verdict.json`.**\n\n", words::grouped(hidden)));
+        let of = words::format_plural(v.findings.len() as u64, "finding");
+        page.add(&format!(
+            "**{} more of {of} in `verdict.json`.**\n\n",
+            words::group_digits(hidden)
+        ));
     }
     page.budget = MAX_CHARS - RESERVE - if kept[1] { SITES } else { 0 };
     page.allowed(v);
@@ -100,15 +103,15 @@ impl MarkdownPage {
 
     fn how_sure(&mut self, v: &Verdict) {
         let mut s = String::from("**How sure**\n\n");
-        let _ = writeln!(s, "- Coverage: {}", words::coverage(v));
-        if let Some(c) = words::content(&v.coverage) {
+        let _ = writeln!(s, "- Coverage: {}", words::format_cell_coverage(v));
+        if let Some(c) = words::format_check_coverage(&v.coverage) {
             let _ = writeln!(s, "- Content: {c}");
         }
-        let _ = writeln!(s, "- Recall: {}", words::recall(&v.coverage));
+        let _ = writeln!(s, "- Recall: {}", words::format_recall(&v.coverage));
         if let Some(f) = &v.coverage.freshness {
             let _ = writeln!(s, "- Freshness: {}", f.sentence());
         }
-        let _ = writeln!(s, "- Method: {}", prose(&words::method(v), SENTENCE));
+        let _ = writeln!(s, "- Method: {}", escape_prose(&words::describe_method(v), SENTENCE));
         s.push('\n');
         self.add(&s);
         self.sentences("Incomplete, because", &v.incomplete_because);
@@ -122,7 +125,7 @@ impl MarkdownPage {
         let mut s = format!("**{title}**\n\n");
         let mut written = 0;
         for l in list.iter().take(MAX_SENTENCES) {
-            let l = prose(l, SENTENCE);
+            let l = escape_prose(l, SENTENCE);
             // Reasons may take a third of the text and no more: the findings need the room.
             if self.chars + s.len() + l.len() > MAX_CHARS / 3 {
                 break;
@@ -147,13 +150,13 @@ impl MarkdownPage {
         list.sort_by_key(|f| (std::cmp::Reverse(f.severity), !f.new));
         let head = format!(
             "### {title}: {}\n\n| Severity | State | Where | What | Why | Service | Owner | First seen | Id |\n|---|---|---|---|---|---|---|---|---|\n",
-            words::grouped(list.len() as u64)
+            words::group_digits(list.len() as u64)
         );
         let budget = self.budget;
         let mut rows = 0;
-        let named = same_names::rows(&list, &v.same_files);
+        let named = same_names::build_named_rows(&list, &v.same_files);
         for f in named.iter().take(MAX_ROWS) {
-            let r = row(f);
+            let r = render_row(f);
             let head = if rows == 0 { head.as_str() } else { "" };
             if self.chars + head.chars().count() + r.chars().count() > budget {
                 break;
@@ -166,7 +169,7 @@ impl MarkdownPage {
         if rows > 0 {
             self.add("\n");
             if hidden > 0 {
-                self.add(&format!("{} more in `verdict.json`.\n\n", words::grouped(hidden)));
+                self.add(&format!("{} more in `verdict.json`.\n\n", words::group_digits(hidden)));
             }
         }
         hidden
@@ -198,11 +201,12 @@ impl MarkdownPage {
             .filter(|f| f.state.is_drift() && (f.evidence.is_some() || f.remedy.is_some()))
             .collect();
         list.sort_by_key(|f| (std::cmp::Reverse(f.severity), !f.new));
-        let head = format!("### Evidence: {}\n\n", words::grouped(list.len() as u64));
-        let rows = same_names::rows(&list, &v.same_files);
-        let written = self.items(&head, rows.iter().take(MAX_ROWS).map(|r| proof(r.finding)));
+        let head = format!("### Evidence: {}\n\n", words::group_digits(list.len() as u64));
+        let rows = same_names::build_named_rows(&list, &v.same_files);
+        let written =
+            self.items(&head, rows.iter().take(MAX_ROWS).map(|r| render_evidence(r.finding)));
         if written < rows.len() {
-            let n = words::grouped((rows.len() - written) as u64);
+            let n = words::group_digits((rows.len() - written) as u64);
             self.add(&format!("Evidence of {n} more in `verdict.json`.\n\n"));
         }
     }
@@ -216,10 +220,13 @@ impl MarkdownPage {
         }
         self.add("### Another service than before\n\n");
         for c in all.iter().take(SHOWN) {
-            self.add(&format!("- {}\n", code(&words::service_change(c), SENTENCE)));
+            self.add(&format!(
+                "- {}\n",
+                format_code_span(&words::describe_service_change(c), SENTENCE)
+            ));
         }
         if all.len() > SHOWN {
-            let n = words::grouped((all.len() - SHOWN) as u64);
+            let n = words::group_digits((all.len() - SHOWN) as u64);
             self.add(&format!("- {n} more; see `verdict.json`.\n"));
         }
         self.add("\n");
@@ -230,14 +237,17 @@ impl MarkdownPage {
         if v.allowed_counts.total() == 0 {
             return;
         }
-        let head = format!("### Allowed by the baseline: {}\n\n", allowed_words::summary(v));
-        let items = allowed_words::important(v).take(MAX_ALLOWED).map(|a| {
+        let head = format!("### Allowed by the baseline: {}\n\n", allowed_words::format_counts(v));
+        let items = allowed_words::select_important(v).take(MAX_ALLOWED).map(|a| {
             format!(
                 "- {}: {} ({}), by {}\n",
                 a.severity.as_str(),
-                code(&allowed_words::place(a), 2 * NAME + 64),
-                code(&allowed_words::what(a), NAME),
-                code(&allowed_words::why(a).replace('`', ""), SENTENCE)
+                format_code_span(&allowed_words::format_location(a), 2 * NAME + 64),
+                format_code_span(&allowed_words::describe_subject(a), NAME),
+                format_code_span(
+                    &allowed_words::format_allowing_rule(a).replace('`', ""),
+                    SENTENCE
+                )
             )
         });
         // Half of what is left: the evidence of what is not allowed needs the rest.
@@ -249,9 +259,9 @@ impl MarkdownPage {
             self.add(&head);
             return;
         }
-        let more = allowed_words::beyond(v, shown);
+        let more = allowed_words::count_hidden(v, shown);
         if more > 0 {
-            self.add(&format!("{} more; see `verdict.json`.\n\n", words::grouped(more)));
+            self.add(&format!("{} more; see `verdict.json`.\n\n", words::group_digits(more)));
         }
     }
 
@@ -260,7 +270,10 @@ impl MarkdownPage {
             return;
         }
         let c = &v.sites;
-        self.add(&format!("### Web sites (inventory, no drift)\n\n{}\n\n", site_words::summary(c)));
+        self.add(&format!(
+            "### Web sites (inventory, no drift)\n\n{}\n\n",
+            site_words::format_site_counts(c)
+        ));
         let mut list = |title: String, total: u64, items: Vec<String>| {
             if items.is_empty() {
                 return;
@@ -271,125 +284,136 @@ impl MarkdownPage {
             self.budget = self.chars + all.saturating_sub(self.chars) / 2;
             let n = self.items(&head, items.into_iter());
             self.budget = all;
-            let more = site_words::beyond(total, n);
+            let more = site_words::count_unlisted(total, n);
             if more > 0 {
-                self.add(&format!("{} more; see `verdict.json`.\n\n", words::grouped(more)));
+                self.add(&format!("{} more; see `verdict.json`.\n\n", words::group_digits(more)));
             }
         };
         let changes = v.site_changes.iter().take(MAX_SITES).map(|change| {
-            let (url, at) = site_words::change_place(change);
-            let side =
-                |v: Option<&str>| v.map_or_else(|| "nothing".to_owned(), |s| code(s, SENTENCE));
+            let (url, at) = site_words::locate_change(change);
+            let side = |v: Option<&str>| {
+                v.map_or_else(|| "nothing".to_owned(), |s| format_code_span(s, SENTENCE))
+            };
             format!(
                 "- {} of {} at {}: was {} (until {}), is {}\n",
-                site_words::fact(change.what),
-                code(&url, NAME + 64),
-                code(&at, NAME),
+                site_words::describe_fact(change.what),
+                format_code_span(&url, NAME + 64),
+                format_code_span(&at, NAME),
                 side(change.was.as_deref()),
-                words::minute(change.since),
+                words::format_minute(change.since),
                 side(change.now.as_deref())
             )
         });
-        list(site_words::title(c), c.changes, changes.collect());
+        list(site_words::format_title(c), c.changes, changes.collect());
         for (title, kinds) in site_words::GROUPS {
             let n = site_words::count(c, kinds);
             let notices = v.site_notices.iter().filter(|n| kinds.contains(&n.what)).take(MAX_SITES);
             let items = notices.map(|notice| {
-                let (url, at) = site_words::notice_place(notice);
+                let (url, at) = site_words::locate_notice(notice);
                 format!(
                     "- {} at {}: {}\n",
-                    code(&url, NAME + 64),
-                    code(&at, NAME),
-                    prose(&site_words::said(notice), SENTENCE)
+                    format_code_span(&url, NAME + 64),
+                    format_code_span(&at, NAME),
+                    escape_prose(&site_words::format_notice(notice), SENTENCE)
                 )
             });
-            list(format!("{title}: {}", words::grouped(n)), n, items.collect());
+            list(format!("{title}: {}", words::group_digits(n)), n, items.collect());
         }
     }
 
     fn foot(&mut self, v: &Verdict) {
-        let mut s = format!("Run {}, judged {}", code(&v.run_id, NAME), words::minute(v.judged_at));
+        let mut s = format!(
+            "Run {}, judged {}",
+            format_code_span(&v.run_id, NAME),
+            words::format_minute(v.judged_at)
+        );
         if !v.run.authorised_by.is_empty() {
-            let _ = write!(s, ", authorised by {}", code(&v.run.authorised_by, NAME));
+            let _ = write!(s, ", authorised by {}", format_code_span(&v.run.authorised_by, NAME));
         }
         s.push_str(". ");
         if !v.run.targets.is_empty() {
             let _ = write!(
                 s,
                 "Targets {}, ports {}. ",
-                code(&v.run.targets.join(" "), MAX_LIST),
-                code(&v.run.ports, MAX_LIST)
+                format_code_span(&v.run.targets.join(" "), MAX_LIST),
+                format_code_span(&v.run.ports, MAX_LIST)
             );
         }
         let _ = writeln!(
             s,
             "{} allowed by the baseline. Exit status {}: {}.",
-            words::grouped(v.counts.allowed),
+            words::group_digits(v.counts.allowed),
             v.exit,
-            words::exit_meaning(v.exit)
+            words::describe_exit_status(v.exit)
         );
         self.add(&s);
     }
 }
 
 /// The evidence of one finding, as an item of a list.
-fn proof(f: &Finding) -> String {
-    let mut s = format!("- {} ", code(&words::place(f), 2 * NAME + 64));
+fn render_evidence(f: &Finding) -> String {
+    let mut s = format!("- {} ", format_code_span(&words::format_location(f), 2 * NAME + 64));
     s.push_str(&match &f.title {
-        Some(title) => prose(title, SENTENCE),
-        None => prose(&words::what(f), SENTENCE),
+        Some(title) => escape_prose(title, SENTENCE),
+        None => escape_prose(&words::describe_finding(f), SENTENCE),
     });
     s.push('\n');
     let mut line = |label: &str, text: &str| {
         let _ = writeln!(s, "  - {label}: {text}");
     };
-    if let Some(asked) = words::asked(f) {
+    if let Some(asked) = words::format_request(f) {
         line(
             "asked",
-            &format!("{} with {}", code(&asked, 2 * NAME + 128), code(words::RANGE, NAME)),
+            &format!(
+                "{} with {}",
+                format_code_span(&asked, 2 * NAME + 128),
+                format_code_span(words::RANGE, NAME)
+            ),
         );
     }
     if let Some(e) = &f.evidence {
-        line("answer", &prose(&words::evidence(e), SENTENCE));
-        if let Some(certain) = words::certain(e) {
-            line("certain", &prose(&certain, SENTENCE));
+        line("answer", &escape_prose(&words::describe_evidence(e), SENTENCE));
+        if let Some(certain) = words::explain_certainty(e) {
+            line("certain", &escape_prose(&certain, SENTENCE));
         }
     }
     if let Some(remedy) = &f.remedy {
-        line("remedy", &prose(remedy, SENTENCE));
+        line("remedy", &escape_prose(remedy, SENTENCE));
     }
     s
 }
 
-fn row(row: &NamedRow<'_>) -> String {
+fn render_row(row: &NamedRow<'_>) -> String {
     let f = row.finding;
-    let mut state = vec![words::state(f.state).to_owned()];
-    state.extend(words::marks(f));
+    let mut state = vec![words::describe_state(f.state).to_owned()];
+    state.extend(words::collect_marks(f));
     let what = match &f.check {
-        Some(check) => format!("{}: {}", words::kind(f.kind), code(check, NAME)),
-        None => words::kind(f.kind).to_owned(),
+        Some(check) => {
+            format!("{}: {}", words::describe_kind(f.kind), format_code_span(check, NAME))
+        }
+        None => words::describe_kind(f.kind).to_owned(),
     };
-    let mut why = prose(&f.why, SENTENCE);
+    let mut why = escape_prose(&f.why, SENTENCE);
     if let Some(others) = row.others() {
-        let _ = write!(why, " {}", prose(&format!("Also {others}."), SENTENCE));
+        let _ = write!(why, " {}", escape_prose(&format!("Also {others}."), SENTENCE));
     }
     if let Some(e) = &f.evidence {
-        let _ = write!(why, " ({})", prose(&words::evidence(e), SENTENCE));
+        let _ = write!(why, " ({})", escape_prose(&words::describe_evidence(e), SENTENCE));
     }
     format!(
         "| {} | {} | {} | {what} | {why} | {} | {} | {} | {} |\n",
         f.severity.as_str(),
         state.join(", "),
-        code(&words::place(f), 2 * NAME + 64),
-        f.service.as_deref().map_or_else(String::new, |s| code(s, NAME)),
-        f.owner.as_deref().map_or_else(String::new, |s| code(s, NAME)),
-        words::day(f.first_seen),
-        code(&f.id, 64),
+        format_code_span(&words::format_location(f), 2 * NAME + 64),
+        f.service.as_deref().map_or_else(String::new, |s| format_code_span(s, NAME)),
+        f.owner.as_deref().map_or_else(String::new, |s| format_code_span(s, NAME)),
+        words::format_day(f.first_seen),
+        format_code_span(&f.id, 64),
     )
 }
 
 /// Foreign text as prose. What Markdown or HTML could read is escaped (CommonMark 0.31, section 2.4).
-pub(crate) fn prose(s: &str, max_chars: usize) -> String {
+pub(crate) fn escape_prose(s: &str, max_chars: usize) -> String {
     let s = clean(s, max_chars);
     let mut out = String::with_capacity(s.len() + 16);
     let digits = s.bytes().take_while(u8::is_ascii_digit).count();
@@ -431,7 +455,7 @@ fn ends_with(s: &str, lower: &str) -> bool {
 
 /// Foreign text as a code span. Back-ticks become apostrophes and pipes broken bars, as neither can
 /// stand inside a span inside a table in a way that every reader of Markdown takes alike.
-pub(crate) fn code(s: &str, max_chars: usize) -> String {
+pub(crate) fn format_code_span(s: &str, max_chars: usize) -> String {
     let s = clean(s, max_chars).replace('`', "'").replace('|', "¦");
     if s.is_empty() { "–".to_owned() } else { format!("`{s}`") }
 }
@@ -444,28 +468,29 @@ mod tests {
 
     #[test]
     fn clean_run() {
-        insta::assert_snapshot!(markdown(&samples::clean()));
+        insta::assert_snapshot!(render_markdown(&samples::clean()));
     }
 
     #[test]
     fn drift() {
-        insta::assert_snapshot!(markdown(&samples::drift()));
+        insta::assert_snapshot!(render_markdown(&samples::drift()));
     }
 
     #[test]
     fn incomplete() {
-        insta::assert_snapshot!(markdown(&samples::incomplete()));
+        insta::assert_snapshot!(render_markdown(&samples::incomplete()));
     }
 
     #[test]
     fn a_long_list_is_bounded_and_counted() {
         let v = samples::many(20_000);
-        let s = markdown(&v);
+        let s = render_markdown(&v);
         assert!(s.chars().count() <= MAX_CHARS);
         // Each finding has a row or stands in the count of those that have none.
         let rows =
             s.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| Severity")).count();
-        let more = format!("**{} more of 20,000 findings in", words::grouped(20_000 - rows as u64));
+        let more =
+            format!("**{} more of 20,000 findings in", words::group_digits(20_000 - rows as u64));
         assert!(s.contains(&more), "{rows} rows, no line {more}");
         assert!(rows > 20);
     }
@@ -486,7 +511,7 @@ mod tests {
             f.why = long.clone();
             f.service = Some(long.clone());
         }
-        let s = markdown(&v);
+        let s = render_markdown(&v);
         let n = s.chars().count();
         assert!(n <= MAX_CHARS, "{n}");
         assert!(s.contains("more of 2,000 findings in"));
@@ -508,21 +533,21 @@ mod tests {
             ("===", r"\==="),
             ("a\n# b", "a ＃ b"),
         ] {
-            assert_eq!(prose(from, 99), to);
+            assert_eq!(escape_prose(from, 99), to);
         }
     }
 
     #[test]
     fn code_cannot_be_left() {
-        assert_eq!(code("a`b|c\\|d\n``", 99), "`a'b¦c\\¦d ''`");
-        assert_eq!(code("", 99), "–");
+        assert_eq!(format_code_span("a`b|c\\|d\n``", 99), "`a'b¦c\\¦d ''`");
+        assert_eq!(format_code_span("", 99), "–");
     }
 
     /// Tables keep their nine cells, back-ticks come in pairs, and nothing stands outside of them
     /// that could act.
     #[test]
     fn hostile_text_is_inert() {
-        let s = markdown(&samples::hostile());
+        let s = render_markdown(&samples::hostile());
         assert!(!s.chars().any(|c| c != '\n' && is_hostile(c)));
         let mut rows = 0;
         for l in s.lines() {

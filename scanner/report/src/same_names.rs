@@ -24,21 +24,22 @@ impl NamedRow<'_> {
         }
         let name = |f: &&Finding| match &f.host {
             Some(host) => clean(host, NAME),
-            None => words::endpoint(f),
+            None => words::format_endpoint(f),
         };
         let mut text = self.others.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ");
         if self.others.len() > SHOWN {
-            text = format!("{text} and {}", words::grouped((self.others.len() - SHOWN) as u64));
+            text =
+                format!("{text} and {}", words::group_digits((self.others.len() - SHOWN) as u64));
             text.push_str(" more");
         }
-        let names = words::plural(self.others.len() as u64, "other name");
+        let names = words::format_plural(self.others.len() as u64, "other name");
         Some(format!("the same file under {names}: {text}"))
     }
 }
 
 /// Rows of a list: what is the same file, and is said with the same words, takes one. Its row is that
 /// of the site without a name, if that is among them.
-pub(crate) fn rows<'a>(list: &[&'a Finding], files: &[SameFile]) -> Vec<NamedRow<'a>> {
+pub(crate) fn build_named_rows<'a>(list: &[&'a Finding], files: &[SameFile]) -> Vec<NamedRow<'a>> {
     let mut file_of: HashMap<&str, usize> = HashMap::new();
     for (i, file) in files.iter().enumerate() {
         file_of.extend(file.findings.iter().map(|id| (id.as_str(), i)));
@@ -51,8 +52,8 @@ pub(crate) fn rows<'a>(list: &[&'a Finding], files: &[SameFile]) -> Vec<NamedRow
             rows.push(row);
             continue;
         };
-        let mut words = words::marks(f);
-        words.push(words::state(f.state).to_owned());
+        let mut words = words::collect_marks(f);
+        words.push(words::describe_state(f.state).to_owned());
         words.extend(f.owner.clone());
         words.extend(f.acknowledged.as_ref().map(|a| a.by.clone()));
         let first = *at.entry((*file, words)).or_insert(rows.len());
@@ -74,7 +75,7 @@ pub(crate) fn rows<'a>(list: &[&'a Finding], files: &[SameFile]) -> Vec<NamedRow
 
 #[cfg(test)]
 mod tests {
-    use mimawari_drift::same_file::same_files;
+    use mimawari_drift::same_file::collect_same_files;
 
     use super::*;
     use crate::samples;
@@ -91,11 +92,11 @@ mod tests {
         // Another file at the same path of the same address, and one that is back again.
         all[3].evidence.as_mut().unwrap().digest = "another".to_owned();
         all[5].reopened = 1;
-        let files = same_files(&all);
+        let files = collect_same_files(&all);
         assert_eq!(files.len(), 1);
         assert_eq!((files[0].findings.len(), files[0].hosts[6].clone()), (28, None));
         let list: Vec<&Finding> = all.iter().collect();
-        let rows = rows(&list, &files);
+        let rows = build_named_rows(&list, &files);
         assert_eq!(rows.len(), 3);
         assert_eq!(rows[0].finding.host, None);
         assert_eq!(

@@ -13,7 +13,7 @@ use mimawari_targets::{Port, Protocol};
 // Named by its path, as a suite names this file by its path, too.
 #[path = "samples/page.rs"]
 mod page;
-pub(crate) use page::{causes, with_history, with_maps};
+pub(crate) use page::{generate_findings, with_history, with_maps};
 
 fn at(s: &str) -> Timestamp {
     s.parse().unwrap()

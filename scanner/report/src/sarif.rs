@@ -27,7 +27,7 @@ pub struct SarifRefused {
 /// # Errors
 /// [`SarifRefused`] for an incomplete or suspect verdict: what such a run did not see would be closed
 /// as if it were gone.
-pub fn sarif(verdict: &Verdict) -> Result<String, SarifRefused> {
+pub fn render_sarif(verdict: &Verdict) -> Result<String, SarifRefused> {
     if verdict.incomplete || verdict.suspect {
         let first = verdict.incomplete_because.first();
         return Err(SarifRefused {
@@ -42,28 +42,28 @@ pub fn sarif(verdict: &Verdict) -> Result<String, SarifRefused> {
         .collect();
     let mut worst: BTreeMap<String, &Finding> = BTreeMap::new();
     for f in &listed {
-        let of_rule = worst.entry(rule_id(f)).or_insert(f);
+        let of_rule = worst.entry(build_rule_id(f)).or_insert(f);
         if f.severity > of_rule.severity {
             *of_rule = f;
         }
     }
-    let rules: Vec<Value> = worst.iter().map(|(id, f)| rule(id, f)).collect();
+    let rules: Vec<Value> = worst.iter().map(|(id, f)| build_rule(id, f)).collect();
     let index: BTreeMap<&str, usize> =
         worst.keys().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
     let results: Vec<Value> = listed
         .iter()
         .map(|f| {
-            let id = rule_id(f);
+            let id = build_rule_id(f);
             let at = index.get(id.as_str()).copied().unwrap_or_default();
-            result(f, &id, at)
+            build_result(f, &id, at)
         })
         .collect();
     let run = json!({
         // Alerts of one vantage point must not be closed by the file of another.
         "automationDetails": {
-            "id": format!("mimawari/{}/{}", segment(&verdict.run.vantage), segment(&verdict.run_id)),
+            "id": format!("mimawari/{}/{}", encode_segment(&verdict.run.vantage), encode_segment(&verdict.run_id)),
         },
-        "invocations": [invocation(verdict)],
+        "invocations": [build_invocation(verdict)],
         "properties": {
             "cellsPlanned": verdict.coverage.cells_planned,
             "cellsCovered": verdict.coverage.cells_covered,
@@ -75,7 +75,7 @@ pub fn sarif(verdict: &Verdict) -> Result<String, SarifRefused> {
     Ok(SarifLog { tool: "mimawari", rules, results, run }.write())
 }
 
-fn invocation(v: &Verdict) -> Value {
+fn build_invocation(v: &Verdict) -> Value {
     let mut all = json!({ "executionSuccessful": true });
     for (key, at) in [("startTimeUtc", v.run.started_at), ("endTimeUtc", v.run.ended_at)] {
         if let Some(at) = at {
@@ -87,17 +87,17 @@ fn invocation(v: &Verdict) -> Value {
 }
 
 /// The kind, and for content the check: what a reader would mute as one.
-fn rule_id(f: &Finding) -> String {
+fn build_rule_id(f: &Finding) -> String {
     match &f.check {
         Some(check) if f.kind.is_content() => {
-            format!("{}/{}", f.kind.as_str(), segment(check))
+            format!("{}/{}", f.kind.as_str(), encode_segment(check))
         }
         _ => f.kind.as_str().to_owned(),
     }
 }
 
-fn rule(id: &str, worst: &Finding) -> Value {
-    let (why, remedy) = help(worst.kind);
+fn build_rule(id: &str, worst: &Finding) -> Value {
+    let (why, remedy) = explain_kind(worst.kind);
     let title = worst.title.as_deref().map(|t| clean(t, SENTENCE)).filter(|t| !t.is_empty());
     let remedy = worst
         .remedy
@@ -105,29 +105,29 @@ fn rule(id: &str, worst: &Finding) -> Value {
         .map(|r| clean(r, SENTENCE))
         .filter(|r| !r.is_empty())
         .unwrap_or_else(|| remedy.to_owned());
-    let short = title.unwrap_or_else(|| sentence(words::kind(worst.kind)));
+    let short = title.unwrap_or_else(|| to_sentence_case(words::describe_kind(worst.kind)));
     json!({
         "id": id,
-        "name": name(id),
-        "shortDescription": { "text": plain(&short) },
+        "name": format_rule_name(id),
+        "shortDescription": { "text": escape_message(&short) },
         "fullDescription": { "text": why },
-        "help": { "text": plain(&format!("{why} {remedy}")) },
-        "defaultConfiguration": { "level": level(worst.severity) },
+        "help": { "text": escape_message(&format!("{why} {remedy}")) },
+        "defaultConfiguration": { "level": to_sarif_level(worst.severity) },
         "properties": {
             "tags": ["security", "exposure"],
             "precision": "very-high",
             // Of the worst finding of this rule in this file.
-            "security-severity": score(worst.severity),
+            "security-severity": score_severity(worst.severity),
         },
     })
 }
 
-fn result(f: &Finding, rule: &str, index: usize) -> Value {
+fn build_result(f: &Finding, rule: &str, index: usize) -> Value {
     let mut properties = json!({
         "id": clean(&f.id, NAME),
         "state": f.state.as_str(),
         "severity": f.severity.as_str(),
-        "security-severity": score(f.severity),
+        "security-severity": score_severity(f.severity),
         "ip": f.ip,
         "proto": f.proto.to_string(),
         "firstSeen": f.first_seen,
@@ -139,7 +139,7 @@ fn result(f: &Finding, rule: &str, index: usize) -> Value {
         properties["port"] = port.get().into();
     }
     if let Some(pool) = &f.pool {
-        properties["pool"] = words::pool_ranges(pool).into();
+        properties["pool"] = words::format_pool_ranges(pool).into();
     }
     for (key, text) in [("owner", &f.owner), ("service", &f.service), ("host", &f.host)] {
         if let Some(text) = text {
@@ -147,22 +147,22 @@ fn result(f: &Finding, rule: &str, index: usize) -> Value {
         }
     }
     if let Some(e) = &f.evidence {
-        properties["evidence"] = words::evidence(e).into();
+        properties["evidence"] = words::describe_evidence(e).into();
     }
-    let message = format!("{}: {}", words::place(f), clean(&f.why, SENTENCE));
+    let message = format!("{}: {}", words::format_location(f), clean(&f.why, SENTENCE));
     json!({
         "ruleId": rule,
         "ruleIndex": index,
-        "level": level(f.severity),
-        "message": { "text": plain(&message) },
+        "level": to_sarif_level(f.severity),
+        "message": { "text": escape_message(&message) },
         "locations": [{
             // No file of a repository; services ask for a relative reference and a line all the same.
             "physicalLocation": {
-                "artifactLocation": { "uri": reference(f) },
+                "artifactLocation": { "uri": build_reference(f) },
                 "region": { "startLine": f.evidence.as_ref().and_then(|e| e.line).unwrap_or(1).max(1) },
             },
             "logicalLocations": [{
-                "fullyQualifiedName": words::place(f),
+                "fullyQualifiedName": words::format_location(f),
                 "kind": "resource",
             }],
         }],
@@ -175,7 +175,7 @@ fn result(f: &Finding, rule: &str, index: usize) -> Value {
     })
 }
 
-const fn level(s: Severity) -> &'static str {
+const fn to_sarif_level(s: Severity) -> &'static str {
     match s {
         Severity::Critical | Severity::High => "error",
         Severity::Medium => "warning",
@@ -185,7 +185,7 @@ const fn level(s: Severity) -> &'static str {
 
 /// A figure in the middle of the band that code scanning services give the word: critical from 9.0,
 /// high from 7.0, medium from 4.0, low above 0.
-const fn score(s: Severity) -> &'static str {
+const fn score_severity(s: Severity) -> &'static str {
     match s {
         Severity::Critical => "9.5",
         Severity::High => "8.0",
@@ -196,7 +196,7 @@ const fn score(s: Severity) -> &'static str {
 }
 
 /// Why a kind of finding matters, and what to do about it.
-const fn help(kind: FindingKind) -> (&'static str, &'static str) {
+const fn explain_kind(kind: FindingKind) -> (&'static str, &'static str) {
     match kind {
         FindingKind::UnexpectedOpen => (
             "A port accepts connections, and no rule of the baseline allows it.",
@@ -227,7 +227,7 @@ const fn help(kind: FindingKind) -> (&'static str, &'static str) {
 }
 
 /// `exposed-content/php-source` as `ExposedContentPhpSource`.
-fn name(id: &str) -> String {
+fn format_rule_name(id: &str) -> String {
     let mut out = String::new();
     for word in id.split(|c: char| !c.is_ascii_alphanumeric()) {
         let mut chars = word.chars();
@@ -237,7 +237,7 @@ fn name(id: &str) -> String {
     out
 }
 
-fn sentence(words: &str) -> String {
+fn to_sentence_case(words: &str) -> String {
     let mut chars = words.chars();
     let first: String = chars.next().map(|c| c.to_ascii_uppercase()).into_iter().collect();
     format!("{first}{}", chars.as_str())
@@ -245,25 +245,25 @@ fn sentence(words: &str) -> String {
 
 /// Text as a plain message: braces are placeholders (section 3.11.5) and `[text](target)` is a link
 /// (section 3.11.6), and foreign text must be neither.
-fn plain(text: &str) -> String {
+fn escape_message(text: &str) -> String {
     text.replace('{', "{{").replace('}', "}}").replace("](", "] (")
 }
 
 /// A relative reference (RFC 3986, section 4.2) that names the place of a finding.
-fn reference(f: &Finding) -> String {
+fn build_reference(f: &Finding) -> String {
     let first = f.scheme.map_or_else(|| f.proto.to_string(), |s| s.as_str().to_owned());
-    let mut out = format!("{first}/{}", segment(&f.ip.to_string()));
+    let mut out = format!("{first}/{}", encode_segment(&f.ip.to_string()));
     if let Some(port) = f.port {
         out.push_str(&format!("/{port}"));
     }
     if let Some(host) = &f.host {
         out.push('/');
-        out.push_str(&segment(host));
+        out.push_str(&encode_segment(host));
     }
     if let Some(path) = &f.path {
         for part in path.split('/').filter(|p| !p.is_empty()) {
             out.push('/');
-            out.push_str(&segment(part));
+            out.push_str(&encode_segment(part));
         }
     }
     out
@@ -271,7 +271,7 @@ fn reference(f: &Finding) -> String {
 
 /// One segment of a path: everything but unreserved characters and the colon is percent-encoded, and
 /// dot segments, which readers take away, too.
-fn segment(text: &str) -> String {
+fn encode_segment(text: &str) -> String {
     use std::fmt::Write as _;
     let dots = matches!(text, "." | "..");
     let mut out = String::with_capacity(text.len());
@@ -298,7 +298,7 @@ mod tests {
     use crate::samples;
 
     fn read(v: &Verdict) -> Value {
-        serde_json::from_str(&sarif(v).unwrap()).unwrap()
+        serde_json::from_str(&render_sarif(v).unwrap()).unwrap()
     }
 
     /// The hostile sample, of a run that was whole.
@@ -311,17 +311,17 @@ mod tests {
         let mut v = samples::drift();
         v.incomplete = false;
         v.findings.retain(|f| !f.kind.is_requirement());
-        insta::assert_snapshot!("sarif_drift", sarif(&v).unwrap());
+        insta::assert_snapshot!("sarif_drift", render_sarif(&v).unwrap());
     }
 
     #[test]
     fn what_was_not_seen_is_never_left_out() {
-        let refused = sarif(&samples::incomplete()).unwrap_err();
+        let refused = render_sarif(&samples::incomplete()).unwrap_err();
         assert!(!refused.suspect && refused.because.starts_with("Stopped by SIGTERM"));
-        assert!(sarif(&samples::suspect()).unwrap_err().suspect);
+        assert!(render_sarif(&samples::suspect()).unwrap_err().suspect);
         // Suspect alone is enough.
         let doubtful = Verdict { suspect: true, ..samples::clean() };
-        assert!(sarif(&doubtful).is_err());
+        assert!(render_sarif(&doubtful).is_err());
     }
 
     #[test]
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn foreign_text_neither_acts_nor_links() {
-        let text = sarif(&hostile()).unwrap();
+        let text = render_sarif(&hostile()).unwrap();
         assert!(!text.chars().any(|c| c != '\n' && is_hostile(c)));
         let log: Value = serde_json::from_str(&text).unwrap();
         for r in log["runs"][0]["results"].as_array().unwrap() {
@@ -372,9 +372,9 @@ mod tests {
             assert!(uri.is_ascii() && !uri.contains([' ', '<', '"', '\\']), "{uri}");
             assert!(!uri.split(['/']).any(|s| matches!(s, "" | "." | "..")), "{uri}");
         }
-        assert_eq!(plain("{0} [x](y)"), "{{0}} [x] (y)");
-        assert_eq!(segment(".."), "%2E%2E");
-        assert_eq!(segment("a b/ä"), "a%20b%2F%C3%A4");
+        assert_eq!(escape_message("{0} [x](y)"), "{{0}} [x] (y)");
+        assert_eq!(encode_segment(".."), "%2E%2E");
+        assert_eq!(encode_segment("a b/ä"), "a%20b%2F%C3%A4");
     }
 
     #[test]
@@ -385,7 +385,7 @@ mod tests {
             (Severity::Medium, 4.0, 6.9),
             (Severity::Low, 0.1, 3.9),
         ] {
-            let n: f64 = score(s).parse().unwrap();
+            let n: f64 = score_severity(s).parse().unwrap();
             assert!((low..=high).contains(&n), "{s:?}");
         }
     }

@@ -34,6 +34,6 @@ impl SarifLog {
         run.insert("columnKind".to_owned(), "unicodeCodePoints".into());
         run.insert("results".to_owned(), self.results.into());
         let log = json!({ "$schema": SCHEMA, "version": "2.1.0", "runs": [run] });
-        crate::json::of(&log)
+        crate::json::to_json_text(&log)
     }
 }

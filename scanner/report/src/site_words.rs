@@ -5,7 +5,7 @@ use mimawari_drift::verdict::Verdict;
 use mimawari_targets::Cell;
 
 use crate::clean::clean;
-use crate::words::{self, SENTENCE, plural};
+use crate::words::{self, SENTENCE, format_plural};
 
 /// The kinds of notices in the order of the type.
 pub(crate) const NOTICES: [NoticeKind; 6] = [
@@ -37,19 +37,19 @@ pub(crate) fn is_any(v: &Verdict) -> bool {
 }
 
 /// The sites in one line.
-pub(crate) fn summary(c: &SiteCounts) -> String {
-    let mut s = format!("{} seen, {} new", words::grouped(c.seen), words::grouped(c.new));
-    s.push_str(&format!(", {} changed", words::grouped(c.changed)));
+pub(crate) fn format_site_counts(c: &SiteCounts) -> String {
+    let mut s = format!("{} seen, {} new", words::group_digits(c.seen), words::group_digits(c.new));
+    s.push_str(&format!(", {} changed", words::group_digits(c.changed)));
     if c.unsteady > 0 {
         s.push_str(&format!(
             "; {} with facts that change in every run",
-            words::grouped(c.unsteady)
+            words::group_digits(c.unsteady)
         ));
     }
     if c.not_seen > 0 {
         s.push_str(&format!(
             "; {} known and not seen in this run, of which nothing is said",
-            words::grouped(c.not_seen)
+            words::group_digits(c.not_seen)
         ));
     }
     s
@@ -67,7 +67,7 @@ pub(crate) fn count(c: &SiteCounts, kinds: &[NoticeKind]) -> u64 {
 }
 
 /// The notices about certificates by kind: `1 expired, 2 expiring`.
-pub(crate) fn certificates(c: &SiteCounts) -> String {
+pub(crate) fn format_certificate_counts(c: &SiteCounts) -> String {
     let parts = [
         (c.certificates_expired, "expired"),
         (c.certificates_expiring, "expiring within 14 days"),
@@ -77,18 +77,18 @@ pub(crate) fn certificates(c: &SiteCounts) -> String {
     let said: Vec<String> = parts
         .iter()
         .filter(|(n, _)| *n > 0)
-        .map(|(n, what)| format!("{} {what}", words::grouped(*n)))
+        .map(|(n, what)| format!("{} {what}", words::group_digits(*n)))
         .collect();
     said.join(", ")
 }
 
 /// How many changes of a list are not in the verdict.
-pub(crate) fn beyond(total: u64, listed: usize) -> u64 {
+pub(crate) fn count_unlisted(total: u64, listed: usize) -> u64 {
     total.saturating_sub(listed as u64)
 }
 
 /// A fact as a person reads it.
-pub(crate) const fn fact(f: SiteFact) -> &'static str {
+pub(crate) const fn describe_fact(f: SiteFact) -> &'static str {
     match f {
         SiteFact::Title => "title",
         SiteFact::Certificate => "certificate",
@@ -103,7 +103,7 @@ pub(crate) const fn fact(f: SiteFact) -> &'static str {
 }
 
 /// A notice's kind as a person reads it.
-pub(crate) const fn notice(k: NoticeKind) -> &'static str {
+pub(crate) const fn describe_notice_kind(k: NoticeKind) -> &'static str {
     match k {
         NoticeKind::CertificateExpired => "certificate expired",
         NoticeKind::CertificateExpiring => "certificate expires soon",
@@ -115,39 +115,49 @@ pub(crate) const fn notice(k: NoticeKind) -> &'static str {
 }
 
 /// A value before or after a change.
-pub(crate) fn value(v: Option<&str>) -> String {
+pub(crate) fn format_value(v: Option<&str>) -> String {
     v.map_or_else(|| "nothing".to_owned(), |s| format!("“{}”", clean(s, SENTENCE)))
 }
 
 /// What was, and until when it was seen so.
-pub(crate) fn was(c: &SiteChange) -> String {
-    format!("{} (until {})", value(c.was.as_deref()), words::minute(c.since))
+pub(crate) fn format_previous_value(c: &SiteChange) -> String {
+    format!("{} (until {})", format_value(c.was.as_deref()), words::format_minute(c.since))
 }
 
 /// A notice as a sentence.
-pub(crate) fn said(n: &SiteNotice) -> String {
+pub(crate) fn format_notice(n: &SiteNotice) -> String {
     let why = clean(&n.why, SENTENCE);
     match n.what {
         NoticeKind::NameElsewhere | NoticeKind::NameNowhere => why,
-        kind => format!("{}: {why}", notice(kind)),
+        kind => format!("{}: {why}", describe_notice_kind(kind)),
     }
 }
 
 /// The URL of a change's site, and the address that it was asked at.
-pub(crate) fn change_place(c: &SiteChange) -> (String, String) {
-    (words::url(Some(c.scheme), c.host.as_deref(), c.ip, Some(c.port)), at(c.ip, c.port))
+pub(crate) fn locate_change(c: &SiteChange) -> (String, String) {
+    (
+        words::format_url(Some(c.scheme), c.host.as_deref(), c.ip, Some(c.port)),
+        format_endpoint(c.ip, c.port),
+    )
 }
 
 /// The same for a notice.
-pub(crate) fn notice_place(n: &SiteNotice) -> (String, String) {
-    (words::url(Some(n.scheme), n.host.as_deref(), n.ip, Some(n.port)), at(n.ip, n.port))
+pub(crate) fn locate_notice(n: &SiteNotice) -> (String, String) {
+    (
+        words::format_url(Some(n.scheme), n.host.as_deref(), n.ip, Some(n.port)),
+        format_endpoint(n.ip, n.port),
+    )
 }
 
-fn at(ip: std::net::IpAddr, port: mimawari_targets::Port) -> String {
+fn format_endpoint(ip: std::net::IpAddr, port: mimawari_targets::Port) -> String {
     Cell::tcp(ip, port).to_string()
 }
 
 /// The title of the list of changes.
-pub(crate) fn title(c: &SiteCounts) -> String {
-    format!("Changed sites: {} ({})", words::grouped(c.changed), plural(c.changes, "change"))
+pub(crate) fn format_title(c: &SiteCounts) -> String {
+    format!(
+        "Changed sites: {} ({})",
+        words::group_digits(c.changed),
+        format_plural(c.changes, "change")
+    )
 }

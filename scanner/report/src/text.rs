@@ -6,7 +6,7 @@ use mimawari_drift::verdict::{Finding, FindingState, Verdict};
 use mimawari_probes::observation::Severity;
 
 use crate::allowed_words;
-use crate::clean::{clean, fit, pad, width, wrap};
+use crate::clean::{clean, measure_width, pad, truncate_to_columns, wrap};
 use crate::same_names::{self, NamedRow};
 use crate::site_words;
 use crate::words::{self, NAME, SENTENCE, VerdictTone};
@@ -40,7 +40,7 @@ const LABEL: usize = 10;
 /// With `colour` false there is no escape sequence in it, whatever the verdict holds; with `colour`
 /// true the only ones are our own SGR sequences (ECMA-48, section 8.3.117).
 #[must_use]
-pub fn text(verdict: &Verdict, colour: bool, columns: usize) -> String {
+pub fn render_text(verdict: &Verdict, colour: bool, columns: usize) -> String {
     let columns = if columns == 0 { 80 } else { columns.clamp(40, 160) };
     let mut page = TextPage { out: String::new(), colour, columns, full: 0, remedies: Vec::new() };
     page.head(verdict);
@@ -149,7 +149,7 @@ impl TextPage {
     }
 
     fn head(&mut self, v: &Verdict) {
-        let h = words::headline(v);
+        let h = words::build_headline(v);
         let ink = match h.tone {
             VerdictTone::Clean => TextStyle::Green,
             VerdictTone::Drift => TextStyle::Red,
@@ -160,13 +160,17 @@ impl TextPage {
         for l in wrap(&title, self.columns, MAX_LINES) {
             self.line(ink, &l);
         }
-        if let Some(s) = words::breakdown(v) {
+        if let Some(s) = words::format_state_counts(v) {
             self.sentence(TextStyle::Plain, "", 0, &s);
         }
         if let Some(c) = h.caution {
             self.sentence(TextStyle::Bold, "", 0, c);
         }
-        let mut run = format!("Run {}, judged {}", or_dash(&v.run_id), words::minute(v.judged_at));
+        let mut run = format!(
+            "Run {}, judged {}",
+            clean_or_dash(&v.run_id),
+            words::format_minute(v.judged_at)
+        );
         if !v.run.authorised_by.is_empty() {
             let _ = write!(run, ", authorised by {}", clean(&v.run.authorised_by, NAME));
         }
@@ -179,17 +183,17 @@ impl TextPage {
         let mut fact = |label: &str, value: &str| {
             self.sentence(TextStyle::Plain, &format!("  {label}"), 2 + LABEL, value);
         };
-        fact("coverage", &words::coverage(v));
-        if let Some(c) = words::content(&v.coverage) {
+        fact("coverage", &words::format_cell_coverage(v));
+        if let Some(c) = words::format_check_coverage(&v.coverage) {
             fact("content", &c);
         }
-        fact("recall", &words::recall(&v.coverage));
+        fact("recall", &words::format_recall(&v.coverage));
         if let Some(f) = &v.coverage.freshness {
             fact("freshness", &f.sentence());
         }
-        fact("method", &words::method(v));
+        fact("method", &words::describe_method(v));
         // A single reason of an incomplete run is the headline already.
-        let in_headline = words::headline(v).tone == VerdictTone::Incomplete;
+        let in_headline = words::build_headline(v).tone == VerdictTone::Incomplete;
         if v.incomplete_because.len() > usize::from(in_headline) {
             self.line(TextStyle::Plain, "  incomplete, because");
             self.sentences("    - ", &v.incomplete_because);
@@ -213,7 +217,7 @@ impl TextPage {
             l.len().min(if counts { KEPT_ROWS } else { KEPT_SETTLED })
         };
         let kept: usize = lists.iter().map(|(_, l)| keeps(l)).sum();
-        let rows = same_names::rows(&open, &v.same_files);
+        let rows = same_names::build_named_rows(&open, &v.same_files);
         let shown = rows.len().min(MAX_ROWS.saturating_sub(kept));
         self.table(&open, &rows, shown);
         let mut spare = MAX_ROWS.saturating_sub(shown + kept);
@@ -235,19 +239,19 @@ impl TextPage {
         }
         self.line(
             TextStyle::Bold,
-            &format!("Open and not agreed: {}", words::grouped(open.len() as u64)),
+            &format!("Open and not agreed: {}", words::group_digits(open.len() as u64)),
         );
         let rows: Vec<(String, String, String)> = named[..shown]
             .iter()
             .map(|row| {
                 let f = row.finding;
-                let mut state = vec![words::state(f.state).to_owned()];
-                state.extend(words::marks(f));
-                (state.join(", "), words::what(f), words::place(f))
+                let mut state = vec![words::describe_state(f.state).to_owned()];
+                state.extend(words::collect_marks(f));
+                (state.join(", "), words::describe_finding(f), words::format_location(f))
             })
             .collect();
-        let state_width = rows.iter().map(|r| width(&r.0)).max().unwrap_or(0).min(24);
-        let what_width = rows.iter().map(|r| width(&r.1)).max().unwrap_or(0).min(36);
+        let state_width = rows.iter().map(|r| measure_width(&r.0)).max().unwrap_or(0).min(24);
+        let what_width = rows.iter().map(|r| measure_width(&r.1)).max().unwrap_or(0).min(36);
         for severity in words::SEVERITIES {
             let of_severity = open.iter().filter(|f| f.severity == severity).count();
             if of_severity == 0 {
@@ -256,7 +260,7 @@ impl TextPage {
             let label = severity.as_str().to_uppercase();
             self.out.push_str("  ");
             self.ink(TextStyle::of(severity), &label);
-            let _ = writeln!(self.out, " {}", words::grouped(of_severity as u64));
+            let _ = writeln!(self.out, " {}", words::group_digits(of_severity as u64));
             for (row, (state, what, place)) in named.iter().zip(&rows) {
                 if row.finding.severity == severity {
                     self.row(row, [state, what, place], state_width, what_width);
@@ -271,15 +275,15 @@ impl TextPage {
         let f = row.finding;
         let [state, what, place] = cells;
         let lead = format!("  {}  {}", pad(state, state_width), pad(what, what_width));
-        let room = self.columns.saturating_sub(width(&lead) + 2);
-        if width(place) <= room {
+        let room = self.columns.saturating_sub(measure_width(&lead) + 2);
+        if measure_width(place) <= room {
             self.out.push_str(&lead);
             self.out.push_str("  ");
             self.line(TextStyle::Bold, place);
         } else {
             // Where it is matters more than the columns: it gets a line, or as many as it takes.
             let lead = format!("  {state}  {what}");
-            let lead = fit(&lead, self.columns).into_owned();
+            let lead = truncate_to_columns(&lead, self.columns).into_owned();
             self.line(TextStyle::Plain, &lead);
             self.sentence(TextStyle::Bold, "", 6, place);
         }
@@ -288,7 +292,7 @@ impl TextPage {
             why.push('.');
         }
         if !f.new {
-            let _ = write!(why, " Since {}.", words::day(f.first_seen));
+            let _ = write!(why, " Since {}.", words::format_day(f.first_seen));
         }
         if let Some(service) = &f.service {
             let _ = write!(why, " [{}]", clean(service, NAME));
@@ -306,7 +310,7 @@ impl TextPage {
     /// What was asked and answered, why that is certain, and what to do: in full for the first
     /// findings of high severity, in a line for the rest.
     fn evidence(&mut self, f: &Finding) {
-        let answer = f.evidence.as_ref().map(words::evidence);
+        let answer = f.evidence.as_ref().map(words::describe_evidence);
         if f.severity < Severity::High || self.full >= MAX_FULL {
             if let Some(answer) = answer {
                 self.sentence(TextStyle::Dim, "", 6, &answer);
@@ -314,8 +318,8 @@ impl TextPage {
             return;
         }
         let title = f.title.as_deref().map(|t| clean(t, SENTENCE));
-        let asked = words::asked(f).map(|a| format!("{a}, {}", words::RANGE));
-        let certain = f.evidence.as_ref().and_then(words::certain);
+        let asked = words::format_request(f).map(|a| format!("{a}, {}", words::RANGE));
+        let certain = f.evidence.as_ref().and_then(words::explain_certainty);
         let mut remedy = f.remedy.as_deref().map(|r| clean(r, SENTENCE));
         if let Some(text) = &mut remedy {
             if self.remedies.contains(text) {
@@ -340,24 +344,26 @@ impl TextPage {
 
     /// Findings in other states, one line each where the terminal has room for it.
     fn list(&mut self, title: &str, list: &[&Finding], shown: usize) {
-        self.line(TextStyle::Bold, &format!("{title}: {}", words::grouped(list.len() as u64)));
+        self.line(TextStyle::Bold, &format!("{title}: {}", words::group_digits(list.len() as u64)));
         // Where the title stands for one state, the state needs no column.
         let named = !list.iter().any(|f| f.state.is_drift());
         let rows: Vec<(String, &str)> = list[..shown]
             .iter()
-            .map(|f| (words::place(f), if named { "" } else { words::state(f.state) }))
+            .map(|f| {
+                (words::format_location(f), if named { "" } else { words::describe_state(f.state) })
+            })
             .collect();
         let state_width = rows.iter().map(|r| r.1.len() + 2).max().unwrap_or(2);
         let room = self.columns.saturating_sub(14 + state_width);
-        let place_width = rows.iter().map(|r| width(&r.0)).max().unwrap_or(0).min(room / 2);
+        let place_width = rows.iter().map(|r| measure_width(&r.0)).max().unwrap_or(0).min(room / 2);
         for (f, (place, state)) in list.iter().zip(&rows) {
             let why = clean(&f.why, SENTENCE);
             self.out.push_str("  ");
             self.ink(TextStyle::of(f.severity), &pad(f.severity.as_str(), 8));
-            if width(place) <= place_width && room - place_width >= MIN_WHY {
+            if measure_width(place) <= place_width && room - place_width >= MIN_WHY {
                 let state = if named { String::new() } else { pad(state, state_width) };
                 let _ = write!(self.out, "  {}  {state}", pad(place, place_width));
-                self.line(TextStyle::Dim, &fit(&why, room - place_width));
+                self.line(TextStyle::Dim, &truncate_to_columns(&why, room - place_width));
             } else {
                 // Where it is, is never cut for the sake of a column.
                 for (i, l) in wrap(place, self.columns - 12, MAX_LINES).iter().enumerate() {
@@ -374,7 +380,7 @@ impl TextPage {
 
     fn more(&mut self, n: usize) {
         if n > 0 {
-            let s = format!("  and {} more in verdict.json", words::grouped(n as u64));
+            let s = format!("  and {} more in verdict.json", words::group_digits(n as u64));
             self.line(TextStyle::Bold, &s);
         }
     }
@@ -386,14 +392,16 @@ impl TextPage {
         }
         let c = &v.sites;
         self.line(TextStyle::Bold, "Web sites (inventory, no drift)");
-        self.sentence(TextStyle::Plain, "", 2, &site_words::summary(c));
+        self.sentence(TextStyle::Plain, "", 2, &site_words::format_site_counts(c));
         if !v.site_changes.is_empty() {
-            self.line(TextStyle::Plain, &format!("  {}", site_words::title(c)));
+            self.line(TextStyle::Plain, &format!("  {}", site_words::format_title(c)));
             for change in v.site_changes.iter().take(MAX_CHANGES) {
-                let (url, at) = site_words::change_place(change);
-                self.site(&format!("{}: {url} at {at}", site_words::fact(change.what)));
-                let now = site_words::value(change.now.as_deref());
-                for (label, text) in [("was", site_words::was(change)), ("is", now)] {
+                let (url, at) = site_words::locate_change(change);
+                self.site(&format!("{}: {url} at {at}", site_words::describe_fact(change.what)));
+                let now = site_words::format_value(change.now.as_deref());
+                for (label, text) in
+                    [("was", site_words::format_previous_value(change)), ("is", now)]
+                {
                     self.sentence(TextStyle::Dim, &format!("        {label}"), 12, &text);
                 }
             }
@@ -405,11 +413,11 @@ impl TextPage {
                 continue;
             }
             let n = site_words::count(c, kinds);
-            self.line(TextStyle::Plain, &format!("  {title}: {}", words::grouped(n)));
+            self.line(TextStyle::Plain, &format!("  {title}: {}", words::group_digits(n)));
             for notice in list.iter().take(MAX_NOTICES) {
-                let (url, at) = site_words::notice_place(notice);
+                let (url, at) = site_words::locate_notice(notice);
                 self.site(&format!("{url} at {at}"));
-                self.sentence(TextStyle::Dim, "", 8, &site_words::said(notice));
+                self.sentence(TextStyle::Dim, "", 8, &site_words::format_notice(notice));
             }
             self.more_sites(n, list.len().min(MAX_NOTICES));
         }
@@ -424,9 +432,9 @@ impl TextPage {
     }
 
     fn more_sites(&mut self, total: u64, shown: usize) {
-        let n = site_words::beyond(total, shown);
+        let n = site_words::count_unlisted(total, shown);
         if n > 0 {
-            self.line(TextStyle::Dim, &format!("      and {} more", words::grouped(n)));
+            self.line(TextStyle::Dim, &format!("      and {} more", words::group_digits(n)));
         }
     }
 
@@ -435,10 +443,10 @@ impl TextPage {
         if n == 0 {
             return;
         }
-        let title = format!("Another service than before: {}", words::grouped(n as u64));
+        let title = format!("Another service than before: {}", words::group_digits(n as u64));
         self.line(TextStyle::Bold, &title);
         for c in v.service_changes.iter().take(MAX_CHANGES) {
-            self.sentence(TextStyle::Plain, "  ", 2, &words::service_change(c));
+            self.sentence(TextStyle::Plain, "  ", 2, &words::describe_service_change(c));
         }
         self.more(n.saturating_sub(MAX_CHANGES));
         self.out.push('\n');
@@ -449,23 +457,27 @@ impl TextPage {
         if v.allowed_counts.total() == 0 {
             return;
         }
-        let title = format!("Allowed by the baseline: {}", allowed_words::summary(v));
+        let title = format!("Allowed by the baseline: {}", allowed_words::format_counts(v));
         self.sentence(TextStyle::Bold, "", 0, &title);
-        let shown: Vec<_> = allowed_words::important(v).take(MAX_ALLOWED).collect();
+        let shown: Vec<_> = allowed_words::select_important(v).take(MAX_ALLOWED).collect();
         for a in &shown {
             self.out.push_str("  ");
             self.ink(TextStyle::of(a.severity), &pad(a.severity.as_str(), 8));
-            let line = format!("{} ({})", allowed_words::place(a), allowed_words::what(a));
+            let line = format!(
+                "{} ({})",
+                allowed_words::format_location(a),
+                allowed_words::describe_subject(a)
+            );
             for (i, l) in wrap(&line, self.columns - 12, MAX_LINES).iter().enumerate() {
                 self.out.push_str(&" ".repeat(if i == 0 { 2 } else { 12 }));
                 self.line(TextStyle::Plain, l);
             }
-            let why = format!("by {}", allowed_words::why(a));
+            let why = format!("by {}", allowed_words::format_allowing_rule(a));
             self.sentence(TextStyle::Dim, "", 12, &why);
         }
-        let more = allowed_words::beyond(v, shown.len());
+        let more = allowed_words::count_hidden(v, shown.len());
         if more > 0 && !shown.is_empty() {
-            self.line(TextStyle::Dim, &format!("  and {} more", words::grouped(more)));
+            self.line(TextStyle::Dim, &format!("  and {} more", words::group_digits(more)));
         }
         self.out.push('\n');
     }
@@ -474,12 +486,12 @@ impl TextPage {
         let c = &v.counts;
         let mut also = Vec::new();
         if c.allowed > 0 {
-            also.push(format!("{} allowed by the baseline", words::grouped(c.allowed)));
+            also.push(format!("{} allowed by the baseline", words::group_digits(c.allowed)));
         }
         if c.unconfirmed > 0 {
             also.push(format!(
                 "{} dropped, as a second look refuted them",
-                words::grouped(c.unconfirmed)
+                words::group_digits(c.unconfirmed)
             ));
         }
         if !also.is_empty() {
@@ -490,7 +502,7 @@ impl TextPage {
                 &format!("Also seen open: {}.", also.join("; ")),
             );
         }
-        let exit = format!("Exit status {}: {}.", v.exit, words::exit_meaning(v.exit));
+        let exit = format!("Exit status {}: {}.", v.exit, words::describe_exit_status(v.exit));
         self.sentence(TextStyle::Plain, "", 0, &exit);
     }
 }
@@ -502,8 +514,8 @@ fn select<'a>(v: &'a Verdict, states: &[FindingState]) -> Vec<&'a Finding> {
     l
 }
 
-fn or_dash(s: &str) -> String {
-    words::or_dash(&clean(s, NAME)).to_owned()
+fn clean_or_dash(s: &str) -> String {
+    words::replace_empty(&clean(s, NAME)).to_owned()
 }
 
 #[cfg(test)]
@@ -514,32 +526,32 @@ mod tests {
 
     #[test]
     fn clean_run() {
-        insta::assert_snapshot!(text(&samples::clean(), false, 100));
+        insta::assert_snapshot!(render_text(&samples::clean(), false, 100));
     }
 
     #[test]
     fn drift() {
-        insta::assert_snapshot!(text(&samples::drift(), false, 100));
+        insta::assert_snapshot!(render_text(&samples::drift(), false, 100));
     }
 
     #[test]
     fn drift_on_a_narrow_terminal() {
-        insta::assert_snapshot!(text(&samples::drift(), false, 60));
+        insta::assert_snapshot!(render_text(&samples::drift(), false, 60));
     }
 
     #[test]
     fn incomplete() {
-        insta::assert_snapshot!(text(&samples::incomplete(), false, 100));
+        insta::assert_snapshot!(render_text(&samples::incomplete(), false, 100));
     }
 
     #[test]
     fn suspect() {
-        insta::assert_snapshot!(text(&samples::suspect(), false, 100));
+        insta::assert_snapshot!(render_text(&samples::suspect(), false, 100));
     }
 
     #[test]
     fn a_long_list_is_cut_and_counted() {
-        insta::assert_snapshot!(text(&samples::many(20_000), false, 100));
+        insta::assert_snapshot!(render_text(&samples::many(20_000), false, 100));
     }
 
     /// Every line fits, and nothing of it acts on the terminal.
@@ -547,11 +559,11 @@ mod tests {
     fn hostile_text_is_inert_at_every_width() {
         for v in [samples::hostile(), samples::drift(), samples::many(100)] {
             for columns in [0, 1, 40, 41, 79, 80, 120, 500] {
-                let s = text(&v, false, columns);
+                let s = render_text(&v, false, columns);
                 let most = if columns == 0 { 80 } else { columns.clamp(40, 160) };
                 assert!(!s.chars().any(|c| c != '\n' && is_hostile(c)), "{s}");
                 for l in s.lines() {
-                    assert!(width(l) <= most, "{} > {most}: {l}", width(l));
+                    assert!(measure_width(l) <= most, "{} > {most}: {l}", measure_width(l));
                 }
             }
         }
@@ -561,8 +573,8 @@ mod tests {
     #[test]
     fn colour_adds_nothing_but_our_own_sequences() {
         for v in samples::all() {
-            let plain = text(&v, false, 100);
-            let coloured = text(&v, true, 100);
+            let plain = render_text(&v, false, 100);
+            let coloured = render_text(&v, true, 100);
             let mut bare = coloured.replace("\x1b[0m", "");
             for sgr in ["1", "2", "1;31", "1;32", "1;33", "1;35"] {
                 bare = bare.replace(&format!("\x1b[{sgr}m"), "");
@@ -576,7 +588,7 @@ mod tests {
     #[test]
     fn what_was_not_covered_is_not_called_gone() {
         for v in [samples::incomplete(), samples::suspect()] {
-            let s = text(&v, false, 100).to_lowercase();
+            let s = render_text(&v, false, 100).to_lowercase();
             for word in ["closed", "fixed", "clean:", "resolved:"] {
                 assert!(!s.contains(word), "{word}: {s}");
             }

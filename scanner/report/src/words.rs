@@ -44,16 +44,16 @@ pub(crate) struct ReportHeadline {
 }
 
 /// The headline. "Clean" is said only where the verdict has no drift, no gap and no doubt.
-pub(crate) fn headline(v: &Verdict) -> ReportHeadline {
+pub(crate) fn build_headline(v: &Verdict) -> ReportHeadline {
     let drift = v.findings.iter().filter(|f| f.state.is_drift());
     let (n, new) = drift.fold((0u64, 0u64), |(n, new), f| (n + 1, new + u64::from(f.new)));
     if n > 0 || v.exit == 1 {
-        let mut rest = plural(n, "finding");
-        if let Some(severities) = by_severity(v) {
+        let mut rest = format_plural(n, "finding");
+        if let Some(severities) = format_severity_counts(v) {
             rest.push_str(&format!(" ({severities})"));
         }
         if new > 0 {
-            rest.push_str(&format!(", {} new", grouped(new)));
+            rest.push_str(&format!(", {} new", group_digits(new)));
         }
         let caution = if v.suspect {
             Some("The run is suspect: it is not to be believed, and nothing was resolved by it.")
@@ -77,7 +77,7 @@ pub(crate) fn headline(v: &Verdict) -> ReportHeadline {
             word: "TO BE DECIDED",
             rest: format!(
                 "{} {} not open for the first time",
-                plural(n, "required port"),
+                format_plural(n, "required port"),
                 if n == 1 { "is" } else { "are" }
             ),
             caution: Some("No drift yet; the next covered run decides."),
@@ -90,7 +90,7 @@ pub(crate) fn headline(v: &Verdict) -> ReportHeadline {
         if v.incomplete_because.len() > 1 {
             rest.push_str(&format!(
                 " (and {})",
-                plural(v.incomplete_because.len() as u64 - 1, "more reason")
+                format_plural(v.incomplete_because.len() as u64 - 1, "more reason")
             ));
         }
         ReportHeadline {
@@ -110,7 +110,7 @@ pub(crate) fn headline(v: &Verdict) -> ReportHeadline {
 }
 
 /// What the exit status means.
-pub(crate) const fn exit_meaning(exit: u8) -> &'static str {
+pub(crate) const fn describe_exit_status(exit: u8) -> &'static str {
     match exit {
         0 => "clean and covered",
         1 => "drift",
@@ -121,43 +121,43 @@ pub(crate) const fn exit_meaning(exit: u8) -> &'static str {
 }
 
 /// The findings that count, by state: `4 open, 1 missing`; `None` when nothing counts.
-pub(crate) fn breakdown(v: &Verdict) -> Option<String> {
+pub(crate) fn format_state_counts(v: &Verdict) -> Option<String> {
     let parts: Vec<String> = STATES
         .iter()
         .filter(|s| s.is_drift())
-        .map(|s| (v.findings.iter().filter(|f| f.state == *s).count() as u64, state(*s)))
+        .map(|s| (v.findings.iter().filter(|f| f.state == *s).count() as u64, describe_state(*s)))
         .filter(|(n, _)| *n > 0)
-        .map(|(n, s)| format!("{} {}", grouped(n), s.replace(", ", " and ")))
+        .map(|(n, s)| format!("{} {}", group_digits(n), s.replace(", ", " and ")))
         .collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// The findings that count, by severity, the worst first: `2 critical, 5 high`; `None` when nothing counts.
-pub(crate) fn by_severity(v: &Verdict) -> Option<String> {
+pub(crate) fn format_severity_counts(v: &Verdict) -> Option<String> {
     let drift = || v.findings.iter().filter(|f| f.state.is_drift());
     let parts: Vec<String> = SEVERITIES
         .iter()
         .map(|s| (drift().filter(|f| f.severity == *s).count() as u64, s.as_str()))
         .filter(|(n, _)| *n > 0)
-        .map(|(n, s)| format!("{} {s}", grouped(n)))
+        .map(|(n, s)| format!("{} {s}", group_digits(n)))
         .collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// Cells covered of cells planned. A suspect run is not credited with them.
-pub(crate) fn coverage(v: &Verdict) -> String {
+pub(crate) fn format_cell_coverage(v: &Verdict) -> String {
     let c = &v.coverage;
     if c.cells_planned == 0 {
         return "no cell was planned".to_owned();
     }
     let mut s = format!(
         "{} of {}",
-        percent(c.cells_covered, c.cells_planned),
-        plural(c.cells_planned, "cell")
+        format_percent(c.cells_covered, c.cells_planned),
+        format_plural(c.cells_planned, "cell")
     );
     let rest = c.cells_planned.saturating_sub(c.cells_covered).max(c.not_probed);
     if rest > 0 {
-        s.push_str(&format!("; {} not probed", grouped(rest)));
+        s.push_str(&format!("; {} not probed", group_digits(rest)));
     }
     if v.suspect {
         s.push_str("; but the run is suspect");
@@ -166,34 +166,34 @@ pub(crate) fn coverage(v: &Verdict) -> String {
 }
 
 /// Content checks that can be believed of those planned; `None` when none was planned.
-pub(crate) fn content(c: &VerdictCoverage) -> Option<String> {
+pub(crate) fn format_check_coverage(c: &VerdictCoverage) -> Option<String> {
     (c.checks_planned > 0).then(|| {
         let rest = c.checks_planned.saturating_sub(c.checks_covered);
         let mut s = format!(
             "{} of {}",
-            percent(c.checks_covered, c.checks_planned),
-            plural(c.checks_planned, "check")
+            format_percent(c.checks_covered, c.checks_planned),
+            format_plural(c.checks_planned, "check")
         );
         if rest > 0 {
-            s.push_str(&format!("; {} without an answer that can be believed", grouped(rest)));
+            s.push_str(&format!("; {} without an answer that can be believed", group_digits(rest)));
         }
         s
     })
 }
 
 /// Estimated recall with its interval, compared with the promise.
-pub(crate) fn recall(c: &VerdictCoverage) -> String {
-    let digits = decimals(c.recall_promised);
+pub(crate) fn format_recall(c: &VerdictCoverage) -> String {
+    let digits = compute_decimals(c.recall_promised);
     let promised = c.recall_promised;
     match c.recall_estimate.filter(|r| r.is_finite()) {
         None => format!("no estimate, as too little answered; promised {promised}"),
         Some(estimate) => {
-            let mut s = floor(estimate, digits);
-            if let Some((low, high)) = interval(c) {
+            let mut s = round_down(estimate, digits);
+            if let Some((low, high)) = select_finite_interval(c) {
                 s.push_str(&format!(
                     " (95 % interval {} to {})",
-                    floor(low, digits),
-                    ceil(high, digits)
+                    round_down(low, digits),
+                    round_up(high, digits)
                 ));
             }
             s.push_str(if estimate >= promised {
@@ -208,64 +208,70 @@ pub(crate) fn recall(c: &VerdictCoverage) -> String {
 }
 
 /// The interval of the recall estimate, where it is one.
-pub(crate) fn interval(c: &VerdictCoverage) -> Option<(f64, f64)> {
+pub(crate) fn select_finite_interval(c: &VerdictCoverage) -> Option<(f64, f64)> {
     c.recall_interval.filter(|(a, b)| a.is_finite() && b.is_finite() && a <= b)
 }
 
 /// Method, vantage, rates and losses of the run.
-pub(crate) fn method(v: &Verdict) -> String {
+pub(crate) fn describe_method(v: &Verdict) -> String {
     let r = &v.run;
-    let mut s = or_dash(&clean(&r.method, NAME)).to_owned();
+    let mut s = replace_empty(&clean(&r.method, NAME)).to_owned();
     if !r.vantage.is_empty() {
         s.push_str(&format!(" from {}", clean(&r.vantage, NAME)));
     }
-    s.push_str(&format!("; {}", rate(v)));
+    s.push_str(&format!("; {}", format_rate(v)));
     if r.canaries_total > 0 {
-        s.push_str(&format!("; {} answered", canaries(v)));
+        s.push_str(&format!("; {} answered", format_canaries(v)));
     }
     if r.send_failures > 0 {
-        s.push_str(&format!("; {}", plural(r.send_failures, "failed send")));
+        s.push_str(&format!("; {}", format_plural(r.send_failures, "failed send")));
     }
     if r.receive_drops > 0 {
-        s.push_str(&format!("; {} lost on receipt", plural(r.receive_drops, "answer")));
+        s.push_str(&format!("; {} lost on receipt", format_plural(r.receive_drops, "answer")));
     }
     s
 }
 
 /// Rate reached and asked for.
-pub(crate) fn rate(v: &Verdict) -> String {
+pub(crate) fn format_rate(v: &Verdict) -> String {
     let r = &v.run;
     let reached = if r.rate_reached.is_finite() {
-        grouped(r.rate_reached.max(0.0).round() as u64)
+        group_digits(r.rate_reached.max(0.0).round() as u64)
     } else {
         "?".into()
     };
-    format!("{reached} of at most {} packets/s", grouped(r.rate_asked.into()))
+    format!("{reached} of at most {} packets/s", group_digits(r.rate_asked.into()))
 }
 
 /// Probes sent and refused.
-pub(crate) fn packets(v: &Verdict) -> String {
+pub(crate) fn format_packets(v: &Verdict) -> String {
     let r = &v.run;
-    format!("{} sent, {}", grouped(r.packets_sent), plural(r.send_failures, "failed send"))
+    format!(
+        "{} sent, {}",
+        group_digits(r.packets_sent),
+        format_plural(r.send_failures, "failed send")
+    )
 }
 
 /// Open answers that were dropped.
-pub(crate) fn unconfirmed(v: &Verdict) -> String {
+pub(crate) fn format_unconfirmed(v: &Verdict) -> String {
     match v.counts.unconfirmed {
         0 => "none".to_owned(),
-        n => format!("{}, dropped after a second look refuted them", plural(n, "open answer")),
+        n => {
+            format!("{}, dropped after a second look refuted them", format_plural(n, "open answer"))
+        }
     }
 }
 
 /// Canaries that answered.
-pub(crate) fn canaries(v: &Verdict) -> String {
+pub(crate) fn format_canaries(v: &Verdict) -> String {
     let total = v.run.canaries_total;
     let noun = if total == 1 { "canary" } else { "canaries" };
     format!("{} of {total} {noun}", v.run.canaries_answered)
 }
 
 /// The state as a person reads it.
-pub(crate) const fn state(s: FindingState) -> &'static str {
+pub(crate) const fn describe_state(s: FindingState) -> &'static str {
     match s {
         FindingState::Open => "open",
         FindingState::Unverified => "unverified",
@@ -281,7 +287,7 @@ pub(crate) const fn state(s: FindingState) -> &'static str {
 }
 
 /// What a state means.
-pub(crate) const fn state_meaning(s: FindingState) -> &'static str {
+pub(crate) const fn explain_state(s: FindingState) -> &'static str {
     match s {
         FindingState::Open => "seen, confirmed, and not agreed",
         FindingState::Unverified => "was open; this run did not cover it, so it still counts",
@@ -317,7 +323,7 @@ pub(crate) const STATES: [FindingState; 10] = [
 ];
 
 /// The kind as a person reads it.
-pub(crate) const fn kind(k: FindingKind) -> &'static str {
+pub(crate) const fn describe_kind(k: FindingKind) -> &'static str {
     match k {
         FindingKind::UnexpectedOpen => "unexpected open port",
         FindingKind::MissingRequired => "required port not open",
@@ -329,15 +335,15 @@ pub(crate) const fn kind(k: FindingKind) -> &'static str {
 }
 
 /// What was found: the kind, and for content the check.
-pub(crate) fn what(f: &Finding) -> String {
+pub(crate) fn describe_finding(f: &Finding) -> String {
     match &f.check {
-        Some(check) => format!("{}: {}", kind(f.kind), clean(check, NAME)),
-        None => kind(f.kind).to_owned(),
+        Some(check) => format!("{}: {}", describe_kind(f.kind), clean(check, NAME)),
+        None => describe_kind(f.kind).to_owned(),
     }
 }
 
 /// Why it counts, in a word or two.
-pub(crate) const fn cause(c: FindingCause) -> &'static str {
+pub(crate) const fn describe_cause(c: FindingCause) -> &'static str {
     match c {
         FindingCause::Unmatched => "no rule has ever matched",
         FindingCause::FirstLook => "looked at for the first time, and no rule matches",
@@ -349,48 +355,52 @@ pub(crate) const fn cause(c: FindingCause) -> &'static str {
 }
 
 /// A port that another service answers at than before, in a line.
-pub(crate) fn service_change(c: &ServiceChange) -> String {
+pub(crate) fn describe_service_change(c: &ServiceChange) -> String {
     let rule = c.allowed_by.as_deref().map_or_else(
         || "no rule allows it".to_owned(),
         |id| format!("allowed by `{}`", clean(id, NAME)),
     );
     format!(
         "{} answers as {}, and was {} until {}; {rule}",
-        address(c.ip, Some(c.port), c.proto),
+        format_address(c.ip, Some(c.port), c.proto),
         clean(&c.now, NAME),
         clean(&c.was, NAME),
-        minute(c.since)
+        format_minute(c.since)
     )
 }
 
 /// Address and port, as one would type them; `/udp` where it is not TCP. Of a pool its addresses.
-pub(crate) fn endpoint(f: &Finding) -> String {
+pub(crate) fn format_endpoint(f: &Finding) -> String {
     match (&f.pool, f.port) {
-        (Some(pool), Some(port)) => format!("{} {}/{port}", pool_ranges(pool), f.proto),
-        _ => address(f.ip, f.port, f.proto),
+        (Some(pool), Some(port)) => format!("{} {}/{port}", format_pool_ranges(pool), f.proto),
+        _ => format_address(f.ip, f.port, f.proto),
     }
 }
 
 /// The first addresses of a pool.
-pub(crate) fn pool_ranges(pool: &FindingPool) -> String {
+pub(crate) fn format_pool_ranges(pool: &FindingPool) -> String {
     const SHOWN: usize = 3;
     let mut shown: Vec<String> =
         pool.addresses.ranges().take(SHOWN).map(|r| r.to_string()).collect();
     let more = pool.addresses.ranges().count().saturating_sub(SHOWN);
     if more > 0 {
-        shown.push(format!("{} more", grouped(more as u64)));
+        shown.push(format!("{} more", group_digits(more as u64)));
     }
     shown.join(", ")
 }
 
 /// How much of a pool must be open.
-pub(crate) fn pool_need(pool: &FindingPool) -> String {
+pub(crate) fn format_pool_requirement(pool: &FindingPool) -> String {
     let of = u64::try_from(pool.addresses.len()).unwrap_or(u64::MAX);
-    format!("at least {} of {}", grouped(pool.at_least), plural_as(of, "address", "addresses"))
+    format!(
+        "at least {} of {}",
+        group_digits(pool.at_least),
+        format_irregular_plural(of, "address", "addresses")
+    )
 }
 
 /// The same of its parts.
-pub(crate) fn address(ip: IpAddr, port: Option<Port>, proto: Protocol) -> String {
+pub(crate) fn format_address(ip: IpAddr, port: Option<Port>, proto: Protocol) -> String {
     match port {
         Some(port) => Cell::new(ip, proto, port).to_string(),
         None => Subject::Host(ip).to_string(),
@@ -398,9 +408,9 @@ pub(crate) fn address(ip: IpAddr, port: Option<Port>, proto: Protocol) -> String
 }
 
 /// Virtual host and path of content, or the addresses of a pool; `None` for a port or a host.
-pub(crate) fn resource(f: &Finding) -> Option<String> {
+pub(crate) fn format_resource(f: &Finding) -> Option<String> {
     if let Some(pool) = &f.pool {
-        return Some(format!("{}: {}", pool_need(pool), pool_ranges(pool)));
+        return Some(format!("{}: {}", format_pool_requirement(pool), format_pool_ranges(pool)));
     }
     if f.host.is_none() && f.path.is_none() {
         return None;
@@ -411,16 +421,16 @@ pub(crate) fn resource(f: &Finding) -> Option<String> {
 }
 
 /// Address, port, virtual host and path on one line.
-pub(crate) fn place(f: &Finding) -> String {
-    match resource(f).filter(|_| f.pool.is_none()) {
-        Some(r) if r.starts_with('/') => format!("{}{r}", endpoint(f)),
-        Some(r) => format!("{} {r}", endpoint(f)),
-        None => endpoint(f),
+pub(crate) fn format_location(f: &Finding) -> String {
+    match format_resource(f).filter(|_| f.pool.is_none()) {
+        Some(r) if r.starts_with('/') => format!("{}{r}", format_endpoint(f)),
+        Some(r) => format!("{} {r}", format_endpoint(f)),
+        None => format_endpoint(f),
     }
 }
 
 /// What sets a finding apart from its fellows: new, back again, flapping.
-pub(crate) fn marks(f: &Finding) -> Vec<String> {
+pub(crate) fn collect_marks(f: &Finding) -> Vec<String> {
     let mut m = Vec::new();
     if f.new {
         m.push("new".to_owned());
@@ -440,17 +450,17 @@ pub(crate) fn marks(f: &Finding) -> Vec<String> {
 }
 
 /// What was asked for a content; `None` for what is no content.
-pub(crate) fn asked(f: &Finding) -> Option<String> {
+pub(crate) fn format_request(f: &Finding) -> Option<String> {
     let path = f.path.as_deref()?;
-    let url = url(f.scheme, f.host.as_deref(), f.ip, f.port);
-    Some(format!("GET {url}{} at {}", clean(path, NAME), endpoint(f)))
+    let url = format_url(f.scheme, f.host.as_deref(), f.ip, f.port);
+    Some(format!("GET {url}{} at {}", clean(path, NAME), format_endpoint(f)))
 }
 
 /// The header that every content check sends.
 pub(crate) const RANGE: &str = "Range: bytes=0-65535";
 
 /// The URL of a site without its path. The port is left out where it is the scheme's own.
-pub(crate) fn url(
+pub(crate) fn format_url(
     scheme: Option<UrlScheme>,
     host: Option<&str>,
     ip: IpAddr,
@@ -471,7 +481,7 @@ pub(crate) fn url(
 }
 
 /// Why a hit is certain; `None` where the record does not say.
-pub(crate) fn certain(e: &HttpEvidence) -> Option<String> {
+pub(crate) fn explain_certainty(e: &HttpEvidence) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(s) = &e.signature {
         parts.push(format!("signature: {}", clean(s, SENTENCE)));
@@ -486,7 +496,7 @@ pub(crate) fn certain(e: &HttpEvidence) -> Option<String> {
             e.canaries.iter().take(4).map(|c| c.status.to_string()).collect();
         parts.push(format!(
             "{} that cannot exist did not ({})",
-            plural(e.canaries.len() as u64, "path"),
+            format_plural(e.canaries.len() as u64, "path"),
             statuses.join(", ")
         ));
     } else if e.sightings.is_some() {
@@ -496,12 +506,12 @@ pub(crate) fn certain(e: &HttpEvidence) -> Option<String> {
 }
 
 /// Evidence on one line. It holds no secret: a mask, a length and a keyed digest.
-pub(crate) fn evidence(e: &HttpEvidence) -> String {
+pub(crate) fn describe_evidence(e: &HttpEvidence) -> String {
     let mut s = format!("HTTP {}", e.status);
     if let Some(line) = e.line {
         s.push_str(&format!(", line {line}"));
     }
-    s.push_str(&format!(", {}", plural(e.length, "byte")));
+    s.push_str(&format!(", {}", format_plural(e.length, "byte")));
     if let Some(m) = &e.masked {
         // The record holds at most four characters and an ellipsis; hold it to that.
         s.push_str(&format!(", begins “{}”", clean(m, 5)));
@@ -513,33 +523,33 @@ pub(crate) fn evidence(e: &HttpEvidence) -> String {
 }
 
 /// A day.
-pub(crate) fn day(t: Timestamp) -> String {
+pub(crate) fn format_day(t: Timestamp) -> String {
     t.strftime("%Y-%m-%d").to_string()
 }
 
 /// A moment, to the minute.
-pub(crate) fn minute(t: Timestamp) -> String {
+pub(crate) fn format_minute(t: Timestamp) -> String {
     t.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// A moment, to the second.
-pub(crate) fn second(t: Timestamp) -> String {
+pub(crate) fn format_second(t: Timestamp) -> String {
     t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// Start, end and length of the run, as far as they are known.
-pub(crate) fn when(v: &Verdict) -> String {
+pub(crate) fn format_run_time(v: &Verdict) -> String {
     match (v.run.started_at, v.run.ended_at) {
         (Some(a), Some(b)) => {
             let s = b.as_second().saturating_sub(a.as_second()).max(0);
-            format!("{} to {} ({})", second(a), second(b), span(s))
+            format!("{} to {} ({})", format_second(a), format_second(b), format_elapsed(s))
         }
-        (Some(a), None) => format!("{}, end not recorded", second(a)),
+        (Some(a), None) => format!("{}, end not recorded", format_second(a)),
         _ => "not recorded".to_owned(),
     }
 }
 
-fn span(s: i64) -> String {
+fn format_elapsed(s: i64) -> String {
     let (h, m, s) = (s / 3600, s / 60 % 60, s % 60);
     match (h, m) {
         (0, 0) => format!("{s} s"),
@@ -549,17 +559,17 @@ fn span(s: i64) -> String {
 }
 
 /// A number with its noun.
-pub(crate) fn plural_as(n: u64, one: &str, many: &str) -> String {
-    format!("{} {}", grouped(n), if n == 1 { one } else { many })
+pub(crate) fn format_irregular_plural(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", group_digits(n), if n == 1 { one } else { many })
 }
 
 /// A number with its noun, plural by `s`.
-pub(crate) fn plural(n: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(n), if n == 1 { "" } else { "s" })
+pub(crate) fn format_plural(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", group_digits(n), if n == 1 { "" } else { "s" })
 }
 
 /// A number with its digits in groups of three.
-pub(crate) fn grouped(n: u64) -> String {
+pub(crate) fn group_digits(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, c) in digits.chars().enumerate() {
@@ -572,7 +582,7 @@ pub(crate) fn grouped(n: u64) -> String {
 }
 
 /// A share with two decimals, rounded down: what is not whole never reads as 100 %.
-pub(crate) fn percent(part: u64, whole: impl Into<u128>) -> String {
+pub(crate) fn format_percent(part: u64, whole: impl Into<u128>) -> String {
     let (part, whole) = (u128::from(part), whole.into());
     if whole == 0 {
         return "–".to_owned();
@@ -586,25 +596,25 @@ pub(crate) fn percent(part: u64, whole: impl Into<u128>) -> String {
 }
 
 /// One digit more than the promise has, at least five.
-fn decimals(promised: f64) -> usize {
+fn compute_decimals(promised: f64) -> usize {
     let s = promised.to_string();
     s.split_once('.').map_or(0, |(_, d)| d.len() + 1).clamp(5, 12)
 }
 
 /// Rounded down, so that an estimate under a promise does not read as the promise.
-pub(crate) fn floor(x: f64, digits: usize) -> String {
+pub(crate) fn round_down(x: f64, digits: usize) -> String {
     let scale = 10f64.powi(i32::try_from(digits).unwrap_or(5));
     // The addend is the error of the multiplication: 0.99995 must not become 0.99994.
     format!("{:.*}", digits, ((x * scale + 1e-6).floor() / scale).clamp(0.0, 1.0))
 }
 
-fn ceil(x: f64, digits: usize) -> String {
+fn round_up(x: f64, digits: usize) -> String {
     let scale = 10f64.powi(i32::try_from(digits).unwrap_or(5));
     format!("{:.*}", digits, ((x * scale - 1e-6).ceil() / scale).clamp(0.0, 1.0))
 }
 
 /// A dash for nothing.
-pub(crate) fn or_dash(s: &str) -> &str {
+pub(crate) fn replace_empty(s: &str) -> &str {
     if s.is_empty() { "–" } else { s }
 }
 
@@ -615,19 +625,19 @@ mod tests {
 
     #[test]
     fn shares_are_never_rounded_up() {
-        assert_eq!(percent(655_359, 655_360u64), "99.99 %");
-        assert_eq!(percent(655_360, 655_360u64), "100 %");
-        assert_eq!(percent(u64::MAX, 10u64), "100 %");
-        assert_eq!(percent(u64::MAX - 1, u64::MAX), "99.99 %");
-        assert_eq!(percent(1, 1_000_000u64), "under 0.01 %");
-        assert_eq!(percent(0, 10u64), "0.00 %");
-        assert_eq!(floor(0.999_899_9, 5), "0.99989");
-        assert_eq!(floor(0.99995, 5), "0.99995");
-        assert_eq!(floor(0.9999, 5), "0.99990");
-        assert_eq!(floor(1.0, 5), "1.00000");
-        assert_eq!(ceil(0.999_951, 5), "0.99996");
-        assert_eq!(grouped(1_234_567), "1,234,567");
-        assert_eq!(grouped(123), "123");
+        assert_eq!(format_percent(655_359, 655_360u64), "99.99 %");
+        assert_eq!(format_percent(655_360, 655_360u64), "100 %");
+        assert_eq!(format_percent(u64::MAX, 10u64), "100 %");
+        assert_eq!(format_percent(u64::MAX - 1, u64::MAX), "99.99 %");
+        assert_eq!(format_percent(1, 1_000_000u64), "under 0.01 %");
+        assert_eq!(format_percent(0, 10u64), "0.00 %");
+        assert_eq!(round_down(0.999_899_9, 5), "0.99989");
+        assert_eq!(round_down(0.99995, 5), "0.99995");
+        assert_eq!(round_down(0.9999, 5), "0.99990");
+        assert_eq!(round_down(1.0, 5), "1.00000");
+        assert_eq!(round_up(0.999_951, 5), "0.99996");
+        assert_eq!(group_digits(1_234_567), "1,234,567");
+        assert_eq!(group_digits(123), "123");
     }
 
     #[test]
@@ -638,18 +648,21 @@ mod tests {
             recall_promised: 0.9999,
             ..VerdictCoverage::default()
         };
-        assert_eq!(recall(&c), "0.99995 (95 % interval 0.99990 to 0.99999); promised 0.9999");
+        assert_eq!(
+            format_recall(&c),
+            "0.99995 (95 % interval 0.99990 to 0.99999); promised 0.9999"
+        );
         c.recall_estimate = Some(0.99989);
         c.recall_interval = None;
-        assert_eq!(recall(&c), "0.99989; UNDER the promise of 0.9999");
+        assert_eq!(format_recall(&c), "0.99989; UNDER the promise of 0.9999");
         c.recall_estimate = Some(f64::NAN);
-        assert_eq!(recall(&c), "no estimate, as too little answered; promised 0.9999");
+        assert_eq!(format_recall(&c), "no estimate, as too little answered; promised 0.9999");
     }
 
     /// The word CLEAN needs exit 0, no gap, no doubt and no finding that counts.
     #[test]
     fn clean_is_said_only_of_a_clean_verdict() {
-        assert_eq!(headline(&samples::clean()).tone, VerdictTone::Clean);
+        assert_eq!(build_headline(&samples::clean()).tone, VerdictTone::Clean);
         let spoil: [fn(&mut Verdict); 5] = [
             |v| v.incomplete = true,
             |v| v.suspect = true,
@@ -660,24 +673,24 @@ mod tests {
         for s in spoil {
             let mut v = samples::clean();
             s(&mut v);
-            assert_ne!(headline(&v).tone, VerdictTone::Clean);
+            assert_ne!(build_headline(&v).tone, VerdictTone::Clean);
         }
     }
 
     #[test]
     fn places_are_written_as_one_types_them() {
         let mut f = samples::port("198.51.100.7", 6379);
-        assert_eq!(place(&f), "198.51.100.7:6379");
+        assert_eq!(format_location(&f), "198.51.100.7:6379");
         f.ip = "2001:db8:10::7".parse().unwrap();
-        assert_eq!(place(&f), "[2001:db8:10::7]:6379");
+        assert_eq!(format_location(&f), "[2001:db8:10::7]:6379");
         f.proto = Protocol::Udp;
-        assert_eq!(place(&f), "[2001:db8:10::7]:6379/udp");
+        assert_eq!(format_location(&f), "[2001:db8:10::7]:6379/udp");
         f.port = None;
         f.proto = Protocol::Tcp;
-        assert_eq!(place(&f), "2001:db8:10::7");
+        assert_eq!(format_location(&f), "2001:db8:10::7");
         let mut f = samples::content("198.51.100.7", 80, "shop.example.jp", "/password.php");
-        assert_eq!(place(&f), "198.51.100.7:80 shop.example.jp/password.php");
+        assert_eq!(format_location(&f), "198.51.100.7:80 shop.example.jp/password.php");
         f.host = None;
-        assert_eq!(place(&f), "198.51.100.7:80/password.php");
+        assert_eq!(format_location(&f), "198.51.100.7:80/password.php");
     }
 }

@@ -55,7 +55,7 @@ impl SavedCheckpoint {
         out.extend(MAGIC);
         out.extend((head.len() as u32).to_le_bytes());
         out.extend(&head);
-        out.extend(sum(&head, &cells).to_le_bytes());
+        out.extend(compute_checksum(&head, &cells).to_le_bytes());
         out.extend(&cells);
         Ok(out)
     }
@@ -74,7 +74,7 @@ impl SavedCheckpoint {
         let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| cut())?;
         let (head, rest) = rest.split_at_checked(length).ok_or_else(cut)?;
         let (crc, cells) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
-        if sum(head, cells) != u32::from_le_bytes(*crc) {
+        if compute_checksum(head, cells) != u32::from_le_bytes(*crc) {
             return Err(bad("damaged: its checksum is wrong"));
         }
         let mut saved: Self = serde_json::from_slice(head)?;
@@ -103,7 +103,7 @@ impl SavedCheckpoint {
     }
 }
 
-fn sum(head: &[u8], cells: &[u8]) -> u32 {
+fn compute_checksum(head: &[u8], cells: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(head);
     crc.update(cells);

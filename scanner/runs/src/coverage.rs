@@ -83,7 +83,7 @@ impl CoverageWriter {
         };
         let mut magic = [0; 8];
         file.read_exact(&mut magic)?;
-        check_magic(&magic, MAGIC, "not a coverage file").map_err(invalid)?;
+        check_magic(&magic, MAGIC, "not a coverage file").map_err(to_invalid_data)?;
         if end < magic.len() as u64 || file.metadata()?.len() < end {
             return Err(bad("shorter than its checkpoint says"));
         }
@@ -199,7 +199,7 @@ impl CoverageReader {
             cut_off = true;
         } else {
             file.read_exact(&mut magic)?;
-            check_magic(&magic, MAGIC, "not a coverage file").map_err(invalid)?;
+            check_magic(&magic, MAGIC, "not a coverage file").map_err(to_invalid_data)?;
         }
         let mut cells = None;
         let mut at = 8u64;
@@ -354,7 +354,7 @@ impl CoverageReader {
     }
 }
 
-fn invalid(fault: FormatFault) -> io::Error {
+fn to_invalid_data(fault: FormatFault) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, fault)
 }
 

@@ -13,7 +13,7 @@ use mimawari_drift::subject::Subject;
 use mimawari_engine::ChunkResult;
 use mimawari_probes::format::{FormatFault, NEWER_HELP, read_document};
 use mimawari_probes::gap::Gap;
-use mimawari_probes::http::printable;
+use mimawari_probes::http::to_printable;
 use mimawari_probes::observation::{
     CellState, HttpObservation, Observation, TcpObservation, UrlScheme,
 };
@@ -67,7 +67,7 @@ impl RunFolder {
             .map_err(|e| failed("write", e))?;
         let coverage = coverage::CoverageWriter::create(&dir.join(COVERAGE), &meta.cells_digest())
             .map_err(|e| failed("write", e))?;
-        lock(dir, observations.file())?;
+        lock_folder(dir, observations.file())?;
         Ok(Self { dir: dir.to_owned(), observations, coverage })
     }
 
@@ -88,7 +88,7 @@ impl RunFolder {
             .write(true)
             .open(dir.join(OBSERVATIONS))
             .map_err(|e| damaged(OBSERVATIONS, e))?;
-        lock(dir, &file)?;
+        lock_folder(dir, &file)?;
         let observations =
             observations::ObservationWriter::append(file).map_err(|e| damaged(OBSERVATIONS, e))?;
         let saved = SavedCheckpoint::read(dir).map_err(|e| damaged(CHECKPOINT, e))?;
@@ -118,7 +118,7 @@ impl RunFolder {
     /// A [`Failure`].
     pub fn describe(&self, meta: &RunMeta) -> Result<()> {
         let path = self.dir.join(META);
-        write_atomically(&path, &to_json(meta)?).map_err(|e| lost(&path, e))
+        write_atomically(&path, &to_json(meta)?).map_err(|e| describe_write_failure(&path, e))
     }
 
     /// A writer of checkpoints for this folder.
@@ -131,7 +131,7 @@ impl RunFolder {
                 vec![self.observations.file().try_clone()?, self.coverage.file().try_clone()?];
             CheckpointWriter::start(&self.dir, files)
         };
-        start().map_err(|e| lost(&self.dir.join(CHECKPOINT), e))
+        start().map_err(|e| describe_write_failure(&self.dir.join(CHECKPOINT), e))
     }
 
     /// A checkpoint of the sweep, with what belongs to it in this folder.
@@ -151,7 +151,9 @@ impl RunFolder {
     /// # Errors
     /// A [`Failure`]; the file then holds the whole lines before.
     pub fn observe(&mut self, observations: &[Observation]) -> Result<()> {
-        self.observations.write(observations).map_err(|e| lost(&self.dir.join(OBSERVATIONS), e))
+        self.observations
+            .write(observations)
+            .map_err(|e| describe_write_failure(&self.dir.join(OBSERVATIONS), e))
     }
 
     /// Writes the states of a finished chunk.
@@ -161,7 +163,7 @@ impl RunFolder {
     pub fn cover(&mut self, chunk: &ChunkResult) -> Result<()> {
         self.coverage
             .states(chunk.first_step, &chunk.states)
-            .map_err(|e| lost(self.coverage.path(), e))
+            .map_err(|e| describe_write_failure(self.coverage.path(), e))
     }
 
     /// Writes what a late answer changed.
@@ -169,7 +171,9 @@ impl RunFolder {
     /// # Errors
     /// A [`Failure`].
     pub fn amend(&mut self, step: u64, state: CellState) -> Result<()> {
-        self.coverage.amended(step, state).map_err(|e| lost(self.coverage.path(), e))
+        self.coverage
+            .amended(step, state)
+            .map_err(|e| describe_write_failure(self.coverage.path(), e))
     }
 
     /// Puts everything on the disk and replaces `run.json`.
@@ -177,8 +181,10 @@ impl RunFolder {
     /// # Errors
     /// A [`Failure`].
     pub fn finish(&mut self, meta: &RunMeta) -> Result<()> {
-        self.observations.sync().map_err(|e| lost(&self.dir.join(OBSERVATIONS), e))?;
-        self.coverage.sync().map_err(|e| lost(self.coverage.path(), e))?;
+        self.observations
+            .sync()
+            .map_err(|e| describe_write_failure(&self.dir.join(OBSERVATIONS), e))?;
+        self.coverage.sync().map_err(|e| describe_write_failure(self.coverage.path(), e))?;
         self.describe(meta)?;
         if meta.status == RunStatus::Complete {
             // Nothing is left to go on with. It may be that there never was one.
@@ -190,13 +196,13 @@ impl RunFolder {
 
 /// What a folder's coverage says of a step by now; not probed where it cannot be read.
 #[must_use]
-pub fn state_in(dir: &Path, step: u64) -> CellState {
+pub fn read_state(dir: &Path, step: u64) -> CellState {
     let reader = coverage::CoverageReader::open(&dir.join(COVERAGE));
     reader.map_or(CellState::NotProbed, |r| r.state(step))
 }
 
 /// Keeps two processes from writing one run. The lock ends with the process, whatever ends it.
-fn lock(dir: &Path, file: &File) -> Result<()> {
+fn lock_folder(dir: &Path, file: &File) -> Result<()> {
     match file.try_lock() {
         Err(fs::TryLockError::WouldBlock) => {
             Err(Failure::new(format!("another process is writing the run {}", dir.display()))
@@ -219,12 +225,13 @@ pub fn read_meta(dir: &Path) -> Result<RunMeta> {
             .help("name a folder that `mimawari scan` or `patrol` wrote")
             .source(e)
     })?;
-    let meta: RunMeta = read_document(&text).map_err(|fault| refused(&path, &fault))?;
+    let meta: RunMeta =
+        read_document(&text).map_err(|fault| describe_format_fault(&path, &fault))?;
     if meta.plan.order != ORDER {
         return Err(Failure::new(format!(
             "{} has the order {}, which this program does not know",
             path.display(),
-            printable(meta.plan.order.as_bytes(), 40)
+            to_printable(meta.plan.order.as_bytes(), 40)
         ))
         .help("judge it with the version that wrote it")
         .into());
@@ -233,7 +240,7 @@ pub fn read_meta(dir: &Path) -> Result<RunMeta> {
 }
 
 /// What is wrong with a document of a run folder.
-fn refused(path: &Path, fault: &FormatFault) -> Failure {
+fn describe_format_fault(path: &Path, fault: &FormatFault) -> Failure {
     let failure = Failure::new(format!("{} {fault}", path.display()));
     failure.help(if fault.is_newer() {
         NEWER_HELP
@@ -243,15 +250,15 @@ fn refused(path: &Path, fault: &FormatFault) -> Failure {
 }
 
 /// What is wrong with a file of a run folder that cannot be read.
-fn unreadable(path: &Path, e: &io::Error) -> Failure {
+fn describe_read_failure(path: &Path, e: &io::Error) -> Failure {
     match e.get_ref().and_then(|inner| inner.downcast_ref::<FormatFault>()) {
-        Some(fault) => refused(path, fault),
-        None => damaged(path, e),
+        Some(fault) => describe_format_fault(path, fault),
+        None => describe_damage(path, e),
     }
 }
 
 /// `run.json` and `coverage.bin` say different things of what the steps are.
-fn not_of_one_plan(dir: &Path) -> Failure {
+fn describe_plan_mismatch(dir: &Path) -> Failure {
     Failure::new(format!(
         "run.json and coverage.bin of {} are not of one plan: which cells were covered is not known",
         dir.display()
@@ -262,12 +269,12 @@ fn not_of_one_plan(dir: &Path) -> Failure {
     )
 }
 
-fn damaged(path: &Path, e: &dyn std::fmt::Display) -> Failure {
+fn describe_damage(path: &Path, e: &dyn std::fmt::Display) -> Failure {
     Failure::new(format!("{} is damaged: {e}", path.display()))
         .help("the run cannot be judged; run the scan again")
 }
 
-fn lost(path: &Path, e: io::Error) -> anyhow::Error {
+fn describe_write_failure(path: &Path, e: io::Error) -> anyhow::Error {
     let help = match e.kind() {
         io::ErrorKind::StorageFull => {
             "free some space and run again; everything written before is kept and can be judged"
@@ -315,12 +322,12 @@ impl LoadedRun {
     pub fn open_for(dir: &Path, needed: impl Fn(&HttpObservation) -> bool) -> Result<Self> {
         let meta = read_meta(dir)?;
         let path = dir.join(META);
-        let walk = meta.walk().map_err(|e| damaged(&path, &e))?;
+        let walk = meta.walk().map_err(|e| describe_damage(&path, &e))?;
         let mut damage = Vec::new();
         let path = dir.join(OBSERVATIONS);
         let mut latest = LatestRun::default();
         let read = observations::read(&path, |o| latest.take(o, &needed));
-        let end = read.map_err(|e| unreadable(&path, &e))?;
+        let end = read.map_err(|e| describe_read_failure(&path, &e))?;
         if end.cut_off {
             damage.push(Gap::ObservationsCutOff);
         }
@@ -328,14 +335,15 @@ impl LoadedRun {
             damage.push(Gap::RecordsUnknown { records: end.unknown });
         }
         let path = dir.join(COVERAGE);
-        let coverage = coverage::CoverageReader::open(&path).map_err(|e| unreadable(&path, &e))?;
+        let coverage =
+            coverage::CoverageReader::open(&path).map_err(|e| describe_read_failure(&path, &e))?;
         let is_its = match coverage.cells_digest() {
             Some(digest) => *digest == meta.cells_digest(),
             // Version 1.0 wrote none.
             None => !meta.seed_is_rounded(),
         };
         if !is_its {
-            return Err(not_of_one_plan(dir).into());
+            return Err(describe_plan_mismatch(dir).into());
         }
         if coverage.is_cut_off() {
             damage.push(Gap::CoverageCutOff);
@@ -377,7 +385,7 @@ struct LatestRun(BTreeMap<RecordKey, Observation>);
 /// What a record is about, and by which scheme it was asked. A site is a content without a path.
 type RecordKey = (Subject, Option<UrlScheme>);
 
-fn record_key(o: &Observation) -> RecordKey {
+fn build_record_key(o: &Observation) -> RecordKey {
     let site = |cell, scheme: UrlScheme, host: &Option<String>, path: &str| {
         (Subject::content(cell, host.as_deref(), path), Some(scheme))
     };
@@ -392,7 +400,7 @@ fn record_key(o: &Observation) -> RecordKey {
 
 impl LatestRun {
     fn take(&mut self, o: Observation, needed: impl Fn(&HttpObservation) -> bool) {
-        let key = record_key(&o);
+        let key = build_record_key(&o);
         let is_needed = match &o {
             // What replaces an earlier record is needed as that was.
             Observation::Http(h) => needed(h) || self.0.contains_key(&key),

@@ -275,7 +275,7 @@ impl Runs {
 ///
 /// # Errors
 /// A [`Failure`] when there is none.
-pub fn named_runs(named: &[PathBuf], runs: &Path) -> Result<Vec<PathBuf>> {
+pub fn resolve_run_folders(named: &[PathBuf], runs: &Path) -> Result<Vec<PathBuf>> {
     if named.iter().all(|n| n != Path::new("latest")) {
         return Ok(named.to_vec());
     }
@@ -284,7 +284,7 @@ pub fn named_runs(named: &[PathBuf], runs: &Path) -> Result<Vec<PathBuf>> {
             .help("name every run, or only `latest`; a folder of that name is ./latest")
             .into());
     }
-    let latest = latest_run(runs)?;
+    let latest = find_latest_run(runs)?;
     tracing::info!(run = %latest.display(), "judging the newest complete run");
     Ok(vec![latest])
 }
@@ -293,7 +293,7 @@ pub fn named_runs(named: &[PathBuf], runs: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// A [`Failure`] when there is none.
-pub fn latest_run(runs: &Path) -> Result<PathBuf> {
+pub fn find_latest_run(runs: &Path) -> Result<PathBuf> {
     let shown = runs.display();
     let entries = std::fs::read_dir(runs).map_err(|e| {
         Failure::new(format!("cannot read the folder of runs {shown}"))
@@ -312,7 +312,7 @@ pub fn latest_run(runs: &Path) -> Result<PathBuf> {
             }
             Ok(_) => others += 1,
             Err(e) => {
-                tracing::warn!("{}", mimawari_base::failure::line(&e));
+                tracing::warn!("{}", mimawari_base::failure::render_line(&e));
                 others += 1;
             }
         }

@@ -22,6 +22,6 @@ pub mod merge;
 pub mod meta;
 mod observations;
 
-pub use folder::{LoadedRun, RunFolder, read_meta, state_in};
+pub use folder::{LoadedRun, RunFolder, read_meta, read_state};
 pub use judge::Runs;
 pub use meta::{RunMeta, RunStatus};

@@ -49,9 +49,9 @@ pub fn merge_as(dirs: &[PathBuf], out: &Path, amend: impl FnOnce(&mut RunMeta)) 
     let end = std::mem::replace(&mut meta.status, RunStatus::Running);
     let mut folder = RunFolder::create(out, &meta)?;
     // Positions are those of the part that the runs walked.
-    let cells = whole(&first.meta);
+    let cells = count_all_cells(&first.meta);
     for begin in (0..cells).step_by(BLOCK as usize) {
-        let states = interleave(&shards, count, begin, BLOCK.min(cells - begin))?;
+        let states = merge_cell_states(&shards, count, begin, BLOCK.min(cells - begin))?;
         folder.cover(&ChunkResult { first_step: begin, states })?;
     }
     for run in &runs {
@@ -73,7 +73,7 @@ fn open(dirs: &[PathBuf]) -> Result<ShardSet> {
     for dir in dirs {
         let run = LoadedRun::open(dir)?;
         if let Some((other, reference)) = shards.values().next() {
-            let differs = difference(&reference.meta, &run.meta);
+            let differs = describe_difference(&reference.meta, &run.meta);
             if let Some(what) = differs {
                 return Err(Failure::new(format!(
                     "{} and {} are not shards of one job: {what}",
@@ -100,7 +100,7 @@ fn open(dirs: &[PathBuf]) -> Result<ShardSet> {
     Ok(shards)
 }
 
-fn difference(a: &RunMeta, b: &RunMeta) -> Option<String> {
+fn describe_difference(a: &RunMeta, b: &RunMeta) -> Option<String> {
     if a.scope.digest != b.scope.digest {
         return Some("their scopes differ".to_owned());
     }
@@ -124,13 +124,18 @@ fn difference(a: &RunMeta, b: &RunMeta) -> Option<String> {
 }
 
 /// Cells of all shards of a run's part of the plan.
-fn whole(meta: &RunMeta) -> u64 {
+fn count_all_cells(meta: &RunMeta) -> u64 {
     let all = RunMeta { shard: PlanShard::WHOLE, ..meta.clone() };
     all.walk().map_or(0, |walk| walk.len())
 }
 
 /// The states of `length` positions of the plan from `begin` on.
-fn interleave(shards: &ShardSet, count: u32, begin: u64, length: u64) -> Result<Vec<CellState>> {
+fn merge_cell_states(
+    shards: &ShardSet,
+    count: u32,
+    begin: u64,
+    length: u64,
+) -> Result<Vec<CellState>> {
     let n = u64::from(count);
     let mut states = vec![CellState::NotProbed; usize::try_from(length)?];
     let mut part = Vec::new();
@@ -202,8 +207,8 @@ fn describe(first: &LoadedRun, runs: &[&LoadedRun], missing: &[u32]) -> RunMeta 
         // JSON has no infinity: it would be read back as nothing.
         rate_reached: all().map(|m| m.rate_reached).sum::<f64>().clamp(0.0, f64::MAX),
         frames_refused: all().fold(0, |n, m| n.saturating_add(m.frames_refused)),
-        sweep: Some(combine(runs, whole(m), missing.is_empty())),
-        canaries: canaries(runs),
+        sweep: Some(combine(runs, count_all_cells(m), missing.is_empty())),
+        canaries: merge_canaries(runs),
         http,
         merged: all().map(|m| MergedRun { run_id: m.run_id.clone(), shard: m.shard }).collect(),
         gaps,
@@ -214,7 +219,7 @@ fn describe(first: &LoadedRun, runs: &[&LoadedRun], missing: &[u32]) -> RunMeta 
 /// A canary was swept by the shard that has its cell, and asked by the others beside their sweep,
 /// each from its own place: one that did not hear it may have heard nothing else either, so that a
 /// silence in its cells proves nothing. All must have heard it.
-fn canaries(runs: &[&LoadedRun]) -> Vec<CanaryFacts> {
+fn merge_canaries(runs: &[&LoadedRun]) -> Vec<CanaryFacts> {
     let mut all: BTreeMap<&str, bool> = BTreeMap::new();
     for run in runs {
         for c in &run.meta.canaries {

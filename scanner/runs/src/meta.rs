@@ -27,7 +27,7 @@ pub fn run_id(at: Timestamp, tail: u16) -> String {
 /// know nothing of each other, and must agree on who probes what. What has to be new in every run
 /// (the cookie's key, the source ports) is drawn elsewhere.
 #[must_use]
-pub fn order_seed(addrs: &AddrSet, ports: &PortSet) -> u64 {
+pub fn compute_order_seed(addrs: &AddrSet, ports: &PortSet) -> u64 {
     let mut hash = Sha256::new();
     for range in addrs.ranges() {
         hash.update(format!("{range}\n"));
@@ -183,7 +183,7 @@ impl RunMeta {
     #[must_use]
     pub fn seed_is_rounded(&self) -> bool {
         let PlanFacts { addresses, ports, seed, .. } = &self.plan;
-        *seed > 1 << 53 && *seed != order_seed(addresses, ports)
+        *seed > 1 << 53 && *seed != compute_order_seed(addresses, ports)
     }
 
     /// The run's walk again, to look cells up in the coverage.

@@ -11,9 +11,9 @@ use mimawari_drift::edit::acceptance::{self, AcceptedRule, FindingLookup, PREFIX
 use mimawari_drift::edit::append;
 use mimawari_drift::verdict::Finding;
 
-use super::diff::diff;
+use super::diff::render_diff;
 use super::files::{self, TextFile};
-use super::{instant, shown};
+use super::{resolve_now, sanitise_foreign_text};
 use crate::cli::{BaselineAcceptArgs, ExpectArg};
 use crate::context::Context;
 use crate::output::print;
@@ -28,8 +28,8 @@ const NAMED: usize = 10;
 /// An unknown finding, one that cannot be accepted, or a reason or an end that will not do; a
 /// baseline that cannot be read, or has no file that the rule clearly belongs to.
 pub fn accept(args: &BaselineAcceptArgs, context: &Context) -> Result<ExitStatus> {
-    let now = instant(args.now.as_deref(), context)?;
-    let expires = args.expires.as_deref().map(date).transpose()?;
+    let now = resolve_now(args.now.as_deref(), context)?;
+    let expires = args.expires.as_deref().map(parse_expiry_date).transpose()?;
     let verdict = match &args.verdict {
         Some(file) => file.clone(),
         None => find_newest_verdict(Path::new("runs"))?,
@@ -37,7 +37,7 @@ pub fn accept(args: &BaselineAcceptArgs, context: &Context) -> Result<ExitStatus
     let from = verdict.display().to_string();
     let verdict = read_verdict(&verdict)?;
     let finding = acceptance::find(&verdict.findings, &args.finding)
-        .map_err(|e| not_found(&args.finding, &from, &e))?;
+        .map_err(|e| describe_lookup_failure(&args.finding, &from, &e))?;
     let files = files::read_folder(&args.dir)?;
     let baseline = files::parse(&files)?;
     let said = AcceptedRule {
@@ -58,14 +58,14 @@ pub fn accept(args: &BaselineAcceptArgs, context: &Context) -> Result<ExitStatus
     })?;
     files::parse_with(&files, file, &text)?;
     file.write(&text)?;
-    print(&diff(&file.name, &file.text, &text))?;
+    print(&render_diff(&file.name, &file.text, &text))?;
     Ok(ExitStatus::Clean)
 }
 
-fn date(text: &str) -> Result<Date> {
+fn parse_expiry_date(text: &str) -> Result<Date> {
     let read = text.parse::<Date>().ok().filter(|d| d.to_string() == text);
     read.ok_or_else(|| {
-        Failure::new(format!("--expires: `{}` is not a day", shown(text)))
+        Failure::new(format!("--expires: `{}` is not a day", sanitise_foreign_text(text)))
             .help("write a date without a time, such as 2026-12-31; the rule holds through 23:59:59 UTC")
             .into()
     })
@@ -82,8 +82,8 @@ fn find_newest_verdict(dir: &Path) -> Result<PathBuf> {
     })
 }
 
-fn not_found(wanted: &str, from: &str, e: &FindingLookup<'_>) -> Failure {
-    let wanted = shown(wanted);
+fn describe_lookup_failure(wanted: &str, from: &str, e: &FindingLookup<'_>) -> Failure {
+    let wanted = sanitise_foreign_text(wanted);
     match e {
         FindingLookup::Form => Failure::new(format!("`{wanted}` names no finding")).help(
             "write its id, 198.51.100.7:6379, [2001:db8::7]:443 or https://host/path, as the report has it",
@@ -93,7 +93,7 @@ fn not_found(wanted: &str, from: &str, e: &FindingLookup<'_>) -> Failure {
         FindingLookup::None => Failure::new(format!("{from} has no finding `{wanted}`"))
             .help("`mimawari report --verdict FILE` shows them all"),
         FindingLookup::Many(all) => {
-            let mut names: Vec<String> = all.iter().take(NAMED).map(|f| name(f)).collect();
+            let mut names: Vec<String> = all.iter().take(NAMED).map(|f| describe_finding_name(f)).collect();
             if all.len() > NAMED {
                 names.push(format!("and {} more", all.len() - NAMED));
             }
@@ -104,14 +104,14 @@ fn not_found(wanted: &str, from: &str, e: &FindingLookup<'_>) -> Failure {
 }
 
 /// `3f9a01… exposed-content 198.51.100.7:80 /x for host`
-fn name(f: &Finding) -> String {
+fn describe_finding_name(f: &Finding) -> String {
     let at = match f.port {
         Some(port) => std::net::SocketAddr::new(f.ip, port.get()).to_string(),
         None => f.ip.to_string(),
     };
     let path = f.path.as_deref().map(|p| format!(" {p}")).unwrap_or_default();
     let host = f.host.as_deref().map(|h| format!(" for {h}")).unwrap_or_default();
-    shown(&format!("{} {} {at}{path}{host}", f.id, f.kind.as_str()))
+    sanitise_foreign_text(&format!("{} {} {at}{path}{host}", f.id, f.kind.as_str()))
 }
 
 /// The file that the rule belongs to.
@@ -122,7 +122,7 @@ fn choose<'a>(
 ) -> Result<&'a TextFile> {
     let named: Vec<String> = files
         .iter()
-        .map(|f| format!("{} ({})", f.name, shown(&f.owner().unwrap_or_default())))
+        .map(|f| format!("{} ({})", f.name, sanitise_foreign_text(&f.owner().unwrap_or_default())))
         .collect();
     let help = format!("name one with --file: {}", named.join(", "));
     if let Some(wanted) = &args.file {
@@ -150,14 +150,19 @@ fn choose<'a>(
                 .into())
         }
         ([], None, _) => {
-            let what =
-                format!("no file of the baseline is of the finding's owner, `{}`", shown(owner));
+            let what = format!(
+                "no file of the baseline is of the finding's owner, `{}`",
+                sanitise_foreign_text(owner)
+            );
             Err(Failure::new(what).help(help).into())
         }
         (many, None, _) => {
             let names: Vec<&str> = many.iter().map(|f| f.name.as_str()).collect();
-            let what =
-                format!("{} files are of the finding's owner, `{}`", many.len(), shown(owner));
+            let what = format!(
+                "{} files are of the finding's owner, `{}`",
+                many.len(),
+                sanitise_foreign_text(owner)
+            );
             Err(Failure::new(what)
                 .help(format!("name one with --file: {}", names.join(", ")))
                 .into())

@@ -17,13 +17,13 @@ use mimawari_drift::edit::format;
 use mimawari_drift::lint::codeowners::CodeOwners;
 use mimawari_drift::lint::{
     BUDGET, Lint, LintContext, LintProfile, OwnersSource, SiteNames, TextLocation,
-    addresses_of_all_sites, lint, rules,
+    collect_all_site_addresses, lint, rules,
 };
 use mimawari_drift::state::State;
 use mimawari_store::baseline::RuleFiles;
 use mimawari_store::{StateStore, StoreLocation};
 use mimawari_targets::diagnostic::{DiagnosticLevel, TextSource};
-use mimawari_targets::{AddrSet, Scope, mistake};
+use mimawari_targets::{AddrSet, Scope, build_mistake_diagnostic};
 
 use self::place::RuleHome;
 use crate::cli::baseline::{BaselineCheckArgs, LintFormat};
@@ -81,7 +81,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
     };
     let mut own: Vec<_> = args.checks.iter().map(SourcePath::from).collect();
     own.extend(configs.iter().flat_map(|c| c.http.checks.iter().cloned()));
-    let catalogue = scan::catalogue(&own)?;
+    let catalogue = scan::load_catalogue(&own)?;
     let mut checks: BTreeSet<String> = catalogue.all().map(|c| c.id.to_string()).collect();
     checks.extend(["legacy-tls", "manifest"].map(str::to_owned));
     let state = match &args.state {
@@ -99,7 +99,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
         None => None,
     };
     let (scope, profiles) = read_profiles(&args.configs, &configs);
-    let sites = site_names(&files, &args.configs, &configs, state.as_ref());
+    let sites = collect_site_names(&files, &args.configs, &configs, state.as_ref());
     let found = lint(
         &files,
         &LintContext {
@@ -108,7 +108,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
             profiles: &profiles,
             owners: match &owners {
                 None => OwnersSource::Absent,
-                Some((owners, folder)) => owned(owners, folder),
+                Some((owners, folder)) => to_owners_source(owners, folder),
             },
             checks: Some(&checks),
             usage: state.as_ref().map(|s| &s.rules),
@@ -123,7 +123,7 @@ pub async fn run(args: &BaselineCheckArgs, context: &Context) -> Result<ExitStat
     write_findings(args, &all, &files)
 }
 
-fn owned<'a>(owners: &'a CodeOwners, folder: &'a str) -> OwnersSource<'a> {
+fn to_owners_source<'a>(owners: &'a CodeOwners, folder: &'a str) -> OwnersSource<'a> {
     OwnersSource::File { owners, folder }
 }
 
@@ -148,17 +148,22 @@ fn write_findings(
                 print(&format!("{}\n\n", d.render(colour)))?;
             }
             let refused = all.iter().any(|l| l.rule.refused);
-            print(&summary(errors, all.len() - errors, files, refused))?;
+            print(&format_summary(errors, all.len() - errors, files, refused))?;
         }
-        LintFormat::Json => print(&form::json(all, level)?)?,
-        LintFormat::Sarif => print(&form::sarif(all, level))?,
-        LintFormat::Github => print(&form::github(all, level))?,
+        LintFormat::Json => print(&form::render_json(all, level)?)?,
+        LintFormat::Sarif => print(&form::render_sarif(all, level))?,
+        LintFormat::Github => print(&form::render_github(all, level))?,
     }
     Ok(if errors > 0 { ExitStatus::Error } else { ExitStatus::Clean })
 }
 
 /// `3 rules in 2 files: 1 error, 2 warnings`, and the digest, where a patrol would take them.
-fn summary(errors: usize, warnings: usize, files: &[(String, String)], refused: bool) -> String {
+fn format_summary(
+    errors: usize,
+    warnings: usize,
+    files: &[(String, String)],
+    refused: bool,
+) -> String {
     let count = |n: usize, what: &str| match n {
         1 => format!("1 {what}"),
         n => format!("{n} {what}s"),
@@ -185,16 +190,16 @@ fn summary(errors: usize, warnings: usize, files: &[(String, String)], refused: 
 /// One page, or the list.
 fn explain(id: &str) -> Result<String> {
     if id.is_empty() {
-        return Ok(rules::listed());
+        return Ok(rules::render_rule_table());
     }
     if let Some(rule) = rules::get(id) {
         return Ok(rule.explained());
     }
-    let known: Vec<String> = rules::all().map(|r| format!("`{}`", r.id)).collect();
+    let known: Vec<String> = rules::list_lint_rules().map(|r| format!("`{}`", r.id)).collect();
     let written: String = id.chars().take(40).filter(|c| !c.is_control() && *c != '`').collect();
     // The nearest one, by the same rule as for keys of a file.
     let message = format!("unknown variant `{written}`, expected one of {}", known.join(", "));
-    let help = mistake(&TextSource::new("", ""), &message, 0..0).help;
+    let help = build_mistake_diagnostic(&TextSource::new("", ""), &message, 0..0).help;
     let help = help.filter(|h| h.starts_with("did you"));
     let list = "`mimawari baseline check --explain` lists them".to_owned();
     Err(Failure::new(format!("there is no rule with the id `{written}`"))
@@ -265,14 +270,14 @@ fn read(
 
 /// The sites at addresses of rules that allow a path for every site: those of the configurations' lists
 /// and those that were seen.
-fn site_names(
+fn collect_site_names(
     files: &[(String, String)],
     names: &[PathBuf],
     configs: &[Config],
     state: Option<&State>,
 ) -> SiteNames {
     let mut sites = SiteNames::default();
-    let asked = addresses_of_all_sites(files);
+    let asked = collect_all_site_addresses(files);
     if asked.is_empty() {
         return sites;
     }
@@ -285,7 +290,7 @@ fn site_names(
     let files = names.iter().zip(configs);
     for (name, config) in files.filter(|(_, c)| c.http.vhosts.as_deref() != Some(Path::new("-"))) {
         // Where the rules are reviewed, the list may be missing; a run reads it anew.
-        if let Err(e) = listed_sites(config, &asked, &mut sites) {
+        if let Err(e) = add_listed_sites(config, &asked, &mut sites) {
             tracing::warn!(
                 "{}: {e:#}; rules that allow a path for several of its sites are not reported",
                 name.display()
@@ -295,7 +300,7 @@ fn site_names(
     sites
 }
 
-fn listed_sites(config: &Config, asked: &AddrSet, sites: &mut SiteNames) -> Result<()> {
+fn add_listed_sites(config: &Config, asked: &AddrSet, sites: &mut SiteNames) -> Result<()> {
     let Some(list) = scan::read_vhosts(config)? else { return Ok(()) };
     for ip in list.addresses().filter(|ip| asked.contains(*ip)) {
         for host in list.hosts(ip) {

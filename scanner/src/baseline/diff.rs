@@ -7,7 +7,7 @@ use similar::TextDiff;
 
 /// A unified diff; nothing of it can move a terminal's cursor or turn its direction of writing.
 /// Empty when the texts are the same.
-pub(super) fn diff(name: &str, old: &str, new: &str) -> String {
+pub(super) fn render_diff(name: &str, old: &str, new: &str) -> String {
     if old == new {
         return String::new();
     }
@@ -34,11 +34,11 @@ mod tests {
     fn only_what_changes_is_shown_and_nothing_of_it_acts() {
         let old = "a\nb\nc\nd\ne\nf\ng\n";
         let new = old.replace("g", "g \u{1b}[31m\t\u{202e}\u{9b}é");
-        let diff = super::diff("x.toml", old, &new);
+        let diff = super::render_diff("x.toml", old, &new);
         assert_eq!(
             diff,
             "--- x.toml\n+++ x.toml\n@@ -4,4 +4,4 @@\n d\n e\n f\n-g\n+g \u{fffd}[31m\t\u{fffd}\u{fffd}é\n"
         );
-        assert_eq!(super::diff("x", old, old), "");
+        assert_eq!(super::render_diff("x", old, old), "");
     }
 }

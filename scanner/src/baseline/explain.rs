@@ -8,7 +8,7 @@ use mimawari_base::source_path::SourcePath;
 use mimawari_drift::explain::{ExplainQuestion, KnownFinding, LastCovered};
 use mimawari_drift::judge::CoverageView;
 use mimawari_drift::state::State;
-use mimawari_probes::http::printable;
+use mimawari_probes::http::to_printable;
 use mimawari_probes::observation::{CellState, Observation};
 use mimawari_runs::Runs;
 use mimawari_store::StateStore;
@@ -16,11 +16,11 @@ use mimawari_store::baseline::read_baseline;
 use mimawari_targets::{Cell, PlanShard};
 
 use super::blame::blame;
-use super::instant;
+use super::resolve_now;
 use crate::cli::baseline_plan::BaselineExplainArgs;
 use crate::config::Config;
 use crate::context::Context;
-use crate::output::{print, width};
+use crate::output::{detect_terminal_width, print};
 
 /// Longest question that is repeated, in characters.
 const MAX_SHOWN: usize = 200;
@@ -31,12 +31,12 @@ const MAX_SHOWN: usize = 200;
 /// A question that cannot be understood, an unknown id, an unreadable run, baseline or state.
 pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<ExitStatus> {
     let question: ExplainQuestion = args.what.parse().map_err(|e| {
-        Failure::new(format!("cannot explain `{}`", printable(args.what.as_bytes(), MAX_SHOWN)))
+        Failure::new(format!("cannot explain `{}`", to_printable(args.what.as_bytes(), MAX_SHOWN)))
             .help("write 192.0.2.70:22, [2001:db8::7]:443, 192.0.2.70:53/udp, https://shop.example.jp/.env, or the 16 hex digits of a finding's id")
             .source(e)
     })?;
     let config = Config::read(&args.from.config)?;
-    let now = instant(args.now.as_deref(), context)?;
+    let now = resolve_now(args.now.as_deref(), context)?;
     let dir = args.dir.as_ref().map_or_else(|| config.baseline_dir.clone(), SourcePath::from);
     let baseline = read_baseline(&dir)?;
     let saved = StateStore::look(&config.state)?.latest().await?.state;
@@ -79,9 +79,9 @@ pub async fn run(args: &BaselineExplainArgs, context: &Context) -> Result<ExitSt
         }
     }
     print(&if args.json {
-        mimawari_report::plan::explanation_json(&explanation)
+        mimawari_report::plan::render_explanation_json(&explanation)
     } else {
-        mimawari_report::plan::explanation(&explanation, width())
+        mimawari_report::plan::render_explanation(&explanation, detect_terminal_width())
     })?;
     Ok(ExitStatus::Clean)
 }

@@ -24,7 +24,7 @@ impl TextFile {
     /// Reads one file.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let bytes = fs::read(path).map_err(|e| unreadable(path, e))?;
+        let bytes = fs::read(path).map_err(|e| describe_read_failure(path, e))?;
         let text = TextSource::from_bytes(name.as_str(), bytes)?.text().to_owned();
         Ok(Self { path: path.to_owned(), name, text })
     }
@@ -56,7 +56,7 @@ impl TextFile {
     }
 }
 
-fn unreadable(path: &Path, e: io::Error) -> Failure {
+fn describe_read_failure(path: &Path, e: io::Error) -> Failure {
     Failure::new(format!("cannot read the baseline {}", path.display()))
         .help("name the baseline folder or a file of it")
         .source(e)
@@ -64,10 +64,10 @@ fn unreadable(path: &Path, e: io::Error) -> Failure {
 
 /// The `*.toml` files of a folder and its sub-folders, by name; of a file, that file.
 pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>> {
-    if !fs::metadata(path).map_err(|e| unreadable(path, e))?.is_dir() {
+    if !fs::metadata(path).map_err(|e| describe_read_failure(path, e))?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let files = RuleFiles::list(path).map_err(|(path, e)| unreadable(&path, e))?;
+    let files = RuleFiles::list(path).map_err(|(path, e)| describe_read_failure(&path, e))?;
     files.note_skipped();
     Ok(files.paths)
 }

@@ -9,7 +9,7 @@ use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_drift::edit::format_named;
 use mimawari_targets::diagnostic::DiagnosticList;
 
-use super::diff::diff;
+use super::diff::render_diff;
 use super::files::{self, TextFile};
 use crate::cli::BaselineFmtArgs;
 use crate::output::print;
@@ -19,7 +19,7 @@ use crate::output::print;
 /// # Errors
 /// What keeps files from being read, with the lines; then none is written. With `--check`, that a
 /// file is not in canonical form.
-pub fn fmt(args: &BaselineFmtArgs) -> Result<ExitStatus> {
+pub fn run_fmt_command(args: &BaselineFmtArgs) -> Result<ExitStatus> {
     let mut paths: BTreeSet<PathBuf> = BTreeSet::new();
     for path in &args.paths {
         paths.extend(files::list(path)?);
@@ -49,7 +49,7 @@ pub fn fmt(args: &BaselineFmtArgs) -> Result<ExitStatus> {
     let mut out = String::new();
     if args.check {
         for (file, text) in &changed {
-            out.push_str(&diff(&file.name, &file.text, text));
+            out.push_str(&render_diff(&file.name, &file.text, text));
         }
         print(&out)?;
         if changed.is_empty() {

@@ -13,7 +13,7 @@ mod propose;
 mod prune;
 
 pub use accept::accept;
-pub use fmt::fmt;
+pub use fmt::run_fmt_command;
 pub use propose::propose;
 pub use prune::prune;
 
@@ -26,10 +26,10 @@ use mimawari_base::failure::Failure;
 use crate::context::Context;
 
 /// `--now`, or the clock.
-fn instant(given: Option<&str>, context: &Context) -> Result<Timestamp> {
+fn resolve_now(given: Option<&str>, context: &Context) -> Result<Timestamp> {
     let Some(text) = given else { return Ok((context.now)()) };
     text.parse().map_err(|e: jiff::Error| {
-        Failure::new(format!("--now: `{}` is not an instant", shown(text)))
+        Failure::new(format!("--now: `{}` is not an instant", sanitise_foreign_text(text)))
             .help("write RFC 3339, such as 2027-01-01T00:00:00Z")
             .source(e)
             .into()
@@ -37,13 +37,13 @@ fn instant(given: Option<&str>, context: &Context) -> Result<Timestamp> {
 }
 
 /// The day, UTC.
-fn day(now: Timestamp) -> Date {
+fn to_utc_date(now: Timestamp) -> Date {
     now.to_zoned(TimeZone::UTC).date()
 }
 
 /// Foreign text in a message.
-fn shown(text: &str) -> String {
-    mimawari_drift::edit::inert(text, 80)
+fn sanitise_foreign_text(text: &str) -> String {
+    mimawari_drift::edit::sanitise_text(text, 80)
 }
 
 /// A note beside the result, on stderr.

@@ -13,11 +13,11 @@ use mimawari_store::StateStore;
 use mimawari_store::baseline::read_baseline;
 use mimawari_targets::Port;
 
-use super::instant;
+use super::resolve_now;
 use crate::cli::baseline_plan::{BaselinePlanArgs, PlanFormat};
 use crate::config::Config;
 use crate::context::Context;
-use crate::output::{width, write_out};
+use crate::output::{detect_terminal_width, write_out};
 
 /// Cells that are looked up at a time, in the order in which they lie in the coverage.
 const AT_ONCE: usize = 1 << 18;
@@ -32,7 +32,7 @@ const STATES: usize = 1 << 16;
 /// Unreadable runs, baselines or state; an unwritable output.
 pub async fn run(args: &BaselinePlanArgs, context: &Context) -> Result<ExitStatus> {
     let config = Config::read(&args.from.config)?;
-    let now = instant(args.now.as_deref(), context)?;
+    let now = resolve_now(args.now.as_deref(), context)?;
     let base = read_baseline(&args.base.as_path().into())?;
     let head = read_baseline(&args.head.as_path().into())?;
     let previous = StateStore::look(&config.state)?.latest().await?.state;
@@ -49,9 +49,9 @@ pub async fn run(args: &BaselinePlanArgs, context: &Context) -> Result<ExitStatu
         vantage,
     );
     let text = match args.format {
-        PlanFormat::Text => mimawari_report::plan::text(&impact, width()),
-        PlanFormat::Json => mimawari_report::plan::json(&impact),
-        PlanFormat::Markdown => mimawari_report::plan::markdown(&impact),
+        PlanFormat::Text => mimawari_report::plan::render_text(&impact, detect_terminal_width()),
+        PlanFormat::Json => mimawari_report::plan::render_json(&impact),
+        PlanFormat::Markdown => mimawari_report::plan::render_markdown(&impact),
     };
     write_out(&args.out, &text)?;
     let fails = args.fail_on_silenced.is_some_and(|s| impact.silences(s.into()));

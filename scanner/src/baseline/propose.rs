@@ -9,21 +9,21 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use jiff::{Timestamp, ToSpan};
 use mimawari_base::failure::{ExitStatus, Failure};
-use mimawari_base::files::temporary_in;
+use mimawari_base::files::create_temporary_file;
 use mimawari_base::source_path::SourcePath;
 use mimawari_drift::baseline::Baseline;
 use mimawari_drift::edit::propose::{
-    ProposalRequest, ProposedFile, RuleProposal, file_name, propose as proposed,
+    ProposalRequest, ProposedFile, RuleProposal, build_file_name, propose as proposed,
 };
-use mimawari_drift::edit::{append, new_file};
+use mimawari_drift::edit::{append, render_new_file};
 use mimawari_drift::verdict::Verdict;
 use mimawari_runs::Runs;
 use mimawari_store::StateStore;
 use mimawari_targets::PortSet;
 
-use super::diff::diff;
+use super::diff::render_diff;
 use super::files::{self, TextFile};
-use super::{day, instant, note};
+use super::{note, resolve_now, to_utc_date};
 use crate::cli::BaselineProposeArgs;
 use crate::config::Config;
 use crate::context::Context;
@@ -35,11 +35,14 @@ use crate::report::read_verdict;
 /// # Errors
 /// An unreadable verdict, run or baseline; a folder that cannot be written.
 pub async fn propose(args: &BaselineProposeArgs, context: &Context) -> Result<ExitStatus> {
-    let now = instant(args.now.as_deref(), context)?;
-    let only = args.only.as_deref().map(ports).transpose()?;
-    let expires = day(now).checked_add(i32::from(args.expires_days).days()).map_err(|e| {
-        Failure::new("--expires-days leads beyond the calendar").help("name fewer days").source(e)
-    })?;
+    let now = resolve_now(args.now.as_deref(), context)?;
+    let only = args.only.as_deref().map(parse_ports).transpose()?;
+    let expires =
+        to_utc_date(now).checked_add(i32::from(args.expires_days).days()).map_err(|e| {
+            Failure::new("--expires-days leads beyond the calendar")
+                .help("name fewer days")
+                .source(e)
+        })?;
     let (verdict, baseline) = read_sources(args, now).await?;
     let baselines = read_existing(baseline.as_deref(), args.out.as_deref())?;
     let request = ProposalRequest { only: only.as_ref(), expires, now };
@@ -52,7 +55,7 @@ pub async fn propose(args: &BaselineProposeArgs, context: &Context) -> Result<Ex
     Ok(ExitStatus::Clean)
 }
 
-fn ports(text: &str) -> Result<PortSet> {
+fn parse_ports(text: &str) -> Result<PortSet> {
     text.parse().map_err(|e: mimawari_targets::PortError| {
         Failure::new(format!("--only: {e}"))
             .help("write ports and ranges, such as 22,80,8000-8100")
@@ -107,9 +110,9 @@ fn join_files(made: &ProposedFile) -> String {
     for p in &made.proposals {
         if made.proposals.len() > 1 {
             let gap = if out.is_empty() { "" } else { "\n" };
-            let _ = writeln!(out, "{gap}# ===== {} =====", file_name(p.owner.as_deref()));
+            let _ = writeln!(out, "{gap}# ===== {} =====", build_file_name(p.owner.as_deref()));
         }
-        out.push_str(&new_file(p.owner.as_deref().unwrap_or_default(), &p.rules));
+        out.push_str(&render_new_file(p.owner.as_deref().unwrap_or_default(), &p.rules));
     }
     out
 }
@@ -139,18 +142,18 @@ fn write(dir: &Path, made: &ProposedFile) -> Result<()> {
             edits.push((file, text));
             continue;
         }
-        let name = file_name(owner);
+        let name = build_file_name(owner);
         let stem = name.trim_end_matches(".toml");
         let numbered = (2u32..).map(|n| dir.join(format!("{stem}-{n}.toml")));
         let mut names = std::iter::once(dir.join(&name)).chain(numbered);
         let Some(path) = names.find(|p| !taken.contains(p) && !p.exists()) else { continue };
         taken.insert(path.clone());
-        new.push((path, new_file(owner.unwrap_or_default(), rules)));
+        new.push((path, render_new_file(owner.unwrap_or_default(), rules)));
     }
     let mut out = String::new();
     for (file, text) in edits {
         file.write(&text)?;
-        out.push_str(&diff(&file.name, &file.text, &text));
+        out.push_str(&render_diff(&file.name, &file.text, &text));
     }
     for (path, text) in new {
         create(&path, &text).map_err(|e| failed(&path, e))?;
@@ -162,7 +165,7 @@ fn write(dir: &Path, made: &ProposedFile) -> Result<()> {
 /// Writes a file that is not there yet, whole or not at all.
 fn create(path: &Path, text: &str) -> std::io::Result<()> {
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = temporary_in(dir)?;
+    let mut file = create_temporary_file(dir)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist_noclobber(path).map_err(|e| e.error)?;

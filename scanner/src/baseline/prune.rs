@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_drift::edit::remove;
-use mimawari_drift::stale::stale;
+use mimawari_drift::stale::find_stale_rules;
 use mimawari_drift::state::State;
 use mimawari_store::{StateStore, StoreLocation};
 
-use super::diff::diff;
+use super::diff::render_diff;
 use super::files::{self, TextFile};
-use super::{instant, note, shown};
+use super::{note, resolve_now, sanitise_foreign_text};
 use crate::cli::BaselinePruneArgs;
 use crate::context::Context;
 use crate::output::print;
@@ -22,7 +22,7 @@ use crate::output::print;
 /// # Errors
 /// An unreadable baseline or state; a file that cannot be written.
 pub async fn prune(args: &BaselinePruneArgs, context: &Context) -> Result<ExitStatus> {
-    let now = instant(args.now.as_deref(), context)?;
+    let now = resolve_now(args.now.as_deref(), context)?;
     let files = files::read_folder(&args.dir)?;
     let baseline = files::parse(&files)?;
     let state = match &args.state {
@@ -40,14 +40,14 @@ pub async fn prune(args: &BaselinePruneArgs, context: &Context) -> Result<ExitSt
         }
         Some(dir) => StateStore::look(&StoreLocation::Folder(dir.clone()))?.latest().await?.state,
     };
-    let stale = stale(&baseline, &state.rules, now);
+    let stale = find_stale_rules(&baseline, &state.rules, now);
     if stale.is_empty() {
         print(&format!("{}: none of {} rules is stale\n", args.dir.display(), baseline.len()))?;
         return Ok(ExitStatus::Clean);
     }
     let mut out = String::new();
     for s in &stale {
-        let _ = writeln!(out, "{}: `{}`: {}", s.place, shown(&s.id), s.why);
+        let _ = writeln!(out, "{}: `{}`: {}", s.place, sanitise_foreign_text(&s.id), s.why);
     }
     let mut edits: Vec<(&TextFile, String)> = Vec::new();
     for file in &files {
@@ -65,7 +65,7 @@ pub async fn prune(args: &BaselinePruneArgs, context: &Context) -> Result<ExitSt
             .help(format!("run `mimawari baseline fmt {}` first", file.name))
         })?;
         files::parse_with(&files, file, &text)?;
-        let _ = write!(out, "\n{}", diff(&file.name, &file.text, &text));
+        let _ = write!(out, "\n{}", render_diff(&file.name, &file.text, &text));
         edits.push((file, text));
     }
     if args.write {

@@ -68,7 +68,7 @@ pub(super) struct DraftCheck {
 impl DraftCheck {
     /// The check in the catalogue's form, asked for from this tier on.
     pub(super) fn written(&self, tier: u8) -> String {
-        let quoted = |text: &str| Value::String(one_line(text)).to_string();
+        let quoted = |text: &str| Value::String(flatten_to_line(text)).to_string();
         let mut out = String::from("[[check]]\n");
         for (key, text) in [
             ("id", &*self.id),
@@ -99,7 +99,7 @@ impl DraftCheck {
 }
 
 /// An id of the catalogue's form: unlike each that `is_taken`.
-pub(super) fn free_id(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+pub(super) fn build_unique_id(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
     let mut id = String::from("nuclei-");
     for c in name.chars() {
         if c.is_ascii_alphanumeric() {
@@ -119,7 +119,7 @@ pub(super) fn free_id(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
 }
 
 /// A text for people, in one line without control characters.
-fn one_line(text: &str) -> String {
+fn flatten_to_line(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut line = clean.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.len() > TEXT_LIMIT {
@@ -137,17 +137,17 @@ mod tests {
     #[test]
     fn ids_are_short_and_free() {
         let long = "A".repeat(60);
-        assert_eq!(free_id("Git_Config (exposed)", |_| false), "nuclei-git-config-exposed");
-        let first = free_id(&long, |_| false);
+        assert_eq!(build_unique_id("Git_Config (exposed)", |_| false), "nuclei-git-config-exposed");
+        let first = build_unique_id(&long, |_| false);
         assert_eq!(first.len(), 40);
-        let second = free_id(&long, |id| id == first);
+        let second = build_unique_id(&long, |id| id == first);
         assert!(second.len() == 40 && second.ends_with("-2"), "{second}");
-        assert_eq!(free_id("設定", |_| false), "nuclei");
+        assert_eq!(build_unique_id("設定", |_| false), "nuclei");
     }
 
     #[test]
     fn texts_are_one_line() {
-        assert_eq!(one_line("a\n  b\u{1b}[31mc\t"), "a b [31mc");
-        assert!(one_line(&"あ".repeat(600)).len() < 700);
+        assert_eq!(flatten_to_line("a\n  b\u{1b}[31mc\t"), "a b [31mc");
+        assert!(flatten_to_line(&"あ".repeat(600)).len() < 700);
     }
 }

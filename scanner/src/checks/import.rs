@@ -10,7 +10,7 @@ use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_probes::http::{Catalogue, format};
 use mimawari_targets::diagnostic::TextSource;
 
-use super::draft::{DraftCheck, free_id};
+use super::draft::{DraftCheck, build_unique_id};
 use super::nuclei::{ImportRefusal, convert};
 use crate::cli::ImportChecksArgs;
 use crate::output;
@@ -98,7 +98,7 @@ impl ImportedChecks {
         for draft in drafts {
             let taken =
                 |id: &str| self.ids.contains(id) || ids.contains(id) || builtin.get(id).is_some();
-            let draft = DraftCheck { id: free_id(&draft.id, taken), ..draft };
+            let draft = DraftCheck { id: build_unique_id(&draft.id, taken), ..draft };
             let text = draft.written(tier);
             let source = TextSource::new("the template", format!("version = 1\n{text}"));
             if let Err(errors) = format::read(&source, false) {

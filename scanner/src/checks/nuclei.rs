@@ -78,7 +78,7 @@ pub(super) enum ImportRefusal {
 
 type Converted<T> = Result<T, ImportRefusal>;
 
-fn beyond<T>(reason: impl Into<String>) -> Converted<T> {
+fn reject_template<T>(reason: impl Into<String>) -> Converted<T> {
     Err(ImportRefusal::Beyond(reason.into()))
 }
 
@@ -90,24 +90,24 @@ pub(super) fn convert(text: &str) -> Converted<Vec<DraftCheck>> {
     let template: Value = serde_saphyr::from_str(text)
         .map_err(|_| ImportRefusal::Beyond("cannot be read as YAML".to_owned()))?;
     let template = template.as_object().ok_or(ImportRefusal::NoTemplate)?;
-    let (Some(id), Some(info)) = (word(template.get("id")), template.get("info")) else {
+    let (Some(id), Some(info)) = (to_text(template.get("id")), template.get("info")) else {
         return Err(ImportRefusal::NoTemplate);
     };
     if let Some(protocol) = PROTOCOLS.iter().find(|p| template.contains_key(**p)) {
-        return beyond(format!("is about `{protocol}`, not HTTP"));
+        return reject_template(format!("is about `{protocol}`, not HTTP"));
     }
     for key in ["flow", "variables", "constants", "self-contained", "signature"] {
         if template.get(key).is_some_and(|v| *v != Value::Bool(false)) {
-            return beyond(format!("has `{key}`"));
+            return reject_template(format!("has `{key}`"));
         }
     }
     let requests = template.get("http").or_else(|| template.get("requests"));
     let requests = requests.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if requests.is_empty() {
-        return beyond("has no HTTP request");
+        return reject_template("has no HTTP request");
     }
     let info = TemplateInfo::of(&id, info);
-    requests.iter().map(|r| request(r, &info)).collect()
+    requests.iter().map(|r| convert_request(r, &info)).collect()
 }
 
 /// What the template says of itself.
@@ -121,7 +121,7 @@ struct TemplateInfo {
 
 impl TemplateInfo {
     fn of(id: &str, info: &Value) -> Self {
-        let text = |key: &str| word(info.get(key)).filter(|t| !t.trim().is_empty());
+        let text = |key: &str| to_text(info.get(key)).filter(|t| !t.trim().is_empty());
         let severity = text("severity").unwrap_or_default().to_ascii_lowercase();
         let known = ["critical", "high", "medium", "low", "info"];
         Self {
@@ -137,50 +137,51 @@ impl TemplateInfo {
     }
 }
 
-fn request(request: &Value, info: &TemplateInfo) -> Converted<DraftCheck> {
+fn convert_request(request: &Value, info: &TemplateInfo) -> Converted<DraftCheck> {
     let Some(request) = request.as_object() else {
-        return beyond("has a request of no known form");
+        return reject_template("has a request of no known form");
     };
     for (key, value) in request {
         let key = key.as_str();
         if key == "headers" {
-            only_usual_fields(value)?;
+            check_header_fields(value)?;
         } else if !HARMLESS.contains(&key) && !HARMLESS_TOO.contains(&key) {
-            return beyond(format!("has `{key}`"));
+            return reject_template(format!("has `{key}`"));
         }
     }
-    let method = word(request.get("method")).unwrap_or_else(|| "GET".to_owned());
+    let method = to_text(request.get("method")).unwrap_or_else(|| "GET".to_owned());
     if !method.eq_ignore_ascii_case("GET") {
-        return beyond(format!("requests with {}", method.to_ascii_uppercase()));
+        return reject_template(format!("requests with {}", method.to_ascii_uppercase()));
     }
     let passes_on = |e: &Value| e.get("internal") == Some(&Value::Bool(true));
     if request.get("extractors").and_then(Value::as_array).is_some_and(|e| e.iter().any(passes_on))
     {
-        return beyond("passes values from one request to the next");
+        return reject_template("passes values from one request to the next");
     }
     let targets = match (request.get("path"), request.get("raw")) {
-        (Some(path), None) => texts(Some(path)),
-        (None, Some(raw)) => {
-            texts(Some(raw)).iter().map(|r| raw_path(r)).collect::<Converted<Vec<String>>>()?
-        }
-        _ => return beyond("has no path, or paths and raw requests at once"),
+        (Some(path), None) => to_text_list(Some(path)),
+        (None, Some(raw)) => to_text_list(Some(raw))
+            .iter()
+            .map(|r| parse_raw_path(r))
+            .collect::<Converted<Vec<String>>>()?,
+        _ => return reject_template("has no path, or paths and raw requests at once"),
     };
     let mut paths = Vec::new();
     for target in &targets {
-        for path in filled(target, request.get("payloads"))? {
-            let path = pattern(&path)?;
+        for path in expand_payloads(target, request.get("payloads"))? {
+            let path = convert_path(&path)?;
             if !paths.contains(&path) {
                 paths.push(path);
             }
         }
         if paths.len() > PATHS_LIMIT {
-            return beyond(format!("has over {PATHS_LIMIT} paths"));
+            return reject_template(format!("has over {PATHS_LIMIT} paths"));
         }
     }
     if paths.is_empty() {
-        return beyond("has no path");
+        return reject_template("has no path");
     }
-    let MatcherSet { conditions, content_alone } = matchers(request)?;
+    let MatcherSet { conditions, content_alone } = convert_matchers(request)?;
     Ok(DraftCheck {
         id: info.id.clone(),
         title: info.title.clone(),
@@ -194,33 +195,37 @@ fn request(request: &Value, info: &TemplateInfo) -> Converted<DraftCheck> {
     })
 }
 
-fn only_usual_fields(fields: &Value) -> Converted<()> {
-    let Some(fields) = fields.as_object() else { return beyond("has header fields of its own") };
+fn check_header_fields(fields: &Value) -> Converted<()> {
+    let Some(fields) = fields.as_object() else {
+        return reject_template("has header fields of its own");
+    };
     let own = fields.keys().find(|k| !USUAL_FIELDS.contains(&&*k.to_ascii_lowercase()));
     match own {
-        Some(own) => beyond(format!("sends the header field `{}`", own.to_ascii_lowercase())),
+        Some(own) => {
+            reject_template(format!("sends the header field `{}`", own.to_ascii_lowercase()))
+        }
         None => Ok(()),
     }
 }
 
 /// The path of a raw request, if that is a plain GET.
-fn raw_path(raw: &str) -> Converted<String> {
+fn parse_raw_path(raw: &str) -> Converted<String> {
     let mut lines = raw.trim_start().lines();
     let first = lines.next().unwrap_or_default();
     let mut words = first.split_whitespace();
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if method != "GET" {
-        return beyond(format!("requests with {method}"));
+        return reject_template(format!("requests with {method}"));
     }
     let mut lines = lines.map(str::trim);
     for line in lines.by_ref().take_while(|l| !l.is_empty()) {
         let name = line.split(':').next().unwrap_or_default().trim().to_ascii_lowercase();
         if !USUAL_FIELDS.contains(&&*name) {
-            return beyond(format!("sends the header field `{name}`"));
+            return reject_template(format!("sends the header field `{name}`"));
         }
     }
     if lines.any(|l| !l.is_empty()) {
-        return beyond("has `body`");
+        return reject_template("has `body`");
     }
     // An absolute target would go to a proxy.
     if path.starts_with('/') {
@@ -228,12 +233,12 @@ fn raw_path(raw: &str) -> Converted<String> {
     } else if path.starts_with("{{BaseURL}}") || path.starts_with("{{RootURL}}") {
         Ok(path.to_owned())
     } else {
-        beyond("requests another place than a path of the site")
+        reject_template("requests another place than a path of the site")
     }
 }
 
 /// The target with each value of the payloads, if they are one list.
-fn filled(target: &str, payloads: Option<&Value>) -> Converted<Vec<String>> {
+fn expand_payloads(target: &str, payloads: Option<&Value>) -> Converted<Vec<String>> {
     let Some(payloads) = payloads.and_then(Value::as_object) else {
         return Ok(vec![target.to_owned()]);
     };
@@ -242,23 +247,25 @@ fn filled(target: &str, payloads: Option<&Value>) -> Converted<Vec<String>> {
     match used[..] {
         [] => Ok(vec![target.to_owned()]),
         [key] if payloads.len() == 1 => {
-            let values = texts(payloads.get(key).filter(|v| v.is_array()));
+            let values = to_text_list(payloads.get(key).filter(|v| v.is_array()));
             if values.is_empty() {
-                return beyond("takes payloads from a file");
+                return reject_template("takes payloads from a file");
             }
             let name = format!("{{{{{key}}}}}");
             Ok(values.iter().map(|v| target.replace(&name, v)).collect())
         }
-        _ => beyond("combines several payloads"),
+        _ => reject_template("combines several payloads"),
     }
 }
 
 /// A path in the catalogue's form.
-fn pattern(target: &str) -> Converted<String> {
+fn convert_path(target: &str) -> Converted<String> {
     let rest = target.strip_prefix("{{BaseURL}}").or_else(|| target.strip_prefix("{{RootURL}}"));
-    let Some(rest) = rest else { return beyond("requests another place than a path of the site") };
+    let Some(rest) = rest else {
+        return reject_template("requests another place than a path of the site");
+    };
     if !rest.is_empty() && !rest.starts_with(['/', '?']) {
-        return beyond("requests another port or host");
+        return reject_template("requests another port or host");
     }
     let mut out = String::new();
     if !rest.starts_with('/') {
@@ -270,7 +277,7 @@ fn pattern(target: &str) -> Converted<String> {
         let Some(length) = rest[open..].find("}}") else { break };
         match rest[open + 2..open + length].trim() {
             "FQDN" | "Host" => out.push_str("{host}"),
-            _ => return beyond("makes its path by an expression"),
+            _ => return reject_template("makes its path by an expression"),
         }
         rest = &rest[open + length + 2..];
     }
@@ -300,18 +307,18 @@ struct MatcherSet {
     content_alone: bool,
 }
 
-fn matchers(request: &Map<String, Value>) -> Converted<MatcherSet> {
+fn convert_matchers(request: &Map<String, Value>) -> Converted<MatcherSet> {
     let all = request.get("matchers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if all.is_empty() {
-        return extractors(request);
+        return convert_extractors(request);
     }
     let any = is_any(request.get("matchers-condition"));
     let (mut conditions, mut content_alone, mut about_content) = (Vec::new(), false, false);
     for matcher in all {
         let Some(matcher) = matcher.as_object() else {
-            return beyond("has a matcher of no known form");
+            return reject_template("has a matcher of no known form");
         };
-        match one_matcher(matcher)? {
+        match convert_matcher(matcher)? {
             TemplateMatcher::Status { codes, negative } => {
                 let usual = !negative && codes.iter().all(|c| matches!(c, 200 | 206));
                 if usual && !any {
@@ -328,26 +335,28 @@ fn matchers(request: &Map<String, Value>) -> Converted<MatcherSet> {
         }
     }
     if !about_content {
-        return beyond("looks at nothing but the status, or at what is not there");
+        return reject_template("looks at nothing but the status, or at what is not there");
     }
     let conditions = if any { vec![DraftCondition::joined(conditions, true)] } else { conditions };
     Ok(MatcherSet { conditions, content_alone })
 }
 
 /// Without a matcher a template is true where an extractor finds something.
-fn extractors(request: &Map<String, Value>) -> Converted<MatcherSet> {
+fn convert_extractors(request: &Map<String, Value>) -> Converted<MatcherSet> {
     let all = request.get("extractors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let mut found = Vec::new();
     for extractor in all {
-        let kind = word(extractor.get("type")).unwrap_or_default();
+        let kind = to_text(extractor.get("type")).unwrap_or_default();
         if kind != "regex" {
-            return beyond(format!("has no matchers, and an extractor of the kind `{kind}`"));
+            return reject_template(format!(
+                "has no matchers, and an extractor of the kind `{kind}`"
+            ));
         }
-        let part = MatcherPart::of(word(extractor.get("part")).as_deref())?;
-        found.extend(texts(extractor.get("regex")).iter().map(|r| part.regex(r, false)));
+        let part = MatcherPart::of(to_text(extractor.get("part")).as_deref())?;
+        found.extend(to_text_list(extractor.get("regex")).iter().map(|r| part.regex(r, false)));
     }
     if found.is_empty() {
-        return beyond("has no matchers");
+        return reject_template("has no matchers");
     }
     Ok(MatcherSet { conditions: vec![DraftCondition::joined(found, true)], content_alone: false })
 }
@@ -357,34 +366,36 @@ enum TemplateMatcher {
     Content { condition: DraftCondition, negative: bool },
 }
 
-fn one_matcher(matcher: &Map<String, Value>) -> Converted<TemplateMatcher> {
-    let kind = word(matcher.get("type")).unwrap_or_else(|| "word".to_owned());
+fn convert_matcher(matcher: &Map<String, Value>) -> Converted<TemplateMatcher> {
+    let kind = to_text(matcher.get("type")).unwrap_or_else(|| "word".to_owned());
     let negative = matcher.get("negative") == Some(&Value::Bool(true));
     if kind == "status" {
-        let codes = texts(matcher.get("status"));
+        let codes = to_text_list(matcher.get("status"));
         let codes: Result<Vec<u16>, _> = codes.iter().map(|c| c.parse()).collect();
         return match codes {
             Ok(codes) if !codes.is_empty() => Ok(TemplateMatcher::Status { codes, negative }),
-            _ => beyond("has a status of no known form"),
+            _ => reject_template("has a status of no known form"),
         };
     }
-    let part = MatcherPart::of(word(matcher.get("part")).as_deref())?;
+    let part = MatcherPart::of(to_text(matcher.get("part")).as_deref())?;
     let nocase = matcher.get("case-insensitive") == Some(&Value::Bool(true));
-    let hex = word(matcher.get("encoding")).is_some_and(|e| e == "hex");
+    let hex = to_text(matcher.get("encoding")).is_some_and(|e| e == "hex");
     let values: Vec<DraftCondition> = match &*kind {
         "word" => {
-            let words = texts(matcher.get("words"));
+            let words = to_text_list(matcher.get("words"));
             words.iter().map(|w| part.word(w, hex, nocase)).collect::<Converted<_>>()?
         }
-        "regex" => texts(matcher.get("regex")).iter().map(|r| part.regex(r, nocase)).collect(),
+        "regex" => {
+            to_text_list(matcher.get("regex")).iter().map(|r| part.regex(r, nocase)).collect()
+        }
         "binary" => {
-            let values = texts(matcher.get("binary"));
+            let values = to_text_list(matcher.get("binary"));
             values.iter().map(|b| part.word(b, true, nocase)).collect::<Converted<_>>()?
         }
-        other => return beyond(format!("uses the matcher `{other}`")),
+        other => return reject_template(format!("uses the matcher `{other}`")),
     };
     if values.is_empty() {
-        return beyond("has a matcher without a value");
+        return reject_template("has a matcher without a value");
     }
     let condition = DraftCondition::joined(values, is_any(matcher.get("condition")));
     Ok(TemplateMatcher::Content { condition, negative })
@@ -410,24 +421,24 @@ impl MatcherPart {
             "server" => Self::Field("Server"),
             "set_cookie" => Self::Field("Set-Cookie"),
             "www_authenticate" => Self::Field("Www-Authenticate"),
-            other => return beyond(format!("looks at the part `{other}`")),
+            other => return reject_template(format!("looks at the part `{other}`")),
         })
     }
 
     fn word(&self, text: &str, hex: bool, nocase: bool) -> Converted<DraftCondition> {
         if hex {
             let Some(bytes) = unhex(text).filter(|b| !b.is_empty()) else {
-                return beyond("has bytes that are not hexadecimal");
+                return reject_template("has bytes that are not hexadecimal");
             };
             let escaped: String = bytes.iter().map(|b| format!("\\x{b:02x}")).collect();
             return Ok(self.regex(&escaped, nocase));
         }
         if text.is_empty() {
-            return beyond("has an empty word");
+            return reject_template("has an empty word");
         }
         Ok(match self {
             Self::Body => DraftCondition::text("has", text, nocase),
-            _ => self.regex(&escaped(text), nocase),
+            _ => self.regex(&escape_pattern(text), nocase),
         })
     }
 
@@ -439,7 +450,7 @@ impl MatcherPart {
             Self::Body => body(),
             Self::Head => head(),
             Self::Field(name) => {
-                let field = format!("^{}: .*(?:{text})", escaped(name));
+                let field = format!("^{}: .*(?:{text})", escape_pattern(name));
                 DraftCondition::text("header", &field, nocase)
             }
             Self::Both => DraftCondition::joined(vec![body(), head()], true),
@@ -459,7 +470,7 @@ fn with_literal_braces(text: &str) -> String {
             at + 1 + inside.len() < text.len() && !least.is_empty() && digits(least) && digits(most)
         };
         // Behind these letters a brace names a code point or a class.
-        let named = escaped_letter(&out);
+        let named = has_trailing_escape(&out);
         if c == '{' && !escaped && !class && !named && !repeats() {
             out.push('\\');
         }
@@ -475,12 +486,12 @@ fn with_literal_braces(text: &str) -> String {
 }
 
 /// Whether a text ends with `\x`, `\p` or `\P`.
-fn escaped_letter(text: &str) -> bool {
+fn has_trailing_escape(text: &str) -> bool {
     ["\\x", "\\p", "\\P"].iter().any(|letter| text.ends_with(letter))
 }
 
 /// An expression that is true of this text alone.
-fn escaped(text: &str) -> String {
+fn escape_pattern(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         if c.is_ascii_punctuation() && !matches!(c, '<' | '>') {
@@ -500,11 +511,11 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 /// Whether a condition is `or`, as it is without a word.
 fn is_any(condition: Option<&Value>) -> bool {
-    word(condition).is_none_or(|c| !c.eq_ignore_ascii_case("and"))
+    to_text(condition).is_none_or(|c| !c.eq_ignore_ascii_case("and"))
 }
 
 /// A scalar as text.
-fn word(value: Option<&Value>) -> Option<String> {
+fn to_text(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::String(text) => Some(text.clone()),
         Value::Number(n) => Some(n.to_string()),
@@ -514,10 +525,10 @@ fn word(value: Option<&Value>) -> Option<String> {
 }
 
 /// A scalar, or a list of them, as texts.
-fn texts(value: Option<&Value>) -> Vec<String> {
+fn to_text_list(value: Option<&Value>) -> Vec<String> {
     match value {
-        Some(Value::Array(all)) => all.iter().filter_map(|v| word(Some(v))).collect(),
-        value => word(value).into_iter().collect(),
+        Some(Value::Array(all)) => all.iter().filter_map(|v| to_text(Some(v))).collect(),
+        value => to_text(value).into_iter().collect(),
     }
 }
 

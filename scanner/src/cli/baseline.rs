@@ -39,7 +39,7 @@ pub enum BaselineCommand {
 Exit status: 0 nothing, or warnings alone; 2 errors, or warnings with --strict.
 
 Use --help for a list of all rules; --explain ID explains one.",
-    after_long_help = long_help()
+    after_long_help = render_check_help()
 )]
 pub struct BaselineCheckArgs {
     /// The baseline folder [default: that of the first -c, or `baseline`].
@@ -95,7 +95,7 @@ pub enum LintFormat {
     Github,
 }
 
-fn long_help() -> String {
+fn render_check_help() -> String {
     format!(
         "\
 Rules (--explain ID explains one):
@@ -110,6 +110,6 @@ Examples:
   mimawari baseline check --format github --base ../main/baseline
   mimawari baseline check --format sarif > baseline.sarif
   mimawari baseline check --explain expires-missing",
-        rules::listed()
+        rules::render_rule_table()
     )
 }

@@ -27,7 +27,7 @@ const URL_HELP: &str = "write s3://bucket/folder/patrol.toml";
 
 /// Whether a configuration is to be fetched, and from where.
 #[must_use]
-pub fn url(config: &Path) -> Option<&str> {
+pub fn parse_s3_url(config: &Path) -> Option<&str> {
     config.to_str().filter(|text| text.starts_with("s3://"))
 }
 
@@ -89,7 +89,7 @@ pub fn fetch(url: &str, reach: &StoreReach) -> Result<(SourcePath, String)> {
     let count = std::thread::scope(|scope| {
         let copying = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(copy(&ObjectFolder::open(&location)?, file, dir.path()))
+            runtime.block_on(download_objects(&ObjectFolder::open(&location)?, file, dir.path()))
         });
         copying.join().unwrap_or_else(|_| Err(wrong(&"the program made a mistake").into()))
     })?;
@@ -99,7 +99,7 @@ pub fn fetch(url: &str, reach: &StoreReach) -> Result<(SourcePath, String)> {
 }
 
 /// Copies all objects of a location into a folder; gives their number. `file` must be among them.
-async fn copy(objects: &ObjectFolder, file: &str, dir: &Path) -> Result<usize> {
+async fn download_objects(objects: &ObjectFolder, file: &str, dir: &Path) -> Result<usize> {
     let found = objects.tree(MAX_OBJECTS).await?;
     let names = check(&found).map_err(|why| {
         Failure::new(format!("the folder {} {why}", objects.shown(""))).help(
@@ -198,8 +198,8 @@ mod tests {
             assert!(text.contains("help: write s3://"), "{url}: {text}");
             assert!(!text.contains("not-a-secret"), "{text}");
         }
-        assert_eq!(url(Path::new("patrol.toml")), None);
-        assert_eq!(url(Path::new("s3://b/x")), Some("s3://b/x"));
+        assert_eq!(parse_s3_url(Path::new("patrol.toml")), None);
+        assert_eq!(parse_s3_url(Path::new("s3://b/x")), Some("s3://b/x"));
     }
 
     #[test]
@@ -234,14 +234,14 @@ mod tests {
             let _ = objects.create(name, Bytes::from_static(text.as_bytes())).await.unwrap();
         }
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(copy(&objects, "patrol.toml", dir.path()).await.unwrap(), 3);
+        assert_eq!(download_objects(&objects, "patrol.toml", dir.path()).await.unwrap(), 3);
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         assert_eq!((read("patrol.toml").as_str(), read("baseline/x/b.toml").as_str()), ("a", "bb"));
         assert_eq!(read("vhosts.csv"), "");
-        let e = copy(&objects, "absent.toml", dir.path()).await.unwrap_err();
+        let e = download_objects(&objects, "absent.toml", dir.path()).await.unwrap_err();
         assert!(e.to_string().contains("there is no configuration"), "{e}");
         // What is there already is never written over.
-        assert!(copy(&objects, "patrol.toml", dir.path()).await.is_err());
+        assert!(download_objects(&objects, "patrol.toml", dir.path()).await.is_err());
     }
 
     #[tokio::test]

@@ -25,8 +25,8 @@ use mimawari_store::{LocationError, StoreLocation};
 use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList, TextSource};
 use mimawari_targets::list::{self, TargetList};
 use mimawari_targets::{
-    AddrRange, AddrSet, PlanShard, Port, PortSet, Scope, SpecialKind, missing, mistake,
-    special_addresses,
+    AddrRange, AddrSet, PlanShard, Port, PortSet, Scope, SpecialKind, build_mistake_diagnostic,
+    find_special_addresses, parse_missing_key,
 };
 use toml::Spanned;
 
@@ -169,7 +169,7 @@ impl Config {
     /// # Errors
     /// A [`Failure`] when the file cannot be read, [`DiagnosticList`] when it is wrong.
     pub fn read(path: &Path) -> Result<Self> {
-        if let Some(url) = fetched::url(path) {
+        if let Some(url) = fetched::parse_s3_url(path) {
             let (folder, file) = fetched::fetch(url, &fetched::StoreReach::from_environment())?;
             return Self::read_copy(&folder, &file);
         }
@@ -200,7 +200,7 @@ impl Config {
 
     fn parse_and_check(source: &TextSource, base: &SourcePath, is_copy: bool) -> Result<Self> {
         let file: file::ConfigDocument =
-            toml::from_str(source.text()).map_err(|e| syntax_error(source, &e))?;
+            toml::from_str(source.text()).map_err(|e| describe_syntax_error(source, &e))?;
         let mut check =
             CheckConfig { source, errors: Vec::new(), warnings: Vec::new(), base, is_copy };
         let config = check.config(file, base);
@@ -385,9 +385,9 @@ pub(crate) fn check_recall(recall: f64) -> Result<f64, String> {
 }
 
 /// A TOML error as a message with the line.
-fn syntax_error(source: &TextSource, e: &toml::de::Error) -> DiagnosticList {
-    let d = mistake(source, e.message(), e.span().unwrap_or(0..0));
-    match missing(e.message()) {
+fn describe_syntax_error(source: &TextSource, e: &toml::de::Error) -> DiagnosticList {
+    let d = build_mistake_diagnostic(source, e.message(), e.span().unwrap_or(0..0));
+    match parse_missing_key(e.message()) {
         Some("scope") => d.help("add a [scope] with `allow` and `authorised_by`: no packet leaves for an address outside it"),
         Some("url") => d.help("name where rounds are kept, such as `url = \"s3://bucket/rounds\"`, or a folder"),
         Some("authorised_by") => d.help("name who authorised the scan, such as `authorised_by = \"SEC-1042\"`"),
@@ -572,7 +572,7 @@ impl CheckConfig<'_> {
                 ),
             }
         }
-        for (kind, set) in special_addresses(scope.permitted()) {
+        for (kind, set) in find_special_addresses(scope.permitted()) {
             let v6_link =
                 kind == SpecialKind::LinkLocal && set.ranges().any(|r| r.first().is_ipv6());
             if named.contains(&kind) && !v6_link {

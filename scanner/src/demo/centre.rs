@@ -66,7 +66,7 @@ impl DemoCentre {
     pub(super) async fn open(seed: u64) -> Result<Self> {
         // Loopback reaches all of 127/8; the second octet keeps two demonstrations apart.
         let net = [127, 64 + (seed % 128) as u8, (seed >> 8) as u8];
-        let tls = acceptor()?;
+        let tls = build_tls_acceptor()?;
         let mut last = None;
         for offset in OFFSETS {
             match Self::listen(net, *offset, &tls).await {
@@ -148,7 +148,7 @@ impl Drop for DemoCentre {
     }
 }
 
-fn acceptor() -> Result<TlsAcceptor> {
+fn build_tls_acceptor() -> Result<TlsAcceptor> {
     let cert = rcgen::generate_simple_self_signed(vec!["status.demo.example".to_owned()])
         .map_err(|e| Failure::new("cannot make a certificate for the demonstration").source(e))?;
     let key = rustls::pki_types::PrivateKeyDer::try_from(cert.signing_key.serialize_der())
@@ -192,14 +192,14 @@ async fn serve(mut stream: TcpStream, service: DemoService, tls: TlsAcceptor) ->
                 stream.write_all(b"-ERR wrong number of arguments for 'get' command\r\n").await?;
             }
         }
-        DemoService::Status => web(tls.accept(stream).await?, service).await?,
-        DemoService::Shop | DemoService::CatchAll => web(stream, service).await?,
+        DemoService::Status => serve_http(tls.accept(stream).await?, service).await?,
+        DemoService::Shop | DemoService::CatchAll => serve_http(stream, service).await?,
     }
     Ok(())
 }
 
 /// A web server small enough to read: request head in, answer out, connection kept.
-async fn web<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
+async fn serve_http<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
     mut stream: S,
     service: DemoService,
 ) -> io::Result<()> {
@@ -219,7 +219,7 @@ async fn web<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
         let line = String::from_utf8_lossy(&head[..end]).into_owned();
         head.drain(..end);
         let path = line.split_whitespace().nth(1).unwrap_or("/");
-        let (status, kind, body) = answer(service, path);
+        let (status, kind, body) = select_response(service, path);
         let text = format!(
             "HTTP/1.1 {status}\r\nServer: demo\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
             body.len()
@@ -229,7 +229,7 @@ async fn web<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
     }
 }
 
-fn answer(service: DemoService, path: &str) -> (&'static str, &'static str, String) {
+fn select_response(service: DemoService, path: &str) -> (&'static str, &'static str, String) {
     let page = |title: &str, text: &str| {
         format!(
             "<!doctype html>\n<html lang=\"en\"><head><title>{title}</title></head><body><p>{text}</p></body></html>\n"

@@ -17,9 +17,9 @@ use mimawari_drift::verdict::{FindingKind, FindingState, Verdict};
 use crate::cli::DemoArgs;
 use crate::config::Config;
 use crate::context::Context;
-use crate::output::{print, summary};
+use crate::output::{print, render_summary};
 use crate::scan::{FolderChoice, RandomSeeds};
-use crate::settle::{SettleContext, notifiers, settle, write_reports};
+use crate::settle::{SettleContext, build_notifiers, settle, write_reports};
 use centre::DemoCentre;
 
 /// A file that marks a folder as this command's own, which it may replace.
@@ -41,7 +41,7 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<ExitStatus> {
     let mut config = Config::read(&out.join("patrol.toml"))?;
     config.scan.method = args.method;
 
-    print(&stage::introduction(&centre))?;
+    print(&stage::render_introduction(&centre))?;
     let first = round(&config, context, yesterday, &out.join("yesterday")).await?;
     print(&format!(
         "Yesterday's round: {} findings. Since then {} was taken down, and the rule `partner-vpn` has expired.\n\n",
@@ -50,7 +50,7 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<ExitStatus> {
     ))?;
     centre.take_down().await;
     let second = round(&config, context, today, &out.join("today")).await?;
-    print(&summary(&second))?;
+    print(&render_summary(&second))?;
     let report = out.join("today").join("report.html");
     print(&format!("\nThe page:     {}\nAll files:    {}\n", report.display(), out.display()))?;
     if context.stop.is_stopped() {
@@ -84,7 +84,7 @@ async fn round(config: &Config, context: &Context, now: Timestamp, out: &Path) -
         crate::scan::scan(config, context, RandomSeeds::draw()?, FolderChoice::New(Some(out)))
             .await?;
     // The configuration has no notifier.
-    let notifiers = notifiers(config, context).await?;
+    let notifiers = build_notifiers(config, context).await?;
     let place = SettleContext { store: &store, config, context, notifiers: &notifiers };
     let settled = settle(place, |previous| {
         let dirs = std::slice::from_ref(&scanned.dir);
@@ -121,7 +121,7 @@ fn claim(dir: &Path) -> Result<PathBuf> {
 }
 
 /// Findings of a kind that are drift.
-fn drift(
+fn filter_drift(
     verdict: &Verdict,
     kind: FindingKind,
 ) -> impl Iterator<Item = &mimawari_drift::verdict::Finding> {

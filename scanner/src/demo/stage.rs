@@ -10,7 +10,7 @@ use mimawari_base::failure::Failure;
 use mimawari_drift::verdict::{FindingCause, FindingKind, FindingState, Verdict};
 
 use super::centre::{DemoCentre, MAIL_OCTET, PORTS};
-use super::drift;
+use super::filter_drift;
 use crate::cli::ScanMethod;
 
 /// The shipped configuration and baseline; `{…}` is filled in with this machine's addresses.
@@ -60,7 +60,7 @@ pub(super) fn write(
 }
 
 /// What is about to be shown.
-pub(super) fn introduction(centre: &DemoCentre) -> String {
+pub(super) fn render_introduction(centre: &DemoCentre) -> String {
     let mut s = String::new();
     let _ = writeln!(
         s,
@@ -81,7 +81,7 @@ pub(super) fn compare(v: &Verdict, centre: &DemoCentre) -> Vec<String> {
             wrong.push(format!("not as staged: {what}"));
         }
     };
-    let unexpected: Vec<_> = drift(v, FindingKind::UnexpectedOpen)
+    let unexpected: Vec<_> = filter_drift(v, FindingKind::UnexpectedOpen)
         .filter(|f| f.state == FindingState::Open)
         .map(|f| (f.ip, f.port.map(mimawari_targets::Port::get), f.cause))
         .collect();
@@ -93,18 +93,20 @@ pub(super) fn compare(v: &Verdict, centre: &DemoCentre) -> Vec<String> {
     expect("the cache is open and nobody agreed", is("cache", 6379, FindingCause::Unmatched));
     expect("the partner's rule has expired", is("partner", 1194, FindingCause::Expired));
     expect("two unexpected ports", unexpected.len() == 2);
-    let resolved: Vec<_> = drift(v, FindingKind::UnexpectedOpen)
+    let resolved: Vec<_> = filter_drift(v, FindingKind::UnexpectedOpen)
         .filter(|f| f.state == FindingState::Resolved)
         .map(|f| (f.ip, f.port.map(mimawari_targets::Port::get)))
         .collect();
     expect("the old server was taken down", resolved == [at("old", 8080)]);
-    let content: Vec<_> =
-        drift(v, FindingKind::ExposedContent).map(|f| (f.ip, f.path.as_deref(), f.state)).collect();
+    let content: Vec<_> = filter_drift(v, FindingKind::ExposedContent)
+        .map(|f| (f.ip, f.path.as_deref(), f.state))
+        .collect();
     expect(
         "password.php is served as source, and nothing else",
         content == [(centre.host("shop"), Some("/password.php"), FindingState::Open)],
     );
-    let missing: Vec<_> = drift(v, FindingKind::MissingRequired).map(|f| (f.ip, f.state)).collect();
+    let missing: Vec<_> =
+        filter_drift(v, FindingKind::MissingRequired).map(|f| (f.ip, f.state)).collect();
     expect(
         "the mail server is missing",
         missing == [(centre.ip(MAIL_OCTET), FindingState::Missing)],

@@ -20,7 +20,7 @@ const NAME: &str = "mimawari";
 ///
 /// # Errors
 /// An unwritable stdout.
-pub fn completions(args: &CompletionsArgs) -> Result<ExitStatus> {
+pub fn run_completions_command(args: &CompletionsArgs) -> Result<ExitStatus> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);
     print(&String::from_utf8_lossy(&script))?;
@@ -31,14 +31,14 @@ pub fn completions(args: &CompletionsArgs) -> Result<ExitStatus> {
 ///
 /// # Errors
 /// A folder that cannot be written.
-pub fn man(args: &ManArgs) -> Result<ExitStatus> {
+pub fn run_man_command(args: &ManArgs) -> Result<ExitStatus> {
     let cannot = |path: &Path, e: std::io::Error| {
         Failure::new(format!("cannot write {}", path.display()))
             .help("name a folder that can be written with --out DIR")
             .source(e)
     };
     fs::create_dir_all(&args.out).map_err(|e| cannot(&args.out, e))?;
-    for (name, text) in pages()? {
+    for (name, text) in render_man_pages()? {
         let path = args.out.join(name);
         write_atomically(&path, text.as_bytes()).map_err(|e| cannot(&path, e))?;
     }
@@ -49,7 +49,7 @@ pub fn man(args: &ManArgs) -> Result<ExitStatus> {
 ///
 /// # Errors
 /// Never in practice: they are written into memory.
-pub fn pages() -> Result<Vec<(String, String)>> {
+pub fn render_man_pages() -> Result<Vec<(String, String)>> {
     let mut whole = Cli::command();
     whole.build();
     let mut found = Vec::new();
@@ -63,7 +63,7 @@ fn add(
     typed: &str,
     found: &mut Vec<(String, String)>,
 ) -> Result<()> {
-    found.push((format!("{name}.1"), roff::page(command, name, typed)?));
+    found.push((format!("{name}.1"), roff::render_page(command, name, typed)?));
     for sub in command.get_subcommands().filter(|s| !s.is_hide_set()) {
         let own = sub.get_name();
         add(sub, &format!("{name}-{own}"), &format!("{typed} {own}"), found)?;
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn every_listed_command_has_a_page_and_the_page_has_its_sections() {
-        let pages = pages().unwrap();
+        let pages = render_man_pages().unwrap();
         let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
         for name in ["mimawari.1", "mimawari-patrol.1", "mimawari-baseline-check.1"] {
             assert!(names.contains(&name), "{names:?}");

@@ -6,7 +6,7 @@ use clap::Command;
 use clap_mangen::Man;
 
 /// The page of a command, found under `name` and typed as `typed`.
-pub(super) fn page(command: &Command, name: &str, typed: &str) -> Result<String> {
+pub(super) fn render_page(command: &Command, name: &str, typed: &str) -> Result<String> {
     let source = concat!("mimawari ", env!("CARGO_PKG_VERSION"));
     let shown = command.clone().bin_name(typed).display_name(name.to_owned());
     // No date: a page of the same version is the same page. The library writes an empty one as nothing,
@@ -24,7 +24,7 @@ pub(super) fn page(command: &Command, name: &str, typed: &str) -> Result<String>
     let page = String::from_utf8_lossy(&out).replacen(" 1  \"", " 1 \"\" \"", 1);
     let mut page = remove_idle_breaks(&page);
     if let Some(after) = command.get_after_long_help().or(command.get_after_help()) {
-        page.push_str(&sections(&after.to_string()));
+        page.push_str(&render_sections(&after.to_string()));
     }
     Ok(page)
 }
@@ -41,7 +41,7 @@ fn remove_idle_breaks(page: &str) -> String {
 
 /// The paragraphs of a text behind the options; one that begins with a line such as `Examples:` is a
 /// section of that name.
-fn sections(text: &str) -> String {
+fn render_sections(text: &str) -> String {
     let mut out = String::new();
     let mut open = "";
     for paragraph in text.trim_end().split("\n\n") {
@@ -90,7 +90,7 @@ mod tests {
     fn what_stands_behind_the_options_is_kept_as_it_stands() {
         let text = "Use it.\n.so it goes\n\nExamples:\n  a --b 'c\\d'\n\nMore.\n\nMuch more.";
         assert_eq!(
-            sections(text),
+            render_sections(text),
             ".SH NOTES\n.nf\nUse it.\n\\&.so it goes\n.fi\n.SH EXAMPLES\n.nf\n  a \\-\\-b 'c\\ed'\n\
              .fi\n.SH NOTES\n.nf\nMore.\n.fi\n.PP\n.nf\nMuch more.\n.fi\n"
         );

@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use mimawari_probes::http::manifest::{
-    ENTRY_LIMIT, FileClass, ManifestEntry, ManifestHeader, ManifestLine, NAMED_LIMIT, host_name,
-    is_url_path,
+    ENTRY_LIMIT, FileClass, ManifestEntry, ManifestHeader, ManifestLine, NAMED_LIMIT, is_url_path,
+    parse_host_name,
 };
 
 use crate::cli::ManifestArgs;
@@ -32,7 +32,7 @@ const NAMED: u64 = 20;
 ///
 /// # Errors
 /// As `make`; when a handler of signals cannot be set.
-pub async fn manifest(args: &ManifestArgs, context: &Context) -> Result<ExitStatus> {
+pub async fn run_manifest_command(args: &ManifestArgs, context: &Context) -> Result<ExitStatus> {
     stop_on_signals(context)?;
     make(args, context)
 }
@@ -43,8 +43,8 @@ pub async fn manifest(args: &ManifestArgs, context: &Context) -> Result<ExitStat
 /// A [`Failure`] when the arguments name nothing that can be read or written. What cannot be read
 /// below the document root is logged and makes the manifest incomplete.
 fn make(args: &ManifestArgs, context: &Context) -> Result<ExitStatus> {
-    let header = header(args, context)?;
-    let root = root(&args.docroot)?;
+    let header = build_header(args, context)?;
+    let root = resolve_document_root(&args.docroot)?;
     let mut output = OutputTarget::open(&args.out, &root)?;
     let hosts = header.hosts.clone();
     let prefix = header.prefix.clone();
@@ -86,10 +86,10 @@ fn is_broken_pipe(e: &anyhow::Error) -> bool {
     })
 }
 
-fn header(args: &ManifestArgs, context: &Context) -> Result<ManifestHeader> {
+fn build_header(args: &ManifestArgs, context: &Context) -> Result<ManifestHeader> {
     let mut hosts = Vec::new();
     for text in &args.host {
-        let host = host_name(text).map_err(|e| {
+        let host = parse_host_name(text).map_err(|e| {
             Failure::new(format!("--host: {e}"))
                 .help("write the name under which the site is asked for; an address goes to --ip")
         })?;
@@ -117,7 +117,7 @@ fn header(args: &ManifestArgs, context: &Context) -> Result<ManifestHeader> {
     Ok(ManifestHeader::new(hosts, ips, args.prefix.clone(), (context.now)(), version))
 }
 
-fn root(docroot: &Path) -> Result<PathBuf> {
+fn resolve_document_root(docroot: &Path) -> Result<PathBuf> {
     let failed = |e: io::Error| {
         Failure::new(format!("cannot read the document root {}", docroot.display()))
             .help(

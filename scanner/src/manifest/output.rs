@@ -40,7 +40,7 @@ impl OutputTarget<'_> {
             .prefix(".tmp-")
             .tempfile_in(folder)
             // Without the temporary file's own name, which means nothing to the user.
-            .map_err(|e| failed(path, e.kind().into()))?;
+            .map_err(|e| describe_write_failure(path, e.kind().into()))?;
         Ok(Self::File {
             file: BufWriter::with_capacity(64 << 10, file),
             path: path.to_owned(),
@@ -52,9 +52,9 @@ impl OutputTarget<'_> {
     pub(super) fn write(&mut self, line: &str) -> Result<()> {
         match self {
             Self::File { file, path, .. } => {
-                file.write_all(line.as_bytes()).map_err(|e| failed(path, e))?;
+                file.write_all(line.as_bytes()).map_err(|e| describe_write_failure(path, e))?;
             }
-            Self::Stdout(out) => out.write_all(line.as_bytes()).map_err(stdout_failed)?,
+            Self::Stdout(out) => out.write_all(line.as_bytes()).map_err(describe_stdout_failure)?,
         }
         Ok(())
     }
@@ -69,20 +69,20 @@ impl OutputTarget<'_> {
                     file.persist(&path).map_err(|e| e.error)?;
                     File::open(&folder)?.sync_all()
                 };
-                finish().map_err(|e| failed(&path, e))?;
+                finish().map_err(|e| describe_write_failure(&path, e))?;
             }
-            Self::Stdout(mut out) => out.flush().map_err(stdout_failed)?,
+            Self::Stdout(mut out) => out.flush().map_err(describe_stdout_failure)?,
         }
         Ok(())
     }
 }
 
-fn failed(path: &Path, e: io::Error) -> Failure {
+fn describe_write_failure(path: &Path, e: io::Error) -> Failure {
     Failure::new(format!("cannot write {}", path.display()))
         .help("choose another file with --out FILE")
         .source(e)
 }
 
-fn stdout_failed(e: io::Error) -> Failure {
+fn describe_stdout_failure(e: io::Error) -> Failure {
     Failure::new("cannot write to stdout").source(e)
 }

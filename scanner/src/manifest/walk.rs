@@ -105,15 +105,15 @@ pub fn walk(
     hosts: &[String],
     visitor: &mut impl FileVisitor,
 ) -> Result<WalkSummary> {
-    let fd = nix::fcntl::open(root, folder_flags(), Mode::empty()).map_err(io::Error::from);
+    let fd = nix::fcntl::open(root, build_folder_flags(), Mode::empty()).map_err(io::Error::from);
     let failed = |e: io::Error| {
         Failure::new(format!("cannot read the document root {}", root.display()))
             .help("run as a user who may read it")
             .source(e)
     };
     let fd = fd.map_err(failed)?;
-    let id = id(&fstat(&fd).map_err(io::Error::from).map_err(failed)?);
-    let again = openat(&fd, c".", folder_flags(), Mode::empty()).map_err(io::Error::from);
+    let id = to_file_id(&fstat(&fd).map_err(io::Error::from).map_err(failed)?);
+    let again = openat(&fd, c".", build_folder_flags(), Mode::empty()).map_err(io::Error::from);
     let mut walk = TreeWalk {
         root,
         root_fd: again.map_err(failed)?,
@@ -178,10 +178,10 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
             return Ok(None);
         }
         let opened = match &folder.target {
-            None => openat(&above.fd, folder.name.as_c_str(), folder_flags(), Mode::empty()),
-            Some(target) => self.open(target, folder_flags()),
+            None => openat(&above.fd, folder.name.as_c_str(), build_folder_flags(), Mode::empty()),
+            Some(target) => self.open(target, build_folder_flags()),
         };
-        let opened = opened.and_then(|fd| fstat(&fd).map(|s| (fd, id(&s))));
+        let opened = opened.and_then(|fd| fstat(&fd).map(|s| (fd, to_file_id(&s))));
         let (fd, id) = match opened {
             Ok(opened) => opened,
             Err(e) => {
@@ -216,7 +216,7 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
 
     /// Reads the files of a folder, and returns its folders.
     fn read(&mut self, level: &FolderLevel) -> Result<io::Result<std::vec::IntoIter<OpenFolder>>> {
-        let names = match names(&level.fd) {
+        let names = match list_entries(&level.fd) {
             Ok(names) => names,
             Err(e) => return Ok(Err(e)),
         };
@@ -229,7 +229,7 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
             }
             url.truncate(level.url.len());
             encode_segment(&mut url, name.to_bytes());
-            let kind = match kind.map_or_else(|| kind_of(&level.fd, &name), Ok) {
+            let kind = match kind.map_or_else(|| read_file_type(&level.fd, &name), Ok) {
                 Ok(kind) => kind,
                 Err(e) => {
                     self.note_unreadable(&url, e);
@@ -239,7 +239,8 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
             match kind {
                 Type::Directory => folders.push(OpenFolder { name, target: None }),
                 Type::File => {
-                    let opened = openat(&level.fd, name.as_c_str(), file_flags(), Mode::empty());
+                    let opened =
+                        openat(&level.fd, name.as_c_str(), build_file_flags(), Mode::empty());
                     self.read_file(level, &name, &url, opened)?;
                 }
                 Type::Symlink => {
@@ -286,14 +287,14 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
         // The kind is asked for without opening: a FIFO would wait, a device might act.
         let Some(last) = target.file_name() else { return Ok(Some(PathBuf::new())) };
         let parent = target.parent().unwrap_or(Path::new(""));
-        let kind = self.open(parent, folder_flags()).and_then(|parent| {
+        let kind = self.open(parent, build_folder_flags()).and_then(|parent| {
             let last = CString::new(last.as_bytes()).map_err(|_| Errno::EINVAL)?;
-            Ok((kind_of(&parent, &last)?, parent, last))
+            Ok((read_file_type(&parent, &last)?, parent, last))
         });
         match kind {
             Ok((Type::Directory, ..)) => return Ok(Some(target.to_owned())),
             Ok((Type::File, parent, last)) => {
-                let opened = openat(&parent, last.as_c_str(), file_flags(), Mode::empty());
+                let opened = openat(&parent, last.as_c_str(), build_file_flags(), Mode::empty());
                 self.read_file(level, name, url, opened)?;
             }
             Ok(_) => self.walked.special += 1,
@@ -307,7 +308,7 @@ impl<V: FileVisitor> TreeWalk<'_, V> {
     fn open(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
         match path.strip_prefix("/") {
             Ok(path) => {
-                let top = nix::fcntl::open("/", folder_flags(), Mode::empty())?;
+                let top = nix::fcntl::open("/", build_folder_flags(), Mode::empty())?;
                 open_below(&top, path, flags)
             }
             Err(_) => open_below(&self.root_fd, path, flags),
@@ -386,7 +387,7 @@ fn read_beginning(fd: OwnedFd, buffer: &mut [u8]) -> io::Result<Option<(u64, usi
 
 /// The names in a folder in the order of their bytes, with what they are where that is known. To be
 /// called once for a descriptor, whose position it moves.
-fn names(fd: &OwnedFd) -> io::Result<Vec<(CString, Option<Type>)>> {
+fn list_entries(fd: &OwnedFd) -> io::Result<Vec<(CString, Option<Type>)>> {
     let mut dir = Dir::from_fd(fd.try_clone()?)?;
     let mut names = Vec::new();
     for entry in dir.iter() {
@@ -403,15 +404,15 @@ fn names(fd: &OwnedFd) -> io::Result<Vec<(CString, Option<Type>)>> {
 /// Opens what lies at a path below a folder, which must have no link in it.
 fn open_below(folder: &OwnedFd, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
     let mut parts = path.iter().peekable();
-    let mut fd = openat(folder, c".", folder_flags(), Mode::empty())?;
+    let mut fd = openat(folder, c".", build_folder_flags(), Mode::empty())?;
     while let Some(part) = parts.next() {
-        let flags = if parts.peek().is_some() { folder_flags() } else { flags };
+        let flags = if parts.peek().is_some() { build_folder_flags() } else { flags };
         fd = openat(&fd, part, flags, Mode::empty())?;
     }
     Ok(fd)
 }
 
-fn kind_of(folder: impl AsFd, name: &CStr) -> nix::Result<Type> {
+fn read_file_type(folder: impl AsFd, name: &CStr) -> nix::Result<Type> {
     let stat = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
     Ok(match kind {
@@ -425,16 +426,16 @@ fn kind_of(folder: impl AsFd, name: &CStr) -> nix::Result<Type> {
     })
 }
 
-const fn id(stat: &FileStat) -> FileId {
+const fn to_file_id(stat: &FileStat) -> FileId {
     (stat.st_dev, stat.st_ino)
 }
 
-const fn folder_flags() -> OFlag {
+const fn build_folder_flags() -> OFlag {
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC)
 }
 
 /// Without waiting, should it be a FIFO by now.
-const fn file_flags() -> OFlag {
+const fn build_file_flags() -> OFlag {
     OFlag::O_RDONLY
         .union(OFlag::O_NOFOLLOW)
         .union(OFlag::O_NONBLOCK)
@@ -449,7 +450,7 @@ mod tests {
     use super::*;
 
     fn opened(path: &Path) -> OwnedFd {
-        nix::fcntl::open(path, file_flags(), Mode::empty()).expect("it opens")
+        nix::fcntl::open(path, build_file_flags(), Mode::empty()).expect("it opens")
     }
 
     #[test]
@@ -475,11 +476,11 @@ mod tests {
         fs::write(dir.path().join("real/a"), "x").unwrap();
         std::os::unix::fs::symlink("real", dir.path().join("link")).unwrap();
         std::os::unix::fs::symlink("a", dir.path().join("real/b")).unwrap();
-        let root = nix::fcntl::open(dir.path(), folder_flags(), Mode::empty()).unwrap();
-        assert!(open_below(&root, Path::new("real/a"), file_flags()).is_ok());
-        assert!(open_below(&root, Path::new(""), folder_flags()).is_ok());
+        let root = nix::fcntl::open(dir.path(), build_folder_flags(), Mode::empty()).unwrap();
+        assert!(open_below(&root, Path::new("real/a"), build_file_flags()).is_ok());
+        assert!(open_below(&root, Path::new(""), build_folder_flags()).is_ok());
         for path in ["link/a", "real/b", "link"] {
-            assert!(open_below(&root, Path::new(path), file_flags()).is_err(), "{path}");
+            assert!(open_below(&root, Path::new(path), build_file_flags()).is_err(), "{path}");
         }
     }
 }

@@ -160,7 +160,7 @@ pub fn estimate(ask: &EstimateInput) -> PlanEstimate {
     let cells = addresses.saturating_mul(u64::from(ask.ports));
     let per_run = cells.div_ceil(u64::from(parts));
     let (attempts, promise_possible) =
-        attempts(loss, engine.recall, engine.min_attempts, engine.max_attempts);
+        compute_attempts(loss, engine.recall, engine.min_attempts, engine.max_attempts);
     let per_cell: f64 =
         (0..i32::from(attempts)).map(|j| silent + (1.0 - silent) * loss.powi(j)).sum();
     let packets = per_run as f64 * per_cell;
@@ -222,7 +222,7 @@ pub fn estimate(ask: &EstimateInput) -> PlanEstimate {
 }
 
 /// The number of passes, and whether they keep the promise.
-fn attempts(loss: f64, recall: f64, min: u8, max: u8) -> (u8, bool) {
+fn compute_attempts(loss: f64, recall: f64, min: u8, max: u8) -> (u8, bool) {
     // 0.01² is a hair above 1 − 0.9999 in binary; a relative hair is no broken promise.
     let enough = |k: u8| loss.powi(i32::from(k)) <= (1.0 - recall) * (1.0 + 1e-9);
     (min..=max).find(|k| enough(*k)).map_or((max, false), |k| (k, true))
@@ -268,11 +268,11 @@ mod tests {
 
     #[test]
     fn more_loss_takes_more_attempts_until_the_engine_has_no_more() {
-        assert_eq!(attempts(0.0, 0.9999, 2, 8), (2, true));
-        assert_eq!(attempts(0.01, 0.9999, 2, 8), (2, true));
-        assert_eq!(attempts(0.02, 0.9999, 2, 8), (3, true));
-        assert_eq!(attempts(0.1, 0.9999, 2, 8), (4, true));
-        assert_eq!(attempts(0.5, 0.9999, 2, 8), (8, false));
+        assert_eq!(compute_attempts(0.0, 0.9999, 2, 8), (2, true));
+        assert_eq!(compute_attempts(0.01, 0.9999, 2, 8), (2, true));
+        assert_eq!(compute_attempts(0.02, 0.9999, 2, 8), (3, true));
+        assert_eq!(compute_attempts(0.1, 0.9999, 2, 8), (4, true));
+        assert_eq!(compute_attempts(0.5, 0.9999, 2, 8), (8, false));
     }
 
     #[test]

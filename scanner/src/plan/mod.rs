@@ -55,7 +55,7 @@ pub fn ask(args: &PlanArgs, config: &Config, plan: &CellPlan) -> Result<Estimate
         ports: plan.ports().len(),
         // A rate that is found by itself is not known before, so the default is assumed for it.
         rate: if config.scan.rate_auto { DEFAULT_RATE } else { config.scan.rate },
-        ceiling: ceiling(config, count(addrs.len())),
+        ceiling: compute_rate_ceiling(config, count(addrs.len())),
         recall: config.scan.recall,
         parts: config.scan.part.map_or(config.scan.rotate.unwrap_or(1), |p| p.count()),
         assumed: EstimateInputs {
@@ -73,7 +73,7 @@ pub fn ask(args: &PlanArgs, config: &Config, plan: &CellPlan) -> Result<Estimate
 }
 
 /// Packets per second that the targets bear: the ceilings of hosts and networks bind small jobs.
-fn ceiling(config: &Config, addresses: u64) -> u32 {
+fn compute_rate_ceiling(config: &Config, addresses: u64) -> u32 {
     let scan = &config.scan;
     let ceiling = |each: u32, of: u64| match each {
         0 => u32::MAX,

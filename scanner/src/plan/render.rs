@@ -15,7 +15,7 @@ const VERSION: u32 = 1;
 ///
 /// # Errors
 /// Never in practice; serialising numbers cannot fail.
-pub fn json(e: &PlanEstimate) -> serde_json::Result<String> {
+pub fn render_json(e: &PlanEstimate) -> serde_json::Result<String> {
     #[derive(Serialize)]
     struct DatedPrice<'a> {
         version: u32,
@@ -24,7 +24,7 @@ pub fn json(e: &PlanEstimate) -> serde_json::Result<String> {
         prices_as_of: Option<&'static str>,
         prices_region: Option<&'static str>,
     }
-    let listed = listed(e.price).is_some();
+    let listed = find_price_architecture(e.price).is_some();
     let mut text = serde_json::to_string_pretty(&DatedPrice {
         version: VERSION,
         estimate: e,
@@ -37,7 +37,7 @@ pub fn json(e: &PlanEstimate) -> serde_json::Result<String> {
 
 /// The estimate for people.
 #[must_use]
-pub fn text(e: &PlanEstimate) -> String {
+pub fn render_text(e: &PlanEstimate) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "{name:<11}{value}");
@@ -67,11 +67,11 @@ pub fn text(e: &PlanEstimate) -> String {
         "assumed",
         format!(
             "{} of the cells silent, {} of the attempts lost (--assume-silent, --assume-loss)",
-            percent(e.assumed.silent),
-            percent(e.assumed.loss)
+            format_percent(e.assumed.silent),
+            format_percent(e.assumed.loss)
         ),
     );
-    line("wire", format!("{} out, {} in", bytes(e.bytes_out), bytes(e.bytes_in)));
+    line("wire", format!("{} out, {} in", format_bytes(e.bytes_out), format_bytes(e.bytes_in)));
     line("rate", format!("{} packets per second and shard", group_digits(u64::from(e.rate))));
     if !e.promise_possible {
         let _ = writeln!(
@@ -86,10 +86,10 @@ pub fn text(e: &PlanEstimate) -> String {
         "shards", "cells each", "time", "memory", "Fargate task", "USD a run"
     );
     for r in &e.shards {
-        let _ = writeln!(out, "{}", row(r));
+        let _ = writeln!(out, "{}", format_row(r));
     }
     out.push('\n');
-    let window = duration::shown(e.window_seconds);
+    let window = duration::format_duration(e.window_seconds);
     let _ = match e.fits_with {
         Some(1) => writeln!(out, "One process fits a window of {window}."),
         Some(n) => writeln!(out, "{n} shards fit a window of {window}."),
@@ -99,7 +99,7 @@ pub fn text(e: &PlanEstimate) -> String {
              job over runs."
         ),
     };
-    let _ = match listed(e.price) {
+    let _ = match find_price_architecture(e.price) {
         Some(architecture) => writeln!(
             out,
             "Prices: Fargate list price for {architecture} in {} as of {}; check yours \
@@ -121,16 +121,16 @@ pub fn text(e: &PlanEstimate) -> String {
     out
 }
 
-fn row(r: &EstimateRow) -> String {
+fn format_row(r: &EstimateRow) -> String {
     let task = r
         .task
         .map_or_else(|| "none so large".to_owned(), |t| format!("{} vCPU {} GB", t.vcpu, t.gb));
-    let usd = r.usd.map_or_else(|| "-".to_owned(), money);
+    let usd = r.usd.map_or_else(|| "-".to_owned(), format_usd);
     format!(
         "{:>6} {:>17} {:>16} {:>9} {:>16} {:>10}",
         r.shards,
         group_digits(r.cells),
-        duration::shown(r.seconds),
+        duration::format_duration(r.seconds),
         format!("{} MiB", r.memory.div_ceil(1 << 20)),
         task,
         usd
@@ -138,7 +138,7 @@ fn row(r: &EstimateRow) -> String {
 }
 
 /// The architecture whose list price this is; `None` for a price that was given.
-fn listed(p: TaskPrice) -> Option<&'static str> {
+fn find_price_architecture(p: TaskPrice) -> Option<&'static str> {
     if p == price::X86 {
         Some("Linux x86")
     } else if p == price::ARM {
@@ -149,16 +149,16 @@ fn listed(p: TaskPrice) -> Option<&'static str> {
 }
 
 /// Cents, and for less than ten of them their hundredths.
-fn money(usd: f64) -> String {
+fn format_usd(usd: f64) -> String {
     if usd < 0.1 { format!("{usd:.4}") } else { format!("{usd:.2}") }
 }
 
-fn percent(share: f64) -> String {
+fn format_percent(share: f64) -> String {
     format!("{} %", (share * 10_000.0).round() / 100.0)
 }
 
 /// Decimal units, as traffic is counted and billed.
-fn bytes(n: u64) -> String {
+fn format_bytes(n: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     let mut value = n as f64;
     let mut unit = 0;
@@ -204,10 +204,10 @@ mod tests {
 
     #[test]
     fn all_ports_of_a_slash_16() {
-        insta::assert_snapshot!("all_ports", text(&estimate(&ask())));
+        insta::assert_snapshot!("all_ports", render_text(&estimate(&ask())));
         insta::assert_snapshot!(
             "all_ports_json",
-            json(&estimate(&ask())).expect("numbers are JSON")
+            render_json(&estimate(&ask())).expect("numbers are JSON")
         );
     }
 
@@ -221,13 +221,13 @@ mod tests {
             price: TaskPrice { vcpu_hour: 0.05, gb_hour: 0.005 },
             ..ask()
         };
-        insta::assert_snapshot!("one_cell", text(&estimate(&ask)));
+        insta::assert_snapshot!("one_cell", render_text(&estimate(&ask)));
     }
 
     #[test]
     fn a_rotation_and_a_rate_that_no_task_reaches() {
         let ask = EstimateInput { parts: 24, rate: 20_000_000, price: price::ARM, ..ask() };
-        insta::assert_snapshot!("rotation", text(&estimate(&ask)));
+        insta::assert_snapshot!("rotation", render_text(&estimate(&ask)));
     }
 
     #[test]
@@ -236,6 +236,6 @@ mod tests {
             [0, 999, 1_000, 1_234_567].map(group_digits),
             ["0", "999", "1,000", "1,234,567"]
         );
-        assert_eq!([999, 1_000, 5_400_000_000].map(bytes), ["999 B", "1.0 kB", "5.4 GB"]);
+        assert_eq!([999, 1_000, 5_400_000_000].map(format_bytes), ["999 B", "1.0 kB", "5.4 GB"]);
     }
 }

@@ -28,7 +28,7 @@ pub(super) const APPENDED: [&str; 2] = ["observations.ndjson", "coverage.bin"];
 pub(super) const REPLACED: [&str; 2] = ["run.json", "checkpoint.bin"];
 
 /// The folder of a shard in its round.
-pub(super) fn folder(shard: PlanShard) -> String {
+pub(super) fn format_shard_folder(shard: PlanShard) -> String {
     format!("shards/{:05}", shard.index())
 }
 

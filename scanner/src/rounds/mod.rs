@@ -59,8 +59,8 @@ use crate::output::print;
 /// Whatever stops the step.
 pub async fn round(command: &RoundCommand, context: &Context) -> Result<ExitStatus> {
     match command {
-        RoundCommand::Plan(args) => plan::command(args, context).await,
-        RoundCommand::Scan(args) => shard::command(args, context).await,
+        RoundCommand::Plan(args) => plan::run_plan_command(args, context).await,
+        RoundCommand::Scan(args) => shard::run_scan_command(args, context).await,
         RoundCommand::Reduce(args) => {
             let round = RoundStore::open(&args.which, args.work.work.clone())?;
             // As PID 1 a process without handlers ignores the signals; elsewhere one would end it
@@ -69,7 +69,7 @@ pub async fn round(command: &RoundCommand, context: &Context) -> Result<ExitStat
             reduce::reduce(&round, context).await
         }
         RoundCommand::Run(args) => run(args, context).await,
-        RoundCommand::Show(args) => show::command(args, context).await,
+        RoundCommand::Show(args) => show::run_show_command(args, context).await,
     }
 }
 

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use mimawari_base::failure::{ExitStatus, Failure};
 use mimawari_probes::format::{FormatFault, NEWER_HELP, VersionedFormat, read_document};
 use mimawari_probes::gap::{CoverageGap, GapEffect};
-use mimawari_probes::http::printable;
-use mimawari_runs::meta::{ORDER, PlanFacts, ScopeFacts, order_seed};
+use mimawari_probes::http::to_printable;
+use mimawari_runs::meta::{ORDER, PlanFacts, ScopeFacts, compute_order_seed};
 use mimawari_store::{FetchedObject, WriteOutcome};
 use mimawari_targets::list::TargetList;
 use mimawari_targets::{CellPlan, PlanOrder, PlanShard, hex};
@@ -97,7 +97,10 @@ struct ShardNames {
 }
 
 /// `mimawari round plan`
-pub(super) async fn command(args: &RoundPlanArgs, context: &Context) -> Result<ExitStatus> {
+pub(super) async fn run_plan_command(
+    args: &RoundPlanArgs,
+    context: &Context,
+) -> Result<ExitStatus> {
     let mut round = RoundStore::open(&args.which, None)?;
     let shards = match args.shards.as_deref().filter(|s| !s.is_empty()) {
         None => round.rounds.shards,
@@ -116,7 +119,7 @@ pub(super) async fn command(args: &RoundPlanArgs, context: &Context) -> Result<E
     }
     out.push('\n');
     for gap in p.gaps.iter().filter(|g| g.effect != GapEffect::Noted) {
-        out.push_str(&format!("not covered: {}\n", mimawari_report::gap_sentence(gap)));
+        out.push_str(&format!("not covered: {}\n", mimawari_report::describe_gap(gap)));
     }
     out.push_str(&round.shown(PLAN));
     out.push('\n');
@@ -142,7 +145,7 @@ pub(super) async fn plan(
             "the round {} was planned at {:.0} by another claim, {}",
             round.id,
             p.planned_at,
-            printable(p.claim.as_bytes(), 120)
+            to_printable(p.claim.as_bytes(), 120)
         ))
         .help("nothing was changed; give this round another id, or repeat the command that planned it")
         .into());
@@ -290,7 +293,7 @@ impl RoundPlan {
     /// Checks what needs no configuration.
     pub(super) fn check(&self, round: &str) -> Result<(), String> {
         if self.version != VERSION || self.plan.order != ORDER {
-            let order = printable(self.plan.order.as_bytes(), 40);
+            let order = to_printable(self.plan.order.as_bytes(), 40);
             return Err(format!("version {} ({order}) is not known", self.version));
         }
         if self.round != round {
@@ -337,7 +340,7 @@ impl RoundPlan {
         let ports = &self.plan.ports;
         let plan = CellPlan::new(scoped, ports.clone(), self.plan.seed);
         let same = plan.is_ok_and(|p| PlanFacts::of(&p) == self.plan);
-        if !same || order_seed(addresses, ports) != self.plan.seed {
+        if !same || compute_order_seed(addresses, ports) != self.plan.seed {
             return Err(refused("by a version that numbers cells otherwise").into());
         }
         let scan = &mut config.scan;

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use mimawari_base::failure::{ExitStatus, Failure, line};
+use mimawari_base::failure::{ExitStatus, Failure, render_line};
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::gap::{Gap, GapEffect};
-use mimawari_probes::http::printable;
+use mimawari_probes::http::to_printable;
 use mimawari_runs::merge::merge_as;
 use mimawari_runs::meta::{HttpTotals, MINOR, RunMeta, ScopeFacts, VERSION};
 use mimawari_runs::{RunFolder, RunStatus};
@@ -19,8 +19,8 @@ use super::plan::{self, PlannedRound};
 use super::result::{self, RESULT, RoundResult};
 use super::{RoundStore, read_json, restore, to_json};
 use crate::context::Context;
-use crate::output::{print, summary};
-use crate::settle::{SettleContext, notifiers, notify, notify_pending, settle_run};
+use crate::output::{print, render_summary};
+use crate::settle::{SettleContext, build_notifiers, notify, notify_pending, settle_run};
 
 /// The files of the merged run that are kept, in the order of their sending.
 const EVIDENCE: [&str; 3] = ["observations.ndjson", "coverage.bin", "run.json"];
@@ -64,21 +64,20 @@ pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<Exit
             return Ok(status);
         }
         // With all that there is now, so that what lies in the store belongs together again.
-        tracing::info!("another reduction took in more shards meanwhile: the round is reduced again");
+        tracing::info!(
+            "another reduction took in more shards meanwhile: the round is reduced again"
+        );
     }
     Ok(reduce_once(round, context).await?.0)
 }
 
-async fn reduce_once(
-    round: &RoundStore,
-    context: &Context,
-) -> Result<(ExitStatus, ReductionEnd)> {
+async fn reduce_once(round: &RoundStore, context: &Context) -> Result<(ExitStatus, ReductionEnd)> {
     let planned = plan::must_read(round).await?;
     let config = &round.config;
     // As every shard does: no verdict on a plan that nobody would have scanned.
     planned.plan.apply(&mut config.clone(), PlanShard::WHOLE)?;
     // What would stop the judgement or the notifications is found before anything is fetched.
-    let notifiers = notifiers(config, context).await?;
+    let notifiers = build_notifiers(config, context).await?;
     let agreed = published::agreed(config.baseline_url.as_ref(), &config.baseline_dir).await?;
     let store = StateStore::open(&config.state)?;
     store.check().await?;
@@ -131,7 +130,7 @@ fn print_summary(round: &RoundStore, verdict: &Verdict) -> Result<()> {
     if round.config.notify.iter().any(|n| n.settings.writes_stdout()) {
         return Ok(());
     }
-    print(&format!("{}{}\n", summary(verdict), round.shown("run/report.html")))
+    print(&format!("{}{}\n", render_summary(verdict), round.shown("run/report.html")))
 }
 
 /// Fetches what there is of a shard: what was handed in, else the latest save.
@@ -237,10 +236,10 @@ fn merge(
             .chain(meta.canaries.iter_mut().map(|c| &mut c.endpoint))
             .chain(meta.merged.iter_mut().map(|m| &mut m.run_id));
         for text in texts {
-            *text = printable(text.as_bytes(), 200);
+            *text = to_printable(text.as_bytes(), 200);
         }
         for gap in &mut meta.gaps {
-            gap.map_text(|text| printable(text.as_bytes(), 2000));
+            gap.map_text(|text| to_printable(text.as_bytes(), 2000));
             gap.limit_fields(GAP);
         }
     };
@@ -318,7 +317,7 @@ async fn keep(
         exit: verdict.exit,
         incomplete: verdict.incomplete,
         suspect: verdict.suspect,
-        headline: result::headline(verdict),
+        headline: result::extract_headline(verdict),
         counts: verdict.counts.clone(),
         coverage: result::shorten_coverage(&verdict.coverage),
         shards: parts.len() as u32,
@@ -329,7 +328,7 @@ async fn keep(
         of,
     };
     agree(round, &result, out, found).await.map_err(|e| {
-        Failure::new(format!("the state is saved, and the result is not: {}", line(&e)))
+        Failure::new(format!("the state is saved, and the result is not: {}", render_line(&e)))
             .help("reduce again; nothing is notified twice")
             .into()
     })

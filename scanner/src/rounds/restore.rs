@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use mimawari_base::failure::{Failure, line};
+use mimawari_base::failure::{Failure, render_line};
 use mimawari_engine::{SweepConfig, SweepEngine};
 use mimawari_probes::format::FormatFault;
 use mimawari_runs::checkpoint::SavedCheckpoint;
@@ -15,7 +15,9 @@ use mimawari_store::FetchedObject;
 use mimawari_targets::{PlanShard, hex};
 use sha2::{Digest, Sha256};
 
-use super::attempt::{LIST, SMALL, ShardAttempt, ShardDone, ShardSave, VERSION, folder};
+use super::attempt::{
+    LIST, SMALL, ShardAttempt, ShardDone, ShardSave, VERSION, format_shard_folder,
+};
 use super::plan::PlannedRound;
 use super::{RoundStore, read_json};
 
@@ -32,7 +34,7 @@ pub(super) async fn read_done(
     planned: &PlannedRound,
     shard: PlanShard,
 ) -> Result<Option<Result<ShardDone, String>>> {
-    let name = round.name(&format!("{}/done.json", folder(shard)));
+    let name = round.name(&format!("{}/done.json", format_shard_folder(shard)));
     let read = read_json::<ShardDone>(&round.objects, &name, SMALL).await?;
     Ok(read.map(|read| {
         let done = read.map_err(|e| format!("done.json {e}"))?;
@@ -52,7 +54,7 @@ pub(super) async fn save(
     sequence: u64,
 ) -> Result<Result<ShardSave, String>> {
     let object = ShardSave::object(sequence);
-    let name = round.name(&format!("{}/{attempt}/{object}", folder(shard)));
+    let name = round.name(&format!("{}/{attempt}/{object}", format_shard_folder(shard)));
     let Some(read) = read_json::<ShardSave>(&round.objects, &name, LIST).await? else {
         return Ok(Err(format!("{object} of the attempt {attempt} is missing")));
     };
@@ -70,7 +72,7 @@ pub(super) async fn list_saves(
     shard: PlanShard,
 ) -> Result<(Vec<ShardSave>, Vec<String>)> {
     let (mut all, mut wrong) = (Vec::new(), Vec::new());
-    let folder = round.name(&folder(shard));
+    let folder = round.name(&format_shard_folder(shard));
     let names = round.objects.folders(&folder).await?;
     let attempts: Vec<ShardAttempt> = names.iter().filter_map(|n| ShardAttempt::parse(n)).collect();
     for attempt in attempts.iter().rev().take(ATTEMPTS) {
@@ -109,7 +111,7 @@ pub(super) async fn fetch(
     dir: &Path,
 ) -> Result<Result<RunMeta, String>> {
     std::fs::create_dir_all(dir).map_err(|e| cannot_write(dir, e))?;
-    let prefix = round.name(&format!("{}/{}", folder(save.shard), save.attempt));
+    let prefix = round.name(&format!("{}/{}", format_shard_folder(save.shard), save.attempt));
     for file in &save.files {
         let path = dir.join(&file.name);
         let mut out = File::create(&path).map_err(|e| cannot_write(&path, e))?;
@@ -139,7 +141,7 @@ pub(super) async fn fetch(
 /// Whether a folder holds a run of this shard of the plan that can be read, and gone on with unless
 /// it is complete.
 fn belongs(dir: &Path, plan: &super::RoundPlan, shard: PlanShard) -> Result<RunMeta, String> {
-    let run = LoadedRun::open(dir).map_err(|e| line(&e))?;
+    let run = LoadedRun::open(dir).map_err(|e| render_line(&e))?;
     let meta = run.meta;
     let same = meta.plan == plan.plan
         && meta.shard == shard

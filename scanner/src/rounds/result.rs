@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use mimawari_drift::verdict::{FindingCounts, Verdict, VerdictCoverage};
 use mimawari_probes::format::VersionedFormat;
 use mimawari_probes::gap::{Gap, GapEffect};
-use mimawari_report::gap_sentence;
+use mimawari_report::describe_gap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +80,7 @@ pub(super) fn shorten_coverage(coverage: &VerdictCoverage) -> VerdictCoverage {
     }
     if more > 0 {
         let mut rest = Gap::MoreGaps { gaps: more as u64 }.not_covered();
-        rest.text = gap_sentence(&rest);
+        rest.text = describe_gap(&rest);
         brief.not_covered.push(rest.text.clone());
         brief.gaps.push(rest);
     }
@@ -103,7 +103,7 @@ fn shorten(text: &mut String) {
 }
 
 /// The first line of the text report.
-pub(super) fn headline(verdict: &Verdict) -> String {
-    let text = mimawari_report::text(verdict, false, 4096);
+pub(super) fn extract_headline(verdict: &Verdict) -> String {
+    let text = mimawari_report::render_text(verdict, false, 4096);
     text.lines().next().unwrap_or_default().to_owned()
 }

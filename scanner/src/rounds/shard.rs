@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use mimawari_base::failure::{ExitStatus, Failure, line};
+use mimawari_base::failure::{ExitStatus, Failure, render_line};
 use mimawari_base::signals::StopSignal;
 use mimawari_runs::RunStatus;
 use mimawari_store::WriteOutcome;
@@ -12,7 +12,7 @@ use mimawari_targets::PlanShard;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::attempt::{ShardAttempt, ShardDone, ShardSave, VERSION, folder};
+use super::attempt::{ShardAttempt, ShardDone, ShardSave, VERSION, format_shard_folder};
 use super::plan::{self, PlannedRound};
 use super::save::ShardSaver;
 use super::{RoundId, RoundStore, restore, to_json};
@@ -68,7 +68,10 @@ impl ShardEnd {
 }
 
 /// `mimawari round scan`
-pub(super) async fn command(args: &RoundScanArgs, context: &Context) -> Result<ExitStatus> {
+pub(super) async fn run_scan_command(
+    args: &RoundScanArgs,
+    context: &Context,
+) -> Result<ExitStatus> {
     let round = RoundStore::open(&args.which, args.work.work.clone())?;
     let planned = plan::must_read(&round).await?;
     let shard = find_shard(args.shard.as_deref(), planned.plan.shards)?;
@@ -154,7 +157,7 @@ async fn scan_planned(
     let is_complete = before.as_ref().is_some_and(|b| b.meta.status == RunStatus::Complete);
     let saver = ShardSaver {
         objects: round.objects.clone(),
-        prefix: round.name(&format!("{}/{attempt}", folder(shard))),
+        prefix: round.name(&format!("{}/{attempt}", format_shard_folder(shard))),
         dir: dir.clone(),
         round: round.id.to_string(),
         plan: planned.digest.clone(),
@@ -196,7 +199,7 @@ async fn scan_planned(
 /// What could not be saved stays where it is, and is named.
 fn keep(scratch: tempfile::TempDir, dir: &Path, e: &anyhow::Error) -> anyhow::Error {
     let _: PathBuf = scratch.keep();
-    Failure::new(format!("the shard is not saved: {}", line(e)))
+    Failure::new(format!("the shard is not saved: {}", render_line(e)))
         .help(format!(
             "what was seen is in {}; when the store can be written again, the same command begins \
              from the last save",
@@ -206,7 +209,7 @@ fn keep(scratch: tempfile::TempDir, dir: &Path, e: &anyhow::Error) -> anyhow::Er
 }
 
 fn cannot_hand_in(round: &RoundStore, shard: PlanShard, why: &str) -> anyhow::Error {
-    let name = round.shown(&format!("{}/done.json", folder(shard)));
+    let name = round.shown(&format!("{}/done.json", format_shard_folder(shard)));
     Failure::new(format!("the shard {shard} cannot be handed in: {why} ({name})"))
         .help("see who wrote it, and remove it; or begin a round of another id")
         .into()
@@ -309,8 +312,8 @@ impl ShardTask<'_> {
                 Err(e) => tracing::warn!(
                     "the shard {} is not saved, and tried again in {}: {}",
                     self.shard,
-                    mimawari_base::duration::shown(every.as_secs_f64()),
-                    line(&e)
+                    mimawari_base::duration::format_duration(every.as_secs_f64()),
+                    render_line(&e)
                 ),
             }
         }
@@ -321,7 +324,7 @@ impl ShardTask<'_> {
         let dir = saver.dir.clone();
         let patience = ShardRetryLimit { ended: PATIENCE.stopped, ..PATIENCE };
         if let Err(e) = save_for_sure(saver, self.context, patience).await {
-            tracing::error!("{}", line(&keep(scratch, &dir, &e)));
+            tracing::error!("{}", render_line(&keep(scratch, &dir, &e)));
         }
     }
 
@@ -338,7 +341,7 @@ impl ShardTask<'_> {
             cells: save.cells,
             finished: save.finished,
         };
-        let name = self.round.name(&format!("{}/done.json", folder(self.shard)));
+        let name = self.round.name(&format!("{}/done.json", format_shard_folder(self.shard)));
         let created = self.round.objects.create(&name, to_json(&done)?).await;
         if matches!(created, Ok(WriteOutcome::Done)) {
             return Ok(ShardEnd::Here(done));
@@ -385,7 +388,7 @@ pub(super) async fn save_for_sure(
                 Ok(Some(save)) => return save,
                 Ok(None) => last = Some(Failure::new("there is no run").into()),
                 Err(e) => {
-                    tracing::warn!("the last save failed, and is tried again: {}", line(&e));
+                    tracing::warn!("the last save failed, and is tried again: {}", render_line(&e));
                     last = Some(e);
                 }
             }

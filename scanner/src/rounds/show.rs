@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use jiff::Timestamp;
 use mimawari_base::failure::ExitStatus;
-use mimawari_probes::http::printable;
+use mimawari_probes::http::to_printable;
 use mimawari_targets::PlanShard;
 use serde::Serialize;
 
@@ -50,13 +50,16 @@ struct ShownRound {
 }
 
 /// `mimawari round show`
-pub(super) async fn command(args: &RoundShowArgs, context: &Context) -> Result<ExitStatus> {
+pub(super) async fn run_show_command(
+    args: &RoundShowArgs,
+    context: &Context,
+) -> Result<ExitStatus> {
     let round = RoundStore::open(&args.which, None)?;
     let planned = plan::must_read(&round).await?;
     let p = &planned.plan;
     let mut shards = Vec::new();
     for shard in (1..=p.shards).filter_map(|i| PlanShard::new(i, p.shards)) {
-        shards.push(row(&round, &planned, shard).await?);
+        shards.push(read_shard_row(&round, &planned, shard).await?);
     }
     let missing = shards.iter().filter(|r| r.state != ShardState::Done);
     let result = match reduce::read_result(&round).await? {
@@ -81,12 +84,16 @@ pub(super) async fn command(args: &RoundShowArgs, context: &Context) -> Result<E
         text.push('\n');
         print(&text)?;
     } else {
-        print(&table(&shown, (context.now)()))?;
+        print(&render_table(&shown, (context.now)()))?;
     }
     Ok(ExitStatus::Clean)
 }
 
-async fn row(round: &RoundStore, planned: &PlannedRound, shard: PlanShard) -> Result<RoundRow> {
+async fn read_shard_row(
+    round: &RoundStore,
+    planned: &PlannedRound,
+    shard: PlanShard,
+) -> Result<RoundRow> {
     let mut row = RoundRow {
         shard: shard.to_string(),
         state: ShardState::Missing,
@@ -120,11 +127,11 @@ async fn row(round: &RoundStore, planned: &PlannedRound, shard: PlanShard) -> Re
     Ok(row)
 }
 
-fn table(s: &ShownRound, now: Timestamp) -> String {
+fn render_table(s: &ShownRound, now: Timestamp) -> String {
     let ago = |at: Timestamp| {
-        mimawari_base::duration::shown(at.duration_until(now).as_secs_f64().max(0.0))
+        mimawari_base::duration::format_duration(at.duration_until(now).as_secs_f64().max(0.0))
     };
-    let clean = |text: &str| printable(text.as_bytes(), 400);
+    let clean = |text: &str| to_printable(text.as_bytes(), 400);
     let mut out = String::new();
     let _ = writeln!(
         out,

@@ -7,7 +7,7 @@ use mimawari_runs::meta::{PlanFacts, RunMeta, RunStatus, ScopeFacts};
 use mimawari_runs::{RunFolder, read_meta};
 use mimawari_targets::{CellPlan, PlanShard, Port};
 
-use super::attempt::{ShardAttempt, folder};
+use super::attempt::{ShardAttempt, format_shard_folder};
 use super::plan::PlannedRound;
 use super::save::ShardSaver;
 use super::*;
@@ -60,7 +60,7 @@ fn bench() -> Bench {
     let attempt = ShardAttempt::draw(jiff::Timestamp::UNIX_EPOCH).unwrap();
     let saver = ShardSaver {
         objects: round.objects.clone(),
-        prefix: round.name(&format!("{}/{attempt}", folder(shard))),
+        prefix: round.name(&format!("{}/{attempt}", format_shard_folder(shard))),
         dir: run.clone(),
         round: "r".to_owned(),
         plan: planned.digest.clone(),

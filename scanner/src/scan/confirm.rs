@@ -179,7 +179,7 @@ impl ServiceLook {
         while let Some(o) = opened.recv().await {
             self.waiting.leave();
             let enough = {
-                let mut gathered = lock(&gathered);
+                let mut gathered = lock_summary(&gathered);
                 let host = gathered.hosts.entry(o.endpoint.ip()).or_default();
                 host.open(o.signs);
                 host.answers_nothing()
@@ -192,7 +192,7 @@ impl ServiceLook {
             if self.shared.stop.is_stopped() {
                 // The end is near, and a second look is the next run's business.
                 stopped += 1;
-                lock(&gathered).ends.note_not_made(o.endpoint.socket_addr());
+                lock_summary(&gathered).ends.note_not_made(o.endpoint.socket_addr());
                 continue;
             }
             let Ok(permit) = Arc::clone(&gate).acquire_owned().await else { break };
@@ -205,16 +205,17 @@ impl ServiceLook {
             });
         }
         while tasks.join_next().await.is_some() {}
-        lock(&gathered).ends.first_looks_are_over();
+        lock_summary(&gathered).ends.first_looks_are_over();
         for pause in PAUSES {
             self.ask_again(pause, &gathered).await;
         }
-        let hosts = lock(&gathered).odd_facts();
+        let hosts = lock_summary(&gathered).odd_facts();
         let (odd, answers_everywhere) = self.ask_odd_hosts(&hosts, &gate).await;
         let (needless, unasked) =
             self.confirm_left_out(left_out, &answers_everywhere, &gathered).await;
         self.ask_again(PAUSES[0], &gathered).await;
-        let ConfirmationSummary { mut confirmed, ends, .. } = std::mem::take(&mut *lock(&gathered));
+        let ConfirmationSummary { mut confirmed, ends, .. } =
+            std::mem::take(&mut *lock_summary(&gathered));
         confirmed.web.sort();
         // Whoever was named as a site in the end is one, whatever failed before.
         let is_site = |address: &SocketAddr| {
@@ -234,7 +235,7 @@ impl ServiceLook {
 
     /// Asks again what has failed so far: each host by one connection at a time.
     async fn ask_again(&self, pause: Duration, gathered: &Arc<Mutex<ConfirmationSummary>>) {
-        let failed = std::mem::take(&mut lock(gathered).again);
+        let failed = std::mem::take(&mut lock_summary(gathered).again);
         if failed.is_empty() || self.shared.stop.is_stopped() {
             return;
         }
@@ -318,7 +319,7 @@ impl ServiceLook {
             }
         }
         while tasks.join_next().await.is_some() {}
-        (left_out_gap(&needless), left_out_gap(&beyond))
+        (build_left_out_gap(&needless), build_left_out_gap(&beyond))
     }
 
     /// Asks hosts that look odd on random ports. Returns what came of it, and the hosts that accept
@@ -342,7 +343,7 @@ impl ServiceLook {
             if signs.is_empty() {
                 continue;
             }
-            let endpoints: Vec<Endpoint> = odd::random_ports(self.salt, *ip, &self.ports)
+            let endpoints: Vec<Endpoint> = odd::select_random_ports(self.salt, *ip, &self.ports)
                 .into_iter()
                 .filter_map(|port| self.scope.endpoint(*ip, port).ok())
                 .collect();
@@ -409,7 +410,7 @@ impl LeftOutPorts {
     }
 }
 
-fn left_out_gap(left_out: &BTreeMap<IpAddr, u64>) -> Option<Gap> {
+fn build_left_out_gap(left_out: &BTreeMap<IpAddr, u64>) -> Option<Gap> {
     let hosts = left_out.len() as u64;
     let named = NamedSample::take(left_out.keys(), SHOWN);
     let ports = left_out.values().sum();
@@ -438,7 +439,7 @@ async fn confirm_one(
         cut_short: confirmation.failure.filter(|_| confirmation.accepted),
     };
     let (looked, settled) = {
-        let mut gathered = lock(gathered);
+        let mut gathered = lock_summary(gathered);
         let looked = gathered.ends.note(address, looked);
         if looked.end == SecondLook::Confirmed {
             gathered.confirmed.accepted.insert(address);
@@ -475,6 +476,8 @@ async fn confirm_one(
     settled
 }
 
-fn lock(gathered: &Mutex<ConfirmationSummary>) -> std::sync::MutexGuard<'_, ConfirmationSummary> {
+fn lock_summary(
+    gathered: &Mutex<ConfirmationSummary>,
+) -> std::sync::MutexGuard<'_, ConfirmationSummary> {
     gathered.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -26,13 +26,13 @@ use mimawari_probes::observation::{
 use mimawari_runs::meta::RunMeta;
 use mimawari_targets::diagnostic::TextSource;
 use mimawari_targets::dns::SystemResolver;
-use mimawari_targets::text::printable;
+use mimawari_targets::text::to_printable;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::confirm::ConfirmedPort;
-use super::named::{IdleSite, idle, named_ports};
+use super::named::{IdleSite, find_idle_sites, find_named_ports};
 use super::{Context, RandomSeeds, SharedState};
 use crate::config::Config;
 use crate::logging::{ContentProgress, ContentView};
@@ -68,7 +68,7 @@ pub(super) struct CheckSources {
 /// Reads the user's own checks, the manifests and the evidence key: what is wrong with them stops a
 /// run before a packet is sent.
 pub(super) fn read_checks(config: &Config) -> Result<CheckSources> {
-    let catalogue = catalogue(&config.http.checks)?;
+    let catalogue = load_catalogue(&config.http.checks)?;
     let mut manifests = Vec::new();
     for path in &config.http.manifests {
         let file = std::fs::File::open(path).map_err(|e| {
@@ -79,7 +79,7 @@ pub(super) fn read_checks(config: &Config) -> Result<CheckSources> {
         manifests
             .push(Arc::new(Manifest::read(&path.display().to_string(), BufReader::new(file))?));
     }
-    let evidence_key = config.http.evidence_key.as_ref().map(evidence_key).transpose()?;
+    let evidence_key = config.http.evidence_key.as_ref().map(read_evidence_key).transpose()?;
     Ok(CheckSources { catalogue: Arc::new(catalogue), manifests, evidence_key })
 }
 
@@ -87,7 +87,7 @@ pub(super) fn read_checks(config: &Config) -> Result<CheckSources> {
 ///
 /// # Errors
 /// A file that cannot be read; every mistake of the first file that has one.
-pub fn catalogue(files: &[SourcePath]) -> Result<Catalogue> {
+pub fn load_catalogue(files: &[SourcePath]) -> Result<Catalogue> {
     let mut catalogue = Catalogue::builtin();
     for path in files {
         let bytes = std::fs::read(path).map_err(|e| {
@@ -104,7 +104,7 @@ pub fn catalogue(files: &[SourcePath]) -> Result<Catalogue> {
 ///
 /// # Errors
 /// A file that cannot be read, or holds fewer than 16 bytes.
-pub fn evidence_key(path: &SourcePath) -> Result<[u8; 32]> {
+pub fn read_evidence_key(path: &SourcePath) -> Result<[u8; 32]> {
     let mut bytes = Vec::new();
     std::fs::File::open(path).and_then(|f| f.take(KEY_LIMIT).read_to_end(&mut bytes)).map_err(
         |e| {
@@ -145,7 +145,7 @@ pub fn read_sites(config: &Config) -> Result<(u64, SkippedRows)> {
 
 /// What was found before, from this vantage: it is asked for with patience. A state that cannot be
 /// read is reported by whoever needs it.
-async fn known_paths(config: &Config) -> KnownPaths {
+async fn load_known_paths(config: &Config) -> KnownPaths {
     let mut known = KnownPaths::default();
     let state = match mimawari_store::StateStore::look(&config.state) {
         Ok(store) => store.latest().await,
@@ -211,7 +211,7 @@ impl ContentLook<'_> {
         if let Some(vhosts) = &self.vhosts {
             let unproven = confirmed.list_unproven();
             let (ports, stop) = (config.ports.as_ref(), &self.context.stop);
-            targets.named = named_ports(&unproven, vhosts, ports, &self.uplink, stop).await;
+            targets.named = find_named_ports(&unproven, vhosts, ports, &self.uplink, stop).await;
             note_skipped(vhosts, meta);
             note_idle(self.idle(vhosts, &targets, meta), meta);
         }
@@ -222,11 +222,11 @@ impl ContentLook<'_> {
         let http_config = Arc::new(http::HttpConfig {
             catalogue: Arc::clone(&self.checks.catalogue),
             tier: config.tier,
-            known: Arc::new(known_paths(self.config).await),
+            known: Arc::new(load_known_paths(self.config).await),
             manifests: self.checks.manifests.clone(),
             paths_per_target: config.paths_per_site,
             // A site has two connections at most, and one more while another is being closed.
-            targets_at_once: config.concurrency.min(sockets::socket_budget() / 3).max(1),
+            targets_at_once: config.concurrency.min(sockets::determine_socket_budget() / 3).max(1),
             per_target_time: TIME_PER_SITE[usize::from(config.tier.clamp(1, 3)) - 1],
             rate_per_site: config.rate_per_site,
             rate_per_address: config.rate_per_address,
@@ -290,7 +290,7 @@ impl ContentLook<'_> {
         meta: &RunMeta,
     ) -> impl Iterator<Item = (VirtualHost, IdleSite)> + use<> {
         let (plan, ports) = (&meta.plan.addresses, &meta.plan.ports);
-        idle(vhosts, targets, plan, ports, self.config.http.ports.as_ref())
+        find_idle_sites(vhosts, targets, plan, ports, self.config.http.ports.as_ref())
     }
 
     /// Writes the observations as they come.
@@ -320,7 +320,7 @@ impl ContentLook<'_> {
         let (out, mut answers) = mpsc::channel(WAITING);
         let at_once = mimawari_targets::dns::NAMES_AT_ONCE;
         let checking =
-            http::pointing::cross_check(names, resolver, &self.config.scope, at_once, out);
+            http::pointing::check_names(names, resolver, &self.config.scope, at_once, out);
         let working = async {
             let (mut ask, mut open, mut answering) = (Some(ask), true, true);
             let mut waiting: HashMap<(String, IpAddr), Vec<Box<WebObservation>>> = HashMap::new();
@@ -353,7 +353,7 @@ impl ContentLook<'_> {
                         }
                         let _ = self.shared.write(|f| f.observe(&rest));
                     }
-                    permit = place(ask.as_ref()), if !to_ask.is_empty() => {
+                    permit = reserve_slot(ask.as_ref()), if !to_ask.is_empty() => {
                         if let (Some(permit), Some(key)) = (permit, to_ask.pop_front()) {
                             permit.send(key);
                         }
@@ -429,7 +429,7 @@ impl ContentTally {
             if h.outcome.is_covered() {
                 meta.http.checks_covered += 1;
             } else if self.failed.len() < 10_000 {
-                *self.failed.entry(site_of(h)).or_default() += 1;
+                *self.failed.entry(format_site(h)).or_default() += 1;
             }
             if h.outcome == ContentOutcome::Exposed && h.severity != Severity::Info {
                 self.log(h);
@@ -442,8 +442,8 @@ impl ContentTally {
         if found > FOUND_LOGGED {
             return;
         }
-        let url = format!("{}{}", site_of(h), h.path);
-        let url = printable(url.as_bytes(), URL_LIMIT);
+        let url = format!("{}{}", format_site(h), h.path);
+        let url = to_printable(url.as_bytes(), URL_LIMIT);
         tracing::info!(check = h.check, severity = h.severity.as_str(), ip = %h.ip, url, "found");
         if found == FOUND_LOGGED {
             tracing::info!("found {found} so far; the others are in the run folder alone");
@@ -451,7 +451,7 @@ impl ContentTally {
     }
 }
 
-fn site_of(h: &HttpObservation) -> String {
+fn format_site(h: &HttpObservation) -> String {
     let host = h.host.clone().unwrap_or_else(|| h.ip.to_string());
     format!("{}://{host}:{}", h.scheme.as_str(), h.port)
 }
@@ -468,7 +468,7 @@ async fn show_progress(mut view: ContentView, progress: Arc<ProbeProgress>, foun
 }
 
 /// A place among the questions.
-async fn place(
+async fn reserve_slot(
     ask: Option<&mpsc::Sender<(String, IpAddr)>>,
 ) -> Option<mpsc::Permit<'_, (String, IpAddr)>> {
     match ask {

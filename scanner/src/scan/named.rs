@@ -11,7 +11,7 @@ use std::sync::Arc;
 use mimawari_base::signals::StopSignal;
 use mimawari_base::uplink::Uplink;
 use mimawari_look::http::{NamedPort, SiteTargets, VhostIndex, VirtualHost};
-use mimawari_look::service::{ServiceConfig, scheme_for, usual_scheme};
+use mimawari_look::service::{ServiceConfig, detect_scheme, select_default_scheme};
 use mimawari_probes::observation::UrlScheme;
 use mimawari_targets::{AddrSet, Port, PortSet};
 use tokio::sync::Semaphore;
@@ -26,7 +26,7 @@ const NAMES_TRIED: usize = 8;
 const AT_ONCE: usize = 64;
 
 /// The ports among these that rows of the list may be served on, each with its scheme.
-pub(super) async fn named_ports(
+pub(super) async fn find_named_ports(
     unproven: &[UnprovenPort],
     vhosts: &VhostIndex,
     ports: Option<&PortSet>,
@@ -47,7 +47,7 @@ pub(super) async fn named_ports(
             continue;
         }
         if u.tls || stop.is_stopped() {
-            let scheme = if u.tls { UrlScheme::Https } else { usual_scheme(endpoint) };
+            let scheme = if u.tls { UrlScheme::Https } else { select_default_scheme(endpoint) };
             named.push(NamedPort { endpoint, scheme, takes_any: true });
             continue;
         }
@@ -60,11 +60,11 @@ pub(super) async fn named_ports(
                 if stop.is_stopped() {
                     break;
                 }
-                if let Some(scheme) = scheme_for(endpoint, &name, &config).await {
+                if let Some(scheme) = detect_scheme(endpoint, &name, &config).await {
                     return NamedPort { endpoint, scheme, takes_any: true };
                 }
             }
-            NamedPort { endpoint, scheme: usual_scheme(endpoint), takes_any: true }
+            NamedPort { endpoint, scheme: select_default_scheme(endpoint), takes_any: true }
         });
     }
     while let Some(found) = tasks.join_next().await {
@@ -119,7 +119,7 @@ pub(super) enum IdleSite {
 }
 
 /// The rows of the plan's addresses that no port is asked for.
-pub(super) fn idle(
+pub(super) fn find_idle_sites(
     vhosts: &VhostIndex,
     targets: &SiteTargets,
     plan: &AddrSet,

@@ -81,7 +81,7 @@ impl OddFacts {
 
 /// Random ports that are not of the plan, fewer than [`ASKED`] when the plan leaves no more. New in
 /// every run, so that nobody can listen on them in advance.
-pub(super) fn random_ports(salt: u64, ip: IpAddr, planned: &PortSet) -> Vec<Port> {
+pub(super) fn select_random_ports(salt: u64, ip: IpAddr, planned: &PortSet) -> Vec<Port> {
     let mut ports = Vec::with_capacity(ASKED);
     for draw in 0..64u32 {
         let mut hash = Sha256::new();
@@ -129,12 +129,12 @@ mod tests {
     fn random_ports_are_outside_the_plan_and_new_in_every_run() {
         let ip = "198.51.100.7".parse().unwrap();
         let planned: PortSet = "1-1024,50000-65000".parse().unwrap();
-        let a = random_ports(1, ip, &planned);
+        let a = select_random_ports(1, ip, &planned);
         assert_eq!(a.len(), ASKED);
         assert!(a.iter().all(|p| !planned.contains(*p) && p.get() >= FIRST), "{a:?}");
-        assert_ne!(a, random_ports(2, ip, &planned));
-        assert_eq!(a, random_ports(1, ip, &planned));
-        assert!(random_ports(1, ip, &"all".parse().unwrap()).is_empty());
+        assert_ne!(a, select_random_ports(2, ip, &planned));
+        assert_eq!(a, select_random_ports(1, ip, &planned));
+        assert!(select_random_ports(1, ip, &"all".parse().unwrap()).is_empty());
     }
 
     #[test]

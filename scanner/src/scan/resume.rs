@@ -20,7 +20,7 @@ use crate::config::Config;
 ///
 /// # Errors
 /// A [`Failure`] when there is no run.
-pub(super) fn part(dir: &Path) -> Result<Option<PlanShard>> {
+pub(super) fn read_shard(dir: &Path) -> Result<Option<PlanShard>> {
     Ok(read_meta(dir)?.part)
 }
 
@@ -117,7 +117,11 @@ fn shorten(text: String) -> String {
 }
 
 /// From where the run was gone on with.
-pub(super) fn note(point: Option<&SweepCheckpoint>, cells: u64, at: Timestamp) -> CoverageGap {
+pub(super) fn build_resume_gap(
+    point: Option<&SweepCheckpoint>,
+    cells: u64,
+    at: Timestamp,
+) -> CoverageGap {
     let in_work = point.map_or(0, |p| p.chunks.iter().map(|c| u64::from(c.length)).sum());
     let finished = point.map(SweepCheckpoint::finished);
     Gap::Resumed { at: format!("{at:.0}"), cells, finished, in_work }.noted()

@@ -33,7 +33,7 @@ pub fn judge(read: &Result<BaselineCheck>, now: Timestamp) -> CheckFinding {
     let rules = if b.rules == 1 { "1 rule".to_owned() } else { format!("{} rules", b.rules) };
     let what = format!("{}: {rules}, digest {digest}", b.place);
     let Some(pointer) = &b.pointer else { return CheckFinding::ok(what) };
-    let days = super::clock::between(pointer.published_at, now) / 86_400.0;
+    let days = super::clock::compute_seconds_between(pointer.published_at, now) / 86_400.0;
     let what = format!("{what}, {}, {days:.0} days old", pointer.words());
     if days > OLD_DAYS {
         return CheckFinding::warn(

@@ -107,7 +107,7 @@ pub fn judge(
 
 /// Said where there is none.
 #[must_use]
-pub fn none() -> CheckFinding {
+pub fn warn_without_canaries() -> CheckFinding {
     CheckFinding::warn(
         "no canaries are configured: a scan that hears nothing looks like a network that is closed",
         "name known-open ports of your own under [scan]: `canaries = [\"198.51.100.10:443\"]`",

@@ -1,7 +1,7 @@
 //! CAP_NET_RAW: there, or why not. The ways to lose it look alike and have different remedies.
 
 use super::line::CheckFinding;
-use super::process::{FileCapabilities, NET_RAW, ProcessFacts, names};
+use super::process::{FileCapabilities, NET_RAW, ProcessFacts, list_capability_names};
 use crate::cli::ScanMethod;
 
 /// More capabilities than this are counted, not named.
@@ -17,7 +17,7 @@ pub fn judge(
     if (p.effective | p.permitted) & NET_RAW != 0 {
         return CheckFinding::ok(describe_capability(p));
     }
-    let (what, remedy) = missing(p, file);
+    let (what, remedy) = explain_missing_capability(p, file);
     match method {
         Some(ScanMethod::Connect) => {
             CheckFinding::ok("NET_RAW is not there, and `method = \"connect\"` needs none")
@@ -34,7 +34,7 @@ pub fn judge(
 fn describe_capability(p: &ProcessFacts) -> String {
     let how =
         if p.effective & NET_RAW != 0 { "effective" } else { "permitted, raised when needed" };
-    let others = names((p.effective | p.permitted) & !NET_RAW);
+    let others = list_capability_names((p.effective | p.permitted) & !NET_RAW);
     match others.len() {
         0 => format!("NET_RAW is {how}, and nothing else"),
         n if n <= NAMED => format!("NET_RAW is {how}; there and not needed: {}", others.join(", ")),
@@ -42,7 +42,10 @@ fn describe_capability(p: &ProcessFacts) -> String {
     }
 }
 
-fn missing(p: &ProcessFacts, file: Option<FileCapabilities>) -> (&'static str, &'static str) {
+fn explain_missing_capability(
+    p: &ProcessFacts,
+    file: Option<FileCapabilities>,
+) -> (&'static str, &'static str) {
     let granted = file.is_some_and(|f| f.permitted & NET_RAW != 0);
     if p.bounding & NET_RAW == 0 {
         return (

@@ -43,7 +43,7 @@ pub fn find_newest_time(file: &Path, folder: Option<&Path>) -> Option<Timestamp>
 
 /// Seconds from `a` to `b`.
 #[must_use]
-pub fn between(a: Timestamp, b: Timestamp) -> f64 {
+pub fn compute_seconds_between(a: Timestamp, b: Timestamp) -> f64 {
     (b.as_millisecond() - a.as_millisecond()) as f64 / 1000.0
 }
 
@@ -64,7 +64,7 @@ pub fn judge(c: &ClockFacts) -> CheckFinding {
         );
     }
     if let Some((store, ours)) = c.store {
-        let off = between(store, ours);
+        let off = compute_seconds_between(store, ours);
         let what = format!(
             "{now}, {:.0} s {} the store",
             off.abs(),
@@ -77,12 +77,12 @@ pub fn judge(c: &ClockFacts) -> CheckFinding {
         };
     }
     if let Some(file) = c.newest_file
-        && between(c.now, file) > NOTICEABLE
+        && compute_seconds_between(c.now, file) > NOTICEABLE
     {
         return CheckFinding::warn(
             format!(
                 "{now}, and a file of the configuration is {:.0} s newer",
-                between(c.now, file)
+                compute_seconds_between(c.now, file)
             ),
             SET,
         );

@@ -91,7 +91,7 @@ pub fn judge(i: &RunIdentity) -> CheckFinding {
     let room = |f: &FolderIdentity| {
         f.free.map_or_else(
             || "unknown room".to_owned(),
-            |b| format!("{} free", super::limits::bytes(b)),
+            |b| format!("{} free", super::limits::format_bytes(b)),
         )
     };
     let what = format!("{who}; work in {work}, {}", room(&i.work));

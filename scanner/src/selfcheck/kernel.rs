@@ -18,7 +18,7 @@ pub fn judge(release: Option<&str>, seccomp: Option<u8>) -> CheckFinding {
         );
     };
     let what = format!("Linux {release}, {filter}");
-    match version(release) {
+    match parse_kernel_version(release) {
         Some(v) if v < (4, 20) => CheckFinding::warn(
             what,
             "use Linux 4.20 or newer: older ones hand every packet that we send back to us",
@@ -27,7 +27,7 @@ pub fn judge(release: Option<&str>, seccomp: Option<u8>) -> CheckFinding {
     }
 }
 
-fn version(release: &str) -> Option<(u32, u32)> {
+fn parse_kernel_version(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.split(|c: char| !c.is_ascii_digit());
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

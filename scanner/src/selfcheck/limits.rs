@@ -15,7 +15,7 @@ pub struct ProcessLimits {
 
 /// A size for people.
 #[must_use]
-pub fn bytes(n: u64) -> String {
+pub fn format_bytes(n: u64) -> String {
     match n {
         0..1_048_576 => format!("{} KiB", n >> 10),
         1_048_576..10_737_418_240 => format!("{} MiB", n >> 20),
@@ -33,7 +33,7 @@ pub fn parse_memory(text: &str) -> Option<u64> {
 /// The folders of the control group that a `/proc/self/cgroup` names, for both versions, and the root
 /// of each hierarchy: in a container only that can be seen.
 #[must_use]
-pub fn memory_files(cgroup: &str) -> Vec<String> {
+pub fn list_cgroup_folders(cgroup: &str) -> Vec<String> {
     let mut files = Vec::new();
     for line in cgroup.lines() {
         let mut parts = line.splitn(3, ':');
@@ -61,7 +61,7 @@ pub fn memory_files(cgroup: &str) -> Vec<String> {
 pub fn look() -> ProcessLimits {
     use nix::sys::resource::{Resource, getrlimit};
     let cgroup = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let memory = memory_files(&cgroup)
+    let memory = list_cgroup_folders(&cgroup)
         .iter()
         .filter_map(|f| parse_memory(&std::fs::read_to_string(f).ok()?))
         .min();
@@ -78,7 +78,7 @@ pub fn judge(l: &ProcessLimits) -> CheckFinding {
     let cpus = if l.cpus == 1 { "1 CPU".to_owned() } else { format!("{} CPUs", l.cpus) };
     let memory = l
         .memory
-        .map_or_else(|| "no memory limit".to_owned(), |n| format!("{} of memory", bytes(n)));
+        .map_or_else(|| "no memory limit".to_owned(), |n| format!("{} of memory", format_bytes(n)));
     let files = l.files.map_or_else(
         || "open files unknown".to_owned(),
         |(soft, hard)| format!("{soft} open files (at most {hard})"),
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(parse_memory("max\n"), None);
         assert_eq!(parse_memory("9223372036854771712\n"), None);
         assert_eq!(parse_memory("536870912\n"), Some(512 << 20));
-        let files = memory_files("5:cpu,memory:/docker/x\n0::/a/b\n0::/../up\nnonsense\n");
+        let files = list_cgroup_folders("5:cpu,memory:/docker/x\n0::/a/b\n0::/../up\nnonsense\n");
         assert_eq!(files[0], "/sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes");
         assert_eq!(files[1], "/sys/fs/cgroup/a/b/memory.max");
         assert_eq!(files.len(), 4);

@@ -1,7 +1,7 @@
 //! What a check found, and how it is shown.
 
-use mimawari_base::failure::{FailureKind, kind_of};
-use mimawari_probes::http::printable;
+use mimawari_base::failure::{FailureKind, find_failure_kind};
+use mimawari_probes::http::to_printable;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,7 @@ impl CheckFinding {
         let (what, remedy) = text.split_once("\nhelp: ").unwrap_or((text, ""));
         let remedy = if remedy.is_empty() { "fix what the message names" } else { remedy };
         let found = Self::fail(join_lines(what), join_lines(remedy));
-        Self { failure: kind_of(error), ..found }
+        Self { failure: find_failure_kind(error), ..found }
     }
 }
 
@@ -110,7 +110,7 @@ impl CheckLine {
     /// What a check of this name found. No control character passes.
     #[must_use]
     pub fn new(name: &str, found: &CheckFinding) -> Self {
-        let clean = |text: &str| printable(join_lines(text).as_bytes(), LONGEST);
+        let clean = |text: &str| to_printable(join_lines(text).as_bytes(), LONGEST);
         Self {
             name: name.to_owned(),
             status: found.mark,
@@ -152,7 +152,7 @@ pub enum SweepResult {
 
 /// The last line.
 #[must_use]
-pub fn verdict(checks: &[CheckLine], sweep: SweepResult) -> String {
+pub fn render_verdict(checks: &[CheckLine], sweep: SweepResult) -> String {
     let made = checks.iter().filter(|c| c.status != LineMark::Skip).count();
     let failed = checks.iter().filter(|c| c.status == LineMark::Fail).count();
     if failed > 0 {
@@ -191,10 +191,10 @@ mod tests {
         };
         let mut checks = vec![check(LineMark::Ok), check(LineMark::Skip), check(LineMark::Warn)];
         assert_eq!(
-            verdict(&checks, SweepResult::Syn(2000, true)),
+            render_verdict(&checks, SweepResult::Syn(2000, true)),
             "ready: SYN sweep at up to ~2000 packets/s\n"
         );
         checks.push(check(LineMark::Fail));
-        assert_eq!(verdict(&checks, SweepResult::Connect), "not ready: 1 of 3 failed\n");
+        assert_eq!(render_verdict(&checks, SweepResult::Connect), "not ready: 1 of 3 failed\n");
     }
 }

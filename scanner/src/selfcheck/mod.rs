@@ -37,7 +37,7 @@ use jiff::Timestamp;
 use mimawari_targets::Port;
 use tokio::sync::oneshot;
 
-use line::{CheckFinding, SweepResult, VERSION, verdict};
+use line::{CheckFinding, SweepResult, VERSION, render_verdict};
 pub use line::{CheckLine, LineMark, SelfcheckReport};
 use mimawari_base::failure::{ExitStatus, FailureKind};
 use mimawari_base::signals::StopSignal;
@@ -167,8 +167,8 @@ pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<ExitStatus> 
         sockets::judge(&sockets::look(), capable, needed)
     })
     .await?;
-    let ways = ways(&desk, config.as_ref()).await;
-    let interfaces = interfaces(&ways);
+    let ways = find_routes(&desk, config.as_ref()).await;
+    let interfaces = list_interfaces(&ways);
     let interface = interfaces.first().cloned().unwrap_or_else(|| "lo".to_owned());
     desk.check("ring", SHORT, move || {
         if !raw {
@@ -181,7 +181,7 @@ pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<ExitStatus> 
     .await?;
     desk.check("kernel", SHORT, move || kernel::judge(kernel::release().as_deref(), me.seccomp))
         .await?;
-    route_line(&mut desk, config.as_ref(), ways, raw && !args.no_packets).await?;
+    check_routes(&mut desk, config.as_ref(), ways, raw && !args.no_packets).await?;
     desk.check("counters", SHORT, move || {
         counters::judge(&interfaces.iter().map(|i| counters::look(i)).collect::<Vec<_>>())
     })
@@ -190,7 +190,7 @@ pub async fn run(args: &SelfcheckArgs, context: &Context) -> Result<ExitStatus> 
     let sweep = match config {
         Some(config) => {
             let times = CheckTimes { began, began_at, now: context.now };
-            services(&mut desk, &config, &args.from.config, times).await?;
+            check_services(&mut desk, &config, &args.from.config, times).await?;
             let packets = packets::check(&mut desk, &config, args, raw).await?;
             match packets.rate {
                 Some(rate) => SweepResult::Syn(rate, true),
@@ -212,7 +212,7 @@ fn finish(desk: &ReportBuilder, sweep: SweepResult) -> Result<ExitStatus> {
     } else if desk.stop.is_stopped() {
         print("not ready: stopped before the end\n")?;
     } else {
-        print(&verdict(&desk.checks, sweep))?;
+        print(&render_verdict(&desk.checks, sweep))?;
     }
     Ok(if ok { ExitStatus::Clean } else { ExitStatus::Error })
 }
@@ -246,14 +246,14 @@ fn judge_config(path: &Path, config: &Config) -> CheckFinding {
 }
 
 /// The ways of a sample of the targets; `None` without a configuration.
-async fn ways(desk: &ReportBuilder, config: Option<&Arc<Config>>) -> RouteWays {
+async fn find_routes(desk: &ReportBuilder, config: Option<&Arc<Config>>) -> RouteWays {
     let Some(config) = config.cloned() else {
         return Err(CheckFinding::skip("no configuration"));
     };
     desk.timed(SHORT, move || {
         let sample = match &config.scan.targets {
-            Some(targets) => route::sample(targets.addrs()),
-            None => route::sample(config.scope.permitted()),
+            Some(targets) => route::sample_addresses(targets.addrs()),
+            None => route::sample_addresses(config.scope.permitted()),
         };
         route::look(&sample, &config.scan)
     })
@@ -262,13 +262,13 @@ async fn ways(desk: &ReportBuilder, config: Option<&Arc<Config>>) -> RouteWays {
 
 type RouteWays = Result<std::io::Result<Vec<route::RoutePath>>, CheckFinding>;
 
-fn interfaces(ways: &RouteWays) -> Vec<String> {
+fn list_interfaces(ways: &RouteWays) -> Vec<String> {
     let Ok(Ok(ways)) = ways else { return Vec::new() };
     let names = ways.iter().filter_map(|w| w.hop.as_ref()).map(|h| h.interface.clone());
     names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-async fn route_line(
+async fn check_routes(
     desk: &mut ReportBuilder,
     config: Option<&Arc<Config>>,
     ways: RouteWays,
@@ -332,7 +332,7 @@ fn allow_for_other_tasks(config: &Config, found: CheckFinding) -> CheckFinding {
 }
 
 /// Everything but packets that a scan needs from others.
-async fn services(
+async fn check_services(
     desk: &mut ReportBuilder,
     config: &Arc<Config>,
     path: &Path,
@@ -342,7 +342,7 @@ async fn services(
     let (state, now) = (config.state.clone(), times.now);
     let trial = desk
         .timed_async(LONG, move || async move {
-            store::attempt(&state, StoreKind::State, &make_name(), now).await
+            store::check_store_location(&state, StoreKind::State, &make_name(), now).await
         })
         .await;
     let store_clock = trial.as_ref().ok().and_then(|t| t.clock(&config.state));
@@ -352,11 +352,14 @@ async fn services(
             now: (times.now)(),
             store: store_clock,
             newest_file: clock::find_newest_time(&file, Some(&folder)),
-            passed: (clock::between(times.began_at, (times.now)()), times.began.elapsed()),
+            passed: (
+                clock::compute_seconds_between(times.began_at, (times.now)()),
+                times.began.elapsed(),
+            ),
         })
     })
     .await?;
-    resolver(desk, config).await?;
+    check_resolver(desk, config).await?;
     // From stdin it can be read once, by the patrol.
     if config.http.vhosts.as_deref().is_some_and(|path| path != Path::new("-")) {
         let config = Arc::clone(config);
@@ -371,7 +374,7 @@ async fn services(
         let (url, now) = (rounds.url.clone(), times.now);
         let trial = desk
             .timed_async(LONG, move || async move {
-                store::attempt(&url, StoreKind::Rounds, &make_name(), now).await
+                store::check_store_location(&url, StoreKind::Rounds, &make_name(), now).await
             })
             .await;
         let judge = |t| store::judge(&rounds.url, StoreKind::Rounds, &t);
@@ -397,7 +400,7 @@ async fn services(
     desk.report("notifiers", &allow_for_other_tasks(config, found))
 }
 
-async fn resolver(desk: &mut ReportBuilder, config: &Arc<Config>) -> Result<()> {
+async fn check_resolver(desk: &mut ReportBuilder, config: &Arc<Config>) -> Result<()> {
     let names = config.scan.targets.as_ref().map_or(&[][..], |t| t.names());
     let names: Vec<_> = names.iter().take(names::TRIED).cloned().collect();
     let used = !names.is_empty() || config.http.vhosts.is_some() && config.http.dns;
@@ -407,7 +410,7 @@ async fn resolver(desk: &mut ReportBuilder, config: &Arc<Config>) -> Result<()> 
     let config = Arc::clone(config);
     let asked = desk
         .timed_async(LONG, move || async move {
-            let resolver = crate::scan::resolver(&config)?;
+            let resolver = crate::scan::build_resolver(&config)?;
             let resolution =
                 mimawari_targets::dns::resolve_names(&names, &resolver, &config.scope).await;
             anyhow::Ok((!names.is_empty()).then_some(resolution))
@@ -454,6 +457,6 @@ fn make_name() -> String {
 }
 
 /// Whether the plan has TCP port 25.
-fn plans_mail(config: &Config) -> bool {
+fn has_smtp_port(config: &Config) -> bool {
     Port::new(25).is_some_and(|p| config.scan.ports.contains(p))
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use anyhow::Result;
 use futures_util::future::join_all;
 use mimawari_net::packet::{
-    BurstOutcome, CanaryBurst, PacketConfig, PacketSweep, ports_of_a_burst,
+    BurstOutcome, CanaryBurst, PacketConfig, PacketSweep, count_burst_ports,
 };
 use mimawari_targets::{AddrRange, AddrSet, CellPlan, Endpoint, PlanShard, Port, PortSet};
 
 use super::canaries::{self, CanaryOutcome, MOST, SYNS};
 use super::line::{CheckFinding, LineMark};
 use super::ramp::{self, RampResult, RampStep};
-use super::{LONG, ReportBuilder, mail, plans_mail};
+use super::{LONG, ReportBuilder, has_smtp_port, mail};
 use crate::cli::selfcheck::SelfcheckArgs;
 use crate::config::{AUTO_RATE, Config, DEFAULT_RATE};
 
@@ -41,7 +41,7 @@ pub async fn check(
     args: &SelfcheckArgs,
     raw: bool,
 ) -> Result<PacketOutcome> {
-    let mail_planned = plans_mail(config);
+    let mail_planned = has_smtp_port(config);
     if args.no_packets {
         let left_out = CheckFinding::skip("left out by --no-packets");
         desk.report("canary", &left_out)?;
@@ -57,12 +57,12 @@ pub async fn check(
         .take(MOST)
         .collect();
     if endpoints.is_empty() {
-        desk.report("canary", &canaries::none())?;
+        desk.report("canary", &canaries::warn_without_canaries())?;
         desk.report("port 25", &mail::judge(mail_planned, Some(&[])))?;
         desk.report("ramp", &CheckFinding::skip("no canary to measure with"))?;
         return Ok(PacketOutcome { rate: None });
     }
-    let steps = steps(config, args, &endpoints);
+    let steps = plan_ramp_steps(config, args, &endpoints);
     desk.report("packets", &announce(&endpoints, raw, &steps))?;
     let (working, sweep) = ask(desk, config, &endpoints, raw).await?;
     let on_25: Vec<bool> =
@@ -73,7 +73,7 @@ pub async fn check(
         Some(_) if working.is_empty() => (CheckFinding::skip("no canary answers"), None),
         // What answers not shares no ceiling.
         Some(sweep) => {
-            let steps = self::steps(config, args, &working);
+            let steps = self::plan_ramp_steps(config, args, &working);
             run_ramp(desk, config, args, sweep, working, steps).await
         }
     };
@@ -82,7 +82,7 @@ pub async fn check(
 }
 
 /// The rate that a scan would go at, where it is not to be found by itself.
-fn configured_rate(config: &Config) -> u32 {
+fn select_configured_rate(config: &Config) -> u32 {
     if config.scan.rate_auto {
         config.scan.rate.min(AUTO_RATE).min(DEFAULT_RATE)
     } else {
@@ -90,19 +90,19 @@ fn configured_rate(config: &Config) -> u32 {
     }
 }
 
-fn top(config: &Config, args: &SelfcheckArgs, endpoints: &[Endpoint]) -> u32 {
+fn select_top_rate(config: &Config, args: &SelfcheckArgs, endpoints: &[Endpoint]) -> u32 {
     let addresses: Vec<SocketAddr> = endpoints.iter().map(|e| e.socket_addr()).collect();
     let scan = &config.scan;
     args.ramp_rate.unwrap_or_else(|| {
-        let rate = configured_rate(config).min(200_000);
-        ramp::ceiling(rate, scan.rate_per_host, scan.rate_per_network, &addresses)
+        let rate = select_configured_rate(config).min(200_000);
+        ramp::compute_rate_ceiling(rate, scan.rate_per_host, scan.rate_per_network, &addresses)
     })
 }
 
-fn steps(config: &Config, args: &SelfcheckArgs, endpoints: &[Endpoint]) -> Vec<RampStep> {
+fn plan_ramp_steps(config: &Config, args: &SelfcheckArgs, endpoints: &[Endpoint]) -> Vec<RampStep> {
     let count = u32::try_from(endpoints.len()).unwrap_or(1);
-    let room = ports_of_a_burst().saturating_sub(SYNS).saturating_mul(count);
-    ramp::steps(top(config, args, endpoints), BUDGET.min(room))
+    let room = count_burst_ports().saturating_sub(SYNS).saturating_mul(count);
+    ramp::build_ramp_steps(select_top_rate(config, args, endpoints), BUDGET.min(room))
 }
 
 fn announce(endpoints: &[Endpoint], raw: bool, steps: &[RampStep]) -> CheckFinding {
@@ -112,7 +112,7 @@ fn announce(endpoints: &[Endpoint], raw: bool, steps: &[RampStep]) -> CheckFindi
     if !raw {
         return CheckFinding::ok(format!("connections follow, to {to} alone"));
     }
-    let all = SYNS * count + ramp::packets(steps);
+    let all = SYNS * count + ramp::count_packets(steps);
     let top = steps.iter().map(|s| s.rate).max().unwrap_or(0);
     CheckFinding::ok(format!(
         "at most {all} SYN packets and a connection each follow, to {to} alone, at {top} packets/s at \
@@ -170,13 +170,14 @@ async fn ask_by_syns(
     desk.timed(LONG, move || {
         let mut sweep = open(&config, &endpoints)?;
         let burst = CanaryBurst { endpoints, rate: GENTLE, packets, from: 0, patience: PATIENCE };
-        let outcome = sweep.burst(&burst, &AtomicBool::new(false)).map_err(|e| refused(&e))?;
+        let outcome =
+            sweep.burst(&burst, &AtomicBool::new(false)).map_err(|e| to_failed_finding(&e))?;
         Ok((sweep, outcome))
     })
     .await?
 }
 
-fn refused(e: &mimawari_net::packet::PacketError) -> CheckFinding {
+fn to_failed_finding(e: &mimawari_net::packet::PacketError) -> CheckFinding {
     CheckFinding::fail(e.to_string(), e.help())
 }
 
@@ -204,7 +205,8 @@ fn open(config: &Config, endpoints: &[Endpoint]) -> Result<PacketSweep, CheckFin
         ..PacketConfig::default()
     };
     let scope = Arc::new(config.scope.clone());
-    PacketSweep::open(&plan.walk(PlanShard::WHOLE), scope, &packet_config).map_err(|e| refused(&e))
+    PacketSweep::open(&plan.walk(PlanShard::WHOLE), scope, &packet_config)
+        .map_err(|e| to_failed_finding(&e))
 }
 
 async fn run_ramp(
@@ -215,7 +217,7 @@ async fn run_ramp(
     endpoints: Vec<Endpoint>,
     steps: Vec<RampStep>,
 ) -> (CheckFinding, Option<u32>) {
-    let (asked, top) = (configured_rate(config), top(config, args, &endpoints));
+    let (asked, top) = (select_configured_rate(config), select_top_rate(config, args, &endpoints));
     let stop = desk.stop.clone();
     let made = desk
         .timed(RAMP, move || {
@@ -230,7 +232,8 @@ async fn run_ramp(
                     from,
                     patience: PATIENCE,
                 };
-                let outcome = sweep.burst(&burst, stop.flag()).map_err(|e| refused(&e))?;
+                let outcome =
+                    sweep.burst(&burst, stop.flag()).map_err(|e| to_failed_finding(&e))?;
                 from += step.packets;
                 made.push(measure_step(step, &outcome));
             }

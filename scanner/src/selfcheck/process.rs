@@ -80,7 +80,7 @@ impl FileCapabilities {
 
 /// The names of the capabilities in a set, without `CAP_`.
 #[must_use]
-pub fn names(set: u64) -> Vec<String> {
+pub fn list_capability_names(set: u64) -> Vec<String> {
     let mut all: Vec<_> = caps::all().into_iter().collect();
     all.sort_by_key(|c| c.index());
     all.into_iter()
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn names_come_without_prefix_in_the_kernel_s_order() {
-        assert_eq!(names(NET_RAW | 1), ["CHOWN", "NET_RAW"]);
-        assert!(names(0).is_empty());
+        assert_eq!(list_capability_names(NET_RAW | 1), ["CHOWN", "NET_RAW"]);
+        assert!(list_capability_names(0).is_empty());
     }
 }

@@ -50,7 +50,12 @@ pub struct RampResult {
 
 /// The highest rate that keeps to the ceilings, when the endpoints are asked in turn; 0: no ceiling.
 #[must_use]
-pub fn ceiling(rate: u32, per_host: u32, per_network: u32, endpoints: &[SocketAddr]) -> u32 {
+pub fn compute_rate_ceiling(
+    rate: u32,
+    per_host: u32,
+    per_network: u32,
+    endpoints: &[SocketAddr],
+) -> u32 {
     let busiest = |key: fn(IpAddr) -> IpAddr| {
         let mut counts: BTreeMap<IpAddr, u32> = BTreeMap::new();
         for e in endpoints {
@@ -63,11 +68,11 @@ pub fn ceiling(rate: u32, per_host: u32, per_network: u32, endpoints: &[SocketAd
         0 => u32::MAX,
         c => (u64::from(c) * u64::from(all) / u64::from(busiest)).try_into().unwrap_or(u32::MAX),
     };
-    rate.min(bound(per_host, busiest(|ip| ip))).min(bound(per_network, busiest(network)))
+    rate.min(bound(per_host, busiest(|ip| ip))).min(bound(per_network, busiest(to_network_address)))
 }
 
 /// The /24 or /64 of an address.
-fn network(ip: IpAddr) -> IpAddr {
+fn to_network_address(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) => IpAddr::V4((ip.to_bits() & !0xff).into()),
         IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
@@ -77,7 +82,7 @@ fn network(ip: IpAddr) -> IpAddr {
 /// The steps up to a rate, growing by the same factor; a second each at most, `budget` packets in all
 /// at most.
 #[must_use]
-pub fn steps(top: u32, budget: u32) -> Vec<RampStep> {
+pub fn build_ramp_steps(top: u32, budget: u32) -> Vec<RampStep> {
     let slowest = SLOWEST.min(top).max(1);
     let factor = (f64::from(top.max(1)) / f64::from(slowest)).powf(1.0 / f64::from(STEPS - 1));
     let mut rates: Vec<u32> = (0..STEPS)
@@ -97,14 +102,14 @@ pub fn steps(top: u32, budget: u32) -> Vec<RampStep> {
 
 /// Packets of all steps.
 #[must_use]
-pub fn packets(steps: &[RampStep]) -> u32 {
+pub fn count_packets(steps: &[RampStep]) -> u32 {
     steps.iter().map(|s| s.packets).sum()
 }
 
 /// The share of packets lost: what was seen, and the interval that holds the true share in 99 of 100
 /// cases (Wilson score interval; E. B. Wilson, J. Am. Stat. Assoc. 22, 1927).
 #[must_use]
-pub fn loss(sent: u32, answered: u32) -> (f64, f64, f64) {
+pub fn estimate_loss(sent: u32, answered: u32) -> (f64, f64, f64) {
     if sent == 0 {
         return (0.0, 0.0, 1.0);
     }
@@ -128,11 +133,11 @@ pub fn judge(made: &[RampResult], configured: u32, capped: bool) -> (CheckFindin
         let remedy = "see the canaries' lines; a SYN flood protection before them may be at work";
         return (CheckFinding::fail(what, remedy), None);
     }
-    let (_, _, usual) = loss(first.sent, first.answered);
+    let (_, _, usual) = estimate_loss(first.sent, first.answered);
     let mut best = 0;
     let mut held_up = None;
     for m in made.iter().filter(|m| m.sent > 0) {
-        let (_, low, _) = loss(m.sent, m.answered);
+        let (_, low, _) = estimate_loss(m.sent, m.answered);
         if low > usual || m.ring_drops > 0 {
             break;
         }
@@ -143,12 +148,12 @@ pub fn judge(made: &[RampResult], configured: u32, capped: bool) -> (CheckFindin
         }
         best = m.rate;
     }
-    let shown: Vec<String> = made.iter().map(words).collect();
+    let shown: Vec<String> = made.iter().map(describe_result).collect();
     let what = format!("loss with its 99 % interval: {}", shown.join("; "));
     let top = made.last().map_or(0, |m| m.rate);
     // The first step is its own measure.
     let best = best.max(if best == 0 { first.rate.min(first.reached as u32) } else { 0 });
-    let (lost, low, _) = loss(first.sent, first.answered);
+    let (lost, low, _) = estimate_loss(first.sent, first.answered);
     let found = if let Some(rate) = held_up {
         CheckFinding::warn(
             format!("{what}. This machine did not reach {rate} packets/s"),
@@ -179,8 +184,8 @@ pub fn judge(made: &[RampResult], configured: u32, capped: bool) -> (CheckFindin
     (found, Some(best))
 }
 
-fn words(m: &RampResult) -> String {
-    let (p, low, high) = loss(m.sent, m.answered);
+fn describe_result(m: &RampResult) -> String {
+    let (p, low, high) = estimate_loss(m.sent, m.answered);
     let mut text =
         format!("{}/s {:.1} % ({:.1} to {:.1})", m.rate, p * 100.0, low * 100.0, high * 100.0);
     if m.ring_drops > 0 {
@@ -203,36 +208,36 @@ mod tests {
 
     #[test]
     fn steps_grow_to_the_top_within_the_budget() {
-        let all = steps(20_000, u32::MAX);
+        let all = build_ramp_steps(20_000, u32::MAX);
         let rates: Vec<u32> = all.iter().map(|s| s.rate).collect();
         assert_eq!(rates, [500, 1257, 3162, 7953, 20_000]);
         assert!(all.iter().all(|s| s.packets <= s.rate && s.packets <= MOST_A_STEP));
-        assert!(packets(&steps(20_000, 1_000)) <= 1_000);
-        assert_eq!(steps(500, 9_999), [RampStep { rate: 500, packets: 500 }]);
-        assert_eq!(steps(1, 9_999).len(), 1);
-        assert!(steps(0, 0).iter().all(|s| s.packets == 0));
+        assert!(count_packets(&build_ramp_steps(20_000, 1_000)) <= 1_000);
+        assert_eq!(build_ramp_steps(500, 9_999), [RampStep { rate: 500, packets: 500 }]);
+        assert_eq!(build_ramp_steps(1, 9_999).len(), 1);
+        assert!(build_ramp_steps(0, 0).iter().all(|s| s.packets == 0));
     }
 
     #[test]
     fn ceilings_are_those_of_the_busiest_host_and_network() {
         let at = |s: &str| s.parse::<SocketAddr>().unwrap();
         let two = [at("198.51.100.1:80"), at("198.51.100.2:80")];
-        assert_eq!(ceiling(20_000, 1_000, 10_000, &two), 2_000);
-        assert_eq!(ceiling(20_000, 0, 10_000, &two), 10_000);
-        assert_eq!(ceiling(20_000, 0, 0, &two), 20_000);
+        assert_eq!(compute_rate_ceiling(20_000, 1_000, 10_000, &two), 2_000);
+        assert_eq!(compute_rate_ceiling(20_000, 0, 10_000, &two), 10_000);
+        assert_eq!(compute_rate_ceiling(20_000, 0, 0, &two), 20_000);
         let same = [at("198.51.100.1:80"), at("198.51.100.1:443"), at("192.0.2.1:22")];
-        assert_eq!(ceiling(20_000, 1_000, 0, &same), 1_500);
-        assert_eq!(ceiling(300, 1_000, 0, &same), 300);
+        assert_eq!(compute_rate_ceiling(20_000, 1_000, 0, &same), 1_500);
+        assert_eq!(compute_rate_ceiling(300, 1_000, 0, &same), 300);
     }
 
     #[test]
     fn intervals_hold_what_they_should() {
-        let (p, low, high) = loss(1_000, 950);
+        let (p, low, high) = estimate_loss(1_000, 950);
         assert!((p - 0.05).abs() < 1e-9 && low > 0.03 && low < 0.05 && high > 0.05 && high < 0.08);
-        assert_eq!(loss(0, 0), (0.0, 0.0, 1.0));
-        let (p, low, high) = loss(100, 100);
+        assert_eq!(estimate_loss(0, 0), (0.0, 0.0, 1.0));
+        let (p, low, high) = estimate_loss(100, 100);
         assert!(p == 0.0 && low == 0.0 && high > 0.0 && high < 0.1);
-        assert!(loss(10, 20).0 == 0.0);
+        assert!(estimate_loss(10, 20).0 == 0.0);
     }
 
     #[test]

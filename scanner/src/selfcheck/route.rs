@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mimawari_net::packet::{PacketConfig, PacketError, PacketSweep, netlink, route};
 use mimawari_probes::gap::Gap;
-use mimawari_report::gap_sentence;
+use mimawari_report::describe_gap;
 use mimawari_targets::{AddrRange, AddrSet, CellPlan, PlanShard, PortSet, Scope};
 
 use super::line::CheckFinding;
@@ -48,7 +48,7 @@ pub enum GatewayFacts {
 
 /// First addresses of some of the ranges, of both families.
 #[must_use]
-pub fn sample(addrs: &AddrSet) -> Vec<IpAddr> {
+pub fn sample_addresses(addrs: &AddrSet) -> Vec<IpAddr> {
     let of = |v4| {
         let firsts = addrs.ranges().map(|r| r.first());
         firsts.filter(move |ip: &IpAddr| ip.is_ipv4() == v4).take(SAMPLE)
@@ -71,7 +71,7 @@ pub fn look(sample: &[IpAddr], scan: &ScanConfig) -> std::io::Result<Vec<RoutePa
             None => return Err(std::io::Error::other(format!("there is no interface {name}"))),
         },
     };
-    let matched = route::segments(&ranges, &kernel.routes, device);
+    let matched = route::split_into_segments(&ranges, &kernel.routes, device);
     let hops = netlink::look_up(sample.to_vec(), device, &scan.sources)?;
     let name = |index| {
         let found = kernel.interfaces.iter().find(|i| i.index == index);
@@ -83,7 +83,7 @@ pub fn look(sample: &[IpAddr], scan: &ScanConfig) -> std::io::Result<Vec<RoutePa
         .map(|(target, hop)| {
             // Restricted to a device, the kernel takes what has no route for on-link.
             let known = device.is_none()
-                || route::position(&matched, *target).is_some_and(|s| matched[s].hop.is_some());
+                || route::find_segment(&matched, *target).is_some_and(|s| matched[s].hop.is_some());
             let hop = hop.filter(|_| known).map(|h| RouteHop {
                 interface: if h.local { "lo".to_owned() } else { name(h.device) },
                 source: h.source,
@@ -140,7 +140,7 @@ pub fn judge(ways: &std::io::Result<Vec<RoutePath>>, gateways: &GatewayFacts) ->
     for way in ways {
         match &way.hop {
             None => without.push(way.target),
-            Some(hop) => by.entry(words(hop)).or_default().push(way.target),
+            Some(hop) => by.entry(describe_hop(hop)).or_default().push(way.target),
         }
     }
     let named = |ips: &[IpAddr]| match ips {
@@ -163,7 +163,7 @@ pub fn judge(ways: &std::io::Result<Vec<RoutePath>>, gateways: &GatewayFacts) ->
             let all: Vec<String> = gaps
                 .iter()
                 .filter(unreachable)
-                .map(|gap| gap_sentence(&gap.clone().not_covered()))
+                .map(|gap| describe_gap(&gap.clone().not_covered()))
                 .collect();
             if !all.is_empty() {
                 return CheckFinding::warn(format!("{what}; {}", all.join(" ")), ROUTE);
@@ -185,7 +185,7 @@ pub fn judge(ways: &std::io::Result<Vec<RoutePath>>, gateways: &GatewayFacts) ->
     }
 }
 
-fn words(hop: &RouteHop) -> String {
+fn describe_hop(hop: &RouteHop) -> String {
     let mut text = format!("by {}", hop.interface);
     if let Some(source) = hop.source {
         text.push_str(&format!(" from {source}"));
@@ -259,7 +259,7 @@ mod tests {
                 .chain(["2001:db8::/64".to_owned()])
                 .map(|r| r.parse::<AddrRange>().unwrap()),
         );
-        let sample = sample(&set);
+        let sample = sample_addresses(&set);
         assert_eq!(sample.len(), SAMPLE + 1);
         assert!(sample.iter().any(IpAddr::is_ipv6));
     }

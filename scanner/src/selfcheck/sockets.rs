@@ -59,7 +59,7 @@ pub fn judge(s: &SocketFacts, capable: bool, needed: bool) -> CheckFinding {
 /// # Errors
 /// When the interface cannot be used, or no packet socket can be had.
 pub fn look_at_ring(interface: &str) -> io::Result<KernelFeatures> {
-    mimawari_rawio::features(&InterfaceFacts::by_name(interface)?, RingConfig::default())
+    mimawari_rawio::probe_features(&InterfaceFacts::by_name(interface)?, RingConfig::default())
 }
 
 /// Judges the ring.
@@ -84,7 +84,7 @@ pub fn judge_ring(interface: &str, features: &io::Result<KernelFeatures>) -> Che
     match &f.ring {
         Ok(size) => CheckFinding::ok(format!(
             "TPACKET_V3 on {interface}, {}, {rest}",
-            super::limits::bytes(*size)
+            super::limits::format_bytes(*size)
         )),
         Err(e) => CheckFinding::warn(
             format!(

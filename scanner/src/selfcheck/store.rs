@@ -46,7 +46,7 @@ pub struct StoreTrial {
 }
 
 /// Tries a location. `name` is new in every trial.
-pub async fn attempt(
+pub async fn check_store_location(
     at: &StoreLocation,
     kept: StoreKind,
     name: &str,
@@ -222,7 +222,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for at in [dir.path().to_owned(), dir.path().join("not/yet")] {
             let at = StoreLocation::Folder(at);
-            let trial = attempt(&at, StoreKind::State, "abc", Timestamp::now).await;
+            let trial = check_store_location(&at, StoreKind::State, "abc", Timestamp::now).await;
             let found = judge(&at, StoreKind::State, &trial);
             assert_eq!(found.mark, LineMark::Ok, "{found:?}");
             assert_eq!(trial.clock(&at), None);

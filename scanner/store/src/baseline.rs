@@ -73,7 +73,7 @@ fn is_left_behind(name: &str) -> bool {
 }
 
 /// A baseline file as the people who edit it call it: `baseline/hosting.toml`, wherever the run is.
-fn shown(dir: &Path, path: &Path) -> String {
+fn format_baseline_path(dir: &Path, path: &Path) -> String {
     let below = path.strip_prefix(dir).unwrap_or(path);
     let parts: Vec<_> = below.components().map(|c| c.as_os_str().to_string_lossy()).collect();
     let name = parts.join("/");
@@ -86,9 +86,9 @@ fn shown(dir: &Path, path: &Path) -> String {
 /// Reads and parses every `*.toml` of a baseline folder.
 ///
 /// # Errors
-/// As [`baseline_files`] and [`parse_baseline`].
+/// As [`read_baseline_files`] and [`parse_baseline`].
 pub fn read_baseline(dir: &SourcePath) -> Result<Baseline> {
-    parse_baseline(&baseline_files(dir)?)
+    parse_baseline(&read_baseline_files(dir)?)
 }
 
 /// The names and texts of every `*.toml` of a baseline folder and its sub-folders.
@@ -96,7 +96,7 @@ pub fn read_baseline(dir: &SourcePath) -> Result<Baseline> {
 /// # Errors
 /// A [`Failure`] when the folder or a file cannot be read or holds no baseline: an unreadable
 /// baseline is never an empty one.
-pub fn baseline_files(dir: &SourcePath) -> Result<Vec<(String, String)>> {
+pub fn read_baseline_files(dir: &SourcePath) -> Result<Vec<(String, String)>> {
     let failed = |path: &Path, e: std::io::Error| {
         let named = match path.strip_prefix(dir) {
             Ok(below) if below.as_os_str().is_empty() => dir.clone(),
@@ -118,7 +118,7 @@ pub fn baseline_files(dir: &SourcePath) -> Result<Vec<(String, String)>> {
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
         let text = std::fs::read_to_string(&path).map_err(|e| failed(&path, e))?;
-        files.push((shown(dir, &path), text));
+        files.push((format_baseline_path(dir, &path), text));
     }
     Ok(files)
 }
@@ -161,7 +161,7 @@ mod tests {
         ] {
             std::fs::write(at(name), "version = 1\nowner = \"x\"\n").unwrap();
         }
-        let files = baseline_files(&at("").into()).unwrap();
+        let files = read_baseline_files(&at("").into()).unwrap();
         let names: Vec<&str> = files.iter().map(|f| f.0.as_str()).collect();
         let read = [".hidden.toml", "B.TOML", "a.toml", "team/c.toml", "team/deep/d.Toml"];
         assert_eq!(names, read.map(|n| format!("baseline/{n}")));

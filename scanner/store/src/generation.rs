@@ -16,7 +16,7 @@ use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use mimawari_drift::state::State;
 use mimawari_probes::format::{FormatFault, VersionedFormat, read_document};
-use mimawari_probes::http::printable;
+use mimawari_probes::http::to_printable;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -39,13 +39,13 @@ pub const MAX_NUMBER: u64 = 10u64.pow(DIGITS as u32) - 1;
 
 /// The name of a generation's object, without its folder.
 #[must_use]
-pub fn name(number: u64) -> String {
+pub fn format_generation_name(number: u64) -> String {
     format!("{number:0DIGITS$}.json")
 }
 
 /// The number in a name; `None` if no generation is called so.
 #[must_use]
-pub fn number(name: &str) -> Option<u64> {
+pub fn parse_generation_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".json")?;
     let fits = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
     if fits { digits.parse().ok().filter(|n| *n > 0) } else { None }
@@ -171,7 +171,7 @@ pub fn encode(
         version: VERSION,
         number,
         parent,
-        content: sha256(&content),
+        content: compute_sha256(&content),
         length,
         at: meta.at,
         // The ids of many shards make a long line.
@@ -183,7 +183,7 @@ pub fn encode(
         writer,
     };
     let mut text = serde_json::to_vec(&header)?;
-    let digest = sha256(&text);
+    let digest = compute_sha256(&text);
     text.push(b'\n');
     if content.len() > PLAIN {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
@@ -197,23 +197,23 @@ pub fn encode(
 }
 
 /// The first line's bytes, of the beginning of an object.
-fn first_line(text: &[u8]) -> &[u8] {
+fn extract_first_line(text: &[u8]) -> &[u8] {
     let text = &text[..text.len().min(HEADER_LIMIT as usize)];
     text.split(|b| *b == b'\n').next().unwrap_or_default()
 }
 
 /// The digest by which the next generation knows this one, also when it is damaged.
 #[must_use]
-pub fn digest(beginning: &[u8]) -> String {
-    sha256(first_line(beginning))
+pub fn hash_beginning(beginning: &[u8]) -> String {
+    compute_sha256(extract_first_line(beginning))
 }
 
 /// Reads the first line of the generation `number`.
 ///
 /// # Errors
 /// [`Broken`].
-pub fn header(number: u64, beginning: &[u8]) -> Result<GenerationHeader, BrokenChain> {
-    let line = first_line(beginning);
+pub fn parse_header(number: u64, beginning: &[u8]) -> Result<GenerationHeader, BrokenChain> {
+    let line = extract_first_line(beginning);
     let header: GenerationHeader = read_document(line).map_err(|fault| {
         if fault.is_newer() { BrokenChain::Newer(fault) } else { BrokenChain::Header }
     })?;
@@ -228,8 +228,8 @@ pub fn header(number: u64, beginning: &[u8]) -> Result<GenerationHeader, BrokenC
 /// # Errors
 /// [`Broken`].
 pub fn decode(number: u64, text: &[u8]) -> Result<(GenerationHeader, State), BrokenChain> {
-    let header = header(number, text)?;
-    let rest = text.get(first_line(text).len() + 1..).ok_or(BrokenChain::Content)?;
+    let header = parse_header(number, text)?;
+    let rest = text.get(extract_first_line(text).len() + 1..).ok_or(BrokenChain::Content)?;
     let rest = rest.strip_suffix(b"\n").ok_or(BrokenChain::Content)?;
     let content = if rest.first() == Some(&b'"') {
         let text: String = serde_json::from_slice(rest).map_err(|_| BrokenChain::Content)?;
@@ -244,25 +244,29 @@ pub fn decode(number: u64, text: &[u8]) -> Result<(GenerationHeader, State), Bro
     } else {
         rest.to_vec()
     };
-    if content.len() as u64 != header.length || sha256(&content) != header.content {
+    if content.len() as u64 != header.length || compute_sha256(&content) != header.content {
         return Err(BrokenChain::Content);
     }
     let content = std::str::from_utf8(&content).map_err(|_| BrokenChain::Content)?;
     let state = State::parse(content).map_err(|fault| {
-        if fault.is_newer() { BrokenChain::Newer(fault) } else { BrokenChain::State(shown(&fault)) }
+        if fault.is_newer() {
+            BrokenChain::Newer(fault)
+        } else {
+            BrokenChain::State(format_fault(&fault))
+        }
     })?;
     Ok((header, state))
 }
 
 /// What is wrong with a state. It may repeat what the state holds, so it is made fit for a screen.
 #[must_use]
-pub fn shown(fault: &FormatFault) -> String {
-    printable(fault.to_string().as_bytes(), 300)
+pub fn format_fault(fault: &FormatFault) -> String {
+    to_printable(fault.to_string().as_bytes(), 300)
 }
 
 /// SHA-256, in hexadecimal.
 #[must_use]
-pub fn sha256(bytes: &[u8]) -> String {
+pub fn compute_sha256(bytes: &[u8]) -> String {
     mimawari_targets::hex::encode(&Sha256::digest(bytes))
 }
 
@@ -302,7 +306,7 @@ mod tests {
             let (header, read) = decode(7, &text).unwrap();
             assert_eq!(read, state);
             assert_eq!((header.number, header.allowed), (7, state.allowed.len() as u64));
-            assert_eq!(digest(&text), own);
+            assert_eq!(hash_beginning(&text), own);
             assert!(matches!(decode(8, &text), Err(BrokenChain::Number(7))));
             // A stored generation is JSON, line for line.
             for line in text.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
@@ -324,7 +328,7 @@ mod tests {
                 let mut changed = text.clone();
                 changed[at] ^= 1;
                 // A changed header may still be a header; then its digest is another one.
-                let seen = decode(7, &changed).is_err() || digest(&changed) != own;
+                let seen = decode(7, &changed).is_err() || hash_beginning(&changed) != own;
                 // Padding of base64 and of gzip's header carry no content.
                 let same = decode(7, &changed).is_ok_and(|(_, s)| s == state);
                 assert!(seen || same, "byte {at} of {}", text.len());
@@ -334,10 +338,10 @@ mod tests {
 
     #[test]
     fn a_number_is_fourteen_digits() {
-        assert_eq!(name(42), "00000000000042.json");
-        assert_eq!(number("00000000000042.json"), Some(42));
+        assert_eq!(format_generation_name(42), "00000000000042.json");
+        assert_eq!(parse_generation_number("00000000000042.json"), Some(42));
         for other in ["42.json", "00000000000000.json", "0000000000004a.json", "latest", "x#1"] {
-            assert_eq!(number(other), None, "{other}");
+            assert_eq!(parse_generation_number(other), None, "{other}");
         }
     }
 
@@ -347,7 +351,7 @@ mod tests {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         gzip.write_all(&bomb).unwrap();
         let (text, _) = encode(1, None, &State::default(), &meta(), "w".to_owned()).unwrap();
-        let mut forged = first_line(&text).to_vec();
+        let mut forged = extract_first_line(&text).to_vec();
         forged.push(b'\n');
         serde_json::to_writer(&mut forged, &BASE64.encode(gzip.finish().unwrap())).unwrap();
         forged.push(b'\n');

@@ -51,7 +51,7 @@ impl StateStore {
             .try_collect()
             .await?;
         for (i, (number, text)) in read.iter().take(count).enumerate() {
-            let header = generation::header(*number, text);
+            let header = generation::parse_header(*number, text);
             let before = read.get(i + 1).map(|(n, text)| (*n, text));
             // The content is looked at only of the one that the next run goes on from.
             let content = if i == 0 { self.content(*number).await? } else { None };
@@ -59,7 +59,7 @@ impl StateStore {
                 Err(e) => Some(format!("damaged: {e}")),
                 Ok(header) => match (&header.parent, before) {
                     (Some(p), Some((n, text))) if p.number == n => {
-                        let differs = generation::digest(text) != p.digest;
+                        let differs = generation::hash_beginning(text) != p.digest;
                         differs.then(|| format!("out of the chain: generation {n} is not the one it was made from"))
                     }
                     // What lies further back may have been pruned.

@@ -161,7 +161,7 @@ impl StateStore {
         };
         let (header, state) =
             generation::decode(number, &text).map_err(|e| self.damaged(number, e))?;
-        let digest = generation::digest(&text);
+        let digest = generation::hash_beginning(&text);
         Ok(StateGeneration { number, digest, header: Some(header), state })
     }
 
@@ -182,7 +182,7 @@ impl StateStore {
         }
         match self.beginning(parent.number).await? {
             None => Err(self.lost(parent.number).into()),
-            Some(text) if generation::digest(&text) == parent.digest => Ok(()),
+            Some(text) if generation::hash_beginning(&text) == parent.digest => Ok(()),
             Some(_) => {
                 let text = format!("generation {} is not the one it was made from", parent.number);
                 Err(self.unchained(header.number, &text).into())
@@ -217,10 +217,12 @@ impl StateStore {
 
     /// The numbers that exist, above `after`, rising.
     async fn numbers(&self, after: Option<u64>) -> Result<Vec<u64>> {
-        let after = after.map(generation::name);
+        let after = after.map(generation::format_generation_name);
         let found = self.objects.list(FOLDER, after.as_deref()).await?;
-        let mut numbers: Vec<u64> =
-            found.iter().filter_map(|(name, _)| generation::number(name)).collect();
+        let mut numbers: Vec<u64> = found
+            .iter()
+            .filter_map(|(name, _)| generation::parse_generation_number(name))
+            .collect();
         numbers.sort_unstable();
         Ok(numbers)
     }
@@ -245,7 +247,7 @@ impl StateStore {
         let state: Result<State, FormatFault> = read_document(&text);
         state.map(Some).map_err(|fault| {
             let text =
-                format!("the state {} {}", self.objects.shown(FORMER), generation::shown(&fault));
+                format!("the state {} {}", self.objects.shown(FORMER), generation::format_fault(&fault));
             let help = if fault.is_newer() {
                 NEWER_HELP
             } else {
@@ -312,7 +314,7 @@ impl StateStore {
         }
         // An answer may be lost after the object was made; what is there is then our own.
         match (self.beginning(number).await, created) {
-            (Ok(Some(text)), _) if generation::digest(&text) == digest => {
+            (Ok(Some(text)), _) if generation::hash_beginning(&text) == digest => {
                 Ok(CommitOutcome::Done(ChainLink { number, digest }))
             }
             (_, Err(e)) => Err(e),
@@ -329,13 +331,16 @@ impl StateStore {
         if let Err(e) = self.hint_at(number).await {
             tracing::warn!(
                 "the state is saved, its hint is not: {}",
-                mimawari_base::failure::line(&e)
+                mimawari_base::failure::render_line(&e)
             );
         }
         if number.is_multiple_of(prune::EVERY)
             && let Err(e) = self.prune(now).await
         {
-            tracing::warn!("old generations are not removed: {}", mimawari_base::failure::line(&e));
+            tracing::warn!(
+                "old generations are not removed: {}",
+                mimawari_base::failure::render_line(&e)
+            );
         }
     }
 
@@ -393,7 +398,7 @@ impl StateStore {
         let Some(highest) = highest else { return Err(self.all_lost().into()) };
         // Whatever is wrong with the newest one, it stays, and what follows names it as it is.
         let text = self.beginning(highest).await?.unwrap_or_default();
-        let parent = ChainLink { number: highest, digest: generation::digest(&text) };
+        let parent = ChainLink { number: highest, digest: generation::hash_beginning(&text) };
         // A number that was in use once is not used again.
         let number = highest.max(hint.unwrap_or(0)) + 1;
         let run = wanted.state.last_run.clone();
@@ -446,5 +451,5 @@ const MEND: &str = "it is never taken for empty; restore the object from a backu
      from an earlier state with `mimawari state rollback --to N`,";
 
 fn object(number: u64) -> String {
-    format!("{FOLDER}/{}", generation::name(number))
+    format!("{FOLDER}/{}", generation::format_generation_name(number))
 }

@@ -88,7 +88,7 @@ impl ObjectFolder {
                 Self::of_folder(dir, shown)
             }
             StoreLocation::S3(bucket) => {
-                let inner = s3(bucket, &shown)?;
+                let inner = build_s3_client(bucket, &shown)?;
                 let prefix = Key::parse(&bucket.prefix).unwrap_or_default();
                 Ok(Self { inner: Arc::new(inner), prefix, shown, folder: None })
             }
@@ -362,19 +362,25 @@ impl ObjectFolder {
     }
 
     fn cannot_read(&self, name: &str, e: &Error) -> anyhow::Error {
-        of_kind(Failure::new(format!("cannot read {}: {}", self.shown(name), explain(e))), e)
-            .help(self.remedy(e))
-            .into()
+        attach_failure_kind(
+            Failure::new(format!("cannot read {}: {}", self.shown(name), explain(e))),
+            e,
+        )
+        .help(self.remedy(e))
+        .into()
     }
 
     fn cannot_write(&self, name: &str, e: &Error) -> anyhow::Error {
-        of_kind(Failure::new(format!("cannot write {}: {}", self.shown(name), explain(e))), e)
-            .help(self.remedy(e))
-            .into()
+        attach_failure_kind(
+            Failure::new(format!("cannot write {}: {}", self.shown(name), explain(e))),
+            e,
+        )
+        .help(self.remedy(e))
+        .into()
     }
 
     fn remedy(&self, e: &Error) -> &'static str {
-        match (&self.folder, system_error(e).map(std::io::Error::kind)) {
+        match (&self.folder, find_system_error(e).map(std::io::Error::kind)) {
             (_, Some(std::io::ErrorKind::StorageFull)) => {
                 "nothing that was there before is changed; free some space and do it again"
             }
@@ -395,12 +401,16 @@ fn cannot_open(shown: &str, e: &std::io::Error) -> Failure {
 }
 
 fn cannot_reach(shown: &str, e: &Error) -> Failure {
-    of_kind(Failure::new(format!("cannot reach {shown}: {}", explain(e))), e).help(S3_REMEDY)
+    attach_failure_kind(Failure::new(format!("cannot reach {shown}: {}", explain(e))), e)
+        .help(S3_REMEDY)
 }
 
 /// The client of a bucket. Credentials come from the environment, in the order of AWS's own tools:
 /// keys, web identity, the task's role, the machine's role.
-fn s3(bucket: &BucketOptions, shown: &str) -> Result<object_store::aws::AmazonS3, Failure> {
+fn build_s3_client(
+    bucket: &BucketOptions,
+    shown: &str,
+) -> Result<object_store::aws::AmazonS3, Failure> {
     mimawari_base::crypto::provide();
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(&bucket.name)
@@ -449,32 +459,34 @@ const fn is_absent(e: &Error) -> bool {
     matches!(e, Error::NotFound { .. })
 }
 
-fn chain<'a>(e: &'a Error) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+fn iterate_error_chain<'a>(
+    e: &'a Error,
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(e as &'a (dyn std::error::Error + 'static)), |e| e.source())
 }
 
 /// What the system said, if it was the system.
-fn system_error(e: &Error) -> Option<&std::io::Error> {
-    chain(e).filter_map(|e| e.downcast_ref::<std::io::Error>()).last()
+fn find_system_error(e: &Error) -> Option<&std::io::Error> {
+    iterate_error_chain(e).filter_map(|e| e.downcast_ref::<std::io::Error>()).last()
 }
 
 /// The word that follows on `before` in what the library says: it keeps the status of an answer in its
 /// text alone.
-fn word_after(e: &Error, before: &str, fits: fn(char) -> bool) -> Option<String> {
-    let said = chain(e).map(ToString::to_string).collect::<String>();
+fn extract_word_after(e: &Error, before: &str, fits: fn(char) -> bool) -> Option<String> {
+    let said = iterate_error_chain(e).map(ToString::to_string).collect::<String>();
     let (_, after) = said.split_once(before)?;
     let word: String = after.chars().take_while(|c| fits(*c)).take(64).collect();
     (!word.is_empty()).then_some(word)
 }
 
 /// The HTTP status of an answer, if there was one.
-fn http_status(e: &Error) -> Option<String> {
-    word_after(e, "status code: ", |c| c.is_ascii_digit())
+fn extract_http_status(e: &Error) -> Option<String> {
+    extract_word_after(e, "status code: ", |c| c.is_ascii_digit())
 }
 
 /// The failure with its kind, where it has one.
-fn of_kind(failure: Failure, e: &Error) -> Failure {
-    if http_status(e).as_deref() == Some("403") {
+fn attach_failure_kind(failure: Failure, e: &Error) -> Failure {
+    if extract_http_status(e).as_deref() == Some("403") {
         failure.kind(FailureKind::AccessDenied)
     } else {
         failure
@@ -483,17 +495,17 @@ fn of_kind(failure: Failure, e: &Error) -> Failure {
 
 /// What may be said of an error: no URL, no header, no answer's text.
 fn explain(e: &Error) -> String {
-    if let Some(status) = http_status(e) {
-        let code = word_after(e, "<Code>", |c| c.is_ascii_alphanumeric());
+    if let Some(status) = extract_http_status(e) {
+        let code = extract_word_after(e, "<Code>", |c| c.is_ascii_alphanumeric());
         return match code {
             Some(code) => format!("HTTP status {status}, {code}"),
             None => format!("HTTP status {status}"),
         };
     }
-    if let Some(e) = system_error(e).filter(|e| e.raw_os_error().is_some()) {
+    if let Some(e) = find_system_error(e).filter(|e| e.raw_os_error().is_some()) {
         return e.to_string();
     }
-    match chain(e).find_map(|e| e.downcast_ref::<HttpError>()).map(HttpError::kind) {
+    match iterate_error_chain(e).find_map(|e| e.downcast_ref::<HttpError>()).map(HttpError::kind) {
         Some(HttpErrorKind::Connect) => "no connection could be made".to_owned(),
         Some(HttpErrorKind::Timeout) => "no answer came in time".to_owned(),
         Some(_) => "the connection broke off, or the answer makes no sense".to_owned(),
@@ -546,10 +558,16 @@ mod tests {
         };
         assert_eq!(explain(&e), "HTTP status 403, AccessDenied");
         let failure = anyhow::Error::from(cannot_reach("s3://b", &e));
-        assert_eq!(mimawari_base::failure::kind_of(&failure), Some(FailureKind::AccessDenied));
+        assert_eq!(
+            mimawari_base::failure::find_failure_kind(&failure),
+            Some(FailureKind::AccessDenied)
+        );
         let e = Error::Generic { store: "S3", source: "token not-a-secret".into() };
         assert!(!explain(&e).contains("not-a-secret"));
-        assert_eq!(mimawari_base::failure::kind_of(&cannot_reach("s3://b", &e).into()), None);
+        assert_eq!(
+            mimawari_base::failure::find_failure_kind(&cannot_reach("s3://b", &e).into()),
+            None
+        );
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ const DAYS: i64 = 400;
 const GRACE: SignedDuration = SignedDuration::from_hours(48);
 
 /// The numbers to remove of these, given with the time of each and rising.
-pub fn removable(generations: &[(u64, Timestamp)], now: Timestamp) -> Vec<u64> {
+pub fn select_removable(generations: &[(u64, Timestamp)], now: Timestamp) -> Vec<u64> {
     let old = generations.len().saturating_sub(NEWEST);
     let day = |at: Timestamp| at.as_second().div_euclid(86_400);
     let mut remove = Vec::new();
@@ -41,10 +41,11 @@ impl StateStore {
     /// A [`mimawari_base::failure::Failure`]; what was not removed is tried again a hundred generations later.
     pub(super) async fn prune(&self, now: Timestamp) -> Result<()> {
         let found = self.objects.list(FOLDER, None).await?;
-        let number = |(name, at): (String, _)| Some((generation::number(&name)?, at));
+        let number =
+            |(name, at): (String, _)| Some((generation::parse_generation_number(&name)?, at));
         let mut generations: Vec<_> = found.into_iter().filter_map(number).collect();
         generations.sort_unstable();
-        let remove = removable(&generations, now);
+        let remove = select_removable(&generations, now);
         for number in &remove {
             self.objects.delete(&object(*number)).await?;
         }
@@ -62,8 +63,9 @@ impl StateStore {
         for entry in entries.flatten() {
             // As object_store names what it has not finished: NAME#N.
             let name = entry.file_name().to_string_lossy().into_owned();
-            let unfinished =
-                name.split_once('#').is_some_and(|(name, _)| generation::number(name).is_some());
+            let unfinished = name
+                .split_once('#')
+                .is_some_and(|(name, _)| generation::parse_generation_number(name).is_some());
             let at = entry.metadata().and_then(|m| m.modified()).ok();
             let at = at.and_then(|at| Timestamp::try_from(at).ok());
             if unfinished && at.is_some_and(|at| at.duration_until(now) > GRACE) {
@@ -84,7 +86,7 @@ mod tests {
         let hours = 500 * 24;
         let all: Vec<_> =
             (1..=hours).map(|n| (n as u64, now - SignedDuration::from_hours(hours - n))).collect();
-        let remove = removable(&all, now);
+        let remove = select_removable(&all, now);
         let kept = all.len() - remove.len();
         // A thousand hours hold the ends of today and the 42 days before; of 401 days, the rest.
         assert_eq!(kept, 1000 + (401 - 43));
@@ -92,12 +94,15 @@ mod tests {
         assert!(remove.contains(&1), "400 days and older");
         // Removing is idempotent, and a young crowd is left alone.
         let left: Vec<_> = all.iter().filter(|(n, _)| !remove.contains(n)).copied().collect();
-        assert_eq!(removable(&left, now), Vec::<u64>::new());
+        assert_eq!(select_removable(&left, now), Vec::<u64>::new());
         let crowd: Vec<_> =
             (1..=5000).map(|n| (n, now - SignedDuration::from_secs(5000 - n as i64))).collect();
-        assert_eq!(removable(&crowd, now), Vec::<u64>::new());
+        assert_eq!(select_removable(&crowd, now), Vec::<u64>::new());
         // A clock that runs backwards removes nothing.
-        assert_eq!(removable(&crowd, now - SignedDuration::from_hours(9999)), Vec::<u64>::new());
-        assert_eq!(removable(&[], now), Vec::<u64>::new());
+        assert_eq!(
+            select_removable(&crowd, now - SignedDuration::from_hours(9999)),
+            Vec::<u64>::new()
+        );
+        assert_eq!(select_removable(&[], now), Vec::<u64>::new());
     }
 }

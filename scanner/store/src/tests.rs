@@ -282,7 +282,7 @@ async fn no_number_is_too_large_and_no_text_reaches_the_screen_as_it_is() {
     // A forged chain of one, at the end of all numbers.
     let last = generation::MAX_NUMBER;
     let forged = |number: u64, parent: u64, state: &str| {
-        let content = generation::sha256(state.as_bytes());
+        let content = generation::compute_sha256(state.as_bytes());
         format!(
             "{{\"version\":1,\"number\":{number},\"parent\":{{\"number\":{parent},\"digest\":\"x\"}},\"content\":\"{content}\",\"length\":{},\"at\":\"2026-11-24T08:00:00Z\",\"run\":null,\"origin\":\"judged\",\"counts\":{{}},\"allowed\":0,\"writer\":\"\"}}\n{state}\n",
             state.len()
@@ -333,10 +333,10 @@ async fn pruning_leaves_the_newest_one_a_day_and_no_unfinished_files() {
         file.set_modified(now - Duration::from_secs(3600 * hours_ago)).unwrap();
     };
     for n in 1..=1240 {
-        made(generation::name(n), 1240 - n);
+        made(generation::format_generation_name(n), 1240 - n);
     }
-    made(format!("{}#1", generation::name(7)), 999);
-    made(format!("{}#1", generation::name(1241)), 0);
+    made(format!("{}#1", generation::format_generation_name(7)), 999);
+    made(format!("{}#1", generation::format_generation_name(1241)), 0);
     made("notes.txt".to_owned(), 999);
     store.prune(Timestamp::try_from(now).unwrap()).await.unwrap();
     let numbers = store.numbers(None).await.unwrap();
@@ -347,8 +347,11 @@ async fn pruning_leaves_the_newest_one_a_day_and_no_unfinished_files() {
     let mut rest: Vec<String> = std::fs::read_dir(&folder)
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .filter(|n| generation::number(n).is_none())
+        .filter(|n| generation::parse_generation_number(n).is_none())
         .collect();
     rest.sort();
-    assert_eq!(rest, [format!("{}#1", generation::name(1241)), "notes.txt".to_owned()]);
+    assert_eq!(
+        rest,
+        [format!("{}#1", generation::format_generation_name(1241)), "notes.txt".to_owned()]
+    );
 }

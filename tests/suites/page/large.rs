@@ -20,7 +20,7 @@ pub fn quick() {
     let d = tempfile::tempdir().expect("a folder");
     let b = Browser::start();
     for (name, v) in [
-        ("few causes", full(samples::causes(100_000))),
+        ("few causes", full(samples::generate_findings(100_000))),
         ("all alike", full(samples::many(100_000))),
     ] {
         let file = page(d.path(), "p", &v);

@@ -18,8 +18,8 @@ pub fn all() {
         ("suspect", full(samples::suspect())),
         ("hostile", full(samples::hostile())),
         ("first-run", samples::drift()),
-        ("3000", full(samples::causes(3_000))),
-        ("100000", full(samples::causes(100_000))),
+        ("3000", full(samples::generate_findings(3_000))),
+        ("100000", full(samples::generate_findings(100_000))),
     ];
     for (name, v) in list {
         let file = page(&to, name, &v);

@@ -9,7 +9,7 @@ pub fn quiet() {
     let d = tempfile::tempdir().expect("a folder");
     let b = Browser::start();
     let list = samples::all().into_iter().map(full).chain(samples::all());
-    for (n, v) in list.chain([samples::causes(3_000)]).enumerate() {
+    for (n, v) in list.chain([samples::generate_findings(3_000)]).enumerate() {
         let file = page(d.path(), &n.to_string(), &v);
         b.open(&file, "");
         assert_eq!(b.eval("document.documentElement.dataset.ready"), "", "page {n}");
@@ -73,7 +73,7 @@ pub fn without_script() {
     let d = tempfile::tempdir().expect("a folder");
     let b = Browser::start();
     b.call("Emulation.setScriptExecutionDisabled", json!({ "value": true }));
-    let file = page(d.path(), "plain", &full(samples::causes(3_000)));
+    let file = page(d.path(), "plain", &full(samples::generate_findings(3_000)));
     b.open(&file, "");
     let visible = |selector: &str| {
         b.eval(&format!(

@@ -35,7 +35,7 @@ fn count(v: &Verdict, test: impl Fn(&Finding) -> bool) -> u64 {
 pub fn filter() {
     let d = tempfile::tempdir().expect("a folder");
     let b = Browser::start();
-    let v = samples::causes(3_000);
+    let v = samples::generate_findings(3_000);
     b.open(&page(d.path(), "p", &v), "");
     let within = |range: &str, ip: IpAddr| range.parse::<AddrRange>().expect(range).contains(ip);
     let port = |f: &Finding, p: u16| f.port.is_some_and(|x| x.get() == p);
@@ -93,7 +93,7 @@ pub fn filter() {
 pub fn fragment() {
     let d = tempfile::tempdir().expect("a folder");
     let b = Browser::start();
-    let v = samples::causes(3_000);
+    let v = samples::generate_findings(3_000);
     let file = page(d.path(), "p", &v);
     b.open(&file, "#q=in:198.18.0.0/22+port:6379&view=list&page=2");
     let n = count(&v, |f| {
@@ -122,7 +122,7 @@ pub fn fragment() {
 pub fn deep_link() {
     let d = tempfile::tempdir().expect("a folder");
     let b = Browser::start();
-    let v = samples::causes(3_000);
+    let v = samples::generate_findings(3_000);
     let file = page(d.path(), "p", &v);
     let open = |b: &Browser, id: &str| {
         let state = b.eval(&format!(
@@ -198,7 +198,7 @@ pub fn keys() {
 pub fn map() {
     let d = tempfile::tempdir().expect("a folder");
     let b = Browser::start();
-    b.open(&page(d.path(), "p", &full(samples::causes(3_000))), "#view=list");
+    b.open(&page(d.path(), "p", &full(samples::generate_findings(3_000))), "#view=list");
     b.eval("document.querySelector('.map svg').scrollIntoView({ block: 'center' })");
     let at = b.eval("(() => { const r = document.querySelector('.map svg').getBoundingClientRect(); return [r.x, r.y, r.width]; })()");
     let side = |n: usize| at[n].as_f64().expect("a number");
@@ -236,7 +236,7 @@ pub fn map() {
 pub fn groups() {
     let d = tempfile::tempdir().expect("a folder");
     let b = Browser::start();
-    b.open(&page(d.path(), "p", &samples::causes(3_000)), "");
+    b.open(&page(d.path(), "p", &samples::generate_findings(3_000)), "");
     let heads = b.eval("document.querySelectorAll('button.head').length").as_u64();
     assert!(heads > Some(5), "{heads:?}");
     assert_eq!(b.eval("document.querySelectorAll('#mw-app tr').length"), 0);

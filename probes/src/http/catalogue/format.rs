@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Range;
 
 use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList, TextSource};
-use mimawari_targets::{missing, mistake};
+use mimawari_targets::{build_mistake_diagnostic, parse_missing_key};
 use regex::bytes::{Regex, RegexBuilder};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -440,8 +440,8 @@ pub struct CheckFixture {
 /// Every mistake, with its line and a remedy.
 pub fn read(source: &TextSource, strict: bool) -> Result<Vec<CheckSource>, DiagnosticList> {
     let file: CatalogueFile = toml::from_str(source.text()).map_err(|e| {
-        let d = mistake(source, e.message(), e.span().unwrap_or(0..0));
-        match missing(e.message()) {
+        let d = build_mistake_diagnostic(source, e.message(), e.span().unwrap_or(0..0));
+        match parse_missing_key(e.message()) {
             Some("version") => d.help("write `version = 1` at the top of the file"),
             Some("paths") => d.help("write paths by tier, such as paths.1 = [\"/.env\"]"),
             Some("rule") => d.help("write one [[check.rule]] at least"),

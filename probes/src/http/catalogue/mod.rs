@@ -101,7 +101,7 @@ impl Catalogue {
                         .help("give it another id; `mimawari checks list` names those in use"),
                 );
             }
-            for (place, failure) in super::fixtures::failures(&check) {
+            for (place, failure) in super::fixtures::collect_fixture_failures(&check) {
                 errors.push(
                     Diagnostic::error(failure, source, place)
                         .help("correct the rule or the fixture"),

@@ -160,7 +160,7 @@ impl PathTemplate {
             rest = &inside[close + 1..];
         }
         push(&mut all, &[TemplatePiece::Text(rest.to_owned())])?;
-        Ok(all.into_iter().map(|pieces| Self(joined(pieces))).collect())
+        Ok(all.into_iter().map(|pieces| Self(merge_text_pieces(pieces))).collect())
     }
 
     /// The path, if it does not depend on the target.
@@ -192,7 +192,9 @@ impl PathTemplate {
                 match piece {
                     TemplatePiece::Text(text) => path.push_str(text),
                     TemplatePiece::Name(NameSource::Host) => path.push_str(names.host?),
-                    TemplatePiece::Name(NameSource::Label) => path.push_str(label(names.host?)),
+                    TemplatePiece::Name(NameSource::Label) => {
+                        path.push_str(extract_host_label(names.host?))
+                    }
                     TemplatePiece::Name(NameSource::Year) => path.push_str(&day.year.to_string()),
                     TemplatePiece::Name(NameSource::Month) => {
                         path.push_str(&format!("{:02}", day.month))
@@ -209,7 +211,7 @@ impl PathTemplate {
 }
 
 /// `shop` of `www.shop.example.jp`.
-fn label(host: &str) -> &str {
+fn extract_host_label(host: &str) -> &str {
     let host = host.strip_prefix("www.").unwrap_or(host);
     host.split('.').next().unwrap_or(host)
 }
@@ -239,7 +241,7 @@ fn push(
 }
 
 /// Neighbouring texts as one.
-fn joined(pieces: Vec<TemplatePiece>) -> Vec<TemplatePiece> {
+fn merge_text_pieces(pieces: Vec<TemplatePiece>) -> Vec<TemplatePiece> {
     let mut out: Vec<TemplatePiece> = Vec::new();
     for piece in pieces {
         match (out.last_mut(), piece) {

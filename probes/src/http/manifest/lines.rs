@@ -42,19 +42,19 @@ pub(super) enum LineProof {
 
 /// Lines without their ends and the white space around them, long enough to count. A byte order
 /// mark is taken off; any of the usual line ends will do.
-pub(super) fn trimmed_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    without_bom(text)
+pub(super) fn split_trimmed_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    strip_bom(text)
         .split(|b| matches!(b, b'\n' | b'\r'))
         .map(<[u8]>::trim_ascii)
         .filter(|l| l.len() >= SHORTEST_CODE)
 }
 
-pub(super) fn without_bom(text: &[u8]) -> &[u8] {
+pub(super) fn strip_bom(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 /// The digest of a trimmed line.
-pub(super) fn digest(line: &[u8]) -> LineDigest {
+pub(super) fn hash_line(line: &[u8]) -> LineDigest {
     let mut out = LineDigest::default();
     out.copy_from_slice(&Sha256::digest(line)[..8]);
     out
@@ -63,7 +63,7 @@ pub(super) fn digest(line: &[u8]) -> LineDigest {
 /// The digests of characteristic lines of a file's beginning, spread over it; `whole` says that
 /// there is no more of the file.
 pub(super) fn pick(prefix: &[u8], whole: bool, how: LineProof) -> Vec<LineDigest> {
-    let mut text = without_bom(prefix);
+    let mut text = strip_bom(prefix);
     if text.contains(&0) {
         return Vec::new();
     }
@@ -74,11 +74,11 @@ pub(super) fn pick(prefix: &[u8], whole: bool, how: LineProof) -> Vec<LineDigest
     }
     let lines = match how {
         LineProof::None | LineProof::Inner => return Vec::new(),
-        LineProof::Php => php_lines(text),
-        LineProof::Asp => asp_lines(text),
-        LineProof::Script => trimmed_lines(text).filter(|l| is_statement(l)).collect(),
+        LineProof::Php => collect_php_lines(text),
+        LineProof::Asp => collect_asp_lines(text),
+        LineProof::Script => split_trimmed_lines(text).filter(|l| is_statement(l)).collect(),
         LineProof::Text if is_page(text) => return Vec::new(),
-        LineProof::Text => trimmed_lines(text).filter(|l| is_text(l)).collect(),
+        LineProof::Text => split_trimmed_lines(text).filter(|l| is_text(l)).collect(),
     };
     let mut seen = HashSet::new();
     let distinct: Vec<&[u8]> = lines.into_iter().filter(|l| seen.insert(*l)).collect();
@@ -97,7 +97,7 @@ pub(super) fn pick(prefix: &[u8], whole: bool, how: LineProof) -> Vec<LineDigest
     } else {
         return Vec::new();
     };
-    spread(&chosen).map(digest).collect()
+    spread(&chosen).map(hash_line).collect()
 }
 
 /// At most [`MOST`] of the lines, from the first to the last in even steps.
@@ -141,7 +141,7 @@ fn is_page(text: &[u8]) -> bool {
 }
 
 /// Lines that hold `<%` or begin behind one.
-fn asp_lines(text: &[u8]) -> Vec<&[u8]> {
+fn collect_asp_lines(text: &[u8]) -> Vec<&[u8]> {
     let mut code = false;
     let mut found = Vec::new();
     for line in text.split(|b| matches!(b, b'\n' | b'\r')) {
@@ -175,13 +175,13 @@ enum LinePosition<'a> {
 }
 
 /// Lines that begin as code and hold `$` or `define(`, and lines with an opening tag.
-fn php_lines(text: &[u8]) -> Vec<&[u8]> {
+fn collect_php_lines(text: &[u8]) -> Vec<&[u8]> {
     let mut at = LinePosition::Page;
     let mut found = Vec::new();
     for line in text.split(|b| matches!(b, b'\n' | b'\r')) {
         let began = at;
         let opens;
-        (at, opens) = php_line(line, at);
+        (at, opens) = scan_php_line(line, at);
         let line = line.trim_ascii();
         let code = began == LinePosition::Code
             && (line.contains(&b'$') || memchr::memmem::find(line, b"define(").is_some());
@@ -193,13 +193,13 @@ fn php_lines(text: &[u8]) -> Vec<&[u8]> {
 }
 
 /// Where one line leads, and whether it holds an opening tag.
-fn php_line<'a>(line: &'a [u8], mut at: LinePosition<'a>) -> (LinePosition<'a>, bool) {
+fn scan_php_line<'a>(line: &'a [u8], mut at: LinePosition<'a>) -> (LinePosition<'a>, bool) {
     let mut opens = false;
     if let LinePosition::Here(label) = at {
         // The closing label may be indented, and code may follow it (PHP 7.3).
         match line.trim_ascii_start().strip_prefix(label) {
             Some(rest) if !rest.first().is_some_and(|b| is_word(*b)) => {
-                return php_line(rest, LinePosition::Code);
+                return scan_php_line(rest, LinePosition::Code);
             }
             _ => return (at, false),
         }
@@ -209,7 +209,7 @@ fn php_line<'a>(line: &'a [u8], mut at: LinePosition<'a>) -> (LinePosition<'a>, 
         let mut skip = 1;
         match (at, *first) {
             (LinePosition::Page, b'<') => {
-                if let Some(length) = opening_tag(rest) {
+                if let Some(length) = measure_opening_tag(rest) {
                     opens = true;
                     at = LinePosition::Code;
                     skip = length;
@@ -233,7 +233,7 @@ fn php_line<'a>(line: &'a [u8], mut at: LinePosition<'a>) -> (LinePosition<'a>, 
                 skip = 2;
             }
             (LinePosition::Code, b'<') => {
-                if let Some(label) = here_document(rest) {
+                if let Some(label) = parse_heredoc_label(rest) {
                     return (LinePosition::Here(label), opens);
                 }
             }
@@ -255,7 +255,7 @@ fn php_line<'a>(line: &'a [u8], mut at: LinePosition<'a>) -> (LinePosition<'a>, 
 
 /// The length of an opening tag of PHP at the beginning of a text: `<?php`, `<?=`, or the short
 /// form, which is `<?` and white space.
-pub(super) fn opening_tag(text: &[u8]) -> Option<usize> {
+pub(super) fn measure_opening_tag(text: &[u8]) -> Option<usize> {
     let rest = text.strip_prefix(b"<?")?;
     let space = |b: Option<&u8>| b.is_none_or(u8::is_ascii_whitespace);
     if rest.get(..3).is_some_and(|w| w.eq_ignore_ascii_case(b"php")) && space(rest.get(3)) {
@@ -268,7 +268,7 @@ pub(super) fn opening_tag(text: &[u8]) -> Option<usize> {
 }
 
 /// The label of a here document that begins a text: `<<<A`, `<<<"A"`, `<<<'A'`.
-fn here_document(text: &[u8]) -> Option<&[u8]> {
+fn parse_heredoc_label(text: &[u8]) -> Option<&[u8]> {
     let rest = text.strip_prefix(b"<<<")?.trim_ascii_start();
     let quote = rest.first().filter(|b| matches!(b, b'\'' | b'"'));
     let rest = if quote.is_some() { &rest[1..] } else { rest };

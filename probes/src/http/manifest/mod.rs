@@ -37,7 +37,7 @@ use crate::observation::Severity;
 pub use format::{ManifestHeader, ManifestLine};
 pub use path::{encode_segment, is_url_path};
 pub use proof::FileProof;
-pub use read::{HostError, Manifest, host_name};
+pub use read::{HostError, Manifest, parse_host_name};
 
 /// How much of a file is looked at, bytes.
 pub const PREFIX: usize = 64 << 10;

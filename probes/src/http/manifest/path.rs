@@ -36,7 +36,7 @@ fn is_segment(mut s: &[u8]) -> bool {
     let (mut length, mut dots) = (0, 0);
     while let Some((first, rest)) = s.split_first() {
         let byte = match (*first, rest) {
-            (b'%', [high, low, ..]) => match (digit(*high), digit(*low)) {
+            (b'%', [high, low, ..]) => match (parse_hex_digit(*high), parse_hex_digit(*low)) {
                 (Some(h), Some(l)) => {
                     s = &rest[2..];
                     h << 4 | l
@@ -68,7 +68,7 @@ const fn is_pchar(b: u8) -> bool {
         )
 }
 
-pub(super) const fn digit(b: u8) -> Option<u8> {
+pub(super) const fn parse_hex_digit(b: u8) -> Option<u8> {
     match b {
         b'0'..=b'9' => Some(b - b'0'),
         b'a'..=b'f' => Some(b - b'a' + 10),
@@ -85,7 +85,7 @@ pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
         return None;
     }
     for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        *byte = parse_hex_digit(pair[0])? << 4 | parse_hex_digit(pair[1])?;
     }
     Some(out)
 }

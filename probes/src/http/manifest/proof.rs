@@ -3,7 +3,7 @@
 use memchr::memmem;
 use sha2::{Digest, Sha256};
 
-use super::lines::{digest, trimmed_lines};
+use super::lines::{hash_line, split_trimmed_lines};
 use super::{FileClass, LineDigest, ManifestEntry, PREFIX};
 
 /// Fewest bytes of a file that are a proof when they are served. Shorter ones (`1`, `ok`, `null`)
@@ -97,8 +97,8 @@ impl ManifestEntry {
         }
         let mut wanted: Vec<LineDigest> = self.lines.to_vec();
         let all = wanted.len();
-        for line in trimmed_lines(body) {
-            let line = digest(line);
+        for line in split_trimmed_lines(body) {
+            let line = hash_line(line);
             if let Some(at) = wanted.iter().position(|w| *w == line) {
                 wanted.swap_remove(at);
                 if wanted.is_empty() {

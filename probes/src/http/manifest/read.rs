@@ -134,7 +134,7 @@ pub enum HostError {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn host_name(text: &str) -> Result<String, HostError> {
+pub fn parse_host_name(text: &str) -> Result<String, HostError> {
     let shown = || text.chars().take(80).collect::<String>();
     if !text.is_ascii() {
         return Err(HostError::NotAscii(shown()));
@@ -283,7 +283,7 @@ impl<R: BufRead> ManifestReader<'_, R> {
         }
         let mut header: ManifestHeader = self.parse()?;
         for host in &mut header.hosts {
-            *host = host_name(host).map_err(|e| self.refuse(e.to_string(), REMAKE))?;
+            *host = parse_host_name(host).map_err(|e| self.refuse(e.to_string(), REMAKE))?;
         }
         for ip in &mut header.ips {
             *ip = ip.to_canonical();

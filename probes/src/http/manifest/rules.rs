@@ -5,9 +5,9 @@
 //! picked.
 
 use super::super::gate::is_placeholder;
-use super::super::rule::{is_account_list, names_people};
+use super::super::rule::{contains_personal_emails, is_account_list};
 use super::FileClass::{self, Deny, Execute, Public};
-use super::lines::{LineProof, opening_tag, without_bom};
+use super::lines::{LineProof, measure_opening_tag, strip_bom};
 use crate::observation::Severity::{self, Critical, High, Info, Low, Medium};
 
 /// Severity of rows that are public.
@@ -16,93 +16,93 @@ const NONE: Severity = Info;
 #[rustfmt::skip]
 static RULES: &[ManifestRule] = &[
     // Nothing can leak from an empty file.
-    rule(Any, Empty, Public, "empty", NONE, LineProof::None),
+    build_rule(Any, Empty, Public, "empty", NONE, LineProof::None),
 
     // Below folders that no visitor has business in.
-    rule(Under(&[".git", ".svn", ".hg", ".bzr", "cvs"]), Anything, Deny, "vcs", High, LineProof::Inner),
-    rule(Under(&[".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker"]), Anything, Deny, "credentials", Critical, LineProof::Inner),
-    rule(Under(&["web-inf", "meta-inf"]), Anything, Deny, "java", High, LineProof::Inner),
+    build_rule(Under(&[".git", ".svn", ".hg", ".bzr", "cvs"]), Anything, Deny, "vcs", High, LineProof::Inner),
+    build_rule(Under(&[".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker"]), Anything, Deny, "credentials", Critical, LineProof::Inner),
+    build_rule(Under(&["web-inf", "meta-inf"]), Anything, Deny, "java", High, LineProof::Inner),
 
     // Names that begin with a dot.
-    rule(Is(&[".env.example", ".env.sample", ".env.dist", ".env.template"]), Anything, Deny, "template", Low, LineProof::Inner),
-    rule(Is(&[".env"]), Anything, Deny, "dotenv", Critical, LineProof::Text),
-    rule(Starts(&[".env."]), Anything, Deny, "dotenv", Critical, LineProof::Text),
-    rule(Is(&["htpasswd", "htpasswd.txt", "htpasswd.bak", "htpasswd.old"]), Anything, Deny, "htpasswd", High, LineProof::Text),
-    rule(Starts(&[".htpasswd"]), Anything, Deny, "htpasswd", High, LineProof::Text),
-    rule(Is(&[".netrc", ".pgpass", ".my.cnf", ".git-credentials", ".npmrc", ".pypirc", ".s3cfg", ".ftpconfig", ".ftppass", ".remote-sync.json"]), Anything, Deny, "credentials", Critical, LineProof::Text),
-    rule(Starts(&[".bash_history", ".zsh_history", ".sh_history", ".mysql_history", ".psql_history", ".php_history", ".sqlite_history"]), Anything, Deny, "history", High, LineProof::Text),
-    rule(Is(&[".gitignore", ".gitattributes", ".gitkeep", ".editorconfig", ".localized"]), Anything, Deny, "dotfile", Low, LineProof::None),
-    rule(Any, Begins(b"b0VIM "), Deny, "vim-swap", High, LineProof::None),
-    rule(Dot, Anything, Deny, "dotfile", Medium, LineProof::Inner),
-    rule(UnderDot, Anything, Deny, "dot-folder", Medium, LineProof::Inner),
+    build_rule(Is(&[".env.example", ".env.sample", ".env.dist", ".env.template"]), Anything, Deny, "template", Low, LineProof::Inner),
+    build_rule(Is(&[".env"]), Anything, Deny, "dotenv", Critical, LineProof::Text),
+    build_rule(Starts(&[".env."]), Anything, Deny, "dotenv", Critical, LineProof::Text),
+    build_rule(Is(&["htpasswd", "htpasswd.txt", "htpasswd.bak", "htpasswd.old"]), Anything, Deny, "htpasswd", High, LineProof::Text),
+    build_rule(Starts(&[".htpasswd"]), Anything, Deny, "htpasswd", High, LineProof::Text),
+    build_rule(Is(&[".netrc", ".pgpass", ".my.cnf", ".git-credentials", ".npmrc", ".pypirc", ".s3cfg", ".ftpconfig", ".ftppass", ".remote-sync.json"]), Anything, Deny, "credentials", Critical, LineProof::Text),
+    build_rule(Starts(&[".bash_history", ".zsh_history", ".sh_history", ".mysql_history", ".psql_history", ".php_history", ".sqlite_history"]), Anything, Deny, "history", High, LineProof::Text),
+    build_rule(Is(&[".gitignore", ".gitattributes", ".gitkeep", ".editorconfig", ".localized"]), Anything, Deny, "dotfile", Low, LineProof::None),
+    build_rule(Any, Begins(b"b0VIM "), Deny, "vim-swap", High, LineProof::None),
+    build_rule(Dot, Anything, Deny, "dotfile", Medium, LineProof::Inner),
+    build_rule(UnderDot, Anything, Deny, "dot-folder", Medium, LineProof::Inner),
 
     // Keys. Certificates and public keys may be read by everyone.
-    rule(Ending(&["pem", "key", "txt", "crt", "cer", "cert"]), EncryptedKey, Deny, "encrypted-key", Medium, LineProof::Text),
-    rule(Ending(&["pem", "key", "txt", "crt", "cer", "cert"]), PrivateKey, Deny, "key", Critical, LineProof::Text),
-    rule(Bare, PrivateKey, Deny, "key", Critical, LineProof::Text),
-    rule(Is(&["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "master.key"]), Anything, Deny, "key", Critical, LineProof::Text),
-    rule(Ending(&["ppk", "pfx", "p12", "pkcs12", "jks", "keystore", "kdbx"]), Anything, Deny, "key", Critical, LineProof::Text),
+    build_rule(Ending(&["pem", "key", "txt", "crt", "cer", "cert"]), EncryptedKey, Deny, "encrypted-key", Medium, LineProof::Text),
+    build_rule(Ending(&["pem", "key", "txt", "crt", "cer", "cert"]), PrivateKey, Deny, "key", Critical, LineProof::Text),
+    build_rule(Bare, PrivateKey, Deny, "key", Critical, LineProof::Text),
+    build_rule(Is(&["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "master.key"]), Anything, Deny, "key", Critical, LineProof::Text),
+    build_rule(Ending(&["ppk", "pfx", "p12", "pkcs12", "jks", "keystore", "kdbx"]), Anything, Deny, "key", Critical, LineProof::Text),
 
     // Copies of code, which the server does not run: config.php~, config.php.20240101, #db.php#.
-    rule(Older, Code, Deny, "source-copy", High, LineProof::Inner),
-    rule(OlderCode, Code, Deny, "source-copy", High, LineProof::Inner),
-    rule(Is(&["wp-config.txt", "config.txt", "configuration.txt", "settings.txt", "db.txt"]), Code, Deny, "source-copy", High, LineProof::Php),
-    rule(Ending(&["phps"]), Code, Deny, "source-view", High, LineProof::Php),
+    build_rule(Older, Code, Deny, "source-copy", High, LineProof::Inner),
+    build_rule(OlderCode, Code, Deny, "source-copy", High, LineProof::Inner),
+    build_rule(Is(&["wp-config.txt", "config.txt", "configuration.txt", "settings.txt", "db.txt"]), Code, Deny, "source-copy", High, LineProof::Php),
+    build_rule(Ending(&["phps"]), Code, Deny, "source-view", High, LineProof::Php),
 
     // Data bases and dumps of them.
-    rule(Is(&["thumbs.db", "desktop.ini"]), Anything, Deny, "desktop", Low, LineProof::None),
-    rule(Any, Begins(b"SQLite format 3\0"), Deny, "database", Critical, LineProof::None),
-    rule(Any, Begins(b"PGDMP"), Deny, "dump", Critical, LineProof::None),
-    rule(Ending(&["bak"]), Begins(b"TAPE"), Deny, "dump", Critical, LineProof::None),
-    rule(Ending(&["sql"]), SqlRows, Deny, "dump", Critical, LineProof::Text),
-    rule(Ending(&["sql"]), Anything, Deny, "schema", Medium, LineProof::Text),
-    rule(Ending(&["sql.gz", "sql.bz2", "sql.xz", "sql.zst", "sql.zip", "sql.7z", "dump", "dump.gz", "pgdump"]), Anything, Deny, "dump", Critical, LineProof::Text),
-    rule(Ending(&["db", "sqlite", "sqlite3", "mdb", "accdb", "rdb", "myd", "ibd", "mdf", "bson"]), Anything, Deny, "database", High, LineProof::None),
+    build_rule(Is(&["thumbs.db", "desktop.ini"]), Anything, Deny, "desktop", Low, LineProof::None),
+    build_rule(Any, Begins(b"SQLite format 3\0"), Deny, "database", Critical, LineProof::None),
+    build_rule(Any, Begins(b"PGDMP"), Deny, "dump", Critical, LineProof::None),
+    build_rule(Ending(&["bak"]), Begins(b"TAPE"), Deny, "dump", Critical, LineProof::None),
+    build_rule(Ending(&["sql"]), SqlRows, Deny, "dump", Critical, LineProof::Text),
+    build_rule(Ending(&["sql"]), Anything, Deny, "schema", Medium, LineProof::Text),
+    build_rule(Ending(&["sql.gz", "sql.bz2", "sql.xz", "sql.zst", "sql.zip", "sql.7z", "dump", "dump.gz", "pgdump"]), Anything, Deny, "dump", Critical, LineProof::Text),
+    build_rule(Ending(&["db", "sqlite", "sqlite3", "mdb", "accdb", "rdb", "myd", "ibd", "mdf", "bson"]), Anything, Deny, "database", High, LineProof::None),
 
     // Code that must run. Without a tag it is text, which the server gives out rightfully.
-    rule(Ending(&["php", "phtml", "pht", "php3", "php4", "php5", "php6", "php7", "php8"]), PhpTag, Execute, "php", Critical, LineProof::Php),
-    rule(Ending(&["inc"]), PhpTag, Execute, "php-include", Critical, LineProof::Php),
-    rule(Ending(&["html", "htm", "shtml", "xhtml"]), LongPhpTag, Execute, "php-in-html", Medium, LineProof::Php),
-    rule(Ending(&["asp", "asa", "aspx", "ascx", "ashx", "asmx", "cshtml", "jsp", "jspx", "jspf"]), AspTag, Execute, "asp", Critical, LineProof::Asp),
-    rule(Ending(&["cgi", "fcgi", "pl", "py", "rb"]), Shebang, Execute, "cgi", Critical, LineProof::Script),
-    rule(Ending(&["cgi", "fcgi"]), Begins(b"\x7fELF"), Execute, "cgi-binary", Low, LineProof::None),
+    build_rule(Ending(&["php", "phtml", "pht", "php3", "php4", "php5", "php6", "php7", "php8"]), PhpTag, Execute, "php", Critical, LineProof::Php),
+    build_rule(Ending(&["inc"]), PhpTag, Execute, "php-include", Critical, LineProof::Php),
+    build_rule(Ending(&["html", "htm", "shtml", "xhtml"]), LongPhpTag, Execute, "php-in-html", Medium, LineProof::Php),
+    build_rule(Ending(&["asp", "asa", "aspx", "ascx", "ashx", "asmx", "cshtml", "jsp", "jspx", "jspf"]), AspTag, Execute, "asp", Critical, LineProof::Asp),
+    build_rule(Ending(&["cgi", "fcgi", "pl", "py", "rb"]), Shebang, Execute, "cgi", Critical, LineProof::Script),
+    build_rule(Ending(&["cgi", "fcgi"]), Begins(b"\x7fELF"), Execute, "cgi-binary", Low, LineProof::None),
     // Parts of a program, and its settings and data under a name that is hoped not to be served.
-    rule(Ending(&["cgi", "fcgi", "pl", "pm"]), Anything, Deny, "cgi-part", High, LineProof::Script),
-    rule(Ending(&["py", "rb"]), Anything, Deny, "source", Medium, LineProof::Script),
+    build_rule(Ending(&["cgi", "fcgi", "pl", "pm"]), Anything, Deny, "cgi-part", High, LineProof::Script),
+    build_rule(Ending(&["py", "rb"]), Anything, Deny, "source", Medium, LineProof::Script),
     // Tools for a visitor's own machine that happen to begin like a script.
-    rule(Ending(&["js", "mjs", "cjs", "ts", "css", "html", "htm", "md", "txt"]), Shebang, Public, "static", NONE, LineProof::None),
-    rule(Any, Shebang, Execute, "script", Medium, LineProof::Script),
+    build_rule(Ending(&["js", "mjs", "cjs", "ts", "css", "html", "htm", "md", "txt"]), Shebang, Public, "static", NONE, LineProof::None),
+    build_rule(Any, Shebang, Execute, "script", Medium, LineProof::Script),
 
     // Configuration.
-    rule(Ending(&["config"]), Holds(b"<configuration"), Deny, "config", High, LineProof::Text),
-    rule(Starts(&["appsettings."]), Anything, Deny, "config", High, LineProof::Text),
-    rule(Is(&["auth.json", "credentials.json", "secrets.json", "secret.json", "service-account.json", "sftp.json", "sftp-config.json", "local.xml", "filezilla.xml", "sitemanager.xml", "recentservers.xml"]), Anything, Deny, "config", High, LineProof::Text),
-    rule(Ending(&["env", "ini", "conf", "cnf", "cfg", "properties", "tfvars", "tfstate"]), Secret, Deny, "config", Critical, LineProof::Text),
-    rule(Ending(&["env", "ini", "conf", "cnf", "tfvars", "tfstate"]), Anything, Deny, "config", Medium, LineProof::Text),
-    rule(YamlNamed, Secret, Deny, "config", Critical, LineProof::Text),
-    rule(YamlNamed, Anything, Deny, "config", Medium, LineProof::Text),
+    build_rule(Ending(&["config"]), Holds(b"<configuration"), Deny, "config", High, LineProof::Text),
+    build_rule(Starts(&["appsettings."]), Anything, Deny, "config", High, LineProof::Text),
+    build_rule(Is(&["auth.json", "credentials.json", "secrets.json", "secret.json", "service-account.json", "sftp.json", "sftp-config.json", "local.xml", "filezilla.xml", "sitemanager.xml", "recentservers.xml"]), Anything, Deny, "config", High, LineProof::Text),
+    build_rule(Ending(&["env", "ini", "conf", "cnf", "cfg", "properties", "tfvars", "tfstate"]), Secret, Deny, "config", Critical, LineProof::Text),
+    build_rule(Ending(&["env", "ini", "conf", "cnf", "tfvars", "tfstate"]), Anything, Deny, "config", Medium, LineProof::Text),
+    build_rule(YamlNamed, Secret, Deny, "config", Critical, LineProof::Text),
+    build_rule(YamlNamed, Anything, Deny, "config", Medium, LineProof::Text),
 
     // Logs and what crashes leave.
-    rule(Ending(&["log", "log.gz", "log.bz2", "log.xz"]), Anything, Deny, "log", Medium, LineProof::Text),
-    rule(Within(".log."), Anything, Deny, "log", Medium, LineProof::Text),
-    rule(Starts(&["access_log", "error_log"]), Anything, Deny, "log", Medium, LineProof::Text),
-    rule(Starts(&["core"]), Begins(b"\x7fELF"), Deny, "core", High, LineProof::None),
+    build_rule(Ending(&["log", "log.gz", "log.bz2", "log.xz"]), Anything, Deny, "log", Medium, LineProof::Text),
+    build_rule(Within(".log."), Anything, Deny, "log", Medium, LineProof::Text),
+    build_rule(Starts(&["access_log", "error_log"]), Anything, Deny, "log", Medium, LineProof::Text),
+    build_rule(Starts(&["core"]), Begins(b"\x7fELF"), Deny, "core", High, LineProof::None),
 
     // Copies of anything else, and of the whole site.
-    rule(Older, Secret, Deny, "copy", High, LineProof::Inner),
-    rule(Older, Anything, Deny, "copy", Low, LineProof::Inner),
-    rule(Ending(&["war"]), Anything, Deny, "site-copy", High, LineProof::None),
-    rule(SiteArchive, Anything, Deny, "site-copy", High, LineProof::None),
+    build_rule(Older, Secret, Deny, "copy", High, LineProof::Inner),
+    build_rule(Older, Anything, Deny, "copy", Low, LineProof::Inner),
+    build_rule(Ending(&["war"]), Anything, Deny, "site-copy", High, LineProof::None),
+    build_rule(SiteArchive, Anything, Deny, "site-copy", High, LineProof::None),
 
     // Notes, lists and settings under any other name, by what is in them.
-    rule(Is(&["passwd", "shadow", "accounts", "idpass"]), Anything, Deny, "password-list", High, LineProof::Text),
-    rule(Telling, Anything, Deny, "password-list", High, LineProof::None),
-    rule(Note, Accounts, Deny, "password-list", High, LineProof::None),
-    rule(Table, People, Deny, "personal-data", High, LineProof::None),
-    rule(Table, Records, Deny, "records", Medium, LineProof::None),
-    rule(NoPage, SetsPassword, Deny, "secret", High, LineProof::None),
+    build_rule(Is(&["passwd", "shadow", "accounts", "idpass"]), Anything, Deny, "password-list", High, LineProof::Text),
+    build_rule(Telling, Anything, Deny, "password-list", High, LineProof::None),
+    build_rule(Note, Accounts, Deny, "password-list", High, LineProof::None),
+    build_rule(Table, People, Deny, "personal-data", High, LineProof::None),
+    build_rule(Table, Records, Deny, "records", Medium, LineProof::None),
+    build_rule(NoPage, SetsPassword, Deny, "secret", High, LineProof::None),
 
-    rule(Any, Anything, Public, "public", NONE, LineProof::None),
+    build_rule(Any, Anything, Public, "public", NONE, LineProof::None),
 ];
 
 /// Endings of pages and of what pages are made of: a password in them is mostly a word on a form.
@@ -230,7 +230,7 @@ struct ManifestRule {
     lines: LineProof,
 }
 
-const fn rule(
+const fn build_rule(
     name: NamePattern,
     content: ContentKind,
     class: FileClass,
@@ -385,7 +385,7 @@ impl<'a> RuleFile<'a> {
             SiteArchive => self.is_site_archive(),
             YamlNamed => {
                 self.is_named(Ending(&["yml", "yaml", "toml"]))
-                    && words(&self.name).any(|w| YAML_WORDS.iter().any(|y| w == y.as_bytes()))
+                    && split_words(&self.name).any(|w| YAML_WORDS.iter().any(|y| w == y.as_bytes()))
             }
             Telling => {
                 let document = [
@@ -408,37 +408,37 @@ impl<'a> RuleFile<'a> {
     }
 
     fn has(&self, content: ContentKind) -> bool {
-        let text = without_bom(self.prefix);
+        let text = strip_bom(self.prefix);
         match content {
             Anything => true,
             Empty => self.prefix.is_empty(),
             Begins(magic) => self.prefix.starts_with(magic),
             Holds(part) => find(text, part),
             Shebang => text.starts_with(b"#!"),
-            PhpTag => tags(text).any(|_| true),
-            LongPhpTag => tags(text).any(|length| length > 2),
+            PhpTag => measure_php_tags(text).any(|_| true),
+            LongPhpTag => measure_php_tags(text).any(|length| length > 2),
             AspTag => find(text, b"<%"),
             // An archive may hold the bytes of a tag by chance.
             Code if text.contains(&0) => false,
             Code => self.has(PhpTag) || self.has(AspTag) || self.has(Shebang),
-            PrivateKey => lines(text).any(begins_key),
+            PrivateKey => split_lines(text).any(begins_key),
             EncryptedKey => {
-                let mut key = lines(text).skip_while(|l| !begins_key(l));
+                let mut key = split_lines(text).skip_while(|l| !begins_key(l));
                 let first = key.next().is_some_and(|l| find(l, b"ENCRYPTED"));
                 first || key.next().is_some_and(|l| l.starts_with(b"Proc-Type: 4,ENCRYPTED"))
             }
-            SqlRows => lines(text).any(|l| {
+            SqlRows => split_lines(text).any(|l| {
                 let l = l[..l.len().min(12)].to_ascii_lowercase();
                 l.starts_with(b"insert into ") || l.starts_with(b"copy ")
             }),
-            Secret => !text.contains(&0) && lines(text).any(is_secret),
+            Secret => !text.contains(&0) && split_lines(text).any(is_secret),
             Accounts => !text.contains(&0) && is_account_list(text),
-            People => !text.contains(&0) && names_people(text),
+            People => !text.contains(&0) && contains_personal_emails(text),
             Records => {
                 let record = |l: &[u8]| memchr::memmem::find_iter(l, b"<>").count() >= 2;
-                !text.contains(&0) && lines(text).any(record)
+                !text.contains(&0) && split_lines(text).any(record)
             }
-            SetsPassword => !text.contains(&0) && lines(text).any(sets_password),
+            SetsPassword => !text.contains(&0) && split_lines(text).any(contains_password_value),
         }
     }
 
@@ -507,17 +507,17 @@ fn find(text: &[u8], part: &[u8]) -> bool {
     memchr::memmem::find(text, part).is_some()
 }
 
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn split_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|b| matches!(b, b'\n' | b'\r')).map(<[u8]>::trim_ascii)
 }
 
-fn words(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn split_words(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     name.split(|b| !b.is_ascii_alphanumeric())
 }
 
 /// The lengths of opening tags of PHP.
-fn tags(text: &[u8]) -> impl Iterator<Item = usize> {
-    memchr::memmem::find_iter(text, b"<?").filter_map(|at| opening_tag(&text[at..]))
+fn measure_php_tags(text: &[u8]) -> impl Iterator<Item = usize> {
+    memchr::memmem::find_iter(text, b"<?").filter_map(|at| measure_opening_tag(&text[at..]))
 }
 
 fn begins_key(line: &[u8]) -> bool {
@@ -541,7 +541,7 @@ fn is_secret(line: &[u8]) -> bool {
 /// Whether a line gives a password or key a value that is no word of a language: `password: x1`,
 /// `"dbPassword": "x1"`, `<password>x1</password>`, `<a password='x1'/>`. What a link has as its
 /// token is none.
-fn sets_password(line: &[u8]) -> bool {
+fn contains_password_value(line: &[u8]) -> bool {
     const WORDS: [&[u8]; 8] = [
         b"password",
         b"passwd",

@@ -97,7 +97,7 @@ const HINTS: [&str; 12] = [
 ];
 
 /// The text, whatever its character set, with half-width letters and signs.
-fn readable(text: &[u8]) -> Cow<'_, str> {
+fn decode_text(text: &[u8]) -> Cow<'_, str> {
     let decoded: Cow<'_, str> = if memchr::memmem::find(text, b"\x1b$").is_some() {
         ISO_2022_JP.decode_without_bom_handling(text).0
     } else {
@@ -126,8 +126,8 @@ fn readable(text: &[u8]) -> Cow<'_, str> {
 /// Whether it is a list of accounts: labels with their values, a heading with rows below it, or a
 /// pair a line.
 pub(super) fn is_list(text: &[u8], seen: &mut MatchInput) -> bool {
-    let text = readable(text);
-    labelled(&text, seen) || pairs(&text, seen)
+    let text = decode_text(text);
+    contains_labelled_accounts(&text, seen) || contains_account_pairs(&text, seen)
 }
 
 /// A line's part in a list.
@@ -138,7 +138,7 @@ enum AccountPart<'a> {
     Waiting,
 }
 
-fn labelled(text: &str, seen: &mut MatchInput) -> bool {
+fn contains_labelled_accounts(text: &str, seen: &mut MatchInput) -> bool {
     let (mut accounts, mut passwords, mut others) = (0usize, 0usize, 0usize);
     let mut found = MatchInput::default();
     // Columns of a heading, and which of them is the password's.
@@ -168,7 +168,7 @@ fn labelled(text: &str, seen: &mut MatchInput) -> bool {
             continue;
         }
         if let Some((columns, at)) = heading {
-            let fields: Vec<&str> = fields(line).collect();
+            let fields: Vec<&str> = split_fields(line).collect();
             if fields.len() == columns && is_password(fields[at], false) {
                 take(fields[at]);
                 continue;
@@ -176,8 +176,8 @@ fn labelled(text: &str, seen: &mut MatchInput) -> bool {
             heading = None;
         }
         let mut known = false;
-        for piece in pieces(line) {
-            match part(piece) {
+        for piece in split_pieces(line) {
+            match parse_account_part(piece) {
                 Some(AccountPart::Password(value)) => {
                     take(value);
                     known = true;
@@ -207,19 +207,19 @@ fn labelled(text: &str, seen: &mut MatchInput) -> bool {
 }
 
 /// Several labels may stand on one line.
-fn pieces(line: &str) -> impl Iterator<Item = &str> {
+fn split_pieces(line: &str) -> impl Iterator<Item = &str> {
     let address = line.contains("://");
     line.split(move |c: char| {
         matches!(c, ',' | '、' | ';' | '|' | '｜' | '\t') || (c == '/' && !address)
     })
     .flat_map(|piece| piece.split("  "))
-    .flat_map(labels)
+    .flat_map(split_at_labels)
     .map(str::trim)
     .filter(|piece| !piece.is_empty())
 }
 
 /// Cuts before each label that a sign follows: `ID:admin PW:x` has two.
-fn labels(piece: &str) -> impl Iterator<Item = &str> {
+fn split_at_labels(piece: &str) -> impl Iterator<Item = &str> {
     let begins_label = move |at: usize| {
         let word = piece[at..].trim_start();
         let end = word.find(char::is_whitespace).unwrap_or(word.len());
@@ -227,7 +227,7 @@ fn labels(piece: &str) -> impl Iterator<Item = &str> {
         let behind = behind.trim_start();
         let label = word.split([':', '=', '→']).next().unwrap_or_default();
         let signed = label.len() < word.len() || behind.starts_with([':', '=', '→']);
-        signed && kind(label).is_some()
+        signed && classify_label(label).is_some()
     };
     let mut rest = Some(0);
     std::iter::from_fn(move || {
@@ -241,13 +241,13 @@ fn labels(piece: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn part(piece: &str) -> Option<AccountPart<'_>> {
+fn parse_account_part(piece: &str) -> Option<AccountPart<'_>> {
     let bullets = ['・', '-', '*', '■', '●', '◆', '○', '□', '▼', '>', '#', '※', '◎', '★', '['];
     let piece = piece.trim_start_matches(bullets).trim_start();
     if let Some(at) = piece.find([':', '=', '→']) {
         let (label, value) = piece.split_at(at);
         let value = value.trim_start_matches([':', '=', '→', '>', ' ', '\t']).trim();
-        return match kind(label) {
+        return match classify_label(label) {
             Some(true) if value.is_empty() => Some(AccountPart::Waiting),
             Some(true) => is_password(value, false).then_some(AccountPart::Password(value)),
             Some(false) => Some(AccountPart::Account),
@@ -255,9 +255,9 @@ fn part(piece: &str) -> Option<AccountPart<'_>> {
         };
     }
     let Some((label, value)) = piece.rsplit_once(char::is_whitespace) else {
-        return matches!(kind(piece), Some(true)).then_some(AccountPart::Waiting);
+        return matches!(classify_label(piece), Some(true)).then_some(AccountPart::Waiting);
     };
-    match kind(label) {
+    match classify_label(label) {
         Some(true) => is_password(value, true).then_some(AccountPart::Password(value)),
         // Prose begins with such words, too: one word has to stand behind it.
         Some(false) => (label.split_whitespace().count() <= 2).then_some(AccountPart::Account),
@@ -266,7 +266,7 @@ fn part(piece: &str) -> Option<AccountPart<'_>> {
 }
 
 /// Whether a label is a password's, or an account's.
-fn kind(label: &str) -> Option<bool> {
+fn classify_label(label: &str) -> Option<bool> {
     let label = label.trim().trim_end_matches([']', '】', ')', '）', '」']).trim();
     if label.chars().count() > 40 {
         return None;
@@ -308,20 +308,20 @@ fn is_strange(value: &str) -> bool {
     (letters && (digits > 0 || signs)) || (digits >= 4 && digits == value.len())
 }
 
-fn fields(line: &str) -> impl Iterator<Item = &str> {
+fn split_fields(line: &str) -> impl Iterator<Item = &str> {
     line.split([',', '\t', ' ', '|', '/', ':']).map(str::trim).filter(|f| !f.is_empty())
 }
 
 /// Nothing but labels, one of them a password's: `ID / PW`. How many, and which one.
 fn is_heading(line: &str) -> Option<(usize, usize)> {
-    let columns: Vec<&str> = fields(line.trim_matches(['[', ']', '【', '】', '■'])).collect();
-    let kinds: Vec<bool> = columns.iter().map(|c| kind(c)).collect::<Option<_>>()?;
+    let columns: Vec<&str> = split_fields(line.trim_matches(['[', ']', '【', '】', '■'])).collect();
+    let kinds: Vec<bool> = columns.iter().map(|c| classify_label(c)).collect::<Option<_>>()?;
     let at = kinds.iter().position(|k| *k)?;
     (kinds.len() >= 2 && kinds.iter().any(|k| !*k)).then_some((kinds.len(), at))
 }
 
 /// Every line is a name and a password, with the same sign between them.
-fn pairs(text: &str, seen: &mut MatchInput) -> bool {
+fn contains_account_pairs(text: &str, seen: &mut MatchInput) -> bool {
     let lines = || {
         let lines = text.lines().take(LINES).enumerate().map(|(n, l)| (n + 1, l.trim()));
         lines.filter(|(_, l)| !l.is_empty() && !l.starts_with('#') && !l.starts_with("//"))
@@ -405,7 +405,7 @@ const ROLES: [&str; 40] = [
 ];
 
 /// Whether mail addresses of two people at least stand in it.
-pub(in super::super) fn names_people(text: &[u8]) -> bool {
+pub(in super::super) fn contains_personal_emails(text: &[u8]) -> bool {
     let mut people: HashSet<Vec<u8>> = HashSet::new();
     for at in memchr::memchr_iter(b'@', text) {
         let before = &text[..at];
@@ -525,8 +525,8 @@ mod tests {
 
     #[test]
     fn people() {
-        assert!(names_people(b"a@example.jp,b@example.jp"));
-        assert!(names_people(b"taro.yamada@mail.example.jp;hanako@example.jp"));
+        assert!(contains_personal_emails(b"a@example.jp,b@example.jp"));
+        assert!(contains_personal_emails(b"taro.yamada@mail.example.jp;hanako@example.jp"));
         for text in [
             &b""[..],
             b"info@example.jp\nsupport@example.jp\nsales-2@example.jp",
@@ -535,7 +535,7 @@ mod tests {
             b"@@@@",
             b"x@1.2.3.4 y@5.6.7.8",
         ] {
-            assert!(!names_people(text), "{}", String::from_utf8_lossy(text));
+            assert!(!contains_personal_emails(text), "{}", String::from_utf8_lossy(text));
         }
     }
 }

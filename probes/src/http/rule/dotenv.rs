@@ -1,15 +1,15 @@
 //! Environment files, in the forms that loaders accept.
 
 use super::super::gate::{find, is_placeholder};
-use super::lines;
-use super::{MatchInput, userinfo};
+use super::enumerate_lines;
+use super::{MatchInput, parse_userinfo};
 
 /// At least one line that gives a name a secret value: in a file of nothing else, or beside others
 /// of its kind.
 pub(super) fn is_environment(text: &[u8], seen: &mut MatchInput) -> bool {
     let mut file = DotenvFile::default();
     let mut open: Option<u8> = None;
-    for (number, line) in lines(text) {
+    for (number, line) in enumerate_lines(text) {
         let line = line.trim_ascii();
         if let Some(quote) = open {
             // A value over several lines, such as a key in PEM.
@@ -21,11 +21,11 @@ pub(super) fn is_environment(text: &[u8], seen: &mut MatchInput) -> bool {
         if line.is_empty() || matches!(line[0], b'#' | b';') || line.starts_with(b"//") {
             continue;
         }
-        if let Some(pairs) = several(line) {
+        if let Some(pairs) = parse_multiple_assignments(line) {
             pairs.iter().for_each(|pair| file.take(number, pair, seen));
             continue;
         }
-        match pair(line) {
+        match parse_pair(line) {
             Some(pair) => {
                 open = pair
                     .value
@@ -64,8 +64,8 @@ impl<'a> DotenvFile<'a> {
     fn take(&mut self, number: usize, pair: &DotenvPair<'a>, seen: &mut MatchInput) {
         self.pairs += 1;
         self.tight += usize::from(pair.tight);
-        let value = unquoted(without_comment(pair.value));
-        let secret = match userinfo(value) {
+        let value = strip_quotes(strip_comment(pair.value));
+        let secret = match parse_userinfo(value) {
             Some((_, secret)) => secret,
             None if is_secret(pair.name, value) || is_known_token(value) => value,
             None => return,
@@ -86,7 +86,7 @@ struct DotenvPair<'a> {
 }
 
 /// Several constants on one line, as a shell takes them before a command: `A=1 DB_PASSWORD=x`.
-fn several(line: &[u8]) -> Option<Vec<DotenvPair<'_>>> {
+fn parse_multiple_assignments(line: &[u8]) -> Option<Vec<DotenvPair<'_>>> {
     let words = || line.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
     let constant = |word: &[u8]| {
         let name =
@@ -97,12 +97,12 @@ fn several(line: &[u8]) -> Option<Vec<DotenvPair<'_>>> {
     if words().nth(1).is_none() || !words().all(constant) {
         return None;
     }
-    words().map(pair).collect()
+    words().map(parse_pair).collect()
 }
 
 /// `NAME=value`, `export NAME = value`, `a.dotted.name = value`, `NAME: value`.
-fn pair(line: &[u8]) -> Option<DotenvPair<'_>> {
-    if let Some(pair) = line.strip_prefix(b"setenv").and_then(c_shell) {
+fn parse_pair(line: &[u8]) -> Option<DotenvPair<'_>> {
+    if let Some(pair) = line.strip_prefix(b"setenv").and_then(parse_setenv) {
         return Some(pair);
     }
     let line = ["export", "set", "setenv"]
@@ -129,12 +129,12 @@ fn pair(line: &[u8]) -> Option<DotenvPair<'_>> {
     let value = value.trim_ascii();
     let constant = name.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_');
     let quoted = value.first().is_some_and(|b| matches!(b, b'"' | b'\''));
-    let one = !value.is_empty() && !without_comment(value).contains(&b' ');
+    let one = !value.is_empty() && !strip_comment(value).contains(&b' ');
     (constant && (quoted || one)).then_some(DotenvPair { name, value, tight: false })
 }
 
 /// `setenv NAME value`, without its first word.
-fn c_shell(rest: &[u8]) -> Option<DotenvPair<'_>> {
+fn parse_setenv(rest: &[u8]) -> Option<DotenvPair<'_>> {
     let rest = rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"\t"))?.trim_ascii_start();
     let length = rest.iter().take_while(|b| is_name(**b)).count();
     let (name, value) = rest.split_at(length);
@@ -152,12 +152,12 @@ const fn is_name(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-')
 }
 
-fn without_comment(value: &[u8]) -> &[u8] {
+fn strip_comment(value: &[u8]) -> &[u8] {
     let end = [&b" #"[..], b"\t#"].iter().filter_map(|c| find(value, c)).min();
     value[..end.unwrap_or(value.len())].trim_ascii()
 }
 
-fn unquoted(value: &[u8]) -> &[u8] {
+fn strip_quotes(value: &[u8]) -> &[u8] {
     match value {
         [a @ (b'"' | b'\''), inner @ .., b] if a == b => inner,
         _ => value,
@@ -285,7 +285,7 @@ const PUBLISHED: [&str; 11] = [
 fn is_secret(name: &[u8], value: &[u8]) -> bool {
     let upper = name.to_ascii_uppercase();
     let published = PUBLISHED.iter().any(|p| upper.starts_with(p.as_bytes()));
-    let mut words = words(name);
+    let mut words = split_name_words(name);
     while words.len() > 1
         && words.last().is_some_and(|w| {
             w.iter().all(u8::is_ascii_digit) || BEHIND.iter().any(|b| b.as_bytes() == w)
@@ -307,9 +307,9 @@ fn is_secret(name: &[u8], value: &[u8]) -> bool {
     let key = (is(last, &["KEY", "KEYS"]) && !before.last().is_some_and(|w| is(w, &OPEN_KEYS)))
         || joined("KEY")
         || is(last, &["APIKEY"]);
-    let hook = is(last, &["HOOK"]) && words_url(value);
+    let hook = is(last, &["HOOK"]) && is_http_url(value);
     // `SMTP_AUTH=user:password`, and not `SMTP_AUTH=login`.
-    let login = is(last, &["AUTH"]) && !words_url(value) && is_login(value);
+    let login = is(last, &["AUTH"]) && !is_http_url(value) && is_login(value);
     let secret = is(last, &SECRETS)
         || ENDS.iter().any(|e| last.ends_with(e.as_bytes()))
         || joined("PASS")
@@ -352,7 +352,7 @@ fn is_known_token(value: &[u8]) -> bool {
     })
 }
 
-fn words_url(value: &[u8]) -> bool {
+fn is_http_url(value: &[u8]) -> bool {
     value.starts_with(b"https://") || value.starts_with(b"http://")
 }
 
@@ -382,7 +382,7 @@ fn can_be_secret(last: &[u8], value: &[u8]) -> bool {
 }
 
 /// The words of a name, in upper case: `dbPassword`, `database.default.password`, `DB-PASS`.
-fn words(name: &[u8]) -> Vec<Vec<u8>> {
+fn split_name_words(name: &[u8]) -> Vec<Vec<u8>> {
     let mut words: Vec<Vec<u8>> = Vec::new();
     let mut before = b'_';
     for &b in name {

@@ -69,7 +69,7 @@ impl<'a> JsonScanner<'a> {
         let node = self.nodes[node];
         let raw = &self.text[node.value.0..node.value.1];
         match node.kind {
-            JsonKind::Text => Some(unescaped(raw)),
+            JsonKind::Text => Some(decode_escapes(raw)),
             JsonKind::Word => Some(Cow::Borrowed(raw)),
             JsonKind::Object | JsonKind::Array => None,
         }
@@ -243,7 +243,7 @@ impl JsonReader<'_> {
 }
 
 /// The bytes that an escaped text stands for; escapes that mean nothing stay as they are.
-fn unescaped(raw: &[u8]) -> Cow<'_, [u8]> {
+fn decode_escapes(raw: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'\\', raw).is_none() {
         return Cow::Borrowed(raw);
     }

@@ -14,9 +14,9 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use memchr::memmem;
 use regex::bytes::{Captures, Regex};
 
-pub(super) use self::accounts::names_people;
+pub(super) use self::accounts::contains_personal_emails;
 use self::json::JsonScanner;
-use self::shapes::userinfo;
+use self::shapes::parse_userinfo;
 use super::catalogue::format::{
     AnswerSpec, CheckRule, CheckSource, FixtureTest, FormatReading, WHOLE_LIMIT,
 };
@@ -65,23 +65,23 @@ pub(super) fn evaluate(spec: &CheckSource, content: &PageContent<'_>) -> Option<
     if !fits {
         return None;
     }
-    spec.rules.iter().find_map(|rule| hit(rule, spec.severity, content))
+    spec.rules.iter().find_map(|rule| evaluate_rule(rule, spec.severity, content))
 }
 
-fn hit(rule: &CheckRule, usual: Severity, content: &PageContent<'_>) -> Option<RuleHit> {
+fn evaluate_rule(rule: &CheckRule, usual: Severity, content: &PageContent<'_>) -> Option<RuleHit> {
     let json;
     let raw = rule.reading == FormatReading::Bytes;
     let mut view = BodyView { text: &content.text, raw, json: None, content };
     match rule.reading {
         FormatReading::Bytes => view.text = content.bytes,
-        FormatReading::Page if looks_like_json(&content.text) => return None,
+        FormatReading::Page if is_likely_json(&content.text) => return None,
         FormatReading::Page => {}
         FormatReading::Text => {
-            view.text = content.plain().filter(|text| !looks_like_json(text))?;
+            view.text = content.plain().filter(|text| !is_likely_json(text))?;
         }
         FormatReading::Xml => {
             // Everything that is known of the root element is known by its name.
-            if looks_like_json(&content.text) {
+            if is_likely_json(&content.text) {
                 return None;
             }
         }
@@ -172,7 +172,10 @@ impl BodyView<'_> {
                         seen.mask = mask.map(|m| m[..m.len().min(4)].to_vec());
                     }
                     if !self.raw {
-                        seen.line.get_or_insert(line_of(self.text, self.text.len() - text.len()));
+                        seen.line.get_or_insert(compute_line_number(
+                            self.text,
+                            self.text.len() - text.len(),
+                        ));
                     }
                 }
                 there
@@ -185,7 +188,7 @@ impl BodyView<'_> {
                     memmem::find(text, bytes)
                 };
                 if let Some(at) = at {
-                    seen.at(line_of(text, at), Some(bytes));
+                    seen.at(compute_line_number(text, at), Some(bytes));
                 }
                 at.is_some()
             }
@@ -202,15 +205,15 @@ impl BodyView<'_> {
                 // Elements are taken out one after the other; lines and offsets stay.
                 let text = outside
                     .iter()
-                    .fold(Cow::Borrowed(text), |text, name| without_element(text, name.as_bytes()));
+                    .fold(Cow::Borrowed(text), |text, name| blank_elements(text, name.as_bytes()));
                 let Some(found) = regex.find(&text) else { return false };
-                let line = line_of(&text, found.start());
+                let line = compute_line_number(&text, found.start());
                 if !regex.capture_names().flatten().any(|n| n == SECRET) {
                     return self.found(regex, &text, Some(line), seen);
                 }
                 // Of secrets every one counts: the first may be an example.
                 for captures in regex.captures_iter(&text).take(FOUND_LIMIT) {
-                    let line = captures.get(0).map(|m| line_of(&text, m.start()));
+                    let line = captures.get(0).map(|m| compute_line_number(&text, m.start()));
                     self.captured(&captures, line, seen);
                 }
                 true
@@ -219,7 +222,7 @@ impl BodyView<'_> {
                 self.key(steps, value.as_ref(), *base64, seen)
             }
             FixtureTest::Root(name) => {
-                let Some(root) = shapes::root(self.text) else { return false };
+                let Some(root) = shapes::find_root_element(self.text) else { return false };
                 let rest = &self.text[root..];
                 let there = rest
                     .get(1..)
@@ -233,15 +236,15 @@ impl BodyView<'_> {
                     });
                 if there {
                     seen.at(
-                        line_of(self.text, root),
+                        compute_line_number(self.text, root),
                         Some(&rest[..rest.len().min(name.len() + 1)]),
                     );
                 }
                 there
             }
             FixtureTest::Title(regex) => {
-                let Some(title) = shapes::title(self.text) else { return false };
-                let line = line_of(self.text, title.start);
+                let Some(title) = shapes::find_title(self.text) else { return false };
+                let line = compute_line_number(self.text, title.start);
                 let there = regex.is_match(self.text[title].trim_ascii());
                 if there {
                     seen.at(line, Some(b"<title>"));
@@ -249,7 +252,7 @@ impl BodyView<'_> {
                 there
             }
             FixtureTest::Entry(regex) => {
-                let entry = unpack::first_entry(self.text);
+                let entry = unpack::read_first_entry(self.text);
                 let there = entry.is_some_and(|e| regex.is_match(e.name));
                 if there && seen.mask.is_none() {
                     seen.mask = Some(b"PK".to_vec());
@@ -264,7 +267,7 @@ impl BodyView<'_> {
             FixtureTest::Shape(shape) => shapes::is(*shape, self.text, self.content, seen),
             FixtureTest::Over(length) => self.content.total.is_some_and(|total| total > *length),
             FixtureTest::Unpacked(tests) => {
-                let Some(inner) = unpack::unpacked(self.text) else { return false };
+                let Some(inner) = unpack::decompress_archive(self.text) else { return false };
                 // An error page may be compressed as well.
                 if inner.is_empty() || is_html(&inner) {
                     return false;
@@ -335,7 +338,7 @@ impl BodyView<'_> {
         let has_secret = regex.capture_names().flatten().any(|n| n == SECRET);
         let mut count = 0;
         let mut first = None;
-        for (number, line) in lines(text) {
+        for (number, line) in enumerate_lines(text) {
             let line = line.trim_ascii();
             if !regex.is_match(line) {
                 continue;
@@ -355,7 +358,7 @@ impl BodyView<'_> {
 
     fn lines(&self, regex: &Regex, min: usize, seen: &mut MatchInput) -> bool {
         let mut count = 0;
-        let mut rest = lines(self.text).peekable();
+        let mut rest = enumerate_lines(self.text).peekable();
         while let Some((number, line)) = rest.next() {
             let line = line.trim_ascii();
             // What was cut off in the middle proves nothing.
@@ -384,7 +387,7 @@ impl BodyView<'_> {
         let Some(json) = self.json else { return false };
         let mut there = false;
         for node in json.at(steps) {
-            let line = Some(line_of(self.text, json.offset(node)));
+            let line = Some(compute_line_number(self.text, json.offset(node)));
             let matches = match (value, json.text(node)) {
                 (None, _) => true,
                 (Some(_), None) => false,
@@ -437,20 +440,20 @@ fn has_field(fields: &dyn HeaderFields, regex: &Regex) -> bool {
 }
 
 /// Lines with their numbers, without their ends.
-fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+fn enumerate_lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     text.split(|b| *b == b'\n')
         .map(|l| l.strip_suffix(b"\r").unwrap_or(l))
         .enumerate()
         .map(|(i, l)| (i + 1, l))
 }
 
-fn line_of(text: &[u8], at: usize) -> usize {
+fn compute_line_number(text: &[u8], at: usize) -> usize {
     memchr::memchr_iter(b'\n', &text[..at]).count() + 1
 }
 
 /// NUL instead of every byte of the elements with this name, line ends aside. One that is not closed
 /// goes on to the end.
-fn without_element<'a>(text: Cow<'a, [u8]>, name: &[u8]) -> Cow<'a, [u8]> {
+fn blank_elements<'a>(text: Cow<'a, [u8]>, name: &[u8]) -> Cow<'a, [u8]> {
     let (open, close) = ([b"<", name].concat(), [b"</", name].concat());
     let is_tag = |rest: &[u8], tag: &[u8]| {
         rest.get(tag.len()).is_none_or(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/'))
@@ -487,7 +490,7 @@ fn without_element<'a>(text: Cow<'a, [u8]>, name: &[u8]) -> Cow<'a, [u8]> {
 /// Whether it begins as JSON does: an answer of an interface, which may quote anything. The
 /// section of a configuration file and the date of a log begin with a bracket, too, and source
 /// and tables with a quotation mark.
-fn looks_like_json(text: &[u8]) -> bool {
+fn is_likely_json(text: &[u8]) -> bool {
     let text = text.trim_ascii_start();
     match text.first() {
         Some(b'{') => true,
@@ -559,7 +562,7 @@ mod tests {
             "\"a\\\"b\" \n",
             "\"cut",
         ] {
-            assert!(looks_like_json(text.as_bytes()), "{text}");
+            assert!(is_likely_json(text.as_bytes()), "{text}");
         }
         for text in [
             "",
@@ -572,14 +575,14 @@ mod tests {
             "\"name\",\"mail\"\n",
             "\"a\nb\"",
         ] {
-            assert!(!looks_like_json(text.as_bytes()), "{text}");
+            assert!(!is_likely_json(text.as_bytes()), "{text}");
         }
     }
 
     fn outside(text: &str, names: &[&str]) -> String {
         let text = names
             .iter()
-            .fold(Cow::Borrowed(text.as_bytes()), |t, n| without_element(t, n.as_bytes()));
+            .fold(Cow::Borrowed(text.as_bytes()), |t, n| blank_elements(t, n.as_bytes()));
         String::from_utf8(text.into_owned()).unwrap().replace('\0', ".")
     }
 

@@ -1,8 +1,8 @@
 //! Source of PHP: a raw opening tag that no running PHP leaves in what it prints.
 
 use super::super::gate::{find, find_ignoring_case};
-use super::lines;
-use super::{MatchInput, line_of};
+use super::enumerate_lines;
+use super::{MatchInput, compute_line_number};
 
 /// Elements in which pages quote code. What stands in them is no source.
 const QUOTING: [&[u8]; 9] =
@@ -60,14 +60,14 @@ const KEYWORDS: [&[u8]; 46] = [
 
 /// Notes where the source begins, if it is some.
 pub(super) fn is_source(text: &[u8], seen: &mut MatchInput) -> bool {
-    let Some((at, tag)) = first_tag(text) else { return false };
-    seen.at(line_of(text, at), Some(tag));
+    let Some((at, tag)) = find_code_tag(text) else { return false };
+    seen.at(compute_line_number(text, at), Some(tag));
     true
 }
 
 /// The first raw tag with code behind it. In one pass: what was passed over is never looked at
 /// again.
-fn first_tag(text: &[u8]) -> Option<(usize, &'static [u8])> {
+fn find_code_tag(text: &[u8]) -> Option<(usize, &'static [u8])> {
     // Tags in files of other kinds are there by chance.
     if memchr::memchr(0, text).is_some() {
         return None;
@@ -81,8 +81,8 @@ fn first_tag(text: &[u8]) -> Option<(usize, &'static [u8])> {
             return Some((open, b"<script"));
         }
         // A template may make its title of one statement.
-        if let Some(inside) = element_text(rest, b"title")
-            && let Some((length, tag)) = tag(inside)
+        if let Some(inside) = extract_element_text(rest, b"title")
+            && let Some((length, tag)) = find_tag(inside)
             && begins_code(&inside[length..], tag == b"<?=")
         {
             return Some((text.len() - inside.len(), tag));
@@ -92,7 +92,7 @@ fn first_tag(text: &[u8]) -> Option<(usize, &'static [u8])> {
             at = open + find_ignoring_case(rest, &end)? + end.len();
             continue;
         }
-        if let Some((length, tag)) = tag(rest)
+        if let Some((length, tag)) = find_tag(rest)
             && is_code(text, open, &rest[length..], tag)
         {
             return Some((open, tag));
@@ -123,7 +123,7 @@ fn is_php_script(text: &[u8]) -> bool {
 }
 
 /// What stands behind the opening tag of this element, white space at its beginning aside.
-fn element_text<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+fn extract_element_text<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     if !begins_element(&text[1..], name) {
         return None;
     }
@@ -132,7 +132,7 @@ fn element_text<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// `<?php`, `<?=`, or the short form: `<?` and white space.
-fn tag(text: &[u8]) -> Option<(usize, &'static [u8])> {
+fn find_tag(text: &[u8]) -> Option<(usize, &'static [u8])> {
     let rest = text.strip_prefix(b"<?")?;
     if rest.get(..3).is_some_and(|t| t.eq_ignore_ascii_case(b"php")) {
         return rest.get(3).is_none_or(u8::is_ascii_whitespace).then_some((5, b"<?php"));
@@ -215,15 +215,15 @@ const fn is_word(b: u8) -> bool {
 }
 
 /// A line that names a password, and the value that it gives.
-pub(super) fn names_password(text: &[u8], seen: &mut MatchInput) -> bool {
+pub(super) fn contains_password_line(text: &[u8], seen: &mut MatchInput) -> bool {
     const TOKENS: [&[u8]; 6] = [b"password", b"passwd", b"db_pass", b"dbpass", b"'pass'", b"$pass"];
     let mut named = false;
-    for (number, line) in lines(text) {
+    for (number, line) in enumerate_lines(text) {
         let Some(at) = TOKENS.iter().find_map(|t| find_ignoring_case(line, t)) else {
             continue;
         };
         named = true;
-        if let Some(value) = quoted_value(&line[at..]) {
+        if let Some(value) = parse_quoted_value(&line[at..]) {
             seen.secret(Some(number), value);
         }
     }
@@ -231,7 +231,7 @@ pub(super) fn names_password(text: &[u8], seen: &mut MatchInput) -> bool {
 }
 
 /// The quoted value behind the next `=`, `=>` or `,` of a PHP line.
-fn quoted_value(rest: &[u8]) -> Option<&[u8]> {
+fn parse_quoted_value(rest: &[u8]) -> Option<&[u8]> {
     let at = rest.iter().position(|b| matches!(b, b'=' | b','))?;
     let value = rest[at + 1..].trim_ascii_start();
     let value = value.strip_prefix(b">").unwrap_or(value).trim_ascii_start();
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     fn begins(text: &str) -> Option<usize> {
-        first_tag(text.as_bytes()).map(|(at, _)| at)
+        find_code_tag(text.as_bytes()).map(|(at, _)| at)
     }
 
     /// Ordinary ways to write a file with a password.

@@ -8,7 +8,7 @@ use memchr::memmem;
 use super::super::catalogue::format::BinaryShape;
 use super::super::gate::{PageContent, find, find_ignoring_case};
 use super::json::JsonScanner;
-use super::{MatchInput, accounts, dotenv, line_of, lines, php};
+use super::{MatchInput, accounts, compute_line_number, dotenv, enumerate_lines, php};
 
 /// Whether the body is of this shape.
 pub(super) fn is(
@@ -20,14 +20,14 @@ pub(super) fn is(
     match shape {
         BinaryShape::Dotenv => dotenv::is_environment(text, seen),
         BinaryShape::PhpSource => php::is_source(text, seen),
-        BinaryShape::PhpPassword => php::names_password(text, seen),
+        BinaryShape::PhpPassword => php::contains_password_line(text, seen),
         BinaryShape::AccountList => accounts::is_list(text, seen),
-        BinaryShape::People => accounts::names_people(text),
-        BinaryShape::PrivateKey => private_key(text, content, false, seen).is_some(),
-        BinaryShape::SshKey => private_key(text, content, true, seen).is_some(),
-        BinaryShape::EncryptedKey => private_key(text, content, true, seen) == Some(true),
+        BinaryShape::People => accounts::contains_personal_emails(text),
+        BinaryShape::PrivateKey => detect_private_key(text, content, false, seen).is_some(),
+        BinaryShape::SshKey => detect_private_key(text, content, true, seen).is_some(),
+        BinaryShape::EncryptedKey => detect_private_key(text, content, true, seen) == Some(true),
         BinaryShape::TransferAccount => transfer_account(&content.text, content, seen),
-        BinaryShape::Table => table(text, content),
+        BinaryShape::Table => is_delimited_table(text, content),
         BinaryShape::Empty => content.bytes.is_empty() && !content.truncated,
     }
 }
@@ -38,7 +38,7 @@ fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
 }
 
 /// `user` and `secret` of `scheme://user:secret@host`, RFC 3986 section 3.2.1.
-pub(super) fn userinfo(url: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn parse_userinfo(url: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = &url[find(url, b"://")? + 3..];
     let end = rest
         .iter()
@@ -98,7 +98,7 @@ fn transfer_account(text: &[u8], content: &PageContent<'_>, seen: &mut MatchInpu
         if has_host(json.parent(node)) {
             there = true;
             seen.secret(None, &json.text(node).unwrap_or_default());
-            seen.at(line_of(text, json.offset(*host)), Some(b"\"host\""));
+            seen.at(compute_line_number(text, json.offset(*host)), Some(b"\"host\""));
         }
     }
     there
@@ -108,7 +108,7 @@ fn transfer_account(text: &[u8], content: &PageContent<'_>, seen: &mut MatchInpu
 
 /// A private key; whether it is encrypted. RFC 7468: a line of its own, base64, and the end line
 /// unless it was not read any more.
-fn private_key(
+fn detect_private_key(
     text: &[u8],
     content: &PageContent<'_>,
     openssh: bool,
@@ -122,15 +122,15 @@ fn private_key(
     let kinds = &KINDS[..if openssh { 6 } else { 5 }];
     let mut open: Option<(usize, &[u8])> = None;
     let (mut base64, mut encrypted) = (false, false);
-    for (number, line) in lines(text) {
+    for (number, line) in enumerate_lines(text) {
         let line = line.trim_ascii_end();
-        if let Some(kind) = marker(line, b"-----BEGIN ") {
+        if let Some(kind) = parse_key_marker(line, b"-----BEGIN ") {
             open = kinds.contains(&kind).then_some((number, kind));
             (base64, encrypted) = (false, kind == b"ENCRYPTED ");
             continue;
         }
         let Some((start, kind)) = open else { continue };
-        if marker(line, b"-----END ") == Some(kind) {
+        if parse_key_marker(line, b"-----END ") == Some(kind) {
             if base64 {
                 seen.at(start, Some(b"-----BEGIN"));
                 return Some(encrypted);
@@ -150,7 +150,7 @@ fn private_key(
 }
 
 /// The kind in `-----BEGIN kind PRIVATE KEY-----`, with its space.
-fn marker<'a>(line: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
+fn parse_key_marker<'a>(line: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
     line.strip_prefix(start)?.strip_suffix(b"PRIVATE KEY-----")
 }
 
@@ -161,9 +161,9 @@ const fn is_base64(b: &u8) -> bool {
 // Tables, pages, XML
 
 /// At least three lines with the same number of the same delimiter, and hardly any other.
-fn table(text: &[u8], content: &PageContent<'_>) -> bool {
+fn is_delimited_table(text: &[u8], content: &PageContent<'_>) -> bool {
     [b',', b'\t', b';'].into_iter().any(|delimiter| {
-        let mut rest = lines(text).map(|(_, l)| l).peekable();
+        let mut rest = enumerate_lines(text).map(|(_, l)| l).peekable();
         let (mut columns, mut rows, mut others) = (0, 0u32, 0u32);
         while let Some(line) = rest.next() {
             if line.trim_ascii().is_empty() || (content.truncated && rest.peek().is_none()) {
@@ -181,14 +181,14 @@ fn table(text: &[u8], content: &PageContent<'_>) -> bool {
 }
 
 /// The text of `<title>`.
-pub(super) fn title(text: &[u8]) -> Option<Range<usize>> {
+pub(super) fn find_title(text: &[u8]) -> Option<Range<usize>> {
     let at = find_ignoring_case(text, b"<title")?;
     let open = at + memchr::memchr(b'>', &text[at..])? + 1;
     Some(open..open + memchr::memchr(b'<', &text[open..])?)
 }
 
 /// Where the root element begins: behind declaration, comments and document type.
-pub(super) fn root(text: &[u8]) -> Option<usize> {
+pub(super) fn find_root_element(text: &[u8]) -> Option<usize> {
     let mut rest = text.trim_ascii_start();
     loop {
         let end = if rest.starts_with(b"<?") {

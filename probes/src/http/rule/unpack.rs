@@ -18,7 +18,7 @@ pub(super) struct ArchiveEntry<'a> {
 }
 
 /// The first entry of a ZIP archive, if its name is one.
-pub(super) fn first_entry(bytes: &[u8]) -> Option<ArchiveEntry<'_>> {
+pub(super) fn read_first_entry(bytes: &[u8]) -> Option<ArchiveEntry<'_>> {
     let header = bytes.strip_prefix(b"PK\x03\x04")?;
     let u16_at =
         |at: usize| header.get(at..at + 2).map(|b| usize::from(b[0]) | usize::from(b[1]) << 8);
@@ -35,11 +35,11 @@ pub(super) fn first_entry(bytes: &[u8]) -> Option<ArchiveEntry<'_>> {
 }
 
 /// The first 64 KiB in a gzip file or in the first entry of a ZIP archive.
-pub(super) fn unpacked(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn decompress_archive(bytes: &[u8]) -> Option<Vec<u8>> {
     if let Some(plain) = gunzip(bytes, ENOUGH) {
         return Some(plain);
     }
-    let entry = first_entry(bytes)?;
+    let entry = read_first_entry(bytes)?;
     match entry.method {
         0 => Some(entry.data[..entry.data.len().min(ENOUGH)].to_vec()),
         8 => Some(body::read(DeflateDecoder::new(entry.data).take(ENOUGH as u64), ENOUGH)),

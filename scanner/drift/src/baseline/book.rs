@@ -62,7 +62,7 @@ impl RuleBook {
             let owner = file.owner.as_ref().map_or("", |o| o.get_ref().trim());
             let line = starts.line(entry.file, entry.span.start);
             let place = format!("{}:{line}", file.source.name());
-            let Some((head, what)) = head(entry, owner, place) else { continue };
+            let Some((head, what)) = build_rule_head(entry, owner, place) else { continue };
             match what {
                 RuleKind::Ports(p) => {
                     let (tcp, udp) = (p.tcp, p.udp);
@@ -168,7 +168,7 @@ impl RuleBook {
                     (_, true) => &mut best,
                     (_, false) => &mut expired,
                 };
-                if slot.is_none_or(|b| key(&rule.head) < key(&b.head)) {
+                if slot.is_none_or(|b| get_sort_key(&rule.head) < get_sort_key(&b.head)) {
                     *slot = Some(rule);
                 }
             });
@@ -200,7 +200,7 @@ impl RuleBook {
             }
             each(self.rules.len() + i);
             let slot = if rule.head.is_live(facts.now) { &mut best } else { &mut expired };
-            if slot.is_none_or(|b| key(&rule.head) < key(&b.head)) {
+            if slot.is_none_or(|b| get_sort_key(&rule.head) < get_sort_key(&b.head)) {
                 *slot = Some(rule);
             }
         }
@@ -283,7 +283,7 @@ impl RuleBook {
     pub fn nearest(&self, ip: IpAddr) -> Option<&BaselineRule> {
         // Rules of a class are for as many addresses, and sorted by id.
         let first = self.index.at(ip).into_iter().filter_map(|c| c.rules.first());
-        first.filter_map(|i| self.rules.get(*i as usize)).min_by_key(|r| key(&r.head))
+        first.filter_map(|i| self.rules.get(*i as usize)).min_by_key(|r| get_sort_key(&r.head))
     }
 }
 
@@ -297,12 +297,12 @@ impl HttpRule {
 }
 
 /// Narrower first, then by id.
-pub(super) fn key(head: &RuleHead) -> (u128, &str) {
+pub(super) fn get_sort_key(head: &RuleHead) -> (u128, &str) {
     (head.addrs.len(), head.id.as_str())
 }
 
 /// What every rule has; `None` if something is missing, which was refused before.
-fn head(entry: RuleEntry, owner: &str, place: String) -> Option<(RuleHead, RuleKind)> {
+fn build_rule_head(entry: RuleEntry, owner: &str, place: String) -> Option<(RuleHead, RuleKind)> {
     let head = RuleHead {
         id: entry.id?.into_inner(),
         owner: owner.to_owned(),

@@ -11,8 +11,8 @@ use mimawari_targets::{PortSet, Protocol};
 
 use super::RuleExpect;
 use super::document::{DocumentFile, PortList, RuleEntry};
-use super::index::{KnownRanges, join, point};
-use super::mistakes::{ReadErrors, shown};
+use super::index::{KnownRanges, encode_point, join};
+use super::mistakes::{ReadErrors, sanitise_excerpt};
 use super::place::LineStarts;
 use super::port_count::PortCount;
 use crate::lint_rules::policy as rule;
@@ -31,7 +31,7 @@ pub(super) fn report(mistakes: &mut ReadErrors, files: &[DocumentFile], entries:
     if !rules.iter().any(|(_, p)| is_never(p)) || rules.iter().all(|(_, p)| is_never(p)) {
         return;
     }
-    let meeting = meeting(&rules);
+    let meeting = find_clashing_rules(&rules);
     if meeting.is_empty() {
         return;
     }
@@ -49,12 +49,16 @@ pub(super) fn report(mistakes: &mut ReadErrors, files: &[DocumentFile], entries:
         }
         let (n, o) = (rules[never].0, rules[allows].0);
         let named = |e: &RuleEntry| {
-            e.id().map_or_else(|| "the rule".to_owned(), |i| format!("`{}`", shown(i)))
+            e.id().map_or_else(|| "the rule".to_owned(), |i| format!("`{}`", sanitise_excerpt(i)))
         };
         let name = files[o.file].source.name();
         let line = starts.line(o.file, o.span.start);
-        let title =
-            format!("{} forbids what {} at {}:{line} allows", named(n), named(o), shown(name));
+        let title = format!(
+            "{} forbids what {} at {}:{line} allows",
+            named(n),
+            named(o),
+            sanitise_excerpt(name)
+        );
         let help = "remove one of the two, or take the shared cells out of one";
         mistakes.report(&rule::CONTRADICTION, n.file, n.span.clone(), n.id(), title, help);
     }
@@ -68,7 +72,7 @@ struct ClashClass {
 }
 
 /// The rules that begin where a rule of the other kind holds one of their ports.
-fn meeting(rules: &[(&RuleEntry, &PortList)]) -> BTreeSet<usize> {
+fn find_clashing_rules(rules: &[(&RuleEntry, &PortList)]) -> BTreeSet<usize> {
     let mut known = KnownRanges::default();
     let mut classes: Vec<ClashClass> = Vec::new();
     for (i, (e, p)) in rules.iter().enumerate() {
@@ -79,7 +83,7 @@ fn meeting(rules: &[(&RuleEntry, &PortList)]) -> BTreeSet<usize> {
         }
         let kind = usize::from(p.expect == RuleExpect::Never);
         classes[class].rules[kind].push(i);
-        classes[class].strips[kind].extend(strips(p));
+        classes[class].strips[kind].extend(list_port_strips(p));
     }
     for strips in classes.iter_mut().flat_map(|c| &mut c.strips) {
         join(strips);
@@ -90,8 +94,8 @@ fn meeting(rules: &[(&RuleEntry, &PortList)]) -> BTreeSet<usize> {
         let mut events: Vec<(u128, bool, u32)> = Vec::new();
         for (class, set) in (0u32..).zip(&known.sets) {
             for r in set.ranges().filter(|r| r.first().is_ipv6() == v6) {
-                events.push((bits(r.first()), true, class));
-                if let Some(behind) = bits(r.last()).checked_add(1) {
+                events.push((to_address_bits(r.first()), true, class));
+                if let Some(behind) = to_address_bits(r.last()).checked_add(1) {
                     events.push((behind, false, class));
                 }
             }
@@ -112,8 +116,9 @@ fn meeting(rules: &[(&RuleEntry, &PortList)]) -> BTreeSet<usize> {
                     if !class.strips[kind].iter().any(|(a, b)| others.holds_any(*a, *b)) {
                         continue;
                     }
-                    let meets =
-                        |i: &&usize| strips(rules[**i].1).any(|(a, b)| others.holds_any(a, b));
+                    let meets = |i: &&usize| {
+                        list_port_strips(rules[**i].1).any(|(a, b)| others.holds_any(a, b))
+                    };
                     found.extend(class.rules[kind].iter().filter(meets));
                 }
             }
@@ -122,7 +127,7 @@ fn meeting(rules: &[(&RuleEntry, &PortList)]) -> BTreeSet<usize> {
     found
 }
 
-const fn bits(ip: IpAddr) -> u128 {
+const fn to_address_bits(ip: IpAddr) -> u128 {
     match ip {
         IpAddr::V4(a) => a.to_bits() as u128,
         IpAddr::V6(a) => a.to_bits(),
@@ -130,16 +135,17 @@ const fn bits(ip: IpAddr) -> u128 {
 }
 
 /// Ranges of ports of both protocols, as points of one line.
-fn strips(p: &PortList) -> impl Iterator<Item = (u32, u32)> {
+fn list_port_strips(p: &PortList) -> impl Iterator<Item = (u32, u32)> {
     let of = |(proto, set): (Protocol, &PortSet)| {
         let ranges = set.ranges().iter();
-        ranges.map(|(a, b)| (point(proto, *a), point(proto, *b))).collect::<Vec<_>>()
+        ranges.map(|(a, b)| (encode_point(proto, *a), encode_point(proto, *b))).collect::<Vec<_>>()
     };
     Protocol::ALL.into_iter().zip([&p.tcp, &p.udp]).flat_map(of)
 }
 
 fn share_port(a: &PortList, b: &PortList) -> bool {
-    strips(a).any(|(x, y)| strips(b).any(|(first, last)| x <= last && first <= y))
+    list_port_strips(a)
+        .any(|(x, y)| list_port_strips(b).any(|(first, last)| x <= last && first <= y))
 }
 
 fn share_address(a: &RuleEntry, b: &RuleEntry) -> bool {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use mimawari_targets::Cell;
 
-use super::book::{RuleBook, RuleMatch, key};
+use super::book::{RuleBook, RuleMatch, get_sort_key};
 use super::{BaselineRule, RequiredPool, RuleHead};
 use crate::subject::Subject;
 use crate::verdict::NearestRule;
@@ -50,7 +50,7 @@ impl RuleBook {
             Subject::Port(cell) => self.port(*cell, facts, |i, rule| {
                 each(i);
                 let must = rule.requires_each_cell() && rule.head.is_live(facts.now);
-                if must && required.is_none_or(|r| key(&rule.head) < key(r)) {
+                if must && required.is_none_or(|r| get_sort_key(&rule.head) < get_sort_key(r)) {
                     required = Some(&rule.head);
                 }
             }),
@@ -78,7 +78,11 @@ impl RuleBook {
     ) -> Option<RequiredPool<'_>> {
         let pools = self.required(facts.vantage, facts.now).flat_map(|r| r.required_pools());
         let same = pools.filter(|(pool, _)| pool == subject).map(|(_, required)| required);
-        same.max_by(|a, b| a.at_least.cmp(&b.at_least).then_with(|| key(b.head).cmp(&key(a.head))))
+        same.max_by(|a, b| {
+            a.at_least
+                .cmp(&b.at_least)
+                .then_with(|| get_sort_key(b.head).cmp(&get_sort_key(a.head)))
+        })
     }
 
     /// The live rules that require a cell as one of a pool, and what they require.

@@ -9,13 +9,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mimawari_targets::diagnostic::{DiagnosticList, TextSource};
-use mimawari_targets::{AddrError, AddrRange, AddrSet, PortSet, Protocol, mistake};
+use mimawari_targets::{
+    AddrError, AddrRange, AddrSet, PortSet, Protocol, build_mistake_diagnostic,
+};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fields::{FieldDamage, FieldReader, kind, texts};
-use super::mistakes::{ReadErrors, shown};
-use super::words::{last_day, name_mistake, parse_port, path_mistake, vantage_mistake};
+use super::fields::{FieldDamage, FieldReader, describe_value_type, read_string_list};
+use super::mistakes::{ReadErrors, sanitise_excerpt};
+use super::words::{
+    compute_day_end, find_name_problem, find_path_problem, find_vantage_problem, parse_port,
+};
 use super::{MAX_REQUIRED, RuleExpect, VERSION, contradictions};
 use crate::lint_rules::{LintRule, reading as rule};
 use crate::reason;
@@ -206,9 +210,16 @@ impl DocumentReader {
         });
         for e in &damage.reported {
             let span = e.span().unwrap_or(0..0);
-            let m = mistake(&self.files[number].source, e.message(), span.clone());
+            let m = build_mistake_diagnostic(&self.files[number].source, e.message(), span.clone());
             let help = m.help.unwrap_or_else(|| "mend this line, and check again".to_owned());
-            self.mistakes.report(&rule::SYNTAX, number, span, None, shown(&m.title), help);
+            self.mistakes.report(
+                &rule::SYNTAX,
+                number,
+                span,
+                None,
+                sanitise_excerpt(&m.title),
+                help,
+            );
         }
         let fields = FieldReader::new(number, 0..0, &root);
         if !damaged_outside {
@@ -284,7 +295,7 @@ impl DocumentReader {
                 number,
                 v.span(),
                 None,
-                format!("version {} is not known", shown(i.as_str())),
+                format!("version {} is not known", sanitise_excerpt(i.as_str())),
                 help,
             ),
             other => self.wrong(number, v.span(), other, help),
@@ -303,7 +314,7 @@ impl DocumentReader {
                 self.files[number].groups.insert(key.get_ref().to_string(), group);
                 continue;
             }
-            let texts = texts(self, number, value, &mut whole);
+            let texts = read_string_list(self, number, value, &mut whole);
             let items = self.addrs(number, &texts, None, &mut whole);
             let set = whole.then(|| Arc::new(AddrSet::from_ranges(items.iter().map(|i| i.1))));
             self.files[number].groups.insert(key.get_ref().to_string(), GroupTable { items, set });
@@ -312,7 +323,7 @@ impl DocumentReader {
 
     /// A kind of value that cannot stand there.
     pub fn wrong(&mut self, file: usize, span: Range<usize>, found: &DeValue<'_>, help: &str) {
-        let title = format!("this is {}, and cannot stand here", kind(found));
+        let title = format!("this is {}, and cannot stand here", describe_value_type(found));
         self.mistakes.report(&rule::WRONG_VALUE, file, span, None, title, help);
     }
 
@@ -369,7 +380,7 @@ impl DocumentReader {
         let addrs = self.all_addrs(&fields, group.as_ref(), own, named).filter(|_| whole);
         let mut whole = true;
         let vantages = fields.texts(self, "vantages", &mut whole);
-        self.each(&fields, &vantages, vantage_mistake, &rule::BAD_VANTAGE);
+        self.each(&fields, &vantages, find_vantage_problem, &rule::BAD_VANTAGE);
         self.not_empty(&fields, "vantages", &rule::BAD_VANTAGE);
         let what = if is_http {
             RuleKind::Http(self.contents(&fields))
@@ -395,7 +406,7 @@ impl DocumentReader {
     ) {
         for text in texts {
             if let Some((what, help)) = mistake(text.get_ref()) {
-                let title = format!("`{}` {what}", shown(text.get_ref()));
+                let title = format!("`{}` {what}", sanitise_excerpt(text.get_ref()));
                 fields.report(self, which, text.span(), title, help);
             }
         }
@@ -423,9 +434,9 @@ impl DocumentReader {
                 "add `checks = [\"server-status\"]` or `paths = [\"/healthz\"]`",
             );
         }
-        self.each(fields, &paths, path_mistake, &rule::BAD_PATH);
+        self.each(fields, &paths, find_path_problem, &rule::BAD_PATH);
         let names = fields.texts(self, "names", &mut whole);
-        self.each(fields, &names, name_mistake, &rule::BAD_NAME);
+        self.each(fields, &names, find_name_problem, &rule::BAD_NAME);
         // An empty list would be read as every site by one reader and as none by another one.
         self.not_empty(fields, "names", &rule::BAD_NAME);
         let lower = |n: Spanned<String>| Spanned::new(n.span(), n.get_ref().to_ascii_lowercase());
@@ -450,7 +461,10 @@ impl DocumentReader {
         }
         if let Some((of, at)) = self.ids.get(id.get_ref()) {
             let place = self.place(*of, at.start);
-            let title = format!("the id `{}` is used twice; first at {place}", shown(id.get_ref()));
+            let title = format!(
+                "the id `{}` is used twice; first at {place}",
+                sanitise_excerpt(id.get_ref())
+            );
             let help = "give each rule an id of its own";
             return fields.report(self, &rule::DUPLICATE_ID, id.span(), title, help);
         }
@@ -460,7 +474,7 @@ impl DocumentReader {
     /// `file:line`; counts lines, and is therefore for messages alone.
     fn place(&self, file: usize, at: usize) -> String {
         let source = &self.files[file].source;
-        format!("{}:{}", shown(source.name()), source.line(at))
+        format!("{}:{}", sanitise_excerpt(source.name()), source.line(at))
     }
 
     fn reason(&mut self, fields: &FieldReader<'_, '_>) -> Option<Spanned<String>> {
@@ -475,9 +489,9 @@ impl DocumentReader {
         if said.is_empty() {
             fields.report(self, &rule::EMPTY_REASON, text.span(), "`reason` is empty", HELP);
         } else if let Some(why) =
-            reason::boilerplate(said, fields.id.as_deref().unwrap_or_default())
+            reason::detect_boilerplate(said, fields.id.as_deref().unwrap_or_default())
         {
-            let title = format!("the reason `{}` {why}", shown(said));
+            let title = format!("the reason `{}` {why}", sanitise_excerpt(said));
             fields.report(self, &rule::BOILERPLATE_REASON, text.span(), title, HELP);
         }
         Some(text)
@@ -486,14 +500,16 @@ impl DocumentReader {
     fn expires(&mut self, fields: &FieldReader<'_, '_>) -> Option<Spanned<TextEnd>> {
         let (_, value) = fields.get("expires")?;
         let end = match value.get_ref() {
-            DeValue::Datetime(d) => last_day(d).map(|at| TextEnd { text: d.to_string(), at }),
+            DeValue::Datetime(d) => {
+                compute_day_end(d).map(|at| TextEnd { text: d.to_string(), at })
+            }
             _ => None,
         };
         if end.is_none() {
             let text = match value.get_ref() {
                 DeValue::Datetime(d) => format!("`{d}`"),
-                DeValue::String(s) => format!("`\"{}\"`", shown(s)),
-                other => kind(other).to_owned(),
+                DeValue::String(s) => format!("`\"{}\"`", sanitise_excerpt(s)),
+                other => describe_value_type(other).to_owned(),
             };
             fields.report(
                 self,
@@ -540,11 +556,12 @@ impl DocumentReader {
             0 => "define it under [groups] of this file".to_owned(),
             n => {
                 let more = if n > 20 { ", …" } else { "" };
-                let known: Vec<String> = known.iter().take(20).map(|k| shown(k)).collect();
+                let known: Vec<String> =
+                    known.iter().take(20).map(|k| sanitise_excerpt(k)).collect();
                 format!("groups of this file: {}{more}", known.join(", "))
             }
         };
-        let title = format!("the group `{}` is not defined", shown(g.get_ref()));
+        let title = format!("the group `{}` is not defined", sanitise_excerpt(g.get_ref()));
         fields.report(self, &rule::UNKNOWN_GROUP, g.span(), title, help);
         None
     }
@@ -569,7 +586,7 @@ impl DocumentReader {
                 Ok((proto, range)) => items.push((t.span(), proto, range)),
                 Err(why) => {
                     let help = "write `tcp/443`, `tcp/8000-8100` or `udp/53`";
-                    fields.report(self, &rule::BAD_PORT, t.span(), shown(&why), help);
+                    fields.report(self, &rule::BAD_PORT, t.span(), sanitise_excerpt(&why), help);
                 }
             }
         }
@@ -582,7 +599,7 @@ impl DocumentReader {
                 "must" => RuleExpect::Must,
                 "never" => RuleExpect::Never,
                 other => {
-                    let title = format!("`{}` is not known here", shown(other));
+                    let title = format!("`{}` is not known here", sanitise_excerpt(other));
                     let help = "write `may`, `must` or `never`";
                     fields.report(self, &rule::WRONG_VALUE, word.span(), title, help);
                     RuleExpect::May

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::ops::Range;
 
-use mimawari_targets::mistake;
+use mimawari_targets::build_mistake_diagnostic;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::document::{DocumentReader, MOST};
-use super::mistakes::shown;
+use super::mistakes::sanitise_excerpt;
 use crate::lint_rules::{LintRule, reading as rule};
 
 /// Where a text is no TOML.
@@ -117,10 +117,10 @@ impl<'t, 'i> FieldReader<'t, 'i> {
         let listed: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
         for key in self.table.keys().filter(|k| !known.contains(&k.get_ref().as_ref())).take(MOST) {
             // The reader's own message; a backtick would end the name in it.
-            let written = shown(key.get_ref()).replace('`', "'");
+            let written = sanitise_excerpt(key.get_ref()).replace('`', "'");
             let message =
                 format!("unknown field `{written}`, expected one of {}", listed.join(", "));
-            let m = mistake(&r.files[self.file].source, &message, key.span());
+            let m = build_mistake_diagnostic(&r.files[self.file].source, &message, key.span());
             self.report(r, &rule::UNKNOWN_KEY, key.span(), m.title, m.help.unwrap_or_default());
         }
     }
@@ -143,14 +143,14 @@ impl<'t, 'i> FieldReader<'t, 'i> {
         whole: &mut bool,
     ) -> Vec<Spanned<String>> {
         match self.get(key) {
-            Some((_, v)) => texts(r, self.file, v, whole),
+            Some((_, v)) => read_string_list(r, self.file, v, whole),
             None => Vec::new(),
         }
     }
 }
 
 /// A list of texts; what is none is reported, and `whole` is then false.
-pub(super) fn texts(
+pub(super) fn read_string_list(
     r: &mut DocumentReader,
     file: usize,
     value: &Spanned<DeValue<'_>>,
@@ -174,7 +174,7 @@ pub(super) fn texts(
     out
 }
 
-pub(super) fn kind(v: &DeValue<'_>) -> &'static str {
+pub(super) fn describe_value_type(v: &DeValue<'_>) -> &'static str {
     match v {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) | DeValue::Float(_) => "a number",

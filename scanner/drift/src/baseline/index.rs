@@ -41,7 +41,7 @@ pub(crate) fn join(strips: &mut Vec<(u32, u32)>) {
 }
 
 /// A port of a protocol as one number: TCP from 0, UDP from 65,536.
-pub(crate) const fn point(proto: Protocol, port: u16) -> u32 {
+pub(crate) const fn encode_point(proto: Protocol, port: u16) -> u32 {
     let proto = match proto {
         Protocol::Tcp => 0,
         Protocol::Udp => 1 << 16,
@@ -53,7 +53,7 @@ impl RuleClass {
     /// Calls `each` with every rule that holds a port, in no order. Ranges of one rule do not overlap,
     /// so that each is met once.
     pub fn at_port(&self, proto: Protocol, port: Port, each: &mut impl FnMut(u32)) {
-        self.ports.at(point(proto, port.get()), each);
+        self.ports.at(encode_point(proto, port.get()), each);
     }
 
     /// The rules that hold a check or a path.
@@ -105,8 +105,9 @@ impl RuleIndex {
             ids[class].push((rule.id, number));
             for (proto, set) in rule.ports {
                 let ranges = set.ranges().iter();
-                ports[class]
-                    .extend(ranges.map(|(a, b)| (point(proto, *a), point(proto, *b), number)));
+                ports[class].extend(
+                    ranges.map(|(a, b)| (encode_point(proto, *a), encode_point(proto, *b), number)),
+                );
             }
             things[class].extend(rule.things.into_iter().map(|t| (t.into(), number)));
         }

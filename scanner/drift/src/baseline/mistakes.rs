@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use mimawari_probes::http::printable;
+use mimawari_probes::http::to_printable;
 use mimawari_targets::diagnostic::{Diagnostic, DiagnosticLevel, DiagnosticList, TextSource};
 
 use super::document::DocumentFile;
@@ -59,7 +59,7 @@ impl ReadErrors {
         help: impl Into<String>,
     ) {
         let (title, help) = (title.into(), help.into());
-        self.0.push(ReadError { rule, file, span, id: id.map(shown), title, help });
+        self.0.push(ReadError { rule, file, span, id: id.map(sanitise_excerpt), title, help });
     }
 
     /// Keeps of what was found from the `from`-th on only what is about these bytes.
@@ -95,7 +95,8 @@ impl ReadErrors {
             let source: &TextSource = &files[f.file].source;
             let at = |i| finder.find(f.file, source.text(), places, i);
             let [start, end] = [f.span.start, f.span.end.max(f.span.start)].map(at);
-            let (source, span) = piece(source, f.file, (start.line, end.line), f.span, places);
+            let (source, span) =
+                extract_message_lines(source, f.file, (start.line, end.line), f.span, places);
             let d = match f.rule.gravity {
                 DiagnosticLevel::Error => Diagnostic::error(f.title, &source, span),
                 DiagnosticLevel::Warning => Diagnostic::warning(f.title, &source, span),
@@ -109,7 +110,7 @@ impl ReadErrors {
 }
 
 /// The lines of a message alone, so that to show it nobody counts the lines of a long file again.
-fn piece(
+fn extract_message_lines(
     source: &TextSource,
     file: usize,
     (first, last): (usize, usize),
@@ -131,8 +132,8 @@ fn piece(
 const SHOWN: usize = 80;
 
 /// Text of a file, safe to show: short, and without control and invisible characters.
-pub(crate) fn shown(s: &str) -> String {
-    let mut out = printable(s.as_bytes(), SHOWN + 1);
+pub(crate) fn sanitise_excerpt(s: &str) -> String {
+    let mut out = to_printable(s.as_bytes(), SHOWN + 1);
     if let Some((at, _)) = out.char_indices().nth(SHOWN) {
         out.truncate(at);
         out.push('…');

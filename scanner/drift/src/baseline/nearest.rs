@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use mimawari_targets::{Cell, PortSet};
 
 use super::DecisionFacts;
-use super::book::key;
+use super::book::get_sort_key;
 use super::index::RuleIndex;
 use super::{BaselineRule, HttpRule, RuleBook, RuleExpect, RuleHead};
 use crate::verdict::NearestRule;
@@ -75,7 +75,7 @@ impl RuleBook {
         max: usize,
     ) -> Vec<NearestRule> {
         let mut all = self.near_ports(cell, facts, max);
-        all.sort_by(|a, b| order(a, b, |r| &r.head));
+        all.sort_by(|a, b| compare_misses(a, b, |r| &r.head));
         all.into_iter().take(max).map(|(miss, r)| r.near(miss, cell)).collect()
     }
 
@@ -111,13 +111,13 @@ impl RuleBook {
             let others = rules.filter(|r| r.head.is_live(facts.now) && !holds_thing(r));
             all.extend(others.take(max).map(|r| (RuleMiss::OtherThing, r)));
         }
-        all.extend(beside(&self.http_index, &self.http, ip, |r| {
+        all.extend(find_adjacent_rules(&self.http_index, &self.http, ip, |r| {
             r.head.is_live(facts.now)
                 && r.head.is_for(facts.vantage)
                 && holds_thing(r)
                 && holds_site(r)
         }));
-        all.sort_by(|a, b| order(a, b, |r| &r.head));
+        all.sort_by(|a, b| compare_misses(a, b, |r| &r.head));
         all.into_iter().take(max).map(|(miss, r)| r.near(miss, ip, check, site)).collect()
     }
 
@@ -168,7 +168,7 @@ impl RuleBook {
             });
             all.extend(others.take(max).map(|r| (RuleMiss::OtherThing, r)));
         }
-        all.extend(beside(&self.index, &self.rules, ip, |r| {
+        all.extend(find_adjacent_rules(&self.index, &self.rules, ip, |r| {
             may(r) && is_for(r) && r.ports(proto).contains(port)
         }));
         all
@@ -176,7 +176,7 @@ impl RuleBook {
 }
 
 /// The nearest rule on each side that would fit, if only the address were another.
-fn beside<'a, R: HasHead>(
+fn find_adjacent_rules<'a, R: HasHead>(
     index: &RuleIndex,
     rules: &'a [R],
     ip: IpAddr,
@@ -201,7 +201,7 @@ fn beside<'a, R: HasHead>(
                 // Of a rule of several ranges another one may hold the address itself.
                 .filter(|r| fits(r) && !r.head().addrs.contains(ip))
                 .map(|r| (RuleMiss::Away { distance, above }, r));
-            best = best.into_iter().chain(near).min_by(|a, b| order(a, b, HasHead::head));
+            best = best.into_iter().chain(near).min_by(|a, b| compare_misses(a, b, HasHead::head));
         }
         // A rule of several ranges may lie on both sides; it is reported for the nearer one.
         let Some(near) = best else { continue };
@@ -231,39 +231,41 @@ impl HasHead for HttpRule {
 }
 
 /// Nearer first; then the rule for fewer addresses, then by id.
-fn order<R>(
+fn compare_misses<R>(
     a: &RankedMiss<'_, R>,
     b: &RankedMiss<'_, R>,
     head: impl Fn(&R) -> &RuleHead,
 ) -> Ordering {
-    a.0.rank().cmp(&b.0.rank()).then_with(|| key(head(a.1)).cmp(&key(head(b.1))))
+    a.0.rank().cmp(&b.0.rank()).then_with(|| get_sort_key(head(a.1)).cmp(&get_sort_key(head(b.1))))
 }
 
 impl BaselineRule {
     fn near(&self, miss: RuleMiss, cell: Cell) -> NearestRule {
         let Cell { ip, proto, port } = cell;
         let missed = match miss {
-            RuleMiss::OtherVantage => other_vantage(&self.head),
+            RuleMiss::OtherVantage => describe_vantage_mismatch(&self.head),
             RuleMiss::Forbids => format!("forbids {proto}/{port} there, whatever other rules say"),
-            RuleMiss::Expired => expired(&self.head),
+            RuleMiss::Expired => describe_expiry(&self.head),
             RuleMiss::OtherProtocol => {
-                let says = says(self.expect);
+                let says = describe_expectation(self.expect);
                 format!("{says} {}/{port}, not {proto}/{port}", proto.other())
             }
             RuleMiss::OtherThing | RuleMiss::OtherSite => {
-                let says = says(self.expect);
+                let says = describe_expectation(self.expect);
                 let ports = self.ports(proto);
                 if ports.is_empty() {
                     let of = proto.other();
-                    let list = port_list(self.ports(of));
+                    let list = format_port_ranges(self.ports(of));
                     format!("{says} {of}/{list}, not {proto}/{port}")
                 } else {
-                    format!("{says} {proto}/{}, not {port}", port_list(ports))
+                    format!("{says} {proto}/{}, not {port}", format_port_ranges(ports))
                 }
             }
-            RuleMiss::Away { distance, above } => away(&self.head, ip, distance, above),
+            RuleMiss::Away { distance, above } => {
+                describe_distance(&self.head, ip, distance, above)
+            }
         };
-        near(&self.head, missed)
+        build_nearest_rule(&self.head, missed)
     }
 }
 
@@ -276,17 +278,19 @@ impl HttpRule {
         site: Option<(Option<&str>, &str)>,
     ) -> NearestRule {
         let missed = match miss {
-            RuleMiss::OtherVantage => other_vantage(&self.head),
+            RuleMiss::OtherVantage => describe_vantage_mismatch(&self.head),
             RuleMiss::OtherSite => {
                 let site = match site {
-                    Some((Some(host), _)) => format!("for {}", name(host)),
+                    Some((Some(host), _)) => format!("for {}", quote_name(host)),
                     Some((None, _)) => format!("for {ip} itself"),
                     None => "for the whole server".to_owned(),
                 };
                 format!("is for {} alone, not {site}", list(&self.names))
             }
-            RuleMiss::Expired => expired(&self.head),
-            RuleMiss::Away { distance, above } => away(&self.head, ip, distance, above),
+            RuleMiss::Expired => describe_expiry(&self.head),
+            RuleMiss::Away { distance, above } => {
+                describe_distance(&self.head, ip, distance, above)
+            }
             _ => {
                 let mut says = Vec::new();
                 if !self.checks.is_empty() {
@@ -297,21 +301,21 @@ impl HttpRule {
                 }
                 // A rule of paths alone misses by the path; every other one by the check.
                 let not = match site {
-                    Some((_, path)) if self.checks.is_empty() => name(path),
-                    _ => name(check),
+                    Some((_, path)) if self.checks.is_empty() => quote_name(path),
+                    _ => quote_name(check),
                 };
                 format!("allows {}, not {not}", says.join(" and "))
             }
         };
-        near(&self.head, missed)
+        build_nearest_rule(&self.head, missed)
     }
 }
 
-fn other_vantage(head: &RuleHead) -> String {
+fn describe_vantage_mismatch(head: &RuleHead) -> String {
     format!("is for the vantage {} alone", list(&head.vantages))
 }
 
-fn near(head: &RuleHead, missed: String) -> NearestRule {
+fn build_nearest_rule(head: &RuleHead, missed: String) -> NearestRule {
     NearestRule {
         id: head.id.clone(),
         place: head.place.clone(),
@@ -320,14 +324,14 @@ fn near(head: &RuleHead, missed: String) -> NearestRule {
     }
 }
 
-const fn says(expect: RuleExpect) -> &'static str {
+const fn describe_expectation(expect: RuleExpect) -> &'static str {
     match expect {
         RuleExpect::Must => "requires",
         _ => "allows",
     }
 }
 
-fn expired(head: &RuleHead) -> String {
+fn describe_expiry(head: &RuleHead) -> String {
     // The end is the instant after the last day.
     let last = head.ends.and_then(|end| end.checked_sub(SignedDuration::from_secs(1)).ok());
     match last {
@@ -336,7 +340,7 @@ fn expired(head: &RuleHead) -> String {
     }
 }
 
-fn away(head: &RuleHead, ip: IpAddr, distance: u128, above: bool) -> String {
+fn describe_distance(head: &RuleHead, ip: IpAddr, distance: u128, above: bool) -> String {
     let edge = match ip {
         IpAddr::V4(a) => {
             let d = u32::try_from(distance).unwrap_or(u32::MAX);
@@ -358,20 +362,20 @@ fn away(head: &RuleHead, ip: IpAddr, distance: u128, above: bool) -> String {
     }
 }
 
-fn port_list(ports: &PortSet) -> String {
+fn format_port_ranges(ports: &PortSet) -> String {
     let ranges = ports.ranges();
     let shown = ranges
         .iter()
         .take(MAX_ITEMS)
         .map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") });
-    and_more(shown.collect(), ranges.len())
+    join_with_remainder(shown.collect(), ranges.len())
 }
 
 fn list(names: &[String]) -> String {
-    and_more(names.iter().take(MAX_ITEMS).map(|n| name(n)).collect(), names.len())
+    join_with_remainder(names.iter().take(MAX_ITEMS).map(|n| quote_name(n)).collect(), names.len())
 }
 
-fn and_more(shown: Vec<String>, of: usize) -> String {
+fn join_with_remainder(shown: Vec<String>, of: usize) -> String {
     let more = of - shown.len();
     let mut out = shown.join(", ");
     if more > 0 {
@@ -380,7 +384,7 @@ fn and_more(shown: Vec<String>, of: usize) -> String {
     out
 }
 
-fn name(s: &str) -> String {
+fn quote_name(s: &str) -> String {
     match s.char_indices().nth(MAX_NAME) {
         Some((at, _)) => format!("{}…", &s[..at]),
         None => s.to_owned(),

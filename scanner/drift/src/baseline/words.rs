@@ -8,7 +8,7 @@ use jiff::{Timestamp, ToSpan};
 use mimawari_targets::{Port, Protocol};
 
 /// The instant after the last second of a day, UTC.
-pub(crate) fn last_day(d: &toml::value::Datetime) -> Option<Timestamp> {
+pub(crate) fn compute_day_end(d: &toml::value::Datetime) -> Option<Timestamp> {
     let (Some(date), None, None) = (d.date, d.time, d.offset) else { return None };
     let date = Date::new(
         i16::try_from(date.year).ok()?,
@@ -45,7 +45,7 @@ type FieldProblem = Option<(&'static str, &'static str)>;
 
 /// What is wrong with a path: it is compared with the path of a request as a whole, so that one which
 /// no request can have would allow nothing.
-pub(super) fn path_mistake(path: &str) -> FieldProblem {
+pub(super) fn find_path_problem(path: &str) -> FieldProblem {
     let help = "write the path alone, as it stands in the report, such as `/healthz`";
     if path.contains("://") && !path.starts_with('/') || path.starts_with("//") {
         let help = "write the path alone, such as `/healthz`, and the site in `names`";
@@ -62,7 +62,7 @@ pub(super) fn path_mistake(path: &str) -> FieldProblem {
 }
 
 /// What is wrong with the name of a site.
-pub(super) fn name_mistake(name: &str) -> FieldProblem {
+pub(super) fn find_name_problem(name: &str) -> FieldProblem {
     const HELP: &str = "write `shop.example.jp`, `*.example.jp`, or the address itself for requests without a name";
     if name.parse::<IpAddr>().is_ok() {
         return None;
@@ -102,7 +102,7 @@ pub(super) fn holds_site(name: &str, ip: IpAddr, host: Option<&str>) -> bool {
 }
 
 /// What is wrong with the name of a vantage point.
-pub(super) fn vantage_mistake(name: &str) -> FieldProblem {
+pub(super) fn find_vantage_problem(name: &str) -> FieldProblem {
     let help = "write the `vantage` of a configuration, such as `office`";
     if name.trim().is_empty() {
         return Some(("names no vantage point", help));
@@ -118,12 +118,12 @@ mod tests {
     #[test]
     fn a_path_is_one_that_a_request_can_have() {
         for good in ["/", "/.env", "/a?b=http://c", "/a//b", "/%20", "/é"] {
-            assert_eq!(path_mistake(good), None, "{good}");
+            assert_eq!(find_path_problem(good), None, "{good}");
         }
         for bad in
             ["", ".env", "http://a/.env", "//a/.env", "/a#b", "/a b", "/a\n", "a.example.jp/.env"]
         {
-            assert!(path_mistake(bad).is_some(), "{bad}");
+            assert!(find_path_problem(bad).is_some(), "{bad}");
         }
     }
 
@@ -132,7 +132,7 @@ mod tests {
         for good in
             ["a.example.jp", "*.example.jp", "localhost", "192.0.2.1", "2001:db8::1", "_a.b"]
         {
-            assert_eq!(name_mistake(good), None, "{good}");
+            assert_eq!(find_name_problem(good), None, "{good}");
         }
         let bad = [
             "",
@@ -148,7 +148,7 @@ mod tests {
             "http://a",
         ];
         for bad in bad {
-            assert!(name_mistake(bad).is_some(), "{bad}");
+            assert!(find_name_problem(bad).is_some(), "{bad}");
         }
     }
 

@@ -9,9 +9,9 @@ use mimawari_probes::observation::{Severity, UrlScheme};
 use mimawari_targets::{AddrRange, PortSet, Protocol};
 
 use super::rule::{NewRule, RuleContent};
-use super::words::{inert, slug};
+use super::words::{sanitise_text, to_slug};
 use crate::baseline::{Baseline, DecisionFacts, RuleExpect, RuleMatch};
-use crate::reason::boilerplate;
+use crate::reason::detect_boilerplate;
 use crate::subject::Subject;
 use crate::verdict::{Finding, FindingKind, FindingState};
 
@@ -142,16 +142,16 @@ pub fn accept(
 ) -> Result<NewRule, AcceptRefusal> {
     let today = now.to_zoned(TimeZone::UTC).date();
     may_be_accepted(f)?;
-    by_now(f, baseline, now)?;
+    check_still_undecided(f, baseline, now)?;
     if said.reason.trim().is_empty() {
         return refuse(
             "--reason is empty",
             "say why this may be open, for the person who reviews it",
         );
     }
-    if boilerplate(said.reason, said.id.unwrap_or_default()).is_some() {
+    if detect_boilerplate(said.reason, said.id.unwrap_or_default()).is_some() {
         return refuse(
-            format!("--reason: `{}` is no reason", inert(said.reason, 60)),
+            format!("--reason: `{}` is no reason", sanitise_text(said.reason, 60)),
             "say why this may be open, for the person who reviews it, such as `Partner VPN, ticket NET-7`",
         );
     }
@@ -215,12 +215,12 @@ pub fn accept(
         }
         Some(id) if baseline.has(id) => {
             return refuse(
-                format!("the id `{}` is used already", inert(id, 60)),
+                format!("the id `{}` is used already", sanitise_text(id, 60)),
                 "choose another with --id, or leave it out, and one is made",
             );
         }
         Some(id) => id.to_owned(),
-        None => unique(&rule_id(&content, &[host]), |id| baseline.has(id)),
+        None => choose_unique_id(&build_rule_id(&content, &[host]), |id| baseline.has(id)),
     };
     Ok(NewRule {
         comments: Vec::new(),
@@ -233,17 +233,25 @@ pub fn accept(
 }
 
 /// The verdict may be older than the baseline.
-fn by_now(f: &Finding, baseline: &Baseline, now: Timestamp) -> Result<(), AcceptRefusal> {
+fn check_still_undecided(
+    f: &Finding,
+    baseline: &Baseline,
+    now: Timestamp,
+) -> Result<(), AcceptRefusal> {
     let check = f.check.as_deref().unwrap_or_default();
     let facts = DecisionFacts { check, vantage: &f.vantage, now };
     let of = baseline.decide(&f.subject(), &facts).says;
     match of {
         RuleMatch::Allowed(head) => refuse(
-            format!("the rule `{}` at {} allows it by now", inert(&head.id, 60), head.place),
+            format!(
+                "the rule `{}` at {} allows it by now",
+                sanitise_text(&head.id, 60),
+                head.place
+            ),
             "judge the run again with `mimawari judge --run`; to change the rule, edit it",
         ),
         RuleMatch::Forbidden(head) => refuse(
-            format!("the rule `{}` at {} forbids it", inert(&head.id, 60), head.place),
+            format!("the rule `{}` at {} forbids it", sanitise_text(&head.id, 60), head.place),
             "close the port; or change that rule, and then judge again",
         ),
         RuleMatch::Expired(_) | RuleMatch::None => Ok(()),
@@ -276,7 +284,7 @@ fn may_be_accepted(f: &Finding) -> Result<(), AcceptRefusal> {
 }
 
 /// An id of port (or path) and address: `tcp-6379-192.0.2.70`.
-pub(super) fn rule_id(content: &RuleContent, hosts: &[AddrRange]) -> String {
+pub(super) fn build_rule_id(content: &RuleContent, hosts: &[AddrRange]) -> String {
     let what = match content {
         RuleContent::Ports { tcp, udp, .. } => {
             let (proto, set) = if tcp.is_empty() { ("udp", udp) } else { ("tcp", tcp) };
@@ -288,7 +296,7 @@ pub(super) fn rule_id(content: &RuleContent, hosts: &[AddrRange]) -> String {
         }
         RuleContent::Host => "host".to_owned(),
         RuleContent::Paths { paths: all, .. } | RuleContent::Checks(all) => {
-            let slug = slug(all.first().map_or("", String::as_str), 24);
+            let slug = to_slug(all.first().map_or("", String::as_str), 24);
             if slug.is_empty() { "http".to_owned() } else { format!("http-{slug}") }
         }
     };
@@ -297,7 +305,7 @@ pub(super) fn rule_id(content: &RuleContent, hosts: &[AddrRange]) -> String {
 }
 
 /// The id, or with a number behind it the first that is free.
-pub(super) fn unique(id: &str, taken: impl Fn(&str) -> bool) -> String {
+pub(super) fn choose_unique_id(id: &str, taken: impl Fn(&str) -> bool) -> String {
     if !taken(id) {
         return id.to_owned();
     }

@@ -10,7 +10,7 @@ pub(super) struct CommentText<'a> {
 }
 
 /// The comments of a text that is known to be TOML, in order. A `#` in a string begins none.
-pub(super) fn comments(text: &str) -> Vec<CommentText<'_>> {
+pub(super) fn find_comments(text: &str) -> Vec<CommentText<'_>> {
     let bytes = text.as_bytes();
     let mut out = Vec::new();
     let mut at = 0;
@@ -21,7 +21,7 @@ pub(super) fn comments(text: &str) -> Vec<CommentText<'_>> {
                 out.push(CommentText { at, text: text[at..end].trim_end() });
                 at = end;
             }
-            quote @ (b'"' | b'\'') => at = behind_string(bytes, at, quote),
+            quote @ (b'"' | b'\'') => at = skip_string(bytes, at, quote),
             _ => at += 1,
         }
     }
@@ -29,7 +29,7 @@ pub(super) fn comments(text: &str) -> Vec<CommentText<'_>> {
 }
 
 /// The byte behind a string that begins at `at`.
-fn behind_string(bytes: &[u8], at: usize, quote: u8) -> usize {
+fn skip_string(bytes: &[u8], at: usize, quote: u8) -> usize {
     let escapes = quote == b'"';
     let three = [quote; 3];
     let long = bytes[at..].starts_with(&three);
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn strings_hold_no_comment() {
         let text = "# one\na = \"# \\\" # no\" # two  \nb = '# \\' # three\nc = \"\"\"\n# \"no\\\"\"\"\"\"\" #four\r\nd = '''# no''''' # five\ne = '' # six\nf = \"\" # seven";
-        let found: Vec<&str> = comments(text).into_iter().map(|c| c.text).collect();
+        let found: Vec<&str> = find_comments(text).into_iter().map(|c| c.text).collect();
         assert_eq!(found, ["# one", "# two", "# three", "#four", "# five", "# six", "# seven"]);
         assert!(text.parse::<toml::Table>().is_ok());
     }

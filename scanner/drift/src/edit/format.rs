@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use mimawari_targets::diagnostic::{Diagnostic, DiagnosticList, TextSource};
 
-use super::comments::comments;
+use super::comments::find_comments;
 use super::layout::{
     ElementKind, FileLayout, LayoutElement, LayoutEntry, LayoutNotes, LayoutSection, LineContent,
 };
-use super::words::key;
+use super::words::quote_key;
 
 /// Columns that a list may fill before it is written one item a line.
 const WIDTH: usize = 100;
@@ -50,9 +50,9 @@ pub fn format_named(name: &str, text: &str) -> Result<String, DiagnosticList> {
     }
     let mut sections: Vec<&LayoutSection> = layout.sections.iter().collect();
     // Rules of both kinds stay among each other, where they were written so.
-    sections.sort_by_key(|s| (rank(s.kind), s.start));
+    sections.sort_by_key(|s| (rank_kind(s.kind), s.start));
     let mut out = String::with_capacity(text.len() + 256);
-    lines(&mut out, &layout.head);
+    push_lines(&mut out, &layout.head);
     for section in sections {
         if section.kind == ElementKind::Top {
             if !layout.head.is_empty() {
@@ -65,9 +65,9 @@ pub fn format_named(name: &str, text: &str) -> Result<String, DiagnosticList> {
     }
     if !layout.end.is_empty() {
         out.push('\n');
-        lines(&mut out, &layout.end);
+        push_lines(&mut out, &layout.end);
     }
-    if texts(source.text()) != texts(&out) {
+    if collect_comment_texts(source.text()) != collect_comment_texts(&out) {
         // No form is known that leads here; a lost comment would be worse than an unsorted file.
         return Err(Diagnostic::error("a comment of this file cannot be kept", &source, 0..0)
             .help("write each rule as a table of its own, with its comment above it")
@@ -76,13 +76,13 @@ pub fn format_named(name: &str, text: &str) -> Result<String, DiagnosticList> {
     Ok(out)
 }
 
-fn texts(text: &str) -> Vec<&str> {
-    let mut all: Vec<&str> = comments(text).into_iter().map(|c| c.text).collect();
+fn collect_comment_texts(text: &str) -> Vec<&str> {
+    let mut all: Vec<&str> = find_comments(text).into_iter().map(|c| c.text).collect();
     all.sort_unstable();
     all
 }
 
-const fn rank(kind: ElementKind) -> u8 {
+const fn rank_kind(kind: ElementKind) -> u8 {
     match kind {
         ElementKind::Top => 0,
         ElementKind::Groups => 1,
@@ -104,7 +104,7 @@ fn sort(items: &mut Vec<LayoutElement>, notes: &mut [LayoutNotes]) {
     });
 }
 
-fn lines(out: &mut String, lines: &[String]) {
+fn push_lines(out: &mut String, lines: &[String]) {
     for line in lines {
         out.push_str(line);
         out.push('\n');
@@ -114,7 +114,7 @@ fn lines(out: &mut String, lines: &[String]) {
 fn print(out: &mut String, section: &LayoutSection, notes: &[LayoutNotes]) {
     let own = &notes[section.slot];
     if section.kind != ElementKind::Top {
-        lines(out, &own.above);
+        push_lines(out, &own.above);
         // One comment fits behind the header; more of them can come from an inline table.
         let behind: Vec<&String> = own.behind.iter().chain(&own.open).collect();
         for extra in behind.iter().skip(1) {
@@ -133,7 +133,7 @@ fn print(out: &mut String, section: &LayoutSection, notes: &[LayoutNotes]) {
     for entry in &section.entries {
         print_entry(out, entry, notes);
     }
-    lines(out, &own.below);
+    push_lines(out, &own.below);
 }
 
 fn print_entry(out: &mut String, entry: &LayoutEntry, notes: &[LayoutNotes]) {
@@ -143,7 +143,7 @@ fn print_entry(out: &mut String, entry: &LayoutEntry, notes: &[LayoutNotes]) {
             let _ = writeln!(out, "{line}");
         }
     }
-    let _ = write!(out, "{} = ", key(&entry.key));
+    let _ = write!(out, "{} = ", quote_key(&entry.key));
     match &entry.content {
         LineContent::Scalar(text) => out.push_str(text),
         LineContent::List(items) => print_list(out, &entry.key, items, own, notes),
@@ -166,7 +166,7 @@ fn print_list(
     if own.open.is_empty() && own.below.is_empty() && items.iter().all(bare) {
         let texts: Vec<&str> = items.iter().map(|i| i.text.as_str()).collect();
         let one = std::format!("[{}]", texts.join(", "));
-        if key(name).chars().count() + 3 + one.chars().count() <= WIDTH || items.is_empty() {
+        if quote_key(name).chars().count() + 3 + one.chars().count() <= WIDTH || items.is_empty() {
             out.push_str(&one);
             return;
         }

@@ -7,7 +7,7 @@ use crate::baseline::Baseline;
 fn formatted(text: &str) -> String {
     let once = format(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     assert_eq!(format(&once).unwrap_or_else(|e| panic!("{e}\n{once}")), once, "twice\n{text}");
-    assert_eq!(texts(text), texts(&once));
+    assert_eq!(collect_comment_texts(text), collect_comment_texts(&once));
     assert_eq!(meaning(text), meaning(&once), "{text}\n{once}");
     once
 }

@@ -16,8 +16,8 @@ use mimawari_targets::{AddrRange, Protocol};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::comments::{CommentText, comments};
-use super::words::basic;
+use super::comments::{CommentText, find_comments};
+use super::words::quote_basic_string;
 use crate::baseline::{RuleDocument, parse_port};
 use crate::lint_rules::LintRule;
 
@@ -187,7 +187,7 @@ impl LayoutBuilder<'_> {
     }
 
     fn top(&mut self, table: &DeTable<'_>) {
-        for (key, value) in in_order(table) {
+        for (key, value) in sort_fields(table) {
             let kind = match key.get_ref().as_ref() {
                 "groups" => ElementKind::Groups,
                 "allow" => ElementKind::Allow,
@@ -209,7 +209,7 @@ impl LayoutBuilder<'_> {
                         // Dotted keys have no line of their own.
                         _ => {}
                     }
-                    for (key, value) in in_order(groups) {
+                    for (key, value) in sort_fields(groups) {
                         self.entry(section, kind, (key, value), None);
                     }
                 }
@@ -225,7 +225,7 @@ impl LayoutBuilder<'_> {
                         let section = self.section(kind, rule.span().start);
                         let slot = self.layout.sections[section].slot;
                         self.statement(rule.span(), slot, section, true);
-                        for (key, value) in in_order(table) {
+                        for (key, value) in sort_fields(table) {
                             self.entry(section, kind, (key, value), None);
                         }
                     }
@@ -285,7 +285,7 @@ impl LayoutBuilder<'_> {
             of_rules: false,
             anchors: Vec::new(),
         });
-        for (key, value) in in_order(table) {
+        for (key, value) in sort_fields(table) {
             self.entry(section, kind, (key, value), Some(container));
         }
     }
@@ -323,7 +323,7 @@ impl LayoutBuilder<'_> {
             DeValue::String(s) => {
                 // How a long reason is broken into lines is its author's.
                 let long = written.starts_with("\"\"\"") || written.starts_with("'''");
-                LineContent::Scalar(if long { written.to_owned() } else { basic(s) })
+                LineContent::Scalar(if long { written.to_owned() } else { quote_basic_string(s) })
             }
             _ => LineContent::Scalar(written.to_owned()),
         };
@@ -343,12 +343,12 @@ impl LayoutBuilder<'_> {
         for item in items.iter() {
             let DeValue::String(written) = item.get_ref() else { continue };
             let read = match (kind, key) {
-                (ElementKind::Groups, _) | (_, "hosts") => address(written),
-                (_, "ports") => port(written),
+                (ElementKind::Groups, _) | (_, "hosts") => parse_address_item(written),
+                (_, "ports") => parse_port_item(written),
                 _ => None,
             };
             // What cannot be read was refused before; as a text it would be lost by nobody.
-            let text = || (RuleOrder::Text(written.to_string()), basic(written));
+            let text = || (RuleOrder::Text(written.to_string()), quote_basic_string(written));
             let (order, text) = read.unwrap_or_else(text);
             let slot = self.slot();
             let anchor = CommentAnchor { span: item.span(), slot, section, opens: false };
@@ -374,7 +374,7 @@ impl LayoutBuilder<'_> {
         }
         let mut between: Vec<CommentText<'_>> = Vec::new();
         let mut last = None;
-        for comment in comments(self.text) {
+        for comment in find_comments(self.text) {
             if let Some(container) = self.container_of(comment.at) {
                 self.inside(container, &comment);
                 continue;
@@ -524,7 +524,7 @@ fn join(to: &mut Vec<String>, blocks: Vec<Vec<String>>) {
 }
 
 /// The keys of a table in the order in which they are written.
-fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<LayoutField<'t, 'i>> {
+fn sort_fields<'t, 'i>(table: &'t DeTable<'i>) -> Vec<LayoutField<'t, 'i>> {
     let mut fields: Vec<LayoutField<'t, 'i>> = table.iter().collect();
     fields.sort_by_key(|(key, _)| key.span().start);
     fields
@@ -533,13 +533,13 @@ fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<LayoutField<'t, 'i>> {
 /// By what an item is sorted, and how it is written.
 type ReadLayout = Option<(RuleOrder, String)>;
 
-fn address(written: &str) -> ReadLayout {
+fn parse_address_item(written: &str) -> ReadLayout {
     let range: AddrRange = written.parse().ok()?;
-    Some((addr_order(&range), basic(&range.to_string())))
+    Some((compute_address_order(&range), quote_basic_string(&range.to_string())))
 }
 
 /// Numerically, IPv4 first; of two that begin alike the larger one first.
-pub(super) fn addr_order(range: &AddrRange) -> RuleOrder {
+pub(super) fn compute_address_order(range: &AddrRange) -> RuleOrder {
     let bits = |ip| match ip {
         std::net::IpAddr::V4(a) => u128::from(a.to_bits()),
         std::net::IpAddr::V6(a) => a.to_bits(),
@@ -547,7 +547,7 @@ pub(super) fn addr_order(range: &AddrRange) -> RuleOrder {
     RuleOrder::Addr(range.first().is_ipv6(), bits(range.first()), u128::MAX - bits(range.last()))
 }
 
-fn port(written: &str) -> ReadLayout {
+fn parse_port_item(written: &str) -> ReadLayout {
     let (proto, (first, last)) = parse_port(written).ok()?;
     let text = if first == last {
         format!("\"{proto}/{first}\"")

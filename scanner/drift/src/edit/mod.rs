@@ -17,5 +17,5 @@ mod words;
 
 pub use format::{format, format_named};
 pub use remove::remove;
-pub use rule::{AppendError, NewRule, RuleContent, append, new_file};
-pub use words::inert;
+pub use rule::{AppendError, NewRule, RuleContent, append, render_new_file};
+pub use words::sanitise_text;

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use mimawari_targets::{AddrRange, AddrSet, PortSet, Protocol};
 
-use super::acceptance::{rule_id, unique};
+use super::acceptance::{build_rule_id, choose_unique_id};
 use super::rule::{NewRule, RuleContent};
-use super::words::slug;
+use super::words::to_slug;
 use crate::baseline::{Baseline, DecisionFacts, RuleExpect, RuleMatch};
 use crate::verdict::{Finding, FindingKind, FindingState};
 
@@ -58,7 +58,7 @@ pub fn propose(
     let mut out = ProposedFile::default();
     let mut ports: BTreeMap<Option<&str>, ProposedCells<'_, (Protocol, u16)>> = BTreeMap::new();
     for f in findings.iter().filter(|f| f.state.is_drift()) {
-        if let Some(why) = left(f, baselines, request) {
+        if let Some(why) = explain_skipped_finding(f, baselines, request) {
             *out.left.entry(why).or_default() += 1;
             continue;
         }
@@ -73,12 +73,14 @@ pub fn propose(
     for owner in owners {
         let mut rules = Vec::new();
         let mut add = |hosts: &[IpAddr], content: RuleContent, seen: Vec<&Finding>| {
-            let hosts = cidrs(hosts);
-            let id = rule_id(&content, &hosts);
-            let id = unique(&id, |id| taken.contains(id) || baselines.iter().any(|b| b.has(id)));
+            let hosts = compute_cidr_cover(hosts);
+            let id = build_rule_id(&content, &hosts);
+            let id = choose_unique_id(&id, |id| {
+                taken.contains(id) || baselines.iter().any(|b| b.has(id))
+            });
             taken.insert(id.clone());
             rules.push(NewRule {
-                comments: comments(seen),
+                comments: describe_findings(seen),
                 id,
                 hosts,
                 content,
@@ -87,14 +89,14 @@ pub fn propose(
             });
         };
         if let Some(cells) = ports.get(&owner) {
-            for (hosts, ports) in rectangles(cells) {
+            for (hosts, ports) in cover_cells(cells) {
                 let of = |proto| {
                     let ports = ports.iter().filter(|(p, _)| *p == proto);
                     PortSet::from_ranges(ports.map(|(_, n)| (*n, *n)))
                 };
                 let [tcp, udp] = Protocol::ALL.map(of);
                 let content = RuleContent::Ports { tcp, udp, expect: RuleExpect::May };
-                add(&hosts, content, seen(cells, &hosts, &ports));
+                add(&hosts, content, collect_product_findings(cells, &hosts, &ports));
             }
         }
         out.proposals.push(RuleProposal { owner: owner.map(str::to_owned), rules });
@@ -103,7 +105,7 @@ pub fn propose(
 }
 
 /// Why a finding gets no rule.
-fn left(
+fn explain_skipped_finding(
     f: &Finding,
     baselines: &[Baseline],
     request: &ProposalRequest<'_>,
@@ -146,7 +148,7 @@ type CellProduct<C> = (Vec<IpAddr>, Vec<C>);
 /// Covers the cells exactly, by few products. What shares neither address nor column is apart; in
 /// each such part either addresses that have the same columns are gathered, or columns that have
 /// the same addresses, whichever gives fewer.
-fn rectangles<C: Ord + Clone>(cells: &ProposedCells<'_, C>) -> Vec<CellProduct<C>> {
+fn cover_cells<C: Ord + Clone>(cells: &ProposedCells<'_, C>) -> Vec<CellProduct<C>> {
     let mut rows: BTreeMap<IpAddr, Vec<C>> = BTreeMap::new();
     let mut columns: BTreeMap<C, Vec<IpAddr>> = BTreeMap::new();
     for (ip, c) in cells.keys() {
@@ -184,7 +186,7 @@ fn rectangles<C: Ord + Clone>(cells: &ProposedCells<'_, C>) -> Vec<CellProduct<C
 }
 
 /// The findings of a product, by address.
-fn seen<'a, C: Ord + Clone>(
+fn collect_product_findings<'a, C: Ord + Clone>(
     cells: &ProposedCells<'a, C>,
     hosts: &[IpAddr],
     columns: &[C],
@@ -194,12 +196,12 @@ fn seen<'a, C: Ord + Clone>(
 }
 
 /// The fewest CIDR blocks that are exactly these addresses.
-fn cidrs(hosts: &[IpAddr]) -> Vec<AddrRange> {
+fn compute_cidr_cover(hosts: &[IpAddr]) -> Vec<AddrRange> {
     let set = AddrSet::from_ranges(hosts.iter().map(|ip| AddrRange::from(*ip)));
-    set.ranges().flat_map(|r| blocks(&r)).collect()
+    set.ranges().flat_map(|r| split_into_cidrs(&r)).collect()
 }
 
-fn blocks(range: &AddrRange) -> Vec<AddrRange> {
+fn split_into_cidrs(range: &AddrRange) -> Vec<AddrRange> {
     let bits = |ip: IpAddr| match ip {
         IpAddr::V4(a) => u128::from(a.to_bits()),
         IpAddr::V6(a) => a.to_bits(),
@@ -229,8 +231,8 @@ fn blocks(range: &AddrRange) -> Vec<AddrRange> {
 }
 
 /// What was seen, for the person who writes the reason.
-fn comments(seen: Vec<&Finding>) -> Vec<String> {
-    let mut out: Vec<String> = seen.iter().take(NAMED).map(|f| line(f)).collect();
+fn describe_findings(seen: Vec<&Finding>) -> Vec<String> {
+    let mut out: Vec<String> = seen.iter().take(NAMED).map(|f| describe_finding(f)).collect();
     if seen.len() > NAMED {
         let since = seen.iter().map(|f| f.first_seen).min().unwrap_or_default();
         let since = since.strftime("%Y-%m-%d");
@@ -239,7 +241,7 @@ fn comments(seen: Vec<&Finding>) -> Vec<String> {
     out
 }
 
-fn line(f: &Finding) -> String {
+fn describe_finding(f: &Finding) -> String {
     let port = f.port.map_or(0, mimawari_targets::Port::get);
     let at = std::net::SocketAddr::new(f.ip, port);
     let what = f.service.as_deref().unwrap_or("the service is not known");
@@ -249,8 +251,8 @@ fn line(f: &Finding) -> String {
 
 /// The name of an owner's file: `@corp/hosting` has `corp-hosting.toml`.
 #[must_use]
-pub fn file_name(owner: Option<&str>) -> String {
-    let slug = slug(owner.unwrap_or_default(), 64);
+pub fn build_file_name(owner: Option<&str>) -> String {
+    let slug = to_slug(owner.unwrap_or_default(), 64);
     if slug.is_empty() { "unowned.toml".to_owned() } else { format!("{slug}.toml") }
 }
 

@@ -3,7 +3,7 @@ use mimawari_targets::{Cell, Port};
 use proptest::prelude::*;
 
 use super::*;
-use crate::edit::{append, format, new_file};
+use crate::edit::{append, format, render_new_file};
 use crate::subject::Subject;
 use crate::verdict::FindingCause;
 
@@ -76,7 +76,8 @@ fn rules(findings: &[Finding]) -> Vec<NewRule> {
 
 /// The file that a person made of a proposal.
 fn filled(owner: &str, rules: &[NewRule]) -> Baseline {
-    let text = new_file(owner, rules).replace("reason = \"\"", "reason = \"Partner access\"");
+    let text =
+        render_new_file(owner, rules).replace("reason = \"\"", "reason = \"Partner access\"");
     assert_eq!(format(&text).unwrap(), text);
     Baseline::parse(&[("f.toml".to_owned(), text)]).unwrap_or_else(|e| panic!("{e}")).0
 }
@@ -90,7 +91,7 @@ fn a_full_rectangle_is_one_rule() {
         }
     }
     let made = rules(&all);
-    insta::assert_snapshot!(new_file("@t/t", &made));
+    insta::assert_snapshot!(render_new_file("@t/t", &made));
     // One cell less, and it is not covered.
     all.retain(|f| !(f.ip.to_string() == "192.0.2.7" && f.port == Port::new(443)));
     assert!(rules(&all).len() <= 3);
@@ -132,7 +133,7 @@ fn only_confirmed_findings_are_proposed_and_the_rest_is_told() {
     let out = propose(&all, &[], &request());
     assert_eq!(out.findings, 1);
     insta::assert_debug_snapshot!(out.left);
-    insta::assert_snapshot!("owner", new_file("@t/t", &out.proposals[0].rules));
+    insta::assert_snapshot!("owner", render_new_file("@t/t", &out.proposals[0].rules));
 }
 
 #[test]
@@ -153,16 +154,16 @@ fn ids_are_unique_against_what_is_there() {
 
 #[test]
 fn files_are_named_from_their_owner() {
-    assert_eq!(file_name(Some("@corp/hosting")), "corp-hosting.toml");
-    assert_eq!(file_name(Some("../../etc/passwd")), "etc-passwd.toml");
-    assert_eq!(file_name(Some("見回り")), "unowned.toml");
-    assert_eq!(file_name(None), "unowned.toml");
+    assert_eq!(build_file_name(Some("@corp/hosting")), "corp-hosting.toml");
+    assert_eq!(build_file_name(Some("../../etc/passwd")), "etc-passwd.toml");
+    assert_eq!(build_file_name(Some("見回り")), "unowned.toml");
+    assert_eq!(build_file_name(None), "unowned.toml");
 }
 
 #[test]
 fn blocks_of_the_whole_space() {
     let all: AddrRange = "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
-    let blocks: Vec<String> = blocks(&all).iter().map(ToString::to_string).collect();
+    let blocks: Vec<String> = split_into_cidrs(&all).iter().map(ToString::to_string).collect();
     assert_eq!(blocks, ["::/1", "8000::/1"]);
 }
 
@@ -211,6 +212,6 @@ proptest! {
         prop_assert!(of_ports <= hosts.len().min(ports.len()));
         // And into a file that is there.
         let there = "version = 1\nowner = \"@t/t\"\n";
-        prop_assert_eq!(append(there, &made).unwrap(), new_file("@t/t", &made));
+        prop_assert_eq!(append(there, &made).unwrap(), render_new_file("@t/t", &made));
     }
 }

@@ -21,7 +21,7 @@ pub fn remove(text: &str, ids: &BTreeSet<&str>) -> Option<String> {
             return None;
         }
         found.insert(*id);
-        cuts.push(above(text, rule.span.start)..line_end(text, rule.end));
+        cuts.push(find_comment_start(text, rule.span.start)..find_line_end(text, rule.end));
     }
     if found.len() != ids.len() {
         return None;
@@ -53,7 +53,7 @@ pub fn remove(text: &str, ids: &BTreeSet<&str>) -> Option<String> {
 }
 
 /// The start of the comment lines that stand directly above the line of `at`.
-fn above(text: &str, at: usize) -> usize {
+fn find_comment_start(text: &str, at: usize) -> usize {
     let mut start = text[..at].rfind('\n').map_or(0, |n| n + 1);
     while start > 0 {
         let before = text[..start - 1].rfind('\n').map_or(0, |n| n + 1);
@@ -65,7 +65,7 @@ fn above(text: &str, at: usize) -> usize {
     start
 }
 
-fn line_end(text: &str, at: usize) -> usize {
+fn find_line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |n| at + n + 1)
 }
 

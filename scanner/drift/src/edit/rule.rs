@@ -6,10 +6,10 @@ use jiff::civil::Date;
 use mimawari_targets::diagnostic::TextSource;
 use mimawari_targets::{AddrRange, PortSet};
 
-use super::comments::comments;
+use super::comments::find_comments;
 use super::format::format;
 use super::layout::FileLayout;
-use super::words::{basic, inert};
+use super::words::{quote_basic_string, sanitise_text};
 use crate::baseline::RuleExpect;
 
 /// What a new rule allows.
@@ -63,7 +63,7 @@ impl NewRule {
     pub fn render(&self) -> String {
         let mut out = String::new();
         for line in &self.comments {
-            let _ = writeln!(out, "# {}", inert(line, COMMENT));
+            let _ = writeln!(out, "# {}", sanitise_text(line, COMMENT));
         }
         let list = |items: Vec<String>| {
             let one = std::format!("[{}]", items.join(", "));
@@ -72,13 +72,13 @@ impl NewRule {
             }
             std::format!("[\n    {},\n]", items.join(",\n    "))
         };
-        let strings = |all: &[String]| list(all.iter().map(|s| basic(s)).collect());
-        let hosts = list(self.hosts.iter().map(|r| basic(&r.to_string())).collect());
+        let strings = |all: &[String]| list(all.iter().map(|s| quote_basic_string(s)).collect());
+        let hosts = list(self.hosts.iter().map(|r| quote_basic_string(&r.to_string())).collect());
         let head = match &self.content {
             RuleContent::Ports { .. } | RuleContent::Host => "[[allow]]",
             RuleContent::Paths { .. } | RuleContent::Checks(_) => "[[allow_http]]",
         };
-        let _ = writeln!(out, "{head}\nid = {}\nhosts = {hosts}", basic(&self.id));
+        let _ = writeln!(out, "{head}\nid = {}\nhosts = {hosts}", quote_basic_string(&self.id));
         match &self.content {
             RuleContent::Ports { tcp, udp, expect } => {
                 let mut ports = Vec::new();
@@ -109,7 +109,7 @@ impl NewRule {
                 let _ = writeln!(out, "checks = {}", strings(checks));
             }
         }
-        let _ = writeln!(out, "reason = {}", basic(&self.reason));
+        let _ = writeln!(out, "reason = {}", quote_basic_string(&self.reason));
         if let Some(day) = self.expires {
             let _ = writeln!(out, "expires = {day}");
         }
@@ -127,8 +127,8 @@ pub enum AppendError {
 
 /// A file with these rules and no others.
 #[must_use]
-pub fn new_file(owner: &str, rules: &[NewRule]) -> String {
-    let mut out = std::format!("version = 1\nowner = {}\n", basic(owner));
+pub fn render_new_file(owner: &str, rules: &[NewRule]) -> String {
+    let mut out = std::format!("version = 1\nowner = {}\n", quote_basic_string(owner));
     for rule in rules {
         out.push('\n');
         out.push_str(&rule.render());
@@ -144,7 +144,7 @@ pub fn new_file(owner: &str, rules: &[NewRule]) -> String {
 /// [`AppendError::Inline`].
 pub fn append(text: &str, rules: &[NewRule]) -> Result<String, AppendError> {
     let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    let (before, after) = text.split_at(last_comments(text));
+    let (before, after) = text.split_at(find_trailing_comments(text));
     let mut out = before.to_owned();
     if !out.is_empty() && !out.ends_with('\n') {
         out.push_str(end);
@@ -166,15 +166,15 @@ pub fn append(text: &str, rules: &[NewRule]) -> Result<String, AppendError> {
         return if format(text).is_ok() { Err(AppendError::Inline) } else { Ok(out) };
     };
     let canonical = format(text).is_ok_and(|f| f == text);
-    Ok(if canonical && only_adds(text, &formatted) { formatted } else { out })
+    Ok(if canonical && is_pure_addition(text, &formatted) { formatted } else { out })
 }
 
 /// Where the comments begin that stand at the file's end and at no rule; the text's end if there
 /// are none.
-fn last_comments(text: &str) -> usize {
+fn find_trailing_comments(text: &str) -> usize {
     let Ok(layout) = FileLayout::read(&TextSource::new("", text)) else { return text.len() };
     let n = layout.end.iter().filter(|l| !l.is_empty()).count();
-    let all = comments(text);
+    let all = find_comments(text);
     let first = all.len().checked_sub(n).and_then(|i| all.get(i));
     let Some(at) = first.map(|c| text[..c.at].rfind('\n').map_or(0, |n| n + 1)) else {
         return text.len();
@@ -184,7 +184,7 @@ fn last_comments(text: &str) -> usize {
 }
 
 /// Whether every line of the old text is in the new one, in the same order.
-fn only_adds(old: &str, new: &str) -> bool {
+fn is_pure_addition(old: &str, new: &str) -> bool {
     let mut new = new.lines();
     old.lines().all(|line| new.any(|n| n == line))
 }
@@ -216,9 +216,9 @@ mod tests {
 
     #[test]
     fn a_file_in_canonical_form_stays_in_it() {
-        let text = new_file("@t/t", &[rule("a", "192.0.2.1"), rule("c", "192.0.2.200")]);
+        let text = render_new_file("@t/t", &[rule("a", "192.0.2.1"), rule("c", "192.0.2.200")]);
         let new = append(&text, &[rule("b", "192.0.2.9")]).unwrap();
-        assert!(only_adds(&text, &new), "{new}");
+        assert!(is_pure_addition(&text, &new), "{new}");
         assert_eq!(format(&new).unwrap(), new);
         let order: Vec<&str> = new.lines().filter(|l| l.starts_with("id")).collect();
         assert_eq!(order, ["id = \"a\"", "id = \"c\"", "id = \"b\""]);
@@ -247,7 +247,7 @@ mod tests {
             let old = meaning(&text).unwrap();
             let new = NewRule { comments: Vec::new(), ..rule("new", "192.0.2.5") };
             let with = append(&text, &[new]).unwrap();
-            prop_assert!(only_adds(&text, &with), "{text}\n{with}");
+            prop_assert!(is_pure_addition(&text, &with), "{text}\n{with}");
             let mut all = meaning(&with).unwrap();
             prop_assert_eq!(all.len(), old.len() + 1);
             all.retain(|r| !r.starts_with("new "));

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use mimawari_probes::http::printable;
+use mimawari_probes::http::to_printable;
 
 /// A basic string (TOML 1.0, "String"), on one line whatever it holds.
-pub(super) fn basic(s: &str) -> String {
+pub(super) fn quote_basic_string(s: &str) -> String {
     let mut out = String::with_capacity(s.len() + 2);
     out.push('"');
     for c in s.chars() {
@@ -26,20 +26,20 @@ pub(super) fn basic(s: &str) -> String {
 }
 
 /// A key: bare where it can be.
-pub(super) fn key(s: &str) -> String {
+pub(super) fn quote_key(s: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if !s.is_empty() && s.chars().all(bare) { s.to_owned() } else { basic(s) }
+    if !s.is_empty() && s.chars().all(bare) { s.to_owned() } else { quote_basic_string(s) }
 }
 
 /// Foreign text as it may stand in a comment or on a screen: one line, at most `max` characters,
 /// no control character, nothing that turns the direction of writing.
 #[must_use]
-pub fn inert(s: &str, max: usize) -> String {
-    printable(s.as_bytes(), max).trim().to_owned()
+pub fn sanitise_text(s: &str, max: usize) -> String {
+    to_printable(s.as_bytes(), max).trim().to_owned()
 }
 
 /// Letters and digits of a text in lower case, anything else as single hyphens.
-pub(super) fn slug(s: &str, max: usize) -> String {
+pub(super) fn to_slug(s: &str, max: usize) -> String {
     let mut out = String::new();
     for c in s.chars().take(256) {
         if out.len() >= max {
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn strings_come_back_as_they_were() {
         for s in ["", "a", "\"\\", "a\nb\r\tc", "\u{7f}\u{0}\u{85}\u{2028}", "é見", "'''", "#"] {
-            let text = format!("{} = {}", key(s), basic(s));
+            let text = format!("{} = {}", quote_key(s), quote_basic_string(s));
             let table: toml::Table = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(table.get(s).and_then(toml::Value::as_str), Some(s), "{text}");
             assert_eq!(text.lines().count(), 1);
@@ -70,8 +70,8 @@ mod tests {
 
     #[test]
     fn slugs() {
-        assert_eq!(slug("@Corp/Web hosting!", 40), "corp-web-hosting");
-        assert_eq!(slug("/../é", 40), "");
-        assert_eq!(slug("abc/def", 4), "abc");
+        assert_eq!(to_slug("@Corp/Web hosting!", 40), "corp-web-hosting");
+        assert_eq!(to_slug("/../é", 40), "");
+        assert_eq!(to_slug("abc/def", 4), "abc");
     }
 }

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::rules::RuleRef;
-use super::sums::{AllowingRule, sum};
+use super::sums::{AllowingRule, sum_impact};
 use crate::baseline::{BaselineRule, RuleBook, RuleExpect};
 
 /// Cells (address × protocol × port), divided by what the run knows of them. The parts add up.
@@ -19,7 +19,7 @@ use crate::baseline::{BaselineRule, RuleBook, RuleExpect};
 pub struct CellSets {
     /// All of them. In JSON no more than 2^53 − 1, the greatest whole number that every reader keeps
     /// (RFC 8259, section 6).
-    #[serde(serialize_with = "bounded")]
+    #[serde(serialize_with = "serialize_bounded")]
     #[schemars(with = "u64")]
     pub cells: u128,
     /// Seen open.
@@ -31,14 +31,14 @@ pub struct CellSets {
     /// Covered, and no answer to any attempt.
     pub silent: u64,
     /// Not of the plan, or not covered by the run. In JSON bounded as `cells` is.
-    #[serde(serialize_with = "bounded")]
+    #[serde(serialize_with = "serialize_bounded")]
     #[schemars(with = "u64")]
     pub never_observed: u128,
 }
 
 // Serde asks for a reference.
 #[allow(clippy::trivially_copy_pass_by_ref)]
-pub(super) fn bounded<S: Serializer>(n: &u128, s: S) -> Result<S::Ok, S::Error> {
+pub(super) fn serialize_bounded<S: Serializer>(n: &u128, s: S) -> Result<S::Ok, S::Error> {
     const MAX: u64 = (1 << 53) - 1;
     s.serialize_u64(u64::try_from(*n).map_or(MAX, |n| n.min(MAX)))
 }
@@ -99,7 +99,7 @@ impl NewlyAllowed {
         let head: Vec<&BaselineRule> =
             head.rules().iter().filter(allows).filter(|r| !same(r)).collect();
         let (base_rules, head_rules) = (AllowingRule::of(&base), AllowingRule::of(&head));
-        let sums = sum(&base_rules, &head_rules, None);
+        let sums = sum_impact(&base_rules, &head_rules, None);
         let mut total = CellSets::default();
         total.add(sums.total);
         let rules = head.iter().zip(sums.each).map(|(r, n)| {
@@ -114,7 +114,7 @@ impl NewlyAllowed {
     /// How many of them a plan of TCP cells has.
     #[must_use]
     pub fn planned(&self, addrs: &AddrSet, ports: &PortSet) -> u128 {
-        sum(&self.base, &self.head, Some((addrs, ports))).total
+        sum_impact(&self.base, &self.head, Some((addrs, ports))).total
     }
 
     /// Those that a plan of TCP cells has, each once.
@@ -180,19 +180,23 @@ impl Iterator for AddrIter {
 
     fn next(&mut self) -> Option<IpAddr> {
         let ip = self.next?;
-        self.next = if ip == self.last { None } else { Some(address(bits(ip) + 1, ip.is_ipv6())) };
+        self.next = if ip == self.last {
+            None
+        } else {
+            Some(from_address_bits(to_address_bits(ip) + 1, ip.is_ipv6()))
+        };
         Some(ip)
     }
 }
 
-pub(super) const fn bits(ip: IpAddr) -> u128 {
+pub(super) const fn to_address_bits(ip: IpAddr) -> u128 {
     match ip {
         IpAddr::V4(a) => a.to_bits() as u128,
         IpAddr::V6(a) => a.to_bits(),
     }
 }
 
-fn address(bits: u128, v6: bool) -> IpAddr {
+fn from_address_bits(bits: u128, v6: bool) -> IpAddr {
     match u32::try_from(bits) {
         Ok(low) if !v6 => IpAddr::V4(low.into()),
         _ => IpAddr::V6(bits.into()),
@@ -200,7 +204,7 @@ fn address(bits: u128, v6: bool) -> IpAddr {
 }
 
 /// The ports of `a` that are not in `b`.
-pub(super) fn minus(a: &PortSet, b: &PortSet) -> PortSet {
+pub(super) fn subtract_ports(a: &PortSet, b: &PortSet) -> PortSet {
     let mut out = Vec::new();
     for (first, last) in a.ranges() {
         let mut from = u32::from(*first);

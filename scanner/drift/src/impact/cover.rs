@@ -26,12 +26,12 @@ impl PortCover {
 
     /// A range of base begins or ends.
     pub fn change_base(&mut self, range: (u32, u32), begins: bool) {
-        self.change(1, (0, POINTS - 1), range, &|n| n.base = step(n.base, begins));
+        self.change(1, (0, POINTS - 1), range, &|n| n.base = find_next_step(n.base, begins));
     }
 
     /// A range of head begins or ends.
     pub fn change_head(&mut self, range: (u32, u32), begins: bool) {
-        self.change(1, (0, POINTS - 1), range, &|n| n.head = step(n.head, begins));
+        self.change(1, (0, POINTS - 1), range, &|n| n.head = find_next_step(n.head, begins));
     }
 
     fn change(
@@ -88,7 +88,7 @@ impl PortCover {
     }
 }
 
-fn step(n: u32, begins: bool) -> u32 {
+fn find_next_step(n: u32, begins: bool) -> u32 {
     if begins { n + 1 } else { n.saturating_sub(1) }
 }
 
@@ -122,7 +122,7 @@ mod tests {
                 }
                 for p in range.0..=range.1 {
                     let n = &mut plain[usize::from(of_base)][p as usize];
-                    *n = step(*n, begins);
+                    *n = find_next_step(*n, begins);
                 }
                 let alone = (0..100).filter(|p| plain[0][*p] > 0 && plain[1][*p] == 0).count();
                 prop_assert_eq!(cover.head_alone() as usize, alone);

@@ -18,8 +18,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::cells::{CellSets, NewlyAllowed, RuleCells};
-pub(crate) use self::rules::last_day;
-pub use self::rules::{FieldChange, RuleChange, RuleChangeKind, RuleRef, changes, word};
+pub(crate) use self::rules::format_last_day;
+pub use self::rules::{
+    FieldChange, RuleChange, RuleChangeKind, RuleRef, compare_rules, format_expectation,
+};
 use crate::baseline::{Baseline, DecisionFacts, HttpRule, RuleHead, RuleMatch};
 use crate::state::State;
 use crate::subject::Subject;
@@ -84,7 +86,7 @@ pub struct RuleContents {
     /// The rule, as head has it.
     pub rule: RuleRef,
     /// Addresses × checks and paths, without those that base allowed. In JSON no more than 2^53 − 1.
-    #[serde(serialize_with = "cells::bounded")]
+    #[serde(serialize_with = "cells::serialize_bounded")]
     #[schemars(with = "u64")]
     pub places: u128,
     /// Known sites at which it allows what base did not.
@@ -129,12 +131,12 @@ pub struct RemainingFinding {
 /// changes a finding's kind, not what is open.
 type ImpactKey = (bool, Subject);
 
-fn key(f: &Finding) -> ImpactKey {
+fn build_impact_key(f: &Finding) -> ImpactKey {
     (f.kind.is_requirement(), f.subject())
 }
 
-fn drift(v: &Verdict) -> BTreeMap<ImpactKey, &Finding> {
-    v.findings.iter().filter(|f| f.state.is_drift()).map(|f| (key(f), f)).collect()
+fn index_drift(v: &Verdict) -> BTreeMap<ImpactKey, &Finding> {
+    v.findings.iter().filter(|f| f.state.is_drift()).map(|f| (build_impact_key(f), f)).collect()
 }
 
 /// Compares two judgements of one run; `newly` knows what the run covered, and `vantage` from where it
@@ -146,7 +148,7 @@ pub fn compare(
     newly: NewlyAllowed,
     vantage: &str,
 ) -> RuleImpact {
-    let (before, after) = (drift(base.verdict), drift(head.verdict));
+    let (before, after) = (index_drift(base.verdict), index_drift(head.verdict));
     let now = head.verdict.judged_at;
     let (base_rules, head_rules) = (base.baseline.heads(), head.baseline.heads());
     let mut silenced = Vec::new();
@@ -160,18 +162,20 @@ pub fn compare(
             }),
             None => silenced.push(SilencedFinding {
                 finding: (*f).clone(),
-                by: allowed_by(&head, f).and_then(|id| head_rules.get(id)).map(|h| RuleRef::of(h)),
+                by: find_allowing_rule(&head, f)
+                    .and_then(|id| head_rules.get(id))
+                    .map(|h| RuleRef::of(h)),
             }),
         }
     }
     let mut reopened: Vec<ReopenedFinding> = Vec::new();
     for (_, f) in after.iter().filter(|(k, _)| !before.contains_key(*k)) {
-        let id = allowed_by(&base, f);
+        let id = find_allowing_rule(&base, f);
         let was = id.and_then(|id| base_rules.get(id));
         reopened.push(ReopenedFinding {
             finding: (*f).clone(),
             was: was.map(|h| RuleRef::of(h)),
-            because: because(f, id, &head_rules, now),
+            because: explain_reopening(f, id, &head_rules, now),
         });
     }
     let worst = |a: &Finding, b: &Finding| {
@@ -194,10 +198,10 @@ pub fn compare(
         head_digest: head.verdict.baseline_digest.clone(),
         suspect: head.verdict.suspect,
         incomplete_because: head.verdict.incomplete_because.clone(),
-        rules: changes(base.baseline, head.baseline),
+        rules: compare_rules(base.baseline, head.baseline),
         newly_allowed: newly.total(),
         newly_allowed_by: newly.into_rules(),
-        contents_allowed_by: contents(&base, &head, &silenced, vantage, now),
+        contents_allowed_by: collect_allowed_contents(&base, &head, &silenced, vantage, now),
         silenced,
         reopened,
         left,
@@ -218,7 +222,7 @@ fn is_forbidden(f: &Finding) -> bool {
 }
 
 /// The rule that allows a thing under one of the two, by what that judgement wrote down.
-fn allowed_by<'a>(side: &ImpactSide<'a>, f: &Finding) -> Option<&'a str> {
+fn find_allowing_rule<'a>(side: &ImpactSide<'a>, f: &Finding) -> Option<&'a str> {
     let state = side.state;
     let known = f.id.parse().ok().and_then(|id: crate::id::FindingId| state.allowed.get(&id));
     if let Some(a) = known {
@@ -240,7 +244,7 @@ fn allowed_by<'a>(side: &ImpactSide<'a>, f: &Finding) -> Option<&'a str> {
 }
 
 /// What became of the rule that allowed a finding.
-fn because(
+fn explain_reopening(
     f: &Finding,
     rule: Option<&str>,
     head: &HashMap<&str, &RuleHead>,
@@ -256,7 +260,7 @@ fn because(
     match head.get(id) {
         None => "the rule was removed".to_owned(),
         Some(h) if !h.is_live(now) => match h.ends {
-            Some(end) => format!("the rule ends earlier, on {}", last_day(end)),
+            Some(end) => format!("the rule ends earlier, on {}", format_last_day(end)),
             None => "the rule does not hold any more".to_owned(),
         },
         Some(h) if !h.addrs.contains(f.ip) => "the rule no longer holds its address".to_owned(),
@@ -275,7 +279,7 @@ fn because(
 type ImpactItem<'a> = (bool, &'a str, Option<&'a str>);
 
 /// The items of a rule, each once.
-fn items(r: &HttpRule) -> BTreeSet<ImpactItem<'_>> {
+fn collect_rule_items(r: &HttpRule) -> BTreeSet<ImpactItem<'_>> {
     let checks = r.checks.iter().map(|c| (true, c.as_str()));
     let things = checks.chain(r.paths.iter().map(|p| (false, p.as_str())));
     let names = || r.names.iter().map(|n| Some(n.as_str()));
@@ -285,7 +289,7 @@ fn items(r: &HttpRule) -> BTreeSet<ImpactItem<'_>> {
 
 /// What the rules about contents newly allow: addresses × checks and paths (× sites, where they are
 /// named), and the known sites among it.
-fn contents(
+fn collect_allowed_contents(
     base: &ImpactSide<'_>,
     head: &ImpactSide<'_>,
     silenced: &[SilencedFinding],
@@ -295,7 +299,7 @@ fn contents(
     let holds = |r: &&HttpRule| r.head.is_live(now) && r.head.is_for(vantage);
     let mut ranges: BTreeMap<ImpactItem<'_>, Vec<AddrRange>> = BTreeMap::new();
     for rule in base.baseline.http_rules().iter().filter(holds) {
-        for item in items(rule) {
+        for item in collect_rule_items(rule) {
             ranges.entry(item).or_default().extend(rule.head.addrs.ranges());
         }
     }
@@ -308,7 +312,7 @@ fn contents(
     let mut out = Vec::new();
     for rule in head.baseline.http_rules().iter().filter(holds) {
         let mut n = 0u128;
-        for (is_check, thing, name) in items(rule) {
+        for (is_check, thing, name) in collect_rule_items(rule) {
             let mut new = AddrSet::clone(&rule.head.addrs);
             // A rule for all sites allowed each of them.
             for known in [Some((is_check, thing, name)), name.map(|_| (is_check, thing, None))] {
@@ -322,7 +326,7 @@ fn contents(
             out.push(RuleContents {
                 rule: RuleRef::of(&rule.head),
                 places: n,
-                sites: sites(base, head, rule, vantage, now),
+                sites: count_opened_sites(base, head, rule, vantage, now),
                 silences: open.get(rule.head.id.as_str()).copied().unwrap_or_default(),
             });
         }
@@ -332,7 +336,7 @@ fn contents(
 }
 
 /// The sites of the inventory at which a rule allows what no rule of base did.
-fn sites(
+fn count_opened_sites(
     base: &ImpactSide<'_>,
     head: &ImpactSide<'_>,
     rule: &HttpRule,

@@ -8,7 +8,7 @@ use mimawari_targets::{AddrSet, PortSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::cells::minus;
+use super::cells::subtract_ports;
 use crate::baseline::{Baseline, BaselineRule, HttpRule, RuleExpect, RuleHead};
 
 /// Items of a list that are shown.
@@ -38,13 +38,13 @@ impl RuleRef {
             place: head.place.clone(),
             owner: head.owner.clone(),
             reason: head.reason.clone(),
-            expires: head.ends.map(last_day),
+            expires: head.ends.map(format_last_day),
         }
     }
 }
 
 /// The last day of something that ends at this instant, `YYYY-MM-DD`, UTC.
-pub(crate) fn last_day(ends: Timestamp) -> String {
+pub(crate) fn format_last_day(ends: Timestamp) -> String {
     let last = ends.checked_sub(SignedDuration::from_secs(1)).unwrap_or(ends);
     last.to_zoned(TimeZone::UTC).date().to_string()
 }
@@ -105,8 +105,8 @@ pub struct FieldChange {
 
 /// Every rule that differs, sorted by what happened, then by id.
 #[must_use]
-pub fn changes(base: &Baseline, head: &Baseline) -> Vec<RuleChange> {
-    let (was, now) = (by_id(base), by_id(head));
+pub fn compare_rules(base: &Baseline, head: &Baseline) -> Vec<RuleChange> {
+    let (was, now) = (index_rules_by_id(base), index_rules_by_id(head));
     let mut out = Vec::new();
     for (id, rule) in &now {
         match was.get(id) {
@@ -138,7 +138,7 @@ enum AnyRule<'a> {
     Http(&'a HttpRule),
 }
 
-fn by_id(b: &Baseline) -> BTreeMap<&str, AnyRule<'_>> {
+fn index_rules_by_id(b: &Baseline) -> BTreeMap<&str, AnyRule<'_>> {
     let ports = b.rules().iter().map(|r| (r.head.id.as_str(), AnyRule::Port(r)));
     ports.chain(b.http_rules().iter().map(|r| (r.head.id.as_str(), AnyRule::Http(r)))).collect()
 }
@@ -184,25 +184,37 @@ impl AnyRule<'_> {
         if a.addrs != b.addrs {
             add(
                 "addresses",
-                addresses(&a.addrs.subtract(&b.addrs)),
-                addresses(&b.addrs.subtract(&a.addrs)),
+                format_addresses(&a.addrs.subtract(&b.addrs)),
+                format_addresses(&b.addrs.subtract(&a.addrs)),
             );
         }
         match (self, now) {
             (AnyRule::Port(x), AnyRule::Port(y)) => {
-                let gone = [minus(&x.tcp, &y.tcp), minus(&x.udp, &y.udp)];
-                let come = [minus(&y.tcp, &x.tcp), minus(&y.udp, &x.udp)];
-                add("ports", ports(&gone), ports(&come));
-                add("expect", Some(word(x.expect).to_owned()), Some(word(y.expect).to_owned()));
+                let gone = [subtract_ports(&x.tcp, &y.tcp), subtract_ports(&x.udp, &y.udp)];
+                let come = [subtract_ports(&y.tcp, &x.tcp), subtract_ports(&y.udp, &x.udp)];
+                add("ports", format_ports(&gone), format_ports(&come));
+                add(
+                    "expect",
+                    Some(format_expectation(x.expect).to_owned()),
+                    Some(format_expectation(y.expect).to_owned()),
+                );
                 let of = |n: Option<u64>| n.map(|n| n.to_string());
                 add("at_least", of(x.at_least), of(y.at_least));
                 add("broad", Some(x.broad.to_string()), Some(y.broad.to_string()));
             }
             (AnyRule::Http(x), AnyRule::Http(y)) => {
-                add("checks", without(&x.checks, &y.checks), without(&y.checks, &x.checks));
-                add("paths", without(&x.paths, &y.paths), without(&y.paths, &x.paths));
+                add(
+                    "checks",
+                    format_difference(&x.checks, &y.checks),
+                    format_difference(&y.checks, &x.checks),
+                );
+                add(
+                    "paths",
+                    format_difference(&x.paths, &y.paths),
+                    format_difference(&y.paths, &x.paths),
+                );
                 // No name is every site, so that the whole list is shown.
-                add("names", whole(&x.names), whole(&y.names));
+                add("names", format_sorted_list(&x.names), format_sorted_list(&y.names));
             }
             (AnyRule::Port(_), AnyRule::Http(_)) => {
                 add("kind", Some("allow".to_owned()), Some("allow_http".to_owned()));
@@ -211,18 +223,18 @@ impl AnyRule<'_> {
                 add("kind", Some("allow_http".to_owned()), Some("allow".to_owned()));
             }
         }
-        add("vantages", whole(&a.vantages), whole(&b.vantages));
+        add("vantages", format_sorted_list(&a.vantages), format_sorted_list(&b.vantages));
         add("owner", Some(a.owner.clone()), Some(b.owner.clone()));
         add("reason", Some(a.reason.clone()), Some(b.reason.clone()));
-        add("expires", a.ends.map(last_day), b.ends.map(last_day));
-        add("file", Some(file(&a.place)), Some(file(&b.place)));
+        add("expires", a.ends.map(format_last_day), b.ends.map(format_last_day));
+        add("file", Some(extract_file_path(&a.place)), Some(extract_file_path(&b.place)));
         out
     }
 }
 
 /// The word as it is written in a baseline.
 #[must_use]
-pub const fn word(expect: RuleExpect) -> &'static str {
+pub const fn format_expectation(expect: RuleExpect) -> &'static str {
     match expect {
         RuleExpect::May => "may",
         RuleExpect::Must => "must",
@@ -231,17 +243,17 @@ pub const fn word(expect: RuleExpect) -> &'static str {
 }
 
 /// A rule that has moved within its file has not changed, nor has one in a folder of another name.
-fn file(place: &str) -> String {
+fn extract_file_path(place: &str) -> String {
     let path = place.rsplit_once(':').map_or(place, |(path, _)| path);
     path.split_once('/').map_or(path, |(_, below)| below).to_owned()
 }
 
-fn addresses(set: &AddrSet) -> Option<String> {
+fn format_addresses(set: &AddrSet) -> Option<String> {
     let n = set.ranges().count();
     list(set.ranges().take(MAX_ITEMS).map(|r| r.to_string()).collect(), n)
 }
 
-fn ports([tcp, udp]: &[PortSet; 2]) -> Option<String> {
+fn format_ports([tcp, udp]: &[PortSet; 2]) -> Option<String> {
     let all =
         tcp.ranges().iter().map(|r| ("tcp", r)).chain(udp.ranges().iter().map(|r| ("udp", r)));
     let n = tcp.ranges().len() + udp.ranges().len();
@@ -251,13 +263,13 @@ fn ports([tcp, udp]: &[PortSet; 2]) -> Option<String> {
     list(shown.collect(), n)
 }
 
-fn without(a: &[String], b: &[String]) -> Option<String> {
+fn format_difference(a: &[String], b: &[String]) -> Option<String> {
     let only: Vec<String> = a.iter().filter(|x| !b.contains(x)).cloned().collect();
     let n = only.len();
     list(only.into_iter().take(MAX_ITEMS).collect(), n)
 }
 
-fn whole(a: &[String]) -> Option<String> {
+fn format_sorted_list(a: &[String]) -> Option<String> {
     let mut sorted = a.to_vec();
     sorted.sort();
     list(sorted.iter().take(MAX_ITEMS).cloned().collect(), sorted.len())

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use mimawari_targets::{AddrSet, Cell, PortSet, Protocol};
 
-use super::cells::{bits, meet};
+use super::cells::{meet, to_address_bits};
 use super::cover::PortCover;
 use crate::baseline::index::{IndexedRule, KnownRanges, RuleIndex};
-use crate::baseline::{BaselineRule, join, point};
+use crate::baseline::{BaselineRule, encode_point, join};
 
 /// What some rules allow.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ impl CellCount {
 }
 
 /// Adds up. With a plan, only its addresses and TCP ports count.
-pub(super) fn sum(
+pub(super) fn sum_impact(
     base: &AllowingRule,
     head: &AllowingRule,
     plan: Option<(&AddrSet, &PortSet)>,
@@ -117,12 +117,12 @@ pub(super) fn sum(
     };
     for (set, tcp, udp) in &base.rules {
         let class = class_of(set, &mut classes);
-        classes[class].base.extend(strips(tcp, udp, plan));
+        classes[class].base.extend(list_cell_strips(tcp, udp, plan));
     }
     let mut counts: Vec<CellCount> = Vec::with_capacity(head.rules.len());
     for (set, tcp, udp) in &head.rules {
         let class = class_of(set, &mut classes);
-        let strips = strips(tcp, udp, plan);
+        let strips = list_cell_strips(tcp, udp, plan);
         classes[class].head.extend(&strips);
         classes[class].rules.push(counts.len());
         counts.push(CellCount { strips, ..CellCount::default() });
@@ -142,8 +142,8 @@ pub(super) fn sum(
             let planned = plan.map(|(addrs, _)| set.intersect(addrs));
             let set = planned.as_ref().unwrap_or(set);
             for r in set.ranges().filter(|r| r.first().is_ipv6() == v6) {
-                events.push((bits(r.first()), true, class));
-                if let Some(behind) = bits(r.last()).checked_add(1) {
+                events.push((to_address_bits(r.first()), true, class));
+                if let Some(behind) = to_address_bits(r.last()).checked_add(1) {
                     events.push((behind, false, class));
                 }
             }
@@ -224,12 +224,16 @@ fn sweep(
     total
 }
 
-fn strips(tcp: &PortSet, udp: &PortSet, plan: Option<(&AddrSet, &PortSet)>) -> CellStrips {
+fn list_cell_strips(
+    tcp: &PortSet,
+    udp: &PortSet,
+    plan: Option<(&AddrSet, &PortSet)>,
+) -> CellStrips {
     let planned = plan.map(|(_, ports)| [meet(tcp, ports), PortSet::default()]);
     let sets = planned.as_ref().map_or([tcp, udp], |[tcp, udp]| [tcp, udp]);
     let of = |(proto, set): (Protocol, &PortSet)| -> CellStrips {
         let ranges = set.ranges().iter();
-        ranges.map(|(a, b)| (point(proto, *a), point(proto, *b))).collect()
+        ranges.map(|(a, b)| (encode_point(proto, *a), encode_point(proto, *b))).collect()
     };
     Protocol::ALL.into_iter().zip(sets).flat_map(of).collect()
 }

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use mimawari_probes::observation::{CellState, ContentOutcome};
 
-use super::content::{is_inventory, speaks_of};
+use super::content::{is_inventory, is_relevant_to_check};
 use super::{LifeDecision, RunJudge, Sighting};
 use crate::baseline::RuleMatch;
 use crate::subject::Subject;
@@ -107,7 +107,7 @@ impl RunJudge<'_> {
         }
         if let Subject::Content(place) = subject {
             let seen = self.http.get(&(at, place.host.as_deref(), place.path.as_str()));
-            if seen.is_some_and(|h| !speaks_of(h, f.check.as_deref())) {
+            if seen.is_some_and(|h| !is_relevant_to_check(h, f.check.as_deref())) {
                 return Sighting::Unknown("this run looked at the path without its manifest");
             }
             if seen.is_some_and(|h| is_inventory(h)) {

@@ -20,12 +20,12 @@ const MANIFEST: &str = "manifest";
 /// Whether an observation of a path says anything about what `check` found there. A check of the
 /// catalogue that is not true of an answer says nothing about a file that has no signature; a file
 /// of a manifest is held against the answer together with every check of its path.
-pub(super) fn speaks_of(h: &HttpObservation, check: Option<&str>) -> bool {
+pub(super) fn is_relevant_to_check(h: &HttpObservation, check: Option<&str>) -> bool {
     check != Some(MANIFEST) || h.check == MANIFEST
 }
 
 /// How bad the news is that an observation brings: readable, not known, not readable.
-pub(super) fn weight(h: &HttpObservation) -> u8 {
+pub(super) fn rank_observation(h: &HttpObservation) -> u8 {
     match h.outcome {
         ContentOutcome::Exposed if !is_inventory(h) => 3,
         ContentOutcome::CatchAll => 2,

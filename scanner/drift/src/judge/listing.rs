@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 
 use mimawari_probes::observation::Severity;
 
-use super::port::port_severity;
+use super::port::classify_port_severity;
 use super::{RunJudge, host};
 use crate::id::FindingId;
 use crate::state::AllowedPort;
@@ -31,7 +31,7 @@ impl RunJudge<'_> {
                 Subject::Port(_) | Subject::Pool(_) => (3, &mut counts.ports),
             };
             *count += 1;
-            let rank = (kind, Reverse(severity(a)), &a.subject);
+            let rank = (kind, Reverse(compute_severity(a)), &a.subject);
             if worst.len() < MAX_ALLOWED {
                 worst.push(rank);
             } else if worst.peek().is_some_and(|last| rank < *last) {
@@ -54,7 +54,7 @@ impl RunJudge<'_> {
         AllowedSubject {
             id: id.to_string(),
             kind: a.subject.kind(),
-            severity: severity(a),
+            severity: compute_severity(a),
             check: a.check().map(str::to_owned),
             service: (!a.service.is_unknown()).then(|| a.service.as_str().to_owned()),
             rule: a.rule.as_ref().to_owned(),
@@ -68,7 +68,7 @@ impl RunJudge<'_> {
 }
 
 /// The severity that it would have as a finding.
-fn severity(a: &AllowedPort) -> Severity {
-    let of_port = || a.subject.port().map(port_severity);
+fn compute_severity(a: &AllowedPort) -> Severity {
+    let of_port = || a.subject.port().map(classify_port_severity);
     a.severity().or_else(of_port).unwrap_or(host::SEVERITY)
 }

@@ -88,7 +88,7 @@ impl MapBuilder {
             return;
         }
         self.points += 1;
-        let n = number(ip) - self.square.base;
+        let n = to_address_number(ip) - self.square.base;
         let shift = self.square.bits - self.square.cell_bits();
         let index = n.checked_shr(shift).unwrap_or(0) as u32;
         let mark =
@@ -119,7 +119,7 @@ struct MapSquare {
     bits: u32,
 }
 
-fn number(ip: IpAddr) -> u128 {
+fn to_address_number(ip: IpAddr) -> u128 {
     match ip {
         IpAddr::V4(a) => u128::from(a.to_bits()),
         IpAddr::V6(a) => a.to_bits(),
@@ -129,7 +129,7 @@ fn number(ip: IpAddr) -> u128 {
 impl MapSquare {
     /// The smallest one that holds both, of one family.
     fn around(first: IpAddr, last: IpAddr) -> Self {
-        let (a, b) = (number(first), number(last));
+        let (a, b) = (to_address_number(first), to_address_number(last));
         let bits = (u128::BITS - (a ^ b).leading_zeros()).next_multiple_of(2);
         let base = a & !Self { v4: true, base: 0, bits }.last();
         Self { v4: first.is_ipv4(), base, bits }
@@ -142,7 +142,7 @@ impl MapSquare {
 
     fn holds(self, ip: IpAddr) -> bool {
         ip.is_ipv4() == self.v4
-            && number(ip).checked_sub(self.base).is_some_and(|n| n <= self.last())
+            && to_address_number(ip).checked_sub(self.base).is_some_and(|n| n <= self.last())
     }
 
     fn address(self, n: u128) -> IpAddr {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use mimawari_probes::observation::{CellState, ContentOutcome};
 
-use super::content::{is_inventory, speaks_of};
-use super::port::port_severity;
+use super::content::{is_inventory, is_relevant_to_check};
+use super::port::classify_port_severity;
 use super::{LifeDecision, RunJudge, Sighting};
 use crate::baseline::{RuleHead, RuleMatch};
 use crate::id::FindingId;
@@ -133,7 +133,7 @@ impl RunJudge<'_> {
             // What is required is never remembered as allowed.
             Subject::Pool(_) => format!("{} was open when last seen", a.subject),
         };
-        let severity = a.severity().or_else(|| a.subject.port().map(port_severity));
+        let severity = a.severity().or_else(|| a.subject.port().map(classify_port_severity));
         let severity = severity.unwrap_or(super::host::SEVERITY);
         let mut reason = self.reason(&a.subject, &what, severity, found);
         reason.why.push_str("; this run did not cover it");
@@ -167,7 +167,7 @@ impl RunJudge<'_> {
             (Subject::Content(place), CellState::Open) => self
                 .http
                 .get(&(cell, place.host.as_deref(), place.path.as_str()))
-                .filter(|h| speaks_of(h, a.check()))
+                .filter(|h| is_relevant_to_check(h, a.check()))
                 .is_some_and(|h| {
                     matches!(h.outcome, ContentOutcome::Absent | ContentOutcome::Protected)
                         || is_inventory(h)

@@ -39,7 +39,7 @@ use self::host::RandomPorts;
 use self::life::{DriftReason, Life, LifeDecision, Sighting, Transition, Trust};
 use crate::baseline::{Baseline, RuleHead, RuleMatch};
 use crate::freshness::{self, PartFreshness, RotationPart};
-use crate::same_file::same_files;
+use crate::same_file::collect_same_files;
 use crate::sites::{SiteChange, SiteCounts, SiteNotice};
 use crate::state::{State, TrackedFinding};
 use crate::subject::Subject;
@@ -201,7 +201,9 @@ impl<'a> RunJudge<'a> {
                     let key = (Cell::tcp(h.ip, h.port), h.host.as_deref(), h.path.as_str());
                     let known: &mut &HttpObservation = http.entry(key).or_insert(h);
                     // Of two schemes on one port the worse news counts.
-                    if known.scheme == h.scheme || content::weight(known) < content::weight(h) {
+                    if known.scheme == h.scheme
+                        || content::rank_observation(known) < content::rank_observation(h)
+                    {
                         *known = h;
                     }
                 }
@@ -220,7 +222,7 @@ impl<'a> RunJudge<'a> {
             run,
             baseline,
             now,
-            again: was_judged(run, &previous),
+            again: is_already_judged(run, &previous),
             with_findings: previous.findings.values().filter_map(|t| t.finding.cell()).collect(),
             next: previous,
             rules: HashMap::new(),
@@ -292,10 +294,10 @@ impl<'a> RunJudge<'a> {
         if let Some(ages) = self.next.plans.get_mut(turn.plan) {
             ages.forget_after(self.now.max(turn.began));
         }
-        freshness::record(&mut self.next.plans, turn, believed);
+        freshness::record_part(&mut self.next.plans, turn, believed);
         if rotates || turn.max_age.is_some() {
             self.freshness =
-                Some(freshness::summary(self.next.plans.get(turn.plan), turn, self.now));
+                Some(freshness::compute_freshness(self.next.plans.get(turn.plan), turn, self.now));
         }
     }
 
@@ -558,7 +560,7 @@ impl<'a> RunJudge<'a> {
         timeline.sort_by(|a, b| (a.at, &a.run_id).cmp(&(b.at, &b.run_id)));
         let old = timeline.len().saturating_sub(MAX_TIMELINE);
         timeline.drain(..old);
-        let same_files = same_files(&findings);
+        let same_files = collect_same_files(&findings);
         let (allowed, allowed_counts) = self.list_allowed();
         let verdict = Verdict {
             version: VERSION,
@@ -599,7 +601,7 @@ impl<'a> RunJudge<'a> {
 }
 
 /// Whether every run that is judged here was judged before, alone or with others.
-fn was_judged(run: &RunInput<'_>, previous: &State) -> bool {
+fn is_already_judged(run: &RunInput<'_>, previous: &State) -> bool {
     let from_here = previous.timeline.iter().filter(|r| r.vantage == run.vantage);
     let known: HashSet<&str> = from_here.flat_map(|r| r.run_id.split('+')).collect();
     run.run_id.split('+').all(|id| known.contains(id))

@@ -55,8 +55,8 @@ impl RunJudge<'_> {
     pub(super) fn notify(&mut self, ended: &BTreeSet<String>) -> BTreeMap<String, FindingChange> {
         let mut changes = BTreeMap::new();
         for (id, t) in &mut self.next.findings {
-            let Some(standing) = standing(&t.finding) else { continue };
-            let what = change(t, standing, self.now, ended.contains(id));
+            let Some(standing) = to_notified_state(&t.finding) else { continue };
+            let what = determine_change(t, standing, self.now, ended.contains(id));
             if let Some(what) = what {
                 let count = t.notified.map_or(0, |notified| notified.count) + 1;
                 t.notified = Some(NotifiedRecord {
@@ -90,7 +90,7 @@ impl RunJudge<'_> {
 }
 
 /// `None` while it is not decided.
-const fn standing(f: &Finding) -> Option<NotifiedState> {
+const fn to_notified_state(f: &Finding) -> Option<NotifiedState> {
     match f.state {
         FindingState::Open
         | FindingState::Unverified
@@ -106,7 +106,7 @@ const fn standing(f: &Finding) -> Option<NotifiedState> {
 }
 
 /// What is to be notified of a finding, if anything. `ended` says that its acknowledgement just ended.
-fn change(
+fn determine_change(
     t: &TrackedFinding,
     standing: NotifiedState,
     now: Timestamp,
@@ -149,7 +149,7 @@ fn change(
         }
         (_, NotifiedState::Drift) => Some(C::Reopened),
         (NotifiedState::Resolved, NotifiedState::Resolved) => None,
-        (_, NotifiedState::Resolved) => holds(t).then_some(C::Resolved),
+        (_, NotifiedState::Resolved) => is_steady(t).then_some(C::Resolved),
         (NotifiedState::Allowed, NotifiedState::Allowed)
         | (NotifiedState::OutOfScope, NotifiedState::OutOfScope)
         | (NotifiedState::NotRequired, NotifiedState::NotRequired) => None,
@@ -166,7 +166,7 @@ fn change(
 
 /// Whether a resolution is notified already. A refusal is proof, and is notified at once. Silence must
 /// hold for a while: a host that answers every other hour would else be reported twice a day.
-fn holds(t: &TrackedFinding) -> bool {
+fn is_steady(t: &TrackedFinding) -> bool {
     let last = t.changes.last().copied().unwrap_or(0);
     !t.by_silence || last + FLAP_QUIET <= t.covered_runs
 }

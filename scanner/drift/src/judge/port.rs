@@ -63,7 +63,7 @@ impl RunJudge<'_> {
             return;
         }
         let what = format!("{}/{} on {} is open", cell.proto, cell.port, cell.ip);
-        let mut reason = self.reason(&subject, &what, port_severity(cell.port), verdict);
+        let mut reason = self.reason(&subject, &what, classify_port_severity(cell.port), verdict);
         if end.is_unconfirmed() && !known {
             reason.why.push_str(&format!("; it is not confirmed: {}", end.words()));
         }
@@ -73,7 +73,7 @@ impl RunJudge<'_> {
         let confirmed = end == SecondLook::Confirmed;
         // A look that learnt nothing does not take back what an earlier one learnt.
         let learnt = o.service.as_ref().is_some_and(|s| s.name != "unknown");
-        let service = if known && !learnt { None } else { service_of(o) };
+        let service = if known && !learnt { None } else { describe_service(o) };
         let sighting = Sighting::There { at: o.at, confirmed, service };
         self.seen(&subject, kind, reason, sighting);
     }
@@ -85,11 +85,11 @@ impl RunJudge<'_> {
 }
 
 /// How bad an unexpected open port is: data and administration ports first.
-pub(super) fn port_severity(port: Port) -> Severity {
+pub(super) fn classify_port_severity(port: Port) -> Severity {
     if is_sensitive(port) { Severity::High } else { Severity::Medium }
 }
 
-fn service_of(o: &TcpObservation) -> Option<String> {
+fn describe_service(o: &TcpObservation) -> Option<String> {
     let s = o.service.as_ref()?;
     let more = s
         .banner

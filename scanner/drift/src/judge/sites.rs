@@ -10,7 +10,7 @@ use super::content::is_inventory;
 use super::{RunJudge, WebKey};
 use crate::sites::{
     FactChange, MAX_LISTED, MAX_SITES, PresentSite, SiteChange, SiteFact, SiteFacts, SiteKey,
-    SiteNotice, SiteRecord, notices,
+    SiteNotice, SiteRecord, collect_site_notices,
 };
 
 /// A change and what it is sorted by: important ones first, then by place.
@@ -37,9 +37,9 @@ impl<'a> RunJudge<'a> {
             if !self.run.coverage.in_scope(w.ip) {
                 continue;
             }
-            for (what, why) in notices(w, self.now) {
+            for (what, why) in collect_site_notices(w, self.now) {
                 self.sites.add(what);
-                listed.push(notice(w, what, why));
+                listed.push(build_site_notice(w, what, why));
             }
             let key = self.key_of(w);
             if w.status.is_none() {
@@ -83,7 +83,7 @@ impl<'a> RunJudge<'a> {
                     self.sites.unsteady += u64::from(site.is_unsteady());
                     changes.extend(list.into_iter().map(|c| {
                         let rank = (c.routine, c.what, key.clone());
-                        (rank, change(w, c, since))
+                        (rank, build_site_change(w, c, since))
                     }));
                 }
             }
@@ -169,12 +169,16 @@ impl<'a> RunJudge<'a> {
     }
 }
 
-fn notice(w: &WebObservation, what: crate::sites::NoticeKind, why: String) -> SiteNotice {
+fn build_site_notice(
+    w: &WebObservation,
+    what: crate::sites::NoticeKind,
+    why: String,
+) -> SiteNotice {
     let host = w.host.clone();
     SiteNotice { what, ip: w.ip, port: w.port, scheme: w.scheme, host, at: w.at, why }
 }
 
-fn change(w: &WebObservation, c: FactChange, since: jiff::Timestamp) -> SiteChange {
+fn build_site_change(w: &WebObservation, c: FactChange, since: jiff::Timestamp) -> SiteChange {
     SiteChange {
         ip: w.ip,
         port: w.port,

@@ -11,8 +11,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use mimawari_targets::{AddrSet, PortSet};
 
-use super::policy::named;
-use super::shown;
+use super::policy::format_rule_name;
+use super::sanitise_excerpt;
 use crate::baseline::{DocumentFile, LineStarts, PortList, ReadErrors, RuleEntry, RuleExpect};
 use crate::lint_rules::upkeep as rule;
 
@@ -20,7 +20,7 @@ use crate::lint_rules::upkeep as rule;
 const MOST_STEPS: u64 = 30_000_000;
 
 /// Reports rules that share cells. Only those that hold at `now` count.
-pub(super) fn shared(
+pub(super) fn report_shared_cells(
     lints: &mut ReadErrors,
     files: &[DocumentFile],
     starts: &LineStarts,
@@ -34,13 +34,17 @@ pub(super) fn shared(
     let found = sweep.found;
     let place = |e: &RuleEntry| {
         let name = files[e.file].source.name();
-        format!("{}:{}", shown(name), starts.line(e.file, e.span.start))
+        format!("{}:{}", sanitise_excerpt(name), starts.line(e.file, e.span.start))
     };
     for (a, b) in found.overlaps {
         let (first, second) = (&units[a as usize], &units[b as usize]);
         let (o, e) = (first.entry, second.entry);
-        let title =
-            format!("{} allows cells that {} at {} allows, too", named(e), named(o), place(o));
+        let title = format!(
+            "{} allows cells that {} at {} allows, too",
+            format_rule_name(e),
+            format_rule_name(o),
+            place(o)
+        );
         let help =
             "agree on one owner for them: the alarm after the end of one rule is lost in the other";
         lints.report(&rule::OVERLAP, e.file, e.addrs_span(), e.id(), title, help);
@@ -52,8 +56,12 @@ pub(super) fn shared(
             RuleExpect::Must => "requires",
             RuleExpect::Never => "forbids",
         };
-        let title =
-            format!("{} {says} nothing that {} at {} does not", named(e), named(by), place(by));
+        let title = format!(
+            "{} {says} nothing that {} at {} does not",
+            format_rule_name(e),
+            format_rule_name(by),
+            place(by)
+        );
         let help = "remove it, or narrow the other one: as long as the other one stands, this one's end changes nothing";
         lints.report(&rule::SHADOWED, e.file, e.span.clone(), e.id(), title, help);
     }
@@ -179,7 +187,7 @@ struct CellSweep<'a> {
 /// The live strip that reaches furthest: its last port, its unit.
 type ReachStrip = Option<(u16, u32)>;
 
-fn further(top: &mut ReachStrip, end: u16, unit: u32) {
+fn extend_reach(top: &mut ReachStrip, end: u16, unit: u32) {
     if top.is_none_or(|(e, _)| e < end) {
         *top = Some((end, unit));
     }
@@ -272,12 +280,12 @@ impl CellSweep<'_> {
                 self.found.overlap(*unit, o);
             }
             if file(top) == Some(u.entry.file) {
-                further(&mut top, *end, *unit);
+                extend_reach(&mut top, *end, *unit);
             } else if top.is_none_or(|(e, _)| e < *end) {
                 next = top;
                 top = Some((*end, *unit));
             } else {
-                further(&mut next, *end, *unit);
+                extend_reach(&mut next, *end, *unit);
             }
         }
     }

@@ -39,7 +39,7 @@ impl CodeOwners {
     /// Reads the text of a file that is shown as `name`. Nothing in it is an error.
     #[must_use]
     pub fn parse(name: &str, text: &str) -> Self {
-        let lines = text.lines().zip(1..).filter_map(|(l, number)| line(l, number));
+        let lines = text.lines().zip(1..).filter_map(|(l, number)| parse_owner_line(l, number));
         Self { name: name.to_owned(), lines: lines.collect() }
     }
 
@@ -58,8 +58,8 @@ impl CodeOwners {
     }
 }
 
-fn line(text: &str, number: usize) -> Option<OwnerLine> {
-    let mut words = words(text);
+fn parse_owner_line(text: &str, number: usize) -> Option<OwnerLine> {
+    let mut words = split_words(text);
     if words.is_empty() {
         return None;
     }
@@ -86,7 +86,7 @@ fn line(text: &str, number: usize) -> Option<OwnerLine> {
 }
 
 /// The words of a line up to a comment. A backslash takes a space into a word.
-fn words(text: &str) -> Vec<String> {
+fn split_words(text: &str) -> Vec<String> {
     let (mut words, mut word) = (Vec::new(), String::new());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {

@@ -28,9 +28,9 @@ use jiff::Timestamp;
 use mimawari_targets::{AddrSet, PortSet, Scope};
 
 use self::codeowners::CodeOwners;
-pub use self::sites::{SiteNames, addresses_of_all_sites};
+pub use self::sites::{SiteNames, collect_all_site_addresses};
 use crate::baseline::RuleDocument;
-use crate::baseline::{LineStarts, shown};
+use crate::baseline::{LineStarts, sanitise_excerpt};
 pub use crate::baseline::{Lint, TextLocation};
 pub use crate::lint_rules as rules;
 pub use crate::lint_rules::LintRule;
@@ -114,16 +114,16 @@ pub enum OwnersSource<'a> {
 #[must_use]
 pub fn lint(files: &[(String, String)], context: &LintContext<'_>) -> Vec<Lint> {
     let RuleDocument { files, entries, mistakes: mut lints } = RuleDocument::read(files);
-    policy::files(&mut lints, &files, context);
+    policy::check_files(&mut lints, &files, context);
     for e in &entries {
-        policy::entry(&mut lints, e, context);
+        policy::check_rule(&mut lints, e, context);
     }
-    scanned::scope(&mut lints, &files, &entries, context);
-    scanned::forbidden(&mut lints, &entries);
-    scanned::required(&mut lints, &entries, context);
-    sites::all_sites(&mut lints, &entries, context);
-    upkeep::entries(&mut lints, &files, &entries, context);
+    scanned::check_scope(&mut lints, &files, &entries, context);
+    scanned::check_forbidden_ports(&mut lints, &entries);
+    scanned::check_required_cells(&mut lints, &entries, context);
+    sites::check_all_site_rules(&mut lints, &entries, context);
+    upkeep::check_upkeep(&mut lints, &files, &entries, context);
     let places = LineStarts::of(&files);
-    cells::shared(&mut lints, &files, &places, &entries, context.now);
+    cells::report_shared_cells(&mut lints, &files, &places, &entries, context.now);
     lints.finish(&files, &places)
 }

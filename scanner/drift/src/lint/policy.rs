@@ -2,15 +2,19 @@
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
-use mimawari_targets::mistake;
+use mimawari_targets::build_mistake_diagnostic;
 
-use super::{LintContext, OwnersSource, shown};
+use super::{LintContext, OwnersSource, sanitise_excerpt};
 use crate::baseline::{DocumentFile, PortList, ReadErrors, RuleEntry, RuleExpect, RuleKind};
 use crate::lint_rules::policy as rule;
-use crate::ports::first_sensitive;
+use crate::ports::find_sensitive_port;
 
 /// What each file must have: an owner that CODEOWNERS knows, and the form of `baseline fmt`.
-pub(super) fn files(lints: &mut ReadErrors, files: &[DocumentFile], context: &LintContext<'_>) {
+pub(super) fn check_files(
+    lints: &mut ReadErrors,
+    files: &[DocumentFile],
+    context: &LintContext<'_>,
+) {
     if let (OwnersSource::Absent, Some(first)) = (context.owners, files.first()) {
         let span = first.owner.as_ref().map_or(0..0, toml::Spanned::span);
         lints.report(
@@ -24,17 +28,17 @@ pub(super) fn files(lints: &mut ReadErrors, files: &[DocumentFile], context: &Li
     }
     for (number, file) in files.iter().enumerate() {
         if let OwnersSource::File { owners, folder } = context.owners {
-            owner(lints, number, file, owners, folder);
+            check_owner(lints, number, file, owners, folder);
         }
         if let Some(format) = context.formatted
             && !file.broken
         {
-            formatted(lints, number, file.source.text(), format);
+            check_formatting(lints, number, file.source.text(), format);
         }
     }
 }
 
-fn owner(
+fn check_owner(
     lints: &mut ReadErrors,
     number: usize,
     file: &DocumentFile,
@@ -51,16 +55,17 @@ fn owner(
     };
     let path = path.trim_start_matches('/');
     let said = owner.get_ref().trim();
-    let in_file = shown(owners.name());
+    let in_file = sanitise_excerpt(owners.name());
     let (title, help) = match owners.of(path) {
         // Names of GitHub are the same in upper and lower case.
         Some(o) if o.owners.iter().any(|x| x.eq_ignore_ascii_case(said)) => return,
         Some(o) if !o.owners.is_empty() => {
-            let listed: Vec<String> = o.owners.iter().take(8).map(|x| shown(x)).collect();
+            let listed: Vec<String> =
+                o.owners.iter().take(8).map(|x| sanitise_excerpt(x)).collect();
             (
                 format!(
                     "`{}` does not own this file: {in_file}:{} gives it to {}",
-                    shown(said),
+                    sanitise_excerpt(said),
                     o.line,
                     listed.join(" ")
                 ),
@@ -74,14 +79,23 @@ fn owner(
             );
             (
                 format!("nobody owns this file: {place}"),
-                format!("add `/{} {}` to CODEOWNERS", shown(path), shown(said)),
+                format!(
+                    "add `/{} {}` to CODEOWNERS",
+                    sanitise_excerpt(path),
+                    sanitise_excerpt(said)
+                ),
             )
         }
     };
     lints.report(&rule::OWNER_MISMATCH, number, owner.span(), None, title, help);
 }
 
-fn formatted(lints: &mut ReadErrors, number: usize, text: &str, format: &dyn Fn(&str) -> String) {
+fn check_formatting(
+    lints: &mut ReadErrors,
+    number: usize,
+    text: &str,
+    format: &dyn Fn(&str) -> String,
+) {
     let wanted = format(text);
     if wanted == text {
         return;
@@ -100,22 +114,22 @@ fn formatted(lints: &mut ReadErrors, number: usize, text: &str, format: &dyn Fn(
 }
 
 /// What each rule must have.
-pub(super) fn entry(lints: &mut ReadErrors, e: &RuleEntry, context: &LintContext<'_>) {
+pub(super) fn check_rule(lints: &mut ReadErrors, e: &RuleEntry, context: &LintContext<'_>) {
     match &e.what {
         RuleKind::Ports(p) => {
-            too_broad(lints, e, p, context.budget);
-            end(lints, e, p, context.now);
+            check_breadth(lints, e, p, context.budget);
+            check_missing_expiry(lints, e, p, context.now);
         }
         RuleKind::Http(contents) => {
             let Some(known) = context.checks else { return };
             for check in contents.checks.iter().filter(|c| !known.contains(c.get_ref().as_str())) {
-                let written = shown(check.get_ref()).replace('`', "'");
+                let written = sanitise_excerpt(check.get_ref()).replace('`', "'");
                 // The nearest one, by the same rule as for keys.
                 let listed: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
                 let message =
                     format!("unknown variant `{written}`, expected one of {}", listed.join(", "));
                 let source = mimawari_targets::diagnostic::TextSource::new("", "");
-                let help = mistake(&source, &message, 0..0)
+                let help = build_mistake_diagnostic(&source, &message, 0..0)
                     .help
                     .filter(|h| h.starts_with("did you"))
                     .unwrap_or_else(|| {
@@ -129,11 +143,11 @@ pub(super) fn entry(lints: &mut ReadErrors, e: &RuleEntry, context: &LintContext
 }
 
 /// The name of a rule in a message.
-pub(super) fn named(e: &RuleEntry) -> String {
-    e.id().map_or_else(|| "the rule".to_owned(), |id| format!("`{}`", shown(id)))
+pub(super) fn format_rule_name(e: &RuleEntry) -> String {
+    e.id().map_or_else(|| "the rule".to_owned(), |id| format!("`{}`", sanitise_excerpt(id)))
 }
 
-fn too_broad(lints: &mut ReadErrors, e: &RuleEntry, p: &PortList, budget: u128) {
+fn check_breadth(lints: &mut ReadErrors, e: &RuleEntry, p: &PortList, budget: u128) {
     let Some(addrs) = &e.addrs else { return };
     let ports = u128::from(p.tcp.len() + p.udp.len());
     let cells = addrs.len().saturating_mul(ports);
@@ -142,7 +156,7 @@ fn too_broad(lints: &mut ReadErrors, e: &RuleEntry, p: &PortList, budget: u128) 
     }
     let title = format!(
         "{} allows {} addresses × {ports} ports = {cells} cells, more than {budget}",
-        named(e),
+        format_rule_name(e),
         addrs.len(),
     );
     let help = "allow only what is needed; or write `broad = true` and an `expires`, so that a reviewer sees that it is meant";
@@ -150,29 +164,31 @@ fn too_broad(lints: &mut ReadErrors, e: &RuleEntry, p: &PortList, budget: u128) 
 }
 
 /// The end that rules for administration and data ports and broad rules need.
-fn end(lints: &mut ReadErrors, e: &RuleEntry, p: &PortList, now: Timestamp) {
+fn check_missing_expiry(lints: &mut ReadErrors, e: &RuleEntry, p: &PortList, now: Timestamp) {
     if e.expires.is_some() || p.expect == RuleExpect::Never {
         return;
     }
     let hit = p.items.iter().find_map(|(span, proto, (a, b))| {
         let set = mimawari_targets::PortSet::from_ranges([(*a, *b)]);
-        Some((span, *proto, first_sensitive(&set)?))
+        Some((span, *proto, find_sensitive_port(&set)?))
     });
     let (span, title) = match hit {
         Some((span, proto, port)) => {
             let what = format!("{proto}/{port}, a port of administration or data");
-            (span.clone(), format!("{} allows {what}, without an end", named(e)))
+            (span.clone(), format!("{} allows {what}, without an end", format_rule_name(e)))
         }
-        None if p.broad => (e.span.clone(), format!("{} is broad, and has no end", named(e))),
+        None if p.broad => {
+            (e.span.clone(), format!("{} is broad, and has no end", format_rule_name(e)))
+        }
         None => return,
     };
-    let help = match in_90_days(now) {
+    let help = match add_90_days(now) {
         Some(day) => format!("add the last day on which it is needed, such as `expires = {day}`"),
         None => "add the last day on which it is needed as `expires`".to_owned(),
     };
     lints.report(&rule::EXPIRES_MISSING, e.file, span, e.id(), title, help);
 }
 
-fn in_90_days(now: Timestamp) -> Option<jiff::civil::Date> {
+fn add_90_days(now: Timestamp) -> Option<jiff::civil::Date> {
     now.to_zoned(TimeZone::UTC).date().checked_add(90.days()).ok()
 }

@@ -5,14 +5,14 @@ use std::ops::Range;
 
 use mimawari_targets::{AddrRange, AddrSet, PortSet, Scope};
 
-use super::policy::named;
-use super::{LintContext, LintProfile, shown};
+use super::policy::format_rule_name;
+use super::{LintContext, LintProfile, sanitise_excerpt};
 use crate::baseline::{DocumentFile, ReadErrors, RuleEntry, RuleExpect};
 use crate::lint_rules::policy as rule;
 
 /// Addresses outside the scope: in groups, once, and in the rules' own lists. What `deny` cuts out
 /// of an allowed range is not held against a rule, unless nothing else is left of it.
-pub(super) fn scope(
+pub(super) fn check_scope(
     lints: &mut ReadErrors,
     files: &[DocumentFile],
     entries: &[RuleEntry],
@@ -23,15 +23,15 @@ pub(super) fn scope(
         // Sorted, so that the order is that of the names.
         let groups: BTreeMap<_, _> = file.groups.iter().collect();
         for (_, group) in groups {
-            items(lints, number, None, &group.items, scope);
+            check_items_in_scope(lints, number, None, &group.items, scope);
         }
     }
     for e in entries {
-        items(lints, e.file, e.id(), &e.hosts, scope);
+        check_items_in_scope(lints, e.file, e.id(), &e.hosts, scope);
     }
 }
 
-fn items(
+fn check_items_in_scope(
     lints: &mut ReadErrors,
     file: usize,
     id: Option<&str>,
@@ -42,7 +42,7 @@ fn items(
         let set = AddrSet::from_ranges([*range]);
         let outside = set.subtract(scope.allow());
         let title = if !outside.is_empty() {
-            format!("{} is not in the scope", listed(&outside))
+            format!("{} is not in the scope", format_ranges(&outside))
         } else if set.intersect(scope.permitted()).is_empty() {
             format!("{range} is denied by the scope")
         } else {
@@ -54,7 +54,7 @@ fn items(
 }
 
 /// The first ranges of a set.
-fn listed(set: &AddrSet) -> String {
+fn format_ranges(set: &AddrSet) -> String {
     const MOST: usize = 4;
     let mut out: Vec<String> = set.ranges().take(MOST).map(|r| r.to_string()).collect();
     let more = set.ranges().count().saturating_sub(MOST);
@@ -65,21 +65,25 @@ fn listed(set: &AddrSet) -> String {
 }
 
 /// Ports that must never be open, and that nobody looks at.
-pub(super) fn forbidden(lints: &mut ReadErrors, entries: &[RuleEntry]) {
+pub(super) fn check_forbidden_ports(lints: &mut ReadErrors, entries: &[RuleEntry]) {
     for e in entries {
         let Some(p) = e.ports().filter(|p| p.expect == RuleExpect::Never && !p.udp.is_empty())
         else {
             continue;
         };
-        let udp = shown(&p.udp.to_string());
-        let title = format!("{} forbids udp/{udp}, and nothing scans UDP", named(e));
+        let udp = sanitise_excerpt(&p.udp.to_string());
+        let title = format!("{} forbids udp/{udp}, and nothing scans UDP", format_rule_name(e));
         let help = "forbid TCP ports alone: of UDP no alarm would ever come";
         lints.report(&rule::NEVER_NOT_SCANNED, e.file, p.span.clone(), e.id(), title, help);
     }
 }
 
 /// Cells that must be open, and that nobody looks at.
-pub(super) fn required(lints: &mut ReadErrors, entries: &[RuleEntry], context: &LintContext<'_>) {
+pub(super) fn check_required_cells(
+    lints: &mut ReadErrors,
+    entries: &[RuleEntry],
+    context: &LintContext<'_>,
+) {
     if context.profiles.is_empty() {
         return;
     }
@@ -91,19 +95,21 @@ pub(super) fn required(lints: &mut ReadErrors, entries: &[RuleEntry], context: &
         if !p.udp.is_empty() {
             let title = format!(
                 "{} requires udp/{}, and nothing scans UDP",
-                named(e),
-                shown(&p.udp.to_string())
+                format_rule_name(e),
+                sanitise_excerpt(&p.udp.to_string())
             );
             let help = "require TCP ports alone; a UDP port may stand in a rule of `may`";
             lints.report(&rule::MUST_NOT_SCANNED, e.file, p.span.clone(), e.id(), title, help);
         }
-        if let Some((ports, left)) = uncovered(addrs, p.tcp.ranges().to_vec(), context.profiles) {
+        if let Some((ports, left)) =
+            find_uncovered_ports(addrs, p.tcp.ranges().to_vec(), context.profiles)
+        {
             let ports = PortSet::from_ranges(ports);
             let title = format!(
                 "{} requires tcp/{} on {}, which no scan profile covers",
-                named(e),
-                shown(&ports.to_string()),
-                listed(&left)
+                format_rule_name(e),
+                sanitise_excerpt(&ports.to_string()),
+                format_ranges(&left)
             );
             let help = "add the port to [scan] `ports` and the address to `targets` of a profile, or drop the rule: what nobody looks at is never missed";
             lints.report(&rule::MUST_NOT_SCANNED, e.file, p.span.clone(), e.id(), title, help);
@@ -114,7 +120,7 @@ pub(super) fn required(lints: &mut ReadErrors, entries: &[RuleEntry], context: &
 type ScannedPorts = Vec<(u16, u16)>;
 
 /// The first ports, with their addresses, that no profile covers.
-fn uncovered(
+fn find_uncovered_ports(
     addrs: &AddrSet,
     ports: ScannedPorts,
     profiles: &[LintProfile],
@@ -127,8 +133,8 @@ fn uncovered(
     };
     let (scanned, not) = cut(&ports, first.ports.ranges());
     // Each port goes one way alone, so the work is bounded by pieces of ports × profiles.
-    uncovered(&addrs.subtract(&first.targets), scanned, others)
-        .or_else(|| uncovered(addrs, not, others))
+    find_uncovered_ports(&addrs.subtract(&first.targets), scanned, others)
+        .or_else(|| find_uncovered_ports(addrs, not, others))
 }
 
 /// Sorted ranges, divided into what other sorted ranges hold and what they do not.

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use mimawari_targets::{AddrRange, AddrSet};
 
-use super::policy::named;
-use super::{LintContext, shown};
+use super::policy::format_rule_name;
+use super::{LintContext, sanitise_excerpt};
 use crate::baseline::{ContentMatch, ReadErrors, RuleDocument, RuleEntry, RuleKind};
 use crate::lint_rules::policy as rule;
 
@@ -47,7 +47,7 @@ impl SiteNames {
 }
 
 /// A rule that allows paths whatever the site.
-fn for_all_sites(e: &RuleEntry) -> Option<(&ContentMatch, &AddrSet)> {
+fn select_all_site_rule(e: &RuleEntry) -> Option<(&ContentMatch, &AddrSet)> {
     match &e.what {
         RuleKind::Http(c) if !c.paths.is_empty() && c.names.is_empty() => {
             Some((c, e.addrs.as_deref()?))
@@ -59,22 +59,26 @@ fn for_all_sites(e: &RuleEntry) -> Option<(&ContentMatch, &AddrSet)> {
 /// The addresses of rules that allow a path for every site: of others it need not be known how many
 /// sites they have.
 #[must_use]
-pub fn addresses_of_all_sites(files: &[(String, String)]) -> AddrSet {
+pub fn collect_all_site_addresses(files: &[(String, String)]) -> AddrSet {
     let document = RuleDocument::read(files);
-    let rules = document.entries.iter().filter_map(for_all_sites);
+    let rules = document.entries.iter().filter_map(select_all_site_rule);
     AddrSet::from_ranges(rules.flat_map(|(_, addrs)| addrs.ranges()))
 }
 
 /// Path rules without `names` where an address has more than one site.
-pub(super) fn all_sites(lints: &mut ReadErrors, entries: &[RuleEntry], context: &LintContext<'_>) {
+pub(super) fn check_all_site_rules(
+    lints: &mut ReadErrors,
+    entries: &[RuleEntry],
+    context: &LintContext<'_>,
+) {
     let Some(sites) = context.sites else { return };
     for e in entries.iter().filter(|e| e.is_live(context.now)) {
-        let Some((contents, addrs)) = for_all_sites(e) else { continue };
+        let Some((contents, addrs)) = select_all_site_rule(e) else { continue };
         let Some(path) = contents.paths.first() else { continue };
         let Some((ip, names)) = sites.shared(addrs).max_by_key(|(_, names)| names.len()) else {
             continue;
         };
-        let listed: Vec<String> = names.iter().take(SHOWN).map(|n| shown(n)).collect();
+        let listed: Vec<String> = names.iter().take(SHOWN).map(|n| sanitise_excerpt(n)).collect();
         let more = if names.len() > SHOWN { ", …" } else { "" };
         let count = match names.len() {
             n if n >= MOST_NAMES => format!("at least {n}"),
@@ -82,8 +86,8 @@ pub(super) fn all_sites(lints: &mut ReadErrors, entries: &[RuleEntry], context: 
         };
         let title = format!(
             "{} allows `{}` for every site, and {ip} has {count}: {}{more}",
-            named(e),
-            shown(path.get_ref()),
+            format_rule_name(e),
+            sanitise_excerpt(path.get_ref()),
             listed.join(", ")
         );
         let help = format!(

@@ -103,13 +103,13 @@ fn ids(lints: &[Lint]) -> Vec<&str> {
 #[test]
 fn every_row_has_an_example_of_which_it_is_told_and_one_of_which_it_is_not() {
     let world = World::new();
-    for rule in rules::all() {
+    for rule in rules::list_lint_rules() {
         let bad = match rule.id {
             "not-compared" => {
                 let lints = lint(&tangle(6000), &LintContext::at(Timestamp::UNIX_EPOCH));
                 lints.into_iter().filter(|l| l.rule.id == "not-compared").collect()
             }
-            id => world.lint(&rules::files(rule.bad), id != "no-codeowners"),
+            id => world.lint(&rules::split_example_files(rule.bad), id != "no-codeowners"),
         };
         assert!(!bad.is_empty(), "{}", rule.id);
         for l in &bad {
@@ -117,9 +117,14 @@ fn every_row_has_an_example_of_which_it_is_told_and_one_of_which_it_is_not() {
             assert_eq!(l.diagnostic.gravity, rule.gravity);
             assert!(l.diagnostic.help.as_ref().is_some_and(|h| !h.is_empty()), "{l:#?}");
         }
-        assert_eq!(ids(&world.lint(&rules::files(rule.good), true)), [""; 0], "{}", rule.id);
+        assert_eq!(
+            ids(&world.lint(&rules::split_example_files(rule.good), true)),
+            [""; 0],
+            "{}",
+            rule.id
+        );
         let baseline = |example| {
-            let files = rules::files(example);
+            let files = rules::split_example_files(example);
             let is_of_it = |f: &(String, String)| !f.0.contains('/') && f.0 != "CODEOWNERS";
             Baseline::parse(&files.into_iter().filter(is_of_it).collect::<Vec<_>>())
         };
@@ -131,7 +136,7 @@ fn every_row_has_an_example_of_which_it_is_told_and_one_of_which_it_is_not() {
 #[test]
 fn ids_and_pages_are_in_form() {
     let mut ids = BTreeSet::new();
-    for rule in rules::all() {
+    for rule in rules::list_lint_rules() {
         assert!(ids.insert(rule.id), "{} is there twice", rule.id);
         assert!(rule.id.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", rule.id);
         assert_eq!(rules::get(rule.id), Some(rule));
@@ -184,9 +189,9 @@ fn thousands_of_rules_are_compared() {
 
 /// Texts that are nearly baselines: pieces of the examples with pieces of other texts among them.
 fn nearly() -> impl Strategy<Value = Vec<(String, String)>> {
-    let lines: Vec<String> = rules::all()
+    let lines: Vec<String> = rules::list_lint_rules()
         .flat_map(|r| [r.bad, r.good])
-        .flat_map(rules::files)
+        .flat_map(rules::split_example_files)
         .flat_map(|(_, text)| text.lines().map(str::to_owned).collect::<Vec<_>>())
         .collect();
     let line = prop_oneof![

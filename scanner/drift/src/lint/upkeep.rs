@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::LintContext;
-use super::policy::named;
+use super::policy::format_rule_name;
 use crate::baseline::{DocumentFile, ReadErrors, RuleDocument, RuleEntry, RuleExpect, RuleKind};
 use crate::lint_rules::upkeep as rule;
 use crate::stale::{UNSEEN_DAYS, UNSEEN_RUNS};
@@ -17,17 +17,17 @@ const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 const STALE: SignedDuration = SignedDuration::from_hours(UNSEEN_DAYS * 24);
 
 /// Ends, use and renewal of each rule.
-pub(super) fn entries(
+pub(super) fn check_upkeep(
     lints: &mut ReadErrors,
     files: &[DocumentFile],
     entries: &[RuleEntry],
     context: &LintContext<'_>,
 ) {
     for e in entries {
-        ending(lints, e, context.now);
+        check_upcoming_expiry(lints, e, context.now);
         let known = context.usage.zip(e.id()).and_then(|(usage, id)| usage.get(id));
         if let Some(known) = known.filter(|_| e.is_live(context.now)) {
-            used(lints, e, known, context.now);
+            check_usage(lints, e, known, context.now);
         }
     }
     let Some(base) = context.base else { return };
@@ -36,23 +36,26 @@ pub(super) fn entries(
     let old: HashMap<&str, &RuleEntry> = old.iter().filter_map(|e| Some((e.id()?, e))).collect();
     for e in entries {
         let Some(was) = e.id().and_then(|id| old.get(id)) else { continue };
-        renewed(lints, (files, e), (&old_files, was));
+        check_renewal(lints, (files, e), (&old_files, was));
     }
 }
 
-fn ending(lints: &mut ReadErrors, e: &RuleEntry, now: Timestamp) {
+fn check_upcoming_expiry(lints: &mut ReadErrors, e: &RuleEntry, now: Timestamp) {
     let Some(expires) = &e.expires else { return };
     let text = &expires.get_ref().text;
     let days = expires.get_ref().at.duration_since(now).as_hours() / 24;
     let (which, title) = if !e.is_live(now) {
-        (&rule::EXPIRED, format!("{} ended on {text} and allows nothing any more", named(e)))
+        (
+            &rule::EXPIRED,
+            format!("{} ended on {text} and allows nothing any more", format_rule_name(e)),
+        )
     } else if expires.get_ref().at.duration_since(now) <= SOON {
         let when = match days {
             0 => "within a day".to_owned(),
             1 => "in a day".to_owned(),
             n => format!("in {n} days"),
         };
-        (&rule::EXPIRES_SOON, format!("{} ends {when}, after {text}", named(e)))
+        (&rule::EXPIRES_SOON, format!("{} ends {when}, after {text}", format_rule_name(e)))
     } else {
         return;
     };
@@ -67,7 +70,7 @@ fn ending(lints: &mut ReadErrors, e: &RuleEntry, now: Timestamp) {
 
 /// Whether anything was seen of what the rule allows. Of `must` a patrol reports itself what is
 /// missing, and of `never` nothing is to be seen.
-fn used(lints: &mut ReadErrors, e: &RuleEntry, known: &RuleUse, now: Timestamp) {
+fn check_usage(lints: &mut ReadErrors, e: &RuleEntry, known: &RuleUse, now: Timestamp) {
     if e.ports().is_some_and(|p| p.expect != RuleExpect::May) {
         return;
     }
@@ -81,13 +84,16 @@ fn used(lints: &mut ReadErrors, e: &RuleEntry, known: &RuleUse, now: Timestamp) 
     let (which, title, help) = if quiet >= STALE && runs >= UNSEEN_RUNS {
         let title = match known.last_seen {
             Some(_) => {
-                format!("nothing that {} allows was seen {since}, in {runs} covered runs", named(e))
+                format!(
+                    "nothing that {} allows was seen {since}, in {runs} covered runs",
+                    format_rule_name(e)
+                )
             }
-            None => format!("nothing that {} allows was ever seen, {since}", named(e)),
+            None => format!("nothing that {} allows was ever seen, {since}", format_rule_name(e)),
         };
         (&rule::STALE, title, "remove the rule; what comes back later is then reported as drift")
     } else if known.last_seen.is_none() && runs > 0 {
-        let title = format!("nothing that {} allows was ever seen, {since}", named(e));
+        let title = format!("nothing that {} allows was ever seen, {since}", format_rule_name(e));
         (
             &rule::UNBACKED,
             title,
@@ -100,13 +106,13 @@ fn used(lints: &mut ReadErrors, e: &RuleEntry, known: &RuleUse, now: Timestamp) 
 }
 
 /// A later end, and nothing else.
-fn renewed(
+fn check_renewal(
     lints: &mut ReadErrors,
     (files, new): (&[DocumentFile], &RuleEntry),
     (old_files, old): (&[DocumentFile], &RuleEntry),
 ) {
     let (Some(to), Some(from)) = (&new.expires, &old.expires) else { return };
-    if to.get_ref().at <= from.get_ref().at || !same(new, old) {
+    if to.get_ref().at <= from.get_ref().at || !is_same_rule(new, old) {
         return;
     }
     let owner = |files: &[DocumentFile], e: &RuleEntry| {
@@ -117,7 +123,7 @@ fn renewed(
     }
     let title = format!(
         "{} is renewed from {} to {}, and nothing else of it changes",
-        named(new),
+        format_rule_name(new),
         from.get_ref().text,
         to.get_ref().text
     );
@@ -126,7 +132,7 @@ fn renewed(
 }
 
 /// Whether two rules say the same, their ends aside.
-fn same(a: &RuleEntry, b: &RuleEntry) -> bool {
+fn is_same_rule(a: &RuleEntry, b: &RuleEntry) -> bool {
     let reason = |e: &RuleEntry| e.reason.as_ref().map(|r| r.get_ref().trim().to_owned());
     let texts = |l: &[toml::Spanned<String>]| -> Vec<String> {
         l.iter().map(|t| t.get_ref().clone()).collect()

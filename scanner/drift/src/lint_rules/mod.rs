@@ -22,7 +22,7 @@ pub struct LintRule {
     pub title: &'static str,
     /// Why it is reported and what to do.
     pub page: &'static str,
-    /// A baseline for which it is reported; see [`files`].
+    /// A baseline for which it is reported; see [`split_example_files`].
     pub bad: &'static str,
     /// The same, corrected.
     pub good: &'static str,
@@ -47,14 +47,14 @@ macro_rules! rows {
 use rows;
 
 /// Every row, errors of the text first.
-pub fn all() -> impl Iterator<Item = &'static LintRule> {
+pub fn list_lint_rules() -> impl Iterator<Item = &'static LintRule> {
     [reading::ROWS, policy::ROWS, upkeep::ROWS].into_iter().flatten().copied()
 }
 
 /// The row with an id.
 #[must_use]
 pub fn get(id: &str) -> Option<&'static LintRule> {
-    all().find(|r| r.id == id)
+    list_lint_rules().find(|r| r.id == id)
 }
 
 impl LintRule {
@@ -100,10 +100,10 @@ impl LintRule {
 
 /// All rows, one a line, sorted as in the table.
 #[must_use]
-pub fn listed() -> String {
-    let width = all().map(|r| r.id.len()).max().unwrap_or_default();
+pub fn render_rule_table() -> String {
+    let width = list_lint_rules().map(|r| r.id.len()).max().unwrap_or_default();
     let mut out = String::new();
-    for r in all() {
+    for r in list_lint_rules() {
         let _ = writeln!(out, "  {:width$}  {:7}  {}", r.id, r.level(), r.title);
     }
     out
@@ -112,7 +112,7 @@ pub fn listed() -> String {
 /// The files of an example. A line `# --- NAME` begins a file of this name; without one it is
 /// `team.toml`. A TOML file that begins with a table gets the two lines that each file needs.
 #[must_use]
-pub fn files(example: &str) -> Vec<(String, String)> {
+pub fn split_example_files(example: &str) -> Vec<(String, String)> {
     let mut out = vec![("team.toml".to_owned(), String::new())];
     for line in example.lines() {
         if let Some(name) = line.strip_prefix("# --- ") {

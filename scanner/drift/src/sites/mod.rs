@@ -16,7 +16,9 @@ use mimawari_targets::Port;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use reported::{EXPIRES_SOON, NoticeKind, SiteChange, SiteCounts, SiteNotice, notices};
+pub use reported::{
+    EXPIRES_SOON, NoticeKind, SiteChange, SiteCounts, SiteNotice, collect_site_notices,
+};
 
 /// Changes and notices that a verdict lists; all are counted.
 pub const MAX_LISTED: usize = 1_000;
@@ -257,11 +259,11 @@ impl SiteFacts {
             SiteFact::Title => self.title.clone(),
             SiteFact::Certificate => self.certificate.as_ref().map(SiteCertificate::shown),
             SiteFact::Favicon => self.favicon_sha256.as_deref().map(|s| format!("SHA-256 {s}")),
-            SiteFact::Present => listed(self.present.iter()),
+            SiteFact::Present => format_present_files(self.present.iter()),
             SiteFact::Redirect => self.location.clone(),
             SiteFact::Status => self.status.map(|s| s.to_string()),
             SiteFact::Tls => self.tls.clone(),
-            SiteFact::Dns => self.dns.map(|d| pointing(d).to_owned()),
+            SiteFact::Dns => self.dns.map(|d| describe_dns_pointing(d).to_owned()),
             SiteFact::Server => self.server.clone(),
         }
     }
@@ -335,8 +337,9 @@ impl SiteRecord {
                         .is_some_and(|(now, was)| now.renews(was));
                 let (was, now) = if what == SiteFact::Present && changed {
                     // Of a list only what came and went.
-                    let only =
-                        |a: &SiteFacts, b: &SiteFacts| listed(a.present.difference(&b.present));
+                    let only = |a: &SiteFacts, b: &SiteFacts| {
+                        format_present_files(a.present.difference(&b.present))
+                    };
                     (only(&self.facts, &facts), only(&facts, &self.facts))
                 } else {
                     (was, now)
@@ -393,7 +396,7 @@ impl FactHistory {
 }
 
 /// Where a name points, in words.
-const fn pointing(d: DnsPointing) -> &'static str {
+const fn describe_dns_pointing(d: DnsPointing) -> &'static str {
     match d {
         DnsPointing::Here => "points here",
         DnsPointing::Ours => "points at other addresses of the scope",
@@ -403,7 +406,7 @@ const fn pointing(d: DnsPointing) -> &'static str {
     }
 }
 
-fn listed<'a>(present: impl Iterator<Item = &'a PresentSite>) -> Option<String> {
+fn format_present_files<'a>(present: impl Iterator<Item = &'a PresentSite>) -> Option<String> {
     let all: Vec<String> =
         present.map(|p| format!("{} ({})", cut(&p.path), cut(&p.check))).collect();
     let mut s = all.iter().take(5).cloned().collect::<Vec<_>>().join(", ");

@@ -8,7 +8,7 @@ use mimawari_targets::Port;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{SiteFact, cut, pointing};
+use super::{SiteFact, cut, describe_dns_pointing};
 
 /// A certificate that ends within this time is reported.
 pub const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -138,7 +138,7 @@ impl SiteCounts {
 
 /// Notices about a site that was looked at, with or without an answer to `/`.
 #[must_use]
-pub fn notices(seen: &WebObservation, now: Timestamp) -> Vec<(NoticeKind, String)> {
+pub fn collect_site_notices(seen: &WebObservation, now: Timestamp) -> Vec<(NoticeKind, String)> {
     let mut out = Vec::new();
     let certificate = seen.tls.as_ref().and_then(|t| t.certificate.as_ref());
     if let Some(c) = certificate {
@@ -174,10 +174,10 @@ pub fn notices(seen: &WebObservation, now: Timestamp) -> Vec<(NoticeKind, String
     }
     match seen.dns {
         Some(d @ DnsPointing::Elsewhere) => {
-            out.push((NoticeKind::NameElsewhere, pointing(d).to_owned()));
+            out.push((NoticeKind::NameElsewhere, describe_dns_pointing(d).to_owned()));
         }
         Some(d @ DnsPointing::Nowhere) => {
-            out.push((NoticeKind::NameNowhere, pointing(d).to_owned()))
+            out.push((NoticeKind::NameNowhere, describe_dns_pointing(d).to_owned()))
         }
         _ => {}
     }

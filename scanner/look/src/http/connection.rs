@@ -28,7 +28,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::stream::{HttpStream, dial};
-use super::tls::{self, TlsFallback, words};
+use super::tls::{self, TlsFallback, describe_tls_error};
 
 /// How much of a body is read, bytes. What lies behind is never asked for, and a server that sends
 /// it anyway is cut off.
@@ -252,14 +252,14 @@ impl RequestTemplate {
     pub(super) fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, ResponseError> {
         let mut request = Request::new(Empty::new());
         *request.method_mut() = Method::GET;
-        *request.uri_mut() = origin_form(path)?;
+        *request.uri_mut() = parse_origin_form(path)?;
         *request.headers_mut() = self.fields.clone();
         Ok(request)
     }
 
     /// The same request as bytes, for one connection of its own.
     fn bytes(&self, path: &str) -> Result<Vec<u8>, ResponseError> {
-        let mut bytes = format!("GET {} HTTP/1.1\r\n", origin_form(path)?).into_bytes();
+        let mut bytes = format!("GET {} HTTP/1.1\r\n", parse_origin_form(path)?).into_bytes();
         for (name, value) in &self.fields {
             bytes.extend_from_slice(name.as_str().as_bytes());
             bytes.extend_from_slice(b": ");
@@ -272,7 +272,7 @@ impl RequestTemplate {
 }
 
 /// Only the origin form may go out (RFC 9112, section 3.2.1): `Uri` takes others, too.
-fn origin_form(path: &str) -> Result<Uri, ResponseError> {
+fn parse_origin_form(path: &str) -> Result<Uri, ResponseError> {
     Some(path)
         .filter(|p| p.starts_with('/'))
         .and_then(|p| p.parse::<Uri>().ok())
@@ -312,7 +312,7 @@ impl HttpConnection {
         timeouts: &HttpTimeouts,
         hint: Option<TlsFallback>,
     ) -> Result<Self, ResponseError> {
-        let (stream, tls, fallback) = stream_to(route, timeouts, hint).await?;
+        let (stream, tls, fallback) = open_stream(route, timeouts, hint).await?;
         // Lenient where a browser is: the point is to see what a sloppy server gives away. HTTP/0.9
         // stays off, because with it every answer of every protocol would be a body.
         let (sender, connection) = Builder::new()
@@ -419,7 +419,7 @@ impl HttpConnection {
         let cut = match read {
             Some(Ok(cut)) => cut,
             Some(Err(error)) => {
-                cut_short = Some(fault(&error, self.responses));
+                cut_short = Some(classify_hyper_error(&error, self.responses));
                 true
             }
             None => {
@@ -434,7 +434,7 @@ impl HttpConnection {
         }
         // Known now, and not only when the next request fails.
         let last = closes(parts.version, &parts.headers);
-        let total = whole_length(&parts.headers);
+        let total = parse_total_length(&parts.headers);
         let truncated = cut
             || (parts.status == StatusCode::PARTIAL_CONTENT
                 && total.is_none_or(|n| n > bytes.len() as u64));
@@ -454,11 +454,11 @@ impl HttpConnection {
     /// why.
     fn explain(&mut self, error: &hyper::Error) -> ResponseError {
         if !error.is_canceled() && !error.is_closed() {
-            return fault(error, self.responses);
+            return classify_hyper_error(error, self.responses);
         }
         let inside = error.source().and_then(|e| e.downcast_ref::<hyper::Error>());
         let cause = self.close_reason.take();
-        fault(inside.or(cause.as_ref()).unwrap_or(error), self.responses)
+        classify_hyper_error(inside.or(cause.as_ref()).unwrap_or(error), self.responses)
     }
 }
 
@@ -495,20 +495,23 @@ impl WaitingRequest<'_> {
 }
 
 /// Connects, and for HTTPS shakes hands.
-pub(super) async fn stream_to(
+pub(super) async fn open_stream(
     route: &SiteRoute,
     timeouts: &HttpTimeouts,
     hint: Option<TlsFallback>,
 ) -> Result<(HttpStream, Option<TlsFacts>, Option<TlsFallback>), ResponseError> {
     let tcp = dial(route.endpoint, timeouts.connect, &route.uplink).await.map_err(|e| {
-        ResponseError::new(FaultKind::Connect, format!("cannot connect: {}", words(&e)))
+        ResponseError::new(
+            FaultKind::Connect,
+            format!("cannot connect: {}", describe_tls_error(&e)),
+        )
     })?;
     if route.scheme == UrlScheme::Http {
         return Ok((HttpStream::Plain(tcp), None, None));
     }
     let limits = tls::TlsLimits { connect: timeouts.connect, handshake: timeouts.connect };
     let session =
-        tls::handshake(tcp, route.endpoint, &route.uplink, route.sni.as_deref(), &limits, hint)
+        tls::run_handshake(tcp, route.endpoint, &route.uplink, route.sni.as_deref(), &limits, hint)
             .await?;
     Ok((session.stream, Some(session.facts), Some(session.fallback)))
 }
@@ -527,7 +530,7 @@ pub async fn get_by_force(
 ) -> Result<HttpAnswer, ResponseError> {
     const PREFIX: &[u8] = b"HTTP/";
     let request = template.bytes(path)?;
-    let (mut stream, ..) = stream_to(route, timeouts, hint).await?;
+    let (mut stream, ..) = open_stream(route, timeouts, hint).await?;
     let mut bytes = Vec::new();
     let talk = async {
         // A server that resets after its answer may fail our write; the answer still counts.
@@ -558,7 +561,7 @@ pub async fn get_by_force(
             headers.insert(name, value);
         }
     }
-    let total = whole_length(&headers);
+    let total = parse_total_length(&headers);
     let mut body = head.body().into_owned();
     let truncated = body.len() > BODY_LIMIT || bytes.len() >= HEAD_LIMIT + BODY_LIMIT;
     body.truncate(BODY_LIMIT);
@@ -623,12 +626,12 @@ fn closes(version: Version, headers: &HeaderMap) -> bool {
 }
 
 /// The whole length that `Content-Range: bytes a-b/n` names (RFC 9110, section 14.4).
-pub(super) fn whole_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn parse_total_length(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     value.rsplit_once('/')?.1.trim().parse().ok()
 }
 
-fn fault(error: &hyper::Error, responses: u32) -> ResponseError {
+fn classify_hyper_error(error: &hyper::Error, responses: u32) -> ResponseError {
     if error.is_parse_too_large() {
         let reason =
             format!("the response head is over {} KiB or has too many fields", HEAD_LIMIT / 1024);
@@ -649,7 +652,10 @@ fn fault(error: &hyper::Error, responses: u32) -> ResponseError {
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput if !is_tls => {
                 ResponseError::new(FaultKind::Malformed, "the body's framing is broken")
             }
-            _ => ResponseError::new(FaultKind::Lost, format!("connection lost: {}", words(io))),
+            _ => ResponseError::new(
+                FaultKind::Lost,
+                format!("connection lost: {}", describe_tls_error(io)),
+            ),
         };
     }
     let gone = error.is_canceled() || error.is_closed();
@@ -690,7 +696,7 @@ mod tests {
         let of = |v: &str| {
             let mut h = HeaderMap::new();
             h.insert(CONTENT_RANGE, HeaderValue::from_str(v).unwrap());
-            whole_length(&h)
+            parse_total_length(&h)
         };
         assert_eq!(of("bytes 0-65535/70000"), Some(70000));
         assert_eq!(of("bytes 0-9/*"), None);

@@ -11,7 +11,7 @@ use super::connection::{FaultKind, HttpAnswer, HttpTimeouts, ResponseError, get_
 use super::link::{HttpDialect, HttpLink};
 use super::target::{SiteEnding, SiteTarget};
 use super::tls::TlsFallback;
-use super::turns::{EndpointQueue, network};
+use super::turns::{EndpointQueue, to_network_address};
 use super::walk::SiteWorker;
 
 /// How often one request is tried on new connections, or at a server that fails.
@@ -70,7 +70,7 @@ impl SiteWorker<'_> {
         let mut tries = 0;
         loop {
             if *shared.stop.borrow() {
-                return Err(stopped());
+                return Err(build_stopped_ending());
             }
             if let Some(gone) = lane.gone.borrow().as_ref().or(target.gone.as_ref()) {
                 return Err(gone.clone());
@@ -89,23 +89,27 @@ impl SiteWorker<'_> {
             let due = by_site
                 .max(by_run)
                 .max(shared.addresses.borrow_mut().take(ip, now))
-                .max(shared.networks.borrow_mut().take(network(ip), now));
+                .max(shared.networks.borrow_mut().take(to_network_address(ip), now));
             if let Some(due) = due.filter(|due| *due > now) {
                 // A site that wants to be left alone says nothing about its neighbours.
                 let wait = if by_site == Some(due) { 1 } else { LONG_WAIT };
                 let rest = sleep_until(due);
                 let rest = self.patiently(target.deadline, wait, rest).await;
-                rest.map_err(|cut| ending(&cut, time))?;
+                rest.map_err(|cut| build_cut_ending(&cut, time))?;
             }
             tries += 1;
-            match self.ask(path, target, wait, false).await.map_err(|cut| ending(&cut, time))? {
+            match self
+                .ask(path, target, wait, false)
+                .await
+                .map_err(|cut| build_cut_ending(&cut, time))?
+            {
                 Ok(answer) => {
                     target.answered = true;
                     lane.answered.set(true);
                     let answer = if target.doubts_range(answer.status) {
                         // Rare, and large: in a box, so that no other request carries it along.
                         let asked = Box::pin(self.without_range(answer, path, target, wait)).await;
-                        asked.map_err(|cut| ending(&cut, time))?
+                        asked.map_err(|cut| build_cut_ending(&cut, time))?
                     } else {
                         answer
                     };
@@ -374,7 +378,7 @@ async fn persist(
                     Ok(answer) => return Ok(answer),
                     Err(fault) => fault,
                 };
-                let second = in_second(lane, connection, target, path, template, timeouts);
+                let second = retry_over_http2(lane, connection, target, path, template, timeouts);
                 return Box::pin(second).await.or(best).ok_or(fault);
             }
             // On a used connection it may be the tail of the answer before.
@@ -383,7 +387,7 @@ async fn persist(
         };
         if !again || tries >= most {
             if fault.kind == FaultKind::Lost && best.is_none() {
-                let second = in_second(lane, connection, target, path, template, timeouts);
+                let second = retry_over_http2(lane, connection, target, path, template, timeouts);
                 best = Box::pin(second).await;
             }
             return best.ok_or(fault);
@@ -391,9 +395,9 @@ async fn persist(
     }
 }
 
-fn ending(cut: &FetchCut, time: Duration) -> SiteEnding {
+fn build_cut_ending(cut: &FetchCut, time: Duration) -> SiteEnding {
     match cut {
-        FetchCut::Stopped => stopped(),
+        FetchCut::Stopped => build_stopped_ending(),
         FetchCut::TimeUp => {
             let reason = format!("the time for one target, {time:?}, ended during the request");
             SiteEnding { outcome: ContentOutcome::Error, reason }
@@ -401,12 +405,12 @@ fn ending(cut: &FetchCut, time: Duration) -> SiteEnding {
     }
 }
 
-fn stopped() -> SiteEnding {
+fn build_stopped_ending() -> SiteEnding {
     SiteEnding { outcome: ContentOutcome::Skipped, reason: "the run was stopped".to_owned() }
 }
 
 /// Whether a port that HTTP/1 got nothing from speaks HTTP/2; tried once for each port.
-async fn in_second(
+async fn retry_over_http2(
     lane: &EndpointQueue,
     connection: &mut Option<HttpLink>,
     target: &SiteTarget,

@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// more than [`dns::NAMES_AT_ONCE`]; each ends within 30 s. The check ends with the last name, when
 /// nobody receives any more, or when the resolver does not work: then `names` is closed, what is
 /// under way is reported as unknown, and the rest is not reported.
-pub async fn cross_check<R: NameResolver + ?Sized>(
+pub async fn check_names<R: NameResolver + ?Sized>(
     mut names: mpsc::Receiver<(String, IpAddr)>,
     resolver: &R,
     scope: &Scope,

@@ -50,10 +50,14 @@ pub(super) enum RedirectTarget {
 }
 
 /// Where a `Location` leads from `path` of `site` (RFC 9110, section 10.2.2).
-pub(super) fn destination(location: &[u8], site: &RedirectOrigin, path: &str) -> RedirectTarget {
+pub(super) fn resolve_redirect(
+    location: &[u8],
+    site: &RedirectOrigin,
+    path: &str,
+) -> RedirectTarget {
     let location = location.trim_ascii();
     let location = location.split(|b| *b == b'#').next().unwrap_or_default();
-    let location = encoded(location);
+    let location = encode_location(location);
     let (origin, rest) = match split(&location, site.scheme) {
         SplitUrl::Absolute { origin, rest } => (origin, rest),
         SplitUrl::Relative => (site.clone(), location.as_str()),
@@ -73,7 +77,7 @@ pub(super) fn destination(location: &[u8], site: &RedirectOrigin, path: &str) ->
         let folder = base.rfind('/').map_or("/", |at| &base[..=at]);
         format!("{folder}{rest}")
     };
-    let path = format!("{}{query}", without_dots(&joined));
+    let path = format!("{}{query}", remove_dot_segments(&joined));
     if path.len() > PATH_LIMIT { RedirectTarget::Nowhere } else { RedirectTarget::Path(path) }
 }
 
@@ -130,7 +134,7 @@ fn split(location: &str, own: UrlScheme) -> SplitUrl<'_> {
 }
 
 /// What may not stand in a request's path is encoded, as browsers do.
-fn encoded(location: &[u8]) -> String {
+fn encode_location(location: &[u8]) -> String {
     let mut out = String::with_capacity(location.len());
     for byte in location.iter().take(PATH_LIMIT * 2) {
         match byte {
@@ -153,7 +157,7 @@ fn encoded(location: &[u8]) -> String {
 }
 
 /// Takes `.` and `..` out (RFC 3986, section 5.2.4).
-fn without_dots(path: &str) -> String {
+fn remove_dot_segments(path: &str) -> String {
     if !path.contains("/.") {
         return path.to_owned();
     }
@@ -187,7 +191,7 @@ mod tests {
     fn places() {
         let ip = "198.51.100.7".parse().unwrap();
         let shop = RedirectOrigin::of(UrlScheme::Http, Some("Shop.example.jp"), ip, 8080);
-        let to = |location: &str| destination(location.as_bytes(), &shop, "/a/b.php?x=1");
+        let to = |location: &str| resolve_redirect(location.as_bytes(), &shop, "/a/b.php?x=1");
         let path = |p: &str| RedirectTarget::Path(p.to_owned());
         for (location, wanted) in [
             ("/public/.env", "/public/.env"),
@@ -228,6 +232,6 @@ mod tests {
         assert_eq!(to(&format!("/{}", "a".repeat(4000))), RedirectTarget::Nowhere);
         // The address itself.
         let bare = RedirectOrigin::of(UrlScheme::Https, None, ip, 443);
-        assert_eq!(destination(b"https://198.51.100.7/x", &bare, "/"), path("/x"));
+        assert_eq!(resolve_redirect(b"https://198.51.100.7/x", &bare, "/"), path("/x"));
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connection::{
     BODY_LIMIT, FaultKind, HEAD_LIMIT, HttpAnswer, HttpTimeouts, RequestTemplate, ResponseError,
-    SiteRoute, read, stream_to, whole_length,
+    SiteRoute, open_stream, parse_total_length, read,
 };
 use super::tls::TlsFallback;
 
@@ -57,7 +57,7 @@ impl SecondConnection {
         timeouts: &HttpTimeouts,
         hint: Option<TlsFallback>,
     ) -> Result<Self, ResponseError> {
-        let (stream, tls, fallback) = stream_to(route, timeouts, hint).await?;
+        let (stream, tls, fallback) = open_stream(route, timeouts, hint).await?;
         let window = u32::try_from(BODY_LIMIT).unwrap_or(u32::MAX);
         let shaking = Builder::new(SameThread)
             .initial_stream_window_size(window)
@@ -130,7 +130,7 @@ impl SecondConnection {
         }
         // A stream that is dropped is reset, and costs the connection nothing.
         self.spent = false;
-        let total = whole_length(&parts.headers);
+        let total = parse_total_length(&parts.headers);
         let truncated = cut
             || (parts.status == StatusCode::PARTIAL_CONTENT
                 && total.is_none_or(|n| n > bytes.len() as u64));

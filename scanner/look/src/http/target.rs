@@ -69,7 +69,7 @@ impl SiteTarget {
         config: &HttpConfig,
     ) -> Self {
         let sni = host.clone().filter(|_| scheme == UrlScheme::Https);
-        let field = host_field(host.as_deref(), endpoint, scheme);
+        let field = format_host_header(host.as_deref(), endpoint, scheme);
         Self {
             origin: RedirectOrigin::of(
                 scheme,
@@ -150,7 +150,7 @@ impl SiteTarget {
 
 /// The `Host` field (RFC 9112, section 3.2): the port is left out when it is the scheme's own, as
 /// browsers do; a few servers find no virtual host otherwise.
-fn host_field(host: Option<&str>, endpoint: Endpoint, scheme: UrlScheme) -> String {
+fn format_host_header(host: Option<&str>, endpoint: Endpoint, scheme: UrlScheme) -> String {
     let port = endpoint.port().get();
     match host {
         Some(host) if port == scheme.default_port() => host.to_owned(),
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn host_fields() {
         let field = |host: Option<&str>, ip: &str, port: u16, scheme| {
-            host_field(host, at(ip, port), scheme)
+            format_host_header(host, at(ip, port), scheme)
         };
         let (v4, v6, name) = ("198.51.100.7", "2001:db8::7", Some("shop.example.jp"));
         assert_eq!(field(name, v4, 80, UrlScheme::Http), "shop.example.jp");

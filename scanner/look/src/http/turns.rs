@@ -223,7 +223,7 @@ impl SiteQueue {
         let places: Vec<AddressQueue> = lanes
             .into_iter()
             .map(|(ip, lanes)| AddressQueue {
-                network: network(ip),
+                network: to_network_address(ip),
                 lanes: lanes.into_iter().map(Rc::new).collect(),
                 next: 0,
                 active: 0,
@@ -327,7 +327,7 @@ impl SiteQueue {
 }
 
 /// The /24 or /64 around an address, by its first address.
-pub(super) fn network(ip: IpAddr) -> IpAddr {
+pub(super) fn to_network_address(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(v4) => IpAddr::V4((u32::from(v4) & 0xffff_ff00).into()),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64)),

@@ -9,10 +9,10 @@ use std::time::Duration;
 use http::header::{LOCATION, SERVER};
 use mimawari_probes::gap::Gap;
 use mimawari_probes::http::manifest::Manifest;
-use mimawari_probes::http::raw::title;
+use mimawari_probes::http::raw::extract_title;
 use mimawari_probes::http::{
     BodyFlaw, CheckFailure, DayName, DecodedBody, HttpResponse, NameLists, PathCheck, PathPlan,
-    decode, public_location, public_text, public_title,
+    decode, redact_location, redact_text, redact_title,
 };
 use mimawari_probes::observation::{
     ContentOutcome, HttpObservation, Observation, Severity, UrlScheme, WebObservation,
@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::connection::{BODY_LIMIT, HttpAnswer};
 use super::fetch::FetchWait;
 use super::link::HttpLink;
-use super::redirect::{RedirectOrigin, RedirectTarget, destination};
+use super::redirect::{RedirectOrigin, RedirectTarget, resolve_redirect};
 use super::standing::{BlanketRefusal, HeldOutcome, ShownPage, SiteStanding};
 use super::target::{SiteEnding, SiteTarget};
 use super::turns::{EndpointQueue, WorkPermit};
@@ -301,7 +301,7 @@ impl SiteWorker<'_> {
                     malformed |= answer.malformed;
                     let codings = answer.codings();
                     let body = decode(codings.as_deref(), &answer.body);
-                    check.response(&response(&answer, &body));
+                    check.response(&build_http_response(&answer, &body));
                 }
                 Err(SiteEnding { outcome, reason }) => {
                     // To the check every failure is a gap; that there is no such site answers for
@@ -349,7 +349,7 @@ impl SiteWorker<'_> {
         check: &PathCheck<'_>,
     ) -> (HttpAnswer, Option<RedirectOrigin>) {
         let Some(location) = answer.bytes(LOCATION) else { return (answer, None) };
-        let place = match destination(location, &target.origin, path) {
+        let place = match resolve_redirect(location, &target.origin, path) {
             RedirectTarget::Site(origin) => return (answer, Some(origin)),
             RedirectTarget::Nowhere => return (answer, None),
             RedirectTarget::Path(place) => place,
@@ -357,7 +357,7 @@ impl SiteWorker<'_> {
         let is_hit = {
             let codings = answer.codings();
             let body = decode(codings.as_deref(), &answer.body);
-            check.is_hit(&response(&answer, &body))
+            check.is_hit(&build_http_response(&answer, &body))
         };
         if is_hit {
             return (answer, None);
@@ -386,12 +386,14 @@ impl SiteWorker<'_> {
         let mut page = self.fetch("/", target, FetchWait::Full).await.ok();
         // Some fronts pick the site by the first Host of a connection and keep it to the end. A name
         // that looks like the one before it on the same connection gets one of its own.
-        if self.connection.is_some() && self.face.is_some() && self.face == page.as_ref().map(face)
+        if self.connection.is_some()
+            && self.face.is_some()
+            && self.face == page.as_ref().map(build_site_face)
         {
             self.connection = None;
             page = self.fetch("/", target, FetchWait::Full).await.ok().or(page);
         }
-        self.face = page.as_ref().map(face);
+        self.face = page.as_ref().map(build_site_face);
         let tls = self.connection.as_ref().and_then(|c| c.tls().cloned());
         let mut web = WebObservation {
             ip: self.lane.endpoint.ip(),
@@ -409,7 +411,7 @@ impl SiteWorker<'_> {
         };
         if let Some(page) = page {
             let location = page.bytes(LOCATION);
-            let to = location.map(|l| destination(l, &target.origin, "/"));
+            let to = location.map(|l| resolve_redirect(l, &target.origin, "/"));
             let to = match &to {
                 Some(RedirectTarget::Site(origin)) => Some(origin),
                 _ => None,
@@ -418,9 +420,9 @@ impl SiteWorker<'_> {
             let codings = page.codings();
             let body = decode(codings.as_deref(), &page.body);
             web.status = Some(page.status);
-            web.server = page.bytes(SERVER).and_then(|b| public_text(b, TEXT_LIMIT));
-            web.title = title(&body).and_then(|b| public_title(b, TEXT_LIMIT));
-            web.location = location.and_then(|b| public_location(b, TEXT_LIMIT));
+            web.server = page.bytes(SERVER).and_then(|b| redact_text(b, TEXT_LIMIT));
+            web.title = extract_title(&body).and_then(|b| redact_title(b, TEXT_LIMIT));
+            web.location = location.and_then(|b| redact_location(b, TEXT_LIMIT));
             let icon = self.fetch("/favicon.ico", target, FetchWait::Hasty).await.ok();
             web.favicon_sha256 = icon.filter(is_icon).map(|icon| {
                 let codings = icon.codings();
@@ -433,7 +435,7 @@ impl SiteWorker<'_> {
     }
 }
 
-fn response<'a>(answer: &'a HttpAnswer, body: &'a DecodedBody<'a>) -> HttpResponse<'a> {
+fn build_http_response<'a>(answer: &'a HttpAnswer, body: &'a DecodedBody<'a>) -> HttpResponse<'a> {
     let flaw = if answer.cut_short.is_some() {
         Some(BodyFlaw::Incomplete)
     } else {
@@ -450,13 +452,13 @@ fn response<'a>(answer: &'a HttpAnswer, body: &'a DecodedBody<'a>) -> HttpRespon
     }
 }
 
-fn face(page: &HttpAnswer) -> SiteFace {
+fn build_site_face(page: &HttpAnswer) -> SiteFace {
     let codings = page.codings();
     let body = decode(codings.as_deref(), &page.body);
     SiteFace {
         status: page.status,
-        title: title(&body).and_then(|b| public_text(b, TEXT_LIMIT)),
-        location: page.bytes(LOCATION).and_then(|b| public_text(b, TEXT_LIMIT)),
+        title: extract_title(&body).and_then(|b| redact_text(b, TEXT_LIMIT)),
+        location: page.bytes(LOCATION).and_then(|b| redact_text(b, TEXT_LIMIT)),
     }
 }
 

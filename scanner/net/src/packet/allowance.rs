@@ -53,7 +53,7 @@ impl AllowanceWatch {
         }
         self.next = now + EVERY;
         let reading = read(&self.device.counters()?);
-        let more = risen(&self.last, &reading).map(|(_, n)| n).sum();
+        let more = list_increased_counters(&self.last, &reading).map(|(_, n)| n).sum();
         self.last = reading;
         Ok(more)
     }
@@ -65,7 +65,7 @@ impl AllowanceWatch {
             packets,
             allowance: counter.to_owned(),
         };
-        risen(&self.first, &self.last).map(gap).collect()
+        list_increased_counters(&self.first, &self.last).map(gap).collect()
     }
 }
 
@@ -75,7 +75,7 @@ fn read(counters: &[(String, u64)]) -> AllowanceReading {
 
 /// What rose from one reading to another. A counter that is missing or went back (the driver was
 /// reset) tells nothing.
-fn risen<'a>(
+fn list_increased_counters<'a>(
     before: &'a AllowanceReading,
     after: &'a AllowanceReading,
 ) -> impl Iterator<Item = (&'static str, u64)> + 'a {
@@ -109,7 +109,7 @@ mod tests {
             ("bw_in_allowance_exceeded", 3),
             ("linklocal_allowance_exceeded", 8),
         ]);
-        let told: Vec<_> = risen(&before, &after).collect();
+        let told: Vec<_> = list_increased_counters(&before, &after).collect();
         assert_eq!(told, [("pps_allowance_exceeded", 5)]);
     }
 

@@ -31,7 +31,7 @@ const NEIGHBOUR: Duration = Duration::from_secs(4);
 /// SYN packets that may go to one endpoint before a source port would come again. A host that has not
 /// heard our RST still holds the port's last connection, and would not answer it anew.
 #[must_use]
-pub const fn ports_of_a_burst() -> u32 {
+pub const fn count_burst_ports() -> u32 {
     (LAST_PORT - FIRST_PORT) as u32 + 1
 }
 
@@ -119,7 +119,7 @@ impl PacketSweep {
         let targets = self.burst_targets(&burst.endpoints).map_err(failed)?;
         let mut run = BurstRun::new(self, burst, targets);
         let begun = Instant::now();
-        let room = ports_of_a_burst()
+        let room = count_burst_ports()
             .saturating_mul(u32::try_from(burst.endpoints.len()).unwrap_or(0))
             .saturating_sub(burst.from);
         let packets = burst.packets.min(room);
@@ -156,7 +156,7 @@ impl PacketSweep {
     fn burst_rings(&self) -> Result<Vec<(wire::LinkKind, ReceiveRing)>, PacketError> {
         let open = |link: &super::link::PacketLink| {
             let device = &link.device;
-            let program = filter::replies(device.kind, FIRST_PORT, LAST_PORT);
+            let program = filter::build_reply_filter(device.kind, FIRST_PORT, LAST_PORT);
             let kind = match device.kind {
                 LinkKind::Ethernet => wire::LinkKind::Ethernet,
                 LinkKind::None => wire::LinkKind::None,
@@ -176,7 +176,7 @@ impl PacketSweep {
         endpoints: &[Endpoint],
     ) -> std::io::Result<Vec<Option<BurstTarget>>> {
         let way = |parts: &Self, endpoint: Endpoint| {
-            let segment = route::position(&parts.segments, endpoint.ip())?;
+            let segment = route::find_segment(&parts.segments, endpoint.ip())?;
             parts.path_of[segment]
         };
         for endpoint in endpoints {
@@ -251,7 +251,7 @@ impl BurstRun {
     /// Which endpoint and which source port packet `n` of this burst has.
     fn place(&self, n: u32) -> (usize, u16) {
         let slot = self.from.saturating_add(n);
-        let port = FIRST_PORT + ((slot / self.count()) % ports_of_a_burst()) as u16;
+        let port = FIRST_PORT + ((slot / self.count()) % count_burst_ports()) as u16;
         ((slot % self.count()) as usize, port)
     }
 

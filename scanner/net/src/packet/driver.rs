@@ -369,7 +369,8 @@ impl SweepRun<'_> {
     /// Finds a probe's way; gives it back if it has none.
     fn place(&mut self, now: Duration, probe: SynProbe) -> Option<SynProbe> {
         let ip = probe.endpoint.ip();
-        let path = route::position(&self.parts.segments, ip).and_then(|s| self.parts.path_of[s]);
+        let path =
+            route::find_segment(&self.parts.segments, ip).and_then(|s| self.parts.path_of[s]);
         let Some(path) = path else { return Some(probe) };
         let mac = match self.parts.paths[path].next {
             NextFrame::Direct => None,

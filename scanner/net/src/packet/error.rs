@@ -39,7 +39,7 @@ pub enum PacketError {
         source: io::Error,
     },
     /// No target has a route.
-    #[error("no route to {ranges}{}", by(interface.as_deref()))]
+    #[error("no route to {ranges}{}", format_interface_suffix(interface.as_deref()))]
     NoRoute {
         /// The targets without one, shortened.
         ranges: String,
@@ -104,7 +104,7 @@ pub enum PacketError {
     },
 }
 
-fn by(interface: Option<&str>) -> String {
+fn format_interface_suffix(interface: Option<&str>) -> String {
     interface.map(|i| format!(" by interface {i}")).unwrap_or_default()
 }
 

@@ -31,7 +31,7 @@ pub fn reach(frame: &[u8], ethernet: bool) -> Option<FrameReach> {
         (None | Some(0x86dd), 6) => {
             let to = Ipv6Addr::from(<[u8; 16]>::try_from(packet.get(24..40)?).ok()?);
             if ethernet && to.is_multicast() {
-                solicited(packet, to)
+                parse_solicited_target(packet, to)
             } else {
                 Some(FrameReach::Host(to.into()))
             }
@@ -46,7 +46,7 @@ pub fn reach(frame: &[u8], ethernet: bool) -> Option<FrameReach> {
 
 /// Whom a neighbour solicitation asks for (RFC 4861, section 4.3): its IP destination is the group of
 /// the address (RFC 4291, section 2.7.1), the address itself stands in the message.
-fn solicited(packet: &[u8], group: Ipv6Addr) -> Option<FrameReach> {
+fn parse_solicited_target(packet: &[u8], group: Ipv6Addr) -> Option<FrameReach> {
     if *packet.get(6)? != 58 || *packet.get(40)? != 135 {
         return None;
     }

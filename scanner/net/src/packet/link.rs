@@ -13,7 +13,7 @@ use super::PacketConfig;
 use super::error::PacketError;
 use super::frame::FrameReach;
 use super::sending::{FRAME_BATCHES, FrameBatch};
-use super::source::{OwnAddress, SourcePorts, address_on};
+use super::source::{OwnAddress, SourcePorts, select_device_address};
 use super::transmit::{CheckedBatch, Gate, NotPushed, Transmitter};
 
 /// The sending half.
@@ -95,10 +95,10 @@ impl PacketLink {
             LinkKind::Ethernet => wire::LinkKind::Ethernet,
             LinkKind::None => wire::LinkKind::None,
         };
-        let program = filter::replies(device.kind, ports.first(), ports.last());
+        let program = filter::build_reply_filter(device.kind, ports.first(), ports.last());
         let rings = ReceiveRing::open_group(&device, &program, config.ring, config.receivers)
             .map_err(|e| PacketError::io(format!("opening a receive ring on {name}"), e))?;
-        let address = |v4| address_on(device.index, v4, own);
+        let address = |v4| select_device_address(device.index, v4, own);
         let (v4, v6) = (address(true), address(false));
         let link = Self {
             v4: v4.and_then(|a| if let IpAddr::V4(a) = a { Some(a) } else { None }),
@@ -203,8 +203,10 @@ impl PacketLink {
     pub(super) fn solicit(&mut self, ip: IpAddr) -> io::Result<SolicitedNeighbour> {
         let Some(mac) = self.mac else { return Ok(SolicitedNeighbour::NoAddress) };
         let frame = match (ip, self.v4, self.v6) {
-            (IpAddr::V4(ip), Some(own), _) => wire::arp_request(mac, own, ip).to_vec(),
-            (IpAddr::V6(ip), _, Some(own)) => wire::neighbour_solicitation(mac, own, ip).to_vec(),
+            (IpAddr::V4(ip), Some(own), _) => wire::build_arp_request(mac, own, ip).to_vec(),
+            (IpAddr::V6(ip), _, Some(own)) => {
+                wire::build_neighbour_solicitation(mac, own, ip).to_vec()
+            }
             _ => return Ok(SolicitedNeighbour::NoAddress),
         };
         self.question.clear();

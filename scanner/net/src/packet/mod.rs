@@ -46,12 +46,12 @@ use mimawari_probes::gap::Gap;
 use mimawari_rawio::RingConfig;
 use mimawari_targets::AddrSet;
 
-pub use burst::{BurstOutcome, BurstTally, CanaryBurst, ports_of_a_burst};
+pub use burst::{BurstOutcome, BurstTally, CanaryBurst, count_burst_ports};
 pub use error::PacketError;
 pub use opener::SocketOpener;
 pub use privilege::{MissingCapability, drop_all, have_net_raw};
-pub use receiver::receivers_for;
-pub use sending::senders_for;
+pub use receiver::select_receiver_count;
+pub use sending::select_sender_count;
 
 use crate::budget::PacketBudget;
 use link::{PacketLink, ReceiveSetup};
@@ -80,9 +80,9 @@ pub struct PacketConfig {
     pub ring: RingConfig,
     /// ARP requests and neighbour solicitations a second, at most.
     pub solicitations: u32,
-    /// Receiving threads of each link; see [`receivers_for`].
+    /// Receiving threads of each link; see [`select_receiver_count`].
     pub receivers: usize,
-    /// Sending threads of each link; see [`senders_for`].
+    /// Sending threads of each link; see [`select_sender_count`].
     pub senders: usize,
 }
 

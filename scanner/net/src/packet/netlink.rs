@@ -71,10 +71,10 @@ pub struct KernelRoutes {
 /// When netlink fails.
 pub fn read(targets: &[AddrRange]) -> io::Result<KernelRoutes> {
     let targets = targets.to_vec();
-    on_own_thread(move |handle| async move {
+    run_on_own_thread(move |handle| async move {
         let mut kernel = KernelRoutes::default();
         let mut links = handle.link().get().execute();
-        while let Some(link) = links.try_next().await.map_err(other)? {
+        while let Some(link) = links.try_next().await.map_err(to_io_error)? {
             let name = link.attributes.iter().find_map(|a| match a {
                 LinkAttribute::IfName(name) => Some(name.clone()),
                 _ => None,
@@ -88,16 +88,16 @@ pub fn read(targets: &[AddrRange]) -> io::Result<KernelRoutes> {
             });
         }
         let mut addresses = handle.address().get().execute();
-        while let Some(message) = addresses.try_next().await.map_err(other)? {
-            kernel.addresses.extend(own_address(&message));
+        while let Some(message) = addresses.try_next().await.map_err(to_io_error)? {
+            kernel.addresses.extend(parse_own_address(&message));
         }
         for query in [
             RouteMessageBuilder::<Ipv4Addr>::new().build(),
             RouteMessageBuilder::<Ipv6Addr>::new().build(),
         ] {
             let mut routes = handle.route().get(query).execute();
-            while let Some(message) = routes.try_next().await.map_err(other)? {
-                kernel.routes.extend(route(&message).filter(|r| touches(r, &targets)));
+            while let Some(message) = routes.try_next().await.map_err(to_io_error)? {
+                kernel.routes.extend(parse_route(&message).filter(|r| touches(r, &targets)));
             }
         }
         for version in [IpVersion::V4, IpVersion::V6] {
@@ -109,8 +109,8 @@ pub fn read(targets: &[AddrRange]) -> io::Result<KernelRoutes> {
         }
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut list = handle.neighbours().get().set_address_family(family).execute();
-            while let Some(message) = list.try_next().await.map_err(other)? {
-                kernel.neighbours.extend(neighbour(&message));
+            while let Some(message) = list.try_next().await.map_err(to_io_error)? {
+                kernel.neighbours.extend(parse_neighbour(&message));
             }
         }
         Ok(kernel)
@@ -128,7 +128,7 @@ pub fn look_up(
     sources: &[IpAddr],
 ) -> io::Result<Vec<Option<NextHop>>> {
     let sources = sources.to_vec();
-    on_own_thread(move |handle| async move {
+    run_on_own_thread(move |handle| async move {
         let mut out = Vec::with_capacity(addresses.len());
         for ip in addresses {
             let width = if ip.is_ipv4() { 32 } else { 128 };
@@ -146,7 +146,7 @@ pub fn look_up(
             query.header.flags |= RouteFlags::LookupTable;
             let mut answers = handle.route().get(query).execute();
             let way = match answers.try_next().await {
-                Ok(Some(message)) => route(&message).and_then(|r| {
+                Ok(Some(message)) => parse_route(&message).and_then(|r| {
                     let local = r.kind == RouteKind::Local;
                     (local || r.kind == RouteKind::Unicast).then_some(())?;
                     // Restricted to a device, an IPv4 kernel takes everything without a route for
@@ -163,7 +163,7 @@ pub fn look_up(
                 Ok(None) => None,
                 // Unreachable, prohibited, invalid: the answer is that there is no way.
                 Err(rtnetlink::Error::NetlinkError(_)) => None,
-                Err(e) => return Err(other(e)),
+                Err(e) => return Err(to_io_error(e)),
             };
             out.push(way);
         }
@@ -174,7 +174,7 @@ pub fn look_up(
 /// Runs a conversation with the kernel on a thread of its own: the caller may be inside another
 /// runtime, which must not be blocked on from within. The thread is in the caller's network
 /// namespace, as every new thread.
-fn on_own_thread<T, F>(f: impl FnOnce(Handle) -> F + Send + 'static) -> io::Result<T>
+fn run_on_own_thread<T, F>(f: impl FnOnce(Handle) -> F + Send + 'static) -> io::Result<T>
 where
     T: Send + 'static,
     F: Future<Output = io::Result<T>>,
@@ -192,7 +192,7 @@ where
     thread.join().unwrap_or_else(|_| Err(io::Error::other("the netlink thread panicked")))
 }
 
-fn other(e: rtnetlink::Error) -> io::Error {
+fn to_io_error(e: rtnetlink::Error) -> io::Error {
     io::Error::other(e)
 }
 
@@ -203,7 +203,7 @@ fn touches(route: &PacketRoute, targets: &[AddrRange]) -> bool {
     })
 }
 
-fn own_address(message: &AddressMessage) -> Option<OwnAddress> {
+fn parse_own_address(message: &AddressMessage) -> Option<OwnAddress> {
     // On point-to-point links `Address` is the peer's and `Local` one's own; else they are equal
     // or only `Address` is there.
     let mut address = None;
@@ -245,7 +245,7 @@ fn cut_of(rule: &RuleMessage) -> Option<PacketRoute> {
     })
 }
 
-fn route(message: &RouteMessage) -> Option<PacketRoute> {
+fn parse_route(message: &RouteMessage) -> Option<PacketRoute> {
     let any = match message.header.address_family {
         AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -270,18 +270,18 @@ fn route(message: &RouteMessage) -> Option<PacketRoute> {
     let (mut device, mut gateway) = (None, None);
     for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::Destination(a) => route.network = ip(a)?,
+            RouteAttribute::Destination(a) => route.network = to_ip_addr(a)?,
             RouteAttribute::Oif(index) => device = Some(*index),
-            RouteAttribute::Gateway(a) => gateway = ip(a),
-            RouteAttribute::Via(v) => gateway = via(v),
-            RouteAttribute::PrefSource(a) => route.source = ip(a),
+            RouteAttribute::Gateway(a) => gateway = to_ip_addr(a),
+            RouteAttribute::Via(v) => gateway = to_gateway_ip(v),
+            RouteAttribute::PrefSource(a) => route.source = to_ip_addr(a),
             RouteAttribute::Priority(metric) => route.metric = *metric,
             RouteAttribute::Table(table) => route.table = *table,
             RouteAttribute::MultiPath(hops) => {
                 for hop in hops.iter().filter(|h| !h.flags.contains(RouteNextHopFlags::Dead)) {
                     let gateway = hop.attributes.iter().find_map(|a| match a {
-                        RouteAttribute::Gateway(a) => ip(a),
-                        RouteAttribute::Via(v) => via(v),
+                        RouteAttribute::Gateway(a) => to_ip_addr(a),
+                        RouteAttribute::Via(v) => to_gateway_ip(v),
                         _ => None,
                     });
                     route.hops.push(ResolvedHop { device: hop.interface_index, gateway });
@@ -300,7 +300,7 @@ fn route(message: &RouteMessage) -> Option<PacketRoute> {
     Some(route)
 }
 
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
+fn to_ip_addr(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(a) => Some(IpAddr::V4(*a)),
         RouteAddress::Inet6(a) => Some(IpAddr::V6(*a)),
@@ -308,7 +308,7 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-fn via(via: &RouteVia) -> Option<IpAddr> {
+fn to_gateway_ip(via: &RouteVia) -> Option<IpAddr> {
     match via {
         RouteVia::Inet(a) => Some(IpAddr::V4(*a)),
         RouteVia::Inet6(a) => Some(IpAddr::V6(*a)),
@@ -316,7 +316,7 @@ fn via(via: &RouteVia) -> Option<IpAddr> {
     }
 }
 
-fn neighbour(message: &NeighbourMessage) -> Option<KernelNeighbour> {
+fn parse_neighbour(message: &NeighbourMessage) -> Option<KernelNeighbour> {
     let fresh = match message.header.state {
         NeighbourState::Reachable | NeighbourState::Permanent => true,
         NeighbourState::Stale | NeighbourState::Delay | NeighbourState::Probe => false,
@@ -384,17 +384,17 @@ mod tests {
             RouteAttribute::Oif(4),
             RouteAttribute::Gateway(RouteAddress::Inet(Ipv4Addr::new(198, 51, 100, 1))),
         ];
-        let r = route(&message).unwrap();
+        let r = parse_route(&message).unwrap();
         assert_eq!((r.table, r.prefix), (1000, 24));
         assert_eq!(
             r.hops,
             [ResolvedHop { device: 4, gateway: Some("198.51.100.1".parse().unwrap()) }]
         );
         message.header.kind = RouteType::BlackHole;
-        assert_eq!(route(&message).unwrap().kind, RouteKind::Refused);
+        assert_eq!(parse_route(&message).unwrap().kind, RouteKind::Refused);
         message.header.kind = RouteType::Broadcast;
-        assert_eq!(route(&message), None);
+        assert_eq!(parse_route(&message), None);
         message.header.address_family = AddressFamily::Mpls;
-        assert_eq!(route(&message), None);
+        assert_eq!(parse_route(&message), None);
     }
 }

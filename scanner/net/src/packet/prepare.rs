@@ -16,7 +16,7 @@ use super::link::{LinkPath, NextFrame, PacketLink, ReceiveSetup};
 use super::neighbour::{NeighbourKey, NeighbourTable};
 use super::netlink::{self, KernelRoutes};
 use super::route::{self, NextHop, RouteSegment};
-use super::source::{SourcePorts, address_for, may_come_from};
+use super::source::{SourcePorts, may_come_from, select_source_address};
 use super::transmit::Gate;
 use super::{Gateways, PacketConfig, PacketError, PacketSweep, privilege};
 
@@ -46,11 +46,11 @@ impl PacketSweep {
         config: &PacketConfig,
     ) -> Result<Self, PacketError> {
         let targets: Vec<AddrRange> = walk.plan().addrs().addrs().ranges().collect();
-        let kernel = settled(&targets)?;
+        let kernel = read_settled_routes(&targets)?;
         let interface = config.interface.as_deref();
         let device = interface.map(|name| find_interface(&kernel, name)).transpose()?;
         check_sources(&kernel, &config.sources)?;
-        let mut segments = ways(&targets, &kernel, device, &config.sources)?;
+        let mut segments = resolve_route_segments(&targets, &kernel, device, &config.sources)?;
         if segments.iter().all(|s| s.hop.is_none()) {
             return Err(PacketError::NoRoute {
                 ranges: list(segments.iter().map(|s| s.range)),
@@ -92,7 +92,10 @@ impl PacketSweep {
                     | PacketError::InterfaceDown { .. }
                     | PacketError::NoSource { .. }),
                 )) => {
-                    without.entry(capitalised(&e.to_string())).or_default().push(segment.range);
+                    without
+                        .entry(uppercase_first_letter(&e.to_string()))
+                        .or_default()
+                        .push(segment.range);
                     first_error.get_or_insert(e);
                     None
                 }
@@ -121,7 +124,10 @@ impl PacketSweep {
             if let Some(gateway) = gateway.filter(|g| silent.contains(&(paths[p].link, *g))) {
                 let interface = links[paths[p].link].device.name.clone();
                 let e = PacketError::GatewaySilent { gateway, interface };
-                without.entry(capitalised(&e.to_string())).or_default().push(segment.range);
+                without
+                    .entry(uppercase_first_letter(&e.to_string()))
+                    .or_default()
+                    .push(segment.range);
                 first_error.get_or_insert(e);
                 *path = None;
             }
@@ -182,7 +188,7 @@ fn check_sources(kernel: &KernelRoutes, sources: &[IpAddr]) -> Result<(), Packet
 }
 
 /// What the kernel knows, once its IPv6 addresses have proved to be unique, where IPv6 is scanned.
-fn settled(targets: &[AddrRange]) -> Result<KernelRoutes, PacketError> {
+fn read_settled_routes(targets: &[AddrRange]) -> Result<KernelRoutes, PacketError> {
     let begun = Instant::now();
     let v6 = targets.iter().any(|t| t.first().is_ipv6());
     loop {
@@ -198,13 +204,13 @@ fn settled(targets: &[AddrRange]) -> Result<KernelRoutes, PacketError> {
 
 /// The way of every piece of the targets: matched here, then confirmed by the kernel, which knows
 /// policy rules, multipath and its preferred source addresses.
-fn ways(
+fn resolve_route_segments(
     targets: &[AddrRange],
     kernel: &KernelRoutes,
     device: Option<u32>,
     sources: &[IpAddr],
 ) -> Result<Vec<RouteSegment>, PacketError> {
-    let mut segments = route::segments(targets, &kernel.routes, device);
+    let mut segments = route::split_into_segments(targets, &kernel.routes, device);
     let addresses = segments.iter().map(|s| s.range.first()).collect();
     let answers = netlink::look_up(addresses, device, sources)
         .map_err(|e| PacketError::netlink("asking the kernel for routes by netlink", e))?;
@@ -243,7 +249,7 @@ impl SetupBuilder<'_> {
             .or(hop.source)
             .filter(|s| !s.is_unspecified() && s.is_ipv4() == range.first().is_ipv4())
             .filter(|s| may_come_from(*s, range.first()))
-            .or_else(|| address_for(range.first(), device, own))
+            .or_else(|| select_source_address(range.first(), device, own))
             // To itself a machine may speak from the very address it speaks to.
             .or_else(|| hop.local.then_some(range.first()))
             .ok_or_else(|| PacketError::NoSource {
@@ -347,19 +353,19 @@ fn ask_ahead<T>(
     };
     let mut all = 0u128;
     for (_, range) in on_link() {
-        all = all.saturating_add(size(range));
+        all = all.saturating_add(count_addresses(range));
     }
     if all > ASK_AHEAD {
         return;
     }
     for (link, range) in on_link() {
-        for ip in addresses(range) {
+        for ip in list_addresses(range) {
             neighbours.ask((link, ip), None);
         }
     }
 }
 
-fn size(range: AddrRange) -> u128 {
+fn count_addresses(range: AddrRange) -> u128 {
     match (range.first(), range.last()) {
         (IpAddr::V4(a), IpAddr::V4(b)) => u128::from(b.to_bits() - a.to_bits()) + 1,
         (IpAddr::V6(a), IpAddr::V6(b)) => (b.to_bits() - a.to_bits()).saturating_add(1),
@@ -367,7 +373,7 @@ fn size(range: AddrRange) -> u128 {
     }
 }
 
-fn addresses(range: AddrRange) -> Box<dyn Iterator<Item = IpAddr>> {
+fn list_addresses(range: AddrRange) -> Box<dyn Iterator<Item = IpAddr>> {
     match (range.first(), range.last()) {
         (IpAddr::V4(a), IpAddr::V4(b)) => {
             Box::new((a.to_bits()..=b.to_bits()).map(|n| IpAddr::V4(n.into())))
@@ -389,7 +395,7 @@ pub(super) fn list(ranges: impl IntoIterator<Item = AddrRange>) -> String {
     s
 }
 
-fn capitalised(s: &str) -> String {
+fn uppercase_first_letter(s: &str) -> String {
     let mut chars = s.chars();
     chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
 }
@@ -437,8 +443,8 @@ mod tests {
     fn sizes_and_addresses_agree() {
         for s in ["192.0.2.0/28", "255.255.255.255", "2001:db8::/124", "::1"] {
             let range: AddrRange = s.parse().unwrap();
-            assert_eq!(addresses(range).count() as u128, size(range), "{s}");
+            assert_eq!(list_addresses(range).count() as u128, count_addresses(range), "{s}");
         }
-        assert_eq!(size("::/0".parse().unwrap()), u128::MAX);
+        assert_eq!(count_addresses("::/0".parse().unwrap()), u128::MAX);
     }
 }

@@ -53,12 +53,12 @@ const A_THREAD: u32 = 300_000;
 /// How many receiving threads of a link suit a rate on this machine. Parsing costs a small part of what
 /// sending does, so a second one is worth it only where senders do not need its core.
 #[must_use]
-pub fn receivers_for(rate: u32) -> usize {
+pub fn select_receiver_count(rate: u32) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    receivers(rate, cores)
+    compute_receiver_count(rate, cores)
 }
 
-fn receivers(rate: u32, cores: usize) -> usize {
+fn compute_receiver_count(rate: u32, cores: usize) -> usize {
     let wanted = usize::try_from(rate.div_ceil(A_THREAD)).unwrap_or(usize::MAX);
     wanted.clamp(1, (cores / 4).max(1))
 }
@@ -217,10 +217,10 @@ mod tests {
 
     #[test]
     fn one_receiver_will_do_but_for_fast_sweeps_on_large_machines() {
-        assert_eq!(receivers(u32::MAX, 1), 1);
-        assert_eq!(receivers(u32::MAX, 7), 1);
-        assert_eq!(receivers(300_000, 64), 1);
-        assert_eq!(receivers(300_001, 64), 2);
-        assert_eq!(receivers(u32::MAX, 16), 4);
+        assert_eq!(compute_receiver_count(u32::MAX, 1), 1);
+        assert_eq!(compute_receiver_count(u32::MAX, 7), 1);
+        assert_eq!(compute_receiver_count(300_000, 64), 1);
+        assert_eq!(compute_receiver_count(300_001, 64), 2);
+        assert_eq!(compute_receiver_count(u32::MAX, 16), 4);
     }
 }

@@ -64,12 +64,12 @@ impl PacketRoute {
     /// The addresses of the prefix; `None` when the prefix length does not fit the family.
     #[must_use]
     pub fn range(&self) -> Option<AddrRange> {
-        let (_, width) = bits(self.network);
+        let (_, width) = to_address_bits(self.network);
         let host = width.checked_sub(u32::from(self.prefix))?;
-        let first = masked(self.network, self.prefix)?;
-        let (first_bits, _) = bits(first);
-        let last = first_bits | low_mask(host);
-        AddrRange::new(first, address(last, first))
+        let first = apply_prefix_mask(self.network, self.prefix)?;
+        let (first_bits, _) = to_address_bits(first);
+        let last = first_bits | build_host_mask(host);
+        AddrRange::new(first, from_address_bits(last, first))
     }
 }
 
@@ -100,7 +100,7 @@ pub struct RouteSegment {
 /// only ways out by that interface count. Routes outside local, main and default cut and never
 /// match: only the kernel knows which packets policy rules send to them.
 #[must_use]
-pub fn segments(
+pub fn split_into_segments(
     targets: &[AddrRange],
     routes: &[PacketRoute],
     device: Option<u32>,
@@ -110,7 +110,8 @@ pub fn segments(
     let mut v6 = Vec::new();
     for range in routes.iter().filter_map(PacketRoute::range) {
         let cuts = if range.first().is_ipv4() { &mut v4 } else { &mut v6 };
-        let ((first, _), (last, _)) = (bits(range.first()), bits(range.last()));
+        let ((first, _), (last, _)) =
+            (to_address_bits(range.first()), to_address_bits(range.last()));
         cuts.push(first);
         cuts.extend(last.checked_add(1));
     }
@@ -121,14 +122,14 @@ pub fn segments(
     let mut out = Vec::new();
     for target in targets {
         let cuts = if target.first().is_ipv4() { &v4 } else { &v6 };
-        let (mut first, _) = bits(target.first());
-        let (last, _) = bits(target.last());
+        let (mut first, _) = to_address_bits(target.first());
+        let (last, _) = to_address_bits(target.last());
         let mut i = cuts.partition_point(|c| *c <= first);
         loop {
             let cut = cuts.get(i).copied().filter(|c| *c <= last);
             let end = cut.map_or(last, |c| c - 1);
-            let from = address(first, target.first());
-            if let Some(range) = AddrRange::new(from, address(end, target.first())) {
+            let from = from_address_bits(first, target.first());
+            if let Some(range) = AddrRange::new(from, from_address_bits(end, target.first())) {
                 out.push(RouteSegment { range, hop: table.find(from) });
             }
             let Some(cut) = cut else { break };
@@ -147,7 +148,8 @@ pub fn join(segments: Vec<RouteSegment>) -> Vec<RouteSegment> {
         if let Some(last) = out.last_mut()
             && last.hop == s.hop
             && last.range.first().is_ipv4() == s.range.first().is_ipv4()
-            && bits(last.range.last()).0.checked_add(1) == Some(bits(s.range.first()).0)
+            && to_address_bits(last.range.last()).0.checked_add(1)
+                == Some(to_address_bits(s.range.first()).0)
             && let Some(range) = AddrRange::new(last.range.first(), s.range.last())
         {
             last.range = range;
@@ -161,7 +163,7 @@ pub fn join(segments: Vec<RouteSegment>) -> Vec<RouteSegment> {
 /// The segment that holds an address, of sorted and disjoint segments.
 #[must_use]
 #[inline]
-pub fn position(segments: &[RouteSegment], ip: IpAddr) -> Option<usize> {
+pub fn find_segment(segments: &[RouteSegment], ip: IpAddr) -> Option<usize> {
     let i = segments.partition_point(|s| s.range.first() <= ip).checked_sub(1)?;
     segments[i].range.contains(ip).then_some(i)
 }
@@ -178,7 +180,7 @@ impl<'a> RouteTable<'a> {
             std::array::from_fn(|_| BTreeMap::new());
         for route in routes {
             let Some(place) = TABLES.iter().position(|t| *t == route.table) else { continue };
-            let Some(network) = masked(route.network, route.prefix) else { continue };
+            let Some(network) = apply_prefix_mask(route.network, route.prefix) else { continue };
             let sends = matches!(route.kind, RouteKind::Unicast | RouteKind::Local);
             if sends && pick(route, device).is_none() {
                 continue;
@@ -199,7 +201,7 @@ impl<'a> RouteTable<'a> {
             let best = table
                 .iter()
                 .rev()
-                .find_map(|(prefix, routes)| routes.get(&masked(ip, *prefix)?).copied());
+                .find_map(|(prefix, routes)| routes.get(&apply_prefix_mask(ip, *prefix)?).copied());
             let Some(route) = best else { continue };
             match route.kind {
                 RouteKind::Throw => {}
@@ -224,7 +226,7 @@ fn pick(route: &PacketRoute, device: Option<u32>) -> Option<ResolvedHop> {
 }
 
 /// The address as a number, and the width of its family.
-const fn bits(ip: IpAddr) -> (u128, u32) {
+const fn to_address_bits(ip: IpAddr) -> (u128, u32) {
     match ip {
         IpAddr::V4(a) => (a.to_bits() as u128, 32),
         IpAddr::V6(a) => (a.to_bits(), 128),
@@ -232,21 +234,21 @@ const fn bits(ip: IpAddr) -> (u128, u32) {
 }
 
 /// The address with this number in the family of `like`.
-fn address(bits: u128, like: IpAddr) -> IpAddr {
+fn from_address_bits(bits: u128, like: IpAddr) -> IpAddr {
     match like {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX))),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(bits)),
     }
 }
 
-const fn low_mask(host_bits: u32) -> u128 {
+const fn build_host_mask(host_bits: u32) -> u128 {
     if host_bits >= 128 { u128::MAX } else { (1u128 << host_bits) - 1 }
 }
 
-fn masked(ip: IpAddr, prefix: u8) -> Option<IpAddr> {
-    let (n, width) = bits(ip);
+fn apply_prefix_mask(ip: IpAddr, prefix: u8) -> Option<IpAddr> {
+    let (n, width) = to_address_bits(ip);
     let host = width.checked_sub(u32::from(prefix))?;
-    Some(address(n & !low_mask(host), ip))
+    Some(from_address_bits(n & !build_host_mask(host), ip))
 }
 
 #[cfg(test)]
@@ -307,7 +309,7 @@ mod tests {
             refused("198.18.9.0/24"),
             local("198.18.0.1/32", 3),
         ];
-        let out = join(segments(&[range("198.17.255.0-198.18.9.255")], &routes, None));
+        let out = join(split_into_segments(&[range("198.17.255.0-198.18.9.255")], &routes, None));
         insta::assert_snapshot!(show(&out), @r"
         198.17.255.0/24 dev 2 192.0.2.1
         198.18.0.0 dev 3 link
@@ -323,7 +325,7 @@ mod tests {
     fn without_a_default_route_there_is_none() {
         let routes = [route("2001:db8:1::/64", TABLE_MAIN, 3, Some("fe80::1"))];
         let targets = [range("192.0.2.0/24"), range("2001:db8:1::/120"), range("2001:db8:2::/120")];
-        insta::assert_snapshot!(show(&join(segments(&targets, &routes, None))), @r"
+        insta::assert_snapshot!(show(&join(split_into_segments(&targets, &routes, None))), @r"
         192.0.2.0/24 none
         2001:db8:1::/120 dev 3 fe80::1
         2001:db8:2::/120 none
@@ -338,7 +340,8 @@ mod tests {
             route("198.18.4.0/24", TABLE_MAIN, 4, None),
         ];
         let target = [range("198.18.4.0/24")];
-        let device = |d| join(segments(&target, &routes, Some(d)))[0].hop.map(|h| h.gateway);
+        let device =
+            |d| join(split_into_segments(&target, &routes, Some(d)))[0].hop.map(|h| h.gateway);
         assert_eq!(device(2), Some(Some("192.0.2.1".parse().unwrap())));
         assert_eq!(device(3), Some(None));
         assert_eq!(device(4), Some(None));
@@ -363,13 +366,13 @@ mod tests {
         ];
         let device = |ip: &str| {
             let target = [range(ip)];
-            segments(&target, &routes, None)[0].hop.map(|h| h.device)
+            split_into_segments(&target, &routes, None)[0].hop.map(|h| h.device)
         };
         assert_eq!(device("198.18.1.5"), Some(9));
         assert_eq!(device("198.18.2.5"), Some(2));
         assert_eq!(device("198.18.3.5"), Some(2));
         assert_eq!(device("198.19.0.5"), Some(9));
-        assert_eq!(segments(&[range("198.18.2.0/23")], &routes, None).len(), 2);
+        assert_eq!(split_into_segments(&[range("198.18.2.0/23")], &routes, None).len(), 2);
     }
 
     #[test]
@@ -379,7 +382,7 @@ mod tests {
         let mut fast = route("198.18.0.0/16", TABLE_MAIN, 3, None);
         fast.metric = 100;
         for routes in [[slow.clone(), fast.clone()], [fast, slow]] {
-            let out = segments(&[range("198.18.0.1")], &routes, None);
+            let out = split_into_segments(&[range("198.18.0.1")], &routes, None);
             assert_eq!(out[0].hop.map(|h| h.device), Some(3));
         }
     }
@@ -389,19 +392,23 @@ mod tests {
         let routes = [route("0.0.0.0/0", TABLE_MAIN, 2, None), route("::/0", TABLE_MAIN, 2, None)];
         let targets =
             [range("255.255.255.255"), range("ffff::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")];
-        let out = join(segments(&targets, &routes, None));
+        let out = join(split_into_segments(&targets, &routes, None));
         assert_eq!(out.len(), 2);
         assert!(out.iter().all(|s| s.hop.is_some()));
         let wrong = PacketRoute { prefix: 33, ..route("192.0.2.0/24", TABLE_MAIN, 2, None) };
         assert_eq!(wrong.range(), None);
-        assert_eq!(segments(&[range("192.0.2.1")], &[wrong], None)[0].hop, None);
+        assert_eq!(split_into_segments(&[range("192.0.2.1")], &[wrong], None)[0].hop, None);
     }
 
     #[test]
     fn position_finds_the_segment() {
         let routes = [route("198.18.1.0/24", TABLE_MAIN, 2, None)];
-        let out = join(segments(&[range("198.18.0.0/23"), range("198.18.4.7")], &routes, None));
-        let at = |ip: &str| position(&out, ip.parse().unwrap());
+        let out = join(split_into_segments(
+            &[range("198.18.0.0/23"), range("198.18.4.7")],
+            &routes,
+            None,
+        ));
+        let at = |ip: &str| find_segment(&out, ip.parse().unwrap());
         assert_eq!(at("198.18.0.0"), Some(0));
         assert_eq!(at("198.18.1.255"), Some(1));
         assert_eq!(at("198.18.2.0"), None);
@@ -426,7 +433,7 @@ mod tests {
             let prefix = u8::try_from(20 + self.below(13)).unwrap();
             let device = 1 + self.below(3);
             PacketRoute {
-                network: masked(network, prefix).unwrap(),
+                network: apply_prefix_mask(network, prefix).unwrap(),
                 prefix,
                 table: TABLES[self.below(3) as usize],
                 metric: device,
@@ -467,13 +474,13 @@ mod tests {
             // Which of two routes equal in everything is used is the kernel's choice; leave one.
             let mut seen = std::collections::HashSet::new();
             routes.retain(|r| seen.insert((r.network, r.prefix, r.table, r.metric)));
-            let pieces = segments(&[range("198.18.0.0/22")], &routes, None);
+            let pieces = split_into_segments(&[range("198.18.0.0/22")], &routes, None);
             let joined = join(pieces.clone());
             assert!(joined.len() <= pieces.len());
             for n in 0..1024u32 {
                 let ip = IpAddr::V4(Ipv4Addr::from_bits(0xc612_0000 + n));
                 for list in [&pieces, &joined] {
-                    let s = list[position(list, ip).unwrap()];
+                    let s = list[find_segment(list, ip).unwrap()];
                     let found = s.hop.map(|h| (h.device, h.local));
                     assert_eq!(found, plainly(ip, &routes), "{ip} in {routes:#?}");
                 }

@@ -26,7 +26,7 @@ const A_THREAD: u32 = 150_000;
 /// How many sending threads suit a rate on this machine. Quotas of a container count, since
 /// threads beyond them would only take time from each other.
 #[must_use]
-pub fn senders_for(rate: u32) -> usize {
+pub fn select_sender_count(rate: u32) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let wanted = usize::try_from(rate.div_ceil(A_THREAD)).unwrap_or(MOST);
     wanted.clamp(1, cores.min(MOST))
@@ -102,7 +102,7 @@ fn send(
         next = (next + outcome.sent).min(filled.probes.len());
         total += outcome.sent as u64;
         let rest_too = match &outcome.error {
-            Some(e) => concerns_all(e),
+            Some(e) => is_interface_error(e),
             // Nothing went out and nothing is said to be wrong: do not try for ever.
             None => outcome.sent == 0,
         };
@@ -123,7 +123,7 @@ fn send(
 }
 
 /// Whether an error of a send says something of the interface, not of the one frame.
-fn concerns_all(e: &io::Error) -> bool {
+fn is_interface_error(e: &io::Error) -> bool {
     use nix::errno::Errno;
     let full = matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
     full || e.raw_os_error().map(Errno::from_raw).is_some_and(|errno| {
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_refused_frame_does_not_hold_up_the_others() {
-        let concerns = |e: Errno| concerns_all(&io::Error::from_raw_os_error(e as i32));
+        let concerns = |e: Errno| is_interface_error(&io::Error::from_raw_os_error(e as i32));
         assert!(concerns(Errno::ENOBUFS));
         assert!(concerns(Errno::EAGAIN));
         assert!(concerns(Errno::ENETDOWN));
@@ -159,9 +159,9 @@ mod tests {
 
     #[test]
     fn slow_sweeps_have_one_thread_and_fast_ones_no_more_than_cores() {
-        assert_eq!(senders_for(1), 1);
-        assert_eq!(senders_for(20_000), 1);
+        assert_eq!(select_sender_count(1), 1);
+        assert_eq!(select_sender_count(20_000), 1);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        assert_eq!(senders_for(u32::MAX), cores.min(MOST));
+        assert_eq!(select_sender_count(u32::MAX), cores.min(MOST));
     }
 }

@@ -27,12 +27,20 @@ pub struct OwnAddress {
 /// names one. A short form of RFC 6724, section 5: same family, usable, of the device; then the same
 /// scope, not deprecated, and the longest common prefix.
 #[must_use]
-pub fn address_for(destination: IpAddr, device: u32, own: &[OwnAddress]) -> Option<IpAddr> {
+pub fn select_source_address(
+    destination: IpAddr,
+    device: u32,
+    own: &[OwnAddress],
+) -> Option<IpAddr> {
     own.iter()
         .filter(|a| a.device == device && a.usable && a.ip.is_ipv4() == destination.is_ipv4())
         .filter(|a| may_come_from(a.ip, destination))
         .max_by_key(|a| {
-            (link_local(a.ip) == link_local(destination), a.preferred, common(a.ip, destination))
+            (
+                link_local(a.ip) == link_local(destination),
+                a.preferred,
+                count_common_bits(a.ip, destination),
+            )
         })
         .map(|a| a.ip)
 }
@@ -47,7 +55,7 @@ pub const fn may_come_from(source: IpAddr, destination: IpAddr) -> bool {
 /// The address with which to ask for neighbours on a device: as for the destination, or any that
 /// the device has.
 #[must_use]
-pub fn address_on(device: u32, v4: bool, own: &[OwnAddress]) -> Option<IpAddr> {
+pub fn select_device_address(device: u32, v4: bool, own: &[OwnAddress]) -> Option<IpAddr> {
     own.iter()
         .filter(|a| a.device == device && a.usable && a.ip.is_ipv4() == v4)
         // Link-local first: the one that every IPv6 neighbour can answer (RFC 4861, section 7.2.2).
@@ -62,7 +70,7 @@ const fn link_local(ip: IpAddr) -> bool {
     }
 }
 
-const fn common(a: IpAddr, b: IpAddr) -> u32 {
+const fn count_common_bits(a: IpAddr, b: IpAddr) -> u32 {
     match (a, b) {
         (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
         (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
@@ -120,7 +128,7 @@ impl SourcePorts {
             .map(|s| parse_reserved(&s))
             .unwrap_or_default();
         let mut last = None;
-        for first in candidates(ephemeral, &reserved, width, seed) {
+        for first in list_candidate_ports(ephemeral, &reserved, width, seed) {
             match Self::hold(first, width) {
                 Ok(ports) => return Ok(ports),
                 Err(e) => last = Some(e),
@@ -213,7 +221,7 @@ fn parse_reserved(s: &str) -> Vec<RangeInclusive<u16>> {
 
 /// First ports of blocks to try, in random order, outside the ephemeral and reserved ranges. When
 /// the ephemeral range leaves no room, blocks inside it: they are held by sockets all the same.
-fn candidates(
+fn list_candidate_ports(
     ephemeral: RangeInclusive<u16>,
     reserved: &[RangeInclusive<u16>],
     width: u8,
@@ -264,14 +272,14 @@ mod tests {
             own(3, "fe80::1", 64),
             own(3, "2001:db8::1", 64),
         ];
-        let of = |d: &str, own: &[OwnAddress]| address_for(ip(d), 3, own);
+        let of = |d: &str, own: &[OwnAddress]| select_source_address(ip(d), 3, own);
         assert_eq!(of("198.18.7.7", &addresses), Some(ip("198.18.0.1")));
         assert_eq!(of("203.0.113.1", &addresses), Some(ip("203.0.113.9")));
         assert_eq!(of("2001:db8:5::1", &addresses), Some(ip("2001:db8::1")));
         assert_eq!(of("fe80::9", &addresses), Some(ip("fe80::1")));
-        assert_eq!(address_for(ip("198.18.7.7"), 4, &addresses), None);
-        assert_eq!(address_on(3, false, &addresses), Some(ip("fe80::1")));
-        assert_eq!(address_on(2, true, &addresses), Some(ip("192.0.2.2")));
+        assert_eq!(select_source_address(ip("198.18.7.7"), 4, &addresses), None);
+        assert_eq!(select_device_address(3, false, &addresses), Some(ip("fe80::1")));
+        assert_eq!(select_device_address(2, true, &addresses), Some(ip("192.0.2.2")));
         addresses[1].usable = false;
         assert_eq!(of("198.18.7.7", &addresses), Some(ip("203.0.113.9")));
     }
@@ -282,7 +290,7 @@ mod tests {
         assert_eq!(reserved, [61_000..=62_000, 65_000..=65_000]);
         assert!(parse_reserved("\n").is_empty());
         for seed in 0..50 {
-            let list = candidates(32_768..=60_999, &reserved, 8, seed);
+            let list = list_candidate_ports(32_768..=60_999, &reserved, 8, seed);
             assert_eq!(list.len() as u64, TRIES);
             for first in list {
                 let last = first + 7;
@@ -293,17 +301,17 @@ mod tests {
             }
         }
         assert_ne!(
-            candidates(32_768..=60_999, &[], 8, 1)[0],
-            candidates(32_768..=60_999, &[], 8, 2)[0],
+            list_candidate_ports(32_768..=60_999, &[], 8, 1)[0],
+            list_candidate_ports(32_768..=60_999, &[], 8, 2)[0],
             "the block moves from run to run"
         );
     }
 
     #[test]
     fn a_machine_that_gives_out_all_ports_still_gets_a_block() {
-        assert!(!candidates(1024..=65_535, &[], 8, 3).is_empty());
+        assert!(!list_candidate_ports(1024..=65_535, &[], 8, 3).is_empty());
         let everything = [1..=u16::MAX];
-        assert!(candidates(1024..=65_535, &everything, 8, 3).is_empty());
+        assert!(list_candidate_ports(1024..=65_535, &everything, 8, 3).is_empty());
     }
 
     #[test]

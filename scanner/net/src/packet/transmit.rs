@@ -162,9 +162,9 @@ mod tests {
 
     fn neighbour(to: IpAddr) -> Vec<u8> {
         match to {
-            IpAddr::V4(to) => wire::arp_request(MAC, [198, 51, 100, 7].into(), to).to_vec(),
+            IpAddr::V4(to) => wire::build_arp_request(MAC, [198, 51, 100, 7].into(), to).to_vec(),
             IpAddr::V6(to) => {
-                wire::neighbour_solicitation(MAC, "fe80::7".parse().unwrap(), to).to_vec()
+                wire::build_neighbour_solicitation(MAC, "fe80::7".parse().unwrap(), to).to_vec()
             }
         }
     }

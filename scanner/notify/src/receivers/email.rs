@@ -120,7 +120,7 @@ fn read(table: &mut TableReader<'_>) -> Option<Arc<dyn NotifierSettings>> {
     let server = server?;
     let (host, port) = match server.get_ref().rsplit_once(':') {
         Some((host, port)) if !host.is_empty() => (host, port.parse().ok()),
-        _ => (server.get_ref().as_str(), Some(default_port(security))),
+        _ => (server.get_ref().as_str(), Some(get_default_port(security))),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
@@ -144,7 +144,7 @@ fn read(table: &mut TableReader<'_>) -> Option<Arc<dyn NotifierSettings>> {
     Some(Arc::new(EmailSettings { host, port, security, from: from?, to, login }))
 }
 
-const fn default_port(security: MailSecurity) -> u16 {
+const fn get_default_port(security: MailSecurity) -> u16 {
     match security {
         MailSecurity::StartTls => 587,
         MailSecurity::Tls => 465,
@@ -190,8 +190,8 @@ struct EmailNotifier {
 impl Notifier for EmailNotifier {
     fn render(&self, n: &Notice<'_>) -> Result<Vec<MessagePart>, SendError> {
         let body = json!({
-            "subject": plain::one_line(&plain::headline(n.verdict, n.selection), 200),
-            "text": plain::text(n.verdict, n.selection, n.delay),
+            "subject": plain::to_single_line(&plain::format_headline(n.verdict, n.selection), 200),
+            "text": plain::render_text(n.verdict, n.selection, n.delay),
         });
         Ok(vec![MessagePart::new(n.event, body)])
     }

@@ -70,7 +70,7 @@ impl NotifierSettings for EmfNotifier {
 
 impl Notifier for EmfNotifier {
     fn render(&self, n: &Notice<'_>) -> Result<Vec<MessagePart>, SendError> {
-        let line = metrics::emf(n.verdict, &self.namespace, &n.figures);
+        let line = metrics::render_emf(n.verdict, &self.namespace, &n.figures);
         Ok(vec![MessagePart::new(n.event, line)])
     }
 

@@ -66,11 +66,11 @@ impl Notifier for EventsNotifier {
     }
 
     fn render(&self, n: &Notice<'_>) -> Result<Vec<MessagePart>, SendError> {
-        Ok(vec![MessagePart::new(n.event, events::lines(n.verdict, n.selection, n.delay))])
+        Ok(vec![MessagePart::new(n.event, events::render_lines(n.verdict, n.selection, n.delay))])
     }
 
     fn render_test(&self, at: Timestamp) -> Option<MessagePart> {
-        Some(MessagePart::new("test", events::test(at)))
+        Some(MessagePart::new("test", events::build_test_event(at)))
     }
 
     fn deliver<'a>(

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use mimawari_base::failure::Failure;
 use mimawari_drift::verdict::Verdict;
 use mimawari_report::notify::ChangeSelection;
-use mimawari_report::notify::github::{ExistingIssue, IssueAction, actions, is_due};
+use mimawari_report::notify::github::{ExistingIssue, IssueAction, is_due, plan_issue_actions};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -197,7 +197,9 @@ impl GithubNotifier {
         for state in ["open", "closed"] {
             self.list(to, state, &mut existing).await?;
         }
-        for (n, action) in actions(v, selection, self.max_new, &existing).into_iter().enumerate() {
+        for (n, action) in
+            plan_issue_actions(v, selection, self.max_new, &existing).into_iter().enumerate()
+        {
             if n > 0 {
                 tokio::time::sleep(to.policy.pause).await;
             }

@@ -10,12 +10,13 @@ use mimawari_base::failure::Failure;
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::observation::Severity;
 use mimawari_report::notify::{
-    ChangeSelection, NotifiedChanges, RunDoubt, doubt_ended, doubt_to_tell, percent_encoded, plain,
+    ChangeSelection, NotifiedChanges, RunDoubt, encode_url_segment, has_run_recovered, plain,
+    select_run_doubt,
 };
 use serde_json::{Value, json};
 
 use crate::ANSWER_LIMIT;
-use crate::client::{NotifyRequest, SendError, post};
+use crate::client::{NotifyRequest, SendError, build_post};
 use crate::notifier::{
     DeliveryContext, DeliverySemantics, MessagePart, Notice, Notifier, NotifierKey, NotifierKind,
     NotifierSettings, SendFuture,
@@ -82,7 +83,7 @@ impl NotifierSettings for OpsgenieSettings {
             key: secrets.secret(&self.key_env)?,
             client: secrets.client(&self.endpoint)?,
             endpoint: self.endpoint.clone(),
-            tags: self.tags.iter().take(20).map(|t| plain::one_line(t, 50)).collect(),
+            tags: self.tags.iter().take(20).map(|t| plain::to_single_line(t, 50)).collect(),
         }))
     }
 }
@@ -97,7 +98,7 @@ struct OpsgenieNotifier {
 
 impl Notifier for OpsgenieNotifier {
     fn is_due(&self, v: &Verdict, selection: &ChangeSelection) -> bool {
-        !selection.changes(v).is_empty() || doubt_to_tell(v).is_some() || doubt_ended(v)
+        !selection.changes(v).is_empty() || select_run_doubt(v).is_some() || has_run_recovered(v)
     }
 
     fn render(&self, n: &Notice<'_>) -> Result<Vec<MessagePart>, SendError> {
@@ -134,9 +135,9 @@ impl Notifier for OpsgenieNotifier {
 impl OpsgenieNotifier {
     fn change(&self, n: &Notice<'_>, c: &NotifiedChanges<'_>) -> Value {
         let f = c.finding;
-        let alias = format!("mimawari-{}", plain::one_line(&f.id, 64));
+        let alias = format!("mimawari-{}", plain::to_single_line(&f.id, 64));
         if !c.change.what.is_alarm() {
-            let note = plain::one_line(&plain::change_line(c), 1_000);
+            let note = plain::to_single_line(&plain::format_change(c), 1_000);
             return json!({"close": alias, "body": {"source": "mimawari", "note": note}});
         }
         let priority = match f.severity {
@@ -146,12 +147,12 @@ impl OpsgenieNotifier {
             Severity::Low => "P4",
             Severity::Info => "P5",
         };
-        let line = plain::change_line(c);
+        let line = plain::format_change(c);
         let late = n.delay.map_or_else(String::new, |d| format!("\n{}", d.sentence()));
         let mut details = serde_json::Map::new();
         let mut add = |key: &str, text: Option<&str>| {
             if let Some(text) = text {
-                details.insert(key.to_owned(), plain::one_line(text, 300).into());
+                details.insert(key.to_owned(), plain::to_single_line(text, 300).into());
             }
         };
         add("owner", f.owner.as_deref());
@@ -162,12 +163,12 @@ impl OpsgenieNotifier {
         add("report", n.selection.report(n.verdict).as_deref());
         json!({"create": alias, "body": {
             // The API takes 130 characters.
-            "message": plain::one_line(&line, 125),
+            "message": plain::to_single_line(&line, 125),
             "alias": alias,
-            "description": format!("{}\n{}{late}", plain::one_line(&line, 1_000), plain::one_line(&f.why, 1_000)),
+            "description": format!("{}\n{}{late}", plain::to_single_line(&line, 1_000), plain::to_single_line(&f.why, 1_000)),
             "tags": self.tags,
             "details": details,
-            "entity": plain::one_line(&f.subject().to_string(), 500),
+            "entity": plain::to_single_line(&f.subject().to_string(), 500),
             "source": "mimawari",
             "priority": priority,
         }})
@@ -175,19 +176,19 @@ impl OpsgenieNotifier {
 
     fn doubt(&self, n: &Notice<'_>) -> Option<Value> {
         let v = n.verdict;
-        let vantage = plain::one_line(&v.run.vantage, 100);
+        let vantage = plain::to_single_line(&v.run.vantage, 100);
         let alias = format!("mimawari-run-{vantage}");
-        if doubt_ended(v) {
+        if has_run_recovered(v) {
             return Some(json!({"close": alias, "body": {"source": "mimawari"}}));
         }
-        let what = match doubt_to_tell(v)? {
+        let what = match select_run_doubt(v)? {
             RunDoubt::Suspect => "is suspect",
             _ => "is incomplete",
         };
         let because: Vec<String> =
-            v.incomplete_because.iter().take(5).map(|s| plain::one_line(s, 500)).collect();
+            v.incomplete_because.iter().take(5).map(|s| plain::to_single_line(s, 500)).collect();
         Some(json!({"create": alias, "body": {
-            "message": plain::one_line(&format!("The run from {vantage} {what}"), 125),
+            "message": plain::to_single_line(&format!("The run from {vantage} {what}"), 125),
             "alias": alias,
             "description": because.join("\n"),
             "tags": self.tags,
@@ -199,12 +200,12 @@ impl OpsgenieNotifier {
     fn request(&self, message: &Value) -> Result<NotifyRequest, SendError> {
         let path = match message["close"].as_str() {
             Some(alias) => {
-                format!("/v2/alerts/{}/close?identifierType=alias", percent_encoded(alias))
+                format!("/v2/alerts/{}/close?identifierType=alias", encode_url_segment(alias))
             }
             None => "/v2/alerts".to_owned(),
         };
         let url = SecretText::new(format!("{}{path}", self.endpoint));
-        let mut request = post(&url, Bytes::from(message["body"].to_string()));
+        let mut request = build_post(&url, Bytes::from(message["body"].to_string()));
         let mut key = HeaderValue::from_str(&format!("GenieKey {}", self.key.reveal()))
             .map_err(|_| SendError::certain("the key cannot stand in a header"))?;
         key.set_sensitive(true);

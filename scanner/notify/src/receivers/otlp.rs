@@ -13,7 +13,7 @@ use mimawari_report::notify::{ChangeSelection, events, metrics};
 use serde_json::{Value, json};
 
 use crate::ANSWER_LIMIT;
-use crate::client::{NotifyRequest, SendError, post};
+use crate::client::{NotifyRequest, SendError, build_post};
 use crate::notifier::{
     DeliveryContext, DeliverySemantics, MessagePart, Notice, Notifier, NotifierKey, NotifierKind,
     NotifierSettings, SendFuture,
@@ -141,25 +141,25 @@ impl Notifier for OtlpNotifier {
 
     fn render(&self, n: &Notice<'_>) -> Result<Vec<MessagePart>, SendError> {
         if self.signal == OtlpSignal::Metrics {
-            return Ok(vec![MessagePart::new(n.event, gauges(n))]);
+            return Ok(vec![MessagePart::new(n.event, build_gauges(n))]);
         }
-        let lines = events::lines(n.verdict, n.selection, n.delay);
+        let lines = events::render_lines(n.verdict, n.selection, n.delay);
         let records: Vec<Value> = lines
             .lines()
             .filter_map(|l| serde_json::from_str::<Value>(l).ok())
-            .map(|event| record(&event))
+            .map(|event| build_log_record(&event))
             .collect();
         let part = |(i, records): (usize, &[Value])| {
-            MessagePart::new(format!("{}-{}", n.event, i + 1), logs(n.verdict, records))
+            MessagePart::new(format!("{}-{}", n.event, i + 1), build_logs(n.verdict, records))
         };
         Ok(records.chunks(MOST_RECORDS).enumerate().map(part).collect())
     }
 
     fn render_test(&self, at: Timestamp) -> Option<MessagePart> {
-        let event: Value = serde_json::from_str(&events::test(at)).ok()?;
+        let event: Value = serde_json::from_str(&events::build_test_event(at)).ok()?;
         let body = json!({"resourceLogs": [{
-            "resource": {"attributes": [attribute("service.name", &"mimawari".into())]},
-            "scopeLogs": [{"scope": scope(), "logRecords": [record(&event)]}],
+            "resource": {"attributes": [build_attribute("service.name", &"mimawari".into())]},
+            "scopeLogs": [{"scope": build_scope(), "logRecords": [build_log_record(&event)]}],
         }]});
         (self.signal == OtlpSignal::Logs).then(|| MessagePart::new("test", body))
     }
@@ -180,7 +180,7 @@ impl Notifier for OtlpNotifier {
 
 impl OtlpNotifier {
     fn request(&self, bytes: &Bytes) -> Result<NotifyRequest, SendError> {
-        let mut request = post(&self.url, bytes.clone());
+        let mut request = build_post(&self.url, bytes.clone());
         for (name, value) in &self.headers {
             let mut value = HeaderValue::from_str(value.reveal())
                 .map_err(|_| SendError::certain("a header cannot stand in a request"))?;
@@ -208,12 +208,12 @@ fn judge_answer(body: &[u8]) -> Result<(), SendError> {
     }
 }
 
-fn scope() -> Value {
+fn build_scope() -> Value {
     json!({"name": "mimawari", "version": env!("CARGO_PKG_VERSION")})
 }
 
 /// An attribute; `null` has none.
-fn attribute(key: &str, value: &Value) -> Value {
+fn build_attribute(key: &str, value: &Value) -> Value {
     let value = match value {
         Value::Bool(b) => json!({"boolValue": b}),
         Value::Number(n) if n.is_i64() || n.is_u64() => json!({"intValue": n.to_string()}),
@@ -224,20 +224,20 @@ fn attribute(key: &str, value: &Value) -> Value {
     json!({"key": key, "value": value})
 }
 
-fn resource(v: &Verdict) -> Value {
+fn build_resource(v: &Verdict) -> Value {
     json!({"attributes": [
-        attribute("service.name", &"mimawari".into()),
-        attribute("service.version", &env!("CARGO_PKG_VERSION").into()),
-        attribute("mimawari.vantage", &v.run.vantage.as_str().into()),
+        build_attribute("service.name", &"mimawari".into()),
+        build_attribute("service.version", &env!("CARGO_PKG_VERSION").into()),
+        build_attribute("mimawari.vantage", &v.run.vantage.as_str().into()),
     ]})
 }
 
-fn nanos(at: Timestamp) -> String {
+fn format_nanos(at: Timestamp) -> String {
     at.as_nanosecond().max(0).to_string()
 }
 
 /// An event as a log record.
-fn record(event: &Value) -> Value {
+fn build_log_record(event: &Value) -> Value {
     let at: Timestamp =
         event["timestamp"].as_str().and_then(|t| t.parse().ok()).unwrap_or_default();
     let severity = event["severity"].as_str().and_then(Severity::parse);
@@ -260,11 +260,11 @@ fn record(event: &Value) -> Value {
         .into_iter()
         .flatten()
         .filter(|(key, value)| !value.is_null() && !matches!(key.as_str(), "timestamp" | "product"))
-        .map(|(key, value)| attribute(&format!("mimawari.{key}"), value))
+        .map(|(key, value)| build_attribute(&format!("mimawari.{key}"), value))
         .collect();
     json!({
-        "timeUnixNano": nanos(at),
-        "observedTimeUnixNano": nanos(at),
+        "timeUnixNano": format_nanos(at),
+        "observedTimeUnixNano": format_nanos(at),
         "severityNumber": number,
         "severityText": text,
         "eventName": format!("mimawari.{name}"),
@@ -273,24 +273,26 @@ fn record(event: &Value) -> Value {
     })
 }
 
-fn logs(v: &Verdict, records: &[Value]) -> Value {
+fn build_logs(v: &Verdict, records: &[Value]) -> Value {
     json!({"resourceLogs": [{
-        "resource": resource(v),
-        "scopeLogs": [{"scope": scope(), "logRecords": records}],
+        "resource": build_resource(v),
+        "scopeLogs": [{"scope": build_scope(), "logRecords": records}],
     }]})
 }
 
-fn gauges(n: &Notice<'_>) -> Value {
-    let at = nanos(n.verdict.judged_at);
-    let metrics: Vec<Value> = metrics::families(n.verdict, &n.figures)
+fn build_gauges(n: &Notice<'_>) -> Value {
+    let at = format_nanos(n.verdict.judged_at);
+    let metrics: Vec<Value> = metrics::build_metric_families(n.verdict, &n.figures)
         .into_iter()
         .map(|family| {
             let points: Vec<Value> = family
                 .samples
                 .into_iter()
                 .map(|(labels, value)| {
-                    let attributes: Vec<Value> =
-                        labels.iter().map(|(k, v)| attribute(k, &v.as_str().into())).collect();
+                    let attributes: Vec<Value> = labels
+                        .iter()
+                        .map(|(k, v)| build_attribute(k, &v.as_str().into()))
+                        .collect();
                     json!({"timeUnixNano": at, "asDouble": value, "attributes": attributes})
                 })
                 .collect();
@@ -302,7 +304,7 @@ fn gauges(n: &Notice<'_>) -> Value {
         })
         .collect();
     json!({"resourceMetrics": [{
-        "resource": resource(n.verdict),
-        "scopeMetrics": [{"scope": scope(), "metrics": metrics}],
+        "resource": build_resource(n.verdict),
+        "scopeMetrics": [{"scope": build_scope(), "metrics": metrics}],
     }]})
 }

@@ -9,12 +9,12 @@ use mimawari_base::failure::Failure;
 use mimawari_drift::verdict::Verdict;
 use mimawari_probes::observation::Severity;
 use mimawari_report::notify::{
-    ChangeSelection, NotifiedChanges, RunDoubt, doubt_ended, doubt_to_tell, plain,
+    ChangeSelection, NotifiedChanges, RunDoubt, has_run_recovered, plain, select_run_doubt,
 };
 use serde_json::{Value, json};
 
 use crate::ANSWER_LIMIT;
-use crate::client::{SendError, post};
+use crate::client::{SendError, build_post};
 use crate::notifier::{
     DeliveryContext, DeliverySemantics, MessagePart, Notice, Notifier, NotifierKey, NotifierKind,
     NotifierSettings, SendFuture,
@@ -87,7 +87,7 @@ struct PagerdutyNotifier {
 
 impl Notifier for PagerdutyNotifier {
     fn is_due(&self, v: &Verdict, selection: &ChangeSelection) -> bool {
-        !selection.changes(v).is_empty() || doubt_to_tell(v).is_some() || doubt_ended(v)
+        !selection.changes(v).is_empty() || select_run_doubt(v).is_some() || has_run_recovered(v)
     }
 
     fn render(&self, n: &Notice<'_>) -> Result<Vec<MessagePart>, SendError> {
@@ -95,9 +95,11 @@ impl Notifier for PagerdutyNotifier {
             .selection
             .changes(n.verdict)
             .iter()
-            .map(|c| MessagePart::new(c.change.key.clone(), change(n, c)))
+            .map(|c| MessagePart::new(c.change.key.clone(), build_change_event(n, c)))
             .collect();
-        all.extend(doubt(n).map(|body| MessagePart::new(format!("{}-run", n.event), body)));
+        all.extend(
+            build_run_event(n).map(|body| MessagePart::new(format!("{}-run", n.event), body)),
+        );
         Ok(all)
     }
 
@@ -119,15 +121,15 @@ impl Notifier for PagerdutyNotifier {
             body["routing_key"] = self.key.reveal().into();
             let bytes = Bytes::from(body.to_string());
             let to = context.http(&self.client, ANSWER_LIMIT);
-            to.send(true, || Ok(post(&self.url, bytes.clone()))).await.map(drop)
+            to.send(true, || Ok(build_post(&self.url, bytes.clone()))).await.map(drop)
         })
     }
 }
 
 /// The event of a change.
-fn change(n: &Notice<'_>, c: &NotifiedChanges<'_>) -> Value {
+fn build_change_event(n: &Notice<'_>, c: &NotifiedChanges<'_>) -> Value {
     let f = c.finding;
-    let dedup_key = format!("mimawari/{}", plain::one_line(&f.id, 64));
+    let dedup_key = format!("mimawari/{}", plain::to_single_line(&f.id, 64));
     if !c.change.what.is_alarm() {
         return json!({"event_action": "resolve", "dedup_key": dedup_key});
     }
@@ -137,27 +139,27 @@ fn change(n: &Notice<'_>, c: &NotifiedChanges<'_>) -> Value {
         Severity::High => "error",
         Severity::Critical => "critical",
     };
-    let text = |s: &Option<String>| s.as_ref().map(|s| plain::one_line(s, 300));
+    let text = |s: &Option<String>| s.as_ref().map(|s| plain::to_single_line(s, 300));
     let mut body = json!({
         "event_action": "trigger",
         "dedup_key": dedup_key,
         "client": "mimawari",
         "payload": {
-            "summary": plain::one_line(&plain::change_line(c), 1_000),
-            "source": plain::one_line(&f.ip.to_string(), 255),
+            "summary": plain::to_single_line(&plain::format_change(c), 1_000),
+            "source": plain::to_single_line(&f.ip.to_string(), 255),
             "severity": severity,
             "timestamp": n.verdict.judged_at,
-            "component": plain::one_line(&f.subject().to_string(), 255),
+            "component": plain::to_single_line(&f.subject().to_string(), 255),
             "group": text(&f.owner),
             "class": f.kind.as_str(),
             "custom_details": {
-                "why": plain::one_line(&f.why, 500),
+                "why": plain::to_single_line(&f.why, 500),
                 "owner": text(&f.owner),
                 "service": text(&f.service),
                 "remedy": text(&f.remedy),
-                "nearest_rule": f.nearest.as_ref().map(|r| plain::one_line(&format!("{} {}", r.id, r.place), 300)),
-                "vantage": plain::one_line(&f.vantage, 100),
-                "run": plain::one_line(&n.verdict.run_id, 200),
+                "nearest_rule": f.nearest.as_ref().map(|r| plain::to_single_line(&format!("{} {}", r.id, r.place), 300)),
+                "vantage": plain::to_single_line(&f.vantage, 100),
+                "run": plain::to_single_line(&n.verdict.run_id, 200),
                 "first_seen": f.first_seen,
                 "late": n.delay.map(mimawari_report::notify::NoticeDelay::sentence),
             },
@@ -170,14 +172,14 @@ fn change(n: &Notice<'_>, c: &NotifiedChanges<'_>) -> Value {
 }
 
 /// The event of a run that is incomplete or suspect, and the end of that.
-fn doubt(n: &Notice<'_>) -> Option<Value> {
+fn build_run_event(n: &Notice<'_>) -> Option<Value> {
     let v = n.verdict;
-    let vantage = plain::one_line(&v.run.vantage, 100);
+    let vantage = plain::to_single_line(&v.run.vantage, 100);
     let dedup_key = format!("mimawari/run/{vantage}");
-    if doubt_ended(v) {
+    if has_run_recovered(v) {
         return Some(json!({"event_action": "resolve", "dedup_key": dedup_key}));
     }
-    let what = match doubt_to_tell(v)? {
+    let what = match select_run_doubt(v)? {
         RunDoubt::Suspect => "is suspect: it is not to be believed",
         _ => "is incomplete: nothing is known of what it did not cover",
     };
@@ -192,8 +194,8 @@ fn doubt(n: &Notice<'_>) -> Option<Value> {
             "timestamp": v.judged_at,
             "class": "run",
             "custom_details": {
-                "run": plain::one_line(&v.run_id, 200),
-                "because": v.incomplete_because.iter().take(5).map(|s| plain::one_line(s, 500)).collect::<Vec<_>>(),
+                "run": plain::to_single_line(&v.run_id, 200),
+                "because": v.incomplete_because.iter().take(5).map(|s| plain::to_single_line(s, 500)).collect::<Vec<_>>(),
             },
         },
     }))

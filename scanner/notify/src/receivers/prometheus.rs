@@ -55,7 +55,7 @@ impl NotifierSettings for PrometheusNotifier {
 
 impl Notifier for PrometheusNotifier {
     fn render(&self, n: &Notice<'_>) -> Result<Vec<MessagePart>, SendError> {
-        Ok(vec![MessagePart::new(n.event, metrics::prometheus(n.verdict, &n.figures))])
+        Ok(vec![MessagePart::new(n.event, metrics::render_prometheus(n.verdict, &n.figures))])
     }
 
     fn render_test(&self, _at: Timestamp) -> Option<MessagePart> {

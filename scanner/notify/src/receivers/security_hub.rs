@@ -123,14 +123,14 @@ struct FailedImport {
 
 impl Notifier for HubNotifier {
     fn render(&self, n: &Notice<'_>) -> Result<Vec<MessagePart>, SendError> {
-        let batches = security_hub::batches(n.verdict, n.selection, &self.account)
+        let batches = security_hub::build_batches(n.verdict, n.selection, &self.account)
             .map_err(SendError::refused)?;
         let part = |(i, batch)| MessagePart::new(format!("{}-{}", n.event, i + 1), batch);
         Ok(batches.into_iter().enumerate().map(part).collect())
     }
 
     fn render_test(&self, at: Timestamp) -> Option<MessagePart> {
-        Some(MessagePart::new("test", security_hub::test(&self.account, at)))
+        Some(MessagePart::new("test", security_hub::build_test_finding(&self.account, at)))
     }
 
     fn deliver<'a>(
@@ -139,7 +139,7 @@ impl Notifier for HubNotifier {
         context: &'a DeliveryContext<'a>,
     ) -> SendFuture<'a, Result<(), SendError>> {
         Box::pin(async move {
-            let credential = aws::credential(&self.account.region, context.deadline).await?;
+            let credential = aws::fetch_credential(&self.account.region, context.deadline).await?;
             let body = Bytes::from(part.body.to_string());
             let to = context.http(&self.client, ANSWER_LIMIT);
             let answer = to.send(true, || self.request(&credential, body.clone())).await?;

@@ -8,7 +8,7 @@ use mimawari_base::failure::Failure;
 use mimawari_report::notify::slack;
 
 use crate::ANSWER_LIMIT;
-use crate::client::{SendError, post};
+use crate::client::{SendError, build_post};
 use crate::notifier::{
     DeliveryContext, DeliverySemantics, MessagePart, Notice, Notifier, NotifierKey, NotifierKind,
     NotifierSettings, SendFuture,
@@ -64,12 +64,12 @@ struct SlackNotifier {
 
 impl Notifier for SlackNotifier {
     fn render(&self, n: &Notice<'_>) -> Result<Vec<MessagePart>, SendError> {
-        let message = slack::message(n.verdict, n.selection, n.delay);
+        let message = slack::build_message(n.verdict, n.selection, n.delay);
         Ok(message.map(|body| MessagePart::new(n.event, body)).into_iter().collect())
     }
 
     fn render_test(&self, _at: Timestamp) -> Option<MessagePart> {
-        Some(MessagePart::new("test", slack::test()))
+        Some(MessagePart::new("test", slack::build_test_message()))
     }
 
     fn deliver<'a>(
@@ -80,7 +80,7 @@ impl Notifier for SlackNotifier {
         Box::pin(async move {
             let bytes = Bytes::from(part.body.to_string());
             let to = context.http(&self.client, ANSWER_LIMIT);
-            to.send(false, || Ok(post(&self.url, bytes.clone()))).await.map(drop)
+            to.send(false, || Ok(build_post(&self.url, bytes.clone()))).await.map(drop)
         })
     }
 }

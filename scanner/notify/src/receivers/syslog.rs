@@ -135,12 +135,12 @@ impl Notifier for SyslogNotifier {
     }
 
     fn render(&self, n: &Notice<'_>) -> Result<Vec<MessagePart>, SendError> {
-        let lines = events::lines(n.verdict, n.selection, n.delay);
+        let lines = events::render_lines(n.verdict, n.selection, n.delay);
         Ok(vec![MessagePart::new(n.event, self.messages(&lines))])
     }
 
     fn render_test(&self, at: Timestamp) -> Option<MessagePart> {
-        Some(MessagePart::new("test", self.messages(&events::test(at))))
+        Some(MessagePart::new("test", self.messages(&events::build_test_event(at))))
     }
 
     fn deliver<'a>(
@@ -205,7 +205,7 @@ impl SyslogNotifier {
                 let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
                 let name = ServerName::try_from(host)
                     .map_err(|_| SendError::certain("the host has no name that TLS takes"))?;
-                let tls = tls_client().map_err(SendError::certain)?;
+                let tls = build_tls_connector().map_err(SendError::certain)?;
                 let stream = tls.connect(name, stream).await.map_err(no_way)?;
                 send_framed(stream, messages).await
             }
@@ -226,7 +226,7 @@ async fn send_framed(
     stream.shutdown().await.map_err(lost)
 }
 
-fn tls_client() -> Result<TlsConnector, String> {
+fn build_tls_connector() -> Result<TlsConnector, String> {
     mimawari_base::crypto::provide();
     let mut roots = rustls::RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();

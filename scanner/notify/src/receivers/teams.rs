@@ -11,7 +11,7 @@ use mimawari_report::notify::plain;
 use serde_json::{Value, json};
 
 use crate::ANSWER_LIMIT;
-use crate::client::{SendError, post};
+use crate::client::{SendError, build_post};
 use crate::notifier::{
     DeliveryContext, DeliverySemantics, MessagePart, Notice, Notifier, NotifierKey, NotifierKind,
     NotifierSettings, SendFuture,
@@ -70,14 +70,14 @@ struct TeamsNotifier {
 
 impl Notifier for TeamsNotifier {
     fn render(&self, n: &Notice<'_>) -> Result<Vec<MessagePart>, SendError> {
-        let text = plain::text(n.verdict, n.selection, n.delay);
+        let text = plain::render_text(n.verdict, n.selection, n.delay);
         let report = n.selection.report(n.verdict);
-        Ok(vec![MessagePart::new(n.event, card(&text, report.as_deref()))])
+        Ok(vec![MessagePart::new(n.event, build_adaptive_card(&text, report.as_deref()))])
     }
 
     fn render_test(&self, _at: Timestamp) -> Option<MessagePart> {
         let text = "Test message of mimawari\n\nNothing was scanned and nothing found.";
-        Some(MessagePart::new("test", card(text, None)))
+        Some(MessagePart::new("test", build_adaptive_card(text, None)))
     }
 
     fn deliver<'a>(
@@ -88,14 +88,14 @@ impl Notifier for TeamsNotifier {
         Box::pin(async move {
             let bytes = Bytes::from(part.body.to_string());
             let to = context.http(&self.client, ANSWER_LIMIT);
-            to.send(false, || Ok(post(&self.url, bytes.clone()))).await.map(drop)
+            to.send(false, || Ok(build_post(&self.url, bytes.clone()))).await.map(drop)
         })
     }
 }
 
 /// The first line as a heading, and the rest line by line. A `TextBlock` reads a part of Markdown, in
 /// which foreign text could link, so what Markdown is made of is escaped.
-fn card(text: &str, report: Option<&str>) -> Value {
+fn build_adaptive_card(text: &str, report: Option<&str>) -> Value {
     let mut lines = text.lines();
     let heading = lines.next().unwrap_or_default();
     let mut left = MOST_BYTES;
@@ -156,7 +156,7 @@ mod tests {
             "mimawari: 1 new\n\n- [click](https://evil.example) {}\n",
             "長い\n".repeat(20_000)
         );
-        let card = card(&text, Some("https://reports.example.jp/r"));
+        let card = build_adaptive_card(&text, Some("https://reports.example.jp/r"));
         assert!(card.to_string().len() < 28 * 1024, "{}", card.to_string().len());
         let content = &card["attachments"][0]["content"];
         assert_eq!(content["body"][0]["text"], "mimawari: 1 new");

@@ -19,7 +19,7 @@ use mimawari_report::notify::webhook;
 use ring::hmac;
 
 use crate::ANSWER_LIMIT;
-use crate::client::{NotifyRequest, SendError, post};
+use crate::client::{NotifyRequest, SendError, build_post};
 use crate::notifier::{
     DeliveryContext, DeliverySemantics, MessagePart, Notice, Notifier, NotifierKey, NotifierKind,
     NotifierSettings, SendFuture,
@@ -73,7 +73,7 @@ impl NotifierSettings for WebhookSettings {
     fn prepare(&self, secrets: &mut SecretReader<'_>) -> Result<Box<dyn Notifier>, Failure> {
         let variable = &self.secret_env;
         let (url, secret) = (secrets.url(&self.url_env)?, secrets.secret(variable)?);
-        let key = key(&secret).map_err(|e| {
+        let key = parse_signing_key(&secret).map_err(|e| {
             Failure::new(format!("the environment variable {variable} holds no key: {e}")).help(
                 "use 24 random bytes or more, such as of `openssl rand -base64 32` after `whsec_`",
             )
@@ -94,12 +94,12 @@ struct WebhookNotifier {
 
 impl Notifier for WebhookNotifier {
     fn render(&self, n: &Notice<'_>) -> Result<Vec<MessagePart>, SendError> {
-        let posts = webhook::posts(n.event, n.verdict, n.selection, n.delay);
+        let posts = webhook::build_posts(n.event, n.verdict, n.selection, n.delay);
         Ok(posts.into_iter().map(|p| MessagePart::new(p.id, p.body)).collect())
     }
 
     fn render_test(&self, at: Timestamp) -> Option<MessagePart> {
-        let test = webhook::test(&format!("test-{}", at.as_millisecond()));
+        let test = webhook::build_test_post(&format!("test-{}", at.as_millisecond()));
         Some(MessagePart::new(test.id, test.body))
     }
 
@@ -119,7 +119,7 @@ impl Notifier for WebhookNotifier {
 
 impl WebhookNotifier {
     fn request(&self, id: &str, bytes: &Bytes, at: Timestamp) -> Result<NotifyRequest, SendError> {
-        let mut request = post(&self.url, bytes.clone());
+        let mut request = build_post(&self.url, bytes.clone());
         let values = [
             ("webhook-id", id.to_owned()),
             ("webhook-timestamp", at.as_second().to_string()),
@@ -141,7 +141,7 @@ const SHORTEST: usize = 16;
 ///
 /// # Errors
 /// What is wrong, without the key.
-pub fn key(secret: &SecretText) -> Result<hmac::Key, &'static str> {
+pub fn parse_signing_key(secret: &SecretText) -> Result<hmac::Key, &'static str> {
     let bytes = match secret.reveal().strip_prefix("whsec_") {
         Some(text) => STANDARD.decode(text).map_err(|_| "after `whsec_` it is not base64")?,
         None => secret.reveal().as_bytes().to_vec(),
@@ -168,7 +168,8 @@ mod tests {
     #[test]
     fn the_example_of_the_specification() {
         // The vector that the reference libraries share.
-        let key = key(&SecretText::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();
+        let key =
+            parse_signing_key(&SecretText::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();
         let at = Timestamp::from_second(1_614_265_330).unwrap();
         let signature = sign(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", at, br#"{"test": 2432232314}"#);
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
@@ -176,8 +177,8 @@ mod tests {
 
     #[test]
     fn short_keys_are_refused() {
-        assert!(key(&SecretText::new("short")).is_err());
-        assert!(key(&SecretText::new("whsec_!!!!")).is_err());
+        assert!(parse_signing_key(&SecretText::new("short")).is_err());
+        assert!(parse_signing_key(&SecretText::new("whsec_!!!!")).is_err());
         assert_eq!(format!("{:?}", SecretText::new("not-a-real-secret")), "[secret]");
     }
 }

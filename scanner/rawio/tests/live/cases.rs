@@ -102,9 +102,12 @@ fn lo(config: RingConfig, first: u16, mapped: bool) {
     const RST_ACK: u8 = 0x14;
     let device = InterfaceFacts::by_name("lo").unwrap();
     let mut sender = FrameSender::raw_ip().unwrap();
-    let mut ring =
-        ReceiveRing::open(&device, &filter::replies(device.kind, first, first + 7), config)
-            .unwrap();
+    let mut ring = ReceiveRing::open(
+        &device,
+        &filter::build_reply_filter(device.kind, first, first + 7),
+        config,
+    )
+    .unwrap();
     assert_eq!(ring.is_mapped(), mapped);
     assert_eq!(ring.refusal().is_some(), !mapped);
     let mut attempts = first..;
@@ -147,7 +150,7 @@ fn a_group_of_rings_shares_the_frames() {
     const FRAMES: u16 = 300;
     let device = InterfaceFacts::by_name("lo").unwrap();
     let to = 61_150;
-    let program = filter::replies(device.kind, to, to);
+    let program = filter::build_reply_filter(device.kind, to, to);
     for config in both() {
         let mut rings = ReceiveRing::open_group(&device, &program, config, 3).unwrap();
         assert_eq!(rings.len(), 3);
@@ -190,7 +193,7 @@ fn raw_ip_sends_both_families_in_order() {
     let (first, last) = (61_200, 61_203);
     let mut ring = ReceiveRing::open(
         &device,
-        &filter::replies(device.kind, first, last),
+        &filter::build_reply_filter(device.kind, first, last),
         RingConfig::default(),
     )
     .unwrap();
@@ -274,9 +277,12 @@ fn bare_packets_leave_and_arrive() {
     assert_eq!(tun.read(), packets.iter().map(on_the_cable).collect::<Vec<_>>());
 
     for config in both() {
-        let mut ring =
-            ReceiveRing::open(&device, &filter::replies(device.kind, 61_000, 61_007), config)
-                .unwrap();
+        let mut ring = ReceiveRing::open(
+            &device,
+            &filter::build_reply_filter(device.kind, 61_000, 61_007),
+            config,
+        )
+        .unwrap();
         let last = v4(61_007, u32::MAX).packet();
         let foreign = v4(60_999, 0).packet();
         for packet in packets.iter().chain([&foreign, &last]) {
@@ -319,9 +325,12 @@ fn only_what_passes_the_filter_arrives() {
     for (i, config) in both().into_iter().enumerate() {
         let tap = &mut Tap::ethernet(&format!("in{i}"));
         let device = tap.device();
-        let mut ring =
-            ReceiveRing::open(&device, &filter::replies(device.kind, 61_000, 61_007), config)
-                .unwrap();
+        let mut ring = ReceiveRing::open(
+            &device,
+            &filter::build_reply_filter(device.kind, 61_000, 61_007),
+            config,
+        )
+        .unwrap();
         // What we send ourselves would pass, and is not seen.
         let mut sender = FrameSender::packet(&device).unwrap();
         send(&mut sender, &[v4(61_000, 1).frame(), v6(61_000, 1).frame()]);
@@ -363,7 +372,8 @@ fn frames_of_a_vlan_are_not_the_interface_s() {
     let open = |program: &[filter::BpfInstruction]| {
         ReceiveRing::open(&device, program, RingConfig::default()).unwrap()
     };
-    let (mut ours, mut all) = (open(&filter::replies(device.kind, 61_000, 61_007)), open(&[]));
+    let (mut ours, mut all) =
+        (open(&filter::build_reply_filter(device.kind, 61_000, 61_007)), open(&[]));
     let frame = |n| v4(61_000, n).frame();
     tap.write(&tagged(frame(1), 10));
     // Of no VLAN, but with a priority.
@@ -381,7 +391,8 @@ fn losses_of_the_ring_are_counted() {
     let device = tap.device();
     let small = RingConfig { block_size: 4096, blocks: 2, retire: Duration::from_millis(1) };
     let mut ring =
-        ReceiveRing::open(&device, &filter::replies(device.kind, 61_000, 61_007), small).unwrap();
+        ReceiveRing::open(&device, &filter::build_reply_filter(device.kind, 61_000, 61_007), small)
+            .unwrap();
     assert!(ring.is_mapped());
     for sequence in 0..SENT {
         tap.write(&v4(61_000, sequence as u32).frame());
@@ -412,9 +423,12 @@ fn a_dead_interface_is_told_and_may_come_back() {
         let name = format!("dead{i}");
         let tap = &mut Tap::ethernet(&name);
         let device = tap.device();
-        let mut ring =
-            ReceiveRing::open(&device, &filter::replies(device.kind, 61_000, 61_007), config)
-                .unwrap();
+        let mut ring = ReceiveRing::open(
+            &device,
+            &filter::build_reply_filter(device.kind, 61_000, 61_007),
+            config,
+        )
+        .unwrap();
         let mut sender = FrameSender::packet(&device).unwrap();
         set_up(&name, false);
         assert!(!tap.device().up);
@@ -450,7 +464,7 @@ fn devices_are_what_they_are() {
 
 /// Everything that needs a privilege.
 fn privileged(device: &InterfaceFacts) -> [io::Result<()>; 4] {
-    let program = filter::replies(device.kind, 61_400, 61_400);
+    let program = filter::build_reply_filter(device.kind, 61_400, 61_400);
     let ring = |config| ReceiveRing::open(device, &program, config);
     [
         FrameSender::packet(device).map(drop),

@@ -35,9 +35,9 @@ impl AllowedRows {
             return None;
         }
         let rows: Vec<AllowedRow> = v.allowed.iter().take(MAX_ROWS).map(AllowedRow::new).collect();
-        let beyond = allowed_words::beyond(v, rows.len());
-        let beyond = (beyond > 0).then(|| words::grouped(beyond));
-        Some(Self { summary: allowed_words::summary(v), rows, beyond })
+        let beyond = allowed_words::count_hidden(v, rows.len());
+        let beyond = (beyond > 0).then(|| words::group_digits(beyond));
+        Some(Self { summary: allowed_words::format_counts(v), rows, beyond })
     }
 }
 
@@ -45,8 +45,8 @@ impl AllowedRow {
     fn new(a: &AllowedSubject) -> Self {
         Self {
             severity: a.severity.as_str(),
-            place: allowed_words::place(a),
-            what: allowed_words::what(a),
+            place: allowed_words::format_location(a),
+            what: allowed_words::describe_subject(a),
             rule: clean(&a.rule, NAME),
             owner: clean(&a.owner, NAME),
             reason: clean(&a.reason, SENTENCE),
@@ -79,7 +79,7 @@ impl ServiceRows {
         let all = &v.service_changes;
         let rows = all.iter().take(MAX_ROWS).map(ServiceRow::new).collect();
         let beyond = all.len().saturating_sub(MAX_ROWS) as u64;
-        let beyond = (beyond > 0).then(|| words::grouped(beyond));
+        let beyond = (beyond > 0).then(|| words::group_digits(beyond));
         (!all.is_empty()).then_some(Self { rows, beyond })
     }
 }
@@ -88,7 +88,7 @@ impl ServiceRow {
     fn new(c: &ServiceChange) -> Self {
         let time = |t: jiff::Timestamp| t.strftime("%Y-%m-%d %H:%M").to_string();
         Self {
-            place: words::address(c.ip, Some(c.port), c.proto),
+            place: words::format_address(c.ip, Some(c.port), c.proto),
             was: clean(&c.was, NAME),
             now: clean(&c.now, NAME),
             rule: c.allowed_by.as_deref().map_or_else(String::new, |r| clean(r, NAME)),

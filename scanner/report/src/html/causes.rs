@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use mimawari_drift::verdict::{Finding, FindingState, Verdict};
 
 use crate::clean::clean;
-use crate::groups::{FindingGroup, SharedTrait, groups};
-use crate::words::{self, NAME, grouped, plural};
+use crate::groups::{FindingGroup, SharedTrait, group_findings};
+use crate::words::{self, NAME, format_plural, group_digits};
 
 /// Kinds of things that a group names before it counts the rest.
 const NAMED: usize = 4;
@@ -38,19 +38,19 @@ pub(crate) struct CauseRow {
 impl CauseRow {
     /// The number of findings, grouped by threes.
     pub(crate) fn number(&self) -> String {
-        grouped(self.count as u64)
+        group_digits(self.count as u64)
     }
 
     /// The number of new ones, likewise.
     pub(crate) fn fresh(&self) -> String {
-        grouped(self.new)
+        group_digits(self.new)
     }
 }
 
 impl CauseRows {
     pub(crate) fn new(v: &Verdict) -> Self {
         let drift: Vec<&Finding> = v.findings.iter().filter(|f| f.state.is_drift()).collect();
-        let all = groups(drift.iter().copied());
+        let all = group_findings(drift.iter().copied());
         // Two findings of one verdict may have the same id if it was made elsewhere: their place counts.
         let place: HashMap<*const Finding, usize> =
             v.findings.iter().enumerate().map(|(n, f)| (std::ptr::from_ref(f), n)).collect();
@@ -62,7 +62,7 @@ impl CauseRows {
                     of[*n] = u32::try_from(list.len()).unwrap_or(u32::MAX);
                 }
             }
-            list.push(cause(group));
+            list.push(build_cause_row(group));
         }
         let explained = list.len();
         for state in words::STATES.iter().filter(|s| !s.is_drift()) {
@@ -74,7 +74,7 @@ impl CauseRows {
                 }
             }
             if count > 0 {
-                list.push(settled(*state, count));
+                list.push(build_settled_row(*state, count));
             }
         }
         Self { list, of, explained }
@@ -86,17 +86,22 @@ impl CauseRows {
     }
 }
 
-fn cause(g: &FindingGroup<'_>) -> CauseRow {
+fn build_cause_row(g: &FindingGroup<'_>) -> CauseRow {
     let prefix = g.prefix.to_string();
     let first = g.what.first().map_or_else(String::new, |(w, _)| clean(w, NAME));
-    let named = named(&g.what);
+    let named = format_names(&g.what);
     let (title, place) = match (g.by, g.findings.len()) {
-        (_, 1) => (first, g.findings.first().map(|f| words::place(f)).unwrap_or_default()),
-        (SharedTrait::Host, _) => (format!("One host: {prefix}"), named),
-        (SharedTrait::Network, _) => {
-            (format!("One network: {prefix}"), format!("{}: {named}", addresses(g.addresses)))
+        (_, 1) => {
+            (first, g.findings.first().map(|f| words::format_location(f)).unwrap_or_default())
         }
-        (SharedTrait::What, _) => (first, format!("{} in {prefix}", addresses(g.addresses))),
+        (SharedTrait::Host, _) => (format!("One host: {prefix}"), named),
+        (SharedTrait::Network, _) => (
+            format!("One network: {prefix}"),
+            format!("{}: {named}", format_address_count(g.addresses)),
+        ),
+        (SharedTrait::What, _) => {
+            (first, format!("{} in {prefix}", format_address_count(g.addresses)))
+        }
     };
     CauseRow {
         title,
@@ -107,32 +112,32 @@ fn cause(g: &FindingGroup<'_>) -> CauseRow {
             many => format!("{} owners", many.len()),
         },
         tag: g.severity.as_str(),
-        since: words::minute(g.first_seen),
+        since: words::format_minute(g.first_seen),
         new: g.findings.iter().filter(|f| f.new).count() as u64,
         count: g.findings.len(),
     }
 }
 
-fn addresses(n: usize) -> String {
-    if n == 1 { "1 address".to_owned() } else { format!("{} addresses", grouped(n as u64)) }
+fn format_address_count(n: usize) -> String {
+    if n == 1 { "1 address".to_owned() } else { format!("{} addresses", group_digits(n as u64)) }
 }
 
-fn named(what: &[(String, usize)]) -> String {
+fn format_names(what: &[(String, usize)]) -> String {
     let mut s = what.iter().take(NAMED).map(|(w, _)| clean(w, NAME)).collect::<Vec<_>>().join(", ");
     if what.len() > NAMED {
-        s.push_str(&format!(" and {}", plural((what.len() - NAMED) as u64, "other")));
+        s.push_str(&format!(" and {}", format_plural((what.len() - NAMED) as u64, "other")));
     }
     s
 }
 
-fn settled(state: FindingState, count: usize) -> CauseRow {
-    let mut title = words::state(state).to_owned();
+fn build_settled_row(state: FindingState, count: usize) -> CauseRow {
+    let mut title = words::describe_state(state).to_owned();
     if let Some(first) = title.get_mut(..1) {
         first.make_ascii_uppercase();
     }
     CauseRow {
         title,
-        place: words::state_meaning(state).to_owned(),
+        place: words::explain_state(state).to_owned(),
         owner: String::new(),
         // It may come to count: that is not settled.
         tag: if state == FindingState::MissingPending { "pending" } else { "settled" },

@@ -15,7 +15,7 @@ fn colours_have_contrast() {
         let colours: BTreeMap<&str, f64> = CSS
             .lines()
             .filter_map(pairs_of)
-            .map(|(name, (l, d))| (name, luminance(if dark { d } else { l })))
+            .map(|(name, (l, d))| (name, compute_luminance(if dark { d } else { l })))
             .collect();
         let mut pairs: Vec<(String, String, f64)> = Vec::new();
         for text in ["ink", "muted", "link"] {
@@ -41,7 +41,7 @@ fn colours_have_contrast() {
 }
 
 /// Relative luminance of `#rrggbb`, as WCAG 2.2 defines it.
-fn luminance(colour: &str) -> f64 {
+fn compute_luminance(colour: &str) -> f64 {
     let channel = |i: usize| {
         let c = f64::from(u8::from_str_radix(&colour[i..i + 2], 16).unwrap()) / 255.0;
         if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }

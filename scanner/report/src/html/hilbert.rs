@@ -5,7 +5,7 @@
 
 /// Where the curve through a square of `side` × `side` cells is at `index`: column and row, from the
 /// upper left. `side` is a power of two and `index` under its square.
-pub(crate) const fn place(side: u32, index: u32) -> (u32, u32) {
+pub(crate) const fn compute_curve_position(side: u32, index: u32) -> (u32, u32) {
     let (mut x, mut y) = (0, 0);
     let mut rest = index;
     let mut s = 1;
@@ -46,7 +46,7 @@ mod tests {
     fn every_cell_is_met_once_and_neighbours_touch() {
         for side in [1, 2, 4, 8, 16, 32, 64] {
             let n = side * side;
-            let all: Vec<(u32, u32)> = (0..n).map(|i| place(side, i)).collect();
+            let all: Vec<(u32, u32)> = (0..n).map(|i| compute_curve_position(side, i)).collect();
             assert!(all.iter().all(|(x, y)| *x < side && *y < side));
             assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), n as usize);
             for w in all.windows(2) {
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn a_prefix_is_a_square() {
         for block in 0..256 {
-            let cells = (0..16).map(|i| place(64, block * 16 + i));
+            let cells = (0..16).map(|i| compute_curve_position(64, block * 16 + i));
             let squares: BTreeSet<_> = cells.map(|(x, y)| (x / 4, y / 4)).collect();
             assert_eq!(squares.len(), 1);
         }

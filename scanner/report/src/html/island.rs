@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::html::causes::CauseRows;
 use crate::html::map::RangeMaps;
-use crate::html::row::{FindingRow, in_order, is_settled};
+use crate::html::row::{FindingRow, is_settled, sort_for_display};
 use crate::words;
 
 /// Bits of the column `flags`.
@@ -109,17 +109,21 @@ impl TextTable {
 /// # Panics
 ///
 /// Never: the structure has no key and no number that JSON does not know.
-pub(crate) fn island(v: &Verdict, causes: &CauseRows, maps: Option<&RangeMaps>) -> String {
+pub(crate) fn render_embedded_data(
+    v: &Verdict,
+    causes: &CauseRows,
+    maps: Option<&RangeMaps>,
+) -> String {
     let mut texts = TextTable::new();
     let mut columns = DataColumns::default();
-    for (n, f) in in_order(&v.findings) {
+    for (n, f) in sort_for_display(&v.findings) {
         columns.push(&FindingRow::new(n, f), causes.of[n], &mut texts);
     }
     let island = EmbeddedData {
         text: texts.list,
         severities: words::SEVERITIES.iter().map(|s| s.as_str()).collect(),
-        states: words::STATES.iter().map(|s| (s.as_str(), words::state(*s))).collect(),
-        kinds: FindingKind::ALL.iter().map(|k| (k.as_str(), words::kind(*k))).collect(),
+        states: words::STATES.iter().map(|s| (s.as_str(), words::describe_state(*s))).collect(),
+        kinds: FindingKind::ALL.iter().map(|k| (k.as_str(), words::describe_kind(*k))).collect(),
         groups: causes
             .list
             .iter()
@@ -141,12 +145,12 @@ pub(crate) fn island(v: &Verdict, causes: &CauseRows, maps: Option<&RangeMaps>) 
             .collect(),
         findings: columns,
     };
-    inert(&serde_json::to_string(&island).expect("plain columns are JSON"))
+    escape_for_html(&serde_json::to_string(&island).expect("plain columns are JSON"))
 }
 
 /// JSON without the characters that mean something to an HTML parser, or end a line for a script.
 /// Outside of its strings JSON has none of them, so the escapes are valid wherever they stand.
-pub(crate) fn inert(json: &str) -> String {
+pub(crate) fn escape_for_html(json: &str) -> String {
     let mut out = String::with_capacity(json.len() + json.len() / 64);
     for c in json.chars() {
         match c {
@@ -167,10 +171,10 @@ impl DataColumns {
         self.id.push(row.id.clone());
         self.ip.push(f.ip.to_string());
         self.port.push(f.port.map_or(0, |p| p.get()));
-        self.severity.push(place(&words::SEVERITIES, &f.severity));
-        self.state.push(place(&words::STATES, &f.state));
-        self.kind.push(place(&FindingKind::ALL, &f.kind));
-        self.flags.push(flags(f));
+        self.severity.push(find_position(&words::SEVERITIES, &f.severity));
+        self.state.push(find_position(&words::STATES, &f.state));
+        self.kind.push(find_position(&FindingKind::ALL, &f.kind));
+        self.flags.push(encode_flags(f));
         self.group.push(group);
         self.first.push(f.first_seen.as_second());
         self.last.push(f.last_seen.as_second());
@@ -186,11 +190,11 @@ impl DataColumns {
     }
 }
 
-fn place<T: PartialEq>(list: &[T], one: &T) -> u8 {
+fn find_position<T: PartialEq>(list: &[T], one: &T) -> u8 {
     list.iter().position(|x| x == one).and_then(|n| u8::try_from(n).ok()).unwrap_or(u8::MAX)
 }
 
-fn flags(f: &Finding) -> u8 {
+fn encode_flags(f: &Finding) -> u8 {
     [
         (f.new, NEW),
         (f.acknowledged.is_some(), ACKNOWLEDGED),

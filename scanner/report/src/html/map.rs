@@ -6,7 +6,7 @@ use mimawari_drift::verdict::{MAP_CELLS, MapMark, RangeMap, Verdict};
 
 use crate::clean::clean;
 use crate::html::hilbert;
-use crate::words::{self, NAME, grouped};
+use crate::words::{self, NAME, group_digits};
 
 /// Maps that are drawn.
 const MAX_MAPS: usize = 64;
@@ -61,7 +61,7 @@ impl RangeMaps {
         let beyond = all.len() - maps.len();
         (!all.is_empty()).then(|| Self {
             maps,
-            beyond: (beyond > 0).then(|| words::plural(beyond as u64, "more range")),
+            beyond: (beyond > 0).then(|| words::format_plural(beyond as u64, "more range")),
         })
     }
 }
@@ -81,7 +81,7 @@ impl HtmlMap {
                 .iter()
                 .filter(|k| number(k) > 0)
                 .map(|k| {
-                    let (x, y) = hilbert::place(side, k.index);
+                    let (x, y) = hilbert::compute_curve_position(side, k.index);
                     let (x, y) = (x * CELL + inset, y * CELL + inset);
                     format!("M{x} {y}h{width}v{width}h-{width}z")
                 })
@@ -98,7 +98,8 @@ impl HtmlMap {
             .sort_by_key(|k| (std::cmp::Reverse((k.unexpected, k.missing, k.unverified)), k.index));
         let rows = order.iter().take(MAX_ROWS).map(|k| MapRow {
             cidr: range.cell(m.cells, k.index),
-            numbers: [k.unexpected, k.missing, k.unverified, k.allowed].map(|n| grouped(n.into())),
+            numbers: [k.unexpected, k.missing, k.unverified, k.allowed]
+                .map(|n| group_digits(n.into())),
         });
         let beyond = marks.len().saturating_sub(MAX_ROWS);
         let sum =
@@ -106,10 +107,10 @@ impl HtmlMap {
         Some(Self {
             summary: format!(
                 "{} unexpected, {} missing, {} unverified, {} allowed",
-                grouped(sum(|k| k.unexpected)),
-                grouped(sum(|k| k.missing)),
-                grouped(sum(|k| k.unverified)),
-                grouped(sum(|k| k.allowed)),
+                group_digits(sum(|k| k.unexpected)),
+                group_digits(sum(|k| k.missing)),
+                group_digits(sum(|k| k.unverified)),
+                group_digits(sum(|k| k.allowed)),
             ),
             cell: match range.cell(m.cells, 0).split_once('/') {
                 Some((_, prefix)) => format!("a /{prefix}"),
@@ -120,7 +121,7 @@ impl HtmlMap {
             missing: path(|k| k.missing, 2),
             unverified: path(|k| k.unverified, 1),
             rows: rows.collect(),
-            beyond: (beyond > 0).then(|| words::plural(beyond as u64, "more cell")),
+            beyond: (beyond > 0).then(|| words::format_plural(beyond as u64, "more cell")),
             marks: marks
                 .iter()
                 .map(|k| [k.index, k.unexpected, k.missing, k.unverified, k.allowed])

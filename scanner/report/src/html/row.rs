@@ -29,21 +29,21 @@ pub(crate) struct FindingRow<'a> {
 impl<'a> FindingRow<'a> {
     pub(crate) fn new(n: usize, f: &'a Finding) -> Self {
         Self {
-            id: anchor(&f.id, n),
+            id: build_anchor(&f.id, n),
             severity: f.severity.as_str(),
-            state: words::state(f.state),
-            marks: marks(f),
-            endpoint: words::endpoint(f),
-            resource: words::resource(f),
-            what: words::what(f),
+            state: words::describe_state(f.state),
+            marks: collect_marks(f),
+            endpoint: words::format_endpoint(f),
+            resource: words::format_resource(f),
+            what: words::describe_finding(f),
             why: clean(&f.why, SENTENCE),
             service: f.service.as_deref().map_or_else(String::new, |s| clean(s, NAME)),
             last_seen: f.last_seen.strftime("%Y-%m-%d %H:%M").to_string(),
             owner: f.owner.as_deref().map_or_else(String::new, |s| clean(s, NAME)),
-            details: details(f),
+            details: collect_details(f),
             seen: [
-                ("First seen", words::second(f.first_seen)),
-                ("Last seen", words::second(f.last_seen)),
+                ("First seen", words::format_second(f.first_seen)),
+                ("Last seen", words::format_second(f.last_seen)),
             ],
             finding: f,
         }
@@ -55,39 +55,39 @@ impl<'a> FindingRow<'a> {
 
     /// Pieces of the sentence; true for what it quotes.
     pub(crate) fn pieces(&self) -> Vec<(bool, String)> {
-        quoted(&self.why)
+        split_quoted(&self.why)
     }
 }
 
 /// The findings in the order of the page: what counts before what may come to count before what is
 /// settled; worst first, new before old, then by address. With each its place in the verdict.
-pub(crate) fn in_order(findings: &[Finding]) -> Vec<(usize, &Finding)> {
+pub(crate) fn sort_for_display(findings: &[Finding]) -> Vec<(usize, &Finding)> {
     let mut order: Vec<(usize, &Finding)> = findings.iter().enumerate().collect();
     order.sort_by_key(|(_, f)| {
-        (standing(f), std::cmp::Reverse(f.severity), !f.new, f.ip, f.port, &f.host, &f.path)
+        (rank_state(f), std::cmp::Reverse(f.severity), !f.new, f.ip, f.port, &f.host, &f.path)
     });
     order
 }
 
-fn marks(f: &Finding) -> Vec<String> {
-    let mut m = words::marks(f);
+fn collect_marks(f: &Finding) -> Vec<String> {
+    let mut m = words::collect_marks(f);
     if f.acknowledged.is_some() {
         m.push("acknowledged".to_owned());
     }
     m
 }
 
-fn details(f: &Finding) -> Vec<(&'static str, String)> {
+fn collect_details(f: &Finding) -> Vec<(&'static str, String)> {
     let mut d = Vec::with_capacity(12);
     if let Some(title) = &f.title {
         d.push(("Title", clean(title, SENTENCE)));
     }
-    if let Some(asked) = words::asked(f) {
+    if let Some(asked) = words::format_request(f) {
         d.push(("Asked", format!("{asked}, {}", words::RANGE)));
     }
     if let Some(e) = &f.evidence {
-        d.push(("Answer", words::evidence(e)));
-        if let Some(certain) = words::certain(e) {
+        d.push(("Answer", words::describe_evidence(e)));
+        if let Some(certain) = words::explain_certainty(e) {
             d.push(("Certain", certain));
         }
         if !e.digest.is_empty() {
@@ -98,8 +98,8 @@ fn details(f: &Finding) -> Vec<(&'static str, String)> {
         d.push(("Remedy", clean(remedy, SENTENCE)));
     }
     // What made it a finding says nothing of one that is settled.
-    if standing(f) < 2 {
-        d.push(("Cause", words::cause(f.cause).to_owned()));
+    if rank_state(f) < 2 {
+        d.push(("Cause", words::describe_cause(f.cause).to_owned()));
     }
     if let Some(n) = &f.nearest {
         let name = |s: &str| clean(s, NAME);
@@ -112,9 +112,9 @@ fn details(f: &Finding) -> Vec<(&'static str, String)> {
             "Acknowledged",
             format!(
                 "until {} by {} on {}: {}",
-                words::minute(a.until),
+                words::format_minute(a.until),
                 clean(&a.by, NAME),
-                words::day(a.at),
+                words::format_day(a.at),
                 clean(&a.reason, SENTENCE)
             ),
         ));
@@ -132,7 +132,7 @@ fn details(f: &Finding) -> Vec<(&'static str, String)> {
 }
 
 /// 0 for a finding that counts, 1 for one that may come to count, 2 for one that is settled.
-fn standing(f: &Finding) -> u8 {
+fn rank_state(f: &Finding) -> u8 {
     match f.state {
         s if s.is_drift() => 0,
         FindingState::MissingPending => 1,
@@ -142,11 +142,11 @@ fn standing(f: &Finding) -> u8 {
 
 /// Whether it neither counts nor may come to count.
 pub(crate) fn is_settled(f: &Finding) -> bool {
-    standing(f) == 2
+    rank_state(f) == 2
 }
 
 /// A sentence in pieces, where pairs of back-ticks quote a name.
-pub(crate) fn quoted(s: &str) -> Vec<(bool, String)> {
+pub(crate) fn split_quoted(s: &str) -> Vec<(bool, String)> {
     if !s.matches('`').count().is_multiple_of(2) {
         return vec![(false, s.to_owned())];
     }
@@ -155,7 +155,7 @@ pub(crate) fn quoted(s: &str) -> Vec<(bool, String)> {
 
 /// The id of a finding as part of an element's id. An id is hex; whatever is not falls back to the
 /// finding's number, so that no finding can take the place of another element of the page.
-pub(crate) fn anchor(id: &str, n: usize) -> String {
+pub(crate) fn build_anchor(id: &str, n: usize) -> String {
     if (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()) {
         id.to_owned()
     } else {

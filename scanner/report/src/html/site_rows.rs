@@ -47,50 +47,51 @@ impl SiteRows {
             .collect();
         let choice = |value: &'static str, label: &'static str| {
             let n = rows.iter().filter(|r| r.key == value).count() as u64;
-            (n > 0).then(|| FilterChoice { value, label, number: words::grouped(n) })
+            (n > 0).then(|| FilterChoice { value, label, number: words::group_digits(n) })
         };
-        let changes =
-            SiteFact::ALL.into_iter().filter_map(|f| choice(f.as_str(), site_words::fact(f)));
+        let changes = SiteFact::ALL
+            .into_iter()
+            .filter_map(|f| choice(f.as_str(), site_words::describe_fact(f)));
         let notices = site_words::NOTICES
             .into_iter()
-            .filter_map(|k| choice(k.as_str(), site_words::notice(k)));
+            .filter_map(|k| choice(k.as_str(), site_words::describe_notice_kind(k)));
         let kinds = changes.chain(notices).collect();
         let all =
             site_words::GROUPS.iter().map(|(_, kinds)| site_words::count(c, kinds)).sum::<u64>();
-        let beyond = site_words::beyond(all.saturating_add(c.changes), rows.len());
-        let certificates = site_words::certificates(c);
+        let beyond = site_words::count_unlisted(all.saturating_add(c.changes), rows.len());
+        let certificates = site_words::format_certificate_counts(c);
         Some(Self {
-            summary: site_words::summary(c),
+            summary: site_words::format_site_counts(c),
             certificates: (!certificates.is_empty()).then_some(certificates),
-            names: (c.names_gone > 0).then(|| words::grouped(c.names_gone)),
+            names: (c.names_gone > 0).then(|| words::group_digits(c.names_gone)),
             kinds,
-            total: words::plural(rows.len() as u64, "row"),
+            total: words::format_plural(rows.len() as u64, "row"),
             rows,
-            beyond: (beyond > 0).then(|| words::grouped(beyond)),
+            beyond: (beyond > 0).then(|| words::group_digits(beyond)),
         })
     }
 }
 
 impl SiteRow {
     fn change(c: &SiteChange) -> Self {
-        let (url, at) = site_words::change_place(c);
+        let (url, at) = site_words::locate_change(c);
         let side = |v: Option<&str>| v.map_or_else(|| "nothing".to_owned(), |s| clean(s, SENTENCE));
         Self {
             key: c.what.as_str(),
-            what: site_words::fact(c.what),
+            what: site_words::describe_fact(c.what),
             url,
             at,
             change: Some((side(c.was.as_deref()), side(c.now.as_deref()))),
-            why: format!("Seen so until {}.", words::minute(c.since)),
+            why: format!("Seen so until {}.", words::format_minute(c.since)),
             seen: c.at.strftime("%Y-%m-%d %H:%M").to_string(),
         }
     }
 
     fn notice(n: &SiteNotice) -> Self {
-        let (url, at) = site_words::notice_place(n);
+        let (url, at) = site_words::locate_notice(n);
         Self {
             key: n.what.as_str(),
-            what: site_words::notice(n.what),
+            what: site_words::describe_notice_kind(n.what),
             url,
             at,
             change: None,

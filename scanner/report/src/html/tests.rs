@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::row::{anchor, quoted};
+use super::row::{build_anchor, split_quoted};
 use super::*;
 use crate::clean::is_hostile;
 use crate::samples;
@@ -146,9 +146,9 @@ fn ids_are_unique_and_every_link_has_its_target() {
 
 #[test]
 fn an_id_that_is_not_hex_takes_no_name_of_the_page() {
-    assert_eq!(anchor("ba6d29dea5095a80", 7), "ba6d29dea5095a80");
+    assert_eq!(build_anchor("ba6d29dea5095a80", 7), "ba6d29dea5095a80");
     for bad in ["", "mw-filter", "\"><b>", "findings", &"a".repeat(65)] {
-        assert_eq!(anchor(bad, 7), "row-7");
+        assert_eq!(build_anchor(bad, 7), "row-7");
     }
     let v = samples::hostile();
     let page = html(&v);
@@ -212,14 +212,14 @@ fn without_the_script_the_worst_are_shown_and_nothing_of_them_is_hidden() {
             "mw-help"
         ]
     );
-    let page = html(&samples::causes(3_000));
+    let page = html(&samples::generate_findings(3_000));
     assert_eq!(page.matches("<tr role=\"row\" id=\"f-").count(), PLAIN);
     assert!(page.contains("3,000 findings; the worst are shown. The other 2,500 need"));
 }
 
 #[test]
 fn every_finding_is_in_the_island_with_all_that_is_said_of_it() {
-    let v = samples::causes(3_000);
+    let v = samples::generate_findings(3_000);
     let page = html(&v);
     let d = data(&page);
     let f = &d["findings"];
@@ -269,14 +269,14 @@ fn the_island_cannot_end_its_element() {
     assert!(!texts.iter().any(|t| t.chars().any(is_hostile)));
     let evil = "</script><!--\u{2028}&amp;<script>";
     let json = serde_json::to_string(evil).unwrap();
-    let escaped = island::inert(&json);
+    let escaped = island::escape_for_html(&json);
     assert!(!escaped.contains(['<', '>', '&', '\u{2028}']));
     assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), evil);
 }
 
 #[test]
 fn the_same_verdict_gives_the_same_bytes() {
-    let v = samples::with_history(samples::with_maps(samples::causes(2_000)), 60);
+    let v = samples::with_history(samples::with_maps(samples::generate_findings(2_000)), 60);
     assert_eq!(html(&v), html(&v.clone()));
 }
 
@@ -284,8 +284,8 @@ fn the_same_verdict_gives_the_same_bytes() {
 fn names_in_a_sentence_are_set_as_code() {
     let page = html(&samples::drift());
     assert!(page.contains("<p>Rule <code>no-telnet</code> forbids this port on every host.</p>"));
-    assert_eq!(quoted("a `b"), [(false, "a `b".to_owned())]);
-    assert_eq!(quoted(""), [(false, String::new())]);
+    assert_eq!(split_quoted("a `b"), [(false, "a `b".to_owned())]);
+    assert_eq!(split_quoted(""), [(false, String::new())]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use mimawari_drift::verdict::{RunSummary, Verdict};
 
 use crate::clean::clean;
-use crate::words::{self, NAME, grouped};
+use crate::words::{self, NAME, group_digits};
 
 /// Least number of slots: few runs are not drawn as broad blocks.
 const MIN_SLOTS: usize = 24;
@@ -66,22 +66,22 @@ impl RunTimeline {
         if runs.len() < 2 {
             return None;
         }
-        let usual = usual(&runs);
-        let top = runs.iter().map(|r| sum(r)).max().unwrap_or(0).max(1);
+        let usual = compute_gap_threshold(&runs);
+        let top = runs.iter().map(|r| sum_findings(r)).max().unwrap_or(0).max(1);
         let (mut slots, mut rows) = (Vec::new(), Vec::new());
         for (i, run) in runs.iter().enumerate() {
             let pause = i.checked_sub(1).map(|p| run.at.duration_since(runs[p].at));
             if let Some(pause) = pause.filter(|p| *p > usual) {
-                let title = format!("No run for {}", length(pause));
+                let title = format!("No run for {}", format_duration(pause));
                 rows.push(TimeRow { at: title.clone(), gap: true, said: "", cells: vec![] });
                 slots.push(TimeSlot { x: String::new(), title, bars: None });
             }
             slots.push(TimeSlot {
                 x: String::new(),
-                title: title(run),
-                bars: Some(bars(run, top)),
+                title: format_title(run),
+                bars: Some(build_bars(run, top)),
             });
-            rows.push(row(run));
+            rows.push(build_row(run));
         }
         let count = slots.len().max(MIN_SLOTS);
         let place = |n: usize| format!("{:.3}%", n as f64 * 100.0 / count as f64);
@@ -90,11 +90,11 @@ impl RunTimeline {
             s.x = place(first + n);
         }
         rows.reverse();
-        let doubtful = runs.iter().filter(|r| tone(r) != "good").count();
+        let doubtful = runs.iter().filter(|r| select_tone(r) != "good").count();
         Some(Self {
-            from: words::minute(runs[0].at),
-            to: words::minute(runs[runs.len() - 1].at),
-            top: grouped(top),
+            from: words::format_minute(runs[0].at),
+            to: words::format_minute(runs[runs.len() - 1].at),
+            top: group_digits(top),
             summary: match doubtful {
                 0 => format!("{} runs, all of them complete", runs.len()),
                 n => format!("{} runs; {n} of them incomplete or suspect", runs.len()),
@@ -109,7 +109,7 @@ impl RunTimeline {
 }
 
 /// The longest pause that is no gap: two and a half times the usual one.
-fn usual(runs: &[&RunSummary]) -> SignedDuration {
+fn compute_gap_threshold(runs: &[&RunSummary]) -> SignedDuration {
     let mut pauses: Vec<SignedDuration> =
         runs.windows(2).map(|w| w[1].at.duration_since(w[0].at)).collect();
     pauses.sort_unstable();
@@ -117,12 +117,12 @@ fn usual(runs: &[&RunSummary]) -> SignedDuration {
     middle.saturating_mul(5) / 2
 }
 
-fn sum(r: &RunSummary) -> u64 {
+fn sum_findings(r: &RunSummary) -> u64 {
     let c = &r.counts;
     [c.open, c.missing, c.resolving, c.unverified].iter().fold(0, |a, b| a.saturating_add(*b))
 }
 
-fn tone(r: &RunSummary) -> &'static str {
+fn select_tone(r: &RunSummary) -> &'static str {
     match r {
         r if r.suspect => "suspect",
         r if r.exit == 3 || r.cells_covered < r.cells_planned => "partial",
@@ -130,8 +130,8 @@ fn tone(r: &RunSummary) -> &'static str {
     }
 }
 
-fn said(r: &RunSummary) -> &'static str {
-    match (tone(r), r.exit) {
+fn describe_outcome(r: &RunSummary) -> &'static str {
+    match (select_tone(r), r.exit) {
         ("suspect", _) => "suspect",
         ("partial", 1) => "drift, incomplete",
         ("partial", _) => "incomplete",
@@ -140,7 +140,7 @@ fn said(r: &RunSummary) -> &'static str {
     }
 }
 
-fn bars(r: &RunSummary, top: u64) -> TimelineBars {
+fn build_bars(r: &RunSummary, top: u64) -> TimelineBars {
     let share = |part: u64, whole: u64, height: u64| {
         let n = u128::from(part.min(whole)) * u128::from(height) / u128::from(whole.max(1));
         u64::try_from(n).unwrap_or(height)
@@ -167,39 +167,41 @@ fn bars(r: &RunSummary, top: u64) -> TimelineBars {
         }
     }
     TimelineBars {
-        tone: tone(r),
+        tone: select_tone(r),
         covered: (COVERAGE - covered, covered),
         uncovered: COVERAGE - covered,
         stack,
     }
 }
 
-fn title(r: &RunSummary) -> String {
+fn format_title(r: &RunSummary) -> String {
     format!(
         "{}: {}; covered {}; {} open, {} missing, {} unverified, {} resolving",
-        words::minute(r.at),
-        said(r),
-        words::percent(r.cells_covered, r.cells_planned),
-        grouped(r.counts.open),
-        grouped(r.counts.missing),
-        grouped(r.counts.unverified),
-        grouped(r.counts.resolving),
+        words::format_minute(r.at),
+        describe_outcome(r),
+        words::format_percent(r.cells_covered, r.cells_planned),
+        group_digits(r.counts.open),
+        group_digits(r.counts.missing),
+        group_digits(r.counts.unverified),
+        group_digits(r.counts.resolving),
     )
 }
 
-fn row(r: &RunSummary) -> TimeRow {
+fn build_row(r: &RunSummary) -> TimeRow {
     let c = &r.counts;
     let recall = r.recall_estimate.filter(|x| x.is_finite());
     let mut cells = vec![
-        words::percent(r.cells_covered, r.cells_planned),
-        recall.map_or_else(|| "–".to_owned(), |x| words::floor(x, 5)),
+        words::format_percent(r.cells_covered, r.cells_planned),
+        recall.map_or_else(|| "–".to_owned(), |x| words::round_down(x, 5)),
     ];
-    cells.extend([c.new, c.open, c.missing, c.unverified, c.resolving, c.resolved].map(grouped));
+    cells.extend(
+        [c.new, c.open, c.missing, c.unverified, c.resolving, c.resolved].map(group_digits),
+    );
     cells.push(clean(&r.run_id, NAME));
-    TimeRow { at: words::minute(r.at), gap: false, said: said(r), cells }
+    TimeRow { at: words::format_minute(r.at), gap: false, said: describe_outcome(r), cells }
 }
 
-fn length(d: SignedDuration) -> String {
+fn format_duration(d: SignedDuration) -> String {
     let minutes = d.as_mins().max(0);
     let (d, h, m) = (minutes / 1440, minutes / 60 % 24, minutes % 60);
     match (d, h) {
@@ -236,9 +238,9 @@ mod tests {
         let v = samples::with_history(samples::drift(), 2);
         let mut r = v.timeline[0].clone();
         (r.cells_planned, r.cells_covered) = (u64::MAX, u64::MAX - 1);
-        assert!(bars(&r, 1).uncovered >= 3);
+        assert!(build_bars(&r, 1).uncovered >= 3);
         (r.cells_planned, r.cells_covered) = (0, 0);
-        assert_eq!(bars(&r, 1).uncovered, COVERAGE);
+        assert_eq!(build_bars(&r, 1).uncovered, COVERAGE);
     }
 
     #[test]

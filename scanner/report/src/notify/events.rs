@@ -11,20 +11,24 @@ use crate::words::{self, NAME, SENTENCE};
 /// The lines, each ended by a line feed. The last is the run's own and is there on quiet runs, too:
 /// a pipeline that gets nothing must be able to distinguish silence from a clean run.
 #[must_use]
-pub fn lines(v: &Verdict, selection: &ChangeSelection, delay: Option<&NoticeDelay>) -> String {
+pub fn render_lines(
+    v: &Verdict,
+    selection: &ChangeSelection,
+    delay: Option<&NoticeDelay>,
+) -> String {
     let mut out = String::new();
     let mut add = |mut value: Value| {
         if let Some(delay) = delay {
             value["delayed_seconds"] = delay.age.as_secs().into();
             value["may_be_repeated"] = delay.may_have_arrived.into();
         }
-        line(&mut out, &value);
+        push_line(&mut out, &value);
     };
     for t in selection.changes(v) {
-        add(change(v, selection, t));
+        add(build_change_event(v, selection, t));
     }
     for c in selection.services(v) {
-        add(service(v, c));
+        add(build_service_event(v, c));
     }
     add(run(v, selection));
     out
@@ -32,18 +36,18 @@ pub fn lines(v: &Verdict, selection: &ChangeSelection, delay: Option<&NoticeDela
 
 /// A line that says that it is a test, at this instant.
 #[must_use]
-pub fn test(at: jiff::Timestamp) -> String {
+pub fn build_test_event(at: jiff::Timestamp) -> String {
     let mut out = String::new();
-    line(&mut out, &json!({"timestamp": at, "product": "mimawari", "event": "test"}));
+    push_line(&mut out, &json!({"timestamp": at, "product": "mimawari", "event": "test"}));
     out
 }
 
-fn line(out: &mut String, value: &Value) {
+fn push_line(out: &mut String, value: &Value) {
     out.push_str(&value.to_string());
     out.push('\n');
 }
 
-fn change(v: &Verdict, selection: &ChangeSelection, t: NotifiedChanges<'_>) -> Value {
+fn build_change_event(v: &Verdict, selection: &ChangeSelection, t: NotifiedChanges<'_>) -> Value {
     let f: &Finding = t.finding;
     let text = |s: &Option<String>| s.as_ref().map(|s| clean(s, NAME));
     let mut value = json!({
@@ -63,7 +67,7 @@ fn change(v: &Verdict, selection: &ChangeSelection, t: NotifiedChanges<'_>) -> V
         "proto": f.proto.to_string(),
         "ip": f.ip.to_string(),
         "port": f.port.map(|p| p.get()),
-        "pool": f.pool.as_ref().map(|p| words::pool_ranges(p)),
+        "pool": f.pool.as_ref().map(|p| words::format_pool_ranges(p)),
         "host": text(&f.host),
         "path": text(&f.path),
         "check": text(&f.check),
@@ -81,12 +85,12 @@ fn change(v: &Verdict, selection: &ChangeSelection, t: NotifiedChanges<'_>) -> V
         "acknowledged_until": f.acknowledged.as_ref().map(|a| a.until),
         "report_url": selection.report(v),
     });
-    without_null(&mut value);
+    remove_nulls(&mut value);
     value
 }
 
 /// A port at which another service answers than before.
-fn service(v: &Verdict, c: &ServiceChange) -> Value {
+fn build_service_event(v: &Verdict, c: &ServiceChange) -> Value {
     let mut value = json!({
         "timestamp": v.judged_at,
         "product": "mimawari",
@@ -102,7 +106,7 @@ fn service(v: &Verdict, c: &ServiceChange) -> Value {
         "seen_at": c.at,
         "allowed_by": c.allowed_by.as_deref().map(|r| clean(r, NAME)),
     });
-    without_null(&mut value);
+    remove_nulls(&mut value);
     value
 }
 
@@ -135,11 +139,11 @@ fn run(v: &Verdict, selection: &ChangeSelection) -> Value {
         "vantage": clean(&v.run.vantage, NAME),
         "report_url": selection.report(v),
     });
-    without_null(&mut value);
+    remove_nulls(&mut value);
     value
 }
 
-fn without_null(value: &mut Value) {
+fn remove_nulls(value: &mut Value) {
     if let Value::Object(map) = value {
         map.retain(|_, v| !v.is_null());
     }
@@ -153,19 +157,19 @@ mod tests {
 
     #[test]
     fn three_findings() {
-        insta::assert_snapshot!(lines(&three(), &ChangeSelection::default(), None));
+        insta::assert_snapshot!(render_lines(&three(), &ChangeSelection::default(), None));
     }
 
     #[test]
     fn a_quiet_run_says_that_it_was() {
-        insta::assert_snapshot!(lines(&samples::clean(), &ChangeSelection::default(), None));
+        insta::assert_snapshot!(render_lines(&samples::clean(), &ChangeSelection::default(), None));
     }
 
     #[test]
     fn another_service_is_a_line_of_its_own() {
         let mut v = samples::clean();
         v.service_changes = vec![samples::another_service()];
-        let text = lines(&v, &ChangeSelection::default(), None);
+        let text = render_lines(&v, &ChangeSelection::default(), None);
         assert_eq!(text.lines().count(), 2);
         assert!(
             text.starts_with("{\"allowed_by\":\"edge-web\",\"event\":\"service_change\""),
@@ -175,7 +179,7 @@ mod tests {
 
     #[test]
     fn each_line_is_a_flat_object() {
-        let text = lines(&hostile(), &ChangeSelection::default(), None);
+        let text = render_lines(&hostile(), &ChangeSelection::default(), None);
         assert!(text.lines().count() > 5);
         for l in text.lines() {
             let Value::Object(map) = serde_json::from_str(l).unwrap() else { panic!("{l}") };

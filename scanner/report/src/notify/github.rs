@@ -18,9 +18,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::ChangeSelection;
 use crate::clean::clean;
-use crate::groups::{self, SharedTrait, groups};
-use crate::markdown::{code as span, prose};
-use crate::words::{self, NAME, SENTENCE, grouped, plural};
+use crate::groups::{self, SharedTrait, group_findings};
+use crate::markdown::{escape_prose, format_code_span as format_elapsed};
+use crate::words::{self, NAME, SENTENCE, format_plural, group_digits};
 
 /// Longest body, characters; GitHub takes 65,536.
 pub const MAX_BODY: usize = 60_000;
@@ -32,8 +32,8 @@ const TABLE: usize = 36_000;
 const MAX_IDS: usize = 1_000;
 
 /// Foreign text in a code span, which cannot be taken for a mark either.
-fn code(s: &str, max_chars: usize) -> String {
-    span(s, max_chars).replace("<!", "<\u{2009}!")
+fn format_issue_code(s: &str, max_chars: usize) -> String {
+    format_elapsed(s, max_chars).replace("<!", "<\u{2009}!")
 }
 
 const MARK: &str = "<!-- mimawari key=";
@@ -84,13 +84,13 @@ pub fn is_due(v: &Verdict, selection: &ChangeSelection) -> bool {
 /// What turns the issues that are there into those that should be; at most `max_new` are created, and
 /// what found no place is named in one more.
 #[must_use]
-pub fn actions(
+pub fn plan_issue_actions(
     v: &Verdict,
     selection: &ChangeSelection,
     max_new: usize,
     existing: &[ExistingIssue],
 ) -> Vec<IssueAction> {
-    let known = known(existing);
+    let known = collect_known_issues(existing);
     let unsettled: HashSet<&str> = v
         .findings
         .iter()
@@ -102,16 +102,16 @@ pub fn actions(
     let mut wanted: Vec<(String, Option<&KnownIssue<'_>>, Vec<&Finding>)> = Vec::new();
     for k in known.iter().filter(|k| k.issue.open && k.key != REST) {
         let (own, rest): (Vec<_>, Vec<_>) =
-            left.into_iter().partition(|f| names(f).contains(&k.key));
+            left.into_iter().partition(|f| compute_group_keys(f).contains(&k.key));
         left = rest;
         wanted.push((k.key.clone(), Some(k), own));
     }
     // Two groups of different times may have one name, and are one issue.
     let mut fresh: Vec<(String, Vec<&Finding>)> = Vec::new();
     let mut at: HashMap<String, usize> = HashMap::new();
-    for g in groups(left.iter().copied()) {
+    for g in group_findings(left.iter().copied()) {
         let Some(first) = g.findings.first() else { continue };
-        let [what, host, network] = names(first);
+        let [what, host, network] = compute_group_keys(first);
         let key = match g.by {
             SharedTrait::What => what,
             SharedTrait::Host => host,
@@ -142,21 +142,25 @@ pub fn actions(
             Some(k) if findings.is_empty() => close(v, k, &unsettled),
             Some(k) => {
                 let also = k.ids.iter().filter(|id| unsettled.contains(id.as_str())).cloned();
-                update(k, title(&findings), body(v, selection, &key, &findings, also.collect()))
+                update(
+                    k,
+                    format_issue_title(&findings),
+                    render_issue_body(v, selection, &key, &findings, also.collect()),
+                )
             }
             None => Some(IssueAction::Create {
-                title: title(&findings),
-                body: body(v, selection, &key, &findings, Vec::new()),
+                title: format_issue_title(&findings),
+                body: render_issue_body(v, selection, &key, &findings, Vec::new()),
             }),
         });
     }
-    out.extend(overflow(&rest, known.iter().find(|k| k.key == REST)));
-    out.extend(duplicates(existing, &known));
+    out.extend(plan_overflow_issue(&rest, known.iter().find(|k| k.key == REST)));
+    out.extend(close_duplicates(existing, &known));
     out
 }
 
 /// Closes issues that another process made for the same group at the same time: the oldest stays.
-fn duplicates(existing: &[ExistingIssue], known: &[KnownIssue<'_>]) -> Vec<IssueAction> {
+fn close_duplicates(existing: &[ExistingIssue], known: &[KnownIssue<'_>]) -> Vec<IssueAction> {
     let mut out = Vec::new();
     for issue in existing.iter().filter(|e| e.open) {
         let Some(mark) = mark(issue) else { continue };
@@ -184,7 +188,7 @@ struct KnownIssue<'a> {
 }
 
 /// The issues with a mark, one for each name: the open one, or the oldest. Oldest first.
-fn known(existing: &[ExistingIssue]) -> Vec<KnownIssue<'_>> {
+fn collect_known_issues(existing: &[ExistingIssue]) -> Vec<KnownIssue<'_>> {
     let mut by_key: BTreeMap<String, KnownIssue<'_>> = BTreeMap::new();
     let mut sorted: Vec<&ExistingIssue> = existing.iter().collect();
     sorted.sort_by_key(|e| (!e.open, e.number));
@@ -218,7 +222,7 @@ fn is_id(s: &str) -> bool {
 }
 
 /// The names under which a finding may be found: what and whose, host, network.
-fn names(f: &Finding) -> [String; 3] {
+fn compute_group_keys(f: &Finding) -> [String; 3] {
     let owner = f.owner.as_deref().unwrap_or_default();
     let network = match f.ip {
         IpAddr::V4(a) => IpAddr::from((a.to_bits() & !0xff).to_be_bytes()),
@@ -226,13 +230,13 @@ fn names(f: &Finding) -> [String; 3] {
     };
     let ip = f.ip.to_string();
     [
-        digest(&["what", f.kind.as_str(), &groups::what(f), owner]),
-        digest(&["host", &ip]),
-        digest(&["network", &network.to_string()]),
+        hash_parts(&["what", f.kind.as_str(), &groups::format_finding_label(f), owner]),
+        hash_parts(&["host", &ip]),
+        hash_parts(&["network", &network.to_string()]),
     ]
 }
 
-fn digest(parts: &[&str]) -> String {
+fn hash_parts(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for p in parts {
         hash.update(p.as_bytes());
@@ -262,20 +266,20 @@ fn close(v: &Verdict, k: &KnownIssue<'_>, unsettled: &HashSet<&str>) -> Option<I
         title: k.issue.title.clone(),
         body: format!(
             "All findings of this issue were seen to be gone, or are allowed by the baseline now.\n\n{}",
-            marking(&k.key, &k.ids, false)
+            format_mark(&k.key, &k.ids, false)
         ),
         open: Some(false),
     })
 }
 
-fn title(findings: &[&Finding]) -> String {
+fn format_issue_title(findings: &[&Finding]) -> String {
     let mut what: BTreeMap<String, usize> = BTreeMap::new();
     let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
     let mut ips: Vec<IpAddr> = findings.iter().map(|f| f.ip).collect();
     ips.sort_unstable();
     ips.dedup();
     for f in findings {
-        *what.entry(groups::what(f)).or_default() += 1;
+        *what.entry(groups::format_finding_label(f)).or_default() += 1;
         *owners.entry(f.owner.as_deref().unwrap_or_default()).or_default() += 1;
     }
     let severity = findings.iter().map(|f| f.severity).max().map_or("", |s| s.as_str());
@@ -286,7 +290,7 @@ fn title(findings: &[&Finding]) -> String {
     };
     let place = match ips.as_slice() {
         [one] => one.to_string(),
-        [first, ..] => format!("{} and {} more", first, grouped(ips.len() as u64 - 1)),
+        [first, ..] => format!("{} and {} more", first, group_digits(ips.len() as u64 - 1)),
         [] => String::new(),
     };
     let mut s = format!("[{severity}] {what} at {place}");
@@ -298,7 +302,7 @@ fn title(findings: &[&Finding]) -> String {
     clean(&s.replace('@', "＠"), 250)
 }
 
-fn body(
+fn render_issue_body(
     v: &Verdict,
     selection: &ChangeSelection,
     key: &str,
@@ -309,7 +313,7 @@ fn body(
     sorted.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
     let mut out = format!(
         "{} that the baseline does not allow.\n\n",
-        plural(findings.len() as u64, "finding")
+        format_plural(findings.len() as u64, "finding")
     );
     out.push_str("| Severity | What | Where | State | First seen | Nearest rule |\n|---|---|---|---|---|---|\n");
     let mut shown = 0;
@@ -319,20 +323,20 @@ fn body(
             |n| {
                 format!(
                     "{} {}: {}",
-                    code(&n.id, 80),
-                    code(&n.place, 120),
-                    prose(&n.missed, SENTENCE)
+                    format_issue_code(&n.id, 80),
+                    format_issue_code(&n.place, 120),
+                    escape_prose(&n.missed, SENTENCE)
                 )
             },
         );
         let row = format!(
             "| {} | {} | {} | {}{} | {} | {nearest} |\n",
             f.severity.as_str(),
-            code(&words::what(f), NAME),
-            code(&words::place(f), NAME),
-            words::state(f.state),
+            format_issue_code(&words::describe_finding(f), NAME),
+            format_issue_code(&words::format_location(f), NAME),
+            words::describe_state(f.state),
             if f.acknowledged.is_some() { ", acknowledged" } else { "" },
-            words::day(f.first_seen),
+            words::format_day(f.first_seen),
         );
         if out.chars().count() + row.chars().count() > TABLE {
             break;
@@ -341,24 +345,24 @@ fn body(
         shown += 1;
     }
     if shown < sorted.len() {
-        let _ = writeln!(out, "\nand {} more", grouped((sorted.len() - shown) as u64));
+        let _ = writeln!(out, "\nand {} more", group_digits((sorted.len() - shown) as u64));
     }
     let remedies: std::collections::BTreeSet<&str> =
         sorted.iter().filter_map(|f| f.remedy.as_deref()).collect();
     for r in remedies.iter().take(5) {
-        let _ = writeln!(out, "\n**What to do**: {}", prose(r, SENTENCE));
+        let _ = writeln!(out, "\n**What to do**: {}", escape_prose(r, SENTENCE));
     }
     if let Some(url) = selection.report_url.as_ref().filter(|u| !u.contains("{run_id}")) {
         let _ = writeln!(out, "\n[Report](<{}>)", clean(url, 500).replace(['<', '>', ' '], ""));
     }
     let vantages: std::collections::BTreeSet<&str> =
         sorted.iter().map(|f| f.vantage.as_str()).collect();
-    let from: Vec<String> = vantages.iter().take(5).map(|s| code(s, 60)).collect();
+    let from: Vec<String> = vantages.iter().take(5).map(|s| format_issue_code(s, 60)).collect();
     let _ = writeln!(
         out,
         "\nSeen from {}, authorised by {}. mimawari keeps this issue up to date, and closes it when all of it was seen to be gone or is allowed.\n",
         from.join(", "),
-        code(&v.run.authorised_by, 100)
+        format_issue_code(&v.run.authorised_by, 100)
     );
     let mut ids: Vec<String> = sorted.iter().map(|f| f.id.clone()).filter(|i| is_id(i)).collect();
     ids.extend(also);
@@ -366,23 +370,26 @@ fn body(
     ids.dedup();
     let more = ids.len() > MAX_IDS;
     ids.truncate(MAX_IDS);
-    out.push_str(&marking(key, &ids, more));
+    out.push_str(&format_mark(key, &ids, more));
     out
 }
 
-fn marking(key: &str, ids: &[String], more: bool) -> String {
+fn format_mark(key: &str, ids: &[String], more: bool) -> String {
     format!("{MARK}{key} more={} ids={} -->\n", u8::from(more), ids.join(","))
 }
 
 /// What found no issue of its own, in one. It is closed when all have one.
-fn overflow(rest: &[Vec<&Finding>], issue: Option<&KnownIssue<'_>>) -> Option<IssueAction> {
+fn plan_overflow_issue(
+    rest: &[Vec<&Finding>],
+    issue: Option<&KnownIssue<'_>>,
+) -> Option<IssueAction> {
     if rest.is_empty() {
         return issue.filter(|k| k.issue.open).map(|k| IssueAction::Update {
             number: k.issue.number,
             title: k.issue.title.clone(),
             body: format!(
                 "Every group has an issue of its own now.\n\n{}",
-                marking(REST, &[], false)
+                format_mark(REST, &[], false)
             ),
             open: Some(false),
         });
@@ -390,21 +397,21 @@ fn overflow(rest: &[Vec<&Finding>], issue: Option<&KnownIssue<'_>>) -> Option<Is
     let n: usize = rest.iter().map(Vec::len).sum();
     let title = format!(
         "{} in {}",
-        plural(n as u64, "more finding"),
-        plural(rest.len() as u64, "more group")
+        format_plural(n as u64, "more finding"),
+        format_plural(rest.len() as u64, "more group")
     );
     let mut body = String::from(
         "More groups than one run may open issues for; the next runs open them one after the other.\n\n",
     );
     for g in rest.iter().take(200) {
-        let line = format!("- {}\n", code(&self::title(g), NAME));
+        let line = format!("- {}\n", format_issue_code(&self::format_issue_title(g), NAME));
         if body.chars().count() + line.chars().count() > TABLE {
             break;
         }
         body.push_str(&line);
     }
     body.push('\n');
-    body.push_str(&marking(REST, &[], false));
+    body.push_str(&format_mark(REST, &[], false));
     match issue {
         Some(k) => update(k, title, body),
         None => Some(IssueAction::Create { title, body }),
@@ -424,7 +431,7 @@ mod tests {
 
     /// Carries the actions out.
     fn run_with(v: &Verdict, max_new: usize, issues: &mut Vec<ExistingIssue>) -> Vec<IssueAction> {
-        let all = actions(v, &ChangeSelection::default(), max_new, issues);
+        let all = plan_issue_actions(v, &ChangeSelection::default(), max_new, issues);
         for a in &all {
             let (title, body) = match a {
                 IssueAction::Create { title, body } | IssueAction::Update { title, body, .. } => {
@@ -454,7 +461,7 @@ mod tests {
 
     #[test]
     fn three_findings() {
-        let all = actions(&three(), &ChangeSelection::default(), 10, &[]);
+        let all = plan_issue_actions(&three(), &ChangeSelection::default(), 10, &[]);
         insta::assert_debug_snapshot!(all);
     }
 

@@ -11,7 +11,7 @@ use mimawari_drift::verdict::{Finding, FindingState, Verdict};
 use mimawari_probes::observation::Severity;
 use serde_json::{Map, Value, json};
 
-use super::{ChangeSelection, DeliveryFigures, counted};
+use super::{ChangeSelection, DeliveryFigures, count_by_kind};
 use crate::clean::clean;
 use crate::words;
 
@@ -73,7 +73,7 @@ impl MetricFigures {
             oldest_unverified: oldest
                 .map_or(0, |at| (v.judged_at.as_second() - at.as_second()).max(0)),
             last_success: this.or(before),
-            changes: counted(&changes).into_iter().map(|(k, n)| (k.as_str(), n)).collect(),
+            changes: count_by_kind(&changes).into_iter().map(|(k, n)| (k.as_str(), n)).collect(),
             severities: Severity::ALL.map(|s| {
                 let is_it = |f: &&Finding| f.state.is_drift() && f.severity == s;
                 (s, v.findings.iter().filter(is_it).count() as u64)
@@ -95,7 +95,7 @@ pub struct MetricFamily {
 
 /// Every metric of a run.
 #[must_use]
-pub fn families(v: &Verdict, delivery: &DeliveryFigures) -> Vec<MetricFamily> {
+pub fn build_metric_families(v: &Verdict, delivery: &DeliveryFigures) -> Vec<MetricFamily> {
     let f = MetricFigures::of(v);
     let mut all = Vec::new();
     let mut family = |name, help, samples: Vec<(Vec<(&'static str, String)>, f64)>| {
@@ -168,14 +168,14 @@ pub fn families(v: &Verdict, delivery: &DeliveryFigures) -> Vec<MetricFamily> {
 
 /// The text file.
 #[must_use]
-pub fn prometheus(v: &Verdict, delivery: &DeliveryFigures) -> String {
-    let vantage = label(&v.run.vantage);
+pub fn render_prometheus(v: &Verdict, delivery: &DeliveryFigures) -> String {
+    let vantage = escape_label(&v.run.vantage);
     let mut out = String::new();
-    for MetricFamily { name, help, samples } in families(v, delivery) {
+    for MetricFamily { name, help, samples } in build_metric_families(v, delivery) {
         let _ = writeln!(out, "# HELP mimawari_{name} {help}\n# TYPE mimawari_{name} gauge");
         for (labels, value) in samples {
             let labels: String =
-                labels.iter().map(|(k, v)| format!(",{k}=\"{}\"", label(v))).collect();
+                labels.iter().map(|(k, v)| format!(",{k}=\"{}\"", escape_label(v))).collect();
             let _ = writeln!(out, "mimawari_{name}{{vantage=\"{vantage}\"{labels}}} {value}");
         }
     }
@@ -184,7 +184,7 @@ pub fn prometheus(v: &Verdict, delivery: &DeliveryFigures) -> String {
 
 /// The line for a CloudWatch log, ended by a line feed.
 #[must_use]
-pub fn emf(v: &Verdict, namespace: &str, delivery: &DeliveryFigures) -> String {
+pub fn render_emf(v: &Verdict, namespace: &str, delivery: &DeliveryFigures) -> String {
     let f = MetricFigures::of(v);
     let mut values: Map<String, Value> = Map::new();
     let mut metrics = Vec::new();
@@ -244,7 +244,7 @@ pub fn emf(v: &Verdict, namespace: &str, delivery: &DeliveryFigures) -> String {
                 "Metrics": metrics,
             }],
         },
-        "Vantage": nonempty(&clean(&v.run.vantage, 250)),
+        "Vantage": to_dimension_value(&clean(&v.run.vantage, 250)),
         "RunId": clean(&v.run_id, 200),
         "OpenByOwner": owners,
     });
@@ -255,12 +255,12 @@ pub fn emf(v: &Verdict, namespace: &str, delivery: &DeliveryFigures) -> String {
 }
 
 /// A dimension's value must not be empty.
-fn nonempty(s: &str) -> &str {
+fn to_dimension_value(s: &str) -> &str {
     if s.is_empty() { "default" } else { s }
 }
 
 /// The value of a label between its quotes.
-fn label(s: &str) -> String {
+fn escape_label(s: &str) -> String {
     clean(s, 100).replace('\\', "\\\\").replace('"', "\\\"")
 }
 
@@ -276,12 +276,12 @@ mod tests {
 
     #[test]
     fn a_text_file() {
-        insta::assert_snapshot!(prometheus(&samples::drift(), &delivery()));
+        insta::assert_snapshot!(render_prometheus(&samples::drift(), &delivery()));
     }
 
     #[test]
     fn a_line() {
-        let line = emf(&samples::drift(), "mimawari", &delivery());
+        let line = render_emf(&samples::drift(), "mimawari", &delivery());
         let value: Value = serde_json::from_str(&line).unwrap();
         // The format takes 100 metrics in a directive, and each must be there.
         let metrics = value["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
@@ -298,10 +298,10 @@ mod tests {
         for (n, f) in v.findings.iter_mut().enumerate() {
             f.owner = Some(format!("@corp/team-{}", n % 500));
         }
-        let text = prometheus(&v, &delivery());
+        let text = render_prometheus(&v, &delivery());
         assert!(text.lines().count() < 150, "{}", text.lines().count());
         assert!(text.contains("owner=\"other\""));
-        let text = prometheus(&hostile(), &delivery());
+        let text = render_prometheus(&hostile(), &delivery());
         for l in text.lines().filter(|l| !l.starts_with('#')) {
             let (name, rest) = l.split_once('{').unwrap();
             assert!(name.starts_with("mimawari_"), "{l}");
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn the_last_success_is_remembered_over_bad_runs() {
         let mut v = samples::incomplete();
-        assert!(!prometheus(&v, &delivery()).contains("last_success"));
+        assert!(!render_prometheus(&v, &delivery()).contains("last_success"));
         v.timeline.push(mimawari_drift::verdict::RunSummary {
             run_id: "before".to_owned(),
             vantage: "outside".to_owned(),
@@ -328,7 +328,7 @@ mod tests {
             counts: mimawari_drift::verdict::FindingCounts::default(),
         });
         assert!(
-            prometheus(&v, &delivery()).contains(
+            render_prometheus(&v, &delivery()).contains(
                 "mimawari_last_success_timestamp_seconds{vantage=\"outside\"} 1785459600"
             )
         );

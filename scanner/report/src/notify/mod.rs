@@ -61,7 +61,7 @@ impl ChangeSelection {
     #[must_use]
     pub fn report(&self, v: &Verdict) -> Option<String> {
         let url = self.report_url.as_ref()?;
-        Some(url.replace("{run_id}", &percent_encoded(&v.run_id)))
+        Some(url.replace("{run_id}", &encode_url_segment(&v.run_id)))
     }
 
     /// The changes of a verdict that it gets, with their findings.
@@ -117,13 +117,17 @@ impl NoticeDelay {
     pub fn sentence(&self) -> String {
         let mut s = match self.runs {
             0 | 1 => {
-                format!("Late: of {}, {} ago.", words::minute(self.since), shown_age(self.age))
+                format!(
+                    "Late: of {}, {} ago.",
+                    words::format_minute(self.since),
+                    format_rough_age(self.age)
+                )
             }
             n => format!(
                 "Late: {} since {}, {} ago, in one message.",
-                words::plural(n as u64, "run"),
-                words::minute(self.since),
-                shown_age(self.age)
+                words::format_plural(n as u64, "run"),
+                words::format_minute(self.since),
+                format_rough_age(self.age)
             ),
         };
         if self.runs > 1 && self.doubted_runs > 0 {
@@ -139,12 +143,12 @@ impl NoticeDelay {
 }
 
 /// An age in its largest unit.
-fn shown_age(age: SignedDuration) -> String {
+fn format_rough_age(age: SignedDuration) -> String {
     let minutes = u64::try_from(age.as_mins()).unwrap_or(0);
     match minutes {
-        0..=119 => words::plural(minutes, "minute"),
-        120..=2879 => words::plural(minutes / 60, "hour"),
-        _ => words::plural(minutes / 1440, "day"),
+        0..=119 => words::format_plural(minutes, "minute"),
+        120..=2879 => words::format_plural(minutes / 60, "hour"),
+        _ => words::format_plural(minutes / 1440, "day"),
     }
 }
 
@@ -165,7 +169,7 @@ pub struct DeliveryFigures {
 /// the changes' keys. Judging a run again under a merged baseline gives other changes, so it is
 /// another event; the same changes are the same event.
 #[must_use]
-pub fn event_id(v: &Verdict) -> String {
+pub fn compute_event_id(v: &Verdict) -> String {
     let mut hash = Sha256::new();
     for part in v.changes.iter().map(|c| c.key.as_str()) {
         hash.update(part.as_bytes());
@@ -223,7 +227,7 @@ impl RunDoubt {
 /// What is to be said of the run as a whole, if a message is to be sent for its sake: when it became
 /// incomplete or suspect, and once a day while it stays so.
 #[must_use]
-pub fn doubt_to_tell(v: &Verdict) -> Option<RunDoubt> {
+pub fn select_run_doubt(v: &Verdict) -> Option<RunDoubt> {
     const DAY: i64 = 86_400;
     let now = RunDoubt::of(v);
     if now == RunDoubt::None {
@@ -249,7 +253,7 @@ pub fn doubt_to_tell(v: &Verdict) -> Option<RunDoubt> {
 
 /// Whether the run before was incomplete or suspect, and this one is not.
 #[must_use]
-pub fn doubt_ended(v: &Verdict) -> bool {
+pub fn has_run_recovered(v: &Verdict) -> bool {
     let before = v.timeline.iter().rev().find(|r| r.run_id != v.run_id);
     RunDoubt::of(v) == RunDoubt::None
         && before.is_some_and(|r| RunDoubt::of_run(r) != RunDoubt::None)
@@ -257,7 +261,7 @@ pub fn doubt_ended(v: &Verdict) -> bool {
 
 /// The text that keeps every byte of it inside one segment of a URL (RFC 3986, section 2.3).
 #[must_use]
-pub fn percent_encoded(s: &str) -> String {
+pub fn encode_url_segment(s: &str) -> String {
     let mut out = String::with_capacity(s.len());
     for b in s.bytes().take(256) {
         if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~') {
@@ -270,7 +274,7 @@ pub fn percent_encoded(s: &str) -> String {
 }
 
 /// How many of the changes are of each kind, in the kinds' order, those that are not there left out.
-fn counted(changes: &[NotifiedChanges<'_>]) -> Vec<(ChangeKind, usize)> {
+fn count_by_kind(changes: &[NotifiedChanges<'_>]) -> Vec<(ChangeKind, usize)> {
     use ChangeKind as K;
     [
         K::Opened,
@@ -290,7 +294,7 @@ fn counted(changes: &[NotifiedChanges<'_>]) -> Vec<(ChangeKind, usize)> {
 }
 
 /// A kind of change as a person reads it, after a number.
-const fn said(kind: ChangeKind) -> &'static str {
+const fn describe_change_kind(kind: ChangeKind) -> &'static str {
     match kind {
         ChangeKind::Opened => "new",
         ChangeKind::Reopened => "back again",
@@ -407,7 +411,7 @@ pub(crate) mod tests {
         v.timeline = vec![run(0, false)];
         for hour in 1..60 {
             v.timeline.push(run(hour, true));
-            if doubt_to_tell(&v).is_some() {
+            if select_run_doubt(&v).is_some() {
                 said.push(hour);
             }
         }
@@ -415,8 +419,8 @@ pub(crate) mod tests {
         // Worse is said at once.
         v.suspect = true;
         v.timeline.push(RunSummary { suspect: true, ..run(60, true) });
-        assert_eq!(doubt_to_tell(&v), Some(RunDoubt::Suspect));
-        assert_eq!(doubt_to_tell(&samples::clean()), None);
+        assert_eq!(select_run_doubt(&v), Some(RunDoubt::Suspect));
+        assert_eq!(select_run_doubt(&samples::clean()), None);
     }
 
     #[test]
@@ -445,10 +449,10 @@ pub(crate) mod tests {
         let v = three();
         let mut again = v.clone();
         again.judged_at += jiff::SignedDuration::from_hours(1);
-        assert_eq!(event_id(&v), event_id(&again));
+        assert_eq!(compute_event_id(&v), compute_event_id(&again));
         again.changes.pop();
-        assert_ne!(event_id(&v), event_id(&again));
-        let id = event_id(&hostile());
+        assert_ne!(compute_event_id(&v), compute_event_id(&again));
+        let id = compute_event_id(&hostile());
         assert!(id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)), "{id}");
     }
 

@@ -5,42 +5,47 @@ use std::fmt::Write as _;
 use mimawari_drift::verdict::Verdict;
 
 use super::{
-    ChangeSelection, NoticeDelay, NotifiedChanges, RunDoubt, counted, doubt_to_tell, said,
+    ChangeSelection, NoticeDelay, NotifiedChanges, RunDoubt, count_by_kind, describe_change_kind,
+    select_run_doubt,
 };
 use crate::clean::clean;
-use crate::words::{self, NAME, SENTENCE, grouped, plural};
+use crate::words::{self, NAME, SENTENCE, format_plural, group_digits};
 
 /// Changes that are listed.
 const MOST_LISTED: usize = 100;
 
 /// What a notice says, in a line.
 #[must_use]
-pub fn headline(v: &Verdict, selection: &ChangeSelection) -> String {
+pub fn format_headline(v: &Verdict, selection: &ChangeSelection) -> String {
     let changes = selection.changes(v);
-    let mut parts: Vec<String> = counted(&changes)
+    let mut parts: Vec<String> = count_by_kind(&changes)
         .into_iter()
-        .map(|(kind, n)| format!("{} {}", grouped(n as u64), said(kind)))
+        .map(|(kind, n)| format!("{} {}", group_digits(n as u64), describe_change_kind(kind)))
         .collect();
-    match doubt_to_tell(v) {
+    match select_run_doubt(v) {
         Some(RunDoubt::Suspect) => parts.insert(0, "the run is not to be believed".to_owned()),
         Some(RunDoubt::Incomplete) => parts.push("the run is incomplete".to_owned()),
         _ => {}
     }
     if !v.service_changes.is_empty() {
         let n = v.service_changes.len() as u64;
-        parts.push(format!("{} with another service", plural(n, "port")));
+        parts.push(format!("{} with another service", format_plural(n, "port")));
     }
     if v.digest_due {
         let open = v.findings.iter().filter(|f| f.state.is_drift()).count();
-        parts.push(format!("weekly summary: {}", plural(open as u64, "finding")));
+        parts.push(format!("weekly summary: {}", format_plural(open as u64, "finding")));
     }
     format!("mimawari: {}", parts.join(", "))
 }
 
 /// The notice, line by line.
 #[must_use]
-pub fn text(v: &Verdict, selection: &ChangeSelection, delay: Option<&NoticeDelay>) -> String {
-    let mut out = format!("{}\n\n", headline(v, selection));
+pub fn render_text(
+    v: &Verdict,
+    selection: &ChangeSelection,
+    delay: Option<&NoticeDelay>,
+) -> String {
+    let mut out = format!("{}\n\n", format_headline(v, selection));
     if let Some(delay) = delay {
         let _ = writeln!(out, "{}\n", delay.sentence());
     }
@@ -58,11 +63,11 @@ pub fn text(v: &Verdict, selection: &ChangeSelection, delay: Option<&NoticeDelay
     for reason in v.incomplete_because.iter().take(5) {
         let _ = writeln!(out, "- {}", clean(reason, SENTENCE));
     }
-    let coverage = clean(&words::coverage(v), SENTENCE);
+    let coverage = clean(&words::format_cell_coverage(v), SENTENCE);
     let _ = writeln!(
         out,
         "Coverage {coverage}; recall {}.\n",
-        clean(&words::recall(&v.coverage), SENTENCE)
+        clean(&words::format_recall(&v.coverage), SENTENCE)
     );
     let mut changes = selection.changes(v);
     changes.sort_by(|a, b| {
@@ -70,13 +75,17 @@ pub fn text(v: &Verdict, selection: &ChangeSelection, delay: Option<&NoticeDelay
         (alarm(a), b.finding.severity).cmp(&(alarm(b), a.finding.severity))
     });
     for c in changes.iter().take(MOST_LISTED) {
-        out.push_str(&change_lines(c));
+        out.push_str(&format_change_details(c));
     }
     if changes.len() > MOST_LISTED {
-        let _ = writeln!(out, "and {} more", grouped((changes.len() - MOST_LISTED) as u64));
+        let _ = writeln!(out, "and {} more", group_digits((changes.len() - MOST_LISTED) as u64));
     }
     for c in v.service_changes.iter().take(20) {
-        let _ = writeln!(out, "- another service: {}", clean(&words::service_change(c), SENTENCE));
+        let _ = writeln!(
+            out,
+            "- another service: {}",
+            clean(&words::describe_service_change(c), SENTENCE)
+        );
     }
     if let Some(url) = selection.report(v) {
         let _ = writeln!(out, "\nReport: {}", clean(&url, 500));
@@ -85,9 +94,9 @@ pub fn text(v: &Verdict, selection: &ChangeSelection, delay: Option<&NoticeDelay
     out
 }
 
-fn change_lines(c: &NotifiedChanges<'_>) -> String {
+fn format_change_details(c: &NotifiedChanges<'_>) -> String {
     let f = c.finding;
-    let mut s = format!("- {}\n", change_line(c));
+    let mut s = format!("- {}\n", format_change(c));
     if let (Some(n), true) = (&f.nearest, c.change.what.is_alarm()) {
         let _ = writeln!(
             s,
@@ -102,24 +111,24 @@ fn change_lines(c: &NotifiedChanges<'_>) -> String {
 
 /// A change in a line: what happened to what, where, and whose it is.
 #[must_use]
-pub fn change_line(c: &NotifiedChanges<'_>) -> String {
+pub fn format_change(c: &NotifiedChanges<'_>) -> String {
     let f = c.finding;
     let owner = f.owner.as_deref().map_or_else(|| "no owner".to_owned(), |o| clean(o, NAME));
     let service =
         f.service.as_deref().map_or_else(String::new, |s| format!(" ({})", clean(s, NAME)));
     format!(
         "{} [{}] {} {}{service}, {owner}, since {}",
-        said(c.change.what),
+        describe_change_kind(c.change.what),
         f.severity.as_str(),
-        clean(&words::what(f), NAME),
-        clean(&words::place(f), NAME),
-        words::minute(f.first_seen)
+        clean(&words::describe_finding(f), NAME),
+        clean(&words::format_location(f), NAME),
+        words::format_minute(f.first_seen)
     )
 }
 
 /// A text that is not trusted, on one line of at most so many characters.
 #[must_use]
-pub fn one_line(text: &str, most: usize) -> String {
+pub fn to_single_line(text: &str, most: usize) -> String {
     clean(text, most)
 }
 
@@ -134,14 +143,14 @@ mod tests {
             report_url: Some("https://reports.example.jp/{run_id}/report.html".to_owned()),
             ..ChangeSelection::default()
         };
-        insta::assert_snapshot!(text(&three(), &selection, None));
+        insta::assert_snapshot!(render_text(&three(), &selection, None));
     }
 
     #[test]
     fn long_and_hostile_text_is_bounded_and_inert() {
-        let long = text(&five_causes(), &ChangeSelection::default(), None);
+        let long = render_text(&five_causes(), &ChangeSelection::default(), None);
         assert!(long.lines().count() < 320 && long.contains("and 2,900 more"), "{long}");
-        let text = text(&hostile(), &ChangeSelection::default(), None);
+        let text = render_text(&hostile(), &ChangeSelection::default(), None);
         assert!(!text.chars().any(|c| c != '\n' && crate::clean::is_hostile(c)), "{text:?}");
     }
 }

@@ -53,7 +53,7 @@ impl HubAccount {
 ///
 /// # Errors
 /// What is wrong with a finding; never with those that a judge makes.
-pub fn batches(
+pub fn build_batches(
     v: &Verdict,
     selection: &ChangeSelection,
     account: &HubAccount,
@@ -66,7 +66,7 @@ pub fn batches(
     all.retain(|f| f.state != FindingState::OutOfScope);
     all.sort_by(|a, b| a.id.cmp(&b.id));
     all.dedup_by(|a, b| a.id == b.id);
-    let all: Vec<Value> = all.iter().map(|f| finding(v, f, account, selection)).collect();
+    let all: Vec<Value> = all.iter().map(|f| build_finding(v, f, account, selection)).collect();
     for f in &all {
         validate(f)?;
     }
@@ -75,7 +75,7 @@ pub fn batches(
 
 /// A call that says that it is a test: archived from the start.
 #[must_use]
-pub fn test(account: &HubAccount, at: jiff::Timestamp) -> Value {
+pub fn build_test_finding(account: &HubAccount, at: jiff::Timestamp) -> Value {
     json!({"Findings": [{
         "SchemaVersion": "2018-10-08",
         "Id": format!("{}/{}/mimawari/test", account.region, account.id),
@@ -93,19 +93,24 @@ pub fn test(account: &HubAccount, at: jiff::Timestamp) -> Value {
     }]})
 }
 
-fn finding(v: &Verdict, f: &Finding, account: &HubAccount, selection: &ChangeSelection) -> Value {
+fn build_finding(
+    v: &Verdict,
+    f: &Finding,
+    account: &HubAccount,
+    selection: &ChangeSelection,
+) -> Value {
     let settled = matches!(f.state, FindingState::Resolved | FindingState::Allowed);
     let types = json!([match f.kind {
         FindingKind::ExposedContent => "Effects/Data Exposure",
         FindingKind::LegacyTls => "Software and Configuration Checks/Vulnerabilities",
         _ => "Software and Configuration Checks/AWS Security Best Practices/Network Reachability",
     }]);
-    let severity = json!({"Label": label(f.severity), "Original": f.severity.as_str()});
+    let severity = json!({"Label": to_severity_label(f.severity), "Original": f.severity.as_str()});
     // Times that go backwards would be refused; a clock that did is no reason to lose a finding.
     let updated = v.judged_at.max(f.first_seen).max(f.last_seen);
     let title = match &f.title {
-        Some(t) => format!("{t} at {}", words::place(f)),
-        None => format!("{} at {}", words::what(f), words::place(f)),
+        Some(t) => format!("{t} at {}", words::format_location(f)),
+        None => format!("{} at {}", words::describe_finding(f), words::format_location(f)),
     };
     let mut fields: Map<String, Value> = Map::new();
     let mut field = |name: &str, text: Option<String>| {
@@ -139,17 +144,18 @@ fn finding(v: &Verdict, f: &Finding, account: &HubAccount, selection: &ChangeSel
         "UpdatedAt": updated,
         "Severity": severity,
         "Title": clean(&title, 250),
-        "Description": some(clean(&f.why, 1_000)),
+        "Description": replace_empty(clean(&f.why, 1_000)),
         "ProductFields": fields,
         "Resources": [{
             "Type": "Other",
-            "Id": clean(&words::place(f), 500),
+            "Id": clean(&words::format_location(f), 500),
         }],
         "RecordState": if settled { "ARCHIVED" } else { "ACTIVE" },
         "FindingProviderFields": {"Severity": severity, "Types": types},
     });
     if let Some(remedy) = &f.remedy {
-        value["Remediation"] = json!({"Recommendation": {"Text": some(clean(remedy, 500))}});
+        value["Remediation"] =
+            json!({"Recommendation": {"Text": replace_empty(clean(remedy, 500))}});
     }
     if let Some(url) = selection.report(v) {
         value["SourceUrl"] = url.into();
@@ -158,11 +164,11 @@ fn finding(v: &Verdict, f: &Finding, account: &HubAccount, selection: &ChangeSel
 }
 
 /// A text that must not be empty.
-fn some(s: String) -> String {
+fn replace_empty(s: String) -> String {
     if s.is_empty() { "–".to_owned() } else { s }
 }
 
-const fn label(s: Severity) -> &'static str {
+const fn to_severity_label(s: Severity) -> &'static str {
     match s {
         Severity::Info => "INFORMATIONAL",
         Severity::Low => "LOW",
@@ -275,7 +281,7 @@ mod tests {
     }
 
     fn of(v: &Verdict) -> Vec<Value> {
-        batches(v, &ChangeSelection::default(), &account()).unwrap()
+        build_batches(v, &ChangeSelection::default(), &account()).unwrap()
     }
 
     #[test]
@@ -343,7 +349,7 @@ mod tests {
             (f.owner, f.service) = (Some(long.clone()), Some(long));
         }
         assert_eq!(of(&v).len(), v.changes.len().div_ceil(100));
-        for f in test(&account(), v.judged_at)["Findings"].as_array().unwrap() {
+        for f in build_test_finding(&account(), v.judged_at)["Findings"].as_array().unwrap() {
             validate(f).unwrap();
         }
     }

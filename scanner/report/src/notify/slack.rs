@@ -13,11 +13,13 @@ use std::collections::BTreeMap;
 use mimawari_drift::verdict::{ChangeKind, Finding, FindingState, Verdict};
 use serde_json::{Value, json};
 
-use super::plain::headline;
-use super::{ChangeSelection, NoticeDelay, NotifiedChanges, RunDoubt, doubt_to_tell, said};
+use super::plain::format_headline;
+use super::{
+    ChangeSelection, NoticeDelay, NotifiedChanges, RunDoubt, describe_change_kind, select_run_doubt,
+};
 use crate::clean::clean;
-use crate::groups::{FindingGroup, SharedTrait, groups};
-use crate::words::{self, grouped, plural};
+use crate::groups::{FindingGroup, SharedTrait, group_findings};
+use crate::words::{self, format_plural, group_digits};
 
 /// Most blocks of a message.
 pub const MAX_BLOCKS: usize = 45;
@@ -39,34 +41,34 @@ const ALARMS: [ChangeKind; 4] =
 
 /// The message, or `None` if there is nothing to say: a quiet run.
 #[must_use]
-pub fn message(
+pub fn build_message(
     v: &Verdict,
     selection: &ChangeSelection,
     delay: Option<&NoticeDelay>,
 ) -> Option<Value> {
     let changes = selection.changes(v);
-    let doubt = doubt_to_tell(v);
+    let doubt = select_run_doubt(v);
     if changes.is_empty() && doubt.is_none() && !v.digest_due && v.service_changes.is_empty() {
         return None;
     }
     let alarms: Vec<&Finding> =
         changes.iter().filter(|t| t.is(&ALARMS)).map(|t| t.finding).collect();
     let mut m = SlackMessage { blocks: Vec::new(), chars: 0 };
-    let headline = headline(v, selection);
+    let headline = format_headline(v, selection);
     m.header(&headline);
     if let Some(delay) = delay {
         m.context(&format!(":hourglass_flowing_sand: {}", escape(&delay.sentence())));
     }
-    m.section(&how_sure(v));
+    m.section(&format_confidence(v));
     if !alarms.is_empty() {
         // A handful is shown one by one; more than that by what explains them.
         if alarms.len() > MAX_WORST {
-            m.groups(&groups(alarms.iter().copied()), MAX_GROUPS);
+            m.groups(&group_findings(alarms.iter().copied()), MAX_GROUPS);
         }
         m.worst(&alarms);
     }
     let still = changes.iter().filter(|t| t.is(&[ChangeKind::Reminder])).map(|t| t.finding);
-    let still: Vec<FindingGroup<'_>> = groups(still);
+    let still: Vec<FindingGroup<'_>> = group_findings(still);
     if !still.is_empty() {
         m.section("*Still open, and nobody has acknowledged it*");
         m.groups(&still, MAX_STILL);
@@ -74,13 +76,13 @@ pub fn message(
     if v.digest_due {
         m.digest(v, selection);
     }
-    if let Some(text) = services(v) {
+    if let Some(text) = format_service_changes(v) {
         m.section(&text);
     }
-    if let Some(line) = settled(&changes) {
+    if let Some(line) = format_settled_changes(&changes) {
         m.context(&line);
     }
-    let run = foreign(&v.run_id);
+    let run = format_code_span(&v.run_id);
     m.context(&match selection.report(v) {
         Some(url) => format!("<{}|Report of the run> {run}", link(&url)),
         None => format!("Run {run}"),
@@ -95,17 +97,17 @@ pub fn message(
 
 /// A message that says that it is a test.
 #[must_use]
-pub fn test() -> Value {
+pub fn build_test_message() -> Value {
     let text = "Test message of mimawari: nothing was scanned and nothing found.";
     json!({
         "text": text,
-        "blocks": [{"type": "section", "text": mrkdwn(text)}],
+        "blocks": [{"type": "section", "text": build_mrkdwn(text)}],
         "unfurl_links": false,
         "unfurl_media": false,
     })
 }
 
-fn how_sure(v: &Verdict) -> String {
+fn format_confidence(v: &Verdict) -> String {
     // A late message holds the findings that changed alone, so the counts are the run's own.
     let c = &v.counts;
     let all = [
@@ -117,16 +119,16 @@ fn how_sure(v: &Verdict) -> String {
     let parts: Vec<String> = all
         .iter()
         .filter(|(n, _)| *n > 0)
-        .map(|(n, word)| format!("{} {word}", grouped(*n)))
+        .map(|(n, word)| format!("{} {word}", group_digits(*n)))
         .collect();
     let mut s = match all.iter().map(|(n, _)| n).sum::<u64>() {
         0 => "*No finding counts*".to_owned(),
-        n => format!("*{} in all*: {}", plural(n, "finding"), parts.join(", ")),
+        n => format!("*{} in all*: {}", format_plural(n, "finding"), parts.join(", ")),
     };
     s.push_str(&format!(
         "\n*How sure*: coverage {}; recall {}",
-        escape(&words::coverage(v)),
-        escape(&words::recall(&v.coverage))
+        escape(&words::format_cell_coverage(v)),
+        escape(&words::format_recall(&v.coverage))
     ));
     match RunDoubt::of(v) {
         RunDoubt::Suspect => {
@@ -140,27 +142,30 @@ fn how_sure(v: &Verdict) -> String {
         RunDoubt::None => {}
     }
     for reason in v.incomplete_because.iter().take(3) {
-        s.push_str(&format!("\n• {}", foreign(reason)));
+        s.push_str(&format!("\n• {}", format_code_span(reason)));
     }
     s
 }
 
 /// Ports that another service answers at than before.
-fn services(v: &Verdict) -> Option<String> {
+fn format_service_changes(v: &Verdict) -> Option<String> {
     const SHOWN: usize = 5;
     let all = &v.service_changes;
-    let lines: Vec<String> =
-        all.iter().take(SHOWN).map(|c| foreign(&words::service_change(c))).collect();
+    let lines: Vec<String> = all
+        .iter()
+        .take(SHOWN)
+        .map(|c| format_code_span(&words::describe_service_change(c)))
+        .collect();
     let more = match all.len().saturating_sub(SHOWN) {
         0 => String::new(),
-        n => format!("\nand {} more", grouped(n as u64)),
+        n => format!("\nand {} more", group_digits(n as u64)),
     };
     let head = "*Another service than before*";
     (!lines.is_empty()).then(|| format!("{head}\n• {}{more}", lines.join("\n• ")))
 }
 
 /// What is settled, in a line.
-fn settled(changes: &[NotifiedChanges<'_>]) -> Option<String> {
+fn format_settled_changes(changes: &[NotifiedChanges<'_>]) -> Option<String> {
     let mut parts = Vec::new();
     for kind in
         [ChangeKind::Resolved, ChangeKind::Allowed, ChangeKind::OutOfScope, ChangeKind::NotRequired]
@@ -170,11 +175,12 @@ fn settled(changes: &[NotifiedChanges<'_>]) -> Option<String> {
         if of.is_empty() {
             continue;
         }
-        let mut s = format!("*{} {}*: ", grouped(of.len() as u64), said(kind));
-        let names: Vec<String> = of.iter().take(3).map(|f| foreign(&words::place(f))).collect();
+        let mut s = format!("*{} {}*: ", group_digits(of.len() as u64), describe_change_kind(kind));
+        let names: Vec<String> =
+            of.iter().take(3).map(|f| format_code_span(&words::format_location(f))).collect();
         s.push_str(&names.join(", "));
         if of.len() > 3 {
-            s.push_str(&format!(" and {} more", grouped(of.len() as u64 - 3)));
+            s.push_str(&format!(" and {} more", group_digits(of.len() as u64 - 3)));
         }
         parts.push(s);
     }
@@ -206,19 +212,19 @@ impl SlackMessage {
         // What is said first has the room; the lines at the end have theirs.
         let text = cut(text, 2_900.min(MAX_CHARS.saturating_sub(self.chars + RESERVE)));
         self.chars += text.chars().count();
-        self.blocks.push(json!({"type": "section", "text": mrkdwn(&text)}));
+        self.blocks.push(json!({"type": "section", "text": build_mrkdwn(&text)}));
     }
 
     fn context(&mut self, text: &str) {
         let text = cut(text, 700);
         self.chars += text.chars().count();
-        self.blocks.push(json!({"type": "context", "elements": [mrkdwn(&text)]}));
+        self.blocks.push(json!({"type": "context", "elements": [build_mrkdwn(&text)]}));
     }
 
     fn groups(&mut self, all: &[FindingGroup<'_>], most: usize) {
         let mut shown = 0;
         for g in all.iter().take(most) {
-            let text = group(g);
+            let text = build_group_block(g);
             if !self.has_room(&text) {
                 break;
             }
@@ -230,8 +236,8 @@ impl SlackMessage {
             let n = (all.len() - shown) as u64;
             self.section(&format!(
                 "and {} more in {}",
-                plural(rest as u64, "finding"),
-                plural(n, "smaller group")
+                format_plural(rest as u64, "finding"),
+                format_plural(n, "smaller group")
             ));
         }
     }
@@ -244,7 +250,7 @@ impl SlackMessage {
             _ => "*What it is*".to_owned(),
         };
         for f in alarms.iter().take(MAX_WORST) {
-            let line = single(f);
+            let line = format_finding(f);
             if !self.has_room(&format!("{text}{line}")) {
                 break;
             }
@@ -256,10 +262,10 @@ impl SlackMessage {
     fn digest(&mut self, v: &Verdict, selection: &ChangeSelection) {
         let open: Vec<&Finding> =
             v.findings.iter().filter(|f| f.state.is_drift() && selection.takes(f)).collect();
-        let mut s = format!("*This week*: {} open", plural(open.len() as u64, "finding"));
+        let mut s = format!("*This week*: {} open", format_plural(open.len() as u64, "finding"));
         let acknowledged = open.iter().filter(|f| f.acknowledged.is_some()).count();
         if acknowledged > 0 {
-            s.push_str(&format!(", {} acknowledged", grouped(acknowledged as u64)));
+            s.push_str(&format!(", {} acknowledged", group_digits(acknowledged as u64)));
         }
         let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
         for f in &open {
@@ -270,7 +276,7 @@ impl SlackMessage {
         let shown: Vec<String> = owners
             .iter()
             .take(5)
-            .map(|(o, n)| format!("{} {}", foreign(o), grouped(*n as u64)))
+            .map(|(o, n)| format!("{} {}", format_code_span(o), group_digits(*n as u64)))
             .collect();
         if !shown.is_empty() {
             s.push_str(&format!("\nBy owner: {}", shown.join(", ")));
@@ -281,8 +287,8 @@ impl SlackMessage {
         if let Some(oldest) = open.iter().filter(unverified).min_by_key(|f| f.last_seen) {
             s.push_str(&format!(
                 "\nLongest unverified: {}, last seen {}",
-                foreign(&words::place(oldest)),
-                words::minute(oldest.last_seen)
+                format_code_span(&words::format_location(oldest)),
+                words::format_minute(oldest.last_seen)
             ));
         }
         let week = v.judged_at - jiff::SignedDuration::from_hours(7 * 24);
@@ -291,27 +297,33 @@ impl SlackMessage {
         if !runs.is_empty() {
             s.push_str(&format!(
                 "\n{}, {} incomplete or suspect",
-                plural(runs.len() as u64, "run"),
-                grouped(bad as u64)
+                format_plural(runs.len() as u64, "run"),
+                group_digits(bad as u64)
             ));
         }
         self.section(&s);
-        self.groups(&groups(open), MAX_STILL);
+        self.groups(&group_findings(open), MAX_STILL);
     }
 }
 
 /// A group: how many of what, where, whose, since when.
-fn group(g: &FindingGroup<'_>) -> String {
+fn build_group_block(g: &FindingGroup<'_>) -> String {
     let what: Vec<String> = g
         .what
         .iter()
         .take(3)
-        .map(|(w, n)| if g.what.len() == 1 { foreign(w) } else { format!("{} ×{n}", foreign(w)) })
+        .map(|(w, n)| {
+            if g.what.len() == 1 {
+                format_code_span(w)
+            } else {
+                format!("{} ×{n}", format_code_span(w))
+            }
+        })
         .collect();
-    let mut s = format!("*{}* ", grouped(g.findings.len() as u64));
+    let mut s = format!("*{}* ", group_digits(g.findings.len() as u64));
     s.push_str(&what.join(", "));
     if g.what.len() > 3 {
-        s.push_str(&format!(" and {} more kinds", grouped(g.what.len() as u64 - 3)));
+        s.push_str(&format!(" and {} more kinds", group_digits(g.what.len() as u64 - 3)));
     }
     let by = match g.by {
         SharedTrait::What => format!(
@@ -319,52 +331,52 @@ fn group(g: &FindingGroup<'_>) -> String {
             if g.addresses == 1 {
                 "1 address".to_owned()
             } else {
-                format!("{} addresses", grouped(g.addresses as u64))
+                format!("{} addresses", group_digits(g.addresses as u64))
             }
         ),
         SharedTrait::Host => "on one host".to_owned(),
         SharedTrait::Network => "in one network".to_owned(),
     };
-    s.push_str(&format!(" {by}, {}", foreign(&g.prefix.to_string())));
+    s.push_str(&format!(" {by}, {}", format_code_span(&g.prefix.to_string())));
     let owner = match g.owners.as_slice() {
         [] => "no owner".to_owned(),
-        [(one, _)] => foreign(one),
-        [(one, _), ..] => format!("{} and others", foreign(one)),
+        [(one, _)] => format_code_span(one),
+        [(one, _), ..] => format!("{} and others", format_code_span(one)),
     };
     s.push_str(&format!(
         "\n{} · {owner} · since {}",
         g.severity.as_str(),
-        words::minute(g.first_seen)
+        words::format_minute(g.first_seen)
     ));
     s
 }
 
 /// A finding with the rule that came nearest.
-fn single(f: &Finding) -> String {
+fn format_finding(f: &Finding) -> String {
     let mut s = format!(
         "\n• *{}* {} {}",
         f.severity.as_str(),
-        foreign(&words::what(f)),
-        foreign(&words::place(f))
+        format_code_span(&words::describe_finding(f)),
+        format_code_span(&words::format_location(f))
     );
     if let Some(service) = &f.service {
-        s.push_str(&format!(" {}", foreign(service)));
+        s.push_str(&format!(" {}", format_code_span(service)));
     }
-    let owner = f.owner.as_deref().map_or_else(|| "no owner".to_owned(), foreign);
-    s.push_str(&format!("\n    {owner} · since {}", words::minute(f.first_seen)));
+    let owner = f.owner.as_deref().map_or_else(|| "no owner".to_owned(), format_code_span);
+    s.push_str(&format!("\n    {owner} · since {}", words::format_minute(f.first_seen)));
     match &f.nearest {
         Some(n) => s.push_str(&format!(
             "\n    nearest rule {} at {}: {}",
-            foreign(&n.id),
-            foreign(&n.place),
-            foreign(&n.missed)
+            format_code_span(&n.id),
+            format_code_span(&n.place),
+            format_code_span(&n.missed)
         )),
         None => s.push_str("\n    no rule comes near"),
     }
     s
 }
 
-fn mrkdwn(text: &str) -> Value {
+fn build_mrkdwn(text: &str) -> Value {
     json!({"type": "mrkdwn", "text": text, "verbatim": true})
 }
 
@@ -374,7 +386,7 @@ fn escape(s: &str) -> String {
 }
 
 /// Foreign text in a code span: it cannot format, link or mention.
-fn foreign(s: &str) -> String {
+fn format_code_span(s: &str) -> String {
     let s = clean(s, FOREIGN).replace('`', "'").replace('@', "＠").replace("://", "[:]//");
     let s = s.trim();
     if s.is_empty() { "–".to_owned() } else { format!("`{}`", escape(s)) }
@@ -434,7 +446,7 @@ mod tests {
     }
 
     fn shown(v: &Verdict) -> String {
-        let m = message(v, &selection(), None).unwrap();
+        let m = build_message(v, &selection(), None).unwrap();
         texts(&m);
         serde_json::to_string_pretty(&m).unwrap()
     }
@@ -448,7 +460,7 @@ mod tests {
     fn three_thousand_are_one_message_whose_groups_explain_them() {
         let v = five_causes();
         assert_eq!(v.changes.len(), 3_000);
-        let m = message(&v, &selection(), None).unwrap();
+        let m = build_message(&v, &selection(), None).unwrap();
         let mut explained: usize = 0;
         for t in texts(&m) {
             if let Some((n, _)) = t.strip_prefix('*').and_then(|t| t.split_once("* `")) {
@@ -461,9 +473,9 @@ mod tests {
 
     #[test]
     fn nothing_on_a_quiet_run() {
-        assert_eq!(message(&samples::clean(), &selection(), None), None);
+        assert_eq!(build_message(&samples::clean(), &selection(), None), None);
         // Drift that was notified before is quiet, too.
-        assert_eq!(message(&samples::drift(), &selection(), None), None);
+        assert_eq!(build_message(&samples::drift(), &selection(), None), None);
     }
 
     #[test]
@@ -504,7 +516,7 @@ mod tests {
 
     #[test]
     fn hostile_text_is_inert() {
-        let m = message(&hostile(), &selection(), None).unwrap();
+        let m = build_message(&hostile(), &selection(), None).unwrap();
         let texts = texts(&m);
         for t in &texts {
             let outside: String = t.split('`').step_by(2).collect();
@@ -546,7 +558,7 @@ mod tests {
         for (n, c) in v.changes.iter_mut().enumerate() {
             c.what = if n % 2 == 0 { ChangeKind::Reminder } else { ChangeKind::Opened };
         }
-        let m = message(&v, &selection(), None).unwrap();
+        let m = build_message(&v, &selection(), None).unwrap();
         texts(&m);
     }
 }

@@ -3,7 +3,7 @@
 use mimawari_drift::verdict::Verdict;
 use serde_json::{Value, json};
 
-use super::{ChangeSelection, NoticeDelay, doubt_to_tell};
+use super::{ChangeSelection, NoticeDelay, select_run_doubt};
 
 /// Changes in one part.
 pub const PART: usize = 500;
@@ -19,7 +19,7 @@ pub struct WebhookPost {
 
 /// The bodies; none on a quiet run.
 #[must_use]
-pub fn posts(
+pub fn build_posts(
     event: &str,
     v: &Verdict,
     selection: &ChangeSelection,
@@ -27,7 +27,7 @@ pub fn posts(
 ) -> Vec<WebhookPost> {
     let all = selection.changes(v);
     let services = selection.services(v);
-    if all.is_empty() && services.is_empty() && doubt_to_tell(v).is_none() && !v.digest_due {
+    if all.is_empty() && services.is_empty() && select_run_doubt(v).is_none() && !v.digest_due {
         return Vec::new();
     }
     let parts = all.len().div_ceil(PART).max(1);
@@ -63,7 +63,7 @@ pub fn posts(
 
 /// A POST that says that it is a test.
 #[must_use]
-pub fn test(id: &str) -> WebhookPost {
+pub fn build_test_post(id: &str) -> WebhookPost {
     let body = json!({"version": 1, "type": "mimawari.test", "id": id});
     WebhookPost { id: id.to_owned(), body }
 }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn three_findings() {
-        let posts = posts("e", &three(), &ChangeSelection::default(), None);
+        let posts = build_posts("e", &three(), &ChangeSelection::default(), None);
         assert_eq!(posts.len(), 1);
         insta::assert_snapshot!(serde_json::to_string_pretty(&posts[0].body).unwrap());
     }
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn many_changes_go_in_parts_and_each_goes_once() {
         let v = five_causes();
-        let posts = posts("e", &v, &ChangeSelection::default(), None);
+        let posts = build_posts("e", &v, &ChangeSelection::default(), None);
         assert_eq!(posts.len(), 6);
         let mut keys: Vec<&str> = posts
             .iter()
@@ -117,23 +117,23 @@ mod tests {
     fn another_service_is_notified_alone_and_not_to_who_selects_by_severity() {
         let mut v = samples::clean();
         v.service_changes = vec![samples::another_service()];
-        let all = posts("e", &v, &ChangeSelection::default(), None);
+        let all = build_posts("e", &v, &ChangeSelection::default(), None);
         assert_eq!((all.len(), &all[0].body["service_changes"][0]["now"]), (1, &json!("ssh")));
         let severe = ChangeSelection {
             min_severity: Some(mimawari_probes::observation::Severity::High),
             ..ChangeSelection::default()
         };
-        assert!(posts("e", &v, &severe, None).is_empty());
+        assert!(build_posts("e", &v, &severe, None).is_empty());
         v.service_changes = vec![samples::another_service(); 2 * PART];
-        let all = posts("e", &v, &ChangeSelection::default(), None);
+        let all = build_posts("e", &v, &ChangeSelection::default(), None);
         assert_eq!(all[0].body["service_changes"].as_array().map(Vec::len), Some(PART));
         assert_eq!(all[0].body["service_changes_total"], 2 * PART);
     }
 
     #[test]
     fn quiet_runs_are_quiet_and_hostile_ones_are_json() {
-        assert!(posts("e", &samples::drift(), &ChangeSelection::default(), None).is_empty());
-        let all = posts("e", &hostile(), &ChangeSelection::default(), None);
+        assert!(build_posts("e", &samples::drift(), &ChangeSelection::default(), None).is_empty());
+        let all = build_posts("e", &hostile(), &ChangeSelection::default(), None);
         assert_eq!(all[0].id, "e-1");
     }
 }

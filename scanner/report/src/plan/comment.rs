@@ -7,10 +7,11 @@ use mimawari_drift::impact::{CellSets, RuleImpact};
 use mimawari_drift::verdict::Finding;
 
 use super::{
-    amount, by_severity, caution, details, expectation, happened, headline, names, rule_counts,
-    silenced_by, split, what,
+    describe_change_kind, describe_expectation_change, describe_group, describe_impact,
+    explain_silencing, format_amount, format_frequent_names, format_rule_change,
+    format_rule_counts, format_severity_counts, select_caution, split,
 };
-use crate::markdown::{MAX_CHARS, code, prose};
+use crate::markdown::{MAX_CHARS, escape_prose, format_code_span};
 use crate::words::{self, NAME, SENTENCE};
 
 /// The first line: by it a workflow finds its comment again and replaces it.
@@ -31,9 +32,9 @@ const MAX_WHY: usize = 5;
 /// The impact as GitHub Flavored Markdown, under [`MARKDOWN_MAX_CHARS`](crate::MARKDOWN_MAX_CHARS)
 /// characters however much there is to report; what finds no room is counted.
 ///
-/// Foreign text is inert, as in [`markdown`](crate::markdown()).
+/// Foreign text is inert, as in [`render_markdown`](crate::render_markdown()).
 #[must_use]
-pub fn markdown(impact: &RuleImpact) -> String {
+pub fn render_markdown(impact: &RuleImpact) -> String {
     let i = impact;
     let mut page = CommentPage { out: String::new(), chars: 0 };
     page.head(i);
@@ -42,7 +43,7 @@ pub fn markdown(impact: &RuleImpact) -> String {
     let by: HashMap<&str, String> = i
         .silenced
         .iter()
-        .map(|s| (s.finding.id.as_str(), silenced_by(&s.finding, s.by.as_ref())))
+        .map(|s| (s.finding.id.as_str(), explain_silencing(&s.finding, s.by.as_ref())))
         .collect();
     let because: HashMap<&str, String> = i
         .reopened
@@ -110,25 +111,25 @@ impl CommentPage {
     }
 
     fn head(&mut self, i: &RuleImpact) {
-        self.add(&format!("{MARKER}\n## This change of the baseline {}\n\n", headline(i)));
+        self.add(&format!("{MARKER}\n## This change of the baseline {}\n\n", describe_impact(i)));
         for (what, list) in [
-            ("Silenced", by_severity(i.silenced.iter().map(|s| &s.finding.severity))),
-            ("Re-opened", by_severity(i.reopened.iter().map(|r| &r.finding.severity))),
-            ("Left", by_severity(i.left.iter().map(|l| &l.severity))),
+            ("Silenced", format_severity_counts(i.silenced.iter().map(|s| &s.finding.severity))),
+            ("Re-opened", format_severity_counts(i.reopened.iter().map(|r| &r.finding.severity))),
+            ("Left", format_severity_counts(i.left.iter().map(|l| &l.severity))),
         ] {
             if let Some(list) = list {
                 self.add(&format!("- {what}: {list}\n"));
             }
         }
-        let rules = rule_counts(i);
+        let rules = format_rule_counts(i);
         if !rules.is_empty() {
             self.add(&format!("- Rules: {rules}\n"));
         }
         self.add("\n");
-        if let Some(c) = caution(i) {
+        if let Some(c) = select_caution(i) {
             self.add(&format!("**{c}**\n\n"));
             for why in i.incomplete_because.iter().take(MAX_WHY) {
-                self.add(&format!("- {}\n", prose(why, SENTENCE)));
+                self.add(&format!("- {}\n", escape_prose(why, SENTENCE)));
             }
             if i.incomplete_because.len() > MAX_WHY {
                 self.add(&format!("- and {} more\n", i.incomplete_because.len() - MAX_WHY));
@@ -140,13 +141,14 @@ impl CommentPage {
     fn radius(&mut self, i: &RuleImpact) {
         if i.newly_allowed.cells > 0 {
             let head = "### Newly allowed\n\nCells are addresses × ports.\n\n| Rule | Owner | Cells | Seen open | Covered and closed | Covered and silent | Never observed |\n|---|---|--:|--:|--:|--:|--:|\n";
-            let total = format!("| **all together** | | {} |\n", cells(i.newly_allowed));
+            let total =
+                format!("| **all together** | | {} |\n", format_cell_counts(i.newly_allowed));
             let each = i.newly_allowed_by.iter().map(|r| {
                 format!(
                     "| {} | {} | {} |\n",
-                    code(&r.rule.id, NAME),
-                    code(&r.rule.owner, NAME),
-                    cells(r.cells)
+                    format_code_span(&r.rule.id, NAME),
+                    format_code_span(&r.rule.owner, NAME),
+                    format_cell_counts(r.cells)
                 )
             });
             let n = self.table(head, std::iter::once(total).chain(each), MAX_RADIUS + 1, 9_000);
@@ -157,11 +159,11 @@ impl CommentPage {
             let rows = i.contents_allowed_by.iter().map(|r| {
                 format!(
                     "| {} | {} | {} | {} | {} |\n",
-                    code(&r.rule.id, NAME),
-                    code(&r.rule.owner, NAME),
-                    amount(r.places),
-                    words::grouped(r.sites),
-                    words::grouped(r.silences)
+                    format_code_span(&r.rule.id, NAME),
+                    format_code_span(&r.rule.owner, NAME),
+                    format_amount(r.places),
+                    words::group_digits(r.sites),
+                    words::group_digits(r.silences)
                 )
             });
             let n = self.table(head, rows, MAX_RADIUS, 5_000);
@@ -173,7 +175,7 @@ impl CommentPage {
         if n > 0 {
             self.add(&format!(
                 "{} in `--format json`.\n\n",
-                words::plural(n as u64, &format!("more {noun}"))
+                words::format_plural(n as u64, &format!("more {noun}"))
             ));
         }
     }
@@ -187,9 +189,9 @@ impl CommentPage {
         let rows = all.iter().map(|r| {
             format!(
                 "- {} ({}) {}\n",
-                code(&r.rule.id, NAME),
-                code(&r.rule.place, NAME),
-                expectation(r)
+                format_code_span(&r.rule.id, NAME),
+                format_code_span(&r.rule.place, NAME),
+                describe_expectation_change(r)
             )
         });
         let n = self.table("### Must and never\n\n", rows, MAX_RADIUS, 4_000);
@@ -198,13 +200,17 @@ impl CommentPage {
         }
         self.more(all.len() - n, "rule");
         if forbidden > 0 {
-            let n = words::plural(forbidden as u64, "finding");
+            let n = words::format_plural(forbidden as u64, "finding");
             self.add(&format!("Open already, and forbidden from then on: {n}.\n\n"));
         }
         if !i.pending.is_empty() {
-            let n = words::plural(i.pending.len() as u64, "cell");
-            let shown: Vec<String> =
-                i.pending.iter().take(5).map(|f| code(&words::endpoint(f), NAME)).collect();
+            let n = words::format_plural(i.pending.len() as u64, "cell");
+            let shown: Vec<String> = i
+                .pending
+                .iter()
+                .take(5)
+                .map(|f| format_code_span(&words::format_endpoint(f), NAME))
+                .collect();
             self.add(&format!(
                 "{n} newly required and not open in this run: {}{}. One more run that covers it makes it drift.\n\n",
                 shown.join(", "),
@@ -224,7 +230,10 @@ impl CommentPage {
         if all.is_empty() {
             return;
         }
-        self.add(&format!("### {title}: {}\n\n", words::plural(all.len() as u64, "finding")));
+        self.add(&format!(
+            "### {title}: {}\n\n",
+            words::format_plural(all.len() as u64, "finding")
+        ));
         let (groups, single) = split(all.iter().copied());
         let head = format!(
             "| Findings | Severity | Where | What | Owner | {last} |\n|--:|---|---|---|---|---|\n"
@@ -233,12 +242,15 @@ impl CommentPage {
             let of = g.findings.iter().filter_map(|f| notes.get(f.id.as_str()));
             format!(
                 "| {} | {} | {} | {} | {} | {} |\n",
-                words::grouped(g.findings.len() as u64),
+                words::group_digits(g.findings.len() as u64),
                 g.severity.as_str(),
-                code(&g.prefix.to_string(), NAME),
-                code(&what(g), SENTENCE),
-                code(&names(g.owners.iter().map(|(o, _)| o.as_str())), NAME),
-                code(&names(of.map(String::as_str)), NAME),
+                format_code_span(&g.prefix.to_string(), NAME),
+                format_code_span(&describe_group(g), SENTENCE),
+                format_code_span(
+                    &format_frequent_names(g.owners.iter().map(|(o, _)| o.as_str())),
+                    NAME
+                ),
+                format_code_span(&format_frequent_names(of.map(String::as_str)), NAME),
             )
         });
         let n = self.table(&head, rows, MAX_GROUPS, 8_000);
@@ -247,14 +259,14 @@ impl CommentPage {
             let findings: usize = rest.map(|g| g.findings.len()).sum();
             self.add(&format!(
                 "{} with {} among all below.\n\n",
-                words::plural(hidden as u64, "more group"),
-                words::plural(findings as u64, "finding")
+                words::format_plural(hidden as u64, "more group"),
+                words::format_plural(findings as u64, "finding")
             ));
         }
-        let rows = single.iter().map(|f| row(f, notes));
-        let n = self.table(&table_head(last), rows, MAX_SINGLE, 7_000);
+        let rows = single.iter().map(|f| render_row(f, notes));
+        let n = self.table(&render_table_head(last), rows, MAX_SINGLE, 7_000);
         if single.len() > n {
-            let n = words::plural((single.len() - n) as u64, "more single finding");
+            let n = words::format_plural((single.len() - n) as u64, "more single finding");
             self.add(&format!("{n} among all below.\n\n"));
         }
     }
@@ -272,11 +284,12 @@ impl CommentPage {
         if groups.is_empty() && single.len() <= MAX_SINGLE {
             return;
         }
-        let count = words::grouped(all.len() as u64);
-        let open = format!("<details><summary>{title}: {count}</summary>\n\n{}", table_head(last));
+        let count = words::group_digits(all.len() as u64);
+        let open =
+            format!("<details><summary>{title}: {count}</summary>\n\n{}", render_table_head(last));
         let n = self.table(
             &open,
-            all.iter().map(|f| row(f, notes)),
+            all.iter().map(|f| render_row(f, notes)),
             MAX_FOLDED,
             budget.saturating_sub(200),
         );
@@ -294,16 +307,16 @@ impl CommentPage {
         }
         let head = format!(
             "<details><summary>Rules: {}</summary>\n\n| | Rule | At | Owner | |\n|---|---|---|---|---|\n",
-            rule_counts(i)
+            format_rule_counts(i)
         );
         let rows = i.rules.iter().map(|r| {
             format!(
                 "| {} | {} | {} | {} | {} |\n",
-                happened(r.what),
-                code(&r.rule.id, NAME),
-                code(&r.rule.place, NAME),
-                code(&r.rule.owner, NAME),
-                prose(&details(r), SENTENCE)
+                describe_change_kind(r.what),
+                format_code_span(&r.rule.id, NAME),
+                format_code_span(&r.rule.place, NAME),
+                format_code_span(&r.rule.owner, NAME),
+                escape_prose(&format_rule_change(r), SENTENCE)
             )
         });
         let n = self.table(&head, rows, MAX_RULES, 10_000);
@@ -316,15 +329,15 @@ impl CommentPage {
     }
 
     fn foot(&mut self, i: &RuleImpact) {
-        let mut s = format!("Run {}", code(&i.run_id, NAME));
+        let mut s = format!("Run {}", format_code_span(&i.run_id, NAME));
         if let Some(at) = i.run_at {
-            let _ = write!(s, " of {}", words::minute(at));
+            let _ = write!(s, " of {}", words::format_minute(at));
         }
-        let short = |d: &str| code(&d.chars().take(12).collect::<String>(), 12);
+        let short = |d: &str| format_code_span(&d.chars().take(12).collect::<String>(), 12);
         let _ = writeln!(
             s,
             ", judged twice for {}: with the baseline {} and with {}. No packet was sent.",
-            words::minute(i.judged_at),
+            words::format_minute(i.judged_at),
             short(&i.base_digest),
             short(&i.head_digest)
         );
@@ -332,32 +345,32 @@ impl CommentPage {
     }
 }
 
-fn cells(c: CellSets) -> String {
+fn format_cell_counts(c: CellSets) -> String {
     format!(
         "{} | {} | {} | {} | {}",
-        amount(c.cells),
-        words::grouped(c.open),
-        words::grouped(c.closed + c.prohibited),
-        words::grouped(c.silent),
-        amount(c.never_observed)
+        format_amount(c.cells),
+        words::group_digits(c.open),
+        words::group_digits(c.closed + c.prohibited),
+        words::group_digits(c.silent),
+        format_amount(c.never_observed)
     )
 }
 
-fn table_head(last: &str) -> String {
+fn render_table_head(last: &str) -> String {
     format!(
         "| Severity | Where | What | Owner | {last} | First seen | Id |\n|---|---|---|---|---|---|---|\n"
     )
 }
 
-fn row(f: &Finding, notes: &HashMap<&str, String>) -> String {
+fn render_row(f: &Finding, notes: &HashMap<&str, String>) -> String {
     format!(
         "| {} | {} | {} | {} | {} | {} | {} |\n",
         f.severity.as_str(),
-        code(&words::place(f), NAME),
-        code(&words::what(f), NAME),
-        f.owner.as_deref().map_or_else(String::new, |o| code(o, NAME)),
-        notes.get(f.id.as_str()).map_or_else(String::new, |n| code(n, NAME)),
-        words::day(f.first_seen),
-        code(&f.id, 64),
+        format_code_span(&words::format_location(f), NAME),
+        format_code_span(&words::describe_finding(f), NAME),
+        f.owner.as_deref().map_or_else(String::new, |o| format_code_span(o, NAME)),
+        notes.get(f.id.as_str()).map_or_else(String::new, |n| format_code_span(n, NAME)),
+        words::format_day(f.first_seen),
+        format_code_span(&f.id, 64),
     )
 }

@@ -2,7 +2,7 @@
 
 use mimawari_drift::baseline::RuleExpect;
 use mimawari_drift::explain::{ExplainAnswer, ExplainedRule, RuleExplanation, RuleStanding};
-use mimawari_drift::impact::word;
+use mimawari_drift::impact::format_expectation;
 use mimawari_probes::observation::CellState;
 
 use crate::clean::{clean, wrap};
@@ -16,7 +16,7 @@ const MAX_LINES: usize = 6;
 /// The explanation as text for a terminal of `columns` columns (60 to 160 are used; 0 means unknown,
 /// 100), without any escape sequence.
 #[must_use]
-pub fn explanation(e: &RuleExplanation, columns: usize) -> String {
+pub fn render_explanation(e: &RuleExplanation, columns: usize) -> String {
     let columns = if columns == 0 { 100 } else { columns.clamp(60, 160) };
     let mut page = ExplainPage { out: String::new(), columns };
     for a in &e.answers {
@@ -50,7 +50,8 @@ impl ExplainPage {
 
     fn answer(&mut self, a: &ExplainAnswer) {
         let pool = a.finding.as_ref().filter(|f| f.pool.is_some());
-        let place = pool.map_or_else(|| words::address(a.ip, a.port, a.proto), words::endpoint);
+        let place = pool
+            .map_or_else(|| words::format_address(a.ip, a.port, a.proto), words::format_endpoint);
         let content = match (&a.host, &a.path) {
             (Some(h), Some(p)) => format!(" {}{}", clean(h, NAME), clean(p, NAME)),
             (None, Some(p)) => clean(p, NAME),
@@ -63,16 +64,21 @@ impl ExplainPage {
             }
             _ => String::new(),
         };
-        self.out.push_str(&format!("{place}{content}: {}{severity}\n", standing(a.standing)));
+        self.out
+            .push_str(&format!("{place}{content}: {}{severity}\n", describe_standing(a.standing)));
         self.field("why", &clean(&a.why, SENTENCE));
         if let Some(f) = &a.finding {
-            self.field("finding", &format!("{} ({})", clean(&f.id, NAME), words::what(f)));
+            self.field(
+                "finding",
+                &format!("{} ({})", clean(&f.id, NAME), words::describe_finding(f)),
+            );
         }
         match &a.rule {
             Some(rule) => self.rule(rule),
             None => self.field("rule", "none"),
         }
-        let when = |t: Option<jiff::Timestamp>| t.map_or_else(|| "never".to_owned(), words::minute);
+        let when =
+            |t: Option<jiff::Timestamp>| t.map_or_else(|| "never".to_owned(), words::format_minute);
         let missed = a.finding.as_ref().is_some_and(|f| f.kind.is_requirement());
         let labels =
             if missed { ["first missed", "last missed"] } else { ["first seen", "last seen"] };
@@ -83,9 +89,9 @@ impl ExplainPage {
             if a.path.is_some() { "port covered" } else { "last covered" },
             &match (a.covered.at, a.covered.state) {
                 (Some(at), Some(state)) => {
-                    format!("{}, {}: {}", words::minute(at), how, cell(state))
+                    format!("{}, {}: {}", words::format_minute(at), how, describe_cell_state(state))
                 }
-                (Some(at), None) => format!("{}, {how}", words::minute(at)),
+                (Some(at), None) => format!("{}, {how}", words::format_minute(at)),
                 (None, _) => how,
             },
         );
@@ -95,7 +101,7 @@ impl ExplainPage {
                 &format!(
                     "by {} until {}: {}",
                     clean(&k.by, NAME),
-                    words::minute(k.until),
+                    words::format_minute(k.until),
                     clean(&k.reason, SENTENCE)
                 ),
             );
@@ -121,7 +127,7 @@ impl ExplainPage {
 
     fn rule(&mut self, r: &ExplainedRule) {
         let expect = match r.expect {
-            Some(e) if e != RuleExpect::May => format!(", expect {}", word(e)),
+            Some(e) if e != RuleExpect::May => format!(", expect {}", format_expectation(e)),
             _ => String::new(),
         };
         let ended = if r.live { "" } else { ", expired" };
@@ -139,7 +145,7 @@ impl ExplainPage {
         match (&r.commit, &r.commit_unknown) {
             (Some(c), _) => {
                 let id: String = c.id.chars().take(12).collect();
-                let at = c.at.map_or_else(String::new, |t| format!(", {}", words::day(t)));
+                let at = c.at.map_or_else(String::new, |t| format!(", {}", words::format_day(t)));
                 self.field(
                     "commit",
                     &format!(
@@ -158,9 +164,9 @@ impl ExplainPage {
     }
 }
 
-const fn standing(s: RuleStanding) -> &'static str {
+const fn describe_standing(s: RuleStanding) -> &'static str {
     match s {
-        RuleStanding::Finding(s) => words::state(s),
+        RuleStanding::Finding(s) => words::describe_state(s),
         RuleStanding::AllowedUnseen => "allowed, never seen",
         RuleStanding::ForbiddenUnseen => "forbidden, never seen",
         RuleStanding::NeverSeen => "never seen, and not allowed",
@@ -168,7 +174,7 @@ const fn standing(s: RuleStanding) -> &'static str {
     }
 }
 
-const fn cell(s: CellState) -> &'static str {
+const fn describe_cell_state(s: CellState) -> &'static str {
     match s {
         CellState::Open => "open",
         CellState::Closed => "closed",

@@ -9,15 +9,17 @@ use std::collections::BTreeMap;
 
 use mimawari_drift::baseline::RuleExpect;
 use mimawari_drift::explain::RuleExplanation;
-use mimawari_drift::impact::{FieldChange, RuleChange, RuleChangeKind, RuleImpact, RuleRef, word};
+use mimawari_drift::impact::{
+    FieldChange, RuleChange, RuleChangeKind, RuleImpact, RuleRef, format_expectation,
+};
 use mimawari_drift::verdict::Finding;
 use mimawari_probes::observation::Severity;
 
-pub use self::comment::{MARKER, markdown};
-pub use self::explain::explanation;
-pub use self::terminal::text;
+pub use self::comment::{MARKER, render_markdown};
+pub use self::explain::render_explanation;
+pub use self::terminal::render_text;
 use crate::clean::clean;
-use crate::groups::{FindingGroup, SharedTrait, groups};
+use crate::groups::{FindingGroup, SharedTrait, group_findings};
 use crate::words::{self, NAME, SENTENCE};
 
 /// So many findings are shown one by one, whatever they have in common.
@@ -29,48 +31,48 @@ const MIN_NETWORK: usize = 10;
 
 /// The impact as JSON, indented, with a newline at the end.
 #[must_use]
-pub fn json(impact: &RuleImpact) -> String {
-    crate::json::of(impact)
+pub fn render_json(impact: &RuleImpact) -> String {
+    crate::json::to_json_text(impact)
 }
 
 /// The explanations as JSON, indented, with a newline at the end.
 #[must_use]
-pub fn explanation_json(explanation: &RuleExplanation) -> String {
-    crate::json::of(explanation)
+pub fn render_explanation_json(explanation: &RuleExplanation) -> String {
+    crate::json::to_json_text(explanation)
 }
 
 /// The change in one sentence.
-fn headline(i: &RuleImpact) -> String {
+fn describe_impact(i: &RuleImpact) -> String {
     let [silenced, reopened, left] = [i.silenced.len(), i.reopened.len(), i.left.len()];
     match (silenced, reopened) {
         (0, 0) if i.rules.is_empty() => "changes no rule".to_owned(),
         (0, 0) => format!(
             "would silence nothing and re-open nothing; {} as it is",
-            words::plural(left as u64, "finding")
+            words::format_plural(left as u64, "finding")
         ),
         _ => format!(
             "would silence {}, re-open {}, and leave {}",
-            words::plural(silenced as u64, "finding"),
-            words::grouped(reopened as u64),
-            words::grouped(left as u64)
+            words::format_plural(silenced as u64, "finding"),
+            words::group_digits(reopened as u64),
+            words::group_digits(left as u64)
         ),
     }
 }
 
 /// `3 critical, 9 high`; `None` for no finding.
-fn by_severity<'a>(findings: impl Iterator<Item = &'a Severity>) -> Option<String> {
+fn format_severity_counts<'a>(findings: impl Iterator<Item = &'a Severity>) -> Option<String> {
     let mut counts: BTreeMap<Severity, u64> = BTreeMap::new();
     findings.for_each(|s| *counts.entry(*s).or_default() += 1);
     let parts: Vec<String> = counts
         .iter()
         .rev()
-        .map(|(s, n)| format!("{} {}", words::grouped(*n), s.as_str()))
+        .map(|(s, n)| format!("{} {}", words::group_digits(*n), s.as_str()))
         .collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// What keeps the comparison from being the whole truth.
-fn caution(i: &RuleImpact) -> Option<&'static str> {
+fn select_caution(i: &RuleImpact) -> Option<&'static str> {
     if i.suspect {
         Some("The run is not to be believed; judge the change by another one.")
     } else if !i.incomplete_because.is_empty() {
@@ -82,13 +84,13 @@ fn caution(i: &RuleImpact) -> Option<&'static str> {
 
 /// A number of cells: powers of two beyond a million as such, everything else in full as long as a
 /// person can read it.
-fn amount(n: u128) -> String {
+fn format_amount(n: u128) -> String {
     const READABLE: u128 = 1_000_000_000_000;
     if n > 1_000_000 && n.is_power_of_two() {
         return format!("2^{}", n.ilog2());
     }
     if n <= READABLE {
-        return words::grouped(u64::try_from(n).unwrap_or(u64::MAX));
+        return words::group_digits(u64::try_from(n).unwrap_or(u64::MAX));
     }
     let floor = n.ilog2();
     if n == u128::MAX {
@@ -103,7 +105,7 @@ fn amount(n: u128) -> String {
 fn split<'a>(
     findings: impl Iterator<Item = &'a Finding>,
 ) -> (Vec<FindingGroup<'a>>, Vec<&'a Finding>) {
-    let all = groups(findings);
+    let all = group_findings(findings);
     let few = all.iter().map(|g| g.findings.len()).sum::<usize>() <= FEW;
     let (many, few): (Vec<_>, Vec<_>) = all.into_iter().partition(|g| {
         let least = if g.by == SharedTrait::Network { MIN_NETWORK } else { MIN_GROUP };
@@ -118,7 +120,7 @@ fn split<'a>(
 }
 
 /// What a group has in common: `tcp/6379 on 600 addresses`.
-fn what(g: &FindingGroup<'_>) -> String {
+fn describe_group(g: &FindingGroup<'_>) -> String {
     const SHOWN: usize = 4;
     let n = g.what.len();
     let mut list: Vec<String> = g.what.iter().take(SHOWN).map(|(w, _)| clean(w, NAME)).collect();
@@ -129,16 +131,20 @@ fn what(g: &FindingGroup<'_>) -> String {
     match g.by {
         SharedTrait::Host => list,
         _ if g.addresses == 1 => list,
-        _ => format!("{list} on {}", plural_addresses(g.addresses)),
+        _ => format!("{list} on {}", format_address_count(g.addresses)),
     }
 }
 
-fn plural_addresses(n: usize) -> String {
-    if n == 1 { "1 address".to_owned() } else { format!("{} addresses", words::grouped(n as u64)) }
+fn format_address_count(n: usize) -> String {
+    if n == 1 {
+        "1 address".to_owned()
+    } else {
+        format!("{} addresses", words::group_digits(n as u64))
+    }
 }
 
 /// Names with how often they occur, the most frequent first: `a, b and 3 more`.
-fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
+fn format_frequent_names<'a>(all: impl Iterator<Item = &'a str>) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     all.for_each(|n| *counts.entry(n).or_default() += 1);
     let mut counts: Vec<_> = counts.into_iter().collect();
@@ -149,7 +155,7 @@ fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-const fn happened(c: RuleChangeKind) -> &'static str {
+const fn describe_change_kind(c: RuleChangeKind) -> &'static str {
     match c {
         RuleChangeKind::Added => "added",
         RuleChangeKind::Removed => "removed",
@@ -159,16 +165,18 @@ const fn happened(c: RuleChangeKind) -> &'static str {
 }
 
 /// `2 added, 1 removed`.
-fn rule_counts(i: &RuleImpact) -> String {
+fn format_rule_counts(i: &RuleImpact) -> String {
     let mut counts: BTreeMap<RuleChangeKind, u64> = BTreeMap::new();
     i.rules.iter().for_each(|r| *counts.entry(r.what).or_default() += 1);
-    let parts: Vec<String> =
-        counts.iter().map(|(w, n)| format!("{} {}", words::grouped(*n), happened(*w))).collect();
+    let parts: Vec<String> = counts
+        .iter()
+        .map(|(w, n)| format!("{} {}", words::group_digits(*n), describe_change_kind(*w)))
+        .collect();
     parts.join(", ")
 }
 
 /// What a field was and is: `ports: without tcp/80, with tcp/22`.
-fn field(f: &FieldChange) -> String {
+fn format_field_change(f: &FieldChange) -> String {
     let list = matches!(f.field.as_str(), "addresses" | "ports" | "checks" | "paths");
     let (was, now) =
         (f.was.as_ref().map(|s| clean(s, SENTENCE)), f.now.as_ref().map(|s| clean(s, SENTENCE)));
@@ -184,12 +192,12 @@ fn field(f: &FieldChange) -> String {
 }
 
 /// What is shown of a changed rule besides its name.
-fn details(r: &RuleChange) -> String {
+fn format_rule_change(r: &RuleChange) -> String {
     match r.what {
         RuleChangeKind::Added | RuleChangeKind::Removed => {
             let mut s = String::new();
             if let Some(e) = r.expects.or(r.expected).filter(|e| *e != RuleExpect::May) {
-                s.push_str(&format!("expect {}; ", word(e)));
+                s.push_str(&format!("expect {}; ", format_expectation(e)));
             }
             s.push_str(&clean(&r.rule.reason, SENTENCE));
             if let Some(day) = &r.rule.expires {
@@ -197,23 +205,25 @@ fn details(r: &RuleChange) -> String {
             }
             s
         }
-        _ => r.fields.iter().map(field).collect::<Vec<_>>().join("; "),
+        _ => r.fields.iter().map(format_field_change).collect::<Vec<_>>().join("; "),
     }
 }
 
 /// What a change of `must` or `never` is, as half a sentence.
-fn expectation(r: &RuleChange) -> String {
+fn describe_expectation_change(r: &RuleChange) -> String {
     match (r.expected, r.expects) {
-        (None, Some(e)) => format!("is added with expect {}", word(e)),
-        (Some(e), None) => format!("is removed; it was expect {}", word(e)),
-        (Some(a), Some(b)) if a != b => format!("changes from expect {} to {}", word(a), word(b)),
-        (_, Some(e)) => format!("stays expect {}, and changes", word(e)),
+        (None, Some(e)) => format!("is added with expect {}", format_expectation(e)),
+        (Some(e), None) => format!("is removed; it was expect {}", format_expectation(e)),
+        (Some(a), Some(b)) if a != b => {
+            format!("changes from expect {} to {}", format_expectation(a), format_expectation(b))
+        }
+        (_, Some(e)) => format!("stays expect {}, and changes", format_expectation(e)),
         (None, None) => "changes".to_owned(),
     }
 }
 
 /// The rule that allows, or what else ends a finding.
-fn silenced_by(f: &Finding, by: Option<&RuleRef>) -> String {
+fn explain_silencing(f: &Finding, by: Option<&RuleRef>) -> String {
     match (by, f.kind) {
         (Some(r), _) => r.id.clone(),
         (None, kind) if kind.is_requirement() => "no longer required".to_owned(),
@@ -239,7 +249,7 @@ mod tests {
             (5 << 64, "about 2^66"),
             (u128::MAX, "2^128"),
         ] {
-            assert_eq!(amount(n), shown);
+            assert_eq!(format_amount(n), shown);
         }
     }
 }

@@ -7,10 +7,11 @@ use mimawari_drift::impact::{CellSets, RuleImpact};
 use mimawari_drift::verdict::Finding;
 
 use super::{
-    amount, by_severity, caution, details, expectation, happened, headline, names, rule_counts,
-    silenced_by, split, what,
+    describe_change_kind, describe_expectation_change, describe_group, describe_impact,
+    explain_silencing, format_amount, format_frequent_names, format_rule_change,
+    format_rule_counts, format_severity_counts, select_caution, split,
 };
-use crate::clean::{clean, fit, pad};
+use crate::clean::{clean, pad, truncate_to_columns};
 use crate::words::{self, NAME, SENTENCE};
 
 /// Rows of each list.
@@ -21,7 +22,7 @@ const MAX_WHY: usize = 5;
 /// The impact as text for a terminal of `columns` columns (60 to 200 are used; 0 means unknown, 100),
 /// without any escape sequence.
 #[must_use]
-pub fn text(impact: &RuleImpact, columns: usize) -> String {
+pub fn render_text(impact: &RuleImpact, columns: usize) -> String {
     let columns = if columns == 0 { 100 } else { columns.clamp(60, 200) };
     let mut page = TerminalPage { out: String::new(), columns };
     page.all(impact);
@@ -35,7 +36,7 @@ struct TerminalPage {
 
 impl TerminalPage {
     fn line(&mut self, s: &str) {
-        self.out.push_str(fit(s, self.columns).trim_end());
+        self.out.push_str(truncate_to_columns(s, self.columns).trim_end());
         self.out.push('\n');
     }
 
@@ -46,23 +47,23 @@ impl TerminalPage {
 
     fn more(&mut self, n: usize, noun: &str) {
         if n > 0 {
-            let n = words::plural(n as u64, &format!("more {noun}"));
+            let n = words::format_plural(n as u64, &format!("more {noun}"));
             self.line(&format!("  … {n}; --format json has all"));
         }
     }
 
     fn all(&mut self, i: &RuleImpact) {
-        self.line(&format!("This change of the baseline {}.", headline(i)));
+        self.line(&format!("This change of the baseline {}.", describe_impact(i)));
         for (what, list) in [
-            ("Silenced", by_severity(i.silenced.iter().map(|s| &s.finding.severity))),
-            ("Re-opened", by_severity(i.reopened.iter().map(|r| &r.finding.severity))),
-            ("Left", by_severity(i.left.iter().map(|l| &l.severity))),
+            ("Silenced", format_severity_counts(i.silenced.iter().map(|s| &s.finding.severity))),
+            ("Re-opened", format_severity_counts(i.reopened.iter().map(|r| &r.finding.severity))),
+            ("Left", format_severity_counts(i.left.iter().map(|l| &l.severity))),
         ] {
             if let Some(list) = list {
                 self.line(&format!("  {:<10} {list}", format!("{what}:")));
             }
         }
-        if let Some(c) = caution(i) {
+        if let Some(c) = select_caution(i) {
             self.line(c);
             for why in i.incomplete_because.iter().take(MAX_WHY) {
                 self.line(&format!("  {}", clean(why, SENTENCE)));
@@ -74,7 +75,7 @@ impl TerminalPage {
         let by: HashMap<&str, String> = i
             .silenced
             .iter()
-            .map(|s| (s.finding.id.as_str(), silenced_by(&s.finding, s.by.as_ref())))
+            .map(|s| (s.finding.id.as_str(), explain_silencing(&s.finding, s.by.as_ref())))
             .collect();
         self.findings("Would silence", i.silenced.iter().map(|s| &s.finding), &by);
         let because: HashMap<&str, String> = i
@@ -87,23 +88,23 @@ impl TerminalPage {
             .collect();
         self.findings("Would re-open", i.reopened.iter().map(|r| &r.finding), &because);
         if !i.rules.is_empty() {
-            self.title(&format!("Rules: {}", rule_counts(i)));
+            self.title(&format!("Rules: {}", format_rule_counts(i)));
             for r in i.rules.iter().take(MAX_ROWS) {
                 self.line(&format!(
                     "  {:<8} {} ({}): {}",
-                    happened(r.what),
+                    describe_change_kind(r.what),
                     clean(&r.rule.id, NAME),
                     clean(&r.rule.place, NAME),
-                    details(r)
+                    format_rule_change(r)
                 ));
             }
             self.more(i.rules.len().saturating_sub(MAX_ROWS), "rule");
         }
-        let at = i.run_at.map_or_else(String::new, |t| format!(" of {}", words::minute(t)));
+        let at = i.run_at.map_or_else(String::new, |t| format!(" of {}", words::format_minute(t)));
         self.title(&format!(
             "Run {}{at}, judged twice for {}. No packet was sent.",
             clean(&i.run_id, NAME),
-            words::minute(i.judged_at)
+            words::format_minute(i.judged_at)
         ));
     }
 
@@ -119,11 +120,11 @@ impl TerminalPage {
             let mut row = |name: &str, c: CellSets| {
                 let mut s = format!("  {}", pad(&clean(name, NAME), 22));
                 for n in [
-                    amount(c.cells),
-                    words::grouped(c.open),
-                    words::grouped(c.closed + c.prohibited),
-                    words::grouped(c.silent),
-                    amount(c.never_observed),
+                    format_amount(c.cells),
+                    words::group_digits(c.open),
+                    words::group_digits(c.closed + c.prohibited),
+                    words::group_digits(c.silent),
+                    format_amount(c.never_observed),
                 ] {
                     let _ = write!(s, "{n:>15}");
                 }
@@ -142,9 +143,9 @@ impl TerminalPage {
                 self.line(&format!(
                     "  {}{:>15}  at {}, {} silenced",
                     pad(&clean(&r.rule.id, NAME), 22),
-                    amount(r.places),
-                    words::plural(r.sites, "known site"),
-                    words::plural(r.silences, "finding")
+                    format_amount(r.places),
+                    words::format_plural(r.sites, "known site"),
+                    words::format_plural(r.silences, "finding")
                 ));
             }
             self.more(i.contents_allowed_by.len().saturating_sub(MAX_ROWS), "rule");
@@ -163,18 +164,18 @@ impl TerminalPage {
                 "  {} ({}) {}",
                 clean(&r.rule.id, NAME),
                 clean(&r.rule.place, NAME),
-                expectation(r)
+                describe_expectation_change(r)
             ));
         }
         self.more(all.len().saturating_sub(MAX_ROWS), "rule");
         if forbidden > 0 {
-            let n = words::plural(forbidden as u64, "finding");
+            let n = words::format_plural(forbidden as u64, "finding");
             self.line(&format!("  open already, and forbidden from then on: {n}"));
         }
         for f in i.pending.iter().take(MAX_ROWS) {
             self.line(&format!(
                 "  {} is newly required and was not open: drift after one more run that covers it",
-                words::endpoint(f)
+                words::format_endpoint(f)
             ));
         }
         self.more(i.pending.len().saturating_sub(MAX_ROWS), "cell");
@@ -191,16 +192,16 @@ impl TerminalPage {
         if n == 0 {
             return;
         }
-        self.title(&format!("{title}: {}", words::plural(n as u64, "finding")));
+        self.title(&format!("{title}: {}", words::format_plural(n as u64, "finding")));
         for g in groups.iter().take(MAX_ROWS) {
             let of = g.findings.iter().filter_map(|f| notes.get(f.id.as_str()));
             self.line(&format!(
                 "  {:<8} {:>6} × {} in {} ({})",
                 g.severity.as_str(),
-                words::grouped(g.findings.len() as u64),
-                what(g),
+                words::group_digits(g.findings.len() as u64),
+                describe_group(g),
                 g.prefix,
-                names(of.map(String::as_str))
+                format_frequent_names(of.map(String::as_str))
             ));
         }
         self.more(groups.len().saturating_sub(MAX_ROWS), "group");
@@ -208,8 +209,8 @@ impl TerminalPage {
             self.line(&format!(
                 "  {:<8} {}  {} ({})",
                 f.severity.as_str(),
-                words::place(f),
-                words::what(f),
+                words::format_location(f),
+                words::describe_finding(f),
                 notes.get(f.id.as_str()).map_or_else(String::new, |n| clean(n, NAME))
             ));
         }

@@ -8,7 +8,7 @@ use mimawari_probes::observation::Severity;
 use super::{at, content, drift, port};
 
 /// As many findings as asked for, of which a few causes explain nearly all.
-pub(crate) fn causes(n: u32) -> Verdict {
+pub(crate) fn generate_findings(n: u32) -> Verdict {
     let mut v = drift();
     let owners = [Some("@corp/hosting"), Some("@corp/data"), None, Some("@corp/web")];
     let mut list: Vec<Finding> = (0..n.saturating_sub(v.findings.len() as u32))

@@ -33,7 +33,7 @@ pub(super) struct HostCells<'a> {
 ///
 /// # Errors
 /// A coverage that cannot be read, and whatever `take` returns.
-pub(super) fn each_host(
+pub(super) fn visit_hosts(
     runs: &Runs,
     window: Option<u64>,
     mut take: impl FnMut(&HostCells<'_>) -> io::Result<()>,

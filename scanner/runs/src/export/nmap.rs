@@ -8,7 +8,7 @@ use mimawari_probes::gap::GapEffect;
 use mimawari_probes::observation::{CellState, ServiceFacts, TcpObservation};
 use mimawari_targets::{Port, PortSet};
 
-use super::cells::{HostCells, each_host};
+use super::cells::{HostCells, visit_hosts};
 use super::xml::XmlAttribute;
 use crate::judge::Runs;
 
@@ -51,7 +51,7 @@ pub fn write(runs: &Runs, out: &mut dyn Write) -> io::Result<()> {
         facts.ports,
     )?;
     let mut hosts = 0u64;
-    each_host(runs, None, |host| {
+    visit_hosts(runs, None, |host| {
         hosts += 1;
         write_host(&facts, host, out)
     })?;
@@ -59,7 +59,7 @@ pub fn write(runs: &Runs, out: &mut dyn Write) -> io::Result<()> {
     let why: Vec<String> = gaps
         .iter()
         .filter(|g| g.effect != GapEffect::Noted)
-        .map(mimawari_report::gap_sentence)
+        .map(mimawari_report::describe_gap)
         .collect();
     let exit = if why.is_empty() {
         "exit=\"success\"".to_owned()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mimawari_probes::http::printable;
+use mimawari_probes::http::to_printable;
 
 /// Longest attribute value of foreign text, in characters.
 const MAX: usize = 512;
@@ -13,7 +13,7 @@ pub(super) struct XmlAttribute<'a>(pub(super) &'a str);
 
 impl fmt::Display for XmlAttribute<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in printable(self.0.as_bytes(), MAX).chars() {
+        for c in to_printable(self.0.as_bytes(), MAX).chars() {
             match c {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,

@@ -56,14 +56,14 @@ impl<R: BufRead> BufRead for LineReader<R> {
         }
         if let Ok(bytes) = self.inner.fill_buf() {
             let used = bytes.get(..amount).unwrap_or(bytes);
-            self.line += memchr_count(used);
+            self.line += count_newlines(used);
         }
         self.item += amount as u64;
         self.inner.consume(amount);
     }
 }
 
-fn memchr_count(bytes: &[u8]) -> u64 {
+fn count_newlines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|b| **b == b'\n').count() as u64
 }
 

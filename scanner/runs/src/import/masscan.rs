@@ -11,12 +11,14 @@ use mimawari_probes::observation::CellState;
 use serde::Deserialize;
 
 use super::lines::LineReader;
-use super::seen::{CellSink, ImportedFacts, SeenCells, SourceLocation, service, shown};
+use super::seen::{
+    CellSink, ImportedFacts, SeenCells, SourceLocation, sanitise_foreign_text, to_service_facts,
+};
 
 /// Longest line or object: a banner is in it.
 const ITEM: u64 = 1 << 20;
 
-fn told(cut_off: Option<ImportEnd>, others: u64) -> ImportedFacts {
+fn build_imported_facts(cut_off: Option<ImportEnd>, others: u64) -> ImportedFacts {
     let cut_off = cut_off.map(|end| Gap::ImportCutOff { end, reason: None });
     let others = (others > 0).then_some(Gap::OtherProtocols { entries: others });
     ImportedFacts {
@@ -29,7 +31,7 @@ fn told(cut_off: Option<ImportEnd>, others: u64) -> ImportedFacts {
 }
 
 /// `open` or `closed`; masscan writes the latter if it was asked to show it.
-fn state(word: &str) -> Option<CellState> {
+fn parse_state(word: &str) -> Option<CellState> {
     match word {
         "open" => Some(CellState::Open),
         "closed" => Some(CellState::Closed),
@@ -71,7 +73,10 @@ pub(super) fn list(
         }
         let words: Vec<&str> = text.splitn(7, ' ').collect();
         let [kind, protocol, port, ip, at, rest @ ..] = words.as_slice() else {
-            return Err(place.wrong(format_args!("`{}` is no line of masscan -oL", shown(text))));
+            return Err(place.wrong(format_args!(
+                "`{}` is no line of masscan -oL",
+                sanitise_foreign_text(text)
+            )));
         };
         if *protocol != "tcp" {
             others += 1;
@@ -88,22 +93,23 @@ pub(super) fn list(
             connected,
             service,
         };
-        match (*kind, state(kind)) {
+        match (*kind, parse_state(kind)) {
             (_, Some(state)) => sink.port(seen(state, None, false))?,
             ("banner", None) => {
                 let name = rest.first().copied().unwrap_or_default();
                 let banner = rest.get(1).copied().unwrap_or_default();
-                sink.port(seen(CellState::Open, Some(service(name, banner)), true))?;
+                sink.port(seen(CellState::Open, Some(to_service_facts(name, banner)), true))?;
             }
             _ => {
-                return Err(
-                    place.wrong(format_args!("`{}` is no line of masscan -oL", shown(text)))
-                );
+                return Err(place.wrong(format_args!(
+                    "`{}` is no line of masscan -oL",
+                    sanitise_foreign_text(text)
+                )));
             }
         }
     }
     let cut_off = (!ended).then_some(ImportEnd::NoEndLine);
-    Ok(told(cut_off, others))
+    Ok(build_imported_facts(cut_off, others))
 }
 
 /// A record of `-oJ` (with `ports`) or of `-oD` (with `port`).
@@ -156,7 +162,7 @@ struct MasscanData {
 ///
 /// # Errors
 /// With the line: what is no such record, a number or address that is none.
-pub(super) fn json(
+pub(super) fn read_json(
     input: impl BufRead,
     name: &str,
     sink: &mut dyn CellSink,
@@ -168,7 +174,7 @@ pub(super) fn json(
     loop {
         input.next_item();
         let place = SourceLocation { file: name, line: input.line() };
-        let Some(byte) = next(&mut input).map_err(|e| place.wrong(e))? else { break };
+        let Some(byte) = read_byte(&mut input).map_err(|e| place.wrong(e))? else { break };
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' | b',' => continue,
             b'[' => array = true,
@@ -177,7 +183,7 @@ pub(super) fn json(
                 let place = SourceLocation { file: name, line: input.line() };
                 object.clear();
                 object.push(b'{');
-                if !rest_of_object(&mut input, &mut object).map_err(|e| place.wrong(e))? {
+                if !read_object_rest(&mut input, &mut object).map_err(|e| place.wrong(e))? {
                     cut = true;
                     break;
                 }
@@ -185,7 +191,10 @@ pub(super) fn json(
                     continue;
                 }
                 let record: MasscanRecord = serde_json::from_slice(&object).map_err(|e| {
-                    place.wrong(format_args!("not a record of masscan: {}", shown(&e.to_string())))
+                    place.wrong(format_args!(
+                        "not a record of masscan: {}",
+                        sanitise_foreign_text(&e.to_string())
+                    ))
                 })?;
                 take(record, place, sink, &mut others)?;
             }
@@ -198,7 +207,7 @@ pub(super) fn json(
         }
     }
     let cut_off = (cut || array && !closed).then_some(ImportEnd::JsonOpen);
-    Ok(told(cut_off, others))
+    Ok(build_imported_facts(cut_off, others))
 }
 
 /// `{finished: 1}`, whatever its spaces.
@@ -207,7 +216,7 @@ fn is_trailer(object: &[u8]) -> bool {
     object.len() < 40 && plain.eq(b"{finished:1}")
 }
 
-fn next(input: &mut impl BufRead) -> std::io::Result<Option<u8>> {
+fn read_byte(input: &mut impl BufRead) -> std::io::Result<Option<u8>> {
     let byte = input.fill_buf()?.first().copied();
     if byte.is_some() {
         input.consume(1);
@@ -216,7 +225,7 @@ fn next(input: &mut impl BufRead) -> std::io::Result<Option<u8>> {
 }
 
 /// Reads on to the brace that closes the object; `false` if the input ends before.
-fn rest_of_object(input: &mut impl BufRead, object: &mut Vec<u8>) -> std::io::Result<bool> {
+fn read_object_rest(input: &mut impl BufRead, object: &mut Vec<u8>) -> std::io::Result<bool> {
     let (mut depth, mut string, mut escaped) = (1u32, false, false);
     loop {
         let block = input.fill_buf()?;
@@ -284,12 +293,13 @@ fn take(
         // A banner came over a connection.
         let connected = p.service.is_some();
         let state = match (p.status.as_deref(), connected) {
-            (Some(word), _) => state(word)
-                .ok_or_else(|| place.wrong(format_args!("`{}` is no status", shown(word))))?,
+            (Some(word), _) => parse_state(word).ok_or_else(|| {
+                place.wrong(format_args!("`{}` is no status", sanitise_foreign_text(word)))
+            })?,
             (None, true) => CellState::Open,
             (None, false) => return Err(place.wrong("a port without `status`")),
         };
-        let service = p.service.map(|b| service(&b.name, &b.banner));
+        let service = p.service.map(|b| to_service_facts(&b.name, &b.banner));
         sink.port(SeenCells { ip, port, state, at, ttl: p.ttl, connected, service })?;
     }
     Ok(())
@@ -307,7 +317,7 @@ mod tests {
 
     fn read(text: &str) -> Result<(ImportedFacts, Vec<String>)> {
         let mut kept = ImportedRecord::default();
-        Ok((json(text.as_bytes(), "m.json", &mut kept)?, kept.0))
+        Ok((read_json(text.as_bytes(), "m.json", &mut kept)?, kept.0))
     }
 
     #[test]

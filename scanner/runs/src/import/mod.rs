@@ -13,7 +13,7 @@ mod run;
 mod seen;
 mod zmap;
 
-pub use run::summary;
+pub use run::render_summary;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -29,7 +29,7 @@ use mimawari_targets::{CellPlan, Port, PortSet, Scope, ScopedSet};
 use sha2::{Digest, Sha256};
 
 use crate::RunMeta;
-use crate::meta::order_seed;
+use crate::meta::compute_order_seed;
 use seen::{CellSink, ImportedFacts, SeenCells};
 
 /// A form that other scanners write.
@@ -78,14 +78,14 @@ pub struct ImportJob<'a> {
 pub fn import(job: &ImportJob<'_>, out: &Path) -> Result<RunMeta> {
     let named = job.ports.clone();
     let mut source = ImportSource::open(job.file, job.format, named.as_ref())?;
-    let addrs = addresses(job)?;
+    let addrs = select_addresses(job)?;
 
     let mut survey =
         ImportSummary { addrs: &addrs, ports: vec![false; 1 << 16], first: None, last: None };
     let told = source.read(&mut survey)?;
     let (first, last) = (survey.first, survey.last);
-    let ports = ports(named, &told, survey, job.default_ports);
-    let seed = order_seed(addrs.addrs(), &ports);
+    let ports = select_ports(named, &told, survey, job.default_ports);
+    let seed = compute_order_seed(addrs.addrs(), &ports);
     let plan = CellPlan::new(addrs, ports, seed)
         .map_err(|e| Failure::new(e.to_string()).help(e.help()))?;
 
@@ -110,7 +110,7 @@ pub fn import(job: &ImportJob<'_>, out: &Path) -> Result<RunMeta> {
 
 /// The addresses of the plan: those named, else those configured. Names are not looked up: that would
 /// send packets, and what they point at today is not what was scanned then.
-fn addresses(job: &ImportJob<'_>) -> Result<ScopedSet> {
+fn select_addresses(job: &ImportJob<'_>) -> Result<ScopedSet> {
     let Some(targets) = job.targets else { return Ok(job.scope.whole()) };
     if let Some(name) = targets.names().first() {
         return Err(Failure::new(format!(
@@ -127,7 +127,7 @@ fn addresses(job: &ImportJob<'_>) -> Result<ScopedSet> {
 
 /// The ports of the plan: those named; else what the file says was scanned; else those configured,
 /// and those that the file names, since they were scanned for certain.
-fn ports(
+fn select_ports(
     named: Option<PortSet>,
     told: &ImportedFacts,
     survey: ImportSummary<'_>,
@@ -160,8 +160,11 @@ impl ImportSource {
                 .source(e)
         };
         let stdin = path == Path::new("-");
-        let file =
-            if stdin { spooled().map_err(failed)? } else { File::open(path).map_err(failed)? };
+        let file = if stdin {
+            copy_stdin_to_file().map_err(failed)?
+        } else {
+            File::open(path).map_err(failed)?
+        };
         let meta = file.metadata().map_err(failed)?;
         if !meta.is_file() {
             // It is read twice.
@@ -190,7 +193,7 @@ impl ImportSource {
         let input = BufReader::with_capacity(1 << 17, &self.file);
         match self.format {
             ImportFormat::NmapXml => nmap::read(input, &self.name, sink),
-            ImportFormat::MasscanJson => masscan::json(input, &self.name, sink),
+            ImportFormat::MasscanJson => masscan::read_json(input, &self.name, sink),
             ImportFormat::MasscanList => masscan::list(input, &self.name, sink),
             ImportFormat::ZmapCsv => zmap::read(input, &self.name, self.only, sink),
         }
@@ -208,7 +211,7 @@ impl ImportSource {
 }
 
 /// Standard input in a file, to be read twice.
-fn spooled() -> io::Result<File> {
+fn copy_stdin_to_file() -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     io::copy(&mut io::stdin().lock().by_ref(), &mut file)?;
     Ok(file)

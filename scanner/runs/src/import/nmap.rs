@@ -18,7 +18,9 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
 use super::lines::LineReader;
-use super::seen::{CellSink, ImportedFacts, SeenCells, SourceLocation, service, shown};
+use super::seen::{
+    CellSink, ImportedFacts, SeenCells, SourceLocation, sanitise_foreign_text, to_service_facts,
+};
 
 /// Longest tag: the output of a script is one attribute.
 const TAG: u64 = 16 << 20;
@@ -68,7 +70,7 @@ pub(super) fn read(
             // The input ended inside a tag, as when the scanner was killed. In the middle of a file
             // this cannot be told: the reader goes on to the end in search of the end of the tag.
             Err(Error::Syntax(what)) if !matches!(what, SyntaxError::InvalidBangMarkup) => break,
-            Err(e) => return Err(place.wrong(shown_error(&e))),
+            Err(e) => return Err(place.wrong(format_xml_error(&e))),
         }
     }
     if !state.begun {
@@ -78,8 +80,8 @@ pub(super) fn read(
     Ok(state.told())
 }
 
-fn shown_error(e: &Error) -> String {
-    mimawari_probes::http::printable(e.to_string().as_bytes(), 120)
+fn format_xml_error(e: &Error) -> String {
+    mimawari_probes::http::to_printable(e.to_string().as_bytes(), 120)
 }
 
 /// Ports of one host that nmap counts without their numbers, as it did before 7.92.
@@ -146,13 +148,17 @@ struct NmapReading {
 }
 
 /// An attribute's value without references. `None` if it is not there.
-fn attr(tag: &BytesStart<'_>, name: &str, place: SourceLocation<'_>) -> Result<Option<String>> {
+fn read_attribute(
+    tag: &BytesStart<'_>,
+    name: &str,
+    place: SourceLocation<'_>,
+) -> Result<Option<String>> {
     // Without the check for attributes that come twice, which takes the square of their number.
     for a in tag.attributes().with_checks(false) {
-        let a = a.map_err(|e| place.wrong(shown_error(&e.into())))?;
+        let a = a.map_err(|e| place.wrong(format_xml_error(&e.into())))?;
         if a.key.as_ref() == name {
             let value = a.normalized_value(XmlVersion::Implicit1_0);
-            return Ok(Some(value.map_err(|e| place.wrong(shown_error(&e)))?.into_owned()));
+            return Ok(Some(value.map_err(|e| place.wrong(format_xml_error(&e)))?.into_owned()));
         }
     }
     Ok(None)
@@ -166,7 +172,7 @@ impl NmapReading {
         place: SourceLocation<'_>,
         sink: &mut dyn CellSink,
     ) -> Result<()> {
-        let get = |name: &str| attr(tag, name, place);
+        let get = |name: &str| read_attribute(tag, name, place);
         let text = |name: &str| get(name).map(Option::unwrap_or_default);
         let time = |name: &str| get(name)?.map(|t| place.time(&t)).transpose();
         match (inside, tag.name().as_ref()) {
@@ -181,7 +187,7 @@ impl NmapReading {
             (None, other) => {
                 return Err(place.wrong(format_args!(
                     "<{}> where <nmaprun> was to come: this is not the XML of nmap",
-                    shown(other)
+                    sanitise_foreign_text(other)
                 )));
             }
             (Some("nmaprun"), "scaninfo") => self.scaninfo(tag, place)?,
@@ -222,7 +228,7 @@ impl NmapReading {
                 let banner = [text("product")?, text("version")?, text("extrainfo")?];
                 let banner: Vec<&str> =
                     banner.iter().map(|s| s.trim()).filter(|s| !s.is_empty()).collect();
-                let found = service(&name, &banner.join(" "));
+                let found = to_service_facts(&name, &banner.join(" "));
                 if let Some(p) = &mut self.port {
                     p.service = Some(found);
                 }
@@ -246,19 +252,19 @@ impl NmapReading {
     }
 
     fn scaninfo(&mut self, tag: &BytesStart<'_>, place: SourceLocation<'_>) -> Result<()> {
-        let kind = attr(tag, "type", place)?.unwrap_or_default();
-        if attr(tag, "protocol", place)?.as_deref() != Some("tcp") {
+        let kind = read_attribute(tag, "type", place)?.unwrap_or_default();
+        if read_attribute(tag, "protocol", place)?.as_deref() != Some("tcp") {
             self.other_scans = true;
             return Ok(());
         }
         if !matches!(kind.as_str(), "syn" | "connect") {
             return Err(place.wrong(format_args!(
                 "a scan of type `{}` cannot tell that a port is open; import one made with -sS or -sT",
-                shown(&kind)
+                sanitise_foreign_text(&kind)
             )));
         }
         self.connect |= kind == "connect";
-        if let Some(list) = attr(tag, "services", place)? {
+        if let Some(list) = read_attribute(tag, "services", place)? {
             self.services = Some(place.port_list(&list)?);
         }
         Ok(())
@@ -272,23 +278,23 @@ impl NmapReading {
         place: SourceLocation<'_>,
         sink: &mut dyn CellSink,
     ) -> Result<()> {
-        let reason = attr(tag, "reason", place)?.unwrap_or_default();
-        if attr(tag, "proto", place)?.is_some_and(|p| p != "tcp") {
+        let reason = read_attribute(tag, "reason", place)?.unwrap_or_default();
+        if read_attribute(tag, "proto", place)?.is_some_and(|p| p != "tcp") {
             self.other_protocols += 1;
             return Ok(());
         }
-        let Some(list) = attr(tag, "ports", place)? else {
-            let count = attr(tag, "count", place)?.and_then(|n| n.parse().ok());
+        let Some(list) = read_attribute(tag, "ports", place)? else {
+            let count = read_attribute(tag, "count", place)?.and_then(|n| n.parse().ok());
             self.counted.groups += 1;
             if self.counted.first.is_none() {
-                self.counted.first = count.map(|n| (state_of(&self.extra, &reason), n));
+                self.counted.first = count.map(|n| (convert_state(&self.extra, &reason), n));
             }
             return Ok(());
         };
         let ports = place.port_list(&list)?;
         self.counted.named.extend(ports.iter());
         let Some(ip) = self.ip.filter(|_| self.in_host && !self.down) else { return Ok(()) };
-        match state_of(&self.extra, &reason) {
+        match convert_state(&self.extra, &reason) {
             CellState::NotProbed | CellState::Open => self.unclear += u64::from(ports.len()),
             state => sink.ports(ip, &ports, state)?,
         }
@@ -312,7 +318,7 @@ impl NmapReading {
                 else {
                     return Ok(());
                 };
-                let state = state_of(&p.state, &p.reason);
+                let state = convert_state(&p.state, &p.reason);
                 if state == CellState::NotProbed {
                     self.unclear += 1;
                     return Ok(());
@@ -357,7 +363,7 @@ impl NmapReading {
             (false, _) => Some((ImportEnd::NoFinished, None)),
             (true, Some(why)) if why.is_empty() => Some((ImportEnd::ScanError, None)),
             (true, Some(why)) => {
-                let why = mimawari_probes::http::printable(why.as_bytes(), 200);
+                let why = mimawari_probes::http::to_printable(why.as_bytes(), 200);
                 Some((ImportEnd::ScanError, Some(why)))
             }
             (true, None) => None,
@@ -382,7 +388,7 @@ impl NmapReading {
 
 /// What nmap's word for a port means here. What no answer told (`open|filtered`), and what an error on
 /// the way to the host told (`host-unreach`), is not known.
-fn state_of(state: &str, reason: &str) -> CellState {
+fn convert_state(state: &str, reason: &str) -> CellState {
     match (state, reason) {
         ("open", _) => CellState::Open,
         ("closed", _) => CellState::Closed,

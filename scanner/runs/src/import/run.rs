@@ -103,7 +103,7 @@ impl RunImporter {
             merged: Vec::new(),
             gaps: vec![
                 Gap::Imported {
-                    file: mimawari_probes::http::printable(facts.file.as_bytes(), 200),
+                    file: mimawari_probes::http::to_printable(facts.file.as_bytes(), 200),
                     method: told.method.clone(),
                 }
                 .noted(),
@@ -252,7 +252,7 @@ impl CellSink for RunImporter {
 
 /// What the command prints.
 #[must_use]
-pub fn summary(meta: &RunMeta, dir: &Path) -> String {
+pub fn render_summary(meta: &RunMeta, dir: &Path) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();
     if let Some(s) = &meta.sweep {
@@ -264,7 +264,7 @@ pub fn summary(meta: &RunMeta, dir: &Path) -> String {
     }
     for gap in &meta.gaps {
         let what = if gap.effect == GapEffect::Noted { "note" } else { "not covered" };
-        let _ = writeln!(out, "{what}: {}", mimawari_report::gap_sentence(gap));
+        let _ = writeln!(out, "{what}: {}", mimawari_report::describe_gap(gap));
     }
     let _ = writeln!(out, "{}", dir.display());
     out

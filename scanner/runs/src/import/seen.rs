@@ -65,17 +65,17 @@ impl SourceLocation<'_> {
 
     /// An address. IPv4 inside IPv6 is IPv4.
     pub(super) fn ip(self, text: &str) -> Result<IpAddr> {
-        let ip = text
-            .parse::<IpAddr>()
-            .map_err(|_| self.wrong(format_args!("`{}` is no IP address", shown(text))))?;
+        let ip = text.parse::<IpAddr>().map_err(|_| {
+            self.wrong(format_args!("`{}` is no IP address", sanitise_foreign_text(text)))
+        })?;
         Ok(ip.to_canonical())
     }
 
     /// A port; `None` for port 0, which is no port that can be agreed on.
     pub(super) fn port(self, text: &str) -> Result<Option<Port>> {
-        let n: u16 = text
-            .parse()
-            .map_err(|_| self.wrong(format_args!("`{}` is no port number", shown(text))))?;
+        let n: u16 = text.parse().map_err(|_| {
+            self.wrong(format_args!("`{}` is no port number", sanitise_foreign_text(text)))
+        })?;
         Ok(Port::new(n))
     }
 
@@ -84,7 +84,10 @@ impl SourceLocation<'_> {
         let whole = text.split('.').next().unwrap_or_default();
         let parsed = whole.parse().ok().and_then(|n| Timestamp::from_second(n).ok());
         parsed.ok_or_else(|| {
-            self.wrong(format_args!("`{}` is no time in seconds since 1970", shown(text)))
+            self.wrong(format_args!(
+                "`{}` is no time in seconds since 1970",
+                sanitise_foreign_text(text)
+            ))
         })
     }
 
@@ -96,7 +99,10 @@ impl SourceLocation<'_> {
             let (from, to) = match (from.parse::<u16>(), to.parse::<u16>()) {
                 (Ok(a), Ok(b)) if a <= b => (a, b),
                 _ => {
-                    return Err(self.wrong(format_args!("`{}` is no list of ports", shown(item))));
+                    return Err(self.wrong(format_args!(
+                        "`{}` is no list of ports",
+                        sanitise_foreign_text(item)
+                    )));
                 }
             };
             if to > 0 {
@@ -108,8 +114,8 @@ impl SourceLocation<'_> {
 }
 
 /// Foreign text in a message.
-pub(super) fn shown(text: &str) -> String {
-    mimawari_probes::http::printable(text.as_bytes(), 40)
+pub(super) fn sanitise_foreign_text(text: &str) -> String {
+    mimawari_probes::http::to_printable(text.as_bytes(), 40)
 }
 
 /// Longest service name and banner that is taken over.
@@ -117,9 +123,9 @@ const NAME: usize = 40;
 const BANNER: usize = 256;
 
 /// A service of foreign text.
-pub(super) fn service(name: &str, banner: &str) -> ServiceFacts {
-    let name = mimawari_probes::http::printable(name.as_bytes(), NAME);
-    let banner = mimawari_probes::http::printable(banner.trim().as_bytes(), BANNER);
+pub(super) fn to_service_facts(name: &str, banner: &str) -> ServiceFacts {
+    let name = mimawari_probes::http::to_printable(name.as_bytes(), NAME);
+    let banner = mimawari_probes::http::to_printable(banner.trim().as_bytes(), BANNER);
     ServiceFacts {
         name: if name.is_empty() { "unknown".to_owned() } else { name },
         banner: (!banner.is_empty()).then_some(banner),

@@ -13,7 +13,7 @@ use mimawari_probes::observation::CellState;
 use mimawari_targets::Port;
 
 use super::lines::LineReader;
-use super::seen::{CellSink, ImportedFacts, SeenCells, SourceLocation, shown};
+use super::seen::{CellSink, ImportedFacts, SeenCells, SourceLocation, sanitise_foreign_text};
 
 /// Longest line.
 const LINE: u64 = 1 << 16;
@@ -40,7 +40,7 @@ impl ZmapColumns {
                 "{}, line {}: no column `saddr`: `{}` is neither a header nor an address",
                 place.file,
                 place.line,
-                header.first().map(|h| shown(h)).unwrap_or_default()
+                header.first().map(|h| sanitise_foreign_text(h)).unwrap_or_default()
             ))
             .help(FIELDS)
         })?;
@@ -124,7 +124,8 @@ pub(super) fn read(
             // The header says, by whoever wrote it, that there is nothing else.
             (None, Some("1" | "true") | None) => CellState::Open,
             (None, Some(other)) => {
-                return Err(place.wrong(format_args!("`{}` is neither 0 nor 1", shown(other))));
+                return Err(place
+                    .wrong(format_args!("`{}` is neither 0 nor 1", sanitise_foreign_text(other))));
             }
         };
         if state == CellState::NotProbed {

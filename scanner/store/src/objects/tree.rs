@@ -11,7 +11,7 @@ use mimawari_base::failure::Failure;
 use object_store::path::Path as Key;
 use object_store::{Error, ObjectStore as _, ObjectStoreExt as _};
 
-use super::{ObjectFolder, cannot_open, explain, is_absent, of_kind};
+use super::{ObjectFolder, attach_failure_kind, cannot_open, explain, is_absent};
 
 const READ_REMEDY: &str = "see that bucket, region and endpoint are right, and that the role may do s3:GetObject and \
      s3:ListBucket there";
@@ -91,7 +91,7 @@ impl ObjectFolder {
             .help("remove it; see who can write there")
             .into();
         }
-        of_kind(Failure::new(format!("cannot read {shown}: {}", explain(e))), e)
+        attach_failure_kind(Failure::new(format!("cannot read {shown}: {}", explain(e))), e)
             .help(READ_REMEDY)
             .into()
     }

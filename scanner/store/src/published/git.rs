@@ -28,7 +28,7 @@ pub enum CommitOrder {
 }
 
 /// Runs git in the folder; stdout when it succeeds, and its status.
-fn git(dir: &Path, args: &[&str]) -> Option<(i32, String)> {
+fn run_git(dir: &Path, args: &[&str]) -> Option<(i32, String)> {
     let out = Command::new("git")
         // A repository may name programs for git to start; none of them is needed.
         .args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C"])
@@ -46,7 +46,8 @@ fn git(dir: &Path, args: &[&str]) -> Option<(i32, String)> {
 /// The commit that the folder is at; `None` without git, outside a repository, and where git does
 /// not know the folder's files.
 pub fn commit(dir: &Path) -> Option<GitCommit> {
-    let succeeded = |args: &[&str]| git(dir, args).filter(|(status, _)| *status == 0).map(|o| o.1);
+    let succeeded =
+        |args: &[&str]| run_git(dir, args).filter(|(status, _)| *status == 0).map(|o| o.1);
     let tracked = succeeded(&["ls-files", "--", "."])?;
     if tracked.is_empty() {
         return None;
@@ -59,9 +60,9 @@ pub fn commit(dir: &Path) -> Option<GitCommit> {
 }
 
 /// How the commit `this` lies to `other`. Both are hex.
-pub fn order(dir: &Path, this: &str, other: &str) -> CommitOrder {
+pub fn compare_commits(dir: &Path, this: &str, other: &str) -> CommitOrder {
     let is_ancestor = |a: &str, b: &str| {
-        git(dir, &["merge-base", "--is-ancestor", a, b]).is_some_and(|(status, _)| status == 0)
+        run_git(dir, &["merge-base", "--is-ancestor", a, b]).is_some_and(|(status, _)| status == 0)
     };
     match () {
         () if is_ancestor(this, other) => CommitOrder::Before,

@@ -58,9 +58,9 @@ pub async fn publish(
                 return Ok(PublishOutcome::Unchanged(p.clone()));
             }
             Some((p, _)) => {
-                let why = why_back(p, ask.commit.as_ref(), &order);
+                let why = explain_rollback(p, ask.commit.as_ref(), &order);
                 if let Some(why) = why.as_ref().filter(|_| !ask.force_back) {
-                    return Err(refused(p, why));
+                    return Err(describe_refusal(p, why));
                 }
                 why.is_some()
             }
@@ -96,7 +96,7 @@ pub async fn publish(
 }
 
 /// Why a commit does not come after the published one; `None` if it does.
-fn why_back(
+fn explain_rollback(
     published: &BaselinePointer,
     commit: Option<&GitCommit>,
     order: &impl Fn(&str, &str) -> CommitOrder,
@@ -112,19 +112,25 @@ fn why_back(
         return None;
     }
     match order(&commit.id, was) {
-        CommitOrder::Before => Some(format!("commit {} is an ancestor of it", short(&commit.id))),
+        CommitOrder::Before => {
+            Some(format!("commit {} is an ancestor of it", abbreviate_commit(&commit.id)))
+        }
         CommitOrder::After => None,
         CommitOrder::Unknown => (commit.time < was_at).then(|| {
-            format!("commit {} is older: {:.0} and {was_at:.0}", short(&commit.id), commit.time)
+            format!(
+                "commit {} is older: {:.0} and {was_at:.0}",
+                abbreviate_commit(&commit.id),
+                commit.time
+            )
         }),
     }
 }
 
-fn short(commit: &str) -> &str {
+fn abbreviate_commit(commit: &str) -> &str {
     &commit[..commit.len().min(12)]
 }
 
-fn refused(published: &BaselinePointer, why: &str) -> anyhow::Error {
+fn describe_refusal(published: &BaselinePointer, why: &str) -> anyhow::Error {
     Failure::new(format!("{} is published, and {why}", published.words()))
         .help("publish the newest commit; if you mean to go back, say so with --force-back")
         .into()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use mimawari_probes::http::printable;
+use mimawari_probes::http::to_printable;
 use mimawari_probes::observation::CertificateFacts;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -30,16 +30,16 @@ pub fn read(der: &[u8], host: Option<&str>, ip: IpAddr) -> Option<CertificateFac
         None => names.addresses.contains(&ip),
     };
     let texts: BTreeSet<String> = (names.dns.iter())
-        .map(|name| printable(name.as_bytes(), TEXT_LIMIT))
+        .map(|name| to_printable(name.as_bytes(), TEXT_LIMIT))
         .filter(|name| !name.trim().is_empty())
         .chain(names.addresses.iter().map(IpAddr::to_string))
         .collect();
     Some(CertificateFacts {
         names_total: u32::try_from(texts.len()).unwrap_or(u32::MAX),
         names: texts.into_iter().take(NAME_LIMIT).collect(),
-        issuer: title(certificate.issuer()),
-        not_before: timestamp(certificate.validity().not_before),
-        not_after: timestamp(certificate.validity().not_after),
+        issuer: select_display_name(certificate.issuer()),
+        not_before: to_timestamp(certificate.validity().not_before),
+        not_after: to_timestamp(certificate.validity().not_after),
         self_signed: certificate.issuer().as_raw() == certificate.subject().as_raw(),
         mismatch,
     })
@@ -73,13 +73,15 @@ impl CertificateNames {
                     GeneralName::DNSName(name) => {
                         names.dns.insert(name.to_ascii_lowercase());
                     }
-                    GeneralName::IPAddress(bytes) => names.addresses.extend(address(bytes)),
+                    GeneralName::IPAddress(bytes) => {
+                        names.addresses.extend(parse_ip_address(bytes))
+                    }
                     _ => {}
                 }
             }
         }
         if !has_any && let Some(name) = certificate.subject().iter_common_name().last() {
-            let name = text(name);
+            let name = decode_attribute(name);
             match name.parse::<IpAddr>() {
                 Ok(ip) => names.addresses.extend([ip]),
                 Err(_) => names.dns.extend([name]),
@@ -90,7 +92,7 @@ impl CertificateNames {
 }
 
 /// Four or sixteen bytes (RFC 5280, section 4.2.1.6).
-fn address(bytes: &[u8]) -> Option<IpAddr> {
+fn parse_ip_address(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
@@ -107,18 +109,18 @@ fn covers(pattern: &str, host: &str) -> bool {
 }
 
 /// Common name, or else organisation.
-fn title(name: &X509Name<'_>) -> Option<String> {
+fn select_display_name(name: &X509Name<'_>) -> Option<String> {
     name.iter_common_name()
         .chain(name.iter_organization())
-        .map(text)
+        .map(decode_attribute)
         .find(|text| !text.trim().is_empty())
 }
 
-fn text(attribute: &AttributeTypeAndValue<'_>) -> String {
-    printable(attribute.as_slice(), TEXT_LIMIT)
+fn decode_attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
+    to_printable(attribute.as_slice(), TEXT_LIMIT)
 }
 
-fn timestamp(time: ASN1Time) -> Option<Timestamp> {
+fn to_timestamp(time: ASN1Time) -> Option<Timestamp> {
     Timestamp::from_second(time.timestamp()).ok()
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn shake(
     let mut stream = prepare(tcp, name).map_err(|e| broken(&e))?;
     let shaken = stream.as_mut().connect().await;
     shaken.map_err(|e| TlsRefusal::legacy(&e, name.is_some()))?;
-    let facts = facts(stream.ssl(), asked);
+    let facts = collect_openssl_facts(stream.ssl(), asked);
     Ok((HttpStream::Legacy(stream), facts))
 }
 
@@ -47,14 +47,14 @@ fn prepare(
     tcp: TcpStream,
     name: Option<&str>,
 ) -> Result<Pin<Box<SslStream<TcpStream>>>, ErrorStack> {
-    let mut ssl = Ssl::new(context()?)?;
+    let mut ssl = Ssl::new(get_ssl_context()?)?;
     if let Some(name) = name {
         ssl.set_hostname(name)?;
     }
     SslStream::new(ssl, tcp).map(Box::pin)
 }
 
-fn context() -> Result<&'static SslContext, ErrorStack> {
+fn get_ssl_context() -> Result<&'static SslContext, ErrorStack> {
     static CONTEXT: OnceLock<Result<(SslContext, Option<Provider>), ErrorStack>> = OnceLock::new();
     CONTEXT.get_or_init(build).as_ref().map(|(context, _)| context).map_err(Clone::clone)
 }
@@ -91,7 +91,7 @@ fn build() -> Result<(SslContext, Option<Provider>), ErrorStack> {
 /// `SSL_OP_LEGACY_SERVER_CONNECT`, which the bindings have no name for.
 const LEGACY_SERVER_CONNECT: SslOptions = SslOptions::from_bits_retain(1 << 2);
 
-fn facts(ssl: &SslRef, asked: &TlsAttempt) -> TlsFacts {
+fn collect_openssl_facts(ssl: &SslRef, asked: &TlsAttempt) -> TlsFacts {
     let version = ssl.version2();
     let words = match version {
         Some(SslVersion::TLS1) => "TLSv1.0",
@@ -101,7 +101,7 @@ fn facts(ssl: &SslRef, asked: &TlsAttempt) -> TlsFacts {
     let cipher = cipher.map(|c| c.standard_name().unwrap_or_else(|| c.name()));
     let leaf = ssl.peer_certificate().and_then(|c| c.to_der().ok());
     let legacy = is_legacy(version, cipher.unwrap_or_default());
-    TlsFacts { legacy, ..super::facts(words, cipher, leaf.as_deref(), asked) }
+    TlsFacts { legacy, ..super::build_tls_facts(words, cipher, leaf.as_deref(), asked) }
 }
 
 /// Whether a current client would have none of it. Reaching a server this way is not enough: one
@@ -164,7 +164,7 @@ mod tests {
     /// the cipher is one with a certificate.
     fn serve(cipher: &str, version: SslVersion) -> (TlsFacts, bool) {
         // Loads the provider for the server in this process as well.
-        context().unwrap();
+        get_ssl_context().unwrap();
         let (certificate, key) = certificate();
         let mut builder = SslContext::builder(SslMethod::tls_server()).unwrap();
         builder.set_security_level(0);

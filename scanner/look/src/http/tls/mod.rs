@@ -1,6 +1,6 @@
 //! TLS towards servers that are looked at, never trusted.
 //!
-//! [`handshake`] is the one entry, and follows a fallback chain: rustls first, which speaks what a
+//! [`run_handshake`] is the one entry, and follows a fallback chain: rustls first, which speaks what a
 //! current client speaks; then a vendored OpenSSL for the versions, ciphers and signatures that
 //! rustls has left behind; then the same without a server name. A neglected host is exactly the one
 //! that is worth a look, so it must not be passed over because nobody should talk to it any more.
@@ -34,7 +34,7 @@ use tokio::time::{Instant, timeout_at};
 use super::stream::{HttpStream, dial_admitted};
 
 pub use refusal::{RefusalKind, TlsRefusal};
-pub(crate) use refusal::{is_tls_error, words};
+pub(crate) use refusal::{describe_tls_error, is_tls_error};
 
 /// How long a handshake may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub struct TlsSession {
 ///
 /// # Errors
 /// [`TlsRefusal`]: why the handshake failed, and whether it was TLS at all.
-pub async fn handshake(
+pub async fn run_handshake(
     tcp: TcpStream,
     endpoint: Endpoint,
     uplink: &Uplink,
@@ -99,7 +99,7 @@ pub async fn handshake(
     hint: Option<TlsFallback>,
 ) -> Result<TlsSession, TlsRefusal> {
     let mut deadline = Instant::now() + limits.handshake;
-    let asked = TlsAttempt { name: sni.and_then(dns_name), ip: endpoint.ip() };
+    let asked = TlsAttempt { name: sni.and_then(to_server_name), ip: endpoint.ip() };
     let (mut tcp, mut fallback) = (tcp, hint.unwrap_or(TlsFallback::Modern));
     let mut first: Option<TlsRefusal> = None;
     loop {
@@ -153,7 +153,7 @@ impl TlsAttempt {
 }
 
 /// The virtual host as a server name, if it is one.
-fn dns_name(host: &str) -> Option<ServerName<'static>> {
+fn to_server_name(host: &str) -> Option<ServerName<'static>> {
     // With the final dot it is no server name (RFC 6066, section 3).
     let host = host.strip_suffix('.').unwrap_or(host);
     ServerName::try_from(host.to_owned()).ok().filter(|n| matches!(n, ServerName::DnsName(_)))
@@ -173,7 +173,12 @@ async fn shake(
 }
 
 /// The facts that both stacks report in the same words.
-fn facts(version: &str, cipher: Option<&str>, leaf: Option<&[u8]>, asked: &TlsAttempt) -> TlsFacts {
+fn build_tls_facts(
+    version: &str,
+    cipher: Option<&str>,
+    leaf: Option<&[u8]>,
+    asked: &TlsAttempt,
+) -> TlsFacts {
     TlsFacts {
         version: version.to_owned(),
         cipher: cipher.map(str::to_owned),
@@ -189,7 +194,8 @@ mod tests {
 
     #[test]
     fn a_server_name_is_a_name() {
-        let name = |host| TlsAttempt { name: dns_name(host), ip: IpAddr::from([198, 51, 100, 7]) };
+        let name =
+            |host| TlsAttempt { name: to_server_name(host), ip: IpAddr::from([198, 51, 100, 7]) };
         assert_eq!(name("shop.example.jp").name(), Some("shop.example.jp"));
         assert_eq!(name("shop.example.jp.").name(), Some("shop.example.jp"));
         // A literal address is no host name (RFC 6066, section 3), nor is nonsense.

@@ -22,30 +22,30 @@ pub(super) async fn shake(
     let named = asked.name.is_some();
     // For an address, rustls sends no name.
     let name = asked.name.clone().unwrap_or_else(|| ServerName::IpAddress(asked.ip.into()));
-    let shaken = connector(second_version).connect(name, tcp).await;
+    let shaken = build_connector(second_version).connect(name, tcp).await;
     let stream = shaken.map_err(|e| TlsRefusal::modern(&e, named))?;
-    let facts = facts(stream.get_ref().1, asked);
+    let facts = collect_rustls_facts(stream.get_ref().1, asked);
     Ok((HttpStream::Tls(Box::new(stream)), facts))
 }
 
-fn facts(session: &ClientConnection, asked: &TlsAttempt) -> TlsFacts {
+fn collect_rustls_facts(session: &ClientConnection, asked: &TlsAttempt) -> TlsFacts {
     let version = session.protocol_version().and_then(|v| v.as_str());
     let version = version.map_or_else(|| "unknown".to_owned(), |v| v.replace("TLSv1_", "TLSv1."));
     // Registered without the version that rustls puts in (RFC 8446, appendix B.4).
     let cipher = session.negotiated_cipher_suite().and_then(|s| s.suite().as_str());
     let cipher = cipher.map(|c| c.replace("TLS13_", "TLS_"));
     let leaf = session.peer_certificates().and_then(|chain| chain.first());
-    super::facts(&version, cipher.as_deref(), leaf.map(AsRef::as_ref), asked)
+    super::build_tls_facts(&version, cipher.as_deref(), leaf.map(AsRef::as_ref), asked)
 }
 
 /// A connector that completes the handshake with whatever certificate is there; see the module
 /// above for the reason.
-fn connector(second_version: bool) -> TlsConnector {
+fn build_connector(second_version: bool) -> TlsConnector {
     static FIRST: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     static SECOND: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     let made = if second_version { &SECOND } else { &FIRST };
     let config = made.get_or_init(|| {
-        let mut config = config();
+        let mut config = build_client_config();
         if second_version {
             config.alpn_protocols = vec![b"h2".to_vec()];
         }
@@ -54,7 +54,7 @@ fn connector(second_version: bool) -> TlsConnector {
     TlsConnector::from(Arc::clone(config))
 }
 
-fn config() -> ClientConfig {
+fn build_client_config() -> ClientConfig {
     let provider = Arc::new(ring::default_provider());
     let schemes = provider.signature_verification_algorithms.supported_schemes();
     let mut config = ClientConfig::builder_with_provider(provider)

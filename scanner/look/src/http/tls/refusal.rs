@@ -95,8 +95,8 @@ impl TlsRefusal {
 
     /// What rustls says.
     pub(super) fn modern(error: &io::Error, named: bool) -> Self {
-        let Some(tls) = tls_error(error) else {
-            return Self::failed(&words(error), false, is_cut(error.kind()));
+        let Some(tls) = downcast_rustls_error(error) else {
+            return Self::failed(&describe_tls_error(error), false, is_cut(error.kind()));
         };
         match tls {
             rustls::Error::AlertReceived(alert) => Self::alert(*alert, named),
@@ -106,24 +106,24 @@ impl TlsRefusal {
                 | InvalidMessage::UnknownProtocolVersion
                 | InvalidMessage::InvalidEmptyPayload
                 | InvalidMessage::MessageTooLarge,
-            ) => Self::failed(&words(error), false, false),
+            ) => Self::failed(&describe_tls_error(error), false, false),
             _ => {
                 let spoke = matches!(tls, rustls::Error::PeerIncompatible(_));
-                Self::failed(&words(error), spoke, true)
+                Self::failed(&describe_tls_error(error), spoke, true)
             }
         }
     }
 
     /// What OpenSSL says. Its codes for alerts are 1000 and the alert's number.
     pub(super) fn legacy(error: &openssl::ssl::Error, named: bool) -> Self {
-        if let Some(alert) = legacy_alert(error) {
+        if let Some(alert) = extract_openssl_alert(error) {
             return Self::alert(alert, named);
         }
         let cut = match error.io_error() {
             Some(io) => is_cut(io.kind()),
             None => error.ssl_error().is_none(),
         };
-        Self::failed(&legacy_words(error), false, cut)
+        Self::failed(&describe_openssl_error(error), false, cut)
     }
 
     /// The verdict after the first fallback and the last: the last one decides, and the first one's words
@@ -184,28 +184,28 @@ const fn is_cut(kind: io::ErrorKind) -> bool {
 
 /// Whether the error is of either TLS stack, and not of the socket below.
 pub(crate) fn is_tls_error(error: &io::Error) -> bool {
-    tls_error(error).is_some() || legacy_error(error).is_some()
+    downcast_rustls_error(error).is_some() || downcast_openssl_error(error).is_some()
 }
 
-fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+fn downcast_rustls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>())
 }
 
-fn legacy_error(error: &io::Error) -> Option<&openssl::ssl::Error> {
+fn downcast_openssl_error(error: &io::Error) -> Option<&openssl::ssl::Error> {
     error.get_ref().and_then(|e| e.downcast_ref::<openssl::ssl::Error>())
 }
 
-fn legacy_alert(error: &openssl::ssl::Error) -> Option<AlertDescription> {
+fn extract_openssl_alert(error: &openssl::ssl::Error) -> Option<AlertDescription> {
     let codes = error.ssl_error()?.errors().iter().map(openssl::error::Error::reason_code);
     codes.filter_map(|c| u8::try_from(c.checked_sub(1000)?).ok()).next().map(Into::into)
 }
 
-fn legacy_words(error: &openssl::ssl::Error) -> String {
-    if let Some(alert) = legacy_alert(error) {
+fn describe_openssl_error(error: &openssl::ssl::Error) -> String {
+    if let Some(alert) = extract_openssl_alert(error) {
         return format!("alert {alert:?}");
     }
     if let Some(io) = error.io_error() {
-        return words(io);
+        return describe_tls_error(io);
     }
     // From the tables of OpenSSL, not from the peer.
     let reason = error.ssl_error().and_then(|stack| stack.errors().iter().find_map(|e| e.reason()));
@@ -213,8 +213,8 @@ fn legacy_words(error: &openssl::ssl::Error) -> String {
 }
 
 /// An error in words of our own choice: what a server chose (a certificate's name, say) stays out.
-pub(crate) fn words(error: &io::Error) -> String {
-    if let Some(tls) = tls_error(error) {
+pub(crate) fn describe_tls_error(error: &io::Error) -> String {
+    if let Some(tls) = downcast_rustls_error(error) {
         return match tls {
             rustls::Error::AlertReceived(alert) => format!("alert {alert:?}"),
             rustls::Error::PeerIncompatible(_) => {
@@ -225,8 +225,8 @@ pub(crate) fn words(error: &io::Error) -> String {
             _ => "TLS error".to_owned(),
         };
     }
-    if let Some(tls) = legacy_error(error) {
-        return legacy_words(tls);
+    if let Some(tls) = downcast_openssl_error(error) {
+        return describe_openssl_error(tls);
     }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),

@@ -15,7 +15,7 @@ use mimawari_targets::diagnostic::DiagnosticList;
 
 use super::hosts::HostList;
 use super::numbering::SiteNumbering;
-use super::pass::{HostRun, ListPass, SkippedRows, diagnostic};
+use super::pass::{HostRun, ListPass, SkippedRows, build_list_diagnostic};
 
 /// What shows that a file is another than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl VhostIndex {
         let mut pass = ListPass::new(&name, scope);
         pass.read(&file)?;
         if FileStamp::of(&file).map_err(unreadable)? != before {
-            return Err(DiagnosticList::from(diagnostic(
+            return Err(DiagnosticList::from(build_list_diagnostic(
                 &name,
                 "the list of virtual hosts changed while it was read".to_owned(),
                 "write a new list under another name, and rename it when it is complete",
@@ -116,7 +116,7 @@ impl VhostIndex {
     ) -> Result<Self, DiagnosticList> {
         let no_copy = |e: io::Error| {
             let folder = spool_dir.display();
-            DiagnosticList::from(diagnostic(
+            DiagnosticList::from(build_list_diagnostic(
                 name,
                 format!("cannot keep a copy of the list of virtual hosts in {folder}: {e}"),
                 "make room there, or give the list as a file",

@@ -79,16 +79,21 @@ impl<'a> ListPass<'a> {
             };
             if first && matches!(record.bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
                 let title = "this text is UTF-16".to_owned();
-                return Err(diagnostic(self.name, title, "save the file as UTF-8").into());
+                return Err(
+                    build_list_diagnostic(self.name, title, "save the file as UTF-8").into()
+                );
             }
             match row::parse(&record, self.scope) {
                 Ok(None) => continue,
                 Ok(Some(vhost)) => {
                     if self.add(vhost.ip, record.offset, record.end, record.line).is_none() {
                         let title = "the list of virtual hosts has too many lines".to_owned();
-                        return Err(
-                            diagnostic(self.name, title, "give each shard its own list").into()
-                        );
+                        return Err(build_list_diagnostic(
+                            self.name,
+                            title,
+                            "give each shard its own list",
+                        )
+                        .into());
                     }
                 }
                 Err(_) if first && row::is_header(record.bytes) => {}
@@ -128,7 +133,7 @@ impl<'a> ListPass<'a> {
 
     fn unreadable(&self, e: RecordError) -> Diagnostic {
         match e {
-            RecordError::Io(e) => diagnostic(
+            RecordError::Io(e) => build_list_diagnostic(
                 self.name,
                 format!("cannot read the list of virtual hosts: {e}"),
                 "check the path and its mode",
@@ -153,7 +158,7 @@ impl<'a> ListPass<'a> {
 }
 
 /// A message about the list as a whole.
-pub(super) fn diagnostic(name: &str, title: String, help: &str) -> Diagnostic {
+pub(super) fn build_list_diagnostic(name: &str, title: String, help: &str) -> Diagnostic {
     Diagnostic::error(title, &TextSource::new(name, ""), 0..0).help(help)
 }
 

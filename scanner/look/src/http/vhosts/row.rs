@@ -138,10 +138,18 @@ pub(super) fn parse(
         Cow::Borrowed(text)
     };
     let fields = RowFields::of(&text);
-    if fields.blank { Ok(None) } else { vhost(&fields, text.contains('\n'), scope).map(Some) }
+    if fields.blank {
+        Ok(None)
+    } else {
+        parse_virtual_host(&fields, text.contains('\n'), scope).map(Some)
+    }
 }
 
-fn vhost(fields: &RowFields<'_>, broken: bool, scope: &Scope) -> Result<VirtualHost, RowError> {
+fn parse_virtual_host(
+    fields: &RowFields<'_>,
+    broken: bool,
+    scope: &Scope,
+) -> Result<VirtualHost, RowError> {
     if fields.count < 2 {
         let help = "write ip,host or ip,host,port,scheme";
         return Err(RowError::new(0, "this line has no host", help));
@@ -156,7 +164,7 @@ fn vhost(fields: &RowFields<'_>, broken: bool, scope: &Scope) -> Result<VirtualH
     let ip: IpAddr = fields.get(0).parse().map_err(|_| {
         RowError::new(
             0,
-            format!("`{}` is not an address", short(fields.get(0))),
+            format!("`{}` is not an address", truncate_field(fields.get(0))),
             "write one IPv4 or IPv6 address first, such as 198.51.100.7",
         )
     })?;
@@ -170,7 +178,7 @@ fn vhost(fields: &RowFields<'_>, broken: bool, scope: &Scope) -> Result<VirtualH
             )
         });
     }
-    let host = host(fields.get(1))?;
+    let host = parse_host(fields.get(1))?;
     if broken {
         return Err(RowError {
             field: None,
@@ -182,7 +190,7 @@ fn vhost(fields: &RowFields<'_>, broken: bool, scope: &Scope) -> Result<VirtualH
         text => Some(text.parse::<Port>().map_err(|_| {
             RowError::new(
                 2,
-                format!("`{}` is not a port", short(text)),
+                format!("`{}` is not a port", truncate_field(text)),
                 "write a number from 1 to 65535, or leave the field empty",
             )
         })?),
@@ -194,7 +202,7 @@ fn vhost(fields: &RowFields<'_>, broken: bool, scope: &Scope) -> Result<VirtualH
         text => {
             return Err(RowError::new(
                 3,
-                format!("`{}` is not a scheme", short(text)),
+                format!("`{}` is not a scheme", truncate_field(text)),
                 "write http or https, or leave the field empty",
             ));
         }
@@ -202,7 +210,7 @@ fn vhost(fields: &RowFields<'_>, broken: bool, scope: &Scope) -> Result<VirtualH
     Ok(VirtualHost { ip, host, port, scheme })
 }
 
-fn host(text: &str) -> Result<String, RowError> {
+fn parse_host(text: &str) -> Result<String, RowError> {
     let refuse = |title: String, help| Err(RowError::new(1, title, help));
     let ascii;
     let text = if text.is_ascii() {
@@ -211,7 +219,7 @@ fn host(text: &str) -> Result<String, RowError> {
         let Ok(converted) = idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::URL)
         else {
             return refuse(
-                format!("host `{}` has no A-label form", short(text)),
+                format!("host `{}` has no A-label form", truncate_field(text)),
                 "correct the name, or write its A-label form, such as xn--eckwd4c7c.example.jp",
             );
         };
@@ -220,19 +228,19 @@ fn host(text: &str) -> Result<String, RowError> {
     };
     if text.contains('/') {
         return refuse(
-            format!("`{}` is a URL", short(text)),
+            format!("`{}` is a URL", truncate_field(text)),
             "write the host alone; port and scheme have their own fields",
         );
     }
     if text.starts_with("*.") {
         return refuse(
-            format!("`{}` is a wildcard", short(text)),
+            format!("`{}` is a wildcard", truncate_field(text)),
             "name each virtual host; a wildcard cannot be asked for",
         );
     }
     if text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
         return refuse(
-            format!("host `{}` is an address", short(text)),
+            format!("host `{}` is an address", truncate_field(text)),
             "remove the line; the address itself is always asked",
         );
     }
@@ -240,14 +248,14 @@ fn host(text: &str) -> Result<String, RowError> {
         && port.bytes().all(|b| b.is_ascii_digit())
     {
         return refuse(
-            format!("host `{}` holds a port", short(text)),
+            format!("host `{}` holds a port", truncate_field(text)),
             "write the port in the third field",
         );
     }
     let host = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     if !is_host_name(&host) {
         return refuse(
-            format!("`{}` is not a host name", short(text).escape_default()),
+            format!("`{}` is not a host name", truncate_field(text).escape_default()),
             "write labels of letters, digits and hyphens joined by dots, such as shop.example.jp",
         );
     }
@@ -270,7 +278,7 @@ fn is_host_name(host: &str) -> bool {
 }
 
 /// A field, cut to a length that fits a title.
-fn short(text: &str) -> Cow<'_, str> {
+fn truncate_field(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(SHOWN) {
         None => Cow::Borrowed(text),
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),

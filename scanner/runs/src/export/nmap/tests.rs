@@ -106,7 +106,7 @@ fn a_window_of_any_size_gives_the_same() {
     let runs = Runs::open(&[out], &scope, &State::default()).unwrap();
     let all = |window: u64| {
         let mut hosts: BTreeMap<String, Vec<CellState>> = BTreeMap::new();
-        each_host(&runs, Some(window), |h| {
+        visit_hosts(&runs, Some(window), |h| {
             hosts.insert(h.ip.to_string(), h.states.to_vec());
             Ok(())
         })
