@@ -93,6 +93,14 @@ fn findings(verdict: &Value) -> BTreeSet<String> {
     all.iter().map(|f| format!("{} {} {}", f["id"], f["kind"], f["state"])).collect()
 }
 
+/// Whether a set holds a notification as a file of its own, as versions before 1.3 wrote it.
+fn has_letters(set: &Path) -> bool {
+    let letters = set.join("run/undelivered").is_dir();
+    let former = set.file_name().is_some_and(|name| name == "v1.0" || name == "v1.1");
+    assert!(letters || !former, "{}: no letter", set.display());
+    letters
+}
+
 /// Every file of the set, read by the command that reads it.
 #[track_caller]
 fn is_read(dir: &Path) {
@@ -125,8 +133,10 @@ fn is_read(dir: &Path) {
     let text = text.replace("dir = \"baseline\"", "url = \"published\"");
     fs::write(dir.join("published.toml"), text).expect("a file");
     works(dir, &["judge", "-c", "published.toml", "--run", "run2", "--now", now]);
-    // The letter that nobody took is read, and nobody takes it again.
-    let ran = run(dir, &["notify", "--retry", "run"]);
+    // What nobody took is read, and nobody takes it again: a letter, or since 1.3 the outbox of the state.
+    let again: &[&str] =
+        if has_letters(dir) { &["notify", "--retry", "run"] } else { &["notify", "send"] };
+    let ran = run(dir, again);
     assert!(ran.status == Some(2) && !ran.stderr.contains("cannot read"), "{ran:?}");
     let manifest = fs::read(dir.join("manifest.ndjson")).expect("a manifest");
     assert!(Manifest::read("manifest.ndjson", &manifest[..]).expect("a manifest").files() > 0);
@@ -158,7 +168,8 @@ fn documents(dir: &Path) -> Vec<PathBuf> {
     .iter()
     .map(|name| dir.join(name))
     .collect();
-    for folder in [dir.join("run/undelivered"), dir.join("published/baselines")] {
+    let letters = has_letters(dir).then(|| dir.join("run/undelivered"));
+    for folder in letters.into_iter().chain([dir.join("published/baselines")]) {
         for entry in fs::read_dir(folder).expect("a folder") {
             all.push(entry.expect("an entry").path());
         }
@@ -172,7 +183,7 @@ fn documents(dir: &Path) -> Vec<PathBuf> {
             }
         }
     }
-    assert!(all.len() >= 10, "{all:?}");
+    assert!(all.len() >= 9 + usize::from(has_letters(dir)), "{all:?}");
     all
 }
 
@@ -327,7 +338,9 @@ fn a_newer_major_version_is_called_newer_and_never_damaged() {
             let entry = fs::read_dir(folder).expect("letters").next().expect("a letter");
             write(&entry.expect("an entry").path(), &json!({"version": 2}));
         };
-        is_called_newer(&set, letter, &["notify", "--retry", "run"]);
+        if has_letters(&set) {
+            is_called_newer(&set, letter, &["notify", "--retry", "run"]);
+        }
         let text = b"{\"v\":2,\"kind\":\"manifest\"}\n";
         let fault = Manifest::read("m", &text[..]).expect_err("a newer manifest").to_string();
         assert!(fault.contains(NEWER), "{fault}");
