@@ -45,13 +45,17 @@ type Named = (&'static str, fn(&Case));
 /// The cases of one file.
 type Cases = &'static [Named];
 
-/// The cases, the longest first.
-pub fn trials(selection: &Selection) -> Vec<Trial> {
+/// Cases that measure time, memory or rates, the longest first.
+pub fn measured_trials(selection: &Selection) -> Vec<Trial> {
     let mode = selection.mode;
-    let mut cases: Vec<(Named, bool)> =
-        full::CASES.iter().map(|case| (*case, !mode.is_full())).collect();
-    for others in [
-        sweep::CASES,
+    let full = full::CASES.iter().map(|case| (*case, !mode.is_full()));
+    let sweep = sweep::CASES.iter().map(|case| (*case, mode == LabMode::Skip));
+    full.chain(sweep).map(make_trial).collect()
+}
+
+/// The other cases.
+pub fn trials(selection: &Selection) -> Vec<Trial> {
+    let files = [
         baseline::CASES,
         interrupted::CASES,
         odd::CASES,
@@ -60,19 +64,17 @@ pub fn trials(selection: &Selection) -> Vec<Trial> {
         second_look::CASES,
         sharded::CASES,
         streams::CASES,
-    ] {
-        cases.extend(others.iter().map(|case| (*case, mode == LabMode::Skip)));
-    }
-    cases
-        .into_iter()
-        .map(|((name, f), ignored)| {
-            Trial::test(format!("lab::{name}"), move || {
-                run(f);
-                Ok(())
-            })
-            .with_ignored_flag(ignored)
-        })
-        .collect()
+    ];
+    let skipped = selection.mode == LabMode::Skip;
+    files.into_iter().flatten().map(|case| make_trial((*case, skipped))).collect()
+}
+
+fn make_trial(((name, f), ignored): (Named, bool)) -> Trial {
+    let trial = Trial::test(format!("lab::{name}"), move || {
+        run(f);
+        Ok(())
+    });
+    trial.with_ignored_flag(ignored)
 }
 
 /// Runs a case under capture.
