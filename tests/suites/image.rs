@@ -39,12 +39,14 @@ const CASES: &[Case] = &[
 
 pub fn trials(selection: &Selection) -> Vec<Trial> {
     let full = selection.mode.is_full();
-    let site =
-        (full && CASES.iter().any(|(name, _)| selection.runs(name))).then(|| Arc::new(Site::new()));
+    // A panic here would end the suite, and no case would be named.
+    let make = || std::panic::catch_unwind(Site::new).map(Arc::new);
+    let make = || make().map_err(|_| "the engine, the image or its site could not be made");
+    let site = (full && CASES.iter().any(|(name, _)| selection.runs(name))).then(make);
     let trial = |(name, case): &Case| {
         let (case, site) = (*case, site.clone());
         let run = move || {
-            case(&*site.ok_or("there is no engine")?);
+            case(&*site.ok_or("there is no engine")??);
             Ok(())
         };
         Trial::test(*name, run).with_ignored_flag(!full)
