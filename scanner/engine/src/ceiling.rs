@@ -65,8 +65,8 @@ impl HostCeilings {
     #[inline]
     pub fn is_missed(&self, at: Duration, now: Duration) -> bool {
         let late = now.saturating_sub(at).as_nanos();
-        let strictest = self.host.iter().chain(&self.network).map(|table| table.interval).max();
-        strictest.is_some_and(|interval| late > u128::from(interval.max(LATE_NS)))
+        let shortest = self.host.iter().chain(&self.network).map(|table| table.interval).min();
+        shortest.is_some_and(|interval| late > u128::from(interval.max(LATE_NS)))
     }
 }
 
@@ -129,6 +129,19 @@ mod tests {
             last = last.max(c.reserve(Duration::ZERO, ip));
         }
         assert!((9.8..10.1).contains(&last.as_secs_f64()), "{last:?}");
+    }
+
+    #[test]
+    fn a_place_is_missed_by_the_faster_ceiling() {
+        let ms = Duration::from_millis;
+        let missed = |host, network, late: u64| {
+            HostCeilings::new(host, network).is_missed(ms(1000), ms(1000 + late))
+        };
+        // A host that gets one a second may get it late; a hundred such hosts in one network may not.
+        assert!(!missed(1, 0, 900) && missed(1, 0, 1100));
+        assert!(missed(1, 100, 50) && missed(0, 100, 50) && !missed(1, 100, 10));
+        assert!(!missed(5000, 5000, 9), "a system wakes late by milliseconds");
+        assert!(!missed(0, 0, 10_000), "no ceiling");
     }
 
     proptest! {

@@ -64,7 +64,8 @@
 //!
 //! The rate is lowered while first attempts are being sent (see `rate.rs`), and again when repetitions
 //! are lost, so these attempts lost more than the later ones. Their catches are then left out of q,
-//! and k counts the attempts after them.
+//! and k counts the attempts after them, of which there are two at least. A chunk that ends with fewer,
+//! at the maximum of attempts, is judged by all of its attempts.
 //!
 //! # Limits
 //!
@@ -85,6 +86,8 @@ const Z_TWO_SIDED: f64 = 1.959_963_985;
 const Z_ONE_SIDED: f64 = 1.644_853_627;
 /// An attempt that misses less than this was not made at a rate that the path does not carry.
 const HARMLESS: f64 = 0.02;
+/// Attempts at a lower rate before a chunk may end: the second shows what the first has lost.
+const VERIFIED: usize = 2;
 /// Catches that do not shrink have no finite estimate; this stands for "nearly everything is lost".
 const MAX_LOSS: f64 = 0.99;
 
@@ -230,6 +233,8 @@ impl ClassPool {
             self.all.0 += pair[0];
             self.all.1 += pair[1];
         }
+        // A chunk that ended before the rate was right has no other evidence than its spoiled attempts.
+        let spoiled = if finished && rounds < spoiled + VERIFIED { 0 } else { spoiled };
         let counted = catches.get(spoiled..rounds).unwrap_or_default();
         for (ratio, pair) in self.ratio.iter_mut().zip(counted.windows(2)) {
             self.before += pair[0];
@@ -360,8 +365,9 @@ impl LossPool {
             return 0.0;
         }
         let last = tally.of(class)[k - 1] as f64;
-        let ratio = k.checked_sub(2 + tally.spoiled(class, k));
-        let (a, b) = ratio.map_or((0, 0), |j| self.class(class).ratio[j]);
+        let catches = tally.of(class);
+        let ratio = k.checked_sub(VERIFIED + tally.spoiled(class, k));
+        let (a, b) = ratio.map_or((catches[k - 2], catches[k - 1]), |j| self.class(class).ratio[j]);
         // Late catches are small numbers and their ratio is mostly noise: it counts as far as it
         // is significantly above the average.
         let ratio = LossEstimate::from_catches(a, b).map_or(0.0, |l| l.interval.0);
@@ -380,8 +386,12 @@ impl LossPool {
         let (class, loss) = self.loss();
         let q = loss.map_or(ASSUMED_LOSS, LossEstimate::prudent);
         let k = usize::from(rounds);
-        let counted = k - tally.spoiled(class, k).min(k);
-        if q.powi(counted as i32) > 1.0 - promise {
+        let spoiled = tally.spoiled(class, k);
+        // That the lower rate is right shows only in what a second attempt at it still brings.
+        if spoiled > 0 && k < spoiled + VERIFIED {
+            return false;
+        }
+        if q.powi((k - spoiled) as i32) > 1.0 - promise {
             return false;
         }
         let missed = self.tail(tally, rounds, silent);
@@ -534,6 +544,51 @@ mod tests {
         // Half of 625 are truly missing, and the tail says about that.
         let tail = pool.tail(&tally, 3, 100_000);
         assert!((400.0..=700.0).contains(&tail), "{tail}");
+    }
+
+    /// Four attempts at a rate that lost half and more of the answers, and then `later`.
+    fn spoiled_tally(spoiled: u8, later: &[u64]) -> AttemptTally {
+        let mut open = [0; ROUNDS];
+        open[..4].copy_from_slice(&[4000, 3000, 2500, 2000]);
+        open[4..4 + later.len()].copy_from_slice(later);
+        AttemptTally { spoiled, ..tally(open, [0; ROUNDS]) }
+    }
+
+    #[test]
+    fn attempts_at_a_rate_that_was_lowered_count_for_nothing() {
+        // What was lost by the fourth is found by the fifth, and nothing after it.
+        let judge = |spoiled| {
+            let tally = spoiled_tally(spoiled, &[1500, 0, 0, 0]);
+            let mut pool = LossPool::default();
+            pool.add_finished(&tally, 8, 4000, 0.0);
+            (pool.enough(&tally, 8, 4000, 0.9999), pool.recall().unwrap().0)
+        };
+        let ((with, recall), (without, low)) = (judge(4), judge(0));
+        assert!(with && recall > 0.9999, "{recall}");
+        assert!(!without && low < 0.9999, "{low}");
+    }
+
+    #[test]
+    fn one_attempt_at_a_lower_rate_proves_nothing() {
+        // Other chunks have lost nothing, so that a single attempt of one in ten thousand would do.
+        let mut pool = LossPool::default();
+        pool.add_finished(&tally(geometric(1e7, 0.0, 2), [0; ROUNDS]), 2, 0, 0.0);
+        let one = spoiled_tally(4, &[1500]);
+        assert!(!pool.enough(&one, 5, 4000, 0.9999));
+        assert!(pool.enough(&spoiled_tally(4, &[1500, 0]), 6, 4000, 0.9999));
+        // Nor does one that brings little, after others that found nearly all.
+        let mut open = [0; ROUNDS];
+        open[..4].copy_from_slice(&[1_000_000, 100_000, 10_000, 300]);
+        let little = AttemptTally { spoiled: 3, ..tally(open, [0; ROUNDS]) };
+        assert!(!pool.enough(&little, 4, 4000, 0.9999) && pool.enough(&little, 5, 4000, 0.9999));
+        // At the maximum of attempts it ends like that, and is no better than what it has lost.
+        for spoiled in [4, 5] {
+            let mut pool = LossPool::default();
+            let tally = spoiled_tally(spoiled, &[1500]);
+            let tail = pool.tail(&tally, 5, 4000);
+            pool.add_finished(&tally, 5, 4000, tail);
+            assert!(pool.recall().unwrap().0 < 0.9, "{spoiled}: {:?}", pool.recall());
+        }
     }
 
     #[test]

@@ -240,7 +240,8 @@ pub struct SweepSummary {
     #[serde(default)]
     pub rate: u32,
     /// The lowest capacity of the path that the answers showed, packets per second; absent when the
-    /// rate was never too high for it.
+    /// rate was never too high for it. Where only bursts were lost, what got through of them: single
+    /// frames may get through at a higher rate.
     #[serde(default)]
     pub path_capacity: Option<u32>,
     /// How much the share of answers varied from moment to moment, in units of what chance alone
