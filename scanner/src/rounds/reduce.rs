@@ -59,16 +59,24 @@ enum ReductionEnd {
 
 /// `mimawari round reduce`
 pub(super) async fn reduce(round: &RoundStore, context: &Context) -> Result<ExitStatus> {
+    let (mut status, mut end) = reduce_once(round, context).await?;
     for _ in 1..TRIES {
-        if let (status, ReductionEnd::Kept) = reduce_once(round, context).await? {
-            return Ok(status);
+        if end == ReductionEnd::Kept || context.stop.is_stopped() {
+            break;
         }
         // With all that there is now, so that what lies in the store belongs together again.
         tracing::info!(
             "another reduction took in more shards meanwhile: the round is reduced again"
         );
+        (status, end) = reduce_once(round, context).await?;
     }
-    Ok(reduce_once(round, context).await?.0)
+    if end == ReductionEnd::Outdone {
+        tracing::warn!(
+            "another reduction took in more shards: {} may hold files of both; reduce the round again",
+            round.shown("run")
+        );
+    }
+    Ok(status)
 }
 
 async fn reduce_once(round: &RoundStore, context: &Context) -> Result<(ExitStatus, ReductionEnd)> {
@@ -87,7 +95,10 @@ async fn reduce_once(round: &RoundStore, context: &Context) -> Result<(ExitStatu
     of.update(&planned.digest);
     for index in 1..=planned.plan.shards {
         if context.stop.is_stopped() {
-            print(&format!("reduction of {}: stopped, nothing is judged or notified\n", round.id))?;
+            print(&format!(
+                "reduction of {}: stopped before it was judged or notified\n",
+                round.id
+            ))?;
             return Ok((ExitStatus::Interrupted, ReductionEnd::Kept));
         }
         let Some(shard) = PlanShard::new(index, planned.plan.shards) else { continue };
