@@ -49,6 +49,7 @@ use context::Context;
 /// The program: reads the command line, runs the command, returns the exit status.
 #[must_use]
 pub fn main() -> ExitCode {
+    let core_dumps = mimawari_base::core_dump::forbid_core_dumps();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
@@ -65,6 +66,9 @@ pub fn main() -> ExitCode {
     let opener = confine(&cli.command);
     logging::init(cli.common.log_format, cli.common.quiet);
     let exit_zero = cli.common.exit_zero;
+    if let Err(e) = core_dumps {
+        tracing::warn!(error = %e, "a crash may write the memory of this process to a disk");
+    }
     if let Err(e) = signals::handle_init_signals() {
         tracing::debug!(error = %e, "process 1 does not listen to SIGTERM");
     }

@@ -408,3 +408,27 @@ reason = "x"
     assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
     insta::assert_snapshot!("baseline_mistakes", ran.stderr);
 }
+
+/// A crash leaves no image of the memory: bodies and tokens are in it.
+#[test]
+fn no_core_dump_is_ever_written() {
+    let dir = folder(CONFIG);
+    let fifo = dir.path().join("verdict.json");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mimawari-under-test"))
+        .current_dir(dir.path())
+        .env_clear()
+        .args(["report", "--verdict", "verdict.json"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starting the program");
+    // Opened once the program has come to reading it.
+    let writer = fs::OpenOptions::new().write(true).open(&fifo).expect("a reader");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).expect("its limits");
+    drop(writer);
+    child.wait().expect("its end");
+    let line = limits.lines().find(|l| l.starts_with("Max core file size")).expect("the limit");
+    let values: Vec<&str> = line.split_whitespace().skip(4).take(2).collect();
+    assert_eq!(values, ["0", "0"], "{line}");
+}
