@@ -87,18 +87,19 @@ fn collect_files(dir: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
+/// What follows `pub`, if that is there, with its place.
+fn strip_visibility(line: &str) -> &str {
+    let Some(after) = line.strip_prefix("pub") else { return line };
+    let inner = after.strip_prefix('(').and_then(|inner| inner.split_once(')'));
+    inner.map_or(after, |(_, rest)| rest).trim_start()
+}
+
 /// The name that a line defines, if it begins the definition of a type.
 fn defined_type(line: &str) -> Option<&str> {
     let mut rest = line.trim_start();
     // An associated type is part of its trait; what is indented belongs to an `impl`.
     let indented = rest.len() < line.len();
-    if let Some(after) = rest.strip_prefix("pub") {
-        rest = match after.strip_prefix('(') {
-            Some(inner) => inner.split_once(')')?.1,
-            None => after,
-        }
-        .trim_start();
-    }
+    rest = strip_visibility(rest);
     let (kind, after) = rest.split_once(' ')?;
     if !matches!(kind, "struct" | "enum" | "trait" | "union" | "type")
         || (kind == "type" && indented)
@@ -192,14 +193,7 @@ fn most_types_have_two_words_and_a_name_of_their_own() {
 /// The name of a function of a module. Methods stand in an `impl` or a trait and are left out: their names are those of
 /// properties as well, as Rust's API guidelines have it (C-GETTER).
 fn defined_function(line: &str) -> Option<&str> {
-    let mut rest = line;
-    if let Some(after) = rest.strip_prefix("pub") {
-        rest = match after.strip_prefix('(') {
-            Some(inner) => inner.split_once(')')?.1,
-            None => after,
-        }
-        .trim_start();
-    }
+    let mut rest = strip_visibility(line);
     for word in ["const ", "async ", "unsafe "] {
         rest = rest.strip_prefix(word).unwrap_or(rest);
     }
