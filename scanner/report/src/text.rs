@@ -485,7 +485,8 @@ impl TextPage {
     fn foot(&mut self, v: &Verdict) {
         let c = &v.counts;
         let mut also = Vec::new();
-        if c.allowed > 0 {
+        // Verdicts of former versions count them and do not list them.
+        if c.allowed > 0 && v.allowed_counts.total() == 0 {
             also.push(format!("{} allowed by the baseline", words::group_digits(c.allowed)));
         }
         if c.unconfirmed > 0 {
