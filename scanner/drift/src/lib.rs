@@ -3,7 +3,7 @@
 //! Pure: no file, socket, clock or random number. The same inputs give the same bytes.
 //!
 //! * [`baseline`]: the rules, read from reviewed text.
-//! * [`subject`]: what is judged; [`id`]: what a finding about it is called.
+//! * [`subject`]: what is judged; [`id`]: what a finding about it is called; [`id_map`]: a map by it.
 //! * [`lint_rules`]: everything that can be wrong with a baseline, each with its page.
 //! * [`lint`]: what reviewers want of the rules.
 //! * [`edit`]: changes of that text, comments kept.
@@ -23,6 +23,7 @@ pub mod edit;
 pub mod explain;
 pub mod freshness;
 pub mod id;
+pub mod id_map;
 pub mod impact;
 pub mod judge;
 pub mod kind;

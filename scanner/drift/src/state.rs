@@ -11,7 +11,7 @@ use mimawari_targets::{Cell, Port, Protocol};
 use serde::{Deserialize, Serialize};
 
 use crate::freshness::FreshPlans;
-use crate::id::FindingId;
+use crate::id_map::IdMap;
 use crate::outbox::Outbox;
 use crate::sites::SiteRecord;
 use crate::subject::{ServerFact, Subject};
@@ -40,7 +40,7 @@ pub struct State {
     /// Every finding there ever was, by id; settled ones too, so that one that comes back is known.
     pub findings: BTreeMap<String, TrackedFinding>,
     /// What was seen and is allowed, by the id that it would have as a finding.
-    pub allowed: BTreeMap<FindingId, AllowedPort>,
+    pub allowed: IdMap<AllowedPort>,
     /// When the parts of each plan were last covered; a state from before there were any has none.
     #[serde(default, skip_serializing_if = "FreshPlans::is_empty")]
     pub plans: FreshPlans,
@@ -312,15 +312,15 @@ impl From<AllowedPort> for AllowedText {
 }
 
 impl AllowedPort {
-    /// A thing seen at this time.
+    /// A thing that a rule, by its id, allows and that was seen at this time.
     #[must_use]
-    pub fn new(subject: Subject, at: Timestamp) -> Self {
+    pub fn new(subject: Subject, rule: Arc<str>, at: Timestamp) -> Self {
         let (first_seen, last_seen) = (at, at);
         Self {
             subject,
             detail: None,
             service: ServiceName::default(),
-            rule: "".into(),
+            rule,
             first_seen,
             last_seen,
             missed: false,
@@ -365,7 +365,7 @@ impl Default for State {
             updated_at: None,
             last_run: None,
             findings: BTreeMap::new(),
-            allowed: BTreeMap::new(),
+            allowed: IdMap::default(),
             plans: FreshPlans::new(),
             sites: Vec::new(),
             acknowledged: BTreeMap::new(),

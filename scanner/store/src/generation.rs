@@ -292,6 +292,7 @@ mod tests {
             let port = mimawari_targets::Port::new(80).unwrap();
             let allowed = mimawari_drift::state::AllowedPort::new(
                 mimawari_drift::subject::Subject::tcp(ip, port),
+                "r".into(),
                 at,
             );
             state.allowed.insert(format!("{n:016x}").parse().unwrap(), allowed);

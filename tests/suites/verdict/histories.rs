@@ -599,7 +599,7 @@ impl History {
                 "seed {seed}: judged from elsewhere: {t:#?}"
             );
         }
-        for (id, a) in &next.allowed {
+        for (id, a) in next.allowed.iter() {
             if !self.state.allowed.contains_key(id) {
                 let here = a.subject.id(run.vantage) == *id;
                 let other = ["default", "outside"].into_iter().find(|v| *v != run.vantage);

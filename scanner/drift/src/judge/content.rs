@@ -52,8 +52,8 @@ impl RunJudge<'_> {
             let found = self.match_seen(&subject, Some(&h.check), h.at);
             if let RuleMatch::Allowed(head) = found {
                 self.allowed_count += 1;
-                let thing = AllowedPort::new(subject, h.at).with_detail(Some(&h.check), h.severity);
-                self.allow(id, head, thing);
+                let thing = AllowedPort::new(subject, self.rule(&head.id), h.at);
+                self.allow(id, thing.with_detail(Some(&h.check), h.severity));
                 if self.is_to_be_allowed(&id) {
                     self.apply(&id, Sighting::Elsewhere, &LifeDecision::Allowed(head));
                 }

@@ -112,8 +112,8 @@ impl RunJudge<'_> {
                 match found {
                     RuleMatch::Allowed(head) => {
                         self.allowed_count += 1;
-                        let thing = AllowedPort::new(subject, open.at).with_detail(None, SEVERITY);
-                        self.allow(id, head, thing);
+                        let thing = AllowedPort::new(subject, self.rule(&head.id), open.at);
+                        self.allow(id, thing.with_detail(None, SEVERITY));
                         if self.is_to_be_allowed(&id) {
                             self.apply(&id, Sighting::Elsewhere, &LifeDecision::Allowed(head));
                         }

@@ -33,9 +33,8 @@ impl RunJudge<'_> {
             let found = self.match_seen(&subject, None, w.at);
             if let RuleMatch::Allowed(head) = found {
                 self.allowed_count += 1;
-                let thing = AllowedPort::new(subject, w.at)
-                    .with_detail(Some(fact.as_str()), Severity::Medium);
-                self.allow(id, head, thing);
+                let thing = AllowedPort::new(subject, self.rule(&head.id), w.at);
+                self.allow(id, thing.with_detail(Some(fact.as_str()), Severity::Medium));
                 if self.is_to_be_allowed(&id) {
                     self.apply(&id, Sighting::Elsewhere, &LifeDecision::Allowed(head));
                 }

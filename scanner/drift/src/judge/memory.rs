@@ -27,7 +27,7 @@ impl RunJudge<'_> {
     }
 
     /// Remembers what is there and allowed.
-    pub(super) fn allow(&mut self, id: FindingId, head: &RuleHead, mut thing: AllowedPort) {
+    pub(super) fn allow(&mut self, id: FindingId, mut thing: AllowedPort) {
         let at = thing.last_seen;
         let cell = thing.subject.cell();
         if cell.is_none_or(|cell| self.with_findings.contains(&cell))
@@ -35,15 +35,17 @@ impl RunJudge<'_> {
         {
             thing.first_seen = at.min(before.finding.first_seen);
         }
-        let rule = self.rule(&head.id);
-        let service = thing.service;
-        let a = self.next.allowed.entry(id).or_insert(thing);
-        a.rule = rule;
+        let Some(a) = self.next.allowed.get_mut(&id) else {
+            thing.is_here = true;
+            self.next.allowed.insert(id, thing);
+            return;
+        };
+        a.rule = thing.rule;
         a.last_seen = a.last_seen.max(at);
         a.missed = false;
         a.is_here = true;
-        if !service.is_unknown() {
-            a.service = service;
+        if !thing.service.is_unknown() {
+            a.service = thing.service;
         }
     }
 
@@ -63,12 +65,11 @@ impl RunJudge<'_> {
         let subject = f.subject();
         // What a `never` rule forbade is remembered as the plain port that it is.
         let remembered = subject.id(&f.vantage);
-        let mut thing = AllowedPort::new(subject, f.last_seen);
+        let mut thing = AllowedPort::new(subject, self.rule(&head.id), f.last_seen);
         if matches!(thing.subject, Subject::Content(_) | Subject::Server(..)) {
             let check = thing.subject.check().or(f.check.as_deref());
             thing = thing.clone().with_detail(check, f.severity);
         }
-        thing.rule = self.rule(&head.id);
         thing.first_seen = f.first_seen;
         thing.is_here = f.vantage == self.run.vantage;
         let service = f.service.as_deref().and_then(|s| s.split(':').next());

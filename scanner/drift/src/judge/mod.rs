@@ -561,6 +561,7 @@ impl<'a> RunJudge<'a> {
         let old = timeline.len().saturating_sub(MAX_TIMELINE);
         timeline.drain(..old);
         let same_files = collect_same_files(&findings);
+        self.service_changes.sort_by_key(|c| (c.ip, c.proto, c.port));
         let (allowed, allowed_counts) = self.list_allowed();
         let verdict = Verdict {
             version: VERSION,

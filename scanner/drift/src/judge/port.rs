@@ -13,8 +13,13 @@ use crate::verdict::{FindingCause, FindingKind};
 
 impl RunJudge<'_> {
     pub(super) fn open_cells(&mut self) {
-        for i in 0..self.open.len() {
-            let (o, found) = (self.open[i], self.found[i]);
+        let id = |o: &TcpObservation| Subject::tcp(o.ip, o.port).id(self.run.vantage);
+        let mut order: Vec<(FindingId, u32)> = self.open.iter().map(|o| id(o)).zip(0..).collect();
+        // What is known is held in the order of the ids: a million look-ups in another order take longer
+        // than everything else.
+        order.sort_unstable();
+        for (id, i) in order {
+            let (o, found) = (self.open[i as usize], self.found[i as usize]);
             let ip = o.ip;
             if !self.run.coverage.in_scope(ip) {
                 continue;
@@ -23,7 +28,7 @@ impl RunJudge<'_> {
             if self.suspect_hosts.contains(&ip) && !matches!(found, RuleMatch::Allowed(_)) {
                 continue;
             }
-            self.open_cell(o, found);
+            self.open_cell(id, o, found);
         }
     }
 
@@ -31,18 +36,17 @@ impl RunJudge<'_> {
         self.next.findings.get(id).is_some_and(TrackedFinding::is_active)
     }
 
-    fn open_cell(&mut self, o: &TcpObservation, verdict: RuleMatch<'_>) {
+    fn open_cell(&mut self, plain_id: FindingId, o: &TcpObservation, verdict: RuleMatch<'_>) {
         let cell = Cell::tcp(o.ip, o.port);
         let subject = Subject::Port(cell);
-        let plain_id = subject.id(self.run.vantage);
         let known_place = self.with_findings.contains(&cell);
         self.note_service(cell, plain_id, o, verdict);
         if let RuleMatch::Allowed(head) = verdict {
             self.allowed_count += 1;
-            let mut thing = AllowedPort::new(subject.clone(), o.at);
+            let mut thing = AllowedPort::new(subject.clone(), self.rule(&head.id), o.at);
             thing.service =
                 o.service.as_ref().map(|s| ServiceName::new(&s.name)).unwrap_or_default();
-            self.allow(plain_id, head, thing);
+            self.allow(plain_id, thing);
             // Nearly all cells never were a finding.
             if known_place {
                 for id in [plain_id, self.forbidden_id(&subject)] {
