@@ -377,6 +377,10 @@ async fn identify_over_tls(
                 ServiceReply::Other(Box::new(identify_greeting(&bytes)))
             }
         }
+        // Who closes at once where no protocol was agreed on may speak HTTP/2 alone, as gRPC does.
+        ServiceWord::Closed if has_http2_over_tls(endpoint, config, &limits).await => {
+            ServiceReply::Http { facts: HttpFacts::default(), to_https: false }
+        }
         ServiceWord::Closed => ServiceReply::Unclear,
         ServiceWord::Quiet => {
             let answer = ask_http(&mut stream, &endpoint.socket_addr().to_string(), config).await;

@@ -7,6 +7,7 @@ use mimawari_drift::verdict::{FindingKind, Verdict};
 use sha2::{Digest as _, Sha256};
 
 use crate::clean::clean;
+use crate::same_names::list_other_names;
 use crate::words::{self, NAME, SENTENCE, VerdictTone};
 
 mod allowed_rows;
@@ -239,10 +240,9 @@ impl<'a> HtmlPage<'a> {
 
     /// The worst findings, as plain rows.
     fn plain(&self) -> impl Iterator<Item = FindingRow<'_>> {
-        sort_for_display(&self.verdict.findings)
-            .into_iter()
-            .take(PLAIN)
-            .map(|(n, f)| FindingRow::new(n, f))
+        let names = list_other_names(self.verdict);
+        let rows = sort_for_display(&self.verdict.findings).into_iter().take(PLAIN);
+        rows.map(move |(n, f)| FindingRow::new(n, f, names.get(f.id.as_str())))
     }
 
     fn lead_groups(&self) -> &[CauseRow] {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mimawari_drift::verdict::{Finding, SameFile};
+use mimawari_drift::verdict::{Finding, SameFile, Verdict};
 
 use crate::clean::clean;
 use crate::words::{self, NAME};
@@ -26,15 +26,37 @@ impl NamedRow<'_> {
             Some(host) => clean(host, NAME),
             None => words::format_endpoint(f),
         };
-        let mut text = self.others.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ");
-        if self.others.len() > SHOWN {
-            text =
-                format!("{text} and {}", words::group_digits((self.others.len() - SHOWN) as u64));
-            text.push_str(" more");
-        }
-        let names = words::format_plural(self.others.len() as u64, "other name");
-        Some(format!("the same file under {names}: {text}"))
+        let names = format_names(self.others.iter().map(name), self.others.len());
+        Some(format!("the same file under {names}"))
     }
+}
+
+/// So many other names, the first ones of which are shown.
+fn format_names(names: impl Iterator<Item = String>, number: usize) -> String {
+    let mut text = names.take(SHOWN).collect::<Vec<_>>().join(", ");
+    if number > SHOWN {
+        text = format!("{text} and {} more", words::group_digits((number - SHOWN) as u64));
+    }
+    format!("{}: {text}", words::format_plural(number as u64, "other name"))
+}
+
+/// For each finding that is one file under several names, by its id: the other names.
+pub(crate) fn list_other_names(v: &Verdict) -> HashMap<&str, String> {
+    let mut names = HashMap::new();
+    for file in &v.same_files {
+        let name = |host: &Option<String>| match host {
+            Some(host) => clean(host, NAME),
+            None => format!("{} itself", std::net::SocketAddr::new(file.ip, file.port.get())),
+        };
+        // One more than is shown, since each leaves itself out.
+        let first: Vec<String> = file.hosts.iter().take(SHOWN + 1).map(name).collect();
+        for (i, id) in file.findings.iter().enumerate() {
+            let others = first.iter().enumerate().filter(|(n, _)| *n != i);
+            let others = others.map(|(_, name)| name.clone());
+            names.insert(id.as_str(), format_names(others, file.findings.len() - 1));
+        }
+    }
+    names
 }
 
 /// Rows of a list: what is the same file, and is said with the same words, takes one. Its row is that
@@ -105,5 +127,16 @@ mod tests {
              stale-02.example.jp and 23 more"
         );
         assert!(rows[1..].iter().all(|r| r.others().is_none()));
+        let mut v = samples::clean();
+        v.same_files = files;
+        let names = list_other_names(&v);
+        assert_eq!(names.len(), 28);
+        // A row of its own where each finding has one; the one that is back again is still that file.
+        assert_eq!(
+            names[all[0].id.as_str()],
+            "27 other names: stale-01.example.jp, stale-02.example.jp, stale-04.example.jp and 24 more"
+        );
+        assert!(names[all[1].id.as_str()].starts_with("27 other names: stale-00.example.jp, "));
+        assert!(!names.contains_key(all[3].id.as_str()));
     }
 }

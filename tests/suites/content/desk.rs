@@ -46,7 +46,8 @@ impl Desk {
             "patrol.toml",
             format!(
                 "version = 1\n[scope]\nallow = {ips:?}\nauthorised_by = \"TEST-1\"\n[scan]\n\
-                 method = \"connect\"\nports = \"{}\"\n{scan}\n[http]\n{FAST}{http}\n",
+                 method = \"connect\"\nports = \"{}\"\nrate = 100000\nrate_per_host = 0\n\
+                 rate_per_network = 0\n{scan}\n[http]\n{FAST}{http}\n",
                 ports.join(",")
             ),
         );

@@ -19,6 +19,8 @@ use super::*;
 enum Wants {
     Nothing,
     Tls,
+    /// A connection without it is closed after the handshake, as gRPC's servers do.
+    Agreement,
 }
 
 /// Runs in a thread for the rest of the test.
@@ -37,7 +39,10 @@ fn start(wants: Wants) -> SocketAddr {
                         return serve(tcp).await;
                     }
                     let Ok(tls) = acceptor.accept(tcp).await else { return };
-                    serve(tls).await;
+                    let agreed = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+                    if agreed || wants == Wants::Tls {
+                        serve(tls).await;
+                    }
                 });
             }
         });
@@ -78,7 +83,11 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) {
 #[test]
 fn a_server_of_http2_alone_is_found_and_probed() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    for (wants, scheme) in [(Wants::Nothing, UrlScheme::Http), (Wants::Tls, UrlScheme::Https)] {
+    for (wants, scheme) in [
+        (Wants::Nothing, UrlScheme::Http),
+        (Wants::Tls, UrlScheme::Https),
+        (Wants::Agreement, UrlScheme::Https),
+    ] {
         let at = endpoint(start(wants));
         let seen = runtime.block_on(confirm(at, &ServiceConfig::default()));
         assert_eq!(seen.web, Some(scheme), "{wants:?}: {seen:?}");

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::html::causes::CauseRows;
 use crate::html::map::RangeMaps;
 use crate::html::row::{FindingRow, is_settled, sort_for_display};
+use crate::same_names::list_other_names;
 use crate::words;
 
 /// Bits of the column `flags`.
@@ -116,8 +117,10 @@ pub(crate) fn render_embedded_data(
 ) -> String {
     let mut texts = TextTable::new();
     let mut columns = DataColumns::default();
+    let names = list_other_names(v);
     for (n, f) in sort_for_display(&v.findings) {
-        columns.push(&FindingRow::new(n, f), causes.of[n], &mut texts);
+        let row = FindingRow::new(n, f, names.get(f.id.as_str()));
+        columns.push(&row, causes.of[n], &mut texts);
     }
     let island = EmbeddedData {
         text: texts.list,

@@ -27,7 +27,8 @@ pub(crate) struct FindingRow<'a> {
 }
 
 impl<'a> FindingRow<'a> {
-    pub(crate) fn new(n: usize, f: &'a Finding) -> Self {
+    /// The `n`-th finding of the verdict; `others` are the other names that its file is found under.
+    pub(crate) fn new(n: usize, f: &'a Finding, others: Option<&String>) -> Self {
         Self {
             id: build_anchor(&f.id, n),
             severity: f.severity.as_str(),
@@ -40,7 +41,7 @@ impl<'a> FindingRow<'a> {
             service: f.service.as_deref().map_or_else(String::new, |s| clean(s, NAME)),
             last_seen: f.last_seen.strftime("%Y-%m-%d %H:%M").to_string(),
             owner: f.owner.as_deref().map_or_else(String::new, |s| clean(s, NAME)),
-            details: collect_details(f),
+            details: collect_details(f, others),
             seen: [
                 ("First seen", words::format_second(f.first_seen)),
                 ("Last seen", words::format_second(f.last_seen)),
@@ -77,7 +78,7 @@ fn collect_marks(f: &Finding) -> Vec<String> {
     m
 }
 
-fn collect_details(f: &Finding) -> Vec<(&'static str, String)> {
+fn collect_details(f: &Finding, others: Option<&String>) -> Vec<(&'static str, String)> {
     let mut d = Vec::with_capacity(12);
     if let Some(title) = &f.title {
         d.push(("Title", clean(title, SENTENCE)));
@@ -93,6 +94,9 @@ fn collect_details(f: &Finding) -> Vec<(&'static str, String)> {
         if !e.digest.is_empty() {
             d.push(("Digest (keyed)", clean(&e.digest, NAME)));
         }
+    }
+    if let Some(others) = others {
+        d.push(("Same file under", others.clone()));
     }
     if let Some(remedy) = &f.remedy {
         d.push(("Remedy", clean(remedy, SENTENCE)));
