@@ -112,7 +112,9 @@ fn whole(moto: &Moto, bucket: &str) {
 }
 
 fn mistakes(moto: &Moto, bucket: &str) {
-    let (desk, _, _open) = desk(moto, bucket);
+    let (desk, _, open) = desk(moto, bucket);
+    // What has no mistake is patrolled, and a site that says nothing is waited for.
+    std::thread::spawn(move || open.incoming().flatten().for_each(respond));
     let mut all = String::new();
     for (name, wrong) in [
         ("config/patrol.toml", text(moto, bucket, "[output]\ndir = \"runs\"\n")),

@@ -23,7 +23,10 @@ const OPEN: usize = 4000;
 
 fn read_number(variable: &str, usual: u64) -> u64 {
     let Ok(text) = std::env::var(variable) else { return usual };
-    text.parse().ok().filter(|n| *n > 0).unwrap_or_else(|| panic!("{variable}={text}: not a number"))
+    text.parse()
+        .ok()
+        .filter(|n| *n > 0)
+        .unwrap_or_else(|| panic!("{variable}={text}: not a number"))
 }
 
 fn recall(c: &Case) {
