@@ -199,7 +199,7 @@ const RULES: &[&str] = &[
 /// The hosts of every history, which are the pool of the last rule as well.
 const HOSTS: [&str; 3] = ["192.0.2.0", "192.0.2.1", HOST];
 
-/// `MIMAWARI_HISTORIES=100000` for those who have six minutes, as `.ci/full` does.
+/// `MIMAWARI_HISTORIES=100000` for those who have a quarter of an hour, as `.ci/full` does.
 fn histories() -> u64 {
     let asked = std::env::var("MIMAWARI_HISTORIES").ok().and_then(|n| n.parse().ok());
     asked.unwrap_or(4_000)
