@@ -481,7 +481,7 @@ impl History {
                 let newer = seen.is_some_and(|at| at > began && at <= now);
                 assert!(!newer, "seed {seed}: resolved by a run that is older: {f:?}");
                 *self.shown.resolved.entry(f.kind).or_insert(0u64) += 1;
-                resolved_by_proof(run, &v, f, self.state.findings.get(&f.id), seed);
+                resolved_by_proof(run, &v, f, &self.state, seed);
             }
         }
         // An alarm: seen open, confirmed, in the scope, and no live rule allows it.
@@ -683,15 +683,15 @@ fn is_allowed(rules: &Baseline, f: &Finding, now: Timestamp) -> bool {
 }
 
 /// Resolved by a run that covered it, that is believed about it, and that saw it gone.
-fn resolved_by_proof(
-    run: &Run,
-    v: &Verdict,
-    f: &Finding,
-    before: Option<&TrackedFinding>,
-    seed: u64,
-) {
-    // What the run before missed is settled, even if too much is gone at once.
-    let missed = before.is_some_and(|t| t.missed || t.silent_runs > 0);
+fn resolved_by_proof(run: &Run, v: &Verdict, f: &Finding, before: &State, seed: u64) {
+    // What the run before missed is settled, even if too much is gone at once: itself, or the port that it is at.
+    let at_port = |t: &&TrackedFinding| {
+        t.missed && t.finding.cell() == f.cell() && t.finding.vantage == f.vantage
+    };
+    let plain_id = f.cell().map(|cell| Subject::Port(cell).id(&f.vantage));
+    let missed = before.findings.get(&f.id).is_some_and(|t| t.missed || t.silent_runs > 0)
+        || before.findings.values().any(|t| at_port(&t))
+        || plain_id.and_then(|id| before.allowed.get(&id)).is_some_and(|a| a.missed);
     let quiet = v.run.canaries_answered < v.run.canaries_total;
     assert!(!v.suspect || missed && !quiet, "seed {seed}: by a run that is not believed: {f:?}");
     if f.kind == LegacyTls || f.kind == ExposedContent {
